@@ -1,0 +1,29 @@
+/**
+ * How bytes pass between the layers without either side knowing where the other keeps them.
+ * virtio's chains implement both (over guest RAM), files implement the other end (over their own
+ * storage), so a READ or WRITE costs one copy.
+ */
+
+/** The readable bytes of one request, consumed front to back. */
+export interface ByteSource {
+  /** Bytes not yet read. */
+  readonly remaining: number;
+  /**
+   * Copies the next `length` bytes into `dst` at `offset` and moves on.
+   * Returns the number copied, which is less than `length` only when the source ends.
+   * `dst` is borrowed for the call.
+   */
+  read(dst: Uint8Array, offset: number, length: number): number;
+}
+
+/** The writable room for one reply. */
+export interface ByteSink {
+  /** Bytes of room in all. */
+  readonly capacity: number;
+  /**
+   * Copies `length` bytes of `src` from `offset` to byte `position` of the room.
+   * Returns the number copied, which is less than `length` only when the room ends.
+   * `src` is borrowed for the call.
+   */
+  writeAt(position: number, src: Uint8Array, offset: number, length: number): number;
+}

@@ -1,0 +1,17 @@
+import type { ByteSink, ByteSource } from '../bytes.ts';
+
+/** What {@link FuseSession.handle} returns when the reply comes later, through {@link FuseRequest.complete}. */
+export const DEFERRED = -1;
+
+/**
+ * One FUSE message and the room for its reply, wherever they live. A virtqueue chain is one as it
+ * stands; the tests make them from plain buffers.
+ */
+export interface FuseRequest {
+  /** `fuse_in_header` and what follows it. */
+  readonly source: ByteSource;
+  /** Room for `fuse_out_header` and what follows it; capacity 0 for requests without a reply. */
+  readonly sink: ByteSink;
+  /** Called once, with the reply's length in bytes, for a request that was answered {@link DEFERRED}. */
+  complete(written: number): void;
+}

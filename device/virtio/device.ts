@@ -1,0 +1,38 @@
+import type { ByteSink, ByteSource } from '../bytes.ts';
+
+/** What {@link VirtioDevice.serve} returns when the reply comes later, through {@link Chain.complete}. */
+export const DEFERRED = -1;
+
+/** One descriptor chain, as a device sees it. */
+export interface Chain {
+  /** The device-readable part. */
+  readonly source: ByteSource;
+  /** The device-writable part. */
+  readonly sink: ByteSink;
+  /**
+   * Returns a deferred chain to the driver with `written` bytes of reply. Ignored (and harmless)
+   * when the queue was reset in the meantime.
+   */
+  complete(written: number): void;
+}
+
+/** What the virtio transport needs to know of the device behind it (virtio 1.3, 2.1-2.6). */
+export interface VirtioDevice {
+  /** Virtio device id, virtio 1.3 section 5. */
+  readonly deviceId: number;
+  /** Feature bits 0-23 and 50+ that the device offers by itself; the transport adds its own. */
+  readonly deviceFeatures: bigint;
+  /** `queue_size` at reset of each virtqueue, in order. */
+  readonly queueSizes: readonly number[];
+  /** Device configuration space. Borrowed: the transport reads it on every access. */
+  readonly config: Uint8Array;
+  /** DRIVER_OK was set: `features` are negotiated. */
+  driverOk(features: bigint): void;
+  /** The driver reset the device, or the whole machine was reset. */
+  reset(cause: 'driver' | 'machine'): void;
+  /**
+   * Serves one chain of queue `queueIndex` and returns the number of bytes written to its sink, or
+   * {@link DEFERRED}. The chain is borrowed for the call unless deferred. Never throws on guest input.
+   */
+  serve(queueIndex: number, chain: Chain): number;
+}
