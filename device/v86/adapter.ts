@@ -1,0 +1,375 @@
+import { GuestMemoryError, type GuestMemory } from '../guest-memory.ts';
+import type { Cpu, Emulator, IoPort, Pci } from './types.ts';
+
+/** A PCI function with one I/O BAR (BAR 0), as the machine drives it. Widths are bytes: 1, 2 or 4. */
+export interface PciFunction {
+  /** 256 bytes of configuration space at reset. Borrowed for the call to {@link V86Machine.plug}. */
+  readonly configSpace: Uint8Array;
+  /** Bytes, a power of two. */
+  readonly barSize: number;
+  readBar(offset: number, width: number): number;
+  writeBar(offset: number, width: number, value: number): void;
+  readConfig(offset: number, width: number): number;
+  writeConfig(offset: number, width: number, value: number): void;
+}
+
+/** What rides in the emulator's own snapshots. */
+export interface StateCarrier {
+  save(): Uint8Array;
+  /**
+   * Decides a restore fully and changes nothing: throws, or returns what carries it out once v86
+   * has restored the rest of the machine. `saved` is undefined when the snapshot has none of ours.
+   */
+  prepare(saved: Uint8Array | undefined): () => void;
+}
+
+/** The machine is not in a state in which this can be done. The message says what to do instead. */
+export class MachineError extends Error {
+  override readonly name = 'MachineError';
+}
+
+/** Where our blob sits in v86's positional state array, clear of the slots v86 uses (0-89). */
+const STATE_SLOT = 128;
+const STATE_SLOT_MEMORY_SIZE = 0;
+const STATE_SLOT_PCI = 48;
+const STATE_SLOT_LAST_RESULT = 86;
+const STATE_SLOT_FPU_STATUS_WORD = 87;
+const STATE_SLOT_MXCSR = 88;
+
+const PCI_SLOTS = 32;
+/** Slots that v86's own devices take, whether they are there or not. */
+const V86_SLOTS = new Set([0, 1, 5, 6, 7, 8, 9, 10, 11, 12, 18, 30]);
+const PCI_CONFIG_DATA = 0xcfc;
+const PCI_COMMAND = 0x04;
+const PCI_STATUS = 0x06;
+const PCI_INTERRUPT_PIN = 0x3d;
+/** The end of the configuration header, which v86 keeps (BARs above all). */
+const PCI_HEADER_END = 0x40;
+const PIRQ_ROUTE_CONTROL = 0x60;
+const PORT_BASE = 0xd000;
+
+/**
+ * One v86 instance: the only place that touches its internals. It gives out guest RAM, plugs PCI
+ * functions in, tells of resets and carries state through `save_state`, `restore_state` and
+ * `initial_state`.
+ */
+export class V86Machine {
+  static readonly #machines = new WeakMap<object, V86Machine>();
+
+  /** The machine of this emulator: one for its life. Throws {@link MachineError} when it is too late for a new one. */
+  static of(emulator: Emulator): V86Machine {
+    let machine = V86Machine.#machines.get(emulator);
+    if (!machine) {
+      if (emulator.v86?.cpu?.devices.pci) {
+        throw new MachineError(
+          'this emulator has started already, so no device can be added: attach right after `new V86(…)`, before it loads its files',
+        );
+      }
+      machine = new V86Machine(emulator);
+      V86Machine.#machines.set(emulator, machine);
+    }
+    return machine;
+  }
+
+  /** Settles when v86's own devices are there and ours are plugged in. */
+  readonly ready: Promise<void>;
+  readonly #plugs: (() => void)[] = [];
+  readonly #slots = new Set<number>();
+  readonly #functions = new Map<number, PciFunction>();
+  readonly #resetListeners: (() => void)[] = [];
+  /** PCI ids that hold their interrupt line up. */
+  readonly #asserted = new Set<number>();
+  readonly #ours = new Set<number>();
+  #cpu: Cpu | undefined;
+  #carrier: StateCarrier | undefined;
+  #memory: V86Memory | undefined;
+
+  private constructor(emulator: Emulator) {
+    this.ready = new Promise((resolve, reject) => {
+      emulator.add_listener('emulator-ready', () => {
+        try {
+          this.#cpu = emulator.v86!.cpu!;
+          this.#hookConfigPorts();
+          this.#hookInterrupts();
+          this.#hookReset();
+          this.#hookState();
+          for (const plug of this.#plugs) plug();
+          resolve();
+        } catch (error) {
+          reject(error);
+        }
+      });
+    });
+  }
+
+  /** Guest RAM; usable once {@link ready}. */
+  get memory(): GuestMemory {
+    return (this.#memory ??= new V86Memory(() => this.#cpu!));
+  }
+
+  onReset(listener: () => void): void {
+    this.#resetListeners.push(listener);
+  }
+
+  set stateCarrier(carrier: StateCarrier) {
+    this.#carrier = carrier;
+  }
+
+  /**
+   * Takes PCI slot `slot`, or the first free one. Throws {@link MachineError} when it is taken.
+   */
+  reserveSlot(slot?: number): number {
+    const isFree = (n: number) => !V86_SLOTS.has(n) && !this.#slots.has(n);
+    const all = Array.from({ length: PCI_SLOTS }, (_, n) => n);
+    const taken = slot ?? all.find((n) => n > 12 && isFree(n));
+    if (taken === undefined) throw new MachineError('every PCI slot of this emulator is taken: use fewer devices');
+    if (!Number.isInteger(taken) || taken < 0 || taken >= PCI_SLOTS || !isFree(taken)) {
+      throw new MachineError(
+        `PCI slot ${taken} is taken or does not exist: leave \`slot\` out, or choose one of ${all.filter(isFree).join(', ')}`,
+      );
+    }
+    this.#slots.add(taken);
+    return taken;
+  }
+
+  /**
+   * Puts a function into a reserved slot when v86 is ready, and returns what drives its interrupt
+   * pin, INTA#.
+   */
+  plug(name: string, slot: number, makeFunction: () => PciFunction): (level: boolean) => void {
+    const pci_id = slot << 3;
+    this.#ours.add(pci_id);
+    this.#plugs.push(() => {
+      const { io, devices: { pci } } = this.#cpu!;
+      const fn = makeFunction();
+      const port = PORT_BASE + slot * 0x100;
+      const pci_space = fn.configSpace.slice();
+      new DataView(pci_space.buffer).setUint32(0x10, port | 1, true);
+      const device = { name, pci_id, pci_space, pci_bars: [{ size: fn.barSize }] };
+      for (let offset = 0; offset < fn.barSize; offset++) {
+        Object.assign(io.ports[port + offset]!, {
+          read8: () => fn.readBar(offset, 1),
+          read16: () => fn.readBar(offset, 2),
+          read32: () => fn.readBar(offset, 4) | 0,
+          write8: (value: number) => fn.writeBar(offset, 1, value & 0xff),
+          write16: (value: number) => fn.writeBar(offset, 2, value & 0xffff),
+          write32: (value: number) => fn.writeBar(offset, 4, value >>> 0),
+          device,
+        } satisfies IoPort);
+      }
+      pci.register_device(device);
+      this.#functions.set(pci_id, fn);
+    });
+    return (level) => {
+      const { pci } = this.#cpu!.devices;
+      if (level) pci.raise_irq(pci_id);
+      else pci.lower_irq(pci_id);
+    };
+  }
+
+  /**
+   * v86 keeps configuration space as plain memory. Accesses to our functions go to them, and to
+   * v86 as well in the header, where it has to see BARs move.
+   */
+  #hookConfigPorts(): void {
+    const { io, devices: { pci } } = this.#cpu!;
+    const functionAt = () => this.#functions.get((pci.pci_addr[2]! << 8) | pci.pci_addr[1]!);
+    for (let byte = 0; byte < 4; byte++) {
+      const port = io.ports[PCI_CONFIG_DATA + byte]!;
+      const before = { ...port };
+      const read = (width: number, fallback: () => number) => {
+        const fn = functionAt();
+        const offset = pci.pci_addr[0]! + byte;
+        if (!fn || (offset < PCI_HEADER_END && (offset & ~3) !== PCI_COMMAND)) return fallback.call(port.device);
+        if (offset >= PCI_HEADER_END) return fn.readConfig(offset, width) | 0;
+        const command = new DataView(pci.device_spaces[(pci.pci_addr[2]! << 8) | pci.pci_addr[1]!]!.buffer).getUint16(PCI_COMMAND, true);
+        const both = (command | (fn.readConfig(PCI_STATUS, 2) << 16)) >> (8 * byte);
+        return width === 4 ? both : both & (width === 2 ? 0xffff : 0xff);
+      };
+      const write = (width: number, value: number, fallback: (value: number) => void) => {
+        const fn = functionAt();
+        const offset = pci.pci_addr[0]! + byte;
+        if (!fn || offset < PCI_HEADER_END) fallback.call(port.device, value);
+        fn?.writeConfig(offset, width, value);
+      };
+      port.read8 = () => read(1, before.read8);
+      port.read16 = () => read(2, before.read16);
+      port.read32 = () => read(4, before.read32);
+      port.write8 = (value) => write(1, value & 0xff, before.write8);
+      port.write16 = (value) => write(2, value & 0xffff, before.write16);
+      port.write32 = (value) => write(4, value >>> 0, before.write32);
+    }
+  }
+
+  /**
+   * PCI interrupt lines are shared and level-triggered. v86 lowers a line as soon as one device
+   * lets go of it, so an interrupt of another would be lost: hold it while anybody asserts it.
+   */
+  #hookInterrupts(): void {
+    const { pci } = this.#cpu!.devices;
+    const raise = pci.raise_irq.bind(pci);
+    const lower = pci.lower_irq.bind(pci);
+    pci.raise_irq = (pci_id) => {
+      this.#asserted.add(pci_id);
+      raise(pci_id);
+    };
+    pci.lower_irq = (pci_id) => {
+      this.#asserted.delete(pci_id);
+      lower(pci_id);
+      for (const other of this.#asserted) {
+        if (interruptLine(pci, other) === interruptLine(pci, pci_id)) raise(other);
+      }
+    };
+  }
+
+  #hookReset(): void {
+    const cpu = this.#cpu!;
+    const { reset_cpu } = cpu;
+    cpu.reset_cpu = () => {
+      reset_cpu.call(cpu);
+      this.#asserted.clear();
+      for (const listener of this.#resetListeners) listener();
+    };
+  }
+
+  #hookState(): void {
+    const cpu = this.#cpu!;
+    const { get_state, set_state } = cpu;
+    cpu.get_state = () => {
+      const state = get_state.call(cpu);
+      state[STATE_SLOT] = this.#carrier?.save();
+      return state;
+    };
+    cpu.set_state = (state) => {
+      this.#checkMachine(state);
+      const saved = state[STATE_SLOT] ?? undefined;
+      if (saved !== undefined && !(saved instanceof Uint8Array)) throw new MachineError('this snapshot is damaged: its virtio-fs part is not bytes');
+      const apply = this.#carrier?.prepare(saved);
+      // v86 replaces these views of wasm memory by the saved copies instead of writing through them.
+      const { last_result, fpu_status_word, mxcsr } = cpu;
+      const registers = [
+        [last_result, state[STATE_SLOT_LAST_RESULT]],
+        [fpu_status_word, state[STATE_SLOT_FPU_STATUS_WORD]],
+        [mxcsr, state[STATE_SLOT_MXCSR]],
+      ] as const;
+      try {
+        set_state.call(cpu, state);
+      } finally {
+        Object.assign(cpu, { last_result, fpu_status_word, mxcsr });
+      }
+      for (const [view, value] of registers) if (value) view[0] = (value as Int32Array)[0]!;
+      this.#asserted.clear();
+      apply?.();
+    };
+  }
+
+  /** v86 restores a snapshot of another machine without complaint, or fails half way: look first. */
+  #checkMachine(state: unknown[]): void {
+    const cpu = this.#cpu!;
+    const [mine, theirs] = [cpu.memory_size[0]! >>> 0, state[STATE_SLOT_MEMORY_SIZE]];
+    if (theirs !== mine) {
+      throw new MachineError(`memory_size differs: the snapshot has ${theirs} bytes, this emulator ${mine}; make it with the snapshot's`);
+    }
+    const spaces = state[STATE_SLOT_PCI];
+    if (!Array.isArray(spaces)) throw new MachineError('this snapshot is damaged: it has no PCI state');
+    for (let slot = 0; slot < PCI_SLOTS; slot++) {
+      const device = cpu.devices.pci.devices[slot << 3];
+      const saved = spaces[slot << 3] as Int32Array | null | undefined;
+      const id = cpu.devices.pci.device_spaces[slot << 3]?.[0];
+      if (saved?.[0] !== id) {
+        const name = (value: number | undefined) => (value === undefined ? 'nothing' : `device ${pciIds(value)}`);
+        throw new MachineError(
+          `PCI slot ${slot} differs: the snapshot has ${name(saved?.[0])}, this emulator ${device ? `${device.name} (${pciIds(id!)})` : 'nothing'}; make it with the snapshot's devices`,
+        );
+      }
+    }
+  }
+}
+
+function pciIds(dword: number): string {
+  const hex = (value: number) => value.toString(16).padStart(4, '0');
+  return `${hex(dword & 0xffff)}:${hex(dword >>> 16)}`;
+}
+
+/** PIIX3: INTA# of slot n goes to PIRQ (n - 1) mod 4, and PIRQ routing says to which IRQ. */
+function interruptLine(pci: Pci, pci_id: number): number {
+  const pin = (pci.device_spaces[pci_id]![PCI_INTERRUPT_PIN >> 2]! >> 8) & 0xff;
+  return pci.isa_bridge_space8[PIRQ_ROUTE_CONTROL + ((pin + (pci_id >> 3) - 2) & 3)]!;
+}
+
+/** Guest RAM inside v86's wasm memory. Views are re-taken whenever that memory has grown. */
+class V86Memory implements GuestMemory {
+  readonly #getCpu: () => Cpu;
+  #cpu: Cpu | undefined;
+  #buffer: ArrayBufferLike | undefined;
+  #bytes = new Uint8Array(0);
+  #view = new DataView(new ArrayBuffer(0));
+
+  constructor(getCpu: () => Cpu) {
+    this.#getCpu = getCpu;
+  }
+
+  get size(): number {
+    return this.#getCpu().memory_size[0]! >>> 0;
+  }
+
+  read(address: number, dst: Uint8Array, offset: number, length: number): void {
+    this.#check(address, length);
+    dst.set(this.#bytes.subarray(address, address + length), offset);
+  }
+
+  write(address: number, src: Uint8Array, offset: number, length: number): void {
+    this.#check(address, length);
+    this.#bytes.set(offset === 0 && length === src.length ? src : src.subarray(offset, offset + length), address);
+    this.#written(address, length);
+  }
+
+  readU8(address: number): number {
+    this.#check(address, 1);
+    return this.#bytes[address]!;
+  }
+
+  readU16(address: number): number {
+    this.#check(address, 2);
+    return this.#view.getUint16(address, true);
+  }
+
+  readU32(address: number): number {
+    this.#check(address, 4);
+    return this.#view.getUint32(address, true);
+  }
+
+  writeU8(address: number, value: number): void {
+    this.#check(address, 1);
+    this.#bytes[address] = value;
+    this.#written(address, 1);
+  }
+
+  writeU16(address: number, value: number): void {
+    this.#check(address, 2);
+    this.#view.setUint16(address, value, true);
+    this.#written(address, 2);
+  }
+
+  writeU32(address: number, value: number): void {
+    this.#check(address, 4);
+    this.#view.setUint32(address, value, true);
+    this.#written(address, 4);
+  }
+
+  #written(address: number, length: number): void {
+    if (length > 0) this.#cpu!.jit_dirty_cache(address, address + length);
+  }
+
+  #check(address: number, length: number): void {
+    const cpu = (this.#cpu ??= this.#getCpu());
+    if (cpu.wasm_memory.buffer !== this.#buffer) {
+      this.#buffer = cpu.wasm_memory.buffer;
+      this.#bytes = new Uint8Array(this.#buffer, cpu.mem8.byteOffset, this.size);
+      this.#view = new DataView(this.#buffer, cpu.mem8.byteOffset, this.size);
+    }
+    if (!(address >= 0 && length >= 0 && address + length <= this.#bytes.length)) {
+      throw new GuestMemoryError(address, length, this.#bytes.length);
+    }
+  }
+}

@@ -1,0 +1,58 @@
+/**
+ * The members of v86's objects that the adapter uses. v86's own typings cover only its public API;
+ * these names are unmangled in the npm builds (checked with 0.5.462).
+ */
+
+/** A `V86` instance, as far as the adapter needs it. */
+export interface Emulator {
+  add_listener(event: string, listener: (data: never) => void): void;
+  /** Present once the constructor's asynchronous part has begun. */
+  readonly v86?: { readonly cpu?: Cpu };
+}
+
+export interface Cpu {
+  readonly io: { readonly ports: IoPort[] };
+  readonly devices: { readonly pci: Pci };
+  readonly mem8: Uint8Array;
+  readonly memory_size: Int32Array;
+  readonly wasm_memory: WebAssembly.Memory;
+  /** Drops compiled code made from the guest-physical bytes `start` to `end`, `end` excluded. */
+  jit_dirty_cache(start: number, end: number): void;
+  reset_cpu(): void;
+  get_state(): unknown[];
+  set_state(state: unknown[]): void;
+  last_result: Int32Array;
+  fpu_status_word: Uint16Array;
+  mxcsr: Int32Array;
+}
+
+export interface IoPort {
+  read8(): number;
+  read16(): number;
+  read32(): number;
+  write8(value: number): void;
+  write16(value: number): void;
+  write32(value: number): void;
+  device: object | undefined;
+}
+
+export interface PciDevice {
+  name: string;
+  /** Device and function: slot << 3. */
+  pci_id: number;
+  /** Configuration space at reset, as bytes. */
+  pci_space: ArrayLike<number>;
+  pci_bars: { size: number }[];
+}
+
+export interface Pci {
+  readonly devices: (PciDevice | undefined)[];
+  readonly device_spaces: (Int32Array | undefined)[];
+  /** The bytes of CONFIG_ADDRESS: register, device and function, bus, enable. */
+  readonly pci_addr: Uint8Array;
+  /** The PIIX3's configuration space; PIRQ routing is at 0x60. */
+  readonly isa_bridge_space8: Uint8Array;
+  register_device(device: PciDevice): void;
+  raise_irq(pci_id: number): void;
+  lower_irq(pci_id: number): void;
+}
