@@ -1,0 +1,37 @@
+import { expect } from 'chai';
+import { SnapshotError, decodeBlob, encodeBlob } from '../../../device/snapshot/blob.ts';
+
+const VERSION = 7;
+
+describe('device state envelope', () => {
+  const payloads: { name: string; payload: unknown }[] = [
+    { name: 'bigints of any size stay bigints', payload: { small: 5n, u64: 2n ** 64n - 1n, negative: -3n, number: 5 } },
+    { name: 'bytes', payload: { bytes: Uint8Array.of(0, 255, 1), empty: new Uint8Array(0) } },
+    { name: 'file names that are not UTF-8', payload: ['ab\udc80x\u{d55c}\udcff\udc80é😀', '\udcff', 'plain'] },
+    { name: 'numbers up to 2^53', payload: [0, -1, 2 ** 53 - 1, 0.5] },
+  ];
+  for (const { name, payload } of payloads) {
+    it(`gives back ${name}`, () => expect(decodeBlob(VERSION, encodeBlob(VERSION, payload))).to.deep.equal(payload));
+  }
+
+  const blob = encodeBlob(VERSION, { files: ['a', 'b'], next: 9 });
+  const damaged: { name: string; bytes: Uint8Array; says: RegExp }[] = [
+    { name: 'nothing', bytes: new Uint8Array(0), says: /cut off: 0 bytes/ },
+    { name: 'something else', bytes: new Uint8Array(64), says: /no virtio-fs state/ },
+    { name: 'a newer version', bytes: encodeBlob(VERSION + 1, 0), says: /schema version 8.*reads version 7.*newer release/ },
+    { name: 'an older version', bytes: encodeBlob(VERSION - 1, 0), says: /schema version 6.*make the snapshot anew/ },
+    { name: 'a cut-off payload', bytes: blob.subarray(0, -1), says: /cut off/ },
+    { name: 'trailing bytes', bytes: Uint8Array.of(...blob, 0), says: /cut off|bytes of/ },
+  ];
+  for (const { name, bytes, says } of damaged) {
+    it(`refuses ${name}, and says so`, () => expect(() => decodeBlob(VERSION, bytes)).to.throw(SnapshotError, says));
+  }
+
+  it('refuses every flipped byte', () => {
+    for (let at = 0; at < blob.length; at++) {
+      const flipped = blob.slice();
+      flipped[at]! ^= 0x10;
+      expect(() => decodeBlob(VERSION, flipped), `byte ${at}`).to.throw(SnapshotError);
+    }
+  });
+});
