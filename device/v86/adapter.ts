@@ -92,6 +92,7 @@ export class V86Machine {
           this.#hookConfigPorts();
           this.#hookInterrupts();
           this.#hookReset();
+          this.#hookPciState();
           this.#hookState();
           for (const plug of this.#plugs) plug();
           resolve();
@@ -229,6 +230,25 @@ export class V86Machine {
       reset_cpu.call(cpu);
       this.#asserted.clear();
       for (const listener of this.#resetListeners) listener();
+    };
+  }
+
+  /**
+   * v86 reads the BAR description of every I/O BAR it restores, and fails on its own IDE controller,
+   * which has none for its legacy ports, when no BIOS has cleared those BARs.
+   */
+  #hookPciState(): void {
+    const { pci } = this.#cpu!.devices;
+    const { set_state } = pci;
+    pci.set_state = (state) => {
+      const holes = pci.devices.flatMap((device) =>
+        device ? Array.from(device.pci_bars.entries()).filter(([, bar]) => !bar).map(([n]) => ({ bars: device.pci_bars, n })) : []);
+      for (const { bars, n } of holes) bars[n] = { size: 0, original_bar: 0, entries: [] };
+      try {
+        set_state.call(pci, state);
+      } finally {
+        for (const { bars, n } of holes) bars[n] = undefined;
+      }
     };
   }
 

@@ -36,13 +36,20 @@ export interface IoPort {
   device: object | undefined;
 }
 
+export interface PciBar {
+  size: number;
+  original_bar?: number;
+  entries?: IoPort[];
+}
+
 export interface PciDevice {
   name: string;
   /** Device and function: slot << 3. */
   pci_id: number;
   /** Configuration space at reset, as bytes. */
   pci_space: ArrayLike<number>;
-  pci_bars: { size: number }[];
+  /** By BAR number; holes where the device has none. */
+  pci_bars: (PciBar | undefined)[];
 }
 
 export interface Pci {
@@ -53,6 +60,7 @@ export interface Pci {
   /** The PIIX3's configuration space; PIRQ routing is at 0x60. */
   readonly isa_bridge_space8: Uint8Array;
   register_device(device: PciDevice): void;
+  set_state(state: unknown[]): void;
   raise_irq(pci_id: number): void;
   lower_irq(pci_id: number): void;
 }

@@ -1,0 +1,81 @@
+import { Volume } from 'memfs';
+import { MemfsBackend, type MemfsBackendOptions } from './fs/memfs-backend.ts';
+import { FuseSession, type FuseSessionOptions } from './fuse/session.ts';
+import { MachineState } from './snapshot/machine-state.ts';
+import { MachineError, V86Machine } from './v86/adapter.ts';
+import type { Emulator } from './v86/types.ts';
+import { VirtioFs, encodeTag } from './virtio-fs.ts';
+import { PciTransport, type PciTransportOptions } from './virtio/pci-transport.ts';
+
+export interface VirtioFsOptions extends Omit<FuseSessionOptions, 'backend' | 'lockTable'> {
+  /** What the guest mounts: `mount -t virtiofs TAG /mnt`. 1 to 36 bytes of UTF-8, one device each. */
+  tag: string;
+  /**
+   * The shared filesystem: a memfs `Volume`, which the host goes on using; or a backend made with
+   * `MemfsBackend.of(volume, options)` for limits. Several devices may share one. Default: empty.
+   */
+  volume?: Volume | MemfsBackend;
+  /** PCI slot (device number on bus 0). Default: the first free one, from 13. */
+  slot?: number;
+  /** Request queues. Default: 1. */
+  requestQueues?: number;
+  /** Entries of each virtqueue, a power of two, 8 to 1024; a request carries up to this less 4 pages. Default: 1024. */
+  queueSize?: number;
+  /** Which virtio features are offered. Default: all that the transport has. */
+  offer?: PciTransportOptions['offer'];
+}
+
+/** One virtio-fs device on one emulator. */
+export class VirtioFsDevice {
+  readonly tag: string;
+  readonly slot: number;
+  readonly backend: MemfsBackend;
+  readonly session: FuseSession;
+  /** Settles when the device is on the emulator's PCI bus; rejects when it can't be. */
+  readonly ready: Promise<void>;
+  #transport: PciTransport | undefined;
+
+  constructor(machine: V86Machine, { tag, volume = new Volume(), slot, requestQueues = 1, queueSize = 1024, offer, ...sessionOptions }: VirtioFsOptions) {
+    this.tag = tag;
+    this.backend = volume instanceof MemfsBackend ? volume : MemfsBackend.of(volume);
+    this.session = new FuseSession({ ...sessionOptions, backend: this.backend, lockTable: this.backend.locks });
+    const device = new VirtioFs(this.session, { tag, requestQueues, queueSize });
+    this.slot = machine.reserveSlot(slot);
+    const setIrq = machine.plug(`virtio-fs ${tag}`, this.slot, () => {
+      this.#transport = new PciTransport({ device, memory: machine.memory, setIrq, offer });
+      machine.onReset(() => this.transport.reset('machine'));
+      return this.transport;
+    });
+    this.ready = machine.ready;
+  }
+
+  /** The memfs volume behind the share. */
+  get volume(): Volume {
+    return this.backend.volume;
+  }
+
+  /** Registers, queues and their statistics. Throws {@link MachineError} before {@link ready}. */
+  get transport(): PciTransport {
+    if (!this.#transport) throw new MachineError('the emulator is still loading: await `device.ready` first');
+    return this.#transport;
+  }
+}
+
+/**
+ * Adds a virtio-fs device to an emulator. Call it right after `new V86(…)`, so that the device is
+ * there before the guest or an `initial_state` is. Its state rides in the emulator's snapshots.
+ *
+ * @throws RangeError for a tag that is too long, {@link MachineError} for a tag or slot in use or
+ * an emulator that has started already.
+ */
+export function attachVirtioFs(emulator: Emulator | object, options: VirtioFsOptions): VirtioFsDevice {
+  encodeTag(options.tag);
+  const machine = V86Machine.of(emulator as Emulator);
+  const state = MachineState.of(machine);
+  if (state.devices.some(({ tag }) => tag === options.tag)) {
+    throw new MachineError(`this emulator has a virtio-fs device with tag ${JSON.stringify(options.tag)} already: give each its own`);
+  }
+  const device = new VirtioFsDevice(machine, options);
+  state.devices.push(device);
+  return device;
+}

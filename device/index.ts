@@ -1,0 +1,4 @@
+export { attachVirtioFs, VirtioFsDevice, type VirtioFsOptions } from './attach.ts';
+export { MemfsBackend } from './fs/memfs-backend.ts';
+export { MachineError } from './v86/adapter.ts';
+export { SnapshotError } from './snapshot/blob.ts';
