@@ -1,0 +1,88 @@
+import { readFile } from 'node:fs/promises';
+import { createRequire } from 'node:module';
+import { dirname, join } from 'node:path';
+import { V86, type V86Options } from 'v86';
+import type { Cpu, Pci } from '../device/v86/types.ts';
+
+const V86_BUILD = dirname(createRequire(import.meta.url).resolve('v86'));
+
+/** The v86 objects behind a `V86`, as far as the harness uses them. */
+export interface EmulatorInternals {
+  readonly v86: {
+    readonly cpu: Cpu;
+    /** Synchronous, unlike `V86.restore_state`. */
+    restore_state(state: ArrayBuffer): void;
+  };
+}
+
+export interface EmulatorHooks {
+  /** v86's devices are there, nothing is restored, nothing attached. */
+  beforeDevices?(internals: EmulatorInternals): void;
+  /** Right after `new V86(…)`: the place to attach devices. */
+  attach?(emulator: V86): void;
+  /** The attached devices are plugged in; v86 has not run yet. */
+  afterDevices?(internals: EmulatorInternals): void;
+}
+
+/**
+ * Makes a v86 without screen, keyboard or sound, and settles when it has loaded, not running yet.
+ * Rejects with what a hook or v86 threw.
+ */
+export async function createEmulator(options: V86Options, hooks: EmulatorHooks): Promise<V86> {
+  const wasm = await compileV86();
+  const emulator = new V86({
+    ...options,
+    wasm_fn: async (imports: WebAssembly.Imports) => (await WebAssembly.instantiate(wasm, imports)).exports,
+    disable_keyboard: true,
+    disable_mouse: true,
+    disable_speaker: true,
+    autostart: false,
+  } as V86Options);
+  return new Promise((resolve, reject) => {
+    const hook = (run?: (internals: EmulatorInternals) => void) => () => {
+      try {
+        run?.(emulator as unknown as EmulatorInternals);
+      } catch (error) {
+        reject(error as Error);
+      }
+    };
+    emulator.add_listener('emulator-ready', hook(hooks.beforeDevices));
+    hook(() => hooks.attach?.(emulator))();
+    emulator.add_listener('emulator-ready', hook(hooks.afterDevices));
+    emulator.add_listener('emulator-loaded', () => resolve(emulator));
+  });
+}
+
+/**
+ * Puts a machine state into an emulator whose devices are still to come, as if the guest had run
+ * on it all along. v86 loses three registers on the way: it replaces its views of wasm memory by
+ * the saved values instead of writing through them.
+ */
+export function restoreBareMachine({ v86 }: EmulatorInternals, state: ArrayBuffer): void {
+  const { cpu } = v86;
+  const views = { last_result: cpu.last_result, fpu_status_word: cpu.fpu_status_word, mxcsr: cpu.mxcsr };
+  v86.restore_state(state);
+  for (const name of ['last_result', 'fpu_status_word', 'mxcsr'] as const) views[name][0] = cpu[name][0]!;
+  Object.assign(cpu, views);
+}
+
+/** PIIX3: INTA# of slot n goes to PIRQ (n - 1) mod 4, and PIRQ routing says to which IRQ. */
+export function routeInterrupt(pci: Pci, slot: number): void {
+  const PIRQ_ROUTE_CONTROL = 0x60;
+  const PCI_INTERRUPT_LINE = 0x3c;
+  const irq = pci.isa_bridge_space8[PIRQ_ROUTE_CONTROL + ((slot - 1) & 3)]!;
+  const space = pci.device_spaces[slot << 3]!;
+  new Uint8Array(space.buffer, space.byteOffset)[PCI_INTERRUPT_LINE] = irq;
+}
+
+let v86Module: Promise<WebAssembly.Module> | undefined;
+
+/** One compilation for every emulator of this process. */
+function compileV86(): Promise<WebAssembly.Module> {
+  return (v86Module ??= readFile(join(V86_BUILD, 'v86.wasm')).then((bytes) => WebAssembly.compile(bytes)));
+}
+
+export async function v86Version(): Promise<string> {
+  const manifest = JSON.parse(await readFile(join(V86_BUILD, '..', 'package.json'), 'utf8')) as { version: string };
+  return manifest.version;
+}

@@ -1,0 +1,22 @@
+/**
+ * What went wrong, for programs that have to tell failures apart:
+ * - `configuration`: an option is wrong, or options don't fit together;
+ * - `image`: the guest image is missing, or lacks what was asked of it;
+ * - `share`: a share could not be loaded, mounted or written back;
+ * - `boot`: the guest did not come up;
+ * - `timeout`: the guest did not answer in time;
+ * - `snapshot`: a saved machine is damaged, foreign, or of another configuration;
+ * - `stopped`: the machine is not running any more.
+ */
+export type VmErrorKind = 'configuration' | 'image' | 'share' | 'boot' | 'timeout' | 'snapshot' | 'stopped';
+
+/** Every failure of the harness. The message says what was found and what to do about it. */
+export class VmError extends Error {
+  override readonly name = 'VmError';
+  readonly kind: VmErrorKind;
+
+  constructor(kind: VmErrorKind, message: string, options?: ErrorOptions) {
+    super(message, options);
+    this.kind = kind;
+  }
+}
