@@ -65,7 +65,7 @@ export class VirtioFsDevice {
  * Adds a virtio-fs device to an emulator. Call it right after `new V86(…)`, so that the device is
  * there before the guest or an `initial_state` is. Its state rides in the emulator's snapshots.
  *
- * @throws RangeError for a tag that is too long, {@link MachineError} for a tag or slot in use or
+ * @throws RangeError for a tag, queue size or count that the guest could not use, {@link MachineError} for a tag or slot in use or
  * an emulator that has started already.
  */
 export function attachVirtioFs(emulator: Emulator | object, options: VirtioFsOptions): VirtioFsDevice {

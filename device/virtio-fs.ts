@@ -7,6 +7,10 @@ const VIRTIO_ID_FS = 26;
 const TAG_LENGTH = 36;
 const NUM_REQUEST_QUEUES_OFFSET = 36;
 const CONFIG_LENGTH = 40;
+/** Linux needs 4 descriptors of a request for itself and refuses to mount with none left for data. */
+const MIN_QUEUE_SIZE = 8;
+const MAX_QUEUE_SIZE = 1024;
+const MAX_REQUEST_QUEUES = 16;
 
 /** The file system device, virtio 1.3 section 5.11: queue 0 is hiprio, the others carry requests of one session. */
 export class VirtioFs implements VirtioDevice {
@@ -16,8 +20,14 @@ export class VirtioFs implements VirtioDevice {
   readonly config: Uint8Array;
   readonly #session: FuseSession;
 
-  /** `tag`: 1 to 36 bytes of UTF-8. */
+  /** `tag`: 1 to 36 bytes of UTF-8. Throws a `RangeError` for what no driver could use. */
   constructor(session: FuseSession, { tag, requestQueues, queueSize }: { tag: string; requestQueues: number; queueSize: number }) {
+    if (!Number.isInteger(requestQueues) || requestQueues < 1 || requestQueues > MAX_REQUEST_QUEUES) {
+      throw new RangeError(`requestQueues is ${requestQueues}: choose 1 to ${MAX_REQUEST_QUEUES}`);
+    }
+    if (!(queueSize >= MIN_QUEUE_SIZE && queueSize <= MAX_QUEUE_SIZE && Number.isInteger(Math.log2(queueSize)))) {
+      throw new RangeError(`queueSize is ${queueSize}: choose a power of two from ${MIN_QUEUE_SIZE} to ${MAX_QUEUE_SIZE}`);
+    }
     this.#session = session;
     this.queueSizes = Array.from({ length: 1 + requestQueues }, () => queueSize);
     this.config = new Uint8Array(CONFIG_LENGTH);

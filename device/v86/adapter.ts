@@ -28,6 +28,8 @@ export class MachineError extends Error {
   override readonly name = 'MachineError';
 }
 
+const TOO_LATE = 'this emulator has started already, so no device can be added: attach right after `new V86(…)`, before it loads its files';
+
 /** Where our blob sits in v86's positional state array, clear of the slots v86 uses (0-89). */
 const STATE_SLOT = 128;
 const STATE_SLOT_MEMORY_SIZE = 0;
@@ -60,11 +62,7 @@ export class V86Machine {
   static of(emulator: Emulator): V86Machine {
     let machine = V86Machine.#machines.get(emulator);
     if (!machine) {
-      if (emulator.v86?.cpu?.devices.pci) {
-        throw new MachineError(
-          'this emulator has started already, so no device can be added: attach right after `new V86(…)`, before it loads its files',
-        );
-      }
+      if (emulator.v86?.cpu?.devices.pci) throw new MachineError(TOO_LATE);
       machine = new V86Machine(emulator);
       V86Machine.#machines.set(emulator, machine);
     }
@@ -117,9 +115,11 @@ export class V86Machine {
   }
 
   /**
-   * Takes PCI slot `slot`, or the first free one. Throws {@link MachineError} when it is taken.
+   * Takes PCI slot `slot`, or the first free one. Throws {@link MachineError} when it is taken, or
+   * the emulator has started.
    */
   reserveSlot(slot?: number): number {
+    if (this.#cpu) throw new MachineError(TOO_LATE);
     const isFree = (n: number) => !V86_SLOTS.has(n) && !this.#slots.has(n);
     const all = Array.from({ length: PCI_SLOTS }, (_, n) => n);
     const taken = slot ?? all.find((n) => n > 12 && isFree(n));

@@ -146,12 +146,18 @@ describe('v86 adapter, on a real v86', () => {
   it('refuses to attach to an emulator that has loaded', async () => {
     const late = await bareMachine(() => {});
     expect(() => V86Machine.of(late.emulator)).to.throw(MachineError, /right after `new V86/);
+    expect(() => adapter.reserveSlot()).to.throw(MachineError, /right after `new V86/);
     await late.destroy();
   });
 
-  it('refuses a slot that is taken, and names the free ones', () => {
-    expect(() => adapter.reserveSlot(SLOT)).to.throw(MachineError, /slot 13 is taken.*choose one of 2, 3/);
-    expect(() => adapter.reserveSlot(30)).to.throw(MachineError);
+  it('refuses a slot that is taken, and names the free ones', async () => {
+    const other = await bareMachine((emulator) => {
+      const fresh = V86Machine.of(emulator);
+      fresh.reserveSlot(SLOT);
+      expect(() => fresh.reserveSlot(SLOT)).to.throw(MachineError, /slot 13 is taken.*choose one of 2, 3/);
+      expect(() => fresh.reserveSlot(30)).to.throw(MachineError, /slot 30 is taken/);
+    });
+    await other.destroy();
   });
 
   for (const { name, options, plug, says } of [
