@@ -1,0 +1,75 @@
+import { Command, InvalidArgumentError, Option } from 'commander';
+import { VmError } from '../errors.ts';
+import type { ShareOptions, VmOptions } from '../vm-options.ts';
+
+/** What `run` and `shell` have in common, as commander gives it. */
+export interface MachineFlags {
+  share: string[];
+  tag: string[];
+  memory?: number;
+  kernel?: string;
+  initrd?: string;
+  bios?: string;
+  boot?: 'direct' | 'bios';
+  cache: boolean;
+  writeBack?: boolean;
+  verbose?: boolean;
+}
+
+const MIN_MEMORY = 64;
+const MAX_MEMORY = 2048;
+
+export function addMachineOptions(command: Command): Command {
+  const collect = (value: string, previous: string[]) => [...previous, value];
+  return command
+    .optionsGroup('Shares:')
+    .option('-s, --share <dir>', 'share a copy of this host directory (again for more); without it, an empty share', collect, [])
+    .option('-t, --tag <tag>', 'tag of the share, for the n-th --share the n-th --tag (default: "share", "share2", …)', collect, [])
+    .option('-w, --write-back', 'when the guest is done, carry its changes back to the host directories')
+    .optionsGroup('Machine:')
+    .addOption(new Option('-m, --memory <MiB>', `guest memory, ${MIN_MEMORY} to ${MAX_MEMORY}`).default(undefined, '256').argParser(parseMemory))
+    .option('--kernel <file>', 'Linux kernel to boot instead of the built guest image (needs --initrd too)')
+    .option('--initrd <file>', 'its initial RAM disk, with the guest agent of guest-images/')
+    .option('--bios <file>', 'SeaBIOS image, for --boot bios')
+    .addOption(new Option('--boot <road>', 'load the kernel into RAM, or let a BIOS do it').choices(['direct', 'bios']))
+    .option('--no-cache', 'boot anew, even when a booted machine is in the cache')
+    .option('-v, --verbose', "show the guest's console and what happens, on stderr");
+}
+
+/** Throws {@link VmError} when the flags don't fit together. */
+export function machineOptions(flags: MachineFlags): VmOptions {
+  const { share, tag, memory, kernel, initrd, bios, boot, cache, verbose } = flags;
+  const count = Math.max(share.length, 1);
+  if (tag.length > count) {
+    throw new VmError('configuration', `${tag.length} tags for ${count === 1 ? 'one share' : `${count} shares`}: give a --share DIR for each --tag`);
+  }
+  const shares = Array.from({ length: count }, (_, index): ShareOptions => ({
+    tag: tag[index] ?? (index === 0 ? 'share' : `share${index + 1}`),
+    directory: share[index],
+  }));
+  return {
+    shares,
+    memory,
+    image: kernel || initrd || bios ? { kernel, initrd, bios } : undefined,
+    bootMethod: boot,
+    cache,
+    onConsole: verbose ? (line) => process.stderr.write(`guest | ${line}\n`) : undefined,
+    onProgress: progressReporter(verbose),
+  };
+}
+
+function parseMemory(value: string): number {
+  const memory = Number(value);
+  if (!Number.isInteger(memory) || memory < MIN_MEMORY || memory > MAX_MEMORY) {
+    throw new InvalidArgumentError(`Give a whole number of MiB from ${MIN_MEMORY} to ${MAX_MEMORY}.`);
+  }
+  return memory;
+}
+
+/** A status line on a terminal, plain lines with `--verbose`, nothing otherwise: stderr belongs to the guest's command. */
+function progressReporter(verbose = false): (message: string) => void {
+  const { stderr } = process;
+  if (verbose) return (message) => stderr.write(`${message}\n`);
+  if (!stderr.isTTY) return () => {};
+  return (message) => stderr.write(`\r\x1b[K${message ? `\x1b[2m${message}\x1b[22m` : ''}`);
+}

@@ -1,0 +1,38 @@
+import { VmError } from '../errors.ts';
+import { Vm } from '../vm.ts';
+import { machineOptions, type MachineFlags } from './options.ts';
+
+/** Runs `argv` in a guest, in the first share's directory, on this process's stdio. Returns its exit code. */
+export async function run(argv: string[], flags: MachineFlags): Promise<number> {
+  const vm = await Vm.boot(machineOptions(flags));
+  let code: number;
+  try {
+    for (const share of vm.shares) await vm.mount(share.tag);
+    const child = vm.spawn(argv, { cwd: vm.shares[0]!.mountPoint });
+    child.onStdout = (data) => process.stdout.write(data);
+    child.onStderr = (data) => process.stderr.write(data);
+    process.stdin.on('data', (data: Buffer) => child.write(data));
+    process.stdin.on('end', () => child.closeStdin());
+    code = await child.exited;
+    if (flags.writeBack) code = (await writeBackShares(vm)) || code;
+  } finally {
+    process.stdin.destroy();
+    await vm.stop();
+  }
+  return code;
+}
+
+/** Returns 0, or 1 when something had to stay as the host has it. */
+export async function writeBackShares(vm: Vm): Promise<number> {
+  await vm.exec(['sync']);
+  let failures = 0;
+  for (const share of vm.shares) {
+    if (!share.directory) continue;
+    const { kept } = share.writeBack();
+    for (const { path, reason } of kept) process.stderr.write(`not written back: ${share.directory}/${path}: ${reason}\n`);
+    failures += kept.length;
+  }
+  return failures ? 1 : 0;
+}
+
+export { VmError };

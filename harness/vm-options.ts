@@ -1,0 +1,64 @@
+import type { Volume } from 'memfs';
+import type { MemfsBackend } from '../device/index.ts';
+import { encodeTag } from '../device/virtio-fs.ts';
+import type { VirtioFsOptions } from '../device/index.ts';
+import { VmError } from './errors.ts';
+
+/** A directory that the guest can mount. */
+export interface ShareOptions extends Omit<VirtioFsOptions, 'tag' | 'volume'> {
+  /** What the guest mounts, 1 to 36 bytes of UTF-8. */
+  tag: string;
+  /** The shared filesystem. Default: a new, empty one. */
+  volume?: Volume | MemfsBackend;
+  /** Host directory to fill the filesystem with a copy of, when the machine starts. */
+  directory?: string;
+}
+
+/** Guest files in place of the image that `guest-images/` builds. Paths. */
+export interface CustomImage {
+  kernel?: string;
+  initrd?: string;
+  bios?: string;
+}
+
+export type BootMethod = 'direct' | 'bios';
+
+export interface VmOptions {
+  /** MiB of RAM. Default: 256. */
+  memory?: number;
+  shares?: ShareOptions[];
+  image?: CustomImage;
+  /** `direct` loads the kernel into RAM itself, `bios` lets SeaBIOS do it. Default: `direct`. */
+  bootMethod?: BootMethod;
+  /** More words for the kernel's command line. */
+  cmdline?: string;
+  /** Also plug in v86's own 9p device, tag `host9p`, with an empty filesystem. */
+  ninep?: boolean;
+  /** v86's network card. Default: `ne2k`. */
+  network?: 'ne2k' | 'virtio';
+  /**
+   * Start from the cached snapshot of a machine like this one, making it first where there is
+   * none. `false` boots anew, with the shares on the bus from the beginning. Default: true.
+   */
+  cache?: boolean;
+  /** For the machine to come up. Default: 180,000: a cold boot takes its time on a loaded machine. */
+  timeoutMs?: number;
+  /** Called with each line that the guest's console finished. */
+  onConsole?: (line: string) => void;
+  /** Called with what is being done, and with "" when the machine is there. */
+  onProgress?: (message: string) => void;
+}
+
+/** Throws {@link VmError} `configuration` for shares that can't be plugged into one machine. */
+export function checkShares(shares: ShareOptions[]): void {
+  const tags = new Set<string>();
+  for (const { tag } of shares) {
+    try {
+      encodeTag(tag);
+    } catch (error) {
+      throw new VmError('configuration', (error as Error).message, { cause: error });
+    }
+    if (tags.has(tag)) throw new VmError('configuration', `two shares have the tag ${JSON.stringify(tag)}: give each its own`);
+    tags.add(tag);
+  }
+}
