@@ -1,21 +1,33 @@
 import { StringDecoder } from 'node:string_decoder';
 
+export interface ConsoleLogOptions {
+  /** Lines kept. Default: 1000. */
+  capacity?: number;
+  /** Lines from before, oldest first. */
+  lines?: string[];
+  /** Called with each line when it ends. */
+  onLine?: (line: string) => void;
+}
+
 /** The last lines a guest printed on its console, for error messages and for looking back. */
 export class ConsoleLog {
   readonly #capacity: number;
+  readonly #onLine: ((line: string) => void) | undefined;
   readonly #decoder = new StringDecoder('utf8');
-  #lines: string[] = [];
+  #lines: string[];
   #current = '';
 
-  /** `capacity`: lines kept. */
-  constructor(capacity = 1000) {
+  constructor({ capacity = 1000, lines = [], onLine }: ConsoleLogOptions = {}) {
     this.#capacity = capacity;
+    this.#lines = [...lines];
+    this.#onLine = onLine;
   }
 
   write(byte: number): void {
     const text = this.#decoder.write(Buffer.of(byte));
     if (text === '\n') {
       this.#lines.push(this.#current);
+      this.#onLine?.(this.#current);
       this.#current = '';
       if (this.#lines.length > 2 * this.#capacity) this.#lines = this.lines;
     } else if (text !== '\r') {

@@ -1,8 +1,8 @@
 import { expect } from 'chai';
-import { ConsoleLog } from '../../harness/console-log.ts';
+import { ConsoleLog, type ConsoleLogOptions } from '../../harness/console-log.ts';
 
-function log(text: string, capacity?: number): ConsoleLog {
-  const console = new ConsoleLog(capacity);
+function log(text: string, options?: ConsoleLogOptions): ConsoleLog {
+  const console = new ConsoleLog(options);
   for (const byte of Buffer.from(text)) console.write(byte);
   return console;
 }
@@ -20,7 +20,14 @@ describe('console log', () => {
 
   it('keeps the last lines', () => {
     const text = Array.from({ length: 100 }, (_, index) => `${index}\n`).join('');
-    expect(log(text, 3).lines).to.deep.equal(['97', '98', '99']);
+    expect(log(text, { capacity: 3 }).lines).to.deep.equal(['97', '98', '99']);
     expect(log(text).tail(2)).to.equal('  | 98\n  | 99');
+  });
+
+  it('goes on from earlier lines, and tells of each that ends', () => {
+    const told: string[] = [];
+    const console = log('b\nc', { lines: ['a'], onLine: (line) => told.push(line) });
+    expect(console.lines).to.deep.equal(['a', 'b', 'c']);
+    expect(told).to.deep.equal(['b']);
   });
 });

@@ -1,0 +1,76 @@
+/** One measured quantity: rates are better when larger, times when smaller. */
+export interface Measure {
+  name: string;
+  unit: string;
+  isRate: boolean;
+}
+
+export interface BenchReport {
+  date: string;
+  node: string;
+  cpu: string;
+  guest: Record<string, string | number>;
+  rounds: number;
+  rows: BenchRow[];
+}
+
+export interface BenchRow extends Measure {
+  /** Every round's value, by filesystem. */
+  values: Record<string, number[]>;
+  medians: Record<string, number>;
+  /** How many times better the first filesystem is than each other one; below 1 it is behind. */
+  ratios: Record<string, number>;
+}
+
+/** Collects rounds; `subjects[0]` is the one that the others are compared with. */
+export class Collector {
+  readonly #subjects: readonly string[];
+  readonly #rows = new Map<string, { measure: Measure; values: Record<string, number[]> }>();
+
+  constructor(subjects: readonly string[]) {
+    this.#subjects = subjects;
+  }
+
+  add(subject: string, measure: Measure, value: number): void {
+    let row = this.#rows.get(measure.name);
+    if (!row) this.#rows.set(measure.name, (row = { measure, values: {} }));
+    (row.values[subject] ??= []).push(value);
+  }
+
+  rows(): BenchRow[] {
+    const [first, ...others] = this.#subjects as [string, ...string[]];
+    return [...this.#rows.values()].map(({ measure, values }) => {
+      const medians = Object.fromEntries(Object.entries(values).map(([subject, list]) => [subject, median(list)]));
+      const ratio = (other: string) => (measure.isRate ? medians[first]! / medians[other]! : medians[other]! / medians[first]!);
+      const compared = others.filter((other) => other in medians && first in medians);
+      return { ...measure, values, medians, ratios: Object.fromEntries(compared.map((other) => [other, ratio(other)])) };
+    });
+  }
+}
+
+export function median(values: readonly number[]): number {
+  const sorted = [...values].sort((a, b) => a - b);
+  const middle = sorted.length >> 1;
+  return sorted.length % 2 ? sorted[middle]! : (sorted[middle - 1]! + sorted[middle]!) / 2;
+}
+
+/** A table for people: medians, and how the first subject compares. */
+export function formatTable(rows: BenchRow[], subjects: readonly string[]): string {
+  const [first, ...others] = subjects as [string, ...string[]];
+  const header = ['', 'unit', ...subjects, ...others.map((other) => `${first} / ${other}`)];
+  const body = rows.map(({ name, unit, medians, ratios }) => [
+    name,
+    unit,
+    ...subjects.map((subject) => (subject in medians ? formatNumber(medians[subject]!) : '')),
+    ...others.map((other) => (other in ratios ? `${formatNumber(ratios[other]!)}×` : '')),
+  ]);
+  const widths = header.map((_, column) => Math.max(...[header, ...body].map((line) => line[column]!.length)));
+  const format = (line: string[]) =>
+    line.map((cell, column) => (column < 2 ? cell.padEnd(widths[column]!) : cell.padStart(widths[column]!))).join('  ').trimEnd();
+  return [format(header), widths.map((width) => '-'.repeat(width)).join('  '), ...body.map(format)].join('\n');
+}
+
+function formatNumber(value: number): string {
+  if (!Number.isFinite(value)) return '-';
+  return value >= 100 ? value.toFixed(0) : value.toPrecision(3);
+}
