@@ -1,0 +1,21 @@
+/** A guest that v86 can boot: paths of its files. */
+export interface GuestImage {
+  /** The compressed kernel, for the BIOS road. */
+  readonly kernel: string;
+  /** The same kernel as an ELF file, for direct boot. */
+  readonly vmlinux: string;
+  readonly initrd: string;
+  readonly bios: string;
+  readonly vgaBios: string;
+  /** `uname -r`. */
+  readonly release: string;
+  /** SHA-256 over all of the files, hex: images with the same one boot the same. */
+  readonly id: string;
+}
+
+export interface GuestImageOptions {
+  /** Where the image is kept. Default: `build/guest` of the checkout. */
+  directory?: string;
+  /** Called with what is being done, and how much of it is done where that is known (0 to 1). */
+  onProgress?: (message: string, fraction?: number) => void;
+}
