@@ -1,8 +1,10 @@
 import type { Volume } from 'memfs';
-import type { MemfsBackend } from '../device/index.ts';
+import type { MemfsBackend, VirtioFsOptions } from '../device/index.ts';
 import { encodeTag } from '../device/virtio-fs.ts';
-import type { VirtioFsOptions } from '../device/index.ts';
 import { VmError } from './errors.ts';
+
+/** MiB. */
+export const DEFAULT_MEMORY = 256;
 
 /** A directory that the guest can mount. */
 export interface ShareOptions extends Omit<VirtioFsOptions, 'tag' | 'volume'> {

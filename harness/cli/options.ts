@@ -1,12 +1,12 @@
 import { Command, InvalidArgumentError, Option } from 'commander';
 import { VmError } from '../errors.ts';
-import type { ShareOptions, VmOptions } from '../vm-options.ts';
+import { DEFAULT_MEMORY, type ShareOptions, type VmOptions } from '../vm-options.ts';
 
 /** What `run` and `shell` have in common, as commander gives it. */
 export interface MachineFlags {
-  share: string[];
-  tag: string[];
-  memory?: number;
+  share?: string[];
+  tag?: string[];
+  memory: number;
   kernel?: string;
   initrd?: string;
   bios?: string;
@@ -20,14 +20,14 @@ const MIN_MEMORY = 64;
 const MAX_MEMORY = 2048;
 
 export function addMachineOptions(command: Command): Command {
-  const collect = (value: string, previous: string[]) => [...previous, value];
+  const collect = (value: string, previous: string[] = []) => [...previous, value];
   return command
     .optionsGroup('Shares:')
-    .option('-s, --share <dir>', 'share a copy of this host directory (again for more); without it, an empty share', collect, [])
-    .option('-t, --tag <tag>', 'tag of the share, for the n-th --share the n-th --tag (default: "share", "share2", …)', collect, [])
+    .option('-s, --share <dir>', 'share a copy of this host directory (again for more); without it, an empty share', collect)
+    .option('-t, --tag <tag>', 'tag of the share, for the n-th --share the n-th --tag (default: "share", "share2", …)', collect)
     .option('-w, --write-back', 'when the guest is done, carry its changes back to the host directories')
     .optionsGroup('Machine:')
-    .addOption(new Option('-m, --memory <MiB>', `guest memory, ${MIN_MEMORY} to ${MAX_MEMORY}`).default(undefined, '256').argParser(parseMemory))
+    .addOption(new Option('-m, --memory <MiB>', `guest memory, ${MIN_MEMORY} to ${MAX_MEMORY}`).default(DEFAULT_MEMORY).argParser(parseMemory))
     .option('--kernel <file>', 'Linux kernel to boot instead of the built guest image (needs --initrd too)')
     .option('--initrd <file>', 'its initial RAM disk, with the guest agent of guest-images/')
     .option('--bios <file>', 'SeaBIOS image, for --boot bios')
@@ -38,7 +38,7 @@ export function addMachineOptions(command: Command): Command {
 
 /** Throws {@link VmError} when the flags don't fit together. */
 export function machineOptions(flags: MachineFlags): VmOptions {
-  const { share, tag, memory, kernel, initrd, bios, boot, cache, verbose } = flags;
+  const { share = [], tag = [], memory, kernel, initrd, bios, boot, cache, verbose } = flags;
   const count = Math.max(share.length, 1);
   if (tag.length > count) {
     throw new VmError('configuration', `${tag.length} tags for ${count === 1 ? 'one share' : `${count} shares`}: give a --share DIR for each --tag`);

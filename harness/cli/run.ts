@@ -1,4 +1,4 @@
-import { VmError } from '../errors.ts';
+import type { GuestProcess } from '../guest-agent.ts';
 import { Vm } from '../vm.ts';
 import { machineOptions, type MachineFlags } from './options.ts';
 
@@ -11,8 +11,8 @@ export async function run(argv: string[], flags: MachineFlags): Promise<number> 
     const child = vm.spawn(argv, { cwd: vm.shares[0]!.mountPoint });
     child.onStdout = (data) => process.stdout.write(data);
     child.onStderr = (data) => process.stderr.write(data);
-    process.stdin.on('data', (data: Buffer) => child.write(data));
-    process.stdin.on('end', () => child.closeStdin());
+    // When the command ends first, nobody is left to take the rest.
+    feed(child).catch(() => {});
     code = await child.exited;
     if (flags.writeBack) code = (await writeBackShares(vm)) || code;
   } finally {
@@ -35,4 +35,8 @@ export async function writeBackShares(vm: Vm): Promise<number> {
   return failures ? 1 : 0;
 }
 
-export { VmError };
+/** Passes this process's stdin on, as fast as the guest takes it. */
+async function feed(child: GuestProcess): Promise<void> {
+  for await (const data of process.stdin) await child.write(data as Buffer);
+  child.closeStdin();
+}

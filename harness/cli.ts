@@ -1,0 +1,69 @@
+#!/usr/bin/env node
+import { Command, CommanderError } from 'commander';
+import { MachineError, SnapshotError } from '../device/index.ts';
+import { addMachineOptions, type MachineFlags } from './cli/options.ts';
+import { VmError } from './errors.ts';
+
+/** Exit code when v86-virtiofs itself failed, out of the way of a guest command's. */
+const OWN_FAILURE = 125;
+
+export function makeProgram(): Command {
+  const program = new Command('v86-virtiofs')
+    .description('Linux guests in the v86 emulator that share directories with the host over virtio-fs, and can be frozen with files open.')
+    .exitOverride()
+    .showHelpAfterError('(v86-virtiofs --help, or v86-virtiofs COMMAND --help, tells what there is)');
+
+  addMachineOptions(
+    program
+      .command('run')
+      .summary('run a command in a guest')
+      .description('Runs a command in a guest, in the directory of the (first) share, and exits with its code.')
+      .argument('<command...>', 'command and arguments; put -- before them'),
+  )
+    .addHelpText(
+      'after',
+      `
+Examples:
+  v86-virtiofs run -- uname -a
+  v86-virtiofs run --share . -- ls -lR
+  v86-virtiofs run --share src --write-back -- sh -c 'gzip -k *.txt'
+
+Exit codes: the command's own; ${OWN_FAILURE} when v86-virtiofs itself failed.`,
+    )
+    .action(async (argv: string[], flags: MachineFlags) => {
+      const { run } = await import('./cli/run.ts');
+      process.exitCode = await run(argv, flags);
+    });
+
+  addMachineOptions(
+    program
+      .command('shell')
+      .summary('open a shell in a guest')
+      .description('Opens an interactive shell in a guest, in the directory of the (first) share. Ctrl-] leaves it.'),
+  ).action(async (flags: MachineFlags) => {
+    const { shell } = await import('./cli/shell.ts');
+    process.exitCode = await shell(flags);
+  });
+
+  program
+    .command('demo')
+    .summary('see a guest frozen with files open go on in another process')
+    .description('Boots a guest, shares files both ways, freezes it with files open to disk, and lets a second process go on with it.')
+    .action(async () => {
+      const { demo } = await import('./demo/demo.ts');
+      process.exitCode = await demo();
+    });
+  return program;
+}
+
+try {
+  await makeProgram().parseAsync();
+} catch (error) {
+  if (error instanceof CommanderError) {
+    process.exitCode = error.exitCode === 0 ? 0 : OWN_FAILURE;
+  } else {
+    const isExpected = [VmError, MachineError, SnapshotError].some((kind) => error instanceof kind);
+    process.stderr.write(`v86-virtiofs: ${isExpected ? (error as Error).message : (error as Error).stack}\n`);
+    process.exitCode = OWN_FAILURE;
+  }
+}

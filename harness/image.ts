@@ -1,0 +1,47 @@
+import { createHash } from 'node:crypto';
+import { existsSync } from 'node:fs';
+import { readFile } from 'node:fs/promises';
+import { dirname, join } from 'node:path';
+import { ensureGuestImage } from '../guest-images/build.ts';
+import { VmError } from './errors.ts';
+import type { CustomImage } from './vm-options.ts';
+
+/** What a machine boots from. Paths; which of them are needed depends on the road. */
+export interface BootFiles {
+  kernel: string;
+  initrd: string;
+  /** The kernel as an ELF file, for the direct road. */
+  vmlinux?: string;
+  bios?: string;
+  vgaBios?: string;
+  /** Hash over the files. */
+  id: string;
+}
+
+/** Where Debian's package `seabios` puts its files. */
+const SYSTEM_BIOS = '/usr/share/seabios/bios.bin';
+const VGA_BIOS = 'vgabios-stdvga.bin';
+
+/** The image that `guest-images/` builds, or the one the caller brought. Throws {@link VmError} `image`. */
+export async function resolveImage(custom: CustomImage | undefined, onProgress?: (message: string) => void): Promise<BootFiles> {
+  if (!custom) return ensureGuestImage({ onProgress });
+  const { kernel, initrd, bios } = custom;
+  if (!kernel || !initrd) {
+    throw new VmError('image', `a guest image of your own needs a kernel and an initial RAM disk: give --${kernel ? 'initrd' : 'kernel'} FILE too`);
+  }
+  const firmware = bios ?? (existsSync(SYSTEM_BIOS) ? SYSTEM_BIOS : undefined);
+  if (!firmware) throw new VmError('image', 'no BIOS found: give --bios FILE (SeaBIOS), or install the package seabios');
+  const hash = createHash('sha256');
+  for (const path of [kernel, initrd, firmware]) hash.update(await readImageFile(path));
+  const vgaBios = join(dirname(firmware), VGA_BIOS);
+  return { kernel, initrd, bios: firmware, vgaBios: existsSync(vgaBios) ? vgaBios : undefined, id: hash.digest('hex') };
+}
+
+/** Throws {@link VmError} `image` that names the file. */
+export async function readImageFile(path: string): Promise<Uint8Array<ArrayBuffer>> {
+  try {
+    return new Uint8Array(await readFile(path));
+  } catch (error) {
+    throw new VmError('image', `can't read the guest image's file ${path}: ${(error as Error).message}`, { cause: error });
+  }
+}

@@ -1,0 +1,102 @@
+import type { V86, V86Options } from 'v86';
+import { KERNEL_CMDLINE } from './boot/cmdline.ts';
+import { directBoot } from './boot/direct-boot.ts';
+import { v86Version } from './emulator.ts';
+import { VmError } from './errors.ts';
+import { readImageFile, resolveImage } from './image.ts';
+import type { MachineConfig } from './snapshot-file.ts';
+import { DEFAULT_MEMORY, checkShares, type BootMethod, type ShareOptions, type VmOptions } from './vm-options.ts';
+
+const MIB = 1024 * 1024;
+/** Part of the boot cache's key: raised when a machine made the old way must not be used any more. */
+const CACHE_VERSION = 1;
+const NINEP = '9p host9p';
+const VIRTIO_NETWORK = 'network virtio';
+const VIRTIO_FS = 'virtio-fs ';
+
+/** A machine to be made: its options, checked, with defaults filled in. */
+export interface Plan {
+  options: VmOptions;
+  shares: ShareOptions[];
+  /** Without the shares. */
+  config: MachineConfig;
+  /** What a booted machine without shares depends on. */
+  origin: unknown;
+  /** Enough for a machine that gets its RAM from a snapshot. */
+  emulatorOptions: V86Options;
+  /** What it takes to boot one. */
+  bootRoad(): Promise<BootRoad>;
+}
+
+export interface BootRoad {
+  emulatorOptions: V86Options;
+  /** Brings the kernel into an emulator that has loaded and not run yet. */
+  load(emulator: V86): void;
+}
+
+/** Throws {@link VmError} for options that don't fit together, or files that are missing. */
+export async function makePlan(options: VmOptions): Promise<Plan> {
+  const { shares = [], memory = DEFAULT_MEMORY, ninep = false, network = 'ne2k', onProgress } = options;
+  checkShares(shares);
+  const image = await resolveImage(options.image, onProgress);
+  const bootMethod: BootMethod = options.bootMethod ?? (image.vmlinux ? 'direct' : 'bios');
+  const { vmlinux } = image;
+  if (bootMethod === 'direct' && !vmlinux) {
+    throw new VmError('configuration', 'a kernel of your own is compressed, so only a BIOS can boot it: leave out --boot direct');
+  }
+  const cmdline = [KERNEL_CMDLINE, options.cmdline].filter(Boolean).join(' ');
+  const config: MachineConfig = {
+    emulator: await v86Version(),
+    image: image.id,
+    memory,
+    devices: [...(ninep ? [NINEP] : []), ...(network === 'virtio' ? [VIRTIO_NETWORK] : [])],
+  };
+  const emulatorOptions: V86Options = {
+    memory_size: memory * MIB,
+    ...(bootMethod === 'bios' && {
+      bios: await fileOption(image.bios!),
+      ...(image.vgaBios && { vga_bios: await fileOption(image.vgaBios) }),
+    }),
+    ...(ninep && { filesystem: {} }),
+    net_device: { type: network },
+    uart1: true,
+  } as V86Options;
+
+  return {
+    options,
+    shares,
+    config,
+    origin: { config, bootMethod, cmdline, version: CACHE_VERSION },
+    emulatorOptions,
+    bootRoad: async () => {
+      if (bootMethod === 'bios') {
+        const [bzimage, initrd] = [await fileOption(image.kernel), await fileOption(image.initrd)];
+        return { emulatorOptions: { ...emulatorOptions, bzimage, initrd, cmdline }, load: () => {} };
+      }
+      const files = { vmlinux: await readImageFile(vmlinux!), initrd: await readImageFile(image.initrd) };
+      return { emulatorOptions, load: (emulator) => directBoot(emulator, files, { cmdline }) };
+    },
+  };
+}
+
+/** The configuration of a machine with these shares. */
+export function withShares(config: MachineConfig, shares: ShareOptions[]): MachineConfig {
+  return { ...config, devices: [...config.devices, ...shares.map(({ tag }) => VIRTIO_FS + tag)] };
+}
+
+/** `options`, and where they are silent, what a machine of this configuration was made with. */
+export function optionsFor(config: MachineConfig, options: VmOptions): VmOptions {
+  const tags = config.devices.filter((device) => device.startsWith(VIRTIO_FS)).map((device) => device.slice(VIRTIO_FS.length));
+  return {
+    ...options,
+    memory: options.memory ?? config.memory,
+    ninep: options.ninep ?? config.devices.includes(NINEP),
+    network: options.network ?? (config.devices.includes(VIRTIO_NETWORK) ? 'virtio' : 'ne2k'),
+    shares: options.shares ?? tags.map((tag) => ({ tag })),
+  };
+}
+
+async function fileOption(path: string): Promise<{ buffer: ArrayBuffer }> {
+  const { buffer } = await readImageFile(path);
+  return { buffer };
+}

@@ -1,0 +1,262 @@
+import type { V86, V86Options } from 'v86';
+import { attachVirtioFs } from '../device/index.ts';
+import { BootCache } from './boot-cache.ts';
+import { ConsoleLog } from './console-log.ts';
+import {
+  createEmulator, expectFreshMemory, restoreBareMachine, routeInterrupt, type EmulatorHooks, type EmulatorInternals,
+} from './emulator.ts';
+import { VmError } from './errors.ts';
+import { GuestAgent, uartChannel, type ExecOptions, type ExecOutput, type GuestProcess, type SpawnOptions, type UartBus } from './guest-agent.ts';
+import { makePlan, optionsFor, withShares, type Plan } from './plan.ts';
+import { Share } from './share.ts';
+import { checkConfig, makeSnapshot, readSnapshot, type MachineConfig, type Snapshot } from './snapshot-file.ts';
+import type { ShareOptions, VmOptions } from './vm-options.ts';
+
+const BOOT_TIMEOUT = 180_000;
+const EXEC_TIMEOUT = 60_000;
+
+export interface ExecResult {
+  stdout: string;
+  stderr: string;
+  /** Exit code; 128 + the signal's number when a signal ended it. */
+  code: number;
+}
+
+/**
+ * A Linux guest in v86, with shares: boots or starts from a cached boot, runs commands, freezes
+ * and goes on. Call {@link stop} in the end: a running machine keeps the process alive.
+ */
+export class Vm {
+  readonly config: MachineConfig;
+  readonly shares: readonly Share[];
+  /** The last lines of the guest's console. */
+  readonly console: ConsoleLog;
+  /** v86's own object. */
+  readonly emulator: V86;
+  /** Runs commands; {@link exec} and {@link spawn} are its usual ways in. */
+  readonly agent: GuestAgent;
+  readonly #stopped = new AbortController();
+
+  private constructor(config: MachineConfig, emulator: V86, shares: Share[], console: ConsoleLog) {
+    this.config = config;
+    this.emulator = emulator;
+    this.shares = shares;
+    this.console = console;
+    this.agent = new GuestAgent(uartChannel(emulator as unknown as UartBus));
+  }
+
+  /** A machine whose guest answers, its shares plugged in but not mounted. */
+  static async boot(options: VmOptions = {}): Promise<Vm> {
+    const plan = await makePlan(options);
+    const vm = options.cache === false ? await Vm.#coldBoot(plan, plan.shares) : await Vm.#plugIn(plan, await Vm.#booted(plan));
+    options.onProgress?.('');
+    return vm;
+  }
+
+  /**
+   * A machine that goes on where `snapshot` (or the file of that name) was taken. `options` have
+   * to describe the same machine, or be silent; the shares' contents come from the snapshot.
+   *
+   * @throws VmError `snapshot` that says which setting differs.
+   */
+  static async restore(snapshot: Snapshot | string, options: VmOptions = {}): Promise<Vm> {
+    const saved = typeof snapshot === 'string' ? await readSnapshot(snapshot) : snapshot;
+    if (options.shares?.some(({ directory }) => directory !== undefined)) {
+      throw new VmError('configuration', "a restored share has the snapshot's contents: leave `directory` out");
+    }
+    const plan = await makePlan(optionsFor(saved.config, options));
+    checkConfig(saved.config, withShares(plan.config, plan.shares));
+    const vm = await Vm.#assemble(plan, plan.shares, plan.emulatorOptions, {}, saved.console);
+    expectFreshMemory(vm.emulator as unknown as EmulatorInternals);
+    await vm.restore(saved);
+    return vm;
+  }
+
+  /** A machine like `plan`'s that has booted without shares: from the cache, or put there. */
+  static async #booted(plan: Plan): Promise<Snapshot> {
+    const cache = new BootCache();
+    const cached = await cache.load(plan.origin);
+    if (cached) return cached;
+    const vm = await Vm.#coldBoot(plan, []);
+    const snapshot = await vm.save();
+    await vm.stop();
+    await cache.store(plan.origin, snapshot);
+    return snapshot;
+  }
+
+  static async #coldBoot(plan: Plan, shares: ShareOptions[]): Promise<Vm> {
+    const { onProgress, timeoutMs = BOOT_TIMEOUT } = plan.options;
+    const road = await plan.bootRoad();
+    const vm = await Vm.#assemble(plan, shares, road.emulatorOptions);
+    const started = performance.now();
+    const tell = () => onProgress?.(`booting the guest: ${Math.round((performance.now() - started) / 1000)} s`);
+    const ticker = setInterval(tell, 1000);
+    tell();
+    try {
+      road.load(vm.emulator);
+      await vm.emulator.run();
+      await vm.agent.ready(timeoutMs);
+      return vm;
+    } catch (error) {
+      await vm.stop();
+      throw new VmError('boot', `the guest did not come up: ${(error as Error).message}\nIts console ends with\n${vm.console.tail()}`, { cause: error });
+    } finally {
+      clearInterval(ticker);
+    }
+  }
+
+  /** Takes a machine that has booted without shares and plugs them in, as into a running PC. */
+  static async #plugIn(plan: Plan, base: Snapshot): Promise<Vm> {
+    const state = toArrayBuffer(base.bytes);
+    const hooks = {
+      beforeDevices: (internals: EmulatorInternals) => restoreBareMachine(internals, state),
+      afterDevices: ({ v86 }: EmulatorInternals, shares: Share[]) => {
+        for (const { device } of shares) routeInterrupt(v86.cpu.devices.pci, device.slot);
+      },
+    };
+    const vm = await Vm.#assemble(plan, plan.shares, plan.emulatorOptions, hooks, base.console);
+    await vm.emulator.run();
+    await vm.#answer();
+    const setClock = `date -u -s @${Math.round(Date.now() / 1000)} >/dev/null`;
+    await vm.exec(plan.shares.length ? `${setClock}; echo 1 >/sys/bus/pci/rescan` : setClock);
+    return vm;
+  }
+
+  /** Emulator, shares and agent, not running yet. */
+  static async #assemble(
+    plan: Plan,
+    shares: ShareOptions[],
+    emulatorOptions: V86Options,
+    hooks: Pick<EmulatorHooks, 'beforeDevices'> & { afterDevices?(internals: EmulatorInternals, shares: Share[]): void } = {},
+    lines: string[] = [],
+  ): Promise<Vm> {
+    const { onConsole, onProgress } = plan.options;
+    const log = new ConsoleLog({ lines, onLine: onConsole });
+    const plugged: Share[] = [];
+    const emulator = await createEmulator(emulatorOptions, {
+      beforeDevices: hooks.beforeDevices,
+      attach: (made) => {
+        made.add_listener('serial0-output-byte', (byte: number) => log.write(byte));
+        for (const { directory: _, ...options } of shares) plugged.push(new Share(attachVirtioFs(made, options)));
+      },
+      afterDevices: (internals) => hooks.afterDevices?.(internals, plugged),
+    });
+    await Promise.all(plugged.map(({ device }) => device.ready));
+    shares.forEach(({ directory }, index) => {
+      if (directory === undefined) return;
+      plugged[index]!.load(directory, (files) => onProgress?.(`loading ${directory}: ${files} files`));
+    });
+    return new Vm(withShares(plan.config, shares), emulator, plugged, log);
+  }
+
+  /** The share with this tag, or the first one. Throws {@link VmError} `configuration` when there is none. */
+  share(tag?: string): Share {
+    const share = tag === undefined ? this.shares[0] : this.shares.find((candidate) => candidate.tag === tag);
+    if (share) return share;
+    const tags = this.shares.map((candidate) => JSON.stringify(candidate.tag)).join(', ') || 'none';
+    throw new VmError('configuration', `this machine has no share ${JSON.stringify(tag) ?? ''}: it has ${tags}`);
+  }
+
+  /** Mounts a share in the guest, at `path` or its own mount point, which is made. Returns the path. */
+  async mount(tag?: string, path?: string): Promise<string> {
+    const share = this.share(tag);
+    const target = path ?? share.mountPoint;
+    const result = await this.exec(['/bin/sh', '-c', 'mkdir -p "$2" && mount -t virtiofs "$1" "$2"', 'sh', share.tag, target]);
+    if (result.code === 0) return target;
+    const { stdout } = await this.exec('cat /proc/filesystems');
+    if (!/\bvirtiofs\b/.test(stdout)) {
+      throw new VmError(
+        'image',
+        "the guest's kernel has no virtio-fs: load its modules virtio_pci, fuse and virtiofs, or boot the image that guest-images/ builds",
+      );
+    }
+    throw new VmError('share', `the guest could not mount ${JSON.stringify(share.tag)} at ${target}: ${result.stderr.trim()}`);
+  }
+
+  /** As {@link execBytes}, with its output as text. */
+  async exec(command: string | string[], options: ExecOptions = {}): Promise<ExecResult> {
+    const { stdout, stderr, code } = await this.execBytes(command, options);
+    const text = (bytes: Uint8Array) => new TextDecoder().decode(bytes);
+    return { stdout: text(stdout), stderr: text(stderr), code };
+  }
+
+  /**
+   * Runs a command to its end. A string goes to the guest's shell, an array is run as it is.
+   *
+   * @throws VmError `timeout`, after 60 s or `options.timeoutMs`, with the console's last lines:
+   * the command is killed. VmError `stopped` when the machine was stopped.
+   */
+  async execBytes(command: string | string[], options: ExecOptions = {}): Promise<ExecOutput> {
+    const { timeoutMs = EXEC_TIMEOUT, signal, ...rest } = options;
+    this.#checkRunning();
+    const timeout = AbortSignal.timeout(timeoutMs);
+    const abort = AbortSignal.any([timeout, this.#stopped.signal, ...(signal ? [signal] : [])]);
+    const name = Array.isArray(command) ? command.join(' ') : command;
+    try {
+      return await Promise.race([this.agent.exec(command, { ...rest, signal: abort }), rejectOn(abort)]);
+    } catch (error) {
+      this.#checkRunning();
+      if (!timeout.aborted) throw error;
+      throw new VmError('timeout', `the guest's command did not end within ${timeoutMs / 1000} s: ${name}\nIts console ends with\n${this.console.tail()}`, { cause: error });
+    }
+  }
+
+  /** Starts a command. It lives in the guest: snapshots keep it, and `agent.attach` finds it again. */
+  spawn(command: string | string[], options: SpawnOptions = {}): GuestProcess {
+    this.#checkRunning();
+    return this.agent.spawn(command, options);
+  }
+
+  /** The whole machine as it is now, shares included. The guest goes on. */
+  async save(): Promise<Snapshot> {
+    this.#checkRunning();
+    const state = await this.emulator.save_state();
+    return makeSnapshot(this.config, this.console.lines, new Uint8Array(state));
+  }
+
+  /**
+   * Takes the machine back, or forth, to a snapshot of one like it. What ran in the guest
+   * meanwhile never was; processes of the snapshot are found with `agent.list` and `agent.attach`.
+   *
+   * @throws VmError `snapshot` that says which setting differs; the machine is as before.
+   */
+  async restore(snapshot: Snapshot): Promise<void> {
+    this.#checkRunning();
+    checkConfig(snapshot.config, this.config);
+    await this.emulator.restore_state(toArrayBuffer(snapshot.bytes));
+    await this.emulator.run();
+    await this.#answer();
+  }
+
+  /** Ends the machine. Whatever still waits for it is told so. */
+  async stop(): Promise<void> {
+    if (this.#stopped.signal.aborted) return;
+    this.#stopped.abort();
+    await this.emulator.destroy();
+  }
+
+  async #answer(): Promise<void> {
+    try {
+      await this.agent.ready(EXEC_TIMEOUT);
+    } catch (error) {
+      throw new VmError('timeout', `the guest does not answer: ${(error as Error).message}\nIts console ends with\n${this.console.tail()}`, { cause: error });
+    }
+  }
+
+  #checkRunning(): void {
+    if (this.#stopped.signal.aborted) throw new VmError('stopped', 'this machine was stopped: boot or restore another one');
+  }
+}
+
+function rejectOn(signal: AbortSignal): Promise<never> {
+  return new Promise((_, reject) => {
+    signal.addEventListener('abort', () => reject(signal.reason as Error), { once: true });
+  });
+}
+
+/** The bytes as a buffer of their own, copied only when they are part of a larger one. */
+function toArrayBuffer(bytes: Uint8Array): ArrayBuffer {
+  const { buffer, byteOffset, byteLength } = bytes;
+  if (buffer instanceof ArrayBuffer && byteLength === buffer.byteLength) return buffer;
+  return bytes.slice().buffer as ArrayBuffer;
+}

@@ -1,0 +1,54 @@
+import { expect } from 'chai';
+import { Volume } from 'memfs';
+import { Vm } from '../../harness/vm.ts';
+import { useGuest } from '../support/guest.ts';
+
+describe('several devices in one guest', () => {
+  const shared = new Volume();
+  const longTag = 'ä'.repeat(18);
+  const guest = useGuest({
+    shares: [{ tag: 'share', volume: shared }, { tag: 'second share/with odd characters' }, { tag: longTag }, { tag: 'twin', volume: shared }],
+    ninep: true,
+  });
+  const { sh } = guest;
+
+  it('keeps filesystems apart by their tags', async () => {
+    for (const [index, { mountPoint }] of guest.vm.shares.slice(0, 3).entries()) await sh(`echo ${index} > '${mountPoint}/number'`);
+    const numbers = guest.vm.shares.slice(0, 3).map(({ fs }) => fs.readFileSync('/number', 'utf8'));
+    expect(numbers).to.deep.equal(['0\n', '1\n', '2\n']);
+  });
+
+  it('takes a tag of exactly 36 bytes', async () => {
+    expect(await sh('grep -c virtiofs /proc/mounts')).to.equal('4\n');
+    expect(await sh(`grep '^${longTag} ' /proc/mounts`)).to.match(/virtiofs/);
+  });
+
+  it('shows one volume through two devices', async () => {
+    await sh('echo both > /mnt/share/both');
+    expect(await sh('cat /mnt/twin/both')).to.equal('both\n');
+  });
+
+  it('works beside 9p', async () => {
+    await sh('mkdir -p /mnt/9p && mount -t 9p -o trans=virtio,version=9p2000.L host9p /mnt/9p');
+    await sh('head -c 1000000 /dev/urandom > /mnt/share/data && cp /mnt/share/data /mnt/9p/data && cmp /mnt/share/data /mnt/9p/data');
+    await sh('(cat /mnt/9p/data | md5sum > /tmp/a) & (cat /mnt/share/data | md5sum > /tmp/b) & wait; cmp /tmp/a /tmp/b');
+  });
+});
+
+describe('devices that are on the bus when the guest boots', function () {
+  this.timeout(300_000);
+
+  for (const bootMethod of ['bios', 'direct'] as const) {
+    it(`are found on the ${bootMethod} road`, async () => {
+      const vm = await Vm.boot({ shares: [{ tag: 'one' }, { tag: 'two' }], bootMethod, cache: false });
+      try {
+        await vm.mount('one');
+        await vm.mount('two', '/two');
+        expect((await vm.exec('echo 1 > /mnt/one/f; echo 2 > /two/f; cat /mnt/one/f /two/f')).stdout).to.equal('1\n2\n');
+        expect(vm.share('two').fs.readFileSync('/f', 'utf8')).to.equal('2\n');
+      } finally {
+        await vm.stop();
+      }
+    });
+  }
+});
