@@ -52,7 +52,7 @@ export function writeBack(tree: LoadedTree, backend: Backend): WriteBackReport {
     const isSame = baseline?.ino === inode.ino && baseline.guest === attrStamp(backend, inode);
     const target = hostPath(path);
     if (!isSame) {
-      const stats = lstatSync(target, { bigint: true, throwIfNoEntry: false });
+      const stats = statsOf(target);
       const reason = hostChange(baseline?.host, stats);
       if (reason) {
         report.kept.push({ path, reason });
@@ -66,8 +66,9 @@ export function writeBack(tree: LoadedTree, backend: Backend): WriteBackReport {
       report.written.push(path);
     }
     if (type === S_IFDIR) {
+      const count = report.written.length;
       saveChildren(inode, path);
-      if (!isSame) setTimes(target, attr);
+      if (!isSame || report.written.length > count) setTimes(target, attr);
     }
   };
 
@@ -75,7 +76,7 @@ export function writeBack(tree: LoadedTree, backend: Backend): WriteBackReport {
     const type = attr.mode & S_IFMT;
     const twin = type === S_IFDIR ? undefined : written.get(inode.ino);
     if (type === S_IFDIR) {
-      if (!lstatSync(target, { throwIfNoEntry: false })) mkdirSync(target);
+      if (!statsOf(target)) mkdirSync(target);
     } else if (twin) {
       replace(target, (temporary) => linkSync(twin, temporary));
       return true;
@@ -102,7 +103,7 @@ export function writeBack(tree: LoadedTree, backend: Backend): WriteBackReport {
   const removeEntry = (path: string): void => {
     const baseline = tree.baselines.get(path)!;
     const target = hostPath(path);
-    const stats = lstatSync(target, { bigint: true, throwIfNoEntry: false });
+    const stats = statsOf(target);
     if (!stats) return;
     const reason = hostChange(baseline.host, stats);
     if (reason) throw new Error(reason);
@@ -130,13 +131,23 @@ function hostChange(loaded: string | undefined, stats: BigIntStats | undefined):
   return undefined;
 }
 
+/** Undefined when there is no such entry, or something else has taken the place of a directory above. */
+function statsOf(target: Buffer): BigIntStats | undefined {
+  try {
+    return lstatSync(target, { bigint: true });
+  } catch (error) {
+    if (['ENOENT', 'ENOTDIR'].includes((error as NodeJS.ErrnoException).code ?? '')) return undefined;
+    throw error;
+  }
+}
+
 function replace(target: Buffer, make: (temporary: Buffer) => void): void {
   const temporary = Buffer.concat([target.subarray(0, target.lastIndexOf('/') + 1), Buffer.from(`.v86-virtiofs-${process.pid}.tmp`)]);
   try {
     make(temporary);
     renameSync(temporary, target);
   } catch (error) {
-    if (lstatSync(temporary, { throwIfNoEntry: false })) unlinkSync(temporary);
+    if (statsOf(temporary)) unlinkSync(temporary);
     throw error;
   }
 }

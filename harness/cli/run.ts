@@ -14,7 +14,7 @@ export async function run(argv: string[], flags: MachineFlags): Promise<number> 
     // When the command ends first, nobody is left to take the rest.
     feed(child).catch(() => {});
     code = await child.exited;
-    if (flags.writeBack) code = (await writeBackShares(vm)) || code;
+    if (flags.writeBack) code ||= await writeBackShares(vm);
   } finally {
     process.stdin.destroy();
     await vm.stop();

@@ -30,7 +30,8 @@ export async function shell(flags: MachineFlags): Promise<number> {
     const code = await Promise.race([terminal.exited, left]);
     if (stdin.isTTY) stdin.setRawMode(false);
     stderr.write('\n');
-    return flags.writeBack ? (await writeBackShares(vm)) || code : code;
+    const kept = flags.writeBack ? await writeBackShares(vm) : 0;
+    return code || kept;
   } finally {
     if (stdin.isTTY) stdin.setRawMode(false);
     stdin.destroy();
