@@ -1,4 +1,44 @@
+import { createHash } from 'node:crypto';
+import { existsSync } from 'node:fs';
+import { copyFile, mkdir, mkdtemp, readdir, readFile, rename, rm, stat, writeFile } from 'node:fs/promises';
+import { availableParallelism } from 'node:os';
+import { dirname, join } from 'node:path';
+import { fileURLToPath } from 'node:url';
+import { checkAptIsThere, PrivateApt, unpack, type DebianPackage } from './apt.ts';
+import { Compiler } from './compile.ts';
+import { sha256 } from './files.ts';
 import type { GuestImage, GuestImageOptions } from './image.ts';
+import { makeInitramfs } from './initramfs.ts';
+import { unpackKernel } from './kernel.ts';
+import { readModules } from './modules.ts';
+
+export type { GuestImage, GuestImageOptions } from './image.ts';
+export { GuestImageError } from './errors.ts';
+
+const GUEST_ARCHITECTURE = 'i386';
+/** Its dependency is the newest kernel: linux-image-6.1.0-NN-686, without PAE. */
+const KERNEL_METAPACKAGE = 'linux-image-686';
+const KERNEL_PACKAGE = /^linux-image-6\.1\.0-\d+-686$/;
+const GUEST_PACKAGES = ['busybox-static', 'musl-dev'];
+const HOST_PACKAGES = ['tcc', 'xz-utils', 'seabios'];
+
+/** The guest's own programs: sources in src/ by program. */
+const PROGRAMS: Record<string, string[]> = {
+  init: ['init.c', 'runtime.c'],
+};
+
+const FILES = { kernel: 'vmlinuz', vmlinux: 'vmlinux', initrd: 'initrd.img', bios: 'bios.bin', vgaBios: 'vgabios.bin' } as const;
+
+const here = dirname(fileURLToPath(import.meta.url));
+
+/** build/guest/manifest.json */
+interface Manifest {
+  /** SHA-256 of what the image is made by: see {@link hashInputs}. */
+  inputs: string;
+  release: string;
+  packages: { name: string; architecture: string; version: string; sha256: string }[];
+  files: Record<string, { size: number; sha256: string }>;
+}
 
 /**
  * The guest image, built from Debian packages when it is missing or its inputs have changed.
@@ -6,6 +46,130 @@ import type { GuestImage, GuestImageOptions } from './image.ts';
  *
  * @throws GuestImageError when it can't be built; the message says what to provide instead.
  */
-export async function ensureGuestImage(_options: GuestImageOptions = {}): Promise<GuestImage> {
-  throw new Error('not there yet');
+export async function ensureGuestImage({ directory = defaultDirectory(), onProgress }: GuestImageOptions = {}): Promise<GuestImage> {
+  const inputs = await hashInputs();
+  const present = await load(directory, inputs);
+  if (present) return present;
+  checkAptIsThere();
+  await mkdir(dirname(directory), { recursive: true });
+  const work = await mkdtemp(`${directory}.building-`);
+  try {
+    const image = join(work, 'image');
+    await mkdir(image);
+    await build(work, image, inputs, onProgress);
+    await install(image, directory, inputs);
+  } finally {
+    await rm(work, { recursive: true, force: true });
+  }
+  return (await load(directory, inputs))!;
+}
+
+async function build(work: string, image: string, inputs: string, onProgress: GuestImageOptions['onProgress'] = () => {}): Promise<void> {
+  onProgress('fetching the package lists', 0);
+  const aptDirectory = join(work, 'apt');
+  await mkdir(aptDirectory);
+  const apt = await PrivateApt.create(aptDirectory, GUEST_ARCHITECTURE);
+  await apt.update();
+  const kernelPackage = await apt.dependency(`${KERNEL_METAPACKAGE}:${GUEST_ARCHITECTURE}`, KERNEL_PACKAGE);
+
+  onProgress('fetching kernel, busybox, SeaBIOS and compiler', 0.2);
+  const packages = await apt.download([
+    kernelPackage,
+    ...GUEST_PACKAGES.map((name) => `${name}:${GUEST_ARCHITECTURE}`),
+    ...HOST_PACKAGES.map((name) => `${name}:${apt.hostArchitecture}`),
+  ]);
+
+  onProgress('unpacking', 0.4);
+  const root = join(work, 'root');
+  await inParallel(packages, (deb) => unpack(deb, root));
+  const release = kernelPackage.replace(/^linux-image-|:.*/g, '');
+  const kernel = await readFile(join(root, 'boot', `vmlinuz-${release}`));
+  await writeFile(join(image, FILES.kernel), kernel);
+  await writeFile(join(image, FILES.vmlinux), await unpackKernel(kernel, join(root, 'usr/bin/xz')));
+  await copyFile(join(root, 'usr/share/seabios/bios.bin'), join(image, FILES.bios));
+  await copyFile(join(root, 'usr/share/seabios/vgabios-stdvga.bin'), join(image, FILES.vgaBios));
+
+  onProgress("compiling the guest's programs", 0.8);
+  const compiler = await Compiler.create(root, join(work, 'lib'));
+  const programs = new Map<string, Buffer>();
+  for (const [name, sources] of Object.entries(PROGRAMS)) {
+    const program = join(work, name);
+    await compiler.compile(sources.map((source) => join(here, 'src', source)), program);
+    programs.set(name, await readFile(program));
+  }
+
+  onProgress('packing the initial RAM disk', 0.9);
+  await writeFile(join(image, FILES.initrd), makeInitramfs({
+    release,
+    busybox: await readFile(join(root, 'bin/busybox')),
+    programs,
+    modules: await readModules(join(root, 'lib/modules', release)),
+  }));
+  await writeManifest(image, inputs, release, packages);
+}
+
+async function writeManifest(image: string, inputs: string, release: string, packages: DebianPackage[]): Promise<void> {
+  const files: Manifest['files'] = {};
+  for (const name of Object.values(FILES)) {
+    const path = join(image, name);
+    files[name] = { size: (await stat(path)).size, sha256: await sha256(path) };
+  }
+  const manifest: Manifest = { inputs, release, packages: packages.map(({ path, ...rest }) => rest), files };
+  await writeFile(join(image, 'manifest.json'), `${JSON.stringify(manifest, null, 2)}\n`);
+}
+
+/** Puts a finished image in place, whatever other processes put there at the same time. */
+async function install(image: string, directory: string, inputs: string): Promise<void> {
+  for (let attempt = 0; ; attempt++) {
+    try {
+      await rename(image, directory);
+      return;
+    } catch (error) {
+      const { code } = error as NodeJS.ErrnoException;
+      if ((code !== 'ENOTEMPTY' && code !== 'EEXIST') || attempt === 10) throw error;
+    }
+    if (await load(directory, inputs)) return;
+    await rename(directory, join(dirname(image), `old-${attempt}`)).catch(() => {});
+  }
+}
+
+async function load(directory: string, inputs: string): Promise<GuestImage | undefined> {
+  let manifest: Manifest;
+  try {
+    manifest = JSON.parse(await readFile(join(directory, 'manifest.json'), 'utf8')) as Manifest;
+  } catch {
+    return undefined;
+  }
+  if (manifest.inputs !== inputs) return undefined;
+  for (const [name, { size }] of Object.entries(manifest.files)) {
+    const path = join(directory, name);
+    if (!existsSync(path) || (await stat(path)).size !== size) return undefined;
+  }
+  const id = createHash('sha256').update(JSON.stringify(manifest.files)).digest('hex');
+  const paths = Object.fromEntries(Object.entries(FILES).map(([key, name]) => [key, join(directory, name)])) as Record<keyof typeof FILES, string>;
+  return { ...paths, release: manifest.release, id };
+}
+
+/** Over everything here that decides what the image holds. The archive's newer versions don't count: an image stays until it is removed. */
+async function hashInputs(): Promise<string> {
+  const hash = createHash('sha256');
+  const names = (await readdir(here, { recursive: true })).filter((name) => /\.([cjt]s|[ch])$/.test(name)).sort();
+  for (const name of names) hash.update(`${name}\0`).update(await readFile(join(here, name))).update('\0');
+  return hash.digest('hex');
+}
+
+function defaultDirectory(): string {
+  return join(here, '..', 'build', 'guest');
+}
+
+async function inParallel<T>(items: T[], work: (item: T) => Promise<void>): Promise<void> {
+  const queue = [...items];
+  const worker = async () => {
+    for (let item = queue.shift(); item; item = queue.shift()) await work(item);
+  };
+  await Promise.all(Array.from({ length: availableParallelism() }, worker));
+}
+
+if (process.argv[1] === fileURLToPath(import.meta.url)) {
+  void import('./terminal.ts').then(({ buildOnTerminal }) => buildOnTerminal());
 }
