@@ -37,7 +37,7 @@ export function makeInitramfs({ release, busybox, programs, modules }: Initramfs
 
   archive.file('bin/busybox', busybox, 0o755);
   for (const applet of busyboxApplets(busybox)) {
-    if (!programs.has(applet)) archive.symlink(`bin/${applet}`, 'busybox');
+    if (applet !== 'busybox' && !programs.has(applet)) archive.symlink(`bin/${applet}`, 'busybox');
   }
   for (const [name, program] of programs) archive.file(name === 'init' ? 'init' : `bin/${name}`, program, 0o755);
 

@@ -181,7 +181,7 @@ int main(void)
 			continue;
 		}
 		if (ended == agent || ended == shell)
-			usleep(100000);
+			sleep(1);
 		if (ended == agent)
 			agent = start(agent_argv, NULL);
 		else if (ended == shell)
