@@ -39,7 +39,7 @@ export class VirtioFsDevice {
     this.tag = tag;
     this.backend = volume instanceof MemfsBackend ? volume : MemfsBackend.of(volume);
     this.session = new FuseSession({ ...sessionOptions, backend: this.backend, lockTable: this.backend.locks });
-    const device = new VirtioFs(this.session, { tag, requestQueues, queueSize });
+    const device = new VirtioFs(this.session, { tag, requestQueues, queueSize, answersInOrder: sessionOptions.locks !== 'shared' });
     this.slot = machine.reserveSlot(slot);
     const setIrq = machine.plug(`virtio-fs ${tag}`, this.slot, () => {
       this.#transport = new PciTransport({ device, memory: machine.memory, setIrq, offer });

@@ -12,16 +12,26 @@ const MIN_QUEUE_SIZE = 8;
 const MAX_QUEUE_SIZE = 1024;
 const MAX_REQUEST_QUEUES = 16;
 
+export interface VirtioFsConfig {
+  /** 1 to 36 bytes of UTF-8. */
+  tag: string;
+  requestQueues: number;
+  queueSize: number;
+  /** The session never waits for anything: see {@link VirtioDevice.answersInOrder}. */
+  answersInOrder: boolean;
+}
+
 /** The file system device, virtio 1.3 section 5.11: queue 0 is hiprio, the others carry requests of one session. */
 export class VirtioFs implements VirtioDevice {
   readonly deviceId = VIRTIO_ID_FS;
   readonly deviceFeatures = 0n;
+  readonly answersInOrder: boolean;
   readonly queueSizes: readonly number[];
   readonly config: Uint8Array;
   readonly #session: FuseSession;
 
-  /** `tag`: 1 to 36 bytes of UTF-8. Throws a `RangeError` for what no driver could use. */
-  constructor(session: FuseSession, { tag, requestQueues, queueSize }: { tag: string; requestQueues: number; queueSize: number }) {
+  /** @throws RangeError for what no driver could use. */
+  constructor(session: FuseSession, { tag, requestQueues, queueSize, answersInOrder }: VirtioFsConfig) {
     if (!Number.isInteger(requestQueues) || requestQueues < 1 || requestQueues > MAX_REQUEST_QUEUES) {
       throw new RangeError(`requestQueues is ${requestQueues}: choose 1 to ${MAX_REQUEST_QUEUES}`);
     }
@@ -29,6 +39,7 @@ export class VirtioFs implements VirtioDevice {
       throw new RangeError(`queueSize is ${queueSize}: choose a power of two from ${MIN_QUEUE_SIZE} to ${MAX_QUEUE_SIZE}`);
     }
     this.#session = session;
+    this.answersInOrder = answersInOrder;
     this.queueSizes = Array.from({ length: 1 + requestQueues }, () => queueSize);
     this.config = new Uint8Array(CONFIG_LENGTH);
     this.config.set(encodeTag(tag));
@@ -37,9 +48,12 @@ export class VirtioFs implements VirtioDevice {
 
   driverOk(): void {}
 
+  abandon(): void {
+    this.#session.dropWaiters();
+  }
+
   /** A reset takes the session along: without it the stock driver could never mount again. */
   reset(): void {
-    this.#session.dropWaiters();
     this.#session.end();
   }
 

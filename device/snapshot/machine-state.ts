@@ -2,10 +2,13 @@ import { MemfsBackend } from '../fs/memfs-backend.ts';
 import { FuseSession } from '../fuse/session.ts';
 import type { StateCarrier, V86Machine } from '../v86/adapter.ts';
 import { PciTransport } from '../virtio/pci-transport.ts';
+import type { Chain } from '../virtio/device.ts';
 import { SnapshotError, decodeBlob, encodeBlob } from './blob.ts';
 
 /** Version of the schema below. */
 const VERSION = 1;
+/** Of `unique` in `fuse_in_header`. */
+const UNIQUE_OFFSET = 8;
 
 /**
  * Everything the virtio-fs devices of one machine carry through a snapshot. Filesystems stand apart
@@ -87,11 +90,24 @@ export class MachineState implements StateCarrier {
       filesystems.forEach((state, index) => backends[index]!.restore(state));
       for (const { device, transport, session } of plans) {
         device.transport.restoreState(transport);
-        device.session.restore(session, device.transport.deferred());
+        device.session.restore(session, waitingRequests(device.transport));
       }
       for (const backend of backends) backend.settle();
     };
   }
+}
+
+/** Finds the chains that are with the device by the `unique` of their `fuse_in_header`. */
+function waitingRequests(transport: PciTransport): (unique: bigint) => Chain | undefined {
+  const header = new DataView(new ArrayBuffer(UNIQUE_OFFSET + 8));
+  const chains = new Map<bigint, Chain>();
+  for (const queue of transport.queues) {
+    for (const chain of queue.inFlight) {
+      chain.source.read(new Uint8Array(header.buffer), 0, header.byteLength);
+      chains.set(header.getBigUint64(UNIQUE_OFFSET, true), chain);
+    }
+  }
+  return (unique) => chains.get(unique);
 }
 
 function checkShape(saved: unknown): SavedMachine {

@@ -22,13 +22,17 @@ export interface VirtioDevice {
   readonly deviceId: number;
   /** Feature bits 0-23 and 50+ that the device offers by itself; the transport adds its own. */
   readonly deviceFeatures: bigint;
+  /** Every chain is answered at once, never {@link DEFERRED}: what VIRTIO_F_IN_ORDER takes. */
+  readonly answersInOrder: boolean;
   /** `queue_size` at reset of each virtqueue, in order. */
   readonly queueSizes: readonly number[];
   /** Device configuration space. Borrowed: the transport reads it on every access. */
   readonly config: Uint8Array;
   /** DRIVER_OK was set: `features` are negotiated. */
   driverOk(features: bigint): void;
-  /** The driver reset the device, or the whole machine was reset. */
+  /** The driver took a deferred chain back by a reset of its queue or of the device: it is dead. */
+  abandon(chain: Chain): void;
+  /** The driver reset the device, or the whole machine was reset. Deferred chains were abandoned before. */
   reset(cause: 'driver' | 'machine'): void;
   /**
    * Serves one chain of queue `queueIndex` and returns the number of bytes written to its sink, or
