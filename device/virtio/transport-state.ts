@@ -1,3 +1,4 @@
+import { VIRTIO_CONFIG_S_FEATURES_OK } from './constants.ts';
 import type { ChainState } from './descriptor-chain.ts';
 import type { RingState } from './ring.ts';
 import type { QueueState } from './virtqueue.ts';
@@ -34,8 +35,9 @@ interface Limits {
 export function checkTransportState(state: unknown, { queueCount, features }: Limits): TransportState {
   const reader = new FieldReader(state, 'transport');
   const driver_features = reader.bigint('driver_features');
+  const device_status = reader.integer('device_status', U8);
   const unknown = driver_features & ~features;
-  if (unknown !== 0n) {
+  if (device_status & VIRTIO_CONFIG_S_FEATURES_OK && unknown !== 0n) {
     const bits = [...unknown.toString(2)].reverse().flatMap((digit, n) => (digit === '1' ? [n] : []));
     throw new Error(`the guest has negotiated virtio feature bits ${bits.join(', ')}, which this device does not have`);
   }
@@ -49,7 +51,7 @@ export function checkTransportState(state: unknown, { queueCount, features }: Li
     driver_feature_select: reader.integer('driver_feature_select', U32),
     driver_features,
     accepts_unknown: reader.boolean('accepts_unknown'),
-    device_status: reader.integer('device_status', U8),
+    device_status,
     config_generation: reader.integer('config_generation', U8),
     queue_select: reader.integer('queue_select', U16),
     isr: reader.integer('isr', 3),
