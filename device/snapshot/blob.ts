@@ -1,6 +1,6 @@
-import { Token, Type, decode, encode, type DecodeOptions, type EncodeOptions } from 'cborg';
-import { bigIntDecoder, bigNegIntDecoder, structBigIntEncoder, TAG_BIGINT_NEG, TAG_BIGINT_POS } from 'cborg/taglib';
 import CRC32 from 'crc-32';
+import { SnapshotError } from './errors.ts';
+import { decodeFields, encodeFields } from './fields.ts';
 
 /**
  * The envelope of a device state: what a stock v86 carries in its own snapshot without looking
@@ -17,31 +17,9 @@ import CRC32 from 'crc-32';
 const MAGIC = 'VIRTIOFS';
 const HEADER_LENGTH = 20;
 
-/** CBOR tag for strings with lone surrogates, which file names that are not UTF-8 have. */
-const TAG_WTF8 = 273;
-const ENCODE_OPTIONS: EncodeOptions = {
-  typeEncoders: {
-    bigint: structBigIntEncoder,
-    string: (text: string) => (text.isWellFormed() ? null : [new Token(Type.tag, TAG_WTF8), new Token(Type.bytes, encodeWtf8(text))]),
-  },
-};
-const DECODE_OPTIONS: DecodeOptions = {
-  rejectDuplicateMapKeys: true,
-  tags: {
-    [TAG_BIGINT_POS]: bigIntDecoder,
-    [TAG_BIGINT_NEG]: bigNegIntDecoder,
-    [TAG_WTF8]: (content) => decodeWtf8(content() as Uint8Array),
-  },
-};
-
-/** A snapshot that can't be restored. The message says what is wrong, and what to do where there is a cure. */
-export class SnapshotError extends Error {
-  override readonly name = 'SnapshotError';
-}
-
-/** `payload` is plain data: numbers, bigints, strings, arrays, objects, Uint8Arrays. The result is a copy. */
+/** `payload` as {@link encodeFields} takes it. The result is a copy. */
 export function encodeBlob(version: number, payload: unknown): Uint8Array {
-  const body = encode(payload, ENCODE_OPTIONS);
+  const body = encodeFields(payload);
   const blob = new Uint8Array(HEADER_LENGTH + body.length);
   const view = new DataView(blob.buffer);
   blob.set(new TextEncoder().encode(MAGIC));
@@ -69,35 +47,5 @@ export function decodeBlob(version: number, blob: Uint8Array): unknown {
   if (body.length !== length) throw new SnapshotError(`the virtio-fs state is cut off: ${body.length} bytes of ${length}`);
   const checksum = CRC32.buf(body) >>> 0;
   if (checksum !== view.getUint32(16, true)) throw new SnapshotError('the virtio-fs state is damaged: its checksum does not match');
-  try {
-    return decode(body, DECODE_OPTIONS);
-  } catch (error) {
-    throw new SnapshotError(`the virtio-fs state is damaged: ${(error as Error).message}`, { cause: error });
-  }
-}
-
-/** UTF-8 in which a lone surrogate is encoded like any other code point. */
-function encodeWtf8(text: string): Uint8Array {
-  const bytes: number[] = [];
-  for (const character of text) {
-    const code = character.codePointAt(0)!;
-    if (code < 0xd800 || code > 0xdfff) bytes.push(...new TextEncoder().encode(character));
-    else bytes.push(0xe0 | (code >> 12), 0x80 | ((code >> 6) & 0x3f), 0x80 | (code & 0x3f));
-  }
-  return Uint8Array.from(bytes);
-}
-
-function decodeWtf8(bytes: Uint8Array): string {
-  const utf8 = new TextDecoder('utf-8', { fatal: true, ignoreBOM: true });
-  let text = '';
-  let start = 0;
-  for (let at = 0; at + 2 < bytes.length; at++) {
-    // 0xED 0xA0-0xBF begins a surrogate; in valid UTF-8, 0xED is followed by 0x80-0x9F.
-    if (bytes[at] !== 0xed || bytes[at + 1]! < 0xa0) continue;
-    text += utf8.decode(bytes.subarray(start, at));
-    text += String.fromCharCode(0xd000 | ((bytes[at + 1]! & 0x3f) << 6) | (bytes[at + 2]! & 0x3f));
-    start = at + 3;
-    at += 2;
-  }
-  return text + utf8.decode(bytes.subarray(start));
+  return decodeFields(body);
 }

@@ -3,7 +3,8 @@ import { FuseSession } from '../fuse/session.ts';
 import type { StateCarrier, V86Machine } from '../v86/adapter.ts';
 import { PciTransport } from '../virtio/pci-transport.ts';
 import type { Chain } from '../virtio/device.ts';
-import { SnapshotError, decodeBlob, encodeBlob } from './blob.ts';
+import { decodeBlob, encodeBlob } from './blob.ts';
+import { SnapshotError } from './errors.ts';
 
 /** Version of the schema below. */
 const VERSION = 1;

@@ -1,5 +1,6 @@
 import { expect } from 'chai';
-import { SnapshotError, decodeBlob, encodeBlob } from '../../../device/snapshot/blob.ts';
+import { decodeBlob, encodeBlob } from '../../../device/snapshot/blob.ts';
+import { SnapshotError } from '../../../device/snapshot/errors.ts';
 
 const VERSION = 7;
 

@@ -1,0 +1,72 @@
+import { Token, Type, decode, encode, type DecodeOptions } from 'cborg';
+import { bigIntDecoder, bigNegIntDecoder, structBigIntEncoder, TAG_BIGINT_NEG, TAG_BIGINT_POS } from 'cborg/taglib';
+import { SnapshotError } from './errors.ts';
+
+/** CBOR tag for strings with lone surrogates, which file names that are not UTF-8 have. */
+const TAG_WTF8 = 273;
+/** CBOR tag, from the range for first come, first served, for the hash of a chunk that has the bytes. */
+const TAG_CHUNK = 86_001;
+
+/** Which byte strings are kept elsewhere: gives their hash, or undefined for those that stay. */
+export type ToChunk = (bytes: Uint8Array) => Uint8Array | undefined;
+/** The bytes of a chunk. @throws SnapshotError when there is none with this hash. */
+export type FromChunk = (hash: Uint8Array) => Uint8Array;
+
+/** Plain data (numbers, bigints, strings, arrays, objects, Uint8Arrays) as CBOR (RFC 8949). The result is a copy. */
+export function encodeFields(payload: unknown, toChunk?: ToChunk): Uint8Array {
+  return encode(payload, {
+    typeEncoders: {
+      bigint: structBigIntEncoder,
+      string: (text: string) => (text.isWellFormed() ? null : [new Token(Type.tag, TAG_WTF8), new Token(Type.bytes, encodeWtf8(text))]),
+      Uint8Array: (bytes: Uint8Array) => {
+        const hash = toChunk?.(bytes);
+        return hash ? [new Token(Type.tag, TAG_CHUNK), new Token(Type.bytes, hash)] : null;
+      },
+    },
+  });
+}
+
+/** @throws SnapshotError for what {@link encodeFields} has not made. */
+export function decodeFields(bytes: Uint8Array, fromChunk?: FromChunk): unknown {
+  const options: DecodeOptions = {
+    rejectDuplicateMapKeys: true,
+    tags: {
+      [TAG_BIGINT_POS]: bigIntDecoder,
+      [TAG_BIGINT_NEG]: bigNegIntDecoder,
+      [TAG_WTF8]: (content) => decodeWtf8(content() as Uint8Array),
+      ...(fromChunk && { [TAG_CHUNK]: (content: () => unknown) => fromChunk(content() as Uint8Array) }),
+    },
+  };
+  try {
+    return decode(bytes, options);
+  } catch (error) {
+    if (error instanceof SnapshotError) throw error;
+    throw new SnapshotError(`the state is damaged: ${(error as Error).message}`, { cause: error });
+  }
+}
+
+/** UTF-8 in which a lone surrogate is encoded like any other code point. */
+function encodeWtf8(text: string): Uint8Array {
+  const bytes: number[] = [];
+  for (const character of text) {
+    const code = character.codePointAt(0)!;
+    if (code < 0xd800 || code > 0xdfff) bytes.push(...new TextEncoder().encode(character));
+    else bytes.push(0xe0 | (code >> 12), 0x80 | ((code >> 6) & 0x3f), 0x80 | (code & 0x3f));
+  }
+  return Uint8Array.from(bytes);
+}
+
+function decodeWtf8(bytes: Uint8Array): string {
+  const utf8 = new TextDecoder('utf-8', { fatal: true, ignoreBOM: true });
+  let text = '';
+  let start = 0;
+  for (let at = 0; at + 2 < bytes.length; at++) {
+    // 0xED 0xA0-0xBF begins a surrogate; in valid UTF-8, 0xED is followed by 0x80-0x9F.
+    if (bytes[at] !== 0xed || bytes[at + 1]! < 0xa0) continue;
+    text += utf8.decode(bytes.subarray(start, at));
+    text += String.fromCharCode(0xd000 | ((bytes[at + 1]! & 0x3f) << 6) | (bytes[at + 2]! & 0x3f));
+    start = at + 3;
+    at += 2;
+  }
+  return text + utf8.decode(bytes.subarray(start));
+}

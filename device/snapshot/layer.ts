@@ -1,0 +1,187 @@
+import { SnapshotError } from './errors.ts';
+import { decodeFields, encodeFields } from './fields.ts';
+
+/**
+ * A layer: one file that holds what a snapshot added to those before it. Numbers are little-endian:
+ *
+ * | offset | bytes | field |
+ * |---|---|---|
+ * | 0 | 8 | magic, "V86LAYER" |
+ * | 8 | 4 | format version |
+ * | 12 | 4 | length of the head |
+ * | 16 | 8 | length of the chunks, all together (f64) |
+ * | 24 | 8 | 0 |
+ * | 32 | 32 | BLAKE3 of the head |
+ * | 64 | … | head: CBOR (RFC 8949) of {@link LayerHead} |
+ * | 64 + head | … | chunks, one after the other: LZ4 blocks, or plain where that is no longer |
+ */
+const MAGIC = 'V86LAYER';
+export const LAYER_VERSION = 1;
+export const PREFIX_LENGTH = 64;
+/** Far above any real head: a damaged length must not become a huge allocation. */
+const MAX_HEAD_LENGTH = 256 << 20;
+export const HASH_LENGTH = 32;
+
+/** What compresses and names chunks: see codec/. Buffers are borrowed, results the caller's. */
+export interface Codec {
+  /** BLAKE3, 32 bytes. */
+  hash(bytes: Uint8Array): Uint8Array;
+  /** An LZ4 block. */
+  compress(bytes: Uint8Array): Uint8Array;
+  /** @throws Error for damaged input. */
+  decompress(bytes: Uint8Array, rawLength: number): Uint8Array;
+}
+
+/** A list of chunks as columns of numbers. */
+export interface ChunkColumns {
+  /** 32 bytes each. */
+  hash: Uint8Array;
+  /** u32: bytes before compression. */
+  length: Uint8Array;
+  /** u32: bytes in the file; as many as `length` where it is not compressed. */
+  packed: Uint8Array;
+}
+
+/** The pages of guest RAM that are not zeros, as runs; every column is u32. */
+export interface RamMap {
+  pageCount: number;
+  /** First page of the run, and how many there are. */
+  first: Uint8Array;
+  count: Uint8Array;
+  /** Which of `used` has them, and from which of its pages on. */
+  chunk: Uint8Array;
+  page: Uint8Array;
+  /** Hashes of chunks, 32 bytes each. */
+  used: Uint8Array;
+}
+
+/** One frozen machine. */
+export interface Frozen {
+  /** ISO 8601. */
+  created: string;
+  name: string;
+  /** The snapshot it was taken after, in the same machine; '' for the first. */
+  parent: string;
+  /** What has to be the same where it is restored. */
+  machine: Record<string, string | number | string[]>;
+  /** What `inspect` tells of the session: plain data. */
+  summary: unknown;
+  ram: RamMap;
+  /** Hashes of the chunks of v86's own state, in order. */
+  state: Uint8Array;
+  stateLength: number;
+  /** The virtio-fs state: see {@link encodeFields}; long byte strings in it are chunks. */
+  devices: Uint8Array;
+}
+
+export interface LayerHead {
+  id: string;
+  chunks: ChunkColumns;
+  /** Undefined for a layer that only holds chunks which others need. */
+  frozen?: Frozen;
+}
+
+/** The first bytes of a layer, checked: what to read next. */
+export interface LayerPrefix {
+  headLength: number;
+  dataLength: number;
+  headHash: Uint8Array;
+}
+
+/** Puts a layer together: the parts of its file, to be written one after the other. */
+export function encodeLayer(codec: Codec, head: LayerHead, chunks: readonly Uint8Array[]): Uint8Array[] {
+  const encoded = encodeFields(head);
+  const prefix = new Uint8Array(PREFIX_LENGTH);
+  const view = new DataView(prefix.buffer);
+  prefix.set(new TextEncoder().encode(MAGIC));
+  view.setUint32(8, LAYER_VERSION, true);
+  view.setUint32(12, encoded.length, true);
+  view.setFloat64(16, chunks.reduce((sum, { length }) => sum + length, 0), true);
+  prefix.set(codec.hash(encoded), 32);
+  return [prefix, encoded, ...chunks];
+}
+
+/** `name` is for messages. @throws SnapshotError for what is no layer, cut off, or of another version. */
+export function decodePrefix(bytes: Uint8Array, name: string): LayerPrefix {
+  if (bytes.length < PREFIX_LENGTH) throw new SnapshotError(`${name} is cut off: ${bytes.length} bytes, its prefix alone has ${PREFIX_LENGTH}; copy it again`);
+  const magic = new TextDecoder('latin1').decode(bytes.subarray(0, MAGIC.length));
+  if (magic !== MAGIC) throw new SnapshotError(`${name} is no snapshot of v86-virtiofs: it begins with ${JSON.stringify(magic)}, not ${JSON.stringify(MAGIC)}`);
+  const view = new DataView(bytes.buffer, bytes.byteOffset, bytes.byteLength);
+  const version = view.getUint32(8, true);
+  if (version !== LAYER_VERSION) {
+    throw new SnapshotError(`${name} has format version ${version}, this release reads ${LAYER_VERSION}: ${version > LAYER_VERSION ? 'use a newer release' : 'take it anew'}`);
+  }
+  const headLength = view.getUint32(12, true);
+  const dataLength = view.getFloat64(16, true);
+  if (headLength > MAX_HEAD_LENGTH || !Number.isSafeInteger(dataLength) || dataLength < 0) throw new SnapshotError(`${name} is damaged: its lengths are impossible; copy it again`);
+  return { headLength, dataLength, headHash: bytes.slice(32, 64) };
+}
+
+/** @throws SnapshotError unless `bytes` are the head that `prefix` speaks of, and sound. */
+export function decodeHead(codec: Codec, prefix: LayerPrefix, bytes: Uint8Array, name: string): LayerHead {
+  if (bytes.length < prefix.headLength) throw new SnapshotError(`${name} is cut off: its head has ${bytes.length} bytes of ${prefix.headLength}; copy it again`);
+  if (!sameBytes(codec.hash(bytes), prefix.headHash)) throw new SnapshotError(`${name} is damaged: the checksum of its head does not match; copy it again`);
+  const head = decodeFields(bytes) as LayerHead;
+  checkHead(head, prefix, name);
+  return head;
+}
+
+function checkHead(head: LayerHead, { dataLength }: LayerPrefix, name: string): void {
+  const fail = (what: string): never => {
+    throw new SnapshotError(`${name} is not sound: ${what}`);
+  };
+  if (typeof head?.id !== 'string' || !/^[0-9a-f]{32}$/.test(head.id)) fail('its id is none');
+  const { hash, length, packed } = head.chunks ?? {};
+  if (!(hash instanceof Uint8Array && length instanceof Uint8Array && packed instanceof Uint8Array)) fail('it has no list of chunks');
+  const count = hash.length / HASH_LENGTH;
+  if (!Number.isInteger(count) || length.length !== 4 * count || packed.length !== 4 * count) fail('its list of chunks has columns of different lengths');
+  if (fromU32(packed).reduce((sum, value) => sum + value, 0) !== dataLength) fail('its chunks are not as long as it says');
+  const { frozen } = head;
+  if (!frozen) return;
+  for (const field of ['created', 'name', 'parent'] as const) if (typeof frozen[field] !== 'string') fail(`${field} is no text`);
+  if (typeof frozen.machine !== 'object' || frozen.machine === null) fail('it describes no machine');
+  if (!(frozen.devices instanceof Uint8Array)) fail('it has no device state');
+  if (!(frozen.state instanceof Uint8Array) || frozen.state.length % HASH_LENGTH !== 0 || !Number.isSafeInteger(frozen.stateLength)) fail('it has no state of the emulator');
+  checkRam(frozen.ram, fail);
+}
+
+function checkRam(ram: RamMap, fail: (what: string) => never): void {
+  const columns = [ram?.first, ram?.count, ram?.chunk, ram?.page];
+  if (!columns.every((column) => column instanceof Uint8Array && column.length === columns[0]!.length && column.length % 4 === 0)) fail('its map of RAM has columns of different lengths');
+  if (!(ram.used instanceof Uint8Array) || ram.used.length % HASH_LENGTH !== 0) fail('its map of RAM names no chunks');
+  const [first, count, chunk] = columns.map((column) => fromU32(column!)) as [Uint32Array, Uint32Array, Uint32Array];
+  let next = 0;
+  for (let run = 0; run < first.length; run++) {
+    if (first[run]! < next || first[run]! + count[run]! > ram.pageCount) fail('its map of RAM overlaps or leaves RAM');
+    if (chunk[run]! * HASH_LENGTH >= ram.used.length) fail('its map of RAM names a chunk that is not there');
+    next = first[run]! + count[run]!;
+  }
+}
+
+/** A column of u32 as bytes, and back; copied when it is not aligned. */
+export function toU32(values: ArrayLike<number>): Uint8Array {
+  return new Uint8Array(Uint32Array.from(values).buffer);
+}
+
+export function fromU32(bytes: Uint8Array): Uint32Array {
+  const aligned = bytes.byteOffset % 4 === 0 ? bytes : bytes.slice();
+  return new Uint32Array(aligned.buffer, aligned.byteOffset, aligned.byteLength / 4);
+}
+
+export function sameBytes(a: Uint8Array, b: Uint8Array): boolean {
+  return a.length === b.length && a.every((byte, n) => byte === b[n]);
+}
+
+/** A hash as the name of its chunk. */
+export function toHex(hash: Uint8Array): string {
+  let text = '';
+  for (const byte of hash) text += HEX[byte];
+  return text;
+}
+
+const HEX = Array.from({ length: 256 }, (_, n) => n.toString(16).padStart(2, '0'));
+
+/** The hashes of a column, as names. */
+export function hashNames(column: Uint8Array): string[] {
+  return Array.from({ length: column.length / HASH_LENGTH }, (_, n) => toHex(column.subarray(n * HASH_LENGTH, (n + 1) * HASH_LENGTH)));
+}

@@ -1,0 +1,42 @@
+/**
+ * Where layers are kept: immutable files by name. Names are `[a-z0-9.-]+`, chosen by
+ * {@link SnapshotStore}; whoever implements this never has to look inside.
+ */
+export interface FileStore {
+  /** The names of all finished files. */
+  list(): Promise<string[]>;
+  /** Bytes `from` to `to`, `to` excluded; to the end of the file where it is left out, or beyond. The result is the caller's. */
+  read(name: string, from: number, to?: number): Promise<Uint8Array>;
+  /** Stores a file whole or not at all, whenever the process may end. `parts` are borrowed until it has settled. */
+  write(name: string, parts: readonly Uint8Array[]): Promise<void>;
+  remove(name: string): Promise<void>;
+}
+
+/** Files in memory, for as long as the process lives. */
+export class MemoryStore implements FileStore {
+  readonly #files = new Map<string, Uint8Array>();
+
+  async list(): Promise<string[]> {
+    return [...this.#files.keys()];
+  }
+
+  async read(name: string, from: number, to?: number): Promise<Uint8Array> {
+    const file = this.#files.get(name);
+    if (!file) throw new Error(`there is no file ${name}`);
+    return file.slice(from, to);
+  }
+
+  async write(name: string, parts: readonly Uint8Array[]): Promise<void> {
+    const file = new Uint8Array(parts.reduce((sum, { length }) => sum + length, 0));
+    let at = 0;
+    for (const part of parts) {
+      file.set(part, at);
+      at += part.length;
+    }
+    this.#files.set(name, file);
+  }
+
+  async remove(name: string): Promise<void> {
+    this.#files.delete(name);
+  }
+}
