@@ -5,7 +5,7 @@
 use lz4_flex::block::{self, CompressTable, DecompressError};
 use wasm_bindgen::prelude::*;
 
-/// Inputs up to this length are matched by 16-bit positions, which is quicker.
+/// Inputs shorter than this are matched by 16-bit positions, which is quicker.
 const SMALL_INPUT: usize = u16::MAX as usize;
 const DIGEST_LENGTH: usize = blake3::OUT_LEN;
 
@@ -64,7 +64,7 @@ impl Stage {
     /// bytes must be reserved; returns the compressed length.
     pub fn compress(&mut self, length: usize) -> Result<usize, JsError> {
         let (input, output) = self.area.split_at_mut(length);
-        let table = if length <= SMALL_INPUT { &mut self.small } else { &mut self.large };
+        let table = if length < SMALL_INPUT { &mut self.small } else { &mut self.large };
         Ok(block::compress_into_with_table(input, output, table)?)
     }
 
