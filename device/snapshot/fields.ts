@@ -34,7 +34,10 @@ export function decodeFields(bytes: Uint8Array, fromChunk?: FromChunk): unknown 
       [TAG_BIGINT_POS]: bigIntDecoder,
       [TAG_BIGINT_NEG]: bigNegIntDecoder,
       [TAG_WTF8]: (content) => decodeWtf8(content() as Uint8Array),
-      ...(fromChunk && { [TAG_CHUNK]: (content: () => unknown) => fromChunk(content() as Uint8Array) }),
+      [TAG_CHUNK]: (content) => {
+        if (!fromChunk) throw new SnapshotError('the state has parts that are kept elsewhere');
+        return fromChunk(content() as Uint8Array);
+      },
     },
   };
   try {

@@ -70,8 +70,9 @@ export interface Frozen {
   /** Hashes of the chunks of v86's own state, in order. */
   state: Uint8Array;
   stateLength: number;
-  /** The virtio-fs state: see {@link encodeFields}; long byte strings in it are chunks. */
+  /** The virtio-fs state: see {@link encodeFields}; long byte strings in it are chunks, whose hashes are in `deviceChunks`. */
   devices: Uint8Array;
+  deviceChunks: Uint8Array;
 }
 
 export interface LayerHead {
@@ -141,6 +142,7 @@ function checkHead(head: LayerHead, { dataLength }: LayerPrefix, name: string): 
   for (const field of ['created', 'name', 'parent'] as const) if (typeof frozen[field] !== 'string') fail(`${field} is no text`);
   if (typeof frozen.machine !== 'object' || frozen.machine === null) fail('it describes no machine');
   if (!(frozen.devices instanceof Uint8Array)) fail('it has no device state');
+  if (!(frozen.deviceChunks instanceof Uint8Array) || frozen.deviceChunks.length % HASH_LENGTH !== 0) fail('it does not list the chunks of its device state');
   if (!(frozen.state instanceof Uint8Array) || frozen.state.length % HASH_LENGTH !== 0 || !Number.isSafeInteger(frozen.stateLength)) fail('it has no state of the emulator');
   checkRam(frozen.ram, fail);
 }

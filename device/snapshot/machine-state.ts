@@ -15,7 +15,7 @@ const UNIQUE_OFFSET = 8;
  * Everything the virtio-fs devices of one machine carry through a snapshot. Filesystems stand apart
  * because several devices may share one.
  */
-interface SavedMachine {
+export interface SavedMachine {
   devices: { tag: string; slot: number; filesystem: number; transport: unknown; session: unknown }[];
   filesystems: unknown[];
 }
@@ -46,8 +46,20 @@ export class MachineState implements StateCarrier {
   readonly devices: StatefulDevice[] = [];
 
   save(): Uint8Array {
+    return encodeBlob(VERSION, this.capture());
+  }
+
+  prepare(blob: Uint8Array | undefined): () => void {
+    if (!blob) {
+      throw new SnapshotError('this snapshot was taken without v86-virtiofs, so it has no session to restore: restore it on an emulator without virtio-fs devices');
+    }
+    return this.prepareState(decodeBlob(VERSION, blob));
+  }
+
+  /** The state as plain data. Bytes of files in it are borrowed, and never change: a later write goes to a copy. */
+  capture(): SavedMachine {
     const backends = [...new Set(this.devices.map(({ backend }) => backend))];
-    return encodeBlob(VERSION, {
+    return {
       devices: this.devices.map(({ tag, slot, backend, transport, session }) => ({
         tag,
         slot,
@@ -56,14 +68,12 @@ export class MachineState implements StateCarrier {
         session: session.state(),
       })),
       filesystems: backends.map((backend) => backend.state()),
-    } satisfies SavedMachine);
+    };
   }
 
-  prepare(blob: Uint8Array | undefined): () => void {
-    if (!blob) {
-      throw new SnapshotError('this snapshot was taken without v86-virtiofs, so it has no session to restore: restore it on an emulator without virtio-fs devices');
-    }
-    const saved = checkShape(decodeBlob(VERSION, blob));
+  /** As {@link prepare}, from what {@link capture} gave. */
+  prepareState(state: unknown): () => void {
+    const saved = checkShape(state);
     const found = saved.devices.map(({ tag, slot }) => `${JSON.stringify(tag)} in slot ${slot}`).join(', ');
     const here = this.devices.map(({ tag, slot }) => `${JSON.stringify(tag)} in slot ${slot}`).join(', ');
     if (found !== here) throw new SnapshotError(`the virtio-fs devices differ: the snapshot has ${found}; this emulator ${here}; attach the snapshot's`);

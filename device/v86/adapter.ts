@@ -38,6 +38,7 @@ const STATE_SLOT_LAST_RESULT = 86;
 const STATE_SLOT_FPU_STATUS_WORD = 87;
 const STATE_SLOT_MXCSR = 88;
 
+const PAGE_SIZE = 4096;
 const PCI_SLOTS = 32;
 /** Slots that v86's own devices take, whether they are there or not. */
 const V86_SLOTS = new Set([0, 1, 5, 6, 7, 8, 9, 10, 11, 12, 18, 30]);
@@ -78,11 +79,15 @@ export class V86Machine {
   /** PCI ids that hold their interrupt line up. */
   readonly #asserted = new Set<number>();
   readonly #ours = new Set<number>();
+  readonly #emulator: Emulator;
   #cpu: Cpu | undefined;
+  /** What brings the carrier's part back, while a state without it is captured or applied. */
+  #parted: (() => void) | undefined;
   #carrier: StateCarrier | undefined;
   #memory: V86Memory | undefined;
 
   private constructor(emulator: Emulator) {
+    this.#emulator = emulator;
     this.ready = new Promise((resolve, reject) => {
       emulator.add_listener('emulator-ready', () => {
         try {
@@ -252,19 +257,67 @@ export class V86Machine {
     };
   }
 
+  /** Guest RAM inside the emulator's wasm memory, usable once {@link ready}. */
+  get ram(): { memory: WebAssembly.Memory; base: number; size: number } {
+    const { wasm_memory, mem8 } = this.#cpu!;
+    return { memory: wasm_memory, base: mem8.byteOffset, size: mem8.length };
+  }
+
+  /** v86's own state without guest RAM and without what the carrier brings: for snapshots that keep these apart. */
+  captureState(): Uint8Array {
+    const cpu = this.#cpu!;
+    const { pack_memory } = cpu;
+    const bitmap = new ArrayBuffer(cpu.mem8.length / PAGE_SIZE / 8);
+    cpu.pack_memory = () => ({ bitmap: { get_buffer: () => bitmap }, packed_memory: new Uint8Array(0) });
+    this.#parted = () => {};
+    try {
+      return new Uint8Array(this.#emulator.v86!.save_state());
+    } finally {
+      cpu.pack_memory = pack_memory;
+      this.#parted = undefined;
+    }
+  }
+
+  /**
+   * Restores what {@link captureState} gave. `writeRam` gets guest RAM to change it, and `apply`
+   * brings back what the carrier would. The emulator must not be in the middle of a tick.
+   *
+   * @throws MachineError when the state is of another machine, before anything is changed.
+   */
+  applyState(state: Uint8Array, writeRam: (ram: Uint8Array) => void, apply: () => void): void {
+    const cpu = this.#cpu!;
+    const { unpack_memory } = cpu;
+    cpu.unpack_memory = () => writeRam(new Uint8Array(cpu.wasm_memory.buffer, cpu.mem8.byteOffset, cpu.mem8.length));
+    this.#parted = apply;
+    try {
+      this.#emulator.v86!.restore_state(state.slice().buffer);
+    } finally {
+      cpu.unpack_memory = unpack_memory;
+      this.#parted = undefined;
+    }
+  }
+
+  /** Keeps the guest from running until the result is called; a machine that did not run stays so. */
+  async halt(): Promise<() => void> {
+    const emulator = this.#emulator;
+    if (!emulator.is_running()) return () => {};
+    await emulator.stop();
+    return () => void emulator.run();
+  }
+
   #hookState(): void {
     const cpu = this.#cpu!;
     const { get_state, set_state } = cpu;
     cpu.get_state = () => {
       const state = get_state.call(cpu);
-      state[STATE_SLOT] = this.#carrier?.save();
+      if (!this.#parted) state[STATE_SLOT] = this.#carrier?.save();
       return state;
     };
     cpu.set_state = (state) => {
       this.#checkMachine(state);
       const saved = state[STATE_SLOT] ?? undefined;
       if (saved !== undefined && !(saved instanceof Uint8Array)) throw new MachineError('this snapshot is damaged: its virtio-fs part is not bytes');
-      const apply = this.#carrier?.prepare(saved);
+      const apply = this.#parted ?? this.#carrier?.prepare(saved);
       // v86 replaces these views of wasm memory by the saved copies instead of writing through them.
       const { last_result, fpu_status_word, mxcsr } = cpu;
       const registers = [

@@ -7,7 +7,16 @@
 export interface Emulator {
   add_listener(event: string, listener: (data: never) => void): void;
   /** Present once the constructor's asynchronous part has begun. */
-  readonly v86?: { readonly cpu?: Cpu };
+  readonly v86?: {
+    readonly cpu?: Cpu;
+    save_state(): ArrayBuffer;
+    /** Synchronous, unlike the emulator's own. */
+    restore_state(state: ArrayBuffer): void;
+  };
+  is_running(): boolean;
+  run(): Promise<void>;
+  /** Settles when the tick that is under way has ended. */
+  stop(): Promise<void>;
 }
 
 export interface Cpu {
@@ -21,6 +30,8 @@ export interface Cpu {
   reset_cpu(): void;
   get_state(): unknown[];
   set_state(state: unknown[]): void;
+  pack_memory(): { bitmap: { get_buffer(): ArrayBuffer }; packed_memory: Uint8Array };
+  unpack_memory(bitmap: { get(page: number): number }, packed_memory: Uint8Array): void;
   last_result: Int32Array;
   fpu_status_word: Uint16Array;
   mxcsr: Int32Array;

@@ -52,6 +52,22 @@ export class RamScanner {
     return this.#changed.subarray(0, this.#changedCount);
   }
 
+  /** Forgets all: pages are taken for zeros again, as at first. */
+  forget(): void {
+    this.#hashes.fill(0);
+  }
+
+  /** Takes note of `pages` as they are now; the others are taken for unchanged. */
+  rescan(pages: Uint32Array): void {
+    for (let from = 0; from < pages.length;) {
+      let to = from + 1;
+      while (to < pages.length && pages[to] === pages[to - 1]! + 1) to++;
+      this.#changedCount = 0;
+      this.#scan(this.#ram.base, pages[from]!, to - from, this.#seed);
+      from = to;
+    }
+  }
+
   /** Whether the page was all zeros at the last scan. */
   isZero(page: number): boolean {
     return this.#hashes[2 * page] === 0 && this.#hashes[2 * page + 1] === 0;

@@ -1,0 +1,267 @@
+import { V86Machine } from '../v86/adapter.ts';
+import type { Emulator } from '../v86/types.ts';
+import { SnapshotError } from './errors.ts';
+import { decodeFields, encodeFields } from './fields.ts';
+import { hashNames, toHex, type Frozen } from './layer.ts';
+import { MachineState } from './machine-state.ts';
+import { CHUNK_BYTES, PAGES_PER_CHUNK, PageMap } from './ram-map.ts';
+import { PAGE_SIZE, RamScanner } from './scan/ram-scanner.ts';
+import type { SnapshotStore } from './store/snapshot-store.ts';
+
+/** Byte strings of the device state from this length on are chunks of their own. */
+const MIN_CHUNK = 4096;
+
+export interface FreezeOptions {
+  /** A name to find it by. Default: none. */
+  name?: string;
+  /** What has to be the same where it is restored: emulator version, guest image, memory, devices. */
+  machine: Frozen['machine'];
+  /** Told by `inspect`. */
+  summary?: unknown;
+}
+
+export interface FreezeResult {
+  id: string;
+  /** For how long the guest stood still, in milliseconds. */
+  standstill: number;
+  /** Pages of RAM that had changed since the snapshot before. */
+  changedPages: number;
+}
+
+/** What a frozen moment is made of, before it is stored: nothing here changes when the guest goes on. */
+interface Moment {
+  /** Page numbers, and the pages' bytes, by chunks. */
+  packs: { pages: Uint32Array; bytes: Uint8Array }[];
+  zeroed: Uint32Array;
+  state: Uint8Array;
+  devices: unknown;
+  changedPages: number;
+}
+
+/**
+ * Freezes one machine into a {@link SnapshotStore} and takes it back, by what has changed: the pages
+ * of RAM that a scan finds, and the chunks of files that are not in the store yet. The guest stands
+ * still for the scan and the copy of what has changed; the rest is done while it runs.
+ */
+export class MachineSnapshots {
+  readonly #machine: V86Machine;
+  readonly #devices: MachineState;
+  readonly #store: SnapshotStore;
+  readonly #scanner: RamScanner;
+  /** Where the content of RAM at the last scan is. */
+  #map: PageMap;
+  #last = '';
+  /** Hashes of files' bytes by their buffers: those never change. */
+  readonly #hashes = new WeakMap<ArrayBufferLike, { offset: number; length: number; hash: Uint8Array }>();
+  /** Freezes and restores come one after the other: what is under way, if anything is. */
+  #queue: Promise<unknown> | undefined;
+
+  /** For the machine of `emulator`, which need not have virtio-fs devices, and has to be new or known: see `V86Machine.of`. */
+  static async of(emulator: Emulator, store: SnapshotStore): Promise<MachineSnapshots> {
+    const machine = V86Machine.of(emulator);
+    const devices = MachineState.of(machine);
+    await machine.ready;
+    return new MachineSnapshots(machine, devices, store);
+  }
+
+  private constructor(machine: V86Machine, devices: MachineState, store: SnapshotStore) {
+    this.#machine = machine;
+    this.#devices = devices;
+    this.#store = store;
+    this.#scanner = new RamScanner(machine.ram);
+    this.#map = new PageMap(this.#scanner.pageCount);
+  }
+
+  /** The snapshot that the machine was frozen to, or restored from, last; '' for none. */
+  get last(): string {
+    return this.#last;
+  }
+
+  /**
+   * Takes a snapshot of this very moment, or of the one when an earlier freeze or restore has ended.
+   * The guest goes on at once; the snapshot is stored when this settles.
+   */
+  freeze(options: FreezeOptions): Promise<FreezeResult> {
+    return this.#inTurn(async () => {
+      const started = performance.now();
+      const moment = this.#capture();
+      const standstill = performance.now() - started;
+      const id = await this.#orStartOver(() => this.#keep(moment, options));
+      return { id, standstill, changedPages: moment.changedPages };
+    });
+  }
+
+  /**
+   * Takes the machine to a snapshot, whether or not it has run before. Returns for how long it stood
+   * still, in milliseconds.
+   *
+   * @throws SnapshotError when that can't be; the machine goes on as if nothing had been asked.
+   */
+  restore(id: string): Promise<number> {
+    return this.#inTurn(async () => {
+      const frozen = this.#store.frozen(id);
+      if (frozen.ram.pageCount !== this.#scanner.pageCount) {
+        throw new SnapshotError(`memory differs: the snapshot has ${frozen.ram.pageCount / 256} MiB, this emulator ${this.#scanner.pageCount / 256}; make it with the snapshot's`);
+      }
+      const [state, devices] = await Promise.all([this.#readState(frozen), this.#readDevices(frozen)]);
+      const target = PageMap.decode(frozen.ram);
+      const resume = await this.#machine.halt();
+      const started = performance.now();
+      try {
+        await this.#orStartOver(async () => {
+          const pages = this.#differing(target);
+          const chunks = await this.#store.chunks(chunksOf(target, pages));
+          const apply = this.#devices.prepareState(devices);
+          this.#machine.applyState(state, (ram) => writePages(ram, target, pages, chunks), apply);
+          this.#scanner.rescan(pages);
+          this.#map = target;
+          this.#last = id;
+        });
+        return performance.now() - started;
+      } finally {
+        resume();
+      }
+    });
+  }
+
+  #inTurn<T>(action: () => Promise<T>): Promise<T> {
+    const result = this.#queue ? this.#queue.then(action) : action();
+    const settled = result.then(() => {}, () => {}).then(() => {
+      if (this.#queue === settled) this.#queue = undefined;
+    });
+    this.#queue = settled;
+    return result;
+  }
+
+  /** What a scan has found is lost when the rest fails: the next one has to find everything. */
+  async #orStartOver<T>(action: () => Promise<T>): Promise<T> {
+    try {
+      return await action();
+    } catch (error) {
+      this.#scanner.forget();
+      this.#map = new PageMap(this.#scanner.pageCount);
+      throw error;
+    }
+  }
+
+  /** All that has to be done while the guest stands still; synchronous, so between two of its ticks. */
+  #capture(): Moment {
+    const changed = this.#scanner.scan();
+    const filled = changed.filter((page) => !this.#scanner.isZero(page));
+    const zeroed = changed.filter((page) => this.#scanner.isZero(page));
+    const { memory, base, size } = this.#machine.ram;
+    const ram = new Uint8Array(memory.buffer, base, size);
+    const packs: Moment['packs'] = [];
+    for (let from = 0; from < filled.length; from += PAGES_PER_CHUNK) {
+      const pages = filled.subarray(from, from + PAGES_PER_CHUNK);
+      const bytes = new Uint8Array(pages.length * PAGE_SIZE);
+      pages.forEach((page, n) => bytes.set(ram.subarray(page * PAGE_SIZE, (page + 1) * PAGE_SIZE), n * PAGE_SIZE));
+      packs.push({ pages, bytes });
+    }
+    return { packs, zeroed, state: this.#machine.captureState(), devices: this.#devices.capture(), changedPages: changed.length };
+  }
+
+  async #keep({ packs, zeroed, state, devices }: Moment, { name = '', machine, summary = {} }: FreezeOptions): Promise<string> {
+    const { codec } = this.#store;
+    const chunks = new Map<string, Uint8Array>();
+    const add = (bytes: Uint8Array): Uint8Array => {
+      const hash = codec.hash(bytes);
+      chunks.set(toHex(hash), bytes);
+      return hash;
+    };
+    for (const { pages, bytes } of packs) {
+      const chunk = toHex(add(bytes));
+      pages.forEach((page, n) => this.#map.set(page, chunk, n));
+    }
+    for (const page of zeroed) this.#map.setZero(page);
+
+    const stateHashes: Uint8Array[] = [];
+    for (let at = 0; at < state.length; at += CHUNK_BYTES) stateHashes.push(add(state.subarray(at, at + CHUNK_BYTES)));
+    const deviceHashes: Uint8Array[] = [];
+    const encoded = encodeFields(devices, (bytes) => {
+      if (bytes.length < MIN_CHUNK || bytes.length > CHUNK_BYTES) return undefined;
+      const hash = this.#hashOf(bytes);
+      deviceHashes.push(hash);
+      chunks.set(toHex(hash), bytes);
+      return hash;
+    });
+    const id = await this.#store.add({
+      created: new Date().toISOString(),
+      name,
+      parent: this.#last,
+      machine,
+      summary,
+      ram: this.#map.encode(),
+      state: concat(stateHashes),
+      stateLength: state.length,
+      devices: encoded,
+      deviceChunks: concat(deviceHashes),
+    }, chunks);
+    this.#last = id;
+    return id;
+  }
+
+  #hashOf(bytes: Uint8Array): Uint8Array {
+    const known = this.#hashes.get(bytes.buffer);
+    if (known?.offset === bytes.byteOffset && known.length === bytes.length) return known.hash;
+    const hash = this.#store.codec.hash(bytes);
+    this.#hashes.set(bytes.buffer, { offset: bytes.byteOffset, length: bytes.length, hash });
+    return hash;
+  }
+
+  async #readState({ state, stateLength }: Frozen): Promise<Uint8Array> {
+    const names = hashNames(state);
+    const chunks = await this.#store.chunks(names);
+    const bytes = concat(names.map((name) => chunks.get(name)!));
+    if (bytes.length !== stateLength) throw new SnapshotError(`the snapshot is not sound: its emulator state has ${bytes.length} bytes of ${stateLength}`);
+    return bytes;
+  }
+
+  async #readDevices({ devices, deviceChunks }: Frozen): Promise<unknown> {
+    const chunks = await this.#store.chunks(hashNames(deviceChunks));
+    return decodeFields(devices, (hash) => {
+      const bytes = chunks.get(toHex(hash));
+      if (!bytes) throw new SnapshotError(`the snapshot is not sound: its device state names a chunk that it does not list`);
+      return bytes;
+    });
+  }
+
+  /** The pages of RAM that are not what `target` has. */
+  #differing(target: PageMap): Uint32Array {
+    const changed = new Uint8Array(target.pageCount);
+    for (const page of this.#scanner.scan()) changed[page] = 1;
+    const pages: number[] = [];
+    for (let page = 0; page < target.pageCount; page++) {
+      if (changed[page] ? !(target.isZero(page) && this.#scanner.isZero(page)) : !target.agrees(this.#map, page)) pages.push(page);
+    }
+    return Uint32Array.from(pages);
+  }
+}
+
+function chunksOf(map: PageMap, pages: Uint32Array): Set<string> {
+  const names = new Set<string>();
+  for (const page of pages) if (!map.isZero(page)) names.add(map.chunkOf(page));
+  return names;
+}
+
+function writePages(ram: Uint8Array, map: PageMap, pages: Uint32Array, chunks: Map<string, Uint8Array>): void {
+  for (const page of pages) {
+    const at = page * PAGE_SIZE;
+    if (map.isZero(page)) {
+      ram.fill(0, at, at + PAGE_SIZE);
+      continue;
+    }
+    const from = map.offsetOf(page);
+    ram.set(chunks.get(map.chunkOf(page))!.subarray(from, from + PAGE_SIZE), at);
+  }
+}
+
+function concat(parts: readonly Uint8Array[]): Uint8Array {
+  const bytes = new Uint8Array(parts.reduce((sum, { length }) => sum + length, 0));
+  let at = 0;
+  for (const part of parts) {
+    bytes.set(part, at);
+    at += part.length;
+  }
+  return bytes;
+}
