@@ -1,0 +1,91 @@
+import { randomBytes } from 'node:crypto';
+import { mkdir, open, readdir, rename, rm } from 'node:fs/promises';
+import { join } from 'node:path';
+import type { FileStore } from '../device/index.ts';
+
+/** What a process that was killed may leave behind. */
+const TEMPORARY = '.tmp';
+/** Milliseconds after which a temporary file can't be anybody's any more. */
+const ABANDONED = 60 * 60 * 1000;
+
+/** Layers as files of a directory, each written to a temporary name, synced and renamed. */
+export class DirectoryStore implements FileStore {
+  readonly directory: string;
+
+  /** The directory is made when something is written to it. */
+  constructor(directory: string) {
+    this.directory = directory;
+  }
+
+  async list(): Promise<string[]> {
+    try {
+      return (await readdir(this.directory)).filter((name) => !name.endsWith(TEMPORARY));
+    } catch (error) {
+      if ((error as NodeJS.ErrnoException).code === 'ENOENT') return [];
+      throw error;
+    }
+  }
+
+  async read(name: string, from: number, to?: number): Promise<Uint8Array> {
+    const file = await open(join(this.directory, name));
+    try {
+      const { size } = await file.stat();
+      const length = Math.max(0, Math.min(to ?? size, size) - from);
+      const bytes = new Uint8Array(length);
+      const { bytesRead } = await file.read(bytes, 0, length, from);
+      return bytes.subarray(0, bytesRead);
+    } finally {
+      await file.close();
+    }
+  }
+
+  async write(name: string, parts: readonly Uint8Array[]): Promise<void> {
+    await mkdir(this.directory, { recursive: true });
+    const path = join(this.directory, name);
+    const temporary = `${path}.${randomBytes(4).toString('hex')}${TEMPORARY}`;
+    try {
+      const file = await open(temporary, 'wx');
+      try {
+        await file.writev(parts as Uint8Array[]);
+        await file.sync();
+      } finally {
+        await file.close();
+      }
+      await rename(temporary, path);
+    } catch (error) {
+      await rm(temporary, { force: true });
+      throw error;
+    }
+    await this.#sync();
+  }
+
+  async remove(name: string): Promise<void> {
+    await rm(join(this.directory, name), { force: true });
+    await this.#sync();
+  }
+
+  /** Removes what killed processes have left. Returns the bytes that gave back. */
+  async removeLeftovers(now = Date.now()): Promise<number> {
+    let freed = 0;
+    for (const name of await readdir(this.directory).catch(() => [])) {
+      if (!name.endsWith(TEMPORARY)) continue;
+      const path = join(this.directory, name);
+      const file = await open(path);
+      const { mtimeMs, size } = await file.stat();
+      await file.close();
+      if (now - mtimeMs < ABANDONED) continue;
+      await rm(path, { force: true });
+      freed += size;
+    }
+    return freed;
+  }
+
+  async #sync(): Promise<void> {
+    const directory = await open(this.directory);
+    try {
+      await directory.sync();
+    } finally {
+      await directory.close();
+    }
+  }
+}

@@ -1,0 +1,66 @@
+import { expect } from 'chai';
+import { spawn } from 'node:child_process';
+import { once } from 'node:events';
+import { mkdtemp, readdir, rm, utimes, writeFile } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { loadCodec, SnapshotStore } from '../../device/index.ts';
+import { DirectoryStore } from '../../harness/directory-store.ts';
+
+describe('directory store', () => {
+  let directory: string;
+  beforeEach(async () => {
+    directory = await mkdtemp(join(tmpdir(), 'store-'));
+  });
+  afterEach(() => rm(directory, { recursive: true }));
+
+  it('keeps files, read whole and in part', async () => {
+    const store = new DirectoryStore(join(directory, 'made', 'when', 'needed'));
+    expect(await store.list()).to.deep.equal([]);
+    await store.write('a.layer', [Uint8Array.of(1, 2), Uint8Array.of(3, 4, 5)]);
+    expect(await store.list()).to.deep.equal(['a.layer']);
+    expect([...await store.read('a.layer', 0)]).to.deep.equal([1, 2, 3, 4, 5]);
+    expect([...await store.read('a.layer', 1, 3)]).to.deep.equal([2, 3]);
+    expect([...await store.read('a.layer', 4, 100)]).to.deep.equal([5]);
+    await store.remove('a.layer');
+    expect(await store.list()).to.deep.equal([]);
+  });
+
+  it('leaves nothing of a write that failed', async () => {
+    await writeFile(join(directory, 'file'), '');
+    const error = await new DirectoryStore(join(directory, 'file', 'below')).write('a', []).catch((caught: NodeJS.ErrnoException) => caught.code);
+    expect(error).to.equal('ENOTDIR');
+    expect(await readdir(directory)).to.deep.equal(['file']);
+  });
+
+  it('removes what killed processes have left, when it is old enough', async () => {
+    const store = new DirectoryStore(directory);
+    for (const name of ['old.tmp', 'new.tmp', 'a.layer']) await writeFile(join(directory, name), 'xxxx');
+    await utimes(join(directory, 'old.tmp'), 0, 0);
+    expect(await store.removeLeftovers()).to.equal(4);
+    expect((await readdir(directory)).sort()).to.deep.equal(['a.layer', 'new.tmp']);
+  });
+
+  it('after kill -9 at random moments holds every finished snapshot, whole', async function () {
+    this.timeout(120_000);
+    const writer = new URL('../support/store-writer.ts', import.meta.url).pathname;
+    const finished: string[] = [];
+    for (let round = 0; round < 8; round++) {
+      const child = spawn(process.execPath, ['--import', 'tsx', writer, directory], { stdio: ['ignore', 'pipe', 'inherit'] });
+      let output = '';
+      child.stdout.setEncoding('utf8').on('data', (text: string) => {
+        output += text;
+      });
+      await once(child.stdout, 'data');
+      await new Promise((resolve) => setTimeout(resolve, Math.random() * 300));
+      child.kill('SIGKILL');
+      await once(child, 'close');
+      finished.push(...output.split('\n').slice(0, -1));
+      const store = await SnapshotStore.open(new DirectoryStore(directory), loadCodec());
+      const names = store.list().map(({ name }) => name);
+      expect(names).to.include.members(finished);
+      for (const { id } of store.list()) await store.verify(id);
+    }
+    expect(finished.length).to.be.greaterThan(8);
+  });
+});
