@@ -1,3 +1,4 @@
+import { SnapshotError } from '../errors.ts';
 import * as glue from './codec-wasm.ts';
 import type * as Pkg from './pkg/codec.js';
 
@@ -14,22 +15,18 @@ const STEP_BYTES = 1 << 20;
 /** No LZ4 block makes more of a byte: a length byte of 255 stands for 255 bytes of output. */
 const MAX_EXPANSION = 255;
 
-/** Bytes that aren't what a chunk must be. The codec goes on working. */
-export class CodecError extends Error {
-  override name = 'CodecError';
-}
-
 export interface SealedChunk {
   /** BLAKE3 of the bytes as given, 32 bytes. */
-  hash: Uint8Array;
+  hash: Uint8Array<ArrayBuffer>;
   /** The bytes as an LZ4 block. May be longer than they are. */
-  packed: Uint8Array;
+  packed: Uint8Array<ArrayBuffer>;
 }
 
 /**
- * BLAKE3 and the LZ4 block format, in wasm. What's passed in is borrowed for the call, what's
- * returned is the caller's own. Calls work in one staging area that is kept, as large as the
- * largest call needed: the chunk and its compressed form.
+ * BLAKE3 (https://github.com/BLAKE3-team/BLAKE3-specs) and the LZ4 block format
+ * (https://github.com/lz4/lz4/blob/dev/doc/lz4_Block_format.md), in wasm. What's passed in is
+ * borrowed for the call, what's returned is the caller's own. Calls work in one staging area that
+ * is kept, as large as the largest call so far needed: the chunk and its compressed form.
  */
 export class ChunkCodec {
   readonly #stage: Pkg.Stage;
@@ -44,7 +41,7 @@ export class ChunkCodec {
   }
 
   /** BLAKE3, 32 bytes. */
-  hash(bytes: Uint8Array): Uint8Array {
+  hash(bytes: Uint8Array): Uint8Array<ArrayBuffer> {
     for (let at = 0; at < bytes.length; at += PIECE_BYTES) {
       const piece = bytes.subarray(at, at + PIECE_BYTES);
       this.#copyIn(piece, piece.length);
@@ -58,13 +55,13 @@ export class ChunkCodec {
     return toHex(this.hash(bytes));
   }
 
-  /** An LZ4 block, longer than `bytes` if they can't be compressed. Throws {@link CodecError} above {@link MAX_CHUNK_BYTES}. */
-  compress(bytes: Uint8Array): Uint8Array {
+  /** An LZ4 block, longer than `bytes` if they can't be compressed. Throws RangeError above {@link MAX_CHUNK_BYTES}. */
+  compress(bytes: Uint8Array): Uint8Array<ArrayBuffer> {
     this.#stageChunk(bytes);
     return this.#compressStaged(bytes.length);
   }
 
-  /** Both {@link hash} and {@link compress}, for less than the two calls. */
+  /** Both {@link hash} and {@link compress}, with one copy of `bytes`. Throws as compress does. */
   seal(bytes: Uint8Array): SealedChunk {
     this.#stageChunk(bytes);
     this.#stage.update(bytes.length);
@@ -72,25 +69,26 @@ export class ChunkCodec {
   }
 
   /**
-   * The `rawLength` bytes that an LZ4 block was made of. `packed` may be any bytes: what isn't a
-   * block of exactly that length throws {@link CodecError}, before anything is allocated if
-   * `packed` is too short or too long for it.
+   * The `rawLength` bytes that an LZ4 block was made of. Both may be any input: what isn't a block
+   * of exactly that length throws {@link SnapshotError}, before anything is allocated if no block of
+   * `packed.length` bytes could make it.
    */
-  decompress(packed: Uint8Array, rawLength: number): Uint8Array {
-    checkLength(rawLength);
-    if (rawLength > packed.length * MAX_EXPANSION) throw new CodecError(`Damaged chunk: ${packed.length} bytes can't make ${rawLength}`);
-    if (packed.length > Stage.compressed_bound(rawLength)) throw new CodecError(`Damaged chunk: ${packed.length} bytes are too many for ${rawLength}`);
+  decompress(packed: Uint8Array, rawLength: number): Uint8Array<ArrayBuffer> {
+    if (!isChunkLength(rawLength)) throw new SnapshotError(`a chunk can't have ${rawLength} bytes, only 0 to ${MAX_CHUNK_BYTES}`);
+    if (rawLength > packed.length * MAX_EXPANSION || packed.length > Stage.compressed_bound(rawLength)) {
+      throw new SnapshotError(`a chunk is damaged: ${packed.length} bytes can't be ${rawLength} compressed ones`);
+    }
     this.#copyIn(packed, packed.length + rawLength);
     try {
       this.#stage.decompress(packed.length, rawLength);
     } catch (error) {
-      throw new CodecError(`Damaged chunk: ${(error as Error).message}`, { cause: error });
+      throw new SnapshotError(`a chunk of ${rawLength} bytes is damaged: ${(error as Error).message}`, { cause: error });
     }
     return this.#area.slice(packed.length, packed.length + rawLength);
   }
 
   #stageChunk(bytes: Uint8Array): void {
-    checkLength(bytes.length);
+    if (!isChunkLength(bytes.length)) throw new RangeError(`A chunk has at most ${MAX_CHUNK_BYTES} bytes, not ${bytes.length}`);
     this.#copyIn(bytes, bytes.length + Stage.compressed_bound(bytes.length));
   }
 
@@ -103,12 +101,12 @@ export class ChunkCodec {
     this.#area.set(bytes);
   }
 
-  #takeHash(): Uint8Array {
+  #takeHash(): Uint8Array<ArrayBuffer> {
     const address = this.#stage.digest();
     return new Uint8Array(this.#memory.buffer, address, HASH_BYTES).slice();
   }
 
-  #compressStaged(length: number): Uint8Array {
+  #compressStaged(length: number): Uint8Array<ArrayBuffer> {
     return this.#area.slice(length, length + this.#stage.compress(length));
   }
 }
@@ -120,8 +118,8 @@ export function loadCodec(): ChunkCodec {
   return (loaded ??= new ChunkCodec());
 }
 
-function checkLength(length: number): void {
-  if (!Number.isInteger(length) || length < 0 || length > MAX_CHUNK_BYTES) throw new CodecError(`A chunk has 0 to ${MAX_CHUNK_BYTES} bytes, not ${length}`);
+function isChunkLength(length: number): boolean {
+  return Number.isInteger(length) && length >= 0 && length <= MAX_CHUNK_BYTES;
 }
 
 function toHex(bytes: Uint8Array): string {
