@@ -1,0 +1,108 @@
+import { execFile } from 'node:child_process';
+import { mkdir, mkdtemp, readdir, readFile, rm, writeFile } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
+import { dirname, join } from 'node:path';
+import { fileURLToPath } from 'node:url';
+import { promisify } from 'node:util';
+import { checkAptIsThere, PrivateApt, unpack } from './apt.ts';
+import { findBuildTools } from './driver-tools.ts';
+import { GuestImageError } from './errors.ts';
+import { modinfo } from './modules.ts';
+
+const run = promisify(execFile);
+const MAX_OUTPUT = 64 << 20;
+const GUEST_ARCHITECTURE = 'i386';
+const SOURCE = 'linux-source-6.1';
+const PATCHES = join(dirname(fileURLToPath(import.meta.url)), 'suspend-driver');
+
+/** An external module of the one patched file; the patched uapi header goes before the installed one. */
+const KBUILD = `obj-m := virtiofs.o
+virtiofs-y := virtio_fs.o
+LINUXINCLUDE := -I$(src)/../../include/uapi $(LINUXINCLUDE)
+`;
+
+export interface Kernel {
+  /** `uname -r`, as 6.1.0-50-686. */
+  release: string;
+  /** Of the Debian package, as 6.1.176-1. */
+  version: string;
+}
+
+/** The patches in order, with their content. */
+export async function readPatches(): Promise<{ path: string; content: string }[]> {
+  const names = (await readdir(PATCHES)).filter((name) => name.endsWith('.patch')).sort();
+  return Promise.all(names.map(async (name) => ({ path: join(PATCHES, name), content: await readFile(join(PATCHES, name), 'utf8') })));
+}
+
+/**
+ * Builds virtiofs.ko with suspend and FUSE_INTERRUPT for a kernel of Debian's: its source, patched,
+ * against its headers. Nothing is installed, and nothing but the module is left behind.
+ *
+ * @throws GuestImageError when it can't be built.
+ */
+export async function buildDriver(kernel: Kernel, onProgress: (message: string) => void = () => {}): Promise<Buffer> {
+  checkAptIsThere();
+  // In the directory for temporary files, since make wants a path without spaces.
+  const work = await mkdtemp(join(tmpdir(), 'virtiofs-driver-'));
+  try {
+    return await buildBelow(work, kernel, onProgress);
+  } finally {
+    await rm(work, { recursive: true, force: true });
+  }
+}
+
+async function buildBelow(work: string, { release, version }: Kernel, onProgress: (message: string) => void): Promise<Buffer> {
+  onProgress('fetching the package lists');
+  const aptDirectory = join(work, 'apt');
+  await mkdir(aptDirectory);
+  const apt = await PrivateApt.create(aptDirectory, GUEST_ARCHITECTURE);
+  const tools = findBuildTools(apt.hostArchitecture);
+  await apt.update();
+
+  onProgress("fetching the kernel's source and headers (150 MB)");
+  const abi = release.replace(/-686$/, '');
+  const packages = await apt.download([
+    `${SOURCE}=${version}`,
+    `linux-headers-${release}:${GUEST_ARCHITECTURE}=${version}`,
+    `linux-headers-${abi}-common=${version}`,
+    ...['linux-kbuild-6.1', ...tools.packages].map((name) => `${name}:${apt.hostArchitecture}`),
+  ]).catch((error: unknown) => {
+    throw new GuestImageError(`The source and headers of Linux ${release} (${version}) can't be had. If the archive has a newer kernel, remove build/guest/ to build the guest with that.\n${(error as Error).message}`, { cause: error });
+  });
+
+  onProgress('unpacking');
+  const root = join(work, 'root');
+  for (const deb of packages) await unpack(deb, root);
+  const environment = tools.environment(root);
+  const execute = (program: string, ...args: string[]) => run(program, args, { cwd: work, env: environment, maxBuffer: MAX_OUTPUT });
+  const patches = await readPatches();
+  await execute('tar', '--use-compress-program=xz', '-xf', join(root, `usr/src/${SOURCE}.tar.xz`), ...patchedFiles(patches).map((path) => `${SOURCE}/${path}`));
+
+  onProgress('building virtiofs.ko');
+  const source = join(work, SOURCE);
+  for (const { path } of patches) await execute('patch', '--directory', source, '--strip=1', '--quiet', '--input', path);
+  await writeFile(join(source, 'fs/fuse/Kbuild'), KBUILD);
+  const headers = join(root, 'usr/src', `linux-headers-${release}`);
+  await mendHeaders(join(headers, 'Makefile'), root);
+  // The two architectures keep the headers' makefile from asking for Debian's packaging tools.
+  await execute('make', '-C', headers, `M=${join(source, 'fs/fuse')}`, `CC=${tools.cc}`, 'ARCH=i386', 'DEB_BUILD_ARCH=x', 'DEB_HOST_ARCH=x', 'modules')
+    .catch((error: { stderr?: string; message: string }) => {
+      throw new GuestImageError(`virtiofs.ko can't be built: ${error.stderr?.trim() || error.message}`, { cause: error });
+    });
+  const module = join(source, 'fs/fuse/virtiofs.ko');
+  await execute('strip', '--strip-debug', module);
+  const driver = await readFile(module);
+  const magic = modinfo(driver).get('vermagic')?.[0] ?? '';
+  if (!magic.startsWith(`${release} `)) throw new GuestImageError(`virtiofs.ko was built for "${magic}", the guest's kernel is ${release}`);
+  return driver;
+}
+
+function patchedFiles(patches: { content: string }[]): string[] {
+  return [...new Set(patches.flatMap(({ content }) => [...content.matchAll(/^\+\+\+ b\/(\S+)/gm)].map((match) => match[1]!)))];
+}
+
+/** The headers' makefile includes the common one by its absolute path. */
+async function mendHeaders(makefile: string, root: string): Promise<void> {
+  const text = await readFile(makefile, 'utf8');
+  await writeFile(makefile, text.replaceAll(/(?<=\s)\/usr\/src\//g, `${root}/usr/src/`));
+}

@@ -1,0 +1,45 @@
+import { createHash, randomUUID } from 'node:crypto';
+import { existsSync } from 'node:fs';
+import { readFile, rename, writeFile } from 'node:fs/promises';
+import { dirname, join } from 'node:path';
+import { CpioArchive } from './cpio.ts';
+import { buildDriver, readPatches } from './driver-build.ts';
+import { GuestImageError } from './errors.ts';
+import type { GuestImage } from './image.ts';
+
+export interface DriverOptions {
+  /** Called with what is being done. */
+  onProgress?: (message: string) => void;
+}
+
+/**
+ * The same guest with the driver that can suspend. Its initial RAM disk is the stock one and a
+ * second archive after it, whose virtiofs.ko replaces the first one's as Linux unpacks them. It is
+ * kept beside the stock one.
+ *
+ * @param image made by `ensureGuestImage`.
+ * @throws GuestImageError when the driver can't be built.
+ */
+export async function withSuspendDriver(image: GuestImage, { onProgress }: DriverOptions = {}): Promise<GuestImage> {
+  const hash = createHash('sha256').update(image.id);
+  for (const { content } of await readPatches()) hash.update(content);
+  const id = hash.digest('hex');
+  const initrd = join(dirname(image.initrd), `initrd-suspend-${id.slice(0, 16)}.img`);
+  if (!existsSync(initrd)) {
+    const driver = await buildDriver({ release: image.release, version: await kernelVersion(image) }, onProgress);
+    const overlay = new CpioArchive();
+    overlay.file(`lib/modules/${image.release}/virtiofs.ko`, driver);
+    const unfinished = `${initrd}.${randomUUID()}`;
+    await writeFile(unfinished, Buffer.concat([await readFile(image.initrd), overlay.toBuffer()]));
+    await rename(unfinished, initrd);
+  }
+  return { ...image, initrd, id };
+}
+
+/** Of the Debian package that the image's kernel is from. */
+async function kernelVersion({ initrd, release }: GuestImage): Promise<string> {
+  const manifest = JSON.parse(await readFile(join(dirname(initrd), 'manifest.json'), 'utf8')) as { packages: { name: string; version: string }[] };
+  const kernel = manifest.packages.find(({ name }) => name === `linux-image-${release}`);
+  if (!kernel) throw new GuestImageError(`the guest image does not say which package its kernel ${release} is from: remove build/guest/ to build it anew`);
+  return kernel.version;
+}
