@@ -48,8 +48,8 @@ export class VirtioFs implements VirtioDevice {
 
   driverOk(): void {}
 
-  abandon(): void {
-    this.#session.dropWaiters();
+  abandon(chain: Chain): void {
+    this.#session.abandon(chain);
   }
 
   /** A reset takes the session along: without it the stock driver could never mount again. */

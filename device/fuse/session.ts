@@ -1,50 +1,28 @@
 import type { Backend } from '../fs/backend.ts';
-import type { LockTable } from '../fs/locks.ts';
-import type { FuseRequest } from './request.ts';
+import { EIO, ENOSYS, EPROTO, EROFS, FsError } from '../fs/errno.ts';
+import { LockTable } from '../fs/locks.ts';
+import { Call } from './call.ts';
+import { IN_HEADER_SIZE, OUT_HEADER_SIZE } from './codec.ts';
+import { FUSE_INIT } from './constants.ts';
+import { HandleTable } from './handle-table.ts';
+import type { Negotiated } from './negotiation.ts';
+import { NodeTable } from './node-table.ts';
+import { OPERATIONS } from './opcodes.ts';
+import type { Operation } from './operation.ts';
+import { Policy, type PolicyOptions } from './policy.ts';
+import { DEFERRED, type FuseRequest } from './request.ts';
+import { SessionLocks } from './session-locks.ts';
+import { checkSessionState, type CheckedSessionState, type InodeIndex, type SessionState } from './session-state.ts';
 
-export interface FuseSessionOptions {
+export type { Negotiated } from './negotiation.ts';
+export type { CheckedSessionState, InodeIndex } from './session-state.ts';
+
+export interface FuseSessionOptions extends PolicyOptions {
   backend: Backend;
-  /** Who keeps file locks. `guest` (default): each guest its own; `shared`: this server, for all guests of the filesystem. */
-  locks?: 'guest' | 'shared';
   /** The filesystem's lock table. Default: one of the session's own. */
   lockTable?: LockTable;
-  /** How long guests may believe what they were told: not at all, a second (default), or for ever. */
-  cache?: 'never' | 'auto' | 'always';
-  /** Everything that would change the filesystem is answered EROFS. Default: false. */
-  readOnly?: boolean;
-  /** Bytes of the largest WRITE, a multiple of 4096. Default: 1 MiB. */
-  maxWrite?: number;
-  /** Let the guest gather writes in its page cache (FUSE_WRITEBACK_CACHE). Default: false. */
-  writeback?: boolean;
-  /** POSIX ACLs. Default: false. */
-  posixAcl?: boolean;
   /** Open files and directories at once; ENFILE beyond. Default: 65,536. */
   maxHandles?: number;
-}
-
-/** What INIT settled. */
-export interface Negotiated {
-  major: number;
-  minor: number;
-  /** FUSE_* INIT flags in use, `flags2` in the upper half. */
-  flags: bigint;
-  max_readahead: number;
-  max_background: number;
-  congestion_threshold: number;
-  max_write: number;
-  time_gran: number;
-  max_pages: number;
-  map_alignment: number;
-}
-
-/** Where a checked state's inodes are looked up: a backend, or a backend's checked state. */
-export interface InodeIndex {
-  inode(ino: number): { readonly generation: number } | undefined;
-}
-
-export interface CheckedSessionState {
-  /** Inodes that the state needs and the filesystem does not have; restored all the same, they answer ESTALE. */
-  readonly missing: readonly number[];
 }
 
 export interface TraceEvent {
@@ -64,37 +42,131 @@ export interface TraceEvent {
   duration: number;
 }
 
+const MAX_HANDLES = 65536;
+
+/** The views of an operation's structs over a session's buffers. */
+interface Views {
+  input: object | undefined;
+  output: object | undefined;
+}
+
 /** One FUSE session: what one mounted guest and the filesystem know of each other. */
 export class FuseSession {
   /** Called after every request, while set. */
   onTrace: ((event: TraceEvent) => void) | undefined;
   /** Called with what should never happen: the guest got EIO for it. */
   onError: ((error: unknown) => void) | undefined;
+  readonly #call: Call;
+  readonly #views = new Map<Operation, Views>();
 
-  constructor(_options: FuseSessionOptions) {}
+  /** @throws RangeError for options that contradict each other or the protocol. */
+  constructor({ backend, lockTable = new LockTable(), maxHandles = MAX_HANDLES, ...policy }: FuseSessionOptions) {
+    this.#call = new Call({
+      backend,
+      nodes: new NodeTable(backend),
+      handles: new HandleTable(backend, maxHandles),
+      locks: new SessionLocks(lockTable, crypto.randomUUID()),
+      policy: new Policy(policy),
+    });
+  }
 
+  /** What INIT settled; undefined before it, and after DESTROY. */
   get negotiated(): Negotiated | undefined {
-    return undefined;
+    return this.#call.negotiated;
   }
 
   /** Serves one request. Returns the reply's length in bytes, or DEFERRED. Never throws on guest input. */
-  handle(_request: FuseRequest): number {
-    return 0;
+  handle(request: FuseRequest): number {
+    const call = this.#call;
+    const started = this.onTrace ? performance.now() : 0;
+    call.request = request;
+    let operation: Operation | undefined;
+    let error = 0;
+    let length: number;
+    try {
+      call.message.begin(request.source);
+      operation = OPERATIONS.get(call.header.opcode);
+      length = this.#serve(operation);
+    } catch (thrown) {
+      error = this.#errnoOf(thrown);
+      length = operation?.noReply ? 0 : call.reply.error(request.sink, call.header.unique, error);
+    }
+    if (this.onTrace) this.#trace(operation, error, length, performance.now() - started);
+    return length;
   }
 
-  /** The virtqueues were reset: requests that wait for a lock are dead, and forgotten without a reply. */
-  dropWaiters(): void {}
+  #serve(operation: Operation | undefined): number {
+    const call = this.#call;
+    const { message, reply, request: { sink } } = call;
+    if (!operation) throw FsError.of(ENOSYS);
+    if (!call.negotiated && operation.opcode !== FUSE_INIT) throw FsError.of(EPROTO);
+    if (operation.changes && call.policy.readOnly) throw FsError.of(EROFS);
+    if (!operation.noReply && sink.capacity < OUT_HEADER_SIZE) throw FsError.of(EIO);
+    const { input, output } = this.#viewsOf(operation);
+    if (operation.input) message.takeStruct(operation.inputSize?.(call) ?? operation.input.size, operation.input.size);
+    if (operation.strings.length || operation.tail === 'kept') message.takeRest();
+    call.strings = operation.strings.map((kind) => message.string(kind));
+    if (operation.output) reply.reserve(sink, operation.output.size);
+    const result = operation.handle(call, input as never, output as never) ?? 0;
+    if (result === DEFERRED) return DEFERRED;
+    if (operation.noReply) return 0;
+    const structSize = operation.output?.size ?? 0;
+    return reply.success(sink, call.header.unique, structSize + result, structSize);
+  }
+
+  #viewsOf(operation: Operation): Views {
+    let views = this.#views.get(operation);
+    if (!views) {
+      views = {
+        input: operation.input?.at(this.#call.message.view, IN_HEADER_SIZE),
+        output: operation.output?.at(this.#call.reply.view, OUT_HEADER_SIZE),
+      };
+      this.#views.set(operation, views);
+    }
+    return views;
+  }
+
+  #errnoOf(thrown: unknown): number {
+    if (thrown instanceof FsError) return thrown.code;
+    this.onError?.(thrown);
+    return EIO;
+  }
+
+  #trace(operation: Operation | undefined, error: number, length: number, duration: number): void {
+    const { header, message, strings } = this.#call;
+    const { unique, nodeid, uid, gid, pid, opcode } = header;
+    const args = operation?.input?.decode(message.view, IN_HEADER_SIZE) ?? {};
+    if (operation?.strings.length) args['names'] = [...strings];
+    this.onTrace!({ unique, opcode: operation?.name ?? `opcode ${opcode}`, nodeid, uid, gid, pid, args, error, length, duration });
+  }
+
+  /** The driver took a request back that was answered {@link DEFERRED}: it is dead, and forgotten without a reply. */
+  abandon(request: FuseRequest): void {
+    this.#call.locks.abandon(request);
+  }
 
   /** Gives up all that the guest holds: lookups, handles, locks. The next request must be INIT. */
-  end(): void {}
-
-  state(): unknown {
-    return {};
+  end(): void {
+    this.#call.end();
   }
 
-  static checkState(_state: unknown, _filesystem: InodeIndex): CheckedSessionState {
-    return { missing: [] };
+  /** Plain data, a copy. */
+  state(): SessionState {
+    const { negotiated, nodes, handles, locks } = this.#call;
+    return { negotiated, nodes: nodes.state(), handles: handles.state(), session: locks.session, waiters: locks.state() };
   }
 
-  restore(_checked: CheckedSessionState, _deferred: (unique: bigint) => FuseRequest | undefined): void {}
+  /** Decides whether `state` can be restored, and changes nothing. @throws TypeError that says what is wrong. */
+  static checkState(state: unknown, filesystem: InodeIndex): CheckedSessionState {
+    return checkSessionState(state, filesystem);
+  }
+
+  /** Goes on with a checked state, whose filesystem was restored before. `requestOf` finds the requests that wait. */
+  restore(state: CheckedSessionState, requestOf: (unique: bigint) => FuseRequest | undefined): void {
+    const call = this.#call;
+    call.negotiated = state.negotiated;
+    call.nodes.restore(state.nodes);
+    call.handles.restore(state.handles);
+    call.locks.restore(state.session, state.waiters, requestOf);
+  }
 }

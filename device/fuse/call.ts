@@ -1,0 +1,68 @@
+import type { ByteSink } from '../bytes.ts';
+import type { Backend, Inode } from '../fs/backend.ts';
+import { ERANGE, FsError } from '../fs/errno.ts';
+import { MessageReader, OUT_HEADER_SIZE, REPLY_MAX, ReplyWriter } from './codec.ts';
+import type { HandleTable } from './handle-table.ts';
+import type { Negotiated } from './negotiation.ts';
+import type { NodeTable } from './node-table.ts';
+import type { Policy } from './policy.ts';
+import type { FuseRequest } from './request.ts';
+import type { SessionLocks } from './session-locks.ts';
+
+/** What a handler works on: the session's parts, and the request that is being served. */
+export class Call {
+  readonly backend: Backend;
+  readonly nodes: NodeTable;
+  readonly handles: HandleTable;
+  readonly locks: SessionLocks;
+  readonly policy: Policy;
+  readonly message = new MessageReader();
+  readonly header = this.message.header;
+  readonly reply = new ReplyWriter(REPLY_MAX);
+  /** Undefined before INIT and after DESTROY. */
+  negotiated: Negotiated | undefined;
+  request!: FuseRequest;
+  /** The names of the message, in its order. */
+  strings: readonly string[] = [];
+
+  constructor(parts: { backend: Backend; nodes: NodeTable; handles: HandleTable; locks: SessionLocks; policy: Policy }) {
+    this.backend = parts.backend;
+    this.nodes = parts.nodes;
+    this.handles = parts.handles;
+    this.locks = parts.locks;
+    this.policy = parts.policy;
+  }
+
+  /** Releases all that the guest holds. */
+  end(): void {
+    this.negotiated = undefined;
+    this.locks.end();
+    this.handles.end();
+    this.nodes.end();
+  }
+
+  /** The inode that the request is about. @throws FsError ESTALE. */
+  get inode(): Inode {
+    return this.nodes.get(this.header.nodeid);
+  }
+
+  /** Room for the reply's payload, in bytes. */
+  get room(): number {
+    return Math.max(0, this.request.sink.capacity - OUT_HEADER_SIZE);
+  }
+
+  /** Whether INIT settled on `flag`. */
+  uses(flag: bigint): boolean {
+    return ((this.negotiated?.flags ?? 0n) & flag) !== 0n;
+  }
+
+  get sink(): ByteSink {
+    return this.request.sink;
+  }
+
+  /** Replies with `length` bytes, borrowed. @throws FsError ERANGE when they don't fit, or are more than `limit`. */
+  send(bytes: Uint8Array, length = bytes.length, limit = length): number {
+    if (length > Math.min(limit, this.room)) throw FsError.of(ERANGE);
+    return this.sink.writeAt(OUT_HEADER_SIZE, bytes, 0, length);
+  }
+}

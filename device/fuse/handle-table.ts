@@ -1,0 +1,131 @@
+import type { Backend, DirectoryReader, Inode } from '../fs/backend.ts';
+import { EBADF, ENFILE, FsError } from '../fs/errno.ts';
+
+export interface FileHandle {
+  readonly kind: 'file';
+  readonly fh: number;
+  readonly inode: Inode;
+  /** O_* as of OPEN. */
+  readonly flags: number;
+}
+
+export interface DirectoryHandle {
+  readonly kind: 'directory';
+  readonly fh: number;
+  readonly inode: Inode;
+  readonly flags: number;
+  /** Made by the first READDIR. */
+  reader: DirectoryReader | undefined;
+  /** The `fuse_dirent.off` that was read last. */
+  position: number;
+}
+
+type Handle = FileHandle | DirectoryHandle;
+
+export interface HandleState {
+  fh: number;
+  kind: Handle['kind'];
+  ino: number;
+  generation: number;
+  flags: number;
+  /** Directories: the `off` of the entry read last. Files: 0. */
+  position: number;
+}
+
+export interface HandleTableState {
+  handles: HandleState[];
+  next: number;
+}
+
+/**
+ * What the guest has open. An `fh` is never used again: a guest that was set back to an earlier
+ * moment may still close what it had open since. A handle retains its inode.
+ */
+export class HandleTable {
+  readonly #backend: Backend;
+  readonly #max: number;
+  readonly #handles = new Map<number, Handle>();
+  #next = 1;
+
+  constructor(backend: Backend, max: number) {
+    this.#backend = backend;
+    this.#max = max;
+  }
+
+  get size(): number {
+    return this.#handles.size;
+  }
+
+  /** @throws FsError ENFILE at the limit. */
+  openFile(inode: Inode, flags: number): FileHandle {
+    return this.#open({ kind: 'file', fh: this.#next, inode, flags });
+  }
+
+  /** @throws FsError ENFILE at the limit. */
+  openDirectory(inode: Inode, flags: number): DirectoryHandle {
+    return this.#open({ kind: 'directory', fh: this.#next, inode, flags, reader: undefined, position: 0 });
+  }
+
+  #open<H extends Handle>(handle: H): H {
+    if (this.#handles.size >= this.#max) throw FsError.of(ENFILE);
+    this.#next++;
+    this.#handles.set(handle.fh, handle);
+    this.#backend.retain(handle.inode);
+    return handle;
+  }
+
+  /** @throws FsError EBADF when `fh` is not an open file of `inode`. */
+  file(fh: number, inode: Inode): FileHandle {
+    const handle = this.#handles.get(fh);
+    if (handle?.kind !== 'file' || handle.inode !== inode) throw FsError.of(EBADF);
+    return handle;
+  }
+
+  /** @throws FsError EBADF when `fh` is not an open directory `inode`. */
+  directory(fh: number, inode: Inode): DirectoryHandle {
+    const handle = this.#handles.get(fh);
+    if (handle?.kind !== 'directory' || handle.inode !== inode) throw FsError.of(EBADF);
+    return handle;
+  }
+
+  close(handle: Handle): void {
+    this.#handles.delete(handle.fh);
+    this.#backend.release(handle.inode);
+  }
+
+  /** Closes all. */
+  end(): void {
+    for (const handle of [...this.#handles.values()]) this.close(handle);
+  }
+
+  state(): HandleTableState {
+    return {
+      handles: [...this.#handles.values()].map((handle) => ({
+        fh: handle.fh,
+        kind: handle.kind,
+        ino: handle.inode.ino,
+        generation: handle.inode.generation,
+        flags: handle.flags,
+        position: handle.kind === 'directory' ? handle.position : 0,
+      })),
+      next: this.#next,
+    };
+  }
+
+  /**
+   * Replaces everything, what is here already is closed. Handles of inodes that the filesystem does
+   * not have any more are left out.
+   */
+  restore({ handles, next }: HandleTableState): void {
+    const before = [...this.#handles.values()];
+    this.#handles.clear();
+    for (const { fh, kind, ino, generation, flags, position } of handles) {
+      const inode = this.#backend.inode(ino);
+      if (!inode || inode.generation !== generation) continue;
+      this.#backend.retain(inode);
+      this.#handles.set(fh, kind === 'file' ? { kind, fh, inode, flags } : { kind, fh, inode, flags, reader: undefined, position });
+    }
+    this.#next = Math.max(this.#next, next);
+    for (const { inode } of before) this.#backend.release(inode);
+  }
+}

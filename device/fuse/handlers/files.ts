@@ -1,0 +1,204 @@
+import type { Inode } from '../../fs/backend.ts';
+import { F_UNLCK, S_IALLUGO, S_IFDIR, S_IFMT, S_IFREG } from '../../fs/constants.ts';
+import { EAGAIN, EEXIST, EINVAL, EISDIR, ENOENT, ENOSYS, EROFS, FsError } from '../../fs/errno.ts';
+import type { Lock } from '../../fs/locks.ts';
+import type { Call } from '../call.ts';
+import { OUT_HEADER_SIZE } from '../codec.ts';
+import * as C from '../constants.ts';
+import {
+  fuse_copy_file_range_in, fuse_create_in, fuse_create_out, fuse_fallocate_in, fuse_flush_in, fuse_fsync_in, fuse_lk_in, fuse_lk_out,
+  fuse_lseek_in, fuse_lseek_out, fuse_open_in, fuse_open_out, fuse_read_in, fuse_release_in, fuse_write_in, fuse_write_out,
+} from '../layouts.ts';
+import { operation } from '../operation.ts';
+import { writeEntry } from '../replies.ts';
+import type { View } from '../struct.ts';
+import { newNode } from './nodes.ts';
+
+/** fcntl.h of x86. */
+const O_EXCL = 0o200;
+/** 2 GiB less a page. */
+const MAX_COPY = 0x7ffff000;
+
+function open(call: Call, inode: Inode, flags: number, openFlags: number, output: View<typeof fuse_open_out>): void {
+  const type = call.backend.getattr(inode).mode & S_IFMT;
+  if (type === S_IFDIR) throw FsError.of(EISDIR);
+  const writes = (flags & C.O_ACCMODE) !== C.O_RDONLY || (flags & C.O_TRUNC) !== 0;
+  if (writes && call.policy.readOnly) throw FsError.of(EROFS);
+  const handle = call.handles.openFile(inode, flags);
+  try {
+    if (flags & C.O_TRUNC) call.backend.setattr(inode, { size: 0, killSuidgid: (openFlags & C.FUSE_OPEN_KILL_SUIDGID) !== 0 });
+  } catch (error) {
+    call.handles.close(handle);
+    throw error;
+  }
+  output.fh = handle.fh;
+  output.open_flags = call.policy.cache === 'never' ? C.FOPEN_DIRECT_IO | C.FOPEN_PARALLEL_DIRECT_WRITES : C.FOPEN_KEEP_CACHE;
+}
+
+/** The inode of an open file whose locks are kept here. */
+function lockable(call: Call, fh: number): Inode {
+  if (call.policy.locks !== 'shared') throw FsError.of(ENOSYS);
+  return call.handles.file(fh, call.inode).inode;
+}
+
+function lockOf(call: Call, { ino }: Inode, { fh, owner, lk, lk_flags }: View<typeof fuse_lk_in>): Lock {
+  const space = lk_flags & C.FUSE_LK_FLOCK ? 'flock' : 'posix';
+  return { space, ino, session: call.locks.session, owner, fh: BigInt(fh), pid: lk.pid, type: lk.type, start: lk.start, end: lk.end };
+}
+
+export const FILE_OPERATIONS = [
+  operation(C.FUSE_OPEN, 'OPEN', {
+    about: 'Opens a file; O_TRUNC is carried out here (ATOMIC_O_TRUNC).',
+    input: fuse_open_in,
+    output: fuse_open_out,
+    handle: (call, { flags, open_flags }, output) => open(call, call.inode, flags, open_flags, output),
+  }),
+  operation(C.FUSE_CREATE, 'CREATE', {
+    about: 'Makes and opens a file; opens the one that somebody else made meanwhile, unless O_EXCL.',
+    input: fuse_create_in,
+    strings: ['name'],
+    tail: 'kept',
+    output: fuse_create_out,
+    changes: true,
+    handle(call, { flags, mode, umask, open_flags }, output) {
+      const { backend, inode: dir } = call;
+      const name = call.strings[0]!;
+      let inode: Inode;
+      try {
+        inode = backend.lookup(dir, name);
+        if (flags & O_EXCL) throw FsError.of(EEXIST);
+      } catch (error) {
+        if (error !== FsError.of(ENOENT)) throw error;
+        inode = backend.mknod(dir, name, newNode(call, S_IFREG | (mode & S_IALLUGO), umask));
+        flags &= ~C.O_TRUNC;
+      }
+      open(call, inode, flags, open_flags, output.open);
+      writeEntry(call, output.entry, inode);
+    },
+  }),
+  operation(C.FUSE_TMPFILE, 'TMPFILE', {
+    about: 'Makes and opens a file without a name (O_TMPFILE).',
+    input: fuse_create_in,
+    strings: ['ignored'],
+    tail: 'kept',
+    output: fuse_create_out,
+    changes: true,
+    handle(call, { flags, mode, umask, open_flags }, output) {
+      const { backend } = call;
+      const inode = backend.tmpfile(call.inode, newNode(call, S_IFREG | (mode & S_IALLUGO), umask));
+      open(call, inode, flags & ~C.O_TRUNC, open_flags, output.open);
+      writeEntry(call, output.entry, inode);
+    },
+  }),
+  operation(C.FUSE_READ, 'READ', {
+    about: 'File data, copied once from its storage into guest RAM.',
+    input: fuse_read_in,
+    handle(call, { fh, offset, size }) {
+      const { inode } = call.handles.file(fh, call.inode);
+      return call.backend.read(inode, offset, Math.min(size, call.room), call.sink, OUT_HEADER_SIZE);
+    },
+  }),
+  operation(C.FUSE_WRITE, 'WRITE', {
+    about: 'File data, copied once from guest RAM into its storage; O_APPEND writes at the end that the file has here.',
+    input: fuse_write_in,
+    tail: 'source',
+    output: fuse_write_out,
+    changes: true,
+    handle(call, { fh, offset, size, write_flags, flags }, output) {
+      const { backend } = call;
+      if (size > call.message.unread) throw FsError.of(EINVAL);
+      const { inode } = call.handles.file(fh, call.inode);
+      const appends = (flags & C.O_APPEND) !== 0 && !(write_flags & C.FUSE_WRITE_CACHE);
+      const at = appends ? backend.getattr(inode).size : offset;
+      output.size = backend.write(inode, at, size, call.request.source);
+      if (write_flags & C.FUSE_WRITE_KILL_SUIDGID) backend.setattr(inode, { killSuidgid: true });
+    },
+  }),
+  operation(C.FUSE_FLUSH, 'FLUSH', {
+    about: 'close(2): the POSIX locks of the process go.',
+    input: fuse_flush_in,
+    handle(call, { fh, lock_owner }) {
+      const { inode } = call.handles.file(fh, call.inode);
+      call.locks.table.releaseOwner('posix', inode.ino, call.locks.session, lock_owner);
+      return 0;
+    },
+  }),
+  operation(C.FUSE_RELEASE, 'RELEASE', {
+    about: 'The last close: the handle goes, and the flock and OFD locks with it.',
+    input: fuse_release_in,
+    handle(call, { fh, release_flags, lock_owner }) {
+      const handle = call.handles.file(fh, call.inode);
+      const { table, session } = call.locks;
+      const { ino } = handle.inode;
+      if (release_flags & C.FUSE_RELEASE_FLOCK_UNLOCK) table.releaseOwner('flock', ino, session, lock_owner);
+      table.releaseHandle(ino, session, BigInt(fh));
+      call.handles.close(handle);
+      return 0;
+    },
+  }),
+  operation(C.FUSE_FSYNC, 'FSYNC', {
+    about: 'Everything is where it belongs already.',
+    input: fuse_fsync_in,
+    handle(call, { fh }) {
+      call.handles.file(fh, call.inode);
+      return 0;
+    },
+  }),
+  operation(C.FUSE_FALLOCATE, 'FALLOCATE', {
+    about: 'Allocates, punches, zeroes, collapses and inserts ranges.',
+    input: fuse_fallocate_in,
+    changes: true,
+    handle(call, { fh, offset, length, mode }) {
+      call.backend.fallocate(call.handles.file(fh, call.inode).inode, offset, length, mode);
+      return 0;
+    },
+  }),
+  operation(C.FUSE_LSEEK, 'LSEEK', {
+    about: 'SEEK_DATA and SEEK_HOLE.',
+    input: fuse_lseek_in,
+    output: fuse_lseek_out,
+    handle(call, { fh, offset, whence }, output) {
+      output.offset = call.backend.lseek(call.handles.file(fh, call.inode).inode, offset, whence);
+    },
+  }),
+  operation(C.FUSE_COPY_FILE_RANGE, 'COPY_FILE_RANGE', {
+    about: 'Copies without the bytes passing through the guest.',
+    input: fuse_copy_file_range_in,
+    output: fuse_write_out,
+    changes: true,
+    handle(call, { fh_in, off_in, nodeid_out, fh_out, off_out, len, flags }, output) {
+      if (flags !== 0n) throw FsError.of(EINVAL);
+      const from = call.handles.file(fh_in, call.inode).inode;
+      const to = call.handles.file(fh_out, call.nodes.get(nodeid_out)).inode;
+      // fuse_write_out.size has 32 bits.
+      output.size = call.backend.copyFileRange(from, off_in, to, off_out, Math.min(len, MAX_COPY));
+    },
+  }),
+  operation(C.FUSE_GETLK, 'GETLK', {
+    about: 'The lock in the way, with its owner’s pid. Locks `guest`: ENOSYS.',
+    input: fuse_lk_in,
+    output: fuse_lk_out,
+    handle(call, input, output) {
+      const inode = lockable(call, input.fh);
+      const lock = call.locks.table.getlk(lockOf(call, inode, input));
+      output.lk.type = lock?.type ?? F_UNLCK;
+      if (!lock) return;
+      output.lk.start = lock.start;
+      output.lk.end = lock.end;
+      output.lk.pid = lock.session === call.locks.session ? lock.pid : 0;
+    },
+  }),
+  operation(C.FUSE_SETLK, 'SETLK', {
+    about: 'Takes or gives up a lock: POSIX, OFD or flock. Locks `guest`: ENOSYS.',
+    input: fuse_lk_in,
+    handle(call, input) {
+      if (!call.locks.table.setlk(lockOf(call, lockable(call, input.fh), input))) throw FsError.of(EAGAIN);
+      return 0;
+    },
+  }),
+  operation(C.FUSE_SETLKW, 'SETLKW', {
+    about: 'Waits for a lock, first come, first served; EDEADLK for a wait that can’t end. Locks `guest`: ENOSYS.',
+    input: fuse_lk_in,
+    handle: (call, input) => call.locks.wait(lockOf(call, lockable(call, input.fh), input), call.header.unique, call.request),
+  }),
+];

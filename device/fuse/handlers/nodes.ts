@@ -1,0 +1,176 @@
+import type { Inode, NewNode, SetAttr } from '../../fs/backend.ts';
+import { S_IALLUGO, S_IFDIR, S_IFMT } from '../../fs/constants.ts';
+import { ENOENT, EINVAL, ESTALE, FsError } from '../../fs/errno.ts';
+import { encodeName } from '../../fs/names.ts';
+import type { Call } from '../call.ts';
+import * as C from '../constants.ts';
+import {
+  fuse_attr_out, fuse_entry_out, fuse_getattr_in, fuse_link_in, fuse_mkdir_in, fuse_mknod_in, fuse_rename2_in, fuse_rename_in,
+  fuse_setattr_in, fuse_statx_in, fuse_statx_out,
+} from '../layouts.ts';
+import { operation } from '../operation.ts';
+import { writeAttr, writeEntry, writeStatx } from '../replies.ts';
+import type { View } from '../struct.ts';
+
+/** The caller's user and group, as the filesystem numbers them. */
+export function owner(call: Call): { uid: number; gid: number } {
+  return call.policy.hostOwner(call.header);
+}
+
+/** A new node with the caller as its owner. The kernel has applied the umask, unless it was asked not to. */
+export function newNode(call: Call, mode: number, umask: number, rdev = 0): NewNode {
+  const permissions = call.uses(C.FUSE_DONT_MASK) ? mode & ~(umask & 0o777) : mode;
+  return { mode: permissions & (S_IFMT | S_IALLUGO), rdev, ...owner(call) };
+}
+
+/** "." and ".." by node id, which a file handle may bring after the guest has forgotten it (FUSE_EXPORT_SUPPORT). */
+function lookup(call: Call, name: string): Inode {
+  const { backend, header: { nodeid } } = call;
+  if (name !== '.' && name !== '..') return backend.lookup(call.inode, name);
+  const inode = backend.inode(nodeid);
+  if (!inode) throw FsError.of(ESTALE);
+  return name === '.' ? inode : backend.parent(inode);
+}
+
+export const NODE_OPERATIONS = [
+  operation(C.FUSE_LOOKUP, 'LOOKUP', {
+    about: 'Finds a name; "." and ".." by node id too, for `open_by_handle_at`.',
+    strings: ['lookup'],
+    output: fuse_entry_out,
+    handle(call, _input, output) {
+      try {
+        writeEntry(call, output, lookup(call, call.strings[0]!));
+      } catch (error) {
+        // A node id of 0 is an ENOENT that may be remembered (fuse.h).
+        if (call.policy.cache !== 'always' || error !== FsError.of(ENOENT)) throw error;
+        output.entry_valid = call.policy.timeout;
+      }
+    },
+  }),
+  operation(C.FUSE_GETATTR, 'GETATTR', {
+    about: 'Metadata of an inode.',
+    input: fuse_getattr_in,
+    output: fuse_attr_out,
+    handle(call, _input, output) {
+      output.attr_valid = call.policy.timeout;
+      writeAttr(call, output.attr, call.backend.getattr(call.inode));
+    },
+  }),
+  operation(C.FUSE_STATX, 'STATX', {
+    about: 'Metadata with the time of birth.',
+    input: fuse_statx_in,
+    output: fuse_statx_out,
+    handle(call, _input, output) {
+      output.attr_valid = call.policy.timeout;
+      writeStatx(call, output.stat, call.backend.getattr(call.inode));
+    },
+  }),
+  operation(C.FUSE_SETATTR, 'SETATTR', {
+    about: 'chmod, chown, truncate and utimensat; set-id bits go as the kernel says (HANDLE_KILLPRIV_V2).',
+    input: fuse_setattr_in,
+    output: fuse_attr_out,
+    changes: true,
+    handle(call, input, output) {
+      const { backend, inode } = call;
+      backend.setattr(inode, changesOf(call, input, inode));
+      output.attr_valid = call.policy.timeout;
+      writeAttr(call, output.attr, backend.getattr(inode));
+    },
+  }),
+  operation(C.FUSE_READLINK, 'READLINK', {
+    about: 'The target of a symbolic link.',
+    handle: (call) => call.send(encodeName(call.backend.readlink(call.inode))),
+  }),
+  operation(C.FUSE_SYMLINK, 'SYMLINK', {
+    about: 'Makes a symbolic link; a target of up to 4095 bytes.',
+    strings: ['name', 'target'],
+    output: fuse_entry_out,
+    changes: true,
+    handle: (call, _input, output) => writeEntry(call, output, call.backend.symlink(call.inode, call.strings[0]!, call.strings[1]!, owner(call))),
+  }),
+  operation(C.FUSE_MKNOD, 'MKNOD', {
+    about: 'Makes a file, FIFO, socket or device.',
+    input: fuse_mknod_in,
+    strings: ['name'],
+    tail: 'kept',
+    output: fuse_entry_out,
+    changes: true,
+    handle(call, { mode, rdev, umask }, output) {
+      if ((mode & S_IFMT) === S_IFDIR) throw FsError.of(EINVAL);
+      writeEntry(call, output, call.backend.mknod(call.inode, call.strings[0]!, newNode(call, mode, umask, rdev)));
+    },
+  }),
+  operation(C.FUSE_MKDIR, 'MKDIR', {
+    about: 'Makes a directory.',
+    input: fuse_mkdir_in,
+    strings: ['name'],
+    tail: 'kept',
+    output: fuse_entry_out,
+    changes: true,
+    handle(call, { mode, umask }, output) {
+      writeEntry(call, output, call.backend.mknod(call.inode, call.strings[0]!, newNode(call, S_IFDIR | (mode & S_IALLUGO), umask)));
+    },
+  }),
+  operation(C.FUSE_UNLINK, 'UNLINK', {
+    about: 'Removes a name; the file lives on while it is open or looked up.',
+    strings: ['name'],
+    changes: true,
+    handle: (call) => void call.backend.unlink(call.inode, call.strings[0]!),
+  }),
+  operation(C.FUSE_RMDIR, 'RMDIR', {
+    about: 'Removes an empty directory.',
+    strings: ['name'],
+    changes: true,
+    handle: (call) => void call.backend.rmdir(call.inode, call.strings[0]!),
+  }),
+  operation(C.FUSE_RENAME, 'RENAME', {
+    about: 'Renames, over what is there.',
+    input: fuse_rename_in,
+    strings: ['name', 'name'],
+    changes: true,
+    handle: (call, { newdir }) => rename(call, newdir, 0),
+  }),
+  operation(C.FUSE_RENAME2, 'RENAME2', {
+    about: 'Renames with NOREPLACE, EXCHANGE or WHITEOUT.',
+    input: fuse_rename2_in,
+    strings: ['name', 'name'],
+    changes: true,
+    handle: (call, { newdir, flags }) => rename(call, newdir, flags),
+  }),
+  operation(C.FUSE_LINK, 'LINK', {
+    about: 'Makes a hard link; names a file of TMPFILE too.',
+    input: fuse_link_in,
+    strings: ['name'],
+    output: fuse_entry_out,
+    changes: true,
+    handle(call, { oldnodeid }, output) {
+      const inode = call.nodes.get(oldnodeid);
+      call.backend.link(inode, call.inode, call.strings[0]!);
+      writeEntry(call, output, inode);
+    },
+  }),
+];
+
+function rename(call: Call, newdir: number, flags: number): void {
+  call.backend.rename(call.inode, call.strings[0]!, call.nodes.get(newdir), call.strings[1]!, flags, owner(call));
+}
+
+function changesOf(call: Call, input: View<typeof fuse_setattr_in>, inode: Inode): SetAttr {
+  const { valid } = input;
+  const { policy } = call;
+  const changes: SetAttr = {};
+  if (valid & C.FATTR_MODE) changes.mode = input.mode & S_IALLUGO;
+  if (valid & C.FATTR_UID) changes.uid = policy.hostUid(input.uid);
+  if (valid & C.FATTR_GID) changes.gid = policy.hostGid(input.gid);
+  if (valid & C.FATTR_SIZE) {
+    if (valid & C.FATTR_FH) call.handles.file(input.fh, inode);
+    changes.size = input.size;
+  }
+  if (valid & C.FATTR_ATIME) changes.atime = valid & C.FATTR_ATIME_NOW ? 'now' : { sec: input.atime, nsec: input.atimensec };
+  if (valid & C.FATTR_MTIME) changes.mtime = valid & C.FATTR_MTIME_NOW ? 'now' : { sec: input.mtime, nsec: input.mtimensec };
+  if (valid & C.FATTR_CTIME) changes.ctime = { sec: input.ctime, nsec: input.ctimensec };
+  // fuse.h, FUSE_HANDLE_KILLPRIV_V2: on chown always, on truncate when the kernel says so.
+  const isChown = (valid & (C.FATTR_UID | C.FATTR_GID)) !== 0 && !(valid & C.FATTR_MODE);
+  if (isChown || valid & C.FATTR_KILL_SUIDGID) changes.killSuidgid = true;
+  return changes;
+}

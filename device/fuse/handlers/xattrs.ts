@@ -1,0 +1,69 @@
+import { EINVAL, EOPNOTSUPP, FsError } from '../../fs/errno.ts';
+import { encodeName } from '../../fs/names.ts';
+import type { Call } from '../call.ts';
+import * as C from '../constants.ts';
+import { fuse_getxattr_in, fuse_getxattr_out, fuse_setxattr_in } from '../layouts.ts';
+import { operation } from '../operation.ts';
+
+const answered = new Uint8Array(fuse_getxattr_out.size);
+const size = fuse_getxattr_out.at(new DataView(answered.buffer), 0);
+
+/** The attribute that a request is about. @throws FsError EOPNOTSUPP for ACLs, unless the share has them. */
+function attributeName(call: Call): string {
+  const name = call.strings[0]!;
+  if (name.startsWith('system.posix_acl_') && !call.uses(C.FUSE_POSIX_ACL)) throw FsError.of(EOPNOTSUPP);
+  return name;
+}
+
+/** A value, or only its length where the caller asks with a size of 0. @throws FsError ERANGE when it is longer than asked for. */
+function sendValue(call: Call, wanted: number, value: Uint8Array): number {
+  if (wanted === 0) {
+    size.size = value.length;
+    return call.send(answered);
+  }
+  return call.send(value, value.length, wanted);
+}
+
+export const XATTR_OPERATIONS = [
+  operation(C.FUSE_GETXATTR, 'GETXATTR', {
+    about: 'The value of an extended attribute, or its length.',
+    input: fuse_getxattr_in,
+    strings: ['xattr'],
+    handle: (call, input) => sendValue(call, input.size, call.backend.getxattr(call.inode, attributeName(call))),
+  }),
+  operation(C.FUSE_SETXATTR, 'SETXATTR', {
+    about: 'Sets an extended attribute of up to 64 KiB, with CREATE and REPLACE.',
+    input: fuse_setxattr_in,
+    inputSize: (call) => (call.uses(C.FUSE_SETXATTR_EXT) ? fuse_setxattr_in.size : C.FUSE_COMPAT_SETXATTR_IN_SIZE),
+    strings: ['xattr'],
+    tail: 'kept',
+    changes: true,
+    handle(call, input) {
+      const { backend, inode } = call;
+      const value = call.message.rest();
+      if (value.length < input.size) throw FsError.of(EINVAL);
+      backend.setxattr(inode, attributeName(call), value.subarray(0, input.size), input.flags);
+      if (input.setxattr_flags & C.FUSE_SETXATTR_ACL_KILL_SGID) backend.setattr(inode, { killSuidgid: true });
+      return 0;
+    },
+  }),
+  operation(C.FUSE_LISTXATTR, 'LISTXATTR', {
+    about: 'The names of all extended attributes, or their length.',
+    input: fuse_getxattr_in,
+    handle(call, input) {
+      const names = call.backend.listxattr(call.inode).map((name) => encodeName(`${name}\0`));
+      const list = new Uint8Array(names.reduce((sum, { length }) => sum + length, 0));
+      names.reduce((at, name) => (list.set(name, at), at + name.length), 0);
+      return sendValue(call, input.size, list);
+    },
+  }),
+  operation(C.FUSE_REMOVEXATTR, 'REMOVEXATTR', {
+    about: 'Removes an extended attribute.',
+    strings: ['xattr'],
+    changes: true,
+    handle(call) {
+      call.backend.removexattr(call.inode, attributeName(call));
+      return 0;
+    },
+  }),
+];

@@ -1,0 +1,97 @@
+import type { Backend, Inode } from '../fs/backend.ts';
+import { ESTALE, FsError } from '../fs/errno.ts';
+import { FUSE_ROOT_ID } from './constants.ts';
+
+interface Node {
+  readonly inode: Inode;
+  nlookup: number;
+}
+
+/** By column, so that a hundred thousand nodes stay cheap to save. */
+export interface NodeTableState {
+  ino: number[];
+  generation: number[];
+  nlookup: number[];
+}
+
+/**
+ * What the guest has looked up and not yet forgotten. A node id is the filesystem's own persistent
+ * inode number. While its count is above 0 an inode is retained: it lives on without a name.
+ */
+export class NodeTable {
+  readonly #backend: Backend;
+  readonly #nodes = new Map<number, Node>();
+
+  constructor(backend: Backend) {
+    if (backend.root.ino !== FUSE_ROOT_ID) throw new RangeError(`the root's inode number is ${backend.root.ino}; FUSE knows it as ${FUSE_ROOT_ID}`);
+    this.#backend = backend;
+  }
+
+  /** Nodes held, the root not counted. */
+  get size(): number {
+    return this.#nodes.size;
+  }
+
+  /** @throws FsError ESTALE when the guest does not hold `nodeid`. */
+  get(nodeid: number): Inode {
+    if (nodeid === FUSE_ROOT_ID) return this.#backend.root;
+    const node = this.#nodes.get(nodeid);
+    if (!node) throw FsError.of(ESTALE);
+    return node.inode;
+  }
+
+  /** Counts one lookup, as every reply with a `fuse_entry_out` is one. */
+  add(inode: Inode): void {
+    if (inode.ino === FUSE_ROOT_ID) return;
+    const node = this.#nodes.get(inode.ino);
+    if (node) {
+      node.nlookup++;
+    } else {
+      this.#nodes.set(inode.ino, { inode, nlookup: 1 });
+      this.#backend.retain(inode);
+    }
+  }
+
+  /** Takes `nlookup` lookups back. Forgetting what is not held, or more than is, does nothing more. */
+  forget(nodeid: number, nlookup: number): void {
+    const node = this.#nodes.get(nodeid);
+    if (!node) return;
+    node.nlookup -= nlookup;
+    if (node.nlookup > 0) return;
+    this.#nodes.delete(nodeid);
+    this.#backend.release(node.inode);
+  }
+
+  /** Forgets all. */
+  end(): void {
+    const nodes = [...this.#nodes.values()];
+    this.#nodes.clear();
+    for (const { inode } of nodes) this.#backend.release(inode);
+  }
+
+  state(): NodeTableState {
+    const state: NodeTableState = { ino: [], generation: [], nlookup: [] };
+    for (const { inode, nlookup } of this.#nodes.values()) {
+      state.ino.push(inode.ino);
+      state.generation.push(inode.generation);
+      state.nlookup.push(nlookup);
+    }
+    return state;
+  }
+
+  /**
+   * Replaces everything; what was held before is released. Nodes that the filesystem does not have
+   * any more are left out: they are stale.
+   */
+  restore({ ino, generation, nlookup }: NodeTableState): void {
+    const before = [...this.#nodes.values()];
+    this.#nodes.clear();
+    ino.forEach((number, index) => {
+      const inode = this.#backend.inode(number);
+      if (!inode || inode.generation !== generation[index]) return;
+      this.#nodes.set(number, { inode, nlookup: nlookup[index]! });
+      this.#backend.retain(inode);
+    });
+    for (const { inode } of before) this.#backend.release(inode);
+  }
+}

@@ -1,0 +1,119 @@
+import type { Attr, Owner } from '../fs/backend.ts';
+import { EOVERFLOW, FsError } from '../fs/errno.ts';
+
+/** Guest ids `guest` to `guest + count - 1` are the filesystem's ids from `host` on. */
+export interface IdRange {
+  guest: number;
+  host: number;
+  count: number;
+}
+
+export interface PolicyOptions {
+  /** Who keeps file locks. `guest` (default): each guest its own; `shared`: this server, for all guests of the filesystem. */
+  locks?: 'guest' | 'shared';
+  /**
+   * How long a guest may believe what it was told.
+   * `never`: not at all; every read and write comes here. `auto` (default): a second; what others
+   * change is seen by then. `always`: for good; for a share that nobody else changes.
+   */
+  cache?: 'never' | 'auto' | 'always';
+  /** Everything that would change the filesystem is answered EROFS. Default: false. */
+  readOnly?: boolean;
+  /** Bytes of the largest READ and WRITE, a multiple of 4096 up to 1 MiB. Default: 1 MiB. */
+  maxWrite?: number;
+  /** Let the guest gather writes in its page cache (FUSE_WRITEBACK_CACHE); for a share that nobody else changes. Default: false. */
+  writeback?: boolean;
+  /** POSIX ACLs. Default: false. */
+  posixAcl?: boolean;
+  /** Which of the filesystem's owners a guest's user or group is. Ids in no range are refused (EOVERFLOW) or shown as 65534. Default: the same number. */
+  uidMap?: readonly IdRange[];
+  gidMap?: readonly IdRange[];
+}
+
+const PAGE_SIZE = 4096;
+const MAX_PAGES = 256;
+/** Linux's overflowuid and overflowgid. */
+const NOBODY = 65534;
+/** Seconds. */
+const TIMEOUTS = { never: 0, auto: 1, always: 24 * 60 * 60 };
+
+/** What the host has decided about a share. It is never saved: a restored session obeys the device it is in. */
+export class Policy {
+  readonly locks: 'guest' | 'shared';
+  readonly cache: 'never' | 'auto' | 'always';
+  readonly readOnly: boolean;
+  readonly maxWrite: number;
+  readonly maxPages: number;
+  readonly writeback: boolean;
+  readonly posixAcl: boolean;
+  /** How long entries and attributes are valid, in seconds. */
+  readonly timeout: number;
+  readonly #uids: IdMap;
+  readonly #gids: IdMap;
+
+  /** @throws RangeError for options that contradict each other or the protocol. */
+  constructor(options: PolicyOptions) {
+    const { locks = 'guest', cache = 'auto', readOnly = false, maxWrite = MAX_PAGES * PAGE_SIZE, writeback = false, posixAcl = false } = options;
+    if (locks !== 'guest' && locks !== 'shared') throw new RangeError(`locks is ${JSON.stringify(locks)}: choose "guest" or "shared"`);
+    if (!Object.hasOwn(TIMEOUTS, cache)) throw new RangeError(`cache is ${JSON.stringify(cache)}: choose "never", "auto" or "always"`);
+    if (!(maxWrite >= PAGE_SIZE && maxWrite <= MAX_PAGES * PAGE_SIZE && maxWrite % PAGE_SIZE === 0)) {
+      throw new RangeError(`maxWrite is ${maxWrite}: choose a multiple of ${PAGE_SIZE} up to ${MAX_PAGES * PAGE_SIZE}`);
+    }
+    if (writeback && cache === 'never') throw new RangeError('writeback is a cache: choose cache "auto" or "always"');
+    this.locks = locks;
+    this.cache = cache;
+    this.readOnly = readOnly;
+    this.maxWrite = maxWrite;
+    this.maxPages = maxWrite / PAGE_SIZE;
+    this.writeback = writeback;
+    this.posixAcl = posixAcl;
+    this.timeout = TIMEOUTS[cache];
+    this.#uids = new IdMap('uidMap', options.uidMap);
+    this.#gids = new IdMap('gidMap', options.gidMap);
+  }
+
+  /** The filesystem's id for a guest's. @throws FsError EOVERFLOW. */
+  hostUid(uid: number): number {
+    return this.#uids.toHost(uid);
+  }
+
+  hostGid(gid: number): number {
+    return this.#gids.toHost(gid);
+  }
+
+  hostOwner({ uid, gid }: Owner): Owner {
+    return { uid: this.#uids.toHost(uid), gid: this.#gids.toHost(gid) };
+  }
+
+  guestUid({ uid }: Attr): number {
+    return this.#uids.toGuest(uid);
+  }
+
+  guestGid({ gid }: Attr): number {
+    return this.#gids.toGuest(gid);
+  }
+}
+
+class IdMap {
+  readonly #ranges: readonly IdRange[] | undefined;
+
+  constructor(name: string, ranges: readonly IdRange[] | undefined) {
+    for (const { guest, host, count } of ranges ?? []) {
+      const sound = [guest, host, count].every(Number.isInteger) && guest >= 0 && host >= 0 && count > 0 && Math.max(guest, host) + count <= 2 ** 32;
+      if (!sound) throw new RangeError(`${name} has a range that is none: guest ${guest}, host ${host}, count ${count}`);
+    }
+    this.#ranges = ranges;
+  }
+
+  toHost(id: number): number {
+    if (!this.#ranges) return id;
+    for (const { guest, host, count } of this.#ranges) if (id >= guest && id < guest + count) return host + (id - guest);
+    throw FsError.of(EOVERFLOW);
+  }
+
+  toGuest(id: number): number {
+    if (!this.#ranges) return id;
+    for (const { guest, host, count } of this.#ranges) if (id >= host && id < host + count) return guest + (id - host);
+    return NOBODY;
+  }
+}

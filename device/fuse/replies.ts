@@ -1,0 +1,61 @@
+import type { Attr, Inode, Timespec } from '../fs/backend.ts';
+import type { Call } from './call.ts';
+import type { fuse_attr, fuse_entry_out, fuse_kstatfs, fuse_statx } from './layouts.ts';
+import { STATX_BASIC_STATS, STATX_BTIME } from './constants.ts';
+import type { View } from './struct.ts';
+
+export function writeAttr(call: Call, out: View<typeof fuse_attr>, attr: Attr): void {
+  out.ino = attr.ino;
+  out.size = attr.size;
+  out.blocks = attr.blocks;
+  out.atime = attr.atime.sec;
+  out.mtime = attr.mtime.sec;
+  out.ctime = attr.ctime.sec;
+  out.atimensec = attr.atime.nsec;
+  out.mtimensec = attr.mtime.nsec;
+  out.ctimensec = attr.ctime.nsec;
+  out.mode = attr.mode;
+  out.nlink = attr.nlink;
+  out.uid = call.policy.guestUid(attr);
+  out.gid = call.policy.guestGid(attr);
+  out.rdev = attr.rdev;
+  out.blksize = attr.blksize;
+}
+
+/** An answer that tells of `inode`, and counts as one lookup of it. */
+export function writeEntry(call: Call, out: View<typeof fuse_entry_out>, inode: Inode): void {
+  out.nodeid = inode.ino;
+  out.generation = inode.generation;
+  out.entry_valid = call.policy.timeout;
+  out.attr_valid = call.policy.timeout;
+  writeAttr(call, out.attr, call.backend.getattr(inode));
+  call.nodes.add(inode);
+}
+
+export function writeStatx(call: Call, out: View<typeof fuse_statx>, attr: Attr): void {
+  const time = (to: { tv_sec: number; tv_nsec: number }, { sec, nsec }: Timespec) => {
+    to.tv_sec = sec;
+    to.tv_nsec = nsec;
+  };
+  out.mask = STATX_BASIC_STATS | STATX_BTIME;
+  out.blksize = attr.blksize;
+  out.nlink = attr.nlink;
+  out.uid = call.policy.guestUid(attr);
+  out.gid = call.policy.guestGid(attr);
+  out.mode = attr.mode;
+  out.ino = attr.ino;
+  out.size = attr.size;
+  out.blocks = attr.blocks;
+  time(out.atime, attr.atime);
+  time(out.btime, attr.btime);
+  time(out.ctime, attr.ctime);
+  time(out.mtime, attr.mtime);
+  // fuse_attr.rdev: the minor's low byte, the major, the minor's rest (Linux's new_encode_dev).
+  out.rdev_major = (attr.rdev >>> 8) & 0xfff;
+  out.rdev_minor = (attr.rdev & 0xff) | ((attr.rdev >>> 12) & 0xfff00);
+}
+
+export function writeStatfs(call: Call, out: View<typeof fuse_kstatfs>): void {
+  const { blocks, bfree, bavail, files, ffree, bsize, frsize, namelen } = call.backend.statfs();
+  Object.assign(out, { blocks, bfree, bavail, files, ffree, bsize, frsize, namelen });
+}

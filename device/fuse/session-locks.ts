@@ -1,0 +1,90 @@
+import type { Lock, LockTable } from '../fs/locks.ts';
+import { EINTR, EINVAL, FsError } from '../fs/errno.ts';
+import { ReplyWriter } from './codec.ts';
+import { DEFERRED, type FuseRequest } from './request.ts';
+
+interface Deferred {
+  readonly request: FuseRequest;
+  /** Its number in the lock table. */
+  readonly waiter: number;
+}
+
+export interface WaiterState {
+  unique: bigint;
+  waiter: number;
+}
+
+/** A session's part of the filesystem's lock table, and its requests that wait there. */
+export class SessionLocks {
+  readonly table: LockTable;
+  /** Tells the sessions of a filesystem apart: owners of different guests may have equal numbers. */
+  session: string;
+  /** Called when a request that waited was answered. */
+  onAnswered: ((unique: bigint, errno: number, length: number) => void) | undefined;
+  readonly #deferred = new Map<bigint, Deferred>();
+  readonly #reply = new ReplyWriter(0);
+
+  constructor(table: LockTable, session: string) {
+    this.table = table;
+    this.session = session;
+  }
+
+  /** SETLKW: 0 when the lock was free, DEFERRED when `request` waits for it. @throws FsError EDEADLK, ENOLCK, EINVAL. */
+  wait(lock: Lock, unique: bigint, request: FuseRequest): number {
+    if (this.#deferred.has(unique)) throw FsError.of(EINVAL);
+    const waiter = this.table.setlkw(lock, () => this.#answer(unique, 0));
+    if (waiter === undefined) return 0;
+    this.#deferred.set(unique, { request, waiter });
+    return DEFERRED;
+  }
+
+  /** A request that waits is answered EINTR. Others need no interrupting: unknown ones are common. */
+  interrupt(unique: bigint): void {
+    const deferred = this.#deferred.get(unique);
+    if (deferred && this.table.cancel(deferred.waiter)) this.#answer(unique, EINTR);
+  }
+
+  /** Forgets a request that waits, without a reply. */
+  abandon(request: FuseRequest): void {
+    for (const [unique, deferred] of this.#deferred) {
+      if (deferred.request !== request) continue;
+      this.#deferred.delete(unique);
+      this.table.cancel(deferred.waiter);
+    }
+  }
+
+  /** Gives up all locks. */
+  end(): void {
+    this.#deferred.clear();
+    this.table.releaseSession(this.session);
+  }
+
+  state(): WaiterState[] {
+    return [...this.#deferred].map(([unique, { waiter }]) => ({ unique, waiter }));
+  }
+
+  /** Goes on waiting. Who has no request or no place in the lock table any more has nothing to wait for. */
+  restore(session: string, waiters: readonly WaiterState[], requestOf: (unique: bigint) => FuseRequest | undefined): void {
+    this.session = session;
+    this.#deferred.clear();
+    for (const { unique, waiter } of waiters) {
+      const request = requestOf(unique);
+      if (!request) {
+        this.table.cancel(waiter);
+        continue;
+      }
+      this.#deferred.set(unique, { request, waiter });
+      if (!this.table.resume(waiter, () => this.#answer(unique, 0))) this.#answer(unique, EINTR);
+    }
+  }
+
+  #answer(unique: bigint, errno: number): void {
+    const deferred = this.#deferred.get(unique);
+    if (!deferred) return;
+    this.#deferred.delete(unique);
+    const { request } = deferred;
+    const length = errno ? this.#reply.error(request.sink, unique, errno) : this.#reply.success(request.sink, unique, 0, 0);
+    request.complete(length);
+    this.onAnswered?.(unique, errno, length);
+  }
+}

@@ -1,0 +1,93 @@
+import { FUSE_KERNEL_MINOR_VERSION, FUSE_KERNEL_VERSION } from './constants.ts';
+import type { HandleState, HandleTableState } from './handle-table.ts';
+import { IMPLEMENTED, MIN_MINOR, type Negotiated } from './negotiation.ts';
+import type { NodeTableState } from './node-table.ts';
+import type { WaiterState } from './session-locks.ts';
+
+/** All that a session carries through a snapshot. */
+export interface SessionState {
+  /** Undefined for a session that no INIT has begun. */
+  negotiated: Negotiated | undefined;
+  nodes: NodeTableState;
+  handles: HandleTableState;
+  /** The session's name in the lock table. */
+  session: string;
+  /** Requests that wait for a lock. */
+  waiters: WaiterState[];
+}
+
+/** Where a checked state's inodes are looked up: a backend, or a backend's checked state. */
+export interface InodeIndex {
+  inode(ino: number): { readonly generation: number } | undefined;
+}
+
+export interface CheckedSessionState extends SessionState {
+  /** Inodes that the state needs and the filesystem does not have; restored all the same, they answer ESTALE. */
+  readonly missing: readonly number[];
+}
+
+const NUMBERS = ['max_readahead', 'max_background', 'congestion_threshold', 'max_write', 'time_gran', 'max_pages', 'map_alignment'] as const;
+const U32 = 0xffffffff;
+
+/** @throws TypeError that names what is wrong. */
+export function checkSessionState(state: unknown, filesystem: InodeIndex): CheckedSessionState {
+  const { negotiated, nodes, handles, session, waiters } = (state ?? {}) as Partial<SessionState>;
+  if (typeof session !== 'string' || session.length > 100) fail('it has no name');
+  checkNodes(nodes);
+  checkHandles(handles);
+  if (!Array.isArray(waiters) || !waiters.every((waiter) => typeof waiter?.unique === 'bigint' && Number.isInteger(waiter.waiter))) fail('its waiting requests are none');
+  const missing = new Set<number>();
+  const look = (ino: number, generation: number) => {
+    if (filesystem.inode(ino)?.generation !== generation) missing.add(ino);
+  };
+  nodes!.ino.forEach((ino, n) => look(ino, nodes!.generation[n]!));
+  for (const { ino, generation } of handles!.handles) look(ino, generation);
+  return {
+    negotiated: negotiated === undefined || negotiated === null ? undefined : checkNegotiated(negotiated),
+    nodes: nodes!,
+    handles: handles!,
+    session: session!,
+    waiters: waiters!,
+    missing: [...missing],
+  };
+}
+
+function checkNegotiated(negotiated: Negotiated): Negotiated {
+  const { major, minor, flags } = negotiated;
+  if (major !== FUSE_KERNEL_VERSION || !isInteger(minor, FUSE_KERNEL_MINOR_VERSION) || minor < MIN_MINOR) {
+    fail(`the guest has negotiated FUSE ${major}.${minor}; this server speaks ${FUSE_KERNEL_VERSION}.${MIN_MINOR} to ${FUSE_KERNEL_VERSION}.${FUSE_KERNEL_MINOR_VERSION}`);
+  }
+  if (typeof flags !== 'bigint') fail('its INIT flags are none');
+  const unknown = flags & ~IMPLEMENTED;
+  if (unknown !== 0n) fail(`the guest has negotiated INIT flags 0x${unknown.toString(16)}, which this server does not have`);
+  for (const name of NUMBERS) if (!isInteger(negotiated[name], U32)) fail(`${name} is ${String(negotiated[name])}`);
+  return negotiated;
+}
+
+function checkNodes(nodes: NodeTableState | undefined): void {
+  const columns = [nodes?.ino, nodes?.generation, nodes?.nlookup];
+  if (!columns.every((column) => Array.isArray(column) && column.length === columns[0]!.length && column.every((value) => isInteger(value, Number.MAX_SAFE_INTEGER)))) {
+    fail('its node table is none');
+  }
+  if (new Set(nodes!.ino).size !== nodes!.ino.length) fail('it has a node twice');
+}
+
+function checkHandles(table: HandleTableState | undefined): void {
+  if (!Array.isArray(table?.handles) || !isInteger(table.next, Number.MAX_SAFE_INTEGER)) fail('its handle table is none');
+  const seen = new Set<number>();
+  for (const handle of table!.handles as Partial<HandleState>[]) {
+    const { fh, kind, ino, generation, flags, position } = handle ?? {};
+    const numbers = [fh, ino, generation, flags, position].every((value) => isInteger(value, Number.MAX_SAFE_INTEGER));
+    if (!numbers || (kind !== 'file' && kind !== 'directory')) fail('one of its handles is none');
+    if (fh! >= table!.next || seen.has(fh!)) fail(`its handle ${fh} is there twice, or beyond the next`);
+    seen.add(fh!);
+  }
+}
+
+function isInteger(value: unknown, max: number): value is number {
+  return Number.isInteger(value) && (value as number) >= 0 && (value as number) <= max;
+}
+
+function fail(what: string): never {
+  throw new TypeError(`the FUSE session's state is not sound: ${what}`);
+}
