@@ -1,3 +1,5 @@
+import { NAME_MAX } from './constants.ts';
+
 /**
  * Linux file names are any bytes but NUL and `/`; the `fs` API has strings. A name that is UTF-8 is
  * its text. A byte that is not part of valid UTF-8 becomes the lone surrogate U+DC00 + byte
@@ -44,6 +46,11 @@ export function nameLength(name: string): number {
     } else length += 3;
   }
   return length;
+}
+
+/** Whether a directory entry on Linux can have this name. */
+export function isFileName(name: string): boolean {
+  return name !== '' && name !== '.' && name !== '..' && !name.includes('/') && !name.includes('\0') && nameLength(name) <= NAME_MAX;
 }
 
 function decodeEscaped(bytes: Uint8Array): string {

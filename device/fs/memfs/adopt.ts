@@ -1,0 +1,113 @@
+import { PATH_MAX, S_IFLNK, S_IFMT } from '../constants.ts';
+import { isFileName, nameLength } from '../names.ts';
+import { CHUNK_SIZE } from '../tree/chunk.ts';
+import { fromMilliseconds } from '../tree/clock.ts';
+import { Entry, FIRST_COOKIE } from '../tree/directory.ts';
+import { Inode, symlinkPages } from '../tree/inode.ts';
+import { PAGE_SIZE } from '../tree/space.ts';
+import type { Tree } from '../tree/tree.ts';
+import { loadEntries } from '../tree/tree-state.ts';
+import type { Core, CoreLink, CoreNode } from './core.ts';
+import type { Views } from './views.ts';
+
+const MAX_INO = 2 ** 31 - 1;
+
+/**
+ * Takes over what is in a volume: its nodes and links become views of what is in `tree` then, and
+ * keep their inode numbers where those are of use. A quota does not stop it.
+ *
+ * @throws TypeError, with nothing changed, when there is something that no Linux guest could see.
+ */
+export function adopt(tree: Tree, core: Core, views: Views): void {
+  const { links, nodes } = survey(core);
+  const inodes = new Map<CoreNode, Inode>();
+  for (const [node, ino] of number(nodes)) inodes.set(node, adoptInode(tree, node, ino));
+  for (const [dirLink, children] of links) {
+    const dir = inodes.get(dirLink.getNode())!;
+    const entries = children.map(([name, link], at) => {
+      const entry = new Entry(dir, name, inodes.get(link.getNode())!, FIRST_COOKIE + at);
+      entry.view = link;
+      return entry;
+    });
+    loadEntries(dir, entries, FIRST_COOKIE + entries.length);
+  }
+  tree.nextIno = Math.max(1, ...[...inodes.values()].map(({ ino }) => ino)) + 1;
+  for (const [dirLink, children] of links) {
+    if (dirLink === core.root) {
+      views.adoptLink(dirLink);
+      dirLink.parent = undefined;
+    }
+    for (const [, link] of children) views.adoptLink(link);
+  }
+  for (const [node, inode] of inodes) views.adoptNode(node, inode);
+}
+
+type Children = [name: string, link: CoreLink][];
+
+/** What is in every directory, and all nodes, those that only have an open file of the host's included. */
+function survey(core: Core): { links: Map<CoreLink, Children>; nodes: Set<CoreNode> } {
+  const links = new Map<CoreLink, Children>([[core.root, []]]);
+  const nodes = new Set([core.root.getNode()]);
+  for (const [dirLink, children] of links) {
+    for (const [name, link] of dirLink.children) {
+      if (name === '.' || name === '..') continue;
+      if (!isFileName(name)) throw new TypeError(`the volume has a file name that Linux can't have, ${JSON.stringify(name)} in ${dirLink.steps.join('/') || '/'}: rename it`);
+      const node = link.getNode();
+      if ((node.mode & S_IFMT) === S_IFLNK && nameLength(node.symlink ?? '') >= PATH_MAX) throw new TypeError(`the symbolic link ${link.steps.join('/')} is longer than Linux allows, ${PATH_MAX - 1} bytes: shorten it`);
+      nodes.add(node);
+      children.push([name, link]);
+      if (link.children.size) links.set(link, []);
+    }
+  }
+  for (const { node } of Object.values(core.fds)) nodes.add(node);
+  return { links, nodes };
+}
+
+/** The root is 1; the others keep their numbers when those are unique and fit. */
+function number(nodes: Set<CoreNode>): Map<CoreNode, number> {
+  const numbers = new Map<CoreNode, number>();
+  const used = new Set([1]);
+  let highest = 1;
+  for (const node of nodes) if (node.ino < MAX_INO) highest = Math.max(highest, node.ino);
+  for (const node of nodes) {
+    let ino = numbers.size === 0 ? 1 : node.ino;
+    if (numbers.size && (used.has(ino) || ino < 1 || ino >= MAX_INO)) ino = ++highest;
+    used.add(ino);
+    numbers.set(node, ino);
+  }
+  return numbers;
+}
+
+function adoptInode(tree: Tree, node: CoreNode, ino: number): Inode {
+  const mode = (node.mode & S_IFMT) === S_IFLNK ? S_IFLNK | 0o777 : node.mode & 0o177777;
+  let inode = tree.root;
+  if (ino !== 1) {
+    inode = new Inode(ino, 1, mode, tree.space, tree.now());
+    tree.inodes.set(ino, inode);
+    tree.space.inodes++;
+    tree.space.pages += inode.pages;
+  }
+  inode.mode = mode;
+  inode.uid = node.uid;
+  inode.gid = node.gid;
+  inode.rdev = node.rdev;
+  inode.atime = fromMilliseconds(node.atime.getTime());
+  inode.mtime = fromMilliseconds(node.mtime.getTime());
+  inode.ctime = fromMilliseconds(node.ctime.getTime());
+  inode.btime = fromMilliseconds(node.btime.getTime());
+  if (inode.isSymlink) {
+    inode.target = node.symlink ?? '';
+    tree.space.pages += symlinkPages(inode.target);
+  } else if (inode.content) {
+    const bytes = node.getBuffer();
+    inode.content.load(bytes.length, chunksOf(bytes));
+  }
+  return inode;
+}
+
+function* chunksOf(bytes: Uint8Array): Generator<[index: number, map: number, bytes: Uint8Array]> {
+  for (let index = 0; index * CHUNK_SIZE < bytes.length; index++) {
+    const chunk = bytes.slice(index * CHUNK_SIZE, (index + 1) * CHUNK_SIZE);
+    yield [index, 2 ** Math.ceil(chunk.length / PAGE_SIZE) - 1, chunk];
+  }
+}

@@ -1,0 +1,102 @@
+import { S_IFMT, S_IFREG } from '../constants.ts';
+import type { Entry } from '../tree/directory.ts';
+import type { Inode } from '../tree/inode.ts';
+import type { Tree, TreeObserver } from '../tree/tree.ts';
+import { ATTRIB, CREATE, type Core, DELETE, MODIFY, MOVE } from './core.ts';
+import { forHost } from './host-error.ts';
+import type { LinkView, NodeView, Views } from './views.ts';
+
+/** Makes memfs work on `tree`, and its watchers hear of what guests do there. */
+export function connect(tree: Tree, core: Core, views: Views): void {
+  core.inodes = {};
+  core.createNode = (mode) => {
+    const owner = { uid: core.process.getuid?.() ?? 0, gid: core.process.getgid?.() ?? 0 };
+    return views.nodeOf(forHost('open', undefined, undefined, () => tree.allocate(mode & S_IFMT ? mode : mode | S_IFREG, owner)));
+  };
+  // The tree frees an inode itself, with its last name or its last user.
+  core.deleteNode = (node) => node.changes.emit(['delete']);
+
+  core.rename = (from, to) => {
+    const link = core.getLinkOrThrow(from, 'rename') as LinkView;
+    const newDir = core.getLinkParentAsDirOrThrow(to, 'rename') as LinkView;
+    const { parent } = link;
+    const newName = to.replace(/\/+$/, '').split('/').at(-1)!;
+    forHost('rename', from, to, () => tree.rename((parent ?? link).node.inode, link.name, newDir.node.inode, newName, 0, { uid: 0, gid: 0 }));
+  };
+
+  const { openLink, closeFile } = core;
+  for (const file of Object.values(core.fds)) tree.retain((file.node as NodeView).inode);
+  core.openLink = (...args) => {
+    const file = openLink.apply(core, args);
+    tree.retain((file.node as NodeView).inode);
+    return file;
+  };
+  core.closeFile = (file) => {
+    if (core.fds[file.fd] !== file) return;
+    closeFile.call(core, file);
+    tree.release((file.node as NodeView).inode);
+  };
+
+  core.reset = () => {
+    disconnectFiles(core);
+    for (const entry of tree.root.directory!.entries()) tree.remove(entry);
+  };
+
+  tree.observer = new Watchers(core, views);
+}
+
+/** Closes what the host has open. */
+export function disconnectFiles(core: Core): void {
+  for (const file of Object.values(core.fds)) core.closeFile(file);
+}
+
+/** Tells memfs's watchers what guests do. */
+class Watchers implements TreeObserver {
+  readonly #core: Core;
+  readonly #views: Views;
+
+  constructor(core: Core, views: Views) {
+    this.#core = core;
+    this.#views = views;
+  }
+
+  created(entry: Entry): void {
+    this.#tell(CREATE, entry);
+  }
+
+  deleting(entry: Entry): void {
+    this.#tell(DELETE, entry);
+  }
+
+  moved(from: Entry, to: Entry): void {
+    const view = to.view as LinkView | undefined;
+    if (view) {
+      view.name = to.name;
+      view.parent = this.#views.linkOfDirectory(to.dir);
+    }
+    if (this.#watched) this.#tell(MOVE, to, [...this.#views.linkOfDirectory(from.dir).steps, from.name]);
+  }
+
+  modified(inode: Inode): void {
+    this.#changed(MODIFY, inode);
+  }
+
+  attributesChanged(inode: Inode): void {
+    this.#changed(ATTRIB, inode);
+  }
+
+  get #watched(): boolean {
+    return this.#core.changes.listeners.size > 0;
+  }
+
+  #changed(type: number, inode: Inode): void {
+    const { entry } = inode;
+    if (entry?.inode === inode) this.#tell(type, entry);
+  }
+
+  #tell(type: number, entry: Entry, oldSteps?: string[]): void {
+    if (!this.#watched) return;
+    const link = this.#views.linkOf(entry);
+    this.#core.changes.emit({ type, steps: link.steps, node: link.node, link, oldSteps });
+  }
+}

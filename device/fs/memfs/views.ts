@@ -1,0 +1,350 @@
+import { S_IALLUGO, S_IFLNK, S_IFMT } from '../constants.ts';
+import { BytesSink, BytesSource } from '../tree/byte-io.ts';
+import { fromMilliseconds, toMilliseconds } from '../tree/clock.ts';
+import type { Entry } from '../tree/directory.ts';
+import { type Inode, symlinkPages } from '../tree/inode.ts';
+import type { Tree } from '../tree/tree.ts';
+import type { Core, CoreLink, CoreNode, FanOut } from './core.ts';
+import { forHost } from './host-error.ts';
+
+/** Largest file that the host can have as one Buffer. */
+const MAX_BUFFER = 2 ** 31 - 1;
+const NO_CHILDREN: ReadonlyMap<string, LinkView> = new Map();
+
+type BufferClass = { from(bytes: ArrayBuffer): Uint8Array };
+
+/** Makes memfs's `Node`s and `Link`s for what is in a {@link Tree}. */
+export class Views {
+  readonly tree: Tree;
+  readonly core: Core;
+  readonly #node: object;
+  readonly #link: object;
+  readonly #FanOut: new () => FanOut;
+  readonly Buffer: BufferClass;
+
+  /** `core`: as memfs made it, to learn its classes from. */
+  constructor(tree: Tree, core: Core) {
+    this.tree = tree;
+    this.core = core;
+    const node = core.root.getNode();
+    this.#node = graft(Object.getPrototypeOf(node), NodeView.prototype);
+    this.#link = graft(Object.getPrototypeOf(core.root), LinkView.prototype);
+    this.#FanOut = node.changes.constructor as new () => FanOut;
+    this.Buffer = node.getBuffer().constructor as unknown as BufferClass;
+  }
+
+  nodeOf(inode: Inode): NodeView {
+    inode.view ??= Object.assign(Object.create(this.#node) as NodeView, { views: this, inode, changes: new this.#FanOut() });
+    return inode.view as NodeView;
+  }
+
+  linkOf(entry: Entry): LinkView {
+    entry.view ??= Object.assign(Object.create(this.#link) as LinkView, {
+      views: this,
+      vol: this.core,
+      parent: this.linkOfDirectory(entry.dir),
+      name: entry.name,
+      node: this.nodeOf(entry.inode),
+      ino: entry.inode.ino,
+      changes: new this.#FanOut(),
+    });
+    return entry.view as LinkView;
+  }
+
+  linkOfDirectory(dir: Inode): LinkView {
+    return dir === this.tree.root || !dir.entry ? (this.core.root as LinkView) : this.linkOf(dir.entry);
+  }
+
+  /** Turns a node that memfs made into the view of `inode`; whoever holds it goes on with it. */
+  adoptNode(node: CoreNode, inode: Inode): void {
+    const { changes } = node;
+    for (const key of Object.keys(node)) delete (node as unknown as Record<string, unknown>)[key];
+    inode.view = Object.assign(Object.setPrototypeOf(node, this.#node), { views: this, inode, changes });
+  }
+
+  /** Turns a link that memfs made into a view. */
+  adoptLink(link: CoreLink): void {
+    const own = link as unknown as Record<string, unknown>;
+    for (const key of ['children', 'length', '_steps']) delete own[key];
+    Object.assign(Object.setPrototypeOf(link, this.#link), { views: this, ino: link.getNode().ino });
+  }
+}
+
+/** The members of `own`, over those of memfs's class, so that `instanceof` and all else of memfs goes on. */
+function graft(base: object, own: object): object {
+  const { constructor: _, ...members } = Object.getOwnPropertyDescriptors(own) as PropertyDescriptorMap;
+  return Object.create(base, members);
+}
+
+/** memfs's `Node`: an inode, as the host's `fs` sees and changes it. */
+export class NodeView {
+  declare readonly views: Views;
+  declare readonly inode: Inode;
+  declare readonly changes: FanOut;
+
+  get ino(): number {
+    return this.inode.ino;
+  }
+
+  get mode(): number {
+    return this.inode.mode;
+  }
+
+  get rdev(): number {
+    return this.inode.rdev;
+  }
+
+  get symlink(): string | undefined {
+    return this.inode.target;
+  }
+
+  get nlink(): number {
+    return this.inode.nlink;
+  }
+
+  /** memfs counts in its own way; the tree counts names. */
+  set nlink(_value: number) {
+    this.changed();
+  }
+
+  get uid(): number {
+    return this.inode.uid;
+  }
+
+  set uid(uid: number) {
+    this.views.tree.setattrQuietly(this.inode, { uid });
+  }
+
+  get gid(): number {
+    return this.inode.gid;
+  }
+
+  set gid(gid: number) {
+    this.views.tree.setattrQuietly(this.inode, { gid });
+  }
+
+  get perm(): number {
+    return this.inode.mode & ~S_IFMT;
+  }
+
+  set perm(perm: number) {
+    this.chmod(perm);
+  }
+
+  get atime(): Date {
+    return new Date(toMilliseconds(this.inode.atime));
+  }
+
+  set atime(date: Date) {
+    this.inode.atime = fromMilliseconds(date.getTime());
+  }
+
+  get mtime(): Date {
+    return new Date(toMilliseconds(this.inode.mtime));
+  }
+
+  set mtime(date: Date) {
+    this.inode.mtime = fromMilliseconds(date.getTime());
+    this.changed();
+  }
+
+  get ctime(): Date {
+    return new Date(toMilliseconds(this.inode.ctime));
+  }
+
+  set ctime(_date: Date) {
+    this.changed();
+  }
+
+  get btime(): Date {
+    return new Date(toMilliseconds(this.inode.btime));
+  }
+
+  set btime(date: Date) {
+    this.inode.btime = fromMilliseconds(date.getTime());
+  }
+
+  getSize(): number {
+    return this.inode.size;
+  }
+
+  getBuffer(): Uint8Array {
+    const size = this.inode.content?.size ?? 0;
+    if (size > MAX_BUFFER) throw Object.assign(new RangeError(`File size (${size}) is greater than 2 GiB`), { code: 'ERR_FS_FILE_TOO_LARGE' });
+    const buffer = this.views.Buffer.from(new ArrayBuffer(size));
+    this.inode.content?.read(0, size, new BytesSink(buffer), 0);
+    return buffer;
+  }
+
+  _setBuf(bytes: Uint8Array): void {
+    const content = this.inode.content;
+    forHost('write', undefined, undefined, () => {
+      content?.truncate(0);
+      content?.write(0, bytes.length, new BytesSource(bytes));
+    });
+    this.touch();
+  }
+
+  write(buffer: Uint8Array, offset = 0, length = buffer.length, position = 0): number {
+    const bytes = buffer.subarray(offset, Math.min(offset + length, buffer.length));
+    const count = forHost('write', undefined, undefined, () => this.inode.content?.write(position, bytes.length, new BytesSource(bytes)) ?? 0);
+    if (count > 0) this.touch();
+    return count;
+  }
+
+  read(buffer: ArrayBufferView, offset = 0, length = buffer.byteLength, position = 0): number {
+    const bytes = new Uint8Array(buffer.buffer, buffer.byteOffset + offset, Math.min(length, buffer.byteLength - offset));
+    this.atime = new Date();
+    return this.inode.content?.read(position, bytes.length, new BytesSink(bytes), 0) ?? 0;
+  }
+
+  truncate(length = 0): void {
+    forHost('ftruncate', undefined, undefined, () => this.inode.content?.truncate(Math.max(0, length)));
+    this.touch();
+  }
+
+  chmod(perm: number): void {
+    this.views.tree.setattrQuietly(this.inode, { mode: perm & S_IALLUGO });
+  }
+
+  chown(uid: number, gid: number): void {
+    this.views.tree.setattrQuietly(this.inode, { uid, gid });
+  }
+
+  touch(): void {
+    const { inode } = this;
+    inode.mtime = inode.ctime = this.views.tree.now();
+    this.changes.emit(['modify']);
+  }
+
+  /** memfs makes a regular file first. */
+  makeSymlink(target: string): void {
+    const { inode, views } = this;
+    forHost('symlink', target, undefined, () => {
+      try {
+        views.tree.space.takePages(symlinkPages(target));
+      } catch (error) {
+        views.tree.remove(inode.entry!);
+        throw error;
+      }
+    });
+    inode.content?.clear();
+    inode.content = undefined;
+    inode.mode = S_IFLNK | 0o777;
+    inode.target = target;
+  }
+
+  // The host owns the volume: guests' permission bits do not bind it.
+
+  canRead(): boolean {
+    return true;
+  }
+
+  canWrite(): boolean {
+    return true;
+  }
+
+  canExecute(): boolean {
+    return true;
+  }
+
+  private changed(): void {
+    this.inode.ctime = this.views.tree.now();
+  }
+}
+
+/** memfs's `Link`: a name, as the host's `fs` sees it. */
+export class LinkView {
+  declare readonly views: Views;
+  declare parent: LinkView | undefined;
+  declare name: string;
+  declare readonly node: NodeView;
+  declare readonly changes: FanOut;
+
+  get steps(): string[] {
+    const steps: string[] = [];
+    for (let at: LinkView | undefined = this; at; at = at.parent) steps.push(at.name);
+    return steps.reverse();
+  }
+
+  get children(): ReadonlyMap<string, LinkView> {
+    const { directory } = this.node.inode;
+    return directory ? new Children(this.views, directory) : NO_CHILDREN;
+  }
+
+  get length(): number {
+    return this.node.inode.directory?.length ?? 0;
+  }
+
+  getNode(): NodeView {
+    return this.node;
+  }
+
+  getName(): string {
+    return this.name;
+  }
+
+  getChild(name: string): LinkView | undefined {
+    const entry = this.node.inode.directory?.get(name);
+    return entry && this.views.linkOf(entry);
+  }
+
+  createChild(name: string, node = this.views.core.createNode(0o100666) as unknown as NodeView): LinkView {
+    const { views } = this;
+    const entry = forHost('open', [...this.steps, name].join('/'), undefined, () => views.tree.attach(node.inode, this.node.inode, name));
+    const link = views.linkOf(entry);
+    this.changes.emit(['child:add', link, this]);
+    return link;
+  }
+
+  deleteChild(link: LinkView): void {
+    const entry = this.node.inode.directory?.get(link.name);
+    if (entry?.view !== link) return;
+    this.views.tree.remove(entry);
+    this.changes.emit(['child:del', link, this]);
+  }
+}
+
+/** A directory's entries as the map that memfs expects. */
+class Children implements ReadonlyMap<string, LinkView> {
+  readonly #views: Views;
+  readonly #directory: NonNullable<Inode['directory']>;
+
+  constructor(views: Views, directory: NonNullable<Inode['directory']>) {
+    this.#views = views;
+    this.#directory = directory;
+  }
+
+  get size(): number {
+    return this.#directory.length;
+  }
+
+  has(name: string): boolean {
+    return this.#directory.get(name) !== undefined;
+  }
+
+  get(name: string): LinkView | undefined {
+    const entry = this.#directory.get(name);
+    return entry && this.#views.linkOf(entry);
+  }
+
+  keys(): MapIterator<string> {
+    return this.#directory.names();
+  }
+
+  *values(): MapIterator<LinkView> {
+    for (const entry of this.#directory.entries()) yield this.#views.linkOf(entry);
+  }
+
+  *entries(): MapIterator<[string, LinkView]> {
+    for (const entry of this.#directory.entries()) yield [entry.name, this.#views.linkOf(entry)];
+  }
+
+  [Symbol.iterator](): MapIterator<[string, LinkView]> {
+    return this.entries();
+  }
+
+  forEach(visit: (link: LinkView, name: string, map: ReadonlyMap<string, LinkView>) => void): void {
+    for (const [name, link] of this) visit(link, name, this);
+  }
+}
