@@ -25,6 +25,7 @@ const HOST_PACKAGES = ['tcc', 'xz-utils', 'seabios'];
 /** The guest's own programs: sources in src/ by program. */
 const PROGRAMS: Record<string, string[]> = {
   init: ['init.c', 'runtime.c'],
+  agent: ['agent.c', 'runtime.c'],
 };
 
 const FILES = { kernel: 'vmlinuz', vmlinux: 'vmlinux', initrd: 'initrd.img', bios: 'bios.bin', vgaBios: 'vgabios.bin' } as const;

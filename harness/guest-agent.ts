@@ -1,15 +1,8 @@
-/** A byte stream to the agent in the guest, see {@link uartChannel}. */
-export interface AgentChannel {
-  /** Takes a borrowed buffer. Bytes handed over are never refused. */
-  write(bytes: Uint8Array): void;
-  onData(callback: (bytes: Uint8Array) => void): void;
-}
+import type { AgentChannel } from './agent/channel.ts';
+import { encodeFrame, FrameReader, LONGEST_TO_GUEST, MAX_TO_GUEST, TO_GUEST, TO_HOST, type Frame } from './agent/frames.ts';
+import { Process } from './agent/process.ts';
 
-/** The members of a `V86` that carry a UART's bytes. */
-export interface UartBus {
-  add_listener(event: string, listener: (byte: number) => void): void;
-  bus: { send(event: string, byte: number): void };
-}
+export { uartChannel, type AgentChannel, type UartBus } from './agent/channel.ts';
 
 export interface SpawnOptions {
   /** Variables on top of the guest's default environment. */
@@ -55,19 +48,175 @@ export interface GuestProcess {
   detach(): void;
 }
 
+/** Bytes on their way to the guest at once: less than its terminal driver holds. */
+const WINDOW = 2048;
+const SIGKILL = 9;
+const HELLO_INTERVAL = 250;
+
 /** Runs commands in a guest, through the agent of `guest-images/` on a channel of its own. */
-export declare class GuestAgent {
-  constructor(channel: AgentChannel);
+export class GuestAgent {
+  readonly #channel: AgentChannel;
+  readonly #processes = new Map<number, Process>();
+  readonly #outbox: Uint8Array[] = [];
+  readonly #lists: ((ids: number[]) => void)[] = [];
+  #session = 0;
+  #welcomed: (() => void) | undefined;
+  /** Bytes sent in this session, and how many of them the guest has taken. */
+  #sent = 0;
+  #taken = 0;
+
+  constructor(channel: AgentChannel) {
+    this.#channel = channel;
+    const reader = new FrameReader((frame) => this.#receive(frame));
+    channel.onData((bytes) => reader.push(bytes));
+  }
+
   /** Resolves when the guest's agent answers. Call it again after a restore: it starts a new session. */
-  ready(timeoutMs?: number): Promise<void>;
+  async ready(timeoutMs = 60_000): Promise<void> {
+    for (const process of this.#processes.values()) process.lose(new Error('the link to the guest was started anew: attach to the process again'));
+    this.#processes.clear();
+    this.#outbox.length = 0;
+    this.#session = randomId();
+    const hello = encodeFrame(TO_GUEST.HELLO, this.#session);
+    const started = performance.now();
+    const welcome = new Promise<void>((resolve) => {
+      this.#welcomed = resolve;
+    });
+    const send = () => {
+      this.#channel.write(new Uint8Array(LONGEST_TO_GUEST));
+      this.#channel.write(hello);
+    };
+    send();
+    const repeat = setInterval(send, HELLO_INTERVAL);
+    let timeout: ReturnType<typeof setTimeout> | undefined;
+    const tooLate = new Promise<never>((_, reject) => {
+      timeout = setTimeout(() => reject(new Error(`no answer from its agent within ${Math.round((performance.now() - started) / 1000)} s`)), timeoutMs);
+    });
+    try {
+      await Promise.race([welcome, tooLate]);
+    } finally {
+      clearInterval(repeat);
+      clearTimeout(timeout);
+    }
+  }
+
   /** Runs a command to its end. A string goes to `/bin/sh -c`, an array is run as it is. */
-  exec(command: string | string[], options?: ExecOptions): Promise<ExecOutput>;
-  spawn(command: string | string[], options?: SpawnOptions): GuestProcess;
+  async exec(command: string | string[], { stdin, timeoutMs, signal, ...options }: ExecOptions = {}): Promise<ExecOutput> {
+    const signals = [signal, timeoutMs === undefined ? undefined : AbortSignal.timeout(timeoutMs)].filter((each) => each !== undefined);
+    const abort = AbortSignal.any(signals);
+    abort.throwIfAborted();
+    const process = this.spawn(command, options);
+    const stdout: Uint8Array[] = [];
+    const stderr: Uint8Array[] = [];
+    process.onStdout = (data) => void stdout.push(data);
+    process.onStderr = (data) => void stderr.push(data);
+    const aborted = new Promise<never>((_, reject) => {
+      abort.addEventListener('abort', () => {
+        process.kill(SIGKILL);
+        reject(abort.reason as Error);
+      }, { once: true });
+    });
+    if (stdin !== undefined) process.write(stdin).catch(() => {});
+    process.closeStdin();
+    const code = await Promise.race([process.exited, aborted]);
+    return { stdout: concat(stdout), stderr: concat(stderr), code };
+  }
+
+  spawn(command: string | string[], { env = {}, cwd = '/root', pty }: SpawnOptions = {}): GuestProcess {
+    const args = typeof command === 'string' ? ['/bin/sh', '-c', command] : command;
+    const variables = Object.entries(env).map(([name, value]) => `${name}=${value}`);
+    const strings = new TextEncoder().encode([cwd, ...args, ...variables].map((text) => `${text}\0`).join(''));
+    const bytes = new Uint8Array(10 + strings.length);
+    const view = new DataView(bytes.buffer);
+    [pty ? 1 : 0, pty?.columns ?? 0, pty?.rows ?? 0, args.length, variables.length].forEach((value, n) => view.setUint16(2 * n, value, true));
+    bytes.set(strings, 10);
+    const process = this.#add(randomId());
+    this.#sendParts(TO_GUEST.PART, TO_GUEST.SPAWN, process.id, bytes);
+    return process;
+  }
+
   /** Ids of the processes that run, or have ended and nobody was told. */
-  list(): Promise<number[]>;
+  list(): Promise<number[]> {
+    this.#send(TO_GUEST.LIST, 0);
+    return new Promise((resolve) => this.#lists.push(resolve));
+  }
+
   /** Goes on with a process that was detached, or that another host process had started before a snapshot. */
-  attach(id: number): GuestProcess;
+  attach(id: number): GuestProcess {
+    const process = this.#add(id);
+    process.started(undefined);
+    return process;
+  }
+
+  #add(id: number): Process {
+    const process = new Process(id, {
+      send: (type, payload) => this.#send(type, id, payload),
+      sendInput: (data) => this.#sendParts(TO_GUEST.INPUT, TO_GUEST.INPUT, id, data),
+      forget: () => void this.#processes.delete(id),
+    });
+    this.#processes.set(id, process);
+    return process;
+  }
+
+  #sendParts(part: number, last: number, id: number, bytes: Uint8Array): void {
+    for (let at = 0; ; at += MAX_TO_GUEST) {
+      const isLast = at + MAX_TO_GUEST >= bytes.length;
+      this.#send(isLast ? last : part, id, bytes.subarray(at, at + MAX_TO_GUEST));
+      if (isLast) return;
+    }
+  }
+
+  #send(type: number, id: number, payload?: Uint8Array): void {
+    this.#outbox.push(encodeFrame(type, id, payload));
+    this.#pump();
+  }
+
+  #pump(): void {
+    if (this.#welcomed) return;
+    while (this.#outbox.length && this.#sent + this.#outbox[0]!.length - this.#taken <= WINDOW) {
+      const frame = this.#outbox.shift()!;
+      this.#sent += frame.length;
+      this.#channel.write(frame);
+    }
+  }
+
+  #receive({ type, id, payload }: Frame): void {
+    const number = () => new DataView(payload.buffer, payload.byteOffset, payload.byteLength).getUint32(0, true);
+    const process = this.#processes.get(id);
+    switch (type) {
+      case TO_HOST.WELCOME:
+        if (id !== this.#session || !this.#welcomed) return;
+        this.#welcomed();
+        this.#welcomed = undefined;
+        // What is still on its way is a repeated HELLO: the guest counts from the last one it takes.
+        this.#sent = this.#taken = 0;
+        this.#pump();
+        break;
+      case TO_HOST.TAKEN:
+        this.#taken = Math.min(number(), this.#sent);
+        this.#pump();
+        break;
+      case TO_HOST.STARTED: process?.started(number()); break;
+      case TO_HOST.FAILED: process?.fail(number()); break;
+      case TO_HOST.OUTPUT: process?.output('stdout', payload.slice()); break;
+      case TO_HOST.ERRORS: process?.output('stderr', payload.slice()); break;
+      case TO_HOST.INPUT_TAKEN: process?.inputTaken(number()); break;
+      case TO_HOST.EXITED: process?.end(number()); break;
+      case TO_HOST.LISTED: {
+        const view = new DataView(payload.buffer, payload.byteOffset, payload.byteLength);
+        this.#lists.shift()?.(Array.from({ length: payload.length / 4 }, (_, n) => view.getUint32(4 * n, true)));
+        break;
+      }
+    }
+  }
 }
 
-/** The channel of the guest's agent: v86's second UART (`uart1: true`). */
-export declare function uartChannel(emulator: UartBus): AgentChannel;
+function randomId(): number {
+  return crypto.getRandomValues(new Uint32Array(1))[0]! >>> 1;
+}
+
+function concat(parts: Uint8Array[]): Uint8Array {
+  const whole = new Uint8Array(parts.reduce((sum, { length }) => sum + length, 0));
+  parts.reduce((at, part) => (whole.set(part, at), at + part.length), 0);
+  return whole;
+}

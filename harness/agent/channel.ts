@@ -1,0 +1,43 @@
+/** A byte stream to the agent in the guest, see {@link uartChannel}. */
+export interface AgentChannel {
+  /** Takes a borrowed buffer. Bytes handed over are never refused. */
+  write(bytes: Uint8Array): void;
+  onData(callback: (bytes: Uint8Array) => void): void;
+}
+
+/** The members of a `V86` that carry a UART's bytes. */
+export interface UartBus {
+  add_listener(event: string, listener: (byte: number) => void): void;
+  bus: { send(event: string, byte: number): void };
+}
+
+const CHUNK = 16384;
+
+/** The channel of the guest's agent: v86's second UART (`uart1: true`). Its bytes are handed on a turn of the event loop later. */
+export function uartChannel(emulator: UartBus): AgentChannel {
+  let deliver: (bytes: Uint8Array) => void = () => {};
+  let pending = new Uint8Array(CHUNK);
+  let length = 0;
+  const flush = () => {
+    const bytes = pending.subarray(0, length);
+    length = 0;
+    deliver(bytes);
+  };
+  emulator.add_listener('serial1-output-byte', (byte) => {
+    if (length === 0) queueMicrotask(flush);
+    if (length === pending.length) {
+      const larger = new Uint8Array(2 * length);
+      larger.set(pending);
+      pending = larger;
+    }
+    pending[length++] = byte;
+  });
+  return {
+    write: (bytes) => {
+      for (const byte of bytes) emulator.bus.send('serial1-input', byte);
+    },
+    onData: (callback) => {
+      deliver = callback;
+    },
+  };
+}

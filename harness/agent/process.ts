@@ -1,0 +1,175 @@
+import { errnoName } from '../../device/fs/errno.ts';
+import type { GuestProcess } from '../guest-agent.ts';
+import { TO_GUEST } from './frames.ts';
+
+/** Bytes of output on their way at once. */
+const OUTPUT_WINDOW = 1 << 20;
+/** Bytes of stdin that the guest holds for a process that does not read. */
+const INPUT_WINDOW = 65536;
+const SIGTERM = 15;
+
+/** What a process sends through its agent. */
+interface Link {
+  send(type: number, payload?: Uint8Array): void;
+  sendInput(data: Uint8Array): void;
+  forget(): void;
+}
+
+interface PendingInput {
+  data: Uint8Array;
+  taken: () => void;
+  lost: (error: Error) => void;
+}
+
+type Stream = 'stdout' | 'stderr';
+
+/** A process in the guest, as {@link GuestProcess} says, and what the agent tells of it. */
+export class Process implements GuestProcess {
+  readonly id: number;
+  readonly exited: Promise<number>;
+  pid: number | undefined;
+  readonly #link: Link;
+  #settle!: { resolve: (code: number) => void; reject: (error: Error) => void };
+  readonly #callbacks: Record<Stream, ((data: Uint8Array) => void) | undefined> = { stdout: undefined, stderr: undefined };
+  readonly #held: Record<Stream, Uint8Array[]> = { stdout: [], stderr: [] };
+  readonly #input: PendingInput[] = [];
+  /** Bytes of stdin that were sent and not taken yet. */
+  #inputUnderWay = 0;
+  readonly #inputUntaken: { length: number; taken: () => void; lost: (error: Error) => void }[] = [];
+  #inputEnds = false;
+  #isOver = false;
+
+  constructor(id: number, link: Link) {
+    this.id = id;
+    this.#link = link;
+    this.exited = new Promise((resolve, reject) => {
+      this.#settle = { resolve, reject };
+    });
+    this.exited.catch(() => {});
+  }
+
+  get onStdout(): ((data: Uint8Array) => void) | undefined {
+    return this.#callbacks.stdout;
+  }
+
+  set onStdout(callback) {
+    this.#listen('stdout', callback);
+  }
+
+  get onStderr(): ((data: Uint8Array) => void) | undefined {
+    return this.#callbacks.stderr;
+  }
+
+  set onStderr(callback) {
+    this.#listen('stderr', callback);
+  }
+
+  #listen(stream: Stream, callback: ((data: Uint8Array) => void) | undefined): void {
+    this.#callbacks[stream] = callback;
+    if (!callback) return;
+    for (const data of this.#held[stream].splice(0)) this.#deliver(stream, data);
+  }
+
+  write(data: Uint8Array | string): Promise<void> {
+    const bytes = typeof data === 'string' ? new TextEncoder().encode(data) : data.slice();
+    if (this.#isOver || this.#inputEnds) return Promise.reject(new Error('the process takes no more input'));
+    return new Promise((taken, lost) => {
+      this.#input.push({ data: bytes, taken, lost });
+      this.#feed();
+    });
+  }
+
+  closeStdin(): void {
+    this.#inputEnds = true;
+    this.#feed();
+  }
+
+  #feed(): void {
+    while (this.#input.length && this.#inputUnderWay < INPUT_WINDOW) {
+      const { data, taken, lost } = this.#input[0]!;
+      const part = data.subarray(0, INPUT_WINDOW - this.#inputUnderWay);
+      const isLast = part.length === data.length;
+      this.#link.sendInput(part);
+      this.#inputUnderWay += part.length;
+      this.#inputUntaken.push({ length: part.length, taken: isLast ? taken : () => {}, lost });
+      if (isLast) this.#input.shift();
+      else this.#input[0]!.data = data.subarray(part.length);
+    }
+    this.#settleInput();
+    if (this.#inputEnds && this.#input.length === 0 && !this.#isOver) {
+      this.#link.send(TO_GUEST.END_INPUT);
+    }
+  }
+
+  inputTaken(count: number): void {
+    this.#inputUnderWay -= count;
+    for (let left = count; left > 0 && this.#inputUntaken.length;) {
+      const first = this.#inputUntaken[0]!;
+      const part = Math.min(left, first.length);
+      first.length -= part;
+      left -= part;
+      this.#settleInput();
+    }
+    if (this.#input.length) this.#feed();
+  }
+
+  #settleInput(): void {
+    while (this.#inputUntaken[0]?.length === 0) this.#inputUntaken.shift()!.taken();
+  }
+
+  kill(signal = SIGTERM): void {
+    this.#link.send(TO_GUEST.KILL, words(signal));
+  }
+
+  resize(columns: number, rows: number): void {
+    this.#link.send(TO_GUEST.RESIZE, words(columns, rows));
+  }
+
+  detach(): void {
+    this.#link.send(TO_GUEST.CLOSE);
+    this.lose(new Error('the process was detached'));
+    this.#link.forget();
+  }
+
+  /** It runs, and may write. */
+  started(pid: number | undefined): void {
+    this.pid = pid;
+    this.#link.send(TO_GUEST.CREDIT, words(OUTPUT_WINDOW));
+  }
+
+  fail(errno: number): void {
+    this.lose(new Error(`the guest can't run the command: ${errnoName(errno)}`));
+    this.#link.forget();
+  }
+
+  output(stream: Stream, data: Uint8Array): void {
+    if (this.#callbacks[stream]) this.#deliver(stream, data);
+    else this.#held[stream].push(data);
+  }
+
+  #deliver(stream: Stream, data: Uint8Array): void {
+    this.#link.send(TO_GUEST.CREDIT, words(data.length));
+    this.#callbacks[stream]!(data);
+  }
+
+  end(code: number): void {
+    this.#link.send(TO_GUEST.CLOSE);
+    this.#link.forget();
+    this.#settle.resolve(code);
+    this.#over(new Error('the process has ended'));
+  }
+
+  lose(error: Error): void {
+    this.#settle.reject(error);
+    this.#over(error);
+  }
+
+  #over(error: Error): void {
+    this.#isOver = true;
+    for (const { lost } of [...this.#input.splice(0), ...this.#inputUntaken.splice(0)]) lost(error);
+  }
+}
+
+function words(...values: number[]): Uint8Array {
+  return new Uint8Array(Uint32Array.from(values).buffer);
+}
