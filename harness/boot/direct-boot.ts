@@ -9,9 +9,9 @@ import { RESET_CODE, encodeResetVector } from './reset-vector.ts';
 export { DirectBootError } from './elf.ts';
 
 export interface DirectBootImage {
-  /** Unpacked kernel, ELF. Borrowed for the emulator's life: a reboot loads it again. */
+  /** Unpacked kernel, ELF. Borrowed for the emulator's life. */
   vmlinux: Uint8Array;
-  /** Initial RAM disk. Borrowed likewise. */
+  /** Initial RAM disk. Likewise. */
   initrd: Uint8Array;
 }
 
@@ -42,18 +42,27 @@ const INITRD_END_MAX = 0x38000000;
  */
 export function directBoot(emulator: V86, image: DirectBootImage, options: DirectBootOptions = {}): void {
   const machine = emulator as unknown as Emulator;
-  const cpu = machine.v86?.cpu as (Cpu & { load_bios(): void }) | undefined;
+  if (machine.v86?.cpu && machine.is_running()) throw new DirectBootError('the emulator runs already: make it with `autostart: false`');
+  directReboot(emulator, () => image, options)();
+}
+
+/**
+ * Has a reboot of the guest load this kernel, which is needed after a restore: snapshots have the
+ * machine only, and a guest without it stops when it reboots, with a message on its console.
+ * `image` is called at each reboot, in the middle of the emulation: what it throws comes out of
+ * v86's loop. Returns what does the same now.
+ */
+export function directReboot(emulator: V86, image: () => DirectBootImage, { cmdline = KERNEL_CMDLINE }: DirectBootOptions = {}): () => void {
+  const cpu = (emulator as unknown as Emulator).v86?.cpu as (Cpu & { load_bios(): void }) | undefined;
   if (!cpu?.devices?.pci) throw new DirectBootError("the emulator has not loaded yet: wait for its event 'emulator-loaded'");
-  if (machine.is_running()) throw new DirectBootError('the emulator runs already: make it with `autostart: false`');
-  const memory = layOut(image, options.cmdline ?? KERNEL_CMDLINE, cpu.mem8.length);
-  const load = () => {
-    cpu.jit_dirty_cache(0, cpu.mem8.length);
-    for (const { address, bytes } of memory) cpu.mem8.set(bytes, address);
+  // v86 resets the processor, and then loads its BIOS anew.
+  return (cpu.load_bios = () => {
+    for (const { address, bytes } of layOut(image(), cmdline, cpu.mem8.length)) {
+      cpu.jit_dirty_cache(address, address + bytes.length);
+      cpu.mem8.set(bytes, address);
+    }
     setUpPci(cpu);
-  };
-  // v86 loads its BIOS anew whenever the machine is reset, with the processor at the reset vector.
-  cpu.load_bios = load;
-  load();
+  });
 }
 
 /** What goes where in `ramSize` bytes of RAM. */
@@ -64,8 +73,8 @@ function layOut({ vmlinux, initrd }: DirectBootImage, cmdline: string, ramSize: 
   const kernelEnd = Math.max(...segments.map(({ address, size }) => address + size));
   const initrdAddress = (Math.min(ramSize, INITRD_END_MAX) - initrd.length) & ~(PAGE_SIZE - 1);
   if (initrdAddress < kernelEnd) {
-    const needed = Math.ceil((kernelEnd + initrd.length) / MIB) + 1;
-    throw new DirectBootError(`${Math.floor(ramSize / MIB)} MiB of RAM are too few: kernel and initial RAM disk alone take the first ${needed} MiB`);
+    const pages = Math.ceil(kernelEnd / PAGE_SIZE) + Math.ceil(initrd.length / PAGE_SIZE);
+    throw new DirectBootError(`${ramSize / MIB} MiB of RAM are too few: kernel and initial RAM disk alone take ${Math.ceil((pages * PAGE_SIZE) / MIB)} MiB`);
   }
   const words = new TextEncoder().encode(cmdline + '\0');
   if (words.length > COMMAND_LINE_SIZE) {

@@ -18,7 +18,8 @@ const PIIX3_SLOT = 1;
 const PIRQRCA = 0x60;
 /** PIRQA to PIRQD, as SeaBIOS routes them. */
 const PIRQ_IRQS = [10, 10, 11, 11];
-const PCI_IO_START = 0xc000;
+/** Clear of the ports that devices start with, at which v86 looks for them when it restores a state. */
+const PCI_IO_START = 0x1000;
 const BAR_COUNT = 6;
 
 /**
