@@ -26,6 +26,7 @@ const HOST_PACKAGES = ['tcc', 'xz-utils', 'seabios'];
 const PROGRAMS: Record<string, string[]> = {
   init: ['init.c', 'runtime.c'],
   agent: ['agent.c', 'runtime.c'],
+  holder: ['holder.c', 'runtime.c'],
 };
 
 const FILES = { kernel: 'vmlinuz', vmlinux: 'vmlinux', initrd: 'initrd.img', bios: 'bios.bin', vgaBios: 'vgabios.bin' } as const;

@@ -29,10 +29,11 @@ export async function resolveImage(custom: CustomImage | undefined, onProgress?:
   if (!kernel || !initrd) {
     throw new VmError('image', `a guest image of your own needs a kernel and an initial RAM disk: give --${kernel ? 'initrd' : 'kernel'} FILE too`);
   }
+  const hash = createHash('sha256');
+  for (const path of [kernel, initrd]) hash.update(await readImageFile(path));
   const firmware = bios ?? (existsSync(SYSTEM_BIOS) ? SYSTEM_BIOS : undefined);
   if (!firmware) throw new VmError('image', 'no BIOS found: give --bios FILE (SeaBIOS), or install the package seabios');
-  const hash = createHash('sha256');
-  for (const path of [kernel, initrd, firmware]) hash.update(await readImageFile(path));
+  hash.update(await readImageFile(firmware));
   const vgaBios = join(dirname(firmware), VGA_BIOS);
   return { kernel, initrd, bios: firmware, vgaBios: existsSync(vgaBios) ? vgaBios : undefined, id: hash.digest('hex') };
 }
