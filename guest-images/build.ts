@@ -6,6 +6,7 @@ import { dirname, join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { checkAptIsThere, PrivateApt, unpack, type DebianPackage } from './apt.ts';
 import { Compiler } from './compile.ts';
+import { withSuspendDriver } from './driver.ts';
 import { sha256 } from './files.ts';
 import type { GuestImage, GuestImageOptions } from './image.ts';
 import { makeInitramfs } from './initramfs.ts';
@@ -49,7 +50,12 @@ interface Manifest {
  *
  * @throws GuestImageError when it can't be built; the message says what to provide instead.
  */
-export async function ensureGuestImage({ directory = defaultDirectory(), onProgress }: GuestImageOptions = {}): Promise<GuestImage> {
+export async function ensureGuestImage({ suspendDriver, ...options }: GuestImageOptions = {}): Promise<GuestImage> {
+  const image = await ensureStockImage(options);
+  return suspendDriver ? withSuspendDriver(image, options) : image;
+}
+
+async function ensureStockImage({ directory = defaultDirectory(), onProgress }: GuestImageOptions): Promise<GuestImage> {
   const inputs = await hashInputs();
   const present = await load(directory, inputs);
   if (present) return present;

@@ -16,6 +16,8 @@ export interface GuestImage {
 export interface GuestImageOptions {
   /** Where the image is kept. Default: `build/guest` of the checkout. */
   directory?: string;
+  /** With the driver of `suspend-driver/` instead of the kernel's own; it is built when it is first asked for. Default: false. */
+  suspendDriver?: boolean;
   /** Called with what is being done, and how much of it is done where that is known (0 to 1). */
   onProgress?: (message: string, fraction?: number) => void;
 }
