@@ -29,6 +29,7 @@ const PROGRAMS: Record<string, string[]> = {
   agent: ['agent.c', 'runtime.c'],
   holder: ['holder.c', 'runtime.c'],
   vfsbench: ['vfsbench.c', 'runtime.c'],
+  locker: ['locker.c', 'runtime.c'],
 };
 
 const FILES = { kernel: 'vmlinuz', vmlinux: 'vmlinux', initrd: 'initrd.img', bios: 'bios.bin', vgaBios: 'vgabios.bin' } as const;
