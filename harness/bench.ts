@@ -3,8 +3,8 @@ import { writeFile } from 'node:fs/promises';
 import { cpus } from 'node:os';
 import ora from 'ora';
 import { benchBoot, ROADS } from './bench/boot.ts';
-import { benchFilesystems, FILESYSTEMS } from './bench/filesystems.ts';
-import { formatTable, type BenchReport, type BenchRow } from './bench/report.ts';
+import { benchFilesystems, type FilesystemBench } from './bench/filesystems.ts';
+import { formatTable } from './bench/report.ts';
 
 interface Flags {
   rounds: number;
@@ -21,16 +21,18 @@ const number = (value: string): number => {
 async function bench(what: string, { rounds, size, json }: Flags): Promise<void> {
   const spinner = ora().start();
   const onProgress = (message: string) => void (spinner.text = message);
-  let result: { rows: BenchRow[]; guest: BenchReport['guest'] };
+  let result: FilesystemBench;
   try {
-    result = what === 'boot' ? { rows: await benchBoot(rounds, onProgress), guest: {} } : await benchFilesystems(rounds, size, onProgress);
+    result = what === 'boot'
+      ? { tables: [{ title: 'Boot', subjects: [...ROADS], rows: await benchBoot(rounds, onProgress) }], guest: {} }
+      : await benchFilesystems(rounds, size, onProgress);
   } finally {
     spinner.stop();
   }
-  console.log(formatTable(result.rows, what === 'boot' ? ROADS : FILESYSTEMS));
+  for (const { title, subjects, rows } of result.tables) console.log(`\n${title}\n\n${formatTable(rows, subjects)}`);
   console.log(`\nMedians of ${rounds} rounds in turn. A ratio above 1 says that the first one is better.`);
   if (!json) return;
-  const report: BenchReport = { date: new Date().toISOString(), node: process.version, cpu: cpus()[0]?.model ?? '', rounds, ...result };
+  const report = { date: new Date().toISOString(), node: process.version, cpu: cpus()[0]?.model ?? '', rounds, ...result };
   await writeFile(json, `${JSON.stringify(report, null, 2)}\n`);
   console.log(`Every value is in ${json}.`);
 }

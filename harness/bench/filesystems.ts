@@ -1,42 +1,66 @@
 import { Vm } from '../vm.ts';
 import { Collector, type BenchRow } from './report.ts';
 
-/** The file systems that are compared: ours first. Like is set beside like: cached beside cached, uncached beside uncached. */
-const SUBJECTS: { name: string; mount: string; share?: 'never' | 'auto' }[] = [
-  { name: 'virtio-fs', share: 'auto', mount: 'mount -t virtiofs auto /bench/virtio-fs' },
-  { name: '9p loose', mount: "mount -t 9p -o trans=virtio,version=9p2000.L,msize=512000,cache=loose host9p '/bench/9p loose'" },
-  { name: 'virtio-fs never', share: 'never', mount: "mount -t virtiofs never '/bench/virtio-fs never'" },
-  { name: '9p', mount: 'mount -t 9p -o trans=virtio,version=9p2000.L,msize=512000,cache=none host9p /bench/9p' },
-  { name: 'tmpfs', mount: 'mount -t tmpfs -o size=120m tmpfs /bench/tmpfs' },
+/** MiB of the large file of a round that only warms the emulator up. */
+const WARM_UP = 4;
+
+interface Subject {
+  name: string;
+  mount: string;
+}
+
+/** Like beside like: with the guest's cache, and without. In each table the first is compared with the others. */
+export const TABLES: { title: string; cache: 'auto' | 'never'; subjects: Subject[] }[] = [
+  {
+    title: 'With the guest’s page cache (virtio-fs: cache auto; 9p: cache=loose)',
+    cache: 'auto',
+    subjects: [
+      { name: 'virtio-fs', mount: 'mount -t virtiofs auto' },
+      { name: '9p', mount: 'mount -t 9p -o trans=virtio,version=9p2000.L,msize=512000,cache=loose host9p' },
+      { name: 'tmpfs', mount: 'mount -t tmpfs -o size=120m tmpfs' },
+    ],
+  },
+  {
+    title: 'Without a cache (virtio-fs: cache never; 9p: cache=none)',
+    cache: 'never',
+    subjects: [
+      { name: 'virtio-fs', mount: 'mount -t virtiofs never' },
+      { name: '9p', mount: 'mount -t 9p -o trans=virtio,version=9p2000.L,msize=512000,cache=none host9p' },
+    ],
+  },
 ];
 
-export const FILESYSTEMS = SUBJECTS.map(({ name }) => name);
-
 export interface FilesystemBench {
-  rows: BenchRow[];
+  tables: { title: string; subjects: string[]; rows: BenchRow[] }[];
   guest: Record<string, string | number>;
 }
 
 /** Every file system in turn, `rounds` times, in one guest. `mib`: size of the large file. */
 export async function benchFilesystems(rounds: number, mib: number, onProgress: (message: string) => void): Promise<FilesystemBench> {
-  const collector = new Collector(FILESYSTEMS);
+  const collectors = TABLES.map(({ subjects }) => new Collector(subjects.map(({ name }) => name)));
   onProgress('booting the guest');
-  const vm = await Vm.boot({ memory: 512, ninep: true, shares: SUBJECTS.flatMap(({ share }) => (share ? [{ tag: share, cache: share }] : [])) });
+  const vm = await Vm.boot({ memory: 512, ninep: true, shares: TABLES.map(({ cache }) => ({ tag: cache, cache })) });
+  const measure = async ({ mount }: Subject, size: number) => {
+    const { stdout, stderr, code } = await vm.exec(`mkdir -p /bench && ${mount} /bench && vfsbench /bench ${size}; code=$?; umount /bench; exit $code`, { timeoutMs: 600_000 });
+    if (code !== 0) throw new Error(`the benchmark failed on "${mount}": ${stderr}`);
+    return stdout.trim().split('\n').map((line) => line.split('\t') as [string, string, string]);
+  };
   try {
     const { stdout: kernel } = await vm.exec('uname -r');
-    for (let round = 1; round <= rounds; round++) {
-      for (const { name, mount } of SUBJECTS) {
-        onProgress(`round ${round} of ${rounds}: ${name}`);
-        const path = `/bench/${name}`;
-        const { stdout, stderr, code } = await vm.exec(`mkdir -p '${path}' && ${mount} && vfsbench '${path}' ${mib}; code=$?; umount '${path}'; exit $code`, { timeoutMs: 600_000 });
-        if (code !== 0) throw new Error(`the benchmark failed on ${name}: ${stderr}`);
-        for (const line of stdout.trim().split('\n')) {
-          const [quantity, unit, value] = line.split('\t') as [string, string, string];
-          collector.add(name, { name: quantity, unit, isRate: unit === 'MB/s' }, Number(value));
+    for (let round = 0; round <= rounds; round++) {
+      for (const [n, { subjects, cache }] of TABLES.entries()) {
+        for (const subject of subjects) {
+          onProgress(`${round ? `round ${round} of ${rounds}` : 'warming up'}: ${subject.name}, cache ${cache}`);
+          const values = await measure(subject, round ? mib : WARM_UP);
+          if (round === 0) continue;
+          for (const [name, unit, value] of values) collectors[n]!.add(subject.name, { name, unit, isRate: unit === 'MB/s' }, Number(value));
         }
       }
     }
-    return { rows: collector.rows(), guest: { kernel: kernel.trim(), memory: vm.config.memory, emulator: vm.config.emulator } };
+    return {
+      tables: TABLES.map(({ title, subjects }, n) => ({ title, subjects: subjects.map(({ name }) => name), rows: collectors[n]!.rows() })),
+      guest: { kernel: kernel.trim(), memory: vm.config.memory, emulator: vm.config.emulator },
+    };
   } finally {
     await vm.stop();
   }

@@ -5,15 +5,6 @@ export interface Measure {
   isRate: boolean;
 }
 
-export interface BenchReport {
-  date: string;
-  node: string;
-  cpu: string;
-  guest: Record<string, string | number>;
-  rounds: number;
-  rows: BenchRow[];
-}
-
 export interface BenchRow extends Measure {
   /** Every round's value, by filesystem. */
   values: Record<string, number[]>;

@@ -1,5 +1,5 @@
 import { S_IFMT } from '../../fs/constants.ts';
-import { EIO, FsError } from '../../fs/errno.ts';
+import { EIO, ENOSYS, FsError } from '../../fs/errno.ts';
 import { encodeName } from '../../fs/names.ts';
 import type { Call } from '../call.ts';
 import { OUT_HEADER_SIZE, REPLY_MAX } from '../codec.ts';
@@ -83,11 +83,10 @@ export const DIRECTORY_OPERATIONS = [
     },
   }),
   operation(C.FUSE_FSYNCDIR, 'FSYNCDIR', {
-    about: 'Everything is where it belongs already.',
+    about: 'ENOSYS, as FSYNC.',
     input: fuse_fsync_in,
-    handle(call, { fh }) {
-      call.handles.directory(fh, call.inode);
-      return 0;
+    handle: () => {
+      throw FsError.of(ENOSYS);
     },
   }),
 ];

@@ -115,9 +115,10 @@ export const FILE_OPERATIONS = [
     },
   }),
   operation(C.FUSE_FLUSH, 'FLUSH', {
-    about: 'close(2): the POSIX locks of the process go.',
+    about: 'close(2): the POSIX locks of the process go. Locks `guest`: ENOSYS, which saves the guest a request each time.',
     input: fuse_flush_in,
     handle(call, { fh, lock_owner }) {
+      if (!call.uses(C.FUSE_POSIX_LOCKS)) throw FsError.of(ENOSYS);
       const { inode } = call.handles.file(fh, call.inode);
       call.locks.table.releaseOwner('posix', inode.ino, call.locks.session, lock_owner);
       return 0;
@@ -137,11 +138,10 @@ export const FILE_OPERATIONS = [
     },
   }),
   operation(C.FUSE_FSYNC, 'FSYNC', {
-    about: 'Everything is where it belongs already.',
+    about: 'ENOSYS, which Linux takes for success and does not ask again: everything is where it belongs already.',
     input: fuse_fsync_in,
-    handle(call, { fh }) {
-      call.handles.file(fh, call.inode);
-      return 0;
+    handle: () => {
+      throw FsError.of(ENOSYS);
     },
   }),
   operation(C.FUSE_FALLOCATE, 'FALLOCATE', {

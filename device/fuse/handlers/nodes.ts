@@ -42,7 +42,7 @@ export const NODE_OPERATIONS = [
         writeEntry(call, output, lookup(call, call.strings[0]!));
       } catch (error) {
         // A node id of 0 is an ENOENT that may be remembered (fuse.h).
-        if (call.policy.cache !== 'always' || error !== FsError.of(ENOENT)) throw error;
+        if (call.policy.timeout === 0 || error !== FsError.of(ENOENT)) throw error;
         output.entry_valid = call.policy.timeout;
       }
     },
