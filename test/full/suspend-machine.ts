@@ -1,0 +1,157 @@
+import { readFile } from 'node:fs/promises';
+import { expect } from 'chai';
+import type { V86, V86Options } from 'v86';
+import { attachVirtioFs, type VirtioFsDevice, type VirtioFsOptions } from '../../device/index.ts';
+import { ensureGuestImage } from '../../guest-images/build.ts';
+import { KERNEL_CMDLINE } from '../../harness/boot/cmdline.ts';
+import { directBoot } from '../../harness/boot/direct-boot.ts';
+import { createEmulator } from '../../harness/emulator.ts';
+import { GuestAgent, uartChannel, type GuestProcess, type UartBus } from '../../harness/guest-agent.ts';
+
+export interface SuspendMachineOptions {
+  /** Default: the driver that can suspend. */
+  driver?: 'stock' | 'suspend';
+  share?: Partial<VirtioFsOptions>;
+  /** More words for the kernel's command line. */
+  cmdline?: string;
+  /** Through SeaBIOS, with ACPI, which it takes to be woken by an interrupt. */
+  acpi?: boolean;
+  /** The machine's disk. */
+  disk?: ArrayBuffer;
+  /** Runs before the guest does. */
+  prepare?(device: VirtioFsDevice): void;
+}
+
+const MOUNT = '/mnt/share';
+const BOOT_TIMEOUT = 300_000;
+
+/** A guest that goes to sleep and wakes up, one share mounted where its commands run. */
+export class SuspendMachine {
+  readonly emulator: V86;
+  readonly device: VirtioFsDevice;
+  readonly agent: GuestAgent;
+  /** What the first UART said. */
+  console = '';
+
+  private constructor(emulator: V86, device: VirtioFsDevice) {
+    this.emulator = emulator;
+    this.device = device;
+    this.agent = new GuestAgent(uartChannel(emulator as unknown as UartBus));
+    emulator.add_listener('serial0-output-byte', (byte: number) => {
+      this.console += String.fromCharCode(byte);
+    });
+  }
+
+  /** Booted, nothing mounted. */
+  static async boot({ driver = 'suspend', share, cmdline = '', acpi = false, disk, prepare }: SuspendMachineOptions = {}): Promise<SuspendMachine> {
+    const image = await ensureGuestImage({ suspendDriver: driver === 'suspend' });
+    const read = async (path: string) => ({ buffer: new Uint8Array(await readFile(path)).buffer });
+    const words = `${KERNEL_CMDLINE} no_console_suspend ${cmdline}`;
+    const options = {
+      memory_size: 128 << 20,
+      uart1: true,
+      acpi,
+      ...(disk && { hda: { buffer: disk } }),
+      ...(acpi && {
+        bios: await read(image.bios), vga_bios: await read(image.vgaBios), bzimage: await read(image.kernel), initrd: await read(image.initrd),
+        cmdline: `${words} acpiphp.disable=1`,
+      }),
+    } as V86Options;
+    let device: VirtioFsDevice | undefined;
+    const emulator = await createEmulator(options, {
+      attach: (made) => {
+        device = attachVirtioFs(made, { tag: 'share', ...share });
+      },
+    });
+    await device!.ready;
+    prepare?.(device!);
+    const machine = new SuspendMachine(emulator, device!);
+    if (!acpi) directBoot(emulator, { vmlinux: await readFile(image.vmlinux), initrd: await readFile(image.initrd) }, { cmdline: words });
+    await emulator.run();
+    await machine.agent.ready(BOOT_TIMEOUT);
+    // v86's keyboard controller raises IRQ 1 while it is suspended.
+    if (!acpi) await machine.sh('echo disabled > /sys/devices/platform/i8042/serio0/power/wakeup', '/');
+    return machine;
+  }
+
+  static async mounted(options: SuspendMachineOptions = {}): Promise<SuspendMachine> {
+    const machine = await SuspendMachine.boot(options);
+    await machine.sh(`mkdir -p ${MOUNT} && mount -t virtiofs share ${MOUNT}`, '/');
+    return machine;
+  }
+
+  /** Runs a command that has to succeed; returns its stdout. */
+  async sh(command: string, cwd = MOUNT): Promise<string> {
+    const { stdout, stderr, code } = await this.run(command, cwd);
+    expect(code, `${command}\n${stdout}${stderr}\n${this.console.slice(-2000)}`).to.equal(0);
+    return stdout;
+  }
+
+  async run(command: string, cwd = MOUNT): Promise<{ stdout: string; stderr: string; code: number }> {
+    const { stdout, stderr, code } = await this.agent.exec(command, { cwd, timeoutMs: 120_000 });
+    return { stdout: Buffer.from(stdout).toString(), stderr: Buffer.from(stderr).toString(), code };
+  }
+
+  /** Starts a command, and gives its output line by line. */
+  spawn(command: string[]): Lines {
+    return new Lines(this.agent.spawn(command, { cwd: MOUNT }));
+  }
+
+  /** Freezes tasks and devices as for suspend, waits `seconds` and wakes them; or says why not. */
+  async suspend(seconds = 0): Promise<{ stderr: string; code: number }> {
+    return this.run(`echo devices > /sys/power/pm_test && echo ${seconds} > /sys/module/suspend/parameters/pm_test_delay && echo freeze > /sys/power/state`, '/');
+  }
+
+  /** Resolves when the console has said `text` since `from`. */
+  async says(text: string, from = 0): Promise<void> {
+    while (!this.console.includes(text, from)) await new Promise((resolve) => setTimeout(resolve, 10));
+  }
+
+  /** Requests that wait for a lock. */
+  get waiting(): number {
+    return this.device.session.state().waiters.length;
+  }
+
+  async untilWaiting(count: number): Promise<void> {
+    while (this.waiting !== count) await new Promise((resolve) => setTimeout(resolve, 10));
+  }
+
+  async stop(): Promise<void> {
+    await this.emulator.destroy();
+  }
+}
+
+/** A process in the guest, by the lines it writes. */
+export class Lines {
+  readonly process: GuestProcess;
+  readonly lines: string[] = [];
+  #rest = '';
+  #changed: () => void = () => {};
+
+  constructor(process: GuestProcess) {
+    this.process = process;
+    process.onStderr = () => {};
+    process.onStdout = (data) => {
+      const parts = (this.#rest + Buffer.from(data).toString()).split('\n');
+      this.#rest = parts.pop()!;
+      this.lines.push(...parts);
+      this.#changed();
+    };
+    void process.exited.catch(() => {}).then(() => this.#changed());
+  }
+
+  /** Resolves when it has written this line; fails when it ends without. */
+  async until(line: string): Promise<void> {
+    let ended = false;
+    void this.process.exited.catch(() => {}).then(() => {
+      ended = true;
+      this.#changed();
+    });
+    while (!this.lines.includes(line)) {
+      if (ended) throw new Error(`it ended without ${JSON.stringify(line)}: ${this.lines.join(' | ')}`);
+      await new Promise<void>((resolve) => {
+        this.#changed = resolve;
+      });
+    }
+  }
+}

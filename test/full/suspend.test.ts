@@ -1,0 +1,175 @@
+import { expect } from 'chai';
+import { SuspendMachine, type Lines } from './suspend-machine.ts';
+
+const SIGINT = 2;
+const SIGKILL = 9;
+const LOCKS = ['posix', 'ofd', 'flock'] as const;
+const ENOTCONN = 'Transport endpoint is not connected';
+
+describe('suspend with the driver of guest-images/suspend-driver', function () {
+  this.timeout(900_000);
+
+  describe('of a guest at rest', () => {
+    let machine: SuspendMachine;
+    before(async () => {
+      machine = await SuspendMachine.mounted({ share: { locks: 'shared' } });
+    });
+    after(() => machine?.stop());
+
+    it('negotiates VIRTIO_FS_F_SESSION_KEEP', async () => {
+      expect((await machine.sh('cat /sys/bus/virtio/devices/virtio0/features'))[22]).to.equal('1');
+    });
+
+    it('keeps open files and offsets, unlinked files, half-read directories and locks', async () => {
+      await machine.sh('dd if=/dev/urandom of=book bs=64k count=4 2>/dev/null; mkdir chapters; for i in $(seq 60); do echo $i > chapters/$i; done');
+      const undisturbed = await hold(machine, async () => {});
+      const suspended = await hold(machine, async () => {
+        expect(await machine.suspend()).to.deep.include({ code: 0 });
+      });
+      expect(suspended).to.deep.equal(undisturbed);
+      expect(suspended.filter((line) => line.startsWith('entry ')).length).to.equal(62);
+    });
+
+    it('keeps the working directory, and mapped files', async () => {
+      await machine.sh('mkdir -p here && cp /bin/busybox here/busybox');
+      const shell = machine.spawn(['/mnt/share/here/busybox', 'sh', '-c', 'cd here; echo started; read line; pwd; ls | wc -l; echo done']);
+      await shell.until('started');
+      expect(await machine.suspend()).to.deep.include({ code: 0 });
+      await machine.sh('echo 3 > /proc/sys/vm/drop_caches');
+      await shell.process.write('\n');
+      await shell.until('done');
+      expect(shell.lines).to.deep.equal(['started', '/mnt/share/here', '1', 'done']);
+    });
+
+    for (const kind of LOCKS) {
+      it(`keeps a ${kind} lock, and who waits for it`, async () => {
+        const [holder, waiter] = await contend(machine, kind);
+        expect(await machine.suspend()).to.deep.include({ code: 0 });
+        await machine.untilWaiting(1);
+        expect((await machine.run(`locker ${kind} ${kind} try < /dev/null`)).stdout).to.match(/^failed/);
+        expect(waiter.lines).to.deep.equal([]);
+        await holder.process.write('\n');
+        await waiter.until('locked');
+        await waiter.process.write('\n');
+        expect(await waiter.process.exited).to.equal(0);
+      });
+
+      for (const [name, signal] of [['SIGINT', SIGINT], ['SIGKILL', SIGKILL]] as const) {
+        it(`lets ${name} end who waits for a ${kind} lock`, async () => {
+          const [holder, waiter] = await contend(machine, kind);
+          waiter.process.kill(signal);
+          expect(await waiter.process.exited).to.equal(128 + signal);
+          expect(machine.waiting).to.equal(0);
+          await holder.process.write('\n');
+          expect(await holder.process.exited).to.equal(0);
+        });
+      }
+    }
+
+    it('suspends again and again', async () => {
+      for (let round = 0; round < 5; round++) expect(await machine.suspend()).to.deep.include({ code: 0 });
+      await machine.sh('echo still > here/there && grep -q still here/there');
+    });
+  });
+
+  it('gives up a session that the host has dropped: ENOTCONN, and it can be mounted again', async () => {
+    const machine = await SuspendMachine.mounted({ share: { locks: 'shared' } });
+    try {
+      const [, waiter] = await contend(machine, 'posix');
+      const from = machine.console.length;
+      await machine.sh('dmesg -n 7', '/');
+      const suspended = machine.suspend(1);
+      await machine.says('suspend debug', from);
+      machine.device.session.end();
+      expect(await suspended).to.deep.include({ code: 0 });
+      expect(await waiter.process.exited).not.to.equal(0);
+      expect((await machine.run('ls /mnt/share', '/')).stderr).to.include(ENOTCONN);
+      await machine.sh('killall locker; umount /mnt/share && mount -t virtiofs share /mnt/share && ls /mnt/share/posix', '/');
+      expect(await machine.suspend()).to.deep.include({ code: 0 });
+      await machine.sh('ls posix');
+    } finally {
+      await machine.stop();
+    }
+  });
+
+  it('holds back what the kernel writes while the device is away, and sends it then', async () => {
+    const machine = await SuspendMachine.mounted({ share: { writeback: true } });
+    try {
+      await machine.sh('echo 0 > /sys/power/sync_on_suspend; for name in /sys/class/bdi/*; do echo 100 > $name/max_ratio; echo 50 > $name/min_ratio; done');
+      await machine.sh('cd /proc/sys/vm; echo 100 > dirty_expire_centisecs; echo 50 > dirty_writeback_centisecs; dmesg -n 7', '/');
+      // Nothing but builtins: the end of a child would close the file, and so write it back.
+      const writer = machine.spawn(['/bin/sh', '-c', 'echo started; read line; exec > file; for i in 1 2 3 4 5 6 7 8 9; do echo line $i; done; read line']);
+      await writer.until('started');
+      let writes = 0;
+      machine.device.session.onTrace = ({ opcode }) => {
+        if (opcode === 'WRITE') writes++;
+      };
+      const from = machine.console.length;
+      await writer.process.write('\n');
+      await machine.sh('until [ -s file ]; do :; done');
+      const suspended = machine.suspend(3);
+      await machine.says('suspend debug', from);
+      expect(writes).to.equal(0);
+      expect(await suspended).to.deep.include({ code: 0 });
+      expect(writes).to.be.above(0);
+      expect(machine.device.volume.readFileSync('/file', 'utf8')).to.equal(Array.from({ length: 9 }, (_, n) => `line ${n + 1}\n`).join(''));
+    } finally {
+      await machine.stop();
+    }
+  });
+
+  it('survives 50 cycles under load, on queues of 8, with all data as it was', async () => {
+    const machine = await SuspendMachine.mounted({ share: { queueSize: 8, requestQueues: 2 } });
+    try {
+      const load = `i=0
+while [ ! -e stop ]; do
+  dd if=/tmp/data of=w$1.$i bs=$((1000 + $i % 7 * 777)) 2>/dev/null; cmp /tmp/data w$1.$i || echo "differs $i"
+  mkdir d$1; echo $i > d$1/f; mv d$1/f d$1/g; read line < d$1/g; [ "$line" = $i ] || echo "wrong $i"; rm -r d$1 w$1.$i; i=$(($i + 1))
+done; echo "done $i"`;
+      await machine.sh('dd if=/dev/urandom of=/tmp/data bs=50k count=1 2>/dev/null');
+      const workers = [1, 2].map((number) => machine.spawn(['/bin/sh', '-c', load, 'sh', String(number)]));
+      for (let cycle = 0; cycle < 50; cycle++) expect(await machine.suspend(), `cycle ${cycle}`).to.deep.include({ code: 0 });
+      await machine.sh('echo > stop');
+      for (const { process, lines } of workers) {
+        expect(await process.exited).to.equal(0);
+        expect(lines).to.have.length(1);
+        expect(Number(/^done (\d+)$/.exec(lines[0]!)?.[1])).to.be.above(0);
+      }
+      expect(await machine.sh('dmesg | grep -cE "WARNING|BUG|Oops" || true', '/')).to.equal('0\n');
+    } finally {
+      await machine.stop();
+    }
+  });
+
+  it('is refused by the stock driver, which goes on as before', async () => {
+    const machine = await SuspendMachine.mounted({ driver: 'stock' });
+    try {
+      await machine.sh('echo before > file');
+      const { code, stderr } = await machine.suspend();
+      expect(code).not.to.equal(0);
+      expect(stderr).to.match(/not supported/i);
+      expect(await machine.sh('cat file')).to.equal('before\n');
+    } finally {
+      await machine.stop();
+    }
+  });
+});
+
+/** Runs the holder, `interrupt`s it in the middle, and returns all that it said. */
+async function hold(machine: SuspendMachine, interrupt: () => Promise<void>): Promise<string[]> {
+  const holder = machine.spawn(['holder', '/mnt/share']);
+  await holder.until('ready');
+  await interrupt();
+  await holder.process.write('go on\n');
+  await holder.until('done');
+  return holder.lines;
+}
+
+/** One process that has a lock, and one that waits for it. */
+async function contend(machine: SuspendMachine, kind: string): Promise<[holder: Lines, waiter: Lines]> {
+  const holder = machine.spawn(['locker', kind, kind]);
+  await holder.until('locked');
+  const waiter = machine.spawn(['locker', kind, kind]);
+  await machine.untilWaiting(1);
+  return [holder, waiter];
+}
