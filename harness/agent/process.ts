@@ -7,6 +7,8 @@ const OUTPUT_WINDOW = 1 << 20;
 /** Bytes of stdin that the guest holds for a process that does not read. */
 const INPUT_WINDOW = 65536;
 const SIGTERM = 15;
+/** What the agent answers for an id that it does not know. */
+const ESRCH = 3;
 
 /** What a process sends through its agent. */
 interface Link {
@@ -138,7 +140,7 @@ export class Process implements GuestProcess {
   }
 
   fail(errno: number): void {
-    this.lose(new Error(`the guest can't run the command: ${errnoName(errno)}`));
+    this.lose(new Error(errno === ESRCH ? 'there is no such process in the guest: it has ended, or never was' : `the guest can't run the command: ${errnoName(errno)}`));
     this.#link.forget();
   }
 

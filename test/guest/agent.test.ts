@@ -1,0 +1,126 @@
+import { expect } from 'chai';
+import { createHash } from 'node:crypto';
+import { Vm } from '../../harness/vm.ts';
+import { useGuest } from '../support/guest.ts';
+
+const sha256 = (bytes: Uint8Array) => createHash('sha256').update(bytes).digest('hex');
+
+describe('commands in the guest', () => {
+  const guest = useGuest({ shares: [] });
+
+  it('stdout, stderr and exit code come apart', async () => {
+    const result = await guest.vm.exec('echo out; echo err >&2; exit 42');
+    expect(result).to.deep.equal({ stdout: 'out\n', stderr: 'err\n', code: 42 });
+  });
+
+  it('output of any bytes comes whole', async () => {
+    const { stdout } = await guest.vm.execBytes('i=0; while [ $i -lt 256 ]; do printf "\\\\$(printf %o $i)"; i=$((i+1)); done');
+    expect([...stdout]).to.deep.equal([...Array(256).keys()]);
+    const { stdout: big } = await guest.vm.execBytes('dd if=/dev/urandom of=/tmp/big bs=64k count=40 2>/dev/null; cat /tmp/big');
+    const { stdout: sum } = await guest.vm.exec('sha256sum /tmp/big; rm /tmp/big');
+    expect(big.length).to.equal(40 * 65536);
+    expect(sum.split(' ')[0]).to.equal(sha256(big));
+  });
+
+  it('stdin of any bytes is fed, and ends', async () => {
+    const bytes = crypto.getRandomValues(new Uint8Array(60_000));
+    const input = Buffer.concat(Array.from({ length: 6 }, () => bytes));
+    const { stdout } = await guest.vm.exec('sha256sum', { stdin: input });
+    expect(stdout.split(' ')[0]).to.equal(sha256(input));
+    expect((await guest.vm.exec('cat')).stdout).to.equal('');
+  });
+
+  it('a process that does not read its stdin holds up nobody', async () => {
+    const lazy = guest.vm.spawn('sleep 1000');
+    const written = lazy.write(new Uint8Array(300_000)).catch(() => 'lost');
+    expect((await guest.vm.exec('echo meanwhile')).stdout).to.equal('meanwhile\n');
+    lazy.kill(9);
+    expect(await lazy.exited).to.equal(128 + 9);
+    expect(await written).to.equal('lost');
+  });
+
+  it('many run at once', async () => {
+    const results = await Promise.all(Array.from({ length: 30 }, (_, n) => guest.vm.exec(`read x; echo $((x * 2)); exit ${n}`, { stdin: `${n}\n` })));
+    expect(results.map(({ stdout, code }) => [stdout, code])).to.deep.equal(Array.from({ length: 30 }, (_, n) => [`${2 * n}\n`, n]));
+  });
+
+  it('arguments, environment and working directory arrive as they are', async () => {
+    const { stdout } = await guest.vm.exec(['sh', '-c', 'printf "%s|" "$@"; echo "$A$PWD"', 'sh', 'a b', '', 'ünï "\'$x'], { env: { A: 'x=y ' }, cwd: '/proc' });
+    expect(stdout).to.equal('a b||ünï "\'$x|x=y /proc\n');
+    const long = 'x'.repeat(50_000);
+    expect((await guest.vm.exec(['sh', '-c', 'echo ${#1}', 'sh', long])).stdout).to.equal('50000\n');
+  });
+
+  it('what ends by a signal has 128 + its number', async () => {
+    expect((await guest.vm.exec('kill -SEGV $$')).code).to.equal(128 + 11);
+  });
+
+  it('a program that is not there is an error that says so', async () => {
+    const error = await guest.vm.exec(['no-such-program']).catch((caught: Error) => caught);
+    expect(error).to.have.property('message').that.contains('ENOENT');
+    const nowhere = await guest.vm.exec('true', { cwd: '/no/such' }).catch((caught: Error) => caught);
+    expect(nowhere).to.have.property('message').that.contains('ENOENT');
+  });
+
+  it('a background process does not hold up the end', async () => {
+    expect((await guest.vm.exec('sleep 1000 & echo started')).stdout).to.equal('started\n');
+    await guest.vm.exec('killall sleep');
+  });
+
+  it('output waits for a listener', async () => {
+    const process = guest.vm.spawn('echo early; echo late; exit 5');
+    await new Promise((resolve) => setTimeout(resolve, 300));
+    const heard: string[] = [];
+    process.onStdout = (data) => void heard.push(new TextDecoder().decode(data));
+    expect(await process.exited).to.equal(5);
+    expect(heard.join('')).to.equal('early\nlate\n');
+  });
+
+  it('a terminal has its size, takes Ctrl-C and can be resized', async () => {
+    const shell = guest.vm.spawn('trap "stty size; exit 3" WINCH; stty size; while :; do sleep 0.1; done', { pty: { columns: 100, rows: 30 } });
+    let heard = '';
+    const until = async (text: string) => {
+      while (!heard.includes(text)) await new Promise((resolve) => setTimeout(resolve, 20));
+    };
+    shell.onStdout = (data) => {
+      heard += new TextDecoder().decode(data);
+    };
+    await until('30 100');
+    shell.resize(120, 40);
+    await until('40 120');
+    expect(await shell.exited).to.equal(3);
+    const sleeper = guest.vm.spawn('sleep 1000', { pty: { columns: 80, rows: 24 } });
+    await sleeper.write('\x03');
+    expect(await sleeper.exited).to.equal(128 + 2);
+  });
+
+  it('processes can be left, listed and found again, by another agent of another machine too', async () => {
+    const { vm } = guest;
+    const first = vm.spawn('echo one; read x; echo got $x');
+    const id = first.id;
+    await new Promise<void>((resolve) => {
+      first.onStdout = () => resolve();
+    });
+    first.detach();
+    expect(await vm.agent.list()).to.include(id);
+    const other = await Vm.restore(await vm.save());
+    try {
+      for (const machine of [vm, other]) {
+        expect(await machine.agent.list()).to.include(id);
+        const again = machine.agent.attach(id);
+        let heard = '';
+        again.onStdout = (data) => {
+          heard += new TextDecoder().decode(data);
+        };
+        await again.write('input\n');
+        expect(await again.exited).to.equal(0);
+        expect(heard).to.equal('got input\n');
+        expect(await machine.agent.list()).not.to.include(id);
+      }
+      const gone = await vm.agent.attach(id).exited.catch((error: Error) => error.message);
+      expect(gone).to.contain('no such process');
+    } finally {
+      await other.stop();
+    }
+  });
+});

@@ -1,0 +1,61 @@
+import { expect } from 'chai';
+import { spawnSync } from 'node:child_process';
+import { mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+
+const CLI = new URL('../../harness/cli.ts', import.meta.url).pathname;
+
+function run(args: string[], input = ''): { code: number | null; stdout: string; stderr: string } {
+  const { status, stdout, stderr } = spawnSync(process.execPath, ['--import', 'tsx', CLI, ...args], { input, encoding: 'utf8' });
+  return { code: status, stdout, stderr };
+}
+
+describe('command line', function () {
+  this.timeout(120_000);
+  let directory: string;
+  before(() => {
+    directory = mkdtempSync(join(tmpdir(), 'cli-'));
+  });
+  after(() => rmSync(directory, { recursive: true }));
+
+  it('--help tells every command, and each its options with examples', () => {
+    const { code, stdout } = run(['--help']);
+    expect(code).to.equal(0);
+    for (const word of ['run', 'shell', 'demo']) expect(stdout).to.match(new RegExp(`^  ${word} `, 'm'));
+    expect(run(['run', '--help']).stdout).to.contain('--share').and.to.contain('Examples:').and.to.contain('Exit codes:');
+  });
+
+  it('run passes arguments, stdin, output and the exit code through', () => {
+    const { code, stdout, stderr } = run(['run', '--', 'sh', '-c', 'cat; echo "$1" >&2; exit 7', 'sh', 'an argument'], 'from stdin\n');
+    expect({ code, stdout, stderr }).to.deep.equal({ code: 7, stdout: 'from stdin\n', stderr: 'an argument\n' });
+  });
+
+  it('run shares a copy of a host directory, and carries changes back only when asked', () => {
+    writeFileSync(join(directory, 'file'), 'host\n');
+    expect(run(['run', '--share', directory, '--', 'sh', '-c', 'cat file; echo guest > file']).stdout).to.equal('host\n');
+    expect(readFileSync(join(directory, 'file'), 'utf8')).to.equal('host\n');
+    expect(run(['run', '--share', directory, '--write-back', '--tag', 'mine', '--', 'sh', '-c', 'pwd; echo guest > file']).stdout).to.equal('/mnt/mine\n');
+    expect(readFileSync(join(directory, 'file'), 'utf8')).to.equal('guest\n');
+  });
+
+  const refused: { name: string; args: string[]; says: RegExp }[] = [
+    { name: 'an unknown option', args: ['run', '--shar', '/tmp', '--', 'true'], says: /unknown option '--shar'[^]*--share[^]*--help/ },
+    { name: 'an unknown command', args: ['fly'], says: /unknown command 'fly'/ },
+    { name: 'no command for the guest', args: ['run'], says: /missing required argument 'command'/ },
+    { name: 'a share that is not there', args: ['run', '--share', '/no/such', '--', 'true'], says: /\/no\/such does not exist/ },
+    { name: 'a tag that is too long', args: ['run', '--tag', 'x'.repeat(37), '--', 'true'], says: /37 bytes.*1 to 36/ },
+    { name: 'more tags than shares', args: ['run', '--tag', 'a', '--tag', 'b', '--', 'true'], says: /2 tags for one share/ },
+    { name: 'memory that is no number', args: ['run', '--memory', 'much', '--', 'true'], says: /whole number of MiB/ },
+    { name: 'half a guest image', args: ['run', '--kernel', '/no/kernel', '--', 'true'], says: /--initrd FILE/ },
+    { name: 'a guest image that is not there', args: ['run', '--kernel', '/no/kernel', '--initrd', '/no/initrd', '--', 'true'], says: /\/no\/kernel/ },
+  ];
+  for (const { name, args, says } of refused) {
+    it(`${name}: exit code 125 and the cure`, () => {
+      const { code, stderr } = run(args);
+      expect(stderr).to.match(says);
+      expect(stderr).not.to.match(/^ +at /m);
+      expect(code).to.equal(125);
+    });
+  }
+});
