@@ -1,5 +1,5 @@
 import type { V86, V86Options } from 'v86';
-import { KERNEL_CMDLINE } from './boot/cmdline.ts';
+import { kernelCmdline } from './boot/cmdline.ts';
 import { directBoot } from './boot/direct-boot.ts';
 import { v86Version } from './emulator.ts';
 import { VmError } from './errors.ts';
@@ -44,7 +44,7 @@ export async function makePlan(options: VmOptions): Promise<Plan> {
   if (bootMethod === 'direct' && !vmlinux) {
     throw new VmError('configuration', 'a kernel of your own is compressed, so only a BIOS can boot it: leave out --boot direct');
   }
-  const cmdline = [KERNEL_CMDLINE, options.cmdline].filter(Boolean).join(' ');
+  const cmdline = kernelCmdline(options.cmdline);
   const config: MachineConfig = {
     emulator: await v86Version(),
     image: image.id,

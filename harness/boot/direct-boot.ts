@@ -20,6 +20,9 @@ export interface DirectBootOptions {
   cmdline?: string;
 }
 
+/** There are no ACPI tables, and Linux would complain. */
+const NO_FIRMWARE = 'acpi=off';
+
 const MIB = 1024 * 1024;
 const PAGE_SIZE = 4096;
 const LOW_RAM_END = 0x9fc00;
@@ -76,7 +79,7 @@ function layOut({ vmlinux, initrd }: DirectBootImage, cmdline: string, ramSize: 
     const pages = Math.ceil(kernelEnd / PAGE_SIZE) + Math.ceil(initrd.length / PAGE_SIZE);
     throw new DirectBootError(`${ramSize / MIB} MiB of RAM are too few: kernel and initial RAM disk alone take ${Math.ceil((pages * PAGE_SIZE) / MIB)} MiB`);
   }
-  const words = new TextEncoder().encode(cmdline + '\0');
+  const words = new TextEncoder().encode(`${NO_FIRMWARE} ${cmdline}\0`);
   if (words.length > COMMAND_LINE_SIZE) {
     throw new DirectBootError(`the kernel's command line has ${words.length - 1} bytes: ${COMMAND_LINE_SIZE - 1} are the limit`);
   }
