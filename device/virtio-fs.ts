@@ -6,7 +6,11 @@ const VIRTIO_ID_FS = 26;
 /** virtio 1.3, 5.11.4: `struct virtio_fs_config`. */
 const TAG_LENGTH = 36;
 const NUM_REQUEST_QUEUES_OFFSET = 36;
-const CONFIG_LENGTH = 40;
+/** After `notify_buf_size`, docs/virtio-spec-proposal.md: `le32 session`. */
+const SESSION_OFFSET = 44;
+const CONFIG_LENGTH = 48;
+/** docs/virtio-spec-proposal.md: a driver that accepts it finds its FUSE session again after a reset. */
+export const VIRTIO_FS_F_SESSION_KEEP = 22;
 /** Linux needs 4 descriptors of a request for itself and refuses to mount with none left for data. */
 const MIN_QUEUE_SIZE = 8;
 const MAX_QUEUE_SIZE = 1024;
@@ -24,11 +28,12 @@ export interface VirtioFsConfig {
 /** The file system device, virtio 1.3 section 5.11: queue 0 is hiprio, the others carry requests of one session. */
 export class VirtioFs implements VirtioDevice {
   readonly deviceId = VIRTIO_ID_FS;
-  readonly deviceFeatures = 0n;
+  readonly deviceFeatures = 1n << BigInt(VIRTIO_FS_F_SESSION_KEEP);
   readonly answersInOrder: boolean;
   readonly queueSizes: readonly number[];
-  readonly config: Uint8Array;
+  readonly #config = new DataView(new ArrayBuffer(CONFIG_LENGTH));
   readonly #session: FuseSession;
+  #keepsSession = false;
 
   /** @throws RangeError for what no driver could use. */
   constructor(session: FuseSession, { tag, requestQueues, queueSize, answersInOrder }: VirtioFsConfig) {
@@ -41,20 +46,30 @@ export class VirtioFs implements VirtioDevice {
     this.#session = session;
     this.answersInOrder = answersInOrder;
     this.queueSizes = Array.from({ length: 1 + requestQueues }, () => queueSize);
-    this.config = new Uint8Array(CONFIG_LENGTH);
-    this.config.set(encodeTag(tag));
-    new DataView(this.config.buffer).setUint32(NUM_REQUEST_QUEUES_OFFSET, requestQueues, true);
+    new Uint8Array(this.#config.buffer).set(encodeTag(tag));
+    this.#config.setUint32(NUM_REQUEST_QUEUES_OFFSET, requestQueues, true);
   }
 
-  driverOk(): void {}
+  get config(): Uint8Array {
+    this.#config.setUint32(SESSION_OFFSET, this.#session.number, true);
+    return new Uint8Array(this.#config.buffer);
+  }
+
+  negotiated(features: bigint): void {
+    this.#keepsSession = (features & this.deviceFeatures) !== 0n;
+  }
 
   abandon(chain: Chain): void {
     this.#session.abandon(chain);
   }
 
-  /** A reset takes the session along: without it the stock driver could never mount again. */
-  reset(): void {
-    this.#session.end();
+  /**
+   * A reset by a driver that knows of SESSION_KEEP leaves the session as it is. Any other reset ends it:
+   * without that the stock driver could never mount again.
+   */
+  reset(cause: 'driver' | 'machine'): void {
+    if (cause === 'machine' || !this.#keepsSession) this.#session.end();
+    this.#keepsSession = false;
   }
 
   serve(_queueIndex: number, chain: Chain): number {

@@ -21,6 +21,8 @@ export class Call {
   readonly reply = new ReplyWriter(REPLY_MAX);
   /** Undefined before INIT and after DESTROY. */
   negotiated: Negotiated | undefined;
+  /** Tells this session from every other: chosen by INIT, 0 while there is none. */
+  number = 0;
   request!: FuseRequest;
   /** The names of the message, in its order. */
   strings: readonly string[] = [];
@@ -36,6 +38,7 @@ export class Call {
   /** Releases all that the guest holds. */
   end(): void {
     this.negotiated = undefined;
+    this.number = 0;
     this.locks.end();
     this.handles.end();
     this.nodes.end();

@@ -8,6 +8,8 @@ import type { WaiterState } from './session-locks.ts';
 export interface SessionState {
   /** Undefined for a session that no INIT has begun. */
   negotiated: Negotiated | undefined;
+  /** See `FuseSession.number`. */
+  number: number;
   nodes: NodeTableState;
   handles: HandleTableState;
   /** The session's name in the lock table. */
@@ -31,8 +33,9 @@ const U32 = 0xffffffff;
 
 /** @throws TypeError that names what is wrong. */
 export function checkSessionState(state: unknown, filesystem: InodeIndex): CheckedSessionState {
-  const { negotiated, nodes, handles, session, waiters } = (state ?? {}) as Partial<SessionState>;
+  const { negotiated, number, nodes, handles, session, waiters } = (state ?? {}) as Partial<SessionState>;
   if (typeof session !== 'string' || session.length > 100) fail('it has no name');
+  if (!isInteger(number, U32)) fail(`its number is ${String(number)}`);
   checkNodes(nodes);
   checkHandles(handles);
   if (!Array.isArray(waiters) || !waiters.every((waiter) => typeof waiter?.unique === 'bigint' && Number.isInteger(waiter.waiter))) fail('its waiting requests are none');
@@ -44,6 +47,7 @@ export function checkSessionState(state: unknown, filesystem: InodeIndex): Check
   for (const { ino, generation } of handles!.handles) look(ino, generation);
   return {
     negotiated: negotiated === undefined || negotiated === null ? undefined : checkNegotiated(negotiated),
+    number,
     nodes: nodes!,
     handles: handles!,
     session: session!,

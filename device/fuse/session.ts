@@ -75,6 +75,11 @@ export class FuseSession {
     return this.#call.negotiated;
   }
 
+  /** Tells this session from every other, 1 to 2^32 - 1; 0 while there is none. It stays through snapshots. */
+  get number(): number {
+    return this.#call.number;
+  }
+
   /** Serves one request. Returns the reply's length in bytes, or DEFERRED. Never throws on guest input. */
   handle(request: FuseRequest): number {
     const call = this.#call;
@@ -152,8 +157,8 @@ export class FuseSession {
 
   /** Plain data, a copy. */
   state(): SessionState {
-    const { negotiated, nodes, handles, locks } = this.#call;
-    return { negotiated, nodes: nodes.state(), handles: handles.state(), session: locks.session, waiters: locks.state() };
+    const { negotiated, number, nodes, handles, locks } = this.#call;
+    return { negotiated, number, nodes: nodes.state(), handles: handles.state(), session: locks.session, waiters: locks.state() };
   }
 
   /** Decides whether `state` can be restored, and changes nothing. @throws TypeError that says what is wrong. */
@@ -165,6 +170,7 @@ export class FuseSession {
   restore(state: CheckedSessionState, requestOf: (unique: bigint) => FuseRequest | undefined): void {
     const call = this.#call;
     call.negotiated = state.negotiated;
+    call.number = state.number;
     call.nodes.restore(state.nodes);
     call.handles.restore(state.handles);
     call.locks.restore(state.session, state.waiters, requestOf);

@@ -28,8 +28,8 @@ export interface VirtioDevice {
   readonly queueSizes: readonly number[];
   /** Device configuration space. Borrowed: the transport reads it on every access. */
   readonly config: Uint8Array;
-  /** DRIVER_OK was set: `features` are negotiated. */
-  driverOk(features: bigint): void;
+  /** `features` are what driver and device have agreed on: at DRIVER_OK, and when a state is restored after that. */
+  negotiated(features: bigint): void;
   /** The driver took a deferred chain back by a reset of its queue or of the device: it is dead. */
   abandon(chain: Chain): void;
   /** The driver reset the device, or the whole machine was reset. Deferred chains were abandoned before. */

@@ -60,7 +60,8 @@ export class PciTransport {
   readonly #implemented: bigint;
   readonly #offered: bigint;
   readonly #serve: (queueIndex: number, chain: DescriptorChain) => number;
-  readonly #config: DataView;
+  /** Device configuration when the driver looked at it last. */
+  #seenConfig: Uint8Array;
 
   #device_feature_select = 0;
   #driver_feature_select = 0;
@@ -88,7 +89,7 @@ export class PciTransport {
     this.#implemented = this.#offered | [VIRTIO_F_INDIRECT_DESC, VIRTIO_F_EVENT_IDX, VIRTIO_F_RING_PACKED, VIRTIO_F_RING_RESET]
       .reduce((all, n) => all | bit(n), own(device.answersInOrder, VIRTIO_F_IN_ORDER));
     this.configSpace = makeConfigSpace(device.deviceId, device.config.length);
-    this.#config = new DataView(device.config.buffer, device.config.byteOffset, device.config.byteLength);
+    this.#seenConfig = device.config.slice();
     this.#serve = (queueIndex, chain) => device.serve(queueIndex, chain);
     const transport = this;
     this.queues = device.queueSizes.map((size, index) => new Virtqueue(index, size, memory, {
@@ -159,9 +160,19 @@ export class PciTransport {
   }
 
   #readDeviceConfig(offset: number, width: number): number {
+    this.#noteConfig();
+    const config = this.#seenConfig;
     let value = 0;
-    for (let byte = Math.min(width, this.#config.byteLength - offset) - 1; byte >= 0; byte--) value = value * 256 + this.#config.getUint8(offset + byte);
+    for (let byte = Math.min(width, config.length - offset) - 1; byte >= 0; byte--) value = value * 256 + config[offset + byte]!;
     return value;
+  }
+
+  /** 4.1.4.3.1: `config_generation` changes whenever the driver may see another configuration than before. */
+  #noteConfig(): void {
+    const { config } = this.#device;
+    if (config.every((byte, n) => byte === this.#seenConfig[n])) return;
+    this.#seenConfig = config.slice();
+    this.#config_generation = (this.#config_generation + 1) & 0xff;
   }
 
   readonly #getCommon = (name: CommonFieldName): number => {
@@ -175,7 +186,9 @@ export class PciTransport {
       case 'queue_msix_vector': return VIRTIO_MSI_NO_VECTOR;
       case 'num_queues': return this.queues.length;
       case 'device_status': return this.#device_status;
-      case 'config_generation': return this.#config_generation;
+      case 'config_generation':
+        this.#noteConfig();
+        return this.#config_generation;
       case 'queue_select': return this.#queue_select;
       // 4.1.4.3.1: 0 for a queue that is not there.
       case 'queue_size': return queue?.size ?? 0;
@@ -235,7 +248,7 @@ export class PciTransport {
     if (!(status & VIRTIO_CONFIG_S_FEATURES_OK)) status &= ~VIRTIO_CONFIG_S_DRIVER_OK;
     this.#device_status = status;
     if (!(status & ~before & VIRTIO_CONFIG_S_DRIVER_OK)) return;
-    this.#device.driverOk(this.#driver_features);
+    this.#device.negotiated(this.#driver_features);
     if (status & VIRTIO_CONFIG_S_NEEDS_RESET) this.#raise(VIRTIO_PCI_ISR_CONFIG);
     this.#runQueues();
   }
@@ -289,12 +302,6 @@ export class PciTransport {
    */
   #runQueues(): void {
     for (let index = this.queues.length - 1; index >= 0 && this.#isLive; index--) this.queues[index]!.run(this.#serve);
-  }
-
-  /** The device has changed its configuration: 4.1.4.3.1, 2.5.2. */
-  configChanged(): void {
-    this.#config_generation = (this.#config_generation + 1) & 0xff;
-    if (this.#device_status & VIRTIO_CONFIG_S_DRIVER_OK) this.#raise(VIRTIO_PCI_ISR_CONFIG);
   }
 
   /** 2.1.2: DEVICE_NEEDS_RESET, and a configuration change notification if DRIVER_OK is set. */
@@ -409,6 +416,8 @@ export class PciTransport {
     this.#powerState = state.power_state;
     this.#window = { ...state.pci_cfg };
     state.queues.forEach((queue, index) => this.queues[index]!.restore(queue, ringFeatures(state.driver_features)));
+    if (state.device_status & VIRTIO_CONFIG_S_DRIVER_OK) this.#device.negotiated(state.driver_features);
+    this.#seenConfig = this.#device.config.slice();
     this.#irq = false;
     this.#updateIrq();
   }

@@ -37,7 +37,7 @@ class RestlessDevice implements VirtioDevice {
     this.#memory = memory;
   }
 
-  driverOk(): void {}
+  negotiated(): void {}
   reset(): void {}
 
   abandon(chain: Chain): void {

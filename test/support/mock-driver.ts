@@ -40,8 +40,8 @@ export class EchoDevice implements VirtioDevice {
     this.queueSizes = queueSizes;
   }
 
-  driverOk(features: bigint): void {
-    this.log.push(`driver ok ${features.toString(16)}`);
+  negotiated(features: bigint): void {
+    this.log.push(`negotiated ${features.toString(16)}`);
   }
 
   abandon(chain: Chain): void {

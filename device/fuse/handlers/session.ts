@@ -18,8 +18,10 @@ export const SESSION_OPERATIONS = [
       const negotiated = negotiate(input, call.policy);
       call.end();
       call.negotiated = negotiated;
-      if (negotiated) writeInit(output, negotiated);
-      else Object.assign(output, { major: C.FUSE_KERNEL_VERSION, minor: C.FUSE_KERNEL_MINOR_VERSION });
+      if (negotiated) {
+        writeInit(output, negotiated);
+        call.number = crypto.getRandomValues(new Uint32Array(1))[0]! || 1;
+      } else Object.assign(output, { major: C.FUSE_KERNEL_VERSION, minor: C.FUSE_KERNEL_MINOR_VERSION });
     },
   }),
   operation(C.FUSE_DESTROY, 'DESTROY', {
