@@ -1,5 +1,7 @@
 import type { V86, V86Options } from 'v86';
-import { attachVirtioFs } from '../device/index.ts';
+import { attachVirtioFs, MachineSnapshots, type FreezeResult, type SnapshotStore } from '../device/index.ts';
+import { V86Machine } from '../device/v86/adapter.ts';
+import type { Emulator } from '../device/v86/types.ts';
 import { BootCache } from './boot-cache.ts';
 import { ConsoleLog } from './console-log.ts';
 import {
@@ -36,6 +38,7 @@ export class Vm {
   /** Runs commands; {@link exec} and {@link spawn} are its usual ways in. */
   readonly agent: GuestAgent;
   readonly #stopped = new AbortController();
+  readonly #stores = new WeakMap<SnapshotStore, Promise<MachineSnapshots>>();
 
   private constructor(config: MachineConfig, emulator: V86, shares: Share[], console: ConsoleLog) {
     this.config = config;
@@ -70,6 +73,22 @@ export class Vm {
     expectFreshMemory(vm.emulator as unknown as EmulatorInternals);
     await vm.restore(saved);
     return vm;
+  }
+
+  /** A new machine that goes on where a snapshot of a store was taken: as {@link restore}. Several may go on from one. */
+  static async thaw(store: SnapshotStore, id: string, options: VmOptions = {}): Promise<Vm> {
+    const config = configOf(store, id);
+    const plan = await makePlan(optionsFor(config, options));
+    checkConfig(config, withShares(plan.config, plan.shares));
+    const { console = [] } = store.info(id).summary as { console?: string[] };
+    const vm = await Vm.#assemble(plan, plan.shares, plan.emulatorOptions, {}, console);
+    try {
+      await vm.thaw(store, id);
+      return vm;
+    } catch (error) {
+      await vm.stop();
+      throw error;
+    }
   }
 
   /** A machine like `plan`'s that has booted without shares: from the cache, or put there. */
@@ -136,6 +155,7 @@ export class Vm {
     const emulator = await createEmulator(emulatorOptions, {
       beforeDevices: hooks.beforeDevices,
       attach: (made) => {
+        V86Machine.of(made as unknown as Emulator);
         made.add_listener('serial0-output-byte', (byte: number) => log.write(byte));
         for (const { directory: _, ...options } of shares) plugged.push(new Share(attachVirtioFs(made, options)));
       },
@@ -228,6 +248,37 @@ export class Vm {
     await this.#answer();
   }
 
+  /**
+   * Freezes the machine into a store, as what has changed since it was there last. The guest stands
+   * still for some 20 ms; the rest is done while it runs.
+   */
+  async freeze(store: SnapshotStore, name?: string): Promise<FreezeResult> {
+    this.#checkRunning();
+    const { emulator, image, memory, devices } = this.config;
+    return (await this.#snapshots(store)).freeze({ name, machine: { emulator, image, memory, devices }, summary: { console: this.console.lines } });
+  }
+
+  /**
+   * Takes the machine to a snapshot of one like it, forth or back. Returns for how many milliseconds
+   * it stood still.
+   *
+   * @throws VmError or SnapshotError; the machine goes on as if nothing had been asked.
+   */
+  async thaw(store: SnapshotStore, id: string): Promise<number> {
+    this.#checkRunning();
+    checkConfig(configOf(store, id), this.config);
+    const standstill = await (await this.#snapshots(store)).restore(id);
+    await this.emulator.run();
+    await this.#answer();
+    return standstill;
+  }
+
+  #snapshots(store: SnapshotStore): Promise<MachineSnapshots> {
+    let snapshots = this.#stores.get(store);
+    if (!snapshots) this.#stores.set(store, (snapshots = MachineSnapshots.of(this.emulator as unknown as Emulator, store)));
+    return snapshots;
+  }
+
   /** Ends the machine. Whatever still waits for it is told so. */
   async stop(): Promise<void> {
     if (this.#stopped.signal.aborted) return;
@@ -246,6 +297,11 @@ export class Vm {
   #checkRunning(): void {
     if (this.#stopped.signal.aborted) throw new VmError('stopped', 'this machine was stopped: boot or restore another one');
   }
+}
+
+/** The machine that a snapshot was taken of. */
+function configOf(store: SnapshotStore, id: string): MachineConfig {
+  return store.info(id).machine as unknown as MachineConfig;
 }
 
 function rejectOn(signal: AbortSignal): Promise<never> {
