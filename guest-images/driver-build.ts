@@ -1,18 +1,21 @@
 import { execFile } from 'node:child_process';
 import { mkdir, mkdtemp, readdir, readFile, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
-import { dirname, join } from 'node:path';
+import { basename, dirname, join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { promisify } from 'node:util';
 import { checkAptIsThere, PrivateApt, unpack } from './apt.ts';
 import { findBuildTools } from './driver-tools.ts';
 import { GuestImageError } from './errors.ts';
+import { glob } from './files.ts';
 import { modinfo } from './modules.ts';
 
 const run = promisify(execFile);
 const MAX_OUTPUT = 64 << 20;
 const GUEST_ARCHITECTURE = 'i386';
 const SOURCE = 'linux-source-6.1';
+/** What a guest needs to hibernate to v86's IDE disk. */
+const DISK_DRIVERS = ['ata_piix', 'sd_mod'];
 const PATCHES = join(dirname(fileURLToPath(import.meta.url)), 'suspend-driver');
 
 /** An external module of the one patched file; the patched uapi header goes before the installed one. */
@@ -20,6 +23,13 @@ const KBUILD = `obj-m := virtiofs.o
 virtiofs-y := virtio_fs.o
 LINUXINCLUDE := -I$(src)/../../include/uapi $(LINUXINCLUDE)
 `;
+
+export interface SuspendModules {
+  /** virtiofs.ko. */
+  driver: Buffer;
+  /** The kernel's own drivers for the disk, in the order in which they load. */
+  disk: { name: string; content: Buffer }[];
+}
 
 export interface Kernel {
   /** `uname -r`, as 6.1.0-50-686. */
@@ -36,11 +46,12 @@ export async function readPatches(): Promise<{ path: string; content: string }[]
 
 /**
  * Builds virtiofs.ko with suspend and FUSE_INTERRUPT for a kernel of Debian's: its source, patched,
- * against its headers. Nothing is installed, and nothing but the module is left behind.
+ * against its headers; and finds the modules that hibernation needs besides. Nothing is installed or
+ * left behind.
  *
  * @throws GuestImageError when it can't be built.
  */
-export async function buildDriver(kernel: Kernel, onProgress: (message: string) => void = () => {}): Promise<Buffer> {
+export async function buildSuspendModules(kernel: Kernel, onProgress: (message: string) => void = () => {}): Promise<SuspendModules> {
   checkAptIsThere();
   // In the directory for temporary files, since make wants a path without spaces.
   const work = await mkdtemp(join(tmpdir(), 'virtiofs-driver-'));
@@ -51,7 +62,7 @@ export async function buildDriver(kernel: Kernel, onProgress: (message: string) 
   }
 }
 
-async function buildBelow(work: string, { release, version }: Kernel, onProgress: (message: string) => void): Promise<Buffer> {
+async function buildBelow(work: string, { release, version }: Kernel, onProgress: (message: string) => void): Promise<SuspendModules> {
   onProgress('fetching the package lists');
   const aptDirectory = join(work, 'apt');
   await mkdir(aptDirectory);
@@ -59,10 +70,11 @@ async function buildBelow(work: string, { release, version }: Kernel, onProgress
   const tools = findBuildTools(apt.hostArchitecture);
   await apt.update();
 
-  onProgress("fetching the kernel's source and headers (150 MB)");
+  onProgress("fetching the kernel's source, headers and modules (200 MB)");
   const abi = release.replace(/-686$/, '');
   const packages = await apt.download([
     `${SOURCE}=${version}`,
+    `linux-image-${release}:${GUEST_ARCHITECTURE}=${version}`,
     `linux-headers-${release}:${GUEST_ARCHITECTURE}=${version}`,
     `linux-headers-${abi}-common=${version}`,
     ...['linux-kbuild-6.1', ...tools.packages].map((name) => `${name}:${apt.hostArchitecture}`),
@@ -94,7 +106,7 @@ async function buildBelow(work: string, { release, version }: Kernel, onProgress
   const driver = await readFile(module);
   const magic = modinfo(driver).get('vermagic')?.[0] ?? '';
   if (!magic.startsWith(`${release} `)) throw new GuestImageError(`virtiofs.ko was built for "${magic}", the guest's kernel is ${release}`);
-  return driver;
+  return { driver, disk: await withDependencies(join(root, 'lib/modules', release), DISK_DRIVERS) };
 }
 
 function patchedFiles(patches: { content: string }[]): string[] {
@@ -105,4 +117,23 @@ function patchedFiles(patches: { content: string }[]): string[] {
 async function mendHeaders(makefile: string, root: string): Promise<void> {
   const text = await readFile(makefile, 'utf8');
   await writeFile(makefile, text.replaceAll(/(?<=\s)\/usr\/src\//g, `${root}/usr/src/`));
+}
+
+/** Modules and all that they depend on, which come first. */
+async function withDependencies(directory: string, wanted: string[]): Promise<SuspendModules['disk']> {
+  const paths = new Map((await glob(directory, /\.ko$/)).map((path) => [moduleName(path), path]));
+  const found = new Map<string, Buffer>();
+  const visit = async (name: string): Promise<void> => {
+    const path = paths.get(name);
+    if (!path || found.has(name)) return;
+    const content = await readFile(path);
+    for (const dependency of modinfo(content).get('depends')?.[0]?.split(',').filter(Boolean) ?? []) await visit(moduleName(dependency));
+    found.set(name, content);
+  };
+  for (const name of wanted) await visit(name);
+  return [...found].map(([name, content]) => ({ name, content }));
+}
+
+function moduleName(path: string): string {
+  return basename(path, '.ko').replaceAll('-', '_');
 }

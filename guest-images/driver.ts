@@ -3,7 +3,7 @@ import { existsSync } from 'node:fs';
 import { readFile, rename, writeFile } from 'node:fs/promises';
 import { dirname, join } from 'node:path';
 import { CpioArchive } from './cpio.ts';
-import { buildDriver, readPatches } from './driver-build.ts';
+import { buildSuspendModules, readPatches } from './driver-build.ts';
 import { GuestImageError } from './errors.ts';
 import type { GuestImage } from './image.ts';
 
@@ -14,8 +14,9 @@ export interface DriverOptions {
 
 /**
  * The same guest with the driver that can suspend. Its initial RAM disk is the stock one and a
- * second archive after it, whose virtiofs.ko replaces the first one's as Linux unpacks them. It is
- * kept beside the stock one.
+ * second archive after it, whose virtiofs.ko replaces the first one's as Linux unpacks them; and which
+ * has the modules that hibernation needs, as `/lib/modules/disk` names them. It is kept beside the
+ * stock one.
  *
  * @param image made by `ensureGuestImage`.
  * @throws GuestImageError when the driver can't be built.
@@ -26,9 +27,12 @@ export async function withSuspendDriver(image: GuestImage, { onProgress }: Drive
   const id = hash.digest('hex');
   const initrd = join(dirname(image.initrd), `initrd-suspend-${id.slice(0, 16)}.img`);
   if (!existsSync(initrd)) {
-    const driver = await buildDriver({ release: image.release, version: await kernelVersion(image) }, onProgress);
+    const { driver, disk } = await buildSuspendModules({ release: image.release, version: await kernelVersion(image) }, onProgress);
     const overlay = new CpioArchive();
-    overlay.file(`lib/modules/${image.release}/virtiofs.ko`, driver);
+    const path = (name: string) => `lib/modules/${image.release}/${name}.ko`;
+    overlay.file(path('virtiofs'), driver);
+    for (const { name, content } of disk) overlay.file(path(name), content);
+    overlay.file('lib/modules/disk', disk.map(({ name }) => `/${path(name)}\n`).join(''));
     const unfinished = `${initrd}.${randomUUID()}`;
     await writeFile(unfinished, Buffer.concat([await readFile(image.initrd), overlay.toBuffer()]));
     await rename(unfinished, initrd);
