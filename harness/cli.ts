@@ -2,6 +2,7 @@
 import { Command, CommanderError } from 'commander';
 import { MachineError, SnapshotError } from '../device/index.ts';
 import { addMachineOptions, type MachineFlags } from './cli/options.ts';
+import { addSnapshotCommands } from './cli/snapshots.ts';
 import { VmError } from './errors.ts';
 
 /** Exit code when v86-virtiofs itself failed, out of the way of a guest command's. */
@@ -44,6 +45,8 @@ Exit codes: the command's own; ${OWN_FAILURE} when v86-virtiofs itself failed.`,
     const { shell } = await import('./cli/shell.ts');
     process.exitCode = await shell(flags);
   });
+
+  addSnapshotCommands(program);
 
   program
     .command('demo')

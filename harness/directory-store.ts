@@ -1,10 +1,8 @@
-import { randomBytes } from 'node:crypto';
-import { mkdir, open, readdir, rename, rm } from 'node:fs/promises';
+import { mkdir, open, readdir, rm } from 'node:fs/promises';
 import { join } from 'node:path';
 import type { FileStore } from '../device/index.ts';
+import { syncDirectory, TEMPORARY_SUFFIX, writeFileWhole } from './whole-file.ts';
 
-/** What a process that was killed may leave behind. */
-const TEMPORARY = '.tmp';
 /** Milliseconds after which a temporary file can't be anybody's any more. */
 const ABANDONED = 60 * 60 * 1000;
 
@@ -19,7 +17,7 @@ export class DirectoryStore implements FileStore {
 
   async list(): Promise<string[]> {
     try {
-      return (await readdir(this.directory)).filter((name) => !name.endsWith(TEMPORARY));
+      return (await readdir(this.directory)).filter((name) => !name.endsWith(TEMPORARY_SUFFIX));
     } catch (error) {
       if ((error as NodeJS.ErrnoException).code === 'ENOENT') return [];
       throw error;
@@ -41,34 +39,19 @@ export class DirectoryStore implements FileStore {
 
   async write(name: string, parts: readonly Uint8Array[]): Promise<void> {
     await mkdir(this.directory, { recursive: true });
-    const path = join(this.directory, name);
-    const temporary = `${path}.${randomBytes(4).toString('hex')}${TEMPORARY}`;
-    try {
-      const file = await open(temporary, 'wx');
-      try {
-        await file.writev(parts as Uint8Array[]);
-        await file.sync();
-      } finally {
-        await file.close();
-      }
-      await rename(temporary, path);
-    } catch (error) {
-      await rm(temporary, { force: true });
-      throw error;
-    }
-    await this.#sync();
+    await writeFileWhole(join(this.directory, name), parts);
   }
 
   async remove(name: string): Promise<void> {
     await rm(join(this.directory, name), { force: true });
-    await this.#sync();
+    await syncDirectory(this.directory);
   }
 
   /** Removes what killed processes have left. Returns the bytes that gave back. */
   async removeLeftovers(now = Date.now()): Promise<number> {
     let freed = 0;
     for (const name of await readdir(this.directory).catch(() => [])) {
-      if (!name.endsWith(TEMPORARY)) continue;
+      if (!name.endsWith(TEMPORARY_SUFFIX)) continue;
       const path = join(this.directory, name);
       const file = await open(path);
       const { mtimeMs, size } = await file.stat();
@@ -78,14 +61,5 @@ export class DirectoryStore implements FileStore {
       freed += size;
     }
     return freed;
-  }
-
-  async #sync(): Promise<void> {
-    const directory = await open(this.directory);
-    try {
-      await directory.sync();
-    } finally {
-      await directory.close();
-    }
   }
 }

@@ -1,9 +1,8 @@
-import { randomBytes } from 'node:crypto';
-import { open, readFile, rename, rm } from 'node:fs/promises';
-import { dirname } from 'node:path';
+import { readFile } from 'node:fs/promises';
 import { crc32 } from 'node:zlib';
 import { decode, encode } from 'cborg';
 import { VmError } from './errors.ts';
+import { writeFileWhole } from './whole-file.ts';
 
 /**
  * A saved machine on disk: a head that can be read alone, then the bytes of v86's own state, in
@@ -60,10 +59,7 @@ export function makeSnapshot(config: MachineConfig, console: string[], bytes: Ui
   };
 }
 
-/**
- * Writes a snapshot to a temporary name beside `path`, syncs and renames it: a crash leaves the
- * old file or the new one, whole.
- */
+/** Writes a snapshot: see {@link writeFileWhole}. */
 export async function writeSnapshot(path: string, snapshot: Snapshot): Promise<void> {
   const { bytes, ...fields } = snapshot;
   const head = encode(fields satisfies SnapshotHead);
@@ -73,21 +69,11 @@ export async function writeSnapshot(path: string, snapshot: Snapshot): Promise<v
   prefix.writeUInt32LE(head.length, 12);
   prefix.writeUInt32LE(crc32(head), 16);
 
-  const temporary = `${path}.${process.pid}.${randomBytes(4).toString('hex')}.tmp`;
   try {
-    const file = await open(temporary, 'wx');
-    try {
-      for (const part of [prefix, head, bytes]) await file.writeFile(part);
-      await file.sync();
-    } finally {
-      await file.close();
-    }
-    await rename(temporary, path);
+    await writeFileWhole(path, [prefix, head, bytes]);
   } catch (error) {
-    await rm(temporary, { force: true });
     throw new VmError('snapshot', `can't write the snapshot ${path}: ${(error as Error).message}`, { cause: error });
   }
-  await syncDirectory(dirname(path));
 }
 
 /** Reads a snapshot whole. Throws {@link VmError} `snapshot` when it is missing, damaged, or of another format. */
@@ -155,13 +141,4 @@ export function checkConfig(saved: MachineConfig, present: MachineConfig): void 
     return then === now ? [] : [`${name}: the snapshot has ${then}, this machine ${now} (${cure})`];
   });
   if (differences.length) throw new VmError('snapshot', `the snapshot is of another machine: ${differences.join('; ')}`);
-}
-
-async function syncDirectory(directory: string): Promise<void> {
-  const handle = await open(directory, 'r');
-  try {
-    await handle.sync();
-  } finally {
-    await handle.close();
-  }
 }

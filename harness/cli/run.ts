@@ -5,21 +5,28 @@ import { machineOptions, type MachineFlags } from './options.ts';
 /** Runs `argv` in a guest, in the first share's directory, on this process's stdio. Returns its exit code. */
 export async function run(argv: string[], flags: MachineFlags): Promise<number> {
   const vm = await Vm.boot(machineOptions(flags));
-  let code: number;
   try {
     for (const share of vm.shares) await vm.mount(share.tag);
-    const child = vm.spawn(argv, { cwd: vm.shares[0]!.mountPoint });
-    child.onStdout = (data) => process.stdout.write(data);
-    child.onStderr = (data) => process.stderr.write(data);
-    // When the command ends first, nobody is left to take the rest.
-    feed(child).catch(() => {});
-    code = await child.exited;
-    if (flags.writeBack) code ||= await writeBackShares(vm);
+    const code = await runIn(vm, argv);
+    const kept = flags.writeBack ? await writeBackShares(vm) : 0;
+    return code || kept;
   } finally {
-    process.stdin.destroy();
     await vm.stop();
   }
-  return code;
+}
+
+/** Runs `argv` in a guest that is there, as {@link run}. Takes this process's stdin for good. */
+export async function runIn(vm: Vm, argv: string[]): Promise<number> {
+  const child = vm.spawn(argv, { cwd: vm.shares[0]?.mountPoint });
+  child.onStdout = (data) => process.stdout.write(data);
+  child.onStderr = (data) => process.stderr.write(data);
+  // When the command ends first, nobody is left to take the rest.
+  feed(child).catch(() => {});
+  try {
+    return await child.exited;
+  } finally {
+    process.stdin.destroy();
+  }
 }
 
 /** Returns 0, or 1 when something had to stay as the host has it. */

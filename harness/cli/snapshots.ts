@@ -1,0 +1,195 @@
+import { Command, InvalidArgumentError, Option } from 'commander';
+import { readFile } from 'node:fs/promises';
+import { basename } from 'node:path';
+import ora from 'ora';
+import { diff, inspect, loadCodec, SnapshotStore, type Contents } from '../../device/index.ts';
+import { cacheDirectory } from '../boot-cache.ts';
+import { formatBytes } from '../demo/story.ts';
+import { DirectoryStore } from '../directory-store.ts';
+import { VmError } from '../errors.ts';
+import { Vm } from '../vm.ts';
+import { writeFileWhole } from '../whole-file.ts';
+import { addMachineOptions, machineOptions, type MachineFlags } from './options.ts';
+import { runIn } from './run.ts';
+
+interface StoreFlags {
+  store: string;
+  json?: boolean;
+}
+
+/** `freeze`, `restore`, and all that can be done with what they leave in a store. */
+export function addSnapshotCommands(program: Command): void {
+  const command = (name: string, summary: string, description = `${summary[0]!.toUpperCase()}${summary.slice(1)}.`) =>
+    program.command(name).summary(summary).description(description)
+      .addOption(new Option('--store <dir>', 'directory of snapshots').default(cacheDirectory('snapshots'), '.cache/snapshots'));
+  const json = (made: Command) => made.option('--json', 'as JSON');
+
+  addMachineOptions(command('freeze', 'start a guest, run a command in it, and freeze it', 'Starts a guest, runs a command in it, and freezes it into the store, with all that still runs and is open.'))
+    .option('-n, --name <name>', 'name of the snapshot')
+    .argument('[command...]', 'command and arguments; put -- before them')
+    .addHelpText('after', '\nExample:\n  v86-virtiofs freeze --name ready --share . -- sh -c "tail -f log &"')
+    .action((argv: string[], flags: MachineFlags & StoreFlags & { name?: string }) => freeze(argv, flags));
+
+  command('restore', 'go on with a frozen guest', 'Goes on with a frozen guest in this process: runs a command in it and exits with its code.')
+    .argument('<snapshot>', 'name, id, or beginning of an id')
+    .argument('<command...>', 'command and arguments; put -- before them')
+    .option('-n, --name <name>', 'freeze it again afterwards, under this name')
+    .action(restore);
+
+  command('fork', 'let several copies of a frozen guest run side by side', 'Lets several copies of a frozen guest run a command side by side, each with files of its own. FORK in the command\'s environment is the number of the copy.')
+    .argument('<snapshot>', 'name, id, or beginning of an id')
+    .argument('<command...>', 'command and arguments; put -- before them')
+    .addOption(new Option('-c, --copies <n>', 'how many').default(2).argParser(parseCount))
+    .action(fork);
+
+  json(command('list', 'list the snapshots of a store')).action(list);
+  json(command('inspect', 'tell what is in a snapshot', 'Tells what is in a snapshot: its machine, memory, files, what is open, and locks.'))
+    .argument('<snapshot>').action(inspectCommand);
+  json(command('diff', 'tell what lies between two snapshots')).argument('<from>').argument('<to>').action(diffCommand);
+  command('export', 'write a snapshot to one file that stands alone').argument('<snapshot>').argument('<file>').action(exportCommand);
+  command('import', 'take a file of `export` into a store').argument('<file>').action(importCommand);
+  command('verify', 'read every part of a snapshot, or of all, and check it').argument('[snapshot]').action(verify);
+  command('remove', 'remove snapshots; what others need stays').argument('<snapshot...>').action(remove);
+  command('gc', 'remove what no snapshot needs, and what killed processes have left').action(gc);
+}
+
+function parseCount(value: string): number {
+  const count = Number(value);
+  if (!Number.isInteger(count) || count < 1 || count > 100) throw new InvalidArgumentError('Give a number from 1 to 100.');
+  return count;
+}
+
+function open({ store }: StoreFlags): Promise<SnapshotStore> {
+  return SnapshotStore.open(new DirectoryStore(store), loadCodec());
+}
+
+async function freeze(argv: string[], flags: MachineFlags & StoreFlags & { name?: string }): Promise<void> {
+  const store = await open(flags);
+  const vm = await Vm.boot(machineOptions(flags));
+  try {
+    for (const { tag } of vm.shares) await vm.mount(tag);
+    if (argv.length) process.exitCode = await runIn(vm, argv);
+    await tellFrozen(store, await vm.freeze(store, flags.name));
+  } finally {
+    await vm.stop();
+  }
+}
+
+async function tellFrozen(store: SnapshotStore, { id, standstill }: { id: string; standstill: number }): Promise<void> {
+  const { name, addedBytes } = store.info(id);
+  process.stderr.write(`frozen as ${name ? `${name} (${id.slice(0, 12)})` : id.slice(0, 12)}: ${formatBytes(addedBytes)} added, the guest stood still for ${standstill.toFixed(0)} ms\n`);
+}
+
+async function restore(snapshot: string, argv: string[], flags: StoreFlags & { name?: string }): Promise<void> {
+  const store = await open(flags);
+  const vm = await Vm.thaw(store, store.find(snapshot));
+  try {
+    process.exitCode = await runIn(vm, argv);
+    if (flags.name !== undefined) await tellFrozen(store, await vm.freeze(store, flags.name));
+  } finally {
+    await vm.stop();
+  }
+}
+
+async function fork(snapshot: string, argv: string[], flags: StoreFlags & { copies: number }): Promise<void> {
+  const store = await open(flags);
+  const id = store.find(snapshot);
+  const codes = await Promise.all(Array.from({ length: flags.copies }, async (_, n) => {
+    const vm = await Vm.thaw(store, id);
+    try {
+      const { stdout, stderr, code } = await vm.exec(argv, { cwd: vm.shares[0]?.mountPoint, env: { FORK: `${n + 1}` }, timeoutMs: 24 * 60 * 60 * 1000 });
+      const prefixed = (text: string) => text.replace(/^(?=[^])/gm, `${n + 1} | `);
+      process.stdout.write(prefixed(stdout));
+      process.stderr.write(prefixed(stderr));
+      return code;
+    } finally {
+      await vm.stop();
+    }
+  }));
+  process.exitCode = Math.max(...codes);
+}
+
+async function list(flags: StoreFlags): Promise<void> {
+  const snapshots = (await open(flags)).list();
+  if (flags.json) return tellJson(snapshots);
+  if (!snapshots.length) process.stderr.write(`no snapshots in ${flags.store}: make one with \`freeze\`\n`);
+  for (const { id, name, created, addedBytes, ramBytes, parent } of snapshots) {
+    console.log([id.slice(0, 12), name.padEnd(20), created, formatBytes(ramBytes).padStart(10), `+${formatBytes(addedBytes)}`.padStart(11), parent && `after ${parent.slice(0, 12)}`].join('  ').trimEnd());
+  }
+}
+
+async function inspectCommand(snapshot: string, flags: StoreFlags): Promise<void> {
+  const store = await open(flags);
+  const contents = await inspect(store, store.find(snapshot));
+  if (flags.json) return tellJson({ ...contents, filesystems: contents.filesystems.map((filesystem) => ({ ...filesystem, files: Object.fromEntries(filesystem.files) })) });
+  tellContents(contents);
+}
+
+function tellContents({ id, name, created, parent, machine, ramBytes, addedBytes, devices, filesystems }: Contents): void {
+  console.log(`${name || '(no name)'}  ${id}\ntaken ${created}${parent ? `, after ${parent.slice(0, 12)}` : ''}; ${formatBytes(addedBytes)} added to the store`);
+  console.log(`machine: ${Object.entries(machine).map(([key, value]) => `${key} ${key === 'image' ? String(value).slice(0, 12) : value}`).join(', ')}`);
+  console.log(`memory: ${formatBytes(ramBytes)} in use`);
+  for (const { tag, slot, filesystem, negotiated, nodes, handles, waiting } of devices) {
+    console.log(`\nshare ${JSON.stringify(tag)}, PCI slot ${slot}, filesystem ${filesystem + 1}: ${negotiated ? `mounted, FUSE ${negotiated.major}.${negotiated.minor}` : 'not mounted'}, ${nodes} nodes known to the guest${waiting ? `, ${waiting} requests waiting for locks` : ''}`);
+    for (const { fh, kind, ino, path } of handles) console.log(`  open ${kind} ${path}  (handle ${fh}, inode ${ino})`);
+  }
+  filesystems.forEach(({ files, bytes, locks }, n) => {
+    console.log(`\nfilesystem ${n + 1}: ${files.size} entries, ${formatBytes(bytes)}`);
+    for (const { space, path, pid, type, start, end } of locks) console.log(`  ${space} ${type ? 'write' : 'read'} lock on ${path}, bytes ${start} to ${end}, of process ${pid}`);
+  });
+}
+
+async function diffCommand(from: string, to: string, flags: StoreFlags): Promise<void> {
+  const store = await open(flags);
+  const difference = await diff(store, store.find(from), store.find(to));
+  if (flags.json) return tellJson(difference);
+  console.log(`${difference.pages} of ${difference.pageCount} pages of memory (${formatBytes(difference.pages * 4096)})`);
+  for (const { added, removed, changed } of difference.filesystems) {
+    for (const [mark, paths] of [['+', added], ['-', removed], ['~', changed]] as const) for (const path of paths) console.log(`${mark} ${path}`);
+  }
+}
+
+async function exportCommand(snapshot: string, file: string, flags: StoreFlags): Promise<void> {
+  const store = await open(flags);
+  await writeFileWhole(file, await store.export(store.find(snapshot)));
+}
+
+async function importCommand(file: string, flags: StoreFlags): Promise<void> {
+  const bytes = await readFile(file).catch((error: Error) => {
+    throw new VmError('snapshot', `can't read ${file}: ${error.message}`, { cause: error });
+  });
+  const store = await open(flags);
+  const { id, name } = store.info(await store.import(bytes));
+  process.stderr.write(`${basename(file)} is ${name || id.slice(0, 12)} now\n`);
+}
+
+async function verify(snapshot: string | undefined, flags: StoreFlags): Promise<void> {
+  const store = await open(flags);
+  const ids = snapshot === undefined ? store.list().map(({ id }) => id) : [store.find(snapshot)];
+  const spinner = ora().start();
+  try {
+    for (const [n, id] of ids.entries()) {
+      await store.verify(id, (fraction) => {
+        spinner.text = `${n + 1} of ${ids.length}: ${Math.round(100 * fraction)} %`;
+      });
+    }
+  } finally {
+    spinner.stop();
+  }
+  process.stderr.write(`${ids.length} ${ids.length === 1 ? 'snapshot is' : 'snapshots are'} sound\n`);
+}
+
+async function remove(snapshots: string[], flags: StoreFlags): Promise<void> {
+  const store = await open(flags);
+  for (const id of snapshots.map((snapshot) => store.find(snapshot))) await store.remove(id);
+}
+
+async function gc(flags: StoreFlags): Promise<void> {
+  const store = await open(flags);
+  const freed = await store.gc() + await new DirectoryStore(flags.store).removeLeftovers();
+  process.stderr.write(`${formatBytes(freed)} freed\n`);
+}
+
+function tellJson(value: unknown): void {
+  console.log(JSON.stringify(value, (_, each: unknown) => (typeof each === 'bigint' ? Number(each) : each), 2));
+}
