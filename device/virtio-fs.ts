@@ -33,7 +33,6 @@ export class VirtioFs implements VirtioDevice {
   readonly queueSizes: readonly number[];
   readonly #config = new DataView(new ArrayBuffer(CONFIG_LENGTH));
   readonly #session: FuseSession;
-  #keepsSession = false;
 
   /** @throws RangeError for what no driver could use. */
   constructor(session: FuseSession, { tag, requestQueues, queueSize, answersInOrder }: VirtioFsConfig) {
@@ -56,7 +55,7 @@ export class VirtioFs implements VirtioDevice {
   }
 
   negotiated(features: bigint): void {
-    this.#keepsSession = (features & this.deviceFeatures) !== 0n;
+    this.#session.keepNext = (features & this.deviceFeatures) !== 0n;
   }
 
   abandon(chain: Chain): void {
@@ -64,12 +63,12 @@ export class VirtioFs implements VirtioDevice {
   }
 
   /**
-   * A reset by a driver that knows of SESSION_KEEP leaves the session as it is. Any other reset ends it:
-   * without that the stock driver could never mount again.
+   * A session that a driver with SESSION_KEEP began stays, however often a driver resets the device before one
+   * goes on with it: Linux does so twice, and once more for the kernel that resumes another from a disk.
+   * Any other session ends: without that the stock driver could never mount again.
    */
   reset(cause: 'driver' | 'machine'): void {
-    if (cause === 'machine' || !this.#keepsSession) this.#session.end();
-    this.#keepsSession = false;
+    if (cause === 'machine' || !this.#session.outlivesReset) this.#session.end();
   }
 
   serve(_queueIndex: number, chain: Chain): number {

@@ -23,6 +23,10 @@ export class Call {
   negotiated: Negotiated | undefined;
   /** Tells this session from every other: chosen by INIT, 0 while there is none. */
   number = 0;
+  /** Whether this session outlives a reset of its device. */
+  outlivesReset = false;
+  /** What INIT makes of that for the session it begins. */
+  keepNext = false;
   request!: FuseRequest;
   /** The names of the message, in its order. */
   strings: readonly string[] = [];
@@ -39,6 +43,7 @@ export class Call {
   end(): void {
     this.negotiated = undefined;
     this.number = 0;
+    this.outlivesReset = false;
     this.locks.end();
     this.handles.end();
     this.nodes.end();

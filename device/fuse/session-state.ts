@@ -10,6 +10,8 @@ export interface SessionState {
   negotiated: Negotiated | undefined;
   /** See `FuseSession.number`. */
   number: number;
+  /** See `FuseSession.outlivesReset`. */
+  outlivesReset: boolean;
   nodes: NodeTableState;
   handles: HandleTableState;
   /** The session's name in the lock table. */
@@ -33,9 +35,10 @@ const U32 = 0xffffffff;
 
 /** @throws TypeError that names what is wrong. */
 export function checkSessionState(state: unknown, filesystem: InodeIndex): CheckedSessionState {
-  const { negotiated, number, nodes, handles, session, waiters } = (state ?? {}) as Partial<SessionState>;
+  const { negotiated, number, outlivesReset, nodes, handles, session, waiters } = (state ?? {}) as Partial<SessionState>;
   if (typeof session !== 'string' || session.length > 100) fail('it has no name');
   if (!isInteger(number, U32)) fail(`its number is ${String(number)}`);
+  if (typeof outlivesReset !== 'boolean') fail('it does not say whether it outlives a reset');
   checkNodes(nodes);
   checkHandles(handles);
   if (!Array.isArray(waiters) || !waiters.every((waiter) => typeof waiter?.unique === 'bigint' && Number.isInteger(waiter.waiter))) fail('its waiting requests are none');
@@ -48,6 +51,7 @@ export function checkSessionState(state: unknown, filesystem: InodeIndex): Check
   return {
     negotiated: negotiated === undefined || negotiated === null ? undefined : checkNegotiated(negotiated),
     number,
+    outlivesReset,
     nodes: nodes!,
     handles: handles!,
     session: session!,

@@ -80,6 +80,16 @@ export class FuseSession {
     return this.#call.number;
   }
 
+  /** Whether the session outlives a reset of its device: as {@link keepNext} was when INIT began it. It stays through snapshots. */
+  get outlivesReset(): boolean {
+    return this.#call.outlivesReset;
+  }
+
+  /** Whether sessions that begin from now on outlive a reset. Default: false. */
+  set keepNext(keep: boolean) {
+    this.#call.keepNext = keep;
+  }
+
   /** Serves one request. Returns the reply's length in bytes, or DEFERRED. Never throws on guest input. */
   handle(request: FuseRequest): number {
     const call = this.#call;
@@ -157,8 +167,8 @@ export class FuseSession {
 
   /** Plain data, a copy. */
   state(): SessionState {
-    const { negotiated, number, nodes, handles, locks } = this.#call;
-    return { negotiated, number, nodes: nodes.state(), handles: handles.state(), session: locks.session, waiters: locks.state() };
+    const { negotiated, number, outlivesReset, nodes, handles, locks } = this.#call;
+    return { negotiated, number, outlivesReset, nodes: nodes.state(), handles: handles.state(), session: locks.session, waiters: locks.state() };
   }
 
   /** Decides whether `state` can be restored, and changes nothing. @throws TypeError that says what is wrong. */
@@ -171,6 +181,7 @@ export class FuseSession {
     const call = this.#call;
     call.negotiated = state.negotiated;
     call.number = state.number;
+    call.outlivesReset = state.outlivesReset;
     call.nodes.restore(state.nodes);
     call.handles.restore(state.handles);
     call.locks.restore(state.session, state.waiters, requestOf);

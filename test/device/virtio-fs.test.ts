@@ -158,6 +158,29 @@ describe('SESSION_KEEP, docs/virtio-spec-proposal.md', () => {
     expect(read(entry.getBigUint64(0, true), entry.getBigUint64(128, true))).to.equal(0);
   });
 
+  it('accepted: more resets, and drivers without it that send no INIT, change nothing', () => {
+    driver.start();
+    init();
+    const before = number();
+    driver.write('device_status', 0);
+    driver.write('device_status', 0);
+    driver.start({ without: [VIRTIO_FS_F_SESSION_KEEP] });
+    driver.start();
+    expect(number()).to.equal(before);
+  });
+
+  it('accepted: a session restored from its state stays through the first reset', () => {
+    driver.start();
+    init();
+    const [before, state] = [number(), session.state()];
+    const backend = MemfsBackend.of(new Volume());
+    session = new FuseSession({ backend, lockTable: backend.locks });
+    driver = new MockDriver(new VirtioFs(session, { tag: 'share', requestQueues: 1, queueSize: 8, answersInOrder: true }));
+    session.restore(FuseSession.checkState(state, backend), () => undefined);
+    driver.start();
+    expect(number()).to.equal(before);
+  });
+
   it('not accepted: a reset ends the session', () => {
     driver.start({ without: [VIRTIO_FS_F_SESSION_KEEP] });
     init();

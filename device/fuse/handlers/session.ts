@@ -20,6 +20,7 @@ export const SESSION_OPERATIONS = [
       call.negotiated = negotiated;
       if (negotiated) {
         writeInit(output, negotiated);
+        call.outlivesReset = call.keepNext;
         call.number = crypto.getRandomValues(new Uint32Array(1))[0]! || 1;
       } else Object.assign(output, { major: C.FUSE_KERNEL_VERSION, minor: C.FUSE_KERNEL_MINOR_VERSION });
     },
