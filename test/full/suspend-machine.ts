@@ -22,6 +22,10 @@ export interface SuspendMachineOptions {
   prepare?(device: VirtioFsDevice): void;
 }
 
+/** What wakes a guest that sleeps for real. */
+export type Waker = 'serial' | 'keyboard';
+
+const ENTER_SCANCODES = [0x1c, 0x9c];
 const MOUNT = '/mnt/share';
 const BOOT_TIMEOUT = 300_000;
 
@@ -30,12 +34,20 @@ export class SuspendMachine {
   readonly emulator: V86;
   readonly device: VirtioFsDevice;
   readonly agent: GuestAgent;
+  readonly disk: ArrayBuffer | undefined;
   /** What the first UART said. */
   console = '';
 
-  private constructor(emulator: V86, device: VirtioFsDevice) {
+  /** How often the driver has reset the device. */
+  resets = 0;
+
+  private constructor(emulator: V86, device: VirtioFsDevice, disk: ArrayBuffer | undefined) {
     this.emulator = emulator;
     this.device = device;
+    this.disk = disk;
+    device.transport.onTrace = ({ type }) => {
+      if (type === 'reset') this.resets++;
+    };
     this.agent = new GuestAgent(uartChannel(emulator as unknown as UartBus));
     emulator.add_listener('serial0-output-byte', (byte: number) => {
       this.console += String.fromCharCode(byte);
@@ -65,7 +77,7 @@ export class SuspendMachine {
     });
     await device!.ready;
     prepare?.(device!);
-    const machine = new SuspendMachine(emulator, device!);
+    const machine = new SuspendMachine(emulator, device!, disk);
     if (!acpi) directBoot(emulator, { vmlinux: await readFile(image.vmlinux), initrd: await readFile(image.initrd) }, { cmdline: words });
     await emulator.run();
     await machine.agent.ready(BOOT_TIMEOUT);
@@ -102,9 +114,30 @@ export class SuspendMachine {
     return this.run(`echo devices > /sys/power/pm_test && echo ${seconds} > /sys/module/suspend/parameters/pm_test_delay && echo freeze > /sys/power/state`, '/');
   }
 
+  wake(waker: Waker): void {
+    if (waker === 'serial') this.emulator.serial0_send('\n');
+    else for (const code of ENTER_SCANCODES) (this.emulator as unknown as UartBus).bus.send('keyboard-code', code);
+  }
+
+  /** Resolves when the driver has reset the device more than `count` times. */
+  async untilReset(count: number): Promise<void> {
+    while (this.resets <= count) await new Promise((resolve) => setTimeout(resolve, 10));
+  }
+
   /** Resolves when the console has said `text` since `from`. */
   async says(text: string, from = 0): Promise<void> {
     while (!this.console.includes(text, from)) await new Promise((resolve) => setTimeout(resolve, 10));
+  }
+
+  /** Loads what drives the disk, as `sda`. */
+  async loadDiskDrivers(): Promise<void> {
+    // Decoding of IDE ports is off (PIIX IDETIM, 0x40) until somebody turns it on: a BIOS would have.
+    await this.sh(String.raw`for device in /sys/bus/pci/devices/*; do
+  read class < $device/class
+  [ $class != 0x010180 ] || printf '\000\200\000\200' | dd of=$device/config bs=1 seek=64 2>/dev/null
+done
+while read module; do insmod $module; done < /lib/modules/disk
+until [ -b /dev/sda ]; do sleep 0.1; done`, '/');
   }
 
   /** Requests that wait for a lock. */
@@ -119,6 +152,15 @@ export class SuspendMachine {
   async stop(): Promise<void> {
     await this.emulator.destroy();
   }
+}
+
+/** One process that has a lock, and one that waits for it. */
+export async function contend(machine: SuspendMachine, kind: string): Promise<[holder: Lines, waiter: Lines]> {
+  const holder = machine.spawn(['locker', kind, kind]);
+  await holder.until('locked');
+  const waiter = machine.spawn(['locker', kind, kind]);
+  await machine.untilWaiting(1);
+  return [holder, waiter];
 }
 
 /** A process in the guest, by the lines it writes. */

@@ -1,5 +1,5 @@
 import { expect } from 'chai';
-import { SuspendMachine, type Lines } from './suspend-machine.ts';
+import { SuspendMachine, contend } from './suspend-machine.ts';
 
 const SIGINT = 2;
 const SIGKILL = 9;
@@ -163,13 +163,4 @@ async function hold(machine: SuspendMachine, interrupt: () => Promise<void>): Pr
   await holder.process.write('go on\n');
   await holder.until('done');
   return holder.lines;
-}
-
-/** One process that has a lock, and one that waits for it. */
-async function contend(machine: SuspendMachine, kind: string): Promise<[holder: Lines, waiter: Lines]> {
-  const holder = machine.spawn(['locker', kind, kind]);
-  await holder.until('locked');
-  const waiter = machine.spawn(['locker', kind, kind]);
-  await machine.untilWaiting(1);
-  return [holder, waiter];
 }
