@@ -1,6 +1,7 @@
+import { readFileSync } from 'node:fs';
 import type { V86, V86Options } from 'v86';
 import { kernelCmdline } from './boot/cmdline.ts';
-import { directBoot } from './boot/direct-boot.ts';
+import { directBoot, directReboot } from './boot/direct-boot.ts';
 import { v86Version } from './emulator.ts';
 import { VmError } from './errors.ts';
 import { readImageFile, resolveImage } from './image.ts';
@@ -24,6 +25,8 @@ export interface Plan {
   origin: unknown;
   /** Enough for a machine that gets its RAM from a snapshot. */
   emulatorOptions: V86Options;
+  /** Lets an emulator that has loaded, and goes on with a guest that another one booted, boot when that guest reboots. */
+  prepareReboot(emulator: V86): void;
   /** What it takes to boot one. */
   bootRoad(): Promise<BootRoad>;
 }
@@ -60,6 +63,7 @@ export async function makePlan(options: VmOptions): Promise<Plan> {
     ...(ninep && { filesystem: {} }),
     net_device: { type: network },
     uart1: true,
+    ...options.v86,
   } as V86Options;
 
   return {
@@ -68,6 +72,9 @@ export async function makePlan(options: VmOptions): Promise<Plan> {
     config,
     origin: { config, bootMethod, cmdline, version: CACHE_VERSION },
     emulatorOptions,
+    prepareReboot: (emulator) => {
+      if (bootMethod === 'direct') directReboot(emulator, () => ({ vmlinux: readFileSync(vmlinux!), initrd: readFileSync(image.initrd) }), { cmdline });
+    },
     bootRoad: async () => {
       if (bootMethod === 'bios') {
         const [bzimage, initrd] = [await fileOption(image.kernel), await fileOption(image.initrd)];

@@ -38,6 +38,8 @@ export interface VmOptions {
   ninep?: boolean;
   /** v86's network card. Default: `ne2k`. */
   network?: 'ne2k' | 'virtio';
+  /** More of v86's own options, `acpi` or `virtio_console` say. A machine with them is not kept in the cache. */
+  v86?: Record<string, unknown>;
   /**
    * Start from the cached snapshot of a machine like this one, making it first where there is
    * none. `false` boots anew, with the shares on the bus from the beginning. Default: true.

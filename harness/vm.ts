@@ -51,7 +51,7 @@ export class Vm {
   /** A machine whose guest answers, its shares plugged in but not mounted. */
   static async boot(options: VmOptions = {}): Promise<Vm> {
     const plan = await makePlan(options);
-    const vm = options.cache === false ? await Vm.#coldBoot(plan, plan.shares) : await Vm.#plugIn(plan, await Vm.#booted(plan));
+    const vm = options.cache === false || options.v86 ? await Vm.#coldBoot(plan, plan.shares) : await Vm.#plugIn(plan, await Vm.#booted(plan));
     options.onProgress?.('');
     return vm;
   }
@@ -162,6 +162,7 @@ export class Vm {
       afterDevices: (internals) => hooks.afterDevices?.(internals, plugged),
     });
     await Promise.all(plugged.map(({ device }) => device.ready));
+    plan.prepareReboot(emulator);
     shares.forEach(({ directory }, index) => {
       if (directory === undefined) return;
       plugged[index]!.load(directory, (files) => onProgress?.(`loading ${directory}: ${files} files`));

@@ -52,3 +52,39 @@ describe('devices that are on the bus when the guest boots', function () {
     });
   }
 });
+
+describe('a guest that reboots', () => {
+  it('finds its devices again, with the sessions ended and the files there', async () => {
+    const vm = await Vm.boot({ shares: [{ tag: 'share' }] });
+    try {
+      await vm.mount('share');
+      await vm.exec('echo stays > /mnt/share/file; exec 3</mnt/share/file');
+      const { session } = vm.share().device;
+      const before = session.number;
+      expect(before).to.be.greaterThan(0);
+      vm.spawn('reboot -f');
+      while (session.number !== 0) await new Promise((resolve) => setTimeout(resolve, 50));
+      expect(session.state().handles.handles).to.deep.equal([]);
+      await vm.agent.ready(60_000);
+      await vm.mount('share');
+      expect((await vm.exec('cat /mnt/share/file; cut -d. -f1 /proc/uptime')).stdout).to.match(/^stays\n\d{1,2}\n$/);
+      expect(session.number).not.to.be.oneOf([0, before]);
+    } finally {
+      await vm.stop();
+    }
+  }).timeout(120_000);
+});
+
+describe('a machine with ACPI and every device that v86 has', () => {
+  it('runs virtio-fs beside network, console and balloon', async () => {
+    const vm = await Vm.boot({ shares: [{ tag: 'share' }], ninep: true, network: 'virtio', bootMethod: 'bios', cmdline: 'acpiphp.disable=1', v86: { acpi: true, virtio_console: true, virtio_balloon: true } });
+    try {
+      await vm.mount('share');
+      await vm.exec('mkdir -p /9p && mount -t 9p -o trans=virtio,version=9p2000.L host9p /9p');
+      expect((await vm.exec('ls /sys/bus/virtio/devices | wc -l')).stdout).to.equal('5\n');
+      expect((await vm.exec('head -c 300000 /dev/urandom > /9p/a; cp /9p/a /mnt/share/b; cmp /9p/a /mnt/share/b && grep -c virtio /proc/interrupts')).stdout).to.match(/^\d+\n$/);
+    } finally {
+      await vm.stop();
+    }
+  }).timeout(180_000);
+});
