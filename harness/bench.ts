@@ -1,10 +1,12 @@
-import { Command, InvalidArgumentError, Option } from 'commander';
+import { Argument, Command, InvalidArgumentError, Option } from 'commander';
 import { writeFile } from 'node:fs/promises';
 import { cpus } from 'node:os';
 import ora from 'ora';
 import { benchBoot, ROADS } from './bench/boot.ts';
 import { benchFilesystems, type FilesystemBench } from './bench/filesystems.ts';
-import { formatTable } from './bench/report.ts';
+import { benchQueue, RINGS } from './bench/queue.ts';
+import { formatTable, type BenchRow } from './bench/report.ts';
+import { benchSnapshots, WAYS } from './bench/snapshots.ts';
 
 interface Flags {
   rounds: number;
@@ -18,14 +20,29 @@ const number = (value: string): number => {
   return parsed;
 };
 
-async function bench(what: string, { rounds, size, json }: Flags): Promise<void> {
+type Measured = Omit<FilesystemBench, 'guest'> & Partial<FilesystemBench>;
+type Progress = (message: string) => void;
+
+/** What can be measured, by the word for it. */
+const SUBJECTS: Record<string, (flags: Flags, onProgress: Progress) => Promise<Measured>> = {
+  files: ({ rounds, size }, onProgress) => benchFilesystems(rounds, size, onProgress),
+  boot: async ({ rounds }, onProgress) => table('Boot', ROADS, await benchBoot(rounds, onProgress)),
+  queue: async ({ rounds }, onProgress) => table('Virtqueues, driven over plain memory', RINGS, benchQueue(rounds, onProgress)),
+  snapshots: async ({ rounds }, onProgress) => table('Snapshots of a guest with 256 MiB, and v86’s own', WAYS, await benchSnapshots(rounds, onProgress)),
+};
+
+function table(title: string, subjects: readonly string[], rows: BenchRow[]): Measured {
+  return { tables: [{ title, subjects: [...subjects], rows }] };
+}
+
+async function bench(what: string, flags: Flags): Promise<void> {
+  const { rounds, json } = flags;
   const spinner = ora().start();
-  const onProgress = (message: string) => void (spinner.text = message);
-  let result: FilesystemBench;
+  let result: Measured;
   try {
-    result = what === 'boot'
-      ? { tables: [{ title: 'Boot', subjects: [...ROADS], rows: await benchBoot(rounds, onProgress) }], guest: {} }
-      : await benchFilesystems(rounds, size, onProgress);
+    result = await SUBJECTS[what]!(flags, (message) => {
+      spinner.text = message;
+    });
   } finally {
     spinner.stop();
   }
@@ -38,8 +55,8 @@ async function bench(what: string, { rounds, size, json }: Flags): Promise<void>
 }
 
 await new Command('bench')
-  .description("Measures virtio-fs beside v86's own 9p and tmpfs in one guest, or how long a guest takes to boot.")
-  .argument('[what]', '"files" or "boot"', 'files')
+  .description("Measures virtio-fs beside v86's own 9p and tmpfs in one guest; or boots, virtqueues, snapshots.")
+  .addArgument(new Argument('[what]', 'what to measure').choices(Object.keys(SUBJECTS)).default('files'))
   .addOption(new Option('-r, --rounds <n>', 'rounds; medians are shown').default(3).argParser(number))
   .addOption(new Option('-s, --size <MiB>', 'size of the large file').default(64).argParser(number))
   .option('--json <file>', 'write every value there')

@@ -23,6 +23,8 @@ export interface AddOptions {
 /** Bytes of the readable part, and a view of the writable one. */
 export type Echo = (queueIndex: number, chain: Chain) => number;
 
+const MAX_REQUESTS = 1000;
+
 /** A device that answers every request with its own bytes, unless told otherwise. */
 export class EchoDevice implements VirtioDevice {
   readonly deviceId = 26;
@@ -31,7 +33,7 @@ export class EchoDevice implements VirtioDevice {
   readonly config = Uint8Array.from({ length: 40 }, (_, n) => n + 1);
   readonly queueSizes: readonly number[];
   readonly log: string[] = [];
-  /** Requests in the order they came. */
+  /** Requests in the order they came, begun anew after a thousand. */
   readonly requests: { queue: number; bytes: Uint8Array }[] = [];
   readonly deferred: Chain[] = [];
   respond: Echo = (_queue, chain) => echo(this.requests.at(-1)!.bytes, chain);
@@ -55,6 +57,7 @@ export class EchoDevice implements VirtioDevice {
   serve(queueIndex: number, chain: Chain): number {
     const bytes = new Uint8Array(chain.source.remaining);
     chain.source.read(bytes, 0, bytes.length);
+    if (this.requests.length === MAX_REQUESTS) this.requests.length = 0;
     this.requests.push({ queue: queueIndex, bytes });
     return this.respond(queueIndex, chain);
   }

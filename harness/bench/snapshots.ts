@@ -1,0 +1,72 @@
+import { loadCodec, MemoryStore, SnapshotStore } from '../../device/index.ts';
+import { Vm } from '../vm.ts';
+import { Collector, type BenchRow, type Measure } from './report.ts';
+
+export const WAYS = ['layers', 'v86'] as const;
+/** MiB that the guest uses, and of them those that change between two snapshots: 5% of its RAM. */
+const USED = 100;
+const CHANGED = 13;
+
+const time = (name: string): Measure => ({ name, unit: 'ms', isRate: false });
+const FULL = time('guest stands still: everything is new');
+const INCREMENTAL = time(`guest stands still: ${CHANGED} MiB have changed`);
+const STORED = time('until that is stored');
+const REWIND = time(`guest stands still: back by ${CHANGED} MiB`);
+const FRESH = time('new emulator, until the first command is done');
+const SIZE: Measure = { name: `size of a snapshot after ${CHANGED} MiB have changed`, unit: 'MB', isRate: false };
+
+/** Layered snapshots beside v86's own `save_state` and `restore_state`, of one guest with 256 MiB. */
+export async function benchSnapshots(rounds: number, onProgress: (message: string) => void): Promise<BenchRow[]> {
+  const collector = new Collector(WAYS);
+  onProgress('booting the guest');
+  const vm = await Vm.boot({ shares: [{ tag: 'share' }] });
+  const dirty = () => vm.exec(`dd if=/dev/urandom of=/dev/shm/changed bs=1M count=${CHANGED - 1} conv=notrunc`);
+  const timed = async <T>(measure: Measure, action: () => Promise<T>): Promise<T> => {
+    const started = performance.now();
+    const result = await action();
+    collector.add('v86', measure, performance.now() - started);
+    return result;
+  };
+  try {
+    await vm.mount('share');
+    await vm.exec(`dd if=/dev/urandom of=/dev/shm/used bs=1M count=${USED - CHANGED}; dd if=/dev/urandom of=/mnt/share/file bs=64k count=16`);
+    await dirty();
+    for (let round = 1; round <= rounds; round++) {
+      onProgress(`round ${round} of ${rounds}: layers`);
+      const store = await SnapshotStore.open(new MemoryStore(), loadCodec());
+      const first = await vm.freeze(store);
+      collector.add('layers', FULL, first.standstill);
+      await dirty();
+      const started = performance.now();
+      const second = await vm.freeze(store);
+      collector.add('layers', STORED, performance.now() - started);
+      collector.add('layers', INCREMENTAL, second.standstill);
+      collector.add('layers', SIZE, store.info(second.id).addedBytes / 1e6);
+      await dirty();
+      collector.add('layers', REWIND, await vm.thaw(store, second.id));
+      const begun = performance.now();
+      const other = await Vm.thaw(store, second.id);
+      await other.exec(['true']);
+      collector.add('layers', FRESH, performance.now() - begun);
+      await other.stop();
+
+      onProgress(`round ${round} of ${rounds}: v86`);
+      await timed(FULL, () => vm.emulator.save_state());
+      await dirty();
+      const state = await timed(INCREMENTAL, () => vm.emulator.save_state());
+      collector.add('v86', SIZE, state.byteLength / 1e6);
+      await dirty();
+      await timed(REWIND, () => vm.emulator.restore_state(state));
+      await vm.agent.ready();
+      const snapshot = await vm.save();
+      await timed(FRESH, async () => {
+        const fresh = await Vm.restore(snapshot);
+        await fresh.exec(['true']);
+        await fresh.stop();
+      });
+    }
+    return collector.rows();
+  } finally {
+    await vm.stop();
+  }
+}
