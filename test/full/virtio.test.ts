@@ -1,5 +1,6 @@
 import { expect } from 'chai';
 import { VIRTIO_F_EVENT_IDX, VIRTIO_F_INDIRECT_DESC, VIRTIO_F_RING_PACKED } from '../../device/virtio/constants.ts';
+import { Lines } from '../../harness/demo/lines.ts';
 import { Vm } from '../../harness/vm.ts';
 import type { ShareOptions } from '../../harness/vm-options.ts';
 import { runShell } from '../support/guest.ts';
@@ -76,4 +77,31 @@ done; echo $n`;
       expect(vm.share().device.transport.statistics[1]!.deepest).to.be.at.most(8);
     }));
   }
+});
+
+describe('blocked lock waiters that hold descriptors', function () {
+  this.timeout(300_000);
+
+  it('six wait in a queue of 8, others do I/O past them, and each gets the lock in its turn', () => withGuest({ queueSize: 8, locks: 'shared' }, async (vm) => {
+    const file = `${MOUNT}/locked`;
+    const holder = vm.spawn(['locker', 'flock', file, 'wait']);
+    await new Lines(holder).until('locked');
+    const waiters = Array.from({ length: 6 }, () => {
+      const process = vm.spawn(['locker', 'flock', file, 'wait']);
+      return { process, lines: new Lines(process) };
+    });
+    const { session, transport } = vm.share().device;
+    while (session.state().waiters.length < waiters.length) await new Promise((resolve) => setTimeout(resolve, 50));
+    expect(transport.queues[1]!.inFlight.size).to.equal(6);
+    const hiprio = transport.statistics[0]!.requests;
+    expect(await runShell(vm, WORKLOAD, { timeoutMs: 120_000 })).to.equal('done\n');
+    expect(transport.statistics[0]!.requests, 'FORGETs went through').to.be.greaterThan(hiprio);
+    await holder.write('\n');
+    for (const { lines, process } of waiters) {
+      await lines.until('locked');
+      await process.write('\n');
+      expect(await process.exited).to.equal(0);
+    }
+    expect(transport.queues[1]!.inFlight.size).to.equal(0);
+  }));
 });
