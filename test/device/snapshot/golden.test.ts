@@ -1,0 +1,60 @@
+import { expect } from 'chai';
+import { readFileSync } from 'node:fs';
+import { attachVirtioFs, inspect, loadCodec, MachineSnapshots, MemoryStore, SnapshotStore, type VirtioFsDevice } from '../../../device/index.ts';
+import { bareMachine } from '../../support/bare-machine.ts';
+import { call } from '../../support/fuse-call.ts';
+
+const READ = 15, READDIR = 28, GETXATTR = 22, GETLK = 31;
+const OLD = 'entry-0';
+
+describe('golden snapshot of format version 1', () => {
+  let store: SnapshotStore;
+  let id: string;
+  before(async () => {
+    store = await SnapshotStore.open(new MemoryStore(), loadCodec());
+    id = await store.import(readFileSync(new URL('../../snapshots/v1.layer', import.meta.url)));
+  });
+
+  it('tells what is in it', async () => {
+    const { devices, filesystems, name, machine } = await inspect(store, id);
+    expect({ name, machine }).to.deep.equal({ name: 'golden', machine: { memory: 16 } });
+    const [{ handles, negotiated, waiting }] = devices as [(typeof devices)[number]];
+    expect(handles.map(({ kind, path }) => `${kind} ${path}`)).to.deep.equal(['file (deleted)', 'directory /dir']);
+    expect([negotiated?.major, negotiated?.minor, waiting]).to.deep.equal([7, 38, 1]);
+    const [{ files, locks }] = filesystems as [(typeof filesystems)[number]];
+    expect(files.size).to.equal(54);
+    expect(files.get('/dir/hard')).to.deep.equal(files.get('/big'));
+    expect(files.get('/big')).to.include({ size: 150_000, mode: 0o104751, mtime: 2e9 });
+    expect(locks).to.deep.equal([{ space: 'posix', pid: 123, type: 1, start: 0n, end: 99n, path: '(deleted)' }]);
+  });
+
+  it('goes on: files, the deleted one, attributes, the half-read directory and locks', async () => {
+    let device: VirtioFsDevice;
+    let snapshots: Promise<MachineSnapshots>;
+    const machine = await bareMachine((emulator) => {
+      device = attachVirtioFs(emulator, { tag: 'golden', locks: 'shared' });
+      snapshots = MachineSnapshots.of(emulator, store);
+    });
+    try {
+      await (await snapshots!).restore(id);
+      const { session, volume } = device!;
+      const { secret, fh, dir, dh } = store.info(id).summary as Record<string, number>;
+      expect(new TextDecoder().decode(machine.cpu.mem8.subarray(5 * 4096, 5 * 4096 + 11))).to.equal('golden page');
+      expect((volume.readFileSync('/big') as Buffer).length).to.equal(150_000);
+      expect(volume.readlinkSync('/soft')).to.equal('dir/entry-1');
+      expect(call(session, READ, secret!, BigInt(fh!), 0n, 100, 0, 0n, 0, 0).text).to.equal('still readable');
+      expect(call(session, GETXATTR, secret!, 100, 0, 'user.colour').text).to.equal('amber');
+      expect(call(session, GETLK, secret!, BigInt(fh!), 9n, 0n, 1n, 1, 1, 0, 0).payload.getUint32(20, true), 'pid of the lock').to.equal(123);
+      let text = '';
+      for (let offset = BigInt(session.state().handles.handles[1]!.position); ;) {
+        const { payload, text: part } = call(session, READDIR, dir!, BigInt(dh!), offset, 4000, 0, 0n, 0, 0);
+        if (payload.byteLength === 0) break;
+        text += part;
+        for (let at = 0; at < payload.byteLength; at += 24 + Math.ceil(payload.getUint32(at + 16, true) / 8) * 8) offset = payload.getBigUint64(at + 8, true);
+      }
+      expect(text).to.contain('entry-49').and.to.contain('hard').and.not.to.contain(`${OLD}\0`);
+    } finally {
+      await machine.destroy();
+    }
+  });
+});
