@@ -40,6 +40,7 @@ export class SuspendMachine {
 
   /** How often the driver has reset the device. */
   resets = 0;
+  #isStopped = false;
 
   private constructor(emulator: V86, device: VirtioFsDevice, disk: ArrayBuffer | undefined) {
     this.emulator = emulator;
@@ -121,12 +122,20 @@ export class SuspendMachine {
 
   /** Resolves when the driver has reset the device more than `count` times. */
   async untilReset(count: number): Promise<void> {
-    while (this.resets <= count) await new Promise((resolve) => setTimeout(resolve, 10));
+    await this.#until(() => this.resets > count);
+  }
+
+  /** Resolves when the guest has done next to nothing for a while. */
+  async untilIdle(): Promise<void> {
+    const IDLE = 1_000_000;
+    for (let before = -Infinity, now; (now = this.emulator.get_instruction_counter()) - before > IDLE; before = now) {
+      await new Promise((resolve) => setTimeout(resolve, 500));
+    }
   }
 
   /** Resolves when the console has said `text` since `from`. */
   async says(text: string, from = 0): Promise<void> {
-    while (!this.console.includes(text, from)) await new Promise((resolve) => setTimeout(resolve, 10));
+    await this.#until(() => this.console.includes(text, from));
   }
 
   /** Loads what drives the disk, as `sda`. */
@@ -146,10 +155,18 @@ until [ -b /dev/sda ]; do sleep 0.1; done`, '/');
   }
 
   async untilWaiting(count: number): Promise<void> {
-    while (this.waiting !== count) await new Promise((resolve) => setTimeout(resolve, 10));
+    await this.#until(() => this.waiting === count);
+  }
+
+  async #until(condition: () => boolean): Promise<void> {
+    while (!condition()) {
+      if (this.#isStopped) throw new Error('the machine was stopped');
+      await new Promise((resolve) => setTimeout(resolve, 10));
+    }
   }
 
   async stop(): Promise<void> {
+    this.#isStopped = true;
     await this.emulator.destroy();
   }
 }

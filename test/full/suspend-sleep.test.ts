@@ -1,0 +1,124 @@
+import { expect } from 'chai';
+import { FuseSession } from '../../device/fuse/session.ts';
+import { Lines, SuspendMachine, contend, type Waker } from './suspend-machine.ts';
+
+const ENOTCONN = 'Transport endpoint is not connected';
+const DISK_SIZE = 128 << 20;
+
+describe('suspend-to-idle', function () {
+  this.timeout(600_000);
+  let machine: SuspendMachine;
+  before(async () => {
+    machine = await SuspendMachine.mounted({ acpi: true, share: { locks: 'shared' } });
+    await machine.sh('echo enabled > /sys/class/tty/ttyS0/power/wakeup; echo none > /sys/power/pm_test; dmesg -n 7');
+  });
+  after(() => machine?.stop());
+
+  for (const waker of ['serial', 'keyboard'] satisfies Waker[]) {
+    it(`lasts until the ${waker} wakes the guest, with files open and locks held and waited for`, async () => {
+      const [holder, waiter] = await contend(machine, 'posix');
+      const { resets } = machine;
+      const from = machine.console.length;
+      const asleep = machine.run(`exec 5<> ${waker}; echo before >&5; rm ${waker}; echo freeze > /sys/power/state && echo after >&5 && cat /proc/self/fd/5`);
+      await machine.says('remaining freezable tasks completed', from);
+      await machine.untilReset(resets);
+      expect(machine.device.session.number).not.to.equal(0);
+      await machine.untilIdle();
+      // A key on the way to sleep wakes nobody, so more of them follow.
+      const knocking = setInterval(() => machine.wake(waker), 500);
+      try {
+        expect(await asleep).to.deep.include({ code: 0, stdout: 'before\nafter\n' });
+      } finally {
+        clearInterval(knocking);
+      }
+      await machine.untilWaiting(1);
+      await holder.process.write('\n');
+      await waiter.until('locked');
+      await waiter.process.write('\n');
+      expect(await waiter.process.exited).to.equal(0);
+    });
+  }
+});
+
+describe('hibernation in one emulator, and resume in another', function () {
+  this.timeout(600_000);
+
+  it('goes on with open and unlinked files, half-read directories, and locks held and waited for', async () => {
+    const first = await bootWithDisk();
+    await first.sh('dd if=/dev/urandom of=book bs=64k count=4 2>/dev/null; mkdir chapters; for i in $(seq 60); do echo $i > chapters/$i; done');
+    const undisturbed = first.spawn(['holder', '/mnt/share']);
+    await undisturbed.until('ready');
+    await undisturbed.process.write('go on\n');
+    await undisturbed.until('done');
+
+    const holder = first.spawn(['holder', '/mnt/share']);
+    await holder.until('ready');
+    const contenders = await contend(first, 'flock');
+    const second = await hibernate(first);
+    try {
+      await resume(second);
+      const [again, locked, waiting] = [holder, ...contenders].map(({ process }) => new Lines(second.agent.attach(process.id)));
+      await again!.process.write('go on\n');
+      await again!.until('done');
+      expect([...holder.lines, ...again!.lines]).to.deep.equal(undisturbed.lines);
+      await second.untilWaiting(1);
+      await locked!.process.write('\n');
+      await waiting!.until('locked');
+      await second.sh('echo on > and && grep -q on and');
+    } finally {
+      await second.stop();
+    }
+  });
+
+  it('gives the filesystem up when it was mounted in between: ENOTCONN, and it can be mounted again', async () => {
+    const first = await bootWithDisk();
+    await first.sh('echo content > file');
+    const second = await hibernate(first);
+    try {
+      await second.sh('mkdir -p /mnt/share && mount -t virtiofs share /mnt/share && cat /mnt/share/file && umount /mnt/share', '/');
+      await resume(second);
+      expect((await second.run('cat /mnt/share/file', '/')).stderr).to.include(ENOTCONN);
+      expect(await second.sh('umount /mnt/share && mount -t virtiofs share /mnt/share && cat /mnt/share/file', '/')).to.equal('content\n');
+    } finally {
+      await second.stop();
+    }
+  });
+});
+
+async function bootWithDisk(): Promise<SuspendMachine> {
+  const machine = await SuspendMachine.mounted({ disk: new ArrayBuffer(DISK_SIZE), share: { locks: 'shared' } });
+  await machine.loadDiskDrivers();
+  await machine.sh('dmesg -n 7; mkswap /dev/sda >/dev/null && swapon /dev/sda && echo 8:0 > /sys/power/resume && echo shutdown > /sys/power/disk', '/');
+  return machine;
+}
+
+/** Hibernates and ends `machine`, and boots another one with its disk, filesystem and session. */
+async function hibernate(machine: SuspendMachine): Promise<SuspendMachine> {
+  const from = machine.console.length;
+  const { stderr, code } = await Promise.race([
+    machine.run('echo disk > /sys/power/state', '/'),
+    machine.says('System halted', from).then(() => ({ stderr: '', code: 0 })),
+  ]);
+  expect(code, stderr + machine.console.slice(from)).to.equal(0);
+  const { disk, device: { backend, session } } = machine;
+  const state = session.state();
+  await machine.stop();
+  return SuspendMachine.boot({
+    disk,
+    share: { locks: 'shared', volume: backend },
+    prepare: (device) => device.session.restore(FuseSession.checkState(state, backend), () => undefined),
+  });
+}
+
+async function resume(machine: SuspendMachine): Promise<void> {
+  await machine.loadDiskDrivers();
+  await machine.sh('dmesg -n 7', '/');
+  const from = machine.console.length;
+  // When this ends, the guest that began it is no more.
+  machine.agent.exec('echo 8:0 > /sys/power/resume; echo no image > /dev/ttyS0').catch(() => {});
+  await Promise.race([
+    machine.says('hibernation exit', from),
+    machine.says('no image', from).then(() => Promise.reject(new Error(machine.console.slice(from)))),
+  ]);
+  await machine.agent.ready();
+}
