@@ -6,6 +6,7 @@ export { SnapshotError } from './snapshot/errors.ts';
 export { ChunkCodec, loadCodec } from './snapshot/codec/codec.ts';
 export { diff, inspect, type Contents, type Difference } from './snapshot/inspect.ts';
 export { MachineSnapshots, type FreezeOptions, type FreezeResult } from './snapshot/machine-snapshots.ts';
+export type { RestorePolicies, RestoreReport } from './snapshot/session-only.ts';
 export { HttpStore } from './snapshot/store/http-store.ts';
 export { MemoryStore, type FileStore } from './snapshot/store/file-store.ts';
 export { SnapshotStore, type SnapshotInfo } from './snapshot/store/snapshot-store.ts';

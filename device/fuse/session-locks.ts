@@ -14,6 +14,9 @@ export interface WaiterState {
   waiter: number;
 }
 
+/** In place of a waiter's number in a restored state: it has its lock already. */
+const GRANTED = 0;
+
 /** A session's part of the filesystem's lock table, and its requests that wait there. */
 export class SessionLocks {
   readonly table: LockTable;
@@ -74,7 +77,8 @@ export class SessionLocks {
         continue;
       }
       this.#deferred.set(unique, { request, waiter });
-      if (!this.table.resume(waiter, () => this.#answer(unique, 0))) this.#answer(unique, EINTR);
+      if (waiter === GRANTED) this.#answer(unique, 0);
+      else if (!this.table.resume(waiter, () => this.#answer(unique, 0))) this.#answer(unique, EINTR);
     }
   }
 

@@ -75,6 +75,11 @@ export class FuseSession {
     return this.#call.negotiated;
   }
 
+  /** Its name in the filesystem's lock table. */
+  get name(): string {
+    return this.#call.locks.session;
+  }
+
   /** Tells this session from every other, 1 to 2^32 - 1; 0 while there is none. It stays through snapshots. */
   get number(): number {
     return this.#call.number;

@@ -6,6 +6,7 @@ import { hashNames, toHex, type Frozen } from './layer.ts';
 import { MachineState } from './machine-state.ts';
 import { CHUNK_BYTES, PAGES_PER_CHUNK, PageMap } from './ram-map.ts';
 import { PAGE_SIZE, RamScanner } from './scan/ram-scanner.ts';
+import type { RestorePolicies, RestoreReport } from './session-only.ts';
 import type { SnapshotStore } from './store/snapshot-store.ts';
 
 /** Byte strings of the device state from this length on are chunks of their own. */
@@ -18,6 +19,8 @@ export interface FreezeOptions {
   machine: Frozen['machine'];
   /** Told by `inspect`. */
   summary?: unknown;
+  /** Filesystems stay where they are, and only their identity is kept: for those that several guests share. Default: false. */
+  sessionOnly?: boolean;
 }
 
 export interface FreezeResult {
@@ -72,6 +75,11 @@ export class MachineSnapshots {
     this.#map = new PageMap(this.#scanner.pageCount);
   }
 
+  /** Of the last restore. */
+  get report(): RestoreReport {
+    return this.#devices.report;
+  }
+
   /** The snapshot that the machine was frozen to, or restored from, last; '' for none. */
   get last(): string {
     return this.#last;
@@ -84,7 +92,7 @@ export class MachineSnapshots {
   freeze(options: FreezeOptions): Promise<FreezeResult> {
     return this.#inTurn(async () => {
       const started = performance.now();
-      const moment = this.#capture();
+      const moment = this.#capture(options.sessionOnly);
       const standstill = performance.now() - started;
       const id = await this.#orStartOver(() => this.#keep(moment, options));
       return { id, standstill, changedPages: moment.changedPages };
@@ -93,11 +101,11 @@ export class MachineSnapshots {
 
   /**
    * Takes the machine to a snapshot, whether or not it has run before. Returns for how long it stood
-   * still, in milliseconds.
+   * still, in milliseconds; what could not come back as it was is in {@link report}.
    *
    * @throws SnapshotError when that can't be; the machine goes on as if nothing had been asked.
    */
-  restore(id: string): Promise<number> {
+  restore(id: string, policies: RestorePolicies = {}): Promise<number> {
     return this.#inTurn(async () => {
       const frozen = this.#store.frozen(id);
       if (frozen.ram.pageCount !== this.#scanner.pageCount) {
@@ -111,7 +119,7 @@ export class MachineSnapshots {
         await this.#orStartOver(async () => {
           const pages = this.#differing(target);
           const chunks = await this.#store.chunks(chunksOf(target, pages));
-          const apply = this.#devices.prepareState(devices);
+          const apply = this.#devices.prepareState(devices, policies);
           this.#machine.applyState(state, (ram) => writePages(ram, target, pages, chunks), apply);
           this.#scanner.rescan(pages);
           this.#map = target;
@@ -145,7 +153,7 @@ export class MachineSnapshots {
   }
 
   /** All that has to be done while the guest stands still; synchronous, so between two of its ticks. */
-  #capture(): Moment {
+  #capture(sessionOnly?: boolean): Moment {
     const changed = this.#scanner.scan();
     const filled = changed.filter((page) => !this.#scanner.isZero(page));
     const zeroed = changed.filter((page) => this.#scanner.isZero(page));
@@ -158,7 +166,7 @@ export class MachineSnapshots {
       pages.forEach((page, n) => bytes.set(ram.subarray(page * PAGE_SIZE, (page + 1) * PAGE_SIZE), n * PAGE_SIZE));
       packs.push({ pages, bytes });
     }
-    return { packs, zeroed, state: this.#machine.captureState(), devices: this.#devices.capture(), changedPages: changed.length };
+    return { packs, zeroed, state: this.#machine.captureState(), devices: this.#devices.capture(sessionOnly), changedPages: changed.length };
   }
 
   async #keep({ packs, zeroed, state, devices }: Moment, { name = '', machine, summary = {} }: FreezeOptions): Promise<string> {

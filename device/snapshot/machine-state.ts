@@ -1,10 +1,12 @@
 import { MemfsBackend } from '../fs/memfs-backend.ts';
-import { FuseSession } from '../fuse/session.ts';
+import { LockTable } from '../fs/locks.ts';
+import { FuseSession, type InodeIndex } from '../fuse/session.ts';
 import type { StateCarrier, V86Machine } from '../v86/adapter.ts';
 import { PciTransport } from '../virtio/pci-transport.ts';
 import type { Chain } from '../virtio/device.ts';
 import { decodeBlob, encodeBlob } from './blob.ts';
 import { SnapshotError } from './errors.ts';
+import { emptyReport, identify, planLocks, type FilesystemIdentity, type RestorePolicies, type RestoreReport } from './session-only.ts';
 
 /** Version of the schema below. */
 const VERSION = 1;
@@ -44,6 +46,10 @@ export class MachineState implements StateCarrier {
   }
 
   readonly devices: StatefulDevice[] = [];
+  /** What a restore does with what can't come back, unless it is told otherwise. */
+  policies: RestorePolicies = {};
+  /** Of the last restore. */
+  report: RestoreReport = emptyReport();
 
   save(): Uint8Array {
     return encodeBlob(VERSION, this.capture());
@@ -56,9 +62,13 @@ export class MachineState implements StateCarrier {
     return this.prepareState(decodeBlob(VERSION, blob));
   }
 
-  /** The state as plain data. Bytes of files in it are borrowed, and never change: a later write goes to a copy. */
-  capture(): SavedMachine {
-    const backends = [...new Set(this.devices.map(({ backend }) => backend))];
+  /**
+   * The state as plain data. Bytes of files in it are borrowed, and never change: a later write goes
+   * to a copy. `sessionOnly`: filesystems stay where they are, and only their identity is in it.
+   */
+  capture(sessionOnly = false): SavedMachine {
+    const backends = this.#backends;
+    const sessions = new Set(this.devices.map(({ session }) => session.name));
     return {
       devices: this.devices.map(({ tag, slot, backend, transport, session }) => ({
         tag,
@@ -67,44 +77,88 @@ export class MachineState implements StateCarrier {
         transport: transport.state(),
         session: session.state(),
       })),
-      filesystems: backends.map((backend) => backend.state()),
+      filesystems: backends.map((backend) => (sessionOnly ? identify(backend.uuid, backend.locks, sessions) : backend.state())),
     };
   }
 
+  get #backends(): MemfsBackend[] {
+    return [...new Set(this.devices.map(({ backend }) => backend))];
+  }
+
   /** As {@link prepare}, from what {@link capture} gave. */
-  prepareState(state: unknown): () => void {
+  prepareState(state: unknown, policies = this.policies): () => void {
     const saved = checkShape(state);
-    const found = saved.devices.map(({ tag, slot }) => `${JSON.stringify(tag)} in slot ${slot}`).join(', ');
-    const here = this.devices.map(({ tag, slot }) => `${JSON.stringify(tag)} in slot ${slot}`).join(', ');
-    if (found !== here) throw new SnapshotError(`the virtio-fs devices differ: the snapshot has ${found}; this emulator ${here}; attach the snapshot's`);
-
-    const backends: MemfsBackend[] = [];
-    const filesystems = saved.filesystems.map((state) => MemfsBackend.checkState(state));
-    const plans = saved.devices.map((state, index) => {
-      const device = this.devices[index]!;
-      const filesystem = filesystems[state.filesystem];
-      if (!filesystem) throw new SnapshotError(`device ${JSON.stringify(device.tag)} names filesystem ${state.filesystem} of ${filesystems.length}`);
-      if ((backends[state.filesystem] ??= device.backend) !== device.backend) {
-        throw new SnapshotError(`device ${JSON.stringify(device.tag)} shared its filesystem with another in the snapshot: give both the same volume`);
-      }
-      return {
-        device,
-        transport: PciTransport.checkState(state.transport, device.transport),
-        session: FuseSession.checkState(state.session, filesystem),
-      };
+    const backends = this.#match(saved);
+    const report = emptyReport();
+    const replaced = new Set([...this.devices.map(({ session }) => session.name), ...saved.devices.map(({ session }) => (session as { session: string }).session)]);
+    const filesystems = saved.filesystems.map((filesystem, index) => sound(`filesystem ${index + 1}`, () => planFilesystem(filesystem, backends[index]!, replaced, policies, report)));
+    const plans = this.devices.map((device, index) => {
+      const { transport, session, filesystem } = saved.devices[index]!;
+      return sound(`device ${JSON.stringify(device.tag)}`, () => {
+        const checked = FuseSession.checkState(session, filesystems[filesystem]!.index);
+        const { onMissingInode = 'fail' } = policies;
+        if (checked.missing.length && onMissingInode === 'fail') {
+          throw new SnapshotError(`the filesystem does not have inodes ${checked.missing.slice(0, 10).join(', ')} any more, which the guest knows: bring them back, or restore with onMissingInode "stale"`);
+        }
+        report.missingInodes.push(...checked.missing.map((ino) => ({ tag: device.tag, ino })));
+        return { device, filesystem, transport: PciTransport.checkState(transport, device.transport), session: checked };
+      });
     });
-    if (new Set(backends).size !== filesystems.length || new Set(this.devices.map(({ backend }) => backend)).size !== filesystems.length) {
-      throw new SnapshotError('devices that had filesystems of their own in the snapshot share one here: give each its own volume');
-    }
-
     return () => {
-      filesystems.forEach((state, index) => backends[index]!.restore(state));
-      for (const { device, transport, session } of plans) {
+      const waiters = filesystems.map(({ apply }) => apply());
+      for (const { device, filesystem, transport, session } of plans) {
         device.transport.restoreState(transport);
-        device.session.restore(session, waitingRequests(device.transport));
+        const renumbered = session.waiters.map(({ unique, waiter }) => ({ unique, waiter: waiters[filesystem]!.get(waiter) ?? waiter }));
+        device.session.restore({ ...session, waiters: renumbered }, waitingRequests(device.transport));
       }
       for (const backend of backends) backend.settle();
+      this.report = report;
     };
+  }
+
+  /** The backend for each saved filesystem. @throws SnapshotError when the devices are not those of the snapshot. */
+  #match(saved: SavedMachine): MemfsBackend[] {
+    const tell = (devices: { tag: string; slot: number }[]) => devices.map(({ tag, slot }) => `${JSON.stringify(tag)} in slot ${slot}`).join(', ');
+    const [found, here] = [tell(saved.devices), tell([...this.devices])];
+    if (found !== here) throw new SnapshotError(`the virtio-fs devices differ: the snapshot has ${found}; this emulator ${here}; attach the snapshot's`);
+    const backends: MemfsBackend[] = [];
+    saved.devices.forEach(({ filesystem }, index) => {
+      const { tag, backend } = this.devices[index]!;
+      if (!(filesystem in saved.filesystems)) throw new SnapshotError(`device ${JSON.stringify(tag)} names filesystem ${filesystem} of ${saved.filesystems.length}`);
+      if ((backends[filesystem] ??= backend) !== backend) {
+        throw new SnapshotError(`device ${JSON.stringify(tag)} shared its filesystem with another in the snapshot: give both the same volume`);
+      }
+    });
+    if (new Set(backends).size !== saved.filesystems.length || this.#backends.length !== saved.filesystems.length) {
+      throw new SnapshotError('devices that had filesystems of their own in the snapshot share one here: give each its own volume');
+    }
+    return backends;
+  }
+}
+
+interface FilesystemPlan {
+  index: InodeIndex;
+  /** Gives the new numbers of waiters that have others now. */
+  apply(): Map<number, number>;
+}
+
+function planFilesystem(state: unknown, backend: MemfsBackend, replaced: ReadonlySet<string>, policies: RestorePolicies, report: RestoreReport): FilesystemPlan {
+  const { sessionOnly, uuid, locks } = (state ?? {}) as Partial<FilesystemIdentity>;
+  if (!sessionOnly) {
+    const checked = MemfsBackend.checkState(state);
+    return { index: checked, apply: () => (backend.restore(checked), new Map()) };
+  }
+  if (uuid !== backend.uuid) throw new SnapshotError(`the snapshot is of sessions on filesystem ${uuid}, which has stayed where it was; this device has ${backend.uuid}: attach it with the same volume`);
+  return { index: backend, apply: planLocks(backend.locks, LockTable.checkState(locks), replaced, policies, report) };
+}
+
+/** Whatever a check says is the snapshot's fault. */
+function sound<T>(what: string, check: () => T): T {
+  try {
+    return check();
+  } catch (error) {
+    if (error instanceof SnapshotError) throw error;
+    throw new SnapshotError(`the snapshot can't be restored, ${what}: ${(error as Error).message}`, { cause: error });
   }
 }
 

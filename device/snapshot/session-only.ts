@@ -1,0 +1,78 @@
+import { F_UNLCK, F_WRLCK } from '../fs/constants.ts';
+import type { CheckedLockTableState, Lock, LockTable } from '../fs/locks.ts';
+import { SnapshotError } from './errors.ts';
+
+/** What to do with what a session had and can't have again. `fail` refuses the restore, and the machine stays as it was. */
+export interface RestorePolicies {
+  /** An inode that the guest knows is gone: `stale` answers ESTALE for it alone. Default: `fail`. */
+  onMissingInode?: 'fail' | 'stale';
+  /** Another guest has a lock that this one had: `drop` gives it up, `steal` takes it. Default: `fail`. */
+  onLockConflict?: 'fail' | 'drop' | 'steal';
+}
+
+/** What could not come back as it was, and what was done about it. */
+export interface RestoreReport {
+  missingInodes: { tag: string; ino: number }[];
+  locks: { ino: number; space: Lock['space']; pid: number; start: bigint; end: bigint; holder: { session: string; pid: number }; outcome: 'dropped' | 'stolen' }[];
+}
+
+export function emptyReport(): RestoreReport {
+  return { missingInodes: [], locks: [] };
+}
+
+/** What a snapshot keeps of a filesystem that stays where it is: which one it is, and the locks of the machine's sessions. */
+export interface FilesystemIdentity {
+  uuid: string;
+  sessionOnly: true;
+  locks: CheckedLockTableState;
+}
+
+export function identify(uuid: string, table: LockTable, sessions: ReadonlySet<string>): FilesystemIdentity {
+  const { locks, waiters, nextWaiter } = table.state();
+  const own = { locks: locks.filter(({ session }) => sessions.has(session)), waiters: waiters.filter(({ lock }) => sessions.has(lock.session)), nextWaiter };
+  return { uuid, sessionOnly: true, locks: own as CheckedLockTableState };
+}
+
+/**
+ * Decides how the locks of `saved` come back into a table that has gone on without them, and changes nothing. `replaced` are
+ * the sessions whose locks go, because theirs are restored. What it returns does it, and gives the waiters' new numbers by
+ * their old ones; 0 for one that has its lock at once.
+ *
+ * @throws SnapshotError for a conflict, under the policy `fail`.
+ */
+export function planLocks(
+  table: LockTable, saved: CheckedLockTableState, replaced: ReadonlySet<string>, { onLockConflict = 'fail' }: RestorePolicies, report: RestoreReport,
+): () => Map<number, number> {
+  const others = [...table.locks()].filter(({ session }) => !replaced.has(session));
+  const regained: Lock[] = [];
+  const stolen: Lock[] = [];
+  for (const lock of saved.locks) {
+    const holders = others.filter((other) => conflicts(lock, other));
+    const [holder] = holders;
+    if (!holder) {
+      regained.push(lock);
+      continue;
+    }
+    const { ino, space, pid, start, end } = lock;
+    if (onLockConflict === 'fail') {
+      throw new SnapshotError(
+        `another guest (process ${holder.pid}) has a ${space} lock on inode ${ino} that this one's process ${pid} had: wait until it is free, or restore with onLockConflict "drop" or "steal"`,
+      );
+    }
+    const outcome = onLockConflict === 'steal' ? 'stolen' : 'dropped';
+    report.locks.push({ ino, space, pid, start, end, holder: { session: holder.session, pid: holder.pid }, outcome });
+    if (outcome === 'dropped') continue;
+    stolen.push(...holders);
+    regained.push(lock);
+  }
+  return () => {
+    for (const session of replaced) table.releaseSession(session);
+    for (const lock of stolen) table.setlk({ ...lock, type: F_UNLCK });
+    for (const lock of regained) table.setlk(lock);
+    return new Map(saved.waiters.map(({ id, lock }) => [id, table.setlkw(lock, () => {}) ?? 0]));
+  };
+}
+
+function conflicts(a: Lock, b: Lock): boolean {
+  return a.space === b.space && a.ino === b.ino && (a.type === F_WRLCK || b.type === F_WRLCK) && a.start <= b.end && b.start <= a.end;
+}
