@@ -325,6 +325,7 @@ export class V86Machine {
         [fpu_status_word, state[STATE_SLOT_FPU_STATUS_WORD]],
         [mxcsr, state[STATE_SLOT_MXCSR]],
       ] as const;
+      forgetTscOffset(cpu);
       try {
         set_state.call(cpu, state);
       } finally {
@@ -357,6 +358,15 @@ export class V86Machine {
       }
     }
   }
+}
+
+/**
+ * v86 takes its old offset for part of the time when it sets the time stamp counter: each restore would
+ * put the guest's clock forward by it. Setting it to what it is makes the offset 0.
+ */
+export function forgetTscOffset(cpu: Cpu): void {
+  cpu.store_current_tsc();
+  cpu.set_tsc(cpu.current_tsc[0]!, cpu.current_tsc[1]!);
 }
 
 function pciIds(dword: number): string {

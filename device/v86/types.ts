@@ -32,6 +32,10 @@ export interface Cpu {
   set_state(state: unknown[]): void;
   pack_memory(): { bitmap: { get_buffer(): ArrayBuffer }; packed_memory: Uint8Array };
   unpack_memory(bitmap: { get(page: number): number }, packed_memory: Uint8Array): void;
+  /** Puts the time stamp counter into {@link current_tsc}, low and high. */
+  store_current_tsc(): void;
+  readonly current_tsc: Uint32Array;
+  set_tsc(low: number, high: number): void;
   last_result: Int32Array;
   fpu_status_word: Uint16Array;
   mxcsr: Int32Array;

@@ -22,6 +22,13 @@ function probeFunction() {
   return { fn, log };
 }
 
+/** By how much a counter goes on in `milliseconds`. */
+async function measure(counter: () => number, milliseconds: number): Promise<number> {
+  const before = counter();
+  await new Promise((resolve) => setTimeout(resolve, milliseconds));
+  return counter() - before;
+}
+
 describe('v86 adapter, on a real v86', () => {
   let machine: BareMachine;
   let adapter: V86Machine;
@@ -131,6 +138,20 @@ describe('v86 adapter, on a real v86', () => {
     expect(carrier.applied).to.equal(1);
     const wasm = new DataView(cpu.wasm_memory.buffer);
     expect([wasm.getInt32(824, true), wasm.getUint16(1040, true), wasm.getInt32(112, true)]).to.deep.equal([0x1fa0, 0x3800, 1234567]);
+  });
+
+  it('brings the time stamp counter back, where v86 adds the emulator’s age each time', async () => {
+    const { cpu } = machine;
+    const tsc = () => {
+      cpu.store_current_tsc();
+      return cpu.current_tsc[1]! * 2 ** 32 + cpu.current_tsc[0]!;
+    };
+    const second = (await measure(tsc, 50)) * 20;
+    cpu.set_tsc(1000, 0);
+    const state = await machine.emulator.save_state();
+    const before = tsc();
+    for (let n = 0; n < 5; n++) await machine.emulator.restore_state(state.slice(0));
+    expect(Math.abs(tsc() - before), 'counts of less than a second').to.be.lessThan(second);
   });
 
   it('changes nothing when its part of a snapshot is refused', async () => {
