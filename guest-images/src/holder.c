@@ -1,10 +1,12 @@
 /*
  * Holds what a freeze must not lose, and goes on with it when told to: a file open in its middle, one
- * that is open and unlinked, a directory half read, and a lock. Usage: holder DIR.
+ * that is open and unlinked, one that never had a name, one that is appended to, a mapped page that is
+ * dirty, a file handle, a working directory, a directory half read, and a lock. Usage: holder DIR.
  *
  * DIR/book has to be there, and DIR/chapters with files in it. It says "ready", waits for a line on
  * stdin and then tells what it reads, a line each; checksums are CRC-32 of what follows.
  */
+#define _GNU_SOURCE
 #include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
@@ -12,6 +14,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/mman.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
@@ -60,6 +63,54 @@ static void read_rest(int fd, const char *name)
 	printf("%s from %ld bytes %d crc %08x links %d\n", name, from, sum, crc, (int)stat.st_nlink);
 }
 
+/* Files that are not read on: made before the freeze, and what became of them told after it. */
+static int append, unnamed, root;
+static char *mapped;
+static union {
+	struct file_handle handle;
+	char room[sizeof(struct file_handle) + MAX_HANDLE_SZ];
+} book_handle;
+
+static void hold_others(void)
+{
+	int fd, mount_id;
+
+	append = check(open("append", O_WRONLY | O_CREAT | O_TRUNC | O_APPEND, 0644), "append");
+	check(write(append, "before ", 7), "append");
+	unnamed = check(open(".", O_TMPFILE | O_RDWR, 0644), "O_TMPFILE");
+	check(write(unnamed, "nameless", 8), "O_TMPFILE");
+	fd = check(open("mapped", O_RDWR | O_CREAT | O_TRUNC, 0644), "mapped");
+	check(ftruncate(fd, 8192), "mapped");
+	mapped = mmap(NULL, 8192, PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0);
+	if (mapped == MAP_FAILED)
+		fail("mmap");
+	memset(mapped + 4000, 'd', 200);
+	close(fd);
+	root = check(open(".", O_RDONLY | O_DIRECTORY), ".");
+	book_handle.handle.handle_bytes = MAX_HANDLE_SZ;
+	check(name_to_handle_at(root, "book", &book_handle.handle, &mount_id, 0), "name_to_handle_at");
+	mkdir("deep", 0755);
+	check(chdir("deep"), "deep");
+}
+
+static void tell_others(void)
+{
+	struct stat stat;
+	char bytes[64];
+	int fd;
+
+	check(access("../book", R_OK), "the working directory");
+	printf("cwd %s\n", strrchr(getcwd(bytes, sizeof bytes), '/'));
+	check(write(append, "after", 5), "append");
+	check(linkat(AT_FDCWD, (snprintf(bytes, sizeof bytes, "/proc/self/fd/%d", unnamed), bytes), root, "named", AT_SYMLINK_FOLLOW), "linkat");
+	printf("mapped %c%c\n", mapped[4000], mapped[4199]);
+	memset(mapped + 4000, 'e', 100);
+	check(msync(mapped, 8192, MS_SYNC), "msync");
+	fd = check(open_by_handle_at(root, &book_handle.handle, O_RDONLY), "open_by_handle_at");
+	check(fstat(fd, &stat), "open_by_handle_at");
+	printf("handle of %ld bytes\n", (long)stat.st_size);
+}
+
 int main(int argc, char **argv)
 {
 	struct flock lock = { .l_type = F_WRLCK, .l_whence = SEEK_SET, .l_start = 100, .l_len = 100 };
@@ -91,6 +142,7 @@ int main(int argc, char **argv)
 	for (i = 0; i < 5 && (entry = readdir(chapters)); i++)
 		printf("entry %s\n", entry->d_name);
 
+	hold_others();
 	printf("ready\n");
 	if (!fgets(bytes, sizeof bytes, stdin))
 		fail("stdin");
@@ -99,6 +151,7 @@ int main(int argc, char **argv)
 	read_rest(secret, "secret");
 	while ((entry = readdir(chapters)))
 		printf("entry %s\n", entry->d_name);
+	tell_others();
 	lock.l_type = F_UNLCK;
 	check(fcntl(book, F_SETLK, &lock), "unlock");
 	printf("done\n");

@@ -5,7 +5,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { crc32 } from 'node:zlib';
 import { V86 } from 'v86';
-import { attachVirtioFs, type VirtioFsDevice } from '../../device/index.ts';
+import { attachVirtioFs, type VirtioFsDevice, type Volume } from '../../device/index.ts';
 import { Lines } from '../../harness/demo/lines.ts';
 import { createEmulator } from '../../harness/emulator.ts';
 import { GuestAgent, uartChannel, type GuestProcess, type UartBus } from '../../harness/guest-agent.ts';
@@ -21,16 +21,19 @@ const hex = (crc: number) => crc.toString(16).padStart(8, '0');
 /** Starts the guest program that holds what a freeze must not lose; returns what it has read of the directory. */
 async function startHolder(vm: Vm): Promise<{ holder: GuestProcess; read: string[] }> {
   const { fs } = vm.share();
-  fs.rmSync('/chapters', { recursive: true, force: true });
+  // In the guest: for a second it may believe in what the host removes.
+  await vm.exec('rm -rf chapters deep named append mapped', { cwd: vm.share().mountPoint });
   fs.writeFileSync('/book', BOOK);
   fs.mkdirSync('/chapters');
   for (const name of CHAPTERS) fs.writeFileSync(`/chapters/${name}`, '');
   const holder = vm.spawn(['holder', vm.share().mountPoint]);
-  return { holder, read: await new Lines(holder).until('ready') };
+  const read = await new Lines(holder).until('ready');
+  expect(read.filter((line) => line.startsWith('failed'))).to.deep.equal([]);
+  return { holder, read };
 }
 
-/** Lets it go on, and checks all that it tells. `added` and `removed`: what happened to the directory meanwhile. */
-async function goOn(process: GuestProcess, read: string[], removed: string[] = []): Promise<void> {
+/** Lets it go on, and checks all that it tells. `removed`: entries that have gone from the directory meanwhile. */
+async function goOn(process: GuestProcess, volume: Volume, read: string[], removed: string[] = []): Promise<void> {
   const lines = new Lines(process);
   await process.write('go on\n');
   const told = await lines.until('done');
@@ -41,7 +44,12 @@ async function goOn(process: GuestProcess, read: string[], removed: string[] = [
   const entries = [...read, ...told].flatMap((line) => (line.startsWith('entry ') ? [line.slice(6)] : []));
   expect(new Set(entries).size, 'no entry twice').to.equal(entries.length);
   expect(entries).to.include.members(['.', '..', ...CHAPTERS.filter((name) => !removed.includes(name))]);
+  expect(told).to.include.members(['cwd /deep', 'mapped dd', `handle of ${BOOK.length} bytes`]);
   expect(await process.exited).to.equal(0);
+  expect(volume.readFileSync('/append', 'utf8')).to.equal('before after');
+  expect(volume.readFileSync('/named', 'utf8')).to.equal('nameless');
+  const mapped = volume.readFileSync('/mapped') as Buffer;
+  expect([mapped.length, mapped[4000], mapped[4099], mapped[4100], mapped[4199], mapped[4200]]).to.deep.equal([8192, 101, 101, 100, 100, 0]);
 }
 
 describe('freeze and restore', () => {
@@ -60,14 +68,14 @@ describe('freeze and restore', () => {
     expect(fs.readFileSync('/file', 'utf8')).to.equal('before\n');
     expect([fs.existsSync('/dir'), fs.existsSync('/new')]).to.deep.equal([true, false]);
     expect(await sh('cat file; ls -d dir')).to.equal('before\ndir\n');
-    await goOn(vm.agent.attach(holder.id), read);
+    await goOn(vm.agent.attach(holder.id), vm.share().volume, read);
   });
 
   it('the machine goes on after a snapshot as if there had been none', async () => {
     const { holder, read } = await startHolder(guest.vm);
     await guest.vm.save();
     holder.onStdout = undefined;
-    await goOn(holder, read);
+    await goOn(holder, guest.vm.share().volume, read);
   });
 
   it('goes on in a new emulator, and the old one goes on too', async () => {
@@ -76,10 +84,10 @@ describe('freeze and restore', () => {
     const snapshot = await vm.save();
     const other = await Vm.restore(snapshot);
     try {
-      await goOn(other.agent.attach(holder.id), read);
+      await goOn(other.agent.attach(holder.id), other.share().volume, read);
       await other.exec('echo other > /mnt/share/whose');
       expect(vm.share().fs.existsSync('/whose')).to.equal(false);
-      await goOn(holder, read);
+      await goOn(holder, vm.share().volume, read);
     } finally {
       await other.stop();
     }
@@ -94,7 +102,7 @@ describe('freeze and restore', () => {
       const removed = CHAPTERS.slice(-30);
       for (const name of removed) fs.unlinkSync(`/chapters/${name}`);
       for (let n = 0; n < 30; n++) fs.writeFileSync(`/chapters/added-${n}`, '');
-      await goOn(other.agent.attach(holder.id), read, removed);
+      await goOn(other.agent.attach(holder.id), other.share().volume, read, removed);
     } finally {
       await other.stop();
     }
@@ -115,7 +123,7 @@ describe('freeze and restore', () => {
       const agent = new GuestAgent(uartChannel(emulator as unknown as UartBus));
       await emulator.run();
       await agent.ready();
-      await goOn(agent.attach(holder.id), read);
+      await goOn(agent.attach(holder.id), device!.volume, read);
       await agent.exec('echo here > /mnt/share/here');
       expect(device!.volume.readFileSync('/here', 'utf8')).to.equal('here\n');
     } finally {

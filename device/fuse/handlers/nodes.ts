@@ -41,8 +41,8 @@ export const NODE_OPERATIONS = [
       try {
         writeEntry(call, output, lookup(call, call.strings[0]!));
       } catch (error) {
-        // A node id of 0 is an ENOENT that may be remembered (fuse.h).
-        if (call.policy.timeout === 0 || error !== FsError.of(ENOENT)) throw error;
+        // A node id of 0 is an ENOENT that may be remembered (fuse.h): what the host adds would not be seen meanwhile.
+        if (call.policy.cache !== 'always' || error !== FsError.of(ENOENT)) throw error;
         output.entry_valid = call.policy.timeout;
       }
     },
