@@ -1,5 +1,5 @@
 import { Volume } from 'memfs';
-import { MemfsBackend, type MemfsBackendOptions } from './fs/memfs-backend.ts';
+import { MemfsBackend } from './fs/memfs-backend.ts';
 import { FuseSession, type FuseSessionOptions } from './fuse/session.ts';
 import { MachineState } from './snapshot/machine-state.ts';
 import { MachineError, V86Machine } from './v86/adapter.ts';

@@ -4,7 +4,7 @@ import { readFile } from 'node:fs/promises';
 import { dirname, join } from 'node:path';
 import { ensureGuestImage } from '../guest-images/build.ts';
 import { VmError } from './errors.ts';
-import type { CustomImage } from './vm-options.ts';
+import type { VmOptions } from './vm-options.ts';
 
 /** What a machine boots from. Paths; which of them are needed depends on the road. */
 export interface BootFiles {
@@ -23,8 +23,9 @@ const SYSTEM_BIOS = '/usr/share/seabios/bios.bin';
 const VGA_BIOS = 'vgabios-stdvga.bin';
 
 /** The image that `guest-images/` builds, or the one the caller brought. Throws {@link VmError} `image`. */
-export async function resolveImage(custom: CustomImage | undefined, onProgress?: (message: string) => void): Promise<BootFiles> {
-  if (!custom) return ensureGuestImage({ onProgress });
+export async function resolveImage({ image: custom, driver = 'stock', onProgress }: Pick<VmOptions, 'image' | 'driver' | 'onProgress'>): Promise<BootFiles> {
+  if (!custom) return ensureGuestImage({ suspendDriver: driver === 'suspend', onProgress });
+  if (driver === 'suspend') throw new VmError('configuration', 'the driver with suspend goes into the image that guest-images/ builds: put it into yours, or leave out --kernel and --initrd');
   const { kernel, initrd, bios } = custom;
   if (!kernel || !initrd) {
     throw new VmError('image', `a guest image of your own needs a kernel and an initial RAM disk: give --${kernel ? 'initrd' : 'kernel'} FILE too`);

@@ -39,9 +39,9 @@ export interface BootRoad {
 
 /** Throws {@link VmError} for options that don't fit together, or files that are missing. */
 export async function makePlan(options: VmOptions): Promise<Plan> {
-  const { shares = [], memory = DEFAULT_MEMORY, ninep = false, network = 'ne2k', onProgress } = options;
+  const { shares = [], memory = DEFAULT_MEMORY, ninep = false, network = 'ne2k' } = options;
   checkShares(shares);
-  const image = await resolveImage(options.image, onProgress);
+  const image = await resolveImage(options);
   const bootMethod: BootMethod = options.bootMethod ?? (image.vmlinux ? 'direct' : 'bios');
   const { vmlinux } = image;
   if (bootMethod === 'direct' && !vmlinux) {

@@ -30,6 +30,8 @@ export interface VmOptions {
   memory?: number;
   shares?: ShareOptions[];
   image?: CustomImage;
+  /** The guest's virtio-fs driver: the kernel's own, or the one of `guest-images/suspend-driver`, which is built when it is first asked for. Default: `stock`. */
+  driver?: 'stock' | 'suspend';
   /** `direct` loads the kernel into RAM itself, `bios` lets SeaBIOS do it. Default: `direct`. */
   bootMethod?: BootMethod;
   /** More words for the kernel's command line. */

@@ -313,7 +313,7 @@ function rejectOn(signal: AbortSignal): Promise<never> {
 
 /** The bytes as a buffer of their own, copied only when they are part of a larger one. */
 function toArrayBuffer(bytes: Uint8Array): ArrayBuffer {
-  const { buffer, byteOffset, byteLength } = bytes;
+  const { buffer, byteLength } = bytes;
   if (buffer instanceof ArrayBuffer && byteLength === buffer.byteLength) return buffer;
   return new Uint8Array(bytes).buffer;
 }

@@ -53,7 +53,7 @@ export async function benchBoot(rounds: number, onProgress: (message: string) =>
 }
 
 async function startPlain(): Promise<Machine> {
-  const image = await resolveImage(undefined);
+  const image = await resolveImage({});
   const file = async (path: string) => ({ buffer: new Uint8Array(await readFile(path)).buffer });
   const options = {
     memory_size: DEFAULT_MEMORY * 1024 * 1024,

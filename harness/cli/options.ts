@@ -11,6 +11,7 @@ export interface MachineFlags {
   initrd?: string;
   bios?: string;
   boot?: 'direct' | 'bios';
+  driver?: 'stock' | 'suspend';
   cache: boolean;
   writeBack?: boolean;
   verbose?: boolean;
@@ -32,13 +33,14 @@ export function addMachineOptions(command: Command): Command {
     .option('--initrd <file>', 'its initial RAM disk, with the guest agent of guest-images/')
     .option('--bios <file>', 'SeaBIOS image, for --boot bios')
     .addOption(new Option('--boot <road>', 'load the kernel into RAM, or let a BIOS do it').choices(['direct', 'bios']))
+    .addOption(new Option('--driver <which>', "virtio-fs driver of the guest: the kernel's own, or one that can suspend").choices(['stock', 'suspend']))
     .option('--no-cache', 'boot anew, even when a booted machine is in the cache')
     .option('-v, --verbose', "show the guest's console and what happens, on stderr");
 }
 
 /** Throws {@link VmError} when the flags don't fit together. */
 export function machineOptions(flags: MachineFlags): VmOptions {
-  const { share = [], tag = [], memory, kernel, initrd, bios, boot, cache, verbose } = flags;
+  const { share = [], tag = [], memory, kernel, initrd, bios, boot, driver, cache, verbose } = flags;
   const count = Math.max(share.length, 1);
   if (tag.length > count) {
     throw new VmError('configuration', `${tag.length} tags for ${count === 1 ? 'one share' : `${count} shares`}: give a --share DIR for each --tag`);
@@ -52,6 +54,7 @@ export function machineOptions(flags: MachineFlags): VmOptions {
     memory,
     image: kernel || initrd || bios ? { kernel, initrd, bios } : undefined,
     bootMethod: boot,
+    driver,
     cache,
     onConsole: verbose ? (line) => process.stderr.write(`guest | ${line}\n`) : undefined,
     onProgress: progressReporter(verbose),
