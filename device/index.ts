@@ -5,7 +5,7 @@ export { MachineError } from './v86/adapter.ts';
 export { SnapshotError } from './snapshot/errors.ts';
 export { ChunkCodec, loadCodec } from './snapshot/codec/codec.ts';
 export { diff, inspect, type Contents, type Difference } from './snapshot/inspect.ts';
-export { MachineSnapshots, type FreezeOptions, type FreezeResult } from './snapshot/machine-snapshots.ts';
+export { MachineSnapshots, type FreezeOptions, type FreezeResult, type RestoreOptions } from './snapshot/machine-snapshots.ts';
 export type { RestorePolicies, RestoreReport } from './snapshot/session-only.ts';
 export { HttpStore } from './snapshot/store/http-store.ts';
 export { MemoryStore, type FileStore } from './snapshot/store/file-store.ts';

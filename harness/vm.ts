@@ -1,5 +1,5 @@
 import type { V86, V86Options } from 'v86';
-import { attachVirtioFs, MachineSnapshots, type FreezeResult, type SnapshotStore } from '../device/index.ts';
+import { attachVirtioFs, MachineSnapshots, type FreezeResult, type RestoreOptions, type RestorePolicies, type SnapshotStore } from '../device/index.ts';
 import { V86Machine } from '../device/v86/adapter.ts';
 import type { Emulator } from '../device/v86/types.ts';
 import { BootCache } from './boot-cache.ts';
@@ -83,7 +83,7 @@ export class Vm {
     const { console = [] } = store.info(id).summary as { console?: string[] };
     const vm = await Vm.#assemble(plan, plan.shares, plan.emulatorOptions, {}, console);
     try {
-      await vm.thaw(store, id);
+      await vm.#thaw(store, id, { isFresh: true });
       return vm;
     } catch (error) {
       await vm.stop();
@@ -265,10 +265,14 @@ export class Vm {
    *
    * @throws VmError or SnapshotError; the machine goes on as if nothing had been asked.
    */
-  async thaw(store: SnapshotStore, id: string): Promise<number> {
+  async thaw(store: SnapshotStore, id: string, policies: RestorePolicies = {}): Promise<number> {
+    return this.#thaw(store, id, policies);
+  }
+
+  async #thaw(store: SnapshotStore, id: string, options: RestoreOptions): Promise<number> {
     this.#checkRunning();
     checkConfig(configOf(store, id), this.config);
-    const standstill = await (await this.#snapshots(store)).restore(id);
+    const standstill = await (await this.#snapshots(store)).restore(id, options);
     await this.emulator.run();
     await this.#answer();
     return standstill;

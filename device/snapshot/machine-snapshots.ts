@@ -9,6 +9,14 @@ import { PAGE_SIZE, RamScanner } from './scan/ram-scanner.ts';
 import type { RestorePolicies, RestoreReport } from './session-only.ts';
 import type { SnapshotStore } from './store/snapshot-store.ts';
 
+/** Where a machine that has never run may have anything in its RAM: the first MiB. */
+const FIRMWARE_PAGES = 256;
+
+export interface RestoreOptions extends RestorePolicies {
+  /** The machine has just been made and nothing was restored into it, so that its RAM need not be looked at. Default: false. */
+  isFresh?: boolean;
+}
+
 /** Byte strings of the device state from this length on are chunks of their own. */
 const MIN_CHUNK = 4096;
 
@@ -105,7 +113,7 @@ export class MachineSnapshots {
    *
    * @throws SnapshotError when that can't be; the machine goes on as if nothing had been asked.
    */
-  restore(id: string, policies: RestorePolicies = {}): Promise<number> {
+  restore(id: string, { isFresh = false, ...policies }: RestoreOptions = {}): Promise<number> {
     return this.#inTurn(async () => {
       const frozen = this.#store.frozen(id);
       if (frozen.ram.pageCount !== this.#scanner.pageCount) {
@@ -117,7 +125,7 @@ export class MachineSnapshots {
       const started = performance.now();
       try {
         await this.#orStartOver(async () => {
-          const pages = this.#differing(target);
+          const pages = this.#differing(target, isFresh);
           const chunks = await this.#store.chunks(chunksOf(target, pages));
           const apply = this.#devices.prepareState(devices, policies);
           this.#machine.applyState(state, (ram) => writePages(ram, target, pages, chunks), apply);
@@ -235,9 +243,9 @@ export class MachineSnapshots {
   }
 
   /** The pages of RAM that are not what `target` has. */
-  #differing(target: PageMap): Uint32Array {
+  #differing(target: PageMap, isFresh: boolean): Uint32Array {
     const changed = new Uint8Array(target.pageCount);
-    for (const page of this.#scanner.scan()) changed[page] = 1;
+    for (const page of this.#scanner.scan(isFresh ? FIRMWARE_PAGES : target.pageCount)) changed[page] = 1;
     const pages: number[] = [];
     for (let page = 0; page < target.pageCount; page++) {
       if (changed[page] ? !(target.isZero(page) && this.#scanner.isZero(page)) : !target.agrees(this.#map, page)) pages.push(page);

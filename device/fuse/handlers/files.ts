@@ -35,9 +35,9 @@ function open(call: Call, inode: Inode, flags: number, openFlags: number, output
   output.open_flags = call.policy.cache === 'never' ? C.FOPEN_DIRECT_IO | C.FOPEN_PARALLEL_DIRECT_WRITES : C.FOPEN_KEEP_CACHE;
 }
 
-/** The inode of an open file whose locks are kept here. */
-function lockable(call: Call, fh: number): Inode {
-  if (call.policy.locks !== 'shared') throw FsError.of(ENOSYS);
+/** The inode of an open file whose locks are kept here, as INIT has settled: also where this device would have them in the guest. */
+function lockable(call: Call, { fh, lk_flags }: View<typeof fuse_lk_in>): Inode {
+  if (!call.uses(lk_flags & C.FUSE_LK_FLOCK ? C.FUSE_FLOCK_LOCKS : C.FUSE_POSIX_LOCKS)) throw FsError.of(ENOSYS);
   return call.handles.file(fh, call.inode).inode;
 }
 
@@ -179,7 +179,7 @@ export const FILE_OPERATIONS = [
     input: fuse_lk_in,
     output: fuse_lk_out,
     handle(call, input, output) {
-      const inode = lockable(call, input.fh);
+      const inode = lockable(call, input);
       const lock = call.locks.table.getlk(lockOf(call, inode, input));
       output.lk.type = lock?.type ?? F_UNLCK;
       if (!lock) return;
@@ -192,13 +192,13 @@ export const FILE_OPERATIONS = [
     about: 'Takes or gives up a lock: POSIX, OFD or flock. Locks `guest`: ENOSYS.',
     input: fuse_lk_in,
     handle(call, input) {
-      if (!call.locks.table.setlk(lockOf(call, lockable(call, input.fh), input))) throw FsError.of(EAGAIN);
+      if (!call.locks.table.setlk(lockOf(call, lockable(call, input), input))) throw FsError.of(EAGAIN);
       return 0;
     },
   }),
   operation(C.FUSE_SETLKW, 'SETLKW', {
     about: 'Waits for a lock, first come, first served; EDEADLK for a wait that can’t end. Locks `guest`: ENOSYS.',
     input: fuse_lk_in,
-    handle: (call, input) => call.locks.wait(lockOf(call, lockable(call, input.fh), input), call.header.unique, call.request),
+    handle: (call, input) => call.locks.wait(lockOf(call, lockable(call, input), input), call.header.unique, call.request),
   }),
 ];

@@ -45,10 +45,10 @@ export class RamScanner {
     this.#scan = exports['scan'] as Scan;
   }
 
-  /** The pages that are not what they were at the last scan, ascending. Borrowed until the next scan. */
-  scan(): Uint32Array {
+  /** Of the first `count` pages those that are not what they were at the last scan, ascending. Borrowed until the next scan. */
+  scan(count = this.pageCount): Uint32Array {
     this.#changedCount = 0;
-    this.#scan(this.#ram.base, 0, this.pageCount, this.#seed);
+    this.#scan(this.#ram.base, 0, count, this.#seed);
     return this.#changed.subarray(0, this.#changedCount);
   }
 
