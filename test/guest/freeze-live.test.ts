@@ -6,7 +6,7 @@ import { useGuest } from '../support/guest.ts';
 import { freezeUnderLoad } from '../support/load.ts';
 
 describe('freeze and restore of a guest at work', function () {
-  this.timeout(120_000);
+  this.timeout(240_000);
 
   for (const packed of [false, true]) {
     it(`loses nothing and does nothing twice, ${packed ? 'packed' : 'split'} ring`, () => freezeUnderLoad({ share: { offer: { packed } }, rounds: 12, seed: 1 }));
