@@ -142,7 +142,9 @@ export class Chunk {
     }
     const bytes = new Uint8Array(capacityFor(used));
     for (let page = 0; page < PAGES_PER_CHUNK; page++) {
-      if (kept & bit(page)) bytes.set(this.page(page), countBits(map & (bit(page) - 1)) * PAGE_SIZE);
+      const stored = kept & bit(page) ? this.page(page) : EMPTY;
+      // Even an empty array must not be set beyond the end.
+      if (stored.length) bytes.set(stored, countBits(map & (bit(page) - 1)) * PAGE_SIZE);
     }
     return bytes;
   }
