@@ -56,9 +56,12 @@ export class PrivateApt {
     ].flatMap((option) => ['-o', option]);
   }
 
-  /** `directory` has to be there, and empty. */
-  static async create(directory: string, guestArchitecture: string): Promise<PrivateApt> {
-    const hostArchitecture = await output('dpkg', ['--print-architecture']);
+  /**
+   * `directory` has to be there, and empty. `native`: for packages that are not of `guestArchitecture`;
+   * the machine's own by default.
+   */
+  static async create(directory: string, guestArchitecture: string, native?: string): Promise<PrivateApt> {
+    const hostArchitecture = native ?? await output('dpkg', ['--print-architecture']);
     const sources = await privateSources();
     for (const name of ['state/lists/partial', 'cache/archives/partial', 'debs']) await mkdir(join(directory, name), { recursive: true });
     await writeFile(join(directory, 'state/status'), '');
@@ -99,6 +102,13 @@ export class PrivateApt {
     return Promise.all(files.map((file) => readPackage(join(debs, file))));
   }
 
+  /** Fetches packages and all that they depend on, recommendations left out. Returns the .deb files. */
+  async downloadWithDependencies(packages: string[]): Promise<string[]> {
+    await this.#apt('apt-get', ['install', '--quiet', '--yes', '--download-only', '--no-install-recommends', ...packages]);
+    const archives = join(this.#directory, 'cache/archives');
+    return (await readdir(archives)).filter((name) => name.endsWith('.deb')).sort().map((name) => join(archives, name));
+  }
+
   async #apt(program: string, args: string[], cwd?: string): Promise<string> {
     return output(program, [...this.#options, ...args], cwd);
   }
@@ -113,7 +123,7 @@ export function checkAptIsThere(): void {
   }
 }
 
-export async function unpack(deb: DebianPackage, directory: string): Promise<void> {
+export async function unpack(deb: { path: string }, directory: string): Promise<void> {
   await run('dpkg', ['-x', deb.path, directory], { maxBuffer: MAX_OUTPUT });
 }
 

@@ -13,7 +13,7 @@ export interface PolicyOptions {
   locks?: 'guest' | 'shared';
   /**
    * How long a guest may believe what it was told.
-   * `never`: not at all; every read and write comes here. `auto` (default): a second; what others
+   * `never`: not at all; every read and write comes here, and Linux before 6.6 maps no file as shared memory. `auto` (default): a second; what others
    * change is seen by then. `always`: for good; for a share that nobody else changes.
    */
   cache?: 'never' | 'auto' | 'always';

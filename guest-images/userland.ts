@@ -1,0 +1,39 @@
+import { existsSync } from 'node:fs';
+import { mkdir, mkdtemp, readdir, rename, rm, symlink } from 'node:fs/promises';
+import { createHash } from 'node:crypto';
+import { dirname, join } from 'node:path';
+import { fileURLToPath } from 'node:url';
+import { checkAptIsThere, PrivateApt, unpack } from './apt.ts';
+
+/** What a shell script may expect of any Debian. */
+const BASE = ['bash', 'coreutils', 'dash', 'diffutils', 'findutils', 'grep', 'gzip', 'hostname', 'sed', 'tar'];
+/** Of no use in a chroot, and most of the files. */
+const LEFT_OUT = ['usr/share/doc', 'usr/share/man', 'usr/share/locale', 'usr/share/info'];
+
+/**
+ * A directory with Debian packages and what they need, unpacked for a chroot in the guest: nothing is
+ * configured. It is built when it is first asked for.
+ */
+export async function ensureUserland(packages: string[]): Promise<string> {
+  const all = [...new Set([...BASE, ...packages])].sort();
+  const directory = join(dirname(fileURLToPath(import.meta.url)), '..', 'build', `userland-${createHash('sha256').update(all.join()).digest('hex').slice(0, 12)}`);
+  if (existsSync(directory)) return directory;
+  checkAptIsThere();
+  await mkdir(dirname(directory), { recursive: true });
+  const work = await mkdtemp(`${directory}.building-`);
+  try {
+    const aptDirectory = join(work, 'apt');
+    const root = join(work, 'root');
+    await mkdir(aptDirectory);
+    await mkdir(root);
+    const apt = await PrivateApt.create(aptDirectory, 'i386', 'i386');
+    await apt.update();
+    for (const path of await apt.downloadWithDependencies(all)) await unpack({ path }, root);
+    for (const path of LEFT_OUT) await rm(join(root, path), { recursive: true, force: true });
+    if (!(await readdir(join(root, 'bin'))).includes('sh')) await symlink('dash', join(root, 'bin/sh'));
+    await rename(root, directory);
+  } finally {
+    await rm(work, { recursive: true, force: true });
+  }
+  return directory;
+}
