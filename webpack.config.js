@@ -1,22 +1,20 @@
+import { readFileSync } from 'node:fs';
 import { fileURLToPath } from 'node:url';
 import webpack from 'webpack';
+
+const path = (name) => fileURLToPath(new URL(name, import.meta.url));
 
 /** What memfs expects of Node, for pages. */
 const NODE_MODULES = {
   buffer: 'buffer/', events: 'events/', path: 'path-browserify', stream: 'readable-stream', url: 'url/', process: 'process/browser.js',
 };
 
-/** The library as one module for pages, made from what `tsc` puts into dist/, memfs included. */
-export default {
+/** Both are made from what `tsc` puts into dist/. */
+const common = {
   mode: 'production',
-  target: 'web',
+  target: ['web', 'es2022'],
   devtool: 'source-map',
-  entry: { 'v86-virtiofs': './dist/device/index.js' },
   experiments: { outputModule: true },
-  output: {
-    path: fileURLToPath(new URL('dist/web', import.meta.url)),
-    library: { type: 'module' },
-  },
   resolve: { fallback: NODE_MODULES },
   plugins: [
     new webpack.NormalModuleReplacementPlugin(/^node:/, (resource) => {
@@ -25,4 +23,52 @@ export default {
     new webpack.ProvidePlugin({ process: 'process/browser.js' }),
   ],
   performance: { hints: false },
+  cache: { type: 'filesystem', cacheDirectory: path('.cache/webpack'), buildDependencies: { config: [path('webpack.config.js')] } },
 };
+
+/** The library as one module for pages, memfs included. */
+const library = {
+  ...common,
+  name: 'library',
+  entry: { 'v86-virtiofs': './dist/device/index.js' },
+  output: {
+    path: path('dist/web'),
+    library: { type: 'module' },
+  },
+};
+
+/** index.html, with the script's name of this build. */
+class IndexHtml {
+  apply(compiler) {
+    compiler.hooks.thisCompilation.tap('IndexHtml', (compilation) => {
+      compilation.fileDependencies.add(path('web/index.html'));
+      compilation.hooks.processAssets.tap({ name: 'IndexHtml', stage: webpack.Compilation.PROCESS_ASSETS_STAGE_REPORT }, () => {
+        const [script] = compilation.entrypoints.get('main').getFiles().filter((name) => name.endsWith('.js'));
+        const html = readFileSync(path('web/index.html'), 'utf8').replace('src="main.js"', `src="${script}"`);
+        compilation.emitAsset('index.html', new webpack.sources.RawSource(html));
+      });
+    });
+  }
+}
+
+/** The page: static files that may lie under any path of any server. web/build/guest.ts adds the guest. */
+const page = {
+  ...common,
+  name: 'page',
+  entry: { main: './dist/web/page/main.js' },
+  output: {
+    path: path('dist/page'),
+    filename: '[name]-[contenthash:12].js',
+    chunkFilename: '[name]-[contenthash:12].js',
+    assetModuleFilename: '[name]-[contenthash:12][ext]',
+    publicPath: 'auto',
+    clean: { keep: /^guest\// },
+  },
+  module: { rules: [{ test: /\.css$/, type: 'asset/source' }] },
+  // v86 asks for these in Node only.
+  resolve: { fallback: { ...NODE_MODULES, crypto: false, fs: false, 'fs/promises': false, perf_hooks: false } },
+  // v86 takes whatever has a `process` for Node.
+  plugins: [...common.plugins, new webpack.DefinePlugin({ 'typeof process': '"undefined"' }), new IndexHtml()],
+};
+
+export default [library, page];

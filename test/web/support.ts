@@ -1,0 +1,155 @@
+import { expect } from 'chai';
+import { execFileSync } from 'node:child_process';
+import { existsSync } from 'node:fs';
+import { mkdir } from 'node:fs/promises';
+import { createServer, type IncomingMessage, type Server, type ServerResponse } from 'node:http';
+import type { AddressInfo } from 'node:net';
+import { join } from 'node:path';
+import { chromium, type Browser, type BrowserContext, type Locator, type Page } from 'playwright-core';
+import sirv from 'sirv';
+import { PAGE_DIRECTORY } from '../../web/build/serve.ts';
+
+const CHROMIUM = '/usr/bin/chromium';
+const ROOT = join(import.meta.dirname, '../..');
+/** Where the tests leave pictures of what they saw. */
+const SCREENSHOTS = join(ROOT, 'build/screenshots');
+/** For a guest to come up, and for what it does there, on a machine with other things to do. */
+const PATIENCE = 30_000;
+
+type Interceptor = (request: IncomingMessage, response: ServerResponse, next: () => void) => void;
+
+/** A browser, and a server with the built page below a path of its own. */
+export interface WebSite {
+  readonly url: string;
+  /** Sees each request before the server. */
+  intercept: Interceptor | undefined;
+  /** A tab of an empty profile: its store is gone with it. */
+  open(options?: { context?: BrowserContext; width?: number; height?: number; path?: string }): Promise<Visit>;
+  newProfile(): Promise<BrowserContext>;
+}
+
+let isBuilt = false;
+
+/** The page, built and served, for the tests of the surrounding `describe`. */
+export function useWebSite(): WebSite {
+  let server: Server;
+  let browser: Browser;
+  const contexts: BrowserContext[] = [];
+  const visits: Visit[] = [];
+  const site: WebSite = {
+    get url() {
+      return `http://localhost:${(server.address() as AddressInfo).port}/some/where/`;
+    },
+    intercept: undefined,
+    async newProfile() {
+      const context = await browser.newContext({ viewport: { width: 1280, height: 800 } });
+      contexts.push(context);
+      return context;
+    },
+    async open({ context, width = 1280, height = 800, path = '' } = {}) {
+      const page = await (context ?? await site.newProfile()).newPage();
+      await page.setViewportSize({ width, height });
+      page.setDefaultTimeout(PATIENCE);
+      const visit = new Visit(page, site.url);
+      visits.push(visit);
+      await page.goto(site.url + path);
+      return visit;
+    },
+  };
+  before(async function () {
+    this.timeout(300_000);
+    if (!existsSync(CHROMIUM)) throw new Error('the tests of the page need Chromium: run `node scripts/chromium.mjs`, or apt-get install chromium');
+    if (!isBuilt) execFileSync('npm', ['run', '--silent', 'build:page'], { cwd: ROOT, stdio: ['ignore', 'ignore', 'inherit'] });
+    isBuilt = true;
+    const serve = sirv(PAGE_DIRECTORY, { dev: true });
+    server = createServer((request, response) => {
+      const answer = () => {
+        request.url = request.url!.replace(/^\/some\/where/, '');
+        serve(request, response, () => void response.writeHead(404).end());
+      };
+      if (site.intercept) site.intercept(request, response, answer);
+      else answer();
+    }).listen(0);
+    browser = await chromium.launch({ executablePath: CHROMIUM, args: ['--no-sandbox'] });
+  });
+  afterEach(async () => {
+    site.intercept = undefined;
+    const seen = visits.splice(0);
+    for (const context of contexts.splice(0)) await context.close();
+    for (const { complaints } of seen) expect(complaints, 'the browser’s console').to.deep.equal([]);
+  });
+  after(async () => {
+    await browser?.close();
+    server?.close();
+  });
+  return site;
+}
+
+/** One tab with the page in it, and a visitor's hands. */
+export class Visit {
+  readonly page: Page;
+  /** Errors that the browser complained of. */
+  readonly complaints: string[] = [];
+  /** Requests to anywhere but the page's own server. */
+  readonly strangers: string[] = [];
+
+  constructor(page: Page, url: string) {
+    this.page = page;
+    page.on('pageerror', (error) => this.complaints.push(String(error)));
+    page.on('console', (message) => {
+      if (message.type() === 'error' || message.type() === 'warning') this.complaints.push(message.text());
+    });
+    page.on('request', (request) => {
+      if (!/^(blob|data):/.test(request.url()) && !request.url().startsWith(url)) this.strangers.push(request.url());
+    });
+  }
+
+  /** The terminals of a guest, the first one by default. */
+  terminal(guest = 0): Locator {
+    return this.page.locator('vm-terminals').nth(guest);
+  }
+
+  /** What a guest's terminal shows. */
+  async screen(guest = 0): Promise<string> {
+    return this.terminal(guest).evaluate((element) => (element as unknown as { text: string }).text);
+  }
+
+  /** Waits until the guest's prompt is there. */
+  async ready(guest = 0): Promise<void> {
+    await this.until(async () => /# $/m.test(`${await this.screen(guest)} `), 'no prompt');
+  }
+
+  /** Types a command, and returns what it wrote when its end was seen. */
+  async run(command: string, guest = 0): Promise<string> {
+    await this.ready(guest);
+    const mark = `end${Math.random().toString(36).slice(2, 10)}`;
+    await this.type(`${command}; echo ${mark.slice(0, 3)}''${mark.slice(3)}`, guest);
+    let output: string | undefined;
+    await this.until(async () => {
+      output = new RegExp(`''${mark.slice(3)}\\s*\\n([^]*?)${mark}`).exec(await this.screen(guest))?.[1];
+      return output !== undefined;
+    }, `${command} did not end`);
+    return output!.trim();
+  }
+
+  /** Types a line into a guest's terminal. */
+  async type(line: string, guest = 0): Promise<void> {
+    await this.terminal(guest).locator('.screens').click();
+    await this.page.keyboard.insertText(line);
+    await this.page.keyboard.press('Enter');
+  }
+
+  /** Waits for something to become true. */
+  async until(condition: () => Promise<boolean>, complaint: string): Promise<void> {
+    for (const end = Date.now() + PATIENCE; !(await condition().catch(() => false));) {
+      if (Date.now() > end) throw new Error(`${complaint}; the terminal shows\n${await this.screen().catch(() => '(nothing)')}`);
+      await this.page.waitForTimeout(50);
+    }
+  }
+
+  /** Leaves a picture in build/screenshots/. */
+  async picture(name: string): Promise<void> {
+    await mkdir(SCREENSHOTS, { recursive: true });
+    await this.page.screenshot({ path: join(SCREENSHOTS, `${name}.png`) });
+  }
+}

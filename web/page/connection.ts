@@ -1,0 +1,124 @@
+import { proxy, wrap, type Remote } from 'comlink';
+import type { GuestId, GuestInfo, PageApi, Progress, ShellId, ShellInfo, StartOptions, WorkerApi } from '../protocol.ts';
+
+/** One shell's output, kept until a terminal takes it. */
+export class ShellStream {
+  readonly guest: GuestId;
+  readonly id: ShellId;
+  hasEnded = false;
+  #backlog: Uint8Array[];
+  #write: ((bytes: Uint8Array) => Promise<void>) | undefined;
+
+  constructor(guest: GuestId, { id, output }: ShellInfo) {
+    this.guest = guest;
+    this.id = id;
+    this.#backlog = [output];
+  }
+
+  /** Gives the terminal what there is, and what will come. `write` settles when the terminal has it. */
+  connect(write: (bytes: Uint8Array) => Promise<void>): void {
+    this.#write = write;
+    for (const bytes of this.#backlog.splice(0)) void write(bytes);
+  }
+
+  push(bytes: Uint8Array): Promise<void> | void {
+    if (this.#write) return this.#write(bytes);
+    this.#backlog.push(bytes);
+  }
+}
+
+/** A guest as the page knows it. */
+export interface GuestView extends Omit<GuestInfo, 'shells'> {
+  shells: ShellStream[];
+}
+
+/** The page's end: the worker, the guests in it, and what they tell. Dispatches `change` when any of its fields did. */
+export class Connection extends EventTarget {
+  readonly worker: Remote<WorkerApi>;
+  readonly #thread: Worker;
+  guests: GuestView[] = [];
+  progress: Progress | undefined;
+  /** Milliseconds from the start until the guest answered. */
+  startTime: number | undefined;
+  /** What went wrong, newest last. */
+  problems: string[] = [];
+
+  constructor() {
+    super();
+    this.#thread = new Worker(new URL('../worker/main.js', import.meta.url), { type: 'module', name: 'v86' });
+    this.#thread.addEventListener('error', (event) => this.#problem(`The emulator has stopped: ${event.message || 'its worker could not be loaded'}. Reload the page.`));
+    this.worker = wrap<WorkerApi>(this.#thread);
+  }
+
+  async start(options: StartOptions): Promise<void> {
+    try {
+      const { guests, milliseconds } = await this.worker.start(options, proxy(this.#page()));
+      this.guests = guests.map(viewOf);
+      this.startTime = milliseconds;
+      this.progress = undefined;
+    } catch (error) {
+      this.progress = undefined;
+      this.#problem((error as Error).message);
+    }
+    this.#changed();
+  }
+
+  async openShell(guest: GuestView): Promise<ShellStream> {
+    const shell = new ShellStream(guest.id, await this.worker.openShell(guest.id, { columns: 80, rows: 24 }));
+    guest.shells.push(shell);
+    this.#changed();
+    return shell;
+  }
+
+  /** Runs what may fail, and says so where the visitor sees it. */
+  async attempt<T>(action: Promise<T>): Promise<T | undefined> {
+    try {
+      return await action;
+    } catch (error) {
+      this.#problem((error as Error).message);
+      return undefined;
+    }
+  }
+
+  dismissProblem(index: number): void {
+    this.problems = this.problems.filter((_, n) => n !== index);
+    this.#changed();
+  }
+
+  stop(): void {
+    this.#thread.terminate();
+  }
+
+  #page(): PageApi {
+    return {
+      progress: (progress) => {
+        this.progress = progress;
+        this.#changed();
+      },
+      output: (guest, shell, bytes) => this.#shell(guest, shell)?.push(bytes),
+      shellEnded: (guest, shell) => {
+        const view = this.guests.find(({ id }) => id === guest);
+        if (view) view.shells = view.shells.filter(({ id }) => id !== shell);
+        this.#changed();
+      },
+      problem: (message) => this.#problem(message),
+    };
+  }
+
+  #shell(guest: GuestId, shell: ShellId): ShellStream | undefined {
+    return this.guests.find(({ id }) => id === guest)?.shells.find(({ id }) => id === shell);
+  }
+
+  #problem(message: string): void {
+    this.problems = [...this.problems, message].slice(-4);
+    this.#changed();
+  }
+
+  #changed(): void {
+    this.dispatchEvent(new Event('change'));
+  }
+}
+
+function viewOf({ shells, ...info }: GuestInfo): GuestView {
+  return { ...info, shells: shells.map((shell) => new ShellStream(info.id, shell)) };
+}

@@ -1,0 +1,1 @@
+import './virtiofs-vm.ts';

@@ -1,0 +1,74 @@
+import { FitAddon } from '@xterm/addon-fit';
+import { WebLinksAddon } from '@xterm/addon-web-links';
+import { Terminal } from '@xterm/xterm';
+import type { TerminalSize } from '../protocol.ts';
+import type { ShellStream } from './connection.ts';
+
+const THEME = {
+  background: '#0d1117', foreground: '#d6dde6', cursor: '#6cb0ff', cursorAccent: '#0d1117', selectionBackground: '#2f4f7a',
+  black: '#30363d', red: '#ff7b72', green: '#5fd39b', yellow: '#e3b341', blue: '#6cb0ff', magenta: '#d2a8ff', cyan: '#56d4dd', white: '#d6dde6',
+  brightBlack: '#8b98a8', brightRed: '#ffa198', brightGreen: '#7ee2b0', brightYellow: '#f0c85a', brightBlue: '#93c5ff', brightMagenta: '#e2c5ff', brightCyan: '#7ee7ee', brightWhite: '#ffffff',
+};
+
+export interface TerminalEvents {
+  type(text: string): void;
+  resize(size: TerminalSize): void;
+}
+
+/** One xterm.js terminal in an element of its own, connected to a shell. */
+export class TerminalView {
+  readonly element = document.createElement('div');
+  readonly #terminal: Terminal;
+  readonly #fit = new FitAddon();
+  readonly #observer = new ResizeObserver(() => this.fit());
+
+  constructor(shell: ShellStream, label: string, events: TerminalEvents) {
+    this.element.className = 'terminal';
+    this.#terminal = new Terminal({
+      fontFamily: getComputedStyle(document.documentElement).getPropertyValue('--mono') || 'ui-monospace, Menlo, Consolas, "DejaVu Sans Mono", monospace',
+      fontSize: 13, lineHeight: 1.15, scrollback: 5000, cursorBlink: true, theme: THEME, macOptionIsMeta: true,
+    });
+    this.#terminal.loadAddon(this.#fit);
+    this.#terminal.loadAddon(new WebLinksAddon());
+    this.#terminal.attachCustomKeyEventHandler((event) => this.#isForShell(event));
+    this.#terminal.onData((text) => events.type(text));
+    this.#terminal.onResize(({ cols, rows }) => events.resize({ columns: cols, rows }));
+    this.#terminal.open(this.element);
+    this.#terminal.textarea!.setAttribute('aria-label', `${label}. F6 leaves the terminal.`);
+    this.#observer.observe(this.element);
+    shell.connect((bytes) => new Promise((resolve) => this.#terminal.write(bytes, resolve)));
+  }
+
+  /** Copy and paste as in other terminals; F6 goes to the next part of the page. */
+  #isForShell(event: KeyboardEvent): boolean {
+    if (event.key === 'F6') return false;
+    if (!event.ctrlKey || !event.shiftKey) return true;
+    if (event.code === 'KeyC' && this.#terminal.hasSelection()) {
+      if (event.type === 'keydown') void navigator.clipboard.writeText(this.#terminal.getSelection());
+      event.preventDefault();
+      return false;
+    }
+    return event.code !== 'KeyV';
+  }
+
+  /** Takes the size of its element, if that is to be seen. */
+  fit(): void {
+    if (this.element.isConnected && this.element.clientWidth > 0) this.#fit.fit();
+  }
+
+  focus(): void {
+    this.#terminal.focus();
+  }
+
+  /** Text of the screen and what was scrolled out of it. */
+  get text(): string {
+    const { active } = this.#terminal.buffer;
+    return Array.from({ length: active.length }, (_, n) => active.getLine(n)!.translateToString(true)).join('\n').trimEnd();
+  }
+
+  dispose(): void {
+    this.#observer.disconnect();
+    this.#terminal.dispose();
+    this.element.remove();
+  }
+}

@@ -1,0 +1,123 @@
+import xtermCss from '@xterm/xterm/css/xterm.css';
+import { css, html, LitElement, unsafeCSS, type PropertyValues } from 'lit';
+import type { Connection, GuestView, ShellStream } from './connection.ts';
+import { icon } from './icons.ts';
+import { controls } from './styles.ts';
+import { tabList, tabStyles } from './tabs.ts';
+import { TerminalView } from './terminal-view.ts';
+
+/** The shells of one guest, each in a tab. */
+export class GuestTerminals extends LitElement {
+  static override properties = { connection: { attribute: false }, guest: { attribute: false }, version: { attribute: false }, selected: { state: true } };
+  static override styles = [unsafeCSS(xtermCss), controls, tabStyles, css`
+    :host { display: flex; flex-direction: column; min-width: 0; min-height: 0; background: var(--surface); }
+    .bar { display: flex; align-items: center; gap: 4px; padding: 2px 6px 0; border-bottom: 1px solid var(--border); }
+    .name { padding: 0 6px; font-weight: 600; white-space: nowrap; }
+    .bar .space { flex: 1; }
+    .screens { flex: 1; min-height: 0; position: relative; background: var(--terminal); }
+    .terminal { position: absolute; inset: 8px 4px 6px 10px; }
+    .screens .empty { color: #9ba8b8; }
+    .xterm .xterm-viewport { background: transparent !important; scrollbar-color: #3a4350 transparent; }
+  `];
+
+  declare connection: Connection;
+  declare guest: GuestView;
+  /** Changes whenever the guest's fields may have. */
+  declare version: number;
+  declare selected: number | undefined;
+  readonly #views = new Map<ShellStream, TerminalView>();
+  #opened = 0;
+  readonly #numbers = new WeakMap<ShellStream, number>();
+
+  override disconnectedCallback(): void {
+    super.disconnectedCallback();
+    for (const view of this.#views.values()) view.dispose();
+    this.#views.clear();
+  }
+
+  get #current(): ShellStream | undefined {
+    return this.guest.shells.find(({ id }) => id === this.selected) ?? this.guest.shells.at(-1);
+  }
+
+  override render() {
+    const { guest } = this;
+    const current = this.#current;
+    for (const shell of guest.shells) if (!this.#numbers.has(shell)) this.#numbers.set(shell, ++this.#opened);
+    const tabs = guest.shells.map((shell) => ({
+      id: String(shell.id), label: `Shell ${this.#numbers.get(shell)}`, icon: 'terminal' as const,
+      onClose: () => void this.connection.attempt(this.connection.worker.closeShell(guest.id, shell.id)),
+    }));
+    return html`
+      <div class="bar">
+        <slot name="name"></slot>
+        ${tabList({ label: `Shells of ${guest.name}`, tabs, selected: String(current?.id), panelPrefix: 'shell-', onSelect: (id) => this.#select(Number(id)) })}
+        <button class="plain icon" aria-label="New shell" title="New shell" @click=${() => this.open()}>${icon('plus')}</button>
+        <span class="space"></span>
+        <slot name="actions"></slot>
+      </div>
+      <div class="screens" @click=${() => this.#focus()}>
+        ${guest.shells.length ? '' : html`<p class="empty">The last shell has ended. <button @click=${() => this.open()}>New shell</button></p>`}
+      </div>`;
+  }
+
+  override updated(_: PropertyValues): void {
+    const screens = this.renderRoot.querySelector('.screens')!;
+    for (const [shell, view] of this.#views) {
+      if (this.guest.shells.includes(shell)) continue;
+      view.dispose();
+      this.#views.delete(shell);
+    }
+    for (const shell of this.guest.shells) {
+      let view = this.#views.get(shell);
+      if (!view) {
+        view = this.#connect(shell);
+        screens.append(view.element);
+      }
+      const isCurrent = shell === this.#current;
+      view.element.id = `shell-${shell.id}`;
+      view.element.setAttribute('role', 'tabpanel');
+      view.element.setAttribute('aria-labelledby', `shell-${shell.id}-tab`);
+      if (view.element.hidden === isCurrent) view.element.hidden = !isCurrent;
+      if (isCurrent) view.fit();
+    }
+  }
+
+  #connect(shell: ShellStream): TerminalView {
+    const { connection, guest } = this;
+    const view = new TerminalView(shell, `Terminal, shell ${this.#numbers.get(shell)} of ${guest.name}`, {
+      type: (text) => void connection.attempt(connection.worker.type(guest.id, shell.id, text)),
+      resize: (size) => void connection.worker.resize(guest.id, shell.id, size),
+    });
+    this.#views.set(shell, view);
+    return view;
+  }
+
+  async open(): Promise<void> {
+    const shell = await this.connection.attempt(this.connection.openShell(this.guest));
+    if (!shell) return;
+    this.#select(shell.id);
+  }
+
+  async #select(id: number): Promise<void> {
+    this.selected = id;
+    await this.updateComplete;
+    this.#focus();
+  }
+
+  #focus(): void {
+    const current = this.#current;
+    if (current) this.#views.get(current)?.focus();
+  }
+
+  override focus(): void {
+    this.#focus();
+  }
+
+  /** What the current terminal shows, for tests and assistive tools. */
+  get text(): string {
+    const current = this.#current;
+    return (current && this.#views.get(current)?.text) ?? '';
+  }
+}
+
+customElements.define('vm-terminals', GuestTerminals);

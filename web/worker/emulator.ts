@@ -1,0 +1,31 @@
+import { V86, type V86Options } from 'v86';
+
+let compiled: Promise<WebAssembly.Module> | undefined;
+
+/** One compilation for all guests of this worker. */
+function compile(): Promise<WebAssembly.Module> {
+  return (compiled ??= WebAssembly.compileStreaming(fetch(new URL('v86/build/v86.wasm', import.meta.url))));
+}
+
+/**
+ * A v86 without screen, keyboard or sound, that has loaded and does not run yet. `attach` is called
+ * right after it was made: the place to attach devices. The machine is the one of
+ * harness/plan.ts without a BIOS.
+ */
+export async function createEmulator(memory: number, attach: (emulator: V86) => void): Promise<V86> {
+  const wasm = await compile();
+  const emulator = new V86({
+    wasm_fn: async (imports: WebAssembly.Imports) => (await WebAssembly.instantiate(wasm, imports)).exports,
+    memory_size: memory << 20,
+    net_device: { type: 'ne2k' },
+    uart1: true,
+    disable_keyboard: true,
+    disable_mouse: true,
+    disable_speaker: true,
+    autostart: false,
+  } as V86Options);
+  const loaded = new Promise<void>((resolve) => emulator.add_listener('emulator-loaded', () => resolve()));
+  attach(emulator);
+  await loaded;
+  return emulator;
+}

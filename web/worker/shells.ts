@@ -1,0 +1,96 @@
+import type { GuestAgent, GuestProcess } from '../../harness/guest-agent.ts';
+import type { ShellId, ShellInfo, TerminalSize } from '../protocol.ts';
+
+/** Bytes of a shell's output that are kept for a terminal that comes later. */
+const KEPT_OUTPUT = 64 * 1024;
+/** Bytes on their way to a terminal at once. */
+const OUTPUT_WINDOW = 256 * 1024;
+const SIGHUP = 1;
+
+export interface ShellEvents {
+  output(shell: ShellId, bytes: Uint8Array): Promise<void>;
+  ended(shell: ShellId): void;
+}
+
+interface Shell {
+  process: GuestProcess;
+  output: Uint8Array[];
+  kept: number;
+}
+
+/** What a snapshot says of a shell. */
+export type SavedShell = ShellInfo;
+
+/** The interactive shells of one guest. They live in the guest: a restored one is found again by its number. */
+export class Shells {
+  readonly #agent: GuestAgent;
+  readonly #events: ShellEvents;
+  readonly #shells = new Map<ShellId, Shell>();
+
+  constructor(agent: GuestAgent, events: ShellEvents) {
+    this.#agent = agent;
+    this.#events = events;
+  }
+
+  open(cwd: string, { columns, rows }: TerminalSize): ShellInfo {
+    const process = this.#agent.spawn(['/bin/sh', '-l'], { cwd, env: { TERM: 'xterm-256color' }, pty: { columns, rows } });
+    this.#add(process, []);
+    return { id: process.id, output: new Uint8Array(0) };
+  }
+
+  #add(process: GuestProcess, output: Uint8Array[]): void {
+    const shell: Shell = { process, output, kept: output.reduce((sum, { length }) => sum + length, 0) };
+    this.#shells.set(process.id, shell);
+    let underWay = 0;
+    const take = (bytes: Uint8Array) => {
+      keep(shell, bytes);
+      underWay += bytes.length;
+      if (underWay > OUTPUT_WINDOW) process.onStdout = undefined;
+      void this.#events.output(process.id, bytes).finally(() => {
+        underWay -= bytes.length;
+        if (underWay <= OUTPUT_WINDOW && !process.onStdout) process.onStdout = take;
+      });
+    };
+    process.onStdout = take;
+    const end = () => {
+      if (this.#shells.get(process.id) !== shell) return;
+      this.#shells.delete(process.id);
+      this.#events.ended(process.id);
+    };
+    process.exited.then(end, end);
+  }
+
+  async type(id: ShellId, text: string): Promise<void> {
+    await this.#shells.get(id)?.process.write(text);
+  }
+
+  resize(id: ShellId, { columns, rows }: TerminalSize): void {
+    this.#shells.get(id)?.process.resize(columns, rows);
+  }
+
+  close(id: ShellId): void {
+    this.#shells.get(id)?.process.kill(SIGHUP);
+  }
+
+  list(): SavedShell[] {
+    return [...this.#shells.entries()].map(([id, { output }]) => ({ id, output: concat(output) }));
+  }
+
+  /** Goes on with the shells of a snapshot, in place of those there were. The agent has answered. */
+  restore(saved: SavedShell[]): void {
+    this.#shells.clear();
+    for (const { id, output } of saved) this.#add(this.#agent.attach(id), [output]);
+  }
+}
+
+function keep(shell: Shell, bytes: Uint8Array): void {
+  shell.output.push(bytes);
+  shell.kept += bytes.length;
+  while (shell.kept - shell.output[0]!.length >= KEPT_OUTPUT) shell.kept -= shell.output.shift()!.length;
+}
+
+function concat(parts: Uint8Array[]): Uint8Array {
+  const bytes = new Uint8Array(parts.reduce((sum, { length }) => sum + length, 0));
+  parts.reduce((at, part) => (bytes.set(part, at), at + part.length), 0);
+  return bytes;
+}
