@@ -1,8 +1,9 @@
 /**
- * What the page and its worker say to each other: the page calls {@link WorkerApi}, the worker calls
- * {@link PageApi}. Both ends are wrapped by Comlink, so every call is a promise, and what a call
- * throws comes out of it at the other end, as an `Error` with name and message. Bytes are copied.
+ * What the page and its worker say to each other: the page calls {@link WorkerApi} and what hangs on
+ * it, the worker calls {@link PageApi}. Both ends are wrapped by Comlink, so every call is a promise, and what a
+ * call throws comes out of it at the other end, as an `Error` with name and message. Bytes are copied.
  */
+import type { ProxyMarked } from 'comlink';
 
 /** A guest, by the number that the worker gave it. */
 export type GuestId = number;
@@ -53,12 +54,80 @@ export interface StartResult {
 export interface WorkerApi {
   /** Brings up the first guest. Once only. */
   start(options: StartOptions, page: PageApi): Promise<StartResult>;
+  guest(id: GuestId): GuestApi;
+}
 
-  openShell(guest: GuestId, size: TerminalSize): Promise<ShellInfo>;
+export interface GuestApi extends ProxyMarked {
+  readonly shells: ShellsApi;
+  readonly folder: FolderApi;
+}
+
+export interface ShellsApi extends ProxyMarked {
+  open(size: TerminalSize): ShellInfo;
   /** Keys and pasted text; settles when the guest has taken them. */
-  type(guest: GuestId, shell: ShellId, text: string): Promise<void>;
-  resize(guest: GuestId, shell: ShellId, size: TerminalSize): Promise<void>;
-  closeShell(guest: GuestId, shell: ShellId): Promise<void>;
+  type(shell: ShellId, text: string): Promise<void>;
+  resize(shell: ShellId, size: TerminalSize): void;
+  close(shell: ShellId): void;
+}
+
+export type FileKind = 'file' | 'directory' | 'symlink' | 'special';
+
+/** One name in the shared folder. */
+export interface FileEntry {
+  name: string;
+  /** Absolute, in the share. */
+  path: string;
+  kind: FileKind;
+  /** Bytes. */
+  size: number;
+  /** Type and permission bits. */
+  mode: number;
+  uid: number;
+  gid: number;
+  ino: number;
+  nlink: number;
+  /** Milliseconds since 1970. */
+  mtime: number;
+  /** Of a symbolic link. */
+  target?: string;
+}
+
+/** What guests hold of an inode. */
+export interface FileUse {
+  handles: { guest: string; fh: number; flags: number }[];
+  locks: { guest: string; space: string; type: 'read' | 'write'; pid: number; start: number; end: number | undefined }[];
+  /** Requests that wait for a lock on it. */
+  waiting: { guest: string; pid: number; type: 'read' | 'write' }[];
+}
+
+/** A file to be put into the shared folder. */
+export interface NewFile {
+  /** Relative to the directory it goes to; directories in it are made. */
+  path: string;
+  content: Blob;
+}
+
+export interface FolderApi extends ProxyMarked {
+  /** The entries of directories, by path, sorted by name; those that are gone are left out. */
+  list(paths: string[]): Map<string, FileEntry[]>;
+  use(ino: number): FileUse;
+  /** The first bytes of a file, up to `limit`. */
+  read(path: string, limit: number): Uint8Array;
+  /** Replaces a file's content, or makes the file. */
+  write(path: string, content: Uint8Array): void;
+  makeDirectory(path: string): void;
+  rename(path: string, newPath: string): void;
+  /** With all that is in it. */
+  remove(path: string): void;
+  chmod(path: string, mode: number): void;
+  /** Which of these are there, of paths relative to `directory`. */
+  existing(directory: string, paths: string[]): string[];
+  /** Puts files into a directory, in place of those of the same name. `onProgress` gets bytes. */
+  put(directory: string, files: NewFile[], onProgress: (bytes: number) => void): Promise<void>;
+  /** Unpacks a tar file of the share, gzipped or not, into the directory it is in. Returns how many entries. */
+  unpack(path: string): Promise<number>;
+  /** A file's content, or a directory as a tar file. */
+  download(path: string): Promise<Blob>;
 }
 
 export interface PageApi {
@@ -67,6 +136,8 @@ export interface PageApi {
   output(guest: GuestId, shell: ShellId, bytes: Uint8Array): void | Promise<void>;
   /** A shell has ended, by itself or with its guest. */
   shellEnded(guest: GuestId, shell: ShellId): void;
+  /** Something in the shared folder is not what it was, whoever changed it. At most every 100 ms. */
+  filesChanged(guest: GuestId): void;
   /** Something went wrong that no call is waiting for. */
   problem(message: string): void;
 }

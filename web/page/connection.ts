@@ -1,11 +1,10 @@
 import { proxy, wrap, type Remote } from 'comlink';
-import type { GuestId, GuestInfo, PageApi, Progress, ShellId, ShellInfo, StartOptions, WorkerApi } from '../protocol.ts';
+import type { GuestApi, GuestId, GuestInfo, PageApi, Progress, ShellId, ShellInfo, StartOptions, WorkerApi } from '../protocol.ts';
 
 /** One shell's output, kept until a terminal takes it. */
 export class ShellStream {
   readonly guest: GuestId;
   readonly id: ShellId;
-  hasEnded = false;
   #backlog: Uint8Array[];
   #write: ((bytes: Uint8Array) => Promise<void>) | undefined;
 
@@ -29,13 +28,18 @@ export class ShellStream {
 
 /** A guest as the page knows it. */
 export interface GuestView extends Omit<GuestInfo, 'shells'> {
+  readonly api: Remote<GuestApi>;
   shells: ShellStream[];
+  /** Counts changes of its folder. */
+  filesVersion: number;
 }
 
 /** The page's end: the worker, the guests in it, and what they tell. Dispatches `change` when any of its fields did. */
 export class Connection extends EventTarget {
   readonly worker: Remote<WorkerApi>;
   readonly #thread: Worker;
+  /** By guest and shell; before the guest is in {@link guests}, because the shell may write at once. */
+  readonly #streams = new Map<string, ShellStream>();
   guests: GuestView[] = [];
   progress: Progress | undefined;
   /** Milliseconds from the start until the guest answered. */
@@ -46,25 +50,25 @@ export class Connection extends EventTarget {
   constructor() {
     super();
     this.#thread = new Worker(new URL('../worker/main.js', import.meta.url), { type: 'module', name: 'v86' });
-    this.#thread.addEventListener('error', (event) => this.#problem(`The emulator has stopped: ${event.message || 'its worker could not be loaded'}. Reload the page.`));
+    this.#thread.addEventListener('error', (event) => this.report(`The emulator has stopped: ${event.message || 'its worker could not be loaded'}. Reload the page.`));
     this.worker = wrap<WorkerApi>(this.#thread);
   }
 
   async start(options: StartOptions): Promise<void> {
     try {
       const { guests, milliseconds } = await this.worker.start(options, proxy(this.#page()));
-      this.guests = guests.map(viewOf);
+      this.guests = await Promise.all(guests.map((guest) => this.#viewOf(guest)));
       this.startTime = milliseconds;
       this.progress = undefined;
     } catch (error) {
       this.progress = undefined;
-      this.#problem((error as Error).message);
+      this.report((error as Error).message);
     }
     this.#changed();
   }
 
   async openShell(guest: GuestView): Promise<ShellStream> {
-    const shell = new ShellStream(guest.id, await this.worker.openShell(guest.id, { columns: 80, rows: 24 }));
+    const shell = this.#stream(guest.id, await guest.api.shells.open({ columns: 80, rows: 24 }));
     guest.shells.push(shell);
     this.#changed();
     return shell;
@@ -75,7 +79,7 @@ export class Connection extends EventTarget {
     try {
       return await action;
     } catch (error) {
-      this.#problem((error as Error).message);
+      this.report((error as Error).message);
       return undefined;
     }
   }
@@ -95,21 +99,35 @@ export class Connection extends EventTarget {
         this.progress = progress;
         this.#changed();
       },
-      output: (guest, shell, bytes) => this.#shell(guest, shell)?.push(bytes),
+      output: (guest, shell, bytes) => this.#streams.get(`${guest}/${shell}`)?.push(bytes),
       shellEnded: (guest, shell) => {
         const view = this.guests.find(({ id }) => id === guest);
         if (view) view.shells = view.shells.filter(({ id }) => id !== shell);
+        this.#streams.delete(`${guest}/${shell}`);
         this.#changed();
       },
-      problem: (message) => this.#problem(message),
+      filesChanged: (guest) => {
+        const view = this.guests.find(({ id }) => id === guest);
+        if (view) view.filesVersion++;
+        this.#changed();
+      },
+      problem: (message) => this.report(message),
     };
   }
 
-  #shell(guest: GuestId, shell: ShellId): ShellStream | undefined {
-    return this.guests.find(({ id }) => id === guest)?.shells.find(({ id }) => id === shell);
+  async #viewOf({ shells, ...info }: GuestInfo): Promise<GuestView> {
+    const streams = shells.map((shell) => this.#stream(info.id, shell));
+    return { ...info, shells: streams, filesVersion: 0, api: await this.worker.guest(info.id) };
   }
 
-  #problem(message: string): void {
+  #stream(guest: GuestId, shell: ShellInfo): ShellStream {
+    const stream = new ShellStream(guest, shell);
+    this.#streams.set(`${guest}/${shell.id}`, stream);
+    return stream;
+  }
+
+  /** Says what went wrong where the visitor sees it. */
+  report(message: string): void {
     this.problems = [...this.problems, message].slice(-4);
     this.#changed();
   }
@@ -117,8 +135,4 @@ export class Connection extends EventTarget {
   #changed(): void {
     this.dispatchEvent(new Event('change'));
   }
-}
-
-function viewOf({ shells, ...info }: GuestInfo): GuestView {
-  return { ...info, shells: shells.map((shell) => new ShellStream(info.id, shell)) };
 }

@@ -45,7 +45,7 @@ export class GuestTerminals extends LitElement {
     for (const shell of guest.shells) if (!this.#numbers.has(shell)) this.#numbers.set(shell, ++this.#opened);
     const tabs = guest.shells.map((shell) => ({
       id: String(shell.id), label: `Shell ${this.#numbers.get(shell)}`, icon: 'terminal' as const,
-      onClose: () => void this.connection.attempt(this.connection.worker.closeShell(guest.id, shell.id)),
+      onClose: () => void this.connection.attempt(guest.api.shells.close(shell.id)),
     }));
     return html`
       <div class="bar">
@@ -85,8 +85,8 @@ export class GuestTerminals extends LitElement {
   #connect(shell: ShellStream): TerminalView {
     const { connection, guest } = this;
     const view = new TerminalView(shell, `Terminal, shell ${this.#numbers.get(shell)} of ${guest.name}`, {
-      type: (text) => void connection.attempt(connection.worker.type(guest.id, shell.id, text)),
-      resize: (size) => void connection.worker.resize(guest.id, shell.id, size),
+      type: (text) => void connection.attempt(guest.api.shells.type(shell.id, text)),
+      resize: (size) => void guest.api.shells.resize(shell.id, size),
     });
     this.#views.set(shell, view);
     return view;

@@ -1,17 +1,26 @@
 import { css, html, LitElement, nothing } from 'lit';
-import { Connection } from './connection.ts';
+import { Connection, type GuestView } from './connection.ts';
 import { icon } from './icons.ts';
 import { startScreen, startStyles } from './start-screen.ts';
 import { controls, tokens } from './styles.ts';
+import { tabList, tabStyles } from './tabs.ts';
+import './files/panel.ts';
 import './terminals.ts';
+
+const PANELS = [
+  { id: 'files', label: 'Files', icon: 'folder' },
+] as const;
+type View = 'terminal' | (typeof PANELS)[number]['id'];
+/** Below this width there is room for one view at a time. */
+const NARROW = '(max-width: 760px)';
 
 /**
  * A Linux guest in v86 with a shared folder, all of it in one element. `src` is the directory of
  * `guest.json`, relative to the document; default: `guest/`.
  */
 export class VirtiofsVm extends LitElement {
-  static override properties = { src: {}, theme: { reflect: true }, version: { state: true } };
-  static override styles = [tokens, controls, startStyles, css`
+  static override properties = { src: {}, theme: { reflect: true }, version: { state: true }, view: { state: true } };
+  static override styles = [tokens, controls, startStyles, tabStyles, css`
     :host { display: flex; flex-direction: column; height: 100%; min-height: 0; background: var(--bg); color: var(--text); font: 14px/1.45 var(--sans); }
     :host([theme='light']) { color-scheme: light; }
     :host([theme='dark']) { color-scheme: dark; }
@@ -21,22 +30,42 @@ export class VirtiofsVm extends LitElement {
     header .space { flex: 1; }
     .state { white-space: nowrap; overflow: hidden; text-overflow: ellipsis; }
     .state::before { content: ''; display: inline-block; width: 8px; height: 8px; margin-right: 6px; border-radius: 50%; background: var(--good); }
-    main { flex: 1; min-height: 0; display: flex; gap: 10px; padding: 10px; }
-    vm-terminals { flex: 1; border: 1px solid var(--border); border-radius: var(--radius); overflow: hidden; box-shadow: var(--shadow); }
+    main { flex: 1; min-height: 0; display: grid; grid-template-columns: minmax(0, 1.35fr) minmax(380px, 1fr); gap: 10px; padding: 10px; }
+    .start { grid-column: 1 / -1; }
+    .guests { display: grid; grid-auto-flow: column; grid-auto-columns: minmax(0, 1fr); gap: 10px; min-width: 0; min-height: 0; }
+    vm-terminals, .side { border: 1px solid var(--border); border-radius: var(--radius); overflow: hidden; box-shadow: var(--shadow); }
+    .side { display: flex; flex-direction: column; min-width: 0; min-height: 0; background: var(--surface); }
+    .side > .tabs { padding: 2px 6px 0; border-bottom: 1px solid var(--border); flex: none; }
+    .panel { flex: 1; min-height: 0; }
+    nav { display: none; }
     .problems { display: grid; gap: 6px; padding: 8px 10px 0; }
     .problem { display: flex; align-items: center; gap: 8px; padding: 6px 6px 6px 12px; border: 1px solid var(--bad); border-radius: 6px; background: var(--bad-soft); }
     .problem span { flex: 1; overflow-wrap: anywhere; }
-    @media (max-width: 760px) { main { padding: 0; } vm-terminals { border: 0; border-radius: 0; } .state { display: none; } }
+    @media (max-width: 760px) {
+      main { grid-template-columns: minmax(0, 1fr); padding: 0; }
+      .guests, .side { grid-area: 1 / 1; }
+      .guests { grid-auto-flow: row; grid-auto-rows: minmax(0, 1fr); }
+      vm-terminals, .side { border: 0; border-radius: 0; box-shadow: none; }
+      main[data-view='terminal'] .side, main:not([data-view='terminal']) .guests, .side > .tabs { display: none; }
+      nav { display: flex; border-top: 1px solid var(--border); background: var(--surface); padding-bottom: env(safe-area-inset-bottom); }
+      nav button { flex: 1; flex-direction: column; gap: 2px; padding: 6px 2px; border: 0; border-radius: 0; background: none; font-size: 11px; color: var(--muted); }
+      nav button[aria-current='true'] { color: var(--accent); }
+      .state { display: none; }
+    }
   `];
 
   declare src: string | undefined;
   declare theme: string | undefined;
   declare version: number;
+  /** What a narrow page shows; wide ones show the terminal anyway, and the last of the others. */
+  declare view: View;
+  #panel: Exclude<View, 'terminal'> = 'files';
   #connection: Connection | undefined;
 
   constructor() {
     super();
     this.version = 0;
+    this.view = 'terminal';
   }
 
   override connectedCallback(): void {
@@ -74,11 +103,41 @@ export class VirtiofsVm extends LitElement {
         ${problems.map((message, index) => html`<div class="problem"><span>${message}</span>
           <button class="plain icon" aria-label="Dismiss" @click=${() => connection.dismissProblem(index)}>${icon('close')}</button></div>`)}
       </div>
-      <main>
+      <main data-view=${this.view} @keydown=${this.#onKey}>
         ${progress ? startScreen(progress) : nothing}
-        ${guests.map((guest) => html`<vm-terminals .connection=${connection} .guest=${guest} .version=${this.version}></vm-terminals>`)}
-      </main>`;
+        ${guests.length ? html`
+          <div class="guests">${guests.map((guest) => html`<vm-terminals .connection=${connection} .guest=${guest} .version=${this.version}></vm-terminals>`)}</div>
+          <section class="side" aria-label="Panels">
+            ${tabList({ label: 'Panels', tabs: PANELS, selected: this.#panel, panelPrefix: 'panel-', onSelect: (id) => this.#show(id as View) })}
+            <div class="panel" role="tabpanel" id=${`panel-${this.#panel}`} aria-labelledby=${`panel-${this.#panel}-tab`}>${this.#renderPanel(connection, guests[0]!)}</div>
+          </section>` : nothing}
+      </main>
+      ${guests.length ? html`<nav aria-label="Views">
+        ${[{ id: 'terminal', label: 'Terminal', icon: 'terminal' } as const, ...PANELS].map(({ id, label, icon: name }) =>
+          html`<button aria-current=${this.view === id} @click=${() => this.#show(id)}>${icon(name)}${label}</button>`)}
+      </nav>` : nothing}`;
   }
+
+  #renderPanel(connection: Connection, guest: GuestView) {
+    switch (this.#panel) {
+      case 'files': return html`<vm-files class="panel" style="height: 100%" .connection=${connection} .guest=${guest} .version=${this.version}></vm-files>`;
+    }
+  }
+
+  #show(view: View): void {
+    if (view !== 'terminal') this.#panel = view;
+    this.view = view;
+    this.requestUpdate();
+  }
+
+  /** F6 goes from the terminal to the panel and back. */
+  readonly #onKey = (event: KeyboardEvent): void => {
+    if (event.key !== 'F6') return;
+    event.preventDefault();
+    const isInTerminal = event.composedPath().some((element) => element instanceof HTMLElement && element.localName === 'vm-terminals');
+    if (matchMedia(NARROW).matches) this.#show(isInTerminal ? this.#panel : 'terminal');
+    void this.updateComplete.then(() => this.renderRoot.querySelector<HTMLElement>(isInTerminal ? '.side [role=tab][aria-selected=true]' : 'vm-terminals')!.focus());
+  };
 
   #toggleTheme(): void {
     const isDark = this.theme ? this.theme === 'dark' : matchMedia('(prefers-color-scheme: dark)').matches;

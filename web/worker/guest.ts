@@ -1,9 +1,11 @@
+import { proxyMarker } from 'comlink';
 import type { V86 } from 'v86';
 import { attachVirtioFs, MachineSnapshots, type SnapshotStore, type VirtioFsDevice } from '../../device/index.ts';
 import type { Emulator } from '../../device/v86/types.ts';
 import { GuestAgent, uartChannel, type UartBus } from '../../harness/guest-agent.ts';
-import type { GuestId, GuestInfo, GuestManifest } from '../protocol.ts';
+import type { GuestApi, GuestId, GuestInfo, GuestManifest } from '../protocol.ts';
 import { createEmulator } from './emulator.ts';
+import { Folder, type FolderUser } from './folder.ts';
 import { Shells, type SavedShell, type ShellEvents } from './shells.ts';
 
 /** What the page keeps in a snapshot besides the machine. */
@@ -11,19 +13,28 @@ interface Summary {
   shells?: SavedShell[];
 }
 
+/** What a guest tells, and asks for. */
+export interface GuestEvents extends ShellEvents {
+  filesChanged(): void;
+  /** All guests there are. */
+  guests(): Iterable<FolderUser>;
+}
+
 /** One machine: v86, its virtio-fs device, and the agent in its guest. */
-export class Guest {
+export class Guest implements GuestApi, FolderUser {
+  readonly [proxyMarker] = true;
   readonly id: GuestId;
   readonly name: string;
   readonly manifest: GuestManifest;
   readonly device: VirtioFsDevice;
   readonly shells: Shells;
+  readonly folder: Folder;
   readonly #emulator: V86;
   readonly #agent: GuestAgent;
   readonly #store: SnapshotStore;
   readonly #snapshots: MachineSnapshots;
 
-  private constructor(parts: { id: GuestId; name: string; manifest: GuestManifest; emulator: V86; device: VirtioFsDevice; store: SnapshotStore; snapshots: MachineSnapshots; events: ShellEvents }) {
+  private constructor(parts: { id: GuestId; name: string; manifest: GuestManifest; emulator: V86; device: VirtioFsDevice; store: SnapshotStore; snapshots: MachineSnapshots; events: GuestEvents }) {
     this.id = parts.id;
     this.name = parts.name;
     this.manifest = parts.manifest;
@@ -32,11 +43,12 @@ export class Guest {
     this.#store = parts.store;
     this.#snapshots = parts.snapshots;
     this.#agent = new GuestAgent(uartChannel(parts.emulator as unknown as UartBus));
-    this.shells = new Shells(this.#agent, parts.events);
+    this.shells = new Shells(this.#agent, parts.manifest.mountPoint, parts.events);
+    this.folder = new Folder(parts.device, parts.events.guests, parts.events.filesChanged);
   }
 
   /** A machine like that of `manifest`, that has not run: {@link restore} brings it to life. */
-  static async create({ id, name, manifest, store, events }: { id: GuestId; name: string; manifest: GuestManifest; store: SnapshotStore; events: ShellEvents }): Promise<Guest> {
+  static async create({ id, name, manifest, store, events }: { id: GuestId; name: string; manifest: GuestManifest; store: SnapshotStore; events: GuestEvents }): Promise<Guest> {
     let device: VirtioFsDevice;
     let snapshots: Promise<MachineSnapshots>;
     const emulator = await createEmulator(manifest.memory, (made) => {
@@ -54,6 +66,7 @@ export class Guest {
   /** Goes on where a snapshot was taken, with its shells, and the time of today. */
   async restore(snapshot: string): Promise<void> {
     await this.#snapshots.restore(snapshot);
+    this.folder.changed();
     await this.#emulator.run();
     await this.#agent.ready();
     this.shells.restore((this.#store.info(snapshot).summary as Summary).shells ?? []);

@@ -1,5 +1,5 @@
 import { loadCodec, MemoryStore, SnapshotStore } from '../../device/index.ts';
-import type { GuestId, PageApi, ShellId, ShellInfo, StartOptions, StartResult, TerminalSize, WorkerApi } from '../protocol.ts';
+import type { GuestId, PageApi, StartOptions, StartResult, WorkerApi } from '../protocol.ts';
 import { fetchLayer, fetchManifest } from './download.ts';
 import { Guest } from './guest.ts';
 
@@ -29,6 +29,8 @@ export class Host implements WorkerApi {
       events: {
         output: async (shell, bytes) => page.output(id, shell, bytes),
         ended: (shell) => page.shellEnded(id, shell),
+        filesChanged: () => page.filesChanged(id),
+        guests: () => this.#guests.values(),
       },
     });
     page.progress({ what: 'guest' });
@@ -37,26 +39,9 @@ export class Host implements WorkerApi {
     return { guests: [guest.info], milliseconds: performance.now() - started };
   }
 
-  #guest(id: GuestId): Guest {
+  guest(id: GuestId): Guest {
     const guest = this.#guests.get(id);
     if (!guest) throw new Error(`there is no guest ${id}: it was closed`);
     return guest;
-  }
-
-  async openShell(guest: GuestId, size: TerminalSize): Promise<ShellInfo> {
-    const { shells, manifest } = this.#guest(guest);
-    return shells.open(manifest.mountPoint, size);
-  }
-
-  type(guest: GuestId, shell: ShellId, text: string): Promise<void> {
-    return this.#guest(guest).shells.type(shell, text);
-  }
-
-  async resize(guest: GuestId, shell: ShellId, size: TerminalSize): Promise<void> {
-    this.#guest(guest).shells.resize(shell, size);
-  }
-
-  async closeShell(guest: GuestId, shell: ShellId): Promise<void> {
-    this.#guest(guest).shells.close(shell);
   }
 }

@@ -1,5 +1,6 @@
+import { proxyMarker } from 'comlink';
 import type { GuestAgent, GuestProcess } from '../../harness/guest-agent.ts';
-import type { ShellId, ShellInfo, TerminalSize } from '../protocol.ts';
+import type { ShellId, ShellInfo, ShellsApi, TerminalSize } from '../protocol.ts';
 
 /** Bytes of a shell's output that are kept for a terminal that comes later. */
 const KEPT_OUTPUT = 64 * 1024;
@@ -22,18 +23,22 @@ interface Shell {
 export type SavedShell = ShellInfo;
 
 /** The interactive shells of one guest. They live in the guest: a restored one is found again by its number. */
-export class Shells {
+export class Shells implements ShellsApi {
+  readonly [proxyMarker] = true;
+  readonly #cwd: string;
   readonly #agent: GuestAgent;
   readonly #events: ShellEvents;
   readonly #shells = new Map<ShellId, Shell>();
 
-  constructor(agent: GuestAgent, events: ShellEvents) {
+  /** `cwd`: where new shells begin. */
+  constructor(agent: GuestAgent, cwd: string, events: ShellEvents) {
+    this.#cwd = cwd;
     this.#agent = agent;
     this.#events = events;
   }
 
-  open(cwd: string, { columns, rows }: TerminalSize): ShellInfo {
-    const process = this.#agent.spawn(['/bin/sh', '-l'], { cwd, env: { TERM: 'xterm-256color' }, pty: { columns, rows } });
+  open({ columns, rows }: TerminalSize): ShellInfo {
+    const process = this.#agent.spawn(['/bin/sh', '-l'], { cwd: this.#cwd, env: { TERM: 'xterm-256color' }, pty: { columns, rows } });
     this.#add(process, []);
     return { id: process.id, output: new Uint8Array(0) };
   }
