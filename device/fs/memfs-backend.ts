@@ -4,7 +4,8 @@ import { adopt } from './memfs/adopt.ts';
 import { coreOf } from './memfs/core.ts';
 import { connect, disconnectFiles } from './memfs/connect.ts';
 import { Views } from './memfs/views.ts';
-import { Tree, type TreeOptions } from './tree/tree.ts';
+import type { TreeOptions } from './tree/inode-table.ts';
+import { Tree } from './tree/tree.ts';
 import type { CheckedTreeState, TreeState } from './tree/tree-state.ts';
 
 export interface MemfsBackendOptions extends TreeOptions {

@@ -1,0 +1,106 @@
+import type { Owner, Timespec } from '../backend.ts';
+import { S_IFDIR, S_IFMT } from '../constants.ts';
+import { ENOSPC, FsError } from '../errno.ts';
+import { type Clock, systemClock } from './clock.ts';
+import type { Entry } from './directory.ts';
+import { Inode, symlinkPages } from './inode.ts';
+import { PAGE_SIZE, Space } from './space.ts';
+
+export interface TreeOptions {
+  /** Bytes that files, directories and attributes may take, counted in pages of 4 KiB. Default: 2 GiB. */
+  size?: number;
+  /** Inodes there may be, the root included. Default: 1,048,576. */
+  inodes?: number;
+  /** Default: the host's. */
+  clock?: Clock;
+}
+
+/** What happens in a {@link Tree}, for whoever shows it elsewhere. */
+export interface TreeObserver {
+  created(entry: Entry): void;
+  /** `entry` is about to go. */
+  deleting(entry: Entry): void;
+  /** `to` names what `from` named before; `from` is no longer in its directory. */
+  moved(from: Entry, to: Entry): void;
+  modified(inode: Inode): void;
+  attributesChanged(inode: Inode): void;
+}
+
+const DEFAULT_SIZE = 2 * 1024 ** 3;
+const DEFAULT_INODES = 2 ** 20;
+const MAX_INO = 2 ** 31 - 1;
+
+/** The inodes there are, with and without names, and the space they may take. */
+export class InodeTable {
+  readonly root: Inode;
+  readonly space: Space;
+  observer: TreeObserver | undefined;
+  readonly #clock: Clock;
+  readonly inodes = new Map<number, Inode>();
+  nextIno = 2;
+
+  /** @throws RangeError for a limit that is none. */
+  constructor({ size = DEFAULT_SIZE, inodes = DEFAULT_INODES, clock = systemClock() }: TreeOptions = {}) {
+    if (!Number.isSafeInteger(size) || size < PAGE_SIZE) throw new RangeError(`size is ${size}: a filesystem has at least ${PAGE_SIZE} bytes`);
+    if (!Number.isSafeInteger(inodes) || inodes < 1) throw new RangeError(`inodes is ${inodes}: a filesystem has at least 1`);
+    this.#clock = clock;
+    this.space = new Space({ maxPages: Math.floor(size / PAGE_SIZE), maxInodes: inodes });
+    this.root = new Inode(1, 1, S_IFDIR | 0o755, this.space, clock());
+    this.root.nlink = 2;
+    this.root.directory!.parent = this.root;
+    this.space.takeInode();
+    this.space.takePages(1);
+    this.inodes.set(1, this.root);
+  }
+
+  now(): Timespec {
+    return this.#clock();
+  }
+
+  inode(ino: number): Inode | undefined {
+    return this.inodes.get(ino);
+  }
+
+  retain(inode: Inode): void {
+    inode.retained++;
+  }
+
+  release(inode: Inode): void {
+    inode.retained--;
+    this.freeUnused(inode);
+  }
+
+  /** Frees what has no name and no one retains: what a restored state had and no session claimed. */
+  settle(): void {
+    for (const inode of this.inodes.values()) this.freeUnused(inode);
+  }
+
+  /** An inode without a name yet. @throws FsError ENOSPC. */
+  allocate(mode: number, owner: Owner, rdev = 0, target?: string): Inode {
+    if (this.nextIno > MAX_INO) throw FsError.of(ENOSPC);
+    const directory = (mode & S_IFMT) === S_IFDIR;
+    this.space.takeInode();
+    try {
+      this.space.takePages(directory ? 1 : symlinkPages(target));
+    } catch (error) {
+      this.space.giveInode();
+      throw error;
+    }
+    const inode = new Inode(this.nextIno++, 1, mode, this.space, this.now());
+    inode.uid = owner.uid;
+    inode.gid = owner.gid;
+    inode.rdev = rdev;
+    inode.target = target;
+    this.inodes.set(inode.ino, inode);
+    return inode;
+  }
+
+  /** Frees an inode that has no name and that no one retains. */
+  protected freeUnused(inode: Inode): void {
+    if (inode.nlink > 0 || inode.retained > 0 || this.inodes.get(inode.ino) !== inode) return;
+    this.space.givePages(inode.pages - (inode.content?.pages ?? 0));
+    inode.content?.clear();
+    this.space.giveInode();
+    this.inodes.delete(inode.ino);
+  }
+}

@@ -1,0 +1,322 @@
+import type { NewNode, Owner, Timespec } from '../backend.ts';
+import {
+  NAME_MAX,
+  PATH_MAX,
+  RENAME_EXCHANGE,
+  RENAME_NOREPLACE,
+  RENAME_WHITEOUT,
+  S_IALLUGO,
+  S_IFBLK,
+  S_IFCHR,
+  S_IFDIR,
+  S_IFIFO,
+  S_IFLNK,
+  S_IFMT,
+  S_IFREG,
+  S_IFSOCK,
+  S_ISGID,
+} from '../constants.ts';
+import {
+  EBUSY,
+  EEXIST,
+  EINVAL,
+  EISDIR,
+  EMLINK,
+  ENAMETOOLONG,
+  ENOENT,
+  ENOTDIR,
+  ENOTEMPTY,
+  EPERM,
+  ESTALE,
+  FsError,
+} from '../errno.ts';
+import { isFileName, nameLength } from '../names.ts';
+import type { Directory, Entry } from './directory.ts';
+import type { Inode } from './inode.ts';
+import { InodeTable } from './inode-table.ts';
+
+/** Names one file may have, as in ext4. Directories have no such limit on what is in them. */
+const LINK_MAX = 65000;
+const TYPES = new Set([S_IFSOCK, S_IFLNK, S_IFREG, S_IFBLK, S_IFDIR, S_IFCHR, S_IFIFO]);
+
+/** The names that inodes have, and what makes, takes and moves them. */
+export class Namespace extends InodeTable {
+  lookup(dir: Inode, name: string): Inode {
+    const entry = directoryOf(dir).get(name);
+    if (entry) {
+      entry.inode.entry = entry;
+      return entry.inode;
+    }
+    if (name === '.') return dir;
+    if (name === '..') return this.parent(dir);
+    if (nameLength(name) > NAME_MAX) throw FsError.of(ENAMETOOLONG);
+    throw FsError.of(ENOENT);
+  }
+
+  parent(dir: Inode): Inode {
+    const { parent } = directoryOf(dir);
+    if (!parent) throw FsError.of(ESTALE);
+    return parent;
+  }
+
+  /** Names from the root to the inode, by its last known name; undefined when that is gone. */
+  path(inode: Inode): string[] | undefined {
+    const names: string[] = [];
+    for (let at = inode; at !== this.root; ) {
+      const { entry } = at;
+      if (!entry || entry.inode !== at || entry.dir.directory!.get(entry.name) !== entry) return undefined;
+      names.push(entry.name);
+      at = entry.dir;
+    }
+    return names.reverse();
+  }
+
+  mknod(dir: Inode, name: string, node: NewNode): Inode {
+    const type = node.mode & S_IFMT || S_IFREG;
+    if (!TYPES.has(type) || type === S_IFLNK) throw FsError.of(EINVAL);
+    return this.#create(dir, name, type | (node.mode & S_IALLUGO), node, node.rdev, undefined);
+  }
+
+  symlink(dir: Inode, name: string, target: string, owner: Owner): Inode {
+    const length = nameLength(target);
+    if (length === 0) throw FsError.of(ENOENT);
+    if (length >= PATH_MAX) throw FsError.of(ENAMETOOLONG);
+    return this.#create(dir, name, S_IFLNK | 0o777, owner, 0, target);
+  }
+
+  tmpfile(dir: Inode, node: NewNode): Inode {
+    if (!directoryOf(dir).parent) throw FsError.of(ENOENT);
+    if ((node.mode & S_IFMT || S_IFREG) !== S_IFREG) throw FsError.of(EINVAL);
+    const inode = this.#allocateIn(dir, S_IFREG | (node.mode & S_IALLUGO), node, 0, undefined);
+    inode.linkable = true;
+    return inode;
+  }
+
+  link(inode: Inode, dir: Inode, name: string): void {
+    if (inode.isDirectory) throw FsError.of(EPERM);
+    const directory = this.#vacancy(dir, name);
+    if (inode.nlink === 0 && !inode.linkable) throw FsError.of(ENOENT);
+    if (inode.nlink >= LINK_MAX) throw FsError.of(EMLINK);
+    const entry = directory.add(name, inode);
+    this.#attached(entry);
+    this.#touch(dir);
+    inode.ctime = dir.mtime;
+    this.observer?.created(entry);
+  }
+
+  unlink(dir: Inode, name: string): void {
+    const entry = this.#existing(dir, name);
+    if (entry.inode.isDirectory) throw FsError.of(EISDIR);
+    this.observer?.deleting(entry);
+    this.remove(entry);
+  }
+
+  rmdir(dir: Inode, name: string): void {
+    if (name === '.') throw FsError.of(EINVAL);
+    if (name === '..') throw FsError.of(ENOTEMPTY);
+    const entry = this.#existing(dir, name);
+    if (directoryOf(entry.inode).length) throw FsError.of(ENOTEMPTY);
+    this.observer?.deleting(entry);
+    this.remove(entry);
+  }
+
+  /** Takes an entry away, and everything below it, without telling {@link observer}. */
+  remove(entry: Entry): void {
+    const pending = [entry];
+    for (let next = pending.at(-1); next; next = pending.at(-1)) {
+      const child = next.inode.directory?.entries().next().value;
+      if (child) {
+        pending.push(child);
+        continue;
+      }
+      pending.pop();
+      next.dir.directory!.delete(next.name);
+      this.#touch(next.dir);
+      this.#detached(next.dir, next.inode);
+    }
+  }
+
+  rename(dir: Inode, name: string, newDir: Inode, newName: string, flags: number, owner: Owner): void {
+    if (flags & ~(RENAME_NOREPLACE | RENAME_EXCHANGE | RENAME_WHITEOUT)) throw FsError.of(EINVAL);
+    if (flags & RENAME_EXCHANGE && flags !== RENAME_EXCHANGE) throw FsError.of(EINVAL);
+    const directory = directoryOf(dir);
+    const newDirectory = directoryOf(newDir);
+    if (isDots(name) || isDots(newName)) throw FsError.of(flags & RENAME_NOREPLACE && isDots(newName) ? EEXIST : EBUSY);
+    const from = this.#existing(dir, name);
+    checkName(newName);
+    const to = newDirectory.get(newName);
+    if (to && flags & RENAME_NOREPLACE) throw FsError.of(EEXIST);
+    if (!to && flags & RENAME_EXCHANGE) throw FsError.of(ENOENT);
+    if (!newDirectory.parent) throw FsError.of(ENOENT);
+    if (this.#isWithin(newDir, from.inode)) throw FsError.of(EINVAL);
+    if (to && this.#isWithin(dir, to.inode)) throw FsError.of(flags & RENAME_EXCHANGE ? EINVAL : ENOTEMPTY);
+    if (to?.inode === from.inode) return;
+    if (to && flags & RENAME_EXCHANGE) {
+      this.#exchange(from, to);
+      return;
+    }
+    if (to) {
+      if (from.inode.isDirectory && !to.inode.isDirectory) throw FsError.of(ENOTDIR);
+      if (!from.inode.isDirectory && to.inode.isDirectory) throw FsError.of(EISDIR);
+      if (to.inode.directory?.length) throw FsError.of(ENOTEMPTY);
+    }
+    const whiteout = flags & RENAME_WHITEOUT ? this.#allocateIn(dir, S_IFCHR, owner, 0, undefined) : undefined;
+    this.#move(from, directory, newDir, newName, to, whiteout);
+  }
+
+  /** Gives an inode a name, without telling {@link observer}. On failure an inode that has none is gone. */
+  attach(inode: Inode, dir: Inode, name: string, view?: unknown): Entry {
+    let entry: Entry;
+    try {
+      entry = this.#vacancy(dir, name).add(name, inode, view);
+    } catch (error) {
+      this.freeUnused(inode);
+      throw error;
+    }
+    this.#attached(entry);
+    this.#touch(dir);
+    return entry;
+  }
+
+  #create(dir: Inode, name: string, mode: number, owner: Owner, rdev: number | undefined, target: string | undefined): Inode {
+    this.#vacancy(dir, name);
+    const inode = this.#allocateIn(dir, mode, owner, rdev, target);
+    const entry = this.attach(inode, dir, name);
+    this.observer?.created(entry);
+    return inode;
+  }
+
+  /** Like {@link allocate}, with what a set-gid directory hands down. */
+  #allocateIn(dir: Inode, mode: number, owner: Owner, rdev: number | undefined, target: string | undefined): Inode {
+    if (!(dir.mode & S_ISGID)) return this.allocate(mode, owner, rdev, target);
+    const inherited = (mode & S_IFMT) === S_IFDIR ? mode | S_ISGID : mode;
+    return this.allocate(inherited, { uid: owner.uid, gid: dir.gid }, rdev, target);
+  }
+
+  /** The directory to which `name` can be added. */
+  #vacancy(dir: Inode, name: string): Directory {
+    const directory = directoryOf(dir);
+    if (isDots(name)) throw FsError.of(EEXIST);
+    checkName(name);
+    if (directory.get(name)) throw FsError.of(EEXIST);
+    if (!directory.parent) throw FsError.of(ENOENT);
+    return directory;
+  }
+
+  #existing(dir: Inode, name: string): Entry {
+    const entry = directoryOf(dir).get(name);
+    if (entry) return entry;
+    if (isDots(name)) throw FsError.of(EISDIR);
+    if (nameLength(name) > NAME_MAX) throw FsError.of(ENAMETOOLONG);
+    throw FsError.of(ENOENT);
+  }
+
+  #isWithin(dir: Inode, ancestor: Inode): boolean {
+    if (!ancestor.isDirectory) return false;
+    for (let at: Inode | undefined = dir; at; at = at.directory!.parent) {
+      if (at === ancestor) return true;
+      if (at === this.root) return false;
+    }
+    return false;
+  }
+
+  #move(from: Entry, directory: Directory, newDir: Inode, newName: string, to: Entry | undefined, whiteout: Inode | undefined): void {
+    const { inode, dir } = from;
+    const newDirectory = newDir.directory!;
+    let entry = to;
+    if (to) {
+      this.observer?.deleting(to);
+      const replaced = to.inode;
+      to.inode = inode;
+      to.view = from.view;
+      this.#detached(newDir, replaced);
+    } else {
+      try {
+        entry = newDirectory.add(newName, inode, from.view);
+      } catch (error) {
+        if (whiteout) this.freeUnused(whiteout);
+        throw error;
+      }
+    }
+    inode.entry = entry;
+    from.view = undefined;
+    if (whiteout) {
+      from.inode = whiteout;
+      this.#attached(from);
+    } else {
+      directory.delete(from.name);
+    }
+    if (inode.directory && newDir !== dir) {
+      inode.directory.parent = newDir;
+      dir.nlink--;
+      newDir.nlink++;
+    }
+    inode.ctime = this.#touch(dir);
+    if (newDir !== dir) newDir.mtime = newDir.ctime = inode.ctime;
+    this.observer?.moved(from, entry!);
+    if (whiteout) this.observer?.created(from);
+  }
+
+  #exchange(a: Entry, b: Entry): void {
+    [a.inode, b.inode] = [b.inode, a.inode];
+    [a.view, b.view] = [b.view, a.view];
+    const now = this.#touch(a.dir);
+    b.dir.mtime = b.dir.ctime = now;
+    for (const [entry, before] of [[a, b], [b, a]] as const) {
+      const { inode, dir } = entry;
+      inode.ctime = now;
+      inode.entry = entry;
+      if (inode.directory && before.dir !== dir) {
+        inode.directory.parent = dir;
+        before.dir.nlink--;
+        dir.nlink++;
+      }
+      this.observer?.moved(before, entry);
+    }
+  }
+
+  /** `entry` names its inode from now on. */
+  #attached(entry: Entry): void {
+    const { dir, inode } = entry;
+    inode.entry = entry;
+    if (inode.directory) {
+      inode.directory.parent = dir;
+      inode.nlink = 2;
+      dir.nlink++;
+    } else {
+      inode.nlink++;
+    }
+  }
+
+  /** `inode` has lost a name in `dir`. */
+  #detached(dir: Inode, inode: Inode): void {
+    if (inode.directory) {
+      inode.nlink = 0;
+      inode.directory.parent = undefined;
+      dir.nlink--;
+    } else {
+      inode.nlink--;
+    }
+    inode.linkable = false;
+    inode.ctime = this.now();
+    this.freeUnused(inode);
+  }
+
+  /** The entries of `dir` have changed. */
+  #touch(dir: Inode): Timespec {
+    return (dir.mtime = dir.ctime = this.now());
+  }
+}
+
+export function directoryOf(inode: Inode): Directory {
+  if (!inode.directory) throw FsError.of(ENOTDIR);
+  return inode.directory;
+}
+
+function isDots(name: string): boolean {
+  return name === '.' || name === '..';
+}
+
+function checkName(name: string): void {
+  if (!isFileName(name)) throw FsError.of(nameLength(name) > NAME_MAX ? ENAMETOOLONG : EINVAL);
+}
