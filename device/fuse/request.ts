@@ -12,6 +12,8 @@ export interface FuseRequest {
   readonly source: ByteSource;
   /** Room for `fuse_out_header` and what follows it; capacity 0 for requests without a reply. */
   readonly sink: ByteSink;
+  /** Set to false by the session when the guest waits for no answer, as with FUSE_FORGET. */
+  isAwaited: boolean;
   /** Called once, with the reply's length in bytes, for a request that was answered {@link DEFERRED}. */
   complete(written: number): void;
 }

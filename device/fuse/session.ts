@@ -117,11 +117,12 @@ export class FuseSession {
 
   #serve(operation: Operation | undefined): number {
     const call = this.#call;
-    const { message, reply, request: { sink } } = call;
+    const { message, reply, request, request: { sink } } = call;
     if (!operation) throw FsError.of(ENOSYS);
     if (!call.negotiated && operation.opcode !== FUSE_INIT) throw FsError.of(EPROTO);
     if (operation.changes && call.policy.readOnly) throw FsError.of(EROFS);
     if (!operation.noReply && sink.capacity < OUT_HEADER_SIZE) throw FsError.of(EIO);
+    request.isAwaited = !operation.noReply;
     const { input, output } = this.#viewsOf(operation);
     if (operation.input) message.takeStruct(operation.inputSize?.(call) ?? operation.input.size, operation.input.size);
     if (operation.strings.length || operation.tail === 'kept') message.takeRest();

@@ -45,6 +45,7 @@ export class DescriptorChain implements Chain, ByteSource, ByteSink {
   #writeStart = 0;
   id = 0;
   slots = 0;
+  isAwaited = true;
 
   constructor(owner: ChainOwner) {
     this.#owner = owner;
@@ -70,6 +71,7 @@ export class DescriptorChain implements Chain, ByteSource, ByteSink {
   begin(id: number): void {
     this.id = id;
     this.slots = 0;
+    this.isAwaited = true;
     this.#count = this.#readable = this.#remaining = this.#capacity = 0;
     this.#readBuffer = this.#readOffset = 0;
   }

@@ -10,6 +10,11 @@ export interface Chain {
   /** The device-writable part. */
   readonly sink: ByteSink;
   /**
+   * True until the device says that the driver goes on without this chain. The interrupt for it may then come
+   * with that of a chain that is awaited, or a little later.
+   */
+  isAwaited: boolean;
+  /**
    * Returns a deferred chain to the driver with `written` bytes of reply. Ignored (and harmless)
    * when the queue was reset in the meantime.
    */

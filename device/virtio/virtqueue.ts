@@ -9,6 +9,8 @@ import { SplitRing } from './split-ring.ts';
 import type { TransportEvent } from './trace.ts';
 
 const HIGH = 2 ** 32;
+/** How long the driver hears nothing of chains that it does not wait for. */
+const SOON_MS = 1;
 
 /** What the driver and the device negotiated about rings. */
 export interface RingFeatures {
@@ -61,6 +63,9 @@ export class Virtqueue implements ChainOwner, RingAddresses {
   readonly #inFlight = new Set<DescriptorChain>();
   readonly #free: DescriptorChain[] = [];
   #ring: Ring | undefined;
+  /** Whether the driver waits for any of what {@link run} has served. */
+  #isAwaited = false;
+  #soon: ReturnType<typeof setTimeout> | undefined;
 
   constructor(index: number, maxSize: number, memory: GuestMemory, events: QueueEvents) {
     this.index = index;
@@ -127,16 +132,18 @@ export class Virtqueue implements ChainOwner, RingAddresses {
 
   /**
    * Serves up to `limit` available chains (never more than there can be) and tells the driver if it
-   * wants to know. Returns how many were served.
+   * wants to know: at once, or soon when it waits for none of them. Returns how many were served.
    */
   run(serve: (queueIndex: number, chain: DescriptorChain) => number, limit = this.size): number {
     if (!this.#ring) return 0;
     let count = 0;
+    this.#isAwaited = false;
     try {
       while (count < Math.min(limit, this.size) && this.#serveOne(this.#ring, serve)) count++;
       if (!this.#ring) return count;
       this.#ring.askForKick();
-      this.#signal(this.#ring);
+      if (this.#isAwaited) this.#signal(this.#ring);
+      else if (count) this.#signalSoon();
     } catch (error) {
       this.#events.fail(this.#asVirtioError(error));
     }
@@ -162,6 +169,7 @@ export class Virtqueue implements ChainOwner, RingAddresses {
     // A reset or a completion from within `serve` has taken the chain away.
     if (written === DEFERRED || !this.#inFlight.delete(chain)) return this.#ring === ring;
     this.#put(ring, chain, written);
+    this.#isAwaited ||= chain.isAwaited;
     this.#free.push(chain);
     return this.#ring === ring;
   }
@@ -183,6 +191,18 @@ export class Virtqueue implements ChainOwner, RingAddresses {
       this.statistics.suppressed++;
     }
     this.#events.onTrace?.({ type: 'interrupt', queue: this.index, raised: wanted });
+  }
+
+  /** Often an interrupt for another chain comes first, and the driver finds these ones too. */
+  #signalSoon(): void {
+    this.#soon ??= setTimeout(() => {
+      this.#soon = undefined;
+      try {
+        if (this.#ring) this.#signal(this.#ring);
+      } catch (error) {
+        this.#events.fail(this.#asVirtioError(error));
+      }
+    }, SOON_MS);
   }
 
   /** A deferred chain is answered: see `Chain.complete`. Not recycled: its device may hold on to it. */
@@ -223,6 +243,7 @@ export class Virtqueue implements ChainOwner, RingAddresses {
     if (!state.ring) return;
     this.#ring = this.#makeRing(features, VIRTQ_SIZE_MAX);
     this.#ring.restore(state.ring);
+    if (state.ring.unsignalled) this.#signalSoon();
     for (const chain of state.inFlight) this.#inFlight.add(DescriptorChain.restored(this, chain));
   }
 }

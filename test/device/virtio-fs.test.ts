@@ -3,6 +3,7 @@ import { Volume } from 'memfs';
 import { MemfsBackend } from '../../device/fs/memfs-backend.ts';
 import { FuseSession } from '../../device/fuse/session.ts';
 import { VIRTIO_FS_F_SESSION_KEEP, VirtioFs } from '../../device/virtio-fs.ts';
+import { PciTransport } from '../../device/virtio/pci-transport.ts';
 import { BAR } from '../../device/virtio/pci-config-space.ts';
 import { MockDriver } from '../support/mock-driver.ts';
 
@@ -90,6 +91,38 @@ describe('virtio-fs device', () => {
     start();
     init();
     expect(driver.request(0, [message(FORGET, 0n, ROOT, 0n)], [])).to.have.length(0);
+  });
+
+  describe('FORGET, which nobody waits for', () => {
+    const forget = () => {
+      driver.queues[0]!.add(driver.buffers([message(FORGET, 0n, ROOT, 0n)], []));
+      driver.kick(0);
+    };
+
+    it('interrupts together with the next answer', () => {
+      start();
+      init();
+      driver.readIsr();
+      const before = driver.interrupts;
+      forget();
+      forget();
+      expect(driver.interrupts, 'before').to.equal(before);
+      driver.queues[1]!.wantInterruptAfter(0);
+      getattr();
+      expect(driver.interrupts, 'with the answer').to.equal(before + 1);
+      expect(driver.queues[0]!.collect()).to.have.length(2);
+    });
+
+    it('interrupts soon where no answer comes, in a restored device too', async () => {
+      start();
+      init();
+      driver.readIsr();
+      forget();
+      driver.transport.restoreState(PciTransport.checkState(structuredClone(driver.transport.state()), driver.transport));
+      for (const end = Date.now() + 10_000; !driver.irq && Date.now() < end;) await new Promise((resolve) => setTimeout(resolve, 1));
+      expect(driver.irq).to.equal(true);
+      expect(driver.queues[0]!.collect()).to.have.length(1);
+    });
   });
 
   it('5.11.2: hiprio is answered while the request queue is full of waiting requests', () => {

@@ -56,6 +56,7 @@ export function call(session: FuseSession, opcode: number, nodeid: number, ...bo
         return part.length;
       },
     },
+    isAwaited: true,
     complete: () => {},
   });
   const payload = reply.subarray(16, Math.max(16, length));
