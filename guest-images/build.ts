@@ -30,6 +30,7 @@ const PROGRAMS: Record<string, string[]> = {
   holder: ['holder.c', 'runtime.c'],
   vfsbench: ['vfsbench.c', 'runtime.c'],
   locker: ['locker.c', 'runtime.c'],
+  posix: ['posix.c', 'runtime.c'],
 };
 
 const FILES = { kernel: 'vmlinuz', vmlinux: 'vmlinux', initrd: 'initrd.img', bios: 'bios.bin', vgaBios: 'vgabios.bin' } as const;

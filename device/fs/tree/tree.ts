@@ -37,10 +37,8 @@ export class Tree extends Namespace implements Backend {
     if (size !== undefined) {
       if (inode.isDirectory) throw FsError.of(EISDIR);
       if (!inode.content || size < 0) throw FsError.of(EINVAL);
-      if (size !== inode.content.size) {
-        inode.content.truncate(size);
-        inode.mtime = now;
-      }
+      if (size !== inode.content.size) inode.content.truncate(size);
+      inode.mtime = now;
     }
     if (changes.uid !== undefined) inode.uid = changes.uid;
     if (changes.gid !== undefined) inode.gid = changes.gid;

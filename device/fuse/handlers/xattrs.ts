@@ -8,10 +8,13 @@ import { operation } from '../operation.ts';
 const answered = new Uint8Array(fuse_getxattr_out.size);
 const size = fuse_getxattr_out.at(new DataView(answered.buffer), 0);
 
-/** The attribute that a request is about. @throws FsError EOPNOTSUPP for ACLs, unless the share has them. */
+const TRUSTED = 'trusted.';
+
+/** The attribute that a request is about. @throws FsError EOPNOTSUPP for other namespaces than xattr(7) has, and for ACLs unless the share has them. */
 function attributeName(call: Call): string {
   const name = call.strings[0]!;
-  if (name.startsWith('system.posix_acl_') && !call.uses(C.FUSE_POSIX_ACL)) throw FsError.of(EOPNOTSUPP);
+  const isKnown = /^(user|trusted|security)\../s.test(name) || (call.uses(C.FUSE_POSIX_ACL) && /^system\.posix_acl_(access|default)$/.test(name));
+  if (!isKnown) throw FsError.of(EOPNOTSUPP);
   return name;
 }
 
@@ -48,10 +51,11 @@ export const XATTR_OPERATIONS = [
     },
   }),
   operation(C.FUSE_LISTXATTR, 'LISTXATTR', {
-    about: 'The names of all extended attributes, or their length.',
+    about: 'The names of all extended attributes, or their length; `trusted.` for root alone.',
     input: fuse_getxattr_in,
     handle(call, input) {
-      const names = call.backend.listxattr(call.inode).map((name) => encodeName(`${name}\0`));
+      const shown = call.backend.listxattr(call.inode).filter((name) => call.header.uid === 0 || !name.startsWith(TRUSTED));
+      const names = shown.map((name) => encodeName(`${name}\0`));
       const list = new Uint8Array(names.reduce((sum, { length }) => sum + length, 0));
       names.reduce((at, name) => (list.set(name, at), at + name.length), 0);
       return sendValue(call, input.size, list);

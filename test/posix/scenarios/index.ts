@@ -1,0 +1,53 @@
+import { DATA } from './data.ts';
+import { METADATA } from './metadata.ts';
+import { NAMES } from './names.ts';
+import { RENAME } from './rename.ts';
+import { XATTRS } from './xattrs.ts';
+
+export interface Step {
+  /** The words of the call: `{x*3}` is written out, `%XX` are bytes still. */
+  text: string;
+  expected: string;
+}
+
+export interface Scenario {
+  subject: string;
+  name: string;
+  steps: Step[];
+  /** The guest's kernel alone answers some of it. */
+  kernel: boolean;
+  /** Why it can't be seen in the guest. */
+  guest: string | undefined;
+  /** Why tmpfs does otherwise. */
+  tmpfs: string | undefined;
+}
+
+/** All of them; README.md says how they are written. */
+export const SCENARIOS: readonly Scenario[] = Object.entries({ names: NAMES, rename: RENAME, metadata: METADATA, data: DATA, xattrs: XATTRS })
+  .flatMap(([subject, text]) => text.split(/^## /m).slice(1).map((part) => parse(subject, part)));
+
+function parse(subject: string, text: string): Scenario {
+  const [heading, ...lines] = text.trim().split('\n').filter((line) => line !== '') as [string, ...string[]];
+  return {
+    subject,
+    name: heading.replace(/ \[.*/, ''),
+    kernel: heading.includes('[kernel]'),
+    guest: /\[guest: (.*?)\]/.exec(heading)?.[1],
+    tmpfs: /\[tmpfs: (.*?)\]/.exec(heading)?.[1],
+    steps: lines.map((line) => {
+      const [step, expected = 'ok'] = line.split(' -> ') as [string, string?];
+      return { text: writeOut(step), expected: writeOut(expected) };
+    }),
+  };
+}
+
+function writeOut(text: string): string {
+  return text.trim().replace(/\{(.*?)\*(\d+)\}/g, (_, part: string, times: string) => part.repeat(Number(times)));
+}
+
+/** Whether a step came out as it should; of a `stat` the fields that are named count. */
+export function agrees(expected: string, actual: string): boolean {
+  if (!/^[a-z]+=/.test(expected)) return expected === actual || (expected === 'ok' && /^(\[.*\]|".*"|type=.*)$/s.test(actual));
+  const fields = new Set(actual.split(' '));
+  return expected.split(' ').every((field) => fields.has(field));
+}
