@@ -58,7 +58,7 @@ export class HandleTable {
 
   /** @throws FsError ENFILE at the limit. */
   openFile(inode: Inode, flags: number): FileHandle {
-    return this.#open({ kind: 'file', fh: this.#next, inode, flags });
+    return this.#open({ kind: 'file', fh: this.#next, inode, flags: flags >>> 0 });
   }
 
   /** @throws FsError ENFILE at the limit. */

@@ -69,7 +69,8 @@ for (const [locks, cache] of [['guest', 'auto'], ['shared', 'never']] as const) 
       });
     }
 
-    for (const stressor of STRESSORS) {
+    // Linux 6.1 has no shared mappings of files without a cache.
+    for (const stressor of STRESSORS.filter((name) => cache !== 'never' || name !== 'msync')) {
       it(`stress-ng ${stressor}`, () => run(`timeout 60 stress-ng --${stressor} 1 --${stressor}-ops 1000 --timeout 2s --verify --temp-path /work 2>&1`));
     }
   });

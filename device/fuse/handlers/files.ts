@@ -86,8 +86,14 @@ export const FILE_OPERATIONS = [
     handle(call, { flags, mode, umask, open_flags }, output) {
       const { backend } = call;
       const inode = backend.tmpfile(call.inode, newNode(call, S_IFREG | (mode & S_IALLUGO), umask));
-      open(call, inode, flags & ~C.O_TRUNC, open_flags, output.open);
-      writeEntry(call, output.entry, inode);
+      // It has no name: what does not get a handle has to go.
+      backend.retain(inode);
+      try {
+        open(call, inode, flags & ~C.O_TRUNC, open_flags, output.open);
+        writeEntry(call, output.entry, inode);
+      } finally {
+        backend.release(inode);
+      }
     },
   }),
   operation(C.FUSE_READ, 'READ', {

@@ -1,0 +1,7 @@
+import { sendWildly } from '../support/hostile-guest.ts';
+
+describe('ten million hostile FUSE messages', function () {
+  this.timeout(1_200_000);
+
+  for (let seed = 101; seed <= 120; seed++) it(`half a million from seed ${seed}`, () => void sendWildly(seed, 500_000));
+});

@@ -1,0 +1,56 @@
+import type { MemfsBackend } from '../../device/index.ts';
+import type { Inode } from '../../device/fs/tree/inode.ts';
+import type { FuseSession } from '../../device/fuse/session.ts';
+
+/**
+ * Counts all over again what a filesystem and the sessions on it keep count of: links, space, who holds
+ * which inode. Throws an Error that says what is wrong. For volumes that the host has nothing open in.
+ */
+export function checkTree(backend: MemfsBackend, sessions: readonly FuseSession[]): void {
+  const links = new Map<Inode, number>([[backend.root, 1]]);
+  const seen = new Set<Inode>([backend.root]);
+  const add = (inode: Inode, count: number) => links.set(inode, (links.get(inode) ?? 0) + count);
+  for (const dir of seen) {
+    add(dir, 1);
+    let last = 0;
+    for (const entry of dir.directory!.entries()) {
+      const { inode } = entry;
+      if (entry.dir !== dir || dir.directory!.get(entry.name) !== entry) fail(inode, `is ${entry.name} of directory ${dir.ino}, which it is not`);
+      if (entry.cookie <= last || entry.cookie >= dir.directory!.nextCookie) fail(inode, `has cookie ${entry.cookie} after ${last}`);
+      last = entry.cookie;
+      if (backend.inode(inode.ino) !== inode) fail(inode, `has the name ${entry.name} and is not there`);
+      add(inode, 1);
+      if (!inode.isDirectory) continue;
+      if (inode.directory!.parent !== dir) fail(inode, `is in directory ${dir.ino} and has another parent`);
+      if (seen.has(inode)) fail(inode, 'is in two directories');
+      seen.add(inode);
+      add(dir, 1);
+    }
+  }
+  const held = new Map<number, number>();
+  for (const session of sessions) {
+    const { nodes, handles } = session.state();
+    for (const ino of [...nodes.ino, ...handles.handles.map((handle) => handle.ino)]) held.set(ino, (held.get(ino) ?? 0) + 1);
+    if (nodes.nlookup.some((count) => !(count > 0))) throw new Error(`a node has a lookup count of ${Math.min(...nodes.nlookup)}`);
+  }
+  let pages = 0;
+  for (const inode of backend.inodes.values()) {
+    if (inode.nlink !== (links.get(inode) ?? 0)) fail(inode, `has nlink ${inode.nlink}, and ${links.get(inode) ?? 0} names`);
+    if (inode.retained !== (held.get(inode.ino) ?? 0)) fail(inode, `is retained ${inode.retained} times, and ${held.get(inode.ino) ?? 0} hold it`);
+    if (inode.nlink === 0 && inode.retained === 0) fail(inode, 'has no name and no one who holds it');
+    const { content } = inode;
+    if (content) {
+      const stored = [...content.chunks()].reduce((sum, [, chunk]) => sum + chunk.pages, 0);
+      if (content.pages !== stored) fail(inode, `counts ${content.pages} pages, and has ${stored}`);
+    }
+    pages += inode.pages;
+  }
+  const { space } = backend;
+  if (space.pages !== pages) throw new Error(`the filesystem counts ${space.pages} pages, and has ${pages}`);
+  if (space.inodes !== backend.inodes.size) throw new Error(`the filesystem counts ${space.inodes} inodes, and has ${backend.inodes.size}`);
+  if (space.pages > space.maxPages || space.inodes > space.maxInodes) throw new Error('the filesystem is over its limits');
+}
+
+function fail(inode: Inode, what: string): never {
+  throw new Error(`inode ${inode.ino} ${what}`);
+}
