@@ -58,8 +58,9 @@ export class MessageReader {
   takeStruct(size: number, fullSize: number): void {
     if (size > this.#unread) throw FsError.of(EINVAL);
     this.#take(size);
-    this.bytes.fill(0, this.#end, IN_HEADER_SIZE + fullSize);
-    this.#at = this.#end;
+    const end = IN_HEADER_SIZE + fullSize;
+    this.bytes.fill(0, this.#end, end);
+    this.#at = this.#end = end;
   }
 
   /** Takes all that is left. */

@@ -26,7 +26,8 @@ class Refused extends Error {}
 
 /** Does the steps of POSIX scenarios as Linux would ask a FUSE session to, root being the caller. */
 export class PosixSession {
-  readonly session: FuseSession;
+  session: FuseSession;
+  backend: MemfsBackend;
   #top = 1;
   #umask = 0o022;
   #marked: Attr | undefined;
@@ -34,8 +35,8 @@ export class PosixSession {
   readonly #directories = new Map<string, Handle>();
 
   constructor() {
-    const backend = MemfsBackend.of(new Volume());
-    this.session = new FuseSession({ backend, lockTable: backend.locks });
+    this.backend = MemfsBackend.of(new Volume());
+    this.session = new FuseSession({ backend: this.backend, lockTable: this.backend.locks });
     this.#ask(C.FUSE_INIT, 0, 7, 38, 0x20000, 0xffffffff & ~(1 << 29), 0, ...Array<number>(11).fill(0));
   }
 
@@ -47,10 +48,21 @@ export class PosixSession {
     this.#top = entry(this.#ask(C.FUSE_MKDIR, 1, 0o755, 0, name)).nodeid;
   }
 
+  /** Goes on in another session on a copy of the files, as after a restore elsewhere. */
+  moveElsewhere(): void {
+    const saved = structuredClone({ files: this.backend.state(), session: this.session.state() });
+    this.backend = MemfsBackend.of(new Volume());
+    this.backend.restore(MemfsBackend.checkState(saved.files));
+    this.session = new FuseSession({ backend: this.backend, lockTable: this.backend.locks });
+    this.session.restore(FuseSession.checkState(saved.session, this.backend), () => undefined);
+    this.backend.settle();
+  }
+
   /** What comes of a step, as guest-images/src/posix.c tells it. */
   async step(text: string): Promise<string> {
     const [name, ...words] = text.split(' ') as [string, ...string[]];
     try {
+      if (name.startsWith('host-')) return this.#onHost(name.slice('host-'.length), words);
       if (name === 'mark') return await this.#mark(words[0]!);
       return this.#do(name, words) ?? 'ok';
     } catch (error) {
@@ -106,6 +118,27 @@ export class PosixSession {
       case 'readdir': return list(this.#entries(this.#directories.get(a)!));
       case 'rewinddir': return;
       default: throw new Error(`no such step: ${name}`);
+    }
+  }
+
+  /** The same by memfs's `fs` API, in a session's top directory. */
+  #onHost(name: string, [a = '', b = '']: string[]): string {
+    const { volume } = this.backend;
+    try {
+      switch (name) {
+        case 'mkdir': volume.mkdirSync(`/${a}`, { mode: 0o755 }); break;
+        case 'symlink': volume.symlinkSync(a, `/${b}`); break;
+        case 'link': volume.linkSync(`/${a}`, `/${b}`); break;
+        case 'unlink': volume.unlinkSync(`/${a}`); break;
+        case 'rmdir': volume.rmdirSync(`/${a}`); break;
+        case 'rename': volume.renameSync(`/${a}`, `/${b}`); break;
+        default: throw new Error(`no such step: ${name}`);
+      }
+      return 'ok';
+    } catch (error) {
+      const { code } = error as NodeJS.ErrnoException;
+      if (!code) throw error;
+      return code;
     }
   }
 

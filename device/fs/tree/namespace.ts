@@ -164,8 +164,12 @@ export class Namespace extends InodeTable {
     this.#move(from, directory, newDir, newName, to, whiteout);
   }
 
-  /** Gives an inode a name, without telling {@link observer}. On failure an inode that has none is gone. */
+  /**
+   * Gives an inode a name, without telling {@link observer}; a directory gets one only.
+   * On failure an inode that has none is gone.
+   */
   attach(inode: Inode, dir: Inode, name: string, view?: unknown): Entry {
+    if (inode.isDirectory && inode.nlink > 0) throw FsError.of(EPERM);
     let entry: Entry;
     try {
       entry = this.#vacancy(dir, name).add(name, inode, view);

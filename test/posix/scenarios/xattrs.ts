@@ -22,6 +22,12 @@ setxattr f user.a 2 create -> EEXIST
 setxattr f user.a 3 replace
 getxattr f user.a -> "3"
 
+## set-id bits stay
+create f
+chmod f 06755
+setxattr f user.a b
+stat f -> mode=6755
+
 ## a value longer than there is room for
 create f
 setxattr f user.a 12345
