@@ -20,7 +20,7 @@ const GUEST_ARCHITECTURE = 'i386';
 /** Its dependency is the newest kernel: linux-image-6.1.0-NN-686, without PAE. */
 const KERNEL_METAPACKAGE = 'linux-image-686';
 const KERNEL_PACKAGE = /^linux-image-6\.1\.0-\d+-686$/;
-const GUEST_PACKAGES = ['busybox-static', 'musl-dev'];
+const GUEST_PACKAGES = ['busybox-static', 'linux-libc-dev', 'musl-dev'];
 const HOST_PACKAGES = ['tcc', 'xz-utils', 'seabios'];
 
 /** The guest's own programs: sources in src/ by program. */
@@ -33,7 +33,7 @@ const PROGRAMS: Record<string, string[]> = {
   posix: ['posix.c', 'runtime.c'],
 };
 
-const FILES = { kernel: 'vmlinuz', vmlinux: 'vmlinux', initrd: 'initrd.img', bios: 'bios.bin', vgaBios: 'vgabios.bin' } as const;
+const FILES = { kernel: 'vmlinuz', vmlinux: 'vmlinux', initrd: 'initrd.img', bios: 'bios.bin', vgaBios: 'vgabios.bin', fuseHeader: 'fuse.h' } as const;
 
 const here = dirname(fileURLToPath(import.meta.url));
 
@@ -99,6 +99,7 @@ async function build(work: string, image: string, inputs: string, onProgress: Gu
   await writeFile(join(image, FILES.vmlinux), await unpackKernel(kernel, join(root, 'usr/bin/xz')));
   await copyFile(join(root, 'usr/share/seabios/bios.bin'), join(image, FILES.bios));
   await copyFile(join(root, 'usr/share/seabios/vgabios-stdvga.bin'), join(image, FILES.vgaBios));
+  await copyFile(join(root, 'usr/include/linux/fuse.h'), join(image, FILES.fuseHeader));
 
   onProgress("compiling the guest's programs", 0.8);
   const compiler = await Compiler.create(root, join(work, 'lib'));

@@ -7,6 +7,8 @@ export interface GuestImage {
   readonly initrd: string;
   readonly bios: string;
   readonly vgaBios: string;
+  /** `linux/fuse.h` of Debian's linux-libc-dev, for the tests to compare with. */
+  readonly fuseHeader: string;
   /** `uname -r`. */
   readonly release: string;
   /** SHA-256 over all of the files, hex: images with the same one boot the same. */

@@ -2,7 +2,8 @@ import type { ByteSink } from '../bytes.ts';
 import type { Backend, Inode } from '../fs/backend.ts';
 import { ERANGE, FsError } from '../fs/errno.ts';
 import { MessageReader, OUT_HEADER_SIZE, REPLY_MAX, ReplyWriter } from './codec.ts';
-import type { HandleTable } from './handle-table.ts';
+import { FUSE_NO_OPENDIR_SUPPORT, FUSE_NO_OPEN_SUPPORT } from './constants.ts';
+import type { DirectoryHandle, HandleTable } from './handle-table.ts';
 import type { Negotiated } from './negotiation.ts';
 import type { NodeTable } from './node-table.ts';
 import type { Policy } from './policy.ts';
@@ -52,6 +53,16 @@ export class Call {
   /** The inode that the request is about. @throws FsError ESTALE. */
   get inode(): Inode {
     return this.nodes.get(this.header.nodeid);
+  }
+
+  /** The inode of an open file. @throws FsError EBADF, ESTALE. */
+  openFile(fh: number, inode = this.inode): Inode {
+    return this.uses(FUSE_NO_OPEN_SUPPORT) ? inode : this.handles.file(fh, inode).inode;
+  }
+
+  /** @throws FsError EBADF, ESTALE. */
+  openDirectory(fh: number): DirectoryHandle {
+    return this.uses(FUSE_NO_OPENDIR_SUPPORT) ? this.handles.passing(this.inode) : this.handles.directory(fh, this.inode);
   }
 
   /** Room for the reply's payload, in bytes. */

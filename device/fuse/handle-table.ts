@@ -46,6 +46,7 @@ export class HandleTable {
   readonly #max: number;
   readonly #handles = new Map<number, Handle>();
   #next = 1;
+  #passing: DirectoryHandle | undefined;
 
   constructor(backend: Backend, max: number) {
     this.#backend = backend;
@@ -88,6 +89,12 @@ export class HandleTable {
     return handle;
   }
 
+  /** A directory that the guest has opened without asking. The last one is kept, to go on where it was. */
+  passing(inode: Inode): DirectoryHandle {
+    if (this.#passing?.inode !== inode) this.#passing = { kind: 'directory', fh: 0, inode, flags: 0, reader: undefined, position: 0 };
+    return this.#passing;
+  }
+
   close(handle: Handle): void {
     this.#handles.delete(handle.fh);
     this.#backend.release(handle.inode);
@@ -95,6 +102,7 @@ export class HandleTable {
 
   /** Closes all. */
   end(): void {
+    this.#passing = undefined;
     for (const handle of [...this.#handles.values()]) this.close(handle);
   }
 
@@ -119,6 +127,7 @@ export class HandleTable {
   restore({ handles, next }: HandleTableState): void {
     const before = [...this.#handles.values()];
     this.#handles.clear();
+    this.#passing = undefined;
     for (const { fh, kind, ino, generation, flags, position } of handles) {
       const inode = this.#backend.inode(ino);
       if (!inode || inode.generation !== generation) continue;

@@ -26,36 +26,82 @@ const MAX_BACKGROUND = 64;
 const CONGESTION_THRESHOLD = 48;
 const UPPER_HALF = 32n;
 
-/** What every session takes when it is offered. */
-const ALWAYS =
-  C.FUSE_INIT_EXT |
-  C.FUSE_ASYNC_READ |
-  C.FUSE_ATOMIC_O_TRUNC |
-  C.FUSE_EXPORT_SUPPORT |
-  C.FUSE_BIG_WRITES |
-  C.FUSE_AUTO_INVAL_DATA |
-  C.FUSE_DO_READDIRPLUS |
-  C.FUSE_READDIRPLUS_AUTO |
-  C.FUSE_ASYNC_DIO |
-  C.FUSE_PARALLEL_DIROPS |
-  C.FUSE_MAX_PAGES |
-  C.FUSE_HANDLE_KILLPRIV_V2 |
-  C.FUSE_SECURITY_CTX |
-  C.FUSE_CREATE_SUPP_GROUP;
-const LOCKS = C.FUSE_POSIX_LOCKS | C.FUSE_FLOCK_LOCKS;
-const ACL = C.FUSE_POSIX_ACL | C.FUSE_DONT_MASK | C.FUSE_SETXATTR_EXT;
+/** When a flag is taken, if the guest offers it. */
+const CONDITIONS = {
+  always: () => true,
+  never: () => false,
+  'locks `shared`': ({ locks }: Policy) => locks === 'shared',
+  'cache `always`': ({ cache }: Policy) => cache === 'always',
+  'cache `never`': ({ cache }: Policy) => cache === 'never',
+  writeback: ({ writeback }: Policy) => writeback,
+  posixAcl: ({ posixAcl }: Policy) => posixAcl,
+  stateless: ({ stateless }: Policy) => stateless,
+  'not stateless': ({ stateless }: Policy) => !stateless,
+};
 
-/** What a session can go on with, whoever negotiated it. */
-export const IMPLEMENTED = ALWAYS | LOCKS | ACL | C.FUSE_WRITEBACK_CACHE | C.FUSE_CACHE_SYMLINKS | C.FUSE_DIRECT_IO_ALLOW_MMAP;
+export interface InitFlag {
+  readonly name: string;
+  readonly bit: bigint;
+  readonly when: keyof typeof CONDITIONS;
+  /** What it does here, or why it is not there. */
+  readonly about: string;
+}
 
-function wanted({ locks, cache, writeback, posixAcl }: Policy): bigint {
-  let flags = ALWAYS;
-  if (locks === 'shared') flags |= LOCKS;
-  if (writeback) flags |= C.FUSE_WRITEBACK_CACHE;
-  if (posixAcl) flags |= ACL;
-  if (cache === 'always') flags |= C.FUSE_CACHE_SYMLINKS;
-  if (cache === 'never') flags |= C.FUSE_DIRECT_IO_ALLOW_MMAP;
-  return flags;
+type FlagName = { [K in keyof typeof C]: (typeof C)[K] extends bigint ? K : never }[keyof typeof C];
+
+function flag(name: FlagName, when: InitFlag['when'], about: string): InitFlag {
+  return { name, bit: C[name], when, about };
+}
+
+/** Every flag of fuse.h, by its bit. */
+export const INIT_FLAGS: readonly InitFlag[] = [
+  flag('FUSE_ASYNC_READ', 'always', 'Reads of one file may come side by side.'),
+  flag('FUSE_POSIX_LOCKS', 'locks `shared`', 'POSIX and OFD locks are kept here, for all guests.'),
+  flag('FUSE_FILE_OPS', 'never', 'Linux never looks at it.'),
+  flag('FUSE_ATOMIC_O_TRUNC', 'not stateless', 'OPEN and CREATE truncate.'),
+  flag('FUSE_EXPORT_SUPPORT', 'always', '`open_by_handle_at`: LOOKUP of "." and ".." by node id, forgotten ones too.'),
+  flag('FUSE_BIG_WRITES', 'always', 'Writes of more than a page.'),
+  flag('FUSE_DONT_MASK', 'posixAcl', 'The umask is applied here, unless a default ACL takes its place.'),
+  flag('FUSE_SPLICE_WRITE', 'never', 'Of /dev/fuse.'),
+  flag('FUSE_SPLICE_MOVE', 'never', 'Of /dev/fuse.'),
+  flag('FUSE_SPLICE_READ', 'never', 'Of /dev/fuse.'),
+  flag('FUSE_FLOCK_LOCKS', 'locks `shared`', 'flock locks are kept here, for all guests.'),
+  flag('FUSE_HAS_IOCTL_DIR', 'never', 'There are no ioctls.'),
+  flag('FUSE_AUTO_INVAL_DATA', 'always', 'The guest drops cached pages of a file whose size or time of modification has changed.'),
+  flag('FUSE_DO_READDIRPLUS', 'always', 'READDIRPLUS.'),
+  flag('FUSE_READDIRPLUS_AUTO', 'always', 'READDIRPLUS where it pays.'),
+  flag('FUSE_ASYNC_DIO', 'always', 'Direct reads and writes side by side.'),
+  flag('FUSE_WRITEBACK_CACHE', 'writeback', 'The guest gathers writes.'),
+  flag('FUSE_NO_OPEN_SUPPORT', 'stateless', 'OPEN is answered ENOSYS: the guest opens files by itself.'),
+  flag('FUSE_PARALLEL_DIROPS', 'always', 'Lookups and lists of one directory side by side.'),
+  flag('FUSE_HANDLE_KILLPRIV', 'never', 'HANDLE_KILLPRIV_V2 is there.'),
+  flag('FUSE_POSIX_ACL', 'posixAcl', 'Access and default ACLs.'),
+  flag('FUSE_ABORT_ERROR', 'never', 'Of /dev/fuse.'),
+  flag('FUSE_MAX_PAGES', 'always', 'Requests of up to `maxWrite` bytes.'),
+  flag('FUSE_CACHE_SYMLINKS', 'cache `always`', 'Targets of symbolic links are remembered.'),
+  flag('FUSE_NO_OPENDIR_SUPPORT', 'stateless', 'OPENDIR is answered ENOSYS: the guest opens directories by itself.'),
+  flag('FUSE_EXPLICIT_INVAL_DATA', 'never', 'Linux takes no notifications over virtio.'),
+  flag('FUSE_MAP_ALIGNMENT', 'never', 'There is no DAX window.'),
+  flag('FUSE_SUBMOUNTS', 'never', 'Nothing is mounted within a share.'),
+  flag('FUSE_HANDLE_KILLPRIV_V2', 'always', 'Set-id bits and `security.capability` go here, when the kernel says so.'),
+  flag('FUSE_SETXATTR_EXT', 'posixAcl', 'SETXATTR of an ACL may take the set-gid bit.'),
+  flag('FUSE_INIT_EXT', 'always', 'INIT has 64 flags.'),
+  flag('FUSE_SECURITY_CTX', 'always', 'What is made gets its security label with it, as an attribute.'),
+  flag('FUSE_HAS_INODE_DAX', 'never', 'There is no DAX window.'),
+  flag('FUSE_CREATE_SUPP_GROUP', 'never', 'The kernel applies the rules of set-gid directories that need it.'),
+  flag('FUSE_HAS_EXPIRE_ONLY', 'never', 'Linux takes no notifications over virtio.'),
+  flag('FUSE_DIRECT_IO_ALLOW_MMAP', 'cache `never`', 'Shared mappings all the same, from Linux 6.6.'),
+  flag('FUSE_PASSTHROUGH', 'never', 'Of /dev/fuse.'),
+  flag('FUSE_NO_EXPORT_SUPPORT', 'never', 'EXPORT_SUPPORT is there.'),
+  flag('FUSE_HAS_RESEND', 'never', 'Linux takes no notifications over virtio; restored queues have all that was under way.'),
+  flag('FUSE_ALLOW_IDMAP', 'never', 'Linux has it for other file systems than virtio-fs only.'),
+];
+
+/** What a session can go on with, whoever negotiated it. CREATE_SUPP_GROUP was taken once, and brings nothing that has to be done. */
+export const IMPLEMENTED = INIT_FLAGS.reduce((all, { bit, when }) => (when === 'never' ? all : all | bit), C.FUSE_CREATE_SUPP_GROUP);
+
+function wanted(policy: Policy): bigint {
+  return INIT_FLAGS.reduce((all, { bit, when }) => (CONDITIONS[when](policy) ? all | bit : all), 0n);
 }
 
 /**

@@ -25,6 +25,11 @@ export interface PolicyOptions {
   writeback?: boolean;
   /** POSIX ACLs. Default: false. */
   posixAcl?: boolean;
+  /**
+   * The guest opens files and directories by itself, so that opening and closing cost no request and nothing is open here.
+   * It costs O_TMPFILE, and goes with locks `guest` only. Default: false.
+   */
+  stateless?: boolean;
   /** Which of the filesystem's owners a guest's user or group is. Ids in no range are refused (EOVERFLOW) or shown as 65534. Default: the same number. */
   uidMap?: readonly IdRange[];
   gidMap?: readonly IdRange[];
@@ -46,6 +51,7 @@ export class Policy {
   readonly maxPages: number;
   readonly writeback: boolean;
   readonly posixAcl: boolean;
+  readonly stateless: boolean;
   /** How long entries and attributes are valid, in seconds. */
   readonly timeout: number;
   readonly #uids: IdMap;
@@ -53,13 +59,14 @@ export class Policy {
 
   /** @throws RangeError for options that contradict each other or the protocol. */
   constructor(options: PolicyOptions) {
-    const { locks = 'guest', cache = 'auto', readOnly = false, maxWrite = MAX_PAGES * PAGE_SIZE, writeback = false, posixAcl = false } = options;
+    const { locks = 'guest', cache = 'auto', readOnly = false, maxWrite = MAX_PAGES * PAGE_SIZE, writeback = false, posixAcl = false, stateless = false } = options;
     if (locks !== 'guest' && locks !== 'shared') throw new RangeError(`locks is ${JSON.stringify(locks)}: choose "guest" or "shared"`);
     if (!Object.hasOwn(TIMEOUTS, cache)) throw new RangeError(`cache is ${JSON.stringify(cache)}: choose "never", "auto" or "always"`);
     if (!(maxWrite >= PAGE_SIZE && maxWrite <= MAX_PAGES * PAGE_SIZE && maxWrite % PAGE_SIZE === 0)) {
       throw new RangeError(`maxWrite is ${maxWrite}: choose a multiple of ${PAGE_SIZE} up to ${MAX_PAGES * PAGE_SIZE}`);
     }
     if (writeback && cache === 'never') throw new RangeError('writeback is a cache: choose cache "auto" or "always"');
+    if (stateless && locks === 'shared') throw new RangeError('locks are held through open files, and a stateless share has none: choose locks "guest"');
     this.locks = locks;
     this.cache = cache;
     this.readOnly = readOnly;
@@ -67,6 +74,7 @@ export class Policy {
     this.maxPages = maxWrite / PAGE_SIZE;
     this.writeback = writeback;
     this.posixAcl = posixAcl;
+    this.stateless = stateless;
     this.timeout = TIMEOUTS[cache];
     this.#uids = new IdMap('uidMap', options.uidMap);
     this.#gids = new IdMap('gidMap', options.gidMap);

@@ -17,7 +17,7 @@ const MODE_TO_DT = 12;
 /** Fills the reply with the entries after `offset`; returns its bytes. */
 function readdir(call: Call, { fh, offset, size }: View<typeof fuse_read_in>, isPlus: boolean): number {
   const { backend, reply } = call;
-  const handle = call.handles.directory(fh, call.inode);
+  const handle = call.openDirectory(fh);
   const reader = (handle.reader ??= backend.openDirectory(handle.inode));
   reader.seek(offset);
   handle.position = offset;
@@ -54,10 +54,11 @@ function writePlus(call: Call, at: number, name: string, { inode }: { inode: Par
 
 export const DIRECTORY_OPERATIONS = [
   operation(C.FUSE_OPENDIR, 'OPENDIR', {
-    about: 'Opens a directory.',
+    about: 'Opens a directory. Stateless shares: ENOSYS, and the guest opens directories by itself.',
     input: fuse_open_in,
     output: fuse_open_out,
     handle(call, { flags }, output) {
+      if (call.uses(C.FUSE_NO_OPENDIR_SUPPORT)) throw FsError.of(ENOSYS);
       const { inode } = call;
       call.backend.parent(inode);
       output.fh = call.handles.openDirectory(inode, flags).fh;

@@ -5,6 +5,7 @@ import type { Lock } from '../../fs/locks.ts';
 import type { Call } from '../call.ts';
 import { OUT_HEADER_SIZE } from '../codec.ts';
 import * as C from '../constants.ts';
+import { securityContexts } from '../extensions.ts';
 import {
   fuse_copy_file_range_in, fuse_create_in, fuse_create_out, fuse_fallocate_in, fuse_flush_in, fuse_fsync_in, fuse_lk_in, fuse_lk_out,
   fuse_lseek_in, fuse_lseek_out, fuse_open_in, fuse_open_out, fuse_read_in, fuse_release_in, fuse_write_in, fuse_write_out,
@@ -12,12 +13,17 @@ import {
 import { operation } from '../operation.ts';
 import { writeEntry } from '../replies.ts';
 import type { View } from '../struct.ts';
-import { newNode } from './nodes.ts';
+import { makeNode, newNode } from './nodes.ts';
 
 /** fcntl.h of x86. */
 const O_EXCL = 0o200;
 /** 2 GiB less a page. */
 const MAX_COPY = 0x7ffff000;
+
+/** @throws FsError ENOSYS where the guest opens files by itself: Linux does so from then on. */
+function checkOpens(call: Call): void {
+  if (call.uses(C.FUSE_NO_OPEN_SUPPORT)) throw FsError.of(ENOSYS);
+}
 
 function open(call: Call, inode: Inode, flags: number, openFlags: number, output: View<typeof fuse_open_out>): void {
   const type = call.backend.getattr(inode).mode & S_IFMT;
@@ -48,19 +54,23 @@ function lockOf(call: Call, { ino }: Inode, { fh, owner, lk, lk_flags }: View<ty
 
 export const FILE_OPERATIONS = [
   operation(C.FUSE_OPEN, 'OPEN', {
-    about: 'Opens a file; O_TRUNC is carried out here (ATOMIC_O_TRUNC).',
+    about: 'Opens a file; O_TRUNC is carried out here (ATOMIC_O_TRUNC). Stateless shares: ENOSYS, and the guest opens files by itself.',
     input: fuse_open_in,
     output: fuse_open_out,
-    handle: (call, { flags, open_flags }, output) => open(call, call.inode, flags, open_flags, output),
+    handle(call, { flags, open_flags }, output) {
+      checkOpens(call);
+      open(call, call.inode, flags, open_flags, output);
+    },
   }),
   operation(C.FUSE_CREATE, 'CREATE', {
-    about: 'Makes and opens a file; opens the one that somebody else made meanwhile, unless O_EXCL.',
+    about: 'Makes and opens a file; opens the one that somebody else made meanwhile, unless O_EXCL. Stateless shares: ENOSYS, and the guest takes MKNOD.',
     input: fuse_create_in,
     strings: ['name'],
     tail: 'kept',
     output: fuse_create_out,
     changes: true,
     handle(call, { flags, mode, umask, open_flags }, output) {
+      checkOpens(call);
       const { backend, inode: dir } = call;
       const name = call.strings[0]!;
       let inode: Inode;
@@ -69,7 +79,7 @@ export const FILE_OPERATIONS = [
         if (flags & O_EXCL) throw FsError.of(EEXIST);
       } catch (error) {
         if (error !== FsError.of(ENOENT)) throw error;
-        inode = backend.mknod(dir, name, newNode(call, S_IFREG | (mode & S_IALLUGO), umask));
+        inode = makeNode(call, newNode(call, S_IFREG | (mode & S_IALLUGO), umask));
         flags &= ~C.O_TRUNC;
       }
       open(call, inode, flags, open_flags, output.open);
@@ -77,18 +87,21 @@ export const FILE_OPERATIONS = [
     },
   }),
   operation(C.FUSE_TMPFILE, 'TMPFILE', {
-    about: 'Makes and opens a file without a name (O_TMPFILE).',
+    about: 'Makes and opens a file without a name (O_TMPFILE). Stateless shares: ENOSYS, there is nothing to hold it.',
     input: fuse_create_in,
     strings: ['ignored'],
     tail: 'kept',
     output: fuse_create_out,
     changes: true,
     handle(call, { flags, mode, umask, open_flags }, output) {
+      checkOpens(call);
       const { backend } = call;
+      const contexts = securityContexts(call);
       const inode = backend.tmpfile(call.inode, newNode(call, S_IFREG | (mode & S_IALLUGO), umask));
       // It has no name: what does not get a handle has to go.
       backend.retain(inode);
       try {
+        for (const { name, value } of contexts) backend.setxattr(inode, name, value, 0);
         open(call, inode, flags & ~C.O_TRUNC, open_flags, output.open);
         writeEntry(call, output.entry, inode);
       } finally {
@@ -100,8 +113,7 @@ export const FILE_OPERATIONS = [
     about: 'File data, copied once from its storage into guest RAM.',
     input: fuse_read_in,
     handle(call, { fh, offset, size }) {
-      const { inode } = call.handles.file(fh, call.inode);
-      return call.backend.read(inode, offset, Math.min(size, call.room), call.sink, OUT_HEADER_SIZE);
+      return call.backend.read(call.openFile(fh), offset, Math.min(size, call.room), call.sink, OUT_HEADER_SIZE);
     },
   }),
   operation(C.FUSE_WRITE, 'WRITE', {
@@ -113,7 +125,7 @@ export const FILE_OPERATIONS = [
     handle(call, { fh, offset, size, write_flags, flags }, output) {
       const { backend } = call;
       if (size > call.message.unread) throw FsError.of(EINVAL);
-      const { inode } = call.handles.file(fh, call.inode);
+      const inode = call.openFile(fh);
       const appends = (flags & C.O_APPEND) !== 0 && !(write_flags & C.FUSE_WRITE_CACHE);
       const at = appends ? backend.getattr(inode).size : offset;
       output.size = backend.write(inode, at, size, call.request.source);
@@ -155,7 +167,7 @@ export const FILE_OPERATIONS = [
     input: fuse_fallocate_in,
     changes: true,
     handle(call, { fh, offset, length, mode }) {
-      call.backend.fallocate(call.handles.file(fh, call.inode).inode, offset, length, mode);
+      call.backend.fallocate(call.openFile(fh), offset, length, mode);
       return 0;
     },
   }),
@@ -164,7 +176,7 @@ export const FILE_OPERATIONS = [
     input: fuse_lseek_in,
     output: fuse_lseek_out,
     handle(call, { fh, offset, whence }, output) {
-      output.offset = call.backend.lseek(call.handles.file(fh, call.inode).inode, offset, whence);
+      output.offset = call.backend.lseek(call.openFile(fh), offset, whence);
     },
   }),
   operation(C.FUSE_COPY_FILE_RANGE, 'COPY_FILE_RANGE', {
@@ -174,8 +186,8 @@ export const FILE_OPERATIONS = [
     changes: true,
     handle(call, { fh_in, off_in, nodeid_out, fh_out, off_out, len, flags }, output) {
       if (flags !== 0n) throw FsError.of(EINVAL);
-      const from = call.handles.file(fh_in, call.inode).inode;
-      const to = call.handles.file(fh_out, call.nodes.get(nodeid_out)).inode;
+      const from = call.openFile(fh_in);
+      const to = call.openFile(fh_out, call.nodes.get(nodeid_out));
       // fuse_write_out.size has 32 bits.
       output.size = call.backend.copyFileRange(from, off_in, to, off_out, Math.min(len, MAX_COPY));
     },

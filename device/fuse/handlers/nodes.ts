@@ -4,6 +4,7 @@ import { ENOENT, EINVAL, ESTALE, FsError } from '../../fs/errno.ts';
 import { encodeName } from '../../fs/names.ts';
 import type { Call } from '../call.ts';
 import * as C from '../constants.ts';
+import { withLabels } from '../extensions.ts';
 import {
   fuse_attr_out, fuse_entry_out, fuse_getattr_in, fuse_link_in, fuse_mkdir_in, fuse_mknod_in, fuse_rename2_in, fuse_rename_in,
   fuse_setattr_in, fuse_statx_in, fuse_statx_out,
@@ -21,6 +22,14 @@ export function owner(call: Call): { uid: number; gid: number } {
 export function newNode(call: Call, mode: number, umask: number, rdev = 0): NewNode {
   const permissions = call.uses(C.FUSE_DONT_MASK) ? mode & ~(umask & 0o777) : mode;
   return { mode: permissions & (S_IFMT | S_IALLUGO), rdev, ...owner(call) };
+}
+
+/** Makes what the message's first name is to be, with the labels that come with it. */
+export function makeNode(call: Call, node: NewNode): Inode {
+  const { backend, inode: dir } = call;
+  const name = call.strings[0]!;
+  const isDirectory = (node.mode & S_IFMT) === S_IFDIR;
+  return withLabels(call, () => backend.mknod(dir, name, node), () => (isDirectory ? backend.rmdir(dir, name) : backend.unlink(dir, name)));
 }
 
 /** "." and ".." by node id, which a file handle may bring after the guest has forgotten it (FUSE_EXPORT_SUPPORT). */
@@ -86,7 +95,10 @@ export const NODE_OPERATIONS = [
     strings: ['name', 'target'],
     output: fuse_entry_out,
     changes: true,
-    handle: (call, _input, output) => writeEntry(call, output, call.backend.symlink(call.inode, call.strings[0]!, call.strings[1]!, owner(call))),
+    handle(call, _input, output) {
+      const [name, target] = call.strings as [string, string];
+      writeEntry(call, output, withLabels(call, () => call.backend.symlink(call.inode, name, target, owner(call)), () => call.backend.unlink(call.inode, name)));
+    },
   }),
   operation(C.FUSE_MKNOD, 'MKNOD', {
     about: 'Makes a file, FIFO, socket or device.',
@@ -97,7 +109,7 @@ export const NODE_OPERATIONS = [
     changes: true,
     handle(call, { mode, rdev, umask }, output) {
       if ((mode & S_IFMT) === S_IFDIR) throw FsError.of(EINVAL);
-      writeEntry(call, output, call.backend.mknod(call.inode, call.strings[0]!, newNode(call, mode, umask, rdev)));
+      writeEntry(call, output, makeNode(call, newNode(call, mode, umask, rdev)));
     },
   }),
   operation(C.FUSE_MKDIR, 'MKDIR', {
@@ -108,7 +120,7 @@ export const NODE_OPERATIONS = [
     output: fuse_entry_out,
     changes: true,
     handle(call, { mode, umask }, output) {
-      writeEntry(call, output, call.backend.mknod(call.inode, call.strings[0]!, newNode(call, S_IFDIR | (mode & S_IALLUGO), umask)));
+      writeEntry(call, output, makeNode(call, newNode(call, S_IFDIR | (mode & S_IALLUGO), umask)));
     },
   }),
   operation(C.FUSE_UNLINK, 'UNLINK', {
@@ -163,7 +175,7 @@ function changesOf(call: Call, input: View<typeof fuse_setattr_in>, inode: Inode
   if (valid & C.FATTR_UID) changes.uid = policy.hostUid(input.uid);
   if (valid & C.FATTR_GID) changes.gid = policy.hostGid(input.gid);
   if (valid & C.FATTR_SIZE) {
-    if (valid & C.FATTR_FH) call.handles.file(input.fh, inode);
+    if (valid & C.FATTR_FH) call.openFile(input.fh, inode);
     changes.size = input.size;
   }
   if (valid & C.FATTR_ATIME) changes.atime = valid & C.FATTR_ATIME_NOW ? 'now' : { sec: input.atime, nsec: input.atimensec };

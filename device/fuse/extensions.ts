@@ -1,0 +1,62 @@
+import { EINVAL, FsError } from '../fs/errno.ts';
+import type { Inode } from '../fs/backend.ts';
+import { decodeName } from '../fs/names.ts';
+import type { Call } from './call.ts';
+import { FUSE_MAX_NR_SECCTX, FUSE_SECURITY_CTX } from './constants.ts';
+import { fuse_ext_header, fuse_secctx } from './layouts.ts';
+
+/** fuse.h, FUSE_REC_ALIGN. */
+const ALIGNMENT = 8;
+
+interface SecurityContext {
+  name: string;
+  value: Uint8Array;
+}
+
+/**
+ * The security labels that follow the names of MKNOD, MKDIR, SYMLINK, CREATE and TMPFILE (fuse.h: FUSE_SECURITY_CTX,
+ * `fuse_secctx_header`, which is a `fuse_ext_header` too). Values are borrowed until the next message.
+ *
+ * @throws FsError EINVAL when they are malformed.
+ */
+export function securityContexts(call: Call): SecurityContext[] {
+  if (!call.uses(FUSE_SECURITY_CTX)) return [];
+  const bytes = call.message.rest();
+  const view = new DataView(bytes.buffer, bytes.byteOffset, bytes.length);
+  const contexts: SecurityContext[] = [];
+  for (let at = 0; at + fuse_ext_header.size <= bytes.length;) {
+    const { size, type } = fuse_ext_header.at(view, at);
+    if (size < fuse_ext_header.size || at + size > bytes.length) throw FsError.of(EINVAL);
+    if (type <= FUSE_MAX_NR_SECCTX) readContexts(bytes.subarray(at + fuse_ext_header.size, at + size), type, contexts);
+    at += Math.ceil(size / ALIGNMENT) * ALIGNMENT;
+  }
+  return contexts;
+}
+
+function readContexts(bytes: Uint8Array, count: number, contexts: SecurityContext[]): void {
+  const view = new DataView(bytes.buffer, bytes.byteOffset, bytes.length);
+  for (let at = 0; count > 0; count--) {
+    if (at + fuse_secctx.size > bytes.length) throw FsError.of(EINVAL);
+    const { size } = fuse_secctx.at(view, at);
+    const start = at + fuse_secctx.size;
+    const end = bytes.indexOf(0, start);
+    if (end <= start || end + 1 + size > bytes.length) throw FsError.of(EINVAL);
+    const name = decodeName(bytes.subarray(start, end));
+    if (!name.startsWith('security.')) throw FsError.of(EINVAL);
+    contexts.push({ name, value: bytes.subarray(end + 1, end + 1 + size) });
+    at += Math.ceil((end + 1 + size - at) / ALIGNMENT) * ALIGNMENT;
+  }
+}
+
+/** Makes something with the labels of the message. When one can't be kept, `unmake` takes it away again. */
+export function withLabels(call: Call, make: () => Inode, unmake: () => void): Inode {
+  const contexts = securityContexts(call);
+  const inode = make();
+  try {
+    for (const { name, value } of contexts) call.backend.setxattr(inode, name, value, 0);
+  } catch (error) {
+    unmake();
+    throw error;
+  }
+  return inode;
+}

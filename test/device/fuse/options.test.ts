@@ -1,0 +1,104 @@
+import { expect } from 'chai';
+import * as C from '../../../device/fuse/constants.ts';
+import type { PolicyOptions } from '../../../device/fuse/policy.ts';
+import { FuseSession } from '../../../device/fuse/session.ts';
+import { MemfsBackend, Volume } from '../../../device/index.ts';
+import { call } from '../../support/fuse-call.ts';
+
+const ENOSYS = -38, EINVAL = -22, EOPNOTSUPP = -95;
+
+function start(options: PolicyOptions = {}) {
+  const backend = MemfsBackend.of(new Volume());
+  const session = new FuseSession({ backend, lockTable: backend.locks, ...options });
+  call(session, C.FUSE_INIT, 0, 7, 41, 0x20000, 0xffffffff, 0xffffffff, ...Array<number>(11).fill(0));
+  return { backend, session };
+}
+
+const padded = (...parts: Uint8Array[]) => {
+  const bytes = Buffer.concat(parts);
+  return Buffer.concat([bytes, Buffer.alloc((8 - (bytes.length % 8)) % 8)]);
+};
+const u32 = (...values: number[]) => new Uint8Array(Uint32Array.from(values).buffer);
+const label = (name: string, value: string) => padded(u32(value.length, 0), Buffer.from(`${name}\0${value}`));
+const labels = (...list: Uint8Array[]) => {
+  const body = Buffer.concat(list);
+  return Buffer.concat([u32(8 + body.length, list.length), body]);
+};
+
+describe('security labels of what is made (SECURITY_CTX)', () => {
+  const made: [string, (session: FuseSession, extension: Uint8Array) => { error: number | undefined }][] = [
+    ['MKDIR', (session, extension) => call(session, C.FUSE_MKDIR, 1, 0o755, 0, 'new', extension)],
+    ['MKNOD', (session, extension) => call(session, C.FUSE_MKNOD, 1, 0o10644, 0, 0, 0, 'new', extension)],
+    ['SYMLINK', (session, extension) => call(session, C.FUSE_SYMLINK, 1, 'new', 'target', extension)],
+    ['CREATE', (session, extension) => call(session, C.FUSE_CREATE, 1, 2, 0o100644, 0, 0, 'new', extension)],
+  ];
+  for (const [name, make] of made) {
+    it(`${name} keeps them as attributes`, () => {
+      const { backend, session } = start();
+      expect(make(session, labels(label('security.selinux', 'system_u:object_r\0'), label('security.other', 'x'))).error).to.equal(0);
+      const inode = backend.lookup(backend.root, 'new');
+      expect(backend.listxattr(inode)).to.have.members(['security.selinux', 'security.other']);
+      expect(Buffer.from(backend.getxattr(inode, 'security.selinux')).toString()).to.equal('system_u:object_r\0');
+    });
+
+    for (const [what, extension] of [
+      ['cut off', labels(label('security.selinux', 'value')).subarray(0, 20)],
+      ['of another namespace', labels(label('trusted.x', 'value'))],
+      ['without an end of its name', Buffer.concat([u32(24, 1), u32(4, 0), Buffer.from('security')])],
+      ['smaller than its header', u32(4, 1)],
+      ['more than there are', Buffer.concat([u32(8, 5)])],
+    ] as const) {
+      it(`${name} with one ${what} makes nothing`, () => {
+        const { backend, session } = start();
+        expect(make(session, extension).error).to.equal(EINVAL);
+        expect([...backend.root.directory!.entries()]).to.deep.equal([]);
+      });
+    }
+  }
+
+  it('MKDIR with one that there is no room for makes nothing', () => {
+    const backend = MemfsBackend.of(new Volume(), { size: 8192 });
+    const session = new FuseSession({ backend });
+    call(session, C.FUSE_INIT, 0, 7, 41, 0x20000, 0xffffffff, 0xffffffff, ...Array<number>(11).fill(0));
+    expect(call(session, C.FUSE_MKDIR, 1, 0o755, 0, 'new', labels(label('security.selinux', 'x'))).error).to.equal(-28);
+    expect(backend.space.pages).to.equal(1);
+  });
+
+  it('TMPFILE keeps them too', () => {
+    const { backend, session } = start();
+    const { payload } = call(session, C.FUSE_TMPFILE, 1, 2, 0o100644, 0, 0, '/', labels(label('security.selinux', 'x')));
+    expect(backend.listxattr(backend.inode(Number(payload.getBigUint64(0, true)))!)).to.deep.equal(['security.selinux']);
+  });
+});
+
+describe('a stateless share', () => {
+  it('answers OPEN, OPENDIR, CREATE and TMPFILE with ENOSYS, and reads and writes without handles', () => {
+    const { backend, session } = start({ stateless: true });
+    expect(session.negotiated!.flags & (C.FUSE_ATOMIC_O_TRUNC | C.FUSE_NO_OPEN_SUPPORT)).to.equal(C.FUSE_NO_OPEN_SUPPORT);
+    expect(call(session, C.FUSE_CREATE, 1, 2, 0o100644, 0, 0, 'f').error).to.equal(ENOSYS);
+    expect(call(session, C.FUSE_TMPFILE, 1, 2, 0o100644, 0, 0, '/').error).to.equal(ENOSYS);
+    expect(call(session, C.FUSE_OPENDIR, 1, 0, 0).error).to.equal(ENOSYS);
+    const nodeid = Number(call(session, C.FUSE_MKNOD, 1, 0o100644, 0, 0, 0, 'f').payload.getBigUint64(0, true));
+    expect(call(session, C.FUSE_OPEN, nodeid, 2, 0).error).to.equal(ENOSYS);
+    expect(call(session, C.FUSE_WRITE, nodeid, 0n, 0n, 5, 0, 0n, 2, 0, Buffer.from('hello')).error).to.equal(0);
+    expect(call(session, C.FUSE_READ, nodeid, 0n, 0n, 100, 0, 0n, 0, 0).text).to.equal('hello');
+    expect(call(session, C.FUSE_READDIR, 1, 0n, 0n, 4096, 0, 0n, 0, 0).text).to.contain('f');
+    call(session, C.FUSE_UNLINK, 1, 'f');
+    expect(call(session, C.FUSE_READ, nodeid, 0n, 0n, 100, 0, 0n, 0, 0).text, 'unlinked, and looked up still').to.equal('hello');
+    call(session, C.FUSE_FORGET, nodeid, 2n);
+    expect(backend.inode(nodeid)).to.equal(undefined);
+  });
+
+  it('has no locks `shared`', () => {
+    expect(() => start({ stateless: true, locks: 'shared' })).to.throw(RangeError, /stateless/);
+  });
+});
+
+describe('attributes of other namespaces', () => {
+  for (const name of ['plain', 'system.other', 'user.', '.x']) {
+    it(`${JSON.stringify(name)} is refused`, () => {
+      const { session } = start();
+      expect(call(session, C.FUSE_SETXATTR, 1, 1, 0, `${name}`, Buffer.from('x')).error).to.equal(EOPNOTSUPP);
+    });
+  }
+});
