@@ -109,8 +109,10 @@ export interface Owner {
 }
 
 export interface NewNode extends Owner {
-  /** Type and permission bits, umask already applied. Set-gid inheritance is the backend's. */
+  /** Type and permission bits. Set-gid inheritance is the backend's. */
   mode: number;
+  /** Permission bits to take away, unless the directory has a default ACL. Default: none. */
+  umask?: number;
   rdev?: number;
 }
 

@@ -23,7 +23,7 @@ export interface PolicyOptions {
   maxWrite?: number;
   /** Let the guest gather writes in its page cache (FUSE_WRITEBACK_CACHE); for a share that nobody else changes. Default: false. */
   writeback?: boolean;
-  /** POSIX ACLs. Default: false. */
+  /** POSIX ACLs; not together with id maps. Default: false. */
   posixAcl?: boolean;
   /**
    * The guest opens files and directories by itself, so that opening and closing cost no request and nothing is open here.
@@ -67,6 +67,7 @@ export class Policy {
     }
     if (writeback && cache === 'never') throw new RangeError('writeback is a cache: choose cache "auto" or "always"');
     if (stateless && locks === 'shared') throw new RangeError('locks are held through open files, and a stateless share has none: choose locks "guest"');
+    if (posixAcl && (options.uidMap || options.gidMap)) throw new RangeError('the ids in ACLs are not mapped: leave out posixAcl, or uidMap and gidMap');
     this.locks = locks;
     this.cache = cache;
     this.readOnly = readOnly;

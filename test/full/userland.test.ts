@@ -16,10 +16,10 @@ for (const [locks, cache] of [['guest', 'auto'], ['shared', 'never']] as const) 
     const faults: unknown[] = [];
 
     before(async () => {
-      const directory = await ensureUserland(['fio', 'git', 'libc6-dev', 'sqlite3', 'stress-ng', 'tcc']);
+      const directory = await ensureUserland(['acl', 'fio', 'git', 'libc6-dev', 'sqlite3', 'stress-ng', 'tcc']);
       // The stock driver can't kill who waits for a lock here, and stress-ng does: it would wait for ever.
       const driver = locks === 'shared' ? 'suspend' : 'stock';
-      vm = await Vm.boot({ memory: 512, driver, shares: [{ tag: 'debian', directory, locks, cache }] });
+      vm = await Vm.boot({ memory: 512, driver, shares: [{ tag: 'debian', directory, locks, cache, posixAcl: cache === 'auto' }] });
       const { session, transport } = vm.share().device;
       session.onError = (error) => faults.push(error);
       transport.onError = (error) => faults.push(error);
@@ -62,6 +62,16 @@ for (const [locks, cache] of [['guest', 'auto'], ['shared', 'never']] as const) 
     it('a C program is compiled, and runs', async () => {
       expect(await run(`printf '#include <stdio.h>\\nint main(void){printf("%%d\\\\n",6*7);return 0;}' > h.c; tcc -o h h.c; ./h`)).to.equal('42\n');
     });
+
+    if (cache === 'auto') {
+      it('ACLs give and refuse, are inherited, and show in the mode', async () => {
+        const as = (uid: number, command: string) => `perl -e '$( = $) = "${uid} ${uid}"; $< = $> = ${uid}; exec @ARGV or die' ${command}`;
+        expect(await run(`mkdir acl; echo secret > acl/f; chmod 600 acl/f; setfacl -m u:1000:r,g:2000:rw acl/f; stat -c %A acl/f
+          ${as(1000, 'cat acl/f')}; ! ${as(1001, 'cat acl/f')} 2>/dev/null; ! ${as(1000, 'sh -c "echo x > acl/f"')} 2>/dev/null; ${as(2000, 'sh -c "echo more >> acl/f"')}
+          setfacl -d -m u:1000:rwx,o::- acl; umask 077; touch acl/g; mkdir acl/d; getfacl -c acl/g; getfacl -cd acl/d | grep 1000; chmod 700 acl/g; getfacl -c acl/g | grep effective; rm -r acl`))
+          .to.equal('-rw-rw----\nsecret\nuser::rw-\nuser:1000:rwx\t#effective:rw-\ngroup::r-x\t#effective:r--\nmask::rw-\nother::---\n\nuser:1000:rwx\nuser:1000:rwx\t#effective:---\ngroup::r-x\t#effective:---\n');
+      });
+    }
 
     for (const engine of cache === 'never' ? ['psync'] : ['psync', 'mmap']) {
       it(`fio verifies what it wrote, by ${engine}`, async () => {

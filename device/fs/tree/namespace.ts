@@ -31,9 +31,11 @@ import {
   FsError,
 } from '../errno.ts';
 import { isFileName, nameLength } from '../names.ts';
+import { Acl, ACL_ACCESS, ACL_DEFAULT } from './acl.ts';
 import type { Directory, Entry } from './directory.ts';
 import type { Inode } from './inode.ts';
 import { InodeTable } from './inode-table.ts';
+import { setXattr } from './xattrs.ts';
 
 /** Names one file may have, as in ext4. Directories have no such limit on what is in them. */
 const LINK_MAX = 65000;
@@ -74,20 +76,20 @@ export class Namespace extends InodeTable {
   mknod(dir: Inode, name: string, node: NewNode): Inode {
     const type = node.mode & S_IFMT || S_IFREG;
     if (!TYPES.has(type) || type === S_IFLNK) throw FsError.of(EINVAL);
-    return this.#create(dir, name, type | (node.mode & S_IALLUGO), node, node.rdev, undefined);
+    return this.#create(dir, name, () => this.#allocateNew(dir, { ...node, mode: type | (node.mode & S_IALLUGO) }));
   }
 
   symlink(dir: Inode, name: string, target: string, owner: Owner): Inode {
     const length = nameLength(target);
     if (length === 0) throw FsError.of(ENOENT);
     if (length >= PATH_MAX) throw FsError.of(ENAMETOOLONG);
-    return this.#create(dir, name, S_IFLNK | 0o777, owner, 0, target);
+    return this.#create(dir, name, () => this.#allocateIn(dir, S_IFLNK | 0o777, owner, 0, target));
   }
 
   tmpfile(dir: Inode, node: NewNode): Inode {
     if (!directoryOf(dir).parent) throw FsError.of(ENOENT);
     if ((node.mode & S_IFMT || S_IFREG) !== S_IFREG) throw FsError.of(EINVAL);
-    const inode = this.#allocateIn(dir, S_IFREG | (node.mode & S_IALLUGO), node, 0, undefined);
+    const inode = this.#allocateNew(dir, { ...node, mode: S_IFREG | (node.mode & S_IALLUGO), rdev: 0 });
     inode.linkable = true;
     return inode;
   }
@@ -182,11 +184,29 @@ export class Namespace extends InodeTable {
     return entry;
   }
 
-  #create(dir: Inode, name: string, mode: number, owner: Owner, rdev: number | undefined, target: string | undefined): Inode {
+  #create(dir: Inode, name: string, allocate: () => Inode): Inode {
     this.#vacancy(dir, name);
-    const inode = this.#allocateIn(dir, mode, owner, rdev, target);
+    const inode = allocate();
     const entry = this.attach(inode, dir, name);
     this.observer?.created(entry);
+    return inode;
+  }
+
+  /** An inode with all that its directory hands down. @throws FsError ENOSPC. */
+  #allocateNew(dir: Inode, { mode, umask = 0, rdev, ...owner }: NewNode): Inode {
+    const inherited = dir.xattrs?.get(ACL_DEFAULT);
+    if (!inherited) return this.#allocateIn(dir, mode & ~umask, owner, rdev, undefined);
+    // acl(5), "OBJECT CREATION AND DEFAULT ACLs"
+    const acl = Acl.decode(inherited);
+    acl.mode &= mode;
+    const inode = this.#allocateIn(dir, (mode & ~0o777) | acl.mode, owner, rdev, undefined);
+    try {
+      if (!acl.isMinimal) setXattr(this.space, inode, ACL_ACCESS, acl.encode(), 0);
+      if (inode.isDirectory) setXattr(this.space, inode, ACL_DEFAULT, inherited, 0);
+    } catch (error) {
+      this.freeUnused(inode);
+      throw error;
+    }
     return inode;
   }
 

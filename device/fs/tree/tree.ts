@@ -1,7 +1,8 @@
 import type { ByteSink, ByteSource } from '../../bytes.ts';
 import type { Attr, Backend, DirectoryReader, SetAttr, StatFs } from '../backend.ts';
 import { NAME_MAX, S_IALLUGO, S_IFMT, S_ISGID, S_ISUID, S_IXGRP } from '../constants.ts';
-import { EINVAL, EISDIR, ENODEV, FsError } from '../errno.ts';
+import { EACCES, EINVAL, EISDIR, ENODEV, EOPNOTSUPP, FsError } from '../errno.ts';
+import { Acl, ACL_ACCESS, ACL_DEFAULT } from './acl.ts';
 import { isBefore } from './clock.ts';
 import { Reader } from './directory.ts';
 import type { Inode } from './inode.ts';
@@ -43,7 +44,7 @@ export class Tree extends Namespace implements Backend {
     if (changes.uid !== undefined) inode.uid = changes.uid;
     if (changes.gid !== undefined) inode.gid = changes.gid;
     if (changes.killSuidgid || changes.uid !== undefined || changes.gid !== undefined) this.#dropPrivileges(inode);
-    if (changes.mode !== undefined) inode.mode = (inode.mode & S_IFMT) | (changes.mode & S_IALLUGO);
+    if (changes.mode !== undefined) this.#chmod(inode, changes.mode);
     if (changes.atime) inode.atime = changes.atime === 'now' ? now : changes.atime;
     if (changes.mtime) inode.mtime = changes.mtime === 'now' ? now : changes.mtime;
     inode.ctime = changes.ctime ?? now;
@@ -116,7 +117,8 @@ export class Tree extends Namespace implements Backend {
   }
 
   setxattr(inode: Inode, name: string, value: Uint8Array, flags: number): void {
-    setXattr(this.space, inode, name, value, flags);
+    if (name === ACL_ACCESS || name === ACL_DEFAULT) this.#setAcl(inode, name, value, flags);
+    else setXattr(this.space, inode, name, value, flags);
     inode.ctime = this.now();
     this.observer?.attributesChanged(inode);
   }
@@ -148,6 +150,26 @@ export class Tree extends Namespace implements Backend {
    */
   restore(state: CheckedTreeState): void {
     loadTree(this, state);
+  }
+
+  #chmod(inode: Inode, mode: number): void {
+    inode.mode = (inode.mode & S_IFMT) | (mode & S_IALLUGO);
+    const bytes = inode.xattrs?.get(ACL_ACCESS);
+    if (!bytes) return;
+    const acl = Acl.decode(bytes);
+    acl.mode = mode;
+    setXattr(this.space, inode, ACL_ACCESS, acl.encode(), 0);
+  }
+
+  /** An access ACL that says no more than permission bits becomes those; the bits show any other. */
+  #setAcl(inode: Inode, name: string, value: Uint8Array, flags: number): void {
+    if (inode.isSymlink) throw FsError.of(EOPNOTSUPP);
+    if (name === ACL_DEFAULT && !inode.isDirectory) throw FsError.of(EACCES);
+    const acl = Acl.decode(value);
+    const isKept = !acl.isEmpty && !(name === ACL_ACCESS && acl.isMinimal);
+    if (isKept) setXattr(this.space, inode, name, value, flags);
+    else if (inode.xattrs?.has(name)) removeXattr(this.space, inode, name);
+    if (name === ACL_ACCESS && !acl.isEmpty) inode.mode = (inode.mode & ~0o777) | acl.mode;
   }
 
   #modified(inode: Inode): void {

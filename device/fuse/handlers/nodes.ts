@@ -20,8 +20,7 @@ export function owner(call: Call): { uid: number; gid: number } {
 
 /** A new node with the caller as its owner. The kernel has applied the umask, unless it was asked not to. */
 export function newNode(call: Call, mode: number, umask: number, rdev = 0): NewNode {
-  const permissions = call.uses(C.FUSE_DONT_MASK) ? mode & ~(umask & 0o777) : mode;
-  return { mode: permissions & (S_IFMT | S_IALLUGO), rdev, ...owner(call) };
+  return { mode: mode & (S_IFMT | S_IALLUGO), umask: call.uses(C.FUSE_DONT_MASK) ? umask & 0o777 : 0, rdev, ...owner(call) };
 }
 
 /** Makes what the message's first name is to be, with the labels that come with it. */

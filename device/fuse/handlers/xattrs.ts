@@ -1,3 +1,4 @@
+import { S_IALLUGO, S_ISGID } from '../../fs/constants.ts';
 import { EINVAL, EOPNOTSUPP, FsError } from '../../fs/errno.ts';
 import { encodeName } from '../../fs/names.ts';
 import type { Call } from '../call.ts';
@@ -46,7 +47,7 @@ export const XATTR_OPERATIONS = [
       const value = call.message.rest();
       if (value.length < input.size) throw FsError.of(EINVAL);
       backend.setxattr(inode, attributeName(call), value.subarray(0, input.size), input.flags);
-      if (input.setxattr_flags & C.FUSE_SETXATTR_ACL_KILL_SGID) backend.setattr(inode, { killSuidgid: true });
+      if (input.setxattr_flags & C.FUSE_SETXATTR_ACL_KILL_SGID) backend.setattr(inode, { mode: backend.getattr(inode).mode & S_IALLUGO & ~S_ISGID });
       return 0;
     },
   }),

@@ -1,0 +1,30 @@
+import type { ShareOptions } from '../../harness/vm-options.ts';
+import { useGuest } from '../support/guest.ts';
+import { declareScenarios, runScenarios } from '../support/posix-guest.ts';
+
+const VARIANTS: Omit<ShareOptions, 'tag'>[] = [
+  { cache: 'never', locks: 'shared' },
+  { cache: 'always' },
+  { writeback: true },
+  { stateless: true },
+  { posixAcl: true },
+  { offer: { packed: true }, queueSize: 8 },
+];
+
+for (const options of VARIANTS) {
+  describe(`POSIX scenarios on a share with ${JSON.stringify(options)}`, function () {
+    this.timeout(300_000);
+    const guest = useGuest({ shares: [{ tag: 'share', ...options }] });
+    let outcomes: string[][];
+    before(async () => {
+      outcomes = await runScenarios(guest.vm, '/mnt/share');
+    });
+    declareScenarios(() => outcomes, ({ steps, name }) => {
+      // What is opened in the guest alone can't be without a name.
+      if (options.stateless) return !steps.some(({ text }) => text.includes('O_TMPFILE|'));
+      // What the guest has not written back is a hole here.
+      if (options.writeback) return !steps.some(({ text, expected }) => text.startsWith('seek') || expected.includes('blocks='));
+      return !options.posixAcl || !name.startsWith('ACLs are not');
+    });
+  });
+}
