@@ -10,3 +10,6 @@ export type { RestorePolicies, RestoreReport } from './snapshot/session-only.ts'
 export { HttpStore } from './snapshot/store/http-store.ts';
 export { MemoryStore, type FileStore } from './snapshot/store/file-store.ts';
 export { SnapshotStore, type SnapshotInfo } from './snapshot/store/snapshot-store.ts';
+export { dumpJson, loadJson, type DirectoryJson } from './trees/json.ts';
+export { dumpTar, loadTar, type TarOptions } from './trees/tar.ts';
+export type { TreeProgress, TreeReport } from './trees/tree-writer.ts';

@@ -12,8 +12,8 @@ export interface ShareOptions extends Omit<VirtioFsOptions, 'tag' | 'volume'> {
   tag: string;
   /** The shared filesystem. Default: a new, empty one. */
   volume?: Volume | MemfsBackend;
-  /** Host directory to fill the filesystem with a copy of, when the machine starts. */
-  directory?: string;
+  /** Host directory to fill the filesystem with a copy of, when the machine starts; or a .tar, .tar.gz, .tgz or memfs .json file. */
+  source?: string;
 }
 
 /** Guest files in place of the image that `guest-images/` builds. Paths. */

@@ -64,8 +64,8 @@ export class Vm {
    */
   static async restore(snapshot: Snapshot | string, options: VmOptions = {}): Promise<Vm> {
     const saved = typeof snapshot === 'string' ? await readSnapshot(snapshot) : snapshot;
-    if (options.shares?.some(({ directory }) => directory !== undefined)) {
-      throw new VmError('configuration', "a restored share has the snapshot's contents: leave `directory` out");
+    if (options.shares?.some(({ source }) => source !== undefined)) {
+      throw new VmError('configuration', "a restored share has the snapshot's contents: leave `source` out");
     }
     const plan = await makePlan(optionsFor(saved.config, options));
     checkConfig(saved.config, withShares(plan.config, plan.shares));
@@ -157,16 +157,15 @@ export class Vm {
       attach: (made) => {
         V86Machine.of(made as unknown as Emulator);
         made.add_listener('serial0-output-byte', (byte: number) => log.write(byte));
-        for (const { directory: _, ...options } of shares) plugged.push(new Share(attachVirtioFs(made, options)));
+        for (const { source: _, ...options } of shares) plugged.push(new Share(attachVirtioFs(made, options)));
       },
       afterDevices: (internals) => hooks.afterDevices?.(internals, plugged),
     });
     await Promise.all(plugged.map(({ device }) => device.ready));
     plan.prepareReboot(emulator);
-    shares.forEach(({ directory }, index) => {
-      if (directory === undefined) return;
-      plugged[index]!.load(directory, (files) => onProgress?.(`loading ${directory}: ${files} files`));
-    });
+    for (const [index, { source }] of shares.entries()) {
+      if (source !== undefined) await plugged[index]!.load(source, (files, bytes) => onProgress?.(`loading ${source}: ${files} files, ${(bytes / 1e6).toFixed(1)} MB`));
+    }
     return new Vm(withShares(plan.config, shares), emulator, plugged, log);
   }
 

@@ -9,12 +9,12 @@ export const TEMPORARY_SUFFIX = '.tmp';
  * Writes a file to a temporary name beside `path`, syncs and renames it: a crash leaves the old file
  * or the new one, whole. `parts` are borrowed.
  */
-export async function writeFileWhole(path: string, parts: readonly Uint8Array[]): Promise<void> {
+export async function writeFileWhole(path: string, parts: Iterable<Uint8Array> | AsyncIterable<Uint8Array>): Promise<void> {
   const temporary = `${path}.${randomBytes(4).toString('hex')}${TEMPORARY_SUFFIX}`;
   try {
     const file = await open(temporary, 'wx');
     try {
-      for (const part of parts) await file.writeFile(part);
+      for await (const part of parts) await file.writeFile(part);
       await file.sync();
     } finally {
       await file.close();

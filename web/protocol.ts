@@ -4,6 +4,7 @@
  * call throws comes out of it at the other end, as an `Error` with name and message. Bytes are copied.
  */
 import type { ProxyMarked } from 'comlink';
+import type { TreeReport } from '../device/index.ts';
 
 /** A guest, by the number that the worker gave it. */
 export type GuestId = number;
@@ -124,8 +125,8 @@ export interface FolderApi extends ProxyMarked {
   existing(directory: string, paths: string[]): string[];
   /** Puts files into a directory, in place of those of the same name. `onProgress` gets bytes. */
   put(directory: string, files: NewFile[], onProgress: (bytes: number) => void): Promise<void>;
-  /** Unpacks a tar file of the share, gzipped or not, into the directory it is in. Returns how many entries. */
-  unpack(path: string): Promise<number>;
+  /** Unpacks a tar file of the share, gzipped or not, into the directory it is in. Says what had to be left out. */
+  unpack(path: string): Promise<TreeReport>;
   /** A file's content, or a directory as a tar file. */
   download(path: string): Promise<Blob>;
 }

@@ -56,13 +56,13 @@ export class Call {
   }
 
   /** The inode of an open file. @throws FsError EBADF, ESTALE. */
-  openFile(fh: number, inode = this.inode): Inode {
-    return this.uses(FUSE_NO_OPEN_SUPPORT) ? inode : this.handles.file(fh, inode).inode;
+  openFile(fh: number, nodeid = this.header.nodeid): Inode {
+    return this.uses(FUSE_NO_OPEN_SUPPORT) ? this.nodes.get(nodeid) : this.handles.file(fh, nodeid).inode;
   }
 
   /** @throws FsError EBADF, ESTALE. */
   openDirectory(fh: number): DirectoryHandle {
-    return this.uses(FUSE_NO_OPENDIR_SUPPORT) ? this.handles.passing(this.inode) : this.handles.directory(fh, this.inode);
+    return this.uses(FUSE_NO_OPENDIR_SUPPORT) ? this.handles.passing(this.inode) : this.handles.directory(fh, this.header.nodeid);
   }
 
   /** Room for the reply's payload, in bytes. */

@@ -75,17 +75,17 @@ export class HandleTable {
     return handle;
   }
 
-  /** @throws FsError EBADF when `fh` is not an open file of `inode`. */
-  file(fh: number, inode: Inode): FileHandle {
+  /** It does not matter whether the guest has forgotten the inode. @throws FsError EBADF when `fh` is not an open file of inode `nodeid`. */
+  file(fh: number, nodeid: number): FileHandle {
     const handle = this.#handles.get(fh);
-    if (handle?.kind !== 'file' || handle.inode !== inode) throw FsError.of(EBADF);
+    if (handle?.kind !== 'file' || handle.inode.ino !== nodeid) throw FsError.of(EBADF);
     return handle;
   }
 
-  /** @throws FsError EBADF when `fh` is not an open directory `inode`. */
-  directory(fh: number, inode: Inode): DirectoryHandle {
+  /** @throws FsError EBADF when `fh` is not an open directory with inode number `nodeid`. */
+  directory(fh: number, nodeid: number): DirectoryHandle {
     const handle = this.#handles.get(fh);
-    if (handle?.kind !== 'directory' || handle.inode !== inode) throw FsError.of(EBADF);
+    if (handle?.kind !== 'directory' || handle.inode.ino !== nodeid) throw FsError.of(EBADF);
     return handle;
   }
 

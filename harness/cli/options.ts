@@ -14,6 +14,7 @@ export interface MachineFlags {
   driver?: 'stock' | 'suspend';
   cache: boolean;
   writeBack?: boolean;
+  save?: string;
   verbose?: boolean;
 }
 
@@ -24,9 +25,10 @@ export function addMachineOptions(command: Command): Command {
   const collect = (value: string, previous: string[] = []) => [...previous, value];
   return command
     .optionsGroup('Shares:')
-    .option('-s, --share <dir>', 'share a copy of this host directory (again for more); without it, an empty share', collect)
+    .option('-s, --share <source>', 'share a copy of a host directory, or of what is in a .tar, .tar.gz, .tgz or .json file (again for more); without it, an empty share', collect)
     .option('-t, --tag <tag>', 'tag of the share, for the n-th --share the n-th --tag (default: "share", "share2", …)', collect)
-    .option('-w, --write-back', 'when the guest is done, carry its changes back to the host directories')
+    .option('-w, --write-back', 'when the guest is done, carry its changes back to where the shares came from')
+    .option('--save <file>', 'when the guest is done, write the (first) share to a .tar, .tar.gz, .tgz or .json file')
     .optionsGroup('Machine:')
     .addOption(new Option('-m, --memory <MiB>', `guest memory, ${MIN_MEMORY} to ${MAX_MEMORY}`).default(DEFAULT_MEMORY).argParser(parseMemory))
     .option('--kernel <file>', 'Linux kernel to boot instead of the built guest image (needs --initrd too)')
@@ -43,11 +45,11 @@ export function machineOptions(flags: MachineFlags): VmOptions {
   const { share = [], tag = [], memory, kernel, initrd, bios, boot, driver, cache, verbose } = flags;
   const count = Math.max(share.length, 1);
   if (tag.length > count) {
-    throw new VmError('configuration', `${tag.length} tags for ${count === 1 ? 'one share' : `${count} shares`}: give a --share DIR for each --tag`);
+    throw new VmError('configuration', `${tag.length} tags for ${count === 1 ? 'one share' : `${count} shares`}: give a --share for each --tag`);
   }
   const shares = Array.from({ length: count }, (_, index): ShareOptions => ({
     tag: tag[index] ?? (index === 0 ? 'share' : `share${index + 1}`),
-    directory: share[index],
+    source: share[index],
   }));
   return {
     shares,
@@ -70,7 +72,7 @@ function parseMemory(value: string): number {
 }
 
 /** A status line on a terminal, plain lines with `--verbose`, nothing otherwise: stderr belongs to the guest's command. */
-function progressReporter(verbose = false): (message: string) => void {
+export function progressReporter(verbose = false): (message: string) => void {
   const { stderr } = process;
   if (verbose) return (message) => stderr.write(`${message}\n`);
   if (!stderr.isTTY) return () => {};

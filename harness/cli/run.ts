@@ -1,17 +1,30 @@
 import type { GuestProcess } from '../guest-agent.ts';
 import { Vm } from '../vm.ts';
-import { machineOptions, type MachineFlags } from './options.ts';
+import { machineOptions, progressReporter, type MachineFlags } from './options.ts';
 
 /** Runs `argv` in a guest, in the first share's directory, on this process's stdio. Returns its exit code. */
 export async function run(argv: string[], flags: MachineFlags): Promise<number> {
-  const vm = await Vm.boot(machineOptions(flags));
+  const vm = await bootWithShares(flags);
   try {
-    for (const share of vm.shares) await vm.mount(share.tag);
     const code = await runIn(vm, argv);
-    const kept = flags.writeBack ? await writeBackShares(vm) : 0;
-    return code || kept;
+    return code || await keepShares(vm, flags);
   } finally {
     await vm.stop();
+  }
+}
+
+/** A guest with its shares mounted. What could not be taken into them is said. */
+export async function bootWithShares(flags: MachineFlags): Promise<Vm> {
+  const vm = await Vm.boot(machineOptions(flags));
+  try {
+    for (const { tag, source, skipped } of vm.shares) {
+      for (const { path, reason } of skipped) process.stderr.write(`not taken from ${source}: ${path}: ${reason}\n`);
+      await vm.mount(tag);
+    }
+    return vm;
+  } catch (error) {
+    await vm.stop();
+    throw error;
   }
 }
 
@@ -29,15 +42,21 @@ export async function runIn(vm: Vm, argv: string[]): Promise<number> {
   }
 }
 
-/** Returns 0, or 1 when something had to stay as the host has it. */
-export async function writeBackShares(vm: Vm): Promise<number> {
+/** Does what `--write-back` and `--save` ask for. Returns 0, or 1 when something could not be kept, which is said. */
+export async function keepShares(vm: Vm, { writeBack, save, verbose }: MachineFlags): Promise<number> {
+  if (!writeBack && !save) return 0;
   await vm.exec(['sync']);
   let failures = 0;
-  for (const share of vm.shares) {
-    if (!share.directory) continue;
-    const { kept } = share.writeBack();
-    for (const { path, reason } of kept) process.stderr.write(`not written back: ${share.directory}/${path}: ${reason}\n`);
-    failures += kept.length;
+  const tell = (place: string, left: { path: string; reason: string }[]) => {
+    for (const { path, reason } of left) process.stderr.write(`not written to ${place}: ${path}: ${reason}\n`);
+    failures += left.length;
+  };
+  for (const share of writeBack ? vm.shares : []) if (share.source) tell(share.source, await share.writeBack());
+  if (save) {
+    const onProgress = progressReporter(verbose);
+    const left = await vm.shares[0]!.save(save, (files, bytes) => onProgress(`saving ${save}: ${files} files, ${(bytes / 1e6).toFixed(1)} MB`));
+    onProgress('');
+    tell(save, left);
   }
   return failures ? 1 : 0;
 }

@@ -1,6 +1,5 @@
-import { Vm } from '../vm.ts';
-import { machineOptions, type MachineFlags } from './options.ts';
-import { writeBackShares } from './run.ts';
+import type { MachineFlags } from './options.ts';
+import { bootWithShares, keepShares } from './run.ts';
 
 /** Ctrl-], as in telnet. */
 const LEAVE = 0x1d;
@@ -8,9 +7,8 @@ const LEAVE = 0x1d;
 /** An interactive shell in a guest, on this process's terminal. Returns its exit code, 0 when left by Ctrl-]. */
 export async function shell(flags: MachineFlags): Promise<number> {
   const { stdin, stdout, stderr } = process;
-  const vm = await Vm.boot(machineOptions(flags));
+  const vm = await bootWithShares(flags);
   try {
-    for (const { tag } of vm.shares) await vm.mount(tag);
     const size = () => ({ columns: stdout.columns ?? 80, rows: stdout.rows ?? 24 });
     const terminal = vm.spawn(['/bin/sh', '-l'], { cwd: vm.shares[0]!.mountPoint, env: { TERM: process.env['TERM'] ?? 'vt100' }, pty: size() });
     if (stdin.isTTY) {
@@ -30,8 +28,7 @@ export async function shell(flags: MachineFlags): Promise<number> {
     const code = await Promise.race([terminal.exited, left]);
     if (stdin.isTTY) stdin.setRawMode(false);
     stderr.write('\n');
-    const kept = flags.writeBack ? await writeBackShares(vm) : 0;
-    return code || kept;
+    return code || await keepShares(vm, flags);
   } finally {
     if (stdin.isTTY) stdin.setRawMode(false);
     stdin.destroy();

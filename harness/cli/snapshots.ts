@@ -10,7 +10,7 @@ import { VmError } from '../errors.ts';
 import { Vm } from '../vm.ts';
 import { writeFileWhole } from '../whole-file.ts';
 import { addMachineOptions, machineOptions, type MachineFlags } from './options.ts';
-import { runIn } from './run.ts';
+import { bootWithShares, runIn } from './run.ts';
 
 interface StoreFlags {
   store: string;
@@ -65,9 +65,8 @@ function open({ store }: StoreFlags): Promise<SnapshotStore> {
 
 async function freeze(argv: string[], flags: MachineFlags & StoreFlags & { name?: string }): Promise<void> {
   const store = await open(flags);
-  const vm = await Vm.boot(machineOptions(flags));
+  const vm = await bootWithShares(flags);
   try {
-    for (const { tag } of vm.shares) await vm.mount(tag);
     if (argv.length) process.exitCode = await runIn(vm, argv);
     await tellFrozen(store, await vm.freeze(store, flags.name));
   } finally {

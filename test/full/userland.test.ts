@@ -19,7 +19,7 @@ for (const [locks, cache] of [['guest', 'auto'], ['shared', 'never']] as const) 
       const directory = await ensureUserland(['acl', 'fio', 'git', 'libc6-dev', 'sqlite3', 'stress-ng', 'tcc']);
       // The stock driver can't kill who waits for a lock here, and stress-ng does: it would wait for ever.
       const driver = locks === 'shared' ? 'suspend' : 'stock';
-      vm = await Vm.boot({ memory: 512, driver, shares: [{ tag: 'debian', directory, locks, cache, posixAcl: cache === 'auto' }] });
+      vm = await Vm.boot({ memory: 512, driver, shares: [{ tag: 'debian', source: directory, locks, cache, posixAcl: cache === 'auto' }] });
       const { session, transport } = vm.share().device;
       session.onError = (error) => faults.push(error);
       transport.onError = (error) => faults.push(error);

@@ -1,6 +1,6 @@
 import { expect } from 'chai';
-import { spawnSync } from 'node:child_process';
-import { mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import { execFileSync, spawnSync } from 'node:child_process';
+import { mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 
@@ -37,6 +37,24 @@ describe('command line', function () {
     expect(readFileSync(join(directory, 'file'), 'utf8')).to.equal('host\n');
     expect(run(['run', '--share', directory, '--write-back', '--tag', 'mine', '--', 'sh', '-c', 'pwd; echo guest > file']).stdout).to.equal('/mnt/mine\n');
     expect(readFileSync(join(directory, 'file'), 'utf8')).to.equal('guest\n');
+  });
+
+  it('run shares what is in an archive, and saves it to others', () => {
+    const sources = join(directory, 'sources');
+    mkdirSync(join(sources, 'sub'), { recursive: true });
+    writeFileSync(join(sources, 'sub/script'), '#!/bin/sh\necho "from the archive"\n', { mode: 0o755 });
+    execFileSync('tar', ['czf', 'in.tar.gz', '-C', sources, '.'], { cwd: directory });
+    const [archive, json] = [join(directory, 'in.tar.gz'), join(directory, 'out.json')];
+    const changes = 'sub/script; echo text > "new file"; ln sub/script hard; ln -s hard soft; mkdir empty';
+    const { stdout, stderr, code } = run(['run', '--share', archive, '--write-back', '--save', json, '--', 'sh', '-c', changes]);
+    expect({ stdout, code }).to.deep.equal({ stdout: 'from the archive\n', code: 1 });
+    expect(stderr).to.match(/not written to .*out.json: soft: /);
+    expect(JSON.parse(readFileSync(json, 'utf8'))).to.deep.equal({
+      '/sub/script': '#!/bin/sh\necho "from the archive"\n', '/hard': '#!/bin/sh\necho "from the archive"\n', '/new file': 'text\n', '/empty': null,
+    });
+    const listing = execFileSync('tar', ['tvzf', archive], { encoding: 'utf8' });
+    expect(listing).to.match(/^drwx.* sub\/$/m).and.to.match(/^hrwxr-xr-x.* (hard|sub\/script) link to/m).and.to.match(/^l.* soft -> hard$/m).and.to.match(/^-rw.* 5 .* new file$/m);
+    expect(run(['run', '--share', json, '--', 'cat', 'new file']).stdout).to.equal('text\n');
   });
 
   const refused: { name: string; args: string[]; says: RegExp }[] = [

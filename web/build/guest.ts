@@ -16,7 +16,7 @@ const SHARED = fileURLToPath(new URL('../share', import.meta.url));
 
 /** Boots a guest, mounts its share and leaves the snapshot that the page starts from in `directory`. */
 async function buildGuest(directory: string): Promise<GuestManifest> {
-  const vm = await Vm.boot({ memory: MEMORY, shares: [{ tag: TAG, locks: 'shared', directory: SHARED }], onProgress: (message) => message && console.error(message) });
+  const vm = await Vm.boot({ memory: MEMORY, shares: [{ tag: TAG, locks: 'shared', source: SHARED }], onProgress: (message) => message && console.error(message) });
   try {
     const mountPoint = await vm.mount(TAG);
     await vm.exec(`chown -R 0:0 ${mountPoint}; sync; echo 3 > /proc/sys/vm/drop_caches`);

@@ -1,15 +1,13 @@
 import { proxyMarker } from 'comlink';
 import { createFsFromVolume, type IFs } from 'memfs';
-import { packTar, unpackTar, type TarEntry } from 'modern-tar';
 import { F_WRLCK, S_IFDIR, S_IFLNK, S_IFMT, S_IFREG } from '../../device/fs/constants.ts';
 import { LOCK_END_MAX } from '../../device/fs/locks.ts';
-import type { VirtioFsDevice } from '../../device/index.ts';
+import { dumpTar, loadTar, type TreeReport, type VirtioFsDevice } from '../../device/index.ts';
 import type { FileEntry, FileKind, FileUse, FolderApi, NewFile } from '../protocol.ts';
 
 /** Bytes of a dropped file in memory at once. */
 const SLICE = 4 << 20;
 const NOTICE_INTERVAL = 100;
-const GZIP_MAGIC = 0x1f8b;
 
 /** A guest that has the folder mounted. */
 export interface FolderUser {
@@ -147,47 +145,15 @@ export class Folder implements FolderApi {
     }
   }
 
-  async unpack(path: string): Promise<number> {
-    const directory = parentOf(path);
-    const bytes = this.read(path, Infinity);
-    const isPacked = ((bytes[0] ?? 0) << 8 | (bytes[1] ?? 0)) === GZIP_MAGIC;
-    const stream = new Blob([bytes.slice()]).stream();
-    const entries = await unpackTar(isPacked ? stream.pipeThrough(new DecompressionStream('gzip')) : stream);
-    for (const { header: { name, type, mode, linkname }, data } of entries) {
-      const target = join(directory, safe(name));
-      if (type === 'directory') {
-        this.#fs.mkdirSync(target, { recursive: true });
-      } else {
-        this.#fs.mkdirSync(parentOf(target), { recursive: true });
-        if (type === 'symlink') this.#fs.symlinkSync(linkname ?? '', target);
-        else if (type === 'link') this.#fs.linkSync(join(directory, safe(linkname ?? '')), target);
-        else this.#fs.writeFileSync(target, data ?? new Uint8Array(0));
-      }
-      if (mode !== undefined && type !== 'symlink' && type !== 'link') this.#fs.chmodSync(target, mode & 0o7777);
-    }
-    return entries.length;
+  async unpack(path: string): Promise<TreeReport> {
+    return loadTar(this.#device.backend, new Blob([this.read(path, Infinity).slice()]).stream(), { directory: parentOf(path) });
   }
 
   async download(path: string): Promise<Blob> {
     const { kind } = this.#entry(path, '');
     if (kind !== 'directory') return new Blob([this.read(path, Infinity).slice()]);
-    const entries: TarEntry[] = [];
-    this.#collect(path, '', entries);
-    return new Blob([await packTar(entries)], { type: 'application/x-tar' });
-  }
-
-  #collect(path: string, prefix: string, entries: TarEntry[]): void {
-    for (const { name, path: child, kind, size, mode, uid, gid, mtime, target } of this.list([path]).get(path) ?? []) {
-      const header = { name: prefix + name, mode: mode & 0o7777, uid, gid, mtime: new Date(mtime) };
-      if (kind === 'directory') {
-        entries.push({ header: { ...header, name: `${header.name}/`, type: 'directory', size: 0 } });
-        this.#collect(child, `${prefix}${name}/`, entries);
-      } else if (kind === 'symlink') {
-        entries.push({ header: { ...header, type: 'symlink', linkname: target!, size: 0 } });
-      } else if (kind === 'file') {
-        entries.push({ header: { ...header, type: 'file', size }, body: this.read(child, Infinity) });
-      }
-    }
+    const { stream } = dumpTar(this.#device.backend, { directory: path });
+    return new Response(stream as ReadableStream<Uint8Array<ArrayBuffer>>, { headers: { 'content-type': 'application/x-tar' } }).blob();
   }
 }
 
@@ -206,9 +172,4 @@ function join(directory: string, path: string): string {
 
 function parentOf(path: string): string {
   return path.slice(0, path.lastIndexOf('/')) || '/';
-}
-
-/** An archive's name without what would lead out of the directory. */
-function safe(name: string): string {
-  return name.split('/').filter((part) => part !== '' && part !== '.' && part !== '..').join('/');
 }

@@ -79,7 +79,7 @@ export const DIRECTORY_OPERATIONS = [
     about: 'The last close of a directory.',
     input: fuse_release_in,
     handle(call, { fh }) {
-      call.handles.close(call.handles.directory(fh, call.inode));
+      call.handles.close(call.handles.directory(fh, call.header.nodeid));
       return 0;
     },
   }),

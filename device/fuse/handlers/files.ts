@@ -44,7 +44,7 @@ function open(call: Call, inode: Inode, flags: number, openFlags: number, output
 /** The inode of an open file whose locks are kept here, as INIT has settled: also where this device would have them in the guest. */
 function lockable(call: Call, { fh, lk_flags }: View<typeof fuse_lk_in>): Inode {
   if (!call.uses(lk_flags & C.FUSE_LK_FLOCK ? C.FUSE_FLOCK_LOCKS : C.FUSE_POSIX_LOCKS)) throw FsError.of(ENOSYS);
-  return call.handles.file(fh, call.inode).inode;
+  return call.handles.file(fh, call.header.nodeid).inode;
 }
 
 function lockOf(call: Call, { ino }: Inode, { fh, owner, lk, lk_flags }: View<typeof fuse_lk_in>): Lock {
@@ -137,7 +137,7 @@ export const FILE_OPERATIONS = [
     input: fuse_flush_in,
     handle(call, { fh, lock_owner }) {
       if (!call.uses(C.FUSE_POSIX_LOCKS)) throw FsError.of(ENOSYS);
-      const { inode } = call.handles.file(fh, call.inode);
+      const { inode } = call.handles.file(fh, call.header.nodeid);
       call.locks.table.releaseOwner('posix', inode.ino, call.locks.session, lock_owner);
       return 0;
     },
@@ -146,7 +146,7 @@ export const FILE_OPERATIONS = [
     about: 'The last close: the handle goes, and the flock and OFD locks with it.',
     input: fuse_release_in,
     handle(call, { fh, release_flags, lock_owner }) {
-      const handle = call.handles.file(fh, call.inode);
+      const handle = call.handles.file(fh, call.header.nodeid);
       const { table, session } = call.locks;
       const { ino } = handle.inode;
       if (release_flags & C.FUSE_RELEASE_FLOCK_UNLOCK) table.releaseOwner('flock', ino, session, lock_owner);
@@ -187,7 +187,7 @@ export const FILE_OPERATIONS = [
     handle(call, { fh_in, off_in, nodeid_out, fh_out, off_out, len, flags }, output) {
       if (flags !== 0n) throw FsError.of(EINVAL);
       const from = call.openFile(fh_in);
-      const to = call.openFile(fh_out, call.nodes.get(nodeid_out));
+      const to = call.openFile(fh_out, nodeid_out);
       // fuse_write_out.size has 32 bits.
       output.size = call.backend.copyFileRange(from, off_in, to, off_out, Math.min(len, MAX_COPY));
     },

@@ -174,7 +174,7 @@ function changesOf(call: Call, input: View<typeof fuse_setattr_in>, inode: Inode
   if (valid & C.FATTR_UID) changes.uid = policy.hostUid(input.uid);
   if (valid & C.FATTR_GID) changes.gid = policy.hostGid(input.gid);
   if (valid & C.FATTR_SIZE) {
-    if (valid & C.FATTR_FH) call.openFile(input.fh, inode);
+    if (valid & C.FATTR_FH) call.openFile(input.fh, inode.ino);
     changes.size = input.size;
   }
   if (valid & C.FATTR_ATIME) changes.atime = valid & C.FATTR_ATIME_NOW ? 'now' : { sec: input.atime, nsec: input.atimensec };

@@ -160,7 +160,8 @@ export class FileViewer extends LitElement {
   }
 
   async #unpack(): Promise<void> {
-    await this.connection.attempt(this.guest.api.folder.unpack(this.entry.path));
+    const report = await this.connection.attempt(this.guest.api.folder.unpack(this.entry.path));
+    for (const { path, reason } of report?.skipped ?? []) this.connection.report(`${path} was not unpacked: ${reason}`);
   }
 }
 
