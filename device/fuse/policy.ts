@@ -27,7 +27,7 @@ export interface PolicyOptions {
   posixAcl?: boolean;
   /**
    * The guest opens files and directories by itself, so that opening and closing cost no request and nothing is open here.
-   * It costs O_TMPFILE, and goes with locks `guest` only. Default: false.
+   * It costs O_TMPFILE, and goes with locks `guest` and a cache only. Default: false.
    */
   stateless?: boolean;
   /** Which of the filesystem's owners a guest's user or group is. Ids in no range are refused (EOVERFLOW) or shown as 65534. Default: the same number. */
@@ -66,6 +66,7 @@ export class Policy {
       throw new RangeError(`maxWrite is ${maxWrite}: choose a multiple of ${PAGE_SIZE} up to ${MAX_PAGES * PAGE_SIZE}`);
     }
     if (writeback && cache === 'never') throw new RangeError('writeback is a cache: choose cache "auto" or "always"');
+    if (stateless && cache === 'never') throw new RangeError('what a guest opens by itself it caches: choose cache "auto" or "always" for a stateless share');
     if (stateless && locks === 'shared') throw new RangeError('locks are held through open files, and a stateless share has none: choose locks "guest"');
     if (posixAcl && (options.uidMap || options.gidMap)) throw new RangeError('the ids in ACLs are not mapped: leave out posixAcl, or uidMap and gidMap');
     this.locks = locks;

@@ -16,6 +16,7 @@ export const TABLES: { title: string; cache: 'auto' | 'never'; subjects: Subject
     cache: 'auto',
     subjects: [
       { name: 'virtio-fs', mount: 'mount -t virtiofs auto' },
+      { name: 'stateless', mount: 'mount -t virtiofs auto-stateless' },
       { name: '9p', mount: 'mount -t 9p -o trans=virtio,version=9p2000.L,msize=512000,cache=loose host9p' },
       { name: 'tmpfs', mount: 'mount -t tmpfs -o size=120m tmpfs' },
     ],
@@ -39,7 +40,7 @@ export interface FilesystemBench {
 export async function benchFilesystems(rounds: number, mib: number, onProgress: (message: string) => void): Promise<FilesystemBench> {
   const collectors = TABLES.map(({ subjects }) => new Collector(subjects.map(({ name }) => name)));
   onProgress('booting the guest');
-  const vm = await Vm.boot({ memory: 512, ninep: true, shares: TABLES.map(({ cache }) => ({ tag: cache, cache })) });
+  const vm = await Vm.boot({ memory: 512, ninep: true, shares: [...TABLES.map(({ cache }) => ({ tag: cache, cache })), { tag: 'auto-stateless', stateless: true }] });
   const measure = async ({ mount }: Subject, size: number) => {
     const { stdout, stderr, code } = await vm.exec(`mkdir -p /bench && ${mount} /bench && vfsbench /bench ${size}; code=$?; umount /bench; exit $code`, { timeoutMs: 600_000 });
     if (code !== 0) throw new Error(`the benchmark failed on "${mount}": ${stderr}`);

@@ -9,7 +9,7 @@ import { DirectoryStore } from '../directory-store.ts';
 import { VmError } from '../errors.ts';
 import { Vm } from '../vm.ts';
 import { writeFileWhole } from '../whole-file.ts';
-import { addMachineOptions, machineOptions, type MachineFlags } from './options.ts';
+import { addMachineOptions, type MachineFlags } from './options.ts';
 import { bootWithShares, runIn } from './run.ts';
 
 interface StoreFlags {

@@ -89,7 +89,8 @@ describe('a stateless share', () => {
     expect(backend.inode(nodeid)).to.equal(undefined);
   });
 
-  it('has no locks `shared`', () => {
+  it('has no locks `shared`, and a cache', () => {
+    expect(() => start({ stateless: true, cache: 'never' })).to.throw(RangeError, /stateless/);
     expect(() => start({ stateless: true, locks: 'shared' })).to.throw(RangeError, /stateless/);
   });
 });
