@@ -124,9 +124,11 @@ export class Visit {
     await this.ready(guest);
     const mark = `end${Math.random().toString(36).slice(2, 10)}`;
     await this.type(`${command}; echo ${mark.slice(0, 3)}''${mark.slice(3)}`, guest);
+    // The guest's shell breaks the line that is typed where the terminal ends.
+    const echo = [..."''", ...mark.slice(3)].join('\\n?');
     let output: string | undefined;
     await this.until(async () => {
-      output = new RegExp(`''${mark.slice(3)}\\s*\\n([^]*?)${mark}`).exec(await this.screen(guest))?.[1];
+      output = new RegExp(`${echo}\\s*\\n([^]*?)${mark}`).exec(await this.screen(guest))?.[1];
       return output !== undefined;
     }, `${command} did not end`);
     return output!.trim();

@@ -60,10 +60,15 @@ export class TerminalView {
     this.#terminal.focus();
   }
 
-  /** Text of the screen and what was scrolled out of it. */
+  /** Text of the screen and what was scrolled out of it, lines as they were written: not as they are wrapped. */
   get text(): string {
     const { active } = this.#terminal.buffer;
-    return Array.from({ length: active.length }, (_, n) => active.getLine(n)!.translateToString(true)).join('\n').trimEnd();
+    let text = '';
+    for (let n = 0; n < active.length; n++) {
+      const goesOn = active.getLine(n + 1)?.isWrapped ?? false;
+      text += active.getLine(n)!.translateToString(!goesOn) + (goesOn ? '' : '\n');
+    }
+    return text.trimEnd();
   }
 
   dispose(): void {
