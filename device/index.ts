@@ -8,6 +8,7 @@ export { diff, inspect, type Contents, type Difference } from './snapshot/inspec
 export { MachineSnapshots, type FreezeOptions, type FreezeResult, type RestoreOptions } from './snapshot/machine-snapshots.ts';
 export type { RestorePolicies, RestoreReport } from './snapshot/session-only.ts';
 export { HttpStore } from './snapshot/store/http-store.ts';
+export { OpfsStore } from './snapshot/store/opfs-store.ts';
 export { MemoryStore, type FileStore } from './snapshot/store/file-store.ts';
 export { SnapshotStore, type SnapshotInfo } from './snapshot/store/snapshot-store.ts';
 export { dumpJson, loadJson, type DirectoryJson } from './trees/json.ts';

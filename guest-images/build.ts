@@ -12,6 +12,7 @@ import type { GuestImage, GuestImageOptions } from './image.ts';
 import { makeInitramfs } from './initramfs.ts';
 import { unpackKernel } from './kernel.ts';
 import { readModules } from './modules.ts';
+import { BUILD, SOURCES } from './paths.ts';
 
 export type { GuestImage, GuestImageOptions } from './image.ts';
 export { GuestImageError } from './errors.ts';
@@ -35,7 +36,6 @@ const PROGRAMS: Record<string, string[]> = {
 
 const FILES = { kernel: 'vmlinuz', vmlinux: 'vmlinux', initrd: 'initrd.img', bios: 'bios.bin', vgaBios: 'vgabios.bin', fuseHeader: 'fuse.h' } as const;
 
-const here = dirname(fileURLToPath(import.meta.url));
 
 /** build/guest/manifest.json */
 interface Manifest {
@@ -106,7 +106,7 @@ async function build(work: string, image: string, inputs: string, onProgress: Gu
   const programs = new Map<string, Buffer>();
   for (const [name, sources] of Object.entries(PROGRAMS)) {
     const program = join(work, name);
-    await compiler.compile(sources.map((source) => join(here, 'src', source)), program);
+    await compiler.compile(sources.map((source) => join(SOURCES, 'src', source)), program);
     programs.set(name, await readFile(program));
   }
 
@@ -162,16 +162,16 @@ async function load(directory: string, inputs: string): Promise<GuestImage | und
   return { ...paths, release: manifest.release, id };
 }
 
-/** Over everything here that decides what the image holds. The archive's newer versions don't count: an image stays until it is removed. */
+/** Over everything in guest-images/ that decides what the image holds. The archive's newer versions don't count: an image stays until it is removed. */
 async function hashInputs(): Promise<string> {
   const hash = createHash('sha256');
-  const names = (await readdir(here, { recursive: true })).filter((name) => /\.([cjt]s|[ch])$/.test(name)).sort();
-  for (const name of names) hash.update(`${name}\0`).update(await readFile(join(here, name))).update('\0');
+  const names = (await readdir(SOURCES, { recursive: true })).filter((name) => /\.([cjt]s|[ch])$/.test(name)).sort();
+  for (const name of names) hash.update(`${name}\0`).update(await readFile(join(SOURCES, name))).update('\0');
   return hash.digest('hex');
 }
 
 function defaultDirectory(): string {
-  return join(here, '..', 'build', 'guest');
+  return join(BUILD, 'guest');
 }
 
 async function inParallel<T>(items: T[], work: (item: T) => Promise<void>): Promise<void> {

@@ -1,14 +1,14 @@
 import { execFile } from 'node:child_process';
 import { mkdir, mkdtemp, readdir, readFile, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
-import { basename, dirname, join } from 'node:path';
-import { fileURLToPath } from 'node:url';
+import { basename, join } from 'node:path';
 import { promisify } from 'node:util';
 import { checkAptIsThere, PrivateApt, unpack } from './apt.ts';
 import { findBuildTools } from './driver-tools.ts';
 import { GuestImageError } from './errors.ts';
 import { glob } from './files.ts';
 import { modinfo } from './modules.ts';
+import { SOURCES } from './paths.ts';
 
 const run = promisify(execFile);
 const MAX_OUTPUT = 64 << 20;
@@ -16,7 +16,7 @@ const GUEST_ARCHITECTURE = 'i386';
 const SOURCE = 'linux-source-6.1';
 /** What a guest needs to hibernate to v86's IDE disk. */
 const DISK_DRIVERS = ['ata_piix', 'sd_mod'];
-const PATCHES = join(dirname(fileURLToPath(import.meta.url)), 'suspend-driver');
+const PATCHES = join(SOURCES, 'suspend-driver');
 
 /** An external module of the one patched file; the patched uapi header goes before the installed one. */
 const KBUILD = `obj-m := virtiofs.o

@@ -2,8 +2,8 @@ import { createHash } from 'node:crypto';
 import { existsSync } from 'node:fs';
 import { mkdir, readdir, rm, stat, utimes } from 'node:fs/promises';
 import { homedir } from 'node:os';
-import { dirname, join, sep } from 'node:path';
-import { fileURLToPath } from 'node:url';
+import { join, sep } from 'node:path';
+import { PACKAGE_ROOT } from '../guest-images/paths.ts';
 import { readSnapshot, writeSnapshot, type Snapshot } from './snapshot-file.ts';
 
 const SUFFIX = '.snapshot';
@@ -55,9 +55,7 @@ export class BootCache {
 
 /** Where generated files go: `.cache/` of a checkout, the user's cache directory for an installed package. */
 export function cacheDirectory(name: string): string {
-  let root = dirname(fileURLToPath(import.meta.url));
-  while (!existsSync(join(root, 'package.json'))) root = dirname(root);
-  const isInstalled = root.split(sep).includes('node_modules');
-  const base = isInstalled ? join(process.env['XDG_CACHE_HOME'] || join(homedir(), '.cache'), 'v86-virtiofs') : join(root, '.cache');
+  const isInstalled = PACKAGE_ROOT.split(sep).includes('node_modules');
+  const base = isInstalled ? join(process.env['XDG_CACHE_HOME'] || join(homedir(), '.cache'), 'v86-virtiofs') : join(PACKAGE_ROOT, '.cache');
   return join(base, name);
 }

@@ -109,8 +109,8 @@ export function routeInterrupt(pci: Pci, slot: number): void {
 
 let v86Module: Promise<WebAssembly.Module> | undefined;
 
-/** One compilation for every emulator of this process. */
-function compileV86(): Promise<WebAssembly.Module> {
+/** One compilation for every emulator of this process; whoever will need it later may begin it. */
+export function compileV86(): Promise<WebAssembly.Module> {
   return (v86Module ??= readFile(join(V86_BUILD, 'v86.wasm')).then((bytes) => WebAssembly.compile(bytes)));
 }
 

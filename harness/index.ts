@@ -5,4 +5,5 @@ export type { ExecOptions, ExecOutput, GuestProcess, SpawnOptions } from './gues
 export type { Share } from './share.ts';
 export { readSnapshot, writeSnapshot, type MachineConfig, type Snapshot } from './snapshot-file.ts';
 export { Vm, type ExecResult } from './vm.ts';
+export { VmPool } from './vm-pool.ts';
 export type { BootMethod, CustomImage, ShareOptions, VmOptions } from './vm-options.ts';

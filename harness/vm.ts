@@ -1,11 +1,11 @@
 import type { V86, V86Options } from 'v86';
-import { attachVirtioFs, MachineSnapshots, type FreezeResult, type RestoreOptions, type RestorePolicies, type SnapshotStore } from '../device/index.ts';
+import { attachVirtioFs, MachineSnapshots, type FreezeResult, type RestorePolicies, type SnapshotStore } from '../device/index.ts';
 import { V86Machine } from '../device/v86/adapter.ts';
 import type { Emulator } from '../device/v86/types.ts';
 import { BootCache } from './boot-cache.ts';
 import { ConsoleLog } from './console-log.ts';
 import {
-  createEmulator, expectFreshMemory, restoreBareMachine, routeInterrupt, type EmulatorHooks, type EmulatorInternals,
+  compileV86, createEmulator, expectFreshMemory, restoreBareMachine, routeInterrupt, type EmulatorHooks, type EmulatorInternals,
 } from './emulator.ts';
 import { VmError } from './errors.ts';
 import { GuestAgent, uartChannel, type ExecOptions, type ExecOutput, type GuestProcess, type SpawnOptions, type UartBus } from './guest-agent.ts';
@@ -77,16 +77,35 @@ export class Vm {
 
   /** A new machine that goes on where a snapshot of a store was taken: as {@link restore}. Several may go on from one. */
   static async thaw(store: SnapshotStore, id: string, options: VmOptions = {}): Promise<Vm> {
+    const vm = await Vm.prepare(store, id, options);
+    await vm.start();
+    return vm;
+  }
+
+  /** As {@link thaw}, but the machine stands still until {@link start}. */
+  static async prepare(store: SnapshotStore, id: string, options: VmOptions = {}): Promise<Vm> {
     const config = configOf(store, id);
+    void compileV86();
     const plan = await makePlan(optionsFor(config, options));
     checkConfig(config, withShares(plan.config, plan.shares));
     const { console = [] } = store.info(id).summary as { console?: string[] };
     const vm = await Vm.#assemble(plan, plan.shares, plan.emulatorOptions, {}, console);
     try {
-      await vm.#thaw(store, id, { isFresh: true });
+      await (await vm.#snapshots(store)).restore(id, { isFresh: true });
       return vm;
     } catch (error) {
       await vm.stop();
+      throw error;
+    }
+  }
+
+  /** Lets a machine of {@link prepare} go on. */
+  async start(): Promise<void> {
+    try {
+      await this.emulator.run();
+      await this.#answer();
+    } catch (error) {
+      await this.stop();
       throw error;
     }
   }
@@ -265,13 +284,9 @@ export class Vm {
    * @throws VmError or SnapshotError; the machine goes on as if nothing had been asked.
    */
   async thaw(store: SnapshotStore, id: string, policies: RestorePolicies = {}): Promise<number> {
-    return this.#thaw(store, id, policies);
-  }
-
-  async #thaw(store: SnapshotStore, id: string, options: RestoreOptions): Promise<number> {
     this.#checkRunning();
     checkConfig(configOf(store, id), this.config);
-    const standstill = await (await this.#snapshots(store)).restore(id, options);
+    const standstill = await (await this.#snapshots(store)).restore(id, policies);
     await this.emulator.run();
     await this.#answer();
     return standstill;

@@ -1,5 +1,13 @@
+import { execFileSync } from 'node:child_process';
+import { existsSync } from 'node:fs';
+import { mkdtemp, rm } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { PACKAGE_ROOT } from '../../guest-images/paths.ts';
 import { loadCodec, MemoryStore, SnapshotStore } from '../../device/index.ts';
+import { DirectoryStore } from '../directory-store.ts';
 import { Vm } from '../vm.ts';
+import { VmPool } from '../vm-pool.ts';
 import { Collector, type BenchRow, type Measure } from './report.ts';
 
 export const WAYS = ['layers', 'v86'] as const;
@@ -13,6 +21,8 @@ const INCREMENTAL = time(`guest stands still: ${CHANGED} MiB have changed`);
 const STORED = time('until that is stored');
 const REWIND = time(`guest stands still: back by ${CHANGED} MiB`);
 const FRESH = time('new emulator, until the first command is done');
+const POOL = time('machine from a pool, until the first command is done');
+const PROCESS = time('new Node process, until the first command is done');
 const SIZE: Measure = { name: `size of a snapshot after ${CHANGED} MiB have changed`, unit: 'MB', isRate: false };
 
 /** Layered snapshots beside v86's own `save_state` and `restore_state`, of one guest with 256 MiB. */
@@ -49,6 +59,15 @@ export async function benchSnapshots(rounds: number, onProgress: (message: strin
       await other.exec(['true']);
       collector.add('layers', FRESH, performance.now() - begun);
       await other.stop();
+      const pool = new VmPool(store, second.id);
+      await pool.filled();
+      const asked = performance.now();
+      const taken = await pool.take();
+      await taken.exec(['true']);
+      collector.add('layers', POOL, performance.now() - asked);
+      await taken.stop();
+      await pool.close();
+      collector.add('layers', PROCESS, await inNewProcess(store, second.id));
 
       onProgress(`round ${round} of ${rounds}: v86`);
       await timed(FULL, () => vm.emulator.save_state());
@@ -68,5 +87,20 @@ export async function benchSnapshots(rounds: number, onProgress: (message: strin
     return collector.rows();
   } finally {
     await vm.stop();
+  }
+}
+
+/** Milliseconds of the command line's `restore`, compiled, from its start to its end. */
+async function inNewProcess(store: SnapshotStore, id: string): Promise<number> {
+  const cli = join(PACKAGE_ROOT, 'dist/harness/cli.js');
+  if (!existsSync(cli)) throw new Error('the command line is not compiled: run `npm run build:library` first');
+  const directory = await mkdtemp(join(tmpdir(), 'bench-'));
+  try {
+    const copy = await (await SnapshotStore.open(new DirectoryStore(directory), loadCodec())).import(Buffer.concat(await store.export(id)));
+    const started = performance.now();
+    execFileSync(process.execPath, [cli, 'restore', '--store', directory, copy, '--', 'true']);
+    return performance.now() - started;
+  } finally {
+    await rm(directory, { recursive: true });
   }
 }

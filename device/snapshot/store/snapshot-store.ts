@@ -31,11 +31,19 @@ interface Layer {
   dataStart: number;
 }
 
+/** How much is read at once, and which gap between two chunks is read over. */
+const READ_SIZE = 8 << 20;
+const GAP = 64 << 10;
+
 interface Place {
   layer: Layer;
   at: number;
   packed: number;
   length: number;
+}
+
+function endOf({ at, packed }: Place): number {
+  return at + packed;
 }
 
 /**
@@ -135,22 +143,48 @@ export class SnapshotStore {
     return bytes;
   }
 
-  /** Several chunks by their names. */
+  /** Several chunks by their names; those that lie together are read together. */
   async chunks(names: Iterable<string>): Promise<Map<string, Uint8Array>> {
-    const distinct = [...new Set(names)];
-    return new Map(await Promise.all(distinct.map(async (name) => [name, await this.chunk(name)] as const)));
+    const chunks = new Map<string, Uint8Array>();
+    const missing: { name: string; place: Place }[] = [];
+    for (const name of new Set(names)) {
+      const cached = this.#cache.get(name);
+      if (cached) chunks.set(name, cached);
+      else missing.push({ name, place: this.#placeOf(name) });
+    }
+    missing.sort((a, b) => (a.place.layer === b.place.layer ? a.place.at - b.place.at : a.place.layer.name < b.place.layer.name ? -1 : 1));
+    while (missing.length) {
+      const { layer, at } = missing[0]!.place;
+      const far = missing.findIndex(({ place }, n) => place.layer !== layer || place.at + place.packed - at > READ_SIZE || (n > 0 && place.at - endOf(missing[n - 1]!.place) > GAP));
+      const run = missing.splice(0, far < 0 ? missing.length : Math.max(1, far));
+      const bytes = await this.#files.read(layer.name, at, endOf(run.at(-1)!.place));
+      for (const { name, place } of run) {
+        const chunk = this.#unpack(name, place, bytes.subarray(place.at - at, endOf(place) - at));
+        this.#keep(name, chunk);
+        chunks.set(name, chunk);
+      }
+    }
+    return chunks;
+  }
+
+  #placeOf(name: string): Place {
+    const place = this.#places.get(name);
+    if (!place) throw new SnapshotError(`the chunk ${name.slice(0, 12)} is missing from the store: a layer was removed; import the snapshot again`);
+    return place;
   }
 
   async #readChunk(name: string): Promise<Uint8Array> {
-    const place = this.#places.get(name);
-    if (!place) throw new SnapshotError(`the chunk ${name.slice(0, 12)} is missing from the store: a layer was removed; import the snapshot again`);
-    const { layer, at, packed, length } = place;
+    const place = this.#placeOf(name);
+    return this.#unpack(name, place, await this.#files.read(place.layer.name, place.at, endOf(place)));
+  }
+
+  /** `stored` is taken over. @throws SnapshotError when it is not the chunk. */
+  #unpack(name: string, { layer, packed, length }: Place, stored: Uint8Array): Uint8Array {
     const damaged = (cause?: unknown) => new SnapshotError(`${layer.name} is damaged: its chunk ${name.slice(0, 12)} is not what it should be; copy the file again`, { cause });
-    const stored = await this.#files.read(layer.name, at, at + packed);
     if (stored.length !== packed || length > MAX_CHUNK_LENGTH) throw damaged();
     let bytes: Uint8Array;
     try {
-      bytes = packed === length ? stored : this.#codec.decompress(stored, length);
+      bytes = packed === length ? stored.slice() : this.#codec.decompress(stored, length);
     } catch (error) {
       throw damaged(error);
     }

@@ -219,6 +219,26 @@ describe('layered snapshots of a real v86', () => {
       expect(await attempt(files, id, other)).to.equal(undefined);
     });
 
+    it('chunks that changed places, and a layer that is missing', async () => {
+      const vm = await make();
+      for (let at = 0; at < 64; at += 16) fillRandomly(ram(vm), at * PAGE, (at + 16) * PAGE);
+      const { id: first } = await freeze(vm);
+      const [lower] = await files.list();
+      const other = await make();
+      other.volume.writeFileSync('/mine', 'untouched');
+      const HALF = 16 * PAGE;
+      const swapped = await damage((bytes) => {
+        const end = bytes.length;
+        return Buffer.concat([bytes.subarray(0, end - 2 * HALF), bytes.subarray(end - HALF), bytes.subarray(end - 2 * HALF, end - HALF)]);
+      });
+      expect(await attempt(swapped, first, other)).to.be.instanceOf(SnapshotError).with.property('message').that.matches(/is damaged: its chunk/);
+      fillRandomly(ram(vm), 0, PAGE);
+      const { id } = await freeze(vm);
+      const partial = new MemoryStore();
+      for (const name of await files.list()) if (name !== lower) await partial.write(name, [await files.read(name, 0)]);
+      expect(await attempt(partial, id, other)).to.be.instanceOf(SnapshotError).with.property('message').that.matches(/missing/);
+    });
+
     it('a machine of another size', async () => {
       const vm = await make();
       const { id } = await freeze(vm);

@@ -1,0 +1,71 @@
+import { SnapshotError } from '../errors.ts';
+import type { FileStore } from './file-store.ts';
+
+/** What a tab that was closed while it saved may leave behind. */
+const TEMPORARY_SUFFIX = '.tmp';
+
+/**
+ * Layers as files of the origin's private file system, which stays when the page is left. Each is written to a
+ * temporary name and moved. Several tabs may read; only one should write.
+ */
+export class OpfsStore implements FileStore {
+  readonly #directory: FileSystemDirectoryHandle;
+
+  private constructor(directory: FileSystemDirectoryHandle) {
+    this.#directory = directory;
+  }
+
+  /**
+   * `name`: of a directory that is made where it is missing. What closed tabs have left unfinished is removed.
+   *
+   * @throws SnapshotError where the browser has no such file system, or refuses it (as private windows of some do).
+   */
+  static async open(name: string): Promise<OpfsStore> {
+    try {
+      const directory = await (await navigator.storage.getDirectory()).getDirectoryHandle(name, { create: true });
+      for await (const file of directory.keys()) if (file.endsWith(TEMPORARY_SUFFIX)) await directory.removeEntry(file);
+      return new OpfsStore(directory);
+    } catch (error) {
+      throw new SnapshotError(`this browser keeps no files for this page: ${(error as Error).message}; snapshots will be lost with the page, export those that matter`, { cause: error });
+    }
+  }
+
+  async list(): Promise<string[]> {
+    const names: string[] = [];
+    for await (const name of this.#directory.keys()) if (!name.endsWith(TEMPORARY_SUFFIX)) names.push(name);
+    return names;
+  }
+
+  async read(name: string, from: number, to?: number): Promise<Uint8Array> {
+    const file = await (await this.#directory.getFileHandle(name)).getFile();
+    return new Uint8Array(await file.slice(from, to).arrayBuffer());
+  }
+
+  async write(name: string, parts: readonly Uint8Array[]): Promise<void> {
+    const temporary = `${name}.${crypto.randomUUID()}${TEMPORARY_SUFFIX}`;
+    try {
+      const file = await this.#directory.getFileHandle(temporary, { create: true });
+      const writable = await file.createWritable();
+      try {
+        for (const part of parts) await writable.write(part as Uint8Array<ArrayBuffer>);
+        await writable.close();
+      } catch (error) {
+        await writable.abort().catch(() => {});
+        throw error;
+      }
+      await (file as FileSystemFileHandle & { move(name: string): Promise<void> }).move(name);
+    } catch (error) {
+      await this.#directory.removeEntry(temporary).catch(() => {});
+      if ((error as DOMException).name !== 'QuotaExceededError') throw error;
+      const { usage = 0, quota = 0 } = await navigator.storage.estimate();
+      throw new SnapshotError(
+        `there is no room for the snapshot: the browser gives this page ${(quota / 1e6).toFixed(0)} MB, ${(usage / 1e6).toFixed(0)} MB are taken; remove snapshots, or export them first`,
+        { cause: error },
+      );
+    }
+  }
+
+  async remove(name: string): Promise<void> {
+    await this.#directory.removeEntry(name);
+  }
+}
