@@ -10,6 +10,11 @@ export type { RestorePolicies, RestoreReport } from './snapshot/session-only.ts'
 export { HttpStore } from './snapshot/store/http-store.ts';
 export { OpfsStore } from './snapshot/store/opfs-store.ts';
 export { MemoryStore, type FileStore } from './snapshot/store/file-store.ts';
+export { MigrationError, MigrationUnknownError, type MigrationChannel } from './migration/channel.ts';
+export { MigrationTarget, type Description, type IncomingOptions, type Successor } from './migration/incoming.ts';
+export { portChannel, type PortLike } from './migration/port-channel.ts';
+export { webSocketChannel, type WebSocketLike } from './migration/web-socket-channel.ts';
+export { migrateOut, settleMigration, type MigrationOptions, type MigrationProgress, type MigrationResult } from './migration/outgoing.ts';
 export { SnapshotStore, type SnapshotInfo } from './snapshot/store/snapshot-store.ts';
 export { dumpJson, loadJson, type DirectoryJson } from './trees/json.ts';
 export { dumpTar, loadTar, type TarOptions } from './trees/tar.ts';

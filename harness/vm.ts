@@ -1,5 +1,8 @@
 import type { V86, V86Options } from 'v86';
-import { attachVirtioFs, MachineSnapshots, type FreezeResult, type RestorePolicies, type SnapshotStore } from '../device/index.ts';
+import {
+  attachVirtioFs, loadCodec, MachineSnapshots, migrateOut, MigrationTarget, type FreezeResult, type MigrationChannel, type MigrationOptions, type MigrationResult,
+  type RestorePolicies, type SnapshotStore, type Successor,
+} from '../device/index.ts';
 import { V86Machine } from '../device/v86/adapter.ts';
 import type { Emulator } from '../device/v86/types.ts';
 import { BootCache } from './boot-cache.ts';
@@ -22,6 +25,11 @@ export interface ExecResult {
   stderr: string;
   /** Exit code; 128 + the signal's number when a signal ended it. */
   code: number;
+}
+
+/** What comes out of {@link Vm.takeOver}. */
+export interface MigratedVm extends Successor {
+  readonly vm: Vm;
 }
 
 /**
@@ -84,12 +92,7 @@ export class Vm {
 
   /** As {@link thaw}, but the machine stands still until {@link start}. */
   static async prepare(store: SnapshotStore, id: string, options: VmOptions = {}): Promise<Vm> {
-    const config = configOf(store, id);
-    void compileV86();
-    const plan = await makePlan(optionsFor(config, options));
-    checkConfig(config, withShares(plan.config, plan.shares));
-    const { console = [] } = store.info(id).summary as { console?: string[] };
-    const vm = await Vm.#assemble(plan, plan.shares, plan.emulatorOptions, {}, console);
+    const vm = await Vm.like(configOf(store, id), store.info(id).summary, options);
     try {
       await (await vm.#snapshots(store)).restore(id, { isFresh: true });
       return vm;
@@ -99,7 +102,16 @@ export class Vm {
     }
   }
 
-  /** Lets a machine of {@link prepare} go on. */
+  /** A machine like the one described, with nothing in it, that stands still. `summary` is that of a snapshot. */
+  static async like(config: MachineConfig, summary: unknown, options: VmOptions = {}): Promise<Vm> {
+    void compileV86();
+    const plan = await makePlan(optionsFor(config, options));
+    checkConfig(config, withShares(plan.config, plan.shares));
+    const { console = [] } = (summary ?? {}) as { console?: string[] };
+    return Vm.#assemble(plan, plan.shares, plan.emulatorOptions, {}, console);
+  }
+
+  /** Lets a machine that stands still go on. */
   async start(): Promise<void> {
     try {
       await this.emulator.run();
@@ -273,8 +285,36 @@ export class Vm {
    */
   async freeze(store: SnapshotStore, name?: string): Promise<FreezeResult> {
     this.#checkRunning();
+    return (await this.#snapshots(store)).freeze({ name, ...this.#description });
+  }
+
+  get #description(): { machine: Record<string, string | number | string[]>; summary: unknown } {
     const { emulator, image, memory, devices } = this.config;
-    return (await this.#snapshots(store)).freeze({ name, machine: { emulator, image, memory, devices }, summary: { console: this.console.lines } });
+    return { machine: { emulator, image, memory, devices }, summary: { console: this.console.lines } };
+  }
+
+  /**
+   * Moves the machine to the other side of `channel` while its guest runs: see {@link takeOver}. When it runs there this one is stopped.
+   *
+   * @throws MigrationError when nothing came of it, and the machine runs on here; MigrationUnknownError when it stands still, because it may run there.
+   */
+  async migrate(channel: MigrationChannel, options: Omit<MigrationOptions, 'machine' | 'summary' | 'codec'>): Promise<MigrationResult> {
+    this.#checkRunning();
+    const result = await migrateOut(this.emulator as unknown as Emulator, channel, { ...options, ...this.#description, codec: loadCodec() });
+    await this.stop();
+    return result;
+  }
+
+  /** Takes machines over that {@link migrate} sends: serve it a channel. The machines run, and are the caller's. */
+  static takeOver(token: string, options: VmOptions = {}): MigrationTarget<MigratedVm> {
+    return new MigrationTarget<MigratedVm>({
+      token,
+      codec: loadCodec(),
+      make: async ({ machine, summary }) => {
+        const vm = await Vm.like(machine as unknown as MachineConfig, summary, options);
+        return { vm, emulator: vm.emulator as unknown as Emulator, start: () => vm.start(), destroy: () => vm.stop() };
+      },
+    });
   }
 
   /**

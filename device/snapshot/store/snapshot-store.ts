@@ -72,6 +72,11 @@ export class SnapshotStore {
     return store;
   }
 
+  /** Reads the head of a layer that was written beside this store. @throws SnapshotError when it is damaged. */
+  async look(name: string): Promise<void> {
+    this.#index(await this.#readLayer(name));
+  }
+
   get codec(): Codec {
     return this.#codec;
   }

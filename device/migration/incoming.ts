@@ -1,0 +1,135 @@
+import type { ChunkCodec } from '../snapshot/codec/codec.ts';
+import { MachineSnapshots, type FreezeOptions } from '../snapshot/machine-snapshots.ts';
+import { MemoryStore } from '../snapshot/store/file-store.ts';
+import { SnapshotStore } from '../snapshot/store/snapshot-store.ts';
+import type { Emulator } from '../v86/types.ts';
+import { MigrationError, type MigrationChannel } from './channel.ts';
+import { Link, MESSAGE, parseJson, type Message } from './link.ts';
+
+export interface Description {
+  id: string;
+  machine: FreezeOptions['machine'];
+  summary: unknown;
+}
+
+/** A machine that can take over. It stands still until it is told to start. */
+export interface Successor {
+  readonly emulator: Emulator;
+  start(): Promise<void>;
+  /** It is not needed after all. */
+  destroy(): Promise<void>;
+}
+
+export interface IncomingOptions<S extends Successor> {
+  token: string;
+  codec: ChunkCodec;
+  /** Makes a machine like the one described, which stands still; throws, with the reason, when that can't be. */
+  make(description: Description): Promise<S>;
+  /** Bytes that may be kept on the way in. Default: 2 GiB. */
+  limit?: number;
+}
+
+const DEFAULT_LIMIT = 2 * 1024 ** 3;
+const MAX_FATES = 1000;
+
+/** Takes machines over, and remembers which it did. */
+export class MigrationTarget<S extends Successor> {
+  readonly options: IncomingOptions<S>;
+  /** By the migration's id: whether its machine was started here. */
+  readonly #fates = new Map<string, boolean>();
+
+  constructor(options: IncomingOptions<S>) {
+    this.options = options;
+  }
+
+  /**
+   * Serves one connection. Returns the machine, which runs; undefined when the other side only asked what became of an earlier one.
+   *
+   * @throws MigrationError when nothing came of it: the machine goes on where it was.
+   */
+  async serve(channel: MigrationChannel): Promise<S | undefined> {
+    const { token } = this.options;
+    const link = await Link.open(channel, 'destination', token);
+    let successor: S | undefined;
+    let isRunning = false;
+    try {
+      const first = await link.receive(MESSAGE.DESCRIPTION, MESSAGE.QUERY);
+      if (first.type === MESSAGE.QUERY) {
+        await this.#tell(link, first);
+        return undefined;
+      }
+      const description = parseJson<Description>(first.body);
+      this.#remember(description.id, false);
+      successor = await this.options.make(description);
+      await link.send(MESSAGE.ACCEPTED, new Uint8Array(0));
+      await this.#receiveRounds(link, successor);
+      await link.receive(MESSAGE.SWITCH);
+      if (this.#fates.get(description.id) !== false) throw new MigrationError('the other side has asked meanwhile, and goes on with the machine');
+      this.#remember(description.id, true);
+      isRunning = true;
+      await successor.start();
+      await link.send(MESSAGE.RUNNING, new Uint8Array(0)).catch(() => {});
+      return successor;
+    } catch (error) {
+      if (isRunning) return successor;
+      await link.refuse((error as Error).message);
+      await successor?.destroy();
+      throw error instanceof MigrationError ? error : new MigrationError(`the machine could not be taken over: ${(error as Error).message}`, { cause: error });
+    }
+  }
+
+  /** What became of a migration. One that was not switched over is not, from now on. */
+  async #tell(link: Link, { body }: Message): Promise<void> {
+    const { id } = parseJson<{ id: string }>(body);
+    const isRunning = this.#fates.get(id) === true;
+    if (!isRunning) this.#fates.delete(id);
+    await link.sendJson(MESSAGE.FATE, { isRunning });
+    link.close();
+  }
+
+  #remember(id: string, isRunning: boolean): void {
+    this.#fates.set(id, isRunning);
+    for (const oldest of this.#fates.keys()) {
+      if (this.#fates.size <= MAX_FATES) return;
+      this.#fates.delete(oldest);
+    }
+  }
+
+  /** Each round is put into the machine at once, so that the last one has little to do. */
+  async #receiveRounds(link: Link, { emulator }: Successor): Promise<void> {
+    const { codec, limit = DEFAULT_LIMIT } = this.options;
+    const files = new MemoryStore();
+    const store = await SnapshotStore.open(files, codec);
+    const snapshots = await MachineSnapshots.of(emulator, store);
+    let kept = 0;
+    let isFresh = true;
+    for (;;) {
+      const { type, body } = await link.receive(MESSAGE.LAYER, MESSAGE.ROUND);
+      if (type === MESSAGE.LAYER) {
+        const { name, length } = parseJson<{ name: string; length: number }>(body);
+        if (!Number.isSafeInteger(length) || length < 0 || (kept += length) > limit) throw new MigrationError(`more than ${limit} bytes are coming: raise the limit`);
+        await files.write(name, [await receiveBytes(link, length)]);
+        await store.look(name);
+        continue;
+      }
+      const { snapshot, isLast } = parseJson<{ snapshot: string; isLast: boolean }>(body);
+      await snapshots.restore(snapshot, { isFresh });
+      isFresh = false;
+      await link.send(MESSAGE.READY, new Uint8Array(0));
+      if (isLast) return;
+    }
+  }
+}
+
+async function receiveBytes(link: Link, length: number): Promise<Uint8Array> {
+  const parts: Uint8Array[] = [];
+  for (let at = 0; at < length;) {
+    const { body } = await link.receive(MESSAGE.BYTES);
+    if (body.length === 0 || at + body.length > length) throw new MigrationError('a layer is not as long as was said');
+    parts.push(body);
+    at += body.length;
+  }
+  const bytes = new Uint8Array(length);
+  parts.reduce((at, part) => (bytes.set(part, at), at + part.length), 0);
+  return bytes;
+}

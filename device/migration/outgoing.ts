@@ -1,0 +1,229 @@
+import type { ChunkCodec } from '../snapshot/codec/codec.ts';
+import { MachineSnapshots, type FreezeOptions } from '../snapshot/machine-snapshots.ts';
+import type { FileStore } from '../snapshot/store/file-store.ts';
+import { SnapshotStore } from '../snapshot/store/snapshot-store.ts';
+import { V86Machine } from '../v86/adapter.ts';
+import type { Emulator } from '../v86/types.ts';
+import { MigrationError, MigrationUnknownError, type MigrationChannel } from './channel.ts';
+import { Link, MESSAGE, parseJson } from './link.ts';
+
+/** A layer is sent in messages of this size. */
+const PIECE = 1 << 20;
+const MAX_ROUNDS = 20;
+/** What the guest may have changed for the last round to be the next one, in bytes. */
+const SMALL = 2 << 20;
+
+export interface MigrationProgress {
+  /** From 1. */
+  round: number;
+  /** Pages of RAM that were sent in it. */
+  pages: number;
+  /** Sent so far. */
+  bytes: number;
+}
+
+export interface MigrationOptions {
+  /** What both sides know, and nobody else: any text. It is never sent. */
+  token: string;
+  /** What the machine is, for the destination to make one like it: as in {@link FreezeOptions}. */
+  machine: FreezeOptions['machine'];
+  summary?: unknown;
+  codec: ChunkCodec;
+  /** Bytes a second, at most. Default: what the link takes. */
+  bandwidth?: number;
+  /**
+   * When the guest changes more than can be sent: `give-up`, or `throttle` it, more with each round, or `stop` it all the same
+   * and let it stand still for as long as it takes. Default: `throttle`.
+   */
+  policy?: 'throttle' | 'give-up' | 'stop';
+  onProgress?: (progress: MigrationProgress) => void;
+  /** Ends it, as long as it has not been switched over. */
+  signal?: AbortSignal;
+}
+
+export interface MigrationResult {
+  rounds: number;
+  bytes: number;
+  /** For how long the machine ran on neither side, in milliseconds. */
+  downtime: number;
+}
+
+/** Sends what is written, layer by layer, and keeps nothing. */
+class SendingStore implements FileStore {
+  readonly #link: Link;
+  readonly #pace: (bytes: number) => Promise<void>;
+
+  constructor(link: Link, pace: (bytes: number) => Promise<void>) {
+    this.#link = link;
+    this.#pace = pace;
+  }
+
+  async list(): Promise<string[]> {
+    return [];
+  }
+
+  async read(name: string): Promise<Uint8Array> {
+    throw new MigrationError(`${name} was sent, and is not here any more`);
+  }
+
+  async write(name: string, parts: readonly Uint8Array[]): Promise<void> {
+    await this.#link.sendJson(MESSAGE.LAYER, { name, length: parts.reduce((sum, { length }) => sum + length, 0) });
+    let piece = new Uint8Array(PIECE);
+    let filled = 0;
+    const flush = async () => {
+      if (!filled) return;
+      await this.#link.send(MESSAGE.BYTES, piece.subarray(0, filled));
+      await this.#pace(filled);
+      filled = 0;
+    };
+    for (const part of parts) {
+      for (let at = 0; at < part.length;) {
+        const count = Math.min(PIECE - filled, part.length - at);
+        piece.set(part.subarray(at, at + count), filled);
+        filled += count;
+        at += count;
+        if (filled === PIECE) await flush();
+      }
+    }
+    await flush();
+    piece = new Uint8Array(0);
+  }
+
+  async remove(): Promise<void> {}
+}
+
+/**
+ * Moves the machine of `emulator` to the other side of `channel` while its guest runs: rounds of what has changed, then
+ * a stop, the rest, and the switch. Afterwards the emulator stands still, for its owner to destroy.
+ *
+ * @throws MigrationError when it did not come to the switch: the machine runs on as if nothing had happened.
+ * MigrationUnknownError when it can't be told whether it was switched over: the machine stands still.
+ */
+export async function migrateOut(emulator: Emulator, channel: MigrationChannel, options: MigrationOptions): Promise<MigrationResult> {
+  const { token, machine, summary, codec, bandwidth = Infinity, policy = 'throttle', onProgress, signal } = options;
+  const id = crypto.randomUUID();
+  const v86 = V86Machine.of(emulator);
+  let link: Link | undefined;
+  const end = () => channel.close();
+  signal?.addEventListener('abort', end);
+  let resume: (() => void) | undefined;
+  const throttle = new Throttle(v86);
+  try {
+    link = await Link.open(channel, 'source', token);
+    await link.sendJson(MESSAGE.DESCRIPTION, { id, machine, summary });
+    await link.receive(MESSAGE.ACCEPTED);
+    const store = await SnapshotStore.open(new SendingStore(link, pacer(bandwidth)), codec);
+    const snapshots = await MachineSnapshots.of(emulator, store);
+    let rounds = 0;
+    const send = async (isLast: boolean) => {
+      const before = link!.bytes;
+      const { id: snapshot, changedPages } = await snapshots.freeze({ machine, summary });
+      await link!.sendJson(MESSAGE.ROUND, { snapshot, isLast });
+      await link!.receive(MESSAGE.READY);
+      rounds++;
+      onProgress?.({ round: rounds, pages: changedPages, bytes: link!.bytes });
+      return link!.bytes - before;
+    };
+    for (let last = Infinity; ;) {
+      signal?.throwIfAborted();
+      const sent = await send(false);
+      if (sent <= SMALL) break;
+      // Not getting smaller: the guest changes as much as is sent.
+      if (rounds >= 3 && sent > last * 0.8) {
+        if (policy === 'stop') break;
+        if (policy === 'give-up' || rounds >= MAX_ROUNDS) {
+          throw new MigrationError(`the guest changes more than can be sent: ${(sent / 1e6).toFixed(1)} MB in round ${rounds}; let it rest, raise the bandwidth, or choose another policy`);
+        }
+        throttle.more();
+      }
+      last = sent;
+    }
+    await throttle.stop();
+    resume = await v86.halt();
+    const stopped = performance.now();
+    await send(true);
+    signal?.throwIfAborted();
+    signal?.removeEventListener('abort', end);
+    const goOn = resume;
+    resume = undefined;
+    try {
+      await link.send(MESSAGE.SWITCH, new Uint8Array(0));
+      await link.receive(MESSAGE.RUNNING);
+    } catch (error) {
+      throw new MigrationUnknownError(id, goOn, error);
+    }
+    return { rounds, bytes: link.bytes, downtime: performance.now() - stopped };
+  } catch (error) {
+    if (error instanceof MigrationUnknownError) throw error;
+    await link?.refuse((error as Error).message);
+    if (signal?.aborted) throw new MigrationError('the migration was broken off: the machine runs on here', { cause: error });
+    throw error instanceof MigrationError ? error : new MigrationError(`the migration failed, and the machine runs on here: ${(error as Error).message}`, { cause: error });
+  } finally {
+    signal?.removeEventListener('abort', end);
+    await throttle.stop();
+    resume?.();
+    channel.close();
+  }
+}
+
+/**
+ * Asks the other side what became of a migration whose end is unknown, over a new channel. When it was not switched over it never will be,
+ * and the machine goes on here.
+ */
+export async function settleMigration(unknown: MigrationUnknownError, channel: MigrationChannel, token: string): Promise<'runs there' | 'runs here'> {
+  const link = await Link.open(channel, 'source', token);
+  try {
+    await link.sendJson(MESSAGE.QUERY, { id: unknown.id });
+    const { isRunning } = parseJson<{ isRunning: boolean }>((await link.receive(MESSAGE.FATE)).body);
+    if (isRunning) return 'runs there';
+    unknown.resume();
+    return 'runs here';
+  } finally {
+    link.close();
+  }
+}
+
+/** Waits as long as `bandwidth` demands after each piece. */
+function pacer(bandwidth: number): (bytes: number) => Promise<void> {
+  let due = performance.now();
+  return async (bytes) => {
+    if (bandwidth === Infinity) return;
+    due = Math.max(due, performance.now() - 100) + (bytes / bandwidth) * 1000;
+    const wait = due - performance.now();
+    if (wait > 0) await new Promise((resolve) => setTimeout(resolve, wait));
+  };
+}
+
+/** Lets a guest run for a part of the time only. */
+class Throttle {
+  readonly #machine: V86Machine;
+  #share = 1;
+  #running: Promise<void> | undefined;
+
+  constructor(machine: V86Machine) {
+    this.#machine = machine;
+  }
+
+  /** Half of what it had. */
+  more(): void {
+    this.#share /= 2;
+    this.#running ??= this.#run();
+  }
+
+  async #run(): Promise<void> {
+    const SLICE = 20;
+    const pause = (ms: number) => new Promise((resolve) => setTimeout(resolve, ms));
+    while (this.#share < 1) {
+      const resume = await this.#machine.halt();
+      await pause(SLICE * (1 / this.#share - 1));
+      resume();
+      await pause(SLICE);
+    }
+  }
+
+  async stop(): Promise<void> {
+    this.#share = 1;
+    await this.#running;
+    this.#running = undefined;
+  }
+}

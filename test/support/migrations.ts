@@ -1,0 +1,118 @@
+import { expect } from 'chai';
+import { PassThrough } from 'node:stream';
+import { MigrationError, MigrationTarget, MigrationUnknownError, settleMigration, type MigrationChannel } from '../../device/index.ts';
+import { duplexChannel } from '../../harness/migration/duplex-channel.ts';
+import { Vm, type MigratedVm } from '../../harness/vm.ts';
+import type { VmOptions } from '../../harness/vm-options.ts';
+import { randomNumbers } from './hostile-driver.ts';
+
+export const TOKEN = 'a secret of both';
+/** In a message of a link. */
+const TYPE_AT = 8;
+const SWITCH = 8, RUNNING = 9;
+/** More than a short message has, with its length. */
+const SHORT = 60;
+
+/** Where a connection breaks, both ways: after so many bytes in both directions together, or so far into the first message of a type. */
+export interface Break {
+  bytes?: number;
+  type?: number;
+  after?: number;
+}
+
+/** Two ends of a connection. */
+export function pipe({ bytes = Infinity, type, after = 0 }: Break = {}): [MigrationChannel, MigrationChannel] {
+  const [there, back] = [new PassThrough(), new PassThrough()];
+  let left = bytes;
+  const cut = (from: PassThrough): PassThrough => {
+    const to = new PassThrough();
+    from.on('data', (data: Buffer) => {
+      const part = data.subarray(0, Math.max(0, left));
+      left -= part.length;
+      if (part.length) to.write(part);
+      if (part.length < data.length) for (const stream of [there, back, ...ends]) stream.end();
+    });
+    from.on('end', () => to.end());
+    return to;
+  };
+  const ends = [cut(there), cut(back)] as const;
+  const breaking = (channel: MigrationChannel): MigrationChannel => ({
+    ...channel,
+    send: (message) => {
+      if (message[TYPE_AT] === type && message.length > TYPE_AT) left = Math.min(left, after);
+      return channel.send(message);
+    },
+  });
+  return [breaking(duplexChannel(ends[1], there)), breaking(duplexChannel(ends[0], back))];
+}
+
+/** Tries to migrate to something that may not be what it should. */
+export async function migrateWith(vm: Vm, { token = TOKEN, options = {}, limit, listen }: { token?: string; options?: VmOptions; limit?: number; listen?: (channel: MigrationChannel) => Promise<void> }): Promise<unknown> {
+  const [here, there] = pipe();
+  const serve = async () => {
+    if (listen) return listen(there);
+    const ready = Vm.takeOver(token, options);
+    const target = limit === undefined ? ready : new MigrationTarget<MigratedVm>({ ...ready.options, limit });
+    await (await target.serve(there))?.vm.stop();
+  };
+  const [result, served] = await Promise.allSettled([vm.migrate(here, { token: TOKEN }), serve()]);
+  if (!listen) expect(served.status, 'the destination').to.equal('rejected');
+  if (result.status === 'rejected') throw result.reason;
+  return result.value;
+}
+
+const TASK = `n=0; while :; do n=$((n+1)); dd if=/tmp/data of=/mnt/share/new bs=$((n % 50 * 100 + 100)) count=9 2>/dev/null
+  dd if=/tmp/data bs=$((n % 50 * 100 + 100)) count=9 2>/dev/null | cmp - /mnt/share/new || echo "round $n" >> /mnt/share/failed; mv /mnt/share/new /mnt/share/old; echo $n > /mnt/share/number.new; mv /mnt/share/number.new /mnt/share/number; done`;
+
+/**
+ * Migrates a guest that does I/O and verifies it, over a link that breaks at a random byte, again and again, wherever the machine is then.
+ * After each break exactly one machine runs.
+ */
+export async function migrateThroughCuts({ cuts, seed }: { cuts: number; seed: number }): Promise<void> {
+  const random = randomNumbers(seed);
+  let vm = await Vm.boot({ shares: [{ tag: 'share' }] });
+  const outcomes = { here: 0, there: 0, unknown: 0 };
+  try {
+    await vm.mount('share');
+    await vm.exec('cat > /tmp/task; dd if=/dev/urandom of=/tmp/data bs=64k count=2 2>/dev/null; sh /tmp/task > /dev/null 2>&1 &', { stdin: TASK });
+    // How much a whole one takes.
+    let whole = 0;
+    for (let n = 0; n <= cuts; n++) {
+      const isWhole = n === 0;
+      // Two thirds of the breaks are in the last two messages, where it matters.
+      const broken: Break = isWhole ? {} : [{ bytes: random(whole) }, { type: SWITCH, after: random(SHORT) }, { type: RUNNING, after: random(SHORT) }][random(3)]!;
+      const [here, there] = pipe(broken);
+      const target = Vm.takeOver(TOKEN);
+      const before = Number((await vm.exec('cat /mnt/share/number')).stdout);
+      const [sent, taken] = await Promise.allSettled([vm.migrate(here, { token: TOKEN }), target.serve(there)]);
+      const successor = taken.status === 'fulfilled' ? taken.value?.vm : undefined;
+      const at = `cut ${n}, ${JSON.stringify(broken)}`;
+      if (sent.status === 'fulfilled') {
+        whole = isWhole ? sent.value.bytes : whole;
+        expect(successor, at).not.to.equal(undefined);
+        vm = successor!;
+        outcomes.there++;
+      } else if (sent.reason instanceof MigrationUnknownError) {
+        outcomes.unknown++;
+        const [ask, answer] = pipe();
+        const [fate] = await Promise.all([settleMigration(sent.reason, ask, TOKEN), target.serve(answer)]);
+        expect(fate, at).to.equal(successor ? 'runs there' : 'runs here');
+        if (successor) {
+          await vm.stop();
+          vm = successor;
+        }
+      } else {
+        expect(sent.reason, at).to.be.instanceOf(MigrationError);
+        expect(successor, at).to.equal(undefined);
+        outcomes.here++;
+      }
+      const now = await vm.exec('sleep 0.2; cat /mnt/share/number; cat /mnt/share/failed 2>/dev/null');
+      expect(Number(now.stdout), `${at}: the task goes on, and nothing failed: ${now.stdout}`).to.be.greaterThan(before);
+    }
+    expect(outcomes.here, JSON.stringify(outcomes)).to.be.greaterThan(0);
+    expect(outcomes.there, JSON.stringify(outcomes)).to.be.greaterThan(1);
+    expect(outcomes.unknown, JSON.stringify(outcomes)).to.be.greaterThan(0);
+  } finally {
+    await vm.stop();
+  }
+}
