@@ -4,7 +4,9 @@
  * call throws comes out of it at the other end, as an `Error` with name and message. Bytes are copied.
  */
 import type { ProxyMarked } from 'comlink';
-import type { TreeReport } from '../device/index.ts';
+import type { FolderApi } from './protocol/folder.ts';
+
+export type * from './protocol/folder.ts';
 
 /** A guest, by the number that the worker gave it. */
 export type GuestId = number;
@@ -69,66 +71,6 @@ export interface ShellsApi extends ProxyMarked {
   type(shell: ShellId, text: string): Promise<void>;
   resize(shell: ShellId, size: TerminalSize): void;
   close(shell: ShellId): void;
-}
-
-export type FileKind = 'file' | 'directory' | 'symlink' | 'special';
-
-/** One name in the shared folder. */
-export interface FileEntry {
-  name: string;
-  /** Absolute, in the share. */
-  path: string;
-  kind: FileKind;
-  /** Bytes. */
-  size: number;
-  /** Type and permission bits. */
-  mode: number;
-  uid: number;
-  gid: number;
-  ino: number;
-  nlink: number;
-  /** Milliseconds since 1970. */
-  mtime: number;
-  /** Of a symbolic link. */
-  target?: string;
-}
-
-/** What guests hold of an inode. */
-export interface FileUse {
-  handles: { guest: string; fh: number; flags: number }[];
-  locks: { guest: string; space: string; type: 'read' | 'write'; pid: number; start: number; end: number | undefined }[];
-  /** Requests that wait for a lock on it. */
-  waiting: { guest: string; pid: number; type: 'read' | 'write' }[];
-}
-
-/** A file to be put into the shared folder. */
-export interface NewFile {
-  /** Relative to the directory it goes to; directories in it are made. */
-  path: string;
-  content: Blob;
-}
-
-export interface FolderApi extends ProxyMarked {
-  /** The entries of directories, by path, sorted by name; those that are gone are left out. */
-  list(paths: string[]): Map<string, FileEntry[]>;
-  use(ino: number): FileUse;
-  /** The first bytes of a file, up to `limit`. */
-  read(path: string, limit: number): Uint8Array;
-  /** Replaces a file's content, or makes the file. */
-  write(path: string, content: Uint8Array): void;
-  makeDirectory(path: string): void;
-  rename(path: string, newPath: string): void;
-  /** With all that is in it. */
-  remove(path: string): void;
-  chmod(path: string, mode: number): void;
-  /** Which of these are there, of paths relative to `directory`. */
-  existing(directory: string, paths: string[]): string[];
-  /** Puts files into a directory, in place of those of the same name. `onProgress` gets bytes. */
-  put(directory: string, files: NewFile[], onProgress: (bytes: number) => void): Promise<void>;
-  /** Unpacks a tar file of the share, gzipped or not, into the directory it is in. Says what had to be left out. */
-  unpack(path: string): Promise<TreeReport>;
-  /** A file's content, or a directory as a tar file. */
-  download(path: string): Promise<Blob>;
 }
 
 export interface PageApi {

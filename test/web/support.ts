@@ -141,6 +141,16 @@ export class Visit {
     await this.page.keyboard.press('Enter');
   }
 
+  /** Lets go of files and directories of this machine over something, as a file manager does. */
+  async drop(target: Locator, files: string[]): Promise<void> {
+    const { x, y, width, height } = (await target.boundingBox())!;
+    const session = await this.page.context().newCDPSession(this.page);
+    for (const type of ['dragEnter', 'dragOver', 'drop'] as const) {
+      await session.send('Input.dispatchDragEvent', { type, x: x + width / 2, y: y + height / 2, data: { items: [], files, dragOperationsMask: 1 } });
+    }
+    await session.detach();
+  }
+
   /** Waits for something to become true. */
   async until(condition: () => Promise<boolean>, complaint: string): Promise<void> {
     for (const end = Date.now() + PATIENCE; !(await condition().catch(() => false));) {

@@ -1,4 +1,4 @@
-import { css, html, nothing, render } from 'lit';
+import { css, html, nothing, render, type TemplateResult } from 'lit';
 
 interface Question {
   title: string;
@@ -11,18 +11,32 @@ interface Question {
 }
 
 /** Asks in a modal dialog below `root`. Settles with the text (or '' where none is asked for), or undefined when the visitor thinks better of it. */
-export function ask(root: ParentNode & Node, { title, text, action, isDangerous, input }: Question): Promise<string | undefined> {
+export async function ask(root: ShadowRoot, { title, text, action, isDangerous, input }: Question): Promise<string | undefined> {
+  const answer = await show(root, html`
+    ${heading(title, text)}
+    ${input ? html`<label>${input.label}<input name="text" required autocomplete="off" spellcheck="false" .value=${input.value}></label>` : nothing}
+    <div class="buttons">${cancel}<button type="submit" value="action" class=${isDangerous ? 'danger' : 'primary'}>${action}</button></div>`);
+  return answer && answer.text;
+}
+
+/** Lets the visitor choose: settles with a key of `choices`, whose last one is the likely one, or undefined. */
+export async function choose<C extends string>(root: ShadowRoot, { title, text, choices }: { title: string; text?: string; choices: Record<C, string> }): Promise<C | undefined> {
+  const all = Object.entries<string>(choices);
+  const answer = await show(root, html`
+    ${heading(title, text)}
+    <div class="buttons">${cancel}${all.map(([value, label], n) => html`<button type="submit" value=${value} class=${n === all.length - 1 ? 'primary' : ''} ?autofocus=${n === all.length - 1}>${label}</button>`)}</div>`);
+  return answer?.value as C | undefined;
+}
+
+const heading = (title: string, text?: string) => html`<h2 id="dialog-title">${title}</h2>${text ? html`<p>${text}</p>` : nothing}`;
+const cancel = html`<button type="button" @click=${(event: Event) => (event.currentTarget as HTMLElement).closest('dialog')!.close()}>Cancel</button>`;
+
+/** Settles when the dialog is gone, and the focus is back where it was. */
+function show(root: ShadowRoot, content: TemplateResult): Promise<{ value: string; text: string } | undefined> {
+  const before = root.activeElement;
   const dialog = document.createElement('dialog');
   dialog.setAttribute('aria-labelledby', 'dialog-title');
-  render(html`<form method="dialog">
-    <h2 id="dialog-title">${title}</h2>
-    ${text ? html`<p>${text}</p>` : nothing}
-    ${input ? html`<label>${input.label}<input name="text" required autocomplete="off" spellcheck="false" .value=${input.value}></label>` : nothing}
-    <div class="buttons">
-      <button type="button" @click=${() => dialog.close()}>Cancel</button>
-      <button type="submit" value="go on" class=${isDangerous ? 'danger' : 'primary'}>${action}</button>
-    </div>
-  </form>`, dialog);
+  render(html`<form method="dialog">${content}</form>`, dialog);
   root.append(dialog);
   dialog.showModal();
   const field = dialog.querySelector('input');
@@ -30,7 +44,8 @@ export function ask(root: ParentNode & Node, { title, text, action, isDangerous,
   return new Promise((resolve) => {
     dialog.addEventListener('close', () => {
       dialog.remove();
-      resolve(dialog.returnValue === 'go on' ? (field?.value ?? '') : undefined);
+      if (before instanceof HTMLElement) before.focus();
+      resolve(dialog.returnValue ? { value: dialog.returnValue, text: field?.value ?? '' } : undefined);
     });
   });
 }

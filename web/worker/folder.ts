@@ -1,13 +1,32 @@
 import { proxyMarker } from 'comlink';
-import { createFsFromVolume, type IFs } from 'memfs';
-import { F_WRLCK, S_IFDIR, S_IFLNK, S_IFMT, S_IFREG } from '../../device/fs/constants.ts';
+import { F_WRLCK, RENAME_NOREPLACE, S_IALLUGO, S_IFDIR, S_IFREG } from '../../device/fs/constants.ts';
+import { EEXIST, EINVAL, EISDIR, ENAMETOOLONG, ENOENT, ENOSPC, ENOTDIR, ESTALE, FsError } from '../../device/fs/errno.ts';
 import { LOCK_END_MAX } from '../../device/fs/locks.ts';
-import { dumpTar, loadTar, type TreeReport, type VirtioFsDevice } from '../../device/index.ts';
-import type { FileEntry, FileKind, FileUse, FolderApi, NewFile } from '../protocol.ts';
+import { isFileName } from '../../device/fs/names.ts';
+import { BytesSink, BytesSource } from '../../device/fs/tree/byte-io.ts';
+import type { Inode } from '../../device/fs/tree/inode.ts';
+import { dumpTar, loadTar, type MemfsBackend, type TreeReport, type VirtioFsDevice } from '../../device/index.ts';
+import { inodeAt, TreeWriter } from '../../device/trees/tree-writer.ts';
+import { formatBytes } from '../page/format.ts';
+import { type FileEntry, type FileUse, type FolderApi, type Listing, MAX_LISTED, type NewFile, type SpaceInfo } from '../protocol/folder.ts';
 
-/** Bytes of a dropped file in memory at once. */
+/** Bytes of a file in memory at once, on its way in or out. */
 const SLICE = 4 << 20;
+/** Milliseconds. */
 const NOTICE_INTERVAL = 100;
+const ROOT = { uid: 0, gid: 0 };
+const byName = new Intl.Collator(undefined, { numeric: true });
+
+const REASONS: Record<number, string> = {
+  [EEXIST]: 'is there already: choose another name',
+  [EINVAL]: 'is no name that a file can have',
+  [EISDIR]: 'is a folder',
+  [ENAMETOOLONG]: 'is too long: a name has 255 bytes at most',
+  [ENOENT]: 'is not there any more',
+  [ESTALE]: 'is not there any more',
+  [ENOSPC]: 'does not fit: the shared folder is full; delete something, and try again',
+  [ENOTDIR]: 'is in no folder any more',
+};
 
 /** A guest that has the folder mounted. */
 export interface FolderUser {
@@ -15,22 +34,19 @@ export interface FolderUser {
   readonly device: VirtioFsDevice;
 }
 
-/** A shared folder, as the page sees and changes it. */
+/** A shared folder, as the page sees and changes it. Looking at files is no access to them: their times stay. */
 export class Folder implements FolderApi {
   readonly [proxyMarker] = true;
-  readonly #fs: IFs;
-  readonly #device: VirtioFsDevice;
+  readonly #backend: MemfsBackend;
   readonly #users: () => Iterable<FolderUser>;
   readonly #onChange: () => void;
   #notice: ReturnType<typeof setTimeout> | undefined;
 
   /** `users`: all guests, whichever folder they have. */
-  constructor(device: VirtioFsDevice, users: () => Iterable<FolderUser>, onChange: () => void) {
-    this.#device = device;
-    this.#fs = createFsFromVolume(device.volume);
+  constructor({ backend }: VirtioFsDevice, users: () => Iterable<FolderUser>, onChange: () => void) {
+    this.#backend = backend;
     this.#users = users;
     this.#onChange = onChange;
-    const { backend } = device;
     const { observer } = backend;
     const changed = this.changed.bind(this);
     backend.observer = {
@@ -50,120 +66,221 @@ export class Folder implements FolderApi {
     }, NOTICE_INTERVAL);
   }
 
-  list(paths: string[]): Map<string, FileEntry[]> {
-    const lists = new Map<string, FileEntry[]>();
+  list(paths: string[]): Map<string, Listing> {
+    const listings = new Map<string, Listing>();
     for (const path of paths) {
-      try {
-        const names = this.#fs.readdirSync(path) as string[];
-        lists.set(path, names.map((name) => this.#entry(join(path, name), name)));
-      } catch {
-        // It is gone, or no directory any more.
+      const directory = this.#find(path)?.directory;
+      if (!directory) continue;
+      const entries: FileEntry[] = [];
+      for (const { name, inode } of directory.entries()) {
+        if (entries.length === MAX_LISTED) break;
+        entries.push(entryOf(join(path, name), name, inode));
       }
+      entries.sort((a, b) => Number(b.kind === 'directory') - Number(a.kind === 'directory') || byName.compare(a.name, b.name));
+      listings.set(path, { entries, count: directory.length });
     }
-    return lists;
+    return listings;
   }
 
-  #entry(path: string, name: string): FileEntry {
-    const { size, mode, uid, gid, ino, nlink, mtimeMs } = this.#fs.lstatSync(path);
-    const kind = kindOf(Number(mode));
-    return {
-      name, path, kind,
-      size: Number(size), mode: Number(mode), uid: Number(uid), gid: Number(gid), ino: Number(ino), nlink: Number(nlink), mtime: Number(mtimeMs),
-      ...(kind === 'symlink' && { target: String(this.#fs.readlinkSync(path)) }),
-    };
+  space(): SpaceInfo {
+    const { blocks, bfree, frsize } = this.#backend.statfs();
+    return { used: (blocks - bfree) * frsize, size: blocks * frsize };
   }
 
   use(ino: number): FileUse {
-    const { backend } = this.#device;
-    const users = [...this.#users()].filter(({ device }) => device.backend === backend);
+    const users = [...this.#users()].filter(({ device }) => device.backend === this.#backend);
     const nameOf = (session: string) => users.find(({ device }) => device.session.name === session)?.name ?? 'another';
-    const { locks, waiters } = backend.locks.state();
+    const { locks } = this.#backend;
     const type = (value: number) => (value === F_WRLCK ? 'write' : 'read');
     return {
       handles: users.flatMap(({ name, device }) =>
         device.session.state().handles.handles.filter((handle) => handle.ino === ino).map(({ fh, flags }) => ({ guest: name, fh, flags }))),
-      locks: locks.filter((lock) => lock.ino === ino).map(({ session, space, pid, start, end, ...lock }) => ({
+      locks: [...locks.locks()].filter((lock) => lock.ino === ino).map(({ session, space, pid, start, end, ...lock }) => ({
         guest: nameOf(session), space, pid, type: type(lock.type), start: Number(start), end: end === LOCK_END_MAX ? undefined : Number(end),
       })),
-      waiting: waiters.filter(({ lock }) => lock.ino === ino).map(({ lock }) => ({ guest: nameOf(lock.session), pid: lock.pid, type: type(lock.type) })),
+      waiting: [...locks.waiters()].filter(({ lock }) => lock.ino === ino).map(({ lock }) => ({ guest: nameOf(lock.session), pid: lock.pid, type: type(lock.type) })),
     };
   }
 
-  read(path: string, limit: number): Uint8Array {
-    const fd = this.#fs.openSync(path, 'r');
-    try {
-      const size = Math.min(limit, Number(this.#fs.fstatSync(fd).size));
-      const bytes = new Uint8Array(size);
-      const count = this.#fs.readSync(fd, bytes, 0, size, 0);
-      return bytes.subarray(0, count);
-    } finally {
-      this.#fs.closeSync(fd);
-    }
+  read(path: string, limit: number): { bytes: Uint8Array; version: string } {
+    return explained(path, () => {
+      const inode = this.#at(path);
+      return { bytes: bytesOf(inode, 0, Math.min(limit, inode.size)), version: versionOf(inode) };
+    });
   }
 
-  write(path: string, content: Uint8Array): void {
-    this.#fs.writeFileSync(path, content);
+  save(path: string, content: Uint8Array, version?: string): string | undefined {
+    return explained(path, () => {
+      const backend = this.#backend;
+      let inode = this.#find(path);
+      if (version !== undefined && (!inode || versionOf(inode) !== version)) return undefined;
+      inode ??= this.#make(path, S_IFREG | 0o644);
+      // In this order nothing is lost when there is no room.
+      backend.write(inode, 0, content.length, new BytesSource(content));
+      backend.setattr(inode, { size: content.length });
+      return versionOf(inode);
+    });
   }
 
-  makeDirectory(path: string): void {
-    this.#fs.mkdirSync(path);
+  create(path: string, kind: 'file' | 'directory'): void {
+    explained(path, () => this.#make(path, kind === 'file' ? S_IFREG | 0o644 : S_IFDIR | 0o755));
   }
 
   rename(path: string, newPath: string): void {
-    if (this.#fs.existsSync(newPath)) throw new Error(`${newPath} is there already: choose another name`);
-    this.#fs.renameSync(path, newPath);
+    const [from, to] = [this.#placeOf(path), this.#placeOf(newPath)];
+    explained(newPath, () => this.#backend.rename(from.dir, from.name, to.dir, to.name, RENAME_NOREPLACE, ROOT));
   }
 
   remove(path: string): void {
-    this.#fs.rmSync(path, { recursive: true, force: true });
+    const { dir, name } = this.#placeOf(path);
+    explained(path, () => this.#removeFrom(dir, name));
+  }
+
+  #removeFrom(dir: Inode, name: string): void {
+    const inode = this.#backend.lookup(dir, name);
+    if (!inode.directory) return this.#backend.unlink(dir, name);
+    for (const entry of [...inode.directory.entries()]) this.#removeFrom(inode, entry.name);
+    this.#backend.rmdir(dir, name);
   }
 
   chmod(path: string, mode: number): void {
-    this.#fs.chmodSync(path, mode);
+    explained(path, () => this.#backend.setattr(this.#at(path), { mode }));
   }
 
   existing(directory: string, paths: string[]): string[] {
-    return paths.filter((path) => this.#fs.existsSync(join(directory, path)));
+    return paths.filter((path) => this.#find(join(directory, path)));
   }
 
   async put(directory: string, files: NewFile[], onProgress: (bytes: number) => void): Promise<void> {
-    let done = 0;
-    for (const { path, content } of files) {
-      const target = join(directory, path);
-      this.#fs.mkdirSync(parentOf(target), { recursive: true });
-      const fd = this.#fs.openSync(target, 'w');
+    const total = files.reduce((sum, { content }) => sum + (content?.size ?? 0), 0);
+    const { size, used } = this.space();
+    if (total > size - used) {
+      throw new Error(`${formatBytes(total)} do not fit into the shared folder: it has ${formatBytes(size - used)} of room; delete something, and try again. Nothing was copied.`);
+    }
+    const writer = new TreeWriter(this.#backend, explained(directory, () => this.#at(directory)));
+    const tell = paced(onProgress);
+    let bytes = 0;
+    for (const [done, { path, content }] of files.entries()) {
       try {
-        for (let at = 0; at < content.size; at += SLICE) {
-          const bytes = new Uint8Array(await content.slice(at, at + SLICE).arrayBuffer());
-          this.#fs.writeSync(fd, bytes, 0, bytes.length, at);
-          done += bytes.length;
-          onProgress(done);
-        }
-      } finally {
-        this.#fs.closeSync(fd);
+        if (content) await this.#putFile(writer, path, content, (count) => tell(bytes += count));
+        else writer.directory(path);
+      } catch (error) {
+        const count = files.length > 1 ? ` ${done} of ${files.length} files were copied.` : '';
+        throw new Error(`${join(directory, path)} could not be copied: ${reasonOf(error)}.${count}`, { cause: error });
       }
     }
   }
 
-  async unpack(path: string): Promise<TreeReport> {
-    return loadTar(this.#device.backend, new Blob([this.read(path, Infinity).slice()]).stream(), { directory: parentOf(path) });
+  async #putFile(writer: TreeWriter, path: string, content: Blob, onBytes: (count: number) => void): Promise<void> {
+    const backend = this.#backend;
+    const place = writer.place(path);
+    const dir = place.dir as Inode;
+    const file = backend.tmpfile(dir, { mode: S_IFREG | 0o644, ...ROOT });
+    backend.retain(file);
+    try {
+      for (let at = 0; at < content.size; at += SLICE) {
+        const bytes = new Uint8Array(await content.slice(at, at + SLICE).arrayBuffer());
+        writer.append(file, bytes);
+        onBytes(bytes.length);
+      }
+      const before = dir.directory?.get(place.name)?.inode;
+      if (before?.isRegular) backend.setattr(file, { uid: before.uid, gid: before.gid, mode: before.mode & S_IALLUGO });
+      writer.clear(place);
+      backend.link(file, dir, place.name);
+    } finally {
+      backend.release(file);
+    }
+  }
+
+  unpack(directory: string, archive: Blob, onProgress: (bytes: number) => void): Promise<TreeReport> {
+    const tell = paced(onProgress);
+    return loadTar(this.#backend, archive.stream(), { directory, onProgress: (_, bytes) => tell(bytes) }).catch((error: Error) => {
+      const isFull = error.cause instanceof FsError && error.cause.code === ENOSPC;
+      throw isFull ? new Error(`${error.message}. The shared folder is full: delete something, and try again.`, { cause: error }) : error;
+    });
   }
 
   async download(path: string): Promise<Blob> {
-    const { kind } = this.#entry(path, '');
-    if (kind !== 'directory') return new Blob([this.read(path, Infinity).slice()]);
-    const { stream } = dumpTar(this.#device.backend, { directory: path });
+    const inode = explained(path, () => this.#at(path));
+    if (!inode.directory) {
+      const parts: Uint8Array<ArrayBuffer>[] = [];
+      for (let at = 0; at < inode.size; at += SLICE) parts.push(bytesOf(inode, at, Math.min(SLICE, inode.size - at)));
+      // A type of its own: browsers put a suffix to files without one.
+      return new Blob(parts, { type: 'application/octet-stream' });
+    }
+    const { stream } = dumpTar(this.#backend, { directory: path });
     return new Response(stream as ReadableStream<Uint8Array<ArrayBuffer>>, { headers: { 'content-type': 'application/x-tar' } }).blob();
+  }
+
+  #at(path: string): Inode {
+    return inodeAt(this.#backend, path) as Inode;
+  }
+
+  #find(path: string): Inode | undefined {
+    try {
+      return this.#at(path);
+    } catch (error) {
+      if (error instanceof FsError) return undefined;
+      throw error;
+    }
+  }
+
+  #placeOf(path: string): { dir: Inode; name: string } {
+    const name = path.slice(path.lastIndexOf('/') + 1);
+    if (!isFileName(name)) throw new Error(`${JSON.stringify(name)} is no name that a file can have`);
+    const parent = parentOf(path);
+    return { dir: explained(parent, () => this.#at(parent)), name };
+  }
+
+  #make(path: string, mode: number): Inode {
+    const { dir, name } = this.#placeOf(path);
+    return this.#backend.mknod(dir, name, { mode, ...ROOT });
   }
 }
 
-function kindOf(mode: number): FileKind {
-  switch (mode & S_IFMT) {
-    case S_IFREG: return 'file';
-    case S_IFDIR: return 'directory';
-    case S_IFLNK: return 'symlink';
-    default: return 'special';
+function entryOf(path: string, name: string, inode: Inode): FileEntry {
+  const { size, mode, uid, gid, ino, nlink, mtime, target } = inode;
+  return {
+    name, path, size, mode, uid, gid, ino, nlink,
+    kind: inode.isRegular ? 'file' : inode.isDirectory ? 'directory' : inode.isSymlink ? 'symlink' : 'special',
+    mtime: mtime.sec * 1000 + mtime.nsec / 1e6,
+    version: versionOf(inode),
+    ...(target !== undefined && { target }),
+  };
+}
+
+function versionOf({ ino, generation, size, mtime: { sec, nsec } }: Inode): string {
+  return [ino, generation, size, sec, nsec].join(' ');
+}
+
+function bytesOf(inode: Inode, offset: number, length: number): Uint8Array<ArrayBuffer> {
+  const bytes = new Uint8Array(length);
+  const count = inode.content?.read(offset, length, new BytesSink(bytes), 0) ?? 0;
+  return bytes.subarray(0, count);
+}
+
+function explained<T>(path: string, run: () => T): T {
+  try {
+    return run();
+  } catch (error) {
+    if (error instanceof FsError) throw new Error(`${path} ${REASONS[error.code] ?? `can't be used: ${error.message}`}`, { cause: error });
+    throw error;
   }
+}
+
+function reasonOf(error: unknown): string {
+  if (error instanceof FsError && error.code === ENOSPC) return 'the shared folder is full; delete something, and try again';
+  return (error as Error).message;
+}
+
+/** Calls `tell` at once, and then no more often than every 100 ms. */
+function paced(tell: (value: number) => void): (value: number) => void {
+  let last = -Infinity;
+  return (value) => {
+    if (performance.now() - last < NOTICE_INTERVAL) return;
+    last = performance.now();
+    tell(value);
+  };
 }
 
 function join(directory: string, path: string): string {

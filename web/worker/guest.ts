@@ -1,12 +1,15 @@
 import { proxyMarker } from 'comlink';
 import type { V86 } from 'v86';
-import { attachVirtioFs, MachineSnapshots, type SnapshotStore, type VirtioFsDevice } from '../../device/index.ts';
+import { attachVirtioFs, MachineSnapshots, MemfsBackend, Volume, type SnapshotStore, type VirtioFsDevice } from '../../device/index.ts';
 import type { Emulator } from '../../device/v86/types.ts';
 import { GuestAgent, uartChannel, type UartBus } from '../../harness/guest-agent.ts';
 import type { GuestApi, GuestId, GuestInfo, GuestManifest } from '../protocol.ts';
 import { createEmulator } from './emulator.ts';
 import { Folder, type FolderUser } from './folder.ts';
 import { Shells, type SavedShell, type ShellEvents } from './shells.ts';
+
+/** Bytes of a shared folder: all of it is in the page's memory. */
+const FOLDER_SIZE = 512 << 20;
 
 /** What the page keeps in a snapshot besides the machine. */
 interface Summary {
@@ -52,7 +55,7 @@ export class Guest implements GuestApi, FolderUser {
     let device: VirtioFsDevice;
     let snapshots: Promise<MachineSnapshots>;
     const emulator = await createEmulator(manifest.memory, (made) => {
-      device = attachVirtioFs(made, { tag: manifest.tag, locks: 'shared' });
+      device = attachVirtioFs(made, { tag: manifest.tag, locks: 'shared', volume: MemfsBackend.of(new Volume(), { size: FOLDER_SIZE }) });
       snapshots = MachineSnapshots.of(made as unknown as Emulator, store);
     });
     return new Guest({ id, name, manifest, emulator, device: device!, store, snapshots: await snapshots!, events });

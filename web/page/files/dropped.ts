@@ -1,6 +1,6 @@
 import type { NewFile } from '../../protocol.ts';
 
-/** The files of a drop, those in folders with their paths. */
+/** The files of a drop, those in folders with their paths, and folders. */
 export async function droppedFiles(transfer: DataTransfer): Promise<NewFile[]> {
   // Entries can be had during the event only.
   const items = [...transfer.items].filter(({ kind }) => kind === 'file').map((item) => ({ entry: item.webkitGetAsEntry(), file: item.getAsFile() }));
@@ -19,6 +19,7 @@ async function collect(entry: FileSystemEntry, prefix: string, files: NewFile[])
     files.push({ path, content: file });
     return;
   }
+  files.push({ path });
   const reader = (entry as FileSystemDirectoryEntry).createReader();
   for (;;) {
     const entries = await new Promise<FileSystemEntry[]>((resolve, reject) => reader.readEntries(resolve, reject));

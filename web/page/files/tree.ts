@@ -1,19 +1,19 @@
 import { css, html, nothing, type TemplateResult } from 'lit';
-import type { FileEntry } from '../../protocol.ts';
+import type { FileEntry, Listing } from '../../protocol.ts';
 import { formatBytes, formatMode, formatOwner } from '../format.ts';
 import { icon } from '../icons.ts';
 
-/** Entries of one directory that are shown: a browser can't show more in good time. */
-const MAX_SHOWN = 1000;
-
 export interface TreeModel {
   /** By path, the root's is "/". */
-  lists: ReadonlyMap<string, FileEntry[]>;
+  lists: ReadonlyMap<string, Listing>;
   expanded: ReadonlySet<string>;
   selected: string | undefined;
   /** The directory that a drop would go to. */
   dropTarget: string | undefined;
-  onSelect(entry: FileEntry): void;
+  /** What was written in the editor is not saved. */
+  isUnsaved(path: string): boolean;
+  /** Undefined: nothing. */
+  onSelect(entry: FileEntry | undefined): void;
   onToggle(path: string): void;
   onRename(entry: FileEntry): void;
   onRemove(entry: FileEntry): void;
@@ -26,18 +26,18 @@ interface Row {
   count: number;
 }
 
-function rows({ lists, expanded }: TreeModel, path = '/', level = 1): (Row | { more: number; level: number })[] {
-  const entries = lists.get(path) ?? [];
-  const shown = entries.slice(0, MAX_SHOWN).flatMap((entry, n) => [
-    { entry, level, position: n + 1, count: entries.length },
-    ...(entry.kind === 'directory' && expanded.has(entry.path) ? rows({ lists, expanded } as TreeModel, entry.path, level + 1) : []),
+function rows(lists: TreeModel['lists'], expanded: TreeModel['expanded'], path = '/', level = 1): (Row | { more: number; level: number })[] {
+  const { entries, count } = lists.get(path) ?? { entries: [], count: 0 };
+  const shown = entries.flatMap((entry, n) => [
+    { entry, level, position: n + 1, count },
+    ...(entry.kind === 'directory' && expanded.has(entry.path) ? rows(lists, expanded, entry.path, level + 1) : []),
   ]);
-  return entries.length > MAX_SHOWN ? [...shown, { more: entries.length - MAX_SHOWN, level }] : shown;
+  return count > entries.length ? [...shown, { more: count - entries.length, level }] : shown;
 }
 
 /** The tree, with the keys of the WAI-ARIA pattern, F2 and Delete. */
 export function fileTree(model: TreeModel): TemplateResult {
-  const all = rows(model);
+  const all = rows(model.lists, model.expanded);
   const focusable = all.filter((row): row is Row => 'entry' in row);
   const current = focusable.find(({ entry }) => entry.path === model.selected) ?? focusable[0];
 
@@ -45,7 +45,7 @@ export function fileTree(model: TreeModel): TemplateResult {
     const row = focusable[index];
     if (!row) return;
     model.onSelect(row.entry);
-    const items = (event.currentTarget as HTMLElement).closest('[role=tree]')!.querySelectorAll<HTMLElement>('[role=treeitem]');
+    const items = (event.currentTarget as HTMLElement).closest('[role=tree]')!.querySelectorAll<HTMLElement>('.row');
     items[index]?.focus();
   };
   const onKey = (event: KeyboardEvent, { entry, level }: Row, index: number) => {
@@ -53,6 +53,7 @@ export function fileTree(model: TreeModel): TemplateResult {
     switch (event.key) {
       case 'ArrowDown': go(event, index + 1); break;
       case 'ArrowUp': go(event, index - 1); break;
+      case 'Escape': model.onSelect(undefined); break;
       case 'Home': go(event, 0); break;
       case 'End': go(event, focusable.length - 1); break;
       case 'ArrowRight':
@@ -70,7 +71,12 @@ export function fileTree(model: TreeModel): TemplateResult {
         break;
       case 'F2': model.onRename(entry); break;
       case 'Delete': model.onRemove(entry); break;
-      default: return;
+      default: {
+        if (event.key.length !== 1 || event.ctrlKey || event.metaKey || event.altKey) return;
+        const order = [...focusable.keys()].map((n) => (index + 1 + n) % focusable.length);
+        const found = order.find((n) => focusable[n]!.entry.name.toLowerCase().startsWith(event.key.toLowerCase()));
+        if (found !== undefined) go(event, found);
+      }
     }
     event.preventDefault();
   };
@@ -78,7 +84,7 @@ export function fileTree(model: TreeModel): TemplateResult {
   return html`<div class="tree-head" aria-hidden="true"><span>Name</span><span class="size">Size</span><span class="mode">Mode</span><span class="owner">Owner</span><span class="ino">Inode</span></div>
   <div role="tree" aria-label="Shared folder">
     ${all.map((row) => {
-      if (!('entry' in row)) return html`<div class="more muted" style=${`--level: ${row.level}`}>and ${row.more} more</div>`;
+      if (!('entry' in row)) return html`<div class="more muted" role="treeitem" aria-level=${row.level} aria-disabled="true" style=${`--level: ${row.level}`}>and ${row.more} more, which only the terminal shows</div>`;
       const { entry, level, position, count } = row;
       const n = ++index;
       const isDirectory = entry.kind === 'directory';
@@ -96,6 +102,7 @@ export function fileTree(model: TreeModel): TemplateResult {
           <span class="twisty" ?data-open=${isOpen}>${isDirectory ? icon('chevron') : nothing}</span>
           ${icon(isDirectory ? 'folder' : entry.kind === 'symlink' ? 'link' : entry.kind === 'special' ? 'device' : 'file')}
           <span class="text">${entry.name}${entry.target === undefined ? nothing : html`<span class="muted"> → ${entry.target}</span>`}</span>
+          ${model.isUnsaved(entry.path) ? html`<span class="unsaved" title="Not saved"><span class="visually-hidden">not saved</span></span>` : nothing}
         </span>
         <span class="size">${isDirectory ? nothing : formatBytes(entry.size)}</span>
         <span class="mode mono">${formatMode(entry.mode)}</span>
@@ -118,6 +125,7 @@ export const treeStyles = css`
   .row .name { display: flex; align-items: center; gap: 6px; min-width: 0; padding-left: calc((var(--level) - 1) * 16px); }
   .row .text { overflow: hidden; text-overflow: ellipsis; white-space: nowrap; }
   .row svg { color: var(--muted); }
+  .unsaved { flex: none; width: 8px; height: 8px; border-radius: 50%; background: var(--accent); }
   .twisty { width: 14px; display: inline-flex; }
   .twisty svg { width: 14px; height: 14px; transition: transform .12s; }
   .twisty[data-open] svg { transform: rotate(90deg); }

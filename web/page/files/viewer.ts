@@ -1,39 +1,33 @@
 import { css, html, LitElement, nothing, type PropertyValues } from 'lit';
+import { keyed } from 'lit/directives/keyed.js';
 import type { FileEntry, FileUse } from '../../protocol.ts';
 import type { Connection, GuestView } from '../connection.ts';
-import { formatBytes, formatMode, formatOwner, formatTime } from '../format.ts';
 import { controls } from '../styles.ts';
+import { type Content, encodeText, loadBytes, loadContent } from './content.ts';
+import { Drafts } from './drafts.ts';
+import { fileFacts, factStyles } from './facts.ts';
 
-/** Bytes of a text that can be edited, and of any other file that are looked at. */
-const EDIT_LIMIT = 1 << 20;
-const IMAGE_LIMIT = 16 << 20;
-const HEX_BYTES = 512;
-const USE_INTERVAL = 1000;
+/** Milliseconds. */
+const USE_INTERVAL = 500;
+export const ARCHIVE = /\.(tar|tar\.gz|tgz)$/i;
 
-const IMAGES: Record<string, string> = {
-  png: 'image/png', jpg: 'image/jpeg', jpeg: 'image/jpeg', gif: 'image/gif', webp: 'image/webp', svg: 'image/svg+xml', bmp: 'image/bmp', ico: 'image/x-icon', avif: 'image/avif',
-};
-const ARCHIVE = /\.(tar|tar\.gz|tgz)$/i;
-
-type Content = { kind: 'text'; text: string } | { kind: 'image'; url: string } | { kind: 'bytes'; bytes: Uint8Array };
-
-/** One file: what it is, who holds it, and its content, to edit where that is text. */
+/**
+ * One file: what it is, who holds it, and its content, to edit where that is text. Dispatches `chmod`, `unpack`,
+ * and `drafts` when something became unsaved, or saved.
+ */
 export class FileViewer extends LitElement {
   static override properties = {
-    connection: { attribute: false }, guest: { attribute: false }, entry: { attribute: false },
-    content: { state: true }, draft: { state: true }, isStale: { state: true }, use: { state: true },
+    connection: { attribute: false }, guest: { attribute: false }, entry: { attribute: false }, isGone: { attribute: false },
+    content: { state: true }, isStale: { state: true }, use: { state: true },
   };
-  static override styles = [controls, css`
+  static override styles = [controls, factStyles, css`
     :host { display: flex; flex-direction: column; min-height: 0; }
-    .title { display: flex; align-items: center; gap: 8px; padding: 8px 10px; border-bottom: 1px solid var(--border); }
+    .title { display: flex; align-items: center; gap: 8px; min-height: 46px; padding: 6px 10px; }
     .title strong { overflow: hidden; text-overflow: ellipsis; white-space: nowrap; }
     .title .space { flex: 1; }
-    .facts { display: flex; flex-wrap: wrap; gap: 2px 14px; margin: 0; padding: 6px 10px; font-size: 12px; border-bottom: 1px solid var(--border); }
-    .facts div { display: flex; gap: 5px; }
-    .facts dt { color: var(--muted); }
-    .facts dd { margin: 0; }
-    .notice { display: flex; gap: 8px; align-items: center; padding: 6px 10px; background: var(--accent-soft); font-size: 13px; }
-    .notice span { flex: 1; }
+    .notice { display: flex; flex-wrap: wrap; gap: 8px; align-items: center; padding: 6px 10px; background: var(--accent-soft); font-size: 13px; }
+    .notice span { flex: 1 1 180px; }
+    .why { margin: 0; padding: 6px 10px; font-size: 12.5px; color: var(--muted); border-bottom: 1px solid var(--border); }
     textarea, pre { flex: 1; min-height: 0; margin: 0; padding: 10px; border: 0; border-radius: 0; resize: none; overflow: auto; font-family: var(--mono); font-size: 12.5px; line-height: 1.5; background: var(--surface); tab-size: 4; white-space: pre; }
     textarea:focus-visible { outline-offset: -2px; }
     .image { flex: 1; min-height: 0; overflow: auto; display: grid; place-items: center; padding: 10px; background: var(--raised); }
@@ -43,13 +37,17 @@ export class FileViewer extends LitElement {
   declare connection: Connection;
   declare guest: GuestView;
   declare entry: FileEntry;
+  /** The file was deleted; `entry` is what it was last. */
+  declare isGone: boolean;
   declare content: Content | undefined;
-  /** What the visitor has made of the text, and not saved. */
-  declare draft: string | undefined;
   /** The file has changed under the draft. */
   declare isStale: boolean;
   declare use: FileUse | undefined;
   #timer: ReturnType<typeof setInterval> | undefined;
+
+  get #drafts(): Drafts {
+    return Drafts.of(this.guest);
+  }
 
   override connectedCallback(): void {
     super.connectedCallback();
@@ -63,38 +61,40 @@ export class FileViewer extends LitElement {
   }
 
   override willUpdate(changed: PropertyValues<this>): void {
-    if (!changed.has('entry') && !changed.has('guest')) return;
-    const before = changed.get('entry') as FileEntry | undefined;
+    if (!changed.has('entry') && !changed.has('guest') && !changed.has('isGone')) return;
     const { entry } = this;
-    const isSameFile = before?.path === entry.path && !changed.has('guest');
-    if (isSameFile && before!.mtime === entry.mtime && before!.size === entry.size && before!.ino === entry.ino) return;
-    if (!isSameFile) {
-      this.draft = undefined;
+    const before = changed.has('entry') ? (changed.get('entry') as FileEntry | undefined) : entry;
+    const isSame = before?.path === entry.path && !changed.has('guest');
+    if (isSame && before.version === entry.version && !changed.has('isGone')) return;
+    if (!isSame) {
+      this.isStale = false;
       this.#setContent(undefined);
     }
-    if (this.draft === undefined) void this.#load();
-    else this.isStale = true;
+    if (!this.isGone) void this.#load();
     void this.#loadUse();
   }
 
   async #load(): Promise<void> {
-    const { entry: { path, size, kind, name }, guest: { api } } = this;
-    this.isStale = false;
-    this.draft = undefined;
-    if (kind !== 'file') {
-      this.#setContent(undefined);
+    const { entry, guest } = this;
+    const { path } = entry;
+    const drafts = this.#drafts;
+    if (entry.kind !== 'file') return this.#setContent(undefined);
+    const content = await loadContent(guest.api.folder, entry).catch((error: Error) => {
+      // It may just have gone: the next listing tells.
+      if (!/not there/.test(error.message)) this.connection.report(error.message);
+    });
+    if (!content) return;
+    if (this.entry.path !== path || this.guest !== guest || !this.isConnected) {
+      if (content.kind === 'image') URL.revokeObjectURL(content.url);
       return;
     }
-    const type = IMAGES[/[^.]*$/.exec(name)![0].toLowerCase()];
-    const isImage = type !== undefined && size > 0 && size <= IMAGE_LIMIT;
-    const bytes = await this.connection.attempt(api.folder.read(path, isImage ? IMAGE_LIMIT : EDIT_LIMIT));
-    if (!bytes || this.entry.path !== path) return;
-    if (isImage) {
-      this.#setContent({ kind: 'image', url: URL.createObjectURL(new Blob([bytes as Uint8Array<ArrayBuffer>], { type })) });
-      return;
-    }
-    const text = size <= EDIT_LIMIT ? asText(bytes) : undefined;
-    this.#setContent(text === undefined ? { kind: 'bytes', bytes: bytes.subarray(0, HEX_BYTES) } : { kind: 'text', text });
+    const draft = drafts.get(path);
+    const text = content.kind === 'text' ? content.text : undefined;
+    if (draft && text === draft.text) drafts.delete(path);
+    else if (draft && content.kind === 'text' && text === draft.base) drafts.set(path, { ...draft, version: content.version });
+    this.isStale = drafts.has(path) && text !== draft!.base;
+    this.#setContent(content);
+    this.dispatchEvent(new Event('drafts'));
   }
 
   #setContent(content: Content | undefined): void {
@@ -105,43 +105,51 @@ export class FileViewer extends LitElement {
   async #loadUse(): Promise<void> {
     const { ino } = this.entry;
     const use = await this.guest.api.folder.use(ino).catch(() => undefined);
-    if (this.entry.ino === ino) this.use = use;
+    if (this.entry.ino === ino && JSON.stringify(use) !== JSON.stringify(this.use)) this.use = use;
   }
 
   override render() {
-    const { entry, content, draft, use } = this;
-    const isDirty = draft !== undefined;
+    const { entry, content } = this;
+    const draft = this.#drafts.get(entry.path);
     return html`
       <div class="title">
-        <strong title=${entry.path}>${entry.name}</strong>${isDirty ? html`<span class="muted">changed</span>` : nothing}
+        <strong title=${entry.path}>${entry.name}</strong>${draft ? html`<span class="muted">not saved</span>` : nothing}
         <span class="space"></span>
-        ${ARCHIVE.test(entry.name) ? html`<button @click=${() => this.#unpack()}>Unpack here</button>` : nothing}
-        ${isDirty ? html`<button @click=${() => this.#load()}>Discard</button><button class="primary" @click=${() => this.save()}>Save</button>` : nothing}
+        ${ARCHIVE.test(entry.name) && entry.kind === 'file' ? html`<button @click=${() => this.dispatchEvent(new Event('unpack'))}>Unpack here</button>` : nothing}
+        ${draft ? html`<button @click=${() => this.#discard()}>Discard</button><button class="primary" title="Save (Ctrl+S)" @click=${() => this.save()}>Save</button>` : nothing}
       </div>
-      <dl class="facts">
-        ${fact('size', formatBytes(entry.size))}
-        ${fact('mode', html`<button class="plain mono" style="min-height: 0; padding: 0 2px" title="Change the mode" @click=${() => this.dispatchEvent(new Event('chmod'))}>${formatMode(entry.mode)}</button>`)}
-        ${fact('owner', `${formatOwner(entry.uid)}:${formatOwner(entry.gid)}`)}
-        ${fact('inode', entry.ino)} ${fact('links', entry.nlink)} ${fact('changed', formatTime(entry.mtime))}
-        ${use?.handles.length ? fact('open in', use.handles.map(({ guest, fh }) => `${guest} (fh ${fh})`).join(', ')) : nothing}
-        ${use?.locks.map(({ guest, space, type, pid, start, end }) => fact('lock', `${type} ${space}, ${guest} pid ${pid}, ${start === 0 && end === undefined ? 'whole file' : `bytes ${start} to ${end ?? 'the end'}`}`))}
-        ${use?.waiting.map(({ guest, pid, type }) => fact('waits for a lock', `${type}, ${guest} pid ${pid}`))}
-      </dl>
-      ${this.isStale ? html`<div class="notice" role="status"><span>The file has changed in the meantime.</span><button @click=${() => this.#load()}>Show it</button></div>` : nothing}
-      ${this.#renderContent(content)}`;
+      ${fileFacts(entry, this.use, () => this.dispatchEvent(new Event('chmod')))}
+      ${this.isGone ? html`<div class="notice" role="status"><span>The file was deleted. What you wrote is still here: Save makes the file again.</span></div>` : nothing}
+      ${this.isStale && draft && !this.isGone ? html`<div class="notice" role="status"><span>The file has changed since you began to edit it. What you wrote is still here.</span>
+        <button @click=${() => this.#keepBoth()}>Save mine as a copy</button>
+        <button @click=${() => this.save(true)}>Overwrite</button>
+        <button @click=${() => this.#discard()}>Discard mine</button></div>` : nothing}
+      ${keyed(entry.path, this.#renderContent(draft?.text, content))}`;
   }
 
-  #renderContent(content: Content | undefined) {
-    if (this.entry.kind === 'symlink') return html`<p class="empty">A link to ${this.entry.target}</p>`;
+  #renderContent(draft: string | undefined, content: Content | undefined) {
+    const { entry: { name, kind, target } } = this;
+    if (kind === 'symlink') return html`<p class="empty">A link to ${target}</p>`;
+    if (draft !== undefined || content?.kind === 'text') {
+      return html`<textarea aria-label=${`Content of ${name}`} spellcheck="false" autocapitalize="off" .value=${draft ?? (content as { text: string }).text}
+        @input=${this.#onInput} @keydown=${this.#onKey}></textarea>`;
+    }
     switch (content?.kind) {
-      case 'text':
-        return html`<textarea aria-label=${`Content of ${this.entry.name}`} spellcheck="false" autocapitalize="off" .value=${this.draft ?? content.text}
-          @input=${(event: Event) => (this.draft = (event.target as HTMLTextAreaElement).value)} @keydown=${this.#onKey}></textarea>`;
-      case 'image': return html`<div class="image"><img src=${content.url} alt=${this.entry.name}></div>`;
-      case 'bytes': return html`<pre tabindex="0" aria-label=${`First bytes of ${this.entry.name}`}>${hexDump(content.bytes)}${this.entry.size > HEX_BYTES ? `\n… ${formatBytes(this.entry.size)} in all` : ''}</pre>`;
+      case 'image': return html`<div class="image"><img src=${content.url} alt=${`Picture in ${name}`} @error=${this.#showBytes}></div>`;
+      case 'head': return html`<p class="why">${content.why}</p><pre tabindex="0" role="region" aria-label=${`Beginning of ${name}`}>${content.text}</pre>`;
       default: return nothing;
     }
   }
+
+  readonly #onInput = (event: Event): void => {
+    const text = (event.target as HTMLTextAreaElement).value;
+    const { entry: { path }, content } = this;
+    const before = this.#drafts.get(path) ?? (content?.kind === 'text' ? { ...content, base: content.text } : undefined);
+    if (!before) return;
+    if (text === before.base && !this.isStale && !this.isGone) this.#forget(path);
+    else this.#drafts.set(path, { text, base: before.base, version: before.version, lineEnd: before.lineEnd });
+    this.#draftsChanged();
+  };
 
   readonly #onKey = (event: KeyboardEvent): void => {
     if (event.key !== 's' || !(event.ctrlKey || event.metaKey)) return;
@@ -149,46 +157,60 @@ export class FileViewer extends LitElement {
     void this.save();
   };
 
-  async save(): Promise<void> {
-    const { draft, entry: { path }, guest: { api } } = this;
-    if (draft === undefined) return;
-    const saved = await this.connection.attempt(api.folder.write(path, new TextEncoder().encode(draft)).then(() => true));
+  readonly #showBytes = async (): Promise<void> => {
+    const { entry } = this;
+    const content = await this.connection.attempt(loadBytes(this.guest.api.folder, entry));
+    if (content && this.entry === entry) this.#setContent(content);
+  };
+
+  /** Writes the draft to its file; not over what someone else has written since, unless `isForced`. */
+  async save(isForced = false): Promise<void> {
+    const { entry: { path }, guest, isGone } = this;
+    const drafts = this.#drafts;
+    const draft = drafts.get(path);
+    if (!draft) return;
+    const saved = await this.connection.attempt(guest.api.folder.save(path, encodeText(draft.text, draft.lineEnd), isForced || isGone ? undefined : draft.version).then((version) => ({ version })));
     if (!saved) return;
-    if (this.draft === draft) this.draft = undefined;
+    if (saved.version === undefined) {
+      this.isStale = true;
+      return;
+    }
+    const now = drafts.get(path);
+    if (now?.text === draft.text) drafts.delete(path);
+    else if (now) drafts.set(path, { ...now, base: draft.text, version: saved.version });
+    if (this.entry.path !== path || this.guest !== guest) return;
     this.isStale = false;
-    this.#setContent({ kind: 'text', text: draft });
+    this.#setContent({ kind: 'text', text: draft.text, lineEnd: draft.lineEnd, version: saved.version });
+    this.#draftsChanged();
   }
 
-  async #unpack(): Promise<void> {
-    const report = await this.connection.attempt(this.guest.api.folder.unpack(this.entry.path));
-    for (const { path, reason } of report?.skipped ?? []) this.connection.report(`${path} was not unpacked: ${reason}`);
+  async #keepBoth(): Promise<void> {
+    const { entry: { path }, guest: { api: { folder } } } = this;
+    const draft = this.#drafts.get(path)!;
+    const parent = path.slice(0, path.lastIndexOf('/')) || '/';
+    const candidates = Array.from({ length: 100 }, (_, n) => `${this.entry.name}.mine${n ? `-${n + 1}` : ''}`);
+    const taken = await this.connection.attempt(folder.existing(parent, candidates));
+    const free = taken && candidates.find((name) => !taken.includes(name));
+    if (!free) return;
+    const saved = await this.connection.attempt(folder.save(`${parent === '/' ? '' : parent}/${free}`, encodeText(draft.text, draft.lineEnd)));
+    if (saved !== undefined) this.#discard();
   }
-}
 
-function fact(name: string, value: unknown) {
-  return html`<div><dt>${name}</dt><dd>${value}</dd></div>`;
-}
-
-/** The bytes as text, or undefined when they are none. */
-function asText(bytes: Uint8Array): string | undefined {
-  if (bytes.includes(0)) return undefined;
-  try {
-    return new TextDecoder('utf-8', { fatal: true, ignoreBOM: true }).decode(bytes);
-  } catch {
-    return undefined;
+  #discard(): void {
+    this.#forget(this.entry.path);
+    this.isStale = false;
+    if (!this.isGone) void this.#load();
   }
-}
 
-/** As `hexdump -C` shows it. */
-export function hexDump(bytes: Uint8Array): string {
-  const lines: string[] = [];
-  for (let at = 0; at < bytes.length; at += 16) {
-    const row = [...bytes.subarray(at, at + 16)];
-    const hex = row.map((byte) => byte.toString(16).padStart(2, '0')).join(' ').padEnd(47);
-    const text = row.map((byte) => (byte >= 0x20 && byte < 0x7f ? String.fromCharCode(byte) : '.')).join('');
-    lines.push(`${at.toString(16).padStart(6, '0')}  ${hex}  ${text}`);
+  #forget(path: string): void {
+    this.#drafts.delete(path);
+    this.#draftsChanged();
   }
-  return lines.join('\n');
+
+  #draftsChanged(): void {
+    this.requestUpdate();
+    this.dispatchEvent(new Event('drafts'));
+  }
 }
 
 customElements.define('vm-file-viewer', FileViewer);

@@ -1,0 +1,107 @@
+import { proxy, type Remote } from 'comlink';
+import { html, nothing, type LitElement } from 'lit';
+import type { FolderApi, NewFile } from '../../protocol.ts';
+import type { Connection, GuestView } from '../connection.ts';
+import { choose } from '../dialog.ts';
+import { formatBytes } from '../format.ts';
+import { nameOf, parentOf } from './paths.ts';
+import { ARCHIVE } from './viewer.ts';
+
+interface Host extends LitElement {
+  readonly connection: Connection;
+  readonly guest: GuestView;
+}
+
+/** Files on their way into the shared folder, and the questions they raise. */
+export class Uploads {
+  readonly #host: Host;
+  readonly #onDone: () => Promise<void>;
+  #current: { done: number; total: number } | undefined;
+
+  /** `host` shows {@link render} and the dialogs. */
+  constructor(host: Host, onDone: () => Promise<void>) {
+    this.#host = host;
+    this.#onDone = onDone;
+  }
+
+  render() {
+    if (!this.#current) return nothing;
+    const { done, total } = this.#current;
+    return html`<div class="upload" role="status">Copying ${formatBytes(done)}${total ? ` of ${formatBytes(total)}` : ''}
+      <progress max=${total || 1} value=${total ? done : nothing} aria-label="Copying"></progress></div>`;
+  }
+
+  get #root(): ShadowRoot {
+    return this.#host.shadowRoot!;
+  }
+
+  async add(directory: string, files: NewFile[]): Promise<void> {
+    const { connection, guest: { api: { folder } } } = this.#host;
+    const archives = files.filter(({ path, content }) => content && ARCHIVE.test(path) && !path.includes('/'));
+    let unpack = false;
+    if (archives.length) {
+      const what = archives.length === 1 ? archives[0]!.path : `${archives.length} archives`;
+      const text = `Unpacking puts the files that are in it into ${directory}, in place of those of the same name.`;
+      const choice = await choose(this.#root, { title: `Unpack ${what}?`, text, choices: { keep: 'Keep as it is', unpack: 'Unpack' } });
+      if (!choice) return;
+      unpack = choice === 'unpack';
+    }
+    const plain = unpack ? files.filter((file) => !archives.includes(file)) : files;
+    if (await this.#mayReplace(folder, directory, plain)) {
+      const total = plain.reduce((sum, { content }) => sum + (content?.size ?? 0), 0);
+      await this.#run(total, (onProgress) => connection.attempt(folder.put(directory, plain, onProgress)));
+    }
+    if (unpack) for (const { content } of archives) await this.#unpack(folder, directory, content!);
+  }
+
+  /** Unpacks a file of the share into the directory it is in. */
+  async unpackFile(path: string): Promise<void> {
+    const { connection, guest: { api: { folder } } } = this.#host;
+    const directory = parentOf(path);
+    const text = `This puts the files that are in it into ${directory}, in place of those of the same name.`;
+    if (!(await choose(this.#root, { title: `Unpack ${nameOf(path)}?`, text, choices: { unpack: 'Unpack' } }))) return;
+    const archive = await connection.attempt(folder.download(path));
+    if (archive) await this.#unpack(folder, directory, archive);
+  }
+
+  async #mayReplace(folder: Remote<FolderApi>, directory: string, files: NewFile[]): Promise<boolean> {
+    if (!files.length) return false;
+    const paths = files.filter(({ content }) => content).map(({ path }) => path);
+    const existing = (await this.#host.connection.attempt(folder.existing(directory, paths))) ?? [];
+    if (!existing.length) return true;
+    const text = `${existing.slice(0, 3).join(', ')}${existing.length > 3 ? ` and ${existing.length - 3} more` : ''} in ${directory}`;
+    return (await choose(this.#root, { title: existing.length === 1 ? 'Replace the file?' : `Replace ${existing.length} files?`, text, choices: { replace: 'Replace' } })) !== undefined;
+  }
+
+  async #unpack(folder: Remote<FolderApi>, directory: string, archive: Blob): Promise<void> {
+    const { connection } = this.#host;
+    const report = await this.#run(0, (onProgress) => connection.attempt(folder.unpack(directory, archive, onProgress)));
+    const skipped = report?.skipped ?? [];
+    if (!skipped.length) return;
+    const some = skipped.slice(0, 3).map(({ path, reason }) => `${path} (${reason})`).join(', ');
+    connection.report(`${skipped.length} of the archive's files were left out: ${some}${skipped.length > 3 ? ' …' : ''}`);
+  }
+
+  async #run<T>(total: number, action: (onProgress: (done: number) => void) => Promise<T>): Promise<T> {
+    const show = (current: { done: number; total: number } | undefined) => {
+      this.#current = current;
+      this.#host.requestUpdate();
+    };
+    show({ done: 0, total });
+    try {
+      return await action(proxy((done: number) => this.#current && show({ done, total })));
+    } finally {
+      show(undefined);
+      await this.#onDone();
+    }
+  }
+}
+
+/** Hands a file to the browser's downloads. */
+export function saveAs(blob: Blob, name: string): void {
+  const link = document.createElement('a');
+  link.href = URL.createObjectURL(blob);
+  link.download = name;
+  link.click();
+  setTimeout(() => URL.revokeObjectURL(link.href), 60_000);
+}

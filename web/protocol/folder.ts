@@ -1,0 +1,90 @@
+import type { ProxyMarked } from 'comlink';
+import type { TreeReport } from '../../device/index.ts';
+
+export type FileKind = 'file' | 'directory' | 'symlink' | 'special';
+
+/** One name in the shared folder. */
+export interface FileEntry {
+  name: string;
+  /** Absolute, in the share. */
+  path: string;
+  kind: FileKind;
+  /** Bytes. */
+  size: number;
+  /** Type and permission bits. */
+  mode: number;
+  uid: number;
+  gid: number;
+  ino: number;
+  nlink: number;
+  /** Milliseconds since 1970. */
+  mtime: number;
+  /** Another one when the content may be another. */
+  version: string;
+  /** Of a symbolic link. */
+  target?: string;
+}
+
+/** A directory: folders first, then by name. */
+export interface Listing {
+  /** The first {@link MAX_LISTED} of them. */
+  entries: FileEntry[];
+  /** How many there are. */
+  count: number;
+}
+
+/** Entries of one directory that are listed: a browser can't show more in good time. */
+export const MAX_LISTED = 1000;
+
+/** What guests hold of an inode. */
+export interface FileUse {
+  /** `flags`: O_* of the guest. */
+  handles: { guest: string; fh: number; flags: number }[];
+  locks: { guest: string; space: string; type: 'read' | 'write'; pid: number; start: number; end: number | undefined }[];
+  /** Requests that wait for a lock on it. */
+  waiting: { guest: string; pid: number; type: 'read' | 'write' }[];
+}
+
+/** A file or directory to be put into the shared folder. */
+export interface NewFile {
+  /** Relative to the directory it goes to; directories in it are made. */
+  path: string;
+  /** Of a file; a directory has none. */
+  content?: Blob;
+}
+
+/** Bytes. */
+export interface SpaceInfo {
+  used: number;
+  size: number;
+}
+
+/** Every call throws an `Error` that says what was wrong with which file, and what to do. */
+export interface FolderApi extends ProxyMarked {
+  /** Directories by path; those that are gone are left out. */
+  list(paths: string[]): Map<string, Listing>;
+  space(): SpaceInfo;
+  use(ino: number): FileUse;
+  /** The first bytes of a file, up to `limit`, and the version they are of. */
+  read(path: string, limit: number): { bytes: Uint8Array; version: string };
+  /**
+   * Replaces a file's content, or makes the file; returns its new version. When `version` is given and
+   * the file is another one by now, nothing is written, and undefined returned.
+   */
+  save(path: string, content: Uint8Array, version?: string): string | undefined;
+  /** An empty file or directory, where nothing is yet. */
+  create(path: string, kind: 'file' | 'directory'): void;
+  /** To a path where nothing is yet. */
+  rename(path: string, newPath: string): void;
+  /** With all that is in it. */
+  remove(path: string): void;
+  chmod(path: string, mode: number): void;
+  /** Which of these are there, of paths relative to `directory`. */
+  existing(directory: string, paths: string[]): string[];
+  /** Puts files into a directory, in place of those of the same name; each is replaced when the new one is whole. `onProgress` gets bytes. */
+  put(directory: string, files: NewFile[], onProgress: (bytes: number) => void): Promise<void>;
+  /** Unpacks a tar file, gzipped or not, into a directory. `onProgress` gets bytes of files. Says what had to be left out. */
+  unpack(directory: string, archive: Blob, onProgress: (bytes: number) => void): Promise<TreeReport>;
+  /** A file's content, or a directory as a tar file. */
+  download(path: string): Promise<Blob>;
+}
