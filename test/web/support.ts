@@ -50,6 +50,8 @@ export function useWebSite(): WebSite {
       const page = await (context ?? await site.newProfile()).newPage();
       await page.setViewportSize({ width, height });
       page.setDefaultTimeout(PATIENCE);
+      // tsx puts this around functions with names, those for the page too.
+      await page.addInitScript('globalThis.__name = (value) => value');
       const visit = new Visit(page, site.url);
       visits.push(visit);
       await page.goto(site.url + path);

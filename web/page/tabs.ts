@@ -27,10 +27,12 @@ export function tabList({ label, tabs, selected, panelPrefix, onSelect }: TabLis
     event.preventDefault();
     const wrapped = (target + tabs.length) % tabs.length;
     onSelect(tabs[wrapped]!.id);
-    const list = (event.currentTarget as HTMLElement).closest('[role=tablist]')!;
+    const list = (event.currentTarget as HTMLElement).closest('.tabs')!;
     list.querySelectorAll<HTMLElement>('[role=tab]')[wrapped]!.focus();
   };
-  return html`<div class="tabs" role="tablist" aria-label=${label}>
+  // The tabs are not below their list, where no buttons may be.
+  return html`<div class="tabs">
+    <span role="tablist" aria-label=${label} aria-owns=${tabs.map(({ id }) => `${panelPrefix}${id}-tab`).join(' ')}></span>
     ${tabs.map((tab, index) => html`<span class="tab" ?data-selected=${tab.id === selected} role="presentation">
       <button role="tab" class="plain" id=${`${panelPrefix}${tab.id}-tab`} aria-selected=${tab.id === selected} aria-controls=${panelPrefix + tab.id}
         tabindex=${tab.id === selected ? 0 : -1}

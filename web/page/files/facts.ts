@@ -29,5 +29,5 @@ export const factStyles = css`
   .facts div { display: flex; gap: 5px; align-items: baseline; }
   .facts dt { color: var(--muted); }
   .facts dd { margin: 0; overflow-wrap: anywhere; }
-  .facts button { min-height: 24px; padding: 0 3px; text-decoration: underline dotted; text-underline-offset: 3px; }
+  .facts button { display: inline; min-height: 0; padding: 0 3px; line-height: inherit; border: 0; text-decoration: underline dotted; text-underline-offset: 3px; }
 `;

@@ -1,0 +1,133 @@
+import { expect } from 'chai';
+import { createRequire } from 'node:module';
+import type { AxeResults, RunOptions } from 'axe-core';
+import { useWebSite, type Visit } from './support.ts';
+
+const AXE = createRequire(import.meta.url).resolve('axe-core/axe.min.js');
+/** A page and a phone. */
+const SIZES = [{ name: 'wide', width: 1280, height: 800 }, { name: 'phone', width: 390, height: 780 }];
+/** Foreground and background, as they are used together. */
+const PAIRS = [
+  ['text', 'bg'], ['text', 'surface'], ['text', 'raised'], ['text', 'hover'], ['text', 'accent-soft'], ['text', 'bad-soft'],
+  ['muted', 'bg'], ['muted', 'surface'], ['muted', 'raised'], ['muted', 'hover'], ['muted', 'accent-soft'],
+  ['accent', 'surface'], ['accent', 'accent-soft'], ['on-accent', 'accent'], ['good', 'surface'], ['warn', 'surface'], ['bad', 'surface'], ['bad', 'bad-soft'],
+];
+const MIN_CONTRAST = 4.5;
+
+describe('the page: looks and accessibility', () => {
+  const site = useWebSite();
+
+  async function open(size: { width: number; height: number }, theme: 'light' | 'dark', path = ''): Promise<Visit> {
+    const visit = await site.open({ ...size, path });
+    await visit.page.emulateMedia({ colorScheme: theme, reducedMotion: 'reduce' });
+    await visit.ready();
+    return visit;
+  }
+
+  async function expectNoViolations({ page }: Visit): Promise<void> {
+    await page.addScriptTag({ path: AXE });
+    const { violations } = await page.evaluate(() => {
+      const { axe } = globalThis as unknown as { axe: { run(options: RunOptions): Promise<AxeResults> } };
+      return axe.run({ resultTypes: ['violations'] });
+    });
+    expect(violations.map(({ id, help, nodes }) => `${id}: ${help}: ${nodes.map(({ target, html, failureSummary }) => `${target.join(' ')} ${html} ${failureSummary}`).join('; ')}`)).to.deep.equal([]);
+  }
+
+  /** What sticks out of the window to the right, by tag and class. */
+  async function overflowing({ page }: Visit): Promise<string[]> {
+    return page.evaluate(() => {
+      const found: string[] = [];
+      const look = (root: ParentNode, clipped: boolean) => {
+        for (const element of root.children) {
+          const { overflowX } = getComputedStyle(element);
+          if (!clipped && element.getClientRects().length && element.getBoundingClientRect().right > innerWidth + 1) found.push(`${element.localName}.${element.className}`);
+          const clips = clipped || overflowX !== 'visible';
+          look(element, clips);
+          if (element.shadowRoot) look(element.shadowRoot, clips);
+        }
+      };
+      look(document, false);
+      if (document.documentElement.scrollWidth > innerWidth) found.push('the document');
+      return found;
+    });
+  }
+
+  for (const { name, ...size } of SIZES) {
+    for (const theme of ['light', 'dark'] as const) {
+      it(`is accessible and fits, ${name}, ${theme}`, async () => {
+        const visit = await open(size, theme);
+        const views = name === 'phone' ? await visit.page.getByRole('navigation').getByRole('button').allInnerTexts() : await visit.page.getByRole('region', { name: 'Panels' }).locator('> .tabs').getByRole('tab').allInnerTexts();
+        expect(views).to.not.be.empty;
+        for (const view of views) {
+          const label = view.trim();
+          await (name === 'phone' ? visit.page.getByRole('navigation').getByRole('button', { name: label }) : visit.page.getByRole('tab', { name: label, exact: true })).click();
+          if (label === 'Files') await visit.page.locator('vm-files .row[data-path="/README.txt"]').click();
+          await visit.page.waitForLoadState();
+          await expectNoViolations(visit);
+          expect(await overflowing(visit), label).to.deep.equal([]);
+          await visit.picture(`${label.toLowerCase().replaceAll(' ', '-')}-${name}-${theme}`);
+        }
+      });
+    }
+  }
+
+  it('has colours that can be read, in light and dark', async () => {
+    const visit = await site.open();
+    for (const scheme of ['light', 'dark'] as const) {
+      await visit.page.emulateMedia({ colorScheme: scheme });
+      const contrasts = await visit.page.locator('virtiofs-vm').evaluate((host, pairs) => {
+        const probe = document.createElement('span');
+        host.shadowRoot!.append(probe);
+        const luminance = (name: string) => {
+          probe.style.color = `var(--${name})`;
+          const [r, g, b] = getComputedStyle(probe).color.match(/[\d.]+/g)!.slice(0, 3).map((value) => {
+            const part = Number(value) / 255;
+            return part <= 0.04045 ? part / 12.92 : ((part + 0.055) / 1.055) ** 2.4;
+          });
+          return 0.2126 * r! + 0.7152 * g! + 0.0722 * b!;
+        };
+        const result = pairs.map(([front, back]) => {
+          const [light, dark] = [luminance(front!), luminance(back!)].sort((a, b) => b - a);
+          return { pair: `${front} on ${back}`, contrast: (light! + 0.05) / (dark! + 0.05) };
+        });
+        probe.remove();
+        return result;
+      }, PAIRS);
+      for (const { pair, contrast } of contrasts) expect(contrast, `${pair}, ${scheme}`).to.be.at.least(MIN_CONTRAST);
+    }
+  });
+
+  it('does not move for who wants no motion', async () => {
+    const visit = await open(SIZES[0]!, 'light');
+    await visit.page.locator('vm-files .row[data-path="/docs"]').click();
+    const moving = await visit.page.evaluate(() => document.getAnimations().map((animation) => (animation.effect as KeyframeEffect).target!.className));
+    expect(moving).to.deep.equal([]);
+    expect(await visit.page.locator('vm-files .twisty').first().locator('svg').evaluate((element) => getComputedStyle(element).transitionDuration)).to.match(/^0s/);
+  });
+
+  it('is light or dark as the visitor likes', async () => {
+    const visit = await open(SIZES[0]!, 'light');
+    const background = () => visit.page.locator('virtiofs-vm').evaluate((element) => getComputedStyle(element).backgroundColor);
+    const light = await background();
+    await visit.page.getByRole('button', { name: 'Light or dark' }).click();
+    expect(await background()).to.not.equal(light);
+    await visit.page.getByRole('button', { name: 'Light or dark' }).click();
+    expect(await background()).to.equal(light);
+  });
+
+  it('goes from the terminal to the panel and back with F6', async () => {
+    const visit = await open(SIZES[0]!, 'light');
+    const { page } = visit;
+    const focused = () => page.evaluate(() => {
+      let element = document.activeElement;
+      while (element?.shadowRoot?.activeElement) element = element.shadowRoot.activeElement;
+      return element?.getAttribute('role') ?? element?.className;
+    });
+    await visit.terminal().locator('.screens').click();
+    expect(await focused()).to.match(/xterm/);
+    await page.keyboard.press('F6');
+    expect(await focused()).to.equal('tab');
+    await page.keyboard.press('F6');
+    expect(await focused()).to.match(/xterm/);
+  });
+});
