@@ -1,6 +1,7 @@
 #!/usr/bin/env node
 import { Command, CommanderError } from 'commander';
-import { MachineError, SnapshotError } from '../device/index.ts';
+import { MachineError, MigrationError, SnapshotError } from '../device/index.ts';
+import { addMigrationCommands } from './cli/migration.ts';
 import { addMachineOptions, type MachineFlags } from './cli/options.ts';
 import { addSnapshotCommands } from './cli/snapshots.ts';
 import { VmError } from './errors.ts';
@@ -47,6 +48,7 @@ Exit codes: the command's own; ${OWN_FAILURE} when v86-virtiofs itself failed.`,
   });
 
   addSnapshotCommands(program);
+  addMigrationCommands(program);
 
   program
     .command('demo')
@@ -65,7 +67,7 @@ try {
   if (error instanceof CommanderError) {
     process.exitCode = error.exitCode === 0 ? 0 : OWN_FAILURE;
   } else {
-    const isExpected = [VmError, MachineError, SnapshotError].some((kind) => error instanceof kind);
+    const isExpected = [VmError, MachineError, MigrationError, SnapshotError].some((kind) => error instanceof kind);
     process.stderr.write(`v86-virtiofs: ${isExpected ? (error as Error).message : (error as Error).stack}\n`);
     process.exitCode = OWN_FAILURE;
   }

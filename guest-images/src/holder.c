@@ -77,6 +77,7 @@ static void hold_others(void)
 
 	append = check(open("append", O_WRONLY | O_CREAT | O_TRUNC | O_APPEND, 0644), "append");
 	check(write(append, "before ", 7), "append");
+	unlink("named");
 	unnamed = check(open(".", O_TMPFILE | O_RDWR, 0644), "O_TMPFILE");
 	check(write(unnamed, "nameless", 8), "O_TMPFILE");
 	fd = check(open("mapped", O_RDWR | O_CREAT | O_TRUNC, 0644), "mapped");

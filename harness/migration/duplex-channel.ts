@@ -9,6 +9,7 @@ const MAX_LENGTH = 16 << 20;
 export function duplexChannel(readable: Readable, writable: Writable): MigrationChannel {
   const chunks = readable[Symbol.asyncIterator]() as AsyncIterator<Buffer>;
   let rest: Buffer = Buffer.alloc(0);
+  const closed = new Promise((resolve) => writable.once('close', resolve));
   const swallow = () => {};
   readable.on('error', swallow);
   writable.on('error', swallow);
@@ -33,7 +34,7 @@ export function duplexChannel(readable: Readable, writable: Writable): Migration
       const head = Buffer.alloc(4);
       head.writeUInt32BE(message.length);
       writable.write(head);
-      if (!writable.write(Buffer.from(message))) await Promise.race([once(writable, 'drain'), once(writable, 'close').then(() => Promise.reject(new Error('the connection was closed')))]);
+      if (!writable.write(Buffer.from(message))) await Promise.race([once(writable, 'drain'), closed]);
     },
     async receive() {
       const head = await take(4);
