@@ -27,7 +27,7 @@ describe('command line: migration', function () {
   });
   after(() => rmSync(directory, { recursive: true }));
 
-  const begin = 'exec 5<file; rm file; while :; do n=$((n+1)); echo $n > count; read line <&5 && echo "$line" > read; sleep 0.05; done';
+  const begin = 'exec 5<file; rm file; while :; do n=$((n+1)); echo $n > new; mv new count; read line <&5 && echo "$line" > read; sleep 0.05; done';
 
   it('moves a guest with a running command to another process, over TCP', async () => {
     const server = spawn(process.execPath, [...ARGS, 'serve', '--incoming', '0', '--', 'sh', '-c', 'sleep 1; cat read; test -s count && echo goes on'], { env, stdio: ['ignore', 'pipe', 'pipe'] });
@@ -48,7 +48,11 @@ describe('command line: migration', function () {
 
   it('moves one over stdin and stdout', async () => {
     const server = spawn(process.execPath, [...ARGS, 'serve', '--incoming', 'stdio', '-v'], { env, stdio: ['pipe', 'pipe', 'pipe'] });
-    const client = spawn(process.execPath, [...ARGS, 'migrate', 'base', '--store', directory, '--to', 'stdio'], { env, stdio: [server.stdout, server.stdin, 'pipe'] });
+    const client = spawn(process.execPath, [...ARGS, 'migrate', 'base', '--store', directory, '--to', 'stdio'], { env, stdio: ['pipe', 'pipe', 'pipe'] });
+    server.stdout.pipe(client.stdin);
+    client.stdout.pipe(server.stdin);
+    client.stdin.on('error', () => {});
+    server.stdin.on('error', () => {});
     const there = new Promise<string>((resolve) => server.stderr.on('data', (data: Buffer) => resolve(data.toString())));
     expect((await ended(client)).stderr).to.match(/^moved: /);
     expect(await there).to.match(/taken over/);
