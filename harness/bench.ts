@@ -4,6 +4,7 @@ import { cpus } from 'node:os';
 import ora from 'ora';
 import { benchBoot, ROADS } from './bench/boot.ts';
 import { benchFilesystems, type FilesystemBench } from './bench/filesystems.ts';
+import { benchMigration, GUESTS } from './bench/migration.ts';
 import { benchQueue, RINGS } from './bench/queue.ts';
 import { formatTable, type BenchRow } from './bench/report.ts';
 import { benchSnapshots, WAYS } from './bench/snapshots.ts';
@@ -27,6 +28,7 @@ type Progress = (message: string) => void;
 const SUBJECTS: Record<string, (flags: Flags, onProgress: Progress) => Promise<Measured>> = {
   files: ({ rounds, size }, onProgress) => benchFilesystems(rounds, size, onProgress),
   boot: async ({ rounds }, onProgress) => table('Boot', ROADS, await benchBoot(rounds, onProgress)),
+  migration: async ({ rounds }, onProgress) => table('Live migration of a guest with 256 MiB to another process, over TCP', GUESTS, await benchMigration(rounds, onProgress)),
   queue: async ({ rounds }, onProgress) => table('Virtqueues, driven over plain memory', RINGS, benchQueue(rounds, onProgress)),
   snapshots: async ({ rounds }, onProgress) => table('Snapshots of a guest with 256 MiB, and v86’s own', WAYS, await benchSnapshots(rounds, onProgress)),
 };
@@ -55,7 +57,7 @@ async function bench(what: string, flags: Flags): Promise<void> {
 }
 
 await new Command('bench')
-  .description("Measures virtio-fs beside v86's own 9p and tmpfs in one guest; or boots, virtqueues, snapshots.")
+  .description("Measures virtio-fs beside v86's own 9p and tmpfs in one guest; or boots, migrations, virtqueues, snapshots.")
   .addArgument(new Argument('[what]', 'what to measure').choices(Object.keys(SUBJECTS)).default('files'))
   .addOption(new Option('-r, --rounds <n>', 'rounds; medians are shown').default(3).argParser(number))
   .addOption(new Option('-s, --size <MiB>', 'size of the large file').default(64).argParser(number))

@@ -312,7 +312,7 @@ export class Vm {
       codec: loadCodec(),
       make: async ({ machine, summary }) => {
         const vm = await Vm.like(machine as unknown as MachineConfig, summary, options);
-        return { vm, emulator: vm.emulator as unknown as Emulator, start: () => vm.start(), destroy: () => vm.stop() };
+        return { vm, emulator: vm.emulator as unknown as Emulator, start: () => vm.emulator.run(), ready: () => vm.#answer(), destroy: () => vm.stop() };
       },
     });
   }

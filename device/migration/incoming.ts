@@ -15,7 +15,10 @@ export interface Description {
 /** A machine that can take over. It stands still until it is told to start. */
 export interface Successor {
   readonly emulator: Emulator;
+  /** Lets it run, and settles when it does. */
   start(): Promise<void>;
+  /** Settles when it can be used; after {@link start}. */
+  ready(): Promise<void>;
   /** It is not needed after all. */
   destroy(): Promise<void>;
 }
@@ -66,9 +69,11 @@ export class MigrationTarget<S extends Successor> {
       await link.receive(MESSAGE.SWITCH);
       if (this.#fates.get(description.id) !== false) throw new MigrationError('the other side has asked meanwhile, and goes on with the machine');
       this.#remember(description.id, true);
+      const tellRunning = await link.prepare(MESSAGE.RUNNING, new Uint8Array(0));
       isRunning = true;
       await successor.start();
-      await link.send(MESSAGE.RUNNING, new Uint8Array(0)).catch(() => {});
+      await tellRunning().catch(() => {});
+      await successor.ready();
       return successor;
     } catch (error) {
       if (isRunning) return successor;
@@ -102,7 +107,7 @@ export class MigrationTarget<S extends Successor> {
     const store = await SnapshotStore.open(files, codec);
     const snapshots = await MachineSnapshots.of(emulator, store);
     let kept = 0;
-    let isFresh = true;
+    let isFirst = true;
     for (;;) {
       const { type, body } = await link.receive(MESSAGE.LAYER, MESSAGE.ROUND);
       if (type === MESSAGE.LAYER) {
@@ -113,8 +118,8 @@ export class MigrationTarget<S extends Successor> {
         continue;
       }
       const { snapshot, isLast } = parseJson<{ snapshot: string; isLast: boolean }>(body);
-      await snapshots.restore(snapshot, { isFresh });
-      isFresh = false;
+      await snapshots.restore(snapshot, { isFresh: isFirst, isUnchanged: !isFirst });
+      isFirst = false;
       await link.send(MESSAGE.READY, new Uint8Array(0));
       if (isLast) return;
     }

@@ -87,6 +87,12 @@ export class Link {
   }
 
   async send(type: number, body: Uint8Array): Promise<void> {
+    const deliver = await this.prepare(type, body);
+    await deliver();
+  }
+
+  /** Signs a message, which has to be the next one that is sent: what it returns sends it, without a wait before. */
+  async prepare(type: number, body: Uint8Array): Promise<() => Promise<void>> {
     const message = new Uint8Array(HEADER_LENGTH + body.length + TAG_LENGTH);
     const view = new DataView(message.buffer);
     view.setBigUint64(0, BigInt(this.#sent++));
@@ -94,8 +100,10 @@ export class Link {
     message.set(body, HEADER_LENGTH);
     const end = HEADER_LENGTH + body.length;
     message.set(new Uint8Array(await crypto.subtle.sign('HMAC', this.#own, message.subarray(0, end))), end);
-    this.bytes += message.length;
-    await this.#channel.send(message);
+    return () => {
+      this.bytes += message.length;
+      return this.#channel.send(message);
+    };
   }
 
   async sendJson(type: number, value: unknown): Promise<void> {

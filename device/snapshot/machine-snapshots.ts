@@ -15,6 +15,8 @@ const FIRMWARE_PAGES = 256;
 export interface RestoreOptions extends RestorePolicies {
   /** The machine has just been made and nothing was restored into it, so that its RAM need not be looked at. Default: false. */
   isFresh?: boolean;
+  /** The machine has not run since the last restore, so that its RAM is known. Default: false. */
+  isUnchanged?: boolean;
 }
 
 /** Byte strings of the device state from this length on are chunks of their own. */
@@ -113,7 +115,7 @@ export class MachineSnapshots {
    *
    * @throws SnapshotError when that can't be; the machine goes on as if nothing had been asked.
    */
-  restore(id: string, { isFresh = false, ...policies }: RestoreOptions = {}): Promise<number> {
+  restore(id: string, { isFresh = false, isUnchanged = false, ...policies }: RestoreOptions = {}): Promise<number> {
     return this.#inTurn(async () => {
       const frozen = this.#store.frozen(id);
       if (frozen.ram.pageCount !== this.#scanner.pageCount) {
@@ -125,7 +127,7 @@ export class MachineSnapshots {
       const started = performance.now();
       try {
         await this.#orStartOver(async () => {
-          const pages = this.#differing(target, isFresh);
+          const pages = this.#differing(target, isUnchanged ? 0 : isFresh ? FIRMWARE_PAGES : target.pageCount);
           const chunks = await this.#store.chunks(chunksOf(target, pages));
           const apply = this.#devices.prepareState(devices, policies);
           this.#machine.applyState(state, (ram) => writePages(ram, target, pages, chunks), apply);
@@ -242,10 +244,10 @@ export class MachineSnapshots {
     });
   }
 
-  /** The pages of RAM that are not what `target` has. */
-  #differing(target: PageMap, isFresh: boolean): Uint32Array {
+  /** The pages of RAM that are not what `target` has; only the first `unknown` ones may have changed since the last scan. */
+  #differing(target: PageMap, unknown: number): Uint32Array {
     const changed = new Uint8Array(target.pageCount);
-    for (const page of this.#scanner.scan(isFresh ? FIRMWARE_PAGES : target.pageCount)) changed[page] = 1;
+    for (const page of (unknown ? this.#scanner.scan(unknown) : [])) changed[page] = 1;
     const pages: number[] = [];
     for (let page = 0; page < target.pageCount; page++) {
       if (changed[page] ? !(target.isZero(page) && this.#scanner.isZero(page)) : !target.agrees(this.#map, page)) pages.push(page);

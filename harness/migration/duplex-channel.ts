@@ -1,4 +1,5 @@
 import { once } from 'node:events';
+import { Socket } from 'node:net';
 import type { Readable, Writable } from 'node:stream';
 import type { MigrationChannel } from '../../device/index.ts';
 
@@ -10,6 +11,8 @@ export function duplexChannel(readable: Readable, writable: Writable): Migration
   const chunks = readable[Symbol.asyncIterator]() as AsyncIterator<Buffer>;
   let rest: Buffer = Buffer.alloc(0);
   const closed = new Promise((resolve) => writable.once('close', resolve));
+  // Else a socket keeps short messages back, 40 ms each.
+  if (writable instanceof Socket) writable.setNoDelay();
   const swallow = () => {};
   readable.on('error', swallow);
   writable.on('error', swallow);
@@ -31,10 +34,10 @@ export function duplexChannel(readable: Readable, writable: Writable): Migration
   return {
     async send(message) {
       if (writable.destroyed || writable.writableEnded) throw new Error('the connection is closed');
-      const head = Buffer.alloc(4);
-      head.writeUInt32BE(message.length);
-      writable.write(head);
-      if (!writable.write(Buffer.from(message))) await Promise.race([once(writable, 'drain'), closed]);
+      const framed = Buffer.alloc(4 + message.length);
+      framed.writeUInt32BE(message.length);
+      framed.set(message, 4);
+      if (!writable.write(framed)) await Promise.race([once(writable, 'drain'), closed]);
     },
     async receive() {
       const head = await take(4);

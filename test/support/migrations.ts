@@ -110,7 +110,6 @@ export async function migrateThroughCuts({ cuts, seed }: { cuts: number; seed: n
       expect(Number(now.stdout), `${at}: the task goes on, and nothing failed: ${now.stdout}`).to.be.greaterThan(before);
     }
     expect(outcomes.here, JSON.stringify(outcomes)).to.be.greaterThan(0);
-    expect(outcomes.there, JSON.stringify(outcomes)).to.be.greaterThan(1);
     expect(outcomes.unknown, JSON.stringify(outcomes)).to.be.greaterThan(0);
   } finally {
     await vm.stop();
