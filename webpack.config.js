@@ -51,6 +51,36 @@ class IndexHtml {
   }
 }
 
+/** Takes the sections out of .wasm files that no browser needs: v86's has debugging information, a quarter of it. */
+class StripWasm {
+  apply(compiler) {
+    compiler.hooks.thisCompilation.tap('StripWasm', (compilation) => {
+      compilation.hooks.processAssets.tap({ name: 'StripWasm', stage: webpack.Compilation.PROCESS_ASSETS_STAGE_OPTIMIZE_SIZE }, (assets) => {
+        for (const [name, source] of Object.entries(assets)) {
+          if (name.endsWith('.wasm')) compilation.updateAsset(name, new webpack.sources.RawSource(withoutCustomSections(source.buffer())));
+        }
+      });
+    });
+  }
+}
+
+/** WebAssembly core specification, 5.5.2: each section has an id, 0 of custom ones, and its size in LEB128. */
+function withoutCustomSections(wasm) {
+  const kept = [wasm.subarray(0, 8)];
+  for (let at = 8; at < wasm.length;) {
+    const start = at++;
+    let size = 0;
+    for (let shift = 0; ; shift += 7) {
+      const byte = wasm[at++];
+      size |= (byte & 0x7f) << shift;
+      if (!(byte & 0x80)) break;
+    }
+    at += size;
+    if (wasm[start] !== 0) kept.push(wasm.subarray(start, at));
+  }
+  return Buffer.concat(kept);
+}
+
 /** The page: static files that may lie under any path of any server. web/build/guest.ts adds the guest. */
 const page = {
   ...common,
@@ -65,10 +95,14 @@ const page = {
     clean: { keep: /^guest\// },
   },
   module: { rules: [{ test: /\.css$/, type: 'asset/source' }] },
-  // v86 asks for these in Node only.
-  resolve: { fallback: { ...NODE_MODULES, crypto: false, fs: false, 'fs/promises': false, perf_hooks: false } },
+  resolve: {
+    // Parts of memfs that the page does not use, and what they bring along.
+    alias: { stream: path('web/polyfills/stream.js'), url: path('web/polyfills/url.js'), '@jsonjoy.com/fs-snapshot': false },
+    // v86 asks for these in Node only.
+    fallback: { ...NODE_MODULES, crypto: false, fs: false, 'fs/promises': false, perf_hooks: false },
+  },
   // v86 takes whatever has a `process` for Node.
-  plugins: [...common.plugins, new webpack.DefinePlugin({ 'typeof process': '"undefined"' }), new IndexHtml()],
+  plugins: [...common.plugins, new webpack.DefinePlugin({ 'typeof process': '"undefined"' }), new IndexHtml(), new StripWasm()],
 };
 
 export default [library, page];

@@ -14,7 +14,7 @@ const ROOT = join(import.meta.dirname, '../..');
 /** Where the tests leave pictures of what they saw. */
 const SCREENSHOTS = join(ROOT, 'build/screenshots');
 /** For a guest to come up, and for what it does there, on a machine with other things to do. */
-const PATIENCE = 30_000;
+export const PATIENCE = 30_000;
 
 type Interceptor = (request: IncomingMessage, response: ServerResponse, next: () => void) => void;
 

@@ -1,0 +1,27 @@
+import { expect } from 'chai';
+import { brotliCompressSync } from 'node:zlib';
+import { PATIENCE, useWebSite, Visit } from './support.ts';
+
+/** Bytes. */
+const LIMIT = 600_000;
+
+describe('the page: size', () => {
+  const site = useWebSite();
+
+  it('needs less than 600 KB of code, compressed with brotli, until the prompt is there', async () => {
+    const page = await (await site.newProfile()).newPage();
+    page.setDefaultTimeout(PATIENCE);
+    const sizes = new Map<string, Promise<number>>();
+    page.on('response', (response) => {
+      const path = response.url().slice(site.url.length);
+      if (!path.startsWith('guest/')) sizes.set(path, response.body().then((body) => brotliCompressSync(body).length));
+    });
+    const visit = new Visit(page, site.url);
+    await page.goto(site.url);
+    await visit.ready();
+    const all = await Promise.all([...sizes].map(async ([path, size]) => [path, await size] as const));
+    expect(all.map(([path]) => path).join(' ')).to.match(/main.*\.js/).and.match(/v86.*\.wasm/);
+    expect(all.reduce((sum, [, size]) => sum + size, 0), all.map(([path, size]) => `${path || 'index.html'} ${size}`).join(', ')).to.be.below(LIMIT);
+    expect(visit.strangers).to.deep.equal([]);
+  });
+});
