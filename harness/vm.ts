@@ -84,17 +84,17 @@ export class Vm {
   }
 
   /** A new machine that goes on where a snapshot of a store was taken: as {@link restore}. Several may go on from one. */
-  static async thaw(store: SnapshotStore, id: string, options: VmOptions = {}): Promise<Vm> {
-    const vm = await Vm.prepare(store, id, options);
+  static async thaw(store: SnapshotStore, id: string, options: VmOptions = {}, policies: RestorePolicies = {}): Promise<Vm> {
+    const vm = await Vm.prepare(store, id, options, policies);
     await vm.start();
     return vm;
   }
 
   /** As {@link thaw}, but the machine stands still until {@link start}. */
-  static async prepare(store: SnapshotStore, id: string, options: VmOptions = {}): Promise<Vm> {
+  static async prepare(store: SnapshotStore, id: string, options: VmOptions = {}, policies: RestorePolicies = {}): Promise<Vm> {
     const vm = await Vm.like(configOf(store, id), store.info(id).summary, options);
     try {
-      await (await vm.#snapshots(store)).restore(id, { isFresh: true });
+      await (await vm.#snapshots(store)).restore(id, { ...policies, isFresh: true });
       return vm;
     } catch (error) {
       await vm.stop();
@@ -305,10 +305,14 @@ export class Vm {
     return result;
   }
 
-  /** Takes machines over that {@link migrate} sends: serve it a channel. The machines run, and are the caller's. */
-  static takeOver(token: string, options: VmOptions = {}): MigrationTarget<MigratedVm> {
+  /**
+   * Takes machines over that {@link migrate} sends: serve it a channel. The machines run, and are the caller's. One that was sent `sessionOnly`
+   * finds its files in the volumes of `options.shares`, and `policies` say what becomes of what it can't have there.
+   */
+  static takeOver(token: string, options: VmOptions = {}, policies: RestorePolicies = {}): MigrationTarget<MigratedVm> {
     return new MigrationTarget<MigratedVm>({
       token,
+      policies,
       codec: loadCodec(),
       make: async ({ machine, summary }) => {
         const vm = await Vm.like(machine as unknown as MachineConfig, summary, options);

@@ -71,6 +71,8 @@ export class LockTable {
   readonly #areas: Record<LockSpace, Map<number, Area>> = { posix: new Map(), flock: new Map() };
   readonly #waiters = new Map<number, Waiter>();
   #nextWaiter = 1;
+  /** Who has each session now: a restored one may have moved. */
+  readonly #owners = new Map<string, object>();
 
   constructor({ maxLocks = 16384, maxWaiters = 1024 }: LockLimits = {}) {
     this.#maxLocks = maxLocks;
@@ -176,15 +178,36 @@ export class LockTable {
     for (const space of ['posix', 'flock'] as const) this.#release(space, ino, (lock) => lock.session === session && lock.fh === fh);
   }
 
+  /** Who has `session`: undefined when nobody does. */
+  ownerOf(session: string): object | undefined {
+    return this.#owners.get(session);
+  }
+
+  /** `owner` has `session` from now on; nobody with undefined. */
+  setOwner(session: string, owner: object | undefined): void {
+    if (owner) this.#owners.set(session, owner);
+    else this.#owners.delete(session);
+  }
+
   /** Gives up everything of a session, waiters included; those are never called. */
   releaseSession(session: string): void {
+    this.replace(new Set([session]), [], []);
+  }
+
+  /**
+   * Gives up everything of `sessions`, waiters included, which are never called, and the locks `lost` of others; puts `locks`, which
+   * conflict with nothing that is left, in their place. Only then are those who wait granted what they may have.
+   */
+  replace(sessions: ReadonlySet<string>, lost: readonly Lock[], locks: readonly Lock[]): void {
     for (const waiter of [...this.#waiters.values()]) {
-      if (waiter.lock.session !== session) continue;
+      if (!sessions.has(waiter.lock.session)) continue;
       this.#waiters.delete(waiter.id);
       const { queue } = this.#area(waiter.lock);
       queue.splice(queue.indexOf(waiter), 1);
     }
-    for (const areas of Object.values(this.#areas)) for (const area of areas.values()) this.#drop(area, (lock) => lock.session === session);
+    for (const areas of Object.values(this.#areas)) for (const area of areas.values()) this.#drop(area, (lock) => sessions.has(lock.session));
+    for (const lock of lost) this.#apply(this.#area(lock), { ...lock, type: F_UNLCK });
+    for (const lock of locks) this.#area(lock).held.push({ ...lock });
     this.#grantEverywhere();
   }
 

@@ -50,6 +50,12 @@ export class Call {
     this.nodes.end();
   }
 
+  /** As {@link end}, and nothing more will come. */
+  close(): void {
+    this.end();
+    this.locks.close();
+  }
+
   /** The inode that the request is about. @throws FsError ESTALE. */
   get inode(): Inode {
     return this.nodes.get(this.header.nodeid);

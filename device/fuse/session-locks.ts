@@ -30,6 +30,12 @@ export class SessionLocks {
   constructor(table: LockTable, session: string) {
     this.table = table;
     this.session = session;
+    table.setOwner(session, this);
+  }
+
+  /** Whether the session is here: a restore may have moved it to another machine. */
+  get isOwner(): boolean {
+    return this.table.ownerOf(this.session) === this;
   }
 
   /** SETLKW: 0 when the lock was free, DEFERRED when `request` waits for it. @throws FsError EDEADLK, ENOLCK, EINVAL. */
@@ -59,7 +65,13 @@ export class SessionLocks {
   /** Gives up all locks. */
   end(): void {
     this.#deferred.clear();
-    this.table.releaseSession(this.session);
+    if (this.isOwner) this.table.releaseSession(this.session);
+  }
+
+  /** Gives up all locks, for good. */
+  close(): void {
+    this.end();
+    if (this.isOwner) this.table.setOwner(this.session, undefined);
   }
 
   state(): WaiterState[] {
@@ -68,7 +80,9 @@ export class SessionLocks {
 
   /** Goes on waiting. Who has no request or no place in the lock table any more has nothing to wait for. */
   restore(session: string, waiters: readonly WaiterState[], requestOf: (unique: bigint) => FuseRequest | undefined): void {
+    if (this.isOwner) this.table.setOwner(this.session, undefined);
     this.session = session;
+    this.table.setOwner(session, this);
     this.#deferred.clear();
     for (const { unique, waiter } of waiters) {
       const request = requestOf(unique);

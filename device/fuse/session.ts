@@ -171,6 +171,16 @@ export class FuseSession {
     this.#call.end();
   }
 
+  /** As {@link end}, and nothing more will come: the machine is gone. */
+  close(): void {
+    this.#call.close();
+  }
+
+  /** Whether it has not moved to another machine. */
+  get isHere(): boolean {
+    return this.#call.locks.isOwner;
+  }
+
   /** Plain data, a copy. */
   state(): SessionState {
     const { negotiated, number, outlivesReset, nodes, handles, locks } = this.#call;

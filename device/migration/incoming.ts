@@ -1,5 +1,6 @@
 import type { ChunkCodec } from '../snapshot/codec/codec.ts';
 import { MachineSnapshots, type FreezeOptions } from '../snapshot/machine-snapshots.ts';
+import type { RestorePolicies } from '../snapshot/session-only.ts';
 import { MemoryStore } from '../snapshot/store/file-store.ts';
 import { SnapshotStore } from '../snapshot/store/snapshot-store.ts';
 import type { Emulator } from '../v86/types.ts';
@@ -28,6 +29,8 @@ export interface IncomingOptions<S extends Successor> {
   codec: ChunkCodec;
   /** Makes a machine like the one described, which stands still; throws, with the reason, when that can't be. */
   make(description: Description): Promise<S>;
+  /** What to do with what a session on a filesystem that stays where it is can't have here: see `sessionOnly` of the source. */
+  policies?: Omit<RestorePolicies, 'isMove'>;
   /** Bytes that may be kept on the way in. Default: 2 GiB. */
   limit?: number;
 }
@@ -65,11 +68,12 @@ export class MigrationTarget<S extends Successor> {
       this.#remember(description.id, false);
       successor = await this.options.make(description);
       await link.send(MESSAGE.ACCEPTED, new Uint8Array(0));
-      await this.#receiveRounds(link, successor);
+      const finish = await this.#receiveRounds(link, successor);
       await link.receive(MESSAGE.SWITCH);
       if (this.#fates.get(description.id) !== false) throw new MigrationError('the other side has asked meanwhile, and goes on with the machine');
       this.#remember(description.id, true);
       const tellRunning = await link.prepare(MESSAGE.RUNNING, new Uint8Array(0));
+      finish();
       isRunning = true;
       await successor.start();
       await tellRunning().catch(() => {});
@@ -100,9 +104,9 @@ export class MigrationTarget<S extends Successor> {
     }
   }
 
-  /** Each round is put into the machine at once, so that the last one has little to do. */
-  async #receiveRounds(link: Link, { emulator }: Successor): Promise<void> {
-    const { codec, limit = DEFAULT_LIMIT } = this.options;
+  /** Each round is put into the machine at once, so that the last one has little to do: what is left is done by what it returns. */
+  async #receiveRounds(link: Link, { emulator }: Successor): Promise<() => void> {
+    const { codec, policies, limit = DEFAULT_LIMIT } = this.options;
     const files = new MemoryStore();
     const store = await SnapshotStore.open(files, codec);
     const snapshots = await MachineSnapshots.of(emulator, store);
@@ -118,10 +122,10 @@ export class MigrationTarget<S extends Successor> {
         continue;
       }
       const { snapshot, isLast } = parseJson<{ snapshot: string; isLast: boolean }>(body);
-      await snapshots.restore(snapshot, { isFresh: isFirst, isUnchanged: !isFirst });
+      const finish = await snapshots.stage(snapshot, { ...policies, isMove: true, isFresh: isFirst, isUnchanged: !isFirst, isInterim: !isLast });
       isFirst = false;
       await link.send(MESSAGE.READY, new Uint8Array(0));
-      if (isLast) return;
+      if (isLast) return finish;
     }
   }
 }

@@ -28,6 +28,8 @@ export interface MigrationOptions {
   /** What the machine is, for the destination to make one like it: as in {@link FreezeOptions}. */
   machine: FreezeOptions['machine'];
   summary?: unknown;
+  /** Filesystems stay where they are, and the destination's devices have the same ones: see {@link FreezeOptions}. Default: false. */
+  sessionOnly?: boolean;
   codec: ChunkCodec;
   /** Bytes a second, at most. Default: what the link takes. */
   bandwidth?: number;
@@ -100,7 +102,7 @@ class SendingStore implements FileStore {
  * MigrationUnknownError when it can't be told whether it was switched over: the machine stands still.
  */
 export async function migrateOut(emulator: Emulator, channel: MigrationChannel, options: MigrationOptions): Promise<MigrationResult> {
-  const { token, machine, summary, codec, bandwidth = Infinity, policy = 'throttle', onProgress, signal } = options;
+  const { token, machine, summary, sessionOnly, codec, bandwidth = Infinity, policy = 'throttle', onProgress, signal } = options;
   const id = crypto.randomUUID();
   const v86 = V86Machine.of(emulator);
   let link: Link | undefined;
@@ -117,7 +119,7 @@ export async function migrateOut(emulator: Emulator, channel: MigrationChannel, 
     let rounds = 0;
     const send = async (isLast: boolean) => {
       const before = link!.bytes;
-      const { id: snapshot, changedPages } = await snapshots.freeze({ machine, summary });
+      const { id: snapshot, changedPages } = await snapshots.freeze({ machine, summary, sessionOnly });
       await link!.sendJson(MESSAGE.ROUND, { snapshot, isLast });
       await link!.receive(MESSAGE.READY);
       rounds++;

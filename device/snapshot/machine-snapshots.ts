@@ -17,6 +17,8 @@ export interface RestoreOptions extends RestorePolicies {
   isFresh?: boolean;
   /** The machine has not run since the last restore, so that its RAM is known. Default: false. */
   isUnchanged?: boolean;
+  /** Another snapshot will be restored before the machine runs, so that this one's device state need not be right. Default: false. */
+  isInterim?: boolean;
 }
 
 /** Byte strings of the device state from this length on are chunks of their own. */
@@ -115,30 +117,46 @@ export class MachineSnapshots {
    *
    * @throws SnapshotError when that can't be; the machine goes on as if nothing had been asked.
    */
-  restore(id: string, { isFresh = false, isUnchanged = false, ...policies }: RestoreOptions = {}): Promise<number> {
+  restore(id: string, options: RestoreOptions = {}): Promise<number> {
     return this.#inTurn(async () => {
-      const frozen = this.#store.frozen(id);
-      if (frozen.ram.pageCount !== this.#scanner.pageCount) {
-        throw new SnapshotError(`memory differs: the snapshot has ${frozen.ram.pageCount / 256} MiB, this emulator ${this.#scanner.pageCount / 256}; make it with the snapshot's`);
-      }
-      const [state, devices] = await Promise.all([this.#readState(frozen), this.#readDevices(frozen)]);
-      const target = PageMap.decode(frozen.ram);
+      const load = await this.#prepare(id, options);
       const resume = await this.#machine.halt();
       const started = performance.now();
       try {
-        await this.#orStartOver(async () => {
-          const pages = this.#differing(target, isUnchanged ? 0 : isFresh ? FIRMWARE_PAGES : target.pageCount);
-          const chunks = await this.#store.chunks(chunksOf(target, pages));
-          const apply = this.#devices.prepareState(devices, policies);
-          this.#machine.applyState(state, (ram) => writePages(ram, target, pages, chunks), apply);
-          this.#scanner.rescan(pages);
-          this.#map = target;
-          this.#last = id;
-        });
+        const finish = await load();
+        finish();
         return performance.now() - started;
       } finally {
         resume();
       }
+    });
+  }
+
+  /**
+   * As {@link restore}, of a machine that stands still, but for its virtio-fs devices: they are restored when what it returns is called,
+   * which can't fail any more. Until then sessions on filesystems that have stayed where they are go on elsewhere.
+   */
+  stage(id: string, options: RestoreOptions = {}): Promise<() => void> {
+    return this.#inTurn(async () => (await this.#prepare(id, options))());
+  }
+
+  /** What it returns is called while the machine stands still, and restores it but for its devices; those are what that returns. */
+  async #prepare(id: string, { isFresh = false, isUnchanged = false, isInterim = false, ...policies }: RestoreOptions): Promise<() => Promise<() => void>> {
+    const frozen = this.#store.frozen(id);
+    if (frozen.ram.pageCount !== this.#scanner.pageCount) {
+      throw new SnapshotError(`memory differs: the snapshot has ${frozen.ram.pageCount / 256} MiB, this emulator ${this.#scanner.pageCount / 256}; make it with the snapshot's`);
+    }
+    const [state, devices] = await Promise.all([this.#readState(frozen), this.#readDevices(frozen)]);
+    const target = PageMap.decode(frozen.ram);
+    return () => this.#orStartOver(async () => {
+      const pages = this.#differing(target, isUnchanged ? 0 : isFresh ? FIRMWARE_PAGES : target.pageCount);
+      const chunks = await this.#store.chunks(chunksOf(target, pages));
+      const restoreDevices = isInterim ? () => {} : this.#devices.prepareState(devices, policies);
+      this.#machine.applyState(state, (ram) => writePages(ram, target, pages, chunks));
+      this.#scanner.rescan(pages);
+      this.#map = target;
+      this.#last = id;
+      return restoreDevices;
     });
   }
 

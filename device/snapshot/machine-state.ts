@@ -6,7 +6,7 @@ import { PciTransport } from '../virtio/pci-transport.ts';
 import type { Chain } from '../virtio/device.ts';
 import { decodeBlob, encodeBlob } from './blob.ts';
 import { SnapshotError } from './errors.ts';
-import { emptyReport, identify, planLocks, type FilesystemIdentity, type RestorePolicies, type RestoreReport } from './session-only.ts';
+import { emptyReport, identify, planLocks, type FilesystemIdentity, type RestorePolicies, type RestoreReport, type SessionNames } from './session-only.ts';
 
 /** Version of the schema below. */
 const VERSION = 1;
@@ -90,8 +90,8 @@ export class MachineState implements StateCarrier {
     const saved = checkShape(state);
     const backends = this.#match(saved);
     const report = emptyReport();
-    const replaced = new Set([...this.devices.map(({ session }) => session.name), ...saved.devices.map(({ session }) => (session as { session: string }).session)]);
-    const filesystems = saved.filesystems.map((filesystem, index) => sound(`filesystem ${index + 1}`, () => planFilesystem(filesystem, backends[index]!, replaced, policies, report)));
+    const names = this.#namesFor(saved, policies);
+    const filesystems = saved.filesystems.map((filesystem, index) => sound(`filesystem ${index + 1}`, () => planFilesystem(filesystem, backends[index]!, names, policies, report)));
     const plans = this.devices.map((device, index) => {
       const { transport, session, filesystem } = saved.devices[index]!;
       return sound(`device ${JSON.stringify(device.tag)}`, () => {
@@ -109,11 +109,25 @@ export class MachineState implements StateCarrier {
       for (const { device, filesystem, transport, session } of plans) {
         device.transport.restoreState(transport);
         const renumbered = session.waiters.map(({ unique, waiter }) => ({ unique, waiter: waiters[filesystem]!.get(waiter) ?? waiter }));
-        device.session.restore({ ...session, waiters: renumbered }, waitingRequests(device.transport));
+        device.session.restore({ ...session, session: names.renamed.get(session.session) ?? session.session, waiters: renumbered }, waitingRequests(device.transport));
       }
       for (const backend of backends) backend.settle();
       this.report = report;
     };
+  }
+
+  /** A session has one machine: one that still is on another gets a new name here, unless it moves. */
+  #namesFor(saved: SavedMachine, { isMove = false }: RestorePolicies): SessionNames {
+    const replaced = new Set(this.devices.filter(({ session }) => session.isHere).map(({ session }) => session.name));
+    const renamed = new Map<string, string>();
+    saved.devices.forEach(({ session: state, filesystem }, index) => {
+      const { session: name } = state as { session: string };
+      const { sessionOnly } = (saved.filesystems[filesystem] ?? {}) as Partial<FilesystemIdentity>;
+      const isElsewhere = sessionOnly && !replaced.has(name) && this.devices[index]!.backend.locks.ownerOf(name) !== undefined;
+      if (isElsewhere && !isMove) renamed.set(name, crypto.randomUUID());
+      else replaced.add(name);
+    });
+    return { replaced, renamed };
   }
 
   /** The backend for each saved filesystem. @throws SnapshotError when the devices are not those of the snapshot. */
@@ -142,14 +156,14 @@ interface FilesystemPlan {
   apply(): Map<number, number>;
 }
 
-function planFilesystem(state: unknown, backend: MemfsBackend, replaced: ReadonlySet<string>, policies: RestorePolicies, report: RestoreReport): FilesystemPlan {
+function planFilesystem(state: unknown, backend: MemfsBackend, names: SessionNames, policies: RestorePolicies, report: RestoreReport): FilesystemPlan {
   const { sessionOnly, uuid, locks } = (state ?? {}) as Partial<FilesystemIdentity>;
   if (!sessionOnly) {
     const checked = MemfsBackend.checkState(state);
     return { index: checked, apply: () => (backend.restore(checked), new Map()) };
   }
   if (uuid !== backend.uuid) throw new SnapshotError(`the snapshot is of sessions on filesystem ${uuid}, which has stayed where it was; this device has ${backend.uuid}: attach it with the same volume`);
-  return { index: backend, apply: planLocks(backend.locks, LockTable.checkState(locks), replaced, policies, report) };
+  return { index: backend, apply: planLocks(backend.locks, LockTable.checkState(locks), names, policies, report) };
 }
 
 /** Whatever a check says is the snapshot's fault. */

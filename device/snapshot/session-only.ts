@@ -1,4 +1,4 @@
-import { F_UNLCK, F_WRLCK } from '../fs/constants.ts';
+import { F_WRLCK } from '../fs/constants.ts';
 import type { CheckedLockTableState, Lock, LockTable } from '../fs/locks.ts';
 import { SnapshotError } from './errors.ts';
 
@@ -8,6 +8,11 @@ export interface RestorePolicies {
   onMissingInode?: 'fail' | 'stale';
   /** Another guest has a lock that this one had: `drop` gives it up, `steal` takes it. Default: `fail`. */
   onLockConflict?: 'fail' | 'drop' | 'steal';
+  /**
+   * The machine that was frozen will never go on, and hands over what it still holds. Else, where it still is, this one is
+   * another guest beside it, in whose way its locks are. Default: false.
+   */
+  isMove?: boolean;
 }
 
 /** What could not come back as it was, and what was done about it. */
@@ -33,20 +38,32 @@ export function identify(uuid: string, table: LockTable, sessions: ReadonlySet<s
   return { uuid, sessionOnly: true, locks: own as CheckedLockTableState };
 }
 
+/** In place of the number of a waiter that has its lock, or can't wait for it any more. */
+const GRANTED = 0;
+const REFUSED = -1;
+
+/** Which sessions a restore is about. */
+export interface SessionNames {
+  /** Those that go, with their locks, because the restored ones come in their place. */
+  replaced: ReadonlySet<string>;
+  /** What a restored one is called now, by what it was called. */
+  renamed: ReadonlyMap<string, string>;
+}
+
 /**
- * Decides how the locks of `saved` come back into a table that has gone on without them, and changes nothing. `replaced` are
- * the sessions whose locks go, because theirs are restored. What it returns does it, and gives the waiters' new numbers by
- * their old ones; 0 for one that has its lock at once.
+ * Decides how the locks of `saved` come back into a table that has gone on without them, and changes nothing. What it returns
+ * does it, and gives the waiters' new numbers by their old ones.
  *
  * @throws SnapshotError for a conflict, under the policy `fail`.
  */
 export function planLocks(
-  table: LockTable, saved: CheckedLockTableState, replaced: ReadonlySet<string>, { onLockConflict = 'fail' }: RestorePolicies, report: RestoreReport,
+  table: LockTable, saved: CheckedLockTableState, { replaced, renamed }: SessionNames, { onLockConflict = 'fail' }: RestorePolicies, report: RestoreReport,
 ): () => Map<number, number> {
   const others = [...table.locks()].filter(({ session }) => !replaced.has(session));
   const regained: Lock[] = [];
   const stolen: Lock[] = [];
-  for (const lock of saved.locks) {
+  const underNewName = (lock: Lock): Lock => ({ ...lock, session: renamed.get(lock.session) ?? lock.session });
+  for (const lock of saved.locks.map(underNewName)) {
     const holders = others.filter((other) => conflicts(lock, other));
     const [holder] = holders;
     if (!holder) {
@@ -66,11 +83,17 @@ export function planLocks(
     regained.push(lock);
   }
   return () => {
-    for (const session of replaced) table.releaseSession(session);
-    for (const lock of stolen) table.setlk({ ...lock, type: F_UNLCK });
-    for (const lock of regained) table.setlk(lock);
-    return new Map(saved.waiters.map(({ id, lock }) => [id, table.setlkw(lock, () => {}) ?? 0]));
+    table.replace(replaced, stolen, regained);
+    return new Map(saved.waiters.map(({ id, lock }) => [id, waitAgain(table, underNewName(lock))]));
   };
+}
+
+function waitAgain(table: LockTable, lock: Lock): number {
+  try {
+    return table.setlkw(lock, () => {}) ?? GRANTED;
+  } catch {
+    return REFUSED;
+  }
 }
 
 function conflicts(a: Lock, b: Lock): boolean {

@@ -76,18 +76,24 @@ export class V86Machine {
   readonly #slots = new Set<number>();
   readonly #functions = new Map<number, PciFunction>();
   readonly #resetListeners: (() => void)[] = [];
+  readonly #endListeners: (() => void)[] = [];
   /** PCI ids that hold their interrupt line up. */
   readonly #asserted = new Set<number>();
   readonly #ours = new Set<number>();
   readonly #emulator: Emulator;
   #cpu: Cpu | undefined;
-  /** What brings the carrier's part back, while a state without it is captured or applied. */
-  #parted: (() => void) | undefined;
+  /** While a state without the carrier's part is captured or applied. */
+  #isParted = false;
   #carrier: StateCarrier | undefined;
   #memory: V86Memory | undefined;
 
   private constructor(emulator: Emulator) {
     this.#emulator = emulator;
+    const { destroy } = emulator;
+    emulator.destroy = async () => {
+      await destroy.call(emulator);
+      for (const listener of this.#endListeners.splice(0)) listener();
+    };
     this.ready = new Promise((resolve, reject) => {
       emulator.add_listener('emulator-ready', () => {
         try {
@@ -113,6 +119,11 @@ export class V86Machine {
 
   onReset(listener: () => void): void {
     this.#resetListeners.push(listener);
+  }
+
+  /** Calls `listener` when the emulator has been destroyed. */
+  onEnd(listener: () => void): void {
+    this.#endListeners.push(listener);
   }
 
   set stateCarrier(carrier: StateCarrier) {
@@ -269,31 +280,31 @@ export class V86Machine {
     const { pack_memory } = cpu;
     const bitmap = new ArrayBuffer(cpu.mem8.length / PAGE_SIZE / 8);
     cpu.pack_memory = () => ({ bitmap: { get_buffer: () => bitmap }, packed_memory: new Uint8Array(0) });
-    this.#parted = () => {};
+    this.#isParted = true;
     try {
       return new Uint8Array(this.#emulator.v86!.save_state());
     } finally {
       cpu.pack_memory = pack_memory;
-      this.#parted = undefined;
+      this.#isParted = false;
     }
   }
 
   /**
-   * Restores what {@link captureState} gave. `writeRam` gets guest RAM to change it, and `apply`
-   * brings back what the carrier would. The emulator must not be in the middle of a tick.
+   * Restores what {@link captureState} gave; what the carrier would is left to the caller. `writeRam` gets guest RAM to
+   * change it. The emulator must not be in the middle of a tick.
    *
    * @throws MachineError when the state is of another machine, before anything is changed.
    */
-  applyState(state: Uint8Array, writeRam: (ram: Uint8Array) => void, apply: () => void): void {
+  applyState(state: Uint8Array, writeRam: (ram: Uint8Array) => void): void {
     const cpu = this.#cpu!;
     const { unpack_memory } = cpu;
     cpu.unpack_memory = () => writeRam(new Uint8Array(cpu.wasm_memory.buffer, cpu.mem8.byteOffset, cpu.mem8.length));
-    this.#parted = apply;
+    this.#isParted = true;
     try {
       this.#emulator.v86!.restore_state(state.slice().buffer);
     } finally {
       cpu.unpack_memory = unpack_memory;
-      this.#parted = undefined;
+      this.#isParted = false;
     }
   }
 
@@ -310,14 +321,14 @@ export class V86Machine {
     const { get_state, set_state } = cpu;
     cpu.get_state = () => {
       const state = get_state.call(cpu);
-      if (!this.#parted) state[STATE_SLOT] = this.#carrier?.save();
+      if (!this.#isParted) state[STATE_SLOT] = this.#carrier?.save();
       return state;
     };
     cpu.set_state = (state) => {
       this.#checkMachine(state);
       const saved = state[STATE_SLOT] ?? undefined;
       if (saved !== undefined && !(saved instanceof Uint8Array)) throw new MachineError('this snapshot is damaged: its virtio-fs part is not bytes');
-      const apply = this.#parted ?? this.#carrier?.prepare(saved);
+      const apply = this.#isParted ? undefined : this.#carrier?.prepare(saved);
       // v86 replaces these views of wasm memory by the saved copies instead of writing through them.
       const { last_result, fpu_status_word, mxcsr } = cpu;
       const registers = [

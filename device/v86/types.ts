@@ -17,6 +17,7 @@ export interface Emulator {
   run(): Promise<void>;
   /** Settles when the tick that is under way has ended. */
   stop(): Promise<void>;
+  destroy(): Promise<void>;
 }
 
 export interface Cpu {
