@@ -3,6 +3,7 @@ import { Command, CommanderError } from 'commander';
 import { MachineError, MigrationError, SnapshotError } from '../device/index.ts';
 import { addMigrationCommands } from './cli/migration.ts';
 import { addMachineOptions, type MachineFlags } from './cli/options.ts';
+import { addSleepCommands } from './cli/sleep.ts';
 import { addSnapshotCommands } from './cli/snapshots.ts';
 import { VmError } from './errors.ts';
 
@@ -49,6 +50,7 @@ Exit codes: the command's own; ${OWN_FAILURE} when v86-virtiofs itself failed.`,
 
   addSnapshotCommands(program);
   addMigrationCommands(program);
+  addSleepCommands(program);
 
   program
     .command('demo')

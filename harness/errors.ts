@@ -4,11 +4,12 @@
  * - `image`: the guest image is missing, or lacks what was asked of it;
  * - `share`: a share could not be loaded, mounted or written back;
  * - `boot`: the guest did not come up;
+ * - `guest`: the guest refuses what it was asked to do;
  * - `timeout`: the guest did not answer in time;
  * - `snapshot`: a saved machine is damaged, foreign, or of another configuration;
  * - `stopped`: the machine is not running any more.
  */
-export type VmErrorKind = 'configuration' | 'image' | 'share' | 'boot' | 'timeout' | 'snapshot' | 'stopped';
+export type VmErrorKind = 'configuration' | 'image' | 'share' | 'boot' | 'guest' | 'timeout' | 'snapshot' | 'stopped';
 
 /** Every failure of the harness. The message says what was found and what to do about it. */
 export class VmError extends Error {

@@ -11,6 +11,8 @@ import { DEFAULT_MEMORY, checkShares, type BootMethod, type ShareOptions, type V
 const MIB = 1024 * 1024;
 /** Part of the boot cache's key: raised when a machine made the old way must not be used any more. */
 const CACHE_VERSION = 1;
+const ACPI = 'ACPI';
+const SUSPEND_DRIVER = 'driver that can suspend';
 const NINEP = '9p host9p';
 const VIRTIO_NETWORK = 'network virtio';
 const VIRTIO_FS = 'virtio-fs ';
@@ -39,20 +41,22 @@ export interface BootRoad {
 
 /** Throws {@link VmError} for options that don't fit together, or files that are missing. */
 export async function makePlan(options: VmOptions): Promise<Plan> {
-  const { shares = [], memory = DEFAULT_MEMORY, ninep = false, network = 'ne2k' } = options;
+  const { shares = [], memory = DEFAULT_MEMORY, ninep = false, network = 'ne2k', acpi = false } = options;
   checkShares(shares);
   const image = await resolveImage(options);
-  const bootMethod: BootMethod = options.bootMethod ?? (image.vmlinux ? 'direct' : 'bios');
+  const bootMethod: BootMethod = options.bootMethod ?? (image.vmlinux && !acpi ? 'direct' : 'bios');
   const { vmlinux } = image;
   if (bootMethod === 'direct' && !vmlinux) {
     throw new VmError('configuration', 'a kernel of your own is compressed, so only a BIOS can boot it: leave out --boot direct');
   }
-  const cmdline = kernelCmdline(options.cmdline);
+  if (bootMethod === 'direct' && acpi) throw new VmError('configuration', 'ACPI comes from the BIOS: leave out the boot method `direct`');
+  // The kernel's driver for hotplug takes v86's description of slots amiss.
+  const cmdline = kernelCmdline([acpi && 'acpiphp.disable=1', options.cmdline].filter(Boolean).join(' '));
   const config: MachineConfig = {
     emulator: await v86Version(),
     image: image.id,
     memory,
-    devices: [...(ninep ? [NINEP] : []), ...(network === 'virtio' ? [VIRTIO_NETWORK] : [])],
+    devices: [...(options.driver === 'suspend' ? [SUSPEND_DRIVER] : []), ...(acpi ? [ACPI] : []), ...(ninep ? [NINEP] : []), ...(network === 'virtio' ? [VIRTIO_NETWORK] : [])],
   };
   const emulatorOptions: V86Options = {
     memory_size: memory * MIB,
@@ -63,6 +67,7 @@ export async function makePlan(options: VmOptions): Promise<Plan> {
     ...(ninep && { filesystem: {} }),
     net_device: { type: network },
     uart1: true,
+    acpi,
     ...options.v86,
   } as V86Options;
 
@@ -97,6 +102,8 @@ export function optionsFor(config: MachineConfig, options: VmOptions): VmOptions
   return {
     ...options,
     memory: options.memory ?? config.memory,
+    acpi: options.acpi ?? config.devices.includes(ACPI),
+    driver: options.driver ?? (config.devices.includes(SUSPEND_DRIVER) ? 'suspend' : undefined),
     ninep: options.ninep ?? config.devices.includes(NINEP),
     network: options.network ?? (config.devices.includes(VIRTIO_NETWORK) ? 'virtio' : 'ne2k'),
     shares: options.shares ?? tags.map((tag) => ({ tag })),

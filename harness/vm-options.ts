@@ -32,6 +32,8 @@ export interface VmOptions {
   image?: CustomImage;
   /** The guest's virtio-fs driver: the kernel's own, or the one of `guest-images/suspend-driver`, which is built when it is first asked for. Default: `stock`. */
   driver?: 'stock' | 'suspend';
+  /** With ACPI, which a guest needs to be woken from sleep; that takes a BIOS, and the machine is not kept in the cache. Default: false. */
+  acpi?: boolean;
   /** `direct` loads the kernel into RAM itself, `bios` lets SeaBIOS do it. Default: `direct`. */
   bootMethod?: BootMethod;
   /** More words for the kernel's command line. */
@@ -40,7 +42,7 @@ export interface VmOptions {
   ninep?: boolean;
   /** v86's network card. Default: `ne2k`. */
   network?: 'ne2k' | 'virtio';
-  /** More of v86's own options, `acpi` or `virtio_console` say. A machine with them is not kept in the cache. */
+  /** More of v86's own options, `virtio_console` say. A machine with them is not kept in the cache. */
   v86?: Record<string, unknown>;
   /**
    * Start from the cached snapshot of a machine like this one, making it first where there is

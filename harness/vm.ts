@@ -14,6 +14,7 @@ import { VmError } from './errors.ts';
 import { GuestAgent, uartChannel, type ExecOptions, type ExecOutput, type GuestProcess, type SpawnOptions, type UartBus } from './guest-agent.ts';
 import { makePlan, optionsFor, withShares, type Plan } from './plan.ts';
 import { Share } from './share.ts';
+import { suspendGuest, wakeGuest } from './sleep.ts';
 import { checkConfig, makeSnapshot, readSnapshot, type MachineConfig, type Snapshot } from './snapshot-file.ts';
 import type { ShareOptions, VmOptions } from './vm-options.ts';
 
@@ -59,7 +60,7 @@ export class Vm {
   /** A machine whose guest answers, its shares plugged in but not mounted. */
   static async boot(options: VmOptions = {}): Promise<Vm> {
     const plan = await makePlan(options);
-    const vm = options.cache === false || options.v86 ? await Vm.#coldBoot(plan, plan.shares) : await Vm.#plugIn(plan, await Vm.#booted(plan));
+    const vm = options.cache === false || options.acpi || options.v86 ? await Vm.#coldBoot(plan, plan.shares) : await Vm.#plugIn(plan, await Vm.#booted(plan));
     options.onProgress?.('');
     return vm;
   }
@@ -109,6 +110,23 @@ export class Vm {
     checkConfig(config, withShares(plan.config, plan.shares));
     const { console = [] } = (summary ?? {}) as { console?: string[] };
     return Vm.#assemble(plan, plan.shares, plan.emulatorOptions, {}, console);
+  }
+
+  /**
+   * Lets the guest go to sleep: suspend to idle. Needs the options `driver: 'suspend'` and `acpi`. Returns when it sleeps; until
+   * {@link wake} no command is answered. A sleeping machine can be frozen, moved and thawed as any other.
+   *
+   * @throws VmError `guest` with the kernel's reason when it does not.
+   */
+  async suspend(): Promise<void> {
+    this.#checkRunning();
+    await suspendGuest(this);
+  }
+
+  /** Wakes a guest that sleeps, by a byte on its first serial port; one that was prepared from a snapshot is let go on first. */
+  async wake(): Promise<void> {
+    await this.emulator.run();
+    await wakeGuest(this);
   }
 
   /** Lets a machine that stands still go on. */
@@ -353,7 +371,7 @@ export class Vm {
     try {
       await this.agent.ready(EXEC_TIMEOUT);
     } catch (error) {
-      throw new VmError('timeout', `the guest does not answer: ${(error as Error).message}\nIts console ends with\n${this.console.tail()}`, { cause: error });
+      throw new VmError('timeout', `the guest does not answer: ${(error as Error).message}; one that sleeps has to be woken\nIts console ends with\n${this.console.tail()}`, { cause: error });
     }
   }
 

@@ -1,5 +1,6 @@
 import type { GuestProcess } from '../guest-agent.ts';
 import { Vm } from '../vm.ts';
+import type { VmOptions } from '../vm-options.ts';
 import { machineOptions, progressReporter, type MachineFlags } from './options.ts';
 
 /** Runs `argv` in a guest, in the first share's directory, on this process's stdio. Returns its exit code. */
@@ -14,8 +15,8 @@ export async function run(argv: string[], flags: MachineFlags): Promise<number> 
 }
 
 /** A guest with its shares mounted. What could not be taken into them is said. */
-export async function bootWithShares(flags: MachineFlags): Promise<Vm> {
-  const vm = await Vm.boot(machineOptions(flags));
+export async function bootWithShares(flags: MachineFlags, more: VmOptions = {}): Promise<Vm> {
+  const vm = await Vm.boot({ ...machineOptions(flags), ...more });
   try {
     for (const { tag, source, skipped } of vm.shares) {
       for (const { path, reason } of skipped) process.stderr.write(`not taken from ${source}: ${path}: ${reason}\n`);

@@ -1,0 +1,78 @@
+import { Option, type Command } from 'commander';
+import { loadCodec, SnapshotStore } from '../../device/index.ts';
+import { cacheDirectory } from '../boot-cache.ts';
+import { formatBytes } from '../demo/story.ts';
+import { DirectoryStore } from '../directory-store.ts';
+import { Vm } from '../vm.ts';
+import { addMachineOptions, progressReporter, type MachineFlags } from './options.ts';
+import { bootWithShares, runIn } from './run.ts';
+
+interface SleepFlags {
+  store: string;
+  name?: string;
+}
+
+/** Adds `suspend` and `wake`. */
+export function addSleepCommands(program: Command): void {
+  const store = () => new Option('--store <dir>', 'directory of snapshots').default(cacheDirectory('snapshots'), '.cache/snapshots');
+  addMachineOptions(
+    program
+      .command('suspend')
+      .summary('start a guest, let it go to sleep by itself, and keep it')
+      .description('Starts a guest, runs a command in it and has its kernel suspend to idle, shares mounted and files open; the sleeping machine goes into the store.')
+      .argument('[command...]', 'command and arguments; put -- before them')
+      .option('-n, --name <name>', 'name of the snapshot')
+      .addOption(store()),
+  )
+    .addHelpText('after', `
+The guest gets the driver that can suspend (--driver suspend), and ACPI, so it boots through a BIOS each time.
+
+Example:
+  v86-virtiofs suspend --name asleep -- sh -c 'tail -f log &'
+  v86-virtiofs wake asleep -- ps`)
+    .action(suspend);
+  program
+    .command('wake')
+    .summary('wake a sleeping guest')
+    .description('Goes on with a guest that `suspend` has kept: wakes it by a byte on its serial port, runs a command in it and exits with its code.')
+    .argument('<snapshot>', 'name, id, or beginning of an id')
+    .argument('<command...>', 'command and arguments; put -- before them')
+    .option('-n, --name <name>', 'let it sleep again afterwards, and keep it under this name')
+    .addOption(store())
+    .action(wake);
+}
+
+async function suspend(argv: string[], flags: MachineFlags & SleepFlags): Promise<void> {
+  const store = await open(flags);
+  const vm = await bootWithShares({ ...flags, driver: 'suspend' }, { acpi: true });
+  try {
+    if (argv.length) process.exitCode = await runIn(vm, argv);
+    await sleep(vm, store, flags.name, progressReporter(flags.verbose));
+  } finally {
+    await vm.stop();
+  }
+}
+
+async function wake(snapshot: string, argv: string[], flags: SleepFlags): Promise<void> {
+  const store = await open(flags);
+  const vm = await Vm.prepare(store, store.find(snapshot));
+  try {
+    await vm.wake();
+    process.exitCode = await runIn(vm, argv);
+    if (flags.name !== undefined) await sleep(vm, store, flags.name, progressReporter());
+  } finally {
+    await vm.stop();
+  }
+}
+
+async function sleep(vm: Vm, store: SnapshotStore, name: string | undefined, onProgress: (message: string) => void): Promise<void> {
+  onProgress('the guest goes to sleep');
+  await vm.suspend();
+  const { id } = await vm.freeze(store, name);
+  onProgress('');
+  process.stderr.write(`asleep as ${name ? `${name} (${id.slice(0, 12)})` : id.slice(0, 12)}: ${formatBytes(store.info(id).addedBytes)} added; \`wake\` wakes it\n`);
+}
+
+function open({ store }: { store: string }): Promise<SnapshotStore> {
+  return SnapshotStore.open(new DirectoryStore(store), loadCodec());
+}

@@ -1,0 +1,42 @@
+import { expect } from 'chai';
+import { spawnSync } from 'node:child_process';
+import { mkdtempSync, rmSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { Vm } from '../../harness/vm.ts';
+
+const CLI = new URL('../../harness/cli.ts', import.meta.url).pathname;
+
+describe('a guest that is put to sleep and woken', function () {
+  this.timeout(600_000);
+
+  describe('from the command line', () => {
+    let directory: string;
+    before(() => (directory = mkdtempSync(join(tmpdir(), 'cli-'))));
+    after(() => rmSync(directory, { recursive: true }));
+
+    function cli(...args: string[]): { status: number | null; stdout: string; stderr: string } {
+      return spawnSync(process.execPath, ['--import', 'tsx', CLI, args[0]!, '--store', directory, ...args.slice(1)], { encoding: 'utf8' });
+    }
+
+    it('sleeps in a snapshot, and wakes in another process, twice, with a deleted file open', () => {
+      const slept = cli('suspend', '--name', 'first', '--', 'sh', '-c', 'echo kept > f; exec 3<f; rm f; (sleep 2; cat <&3 > g; sleep 1000) &');
+      expect(slept.stderr).to.match(/asleep as first \(/);
+      const woken = cli('wake', 'first', '--name', 'second', '--', 'sh', '-c', 'until [ -s g ]; do sleep 0.1; done; cat g; dmesg | grep -c "PM: suspend exit"');
+      expect(woken.stdout, woken.stderr).to.equal('kept\n1\n');
+      const again = cli('wake', 'second', '--', 'sh', '-c', 'cat g; dmesg | grep -c "PM: suspend exit"; grep virtiofs /proc/mounts');
+      expect(again.stdout, again.stderr).to.match(/^kept\n2\nshare \/mnt\/share virtiofs /);
+    });
+  });
+
+  it('is told why it does not, with the stock driver', async () => {
+    const vm = await Vm.boot({ acpi: true, shares: [{ tag: 'share' }] });
+    try {
+      await vm.mount('share');
+      expect(await vm.suspend().catch((error: Error) => error)).to.be.instanceOf(Error).with.property('message').that.matches(/does not sleep: .*Operation not supported.*driver "suspend"/);
+      expect((await vm.exec('echo awake > /mnt/share/f; cat /mnt/share/f')).stdout).to.equal('awake\n');
+    } finally {
+      await vm.stop();
+    }
+  });
+});
