@@ -104,6 +104,8 @@ export class MachineSnapshots {
   freeze(options: FreezeOptions): Promise<FreezeResult> {
     return this.#inTurn(async () => {
       const started = performance.now();
+      // Earlier snapshots, which this one builds on, may have been removed.
+      if (!this.#map.chunks.every((name) => this.#store.has(name))) this.#startOver();
       const moment = this.#capture(options.sessionOnly);
       const standstill = performance.now() - started;
       const id = await this.#orStartOver(() => this.#keep(moment, options));
@@ -174,10 +176,14 @@ export class MachineSnapshots {
     try {
       return await action();
     } catch (error) {
-      this.#scanner.forget();
-      this.#map = new PageMap(this.#scanner.pageCount);
+      this.#startOver();
       throw error;
     }
+  }
+
+  #startOver(): void {
+    this.#scanner.forget();
+    this.#map = new PageMap(this.#scanner.pageCount);
   }
 
   /** All that has to be done while the guest stands still; synchronous, so between two of its ticks. */

@@ -77,7 +77,10 @@ export class MachineState implements StateCarrier {
         transport: transport.state(),
         session: session.state(),
       })),
-      filesystems: backends.map((backend) => (sessionOnly ? identify(backend.uuid, backend.locks, sessions) : backend.state())),
+      filesystems: backends.map((backend) => {
+        const identity = identify(backend.uuid, backend.locks, sessions);
+        return sessionOnly ? identity : { ...backend.state(), locks: identity.locks };
+      }),
     };
   }
 

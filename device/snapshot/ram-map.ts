@@ -48,6 +48,13 @@ export class PageMap {
     return this.#places[page] === 0;
   }
 
+  /** The chunks that pages are in. */
+  get chunks(): string[] {
+    const numbers = new Set<number>();
+    for (const place of this.#places) if (place !== 0) numbers.add(Math.floor((place - 1) / PAGES_PER_CHUNK));
+    return [...numbers].map((number) => this.#names[number]!);
+  }
+
   /** The chunk that has a page which is not zeros. */
   chunkOf(page: number): string {
     return this.#names[Math.floor((this.#places[page]! - 1) / PAGES_PER_CHUNK)]!;

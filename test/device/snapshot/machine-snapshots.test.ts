@@ -152,6 +152,21 @@ describe('layered snapshots of a real v86', () => {
     expect(await files.list()).to.deep.equal([]);
   });
 
+  it('a machine whose last snapshot was removed is frozen whole the next time', async () => {
+    const vm = await make();
+    fillRandomly(ram(vm), 0, 16 * PAGE);
+    const first = await freeze(vm);
+    await store.remove(first.id);
+    await store.gc();
+    fillRandomly(ram(vm), 20 * PAGE, 21 * PAGE);
+    const expected = contents(vm);
+    const second = await freeze(vm);
+    await store.verify(second.id);
+    const other = await make();
+    await other.snapshots.restore(second.id);
+    expect(Buffer.compare(contents(other), expected)).to.equal(0);
+  });
+
   it('exports one file that stands alone, and imports it elsewhere', async () => {
     const vm = await make();
     fillRandomly(ram(vm), 0, 16 * PAGE);

@@ -142,6 +142,16 @@ describe('sessions restored against a filesystem that has gone on', () => {
     });
   });
 
+  it('a snapshot with its files has the locks of its own machine only', async () => {
+    const [first, other] = [await guest(), await guest()];
+    expect(lock(other, open(other, 'theirs'), 6n)).to.equal(0);
+    expect(lock(first, open(first, 'here'), 5n)).to.equal(0);
+    const { id } = await first.snapshots.freeze({ machine: {} });
+    const alone = await guest(new Volume());
+    await alone.snapshots.restore(id);
+    expect([...alone.device.backend.locks.locks()].map(({ pid }) => pid)).to.deep.equal([5]);
+  });
+
   it('locks that are free come back, and who waited goes on waiting', async () => {
     const first = await guest();
     const file = open(first, 'here');
