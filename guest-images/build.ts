@@ -7,10 +7,12 @@ import { fileURLToPath } from 'node:url';
 import { checkAptIsThere, PrivateApt, unpack, type DebianPackage } from './apt.ts';
 import { Compiler } from './compile.ts';
 import { withSuspendDriver } from './driver.ts';
+import { GuestImageError } from './errors.ts';
 import { sha256 } from './files.ts';
 import type { GuestImage, GuestImageOptions } from './image.ts';
 import { makeInitramfs } from './initramfs.ts';
 import { unpackKernel } from './kernel.ts';
+import { withMinimalKernel } from './minimal-kernel.ts';
 import { readModules } from './modules.ts';
 import { BUILD, SOURCES } from './paths.ts';
 
@@ -34,7 +36,7 @@ const PROGRAMS: Record<string, string[]> = {
   posix: ['posix.c', 'runtime.c'],
 };
 
-const FILES = { kernel: 'vmlinuz', vmlinux: 'vmlinux', initrd: 'initrd.img', bios: 'bios.bin', vgaBios: 'vgabios.bin', fuseHeader: 'fuse.h' } as const;
+const FILES = { kernel: 'vmlinuz', vmlinux: 'vmlinux', initrd: 'initrd.img', plainInitrd: 'initrd-plain.img', bios: 'bios.bin', vgaBios: 'vgabios.bin', fuseHeader: 'fuse.h' } as const;
 
 
 /** build/guest/manifest.json */
@@ -52,8 +54,12 @@ interface Manifest {
  *
  * @throws GuestImageError when it can't be built; the message says what to provide instead.
  */
-export async function ensureGuestImage({ suspendDriver, ...options }: GuestImageOptions = {}): Promise<GuestImage> {
+export async function ensureGuestImage({ suspendDriver, kernel, ...options }: GuestImageOptions = {}): Promise<GuestImage> {
   const image = await ensureStockImage(options);
+  if (kernel === 'minimal') {
+    if (suspendDriver) throw new GuestImageError("the minimal kernel's own driver can suspend: leave the other one out");
+    return withMinimalKernel(image, options.onProgress);
+  }
   return suspendDriver ? withSuspendDriver(image, options) : image;
 }
 
@@ -111,12 +117,9 @@ async function build(work: string, image: string, inputs: string, onProgress: Gu
   }
 
   onProgress('packing the initial RAM disk', 0.9);
-  await writeFile(join(image, FILES.initrd), makeInitramfs({
-    release,
-    busybox: await readFile(join(root, 'bin/busybox')),
-    programs,
-    modules: await readModules(join(root, 'lib/modules', release)),
-  }));
+  const parts = { release, busybox: await readFile(join(root, 'bin/busybox')), programs };
+  await writeFile(join(image, FILES.initrd), makeInitramfs({ ...parts, modules: await readModules(join(root, 'lib/modules', release)) }));
+  await writeFile(join(image, FILES.plainInitrd), makeInitramfs({ ...parts, modules: [] }));
   await writeManifest(image, inputs, release, packages);
 }
 

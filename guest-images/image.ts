@@ -5,6 +5,8 @@ export interface GuestImage {
   /** The same kernel as an ELF file, for direct boot. */
   readonly vmlinux: string;
   readonly initrd: string;
+  /** The same without kernel modules. */
+  readonly plainInitrd: string;
   readonly bios: string;
   readonly vgaBios: string;
   /** `linux/fuse.h` of Debian's linux-libc-dev, for the tests to compare with. */
@@ -20,6 +22,8 @@ export interface GuestImageOptions {
   directory?: string;
   /** With the driver of `suspend-driver/` instead of the kernel's own; it is built when it is first asked for. Default: false. */
   suspendDriver?: boolean;
+  /** `minimal`: Linux 6.12 with what a guest needs here and nothing else, which is built when it is first asked for. Default: `stock`, Debian's 6.1. */
+  kernel?: 'stock' | 'minimal';
   /** Called with what is being done, and how much of it is done where that is known (0 to 1). */
   onProgress?: (message: string, fraction?: number) => void;
 }

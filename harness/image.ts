@@ -23,8 +23,8 @@ const SYSTEM_BIOS = '/usr/share/seabios/bios.bin';
 const VGA_BIOS = 'vgabios-stdvga.bin';
 
 /** The image that `guest-images/` builds, or the one the caller brought. Throws {@link VmError} `image`. */
-export async function resolveImage({ image: custom, driver = 'stock', onProgress }: Pick<VmOptions, 'image' | 'driver' | 'onProgress'>): Promise<BootFiles> {
-  if (!custom) return ensureGuestImage({ suspendDriver: driver === 'suspend', onProgress });
+export async function resolveImage({ image: custom, driver, kernel: which, onProgress }: Pick<VmOptions, 'image' | 'driver' | 'kernel' | 'onProgress'>): Promise<BootFiles> {
+  if (!custom) return ensureGuestImage({ suspendDriver: driver === 'suspend', kernel: which, onProgress });
   if (driver === 'suspend') throw new VmError('configuration', 'the driver with suspend goes into the image that guest-images/ builds: put it into yours, or leave out --kernel and --initrd');
   const { kernel, initrd, bios } = custom;
   if (!kernel || !initrd) {
@@ -37,6 +37,11 @@ export async function resolveImage({ image: custom, driver = 'stock', onProgress
   hash.update(await readImageFile(firmware));
   const vgaBios = join(dirname(firmware), VGA_BIOS);
   return { kernel, initrd, bios: firmware, vgaBios: existsSync(vgaBios) ? vgaBios : undefined, id: hash.digest('hex') };
+}
+
+/** For whoever does not say: so that all tests can run on the other kernel. */
+export function defaultKernel(): NonNullable<VmOptions['kernel']> {
+  return process.env['V86_VIRTIOFS_KERNEL'] === 'minimal' ? 'minimal' : 'stock';
 }
 
 /** Throws {@link VmError} `image` that names the file. */

@@ -4,18 +4,14 @@ import { kernelCmdline } from './boot/cmdline.ts';
 import { directBoot, directReboot } from './boot/direct-boot.ts';
 import { v86Version } from './emulator.ts';
 import { VmError } from './errors.ts';
-import { readImageFile, resolveImage } from './image.ts';
+import { defaultKernel, readImageFile, resolveImage } from './image.ts';
+import { ACPI, MINIMAL_KERNEL, NINEP, SUSPEND_DRIVER, VIRTIO_FS, VIRTIO_NETWORK } from './machine-parts.ts';
 import type { MachineConfig } from './snapshot-file.ts';
 import { DEFAULT_MEMORY, checkShares, type BootMethod, type ShareOptions, type VmOptions } from './vm-options.ts';
 
 const MIB = 1024 * 1024;
 /** Part of the boot cache's key: raised when a machine made the old way must not be used any more. */
 const CACHE_VERSION = 1;
-const ACPI = 'ACPI';
-const SUSPEND_DRIVER = 'driver that can suspend';
-const NINEP = '9p host9p';
-const VIRTIO_NETWORK = 'network virtio';
-const VIRTIO_FS = 'virtio-fs ';
 
 /** A machine to be made: its options, checked, with defaults filled in. */
 export interface Plan {
@@ -43,7 +39,9 @@ export interface BootRoad {
 export async function makePlan(options: VmOptions): Promise<Plan> {
   const { shares = [], memory = DEFAULT_MEMORY, ninep = false, network = 'ne2k', acpi = false } = options;
   checkShares(shares);
-  const image = await resolveImage(options);
+  const driver = options.driver ?? 'stock';
+  const kernel = options.kernel ?? (driver === 'stock' ? defaultKernel() : 'stock');
+  const image = await resolveImage({ ...options, driver, kernel });
   const bootMethod: BootMethod = options.bootMethod ?? (image.vmlinux && !acpi ? 'direct' : 'bios');
   const { vmlinux } = image;
   if (bootMethod === 'direct' && !vmlinux) {
@@ -56,7 +54,13 @@ export async function makePlan(options: VmOptions): Promise<Plan> {
     emulator: await v86Version(),
     image: image.id,
     memory,
-    devices: [...(options.driver === 'suspend' ? [SUSPEND_DRIVER] : []), ...(acpi ? [ACPI] : []), ...(ninep ? [NINEP] : []), ...(network === 'virtio' ? [VIRTIO_NETWORK] : [])],
+    devices: [
+      kernel === 'minimal' && MINIMAL_KERNEL,
+      driver === 'suspend' && SUSPEND_DRIVER,
+      acpi && ACPI,
+      ninep && NINEP,
+      network === 'virtio' && VIRTIO_NETWORK,
+    ].filter((device) => device !== false),
   };
   const emulatorOptions: V86Options = {
     memory_size: memory * MIB,
@@ -103,6 +107,7 @@ export function optionsFor(config: MachineConfig, options: VmOptions): VmOptions
     ...options,
     memory: options.memory ?? config.memory,
     acpi: options.acpi ?? config.devices.includes(ACPI),
+    kernel: options.kernel ?? (config.devices.includes(MINIMAL_KERNEL) ? 'minimal' : 'stock'),
     driver: options.driver ?? (config.devices.includes(SUSPEND_DRIVER) ? 'suspend' : undefined),
     ninep: options.ninep ?? config.devices.includes(NINEP),
     network: options.network ?? (config.devices.includes(VIRTIO_NETWORK) ? 'virtio' : 'ne2k'),

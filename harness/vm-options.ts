@@ -32,6 +32,8 @@ export interface VmOptions {
   image?: CustomImage;
   /** The guest's virtio-fs driver: the kernel's own, or the one of `guest-images/suspend-driver`, which is built when it is first asked for. Default: `stock`. */
   driver?: 'stock' | 'suspend';
+  /** `minimal`: Linux 6.12 with little more than a guest needs here, which is built when it is first asked for. Default: V86_VIRTIOFS_KERNEL, or `stock`. */
+  kernel?: 'stock' | 'minimal';
   /** With ACPI, which a guest needs to be woken from sleep; that takes a BIOS, and the machine is not kept in the cache. Default: false. */
   acpi?: boolean;
   /** `direct` loads the kernel into RAM itself, `bios` lets SeaBIOS do it. Default: `direct`. */

@@ -5,8 +5,10 @@
  */
 import type { ProxyMarked } from 'comlink';
 import type { FolderApi } from './protocol/folder.ts';
+import type { TimelineApi } from './protocol/timeline.ts';
 
 export type * from './protocol/folder.ts';
+export type * from './protocol/timeline.ts';
 
 /** A guest, by the number that the worker gave it. */
 export type GuestId = number;
@@ -45,11 +47,15 @@ export interface GuestInfo {
   mountPoint: string;
   /** MiB of RAM. */
   memory: number;
+  /** Which folder it has: guests with the same one share it. */
+  folder: number;
   shells: ShellInfo[];
 }
 
 export interface StartResult {
   guests: GuestInfo[];
+  /** When the snapshot was taken that this goes on from, in milliseconds since 1970; undefined for a new beginning. */
+  resumed?: number;
   /** Milliseconds from the call until the guest answered. */
   milliseconds: number;
 }
@@ -58,6 +64,14 @@ export interface WorkerApi {
   /** Brings up the first guest. Once only. */
   start(options: StartOptions, page: PageApi): Promise<StartResult>;
   guest(id: GuestId): GuestApi;
+  readonly timeline: TimelineApi;
+  /**
+   * Another guest that goes on from a snapshot, with a folder of its own; or from this moment of a guest, with a folder of
+   * its own or the same one.
+   */
+  fork(from: { snapshot: string } | { guest: GuestId; folder: 'own' | 'shared' }): Promise<GuestInfo>;
+  /** Ends a guest. The last one stays. */
+  close(guest: GuestId): Promise<void>;
 }
 
 export interface GuestApi extends ProxyMarked {
@@ -79,6 +93,9 @@ export interface PageApi {
   output(guest: GuestId, shell: ShellId, bytes: Uint8Array): void | Promise<void>;
   /** A shell has ended, by itself or with its guest. */
   shellEnded(guest: GuestId, shell: ShellId): void;
+  /** A guest has gone to another moment: its shells are other ones. */
+  guestChanged(guest: GuestInfo): void;
+  timelineChanged(): void;
   /** Something in the shared folder is not what it was, whoever changed it. At most every 100 ms. */
   filesChanged(guest: GuestId): void;
   /** Something went wrong that no call is waiting for. */

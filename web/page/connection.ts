@@ -44,6 +44,10 @@ export class Connection extends EventTarget {
   progress: Progress | undefined;
   /** Milliseconds from the start until the guest answered. */
   startTime: number | undefined;
+  /** When the snapshot was taken that the first guest went on from, in milliseconds since 1970. */
+  resumed: number | undefined;
+  /** Counts changes of the time line. */
+  timelineVersion = 0;
   /** What went wrong, newest last. */
   problems: string[] = [];
 
@@ -56,14 +60,29 @@ export class Connection extends EventTarget {
 
   async start(options: StartOptions): Promise<void> {
     try {
-      const { guests, milliseconds } = await this.worker.start(options, proxy(this.#page()));
+      const { guests, milliseconds, resumed } = await this.worker.start(options, proxy(this.#page()));
       this.guests = await Promise.all(guests.map((guest) => this.#viewOf(guest)));
       this.startTime = milliseconds;
+      this.resumed = resumed;
       this.progress = undefined;
     } catch (error) {
       this.progress = undefined;
       this.report((error as Error).message);
     }
+    this.#changed();
+  }
+
+  /** Another guest beside those there are. */
+  async fork(from: Parameters<WorkerApi['fork']>[0]): Promise<GuestView> {
+    const guest = await this.#viewOf(await this.worker.fork(from));
+    this.guests = [...this.guests, guest];
+    this.#changed();
+    return guest;
+  }
+
+  async close(guest: GuestView): Promise<void> {
+    await this.worker.close(guest.id);
+    this.guests = this.guests.filter((other) => other !== guest);
     this.#changed();
   }
 
@@ -106,6 +125,20 @@ export class Connection extends EventTarget {
         this.#streams.delete(`${guest}/${shell}`);
         this.#changed();
       },
+      guestChanged: ({ shells, ...info }) => {
+        const view = this.guests.find(({ id }) => id === info.id);
+        if (!view) {
+          for (const shell of shells) this.#stream(info.id, shell);
+          return;
+        }
+        for (const shell of view.shells) this.#streams.delete(`${info.id}/${shell.id}`);
+        Object.assign(view, info, { shells: shells.map((shell) => this.#stream(info.id, shell)) });
+        this.#changed();
+      },
+      timelineChanged: () => {
+        this.timelineVersion++;
+        this.#changed();
+      },
       filesChanged: (guest) => {
         const view = this.guests.find(({ id }) => id === guest);
         if (view) view.filesVersion++;
@@ -116,7 +149,7 @@ export class Connection extends EventTarget {
   }
 
   async #viewOf({ shells, ...info }: GuestInfo): Promise<GuestView> {
-    const streams = shells.map((shell) => this.#stream(info.id, shell));
+    const streams = shells.map((shell) => this.#streams.get(`${info.id}/${shell.id}`) ?? this.#stream(info.id, shell));
     return { ...info, shells: streams, filesVersion: 0, api: await this.worker.guest(info.id) };
   }
 

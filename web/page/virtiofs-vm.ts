@@ -1,14 +1,18 @@
 import { css, html, LitElement, nothing } from 'lit';
+import { repeat } from 'lit/directives/repeat.js';
 import { Connection, type GuestView } from './connection.ts';
+import { formatMoment } from './format.ts';
 import { icon } from './icons.ts';
 import { startScreen, startStyles } from './start-screen.ts';
 import { controls, tokens } from './styles.ts';
 import { tabList, tabStyles } from './tabs.ts';
 import './files/panel.ts';
+import './timeline/panel.ts';
 import './terminals.ts';
 
 const PANELS = [
   { id: 'files', label: 'Files', icon: 'folder' },
+  { id: 'timeline', label: 'Time line', icon: 'clock' },
 ] as const;
 type View = 'terminal' | (typeof PANELS)[number]['id'];
 /** Below this width there is room for one view at a time. */
@@ -19,7 +23,7 @@ const NARROW = '(max-width: 760px)';
  * `guest.json`, relative to the document; default: `guest/`.
  */
 export class VirtiofsVm extends LitElement {
-  static override properties = { src: {}, theme: { reflect: true }, version: { state: true }, view: { state: true } };
+  static override properties = { src: {}, theme: { reflect: true }, version: { state: true }, view: { state: true }, active: { state: true } };
   static override styles = [tokens, controls, startStyles, tabStyles, css`
     :host { display: flex; flex-direction: column; height: 100%; min-height: 0; background: var(--bg); color: var(--text); font: 14px/1.45 var(--sans); }
     :host([theme='light']) { color-scheme: light; }
@@ -37,6 +41,10 @@ export class VirtiofsVm extends LitElement {
     .side { display: flex; flex-direction: column; min-width: 0; min-height: 0; background: var(--surface); }
     .side > .tabs { padding: 2px 6px 0; border-bottom: 1px solid var(--border); flex: none; }
     .panel { flex: 1; min-height: 0; }
+    .about { margin: 0; padding: 8px 12px 0; font-weight: 600; }
+    .about .muted { font-weight: 400; }
+    vm-terminals[data-active] { border-color: var(--accent); }
+    vm-terminals .name { padding: 0 6px; font-weight: 600; white-space: nowrap; }
     nav { display: none; }
     .problems { display: grid; gap: 6px; padding: 8px 10px 0; }
     .problem { display: flex; align-items: center; gap: 8px; padding: 6px 6px 6px 12px; border: 1px solid var(--bad); border-radius: 6px; background: var(--bad-soft); }
@@ -59,6 +67,8 @@ export class VirtiofsVm extends LitElement {
   declare version: number;
   /** What a narrow page shows; wide ones show the terminal anyway, and the last of the others. */
   declare view: View;
+  /** The guest that the panels are about. */
+  declare active: number | undefined;
   #panel: Exclude<View, 'terminal'> = 'files';
   #connection: Connection | undefined;
 
@@ -75,8 +85,6 @@ export class VirtiofsVm extends LitElement {
     this.#connection = connection;
     const base = new URL(this.src ?? 'guest/', document.baseURI);
     void connection.start({ base: base.href }).then(async () => {
-      const guest = connection.guests[0];
-      if (guest && !guest.shells.length) await connection.attempt(connection.openShell(guest));
       await this.updateComplete;
       this.renderRoot.querySelector<HTMLElement>('vm-terminals')?.focus();
     });
@@ -95,7 +103,7 @@ export class VirtiofsVm extends LitElement {
     return html`
       <header>
         <h1>${icon('device')} virtio-fs in v86</h1>
-        ${startTime === undefined ? nothing : html`<span class="state muted">running, up in ${(startTime / 1000).toFixed(1)} s</span>`}
+        ${startTime === undefined ? nothing : html`<span class="state muted">${connection.resumed === undefined ? 'running' : `going on from ${formatMoment(connection.resumed)}`}, up in ${(startTime / 1000).toFixed(1)} s</span>`}
         <span class="space"></span>
         <button class="plain icon" aria-label="Light or dark" title="Light or dark" @click=${() => this.#toggleTheme()}>${icon('theme')}</button>
       </header>
@@ -106,10 +114,15 @@ export class VirtiofsVm extends LitElement {
       <main data-view=${this.view} @keydown=${this.#onKey}>
         ${progress ? startScreen(progress) : nothing}
         ${guests.length ? html`
-          <div class="guests">${guests.map((guest) => html`<vm-terminals .connection=${connection} .guest=${guest} .version=${this.version}></vm-terminals>`)}</div>
+          <div class="guests">${repeat(guests, ({ id }) => id, (guest) => html`<vm-terminals .connection=${connection} .guest=${guest} .version=${this.version}
+            ?data-active=${guests.length > 1 && guest === this.#activeOf(guests)} @focusin=${() => (this.active = guest.id)}>
+            ${guests.length > 1 ? html`<span slot="name" class="name">${guest.name}</span>
+              <button slot="actions" class="plain icon" aria-label=${`Close ${guest.name}`} title=${`Close ${guest.name}`} @click=${() => connection.attempt(connection.close(guest))}>${icon('close')}</button>` : nothing}
+          </vm-terminals>`)}</div>
           <section class="side" aria-label="Panels">
+            ${guests.length > 1 ? html`<p class="about">${this.#activeOf(guests).name}<span class="muted">, folder ${this.#folderOf(guests)}</span></p>` : nothing}
             ${tabList({ label: 'Panels', tabs: PANELS, selected: this.#panel, panelPrefix: 'panel-', onSelect: (id) => this.#show(id as View) })}
-            <div class="panel" role="tabpanel" id=${`panel-${this.#panel}`} aria-labelledby=${`panel-${this.#panel}-tab`}>${this.#renderPanel(connection, guests[0]!)}</div>
+            <div class="panel" role="tabpanel" id=${`panel-${this.#panel}`} aria-labelledby=${`panel-${this.#panel}-tab`}>${this.#renderPanel(connection, this.#activeOf(guests))}</div>
           </section>` : nothing}
       </main>
       ${guests.length ? html`<nav aria-label="Views">
@@ -118,8 +131,20 @@ export class VirtiofsVm extends LitElement {
       </nav>` : nothing}`;
   }
 
+  #activeOf(guests: GuestView[]): GuestView {
+    return guests.find(({ id }) => id === this.active) ?? guests[0]!;
+  }
+
+  /** Whose folder the active guest has. */
+  #folderOf(guests: GuestView[]): string {
+    const active = this.#activeOf(guests);
+    const others = guests.filter((guest) => guest !== active && guest.folder === active.folder).map(({ name }) => name);
+    return others.length ? `shared with ${others.join(', ')}` : 'of its own';
+  }
+
   #renderPanel(connection: Connection, guest: GuestView) {
     switch (this.#panel) {
+      case 'timeline': return html`<vm-timeline class="panel" style="height: 100%" .connection=${connection} .guest=${guest} .version=${this.version}></vm-timeline>`;
       case 'files': return html`<vm-files class="panel" style="height: 100%" .connection=${connection} .guest=${guest} .version=${this.version}></vm-files>`;
     }
   }

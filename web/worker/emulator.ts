@@ -1,4 +1,5 @@
 import { V86, type V86Options } from 'v86';
+import type { MachineSpec } from './machine-spec.ts';
 
 let compiled: Promise<WebAssembly.Module> | undefined;
 
@@ -12,11 +13,12 @@ function compile(): Promise<WebAssembly.Module> {
  * right after it was made: the place to attach devices. The machine is the one of
  * harness/plan.ts without a BIOS.
  */
-export async function createEmulator(memory: number, attach: (emulator: V86) => void): Promise<V86> {
+export async function createEmulator({ memory, hasAcpi }: MachineSpec, attach: (emulator: V86) => void): Promise<V86> {
   const wasm = await compile();
   const emulator = new V86({
     wasm_fn: async (imports: WebAssembly.Imports) => (await WebAssembly.instantiate(wasm, imports)).exports,
     memory_size: memory << 20,
+    acpi: hasAcpi,
     net_device: { type: 'ne2k' },
     uart1: true,
     disable_keyboard: true,

@@ -1,26 +1,45 @@
 import { proxyMarker } from 'comlink';
 import type { V86 } from 'v86';
-import { attachVirtioFs, MachineSnapshots, MemfsBackend, Volume, type SnapshotStore, type VirtioFsDevice } from '../../device/index.ts';
+import {
+  attachVirtioFs, MachineSnapshots, MemfsBackend, Volume, type FreezeResult, type SnapshotStore, type VirtioFsDevice,
+} from '../../device/index.ts';
 import type { Emulator } from '../../device/v86/types.ts';
 import { GuestAgent, uartChannel, type UartBus } from '../../harness/guest-agent.ts';
-import type { GuestApi, GuestId, GuestInfo, GuestManifest } from '../protocol.ts';
+import type { GuestApi, GuestId, GuestInfo } from '../protocol.ts';
 import { createEmulator } from './emulator.ts';
 import { Folder, type FolderUser } from './folder.ts';
+import { checkSame, type MachineSpec } from './machine-spec.ts';
 import { Shells, type SavedShell, type ShellEvents } from './shells.ts';
 
 /** Bytes of a shared folder: all of it is in the page's memory. */
 const FOLDER_SIZE = 512 << 20;
 
-/** What the page keeps in a snapshot besides the machine. */
-interface Summary {
-  shells?: SavedShell[];
+const folders = new WeakMap<MemfsBackend, number>();
+let folderCount = 0;
+
+/** Copies of a folder have its uuid too. */
+function numberOf(folder: MemfsBackend): number {
+  if (!folders.has(folder)) folders.set(folder, ++folderCount);
+  return folders.get(folder)!;
 }
 
 /** What a guest tells, and asks for. */
 export interface GuestEvents extends ShellEvents {
   filesChanged(): void;
+  /** It is at another moment. */
+  changed(guest: GuestInfo): void;
   /** All guests there are. */
   guests(): Iterable<FolderUser>;
+}
+
+interface GuestOptions {
+  id: GuestId;
+  name: string;
+  spec: MachineSpec;
+  store: SnapshotStore;
+  events: GuestEvents;
+  /** Default: a new one. */
+  folder?: MemfsBackend;
 }
 
 /** One machine: v86, its virtio-fs device, and the agent in its guest. */
@@ -28,51 +47,98 @@ export class Guest implements GuestApi, FolderUser {
   readonly [proxyMarker] = true;
   readonly id: GuestId;
   readonly name: string;
-  readonly manifest: GuestManifest;
+  readonly spec: MachineSpec;
   readonly device: VirtioFsDevice;
   readonly shells: Shells;
   readonly folder: Folder;
   readonly #emulator: V86;
   readonly #agent: GuestAgent;
-  readonly #store: SnapshotStore;
-  readonly #snapshots: MachineSnapshots;
+  readonly #events: GuestEvents;
+  #store: SnapshotStore;
+  #snapshots: MachineSnapshots;
 
-  private constructor(parts: { id: GuestId; name: string; manifest: GuestManifest; emulator: V86; device: VirtioFsDevice; store: SnapshotStore; snapshots: MachineSnapshots; events: GuestEvents }) {
-    this.id = parts.id;
-    this.name = parts.name;
-    this.manifest = parts.manifest;
-    this.device = parts.device;
-    this.#emulator = parts.emulator;
-    this.#store = parts.store;
-    this.#snapshots = parts.snapshots;
-    this.#agent = new GuestAgent(uartChannel(parts.emulator as unknown as UartBus));
-    this.shells = new Shells(this.#agent, parts.manifest.mountPoint, parts.events);
-    this.folder = new Folder(parts.device, parts.events.guests, parts.events.filesChanged);
+  private constructor({ id, name, spec, store, events }: GuestOptions, emulator: V86, device: VirtioFsDevice, snapshots: MachineSnapshots) {
+    this.id = id;
+    this.name = name;
+    this.spec = spec;
+    this.device = device;
+    this.#emulator = emulator;
+    this.#events = events;
+    this.#store = store;
+    this.#snapshots = snapshots;
+    this.#agent = new GuestAgent(uartChannel(emulator as unknown as UartBus));
+    this.shells = new Shells(this.#agent, spec.mountPoint, events);
+    this.folder = new Folder(device, events.guests, events.filesChanged);
   }
 
-  /** A machine like that of `manifest`, that has not run: {@link restore} brings it to life. */
-  static async create({ id, name, manifest, store, events }: { id: GuestId; name: string; manifest: GuestManifest; store: SnapshotStore; events: GuestEvents }): Promise<Guest> {
+  /** A machine that has not run: {@link restore} brings it to life. */
+  static async create(options: GuestOptions): Promise<Guest> {
+    const { spec, store, folder = MemfsBackend.of(new Volume(), { size: FOLDER_SIZE }) } = options;
     let device: VirtioFsDevice;
     let snapshots: Promise<MachineSnapshots>;
-    const emulator = await createEmulator(manifest.memory, (made) => {
-      device = attachVirtioFs(made, { tag: manifest.tag, locks: 'shared', volume: MemfsBackend.of(new Volume(), { size: FOLDER_SIZE }) });
+    const emulator = await createEmulator(spec, (made) => {
+      device = attachVirtioFs(made, { tag: spec.tag, locks: 'shared', volume: folder });
       snapshots = MachineSnapshots.of(made as unknown as Emulator, store);
     });
-    return new Guest({ id, name, manifest, emulator, device: device!, store, snapshots: await snapshots!, events });
+    return new Guest(options, emulator, device!, await snapshots!);
   }
 
   get info(): GuestInfo {
-    const { id, name, manifest: { tag, mountPoint, memory } } = this;
-    return { id, name, tag, mountPoint, memory, shells: this.shells.list() };
+    const { id, name, spec: { tag, mountPoint, memory } } = this;
+    return { id, name, tag, mountPoint, memory, folder: numberOf(this.device.backend), shells: this.shells.list() };
   }
 
-  /** Goes on where a snapshot was taken, with its shells, and the time of today. */
+  /** The snapshot it went on from, or was frozen to, last. */
+  get at(): string {
+    return this.#snapshots.last;
+  }
+
+  /** Locks that others had at the last restore. */
+  get lostLocks(): number {
+    return this.#snapshots.report.locks.length;
+  }
+
+  get isRunning(): boolean {
+    return this.#emulator.is_running();
+  }
+
+  freeze(name: string, summary: object, sessionOnly: boolean): Promise<FreezeResult> {
+    return this.#snapshots.freeze({ name, machine: this.spec.machine, summary: { ...summary, shells: this.shells.list() }, sessionOnly });
+  }
+
+  /** Goes on from a snapshot, with its shells, and the time of today. The machine has not run yet. */
   async restore(snapshot: string): Promise<void> {
+    await this.#snapshots.restore(snapshot, { isFresh: true, onLockConflict: 'drop' });
+    await this.#goOn(snapshot);
+  }
+
+  /** Goes to a snapshot of a machine like this one, forth or back. */
+  async rewind(snapshot: string): Promise<void> {
+    const others = [...this.#events.guests()].filter(({ device }) => device !== this.device && device.backend === this.device.backend);
+    if (others.length) throw new Error(`${others.map(({ name }) => name).join(', ')} has the same folder, which would change under it: close it first`);
+    checkSame(this.#store.info(snapshot), this.spec);
     await this.#snapshots.restore(snapshot);
+    await this.#goOn(snapshot);
+  }
+
+  async #goOn(snapshot: string): Promise<void> {
     this.folder.changed();
     await this.#emulator.run();
     await this.#agent.ready();
-    this.shells.restore((this.#store.info(snapshot).summary as Summary).shells ?? []);
+    const { shells = [] } = (this.#store.info(snapshot).summary ?? {}) as { shells?: SavedShell[] };
+    this.shells.restore(shells);
+    if (!shells.length) this.shells.open({ columns: 80, rows: 24 });
+    this.#events.changed(this.info);
     await this.#agent.exec(['date', '-u', '-s', `@${Math.round(Date.now() / 1000)}`]);
+  }
+
+  /** Its snapshots go to another store from now on. */
+  async moveTo(store: SnapshotStore): Promise<void> {
+    this.#snapshots = await MachineSnapshots.of(this.#emulator as unknown as Emulator, store);
+    this.#store = store;
+  }
+
+  async close(): Promise<void> {
+    await this.#emulator.destroy();
   }
 }

@@ -1,0 +1,115 @@
+import { execFile } from 'node:child_process';
+import { createHash } from 'node:crypto';
+import { existsSync } from 'node:fs';
+import { copyFile, mkdir, mkdtemp, readFile, rename, rm, writeFile } from 'node:fs/promises';
+import { availableParallelism, homedir, tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { promisify } from 'node:util';
+import { checkAptIsThere, PrivateApt, unpack } from './apt.ts';
+import { findBuildTools } from './driver-tools.ts';
+import { GuestImageError } from './errors.ts';
+import type { GuestImage, GuestImageOptions } from './image.ts';
+import { SOURCES } from './paths.ts';
+
+const run = promisify(execFile);
+const MAX_OUTPUT = 64 << 20;
+const SOURCE = 'linux-source-6.12';
+const CONFIG = join(SOURCES, 'minimal-kernel/config');
+/** What a kernel's own build needs besides a compiler. */
+const TOOLS = ['flex', 'bison', 'm4', 'libfl2', 'bc'];
+/** Objects that a build makes, about: for the progress. */
+const OBJECTS = 1500;
+const FILES = { kernel: 'bzImage', vmlinux: 'vmlinux', release: 'release' } as const;
+
+/**
+ * The same guest on a kernel of its own: Debian's Linux 6.12 with nothing but what `minimal-kernel/config` names, all built in. It is
+ * built when it is first asked for, in some minutes, and kept for all checkouts of this user.
+ *
+ * @throws GuestImageError when it can't be built.
+ */
+export async function withMinimalKernel(image: GuestImage, onProgress: GuestImageOptions['onProgress'] = () => {}): Promise<GuestImage> {
+  const config = await readFile(CONFIG);
+  const key = createHash('sha256').update(SOURCE).update(config).digest('hex').slice(0, 16);
+  const directory = join(process.env['XDG_CACHE_HOME'] || join(homedir(), '.cache'), 'v86-virtiofs', `kernel-${key}`);
+  if (!existsSync(directory)) await build(directory, onProgress);
+  const [kernel, vmlinux] = [join(directory, FILES.kernel), join(directory, FILES.vmlinux)];
+  const release = (await readFile(join(directory, FILES.release), 'utf8')).trim();
+  const id = createHash('sha256').update(image.id).update(await readFile(kernel)).digest('hex');
+  return { ...image, kernel, vmlinux, initrd: image.plainInitrd, release, id };
+}
+
+async function build(directory: string, onProgress: NonNullable<GuestImageOptions['onProgress']>): Promise<void> {
+  checkAptIsThere();
+  // In the directory for temporary files, since make wants a path without spaces.
+  const work = await mkdtemp(join(tmpdir(), 'minimal-kernel-'));
+  try {
+    const finished = join(work, 'finished');
+    await mkdir(finished);
+    await buildBelow(work, finished, onProgress);
+    await mkdir(join(directory, '..'), { recursive: true });
+    const beside = `${directory}.${process.pid}`;
+    await run('cp', ['-r', finished, beside]);
+    // Somebody else may have been faster.
+    await rename(beside, directory).catch(() => rm(beside, { recursive: true }));
+  } finally {
+    await rm(work, { recursive: true, force: true });
+  }
+}
+
+async function buildBelow(work: string, finished: string, onProgress: NonNullable<GuestImageOptions['onProgress']>): Promise<void> {
+  onProgress('fetching the package lists', 0);
+  const aptDirectory = join(work, 'apt');
+  await mkdir(aptDirectory);
+  const { stdout: architecture } = await run('dpkg', ['--print-architecture']);
+  const apt = await PrivateApt.create(aptDirectory, architecture.trim());
+  const tools = findBuildTools(apt.hostArchitecture);
+  await apt.update();
+
+  onProgress("fetching the kernel's source (150 MB)", 0.02);
+  const root = join(work, 'root');
+  for (const deb of await apt.download([SOURCE, ...[...TOOLS, ...tools.packages].map((name) => `${name}:${apt.hostArchitecture}`)])) await unpack(deb, root);
+  const libraries = join(root, 'usr/lib/x86_64-linux-gnu');
+  const inherited = tools.environment(root);
+  const env = {
+    ...inherited,
+    M4: join(root, 'usr/bin/m4'),
+    BISON_PKGDATADIR: join(root, 'usr/share/bison'),
+    LD_LIBRARY_PATH: [inherited['LD_LIBRARY_PATH'], libraries].filter(Boolean).join(':'),
+    // The same bytes wherever and whenever it is built.
+    KBUILD_BUILD_TIMESTAMP: '2025-01-01', KBUILD_BUILD_USER: 'v86-virtiofs', KBUILD_BUILD_HOST: 'v86-virtiofs',
+  };
+  onProgress('unpacking', 0.1);
+  await run('tar', ['--use-compress-program=xz', '-xf', join(root, `usr/src/${SOURCE}.tar.xz`), '-C', work], { env, maxBuffer: MAX_OUTPUT });
+
+  const source = join(work, SOURCE);
+  const make = (...args: string[]) => {
+    const making = run('make', ['-C', source, 'ARCH=i386', `CC=${tools.cc}`, `HOSTCC=${tools.cc}`, ...args], { env, maxBuffer: MAX_OUTPUT });
+    const settled = making.catch((error: { stderr?: string; message: string }) => {
+      throw new GuestImageError(`the minimal kernel can't be built: ${error.stderr?.trim().slice(-2000) || error.message}`, { cause: error });
+    });
+    return { child: making.child, settled };
+  };
+  await make('tinyconfig').settled;
+  await run('scripts/kconfig/merge_config.sh', ['-m', '-O', '.', '.config', CONFIG], { cwd: source, env, maxBuffer: MAX_OUTPUT });
+  await make('olddefconfig').settled;
+  await checkConfig(await readFile(join(source, '.config'), 'utf8'));
+
+  const { child, settled } = make(`-j${availableParallelism()}`, 'bzImage', 'vmlinux');
+  let objects = 0;
+  child.stdout?.on('data', (data: string) => {
+    objects += data.match(/^ {2}CC /gm)?.length ?? 0;
+    onProgress(`building the minimal kernel, some minutes: ${objects} files`, 0.15 + 0.84 * Math.min(1, objects / OBJECTS));
+  });
+  await settled;
+  await copyFile(join(source, 'arch/x86/boot/bzImage'), join(finished, FILES.kernel));
+  await run('strip', ['--strip-debug', '-o', join(finished, FILES.vmlinux), join(source, 'vmlinux')], { env });
+  await copyFile(join(source, 'include/config/kernel.release'), join(finished, FILES.release));
+  await writeFile(join(finished, 'config'), await readFile(join(source, '.config')));
+}
+
+/** @throws GuestImageError for what Kconfig has quietly left out. */
+async function checkConfig(config: string): Promise<void> {
+  const wanted = (await readFile(CONFIG, 'utf8')).match(/^CONFIG_\w+=y$/gm) ?? [];
+  const missing = wanted.filter((line) => !config.includes(`\n${line}\n`));
+  if (missing.length) throw new GuestImageError(`the kernel's configuration does not take ${missing.join(', ')}: mend ${CONFIG}`);
+}

@@ -1,0 +1,283 @@
+import { expect } from 'chai';
+import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
+import { readFile, writeFile } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import type { Locator } from 'playwright-core';
+import { loadCodec, MemoryStore, SnapshotStore } from '../../device/index.ts';
+import { Vm } from '../../harness/vm.ts';
+import { useWebSite, type Visit } from './support.ts';
+
+describe('the page: time line', () => {
+  const site = useWebSite();
+  let directory: string;
+  before(() => void (directory = mkdtempSync(join(tmpdir(), 'v86-virtiofs-timeline-'))));
+  after(() => rmSync(directory, { recursive: true, force: true }));
+
+  const panel = ({ page }: Visit): Locator => page.locator('vm-timeline');
+  const row = (visit: Visit, name: string): Locator => panel(visit).getByRole('listitem').filter({ has: visit.page.locator('.name').getByText(name, { exact: true }) });
+
+  async function show(visit: Visit): Promise<Visit> {
+    await visit.ready();
+    await visit.page.getByRole('tab', { name: 'Time line' }).click();
+    await panel(visit).getByRole('list').waitFor();
+    await panel(visit).getByLabel('Automatic').selectOption('never');
+    return visit;
+  }
+
+  async function take(visit: Visit, name: string): Promise<void> {
+    await panel(visit).getByLabel('Name of the snapshot').fill(name);
+    await panel(visit).getByRole('button', { name: 'Snapshot now' }).click();
+    await row(visit, name).waitFor();
+    await idle(visit);
+  }
+
+  async function press(visit: Visit, name: string, button: string): Promise<void> {
+    await row(visit, name).getByRole('button', { name: button }).click();
+    await idle(visit);
+  }
+
+  const idle = (visit: Visit) => panel(visit).getByRole('button', { name: 'Snapshot now' }).and(visit.page.locator(':enabled')).waitFor();
+  const told = ({ page }: Visit, text: RegExp) => page.getByRole('alert').getByText(text).waitFor();
+
+  it('takes a guest back, with its files, shells and what is open, and forth again', async () => {
+    const visit = await show(await site.open());
+    await visit.run('echo one > f; exec 5<f; rm f; echo kept > g');
+    await take(visit, 'before');
+    expect(await row(visit, 'before').innerText()).to.match(/[\d.]+ [KM]B added, guest stood still for [\d.]+ ms, guest is after this one/);
+    await visit.run('cat <&5; rm g; echo later > h');
+    await take(visit, 'after');
+    await press(visit, 'before', 'Rewind to');
+    expect(await visit.screen()).to.not.match(/later/);
+    expect(await visit.run('cat <&5; cat g; ls h')).to.match(/^one\nkept\nls: h: No such file/);
+    await press(visit, 'after', 'Rewind to');
+    expect(await visit.run('cat h; ls g')).to.match(/^later\nls: g: No such file/);
+    await visit.picture('timeline');
+  });
+
+  it('goes on after a reload where the last snapshot was taken, without fetching the guest again', async () => {
+    const visit = await show(await site.open());
+    await visit.run('echo deleted > f; exec 5<f; rm f; n=42');
+    await take(visit, 'mark');
+    const fetched: string[] = [];
+    visit.page.on('request', (request) => fetched.push(request.url()));
+    await visit.page.reload();
+    expect(await visit.run('cat <&5; echo $n')).to.equal('deleted\n42');
+    await visit.page.getByText(/going on from/).waitFor();
+    expect(fetched.filter((url) => url.includes('.layer'))).to.deep.equal([]);
+    await show(visit);
+    await row(visit, 'mark').getByText('guest is after this one').waitFor();
+    await row(visit, 'Start').waitFor();
+  });
+
+  it('takes snapshots by itself, and says what each costs', async () => {
+    const visit = await show(await site.open());
+    await panel(visit).getByLabel('Automatic').selectOption('every 5 s');
+    await row(visit, 'Automatic').first().waitFor();
+    await visit.run('echo automatic > f');
+    await visit.until(async () => (await row(visit, 'Automatic').count()) >= 3, 'no three automatic snapshots');
+    expect(await row(visit, 'Automatic').first().innerText()).to.match(/\d KB added, guest stood still for/);
+    await visit.page.reload();
+    expect(await visit.run('cat f')).to.equal('automatic');
+  });
+
+  it('forks a guest with a folder of its own, side by side', async () => {
+    const visit = await show(await site.open());
+    await visit.run('echo both > f');
+    await panel(visit).getByRole('button', { name: 'Fork' , exact: true }).click();
+    await visit.page.getByRole('dialog').getByRole('button', { name: 'Folder of its own' }).click();
+    await visit.ready(1);
+    expect(await visit.run('cat f; echo second > f; cat f', 1)).to.equal('both\nsecond');
+    expect(await visit.run('cat f')).to.equal('both');
+    await visit.page.getByText('guest, folder of its own').waitFor();
+    await visit.picture('fork');
+    await visit.page.getByRole('button', { name: 'Close guest 2' }).click();
+    await visit.terminal(1).waitFor({ state: 'detached' });
+    expect(await visit.run('cat f')).to.equal('both');
+  });
+
+  it('forks a guest that shares the folder: changes and locks are seen on both sides', async () => {
+    const visit = await show(await site.open());
+    await visit.run('(sleep 1000 | locker flock README.txt > /dev/null) & true');
+    await panel(visit).getByRole('button', { name: 'Fork', exact: true }).click();
+    await visit.page.getByRole('dialog').getByRole('button', { name: 'Same folder' }).click();
+    await told(visit, /1 of guest 2's locks stay with the guest that has them already/);
+    await visit.ready(1);
+    await visit.run('echo from the first > f');
+    expect(await visit.run('cat f; killall locker; locker flock README.txt try < /dev/null', 1)).to.match(/^from the first\n[^]*failed: /);
+    await visit.run('killall locker');
+    expect(await visit.run('locker flock README.txt try < /dev/null', 1)).to.match(/^locked/);
+    await visit.page.getByText('guest 2, folder shared with guest').waitFor();
+    await visit.run('true');
+    await press(visit, 'Start', 'Rewind to');
+    await told(visit, /guest 2 has the same folder, which would change under it: close it first/);
+    await visit.page.getByRole('tab', { name: 'Files' }).click();
+    await visit.page.locator('vm-files .row[data-path="/f"]').waitFor();
+  });
+
+  it('begins a second guest from an earlier moment', async () => {
+    const visit = await show(await site.open());
+    await visit.run('echo then > f');
+    await take(visit, 'then');
+    await visit.run('echo now > f');
+    await press(visit, 'then', 'Second guest from');
+    expect(await visit.run('cat f', 1)).to.equal('then');
+    expect(await visit.run('cat f')).to.equal('now');
+  });
+
+  it('gives a snapshot to Node, and takes one from there', async () => {
+    const visit = await show(await site.open());
+    await visit.run('echo from the page > f; exec 5<f; rm f; (read line <&5; echo "$line" > g; sleep 1000) & true');
+    await take(visit, 'moving');
+    const [download] = await Promise.all([visit.page.waitForEvent('download'), row(visit, 'moving').getByRole('button', { name: 'Export' }).click()]);
+    expect(download.suggestedFilename()).to.equal('moving.layer');
+    const exported = join(directory, 'moving.layer');
+    await download.saveAs(exported);
+    const store = await SnapshotStore.open(new MemoryStore(), loadCodec());
+    const vm = await Vm.thaw(store, await store.import(await readFile(exported)));
+    try {
+      expect((await vm.exec('cat /mnt/share/g; echo from Node > /mnt/share/h; ps | grep -c "[s]leep 1000"')).stdout).to.equal('from the page\n1\n');
+      const parts = await store.export((await vm.freeze(store, 'from Node')).id);
+      await writeFile(join(directory, 'node.layer'), Buffer.concat(parts));
+    } finally {
+      await vm.stop();
+    }
+    await visit.drop(panel(visit).getByRole('list'), [join(directory, 'node.layer')]);
+    await press(visit, 'from Node', 'Rewind to');
+    expect(await visit.run('cat h; ps | grep -c "[s]leep 1000"')).to.equal('from Node\n1');
+  });
+
+  it('takes a machine of another size as a second guest only', async () => {
+    const store = await SnapshotStore.open(new MemoryStore(), loadCodec());
+    const vm = await Vm.boot({ memory: 96, shares: [{ tag: 'other' }] });
+    try {
+      await vm.mount();
+      await vm.exec('echo small > /mnt/other/f');
+      writeFileSync(join(directory, 'small.layer'), Buffer.concat(await store.export((await vm.freeze(store, 'small')).id)));
+    } finally {
+      await vm.stop();
+    }
+    const visit = await show(await site.open());
+    await visit.drop(panel(visit).getByRole('list'), [join(directory, 'small.layer')]);
+    await press(visit, 'small', 'Rewind to');
+    await told(visit, /another machine: its memory is 96, this guest's 128; open it as a second guest/);
+    await press(visit, 'small', 'Second guest from');
+    expect(await visit.run('pwd; cat f', 1)).to.equal('/mnt/other\nsmall');
+  });
+
+  describe('when something is wrong, says so and loses nothing', () => {
+    it('a file that is no snapshot, one that is cut off, and one of a newer version', async () => {
+      const visit = await show(await site.open());
+      await take(visit, 'good');
+      const [download] = await Promise.all([visit.page.waitForEvent('download'), row(visit, 'good').getByRole('button', { name: 'Export' }).click()]);
+      await download.saveAs(join(directory, 'good.layer'));
+      const good = await readFile(join(directory, 'good.layer'));
+      const newer = Buffer.from(good);
+      newer.writeUInt32LE(99, 8);
+      for (const [name, content, message] of [
+        ['notes.txt', 'no snapshot at all, but long enough to have a head', /notes\.txt can't be imported: .*not a snapshot|notes\.txt can't be imported: /],
+        ['cut.layer', good.subarray(0, good.length - 1000), /cut\.layer can't be imported: .*cut off/],
+        ['newer.layer', newer, /newer\.layer can't be imported: .*version/],
+      ] as const) {
+        writeFileSync(join(directory, name), content);
+        await visit.drop(panel(visit).getByRole('list'), [join(directory, name)]);
+        await told(visit, message);
+        await idle(visit);
+      }
+      expect(await visit.run('echo still here')).to.equal('still here');
+    });
+
+    it('a browser that keeps no files', async () => {
+      const context = await site.newProfile();
+      // As private windows of some browsers do. Workers have a global object of their own.
+      await context.route('**/*.js', async (route) => {
+        const response = await route.fetch();
+        const refuse = 'StorageManager.prototype.getDirectory = () => Promise.reject(new DOMException("not in private windows", "SecurityError"));';
+        await route.fulfill({ response, body: `${refuse}\n${await response.text()}` });
+      });
+      const visit = await show(await site.open({ context }));
+      await panel(visit).getByText(/this browser keeps no files for this page: not in private windows; snapshots will be lost with the page, export those that matter/).waitFor();
+      await visit.run('echo before > f');
+      await take(visit, 'mark');
+      await visit.run('echo after > f');
+      await press(visit, 'mark', 'Rewind to');
+      expect(await visit.run('cat f')).to.equal('before');
+    });
+
+    it('a second tab, which keeps nothing, while the first goes on', async () => {
+      const context = await site.newProfile();
+      const first = await show(await site.open({ context }));
+      await take(first, 'mine');
+      const second = await show(await site.open({ context }));
+      await panel(second).getByText(/Another tab has this page’s snapshots open/).waitFor();
+      await second.run('echo lost > f');
+      await take(second, 'theirs');
+      await second.page.close();
+      await take(first, 'mine too');
+      await first.page.reload();
+      await show(first);
+      await row(first, 'mine too').waitFor();
+      expect(await row(first, 'theirs').count()).to.equal(0);
+    });
+
+    it('no room: the snapshot is refused, the guest goes on, and with room again it works', async () => {
+      const visit = await show(await site.open());
+      await take(visit, 'fits');
+      const session = await visit.page.context().newCDPSession(visit.page);
+      const { origin } = new URL(site.url);
+      await session.send('Storage.overrideQuotaForOrigin', { origin, quotaSize: 1_000_000 });
+      await visit.run('dd if=/dev/urandom of=big bs=1M count=3 2>/dev/null');
+      await panel(visit).getByRole('button', { name: 'Snapshot now' }).click();
+      await told(visit, /there is no room for the snapshot: .*remove snapshots, or export them first/);
+      await panel(visit).getByLabel('Automatic').selectOption('every 5 s');
+      await told(visit, /The automatic snapshots are off: there is no room/);
+      expect(await panel(visit).getByLabel('Automatic').inputValue()).to.equal('0');
+      await session.send('Storage.overrideQuotaForOrigin', { origin });
+      await idle(visit);
+      await take(visit, 'fits again');
+      await visit.page.reload();
+      expect(await visit.run('wc -c < big')).to.equal('3145728');
+    });
+
+    it('a tab that is closed while it saves keeps what was finished', async () => {
+      const context = await site.newProfile();
+      const visit = await show(await site.open({ context }));
+      await visit.run('echo finished > f');
+      await take(visit, 'finished');
+      await visit.run('dd if=/dev/urandom of=big bs=1M count=30 2>/dev/null');
+      await panel(visit).getByRole('button', { name: 'Snapshot now' }).click();
+      await visit.page.close();
+      const again = await site.open({ context });
+      expect(await again.run('cat f')).to.equal('finished');
+      await show(again);
+      await row(again, 'finished').waitFor();
+    });
+
+    it('kept files that are damaged are left alone until they are removed', async () => {
+      const visit = await show(await site.open());
+      await take(visit, 'whole');
+      await visit.page.goto('about:blank');
+      await visit.page.goto(`${site.url}guest/guest.json`);
+      await visit.page.evaluate(async () => {
+        const kept = await (await navigator.storage.getDirectory()).getDirectoryHandle('v86-virtiofs');
+        const file = await kept.getFileHandle('torn.layer', { create: true });
+        const writable = await file.createWritable();
+        await writable.write('damaged');
+        await writable.close();
+      });
+      visit.complaints.length = 0;
+      await visit.page.goto(site.url);
+      await told(visit, /The snapshots that were kept can't be read/);
+      await show(visit);
+      await panel(visit).getByRole('button', { name: 'Remove all' }).click();
+      await visit.page.getByRole('dialog').getByRole('button', { name: 'Remove all' }).click();
+      await idle(visit);
+      await visit.page.reload();
+      await show(visit);
+      await take(visit, 'new');
+      await visit.page.reload();
+      await show(visit);
+      await row(visit, 'new').waitFor({ timeout: 5000 }).catch(async () => { throw new Error(await panel(visit).innerText()); });
+    });
+  });
+});

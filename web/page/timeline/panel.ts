@@ -1,0 +1,191 @@
+import { css, html, LitElement, nothing, type PropertyValues } from 'lit';
+import { live } from 'lit/directives/live.js';
+import type { SnapshotView, TimelineView } from '../../protocol.ts';
+import type { Connection, GuestView } from '../connection.ts';
+import { ask, choose, dialogStyles } from '../dialog.ts';
+import { saveAs } from '../files/uploads.ts';
+import { formatBytes, formatMoment } from '../format.ts';
+import { icon } from '../icons.ts';
+import { controls } from '../styles.ts';
+
+const INTERVALS = { 0: 'never', 5: 'every 5 s', 15: 'every 15 s', 60: 'every minute' };
+const KINDS: Record<SnapshotView['kind'], string> = { start: 'Start', manual: 'Snapshot', automatic: 'Automatic', fork: 'Before a fork', imported: 'Imported' };
+
+/** All snapshots: to take them, go to them, and begin other guests from them. */
+export class TimelinePanel extends LitElement {
+  static override properties = { connection: { attribute: false }, guest: { attribute: false }, version: { attribute: false }, view: { state: true }, busy: { state: true }, isDropTarget: { state: true } };
+  static override styles = [controls, dialogStyles, css`
+    :host { display: flex; flex-direction: column; min-height: 0; }
+    .toolbar label { display: inline-flex; align-items: center; gap: 6px; }
+    .toolbar input[name=name] { width: 9em; }
+    .list { flex: 1; min-height: 0; overflow: auto; margin: 0; padding: 6px 0; list-style: none; outline-offset: -3px; }
+    .list[data-drop] { outline: 2px dashed var(--accent); background: var(--accent-soft); }
+    li { position: relative; display: grid; grid-template-columns: 14px minmax(0, 1fr) auto; gap: 2px 10px; align-items: center; padding: 6px 10px 6px 14px; }
+    li::before { content: ''; grid-row: 1 / 3; justify-self: center; width: 10px; height: 10px; border: 2px solid var(--accent); border-radius: 50%; background: var(--surface); z-index: 1; }
+    li::after { content: ''; position: absolute; left: 20px; top: 0; bottom: 0; width: 2px; background: var(--border); }
+    li:first-child::after { top: 50%; }
+    li:last-child::after { bottom: 50%; }
+    li[data-here] { background: var(--accent-soft); }
+    li[data-here]::before { background: var(--accent); }
+    li[data-kind=automatic]::before, li[data-kind=fork]::before { border-color: var(--muted); }
+    .what { overflow: hidden; text-overflow: ellipsis; white-space: nowrap; }
+    .name { font-weight: 600; }
+    .facts { grid-column: 2; color: var(--muted); font-size: 12.5px; }
+    .actions { grid-row: 1 / 3; grid-column: 3; display: flex; }
+    .note { padding: 8px 12px; margin: 0; font-size: 12.5px; color: var(--muted); border-top: 1px solid var(--border); display: flex; flex-wrap: wrap; gap: 8px; align-items: center; }
+    .note .space { flex: 1; }
+    .note.warn { color: var(--warn); }
+  `];
+
+  declare connection: Connection;
+  declare guest: GuestView;
+  declare version: number;
+  declare view: TimelineView | undefined;
+  /** What is being done. */
+  declare busy: string;
+  declare isDropTarget: boolean;
+  #seen = -1;
+
+  constructor() {
+    super();
+    this.busy = '';
+    this.isDropTarget = false;
+  }
+
+  override willUpdate(_: PropertyValues): void {
+    if (this.#seen === this.connection.timelineVersion) return;
+    this.#seen = this.connection.timelineVersion;
+    void this.#refresh();
+  }
+
+  async #refresh(): Promise<void> {
+    this.view = await this.connection.attempt(this.connection.worker.timeline.view());
+  }
+
+  override render() {
+    const { view, guest } = this;
+    if (!view) return html`<p class="empty">Looking for snapshots</p>`;
+    return html`
+      <form class="toolbar" aria-label="Time line" @submit=${this.#take}>
+        <input name="name" aria-label="Name of the snapshot" placeholder="Name" autocomplete="off" spellcheck="false">
+        <button type="submit" class="primary" ?disabled=${this.busy !== ''}>${icon('camera')} Snapshot now</button>
+        <button type="button" ?disabled=${this.busy !== ''} @click=${this.#forkNow}>${icon('fork')} Fork</button>
+        <button type="button" class="plain icon" aria-label="Import a snapshot" title="Import a snapshot" @click=${() => this.renderRoot.querySelector<HTMLInputElement>('#import')!.click()}>${icon('upload')}</button>
+        <input type="file" id="import" hidden aria-label="Snapshot to import" @change=${this.#onChosen}>
+        <span class="space"></span>
+        <label>Automatic <select name="interval" .value=${live(String(view.interval))} @change=${this.#onInterval}>
+          ${Object.entries(INTERVALS).map(([seconds, text]) => html`<option value=${seconds} ?selected=${Number(seconds) === view.interval}>${text}</option>`)}
+        </select></label>
+      </form>
+      <ol class="list" aria-label="Snapshots, newest first" ?data-drop=${this.isDropTarget} @dragover=${this.#onDragOver} @dragleave=${() => (this.isDropTarget = false)} @drop=${this.#onDrop}>
+        ${view.snapshots.map((snapshot) => this.#renderSnapshot(snapshot))}
+      </ol>
+      ${this.busy ? html`<p class="note" role="status">${this.busy}</p>` : nothing}
+      ${view.isKept ? nothing : html`<p class="note warn">${view.reason}</p>`}
+      <p class="note"><span>${view.snapshots.length} snapshots, ${formatBytes(view.used)}${view.isKept ? ', kept in this browser: a reload goes on from the newest' : ''}. ${guest.name} goes on while one is taken. Drop a file from <span class="mono">v86-virtiofs export</span> here.</span>
+        <span class="space"></span><button class="danger" @click=${this.#clear}>Remove all</button></p>`;
+  }
+
+  #renderSnapshot(snapshot: SnapshotView) {
+    const { id, name, kind, guest, created, addedBytes, standstill, guests } = snapshot;
+    const here = this.connection.guests.filter((candidate) => guests.includes(candidate.id)).map((candidate) => candidate.name);
+    const label = name && kind !== 'start' ? name : `${KINDS[kind]}, ${formatMoment(created)}`;
+    const button = (action: string, image: Parameters<typeof icon>[0], run: () => void) =>
+      html`<button class="plain icon" aria-label=${`${action}: ${label}`} title=${action} ?disabled=${this.busy !== ''} @click=${run}>${icon(image)}</button>`;
+    return html`<li data-kind=${kind} data-id=${id} ?data-here=${here.length}>
+      <span class="what"><span class="name">${name && kind !== 'start' ? name : KINDS[kind]}</span> <span class="muted">${formatMoment(created)}</span></span>
+      <span class="facts">${[
+        `${formatBytes(addedBytes)} added`,
+        standstill === undefined ? '' : `${guest} stood still for ${standstill < 10 ? standstill.toFixed(1) : standstill.toFixed(0)} ms`,
+        here.length ? `${here.join(', ')} ${here.length > 1 ? 'are' : 'is'} after this one` : '',
+      ].filter(Boolean).join(', ')}</span>
+      <span class="actions">
+        ${button('Rewind to', 'rewind', () => this.#rewind(snapshot))}
+        ${button('Second guest from', 'fork', () => this.#fork({ snapshot: id }))}
+        ${button('Export', 'download', () => this.#export(id))}
+        ${button('Remove', 'trash', () => this.#remove(id, label))}
+      </span>
+    </li>`;
+  }
+
+  async #do<T>(what: string, action: Promise<T>): Promise<T | undefined> {
+    this.busy = what;
+    try {
+      return await this.connection.attempt(action);
+    } finally {
+      this.busy = '';
+    }
+  }
+
+  readonly #take = async (event: Event): Promise<void> => {
+    event.preventDefault();
+    const field = (event.currentTarget as HTMLFormElement).elements.namedItem('name') as HTMLInputElement;
+    const taken = await this.#do('Taking a snapshot', this.connection.worker.timeline.take(this.guest.id, field.value.trim()));
+    if (taken) field.value = '';
+  };
+
+  async #rewind({ id }: SnapshotView): Promise<void> {
+    await this.#do(`Taking ${this.guest.name} there`, this.connection.worker.timeline.rewind(this.guest.id, id));
+  }
+
+  readonly #forkNow = async (): Promise<void> => {
+    const folder = await choose(this.shadowRoot!, {
+      title: `A second guest like ${this.guest.name}`,
+      text: 'It goes on from this moment, side by side. With the same folder, both see each other’s changes and locks.',
+      choices: { own: 'Folder of its own', shared: 'Same folder' },
+    });
+    if (folder) await this.#fork({ guest: this.guest.id, folder });
+  };
+
+  async #fork(from: Parameters<Connection['fork']>[0]): Promise<void> {
+    await this.#do('Starting another guest', this.connection.fork(from));
+  }
+
+  async #export(id: string): Promise<void> {
+    const file = await this.#do('Packing', this.connection.worker.timeline.export(id));
+    if (file) saveAs(file.blob, file.name);
+  }
+
+  async #remove(id: string, label: string): Promise<void> {
+    if (await choose(this.shadowRoot!, { title: 'Remove the snapshot?', text: `${label}. Others that build on it stay whole.`, choices: { remove: 'Remove' } })) {
+      await this.#do('Removing', this.connection.worker.timeline.remove(id));
+    }
+  }
+
+  readonly #clear = async (): Promise<void> => {
+    const text = 'All snapshots that this browser keeps for this page are removed. What runs goes on.';
+    if (await ask(this.shadowRoot!, { title: 'Remove all snapshots?', text, action: 'Remove all', isDangerous: true }) === undefined) return;
+    await this.#do('Removing', this.connection.worker.timeline.clear());
+  };
+
+  readonly #onInterval = (event: Event): void => {
+    void this.connection.attempt(this.connection.worker.timeline.setInterval(Number((event.currentTarget as HTMLSelectElement).value)));
+  };
+
+  readonly #onChosen = (event: Event): void => {
+    const input = event.currentTarget as HTMLInputElement;
+    const file = input.files?.[0];
+    if (file) void this.#import(file);
+    input.value = '';
+  };
+
+  readonly #onDragOver = (event: DragEvent): void => {
+    if (!event.dataTransfer?.types.includes('Files')) return;
+    event.preventDefault();
+    this.isDropTarget = true;
+  };
+
+  readonly #onDrop = (event: DragEvent): void => {
+    event.preventDefault();
+    this.isDropTarget = false;
+    for (const file of event.dataTransfer?.files ?? []) void this.#import(file);
+  };
+
+  async #import(file: File): Promise<void> {
+    await this.#do(`Importing ${file.name}`, this.connection.worker.timeline.import(file).catch((error: Error) => {
+      throw new Error(`${file.name} can't be imported: ${error.message}`);
+    }));
+  }
+}
+
+customElements.define('vm-timeline', TimelinePanel);

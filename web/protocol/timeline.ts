@@ -1,0 +1,52 @@
+import type { ProxyMarked } from 'comlink';
+import type { GuestId } from '../protocol.ts';
+
+/** How a snapshot came to be. `start`: the page's own, that everything begins with. */
+export type SnapshotKind = 'start' | 'manual' | 'automatic' | 'fork' | 'imported';
+
+export interface SnapshotView {
+  id: string;
+  /** '' for none. */
+  name: string;
+  kind: SnapshotKind;
+  /** Name of the guest it was taken of. */
+  guest: string;
+  /** Milliseconds since 1970. */
+  created: number;
+  /** Bytes that it added to the store. */
+  addedBytes: number;
+  /** For how long the guest stood still, in milliseconds; where it was taken in this visit. */
+  standstill?: number;
+  /** Guests that went on from it, or were frozen to it, last. */
+  guests: GuestId[];
+}
+
+export interface TimelineView {
+  /** Newest first. */
+  snapshots: SnapshotView[];
+  /** Whether they stay when the page is left; if not, why. */
+  isKept: boolean;
+  reason: string;
+  /** Bytes of all snapshots together. */
+  used: number;
+  /** Seconds between automatic snapshots; 0 for none. */
+  interval: number;
+}
+
+/** Every call throws an `Error` that says what is wrong and what to do; the guests go on as if nothing had been asked. */
+export interface TimelineApi extends ProxyMarked {
+  view(): TimelineView;
+  /** Of this moment; the guest goes on. Returns the snapshot's id. */
+  take(guest: GuestId, name: string): Promise<string>;
+  /** Takes a guest back, or forth, to a snapshot of a machine like it. */
+  rewind(guest: GuestId, snapshot: string): Promise<void>;
+  remove(snapshot: string): Promise<void>;
+  /** One file that stands alone: for another browser, or `v86-virtiofs import`. */
+  export(snapshot: string): Promise<{ name: string; blob: Blob }>;
+  /** Takes such a file in. Returns the snapshot's id. */
+  import(file: Blob): Promise<string>;
+  /** Seconds, 0 for no automatic snapshots. */
+  setInterval(seconds: number): void;
+  /** Removes all snapshots, also those that can't be read. What runs goes on. */
+  clear(): Promise<void>;
+}

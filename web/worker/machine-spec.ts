@@ -1,0 +1,43 @@
+import type { SnapshotInfo } from '../../device/index.ts';
+import { ACPI, MINIMAL_KERNEL, SUSPEND_DRIVER, VIRTIO_FS } from '../../harness/machine-parts.ts';
+import type { GuestManifest } from '../protocol.ts';
+
+/** What a machine has to be for a snapshot to fit. */
+export interface MachineSpec {
+  machine: SnapshotInfo['machine'];
+  /** MiB of RAM. */
+  memory: number;
+  hasAcpi: boolean;
+  tag: string;
+  mountPoint: string;
+}
+
+/** What makes no difference to the page's machine, and what it can have. */
+const OTHERS = new Set([ACPI, MINIMAL_KERNEL, SUSPEND_DRIVER]);
+
+export function specOf({ machine, memory, tag, mountPoint }: GuestManifest): MachineSpec {
+  return { machine, memory, tag, mountPoint, hasAcpi: devicesOf(machine).includes(ACPI) };
+}
+
+/** The machine of a snapshot. @throws Error for one that the page can't make. */
+export function specOfSnapshot({ machine }: SnapshotInfo): MachineSpec {
+  const devices = devicesOf(machine);
+  const tags = devices.filter((device) => device.startsWith(VIRTIO_FS)).map((device) => device.slice(VIRTIO_FS.length));
+  const strange = devices.filter((device) => !device.startsWith(VIRTIO_FS) && !OTHERS.has(device));
+  if (tags.length !== 1 || strange.length || typeof machine['memory'] !== 'number') {
+    throw new Error(`this snapshot is of a machine that the page can't make: it has ${devices.join(', ') || 'no shared folder'}, the page's machines one shared folder and nothing else; use the command line for it`);
+  }
+  return { machine, memory: machine['memory'], tag: tags[0]!, mountPoint: `/mnt/${tags[0]}`, hasAcpi: devices.includes(ACPI) };
+}
+
+/** @throws Error that says what differs. */
+export function checkSame({ machine }: SnapshotInfo, { machine: own }: MachineSpec): void {
+  for (const key of ['memory', 'devices', 'emulator']) {
+    if (JSON.stringify(machine[key]) === JSON.stringify(own[key])) continue;
+    throw new Error(`this snapshot is of another machine: its ${key} is ${String(machine[key])}, this guest's ${String(own[key])}; open it as a second guest`);
+  }
+}
+
+function devicesOf(machine: SnapshotInfo['machine']): string[] {
+  return Array.isArray(machine['devices']) ? machine['devices'] : [];
+}

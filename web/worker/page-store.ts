@@ -1,0 +1,92 @@
+import { MemoryStore, OpfsStore, type FileStore } from '../../device/index.ts';
+
+const DIRECTORY = 'v86-virtiofs';
+/** Milliseconds. */
+const GRACE = 500;
+
+/**
+ * Where the page keeps its layers: in the browser's own file system, if this tab is the one that may write there; in
+ * memory otherwise. What was fetched can be read at once, and is written behind.
+ */
+export class PageStore implements FileStore {
+  readonly #memory = new MemoryStore();
+  /** The browser's file system, where there is one; {@link #kept} is the same, or undefined when it is left alone. */
+  readonly #opfs: FileStore | undefined;
+  #kept: FileStore | undefined;
+  /** Why nothing is kept; '' where it is. */
+  reason: string;
+  #writing: Promise<void> = Promise.resolve();
+
+  private constructor(kept: FileStore | undefined, reason: string) {
+    this.#opfs = kept;
+    this.#kept = kept;
+    this.reason = reason;
+  }
+
+  static async open(): Promise<PageStore> {
+    if (!(await becomeWriter())) {
+      return new PageStore(undefined, 'Another tab has this page’s snapshots open, so that those of this tab are lost with it: export what matters, or close the other tab and reload.');
+    }
+    try {
+      return new PageStore(await OpfsStore.open(DIRECTORY), '');
+    } catch (error) {
+      return new PageStore(undefined, (error as Error).message);
+    }
+  }
+
+  get isKept(): boolean {
+    return this.#kept !== undefined;
+  }
+
+  /** Goes on in memory alone: what is kept is left as it is. */
+  giveUp(reason: string): void {
+    this.#kept = undefined;
+    this.reason = reason;
+  }
+
+  /** As {@link write}, but settled when the file can be read; a failure is in {@link reason}. */
+  async adopt(name: string, file: Uint8Array): Promise<void> {
+    await this.#memory.write(name, [file]);
+    const kept = this.#kept;
+    if (!kept) return;
+    this.#writing = kept.write(name, [file]).then(() => this.#memory.remove(name), (error: Error) => this.giveUp(error.message));
+  }
+
+  async list(): Promise<string[]> {
+    return [...new Set([...await this.#memory.list(), ...await this.#kept?.list() ?? []])];
+  }
+
+  async read(name: string, from: number, to?: number): Promise<Uint8Array> {
+    const isInMemory = (await this.#memory.list()).includes(name);
+    return (isInMemory || !this.#kept ? this.#memory : this.#kept).read(name, from, to);
+  }
+
+  async write(name: string, parts: readonly Uint8Array[]): Promise<void> {
+    await this.#writing;
+    await (this.#kept ?? this.#memory).write(name, parts);
+  }
+
+  async remove(name: string): Promise<void> {
+    await this.#writing;
+    await this.#memory.remove(name);
+    if ((await this.#kept?.list())?.includes(name)) await this.#kept!.remove(name);
+  }
+
+  /** Removes all files, whatever they are, and begins to keep them again where that is possible. */
+  async clear(): Promise<void> {
+    this.#kept = this.#opfs;
+    if (this.#kept) this.reason = '';
+    for (const name of await this.list()) await this.remove(name);
+  }
+}
+
+/** One tab writes, for as long as it is there. That of before a reload may take a moment to go. */
+async function becomeWriter(): Promise<boolean> {
+  return new Promise((resolve) => {
+    const hold = () => {
+      resolve(true);
+      return new Promise<never>(() => {});
+    };
+    navigator.locks.request(DIRECTORY, { signal: AbortSignal.timeout(GRACE) }, hold).catch(() => resolve(false));
+  });
+}

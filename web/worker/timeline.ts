@@ -1,0 +1,187 @@
+import { proxyMarker } from 'comlink';
+import { SnapshotStore, type ChunkCodec, type FreezeResult, type SnapshotInfo } from '../../device/index.ts';
+import type { GuestId, SnapshotKind, SnapshotView, TimelineApi, TimelineView } from '../protocol.ts';
+import type { Guest } from './guest.ts';
+import type { PageStore } from './page-store.ts';
+
+/** Automatic snapshots that are kept, and how many more there may be until the older ones are removed. */
+const AUTOMATIC = 12;
+const SURPLUS = 6;
+/** Seconds. */
+const INTERVAL = 15;
+
+/** What the page keeps in a snapshot besides the machine. */
+interface Summary {
+  guest?: string;
+  kind?: SnapshotKind;
+}
+
+/** Every guest's snapshots, one action at a time. */
+export class Timeline implements TimelineApi {
+  readonly [proxyMarker] = true;
+  readonly #files: PageStore;
+  readonly #codec: ChunkCodec;
+  readonly #guests: () => Iterable<Guest>;
+  readonly #onChange: () => void;
+  readonly #onProblem: (message: string) => void;
+  readonly #standstills = new Map<string, number>();
+  #store: SnapshotStore;
+  #interval = INTERVAL;
+  #ticker: ReturnType<typeof setInterval> | undefined;
+  #turn: Promise<unknown> = Promise.resolve();
+
+  private constructor(files: PageStore, codec: ChunkCodec, store: SnapshotStore, events: { guests: () => Iterable<Guest>; changed: () => void; problem: (message: string) => void }) {
+    this.#files = files;
+    this.#codec = codec;
+    this.#store = store;
+    this.#guests = events.guests;
+    this.#onChange = events.changed;
+    this.#onProblem = events.problem;
+  }
+
+  /** Over all that `files` has. What can't be read is left alone, and nothing is kept then. */
+  static async open(files: PageStore, codec: ChunkCodec, events: { guests: () => Iterable<Guest>; changed: () => void; problem: (message: string) => void }): Promise<Timeline> {
+    let store: SnapshotStore;
+    try {
+      store = await SnapshotStore.open(files, codec);
+    } catch (error) {
+      files.giveUp(`The snapshots that were kept can't be read (${(error as Error).message}), and are left as they are; new ones are not kept. “Remove all” in the time line makes room for new ones.`);
+      events.problem(files.reason);
+      store = await SnapshotStore.open(files, codec);
+    }
+    return new Timeline(files, codec, store, events);
+  }
+
+  get store(): SnapshotStore {
+    return this.#store;
+  }
+
+  /** Begins with the automatic snapshots. */
+  start(): void {
+    this.setInterval(this.#interval);
+  }
+
+  /** The one to go on with after a reload. */
+  get newest(): SnapshotInfo | undefined {
+    return this.#store.list().filter(({ summary }) => (summary as Summary).kind !== 'imported').at(-1);
+  }
+
+  view(): TimelineView {
+    const snapshots = this.#store.list().map((info) => this.#viewOf(info)).reverse();
+    return {
+      snapshots,
+      isKept: this.#files.isKept,
+      reason: this.#files.reason,
+      used: snapshots.reduce((sum, { addedBytes }) => sum + addedBytes, 0),
+      interval: this.#interval,
+    };
+  }
+
+  #viewOf({ id, name, created, addedBytes, summary }: SnapshotInfo): SnapshotView {
+    const { guest = '', kind } = (summary ?? {}) as Summary;
+    return {
+      id, name, guest, addedBytes,
+      kind: kind ?? (name === 'start' ? 'start' : 'imported'),
+      created: Date.parse(created),
+      guests: [...this.#guests()].filter(({ at }) => at === id).map((holder) => holder.id),
+      ...(this.#standstills.has(id) && { standstill: this.#standstills.get(id)! }),
+    };
+  }
+
+  take(guest: GuestId, name: string): Promise<string> {
+    return this.#inTurn(async () => (await this.#freeze(this.#guest(guest), 'manual', name)).id);
+  }
+
+  /** A snapshot that only forks need. */
+  takeForFork(guest: Guest, sessionOnly: boolean): Promise<string> {
+    return this.#inTurn(async () => (await this.#freeze(guest, 'fork', '', sessionOnly)).id);
+  }
+
+  async #freeze(guest: Guest, kind: SnapshotKind, name = '', sessionOnly = false): Promise<FreezeResult> {
+    const result = await guest.freeze(name, { guest: guest.name, kind } satisfies Summary, sessionOnly);
+    this.#standstills.set(result.id, result.standstill);
+    this.#onChange();
+    return result;
+  }
+
+  rewind(guest: GuestId, snapshot: string): Promise<void> {
+    return this.#inTurn(async () => {
+      await this.#guest(guest).rewind(snapshot);
+      this.#onChange();
+    });
+  }
+
+  remove(snapshot: string): Promise<void> {
+    return this.#inTurn(async () => {
+      await this.#store.remove(snapshot);
+      await this.#store.gc();
+      this.#onChange();
+    });
+  }
+
+  export(snapshot: string): Promise<{ name: string; blob: Blob }> {
+    return this.#inTurn(async () => {
+      const { name, created } = this.#store.info(snapshot);
+      const parts = await this.#store.export(snapshot);
+      return { name: `${(name || created).replaceAll(/[^\w.-]+/g, '-')}.layer`, blob: new Blob(parts as Uint8Array<ArrayBuffer>[]) };
+    });
+  }
+
+  import(file: Blob): Promise<string> {
+    return this.#inTurn(async () => {
+      const id = await this.#store.import(new Uint8Array(await file.arrayBuffer()));
+      this.#onChange();
+      return id;
+    });
+  }
+
+  setInterval(seconds: number): void {
+    this.#interval = seconds;
+    clearInterval(this.#ticker);
+    if (seconds) this.#ticker = setInterval(() => void this.#takeAutomatically(), seconds * 1000);
+    this.#onChange();
+  }
+
+  async #takeAutomatically(): Promise<void> {
+    try {
+      await this.#inTurn(async () => {
+        for (const guest of this.#guests()) if (guest.isRunning) await this.#freeze(guest, 'automatic');
+        await this.#prune();
+      });
+    } catch (error) {
+      this.setInterval(0);
+      this.#onProblem(`The automatic snapshots are off: ${(error as Error).message}`);
+    }
+  }
+
+  /** Removes the oldest automatic snapshots when there are too many. */
+  async #prune(): Promise<void> {
+    const automatic = this.#store.list().filter(({ summary }) => ['automatic', 'fork'].includes((summary as Summary).kind ?? ''));
+    if (automatic.length <= AUTOMATIC + SURPLUS) return;
+    const needed = new Set([...this.#guests()].map(({ at }) => at));
+    for (const { id } of automatic.slice(0, -AUTOMATIC)) if (!needed.has(id)) await this.#store.remove(id);
+    await this.#store.gc();
+    this.#onChange();
+  }
+
+  clear(): Promise<void> {
+    return this.#inTurn(async () => {
+      await this.#files.clear();
+      this.#store = await SnapshotStore.open(this.#files, this.#codec);
+      for (const guest of this.#guests()) await guest.moveTo(this.#store);
+      this.#onChange();
+    });
+  }
+
+  #guest(id: GuestId): Guest {
+    const guest = [...this.#guests()].find((candidate) => candidate.id === id);
+    if (!guest) throw new Error('this guest was closed');
+    return guest;
+  }
+
+  #inTurn<T>(action: () => Promise<T>): Promise<T> {
+    const result = this.#turn.then(action);
+    this.#turn = result.catch(() => {});
+    return result;
+  }
+}
