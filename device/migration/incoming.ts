@@ -33,6 +33,8 @@ export interface IncomingOptions<S extends Successor> {
   policies?: Omit<RestorePolicies, 'isMove'>;
   /** Bytes that may be kept on the way in. Default: 2 GiB. */
   limit?: number;
+  /** How many machines it takes, those on their way included. Default: as many as come. */
+  maxMachines?: number;
 }
 
 const DEFAULT_LIMIT = 2 * 1024 ** 3;
@@ -43,6 +45,7 @@ export class MigrationTarget<S extends Successor> {
   readonly options: IncomingOptions<S>;
   /** By the migration's id: whether its machine was started here. */
   readonly #fates = new Map<string, boolean>();
+  #machines = 0;
 
   constructor(options: IncomingOptions<S>) {
     this.options = options;
@@ -54,9 +57,10 @@ export class MigrationTarget<S extends Successor> {
    * @throws MigrationError when nothing came of it: the machine goes on where it was.
    */
   async serve(channel: MigrationChannel): Promise<S | undefined> {
-    const { token } = this.options;
+    const { token, maxMachines = Infinity } = this.options;
     const link = await Link.open(channel, 'destination', token);
     let successor: S | undefined;
+    let isCounted = false;
     let isRunning = false;
     try {
       const first = await link.receive(MESSAGE.DESCRIPTION, MESSAGE.QUERY);
@@ -66,6 +70,9 @@ export class MigrationTarget<S extends Successor> {
       }
       const description = parseJson<Description>(first.body);
       this.#remember(description.id, false);
+      if (this.#machines >= maxMachines) throw new MigrationError('it has a machine already');
+      isCounted = true;
+      this.#machines++;
       successor = await this.options.make(description);
       await link.send(MESSAGE.ACCEPTED, new Uint8Array(0));
       const finish = await this.#receiveRounds(link, successor);
@@ -81,6 +88,7 @@ export class MigrationTarget<S extends Successor> {
       return successor;
     } catch (error) {
       if (isRunning) return successor;
+      if (isCounted) this.#machines--;
       await link.refuse((error as Error).message);
       await successor?.destroy();
       throw error instanceof MigrationError ? error : new MigrationError(`the machine could not be taken over: ${(error as Error).message}`, { cause: error });

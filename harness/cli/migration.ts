@@ -1,12 +1,12 @@
 import { InvalidArgumentError, Option, type Command } from 'commander';
 import { randomBytes } from 'node:crypto';
-import { createServer, connect, type AddressInfo, type Socket } from 'node:net';
-import { loadCodec, SnapshotStore } from '../../device/index.ts';
+import { createServer, connect, type AddressInfo, type Server, type Socket } from 'node:net';
+import { loadCodec, MigrationTarget, SnapshotStore } from '../../device/index.ts';
 import { cacheDirectory } from '../boot-cache.ts';
 import { DirectoryStore } from '../directory-store.ts';
 import { VmError } from '../errors.ts';
 import { duplexChannel } from '../migration/duplex-channel.ts';
-import { Vm } from '../vm.ts';
+import { Vm, type MigratedVm } from '../vm.ts';
 import { progressReporter } from './options.ts';
 import { runIn } from './run.ts';
 
@@ -66,15 +66,16 @@ When the link breaks before the switch the guest goes on here, and this exits wi
 async function migrate(snapshot: string, argv: string[], { to, store: directory, token, bandwidth, policy, verbose }: MigrateFlags): Promise<void> {
   const secret = token ?? process.env[TOKEN_VARIABLE];
   if (!secret) throw new VmError('configuration', `give the token that \`serve\` has, by --token or in ${TOKEN_VARIABLE}`);
-  const store = await SnapshotStore.open(new DirectoryStore(directory), loadCodec());
-  const vm = await Vm.thaw(store, store.find(snapshot));
+  const channel = to === STDIO ? duplexChannel(process.stdin, process.stdout) : duplexChannel(...twice(await dial(to)));
+  let vm: Vm | undefined;
   try {
+    const store = await SnapshotStore.open(new DirectoryStore(directory), loadCodec());
+    vm = await Vm.thaw(store, store.find(snapshot));
     if (argv.length) {
       const started = vm.spawn(argv, { cwd: vm.shares[0]?.mountPoint });
       started.exited.catch(() => {});
       await vm.exec(['true']);
     }
-    const channel = to === STDIO ? duplexChannel(process.stdin, process.stdout) : duplexChannel(...twice(await dial(to)));
     const report = progressReporter(verbose);
     const { rounds, bytes, downtime } = await vm.migrate(channel, {
       token: secret,
@@ -85,43 +86,47 @@ async function migrate(snapshot: string, argv: string[], { to, store: directory,
     report('');
     process.stderr.write(`moved: ${rounds} rounds, ${(bytes / 1e6).toFixed(1)} MB, the guest stood still for ${downtime.toFixed(0)} ms\n`);
   } finally {
-    await vm.stop();
+    channel.close();
+    await vm?.stop();
   }
 }
 
 async function serve(argv: string[], { incoming, host, token, verbose }: ServeFlags): Promise<void> {
   const secret = token ?? process.env[TOKEN_VARIABLE] ?? randomBytes(9).toString('base64url');
   const say = (text: string) => process.stderr.write(`${text}\n`);
-  const target = Vm.takeOver(secret);
+  const target = new MigrationTarget<MigratedVm>({ ...Vm.takeOver(secret).options, maxMachines: 1 });
+  let server: Server | undefined;
   let vm: Vm | undefined;
-  if (incoming === STDIO) {
-    vm = (await target.serve(duplexChannel(process.stdin, process.stdout)))?.vm;
-  } else {
-    const sockets: Socket[] = [];
-    let arrived: () => void = () => {};
-    const server = createServer((socket) => {
-      sockets.push(socket);
-      arrived();
-    });
-    await new Promise<void>((resolve, reject) => server.once('error', reject).listen(parsePort(incoming), host, resolve));
-    say(`waiting on ${host}:${(server.address() as AddressInfo).port}${token || process.env[TOKEN_VARIABLE] ? '' : `, token ${secret}`}`);
-    while (!vm) {
-      if (!sockets.length) await new Promise<void>((resolve) => (arrived = resolve));
-      try {
-        vm = (await target.serve(duplexChannel(...twice(sockets.shift()!))))?.vm;
-      } catch (error) {
-        say(`not taken over: ${(error as Error).message}`);
-      }
-    }
-    server.close();
-  }
-  if (!vm) return;
-  if (verbose || !argv.length) say(`taken over: it runs here now${argv.length ? '' : '; Ctrl-C ends it'}`);
+  const sockets = new Set<Socket>();
   try {
+    if (incoming === STDIO) {
+      vm = (await target.serve(duplexChannel(process.stdin, process.stdout)))?.vm;
+    } else {
+      // Each connection by itself: one that says nothing is in nobody's way.
+      vm = await new Promise<Vm>((resolve, reject) => {
+        server = createServer((socket) => {
+          sockets.add(socket);
+          socket.once('close', () => sockets.delete(socket));
+          target.serve(duplexChannel(socket, socket)).then(
+            (successor) => successor && resolve(successor.vm),
+            (error: Error) => say(`not taken over: ${error.message}`),
+          );
+        });
+        server.once('error', reject).listen(parsePort(incoming), host, () => {
+          const { port } = server!.address() as AddressInfo;
+          say(`waiting on ${host}:${port}${token || process.env[TOKEN_VARIABLE] ? '' : `, token ${secret}`}`);
+        });
+      });
+    }
+    if (!vm) return;
+    const interrupted = argv.length ? undefined : new Promise<void>((resolve) => process.once('SIGINT', () => resolve()).once('SIGTERM', () => resolve()));
+    if (verbose || !argv.length) say(`taken over: it runs here now${argv.length ? '' : '; Ctrl-C ends it'}`);
     if (argv.length) process.exitCode = await runIn(vm, argv);
-    else await new Promise<void>((resolve) => process.once('SIGINT', () => resolve()).once('SIGTERM', () => resolve()));
+    await interrupted;
   } finally {
-    await vm.stop();
+    server?.close();
+    for (const socket of sockets) socket.destroy();
+    await vm?.stop();
   }
 }
 

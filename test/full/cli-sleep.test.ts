@@ -1,11 +1,9 @@
 import { expect } from 'chai';
-import { spawnSync } from 'node:child_process';
 import { mkdtempSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { Vm } from '../../harness/vm.ts';
-
-const CLI = new URL('../../harness/cli.ts', import.meta.url).pathname;
+import { useCli } from '../support/cli.ts';
 
 describe('a guest that is put to sleep and woken', function () {
   this.timeout(600_000);
@@ -15,16 +13,15 @@ describe('a guest that is put to sleep and woken', function () {
     before(() => (directory = mkdtempSync(join(tmpdir(), 'cli-'))));
     after(() => rmSync(directory, { recursive: true }));
 
-    function cli(...args: string[]): { status: number | null; stdout: string; stderr: string } {
-      return spawnSync(process.execPath, ['--import', 'tsx', CLI, args[0]!, '--store', directory, ...args.slice(1)], { encoding: 'utf8' });
-    }
+    const { run } = useCli();
+    const cli = (command: string, ...args: string[]) => run([command, '--store', directory, ...args]);
 
-    it('sleeps in a snapshot, and wakes in another process, twice, with a deleted file open', () => {
-      const slept = cli('suspend', '--name', 'first', '--', 'sh', '-c', 'echo kept > f; exec 3<f; rm f; (sleep 2; cat <&3 > g; sleep 1000) &');
+    it('sleeps in a snapshot, and wakes in another process, twice, with a deleted file open', async () => {
+      const slept = await cli('suspend', '--name', 'first', '--', 'sh', '-c', 'echo kept > f; exec 3<f; rm f; (sleep 2; cat <&3 > g; sleep 1000) &');
       expect(slept.stderr).to.match(/asleep as first \(/);
-      const woken = cli('wake', 'first', '--name', 'second', '--', 'sh', '-c', 'until [ -s g ]; do sleep 0.1; done; cat g; dmesg | grep -c "PM: suspend exit"');
+      const woken = await cli('wake', 'first', '--name', 'second', '--', 'sh', '-c', 'until [ -s g ]; do sleep 0.1; done; cat g; dmesg | grep -c "PM: suspend exit"');
       expect(woken.stdout, woken.stderr).to.equal('kept\n1\n');
-      const again = cli('wake', 'second', '--', 'sh', '-c', 'cat g; dmesg | grep -c "PM: suspend exit"; grep virtiofs /proc/mounts');
+      const again = await cli('wake', 'second', '--', 'sh', '-c', 'cat g; dmesg | grep -c "PM: suspend exit"; grep virtiofs /proc/mounts');
       expect(again.stdout, again.stderr).to.match(/^kept\n2\nshare \/mnt\/share virtiofs /);
     });
   });

@@ -90,7 +90,7 @@ for (const share of SHARES) {
     });
 
     it('in a new Node process', () => {
-      const told = execFileSync(process.execPath, ['--import', 'tsx', join(ROOT, 'test/support/scene-process.ts'), directory, id, ...[share, scene, expected].map((part) => JSON.stringify(part))], { encoding: 'utf8' });
+      const told = execFileSync(process.execPath, ['--import', 'tsx', join(ROOT, 'test/support/scene-process.ts'), directory, id, ...[share, scene, expected].map((part) => JSON.stringify(part))], { encoding: 'utf8', timeout: 120_000, killSignal: 'SIGKILL' });
       expect(JSON.parse(told)).to.deep.equal([]);
     });
 

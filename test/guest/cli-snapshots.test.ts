@@ -1,82 +1,78 @@
 import { expect } from 'chai';
-import { spawnSync } from 'node:child_process';
 import { mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-
-const CLI = new URL('../../harness/cli.ts', import.meta.url).pathname;
+import { useCli } from '../support/cli.ts';
 
 describe('command line: snapshots', function () {
   this.timeout(120_000);
   let directory: string;
   const at = (name: string) => join(directory, name);
-  const run = (...args: string[]) => {
-    const { status, stdout, stderr } = spawnSync(process.execPath, ['--import', 'tsx', CLI, ...args], { encoding: 'utf8' });
-    return { code: status, stdout, stderr };
-  };
+  const cli = useCli();
+  const run = (...args: string[]) => cli.run(args);
   /** Runs a command of the store that has to succeed; returns its stdout. */
-  const inStore = (command: string, ...args: string[]) => {
-    const { code, stdout, stderr } = run(command, '--store', at('store'), ...args);
+  const inStore = async (command: string, ...args: string[]) => {
+    const { code, stdout, stderr } = await run(command, '--store', at('store'), ...args);
     expect(code, `${command} ${args.join(' ')}\n${stdout}${stderr}`).to.equal(0);
     return stdout;
   };
 
-  before(() => {
+  before(async () => {
     directory = mkdtempSync(join(tmpdir(), 'cli-snapshots-'));
-    inStore('freeze', '--name', 'base', '--', 'sh', '-c', 'echo kept > file; exec 3>gone; rm gone; (sleep 1000 >&3 &)');
+    await inStore('freeze', '--name', 'base', '--', 'sh', '-c', 'echo kept > file; exec 3>gone; rm gone; (sleep 1000 >&3 &)');
   });
   after(() => rmSync(directory, { recursive: true }));
 
-  it('restore goes on in another process, with what was running, and freezes again', () => {
-    expect(inStore('restore', 'base', '--name', 'next', '--', 'sh', '-c', 'cat file; pidof sleep > /dev/null && echo sleeping; echo more > other')).to.equal('kept\nsleeping\n');
-    const listed = JSON.parse(inStore('list', '--json')) as { id: string; name: string; parent: string; addedBytes: number }[];
+  it('restore goes on in another process, with what was running, and freezes again', async () => {
+    expect(await inStore('restore', 'base', '--name', 'next', '--', 'sh', '-c', 'cat file; pidof sleep > /dev/null && echo sleeping; echo more > other')).to.equal('kept\nsleeping\n');
+    const listed = JSON.parse(await inStore('list', '--json')) as { id: string; name: string; parent: string; addedBytes: number }[];
     expect(listed.map(({ name }) => name)).to.deep.equal(['base', 'next']);
     expect(listed[1]!.parent).to.equal(listed[0]!.id);
     expect(listed[1]!.addedBytes).to.be.lessThan(listed[0]!.addedBytes / 5);
   });
 
-  it('restore exits with the command’s code', () => {
-    expect(run('restore', '--store', at('store'), 'base', '--', 'sh', '-c', 'exit 9').code).to.equal(9);
+  it('restore exits with the command’s code', async () => {
+    expect((await run('restore', '--store', at('store'), 'base', '--', 'sh', '-c', 'exit 9')).code).to.equal(9);
   });
 
-  it('inspect and diff tell what is in it', () => {
-    expect(inStore('inspect', 'next')).to.match(/memory 256/).and.to.match(/open file \(deleted\)/).and.to.match(/2 entries/);
-    expect(inStore('diff', 'base', 'next')).to.match(/pages of memory/).and.to.match(/^\+ \/other$/m);
+  it('inspect and diff tell what is in it', async () => {
+    expect(await inStore('inspect', 'next')).to.match(/memory 256/).and.to.match(/open file \(deleted\)/).and.to.match(/2 entries/);
+    expect(await inStore('diff', 'base', 'next')).to.match(/pages of memory/).and.to.match(/^\+ \/other$/m);
   });
 
-  it('fork runs copies side by side, each with files of its own', () => {
-    const told = inStore('fork', '--copies', '3', 'base', '--', 'sh', '-c', 'echo $FORK > mine; sleep 0.3; cat mine; ls');
+  it('fork runs copies side by side, each with files of its own', async () => {
+    const told = await inStore('fork', '--copies', '3', 'base', '--', 'sh', '-c', 'echo $FORK > mine; sleep 0.3; cat mine; ls');
     expect(told.split('\n').filter((line) => /^\d \| \d$/.test(line)).sort()).to.deep.equal(['1 | 1', '2 | 2', '3 | 3']);
   });
 
-  it('export and import carry it to another store', () => {
-    inStore('export', 'next', at('file.layer'));
-    expect(run('import', '--store', at('other'), at('file.layer')).code).to.equal(0);
-    expect(run('restore', '--store', at('other'), 'next', '--', 'cat', 'other').stdout).to.equal('more\n');
+  it('export and import carry it to another store', async () => {
+    await inStore('export', 'next', at('file.layer'));
+    expect((await run('import', '--store', at('other'), at('file.layer'))).code).to.equal(0);
+    expect((await run('restore', '--store', at('other'), 'next', '--', 'cat', 'other')).stdout).to.equal('more\n');
   });
 
-  it('verify finds damage, and names the file', () => {
-    inStore('verify');
+  it('verify finds damage, and names the file', async () => {
+    await inStore('verify');
     const [name] = readdirSync(at('other'));
     const bytes = readFileSync(join(at('other'), name!));
     bytes[bytes.length - 100]! ^= 1;
     writeFileSync(join(at('other'), name!), bytes);
-    const { code, stderr } = run('verify', '--store', at('other'));
+    const { code, stderr } = await run('verify', '--store', at('other'));
     expect(code).to.equal(125);
     expect(stderr).to.contain(name).and.to.contain('copy the file again');
   });
 
-  it('remove and gc give room back, and keep what others need', () => {
-    inStore('remove', 'base');
-    inStore('gc');
-    expect(inStore('restore', 'next', '--', 'cat', 'other')).to.equal('more\n');
-    inStore('remove', 'next');
-    inStore('gc');
+  it('remove and gc give room back, and keep what others need', async () => {
+    await inStore('remove', 'base');
+    await inStore('gc');
+    expect(await inStore('restore', 'next', '--', 'cat', 'other')).to.equal('more\n');
+    await inStore('remove', 'next');
+    await inStore('gc');
     expect(readdirSync(at('store'))).to.deep.equal([]);
   });
 
-  it('says what there is when a name is wrong', () => {
-    const { code, stderr } = run('inspect', '--store', at('other'), 'nobody');
+  it('says what there is when a name is wrong', async () => {
+    const { code, stderr } = await run('inspect', '--store', at('other'), 'nobody');
     expect([code, stderr]).to.deep.equal([125, 'v86-virtiofs: no snapshot is called "nobody": there are next\n']);
   });
 });

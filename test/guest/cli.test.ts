@@ -1,52 +1,47 @@
 import { expect } from 'chai';
-import { execFileSync, spawnSync } from 'node:child_process';
+import { execFileSync } from 'node:child_process';
 import { mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-
-const CLI = new URL('../../harness/cli.ts', import.meta.url).pathname;
-
-function run(args: string[], input = ''): { code: number | null; stdout: string; stderr: string } {
-  const { status, stdout, stderr } = spawnSync(process.execPath, ['--import', 'tsx', CLI, ...args], { input, encoding: 'utf8' });
-  return { code: status, stdout, stderr };
-}
+import { useCli } from '../support/cli.ts';
 
 describe('command line', function () {
   this.timeout(120_000);
+  const { run } = useCli();
   let directory: string;
   before(() => {
     directory = mkdtempSync(join(tmpdir(), 'cli-'));
   });
   after(() => rmSync(directory, { recursive: true }));
 
-  it('--help tells every command, and each its options with examples', () => {
-    const { code, stdout } = run(['--help']);
+  it('--help tells every command, and each its options with examples', async () => {
+    const { code, stdout } = await run(['--help']);
     expect(code).to.equal(0);
     for (const word of ['run', 'shell', 'demo']) expect(stdout).to.match(new RegExp(`^  ${word} `, 'm'));
-    expect(run(['run', '--help']).stdout).to.contain('--share').and.to.contain('Examples:').and.to.contain('Exit codes:');
+    expect((await run(['run', '--help'])).stdout).to.contain('--share').and.to.contain('Examples:').and.to.contain('Exit codes:');
   });
 
-  it('run passes arguments, stdin, output and the exit code through', () => {
-    const { code, stdout, stderr } = run(['run', '--', 'sh', '-c', 'cat; echo "$1" >&2; exit 7', 'sh', 'an argument'], 'from stdin\n');
+  it('run passes arguments, stdin, output and the exit code through', async () => {
+    const { code, stdout, stderr } = await run(['run', '--', 'sh', '-c', 'cat; echo "$1" >&2; exit 7', 'sh', 'an argument'], { input: 'from stdin\n' });
     expect({ code, stdout, stderr }).to.deep.equal({ code: 7, stdout: 'from stdin\n', stderr: 'an argument\n' });
   });
 
-  it('run shares a copy of a host directory, and carries changes back only when asked', () => {
+  it('run shares a copy of a host directory, and carries changes back only when asked', async () => {
     writeFileSync(join(directory, 'file'), 'host\n');
-    expect(run(['run', '--share', directory, '--', 'sh', '-c', 'cat file; echo guest > file']).stdout).to.equal('host\n');
+    expect((await run(['run', '--share', directory, '--', 'sh', '-c', 'cat file; echo guest > file'])).stdout).to.equal('host\n');
     expect(readFileSync(join(directory, 'file'), 'utf8')).to.equal('host\n');
-    expect(run(['run', '--share', directory, '--write-back', '--tag', 'mine', '--', 'sh', '-c', 'pwd; echo guest > file']).stdout).to.equal('/mnt/mine\n');
+    expect((await run(['run', '--share', directory, '--write-back', '--tag', 'mine', '--', 'sh', '-c', 'pwd; echo guest > file'])).stdout).to.equal('/mnt/mine\n');
     expect(readFileSync(join(directory, 'file'), 'utf8')).to.equal('guest\n');
   });
 
-  it('run shares what is in an archive, and saves it to others', () => {
+  it('run shares what is in an archive, and saves it to others', async () => {
     const sources = join(directory, 'sources');
     mkdirSync(join(sources, 'sub'), { recursive: true });
     writeFileSync(join(sources, 'sub/script'), '#!/bin/sh\necho "from the archive"\n', { mode: 0o755 });
     execFileSync('tar', ['czf', 'in.tar.gz', '-C', sources, '.'], { cwd: directory });
     const [archive, json] = [join(directory, 'in.tar.gz'), join(directory, 'out.json')];
     const changes = 'sub/script; echo text > "new file"; ln sub/script hard; ln -s hard soft; mkdir empty';
-    const { stdout, stderr, code } = run(['run', '--share', archive, '--write-back', '--save', json, '--', 'sh', '-c', changes]);
+    const { stdout, stderr, code } = await run(['run', '--share', archive, '--write-back', '--save', json, '--', 'sh', '-c', changes]);
     expect({ stdout, code }).to.deep.equal({ stdout: 'from the archive\n', code: 1 });
     expect(stderr).to.match(/not written to .*out.json: soft: /);
     expect(JSON.parse(readFileSync(json, 'utf8'))).to.deep.equal({
@@ -54,7 +49,7 @@ describe('command line', function () {
     });
     const listing = execFileSync('tar', ['tvzf', archive], { encoding: 'utf8' });
     expect(listing).to.match(/^drwx.* sub\/$/m).and.to.match(/^hrwxr-xr-x.* (hard|sub\/script) link to/m).and.to.match(/^l.* soft -> hard$/m).and.to.match(/^-rw.* 5 .* new file$/m);
-    expect(run(['run', '--share', json, '--', 'cat', 'new file']).stdout).to.equal('text\n');
+    expect((await run(['run', '--share', json, '--', 'cat', 'new file'])).stdout).to.equal('text\n');
   });
 
   const refused: { name: string; args: string[]; says: RegExp }[] = [
@@ -69,8 +64,8 @@ describe('command line', function () {
     { name: 'a guest image that is not there', args: ['run', '--kernel', '/no/kernel', '--initrd', '/no/initrd', '--', 'true'], says: /\/no\/kernel/ },
   ];
   for (const { name, args, says } of refused) {
-    it(`${name}: exit code 125 and the cure`, () => {
-      const { code, stderr } = run(args);
+    it(`${name}: exit code 125 and the cure`, async () => {
+      const { code, stderr } = await run(args);
       expect(stderr).to.match(says);
       expect(stderr).not.to.match(/^ +at /m);
       expect(code).to.equal(125);

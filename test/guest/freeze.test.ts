@@ -1,5 +1,4 @@
 import { expect } from 'chai';
-import { spawnSync } from 'node:child_process';
 import { mkdtemp, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
@@ -11,6 +10,7 @@ import { createEmulator } from '../../harness/emulator.ts';
 import { GuestAgent, uartChannel, type GuestProcess, type UartBus } from '../../harness/guest-agent.ts';
 import { writeSnapshot } from '../../harness/snapshot-file.ts';
 import { Vm } from '../../harness/vm.ts';
+import { useCli } from '../support/cli.ts';
 import { useGuest } from '../support/guest.ts';
 
 const BOOK = crypto.getRandomValues(new Uint8Array(50_000));
@@ -54,6 +54,7 @@ async function goOn(process: GuestProcess, volume: Volume, read: string[], remov
 
 describe('freeze and restore', () => {
   const guest = useGuest();
+  const cli = useCli();
 
   it('takes the same machine back', async () => {
     const { vm, sh } = guest;
@@ -132,10 +133,10 @@ describe('freeze and restore', () => {
     holder.kill(9);
   });
 
-  it('goes on in a new Node process: the demo', function () {
+  it('goes on in a new Node process: the demo', async function () {
     this.timeout(120_000);
-    const { status, stdout, stderr } = spawnSync(process.execPath, ['--import', 'tsx', 'harness/cli.ts', 'demo'], { encoding: 'utf8' });
-    expect(status, stdout + stderr).to.equal(0);
+    const { code, stdout, stderr } = await cli.run(['demo']);
+    expect(code, stdout + stderr).to.equal(0);
     expect(stdout.match(/✓/g)).to.have.length.at.least(10);
   });
 
