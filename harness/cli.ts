@@ -2,13 +2,10 @@
 import { Command, CommanderError } from 'commander';
 import { MachineError, MigrationError, SnapshotError } from '../device/index.ts';
 import { addMigrationCommands } from './cli/migration.ts';
-import { addMachineOptions, type MachineFlags } from './cli/options.ts';
+import { addMachineOptions, OWN_FAILURE, type MachineFlags } from './cli/options.ts';
 import { addSleepCommands } from './cli/sleep.ts';
 import { addSnapshotCommands } from './cli/snapshots.ts';
 import { VmError } from './errors.ts';
-
-/** Exit code when v86-virtiofs itself failed, out of the way of a guest command's. */
-const OWN_FAILURE = 125;
 
 export function makeProgram(): Command {
   const program = new Command('v86-virtiofs')

@@ -35,6 +35,8 @@ export interface IncomingOptions<S extends Successor> {
   limit?: number;
   /** How many machines it takes, those on their way included. Default: as many as come. */
   maxMachines?: number;
+  /** For how long the other side may say or take nothing before the link is given up, in milliseconds. Default: 30,000. */
+  timeoutMs?: number;
 }
 
 const DEFAULT_LIMIT = 2 * 1024 ** 3;
@@ -57,8 +59,8 @@ export class MigrationTarget<S extends Successor> {
    * @throws MigrationError when nothing came of it: the machine goes on where it was.
    */
   async serve(channel: MigrationChannel): Promise<S | undefined> {
-    const { token, maxMachines = Infinity } = this.options;
-    const link = await Link.open(channel, 'destination', token);
+    const { token, maxMachines = Infinity, timeoutMs } = this.options;
+    const link = await Link.open(channel, 'destination', token, timeoutMs);
     let successor: S | undefined;
     let isCounted = false;
     let isRunning = false;

@@ -6,6 +6,10 @@ const NONCE_LENGTH = 32;
 const TAG_LENGTH = 32;
 /** Sequence number, u64 as two u32; type, u8. */
 const HEADER_LENGTH = 9;
+/** For how long the other side may say or take nothing, by default, in milliseconds. */
+const TIMEOUT = 30_000;
+/** As many of those for it to make a machine: it may have to build the guest's image first. */
+const MAKING = 20;
 const encoder = new TextEncoder();
 
 /** What a message is. */
@@ -46,24 +50,39 @@ export class Link {
   readonly #channel: MigrationChannel;
   readonly #own: CryptoKey;
   readonly #other: CryptoKey;
+  readonly #timeoutMs: number;
   #sent = 0;
   #received = 0;
   /** Bytes sent. */
   bytes = 0;
 
-  private constructor(channel: MigrationChannel, own: CryptoKey, other: CryptoKey) {
+  private constructor(channel: MigrationChannel, timeoutMs: number, own: CryptoKey, other: CryptoKey) {
     this.#channel = channel;
+    this.#timeoutMs = timeoutMs;
     this.#own = own;
     this.#other = other;
   }
 
-  /** @throws MigrationError for another version, another token, or no answer. */
-  static async open(channel: MigrationChannel, role: Role, token: string): Promise<Link> {
+  /**
+   * `timeoutMs`: for how long the other side may say or take nothing; then the link is closed.
+   *
+   * @throws MigrationError for another version, another token, or no answer. The channel is closed, then.
+   */
+  static async open(channel: MigrationChannel, role: Role, token: string, timeoutMs = TIMEOUT): Promise<Link> {
+    try {
+      return await Link.#greet(channel, role, token, timeoutMs);
+    } catch (error) {
+      channel.close();
+      throw error;
+    }
+  }
+
+  static async #greet(channel: MigrationChannel, role: Role, token: string, timeoutMs: number): Promise<Link> {
     const secret = await hmacKey(encoder.encode(token));
     const nonce = crypto.getRandomValues(new Uint8Array(NONCE_LENGTH));
     const hello = Uint8Array.of(...encoder.encode('v86-virtiofs migration'), VERSION, ...nonce);
-    await channel.send(hello);
-    const answer = await channel.receive();
+    await within(timeoutMs, channel, channel.send(hello));
+    const answer = await within(timeoutMs, channel, channel.receive());
     if (!answer) throw new MigrationError('the other side does not answer: look whether it waits for a migration');
     const versionAt = hello.length - NONCE_LENGTH - 1;
     if (answer.length !== hello.length || answer.subarray(0, versionAt).some((byte, n) => byte !== hello[n])) throw new MigrationError('the other side speaks something else than this migration');
@@ -72,15 +91,14 @@ export class Link {
     if (theirs.every((byte, n) => byte === nonce[n])) throw new MigrationError('the other side is a mirror: it sends back what it gets');
     const [a, b] = role === 'source' ? [nonce, theirs] : [theirs, nonce];
     const keyOf = async (whose: Role) => hmacKey(new Uint8Array(await crypto.subtle.sign('HMAC', secret, concat(encoder.encode(whose), a, b))));
-    const link = new Link(channel, await keyOf(role), await keyOf(role === 'source' ? 'destination' : 'source'));
+    const link = new Link(channel, timeoutMs, await keyOf(role), await keyOf(role === 'source' ? 'destination' : 'source'));
     // The first message of each side proves that it knows the token.
     await link.send(0, new Uint8Array(0));
-    const proof = await channel.receive();
+    const proof = await within(timeoutMs, channel, channel.receive());
     if (!proof) throw new MigrationError('the other side has hung up: its token is another one');
     try {
       await link.#open(proof);
     } catch {
-      channel.close();
       throw new MigrationError('the other side has another token: give both the same');
     }
     return link;
@@ -102,7 +120,7 @@ export class Link {
     message.set(new Uint8Array(await crypto.subtle.sign('HMAC', this.#own, message.subarray(0, end))), end);
     return () => {
       this.bytes += message.length;
-      return this.#channel.send(message);
+      return within(this.#timeoutMs, this.#channel, this.#channel.send(message));
     };
   }
 
@@ -112,7 +130,8 @@ export class Link {
 
   /** The next message. @throws MigrationError when the link has ended or was tampered with, or the other side refuses, with its reason. */
   async receive(...expected: number[]): Promise<Message> {
-    const message = await this.#channel.receive();
+    const patience = this.#timeoutMs * (expected.includes(MESSAGE.ACCEPTED) ? MAKING : 1);
+    const message = await within(patience, this.#channel, this.#channel.receive());
     if (!message) throw new MigrationError('the link to the other side has ended');
     const { type, body } = await this.#open(message);
     if (type === MESSAGE.REFUSED) throw new MigrationError(`the other side refuses: ${parseJson<{ reason: string }>(body).reason}`);
@@ -139,6 +158,22 @@ export class Link {
 
   close(): void {
     this.#channel.close();
+  }
+}
+
+/** What `work` on the channel comes to. @throws MigrationError when it takes too long: the channel is closed. */
+async function within<T>(timeoutMs: number, channel: MigrationChannel, work: Promise<T>): Promise<T> {
+  let timer: ReturnType<typeof setTimeout> | undefined;
+  const late = new Promise<never>((_, reject) => {
+    timer = setTimeout(() => {
+      channel.close();
+      reject(new MigrationError(`the other side has been silent for ${timeoutMs / 1000} s: the link is closed`));
+    }, timeoutMs);
+  });
+  try {
+    return await Promise.race([work, late]);
+  } finally {
+    clearTimeout(timer);
   }
 }
 

@@ -8,7 +8,7 @@ import { MigrationError, MigrationUnknownError, type MigrationChannel } from './
 import { Link, MESSAGE, parseJson } from './link.ts';
 
 /** A layer is sent in messages of this size. */
-const PIECE = 1 << 20;
+const PIECE = 256 << 10;
 const MAX_ROUNDS = 20;
 /** What the guest may have changed for the last round to be the next one, in bytes. */
 const SMALL = 2 << 20;
@@ -38,6 +38,8 @@ export interface MigrationOptions {
    * and let it stand still for as long as it takes. Default: `throttle`.
    */
   policy?: 'throttle' | 'give-up' | 'stop';
+  /** For how long the other side may say or take nothing before the link is given up, in milliseconds. Default: 30,000. */
+  timeoutMs?: number;
   onProgress?: (progress: MigrationProgress) => void;
   /** Ends it, as long as it has not been switched over. */
   signal?: AbortSignal;
@@ -102,7 +104,7 @@ class SendingStore implements FileStore {
  * MigrationUnknownError when it can't be told whether it was switched over: the machine stands still.
  */
 export async function migrateOut(emulator: Emulator, channel: MigrationChannel, options: MigrationOptions): Promise<MigrationResult> {
-  const { token, machine, summary, sessionOnly, codec, bandwidth = Infinity, policy = 'throttle', onProgress, signal } = options;
+  const { token, machine, summary, sessionOnly, codec, bandwidth = Infinity, policy = 'throttle', timeoutMs, onProgress, signal } = options;
   const id = crypto.randomUUID();
   const v86 = V86Machine.of(emulator);
   let link: Link | undefined;
@@ -111,7 +113,7 @@ export async function migrateOut(emulator: Emulator, channel: MigrationChannel, 
   let resume: (() => void) | undefined;
   const throttle = new Throttle(v86);
   try {
-    link = await Link.open(channel, 'source', token);
+    link = await Link.open(channel, 'source', token, timeoutMs);
     await link.sendJson(MESSAGE.DESCRIPTION, { id, machine, summary });
     await link.receive(MESSAGE.ACCEPTED);
     const store = await SnapshotStore.open(new SendingStore(link, pacer(bandwidth)), codec);

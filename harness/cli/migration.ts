@@ -1,18 +1,21 @@
 import { InvalidArgumentError, Option, type Command } from 'commander';
 import { randomBytes } from 'node:crypto';
 import { createServer, connect, type AddressInfo, type Server, type Socket } from 'node:net';
-import { loadCodec, MigrationTarget, SnapshotStore } from '../../device/index.ts';
+import { loadCodec, MigrationTarget, MigrationUnknownError, settleMigration, SnapshotStore, type MigrationChannel } from '../../device/index.ts';
 import { cacheDirectory } from '../boot-cache.ts';
 import { DirectoryStore } from '../directory-store.ts';
 import { VmError } from '../errors.ts';
+import type { GuestProcess } from '../guest-agent.ts';
 import { duplexChannel } from '../migration/duplex-channel.ts';
 import { Vm, type MigratedVm } from '../vm.ts';
-import { progressReporter } from './options.ts';
+import { OWN_FAILURE, progressReporter } from './options.ts';
 import { runIn } from './run.ts';
 
 /** In place of an address: this process's stdin and stdout. */
 const STDIO = 'stdio';
 const TOKEN_VARIABLE = 'V86_VIRTIOFS_TOKEN';
+const SETTLE_ATTEMPTS = 5;
+const SETTLE_INTERVAL = 1000;
 
 interface MigrateFlags {
   to: string;
@@ -49,7 +52,7 @@ export function addMigrationCommands(program: Command): void {
 Examples:
   ${TOKEN_VARIABLE}=secret v86-virtiofs serve --incoming 7000 -- ps          # in one terminal
   ${TOKEN_VARIABLE}=secret v86-virtiofs migrate base --to localhost:7000 -- sh -c 'make &'   # in another
-When the link breaks before the switch the guest goes on here, and this exits with 125 when its commands have been told.`)
+When it can't be moved the guest goes on here, and this exits with ${OWN_FAILURE} when the command has ended.`)
     .action(migrate);
   program
     .command('serve')
@@ -66,34 +69,64 @@ When the link breaks before the switch the guest goes on here, and this exits wi
 async function migrate(snapshot: string, argv: string[], { to, store: directory, token, bandwidth, policy, verbose }: MigrateFlags): Promise<void> {
   const secret = token ?? process.env[TOKEN_VARIABLE];
   if (!secret) throw new VmError('configuration', `give the token that \`serve\` has, by --token or in ${TOKEN_VARIABLE}`);
-  const channel = to === STDIO ? duplexChannel(process.stdin, process.stdout) : duplexChannel(...twice(await dial(to)));
+  const channel = to === STDIO ? duplexChannel(process.stdin, process.stdout) : await dial(to);
   let vm: Vm | undefined;
   try {
     const store = await SnapshotStore.open(new DirectoryStore(directory), loadCodec());
     vm = await Vm.thaw(store, store.find(snapshot));
-    if (argv.length) {
-      const started = vm.spawn(argv, { cwd: vm.shares[0]?.mountPoint });
-      started.exited.catch(() => {});
-      await vm.exec(['true']);
-    }
+    const started = argv.length ? await start(vm, argv, to) : undefined;
     const report = progressReporter(verbose);
-    const { rounds, bytes, downtime } = await vm.migrate(channel, {
+    const failure = await vm.migrate(channel, {
       token: secret,
       bandwidth: bandwidth && bandwidth * 1e6,
       policy,
       onProgress: ({ round, pages, bytes: sent }) => report(`round ${round}: ${pages} pages, ${(sent / 1e6).toFixed(1)} MB sent`),
-    });
-    report('');
-    process.stderr.write(`moved: ${rounds} rounds, ${(bytes / 1e6).toFixed(1)} MB, the guest stood still for ${downtime.toFixed(0)} ms\n`);
+    }).then(({ rounds, bytes, downtime }) => {
+      report('');
+      say(`moved: ${rounds} rounds, ${(bytes / 1e6).toFixed(1)} MB, the guest stood still for ${downtime.toFixed(0)} ms`);
+    }, (error: Error) => error);
+    if (!failure) return;
+    const fate = failure instanceof MigrationUnknownError ? await settle(failure, to, secret) : 'runs here';
+    if (fate === 'runs there') return say('moved: the link broke in the switch, but the guest runs there');
+    if (!fate) {
+      const { id } = await vm.freeze(store);
+      throw new VmError('snapshot', `${failure.message}; it is kept as ${id.slice(0, 12)}, to be restored only when it does not run there`);
+    }
+    if (!started) throw failure;
+    say(`not moved: ${failure.message}; the command goes on here`);
+    await started.exited;
+    process.exitCode = OWN_FAILURE;
   } finally {
     channel.close();
     await vm?.stop();
   }
 }
 
+/** Starts the command. What it says while the guest is here goes to stdout, which may be the link. */
+async function start(vm: Vm, argv: string[], to: string): Promise<GuestProcess> {
+  const started = vm.spawn(argv, { cwd: vm.shares[0]?.mountPoint });
+  started.exited.catch(() => {});
+  started.onStdout = (bytes) => (to === STDIO ? process.stderr : process.stdout).write(bytes);
+  started.onStderr = (bytes) => process.stderr.write(bytes);
+  await vm.exec(['true']);
+  return started;
+}
+
+/** Asks the other side what has become of the machine; undefined when it can't be asked. */
+async function settle(unknown: MigrationUnknownError, to: string, token: string): Promise<'runs there' | 'runs here' | undefined> {
+  if (to === STDIO) return undefined;
+  for (let attempt = 0; attempt < SETTLE_ATTEMPTS; attempt++) {
+    try {
+      return await settleMigration(unknown, await dial(to), token);
+    } catch {
+      await new Promise((resolve) => setTimeout(resolve, SETTLE_INTERVAL));
+    }
+  }
+  return undefined;
+}
+
 async function serve(argv: string[], { incoming, host, token, verbose }: ServeFlags): Promise<void> {
   const secret = token ?? process.env[TOKEN_VARIABLE] ?? randomBytes(9).toString('base64url');
-  const say = (text: string) => process.stderr.write(`${text}\n`);
   const target = new MigrationTarget<MigratedVm>({ ...Vm.takeOver(secret).options, maxMachines: 1 });
   let server: Server | undefined;
   let vm: Vm | undefined;
@@ -130,12 +163,12 @@ async function serve(argv: string[], { incoming, host, token, verbose }: ServeFl
   }
 }
 
-function twice<T>(value: T): [T, T] {
-  return [value, value];
+function say(text: string): void {
+  process.stderr.write(`${text}\n`);
 }
 
 /** @throws VmError `configuration` for what is no address, or where nobody listens. */
-async function dial(address: string): Promise<Socket> {
+async function dial(address: string): Promise<MigrationChannel> {
   const at = address.lastIndexOf(':');
   if (at < 1) throw new VmError('configuration', `${address} is no address: give HOST:PORT, or ${STDIO}`);
   const socket = connect(parsePort(address.slice(at + 1)), address.slice(0, at));
@@ -143,7 +176,7 @@ async function dial(address: string): Promise<Socket> {
     socket.once('connect', resolve);
     socket.once('error', (error) => reject(new VmError('configuration', `nobody answers at ${address}: ${error.message}; start \`v86-virtiofs serve --incoming PORT\` there`)));
   });
-  return socket;
+  return duplexChannel(socket, socket);
 }
 
 function parsePort(text: string): number {

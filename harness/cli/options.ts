@@ -2,6 +2,9 @@ import { Command, InvalidArgumentError, Option } from 'commander';
 import { VmError } from '../errors.ts';
 import { DEFAULT_MEMORY, type ShareOptions, type VmOptions } from '../vm-options.ts';
 
+/** Exit code when v86-virtiofs itself failed, out of the way of a guest command's. */
+export const OWN_FAILURE = 125;
+
 /** What `run` and `shell` have in common, as commander gives it. */
 export interface MachineFlags {
   share?: string[];

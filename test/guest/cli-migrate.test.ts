@@ -1,9 +1,10 @@
 import { expect } from 'chai';
 import { mkdtempSync, rmSync } from 'node:fs';
-import { connect } from 'node:net';
+import { connect, type AddressInfo } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { useCli } from '../support/cli.ts';
+import { breakingProxy, RUNNING, SWITCH } from '../support/migrations.ts';
 
 const env = { V86_VIRTIOFS_TOKEN: 'secret' };
 
@@ -48,6 +49,34 @@ describe('command line: migration', function () {
     await server.says(/taken over/);
     server.child.kill('SIGTERM');
     expect((await server.ended).code).to.equal(0);
+  });
+
+  describe('when the link breaks in the switch', () => {
+    const task = 'echo begun; until [ -e end ]; do sleep 0.1; done; echo ended';
+    const through = async (type: number, ...serve: string[]) => {
+      const server = start(['serve', '--incoming', '0', ...serve], { env });
+      const [, port] = await server.says(/waiting on localhost:(\d+)/);
+      const proxy = await breakingProxy(Number(port), type);
+      const here = await run(migrate('--to', `localhost:${(proxy.address() as AddressInfo).port}`, '--', 'sh', '-c', `(sleep 8; touch end) & ${task}`), { env });
+      proxy.close();
+      return { server, here };
+    };
+
+    it('the guest goes on here, when it was not told to go on there', async () => {
+      const { server, here } = await through(SWITCH);
+      expect(here.stderr).to.match(/not moved: .*the command goes on here/);
+      expect(here).to.deep.include({ code: 125, stdout: 'begun\nended\n' });
+      await server.says(/not taken over/);
+      server.child.kill();
+      await server.ended;
+    });
+
+    it('it goes on there, when only the answer was lost', async () => {
+      const { server, here } = await through(RUNNING, '--', 'sh', '-c', 'until [ -e end ]; do sleep 0.1; done; echo found');
+      expect(here.stderr).to.match(/^moved: .*runs there/);
+      expect(here).to.deep.include({ code: 0, stdout: 'begun\n' });
+      expect(await server.ended).to.deep.include({ code: 0, stdout: 'found\n' });
+    });
   });
 
   for (const [what, args, says] of [

@@ -11,7 +11,7 @@ const port = (): [MigrationChannel, MigrationChannel] => {
 };
 
 describe('live migration', function () {
-  this.timeout(240_000);
+  this.timeout(600_000);
 
   it('moves a guest in the middle of everything, and stops it here', async () => {
     const vm = await Vm.boot({ shares: [{ tag: 'share', locks: 'shared' }] });
@@ -49,6 +49,7 @@ describe('live migration', function () {
       ['for other shares', { options: { shares: [{ tag: 'other' }] } }, /other|devices/],
       ['where there is no room', { limit: 1000 }, /more than 1000 bytes/],
       ['by a listener that says something else', { listen: async (channel) => channel.send(new TextEncoder().encode('HTTP/1.1 400 Bad Request')) }, /speaks something else/],
+      ['by one that says nothing', { timeoutMs: 300, listen: async () => {} }, /silent for 0.3 s/],
       ['by one that hangs up', { listen: async (channel) => channel.close() }, /does not answer|ended|closed/],
       ['by one that repeats what it hears', { listen: async (channel) => channel.send((await channel.receive())!) }, /mirror/],
     ];

@@ -1,4 +1,5 @@
 import { expect } from 'chai';
+import { connect, createServer, type Server } from 'node:net';
 import { PassThrough } from 'node:stream';
 import { MigrationError, MigrationTarget, MigrationUnknownError, settleMigration, type MigrationChannel } from '../../device/index.ts';
 import { duplexChannel } from '../../harness/migration/duplex-channel.ts';
@@ -9,19 +10,23 @@ import { randomNumbers } from './hostile-driver.ts';
 export const TOKEN = 'a secret of both';
 /** In a message of a link. */
 const TYPE_AT = 8;
-const SWITCH = 8, RUNNING = 9;
+export const SWITCH = 8, RUNNING = 9;
 /** More than a short message has, with its length. */
 const SHORT = 60;
+/** After which a side gives up in tests, in milliseconds. */
+const SILENCE = 3000;
 
 /** Where a connection breaks, both ways: after so many bytes in both directions together, or so far into the first message of a type. */
 export interface Break {
   bytes?: number;
   type?: number;
   after?: number;
+  /** Nobody is told, as when the other computer has lost its power. */
+  isSilent?: boolean;
 }
 
 /** Two ends of a connection. */
-export function pipe({ bytes = Infinity, type, after = 0 }: Break = {}): [MigrationChannel, MigrationChannel] {
+export function pipe({ bytes = Infinity, type, after = 0, isSilent = false }: Break = {}): [MigrationChannel, MigrationChannel] {
   const [there, back] = [new PassThrough(), new PassThrough()];
   let left = bytes;
   const cut = (from: PassThrough): PassThrough => {
@@ -30,7 +35,7 @@ export function pipe({ bytes = Infinity, type, after = 0 }: Break = {}): [Migrat
       const part = data.subarray(0, Math.max(0, left));
       left -= part.length;
       if (part.length) to.write(part);
-      if (part.length < data.length) for (const stream of [there, back, ...ends]) stream.end();
+      if (part.length < data.length && !isSilent) for (const stream of [there, back, ...ends]) stream.end();
     });
     from.on('end', () => to.end());
     return to;
@@ -46,8 +51,27 @@ export function pipe({ bytes = Infinity, type, after = 0 }: Break = {}): [Migrat
   return [breaking(duplexChannel(ends[1], there)), breaking(duplexChannel(ends[0], back))];
 }
 
+/** A TCP server between two sides that breaks the first connection instead of passing its first message of this type on. */
+export async function breakingProxy(port: number, type: number): Promise<Server> {
+  let isWhole = false;
+  const server = createServer((socket) => {
+    const other = connect(port, 'localhost');
+    const ends = [duplexChannel(socket, socket), duplexChannel(other, other)] as const;
+    const pass = async (from: MigrationChannel, to: MigrationChannel) => {
+      for (let message; (message = await from.receive()); await to.send(message)) {
+        if (isWhole || message[TYPE_AT] !== type || message.length > SHORT) continue;
+        isWhole = true;
+        break;
+      }
+    };
+    for (const [from, to] of [[0, 1], [1, 0]] as const) void pass(ends[from], ends[to]).catch(() => {}).finally(() => ends.forEach((end) => end.close()));
+  });
+  await new Promise<void>((resolve) => server.listen(0, 'localhost', resolve));
+  return server;
+}
+
 /** Tries to migrate to something that may not be what it should. */
-export async function migrateWith(vm: Vm, { token = TOKEN, options = {}, limit, listen }: { token?: string; options?: VmOptions; limit?: number; listen?: (channel: MigrationChannel) => Promise<void> }): Promise<unknown> {
+export async function migrateWith(vm: Vm, { token = TOKEN, options = {}, limit, timeoutMs, listen }: { token?: string; options?: VmOptions; limit?: number; timeoutMs?: number; listen?: (channel: MigrationChannel) => Promise<void> }): Promise<unknown> {
   const [here, there] = pipe();
   const serve = async () => {
     if (listen) return listen(there);
@@ -55,7 +79,7 @@ export async function migrateWith(vm: Vm, { token = TOKEN, options = {}, limit, 
     const target = limit === undefined ? ready : new MigrationTarget<MigratedVm>({ ...ready.options, limit });
     await (await target.serve(there))?.vm.stop();
   };
-  const [result, served] = await Promise.allSettled([vm.migrate(here, { token: TOKEN }), serve()]);
+  const [result, served] = await Promise.allSettled([vm.migrate(here, { token: TOKEN, timeoutMs }), serve()]);
   if (!listen) expect(served.status, 'the destination').to.equal('rejected');
   if (result.status === 'rejected') throw result.reason;
   return result.value;
@@ -80,11 +104,13 @@ export async function migrateThroughCuts({ cuts, seed }: { cuts: number; seed: n
     for (let n = 0; n <= cuts; n++) {
       const isWhole = n === 0;
       // Two thirds of the breaks are in the last two messages, where it matters.
-      const broken: Break = isWhole ? {} : [{ bytes: random(whole) }, { type: SWITCH, after: random(SHORT) }, { type: RUNNING, after: random(SHORT) }][random(3)]!;
+      const where: Break = [{ bytes: random(whole) }, { type: SWITCH, after: random(SHORT) }, { type: RUNNING, after: random(SHORT) }][random(3)]!;
+      const broken: Break = isWhole ? {} : { ...where, isSilent: n % 4 === 0 };
       const [here, there] = pipe(broken);
-      const target = Vm.takeOver(TOKEN);
+      const timeoutMs = broken.isSilent ? SILENCE : undefined;
+      const target = new MigrationTarget<MigratedVm>({ ...Vm.takeOver(TOKEN).options, timeoutMs });
       const before = Number((await vm.exec('cat /mnt/share/number')).stdout);
-      const [sent, taken] = await Promise.allSettled([vm.migrate(here, { token: TOKEN }), target.serve(there)]);
+      const [sent, taken] = await Promise.allSettled([vm.migrate(here, { token: TOKEN, timeoutMs }), target.serve(there)]);
       const successor = taken.status === 'fulfilled' ? taken.value?.vm : undefined;
       const at = `cut ${n}, ${JSON.stringify(broken)}`;
       if (sent.status === 'fulfilled') {
