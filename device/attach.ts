@@ -46,6 +46,7 @@ export class VirtioFsDevice {
       machine.onReset(() => this.transport.reset('machine'));
       return this.transport;
     });
+    machine.onStart(() => this.#transport?.runQueues());
     machine.onEnd(() => this.session.close());
     this.ready = machine.ready;
   }

@@ -1,6 +1,12 @@
 export { attachVirtioFs, VirtioFsDevice, type VirtioFsOptions } from './attach.ts';
 export { createFsFromVolume, Volume } from 'memfs';
 export { MemfsBackend } from './fs/memfs-backend.ts';
+export { viewDevice, type DeviceView } from './inspect/device-view.ts';
+export { toJson, toTraceEvents } from './inspect/export.ts';
+export { replyFields, requestFields, type MessageField } from './inspect/message.ts';
+export { Recorder, type Latency, type RequestRecord } from './inspect/recorder.ts';
+export { ENTRY_STATES, viewQueue, type DescriptorView, type QueueView } from './inspect/rings.ts';
+export { STAGES, walkIn, walkOut, type WalkStart, type WalkStep } from './inspect/walk.ts';
 export { MachineError } from './v86/adapter.ts';
 export { SnapshotError } from './snapshot/errors.ts';
 export { ChunkCodec, loadCodec } from './snapshot/codec/codec.ts';

@@ -5,9 +5,11 @@
  */
 import type { ProxyMarked } from 'comlink';
 import type { FolderApi } from './protocol/folder.ts';
+import type { InspectorApi } from './protocol/inspector.ts';
 import type { TimelineApi } from './protocol/timeline.ts';
 
 export type * from './protocol/folder.ts';
+export type * from './protocol/inspector.ts';
 export type * from './protocol/timeline.ts';
 
 /** A guest, by the number that the worker gave it. */
@@ -77,6 +79,7 @@ export interface WorkerApi {
 export interface GuestApi extends ProxyMarked {
   readonly shells: ShellsApi;
   readonly folder: FolderApi;
+  readonly inspector: InspectorApi;
 }
 
 export interface ShellsApi extends ProxyMarked {

@@ -7,13 +7,21 @@ type Declaration = Layout['fields'];
 /** What follows the struct and the names of a message: nothing, bytes to keep, or bytes that the handler takes from the source. */
 export type Tail = 'none' | 'kept' | 'source';
 
+/** What the length of a message's struct may depend on. */
+export interface InputContext {
+  /** Whether INIT settled on `flag`. */
+  uses(flag: bigint): boolean;
+  /** `unread`: bytes after the header. */
+  readonly message: { readonly unread: number };
+}
+
 /** One row of the table: everything that is known of an opcode. */
 export interface Operation {
   readonly opcode: number;
   readonly name: string;
   /** The struct that the message begins with, and how much of it there is when that depends. */
   readonly input: Layout | undefined;
-  readonly inputSize: ((call: Call) => number) | undefined;
+  readonly inputSize: ((context: InputContext) => number) | undefined;
   /** The NUL-terminated strings after it. */
   readonly strings: readonly StringKind[];
   readonly tail: Tail;
@@ -30,7 +38,7 @@ export interface Operation {
 
 interface Row<I extends Declaration, O extends Declaration> {
   input?: Layout<I>;
-  inputSize?: (call: Call) => number;
+  inputSize?: (context: InputContext) => number;
   strings?: readonly StringKind[];
   tail?: Tail;
   output?: Layout<O>;

@@ -126,6 +126,11 @@ export class V86Machine {
     this.#endListeners.push(listener);
   }
 
+  /** Calls `listener` whenever the emulator starts to run, or goes on. */
+  onStart(listener: () => void): void {
+    this.#emulator.add_listener('emulator-started', listener);
+  }
+
   set stateCarrier(carrier: StateCarrier) {
     this.#carrier = carrier;
   }

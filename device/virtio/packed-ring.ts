@@ -124,6 +124,6 @@ export class PackedRing implements Ring {
 }
 
 /** 2.8.1: available when AVAIL matches the wrap counter and USED does not. */
-function isAvailable(flags: number, wrap: number): boolean {
+export function isAvailable(flags: number, wrap: number): boolean {
   return ((flags & VIRTQ_DESC_F_AVAIL) !== 0) === (wrap === 1) && ((flags & VIRTQ_DESC_F_USED) !== 0) !== (wrap === 1);
 }

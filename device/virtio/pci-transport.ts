@@ -1,5 +1,5 @@
 import type { GuestMemory } from '../guest-memory.ts';
-import { commonFieldAt, readFields, writeFields, type CommonFieldName } from './common-config.ts';
+import { COMMON_CFG, commonFieldAt, readFields, writeFields, type CommonFieldName } from './common-config.ts';
 import {
   VIRTIO_CONFIG_S_DRIVER_OK, VIRTIO_CONFIG_S_FEATURES_OK, VIRTIO_CONFIG_S_NEEDS_RESET, VIRTIO_F_EVENT_IDX, VIRTIO_F_IN_ORDER,
   VIRTIO_F_INDIRECT_DESC, VIRTIO_F_RING_PACKED, VIRTIO_F_RING_RESET, VIRTIO_F_VERSION_1, VIRTIO_MSI_NO_VECTOR, VIRTIO_PCI_ISR_CONFIG,
@@ -75,6 +75,7 @@ export class PciTransport {
   #irq = false;
   #intxDisabled = false;
   #powerState = 0;
+  #isHeld = false;
   /** What the driver has put into `virtio_pci_cfg_cap`. */
   #window = { bar: 0, offset: 0, length: 0 };
 
@@ -117,8 +118,18 @@ export class PciTransport {
   }
 
   /** 3.1.1: the device does nothing with its queues before DRIVER_OK, nor after an error (2.1.2). */
-  get #isLive(): boolean {
+  get isLive(): boolean {
     return (this.#device_status & (VIRTIO_CONFIG_S_DRIVER_OK | VIRTIO_CONFIG_S_NEEDS_RESET)) === VIRTIO_CONFIG_S_DRIVER_OK;
+  }
+
+  /** The rings' format, as negotiated. */
+  get ringFeatures(): RingFeatures {
+    return ringFeatures(this.#driver_features);
+  }
+
+  /** `virtio_pci_common_cfg` as it is now, by the specification's names: no access by the driver, and not traced as one. */
+  get common(): Record<CommonFieldName, number> {
+    return Object.fromEntries(COMMON_CFG.map(({ name }) => [name, this.#getCommon(name)])) as Record<CommonFieldName, number>;
   }
 
   #negotiated(n: number): boolean {
@@ -250,7 +261,7 @@ export class PciTransport {
     if (!(status & ~before & VIRTIO_CONFIG_S_DRIVER_OK)) return;
     this.#device.negotiated(this.#driver_features);
     if (status & VIRTIO_CONFIG_S_NEEDS_RESET) this.#raise(VIRTIO_PCI_ISR_CONFIG);
-    this.#runQueues();
+    this.runQueues();
   }
 
   #enable(queue: Virtqueue): void {
@@ -293,15 +304,42 @@ export class PciTransport {
     const queue = this.queues[index];
     if (!queue) return;
     queue.statistics.kicks++;
-    this.#runQueues();
+    this.runQueues();
   }
 
   /**
-   * Looks at every queue, kicked or not: a driver may have lost a kick, and what interrupts a request
-   * (on queue 0, so it comes last) has to find it.
+   * Serves what is available, as at a kick; nothing while the device is held. Looks at every queue, kicked or not: a driver
+   * may have lost a kick, or was kicking a held device when its machine was frozen; and what interrupts a request (on queue 0,
+   * so it comes last) has to find it.
    */
-  #runQueues(): void {
-    for (let index = this.queues.length - 1; index >= 0 && this.#isLive; index--) this.queues[index]!.run(this.#serve);
+  runQueues(): void {
+    if (this.#isHeld) return;
+    for (let index = this.queues.length - 1; index >= 0 && this.isLive; index--) this.queues[index]!.run(this.#serve);
+  }
+
+  /** See {@link hold}. */
+  get isHeld(): boolean {
+    return this.#isHeld;
+  }
+
+  /**
+   * Leaves in the queues what the driver makes available, until {@link step} or {@link release}: the guest goes on, and its
+   * requests wait. No part of the device's state: resets and restores change nothing of it, snapshots have nothing of it.
+   */
+  hold(): void {
+    this.#isHeld = true;
+  }
+
+  /** Serves one chain of a held device, the one that it would serve first. False when there is none. */
+  step(): boolean {
+    for (let index = this.queues.length - 1; index >= 0 && this.isLive; index--) if (this.queues[index]!.run(this.#serve, 1)) return true;
+    return false;
+  }
+
+  /** Ends {@link hold}, and serves what has come up meanwhile. */
+  release(): void {
+    this.#isHeld = false;
+    this.runQueues();
   }
 
   /** 2.1.2: DEVICE_NEEDS_RESET, and a configuration change notification if DRIVER_OK is set. */

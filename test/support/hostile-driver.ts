@@ -1,3 +1,5 @@
+import { viewQueue } from '../../device/inspect/rings.ts';
+import { walkIn } from '../../device/inspect/walk.ts';
 import { BAR_SIZE, BAR, PCI_CFG_BAR, PCI_CFG_DATA } from '../../device/virtio/pci-config-space.ts';
 import { DEFERRED, type Chain, type VirtioDevice } from '../../device/virtio/device.ts';
 import { PciTransport } from '../../device/virtio/pci-transport.ts';
@@ -7,6 +9,8 @@ const MEMORY_SIZE = 1 << 16;
 /** Where the hostile driver puts its rings, so that they are hit often. */
 const RINGS = 0x1000;
 const WIDTHS = [1, 2, 4] as const;
+/** Steps between two looks of an inspector. */
+const LOOK_EVERY = 50;
 
 /** A small generator of repeatable random numbers (mulberry32). */
 export function randomNumbers(seed: number): (below: number) => number {
@@ -73,6 +77,8 @@ export interface Outcome {
   errors: number;
   resets: number;
   restores: number;
+  /** Descriptors that the inspector has seen. */
+  looks: number;
 }
 
 /**
@@ -87,7 +93,7 @@ export function driveWildly(seed: number, steps: number): Outcome {
   const device = new RestlessDevice(random, memory);
   const packed = random(2) === 1;
   const transport = new PciTransport({ device, memory, setIrq: () => {}, offer: { packed, inOrder: random(2) === 1 } });
-  const outcome: Outcome = { served: 0, errors: 0, resets: 0, restores: 0 };
+  const outcome: Outcome = { served: 0, errors: 0, resets: 0, restores: 0, looks: 0 };
   transport.onError = (error) => {
     if (error.kind === 'device') throw error;
     outcome.errors++;
@@ -143,6 +149,15 @@ export function driveWildly(seed: number, steps: number): Outcome {
     outcome.restores++;
   };
 
+  /** Looks into the rings, and holds the device for a while now and then. */
+  const look = (count: number) => {
+    for (const { index } of transport.queues) outcome.looks += viewQueue(transport, index).descriptors.length;
+    walkIn({ transport, session: { negotiated: undefined } });
+    if (count % 40 === 0) transport.hold();
+    if (transport.isHeld) transport.step();
+    if (count % 40 === 5) transport.release();
+  };
+
   setUp();
   for (let step = 0; step < steps; step++) {
     switch (random(16)) {
@@ -157,6 +172,7 @@ export function driveWildly(seed: number, steps: number): Outcome {
       case 14: device.answer(); break;
       case 15: if (random(40) === 0) saveAndRestore(); else if (transport.deviceStatus & 0x40 || random(100) === 0) setUp(); break;
     }
+    if (step % LOOK_EVERY === 0) look(step / LOOK_EVERY);
     const held = transport.queues.reduce((sum, { inFlight }) => sum + inFlight.size, 0);
     if (held > 8 + 16 + 1024) throw new Error(`step ${step}: ${held} chains are with the device`);
   }

@@ -8,6 +8,7 @@ import { GuestAgent, uartChannel, type UartBus } from '../../harness/guest-agent
 import type { GuestApi, GuestId, GuestInfo } from '../protocol.ts';
 import { createEmulator } from './emulator.ts';
 import { Folder, type FolderUser } from './folder.ts';
+import { Inspector } from './inspector.ts';
 import { checkSame, type MachineSpec } from './machine-spec.ts';
 import { Shells, type SavedShell, type ShellEvents } from './shells.ts';
 
@@ -51,6 +52,7 @@ export class Guest implements GuestApi, FolderUser {
   readonly device: VirtioFsDevice;
   readonly shells: Shells;
   readonly folder: Folder;
+  readonly inspector: Inspector;
   readonly #emulator: V86;
   readonly #agent: GuestAgent;
   readonly #events: GuestEvents;
@@ -68,6 +70,7 @@ export class Guest implements GuestApi, FolderUser {
     this.#snapshots = snapshots;
     this.#agent = new GuestAgent(uartChannel(emulator as unknown as UartBus));
     this.shells = new Shells(this.#agent, spec.mountPoint, events);
+    this.inspector = new Inspector(device, events.guests);
     this.folder = new Folder(device, events.guests, events.filesChanged);
   }
 
@@ -123,6 +126,7 @@ export class Guest implements GuestApi, FolderUser {
 
   async #goOn(snapshot: string): Promise<void> {
     this.folder.changed();
+    this.inspector.release();
     await this.#emulator.run();
     await this.#agent.ready();
     const { shells = [] } = (this.#store.info(snapshot).summary ?? {}) as { shells?: SavedShell[] };

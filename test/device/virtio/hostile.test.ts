@@ -10,10 +10,11 @@ describe('transport against a hostile driver', () => {
   for (const seed of SEEDS) {
     it(`seed ${seed}: no exception, no hang, no access outside RAM, bounded memory`, function () {
       this.timeout(60_000);
-      const { served, errors, resets } = driveWildly(seed, 1_000_000);
+      const { served, errors, resets, looks } = driveWildly(seed, 1_000_000);
       expect(served, 'chains served: the fuzzer gets somewhere').to.be.greaterThan(200);
       expect(errors, 'errors found').to.be.greaterThan(50);
       expect(resets, 'resets').to.be.greaterThan(50);
+      expect(looks, 'descriptors that the inspector saw').to.be.greaterThan(1000);
     });
   }
 });

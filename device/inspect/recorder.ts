@@ -1,0 +1,201 @@
+import type { VirtioFsDevice } from '../attach.ts';
+import { errnoName } from '../fs/errno.ts';
+import { DEFERRED } from '../fuse/request.ts';
+import type { TraceEvent } from '../fuse/session.ts';
+import type { TransportEvent } from '../virtio/trace.ts';
+import { opcodeName, opcodeOf } from './message.ts';
+
+/** Requests that are remembered. */
+const MAX_REQUESTS = 1000;
+/** Bytes of a request that are kept, and of its reply. */
+const MAX_BYTES = 1024;
+/** Of a histogram; the last one has whatever took longer. */
+const BUCKETS = 24;
+
+/** The parts of a device that are watched. */
+export type Watched = Pick<VirtioFsDevice, 'transport' | 'session'>;
+
+/** One request, as it went through the device. */
+export interface RequestRecord {
+  /** From 1, in the order of arrival. */
+  number: number;
+  /** Milliseconds since 1970. */
+  time: number;
+  queue: number;
+  /** Split rings: the head of the chain. Packed: its buffer id. */
+  id: number;
+  /** Addresses are guest-physical. */
+  buffers: { address: number; length: number; writable: boolean }[];
+  unique: bigint;
+  /** Without FUSE_. */
+  opcode: string;
+  nodeid: number;
+  pid: number;
+  uid: number;
+  /** The decoded struct, by the header's names; the message's `names` among them. */
+  args: Record<string, unknown>;
+  /** '' or the errno's name. */
+  error: string;
+  /** Bytes of the reply; undefined while it waits. */
+  written: number | undefined;
+  /** Milliseconds in the device; of one that waited, until it was answered. */
+  duration: number;
+  /** It was not answered at once. */
+  hasWaited: boolean;
+  /** What came of its answer: an interrupt, or none because the driver did not want one; undefined until that is decided. */
+  interrupt: 'raised' | 'suppressed' | undefined;
+  /** The first bytes of the message and of its reply, copied. */
+  request: Uint8Array;
+  reply: Uint8Array;
+}
+
+/** By opcode: how many requests there were, how long they took together, and how many of them 1 µs or less, 2 µs, 4 µs and so on. */
+export interface Latency {
+  count: number;
+  /** Milliseconds. */
+  total: number;
+  buckets: Uint32Array;
+}
+
+/** Writes down what passes through a device: the last 1000 requests, and how long all took. */
+export class Recorder {
+  readonly #device: Watched;
+  readonly #records: RequestRecord[] = [];
+  /** Without an answer, by queue and id. */
+  readonly #pending = new Map<string, RequestRecord>();
+  /** Answered, and the driver was not told yet. */
+  #untold: RequestRecord[] = [];
+  readonly #latencies = new Map<string, Latency>();
+  #count = 0;
+  #version = 0;
+  #current: RequestRecord | undefined;
+  #isOn = false;
+
+  constructor(device: Watched) {
+    this.#device = device;
+  }
+
+  get isOn(): boolean {
+    return this.#isOn;
+  }
+
+  /** Costs some microseconds a request while it is on. Takes the device's `onTrace` hooks. */
+  set isOn(isOn: boolean) {
+    if (isOn === this.#isOn) return;
+    this.#isOn = isOn;
+    const { transport, session } = this.#device;
+    transport.onTrace = isOn ? (event) => this.#onTransport(event) : undefined;
+    session.onTrace = isOn ? (event) => this.#onRequest(event) : undefined;
+    if (!isOn) this.#forget();
+  }
+
+  /** Another number whenever a record is. */
+  get version(): number {
+    return this.#version;
+  }
+
+  /** Oldest first. Borrowed. */
+  get records(): readonly RequestRecord[] {
+    return this.#records;
+  }
+
+  /** By opcode. Borrowed. */
+  get latencies(): ReadonlyMap<string, Latency> {
+    return this.#latencies;
+  }
+
+  clear(): void {
+    this.#version++;
+    this.#records.length = 0;
+    this.#latencies.clear();
+    this.#forget();
+  }
+
+  /** What is under way can't be matched any more. */
+  #forget(): void {
+    this.#pending.clear();
+    this.#untold = [];
+    this.#current = undefined;
+  }
+
+  #onTransport(event: TransportEvent): void {
+    if (event.type !== 'register') this.#version++;
+    switch (event.type) {
+      case 'chain': return this.#begin(event);
+      case 'used': return this.#end(event);
+      case 'interrupt': return this.#tell(event);
+      case 'reset': return this.#drop(event.queue);
+    }
+  }
+
+  /** Nothing answers what was in the queue, or in any. */
+  #drop(reset: number | undefined): void {
+    const isKept = ({ queue }: RequestRecord) => reset !== undefined && queue !== reset;
+    for (const [key, record] of this.#pending) if (!isKept(record)) this.#pending.delete(key);
+    this.#untold = this.#untold.filter(isKept);
+  }
+
+  #begin({ queue, id, buffers }: Extract<TransportEvent, { type: 'chain' }>): void {
+    const request = this.#read(buffers.filter(({ writable }) => !writable), MAX_BYTES);
+    const record: RequestRecord = {
+      number: ++this.#count, time: now(), queue, id, buffers, unique: 0n, opcode: opcodeName(opcodeOf(request) ?? 0), nodeid: 0, pid: 0, uid: 0, args: {}, error: '',
+      written: undefined, duration: 0, hasWaited: false, interrupt: undefined, request, reply: new Uint8Array(0),
+    };
+    this.#records.push(record);
+    if (this.#records.length > MAX_REQUESTS) this.#records.shift();
+    this.#pending.set(`${queue}/${id}`, record);
+    this.#current = record;
+  }
+
+  #onRequest({ unique, nodeid, pid, uid, args, error, length, duration }: TraceEvent): void {
+    const record = this.#current;
+    if (!record) return;
+    this.#current = undefined;
+    Object.assign(record, { unique, nodeid, pid, uid, args, error: error ? errnoName(error) : '', duration, hasWaited: length === DEFERRED });
+    if (!record.hasWaited) this.#measure(record);
+  }
+
+  #end({ queue, id, written }: Extract<TransportEvent, { type: 'used' }>): void {
+    const record = this.#pending.get(`${queue}/${id}`);
+    if (!record) return;
+    this.#pending.delete(`${queue}/${id}`);
+    record.written = written;
+    record.reply = this.#read(record.buffers.filter(({ writable }) => writable), Math.min(written, MAX_BYTES));
+    this.#untold.push(record);
+    if (!record.hasWaited) return;
+    record.duration = now() - record.time;
+    this.#measure(record);
+  }
+
+  #tell({ queue, raised }: Extract<TransportEvent, { type: 'interrupt' }>): void {
+    for (const record of this.#untold) if (record.queue === queue) record.interrupt = raised ? 'raised' : 'suppressed';
+    this.#untold = this.#untold.filter((record) => record.queue !== queue);
+  }
+
+  #read(buffers: RequestRecord['buffers'], limit: number): Uint8Array {
+    const { memory } = this.#device.transport.queues[0]!;
+    const bytes = new Uint8Array(Math.min(limit, buffers.reduce((sum, { length }) => sum + length, 0)));
+    let at = 0;
+    for (const { address, length } of buffers) {
+      const count = Math.min(length, bytes.length - at);
+      if (count === 0) break;
+      memory.read(address, bytes, at, count);
+      at += count;
+    }
+    return bytes;
+  }
+
+  #measure({ opcode, duration }: RequestRecord): void {
+    let latency = this.#latencies.get(opcode);
+    if (!latency) this.#latencies.set(opcode, (latency = { count: 0, total: 0, buckets: new Uint32Array(BUCKETS) }));
+    latency.count++;
+    latency.total += duration;
+    const bucket = Math.ceil(Math.log2(Math.max(1, duration * 1000)));
+    latency.buckets[Math.min(bucket, BUCKETS - 1)]!++;
+  }
+}
+
+/** Milliseconds since 1970, finer than `Date.now`. */
+function now(): number {
+  return performance.timeOrigin + performance.now();
+}

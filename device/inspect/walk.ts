@@ -1,0 +1,170 @@
+import type { FuseSession } from '../fuse/session.ts';
+import type { PciTransport } from '../virtio/pci-transport.ts';
+import { opcodeName, opcodeOf, replyFields, requestFields, type MessageField } from './message.ts';
+import type { RequestRecord } from './recorder.ts';
+import { buffersOf, gather, nextChain, type DescriptorView } from './rings.ts';
+
+/** Bytes of a message that are shown. */
+const MAX_BYTES = 512;
+
+/** The parts of a request's way, in their order. */
+export const STAGES = ['message', 'available', 'kick', 'descriptors', 'request', 'answer', 'used', 'interrupt'] as const;
+
+/** One step of a request's way through the device: what happens, and where the specification says so. */
+export interface WalkStep {
+  stage: (typeof STAGES)[number];
+  title: string;
+  text: string;
+  /** Of the virtio specification 1.3, or of Linux's fuse.h. */
+  section: string;
+  descriptor?: DescriptorView;
+  bytes?: Uint8Array;
+  /** What the bytes mean; offsets are into them. */
+  fields?: MessageField[];
+}
+
+/** A request that waits in a queue, and the steps until the device serves it. */
+export interface WalkStart {
+  queue: number;
+  opcode: string;
+  steps: WalkStep[];
+}
+
+/** The request that the device would serve next; undefined when there is none. Changes nothing, and never throws. */
+export function walkIn({ transport, session }: { transport: PciTransport; session: Pick<FuseSession, 'negotiated'> }): WalkStart | undefined {
+  if (!transport.isLive) return undefined;
+  const { isPacked } = transport.ringFeatures;
+  for (const queue of [...transport.queues].reverse()) {
+    const chain = nextChain(queue, isPacked);
+    if (!chain) continue;
+    const { head, descriptors } = chain;
+    const buffers = buffersOf(descriptors);
+    const request = gather(queue.memory, buffers.filter(({ isWritable }) => !isWritable), MAX_BYTES);
+    const fields = requestFields(request, session.negotiated?.flags);
+    const opcode = opcodeName(opcodeOf(request) ?? 0);
+    const writable = buffers.filter(({ isWritable }) => isWritable).length;
+    const steps: WalkStep[] = [
+      {
+        stage: 'message', section: '2.7.4 Message Framing',
+        title: `The driver has written a ${opcode} request`,
+        text: `It lies in guest RAM, in ${count(buffers.length - writable, 'buffer')}, with ${writable ? count(writable, 'buffer') : 'none'} more for an answer. A chain of descriptors says where they are: first what the device reads, then where it writes.`,
+      },
+      isPacked ? {
+        stage: 'available', section: '2.8.1 Driver and Device Ring Wrap Counters', descriptor: descriptors[0],
+        title: `Descriptor ${head} is made available`,
+        text: `The driver wrote its flags last: AVAIL is as its wrap counter, USED is not. So the device, which has come to this place of the ring, may take it.`,
+      } : {
+        stage: 'available', section: '2.7.6 The Virtqueue Available Ring',
+        title: `The chain is made available at ring[${queue.state().ring!.next_avail % queue.size}]`,
+        text: `The driver put ${head}, the number of the chain’s first descriptor, into the available ring, and then counted idx up: from that moment the device may take it.`,
+      },
+      {
+        stage: 'kick', section: '4.1.5.2 Available Buffer Notifications',
+        title: 'The driver kicks the device',
+        text: `It writes ${queue.index}, the number of the ${queue.index === 0 ? 'hiprio' : 'request'} queue, to the notification register. The device would do all that follows within this one instruction of the guest. Now it waits for you.`,
+      },
+      ...descriptorSteps(descriptors, isPacked, request, fields),
+      {
+        stage: 'request', section: `fuse.h: struct fuse_in_header, FUSE_${opcode}`,
+        title: `The message: ${opcode}`,
+        text: `Each one begins with fuse_in_header: its length, the opcode, a number that the answer will repeat, the node it is about, and who asks. What follows depends on the opcode.`,
+        bytes: request, fields,
+      },
+    ];
+    return { queue: queue.index, opcode, steps };
+  }
+  return undefined;
+}
+
+/** The steps from serving on. `record`: what was written down of it; undefined when the device would not take it. */
+export function walkOut({ transport }: { transport: PciTransport }, record: RequestRecord | undefined): WalkStep[] {
+  if (!record || !transport.isLive) {
+    return [{
+      stage: 'answer', section: '2.1.2 Device Requirements: Device Status Field',
+      title: 'The device needs a reset', text: 'The driver has broken the rules of the ring, so the device has set DEVICE_NEEDS_RESET and serves nothing until it is reset.',
+    }];
+  }
+  const { opcode, error, written, id, queue, interrupt } = record;
+  if (written === undefined) {
+    return [{
+      stage: 'answer', section: '5.11.6 Device Operation',
+      title: `${opcode} has to wait`,
+      text: 'What it asks for is not free. Its chain stays with the device, in flight, and other requests overtake it, until there is an answer or the guest interrupts the wait.',
+    }];
+  }
+  const { isPacked } = transport.ringFeatures;
+  const { size } = transport.queues[queue]!;
+  const { next_used = 0 } = transport.queues[queue]!.state().ring ?? {};
+  const reply = record.reply.slice(0, MAX_BYTES);
+  const took = `It took ${(record.duration * 1000).toFixed(0)} µs.`;
+  return [
+    written === 0 ? {
+      stage: 'answer', section: '5.11.6 Device Operation',
+      title: `${opcode} is done`, text: `${took} The driver gave no room for an answer, so there is none.`,
+    } : {
+      stage: 'answer', section: 'fuse.h: struct fuse_out_header',
+      title: error ? `The filesystem answers ${error}` : 'The filesystem answers',
+      text: `${took} The device writes ${written} bytes into the writable buffers. They begin with fuse_out_header, whose unique tells the driver which request this answers${error ? '; the error in it is the errno, negative' : ''}.`,
+      bytes: reply, fields: replyFields(reply, record.request),
+    },
+    isPacked ? {
+      stage: 'used', section: '2.8.1 Driver and Device Ring Wrap Counters',
+      title: 'A used descriptor is written',
+      text: `It has the buffer id ${id} and the length ${written}, and overwrites a descriptor of the ring; both AVAIL and USED are as the device’s wrap counter. The device’s next place is ${next_used}.`,
+    } : {
+      stage: 'used', section: '2.7.8 The Virtqueue Used Ring',
+      title: `The chain is used at ring[${(next_used - 1) & (size - 1)}]`,
+      text: `The device put id ${id} and len ${written} into the used ring, and then counted idx up to ${next_used}: the driver has its buffers back.`,
+    },
+    {
+      stage: 'interrupt',
+      ...(interrupt === 'suppressed' ? {
+        section: isPacked ? '2.8.10 Driver and Device Event Suppression' : '2.7.7 Used Buffer Notification Suppression',
+        title: 'No interrupt', text: 'The driver has said that it does not want one for this answer: it looks into the ring by itself.',
+      } : interrupt === 'raised' ? {
+        section: '4.1.5.3 Used Buffer Notifications',
+        title: 'The device interrupts', text: 'It sets bit 0 of the ISR status and raises INTA#. The driver reads that register, which takes the interrupt back, and finds the answer in the ring.',
+      } : {
+        section: '4.1.5.3 Used Buffer Notifications',
+        title: 'The interrupt comes later', text: 'Nobody in the guest waits for this one, so the driver hears of it with the next answer, or a millisecond from now.',
+      }),
+    },
+  ];
+}
+
+/** A step for each descriptor; `fields` are those of the whole message. */
+function descriptorSteps(descriptors: readonly DescriptorView[], isPacked: boolean, request: Uint8Array, fields: readonly MessageField[]): WalkStep[] {
+  const table = isPacked ? '2.8.6 Next Flag: Descriptor Chaining' : '2.7.5 The Virtqueue Descriptor Table';
+  let at = 0;
+  const stepsOf = (chain: readonly DescriptorView[], isInner: boolean): WalkStep[] => chain.flatMap((descriptor, n): WalkStep[] => {
+    const { index, addr, len, flags, table: inner } = descriptor;
+    const place = `0x${addr.toString(16)}`;
+    const name = isInner ? `Entry ${index}` : `Descriptor ${index}`;
+    if (inner) {
+      return [{
+        stage: 'descriptors', section: isPacked ? '2.8.7 Indirect Flag: Scatter-Gather Support' : '2.7.5.3 Indirect Descriptors', descriptor,
+        title: `${name} refers to a table`,
+        text: `INDIRECT: at ${place} lie ${len / 16} descriptors more. So the whole chain takes one place in the queue, and the queue holds more requests.`,
+      }, ...stepsOf(inner, true)];
+    }
+    const next = n < chain.length - 1 ? 'The chain goes on.' : 'The chain ends here.';
+    if (flags.includes('WRITE')) {
+      return [{ stage: 'descriptors', section: table, descriptor, title: `${name}: room for ${len} bytes`, text: `WRITE: a part of the answer goes to ${place}. ${next}` }];
+    }
+    const [start, end] = [at, Math.min(at + len, request.length)];
+    at += len;
+    return [{
+      stage: 'descriptors', section: table, descriptor, title: `${name}: ${len} bytes to read`, text: `Without WRITE, so the device reads, from ${place}. ${next}`,
+      ...(start < end && {
+        bytes: request.slice(start, end),
+        fields: fields.filter(({ offset, length }) => offset < end && offset + length > start)
+          .map((field) => ({ ...field, offset: Math.max(field.offset - start, 0), length: Math.min(field.offset + field.length, end) - Math.max(field.offset, start) })),
+      }),
+    }];
+  });
+  return stepsOf(descriptors, false);
+}
+
+function count(n: number, what: string): string {
+  return `${n} ${what}${n === 1 ? '' : 's'}`;
+}

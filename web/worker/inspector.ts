@@ -1,0 +1,139 @@
+import { proxyMarker } from 'comlink';
+import { F_WRLCK } from '../../device/fs/constants.ts';
+import { LOCK_END_MAX, type Lock } from '../../device/fs/locks.ts';
+import { INIT_FLAGS } from '../../device/fuse/negotiation.ts';
+import {
+  Recorder, replyFields, requestFields, toJson, toTraceEvents, viewDevice, viewQueue, walkIn, walkOut, type DeviceView, type Latency, type QueueView, type RequestRecord,
+  type VirtioFsDevice,
+} from '../../device/index.ts';
+import { MAX_NODES, type InspectorApi, type LockView, type RequestDetail, type RequestRow, type SessionView, type Walk } from '../protocol/inspector.ts';
+import type { FolderUser } from './folder.ts';
+import { pathsOf } from './paths.ts';
+
+/** What tells most of a request's arguments. */
+const TELLING = ['offset', 'size', 'flags', 'mode', 'nlookup', 'count', 'fh'];
+
+/** What is in one guest's device. */
+export class Inspector implements InspectorApi {
+  readonly [proxyMarker] = true;
+  readonly #device: VirtioFsDevice;
+  readonly #users: () => Iterable<FolderUser>;
+  readonly #recorder: Recorder;
+  #isWanted = false;
+  #walk: Walk | undefined;
+
+  /** `users`: all guests, whichever folder they have. */
+  constructor(device: VirtioFsDevice, users: () => Iterable<FolderUser>) {
+    this.#device = device;
+    this.#users = users;
+    this.#recorder = new Recorder(device);
+  }
+
+  device(): DeviceView {
+    return viewDevice(this.#device);
+  }
+
+  queue(index: number): QueueView {
+    return viewQueue(this.#device.transport, index);
+  }
+
+  session(): SessionView {
+    const { backend, backend: { locks }, session } = this.#device;
+    const { negotiated, nodes, handles: { handles } } = session.state();
+    const paths = pathsOf(backend);
+    const pathOf = (ino: number) => paths.get(ino) ?? '(no name)';
+    const guests = new Map([...this.#users()].map(({ name, device }) => [device.session.name, name]));
+    const lockOf = ({ session: owner, space, type, ino, pid, start, end }: Readonly<Lock>): LockView => ({
+      guest: guests.get(owner) ?? 'another', space, type: type === F_WRLCK ? 'write' : 'read', ino, path: pathOf(ino), pid,
+      start: Number(start), end: end === LOCK_END_MAX ? undefined : Number(end),
+    });
+    return {
+      negotiated: negotiated && {
+        major: negotiated.major, minor: negotiated.minor, max_write: negotiated.max_write,
+        flags: INIT_FLAGS.filter(({ bit }) => (negotiated.flags & bit) !== 0n).map(({ name }) => name),
+      },
+      nodes: nodes.ino.slice(0, MAX_NODES).map((ino, n) => ({ ino, generation: nodes.generation[n]!, nlookup: nodes.nlookup[n]!, path: pathOf(ino) })),
+      nodeCount: nodes.ino.length,
+      files: handles.filter(({ kind }) => kind === 'file').map(({ fh, ino, flags }) => ({ fh, ino, path: pathOf(ino), flags })),
+      directories: handles.filter(({ kind }) => kind === 'directory').map(({ fh, ino, position }) => ({ fh, ino, path: pathOf(ino), position })),
+      locks: [...locks.locks()].map(lockOf),
+      waiters: [...locks.waiters()].map(({ lock }) => lockOf(lock)),
+    };
+  }
+
+  record(isOn: boolean): void {
+    this.#isWanted = isOn;
+    this.#recorder.isOn = isOn || this.#device.transport.isHeld;
+  }
+
+  clear(): void {
+    this.#recorder.clear();
+  }
+
+  requests(version: number): { version: number; rows: RequestRow[] } | undefined {
+    const { records, version: current } = this.#recorder;
+    return current === version ? undefined : { version: current, rows: records.map(rowOf) };
+  }
+
+  request(number: number): RequestDetail | undefined {
+    const record = this.#recorder.records.find((candidate) => candidate.number === number);
+    if (!record) return undefined;
+    const { unique, id, interrupt, buffers, request, reply } = record;
+    const { session, transport } = this.#device;
+    return {
+      ...rowOf(record), unique: String(unique), id, isPacked: transport.ringFeatures.isPacked, interrupt, buffers,
+      request, requestFields: requestFields(request, session.negotiated?.flags), reply, replyFields: replyFields(reply, request),
+    };
+  }
+
+  latencies(): Map<string, Latency> {
+    return new Map(this.#recorder.latencies);
+  }
+
+  hold(): void {
+    this.#recorder.isOn = true;
+    this.#device.transport.hold();
+  }
+
+  walk(): Walk | undefined {
+    if (this.#walk?.isServed) return this.#walk;
+    const start = this.#device.transport.isHeld ? walkIn(this.#device) : undefined;
+    return (this.#walk = start && { ...start, isServed: false });
+  }
+
+  serve(): Walk | undefined {
+    const walk = this.walk();
+    if (!walk || walk.isServed) return walk;
+    const before = this.#recorder.records.at(-1)?.number ?? 0;
+    // A reset may have taken it away.
+    if (!this.#device.transport.step() && this.#device.transport.isLive) return this.next();
+    const record = this.#recorder.records.findLast(({ number }) => number > before);
+    return (this.#walk = { ...walk, steps: [...walk.steps, ...walkOut(this.#device, record)], isServed: true });
+  }
+
+  next(): Walk | undefined {
+    this.#walk = undefined;
+    return this.walk();
+  }
+
+  release(): void {
+    this.#walk = undefined;
+    this.#device.transport.release();
+    this.#recorder.isOn = this.#isWanted;
+  }
+
+  export(format: 'json' | 'perfetto'): Blob {
+    const { records } = this.#recorder;
+    return new Blob([format === 'json' ? toJson(records) : toTraceEvents(records)], { type: 'application/json' });
+  }
+}
+
+function rowOf({ number, time, queue, opcode, nodeid, pid, args, error, written, duration }: RequestRecord): RequestRow {
+  return { number, time, queue, opcode, nodeid, pid, about: aboutOf(args), error, written, duration };
+}
+
+/** Names first, then the numbers that tell most. */
+function aboutOf({ names = [], ...args }: Record<string, unknown>): string {
+  const told = TELLING.filter((key) => key in args).map((key) => `${key} ${String(args[key])}`);
+  return [...(names as unknown[]).map((name) => JSON.stringify(name)), ...told.slice(0, 3)].join(', ');
+}

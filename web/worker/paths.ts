@@ -1,0 +1,20 @@
+import type { MemfsBackend } from '../../device/index.ts';
+import type { Inode } from '../../device/fs/tree/inode.ts';
+
+/** Names that are looked at: a larger tree has inodes that are not found. */
+const MAX_NAMES = 5000;
+
+/** A path of each inode, by its number. */
+export function pathsOf(backend: MemfsBackend): Map<number, string> {
+  const paths = new Map([[backend.root.ino, '/']]);
+  const queue: { path: string; inode: Inode }[] = [{ path: '', inode: backend.root }];
+  for (const { path, inode } of queue) {
+    for (const { name, inode: child } of inode.directory?.entries() ?? []) {
+      if (paths.size === MAX_NAMES) return paths;
+      if (paths.has(child.ino)) continue;
+      paths.set(child.ino, `${path}/${name}`);
+      if (child.isDirectory) queue.push({ path: `${path}/${name}`, inode: child });
+    }
+  }
+  return paths;
+}
