@@ -28,8 +28,13 @@ export function portChannel(port: PortLike): MigrationChannel {
     const part = data as Part;
     if ('bytes' in part) received.push(part.bytes);
     else if ('taken' in part) onWay--;
-    else isClosed = true;
+    else end();
     changed();
+  };
+  /** Node's process lives for as long as somebody listens. */
+  const end = () => {
+    isClosed = true;
+    port.removeEventListener('message', listen);
   };
   port.addEventListener('message', listen);
   port.start?.();
@@ -48,9 +53,8 @@ export function portChannel(port: PortLike): MigrationChannel {
     },
     close() {
       if (isClosed) return;
-      isClosed = true;
       port.postMessage({ closed: true } satisfies Part);
-      port.removeEventListener('message', listen);
+      end();
       changed();
     },
   };

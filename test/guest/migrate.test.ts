@@ -3,7 +3,7 @@ import { MessageChannel } from 'node:worker_threads';
 import { portChannel, type MigrationChannel, type PortLike } from '../../device/index.ts';
 import { Vm } from '../../harness/vm.ts';
 import { calculate, goOn, setUp } from '../support/scene.mjs';
-import { migrateThroughCuts, migrateWith, pipe, TOKEN } from '../support/migrations.ts';
+import { migrateThroughCuts, migrateWith, TOKEN } from '../support/migrations.ts';
 
 const port = (): [MigrationChannel, MigrationChannel] => {
   const { port1, port2 } = new MessageChannel();
@@ -61,18 +61,14 @@ describe('live migration', function () {
     }
 
     it('when it is broken off', async () => {
-      const [here, there] = pipe();
       const abort = new AbortController();
-      void Vm.takeOver(TOKEN).serve(there).catch(() => {});
-      const error = await vm.migrate(here, { token: TOKEN, signal: abort.signal, onProgress: () => abort.abort() }).catch((thrown: Error) => thrown);
+      const error = await migrateWith(vm, { signal: abort.signal, onProgress: () => abort.abort() }).catch((thrown: Error) => thrown);
       expect(error).to.be.an('error').with.property('message').that.matches(/broken off/);
     });
 
     it('when the guest changes more than can be sent, and the policy is to give up', async () => {
       await vm.exec('(while :; do dd if=/dev/urandom of=/dev/shm/x bs=1M count=8 2>/dev/null; done) > /dev/null 2>&1 & echo $! > /tmp/pid');
-      const [here, there] = pipe();
-      void Vm.takeOver(TOKEN).serve(there).catch(() => {});
-      const error = await vm.migrate(here, { token: TOKEN, policy: 'give-up', bandwidth: 4e6 }).catch((thrown: Error) => thrown);
+      const error = await migrateWith(vm, { policy: 'give-up', bandwidth: 2e6 }).catch((thrown: Error) => thrown);
       expect(error).to.be.an('error').with.property('message').that.matches(/changes more than can be sent/);
       await vm.exec('kill $(cat /tmp/pid)');
     });

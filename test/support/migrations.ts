@@ -70,8 +70,15 @@ export async function breakingProxy(port: number, type: number): Promise<Server>
   return server;
 }
 
+interface Destination {
+  token?: string;
+  options?: VmOptions;
+  limit?: number;
+  listen?: (channel: MigrationChannel) => Promise<void>;
+}
+
 /** Tries to migrate to something that may not be what it should. */
-export async function migrateWith(vm: Vm, { token = TOKEN, options = {}, limit, timeoutMs, listen }: { token?: string; options?: VmOptions; limit?: number; timeoutMs?: number; listen?: (channel: MigrationChannel) => Promise<void> }): Promise<unknown> {
+export async function migrateWith(vm: Vm, { token = TOKEN, options = {}, limit, listen, ...source }: Destination & Omit<Parameters<Vm['migrate']>[1], 'token'>): Promise<unknown> {
   const [here, there] = pipe();
   const serve = async () => {
     if (listen) return listen(there);
@@ -79,7 +86,7 @@ export async function migrateWith(vm: Vm, { token = TOKEN, options = {}, limit, 
     const target = limit === undefined ? ready : new MigrationTarget<MigratedVm>({ ...ready.options, limit });
     await (await target.serve(there))?.vm.stop();
   };
-  const [result, served] = await Promise.allSettled([vm.migrate(here, { token: TOKEN, timeoutMs }), serve()]);
+  const [result, served] = await Promise.allSettled([vm.migrate(here, { ...source, token: TOKEN }), serve()]);
   if (!listen) expect(served.status, 'the destination').to.equal('rejected');
   if (result.status === 'rejected') throw result.reason;
   return result.value;
