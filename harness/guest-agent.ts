@@ -51,7 +51,8 @@ export interface GuestProcess {
 /** Bytes on their way to the guest at once: less than its terminal driver holds. */
 const WINDOW = 2048;
 const SIGKILL = 9;
-const HELLO_INTERVAL = 250;
+/** Milliseconds until HELLO is said again, and by how many longer each time. */
+const HELLO_PAUSE = 250;
 
 /** Runs commands in a guest, through the agent of `guest-images/` on a channel of its own. */
 export class GuestAgent {
@@ -82,12 +83,14 @@ export class GuestAgent {
     const welcome = new Promise<void>((resolve) => {
       this.#welcomed = resolve;
     });
-    const send = () => {
+    // Seldom, in the end: a guest that finds 128 KiB when it opens the port leaves some there, and then v86 interrupts it no more.
+    let repeat: ReturnType<typeof setTimeout>;
+    const send = (pause: number) => {
       this.#channel.write(new Uint8Array(LONGEST_TO_GUEST));
       this.#channel.write(hello);
+      repeat = setTimeout(send, pause, pause + HELLO_PAUSE);
     };
-    send();
-    const repeat = setInterval(send, HELLO_INTERVAL);
+    send(HELLO_PAUSE);
     let timeout: ReturnType<typeof setTimeout> | undefined;
     const tooLate = new Promise<never>((_, reject) => {
       timeout = setTimeout(() => reject(new Error(`no answer from its agent within ${Math.round((performance.now() - started) / 1000)} s`)), timeoutMs);
@@ -95,7 +98,7 @@ export class GuestAgent {
     try {
       await Promise.race([welcome, tooLate]);
     } finally {
-      clearInterval(repeat);
+      clearTimeout(repeat!);
       clearTimeout(timeout);
     }
   }
