@@ -48,6 +48,8 @@ export class Vm {
   readonly agent: GuestAgent;
   readonly #stopped = new AbortController();
   readonly #stores = new WeakMap<SnapshotStore, Promise<MachineSnapshots>>();
+  /** Of the snapshot that it goes on from: what others have written there is passed on. */
+  #summary: object = {};
 
   private constructor(config: MachineConfig, emulator: V86, shares: Share[], console: ConsoleLog) {
     this.config = config;
@@ -108,8 +110,10 @@ export class Vm {
     void compileV86();
     const plan = await makePlan(optionsFor(config, options));
     checkConfig(config, withShares(plan.config, plan.shares));
-    const { console = [] } = (summary ?? {}) as { console?: string[] };
-    return Vm.#assemble(plan, plan.shares, plan.emulatorOptions, {}, console);
+    const { console = [], ...others } = (summary ?? {}) as { console?: string[] };
+    const vm = await Vm.#assemble(plan, plan.shares, plan.emulatorOptions, {}, console);
+    vm.#summary = others;
+    return vm;
   }
 
   /**
@@ -308,7 +312,7 @@ export class Vm {
 
   get #description(): { machine: Record<string, string | number | string[]>; summary: unknown } {
     const { emulator, image, memory, devices } = this.config;
-    return { machine: { emulator, image, memory, devices }, summary: { console: this.console.lines } };
+    return { machine: { emulator, image, memory, devices }, summary: { ...this.#summary, console: this.console.lines } };
   }
 
   /**

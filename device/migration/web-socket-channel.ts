@@ -15,7 +15,7 @@ const OPEN = 1;
 const BUFFERED = 4 << 20;
 const POLL_MS = 5;
 
-/** A channel over a WebSocket that is open, or about to be. */
+/** A channel over a WebSocket that has just been made, or came in just now: what it receives before is lost. */
 export async function webSocketChannel(socket: WebSocketLike): Promise<MigrationChannel> {
   socket.binaryType = 'arraybuffer';
   const received: Uint8Array[] = [];

@@ -3,6 +3,9 @@ import { mkdtempSync, rmSync } from 'node:fs';
 import { connect, type AddressInfo } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
+import { WebSocket } from 'ws';
+import { MigrationError, webSocketChannel, type WebSocketLike } from '../../device/index.ts';
+import { Vm } from '../../harness/vm.ts';
 import { useCli } from '../support/cli.ts';
 import { breakingProxy, RUNNING, SWITCH } from '../support/migrations.ts';
 
@@ -25,18 +28,38 @@ describe('command line: migration', function () {
 
   it('moves a guest with a running command to another process, over TCP, whoever else calls there', async () => {
     const server = start(['serve', '--incoming', '0', '--', 'sh', '-c', 'until [ -s read ]; do sleep 0.1; done; cat read; test -s count && echo goes on'], { env });
-    const [, port] = await server.says(/waiting on localhost:(\d+)/);
+    const [, port] = await server.says(/waiting on localhost:(\d+)\n/);
     const silent = connect(Number(port), 'localhost').on('error', () => {});
     try {
       const stranger = await run(migrate('--to', `localhost:${port}`), { env: { V86_VIRTIOFS_TOKEN: 'wrong' } });
       expect(stranger.stderr).to.match(/another token|hung up/);
       expect(stranger.code).to.equal(125);
       const here = await run(migrate('--to', `localhost:${port}`, '--', 'sh', '-c', begin), { env });
-      expect(here.stderr).to.match(/moved: \d+ rounds, [\d.]+ MB, the guest stood still for \d+ ms/);
+      expect(here.stderr).to.match(/^moved: \d+ rounds, [\d.]+ MB, the guest stood still for \d+ ms/);
       expect(here.code).to.equal(0);
       expect(await server.ended).to.deep.include({ code: 0, stdout: 'kept\ngoes on\n' });
     } finally {
       silent.destroy();
+    }
+  });
+
+  it('moves one over a WebSocket, and on from there to whoever calls', async () => {
+    const server = start(['serve', '--incoming', 'ws:0', '--to', 'ws:0', '--', 'sh', '-c', 'until [ -s read ]; do sleep 0.1; done; cat read']);
+    const [, first] = await server.says(/waiting on (ws:\S+)\n/);
+    const here = await run(migrate('--to', first!, '--', 'sh', '-c', begin));
+    expect(here.stderr).to.match(/^moved: /);
+    const [, second] = await server.says(/waiting on[^]*waiting on (ws:\S+)\n/);
+    const { hostname, port, hash } = new URL(second!);
+    const socket = new WebSocket(`ws://${hostname}:${port}`);
+    const wrong = await Vm.takeOver('wrong').serve(await webSocketChannel(socket as unknown as WebSocketLike)).catch((error: Error) => error);
+    expect(wrong).to.be.instanceOf(MigrationError);
+    await server.says(/not moved: .*whoever calls next/);
+    const successor = await Vm.takeOver(hash.slice(1)).serve(await webSocketChannel(new WebSocket(`ws://${hostname}:${port}`) as unknown as WebSocketLike));
+    try {
+      expect(await server.ended).to.deep.include({ code: 0, stdout: 'kept\n' });
+      expect((await successor!.vm.exec('cat /mnt/share/read; test -s /mnt/share/count && echo goes on')).stdout).to.equal('kept\ngoes on\n');
+    } finally {
+      await successor!.vm.stop();
     }
   });
 
@@ -55,7 +78,7 @@ describe('command line: migration', function () {
     const task = 'echo begun; until [ -e end ]; do sleep 0.1; done; echo ended';
     const through = async (type: number, ...serve: string[]) => {
       const server = start(['serve', '--incoming', '0', ...serve], { env });
-      const [, port] = await server.says(/waiting on localhost:(\d+)/);
+      const [, port] = await server.says(/waiting on localhost:(\d+)\n/);
       const proxy = await breakingProxy(Number(port), type);
       const here = await run(migrate('--to', `localhost:${(proxy.address() as AddressInfo).port}`, '--', 'sh', '-c', `(sleep 8; touch end) & ${task}`), { env });
       proxy.close();
@@ -82,6 +105,7 @@ describe('command line: migration', function () {
   for (const [what, args, says] of [
     ['nobody answers', ['--to', 'localhost:1'], /nobody answers at localhost:1.*serve/],
     ['there is no address', ['--to', 'somewhere'], /no address: give HOST:PORT/],
+    ['there is no token', ['--to', 'ws://localhost:1', '--token', ''], /give the token that `serve` has/],
     ['the policy is none', ['--to', 'x:1', '--policy', 'pray'], /throttle, give-up, stop/],
   ] as const) {
     it(`says when ${what}`, async () => {
