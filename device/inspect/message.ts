@@ -103,7 +103,7 @@ function valueOf(name: string, value: unknown): string {
   if (name === 'opcode') return `${String(value)} ${opcodeName(value as number)}`;
   if (name === 'error') return value === 0 ? '0' : `${String(value)} ${errnoName(-(value as number))}`;
   if (/mode|umask/.test(name)) return `0${(value as number).toString(8)}`;
-  if (/flags|valid$|owner|mask/.test(name)) return `0x${(value as number | bigint).toString(16)}`;
+  if (/flags|^valid$|owner|mask/.test(name)) return `0x${(value as number | bigint).toString(16)}`;
   return String(value);
 }
 

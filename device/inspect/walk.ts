@@ -18,6 +18,8 @@ export interface WalkStep {
   /** Of the virtio specification 1.3, or of Linux's fuse.h. */
   section: string;
   descriptor?: DescriptorView;
+  /** The descriptor is an entry of an indirect table, not of the queue. */
+  isInner?: boolean;
   bytes?: Uint8Array;
   /** What the bytes mean; offsets are into them. */
   fields?: MessageField[];
@@ -96,15 +98,14 @@ export function walkOut({ transport }: { transport: PciTransport }, record: Requ
   const { size } = transport.queues[queue]!;
   const { next_used = 0 } = transport.queues[queue]!.state().ring ?? {};
   const reply = record.reply.slice(0, MAX_BYTES);
-  const took = `It took ${(record.duration * 1000).toFixed(0)} µs.`;
   return [
     written === 0 ? {
       stage: 'answer', section: '5.11.6 Device Operation',
-      title: `${opcode} is done`, text: `${took} The driver gave no room for an answer, so there is none.`,
+      title: `${opcode} is done`, text: 'The driver gave no room for an answer, so there is none.',
     } : {
       stage: 'answer', section: 'fuse.h: struct fuse_out_header',
       title: error ? `The filesystem answers ${error}` : 'The filesystem answers',
-      text: `${took} The device writes ${written} bytes into the writable buffers. They begin with fuse_out_header, whose unique tells the driver which request this answers${error ? '; the error in it is the errno, negative' : ''}.`,
+      text: `The device writes ${written} bytes into the writable buffers. They begin with fuse_out_header, whose unique tells the driver which request this answers${error ? '; the error in it is the errno, negative' : ''}.`,
       bytes: reply, fields: replyFields(reply, record.request),
     },
     isPacked ? {
@@ -149,12 +150,12 @@ function descriptorSteps(descriptors: readonly DescriptorView[], isPacked: boole
     }
     const next = n < chain.length - 1 ? 'The chain goes on.' : 'The chain ends here.';
     if (flags.includes('WRITE')) {
-      return [{ stage: 'descriptors', section: table, descriptor, title: `${name}: room for ${len} bytes`, text: `WRITE: a part of the answer goes to ${place}. ${next}` }];
+      return [{ stage: 'descriptors', section: table, descriptor, isInner, title: `${name}: room for ${len} bytes`, text: `WRITE: a part of the answer goes to ${place}. ${next}` }];
     }
     const [start, end] = [at, Math.min(at + len, request.length)];
     at += len;
     return [{
-      stage: 'descriptors', section: table, descriptor, title: `${name}: ${len} bytes to read`, text: `Without WRITE, so the device reads, from ${place}. ${next}`,
+      stage: 'descriptors', section: table, descriptor, isInner, title: `${name}: ${len} bytes to read`, text: `Without WRITE, so the device reads, from ${place}. ${next}`,
       ...(start < end && {
         bytes: request.slice(start, end),
         fields: fields.filter(({ offset, length }) => offset < end && offset + length > start)

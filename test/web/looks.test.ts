@@ -52,6 +52,30 @@ describe('the page: looks and accessibility', () => {
     });
   }
 
+  /** Every view of the inspector, with something in it. */
+  async function eachPart({ page }: Visit, check: (part: string) => Promise<void>): Promise<void> {
+    const inspector = page.locator('vm-inspector');
+    const show = (view: string) => inspector.getByRole('tab', { name: view }).click();
+    await show('Step');
+    await check('inspector step begin');
+    await inspector.getByRole('button', { name: 'Pause before the next request' }).click();
+    await check('inspector step wait');
+    await inspector.getByRole('button', { name: 'Type it for me' }).click();
+    await inspector.getByRole('button', { name: 'Next', exact: true }).waitFor();
+    for (let step = 0; step < 4; step++) await inspector.getByRole('button', { name: 'Next', exact: true }).click();
+    await check('inspector step');
+    await inspector.getByRole('button', { name: 'Continue' }).click();
+    await show('Requests');
+    await inspector.locator('.row').first().click();
+    await inspector.locator('vm-hex').first().waitFor();
+    await check('inspector requests');
+    for (const view of ['Queues', 'Latency', 'Device', 'Session']) {
+      await show(view);
+      await inspector.getByRole('region').first().waitFor();
+      await check(`inspector ${view}`);
+    }
+  }
+
   for (const { name, ...size } of SIZES) {
     for (const theme of ['light', 'dark'] as const) {
       it(`is accessible and fits, ${name}, ${theme}`, async () => {
@@ -62,10 +86,14 @@ describe('the page: looks and accessibility', () => {
           const label = view.trim();
           await (name === 'phone' ? visit.page.getByRole('navigation').getByRole('button', { name: label }) : visit.page.getByRole('tab', { name: label, exact: true })).click();
           if (label === 'Files') await visit.page.locator('vm-files .row[data-path="/README.txt"]').click();
-          await visit.page.waitForLoadState();
-          await expectNoViolations(visit);
-          expect(await overflowing(visit), label).to.deep.equal([]);
-          await visit.picture(`${label.toLowerCase().replaceAll(' ', '-')}-${name}-${theme}`);
+          const check = async (part: string) => {
+            await visit.page.waitForLoadState();
+            await expectNoViolations(visit);
+            expect(await overflowing(visit), part).to.deep.equal([]);
+            await visit.picture(`${part.toLowerCase().replaceAll(' ', '-')}-${name}-${theme}`);
+          };
+          if (label === 'Inspector') await eachPart(visit, check);
+          else await check(label);
         }
       });
     }

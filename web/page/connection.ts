@@ -32,6 +32,8 @@ export interface GuestView extends Omit<GuestInfo, 'shells'> {
   shells: ShellStream[];
   /** Counts changes of its folder. */
   filesVersion: number;
+  /** Its device waits before the next request. */
+  isHeld: boolean;
 }
 
 /** The page's end: the worker, the guests in it, and what they tell. Dispatches `change` when any of its fields did. */
@@ -86,6 +88,14 @@ export class Connection extends EventTarget {
     this.#changed();
   }
 
+  /** Stops a guest's device before the next request, or lets it go on. */
+  async hold(guest: GuestView, isHeld: boolean): Promise<void> {
+    const { inspector } = guest.api;
+    await (isHeld ? inspector.hold() : inspector.release());
+    guest.isHeld = isHeld;
+    this.#changed();
+  }
+
   async openShell(guest: GuestView): Promise<ShellStream> {
     const shell = this.#stream(guest.id, await guest.api.shells.open({ columns: 80, rows: 24 }));
     guest.shells.push(shell);
@@ -132,7 +142,7 @@ export class Connection extends EventTarget {
           return;
         }
         for (const shell of view.shells) this.#streams.delete(`${info.id}/${shell.id}`);
-        Object.assign(view, info, { shells: shells.map((shell) => this.#stream(info.id, shell)) });
+        Object.assign(view, info, { isHeld: false, shells: shells.map((shell) => this.#stream(info.id, shell)) });
         this.#changed();
       },
       timelineChanged: () => {
@@ -150,7 +160,7 @@ export class Connection extends EventTarget {
 
   async #viewOf({ shells, ...info }: GuestInfo): Promise<GuestView> {
     const streams = shells.map((shell) => this.#streams.get(`${info.id}/${shell.id}`) ?? this.#stream(info.id, shell));
-    return { ...info, shells: streams, filesVersion: 0, api: await this.worker.guest(info.id) };
+    return { ...info, shells: streams, filesVersion: 0, isHeld: false, api: await this.worker.guest(info.id) };
   }
 
   #stream(guest: GuestId, shell: ShellInfo): ShellStream {

@@ -7,12 +7,14 @@ import { startScreen, startStyles } from './start-screen.ts';
 import { controls, tokens } from './styles.ts';
 import { tabList, tabStyles } from './tabs.ts';
 import './files/panel.ts';
+import './inspector/panel.ts';
 import './timeline/panel.ts';
 import './terminals.ts';
 
 const PANELS = [
   { id: 'files', label: 'Files', icon: 'folder' },
   { id: 'timeline', label: 'Time line', icon: 'clock' },
+  { id: 'inspector', label: 'Inspector', icon: 'inspect' },
 ] as const;
 type View = 'terminal' | (typeof PANELS)[number]['id'];
 /** Below this width there is room for one view at a time. */
@@ -49,6 +51,7 @@ export class VirtiofsVm extends LitElement {
     .problems { display: grid; gap: 6px; padding: 8px 10px 0; }
     .problem { display: flex; align-items: center; gap: 8px; padding: 6px 6px 6px 12px; border: 1px solid var(--bad); border-radius: 6px; background: var(--bad-soft); }
     .problem span { flex: 1; overflow-wrap: anywhere; }
+    .held { display: flex; align-items: center; justify-content: center; gap: 10px; padding: 4px 12px; background: var(--accent-soft); border-bottom: 1px solid var(--border); font-size: 13px; }
     @media (max-width: 760px) {
       main { grid-template-columns: minmax(0, 1fr); padding: 0; }
       .guests, .side { grid-area: 1 / 1; }
@@ -111,6 +114,8 @@ export class VirtiofsVm extends LitElement {
         ${problems.map((message, index) => html`<div class="problem"><span>${message}</span>
           <button class="plain icon" aria-label="Dismiss" @click=${() => connection.dismissProblem(index)}>${icon('close')}</button></div>`)}
       </div>
+      ${guests.filter(({ isHeld }) => isHeld).map((guest) => html`<div class="held" role="status"><span>${guest.name}’s device is paused: requests to the shared folder wait</span>
+        <button @click=${() => connection.attempt(connection.hold(guest, false))}>${icon('play')} Continue</button></div>`)}
       <main data-view=${this.view} @keydown=${this.#onKey}>
         ${progress ? startScreen(progress) : nothing}
         ${guests.length ? html`
@@ -145,6 +150,7 @@ export class VirtiofsVm extends LitElement {
   #renderPanel(connection: Connection, guest: GuestView) {
     switch (this.#panel) {
       case 'timeline': return html`<vm-timeline class="panel" style="height: 100%" .connection=${connection} .guest=${guest} .version=${this.version}></vm-timeline>`;
+      case 'inspector': return html`<vm-inspector class="panel" style="height: 100%" .connection=${connection} .guest=${guest} .version=${this.version}></vm-inspector>`;
       case 'files': return html`<vm-files class="panel" style="height: 100%" .connection=${connection} .guest=${guest} .version=${this.version}></vm-files>`;
     }
   }

@@ -11,7 +11,7 @@ import type { FolderUser } from './folder.ts';
 import { pathsOf } from './paths.ts';
 
 /** What tells most of a request's arguments. */
-const TELLING = ['offset', 'size', 'flags', 'mode', 'nlookup', 'count', 'fh'];
+const TELLING = ['offset', 'size', 'mode', 'nlookup', 'count', 'fh'];
 
 /** What is in one guest's device. */
 export class Inspector implements InspectorApi {
@@ -72,16 +72,18 @@ export class Inspector implements InspectorApi {
 
   requests(version: number): { version: number; rows: RequestRow[] } | undefined {
     const { records, version: current } = this.#recorder;
-    return current === version ? undefined : { version: current, rows: records.map(rowOf) };
+    if (current === version) return undefined;
+    const paths = pathsOf(this.#device.backend);
+    return { version: current, rows: records.map((record) => rowOf(record, paths)) };
   }
 
   request(number: number): RequestDetail | undefined {
     const record = this.#recorder.records.find((candidate) => candidate.number === number);
     if (!record) return undefined;
     const { unique, id, interrupt, buffers, request, reply } = record;
-    const { session, transport } = this.#device;
+    const { backend, session, transport } = this.#device;
     return {
-      ...rowOf(record), unique: String(unique), id, isPacked: transport.ringFeatures.isPacked, interrupt, buffers,
+      ...rowOf(record, pathsOf(backend)), unique: String(unique), id, isPacked: transport.ringFeatures.isPacked, interrupt, buffers,
       request, requestFields: requestFields(request, session.negotiated?.flags), reply, replyFields: replyFields(reply, request),
     };
   }
@@ -128,12 +130,14 @@ export class Inspector implements InspectorApi {
   }
 }
 
-function rowOf({ number, time, queue, opcode, nodeid, pid, args, error, written, duration }: RequestRecord): RequestRow {
-  return { number, time, queue, opcode, nodeid, pid, about: aboutOf(args), error, written, duration };
+function rowOf({ number, time, queue, opcode, nodeid, pid, args, error, written, duration }: RequestRecord, paths: ReadonlyMap<number, string>): RequestRow {
+  const where = paths.get(nodeid) ?? (nodeid ? `node ${nodeid}` : '');
+  return { number, time, queue, opcode, nodeid, pid, about: aboutOf(args, where), error, written, duration };
 }
 
-/** Names first, then the numbers that tell most. */
-function aboutOf({ names = [], ...args }: Record<string, unknown>): string {
+/** Names first, else the file and the numbers that tell most. */
+function aboutOf({ names, ...args }: Record<string, unknown>, where: string): string {
+  if (Array.isArray(names)) return `${names.map((name) => JSON.stringify(name)).join(', ')} in ${where}`;
   const told = TELLING.filter((key) => key in args).map((key) => `${key} ${String(args[key])}`);
-  return [...(names as unknown[]).map((name) => JSON.stringify(name)), ...told.slice(0, 3)].join(', ');
+  return [...(where ? [where] : []), ...told.slice(0, 2)].join(', ');
 }

@@ -1,0 +1,300 @@
+import { expect } from 'chai';
+import { readFile } from 'node:fs/promises';
+import type { Download, Locator } from 'playwright-core';
+import { useWebSite, type Visit } from './support.ts';
+
+const VIEWS = ['Requests', 'Step', 'Queues', 'Latency', 'Device', 'Session'] as const;
+
+describe('the page: inspector', () => {
+  const site = useWebSite();
+
+  const panel = ({ page }: Visit): Locator => page.locator('vm-inspector');
+  const rows = (visit: Visit): Locator => panel(visit).locator('vm-requests .row');
+  const banner = ({ page }: Visit): Locator => page.getByText('device is paused');
+  const button = (visit: Visit, name: string | RegExp): Locator => panel(visit).getByRole('button', typeof name === 'string' ? { name, exact: true } : { name });
+  const fact = (visit: Visit, name: string): Locator => panel(visit).locator('dt', { hasText: name }).locator('+ dd');
+
+  async function show(visit: Visit, view: (typeof VIEWS)[number] = 'Requests'): Promise<Visit> {
+    await visit.ready();
+    await visit.page.getByRole('tab', { name: 'Inspector', exact: true }).click();
+    await panel(visit).getByRole('tab', { name: view, exact: true }).click();
+    await panel(visit).locator(`vm-${view.toLowerCase()}`).waitFor();
+    return visit;
+  }
+
+  /** What the log's rows say, once it has a request like that. */
+  async function logWith(visit: Visit, text: RegExp): Promise<string[]> {
+    await rows(visit).filter({ hasText: text }).first().waitFor();
+    return (await rows(visit).allInnerTexts()).map((row) => row.replace(/\s+/g, ' '));
+  }
+
+  describe('requests', () => {
+    it('are there as they come, decoded, with errors', async () => {
+      const visit = await show(await site.open());
+      await visit.page.getByText('Nothing was requested yet').waitFor();
+      await visit.run('cat README.txt');
+      const log = await logWith(visit, /RELEASE/);
+      const at = (text: RegExp) => log.findIndex((row) => text.test(row));
+      expect(at(/LOOKUP "README.txt" in \/ \d+ B/)).to.be.at.least(0);
+      expect(at(/OPEN \/README.txt 32 B/)).to.be.greaterThan(at(/LOOKUP/));
+      expect(at(/READ \/README.txt, offset 0, size \d+ \d+ B/)).to.be.greaterThan(at(/OPEN/));
+      await visit.run('cat nothere');
+      await logWith(visit, /LOOKUP\s+"nothere" in \/\s+ENOENT/);
+      await visit.picture('inspector-requests');
+    });
+
+    it('can be filtered by text, opcode and errors, and cleared', async () => {
+      const visit = await show(await site.open());
+      await visit.run('cat README.txt docs/*; cat nothere');
+      await logWith(visit, /nothere/);
+      await button(visit, 'Errors').click();
+      expect(await logWith(visit, /nothere/)).to.satisfy((log: string[]) => log.every((row) => /E[A-Z]+/.test(row.replace(/^\d+ [A-Z]+/, ''))));
+      await button(visit, 'Errors').click();
+      await panel(visit).getByLabel('Opcode').selectOption('READ');
+      expect(await logWith(visit, /READ/)).to.satisfy((log: string[]) => log.length > 1 && log.every((row) => / READ /.test(row)));
+      await panel(visit).getByRole('searchbox').fill('readme');
+      expect(await logWith(visit, /README/)).to.satisfy((log: string[]) => log.every((row) => row.includes('README.txt')));
+      await panel(visit).getByRole('searchbox').fill('nobody has this');
+      await visit.page.getByText('No request is like that').waitFor();
+      await button(visit, 'Clear the log').click();
+      await visit.page.getByText('Nothing was requested yet').waitFor();
+    });
+
+    it('have their bytes, whose fields are lit up both ways, and the buffers that they are in', async () => {
+      const visit = await show(await site.open());
+      await visit.run('cat README.txt');
+      await rows(visit).filter({ hasText: /LOOKUP\s+"README.txt"/ }).click();
+      const request = panel(visit).locator('vm-hex').first();
+      const lit = async () => (await request.locator('.byte.lit').allInnerTexts()).join(' ');
+      await request.getByRole('option', { name: 'opcode 1 LOOKUP' }).hover();
+      expect(await lit()).to.equal('01 00 00 00');
+      await request.getByRole('option', { name: 'name "README.txt"' }).hover();
+      expect(await lit()).to.equal('52 45 41 44 4d 45 2e 74 78 74 00');
+      await request.locator('.byte').nth(4).hover();
+      expect(await request.locator('[aria-selected=true]').innerText()).to.match(/opcode/);
+      await request.getByRole('listbox').focus();
+      await visit.page.keyboard.press('Home');
+      await visit.page.keyboard.press('ArrowDown');
+      expect(await request.locator('[aria-selected=true]').innerText()).to.match(/opcode/);
+      const buffer = panel(visit).getByRole('list', { name: 'Buffers of the request' }).getByRole('button').nth(1);
+      await buffer.hover();
+      expect(await request.locator('.byte.in-range').allInnerTexts()).to.have.length(Number(/(\d+) bytes/.exec((await buffer.getAttribute('aria-label'))!)![1]));
+      const answer = panel(visit).locator('vm-hex').nth(1);
+      expect(await answer.getByRole('option').allInnerTexts()).to.satisfy((fields: string[]) => fields.some((field) => /attr.size\s+\d+/.test(field)));
+      await visit.picture('inspector-request');
+      const number = async () => Number((await panel(visit).locator('vm-request-detail .title .muted').innerText()).replace(/\D/g, ''));
+      const before = await number();
+      await panel(visit).getByRole('listbox', { name: 'Requests' }).focus();
+      await visit.page.keyboard.press('ArrowDown');
+      await visit.until(async () => (await number()) === before + 1, 'the next request was not chosen');
+    });
+
+    it('go out as JSON and as a trace', async () => {
+      const visit = await show(await site.open());
+      await visit.run('cat README.txt');
+      await logWith(visit, /RELEASE/);
+      const save = async (name: string): Promise<Download> => (await Promise.all([visit.page.waitForEvent('download'), button(visit, name).click()]))[0];
+      const json = await save('JSON');
+      expect(json.suggestedFilename()).to.equal('guest-requests.json');
+      const { requests } = JSON.parse(await readFile(await json.path(), 'utf8')) as { requests: { opcode: string; request: string }[] };
+      expect(requests.map(({ opcode }) => opcode)).to.include.members(['LOOKUP', 'OPEN', 'READ']);
+      expect(requests[0]!.request).to.match(/^[0-9a-f]{80,}$/);
+      const trace = await save('Perfetto trace');
+      expect(trace.suggestedFilename()).to.equal('guest-trace.json');
+      const { traceEvents } = JSON.parse(await readFile(await trace.path(), 'utf8')) as { traceEvents: { ph: string; name: string; ts: number; dur: number }[] };
+      const slices = traceEvents.filter(({ ph }) => ph === 'X');
+      expect(slices.map(({ name }) => name)).to.deep.equal(requests.map(({ opcode }) => opcode));
+      expect(slices.every(({ ts, dur }) => ts > 0 && dur > 0)).to.equal(true);
+    });
+
+    it('are written down only while the inspector is on the page', async () => {
+      const visit = await site.open();
+      await visit.run('cat README.txt');
+      await show(visit);
+      await visit.page.getByText('Nothing was requested yet').waitFor();
+      await visit.run('cat docs/*');
+      await logWith(visit, /READ\s/);
+    });
+  });
+
+  it('draws the virtqueues: rings, descriptors, indices, and what is in flight', async () => {
+    const visit = await show(await site.open(), 'Queues');
+    await fact(visit, 'Format').getByText('split, 1024 descriptors').waitFor();
+    const idx = async () => Number(await fact(visit, 'avail.idx').innerText());
+    const before = await idx();
+    await visit.run('cat README.txt');
+    await visit.until(async () => (await idx()) > before, 'avail.idx has not moved');
+    expect(await panel(visit).locator('.strip').first().locator('.cell[data-changed]').count()).to.be.at.least(1);
+    expect(await panel(visit).locator('.descriptors tr[data-inner]').count(), 'entries of indirect tables').to.be.at.least(2);
+    await panel(visit).getByRole('img', { name: /^0 available, 0 in flight, of 1024/ }).waitFor();
+    await visit.run('for n in 1 2; do (sleep 1000 | locker flock README.txt > /dev/null) & sleep 0.3; done; true');
+    await panel(visit).getByRole('img', { name: /^0 available, 1 in flight, of 1024/ }).waitFor();
+    await panel(visit).getByRole('img', { name: '1 of 1024 descriptors in use' }).waitFor();
+    const head = await fact(visit, 'In flight').innerText();
+    await panel(visit).getByRole('listbox', { name: 'Available ring' }).getByRole('option', { name: new RegExp(`: ${head}$`) }).last().hover();
+    await panel(visit).locator('.descriptors tr[data-lit]').getByText(head, { exact: true }).waitFor();
+    await visit.picture('inspector-queues');
+    await button(visit, 'hiprio').click();
+    await fact(visit, 'In flight').getByText('none').waitFor();
+  });
+
+  it('leads from a request to its chain', async () => {
+    const visit = await show(await site.open());
+    await visit.run('(sleep 1000 | locker flock README.txt > /dev/null) & sleep 0.3; (sleep 1000 | locker flock README.txt > /dev/null) & sleep 0.3; true');
+    await rows(visit).filter({ hasText: 'waits' }).click();
+    await button(visit, 'Show the queue').click();
+    const head = await fact(visit, 'In flight').innerText();
+    await panel(visit).locator('.descriptors tr[data-lit] td').first().getByText(head, { exact: true }).waitFor();
+  });
+
+  it('tells how long requests take, by opcode', async () => {
+    const visit = await show(await site.open(), 'Latency');
+    await visit.page.getByText('Nothing was requested yet').waitFor();
+    await visit.run('for n in 1 2 3 4 5; do cat README.txt > /dev/null; done');
+    const open = panel(visit).locator('.opcode').filter({ has: visit.page.getByText('OPEN', { exact: true }) });
+    await open.getByText(/^5 · (\d|< )/).waitFor();
+    expect(await open.getByRole('img').getAttribute('aria-label')).to.match(/^OPEN: \d up to [\d.]+ (µs|ms)/);
+    await visit.picture('inspector-latency');
+  });
+
+  it('shows the device: status, features, capabilities, registers, interrupts', async () => {
+    const visit = await show(await site.open(), 'Device');
+    const device = panel(visit).locator('vm-device');
+    await device.getByText('Device 1af4:105a').waitFor();
+    expect(await device.getByRole('list', { name: 'Device status' }).locator('[data-on]').allInnerTexts()).to.have.length(4);
+    const row = async (text: string) => (await device.getByRole('row').filter({ has: visit.page.getByText(text, { exact: true }) }).innerText()).replace(/\s+/g, ' ');
+    expect(await row('VIRTIO_F_VERSION_1')).to.equal('32 VIRTIO_F_VERSION_1 offers accepts');
+    expect(await row('VIRTIO_PCI_CAP_COMMON_CFG')).to.equal('0x48 VIRTIO_PCI_CAP_COMMON_CFG 0 0x00 0x3c');
+    expect(await row('num_queues')).to.equal('num_queues 0x2 2');
+    expect(await row('device_status')).to.equal('device_status 0xf 15');
+    const kicks = async () => Number((await row('Kicks')).split(' ').at(-1));
+    const before = await kicks();
+    await visit.run('cat README.txt');
+    await visit.until(async () => (await kicks()) > before, 'no kick was counted');
+    await visit.picture('inspector-device');
+  });
+
+  it('shows the session: inodes, open files, directory streams, locks and who waits for them', async () => {
+    const visit = await show(await site.open(), 'Session');
+    await visit.run('exec 5<README.txt 6>>new.txt 7<docs; for n in 1 2; do (sleep 1000 | locker flock README.txt > /dev/null) & sleep 0.3; done; true');
+    const table = async (name: string) => (await panel(visit).getByRole('region', { name, exact: true }).getByRole('row').allInnerTexts()).slice(1).map((row) => row.replace(/\s+/g, ' '));
+    await panel(visit).getByRole('region', { name: 'Waiters' }).waitFor();
+    expect(await table('Open files')).to.satisfy((files: string[]) => files.some((file) => /\/new.txt O_WRONLY O_APPEND$/.test(file)));
+    expect(await table('Directory streams')).to.satisfy((streams: string[]) => streams.length === 1 && / \/docs \d+$/.test(streams[0]!));
+    const [lock, ...locks] = await table('Locks');
+    const [waiter] = await table('Waiters');
+    expect(locks).to.deep.equal([]);
+    expect(lock).to.match(/^flock write \/README.txt all \d+ guest$/);
+    expect(waiter).to.match(/^flock write \/README.txt all \d+ guest$/);
+    expect(waiter).to.not.equal(lock);
+    expect(await table('Inode map')).to.satisfy((nodes: string[]) => nodes.some((node) => /^\d+ \d+ \d+ \/README.txt$/.test(node)));
+    await visit.picture('inspector-session');
+    await visit.run('killall locker; exec 5<&- 6>&- 7<&-');
+    await visit.page.getByText('Nobody waits for a lock.').waitFor();
+    await visit.page.getByText('Nothing is locked.').waitFor();
+  });
+
+  describe('step by step', () => {
+    const step = (visit: Visit): Locator => panel(visit).locator('vm-step');
+    const title = (visit: Visit): Promise<string> => step(visit).getByRole('heading').innerText();
+
+    async function pause(visit: Visit): Promise<Visit> {
+      await show(visit, 'Step');
+      await button(visit, 'Pause before the next request').click();
+      await step(visit).getByText('The device waits.').waitFor();
+      await banner(visit).waitFor();
+      return visit;
+    }
+
+    /** Goes on until the request is through, and returns the steps' titles. */
+    async function walk(visit: Visit): Promise<string[]> {
+      const titles: string[] = [];
+      for (;;) {
+        titles.push(await title(visit));
+        const last = titles.at(-1);
+        if (await button(visit, 'Next').isVisible()) await button(visit, 'Next').click();
+        else if (await button(visit, 'Serve it').isVisible()) await button(visit, 'Serve it').click();
+        else return titles;
+        await visit.until(async () => (await title(visit)) !== last, `the step after “${last}” did not come`);
+      }
+    }
+
+    it('walks a request through the device, while the guest waits for it', async () => {
+      const visit = await pause(await site.open());
+      await visit.type('cat README.txt; echo through');
+      await step(visit).getByRole('heading').waitFor();
+      expect(await title(visit)).to.match(/^The driver has written a (GETATTR|LOOKUP) request$/);
+      expect(await step(visit).getByText(/^virtio 1.3, section 2.7.4 Message Framing$/).count()).to.equal(1);
+      await button(visit, 'Next').click();
+      await step(visit).getByRole('listbox', { name: 'Available ring' }).locator('.cell[data-new]').waitFor();
+      await button(visit, 'Back').click();
+      for (let n = 0; n < 4; n++) await button(visit, 'Next').click();
+      expect(await step(visit).locator('.byte').count()).to.be.at.least(40);
+      await step(visit).getByRole('option', { name: 'len' }).first().hover();
+      expect(await step(visit).locator('.byte.lit').count()).to.equal(4);
+      await visit.picture('inspector-step');
+      const titles = await walk(visit);
+      expect(titles.join('\n')).to.match(/Entry \d+: room for \d+ bytes\n[^]*The message: (GETATTR|LOOKUP)\nThe filesystem answers\nThe chain is used at ring\[\d+\]\n(The device interrupts|No interrupt)$/);
+      expect(await visit.screen()).to.not.match(/^through/m);
+      // Each further request of `cat`, until it has all that it needs.
+      for (const requests: string[] = []; !/^through/m.test(await visit.screen());) {
+        expect(requests).to.have.length.below(12);
+        await button(visit, /^Next request|^Skip it/).click();
+        await visit.until(async () => /^through/m.test(await visit.screen()) || (await step(visit).getByRole('heading').isVisible()), 'neither a request nor the end');
+        if (await step(visit).getByRole('heading').isVisible()) requests.push(await title(visit));
+      }
+      await button(visit, /^Continue/).click();
+      await banner(visit).waitFor({ state: 'detached' });
+      expect(await visit.run('cat docs/* | wc -l')).to.match(/^\d+$/);
+    });
+
+    it('says what to type, types it, and goes with the arrow keys', async () => {
+      const visit = await pause(await site.open());
+      await visit.picture('inspector-step-waits');
+      await button(visit, 'Type it for me').click();
+      await step(visit).getByRole('heading').waitFor();
+      await visit.page.keyboard.press('Tab');
+      await button(visit, 'Next').focus();
+      const first = await title(visit);
+      await visit.page.keyboard.press('ArrowRight');
+      await visit.until(async () => (await title(visit)) !== first, 'the arrow led nowhere');
+      await visit.page.keyboard.press('ArrowLeft');
+      await visit.until(async () => (await title(visit)) === first, 'the arrow did not lead back');
+      await visit.page.getByRole('status').getByRole('button', { name: 'Continue' }).click();
+      await button(visit, 'Pause before the next request').waitFor();
+      await visit.until(async () => /# $/.test(`${(await visit.screen()).trimEnd()} `), '`cat` has not ended');
+    });
+
+    it('lets the rest of the guest go on, and other views of the page', async () => {
+      const visit = await pause(await site.open());
+      await visit.type("cat README.txt > /tmp/copy & echo al''ive");
+      await visit.until(async () => /^alive/m.test(await visit.screen()), 'the shell has stopped');
+      await visit.page.getByRole('tab', { name: 'Files' }).click();
+      await visit.page.locator('vm-files .row[data-path="/README.txt"]').click();
+      await banner(visit).waitFor();
+      await visit.page.getByRole('status').getByRole('button', { name: 'Continue' }).click();
+      expect(await visit.run('wait; wc -c < /tmp/copy')).to.match(/^[1-9]/);
+    });
+
+    it('ends with a rewind; a snapshot or a fork of a paused guest has its request, which is served there', async () => {
+      const visit = await pause(await site.open());
+      await visit.type("cat README.txt > /tmp/copy; echo cop''ied");
+      await step(visit).getByRole('heading').waitFor();
+      await visit.page.getByRole('tab', { name: 'Time line' }).click();
+      const timeline = visit.page.locator('vm-timeline');
+      await timeline.getByLabel('Automatic').selectOption('never');
+      await timeline.getByLabel('Name of the snapshot').fill('paused');
+      await timeline.getByRole('button', { name: 'Snapshot now' }).click();
+      const row = timeline.getByRole('listitem').filter({ hasText: 'paused' });
+      await row.waitFor();
+      await timeline.getByRole('button', { name: 'Fork', exact: true }).click();
+      await visit.page.getByRole('dialog').getByRole('button', { name: 'Folder of its own' }).click();
+      await visit.until(async () => /^copied/m.test(await visit.screen(1)), 'the second guest’s request was not served');
+      expect(await visit.screen()).to.not.match(/^copied/m);
+      await banner(visit).waitFor();
+      await row.getByRole('button', { name: 'Rewind to' }).click();
+      await banner(visit).waitFor({ state: 'detached' });
+      await visit.until(async () => /^copied/m.test(await visit.screen()), 'the request was not served after the rewind');
+    });
+  });
+});

@@ -1,0 +1,117 @@
+import { css, html, LitElement, nothing, type PropertyValues } from 'lit';
+import type { MessageField } from '../../protocol.ts';
+import { controls } from '../styles.ts';
+import { listTarget } from './list-keys.ts';
+
+/** Bytes of a line; fewer where there is no room. */
+const COLUMNS = { wide: 16, narrow: 8 };
+const WIDE = 460;
+/** Fields that are listed: directories have hundreds. */
+const MAX_FIELDS = 200;
+
+/** Bytes in hexadecimal beside the fields that they are: what is pointed at in one is lit up in the other. */
+export class HexView extends LitElement {
+  static override properties = {
+    label: {}, bytes: { attribute: false }, fields: { attribute: false }, range: { attribute: false }, columns: { state: true }, current: { state: true },
+  };
+  static override styles = [controls, css`
+    :host { display: block; font-size: 12.5px; }
+    .lines { overflow-x: auto; padding: 6px 8px; border: 1px solid var(--border); border-radius: 6px; background: var(--raised); font-family: var(--mono); font-size: 12px; line-height: 1.6; }
+    .line { display: flex; gap: 1ch; width: max-content; }
+    .at { color: var(--muted); }
+    .bytes { display: flex; }
+    .byte { width: 2.7ch; text-align: center; cursor: default; border-radius: 2px; }
+    .text { white-space: pre; display: flex; }
+    .odd { background: var(--hover); }
+    .none { color: var(--muted); }
+    .in-range { box-shadow: inset 0 -2px var(--accent); }
+    .lit { background: var(--accent); color: var(--on-accent); }
+    ul { columns: 2; column-gap: 14px; margin: 6px 0 0; padding: 0; list-style: none; border-radius: 4px; }
+    li { display: flex; gap: 8px; padding: 1px 4px; border-radius: 3px; break-inside: avoid; cursor: default; font-variant-numeric: tabular-nums; }
+    li .name { color: var(--muted); white-space: nowrap; }
+    li .value { flex: 1; text-align: right; overflow-wrap: anywhere; }
+    li.struct { padding-top: 5px; font-weight: 600; }
+    li[aria-selected=true], li[aria-selected=true] .name { background: var(--accent); color: var(--on-accent); }
+    :host([data-narrow]) ul { columns: 1; }
+  `];
+
+  declare label: string;
+  declare bytes: Uint8Array;
+  declare fields: readonly MessageField[];
+  /** Bytes that something else on the page is about. */
+  declare range: { offset: number; length: number } | undefined;
+  declare columns: number;
+  /** Index of the field that is lit up. */
+  declare current: number | undefined;
+  #fieldOf: Int16Array = new Int16Array(0);
+  readonly #size = new ResizeObserver(([entry]) => {
+    const isWide = entry!.contentRect.width >= WIDE;
+    this.columns = isWide ? COLUMNS.wide : COLUMNS.narrow;
+    this.toggleAttribute('data-narrow', entry!.contentRect.width < WIDE * 0.8);
+  });
+
+  constructor() {
+    super();
+    this.label = '';
+    this.columns = COLUMNS.narrow;
+  }
+
+  override connectedCallback(): void {
+    super.connectedCallback();
+    this.#size.observe(this);
+  }
+
+  override disconnectedCallback(): void {
+    super.disconnectedCallback();
+    this.#size.disconnect();
+  }
+
+  override willUpdate(changed: PropertyValues<this>): void {
+    if (!changed.has('bytes') && !changed.has('fields')) return;
+    this.current = undefined;
+    this.#fieldOf = new Int16Array(this.bytes.length).fill(-1);
+    this.fields.forEach(({ offset, length }, n) => this.#fieldOf.fill(n, offset, offset + length));
+  }
+
+  override render() {
+    const { bytes, columns, fields, label, current } = this;
+    const lines = Array.from({ length: Math.ceil(bytes.length / columns) }, (_, n) => n * columns);
+    const shown = fields.slice(0, MAX_FIELDS);
+    return html`
+      <div class="lines" role="region" tabindex="0" aria-label=${`Bytes: ${label}`} @mouseleave=${() => (this.current = undefined)}>${lines.map((start) => this.#renderLine(start))}</div>
+      ${shown.length ? html`<ul role="listbox" tabindex="0" aria-label=${`Fields: ${label}`} aria-activedescendant=${current === undefined ? nothing : `field-${current}`} @keydown=${this.#onKey}
+          @mouseleave=${() => (this.current = undefined)} @focus=${() => (this.current ??= 0)} @blur=${() => (this.current = undefined)}>
+        ${shown.map(({ struct, name, value }, n) => html`
+          ${struct && struct !== shown[n - 1]?.struct ? html`<li class="struct" role="presentation">${struct}</li>` : nothing}
+          <li role="option" id=${`field-${n}`} aria-selected=${n === current} @mouseenter=${() => (this.current = n)}><span class="name">${name}</span> <span class="value">${value}</span></li>`)}
+      </ul>${fields.length > shown.length ? html`<p class="muted">and ${fields.length - shown.length} more fields</p>` : nothing}` : nothing}`;
+  }
+
+  #renderLine(start: number) {
+    const { bytes, columns } = this;
+    const part = [...bytes.subarray(start, start + columns)];
+    const missing = columns - part.length;
+    return html`<div class="line"><span class="at">${start.toString(16).padStart(3, '0')}</span>
+      <span class="bytes">${part.map((byte, n) => this.#renderByte(start + n, byte.toString(16).padStart(2, '0')))}${Array.from({ length: missing }, () => html`<span class="byte"></span>`)}</span>
+      <span class="text">${part.map((byte, n) => this.#renderByte(start + n, byte >= 0x20 && byte < 0x7f ? String.fromCharCode(byte) : '·'))}</span></div>`;
+  }
+
+  #renderByte(at: number, text: string) {
+    const field = this.#fieldOf[at]!;
+    const { range } = this;
+    const classes = [
+      field < 0 ? 'none' : field % 2 ? 'odd' : '', field >= 0 && field === this.current ? 'lit' : '',
+      range && at >= range.offset && at < range.offset + range.length ? 'in-range' : '',
+    ].filter(Boolean).join(' ');
+    return html`<span class=${text.length > 1 ? `byte ${classes}` : classes} @mouseenter=${() => (this.current = field < 0 ? undefined : field)}>${text}</span>`;
+  }
+
+  readonly #onKey = (event: KeyboardEvent): void => {
+    const target = listTarget(event, Math.min(this.fields.length, MAX_FIELDS), this.current);
+    if (target === undefined) return;
+    this.current = target;
+    void this.updateComplete.then(() => this.renderRoot.querySelector('[aria-selected=true]')?.scrollIntoView({ block: 'nearest' }));
+  };
+}
+
+customElements.define('vm-hex', HexView);

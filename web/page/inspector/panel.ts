@@ -1,0 +1,85 @@
+import { css, html, LitElement, type PropertyValues } from 'lit';
+import type { Connection, GuestView } from '../connection.ts';
+import { controls } from '../styles.ts';
+import { tabList, tabStyles } from '../tabs.ts';
+import './device.ts';
+import './latency.ts';
+import './queues.ts';
+import './requests.ts';
+import './session.ts';
+import './step.ts';
+
+const VIEWS = [
+  { id: 'requests', label: 'Requests' }, { id: 'step', label: 'Step' }, { id: 'queues', label: 'Queues' }, { id: 'latency', label: 'Latency' },
+  { id: 'device', label: 'Device' }, { id: 'session', label: 'Session' },
+] as const;
+type ViewId = (typeof VIEWS)[number]['id'];
+
+/** What is in a guest's device, live. Requests are written down while this is on the page. */
+export class InspectorPanel extends LitElement {
+  static override properties = { connection: { attribute: false }, guest: { attribute: false }, version: { attribute: false }, view: { state: true }, queue: { state: true } };
+  static override styles = [controls, tabStyles, css`
+    :host { display: flex; flex-direction: column; min-height: 0; }
+    .tabs { flex: none; padding: 0 6px; border-bottom: 1px solid var(--border); background: var(--raised); }
+    .view { flex: 1; min-height: 0; display: flex; flex-direction: column; }
+  `];
+
+  declare connection: Connection;
+  declare guest: GuestView;
+  declare version: number;
+  declare view: ViewId;
+  /** The queue and chain that a request was in. */
+  declare queue: { index: number; id: number } | undefined;
+
+  constructor() {
+    super();
+    this.view = 'requests';
+  }
+
+  override willUpdate(changed: PropertyValues<this>): void {
+    if (!changed.has('guest')) return;
+    this.#record(changed.get('guest'), false);
+    this.#record(this.guest, true);
+    this.queue = undefined;
+  }
+
+  override connectedCallback(): void {
+    super.connectedCallback();
+    if (this.hasUpdated) this.#record(this.guest, true);
+  }
+
+  override disconnectedCallback(): void {
+    super.disconnectedCallback();
+    this.#record(this.guest, false);
+  }
+
+  #record(guest: GuestView | undefined, isOn: boolean): void {
+    // A guest that was closed has nothing to be written down.
+    if (guest && this.connection.guests.includes(guest)) void this.connection.attempt(guest.api.inspector.record(isOn));
+  }
+
+  override render() {
+    return html`
+      ${tabList({ label: 'Inspector', tabs: VIEWS, selected: this.view, panelPrefix: 'view-', onSelect: (id) => (this.view = id as ViewId) })}
+      <div class="view" role="tabpanel" id=${`view-${this.view}`} aria-labelledby=${`view-${this.view}-tab`} @queue=${this.#onQueue}>${this.#renderView()}</div>`;
+  }
+
+  #renderView() {
+    const { connection, guest } = this;
+    switch (this.view) {
+      case 'requests': return html`<vm-requests .connection=${connection} .guest=${guest}></vm-requests>`;
+      case 'step': return html`<vm-step .connection=${connection} .guest=${guest} .isHeld=${guest.isHeld}></vm-step>`;
+      case 'queues': return html`<vm-queues .guest=${guest} .chosen=${this.queue}></vm-queues>`;
+      case 'latency': return html`<vm-latency .guest=${guest}></vm-latency>`;
+      case 'device': return html`<vm-device .guest=${guest}></vm-device>`;
+      case 'session': return html`<vm-session .guest=${guest}></vm-session>`;
+    }
+  }
+
+  readonly #onQueue = ({ detail }: CustomEvent<{ index: number; id: number }>): void => {
+    this.queue = detail;
+    this.view = 'queues';
+  };
+}
+
+customElements.define('vm-inspector', InspectorPanel);

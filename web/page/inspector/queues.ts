@@ -1,0 +1,106 @@
+import { css, html, LitElement, nothing } from 'lit';
+import type { DeviceView, QueueView } from '../../protocol.ts';
+import type { GuestView } from '../connection.ts';
+import { formatBytes } from '../format.ts';
+import { controls } from '../styles.ts';
+import { hex } from './format.ts';
+import { Poll } from './poll.ts';
+import { availStrip, chainOf, changesOf, descriptorTable, dial, map, NO_CHANGES, ringStyles, usedStrip, type Changes } from './ring-picture.ts';
+import { viewStyles } from './styles.ts';
+
+const EVENT_FLAGS = ['every one', 'none', 'at a place', '3'];
+
+/** A live picture of one virtqueue, as it is in guest RAM. */
+export class QueuesPanel extends LitElement {
+  static override properties = {
+    guest: { attribute: false }, chosen: { attribute: false }, index: { state: true }, queue: { state: true }, device: { state: true }, lit: { state: true },
+  };
+  static override styles = [controls, viewStyles, ringStyles, css`
+    .top { display: flex; gap: 14px; align-items: center; }
+    .top .facts { flex: 1; }
+    .segments { padding: 8px 12px; border-bottom: 1px solid var(--border); }
+    .segments button { min-height: 28px; }
+    .note { font-size: 12px; color: var(--muted); margin-top: 6px; }
+  `];
+
+  declare guest: GuestView;
+  /** Where a request was, to be shown. */
+  declare chosen: { index: number; id: number } | undefined;
+  declare index: number;
+  declare queue: QueueView | undefined;
+  declare device: DeviceView | undefined;
+  /** Head or id of the chain that is pointed at. */
+  declare lit: number | undefined;
+  #changes: Changes = NO_CHANGES;
+  readonly #poll = new Poll(this, () => this.#look());
+
+  constructor() {
+    super();
+    this.index = 1;
+  }
+
+  override willUpdate(changed: Map<string, unknown>): void {
+    if (changed.has('chosen') && this.chosen) {
+      this.index = this.chosen.index;
+      this.lit = this.chosen.id;
+    }
+    if (changed.get('guest')) this.queue = undefined;
+    if (changed.get('guest') || changed.has('chosen')) void this.#poll.now();
+  }
+
+  async #look(): Promise<void> {
+    const { inspector } = this.guest.api;
+    const [queue, device] = await Promise.all([inspector.queue(this.index), inspector.device()]);
+    if (queue.index !== this.index) return;
+    if (JSON.stringify(queue) !== JSON.stringify(this.queue)) {
+      this.#changes = changesOf(this.queue, queue);
+      this.queue = queue;
+    }
+    if (JSON.stringify(device.queues) !== JSON.stringify(this.device?.queues)) this.device = device;
+  }
+
+  override render() {
+    const { queue, device } = this;
+    if (!queue || !device) return nothing;
+    return html`
+      <div class="segments" role="group" aria-label="Queue">${device.queues.map((_, index) => html`<button aria-pressed=${index === this.index} @click=${() => this.#choose(index)}>${index === 0 ? 'hiprio' : `request ${index}`}</button>`)}</div>
+      <div class="scroll" role="region" tabindex="0" aria-label="Virtqueue">${queue.isEnabled ? this.#renderQueue(queue, device) : html`<p class="empty">The driver has not enabled this queue.</p>`}</div>`;
+  }
+
+  #renderQueue(queue: QueueView, device: DeviceView) {
+    const { size, isPacked, queue_desc, queue_driver, queue_device, avail, used, device: place, events, inFlight } = queue;
+    const { kicks, requests, bytesRead, bytesWritten, interrupts, suppressed } = device.queues[queue.index]!;
+    const chain = chainOf(queue, this.lit);
+    const onLit = (head: number | undefined) => (this.lit = head);
+    const key = (name: string, text: string) => html`<dt class="key"><i class=${name}></i>${text}</dt>`;
+    return html`
+      <section class="top">${dial(queue)}<dl class="facts">
+        <dt>Format</dt><dd>${isPacked ? 'packed' : 'split'}, ${size} descriptors</dd>
+        ${avail ? html`${key('driver', 'avail.idx')}<dd>${avail.idx}</dd>` : key('driver', 'available')}
+        ${avail ? nothing : html`<dd>from ${place!.next_avail} on</dd>`}
+        ${key('device', 'device takes')}<dd>${place!.next_avail}${isPacked ? html`<span class="muted">, wrap ${place!.avail_wrap}</span>` : nothing}</dd>
+        ${key('used', isPacked ? 'device returns' : 'used.idx')}<dd>${used?.idx ?? place!.next_used}${isPacked ? html`<span class="muted">, wrap ${place!.used_wrap}</span>` : nothing}</dd>
+        <dt>In flight</dt><dd>${inFlight.length ? inFlight.slice(0, 16).join(', ') : 'none'}</dd>
+      </dl></section>
+      <section><h2>Descriptors<span class="muted">a square each</span></h2>${map(queue, chain)}</section>
+      ${avail && used ? html`
+        <section><h2>Available ring<span class="muted">written by the driver, the last ${avail.ring.length} heads</span></h2>${availStrip(queue, { changed: this.#changes.avail, lit: this.lit, onLit })}
+          <p class="note">flags ${avail.flags}${avail.used_event === undefined ? '' : `, used_event ${avail.used_event}: the driver wants an interrupt when used.idx passes it`}</p></section>
+        <section><h2>Used ring<span class="muted">written by the device: id, len</span></h2>${usedStrip(queue, { changed: this.#changes.used, lit: this.lit, onLit })}
+          <p class="note">flags ${used.flags}${used.avail_event === undefined ? '' : `, avail_event ${used.avail_event}: the device wants a kick when avail.idx passes it`}</p></section>` : nothing}
+      ${events ? html`<section><h2>Event suppression</h2>${events.map(({ side, flags, offset, wrap }) => html`<p>The ${side} wants to hear of ${EVENT_FLAGS[flags]}${flags === 2 ? `: ${offset}, wrap ${wrap}` : ''}.</p>`)}</section>` : nothing}
+      <section><h2>Descriptor ${isPacked ? 'ring' : 'table'}<span class="muted">${isPacked ? 'around the device’s place' : 'of these chains'}; what has changed is coloured</span></h2>
+        <div class="wide" role="region" tabindex="0" aria-label="Descriptors">${descriptorTable(queue, { chain, changes: this.#changes, place: isPacked ? place!.next_avail : undefined })}</div></section>
+      <section><h2>In guest RAM</h2><dl class="facts">
+        <dt>queue_desc</dt><dd class="mono">${hex(queue_desc)}</dd><dt>queue_driver</dt><dd class="mono">${hex(queue_driver)}</dd><dt>queue_device</dt><dd class="mono">${hex(queue_device)}</dd>
+        <dt>So far</dt><dd>${kicks} kicks, ${requests} requests, ${formatBytes(bytesRead)} read, ${formatBytes(bytesWritten)} written, ${interrupts} interrupts, ${suppressed} not wanted</dd></dl></section>`;
+  }
+
+  #choose(index: number): void {
+    this.index = index;
+    this.lit = this.queue = undefined;
+    void this.#poll.now();
+  }
+}
+
+customElements.define('vm-queues', QueuesPanel);

@@ -1,0 +1,158 @@
+import { css, html, LitElement, nothing } from 'lit';
+import type { QueueView, Walk, WalkStep } from '../../protocol.ts';
+import type { Connection, GuestView } from '../connection.ts';
+import { icon } from '../icons.ts';
+import { controls } from '../styles.ts';
+import './hex.ts';
+import { Poll } from './poll.ts';
+import { availStrip, descriptorTable, ringStyles, usedStrip } from './ring-picture.ts';
+import { viewStyles } from './styles.ts';
+
+/** In the order of a request's way. */
+const STAGES: Record<WalkStep['stage'], string> = {
+  message: 'Message', available: 'Available', kick: 'Kick', descriptors: 'Descriptors', request: 'Request', answer: 'Answer', used: 'Used', interrupt: 'Interrupt',
+};
+const EXAMPLE = 'cat README.txt';
+
+/** The device held before a request, which is walked through it step by step. */
+export class StepView extends LitElement {
+  static override properties = { connection: { attribute: false }, guest: { attribute: false }, isHeld: { attribute: false }, walk: { state: true }, at: { state: true }, queue: { state: true } };
+  static override styles = [controls, viewStyles, ringStyles, css`
+    .intro { display: grid; gap: 12px; justify-items: start; padding: 16px; }
+    .intro .mono { padding: 1px 5px; border-radius: 4px; background: var(--hover); }
+    .route { display: flex; gap: 3px; margin: 0; padding: 8px 12px; list-style: none; border-bottom: 1px solid var(--border); }
+    .route li { flex: 1 1 auto; padding: 2px 4px 4px; border-bottom: 3px solid var(--hover); font-size: 12px; text-align: center; color: var(--muted); white-space: nowrap; }
+    .route li[data-done] { border-color: var(--accent); }
+    .route li[aria-current] { border-color: var(--accent); background: var(--accent-soft); color: var(--text); font-weight: 600; border-radius: 4px 4px 0 0; }
+    section > h2 { margin: 0 0 6px; font-size: 15px; }
+    .section { margin-top: 8px; font-size: 12px; color: var(--muted); }
+    .actions { display: flex; flex-wrap: wrap; gap: 6px; align-items: center; padding: 8px 12px; border-top: 1px solid var(--border); }
+    .actions .space { flex: 1; }
+    @container (max-width: 470px) {
+      .route li { min-width: 14px; }
+      .route li:not([aria-current]) { padding: 0; font-size: 0; }
+    }
+  `];
+
+  declare connection: Connection;
+  declare guest: GuestView;
+  declare isHeld: boolean;
+  declare walk: Walk | undefined;
+  /** Index of the step that is shown. */
+  declare at: number;
+  declare queue: QueueView | undefined;
+  readonly #poll = new Poll(this, () => this.#look());
+
+  constructor() {
+    super();
+    this.at = 0;
+  }
+
+  override willUpdate(changed: Map<string, unknown>): void {
+    if (!changed.has('guest') && !changed.has('isHeld')) return;
+    this.#show(undefined);
+    void this.#poll.now();
+  }
+
+  async #look(): Promise<void> {
+    const { guest, guest: { api: { inspector } } } = this;
+    if (!this.isHeld || this.walk) return;
+    const walk = await inspector.walk();
+    if (!walk || guest !== this.guest || !this.isHeld) return;
+    await this.#loadQueue(walk);
+    this.#show(walk);
+  }
+
+  async #loadQueue({ queue }: Walk): Promise<void> {
+    this.queue = await this.guest.api.inspector.queue(queue);
+  }
+
+  #show(walk: Walk | undefined, at = walk?.isServed ? walk.steps.length - 1 : 0): void {
+    this.walk = walk;
+    this.at = at;
+  }
+
+  override render() {
+    const { walk } = this;
+    if (!this.isHeld) {
+      return html`<div class="scroll intro" role="region" tabindex="0" aria-label="Step">
+        <p>Stop the device before the next request to the shared folder, and go with that request through virtqueue, FUSE and filesystem, one step at a time. The guest goes on meanwhile; only who asked for something waits.</p>
+        <button class="primary" @click=${() => this.#hold(true)}>${icon('pause')} Pause before the next request</button></div>`;
+    }
+    if (!walk) {
+      return html`<div class="scroll intro" role="region" tabindex="0" aria-label="Step">
+        <p role="status"><strong>The device waits.</strong> Nothing is requested yet: type <span class="mono">${EXAMPLE}</span> in the terminal, or anything else that looks at the shared folder.</p>
+        <button class="primary" @click=${this.#type}>${icon('terminal')} Type it for me</button>
+        <button @click=${() => this.#hold(false)}>${icon('play')} Continue without</button></div>`;
+    }
+    const step = walk.steps[this.at]!;
+    const isLast = this.at === walk.steps.length - 1;
+    return html`
+      ${this.#renderRoute(step)}
+      <div class="scroll" role="region" tabindex="0" aria-label="Step" @keydown=${this.#onKey}>
+        <section aria-live="polite"><h2>${step.title}</h2><p>${step.text}</p>
+          <p class="section">${step.section.startsWith('fuse.h') ? 'Linux, ' : 'virtio 1.3, section '}${step.section}</p></section>
+        ${this.#renderEvidence(step)}
+      </div>
+      <div class="actions" @keydown=${this.#onKey}>
+        <button ?disabled=${this.at === 0} @click=${() => this.at--}>Back</button>
+        ${!isLast ? html`<button class="primary" @click=${() => this.at++}>Next</button>` : walk.isServed ? html`<button class="primary" @click=${this.#next}>${icon('step')} Next request</button>`
+          : html`<button class="primary" @click=${this.#serve}>${icon('step')} Serve it</button>`}
+        <span class="muted">${this.at + 1} of ${walk.steps.length}</span>
+        <span class="space"></span>
+        ${isLast ? nothing : html`<button title="Serves this request, and waits for the next one" @click=${this.#next}>Skip it</button>`}
+        <button @click=${() => this.#hold(false)}>${icon('play')} Continue</button>
+      </div>`;
+  }
+
+  #renderRoute({ stage: current }: WalkStep) {
+    const stages = Object.keys(STAGES) as WalkStep['stage'][];
+    const now = stages.indexOf(current);
+    return html`<ol class="route" aria-label="The request’s way">${stages.map((stage, n) => html`<li ?data-done=${n < now} aria-current=${n === now ? 'step' : nothing}>${STAGES[stage]}</li>`)}</ol>`;
+  }
+
+  /** What the step can be seen by. */
+  #renderEvidence({ stage, descriptor, isInner = false, bytes, fields, title }: WalkStep) {
+    const { queue } = this;
+    const options = { changed: 1, lit: undefined, onLit: () => {} };
+    return html`
+      ${queue?.avail && stage === 'available' ? html`<section>${availStrip(queue, options)}</section>` : nothing}
+      ${queue?.used && stage === 'used' ? html`<section>${usedStrip(queue, options)}</section>` : nothing}
+      ${descriptor && queue ? html`<section><div class="wide" role="region" tabindex="0" aria-label="Descriptor">${descriptorTable({ ...queue, descriptors: [descriptor] }, { isInner })}</div></section>` : nothing}
+      ${bytes?.length ? html`<section><vm-hex .label=${title} .bytes=${bytes} .fields=${fields ?? []}></vm-hex></section>` : nothing}`;
+  }
+
+  async #hold(isHeld: boolean): Promise<void> {
+    await this.connection.attempt(this.connection.hold(this.guest, isHeld));
+  }
+
+  readonly #type = async (): Promise<void> => {
+    const { guest, guest: { api: { shells } } } = this;
+    const shell = guest.shells.at(-1) ?? await this.connection.attempt(this.connection.openShell(guest));
+    if (shell) await this.connection.attempt(shells.type(shell.id, `${EXAMPLE}\n`));
+  };
+
+  readonly #serve = async (): Promise<void> => {
+    const before = this.walk!.steps.length;
+    const walk = await this.connection.attempt(this.guest.api.inspector.serve());
+    if (!walk) return this.#show(undefined);
+    await this.#loadQueue(walk);
+    this.#show(walk, walk.isServed ? before : 0);
+  };
+
+  readonly #next = async (): Promise<void> => {
+    const { inspector } = this.guest.api;
+    const walk = await this.connection.attempt(inspector.serve().then(() => inspector.next()));
+    if (walk) await this.#loadQueue(walk);
+    this.#show(walk);
+  };
+
+  readonly #onKey = (event: KeyboardEvent): void => {
+    const target = { ArrowRight: this.at + 1, ArrowLeft: this.at - 1 }[event.key];
+    if (target === undefined || !this.walk?.steps[target] || event.composedPath().some((element) => element instanceof Element && element.getAttribute('role') === 'listbox')) return;
+    event.preventDefault();
+    this.at = target;
+  };
+}
+
+customElements.define('vm-step', StepView);
