@@ -51,6 +51,21 @@ class IndexHtml {
   }
 }
 
+/** Files that are taken as they are, by their names in the output. */
+class Copies {
+  constructor(files) {
+    this.files = files;
+  }
+
+  apply(compiler) {
+    compiler.hooks.thisCompilation.tap('Copies', (compilation) => {
+      compilation.hooks.processAssets.tap({ name: 'Copies', stage: webpack.Compilation.PROCESS_ASSETS_STAGE_ADDITIONAL }, () => {
+        for (const [name, file] of Object.entries(this.files)) compilation.emitAsset(name, new webpack.sources.RawSource(readFileSync(file)));
+      });
+    });
+  }
+}
+
 /** Takes the sections out of .wasm files that no browser needs: v86's has debugging information, a quarter of it. */
 class StripWasm {
   apply(compiler) {
@@ -81,9 +96,23 @@ function withoutCustomSections(wasm) {
   return Buffer.concat(kept);
 }
 
+/** What page and element have in common. */
+const browser = {
+  ...common,
+  module: { rules: [{ test: /\.css$/, type: 'asset/source' }] },
+  resolve: {
+    // Parts of memfs that the page does not use, and what they bring along.
+    alias: { stream: path('web/polyfills/stream.js'), url: path('web/polyfills/url.js'), '@jsonjoy.com/fs-snapshot': false, './v86.wasm': 'v86/build/v86.wasm' },
+    // v86 asks for these in Node only.
+    fallback: { ...NODE_MODULES, crypto: false, fs: false, 'fs/promises': false, perf_hooks: false },
+  },
+  // v86 takes whatever has a `process` for Node.
+  plugins: [...common.plugins, new webpack.DefinePlugin({ 'typeof process': '"undefined"' })],
+};
+
 /** The page: static files that may lie under any path of any server. web/build/guest.ts adds the guest. */
 const page = {
-  ...common,
+  ...browser,
   name: 'page',
   entry: { main: './dist/web/page/main.js' },
   output: {
@@ -92,17 +121,27 @@ const page = {
     chunkFilename: '[name]-[contenthash:12].js',
     assetModuleFilename: '[name]-[contenthash:12][ext]',
     publicPath: 'auto',
-    clean: { keep: /^guest\// },
+    clean: { keep: /^(guest|embed)\// },
   },
-  module: { rules: [{ test: /\.css$/, type: 'asset/source' }] },
-  resolve: {
-    // Parts of memfs that the page does not use, and what they bring along.
-    alias: { stream: path('web/polyfills/stream.js'), url: path('web/polyfills/url.js'), '@jsonjoy.com/fs-snapshot': false },
-    // v86 asks for these in Node only.
-    fallback: { ...NODE_MODULES, crypto: false, fs: false, 'fs/promises': false, perf_hooks: false },
-  },
-  // v86 takes whatever has a `process` for Node.
-  plugins: [...common.plugins, new webpack.DefinePlugin({ 'typeof process': '"undefined"' }), new IndexHtml(), new StripWasm()],
+  plugins: [...browser.plugins, new IndexHtml(), new Copies({ 'example.html': path('web/example.html') }), new StripWasm()],
 };
 
-export default [library, page];
+/**
+ * The element and its worker as modules for other pages and their bundlers: `new URL('…', import.meta.url)` stays as it
+ * is, so that the files lie to each other as their sources do.
+ */
+const embed = {
+  ...browser,
+  name: 'embed',
+  entry: { 'page/virtiofs-vm': './dist/web/embed/index.js', 'worker/main': './dist/web/worker/main.js' },
+  output: {
+    path: path('dist/page/embed'),
+    filename: '[name].js',
+    library: { type: 'module' },
+    clean: true,
+  },
+  module: { ...browser.module, parser: { javascript: { url: false, worker: false, importMeta: false, dynamicImportMode: 'eager' } } },
+  plugins: [...browser.plugins, new Copies({ 'worker/v86.wasm': path('node_modules/v86/build/v86.wasm') }), new StripWasm()],
+};
+
+export default [library, page, embed];

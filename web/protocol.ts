@@ -4,10 +4,12 @@
  * call throws comes out of it at the other end, as an `Error` with name and message. Bytes are copied.
  */
 import type { ProxyMarked } from 'comlink';
+import type { ExecOptions, ExecResult, Progress } from './protocol/data.ts';
 import type { FolderApi } from './protocol/folder.ts';
 import type { InspectorApi } from './protocol/inspector.ts';
 import type { TimelineApi } from './protocol/timeline.ts';
 
+export type * from './protocol/data.ts';
 export type * from './protocol/folder.ts';
 export type * from './protocol/inspector.ts';
 export type * from './protocol/timeline.ts';
@@ -22,17 +24,11 @@ export interface TerminalSize {
   rows: number;
 }
 
-/** What is being done until the first guest is there. */
-export interface Progress {
-  what: 'emulator' | 'download' | 'snapshot' | 'guest';
-  /** Bytes, where they are counted; `total` is 0 where it isn't known. */
-  loaded?: number;
-  total?: number;
-}
-
 export interface StartOptions {
   /** Where the guest's snapshot is: the directory of `guest.json`, as an absolute URL. */
   base: string;
+  /** Name of the directory in the browser's own file system that keeps the snapshots: a reload goes on from the newest. Without it nothing is kept, and none is taken by itself. */
+  store?: string;
 }
 
 export interface ShellInfo {
@@ -80,6 +76,8 @@ export interface GuestApi extends ProxyMarked {
   readonly shells: ShellsApi;
   readonly folder: FolderApi;
   readonly inspector: InspectorApi;
+  /** Runs a command to its end, beside the shells, when the guest sees what {@link folder} has changed. A string goes to `/bin/sh -c`. */
+  exec(command: string | string[], options: ExecOptions): Promise<ExecResult>;
 }
 
 export interface ShellsApi extends ProxyMarked {

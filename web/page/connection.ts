@@ -1,5 +1,5 @@
 import { proxy, wrap, type Remote } from 'comlink';
-import type { GuestApi, GuestId, GuestInfo, PageApi, Progress, ShellId, ShellInfo, StartOptions, WorkerApi } from '../protocol.ts';
+import type { GuestApi, GuestId, GuestInfo, PageApi, Progress, ShellId, ShellInfo, StartOptions, VmEvents, WorkerApi } from '../protocol.ts';
 
 /** One shell's output, kept until a terminal takes it. */
 export class ShellStream {
@@ -36,7 +36,10 @@ export interface GuestView extends Omit<GuestInfo, 'shells'> {
   isHeld: boolean;
 }
 
-/** The page's end: the worker, the guests in it, and what they tell. Dispatches `change` when any of its fields did. */
+/**
+ * The page's end: the worker, the guests in it, and what they tell. Dispatches `change` when any of its fields did, and
+ * the events of {@link VmEvents}.
+ */
 export class Connection extends EventTarget {
   readonly worker: Remote<WorkerApi>;
   readonly #thread: Worker;
@@ -60,6 +63,7 @@ export class Connection extends EventTarget {
     this.worker = wrap<WorkerApi>(this.#thread);
   }
 
+  /** Rejects when there is no guest, and has told so. */
   async start(options: StartOptions): Promise<void> {
     try {
       const { guests, milliseconds, resumed } = await this.worker.start(options, proxy(this.#page()));
@@ -67,11 +71,13 @@ export class Connection extends EventTarget {
       this.startTime = milliseconds;
       this.resumed = resumed;
       this.progress = undefined;
+      this.#changed();
+      this.#tell('ready', null);
     } catch (error) {
       this.progress = undefined;
       this.report((error as Error).message);
+      throw error;
     }
-    this.#changed();
   }
 
   /** Another guest beside those there are. */
@@ -127,6 +133,7 @@ export class Connection extends EventTarget {
       progress: (progress) => {
         this.progress = progress;
         this.#changed();
+        this.#tell('progress', progress);
       },
       output: (guest, shell, bytes) => this.#streams.get(`${guest}/${shell}`)?.push(bytes),
       shellEnded: (guest, shell) => {
@@ -153,6 +160,7 @@ export class Connection extends EventTarget {
         const view = this.guests.find(({ id }) => id === guest);
         if (view) view.filesVersion++;
         this.#changed();
+        this.#tell('fileschange', null);
       },
       problem: (message) => this.report(message),
     };
@@ -173,6 +181,11 @@ export class Connection extends EventTarget {
   report(message: string): void {
     this.problems = [...this.problems, message].slice(-4);
     this.#changed();
+    this.#tell('problem', message);
+  }
+
+  #tell<E extends keyof VmEvents>(event: E, detail: VmEvents[E]): void {
+    this.dispatchEvent(new CustomEvent(event, { detail }));
   }
 
   #changed(): void {

@@ -31,8 +31,12 @@ export class GuestTerminals extends LitElement {
 
   override disconnectedCallback(): void {
     super.disconnectedCallback();
-    for (const view of this.#views.values()) view.dispose();
-    this.#views.clear();
+    queueMicrotask(() => {
+      // Back already: it was moved.
+      if (this.isConnected) return;
+      for (const view of this.#views.values()) view.dispose();
+      this.#views.clear();
+    });
   }
 
   get #current(): ShellStream | undefined {

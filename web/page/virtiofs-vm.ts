@@ -1,6 +1,8 @@
 import { css, html, LitElement, nothing } from 'lit';
 import { repeat } from 'lit/directives/repeat.js';
-import { Connection, type GuestView } from './connection.ts';
+import { Handle } from '../embed/handle.ts';
+import type { VirtiofsVmElement, Vm } from '../embed/vm.ts';
+import type { Connection, GuestView } from './connection.ts';
 import { formatMoment } from './format.ts';
 import { icon } from './icons.ts';
 import { startScreen, startStyles } from './start-screen.ts';
@@ -17,17 +19,17 @@ const PANELS = [
   { id: 'inspector', label: 'Inspector', icon: 'inspect' },
 ] as const;
 type View = 'terminal' | (typeof PANELS)[number]['id'];
-/** Below this width there is room for one view at a time. */
-const NARROW = '(max-width: 760px)';
+/** Up to this width there is room for one view at a time. CSS pixels. */
+const NARROW = 760;
 
-/**
- * A Linux guest in v86 with a shared folder, all of it in one element. `src` is the directory of
- * `guest.json`, relative to the document; default: `guest/`.
- */
-export class VirtiofsVm extends LitElement {
-  static override properties = { src: {}, theme: { reflect: true }, version: { state: true }, view: { state: true }, active: { state: true } };
+/** Events that the handle's listeners, and the element's, are told. */
+const EVENTS = ['ready', 'progress', 'problem', 'fileschange'] as const;
+
+/** A Linux guest in v86 with a shared folder, all of it in one element. */
+export class VirtiofsVm extends LitElement implements VirtiofsVmElement {
+  static override properties = { src: {}, store: {}, panels: {}, heading: {}, theme: { reflect: true }, version: { state: true }, view: { state: true }, active: { state: true } };
   static override styles = [tokens, controls, startStyles, tabStyles, css`
-    :host { display: flex; flex-direction: column; height: 100%; min-height: 0; background: var(--bg); color: var(--text); font: 14px/1.45 var(--sans); }
+    :host { display: flex; flex-direction: column; container-type: inline-size; height: 100%; min-height: min(320px, 100dvh); background: var(--bg); color: var(--text); font: 14px/1.45 var(--sans); }
     :host([theme='light']) { color-scheme: light; }
     :host([theme='dark']) { color-scheme: dark; }
     header { display: flex; align-items: center; gap: 10px; padding: 8px 14px; background: var(--surface); border-bottom: 1px solid var(--border); }
@@ -37,6 +39,7 @@ export class VirtiofsVm extends LitElement {
     .state { white-space: nowrap; overflow: hidden; text-overflow: ellipsis; }
     .state::before { content: ''; display: inline-block; width: 8px; height: 8px; margin-right: 6px; border-radius: 50%; background: var(--good); }
     main { flex: 1; min-height: 0; display: grid; grid-template-columns: minmax(0, 1.35fr) minmax(380px, 1fr); gap: 10px; padding: 10px; }
+    main[data-alone] { grid-template-columns: minmax(0, 1fr); padding: 0; }
     .start { grid-column: 1 / -1; }
     .guests { display: grid; grid-auto-flow: column; grid-auto-columns: minmax(0, 1fr); gap: 10px; min-width: 0; min-height: 0; }
     vm-terminals, .side { border: 1px solid var(--border); border-radius: var(--radius); overflow: hidden; box-shadow: var(--shadow); }
@@ -52,7 +55,7 @@ export class VirtiofsVm extends LitElement {
     .problem { display: flex; align-items: center; gap: 8px; padding: 6px 6px 6px 12px; border: 1px solid var(--bad); border-radius: 6px; background: var(--bad-soft); }
     .problem span { flex: 1; overflow-wrap: anywhere; }
     .held { display: flex; align-items: center; justify-content: center; gap: 10px; padding: 4px 12px; background: var(--accent-soft); border-bottom: 1px solid var(--border); font-size: 13px; }
-    @media (max-width: 760px) {
+    @container (max-width: 760px) {
       main { grid-template-columns: minmax(0, 1fr); padding: 0; }
       .guests, .side { grid-area: 1 / 1; }
       .guests { grid-auto-flow: row; grid-auto-rows: minmax(0, 1fr); }
@@ -66,14 +69,17 @@ export class VirtiofsVm extends LitElement {
   `];
 
   declare src: string | undefined;
+  declare store: string | undefined;
   declare theme: string | undefined;
+  declare panels: string | undefined;
+  declare heading: string | undefined;
   declare version: number;
   /** What a narrow page shows; wide ones show the terminal anyway, and the last of the others. */
   declare view: View;
   /** The guest that the panels are about. */
   declare active: number | undefined;
-  #panel: Exclude<View, 'terminal'> = 'files';
-  #connection: Connection | undefined;
+  #panel: Exclude<View, 'terminal'> | undefined;
+  #vm: Handle | undefined;
 
   constructor() {
     super();
@@ -83,40 +89,59 @@ export class VirtiofsVm extends LitElement {
 
   override connectedCallback(): void {
     super.connectedCallback();
-    const connection = new Connection();
-    connection.addEventListener('change', () => this.version++);
-    this.#connection = connection;
-    const base = new URL(this.src ?? 'guest/', document.baseURI);
-    void connection.start({ base: base.href }).then(async () => {
-      await this.updateComplete;
-      this.renderRoot.querySelector<HTMLElement>('vm-terminals')?.focus();
-    });
+    // Back already: it was moved.
+    if (this.#vm) return;
+    const vm = new Handle(this, () => this.remove());
+    this.#vm = vm;
+    vm.connection.addEventListener('change', () => this.version++);
+    for (const type of EVENTS) vm.on(type, (detail) => this.dispatchEvent(new CustomEvent(type, { detail })));
+    vm.ready.then(() => this.#begin(), () => {});
+  }
+
+  async #begin(): Promise<void> {
+    await this.updateComplete;
+    if (this.autofocus) this.renderRoot.querySelector<HTMLElement>('vm-terminals')?.focus();
   }
 
   override disconnectedCallback(): void {
     super.disconnectedCallback();
-    this.#connection?.stop();
-    this.#connection = undefined;
+    queueMicrotask(() => {
+      if (this.isConnected) return;
+      const vm = this.#vm;
+      this.#vm = undefined;
+      vm?.destroy();
+    });
+  }
+
+  get vm(): Vm | undefined {
+    return this.#vm;
+  }
+
+  get #panels(): readonly (typeof PANELS)[number][] {
+    const wanted = this.panels?.split(/\s+/);
+    return wanted ? PANELS.filter(({ id }) => wanted.includes(id)) : PANELS;
   }
 
   override render() {
-    const connection = this.#connection;
+    const connection = this.#vm?.connection;
     if (!connection) return nothing;
+    const panels = this.#panels;
+    const panel = panels.find(({ id }) => id === this.#panel)?.id ?? panels[0]?.id;
     const { guests, progress, problems, startTime } = connection;
     return html`
-      <header>
-        <h1>${icon('device')} virtio-fs in v86</h1>
+      ${this.heading === undefined ? nothing : html`<header>
+        <h1>${icon('device')} ${this.heading}</h1>
         ${startTime === undefined ? nothing : html`<span class="state muted">${connection.resumed === undefined ? 'running' : `going on from ${formatMoment(connection.resumed)}`}, up in ${(startTime / 1000).toFixed(1)} s</span>`}
         <span class="space"></span>
         <button class="plain icon" aria-label="Light or dark" title="Light or dark" @click=${() => this.#toggleTheme()}>${icon('theme')}</button>
-      </header>
+      </header>`}
       <div class="problems" role="alert" ?hidden=${!problems.length}>
         ${problems.map((message, index) => html`<div class="problem"><span>${message}</span>
           <button class="plain icon" aria-label="Dismiss" @click=${() => connection.dismissProblem(index)}>${icon('close')}</button></div>`)}
       </div>
       ${guests.filter(({ isHeld }) => isHeld).map((guest) => html`<div class="held" role="status"><span>${guest.name}’s device is paused: requests to the shared folder wait</span>
         <button @click=${() => connection.attempt(connection.hold(guest, false))}>${icon('play')} Continue</button></div>`)}
-      <main data-view=${this.view} @keydown=${this.#onKey}>
+      <main data-view=${this.view} ?data-alone=${!panel} @keydown=${this.#onKey}>
         ${progress ? startScreen(progress) : nothing}
         ${guests.length ? html`
           <div class="guests">${repeat(guests, ({ id }) => id, (guest) => html`<vm-terminals .connection=${connection} .guest=${guest} .version=${this.version}
@@ -124,14 +149,14 @@ export class VirtiofsVm extends LitElement {
             ${guests.length > 1 ? html`<span slot="name" class="name">${guest.name}</span>
               <button slot="actions" class="plain icon" aria-label=${`Close ${guest.name}`} title=${`Close ${guest.name}`} @click=${() => connection.attempt(connection.close(guest))}>${icon('close')}</button>` : nothing}
           </vm-terminals>`)}</div>
-          <section class="side" aria-label="Panels">
+          ${panel ? html`<section class="side" aria-label="Panels">
             ${guests.length > 1 ? html`<p class="about">${this.#activeOf(guests).name}<span class="muted">, folder ${this.#folderOf(guests)}</span></p>` : nothing}
-            ${tabList({ label: 'Panels', tabs: PANELS, selected: this.#panel, panelPrefix: 'panel-', onSelect: (id) => this.#show(id as View) })}
-            <div class="panel" role="tabpanel" id=${`panel-${this.#panel}`} aria-labelledby=${`panel-${this.#panel}-tab`}>${this.#renderPanel(connection, this.#activeOf(guests))}</div>
-          </section>` : nothing}
+            ${tabList({ label: 'Panels', tabs: panels, selected: panel, panelPrefix: 'panel-', onSelect: (id) => this.#show(id as View) })}
+            <div class="panel" role="tabpanel" id=${`panel-${panel}`} aria-labelledby=${`panel-${panel}-tab`}>${this.#renderPanel(panel, connection, this.#activeOf(guests))}</div>
+          </section>` : nothing}` : nothing}
       </main>
-      ${guests.length ? html`<nav aria-label="Views">
-        ${[{ id: 'terminal', label: 'Terminal', icon: 'terminal' } as const, ...PANELS].map(({ id, label, icon: name }) =>
+      ${guests.length && panel ? html`<nav aria-label="Views">
+        ${[{ id: 'terminal', label: 'Terminal', icon: 'terminal' } as const, ...panels].map(({ id, label, icon: name }) =>
           html`<button aria-current=${this.view === id} @click=${() => this.#show(id)}>${icon(name)}${label}</button>`)}
       </nav>` : nothing}`;
   }
@@ -147,8 +172,8 @@ export class VirtiofsVm extends LitElement {
     return others.length ? `shared with ${others.join(', ')}` : 'of its own';
   }
 
-  #renderPanel(connection: Connection, guest: GuestView) {
-    switch (this.#panel) {
+  #renderPanel(panel: Exclude<View, 'terminal'>, connection: Connection, guest: GuestView) {
+    switch (panel) {
       case 'timeline': return html`<vm-timeline class="panel" style="height: 100%" .connection=${connection} .guest=${guest} .version=${this.version}></vm-timeline>`;
       case 'inspector': return html`<vm-inspector class="panel" style="height: 100%" .connection=${connection} .guest=${guest} .version=${this.version}></vm-inspector>`;
       case 'files': return html`<vm-files class="panel" style="height: 100%" .connection=${connection} .guest=${guest} .version=${this.version}></vm-files>`;
@@ -163,10 +188,10 @@ export class VirtiofsVm extends LitElement {
 
   /** F6 goes from the terminal to the panel and back. */
   readonly #onKey = (event: KeyboardEvent): void => {
-    if (event.key !== 'F6') return;
+    if (event.key !== 'F6' || !this.#panels.length) return;
     event.preventDefault();
     const isInTerminal = event.composedPath().some((element) => element instanceof HTMLElement && element.localName === 'vm-terminals');
-    if (matchMedia(NARROW).matches) this.#show(isInTerminal ? this.#panel : 'terminal');
+    if (this.clientWidth <= NARROW) this.#show(isInTerminal ? this.#panel ?? this.#panels[0]!.id : 'terminal');
     void this.updateComplete.then(() => this.renderRoot.querySelector<HTMLElement>(isInTerminal ? '.side [role=tab][aria-selected=true]' : 'vm-terminals')!.focus());
   };
 

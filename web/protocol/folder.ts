@@ -1,33 +1,10 @@
 import type { ProxyMarked } from 'comlink';
 import type { TreeReport } from '../../device/index.ts';
-
-export type FileKind = 'file' | 'directory' | 'symlink' | 'special';
-
-/** One name in the shared folder. */
-export interface FileEntry {
-  name: string;
-  /** Absolute, in the share. */
-  path: string;
-  kind: FileKind;
-  /** Bytes. */
-  size: number;
-  /** Type and permission bits. */
-  mode: number;
-  uid: number;
-  gid: number;
-  ino: number;
-  nlink: number;
-  /** Milliseconds since 1970. */
-  mtime: number;
-  /** Another one when the content may be another. */
-  version: string;
-  /** Of a symbolic link. */
-  target?: string;
-}
+import type { FileEntry } from './data.ts';
 
 /** A directory: folders first, then by name. */
 export interface Listing {
-  /** The first {@link MAX_LISTED} of them. */
+  /** The first {@link MAX_LISTED} of them, or as many as were asked for. */
   entries: FileEntry[];
   /** How many there are. */
   count: number;
@@ -61,8 +38,10 @@ export interface SpaceInfo {
 
 /** Every call throws an `Error` that says what was wrong with which file, and what to do. */
 export interface FolderApi extends ProxyMarked {
-  /** Directories by path; those that are gone are left out. */
-  list(paths: string[]): Map<string, Listing>;
+  /** Directories by path; those that are gone are left out. `limit`: entries of each. */
+  list(paths: string[], limit?: number): Map<string, Listing>;
+  /** Undefined when there is nothing. */
+  stat(path: string): FileEntry | undefined;
   space(): SpaceInfo;
   use(ino: number): FileUse;
   /** The first bytes of a file, up to `limit`, and the version they are of. */
@@ -82,9 +61,9 @@ export interface FolderApi extends ProxyMarked {
   /** Which of these are there, of paths relative to `directory`. */
   existing(directory: string, paths: string[]): string[];
   /** Puts files into a directory, in place of those of the same name; each is replaced when the new one is whole. `onProgress` gets bytes. */
-  put(directory: string, files: NewFile[], onProgress: (bytes: number) => void): Promise<void>;
+  put(directory: string, files: NewFile[], onProgress?: (bytes: number) => void): Promise<void>;
   /** Unpacks a tar file, gzipped or not, into a directory. `onProgress` gets bytes of files. Says what had to be left out. */
-  unpack(directory: string, archive: Blob, onProgress: (bytes: number) => void): Promise<TreeReport>;
+  unpack(directory: string, archive: Blob, onProgress?: (bytes: number) => void): Promise<TreeReport>;
   /** A file's content, or a directory as a tar file. */
   download(path: string): Promise<Blob>;
 }

@@ -1,25 +1,6 @@
 import type { ProxyMarked } from 'comlink';
 import type { GuestId } from '../protocol.ts';
-
-/** How a snapshot came to be. `start`: the page's own, that everything begins with. */
-export type SnapshotKind = 'start' | 'manual' | 'automatic' | 'fork' | 'imported';
-
-export interface SnapshotView {
-  id: string;
-  /** '' for none. */
-  name: string;
-  kind: SnapshotKind;
-  /** Name of the guest it was taken of. */
-  guest: string;
-  /** Milliseconds since 1970. */
-  created: number;
-  /** Bytes that it added to the store. */
-  addedBytes: number;
-  /** For how long the guest stood still, in milliseconds; where it was taken in this visit. */
-  standstill?: number;
-  /** Guests that went on from it, or were frozen to it, last. */
-  guests: GuestId[];
-}
+import type { SnapshotView } from './data.ts';
 
 export interface TimelineView {
   /** Newest first. */

@@ -5,7 +5,7 @@ let compiled: Promise<WebAssembly.Module> | undefined;
 
 /** One compilation for all guests of this worker. */
 function compile(): Promise<WebAssembly.Module> {
-  return (compiled ??= WebAssembly.compileStreaming(fetch(new URL('v86/build/v86.wasm', import.meta.url))));
+  return (compiled ??= WebAssembly.compileStreaming(fetch(new URL('./v86.wasm', import.meta.url))));
 }
 
 /**

@@ -8,12 +8,15 @@ import type { Inode } from '../../device/fs/tree/inode.ts';
 import { dumpTar, loadTar, type MemfsBackend, type TreeReport, type VirtioFsDevice } from '../../device/index.ts';
 import { inodeAt, TreeWriter } from '../../device/trees/tree-writer.ts';
 import { formatBytes } from '../page/format.ts';
-import { type FileEntry, type FileUse, type FolderApi, type Listing, MAX_LISTED, type NewFile, type SpaceInfo } from '../protocol/folder.ts';
+import type { FileEntry } from '../protocol/data.ts';
+import { type FileUse, type FolderApi, type Listing, MAX_LISTED, type NewFile, type SpaceInfo } from '../protocol/folder.ts';
 
 /** Bytes of a file in memory at once, on its way in or out. */
 const SLICE = 4 << 20;
 /** Milliseconds. */
 const NOTICE_INTERVAL = 100;
+/** For how long a guest may go on with what was there before a change from outside: the second of `cache: 'auto'`, and for a guest that is late. */
+const CACHE_TIME = 1500;
 const ROOT = { uid: 0, gid: 0 };
 const byName = new Intl.Collator(undefined, { numeric: true });
 
@@ -40,6 +43,8 @@ export class Folder implements FolderApi {
   readonly #backend: MemfsBackend;
   readonly #users: () => Iterable<FolderUser>;
   readonly #onChange: () => void;
+  /** When something that guests may have in their caches was changed from outside. */
+  #outdated = -Infinity;
   #notice: ReturnType<typeof setTimeout> | undefined;
 
   /** `users`: all guests, whichever folder they have. */
@@ -58,6 +63,11 @@ export class Folder implements FolderApi {
     };
   }
 
+  /** Settles when guests see all that was changed from outside. */
+  async settled(): Promise<void> {
+    for (let left; (left = this.#outdated + CACHE_TIME - performance.now()) > 0;) await new Promise((resolve) => setTimeout(resolve, left));
+  }
+
   /** Tells the page, now or soon. */
   changed(): void {
     this.#notice ??= setTimeout(() => {
@@ -66,20 +76,25 @@ export class Folder implements FolderApi {
     }, NOTICE_INTERVAL);
   }
 
-  list(paths: string[]): Map<string, Listing> {
+  list(paths: string[], limit = MAX_LISTED): Map<string, Listing> {
     const listings = new Map<string, Listing>();
     for (const path of paths) {
       const directory = this.#find(path)?.directory;
       if (!directory) continue;
       const entries: FileEntry[] = [];
       for (const { name, inode } of directory.entries()) {
-        if (entries.length === MAX_LISTED) break;
+        if (entries.length === limit) break;
         entries.push(entryOf(join(path, name), name, inode));
       }
       entries.sort((a, b) => Number(b.kind === 'directory') - Number(a.kind === 'directory') || byName.compare(a.name, b.name));
       listings.set(path, { entries, count: directory.length });
     }
     return listings;
+  }
+
+  stat(path: string): FileEntry | undefined {
+    const inode = this.#find(path);
+    return inode && entryOf(path, path.slice(path.lastIndexOf('/') + 1), inode);
   }
 
   space(): SpaceInfo {
@@ -113,6 +128,7 @@ export class Folder implements FolderApi {
     return explained(path, () => {
       const backend = this.#backend;
       let inode = this.#find(path);
+      if (inode) this.#outdated = performance.now();
       if (version !== undefined && (!inode || versionOf(inode) !== version)) return undefined;
       inode ??= this.#make(path, S_IFREG | 0o644);
       // In this order nothing is lost when there is no room.
@@ -128,11 +144,13 @@ export class Folder implements FolderApi {
 
   rename(path: string, newPath: string): void {
     const [from, to] = [this.#placeOf(path), this.#placeOf(newPath)];
+    this.#outdated = performance.now();
     explained(newPath, () => this.#backend.rename(from.dir, from.name, to.dir, to.name, RENAME_NOREPLACE, ROOT));
   }
 
   remove(path: string): void {
     const { dir, name } = this.#placeOf(path);
+    this.#outdated = performance.now();
     explained(path, () => this.#removeFrom(dir, name));
   }
 
@@ -144,6 +162,7 @@ export class Folder implements FolderApi {
   }
 
   chmod(path: string, mode: number): void {
+    this.#outdated = performance.now();
     explained(path, () => this.#backend.setattr(this.#at(path), { mode }));
   }
 
@@ -151,7 +170,7 @@ export class Folder implements FolderApi {
     return paths.filter((path) => this.#find(join(directory, path)));
   }
 
-  async put(directory: string, files: NewFile[], onProgress: (bytes: number) => void): Promise<void> {
+  async put(directory: string, files: NewFile[], onProgress?: (bytes: number) => void): Promise<void> {
     const total = files.reduce((sum, { content }) => sum + (content?.size ?? 0), 0);
     const { size, used } = this.space();
     if (total > size - used) {
@@ -184,6 +203,7 @@ export class Folder implements FolderApi {
         onBytes(bytes.length);
       }
       const before = dir.directory?.get(place.name)?.inode;
+      if (before) this.#outdated = performance.now();
       if (before?.isRegular) backend.setattr(file, { uid: before.uid, gid: before.gid, mode: before.mode & S_IALLUGO });
       writer.clear(place);
       backend.link(file, dir, place.name);
@@ -192,9 +212,9 @@ export class Folder implements FolderApi {
     }
   }
 
-  unpack(directory: string, archive: Blob, onProgress: (bytes: number) => void): Promise<TreeReport> {
+  unpack(directory: string, archive: Blob, onProgress?: (bytes: number) => void): Promise<TreeReport> {
     const tell = paced(onProgress);
-    return loadTar(this.#backend, archive.stream(), { directory, onProgress: (_, bytes) => tell(bytes) }).catch((error: Error) => {
+    return loadTar(this.#backend, archive.stream(), { directory, onProgress: (_, bytes) => tell(bytes) }).finally(() => (this.#outdated = performance.now())).catch((error: Error) => {
       const isFull = error.cause instanceof FsError && error.cause.code === ENOSPC;
       throw isFull ? new Error(`${error.message}. The shared folder is full: delete something, and try again.`, { cause: error }) : error;
     });
@@ -274,7 +294,7 @@ function reasonOf(error: unknown): string {
 }
 
 /** Calls `tell` at once, and then no more often than every 100 ms. */
-function paced(tell: (value: number) => void): (value: number) => void {
+function paced(tell: (value: number) => void = () => {}): (value: number) => void {
   let last = -Infinity;
   return (value) => {
     if (performance.now() - last < NOTICE_INTERVAL) return;

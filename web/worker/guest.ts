@@ -5,7 +5,7 @@ import {
 } from '../../device/index.ts';
 import type { Emulator } from '../../device/v86/types.ts';
 import { GuestAgent, uartChannel, type UartBus } from '../../harness/guest-agent.ts';
-import type { GuestApi, GuestId, GuestInfo } from '../protocol.ts';
+import type { ExecOptions, ExecResult, GuestApi, GuestId, GuestInfo } from '../protocol.ts';
 import { createEmulator } from './emulator.ts';
 import { Folder, type FolderUser } from './folder.ts';
 import { Inspector } from './inspector.ts';
@@ -103,6 +103,13 @@ export class Guest implements GuestApi, FolderUser {
 
   get isRunning(): boolean {
     return this.#emulator.is_running();
+  }
+
+  async exec(command: string | string[], { timeout, ...options }: ExecOptions): Promise<ExecResult> {
+    await this.folder.settled();
+    const { stdout, stderr, code } = await this.#agent.exec(command, { ...options, timeoutMs: timeout });
+    const text = (bytes: Uint8Array) => new TextDecoder().decode(bytes);
+    return { stdout: text(stdout), stderr: text(stderr), code };
   }
 
   freeze(name: string, summary: object, sessionOnly: boolean): Promise<FreezeResult> {

@@ -18,20 +18,20 @@ export class Host implements WorkerApi {
   #timeline: Timeline | undefined;
   #isStarted = false;
 
-  async start({ base }: StartOptions, page: PageApi): Promise<StartResult> {
+  async start({ base, store }: StartOptions, page: PageApi): Promise<StartResult> {
     if (this.#isStarted) throw new Error('this worker has started already: make another one');
     this.#isStarted = true;
     this.#page = page;
     const started = performance.now();
     page.progress({ what: 'emulator' });
-    this.#files = await PageStore.open();
+    this.#files = await PageStore.open(store);
     this.#timeline = await Timeline.open(this.#files, loadCodec(), {
       guests: () => this.#guests.values(),
       changed: () => page.timelineChanged(),
       problem: (message) => page.problem(message),
     });
     const resumed = await this.#resume() ?? await this.#begin(new URL(base));
-    this.#timeline.start();
+    if (store !== undefined) this.#timeline.start();
     return { guests: [...this.#guests.values()].map(({ info }) => info), milliseconds: performance.now() - started, ...resumed };
   }
 

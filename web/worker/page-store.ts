@@ -1,6 +1,5 @@
 import { MemoryStore, OpfsStore, type FileStore } from '../../device/index.ts';
 
-const DIRECTORY = 'v86-virtiofs';
 /** Milliseconds. */
 const GRACE = 500;
 
@@ -23,12 +22,15 @@ export class PageStore implements FileStore {
     this.reason = reason;
   }
 
-  static async open(): Promise<PageStore> {
-    if (!(await becomeWriter())) {
+  /** `directory`: in the browser's file system; undefined to keep nothing. */
+  static async open(directory: string | undefined): Promise<PageStore> {
+    if (directory === undefined) return new PageStore(undefined, 'Snapshots are lost when this page is left: export those that matter.');
+    if (!isSecureContext) return new PageStore(undefined, 'The browser keeps files for pages from https or localhost only, so that snapshots are lost with this page: export those that matter.');
+    if (!(await becomeWriter(directory))) {
       return new PageStore(undefined, 'Another tab has this page’s snapshots open, so that those of this tab are lost with it: export what matters, or close the other tab and reload.');
     }
     try {
-      return new PageStore(await OpfsStore.open(DIRECTORY), '');
+      return new PageStore(await OpfsStore.open(directory), '');
     } catch (error) {
       return new PageStore(undefined, (error as Error).message);
     }
@@ -81,12 +83,12 @@ export class PageStore implements FileStore {
 }
 
 /** One tab writes, for as long as it is there. That of before a reload may take a moment to go. */
-async function becomeWriter(): Promise<boolean> {
+async function becomeWriter(directory: string): Promise<boolean> {
   return new Promise((resolve) => {
     const hold = () => {
       resolve(true);
       return new Promise<never>(() => {});
     };
-    navigator.locks.request(DIRECTORY, { signal: AbortSignal.timeout(GRACE) }, hold).catch(() => resolve(false));
+    navigator.locks.request(directory, { signal: AbortSignal.timeout(GRACE) }, hold).catch(() => resolve(false));
   });
 }

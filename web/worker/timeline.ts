@@ -26,7 +26,7 @@ export class Timeline implements TimelineApi {
   readonly #onProblem: (message: string) => void;
   readonly #standstills = new Map<string, number>();
   #store: SnapshotStore;
-  #interval = INTERVAL;
+  #interval = 0;
   #ticker: ReturnType<typeof setInterval> | undefined;
   #turn: Promise<unknown> = Promise.resolve();
 
@@ -58,7 +58,7 @@ export class Timeline implements TimelineApi {
 
   /** Begins with the automatic snapshots. */
   start(): void {
-    this.setInterval(this.#interval);
+    this.setInterval(INTERVAL);
   }
 
   /** The one to go on with after a reload. */

@@ -1,0 +1,256 @@
+import { expect } from 'chai';
+import { execFileSync } from 'node:child_process';
+import { mkdirSync, mkdtempSync, rmSync, symlinkSync, writeFileSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import sirv from 'sirv';
+import webpack from 'webpack';
+import type { createVm as CreateVm, Vm } from '../../web/embed/vm.ts';
+import { PATIENCE, useWebSite, type Visit } from './support.ts';
+
+const ROOT = join(import.meta.dirname, '../..');
+
+/** As docs/embedding.md has it. */
+const POLICY = "default-src 'none'; script-src 'self' 'wasm-unsafe-eval'; worker-src 'self' blob:; connect-src 'self'; style-src 'self' 'unsafe-inline'; img-src blob: data:";
+
+declare const createVm: typeof CreateVm;
+declare let vm: Vm;
+declare const heard: unknown[];
+declare let directoryChanges: number;
+
+describe('the page: embedding', () => {
+  const site = useWebSite();
+
+  /** A page of somebody else's, with {@link createVm} in it. */
+  async function openBlank(body = ''): Promise<Visit> {
+    site.intercept = (request, response, next) => {
+      response.setHeader('content-security-policy', POLICY);
+      if (!request.url!.endsWith('/blank.html')) return next();
+      response.writeHead(200, { 'content-type': 'text/html' }).end(`<!doctype html><html lang="en"><title>blank</title><link rel="icon" href="data:,"><body>${body}`);
+    };
+    const visit = await site.open({ path: 'blank.html' });
+    await visit.page.evaluate(`import('${site.url}embed/page/virtiofs-vm.js').then(({ createVm }) => Object.assign(globalThis, { createVm, heard: [], directoryChanges: 0 }))`);
+    return visit;
+  }
+
+  it('the example of 30 lines runs scripts, undoes them, and follows the folder', async () => {
+    const visit = await site.open({ path: 'example.html' });
+    const { page } = visit;
+    await page.getByText('3 files').waitFor();
+    await page.getByRole('button', { name: 'Run' }).click();
+    await page.getByRole('log').getByText(/line 1\nline 2\nline 3\n\(ended with 0\)/).waitFor();
+    await page.getByText('5 files').waitFor();
+    await page.locator('vm-files .row[data-path="/numbers.txt"]').waitFor();
+    await page.getByLabel('Script').fill('ls nothing');
+    await page.getByRole('button', { name: 'Run' }).click();
+    await page.getByRole('log').getByText(/nothing: No such file or directory\n\(ended with 1\)/).waitFor();
+    expect(await visit.run('cat script.sh')).to.equal('ls nothing');
+    await visit.picture('example');
+    await page.getByRole('button', { name: 'Undo all' }).click();
+    await page.getByText('3 files').waitFor();
+    expect(await visit.run('ls numbers.txt')).to.match(/No such file/);
+    expect(visit.strangers).to.deep.equal([]);
+  });
+
+  it('a guest that is not to be seen takes commands, files and snapshots', async () => {
+    const visit = await openBlank();
+    const { page } = visit;
+    const events = await page.evaluate(async () => {
+      vm = createVm();
+      vm.on('ready', () => heard.push('ready'));
+      vm.on('progress', ({ what }) => heard.at(-1) !== what && heard.push(what));
+      // Nothing waits for `ready` here: that is the handle's business.
+      const { stdout } = await vm.exec(['cat', '/proc/sys/kernel/ostype']);
+      return [...heard, stdout];
+    });
+    expect(events).to.deep.equal(['emulator', 'download', 'snapshot', 'guest', 'ready', 'Linux\n']);
+
+    expect(await page.evaluate(async () => vm.exec('read line; echo "$line $WHO in $(pwd)"; echo oops >&2; exit 3', { stdin: 'hello', cwd: vm.mountPoint, env: { WHO: 'you' } })))
+      .to.deep.equal({ stdout: 'hello you in /mnt/share\n', stderr: 'oops\n', code: 3 });
+    expect(await page.evaluate(() => vm.exec('sleep 1000', { timeout: 200 }).catch((error: Error) => error.name))).to.equal('TimeoutError');
+
+    expect(await page.evaluate(async () => {
+      const { fs } = vm;
+      await fs.write('/deep/er/text', 'text');
+      await fs.write('/bytes', Uint8Array.of(0, 255));
+      await fs.makeDirectory('/empty');
+      await fs.rename('/bytes', '/deep/bytes');
+      const bytes = [...await fs.read('/deep/bytes')];
+      const archive = await fs.pack('/deep');
+      await fs.unpack(archive, '/empty');
+      await fs.remove('/deep');
+      const text = await fs.readText('/empty/er/text');
+      const names = (await fs.list('/empty')).map(({ name, kind }) => `${name} ${kind}`);
+      return { bytes, text, names, gone: await fs.stat('/deep'), size: (await fs.stat('/empty/bytes'))!.size };
+    })).to.deep.equal({ bytes: [0, 255], text: 'text', names: ['er directory', 'bytes file'], gone: undefined, size: 2 });
+    expect(await page.evaluate(async () => (await vm.exec('cat empty/er/text; ls', { cwd: vm.mountPoint })).stdout)).to.equal('textREADME.txt\ncount.sh\ndocs\nempty\n');
+    for (const [call, message] of [
+      [`vm.fs.read('/none')`, /\/none is not there any more/], [`vm.fs.list('/README.txt')`, /no directory/], [`vm.fs.write('/docs', '')`, /directory that is not empty is in its place/],
+      [`vm.rewind('nothing')`, /nothing/],
+    ] as const) expect(await page.evaluate(`${call}.then(() => 'done', (error) => error.message)`)).to.match(message);
+
+    await page.evaluate(() => {
+      heard.length = 0;
+      vm.fs.watch('/watched', (entry) => heard.push(entry?.size));
+      const stop = vm.fs.watch('/', () => {
+        directoryChanges++;
+        stop();
+      });
+    });
+    for (const [command, told] of [['echo one > watched', 4], ['echo two >> watched', 8], ['touch other; rm watched', null]] as const) {
+      await page.evaluate((line) => vm.exec(line, { cwd: vm.mountPoint }), command);
+      await page.waitForFunction((last) => (heard.at(-1) ?? null) === last, told);
+    }
+    expect(await page.evaluate(() => directoryChanges)).to.equal(1);
+
+    const rewound = await page.evaluate(async () => {
+      const read = async () => (await vm.exec('cat moment', { cwd: vm.mountPoint })).stdout;
+      await vm.fs.write('/moment', 'first');
+      const first = await vm.snapshot('first');
+      await vm.fs.write('/moment', 'second');
+      const file = await vm.export(await vm.snapshot());
+      await vm.rewind(first);
+      const texts = [await read()];
+      const names = (await vm.snapshots()).map(({ name }) => name);
+      for (const { id, kind } of await vm.snapshots()) if (kind === 'manual') await vm.removeSnapshot(id);
+      await vm.rewind(await vm.import(file));
+      return { texts: [...texts, await read()], names };
+    });
+    expect(rewound).to.deep.equal({ texts: ['first', 'second'], names: ['', 'first', 'start'] });
+
+    expect(await page.evaluate(async () => {
+      const pending = vm.exec('sleep 1000').catch((error: Error) => error.message);
+      vm.destroy();
+      return [await pending, await vm.fs.list().catch((error: Error) => error.message)];
+    })).to.deep.equal(['this guest was destroyed', 'this guest was destroyed']);
+    await visit.until(async () => page.workers().length === 0, 'its worker goes on');
+  });
+
+  it('shows what is asked for, beside another guest, where it is put', async () => {
+    const visit = await openBlank('<style>div { width: 600px; height: 340px; }</style><div id="one"></div><div id="two"></div>');
+    const { page } = visit;
+    await page.evaluate(async () => {
+      const [one, two] = ['one', 'two'].map((id) => document.getElementById(id)!);
+      const vms = [createVm({ container: one!, panels: [], theme: 'dark' }), createVm({ container: two!, panels: ['timeline', 'files'], heading: 'The second' })];
+      await Promise.all(vms.map(({ ready }) => ready));
+      await vms[0]!.fs.write('/only', 'here');
+    });
+    const [one, two] = [page.locator('#one virtiofs-vm'), page.locator('#two virtiofs-vm')];
+    expect(await visit.run('cat only', 0)).to.equal('here');
+    expect(await visit.run('cat only', 1)).to.match(/No such file/);
+    expect(await one.getByRole('navigation').or(one.locator('.side')).or(one.locator('header')).count()).to.equal(0);
+    expect(await one.evaluate((element) => getComputedStyle(element).backgroundColor)).to.equal('rgb(11, 14, 19)');
+    await two.getByRole('heading', { name: 'The second' }).waitFor();
+    // 600 px are few: one view at a time, as on a phone.
+    await two.getByRole('navigation').getByRole('button', { name: 'Time line' }).click();
+    await two.getByText('Snapshots are lost when this page is left: export those that matter.').waitFor();
+    expect(await two.locator('vm-timeline').getByLabel('Automatic').inputValue()).to.equal('0');
+    await visit.picture('embedded');
+    await one.evaluate((element) => document.getElementById('two')!.prepend(element));
+    expect(await visit.run('cat only', 0)).to.equal('here');
+    await two.first().evaluate((element) => (element as HTMLElementTagNameMap['virtiofs-vm']).vm!.destroy());
+    await two.nth(1).waitFor({ state: 'detached' });
+    await two.evaluate((element) => element.remove());
+    await visit.until(async () => page.workers().length === 0, 'a worker goes on');
+  });
+
+  it('is an element with attributes and events too', async () => {
+    const { page } = await openBlank();
+    await page.evaluate(() => {
+      const element = document.createElement('virtiofs-vm');
+      for (const event of ['ready', 'fileschange', 'problem']) element.addEventListener(event, () => !heard.includes(event) && heard.push(event));
+      element.setAttribute('src', new URL('guest', document.baseURI).href + '/');
+      element.setAttribute('panels', 'files');
+      document.body.append(element);
+    });
+    await page.locator('vm-files .row[data-path="/README.txt"]').waitFor();
+    await page.evaluate(() => document.querySelector('virtiofs-vm')!.vm!.fs.write('/new', ''));
+    await page.locator('vm-files .row[data-path="/new"]').waitFor();
+    expect(await page.evaluate(() => [...heard].sort())).to.deep.equal(['fileschange', 'ready']);
+  });
+
+  it('keeps snapshots where it is told to, for who tells the same name', async () => {
+    const { page } = await openBlank();
+    const start = (store: string) => page.evaluate(async (name) => {
+      vm = createVm({ store: name });
+      return (await vm.exec('cat /mnt/share/kept')).stdout;
+    }, store);
+    expect(await start('mine')).to.equal('');
+    await page.evaluate(async () => {
+      await vm.fs.write('/kept', 'kept');
+      await vm.snapshot();
+      vm.destroy();
+    });
+    expect(await start('others')).to.equal('');
+    await page.evaluate(() => vm.destroy());
+    expect(await start('mine')).to.equal('kept');
+  });
+
+  it('says what is wrong when it can’t start', async () => {
+    const visit = await openBlank();
+    const told = await visit.page.evaluate(async () => {
+      vm = createVm({ src: 'nowhere/' });
+      vm.on('problem', (message) => heard.push(message));
+      const failures = await Promise.all([vm.ready, vm.exec('true'), vm.fs.list()].map((call) => (call as Promise<unknown>).then(() => 'done', (error: Error) => error.message)));
+      return [...failures, ...heard];
+    });
+    expect(told).to.have.length(4);
+    for (const message of told) expect(message).to.match(/nowhere\/guest\.json can't be fetched: the server answers 404/);
+    expect(await visit.page.evaluate(() => {
+      try {
+        createVm({ container: document.createElement('div') });
+      } catch (error) {
+        return (error as Error).message;
+      }
+    })).to.match(/the container is in no document/);
+    visit.complaints.length = 0;
+  });
+
+  describe('from the package', () => {
+    let project: string;
+
+    before(() => {
+      project = mkdtempSync(join(tmpdir(), 'v86-virtiofs-embedding-'));
+      mkdirSync(join(project, 'node_modules'));
+      symlinkSync(ROOT, join(project, 'node_modules/v86-virtiofs'), 'dir');
+      writeFileSync(join(project, 'package.json'), '{ "type": "module" }');
+    });
+    after(() => rmSync(project, { recursive: true, force: true }));
+
+    it('has types that stand alone', () => {
+      writeFileSync(join(project, 'index.ts'), `
+        import { createVm, type FileEntry, type Vm } from 'v86-virtiofs/page';
+        const vm: Vm = createVm({ panels: ['files'], theme: 'dark' });
+        vm.on('progress', ({ what, loaded = 0 }) => console.log(what, loaded + 1));
+        const entries: FileEntry[] = await vm.fs.list();
+        const { code }: { code: number } = await vm.exec('true');
+        const element: HTMLElement & { vm: Vm | undefined } = document.createElement('virtiofs-vm');
+        // @ts-expect-error: no such panel
+        createVm({ panels: ['nothing'] });
+        export { code, element, entries };`);
+      const options = { strict: true, noEmit: true, module: 'esnext', moduleResolution: 'bundler', target: 'es2022', lib: ['es2022', 'dom'], types: [] };
+      writeFileSync(join(project, 'tsconfig.json'), JSON.stringify({ compilerOptions: options, files: ['index.ts'] }));
+      execFileSync('node', [join(ROOT, 'node_modules/typescript/bin/tsc'), '-p', project], { stdio: ['ignore', 'inherit', 'inherit'] });
+    });
+
+    it('works in a bundle made by others, below another path', async () => {
+      writeFileSync(join(project, 'index.js'), `import { createVm } from 'v86-virtiofs/page'; globalThis.vm = createVm({ src: '../guest/' });`);
+      const output = join(project, 'output');
+      const stats = await new Promise<webpack.Stats | undefined>((resolve, reject) => {
+        const done = (error: Error | null, result?: webpack.Stats) => (error ? reject(error) : resolve(result));
+        webpack({ mode: 'development', devtool: false, context: project, entry: './index.js', output: { path: output, filename: 'bundle.js' } }, done);
+      });
+      expect(stats?.toJson({ all: false, errors: true, warnings: true })).to.deep.equal({ errors: [], warnings: [] });
+      writeFileSync(join(output, 'index.html'), '<!doctype html><link rel="icon" href="data:,"><script src="bundle.js"></script>');
+      const serve = sirv(output, { dev: true });
+      site.intercept = (request, response, next) => {
+        if (!request.url!.includes('/bundled/')) return next();
+        request.url = request.url!.replace(/^.*\/bundled/, '');
+        serve(request, response, next);
+      };
+      const { page, strangers } = await site.open({ path: 'bundled/' });
+      expect(await page.evaluate(async () => (await vm.exec('echo from a bundle')).stdout)).to.equal('from a bundle\n');
+      expect(strangers).to.deep.equal([]);
+    }).timeout(4 * PATIENCE);
+  });
+});

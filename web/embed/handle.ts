@@ -1,0 +1,153 @@
+import { Connection, type GuestView } from '../page/connection.ts';
+import type { ExecOptions, ExecResult, FileEntry, FolderApi, SnapshotView, TimelineApi, VmEvents } from '../protocol.ts';
+import type { Remote } from 'comlink';
+import type { GuestOptions, SharedFolder, Vm } from './vm.ts';
+
+/** {@link Vm} over a connection: what it is asked goes to the first guest. */
+export class Handle implements Vm {
+  readonly connection = new Connection();
+  readonly ready: Promise<void>;
+  readonly fs: SharedFolder;
+  readonly #onDestroy: () => void;
+  readonly #destroyed = Promise.withResolvers<never>();
+
+  constructor({ src = 'guest/', store }: GuestOptions, onDestroy: () => void = () => {}) {
+    this.#onDestroy = onDestroy;
+    this.ready = this.connection.start({ base: new URL(src, document.baseURI).href, store });
+    // Whoever asks is told.
+    this.ready.catch(() => {});
+    this.#destroyed.promise.catch(() => {});
+    this.fs = new HostFolder(this);
+  }
+
+  get mountPoint(): string {
+    return this.connection.guests[0]?.mountPoint ?? '';
+  }
+
+  /** What a guest answers, if it does before the end. */
+  async ask<T>(question: (guest: GuestView) => Promise<T>): Promise<T> {
+    const answer = this.ready.then(() => question(this.connection.guests[0]!));
+    return Promise.race([answer, this.#destroyed.promise]);
+  }
+
+  exec(command: string | string[], options: ExecOptions = {}): Promise<ExecResult> {
+    return this.ask(({ api }) => api.exec(command, options));
+  }
+
+  snapshot(name = ''): Promise<string> {
+    return this.ask(({ id }) => this.#timeline.take(id, name));
+  }
+
+  async snapshots(): Promise<SnapshotView[]> {
+    return (await this.ask(() => this.#timeline.view())).snapshots;
+  }
+
+  rewind(id: string): Promise<void> {
+    return this.ask((guest) => this.#timeline.rewind(guest.id, id));
+  }
+
+  async export(id: string): Promise<Blob> {
+    return (await this.ask(() => this.#timeline.export(id))).blob;
+  }
+
+  import(file: Blob): Promise<string> {
+    return this.ask(() => this.#timeline.import(file));
+  }
+
+  removeSnapshot(id: string): Promise<void> {
+    return this.ask(() => this.#timeline.remove(id));
+  }
+
+  on<E extends keyof VmEvents>(event: E, listener: (detail: VmEvents[E]) => void): () => void {
+    const { connection } = this;
+    const hear = ({ detail }: CustomEventInit) => listener(detail as VmEvents[E]);
+    connection.addEventListener(event, hear);
+    return () => connection.removeEventListener(event, hear);
+  }
+
+  destroy(): void {
+    this.connection.stop();
+    this.#destroyed.reject(new Error('this guest was destroyed'));
+    this.#onDestroy();
+  }
+
+  get #timeline(): Remote<TimelineApi> {
+    return this.connection.worker.timeline;
+  }
+}
+
+class HostFolder implements SharedFolder {
+  readonly #vm: Handle;
+
+  constructor(vm: Handle) {
+    this.#vm = vm;
+  }
+
+  #ask<T>(question: (folder: Remote<FolderApi>) => Promise<T>): Promise<T> {
+    return this.#vm.ask(({ api }) => question(api.folder));
+  }
+
+  async list(path = '/'): Promise<FileEntry[]> {
+    const listing = (await this.#ask((folder) => folder.list([path], Infinity))).get(path);
+    if (!listing) throw new Error(`${path} is no directory`);
+    return listing.entries;
+  }
+
+  stat(path: string): Promise<FileEntry | undefined> {
+    return this.#ask((folder) => folder.stat(path));
+  }
+
+  async read(path: string): Promise<Uint8Array> {
+    return (await this.#ask((folder) => folder.read(path, Infinity))).bytes;
+  }
+
+  async readText(path: string): Promise<string> {
+    return new TextDecoder().decode(await this.read(path));
+  }
+
+  write(path: string, content: string | Uint8Array | Blob): Promise<void> {
+    const blob = content instanceof Blob ? content : new Blob([content as string | Uint8Array<ArrayBuffer>]);
+    return this.#ask((folder) => folder.put('/', [{ path, content: blob }]));
+  }
+
+  makeDirectory(path: string): Promise<void> {
+    return this.#ask((folder) => folder.put('/', [{ path }]));
+  }
+
+  rename(path: string, newPath: string): Promise<void> {
+    return this.#ask((folder) => folder.rename(path, newPath));
+  }
+
+  remove(path: string): Promise<void> {
+    return this.#ask((folder) => folder.remove(path));
+  }
+
+  async unpack(archive: Blob, directory = '/'): Promise<void> {
+    const { skipped } = await this.#ask((folder) => folder.unpack(directory, archive));
+    if (skipped.length) throw new Error(`the archive was unpacked, except for ${skipped.map(({ path, reason }) => `${path}: ${reason}`).join('; ')}`);
+  }
+
+  pack(directory = '/'): Promise<Blob> {
+    return this.#ask((folder) => folder.download(directory));
+  }
+
+  watch(path: string, listener: (entry: FileEntry | undefined) => void): () => void {
+    let last = this.stat(path);
+    const look = () => {
+      const before = last;
+      last = before.then(async (old) => {
+        const entry = await this.stat(path);
+        if (entry?.version !== old?.version && isWatching) listener(entry);
+        return entry;
+      });
+      last.catch(() => {});
+    };
+    let isWatching = true;
+    last.catch(() => {});
+    const stop = this.#vm.on('fileschange', look);
+    return () => {
+      isWatching = false;
+      stop();
+    };
+  }
+}

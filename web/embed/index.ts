@@ -1,0 +1,3 @@
+import '../page/virtiofs-vm.ts';
+
+export * from './vm.ts';

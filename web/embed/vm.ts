@@ -1,0 +1,115 @@
+/** What embedders use: a handle on a guest, with or without the page's own element. docs/embedding.md tells more. */
+import type { ExecOptions, ExecResult, FileEntry, SnapshotView, VmEvents } from '../protocol/data.ts';
+import { Handle } from './handle.ts';
+
+export type * from '../protocol/data.ts';
+
+/** A part of the element beside the terminal. */
+export type PanelName = 'files' | 'timeline' | 'inspector';
+
+export interface GuestOptions {
+  /** Where the guest's snapshot is: the directory of `guest.json`, relative to the document. Default: `guest/`. */
+  src?: string;
+  /**
+   * Keeps snapshots in the browser's own file system, in the directory of this name, takes some by itself, and goes on
+   * from the newest when the page is loaded again. Default: nothing is kept.
+   */
+  store?: string;
+}
+
+export interface VmOptions extends GuestOptions {
+  /** Gets a `<virtiofs-vm>` for a child. Default: the guest is not to be seen. */
+  container?: Element;
+  /** Default: all. With none there are terminals only. */
+  panels?: readonly PanelName[];
+  /** Default: as the visitor's system. */
+  theme?: 'light' | 'dark';
+  /** A line above all, with this text. Default: none. */
+  heading?: string;
+}
+
+/** The shared folder, from the host's side. Paths are absolute in it; errors say what was wrong with which file. */
+export interface SharedFolder {
+  /** The names in a directory: folders first, then by name. */
+  list(path?: string): Promise<FileEntry[]>;
+  /** Undefined when there is nothing. */
+  stat(path: string): Promise<FileEntry | undefined>;
+  read(path: string): Promise<Uint8Array>;
+  /** As UTF-8. */
+  readText(path: string): Promise<string>;
+  /** Makes or replaces a file, in one step when all of it is there; directories in its path are made. */
+  write(path: string, content: string | Uint8Array | Blob): Promise<void>;
+  makeDirectory(path: string): Promise<void>;
+  /** To a path where nothing is yet. */
+  rename(path: string, newPath: string): Promise<void>;
+  /** With all that is in it. */
+  remove(path: string): Promise<void>;
+  /** Unpacks a tar file, gzipped or not, into a directory. */
+  unpack(archive: Blob, directory?: string): Promise<void>;
+  /** A directory as a tar file. */
+  pack(directory?: string): Promise<Blob>;
+  /**
+   * Calls `listener` when a file or a directory's list of names is another one, with what there is now, until the
+   * returned function is called. What is there at the beginning is no change.
+   */
+  watch(path: string, listener: (entry: FileEntry | undefined) => void): () => void;
+}
+
+/** A running guest. What is asked before it is ready waits for that; what is asked of one that could not start, or was destroyed, rejects. */
+export interface Vm {
+  /** Settles when the guest answers. Rejects when it can't be started, with what to do. */
+  readonly ready: Promise<void>;
+  /** Where the shared folder is mounted in the guest; '' before it is ready. */
+  readonly mountPoint: string;
+  readonly fs: SharedFolder;
+  /**
+   * Runs a command to its end, beside the terminals. A string goes to `/bin/sh -c`, an array is run as it is. It sees what
+   * {@link fs} has changed: after something was replaced it begins up to 1.5 s later, when the guest's caches are outdated.
+   */
+  exec(command: string | string[], options?: ExecOptions): Promise<ExecResult>;
+  /** Of this moment, with the shared folder and all that is open; the guest goes on. Returns its id. */
+  snapshot(name?: string): Promise<string>;
+  /** Newest first. */
+  snapshots(): Promise<SnapshotView[]>;
+  /** Takes the guest back, or forth, to a snapshot of a machine like it. */
+  rewind(id: string): Promise<void>;
+  /** One file that stands alone: for another page, or `v86-virtiofs import`. */
+  export(id: string): Promise<Blob>;
+  /** Takes such a file in. Returns the id, to rewind to. */
+  import(file: Blob): Promise<string>;
+  removeSnapshot(id: string): Promise<void>;
+  /** Ends the guest, and takes its element away. */
+  destroy(): void;
+  /** Calls `listener` with what the event tells, until the returned function is called. */
+  on<E extends keyof VmEvents>(event: E, listener: (detail: VmEvents[E]) => void): () => void;
+}
+
+/**
+ * `<virtiofs-vm>`: its attributes are the options by the same names, `panels` with spaces between. It dispatches the
+ * handle's events too, as `CustomEvent`s. The guest begins when it is put into a document, and ends when it is taken out.
+ */
+export interface VirtiofsVmElement extends HTMLElement {
+  src: string | undefined;
+  store: string | undefined;
+  theme: string | undefined;
+  panels: string | undefined;
+  heading: string | undefined;
+  /** Undefined while it is in no document. */
+  readonly vm: Vm | undefined;
+}
+
+declare global {
+  interface HTMLElementTagNameMap {
+    'virtiofs-vm': VirtiofsVmElement;
+  }
+}
+
+/** Starts a guest. */
+export function createVm({ container, panels, ...options }: VmOptions = {}): Vm {
+  if (!container) return new Handle(options);
+  if (!container.isConnected) throw new Error('the container is in no document: put it there first');
+  const element = document.createElement('virtiofs-vm');
+  Object.assign(element, options, panels && { panels: panels.join(' ') });
+  container.append(element);
+  return element.vm!;
+}

@@ -1,0 +1,84 @@
+/** What the page shows, and what embedders get: plain data, without anything of the page's own. */
+
+export type FileKind = 'file' | 'directory' | 'symlink' | 'special';
+
+/** One name in the shared folder. */
+export interface FileEntry {
+  name: string;
+  /** Absolute, in the share. */
+  path: string;
+  kind: FileKind;
+  /** Bytes. */
+  size: number;
+  /** Type and permission bits. */
+  mode: number;
+  uid: number;
+  gid: number;
+  ino: number;
+  nlink: number;
+  /** Milliseconds since 1970. */
+  mtime: number;
+  /** Another one when the content may be another. */
+  version: string;
+  /** Of a symbolic link. */
+  target?: string;
+}
+
+/** What is being done until the first guest is there. */
+export interface Progress {
+  what: 'emulator' | 'download' | 'snapshot' | 'guest';
+  /** Bytes, where they are counted; `total` is 0 where it isn't known. */
+  loaded?: number;
+  total?: number;
+}
+
+/** How a snapshot came to be. `start`: the page's own, that everything begins with. */
+export type SnapshotKind = 'start' | 'manual' | 'automatic' | 'fork' | 'imported';
+
+export interface SnapshotView {
+  id: string;
+  /** '' for none. */
+  name: string;
+  kind: SnapshotKind;
+  /** Name of the guest it was taken of. */
+  guest: string;
+  /** Milliseconds since 1970. */
+  created: number;
+  /** Bytes that it added to the store. */
+  addedBytes: number;
+  /** For how long the guest stood still, in milliseconds; where it was taken in this visit. */
+  standstill?: number;
+  /** Guests that went on from it, or were frozen to it, last: their numbers. */
+  guests: number[];
+}
+
+export interface ExecOptions {
+  /** What the command reads; nothing by default. */
+  stdin?: string;
+  /** Default: `/root`. */
+  cwd?: string;
+  /** Variables on top of the guest's own. */
+  env?: Record<string, string>;
+  /** Kills the command, and rejects, when it takes longer. Milliseconds; default: none. */
+  timeout?: number;
+}
+
+export interface ExecResult {
+  /** UTF-8. */
+  stdout: string;
+  stderr: string;
+  /** Exit code; 128 + the signal's number when a signal ended it. */
+  code: number;
+}
+
+/** What each event tells. */
+export interface VmEvents {
+  /** The guest answers. */
+  ready: null;
+  /** How far the start is. */
+  progress: Progress;
+  /** Something went wrong that no call is waiting for: what, and what to do. */
+  problem: string;
+  /** Something in the shared folder is not what it was, whoever changed it. At most every 100 ms. */
+  fileschange: null;
+}
