@@ -33,9 +33,6 @@ export interface DescriptorView {
   table?: DescriptorView[];
 }
 
-/** An entry's part in the queue: nothing, waiting for the device, or with it. */
-export const ENTRY_STATES = ['free', 'available', 'in flight'] as const;
-
 /** One virtqueue, as it is in guest RAM and in the device, at one moment. Plain data. */
 export interface QueueView {
   index: number;
@@ -49,7 +46,7 @@ export interface QueueView {
   device?: RingState;
   /** Heads (split) or buffer ids (packed) of the chains that are with the device, oldest first. */
   inFlight: number[];
-  /** Of each descriptor, an index of {@link ENTRY_STATES}. */
+  /** What each descriptor does: 0 nothing, 1 waits for the device, 2 is with it. */
   entries: Uint8Array;
   /** Split: those of the chains in the avail ring's window and in flight. Packed: those around the device's place. */
   descriptors: DescriptorView[];

@@ -1,6 +1,10 @@
 import { expect } from 'chai';
-import { readFile } from 'node:fs/promises';
+import { mkdtemp, readFile, rm, writeFile } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
 import type { Download, Locator } from 'playwright-core';
+import { loadCodec, MemoryStore, SnapshotStore } from '../../device/index.ts';
+import { Vm } from '../../harness/vm.ts';
 import { useWebSite, type Visit } from './support.ts';
 
 const VIEWS = ['Requests', 'Step', 'Queues', 'Latency', 'Device', 'Session'] as const;
@@ -138,6 +142,45 @@ describe('the page: inspector', () => {
     await fact(visit, 'In flight').getByText('none').waitFor();
   });
 
+  it('draws packed rings, of a guest that came from Node; and goes on with another guest when that one is closed', async () => {
+    const directory = await mkdtemp(join(tmpdir(), 'v86-virtiofs-inspector-'));
+    try {
+      const store = await SnapshotStore.open(new MemoryStore(), loadCodec());
+      const vm = await Vm.boot({ memory: 128, shares: [{ tag: 'share', locks: 'shared', offer: { packed: true } }] });
+      try {
+        await vm.mount();
+        await vm.exec('echo packed > /mnt/share/file');
+        await writeFile(join(directory, 'packed.layer'), Buffer.concat(await store.export((await vm.freeze(store, 'packed')).id)));
+      } finally {
+        await vm.stop();
+      }
+      const visit = await site.open();
+      await visit.ready();
+      await visit.page.getByRole('tab', { name: 'Time line' }).click();
+      await visit.drop(visit.page.locator('vm-timeline').getByRole('list'), [join(directory, 'packed.layer')]);
+      await visit.page.locator('vm-timeline').getByRole('button', { name: 'Second guest from: packed' }).click();
+      await visit.ready(1);
+      await visit.terminal(1).locator('.screens').click();
+      await show(visit, 'Queues');
+      await fact(visit, 'Format').getByText('packed, 1024 descriptors').waitFor();
+      expect(await visit.run('cat file', 1)).to.equal('packed');
+      const takes = Number((await fact(visit, 'device takes').innerText()).split(',')[0]);
+      await visit.run('cat file', 1);
+      await visit.until(async () => Number((await fact(visit, 'device takes').innerText()).split(',')[0]) > takes, 'the device has taken nothing');
+      expect(await panel(visit).locator('.descriptors tr[data-changed]').count()).to.be.at.least(1);
+      expect(await panel(visit).locator('.descriptors').innerText()).to.match(/AVAIL/).and.match(/USED/).and.match(/◂ device/);
+      await panel(visit).getByText(/The driver wants to hear of/).waitFor();
+      await visit.picture('inspector-queues-packed');
+      await visit.page.getByRole('button', { name: 'Close guest 2' }).click();
+      await fact(visit, 'Format').getByText('split, 1024 descriptors').waitFor();
+      const idx = Number(await fact(visit, 'avail.idx').innerText());
+      await visit.run('cat README.txt');
+      await visit.until(async () => Number(await fact(visit, 'avail.idx').innerText()) > idx, 'the picture stands still');
+    } finally {
+      await rm(directory, { recursive: true });
+    }
+  });
+
   it('leads from a request to its chain', async () => {
     const visit = await show(await site.open());
     await visit.run('(sleep 1000 | locker flock README.txt > /dev/null) & sleep 0.3; (sleep 1000 | locker flock README.txt > /dev/null) & sleep 0.3; true');
@@ -196,12 +239,13 @@ describe('the page: inspector', () => {
 
   describe('step by step', () => {
     const step = (visit: Visit): Locator => panel(visit).locator('vm-step');
+    const walking = (visit: Visit): Locator => step(visit).locator('.route [aria-current]');
     const title = (visit: Visit): Promise<string> => step(visit).getByRole('heading').innerText();
 
     async function pause(visit: Visit): Promise<Visit> {
       await show(visit, 'Step');
       await button(visit, 'Pause before the next request').click();
-      await step(visit).getByText('The device waits.').waitFor();
+      await step(visit).getByText('The device waits for a request').waitFor();
       await banner(visit).waitFor();
       return visit;
     }
@@ -222,7 +266,7 @@ describe('the page: inspector', () => {
     it('walks a request through the device, while the guest waits for it', async () => {
       const visit = await pause(await site.open());
       await visit.type('cat README.txt; echo through');
-      await step(visit).getByRole('heading').waitFor();
+      await walking(visit).waitFor();
       expect(await title(visit)).to.match(/^The driver has written a (GETATTR|LOOKUP) request$/);
       expect(await step(visit).getByText(/^virtio 1.3, section 2.7.4 Message Framing$/).count()).to.equal(1);
       await button(visit, 'Next').click();
@@ -240,8 +284,8 @@ describe('the page: inspector', () => {
       for (const requests: string[] = []; !/^through/m.test(await visit.screen());) {
         expect(requests).to.have.length.below(12);
         await button(visit, /^Next request|^Skip it/).click();
-        await visit.until(async () => /^through/m.test(await visit.screen()) || (await step(visit).getByRole('heading').isVisible()), 'neither a request nor the end');
-        if (await step(visit).getByRole('heading').isVisible()) requests.push(await title(visit));
+        await visit.until(async () => /^through/m.test(await visit.screen()) || (await walking(visit).isVisible()), 'neither a request nor the end');
+        if (await walking(visit).isVisible()) requests.push(await title(visit));
       }
       await button(visit, /^Continue/).click();
       await banner(visit).waitFor({ state: 'detached' });
@@ -252,7 +296,7 @@ describe('the page: inspector', () => {
       const visit = await pause(await site.open());
       await visit.picture('inspector-step-waits');
       await button(visit, 'Type it for me').click();
-      await step(visit).getByRole('heading').waitFor();
+      await walking(visit).waitFor();
       await visit.page.keyboard.press('Tab');
       await button(visit, 'Next').focus();
       const first = await title(visit);
@@ -279,7 +323,7 @@ describe('the page: inspector', () => {
     it('ends with a rewind; a snapshot or a fork of a paused guest has its request, which is served there', async () => {
       const visit = await pause(await site.open());
       await visit.type("cat README.txt > /tmp/copy; echo cop''ied");
-      await step(visit).getByRole('heading').waitFor();
+      await walking(visit).waitFor();
       await visit.page.getByRole('tab', { name: 'Time line' }).click();
       const timeline = visit.page.locator('vm-timeline');
       await timeline.getByLabel('Automatic').selectOption('never');

@@ -1,6 +1,6 @@
 import { css, html, LitElement, nothing } from 'lit';
 import type { DeviceView } from '../../protocol.ts';
-import type { GuestView } from '../connection.ts';
+import type { Connection, GuestView } from '../connection.ts';
 import { formatBytes } from '../format.ts';
 import { controls } from '../styles.ts';
 import { hex } from './format.ts';
@@ -21,7 +21,7 @@ const COUNTS: Record<string, (queue: DeviceView['queues'][number]) => string | n
 
 /** The device as a driver sees it: status, features, capabilities, registers, interrupts and counts. */
 export class DevicePanel extends LitElement {
-  static override properties = { guest: { attribute: false }, device: { state: true } };
+  static override properties = { connection: { attribute: false }, guest: { attribute: false }, device: { state: true } };
   static override styles = [controls, viewStyles, css`
     .status { display: flex; flex-wrap: wrap; gap: 4px 2px; margin: 0; padding: 0; list-style: none; }
     .status li:not(:last-child)::after { content: '›'; margin: 0 4px; color: var(--muted); }
@@ -31,16 +31,17 @@ export class DevicePanel extends LitElement {
     .yes { color: var(--good); font-weight: 600; }
   `];
 
+  declare connection: Connection;
   declare guest: GuestView;
   declare device: DeviceView | undefined;
-  readonly #poll = new Poll(this, () => this.#look());
 
-  override willUpdate(changed: Map<string, unknown>): void {
-    if (changed.get('guest')) void this.#poll.now();
+  constructor() {
+    super();
+    new Poll(this, (guest) => this.#look(guest));
   }
 
-  async #look(): Promise<void> {
-    const device = await this.guest.api.inspector.device();
+  async #look(guest: GuestView): Promise<void> {
+    const device = await guest.api.inspector.device();
     if (JSON.stringify(device) !== JSON.stringify(this.device)) this.device = device;
   }
 

@@ -1,6 +1,6 @@
 import { css, html, LitElement, nothing } from 'lit';
 import type { Latency } from '../../protocol.ts';
-import type { GuestView } from '../connection.ts';
+import type { Connection, GuestView } from '../connection.ts';
 import { controls } from '../styles.ts';
 import { clockStep, formatDuration } from './format.ts';
 import { Poll } from './poll.ts';
@@ -8,7 +8,7 @@ import { viewStyles } from './styles.ts';
 
 /** How long requests are in the device, by opcode. */
 export class LatencyPanel extends LitElement {
-  static override properties = { guest: { attribute: false }, latencies: { state: true } };
+  static override properties = { connection: { attribute: false }, guest: { attribute: false }, latencies: { state: true } };
   static override styles = [controls, viewStyles, css`
     .opcode { display: grid; grid-template-columns: 13ch minmax(0, 1fr); gap: 2px 12px; padding: 8px 12px; align-items: end; }
     .opcode + .opcode { border-top: 1px solid var(--border); }
@@ -23,25 +23,24 @@ export class LatencyPanel extends LitElement {
     .note { padding: 6px 12px; font-size: 12px; color: var(--muted); border-top: 1px solid var(--border); }
   `];
 
+  declare connection: Connection;
   declare guest: GuestView;
   declare latencies: ReadonlyMap<string, Latency>;
-  readonly #poll = new Poll(this, () => this.#look());
 
   constructor() {
     super();
     this.latencies = new Map();
+    new Poll(this, (guest) => this.#look(guest));
   }
 
   override willUpdate(changed: Map<string, unknown>): void {
-    if (!changed.get('guest')) return;
-    this.latencies = new Map();
-    void this.#poll.now();
+    if (changed.has('guest')) this.latencies = new Map();
   }
 
-  async #look(): Promise<void> {
-    const latencies = await this.guest.api.inspector.latencies();
+  async #look(guest: GuestView): Promise<void> {
+    const latencies = await guest.api.inspector.latencies();
     const countOf = (all: ReadonlyMap<string, Latency>) => [...all.values()].reduce((sum, { count }) => sum + count, 0);
-    if (countOf(latencies) !== countOf(this.latencies)) this.latencies = latencies;
+    if (guest === this.guest && countOf(latencies) !== countOf(this.latencies)) this.latencies = latencies;
   }
 
   override render() {

@@ -69,10 +69,10 @@ export class InspectorPanel extends LitElement {
     switch (this.view) {
       case 'requests': return html`<vm-requests .connection=${connection} .guest=${guest}></vm-requests>`;
       case 'step': return html`<vm-step .connection=${connection} .guest=${guest} .isHeld=${guest.isHeld}></vm-step>`;
-      case 'queues': return html`<vm-queues .guest=${guest} .chosen=${this.queue}></vm-queues>`;
-      case 'latency': return html`<vm-latency .guest=${guest}></vm-latency>`;
-      case 'device': return html`<vm-device .guest=${guest}></vm-device>`;
-      case 'session': return html`<vm-session .guest=${guest}></vm-session>`;
+      case 'queues': return html`<vm-queues .connection=${connection} .guest=${guest} .chosen=${this.queue}></vm-queues>`;
+      case 'latency': return html`<vm-latency .connection=${connection} .guest=${guest}></vm-latency>`;
+      case 'device': return html`<vm-device .connection=${connection} .guest=${guest}></vm-device>`;
+      case 'session': return html`<vm-session .connection=${connection} .guest=${guest}></vm-session>`;
     }
   }
 

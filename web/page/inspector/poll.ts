@@ -1,25 +1,38 @@
-import type { ReactiveController, ReactiveControllerHost } from 'lit';
+import type { LitElement, ReactiveController } from 'lit';
+import type { Connection, GuestView } from '../connection.ts';
 
 /** Milliseconds. */
 const INTERVAL = 300;
 
-/** Looks again and again while its element can be seen; the next time after the last has ended. */
+/** A view of one guest. */
+export interface GuestElement extends LitElement {
+  connection: Connection;
+  guest: GuestView;
+}
+
+/** Looks at a guest again and again while its view can be seen, at another guest at once; one look at a time. */
 export class Poll implements ReactiveController {
-  readonly #host: ReactiveControllerHost & HTMLElement;
-  readonly #look: () => Promise<void>;
+  readonly #view: GuestElement;
+  readonly #look: (guest: GuestView) => Promise<void>;
+  #guest: GuestView | undefined;
   #timer: ReturnType<typeof setInterval> | undefined;
   #isBusy = false;
 
-  /** What `look` throws ends the polling: it says so itself where that matters. */
-  constructor(host: ReactiveControllerHost & HTMLElement, look: () => Promise<void>) {
-    this.#host = host;
+  /** What `look` throws is told to the visitor, and ends the looking; but a guest that was closed meanwhile can't answer. */
+  constructor(view: GuestElement, look: (guest: GuestView) => Promise<void>) {
+    this.#view = view;
     this.#look = look;
-    host.addController(this);
+    view.addController(this);
   }
 
   hostConnected(): void {
     this.#timer = setInterval(() => void this.now(), INTERVAL);
-    queueMicrotask(() => void this.now());
+  }
+
+  hostUpdated(): void {
+    if (this.#guest === this.#view.guest) return;
+    this.#guest = this.#view.guest;
+    void this.now();
   }
 
   hostDisconnected(): void {
@@ -28,12 +41,15 @@ export class Poll implements ReactiveController {
 
   /** Looks at once, unless it does already. */
   async now(): Promise<void> {
-    if (this.#isBusy || document.hidden || !this.#host.checkVisibility()) return;
+    if (this.#isBusy || document.hidden || !this.#view.checkVisibility()) return;
+    const { guest, connection } = this.#view;
     this.#isBusy = true;
     try {
-      await this.#look();
-    } catch {
+      await this.#look(guest);
+    } catch (error) {
+      if (!connection.guests.includes(guest)) return;
       clearInterval(this.#timer);
+      connection.report(`The inspector can't go on: ${(error as Error).message}`);
     } finally {
       this.#isBusy = false;
     }

@@ -1,6 +1,6 @@
 import { css, html, LitElement, nothing } from 'lit';
 import type { DeviceView, QueueView } from '../../protocol.ts';
-import type { GuestView } from '../connection.ts';
+import type { Connection, GuestView } from '../connection.ts';
 import { formatBytes } from '../format.ts';
 import { controls } from '../styles.ts';
 import { hex } from './format.ts';
@@ -13,7 +13,7 @@ const EVENT_FLAGS = ['every one', 'none', 'at a place', '3'];
 /** A live picture of one virtqueue, as it is in guest RAM. */
 export class QueuesPanel extends LitElement {
   static override properties = {
-    guest: { attribute: false }, chosen: { attribute: false }, index: { state: true }, queue: { state: true }, device: { state: true }, lit: { state: true },
+    connection: { attribute: false }, guest: { attribute: false }, chosen: { attribute: false }, index: { state: true }, queue: { state: true }, device: { state: true }, lit: { state: true },
   };
   static override styles = [controls, viewStyles, ringStyles, css`
     .top { display: flex; gap: 14px; align-items: center; }
@@ -23,6 +23,7 @@ export class QueuesPanel extends LitElement {
     .note { font-size: 12px; color: var(--muted); margin-top: 6px; }
   `];
 
+  declare connection: Connection;
   declare guest: GuestView;
   /** Where a request was, to be shown. */
   declare chosen: { index: number; id: number } | undefined;
@@ -32,7 +33,7 @@ export class QueuesPanel extends LitElement {
   /** Head or id of the chain that is pointed at. */
   declare lit: number | undefined;
   #changes: Changes = NO_CHANGES;
-  readonly #poll = new Poll(this, () => this.#look());
+  readonly #poll = new Poll(this, (guest) => this.#look(guest));
 
   constructor() {
     super();
@@ -45,13 +46,12 @@ export class QueuesPanel extends LitElement {
       this.lit = this.chosen.id;
     }
     if (changed.get('guest')) this.queue = undefined;
-    if (changed.get('guest') || changed.has('chosen')) void this.#poll.now();
   }
 
-  async #look(): Promise<void> {
-    const { inspector } = this.guest.api;
+  async #look(guest: GuestView): Promise<void> {
+    const { inspector } = guest.api;
     const [queue, device] = await Promise.all([inspector.queue(this.index), inspector.device()]);
-    if (queue.index !== this.index) return;
+    if (queue.index !== this.index || guest !== this.guest) return;
     if (JSON.stringify(queue) !== JSON.stringify(this.queue)) {
       this.#changes = changesOf(this.queue, queue);
       this.queue = queue;

@@ -36,6 +36,7 @@ export class RequestsView extends LitElement {
     .note { padding: 4px 12px; font-size: 12px; color: var(--muted); border-top: 1px solid var(--border); display: flex; flex-wrap: wrap; gap: 4px 10px; align-items: center; }
     .note .space { flex: 1; }
     .note button { min-height: 26px; padding: 2px 8px; font-size: 12px; }
+    .empty { flex: 1; margin: 0; }
     vm-request-detail { flex: 1 1 55%; border-top: 1px solid var(--border); }
     @container (max-width: 420px) {
       .row { grid-template-columns: 11ch minmax(0, 1fr) auto; padding: 5px 12px; }
@@ -55,7 +56,7 @@ export class RequestsView extends LitElement {
   declare detail: RequestDetail | undefined;
   #seen = -1;
   #follows = true;
-  readonly #poll = new Poll(this, () => this.#look());
+  readonly #poll = new Poll(this, (guest) => this.#look(guest));
 
   constructor() {
     super();
@@ -69,11 +70,9 @@ export class RequestsView extends LitElement {
     this.rows = [];
     this.#seen = -1;
     this.selected = this.detail = undefined;
-    void this.#poll.now();
   }
 
-  async #look(): Promise<void> {
-    const { guest } = this;
+  async #look(guest: GuestView): Promise<void> {
     const news = await guest.api.inspector.requests(this.#seen);
     if (!news || guest !== this.guest) return;
     this.#seen = news.version;
@@ -108,7 +107,7 @@ export class RequestsView extends LitElement {
         <button type="button" aria-pressed=${this.onlyErrors} @click=${() => (this.onlyErrors = !this.onlyErrors)}>Errors</button>
         <button type="button" class="plain icon" aria-label="Clear the log" title="Clear the log" @click=${this.#clear}>${icon('trash')}</button>
       </form>
-      <div class="list" role="listbox" tabindex="0" aria-label="Requests, newest last" aria-activedescendant=${this.selected === undefined ? nothing : `request-${this.selected}`}
+      <div class="list" role="listbox" tabindex="0" ?hidden=${!shown.length} aria-label="Requests, newest last" aria-activedescendant=${this.selected === undefined ? nothing : `request-${this.selected}`}
           @keydown=${this.#onKey} @scroll=${this.#onScroll}>
         ${repeat(shown, ({ number }) => number, (row) => this.#renderRow(row))}
       </div>

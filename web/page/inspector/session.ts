@@ -1,6 +1,6 @@
 import { html, LitElement, nothing } from 'lit';
 import type { LockView, SessionView } from '../../protocol.ts';
-import type { GuestView } from '../connection.ts';
+import type { Connection, GuestView } from '../connection.ts';
 import { formatBytes } from '../format.ts';
 import { controls } from '../styles.ts';
 import { formatOpenFlags } from './format.ts';
@@ -9,19 +9,20 @@ import { viewStyles } from './styles.ts';
 
 /** What the session holds for its guest: all of this survives a freeze. */
 export class SessionPanel extends LitElement {
-  static override properties = { guest: { attribute: false }, session: { state: true } };
+  static override properties = { connection: { attribute: false }, guest: { attribute: false }, session: { state: true } };
   static override styles = [controls, viewStyles];
 
+  declare connection: Connection;
   declare guest: GuestView;
   declare session: SessionView | undefined;
-  readonly #poll = new Poll(this, () => this.#look());
 
-  override willUpdate(changed: Map<string, unknown>): void {
-    if (changed.get('guest')) void this.#poll.now();
+  constructor() {
+    super();
+    new Poll(this, (guest) => this.#look(guest));
   }
 
-  async #look(): Promise<void> {
-    const session = await this.guest.api.inspector.session();
+  async #look(guest: GuestView): Promise<void> {
+    const session = await guest.api.inspector.session();
     if (JSON.stringify(session) !== JSON.stringify(this.session)) this.session = session;
   }
 

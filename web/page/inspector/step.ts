@@ -18,7 +18,9 @@ const EXAMPLE = 'cat README.txt';
 export class StepView extends LitElement {
   static override properties = { connection: { attribute: false }, guest: { attribute: false }, isHeld: { attribute: false }, walk: { state: true }, at: { state: true }, queue: { state: true } };
   static override styles = [controls, viewStyles, ringStyles, css`
-    .intro { display: grid; gap: 12px; justify-items: start; padding: 16px; }
+    .intro { display: grid; gap: 12px; align-content: start; padding: 16px; }
+    .intro > div { display: flex; flex-wrap: wrap; gap: 8px; }
+    .intro h2 { margin: 0; font-size: 15px; }
     .intro .mono { padding: 1px 5px; border-radius: 4px; background: var(--hover); }
     .route { display: flex; gap: 3px; margin: 0; padding: 8px 12px; list-style: none; border-bottom: 1px solid var(--border); }
     .route li { flex: 1 1 auto; padding: 2px 4px 4px; border-bottom: 3px solid var(--hover); font-size: 12px; text-align: center; color: var(--muted); white-space: nowrap; }
@@ -41,7 +43,7 @@ export class StepView extends LitElement {
   /** Index of the step that is shown. */
   declare at: number;
   declare queue: QueueView | undefined;
-  readonly #poll = new Poll(this, () => this.#look());
+  readonly #poll = new Poll(this, (guest) => this.#look(guest));
 
   constructor() {
     super();
@@ -51,13 +53,11 @@ export class StepView extends LitElement {
   override willUpdate(changed: Map<string, unknown>): void {
     if (!changed.has('guest') && !changed.has('isHeld')) return;
     this.#show(undefined);
-    void this.#poll.now();
   }
 
-  async #look(): Promise<void> {
-    const { guest, guest: { api: { inspector } } } = this;
+  async #look(guest: GuestView): Promise<void> {
     if (!this.isHeld || this.walk) return;
-    const walk = await inspector.walk();
+    const walk = await guest.api.inspector.walk();
     if (!walk || guest !== this.guest || !this.isHeld) return;
     await this.#loadQueue(walk);
     this.#show(walk);
@@ -75,15 +75,17 @@ export class StepView extends LitElement {
   override render() {
     const { walk } = this;
     if (!this.isHeld) {
-      return html`<div class="scroll intro" role="region" tabindex="0" aria-label="Step">
-        <p>Stop the device before the next request to the shared folder, and go with that request through virtqueue, FUSE and filesystem, one step at a time. The guest goes on meanwhile; only who asked for something waits.</p>
-        <button class="primary" @click=${() => this.#hold(true)}>${icon('pause')} Pause before the next request</button></div>`;
+      return html`${this.#renderRoute(undefined)}<div class="scroll intro" role="region" tabindex="0" aria-label="Step">
+        <h2>Walk one request through the device</h2>
+        <p>The device stops before the next request to the shared folder, and you go with that request through virtqueue, FUSE and filesystem: what happens, where the specification says so, and the bytes. The guest goes on meanwhile; only who asked for something waits.</p>
+        <div><button class="primary" @click=${() => this.#hold(true)}>${icon('pause')} Pause before the next request</button></div></div>`;
     }
     if (!walk) {
-      return html`<div class="scroll intro" role="region" tabindex="0" aria-label="Step">
-        <p role="status"><strong>The device waits.</strong> Nothing is requested yet: type <span class="mono">${EXAMPLE}</span> in the terminal, or anything else that looks at the shared folder.</p>
-        <button class="primary" @click=${this.#type}>${icon('terminal')} Type it for me</button>
-        <button @click=${() => this.#hold(false)}>${icon('play')} Continue without</button></div>`;
+      return html`${this.#renderRoute(undefined)}<div class="scroll intro" role="region" tabindex="0" aria-label="Step">
+        <h2>The device waits for a request</h2>
+        <p role="status">Type <span class="mono">${EXAMPLE}</span> in the terminal, or anything else that looks at the shared folder.</p>
+        <div><button class="primary" @click=${this.#type}>${icon('terminal')} Type it for me</button>
+        <button @click=${() => this.#hold(false)}>${icon('play')} Continue without</button></div></div>`;
     }
     const step = walk.steps[this.at]!;
     const isLast = this.at === walk.steps.length - 1;
@@ -105,9 +107,10 @@ export class StepView extends LitElement {
       </div>`;
   }
 
-  #renderRoute({ stage: current }: WalkStep) {
+  /** `step`: where it is; undefined while there is no request. */
+  #renderRoute(step: WalkStep | undefined) {
     const stages = Object.keys(STAGES) as WalkStep['stage'][];
-    const now = stages.indexOf(current);
+    const now = step ? stages.indexOf(step.stage) : -1;
     return html`<ol class="route" aria-label="The request’s way">${stages.map((stage, n) => html`<li ?data-done=${n < now} aria-current=${n === now ? 'step' : nothing}>${STAGES[stage]}</li>`)}</ol>`;
   }
 
