@@ -137,6 +137,9 @@ describe('the page: inspector', () => {
     const head = await fact(visit, 'In flight').innerText();
     await panel(visit).getByRole('listbox', { name: 'Available ring' }).getByRole('option', { name: new RegExp(`: ${head}$`) }).last().hover();
     await panel(visit).locator('.descriptors tr[data-lit]').getByText(head, { exact: true }).waitFor();
+    expect(await panel(visit).locator('.cell[data-lit]').count()).to.equal(1);
+    await panel(visit).getByRole('listbox', { name: 'Used ring' }).getByRole('option').first().hover();
+    expect(await panel(visit).locator('.cell[data-lit]').count(), 'both of one use').to.be.within(1, 2);
     await visit.picture('inspector-queues');
     await button(visit, 'hiprio').click();
     await fact(visit, 'In flight').getByText('none').waitFor();
@@ -169,7 +172,7 @@ describe('the page: inspector', () => {
       await visit.until(async () => Number((await fact(visit, 'device takes').innerText()).split(',')[0]) > takes, 'the device has taken nothing');
       expect(await panel(visit).locator('.descriptors tr[data-changed]').count()).to.be.at.least(1);
       expect(await panel(visit).locator('.descriptors').innerText()).to.match(/AVAIL/).and.match(/USED/).and.match(/◂ device/);
-      await panel(visit).getByText(/The driver wants to hear of/).waitFor();
+      await panel(visit).getByText(/The driver wants to hear (of|only)/).waitFor();
       await visit.picture('inspector-queues-packed');
       await visit.page.getByRole('button', { name: 'Close guest 2' }).click();
       await fact(visit, 'Format').getByText('split, 1024 descriptors').waitFor();

@@ -138,6 +138,6 @@ function rowOf({ number, time, queue, opcode, nodeid, pid, args, error, written,
 /** Names first, else the file and the numbers that tell most. */
 function aboutOf({ names, ...args }: Record<string, unknown>, where: string): string {
   if (Array.isArray(names)) return `${names.map((name) => JSON.stringify(name)).join(', ')} in ${where}`;
-  const told = TELLING.filter((key) => key in args).map((key) => `${key} ${String(args[key])}`);
+  const told = TELLING.filter((key) => key in args && (key !== 'fh' || args[key] !== 0)).map((key) => `${key} ${String(args[key])}`);
   return [...(where ? [where] : []), ...told.slice(0, 2)].join(', ');
 }

@@ -3,6 +3,11 @@ export function hex(value: number, digits = 1): string {
   return `0x${value.toString(16).padStart(digits, '0')}`;
 }
 
+/** Milliseconds since 1970 as a time of the day, with milliseconds. */
+export function formatClock(time: number): string {
+  return new Date(time).toLocaleTimeString(undefined, { hour: '2-digit', minute: '2-digit', second: '2-digit', fractionalSecondDigits: 3 });
+}
+
 let steps: number | undefined;
 
 /** Milliseconds that this browser's clock goes on by at least: for a page alone, browsers make it coarse. */

@@ -5,10 +5,10 @@ import { formatBytes } from '../format.ts';
 import { controls } from '../styles.ts';
 import { hex } from './format.ts';
 import { Poll } from './poll.ts';
-import { availStrip, chainOf, changesOf, descriptorTable, dial, map, NO_CHANGES, ringStyles, usedStrip, type Changes } from './ring-picture.ts';
+import { availStrip, chainOf, changesOf, descriptorTable, dial, map, NO_CHANGES, ringStyles, usedStrip, type Changes, type Use } from './ring-picture.ts';
 import { viewStyles } from './styles.ts';
 
-const EVENT_FLAGS = ['every one', 'none', 'at a place', '3'];
+const EVENT_FLAGS = ['of every one', 'of none', 'only when the ring comes to', 'of every one (reserved)'];
 
 /** A live picture of one virtqueue, as it is in guest RAM. */
 export class QueuesPanel extends LitElement {
@@ -30,8 +30,8 @@ export class QueuesPanel extends LitElement {
   declare index: number;
   declare queue: QueueView | undefined;
   declare device: DeviceView | undefined;
-  /** Head or id of the chain that is pointed at. */
-  declare lit: number | undefined;
+  /** What is pointed at. */
+  declare lit: Use | undefined;
   #changes: Changes = NO_CHANGES;
   readonly #poll = new Poll(this, (guest) => this.#look(guest));
 
@@ -43,7 +43,7 @@ export class QueuesPanel extends LitElement {
   override willUpdate(changed: Map<string, unknown>): void {
     if (changed.has('chosen') && this.chosen) {
       this.index = this.chosen.index;
-      this.lit = this.chosen.id;
+      this.lit = { head: this.chosen.id, age: 0 };
     }
     if (changed.get('guest')) this.queue = undefined;
   }
@@ -70,8 +70,8 @@ export class QueuesPanel extends LitElement {
   #renderQueue(queue: QueueView, device: DeviceView) {
     const { size, isPacked, queue_desc, queue_driver, queue_device, avail, used, device: place, events, inFlight } = queue;
     const { kicks, requests, bytesRead, bytesWritten, interrupts, suppressed } = device.queues[queue.index]!;
-    const chain = chainOf(queue, this.lit);
-    const onLit = (head: number | undefined) => (this.lit = head);
+    const chain = chainOf(queue, this.lit?.head);
+    const onLit = (use: Use | undefined) => (this.lit = use);
     const key = (name: string, text: string) => html`<dt class="key"><i class=${name}></i>${text}</dt>`;
     return html`
       <section class="top">${dial(queue)}<dl class="facts">
@@ -88,7 +88,7 @@ export class QueuesPanel extends LitElement {
           <p class="note">flags ${avail.flags}${avail.used_event === undefined ? '' : `, used_event ${avail.used_event}: the driver wants an interrupt when used.idx passes it`}</p></section>
         <section><h2>Used ring<span class="muted">written by the device: id, len</span></h2>${usedStrip(queue, { changed: this.#changes.used, lit: this.lit, onLit })}
           <p class="note">flags ${used.flags}${used.avail_event === undefined ? '' : `, avail_event ${used.avail_event}: the device wants a kick when avail.idx passes it`}</p></section>` : nothing}
-      ${events ? html`<section><h2>Event suppression</h2>${events.map(({ side, flags, offset, wrap }) => html`<p>The ${side} wants to hear of ${EVENT_FLAGS[flags]}${flags === 2 ? `: ${offset}, wrap ${wrap}` : ''}.</p>`)}</section>` : nothing}
+      ${events ? html`<section><h2>Event suppression</h2>${events.map(({ side, flags, offset, wrap }) => html`<p>The ${side} wants to hear ${EVENT_FLAGS[flags]}${flags === 2 ? ` ${offset}, wrap ${wrap}` : ''}.</p>`)}</section>` : nothing}
       <section><h2>Descriptor ${isPacked ? 'ring' : 'table'}<span class="muted">${isPacked ? 'around the device’s place' : 'of these chains'}; what has changed is coloured</span></h2>
         <div class="wide" role="region" tabindex="0" aria-label="Descriptors">${descriptorTable(queue, { chain, changes: this.#changes, place: isPacked ? place!.next_avail : undefined })}</div></section>
       <section><h2>In guest RAM</h2><dl class="facts">

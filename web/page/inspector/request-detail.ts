@@ -2,7 +2,7 @@ import { css, html, LitElement, nothing, type PropertyValues } from 'lit';
 import type { RequestDetail } from '../../protocol.ts';
 import { icon } from '../icons.ts';
 import { controls } from '../styles.ts';
-import { formatDuration, hex } from './format.ts';
+import { formatClock, formatDuration, hex } from './format.ts';
 import './hex.ts';
 import { viewStyles } from './styles.ts';
 
@@ -22,6 +22,7 @@ export class RequestDetailView extends LitElement {
   static override styles = [controls, viewStyles, css`
     .title { display: flex; align-items: center; gap: 8px; min-height: 40px; padding: 4px 6px 4px 12px; }
     .title .space { flex: 1; }
+    .link { min-height: 24px; margin-left: 6px; padding: 0 8px; font-size: 12px; }
     .buffers { display: flex; flex-wrap: wrap; gap: 4px; margin: 0 0 8px; padding: 0; list-style: none; }
     .buffers button { min-height: 24px; padding: 1px 8px; font: 12px var(--mono); }
     .buffers button[data-on] { border-color: var(--accent); box-shadow: inset 0 -2px var(--accent); }
@@ -45,11 +46,11 @@ export class RequestDetailView extends LitElement {
         <section><dl class="facts">
           ${about ? html`<dt>About</dt><dd>${about}</dd>` : nothing}
           <dt>From</dt><dd>process ${pid}, node ${nodeid}, unique ${unique}</dd>
-          <dt>At</dt><dd>${new Date(time).toLocaleTimeString()}.${String(Math.floor(time) % 1000).padStart(3, '0')}</dd>
+          <dt>At</dt><dd>${formatClock(time)}</dd>
           <dt>Answer</dt><dd class=${error ? 'bad' : ''}>${answered}${written === undefined ? nothing : html`<span class="muted">, after ${formatDuration(duration)} in the device${
             interrupt === 'raised' ? ', told by an interrupt' : interrupt === 'suppressed' ? ', without an interrupt' : ''}</span>`}</dd>
           <dt>Chain</dt><dd>${isPacked ? 'buffer id' : 'descriptor'} ${id} of queue ${queue}
-            <button class="plain" style="min-height: 24px; padding: 0 6px" @click=${() => this.#showQueue(queue, id)}>Show the queue</button></dd>
+            <button class="link" @click=${() => this.#showQueue(queue, id)}>Show the queue</button></dd>
         </dl></section>
         ${this.#renderHalf('request')}${this.#renderHalf('reply')}
       </div>`;

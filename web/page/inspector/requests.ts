@@ -25,7 +25,8 @@ export class RequestsView extends LitElement {
   static override styles = [controls, viewStyles, css`
     .toolbar input { flex: 1 1 90px; min-width: 70px; }
     .toolbar select { max-width: 120px; }
-    .list { flex: 1 1 45%; min-height: 90px; overflow: auto; outline-offset: -2px; padding: 4px 0; }
+    .list { flex: 1; min-height: 90px; overflow: auto; outline-offset: -2px; padding: 4px 0; }
+    .list[data-above] { flex: 0 1 auto; max-height: 40%; }
     .row { display: grid; grid-template-columns: 5ch 12ch minmax(0, 1fr) auto 8ch; gap: 8px; align-items: baseline; padding: 1px 12px; cursor: default; font-variant-numeric: tabular-nums; }
     .row:hover { background: var(--hover); }
     .row[aria-selected=true] { background: var(--accent-soft); box-shadow: inset 3px 0 var(--accent); }
@@ -37,7 +38,7 @@ export class RequestsView extends LitElement {
     .note .space { flex: 1; }
     .note button { min-height: 26px; padding: 2px 8px; font-size: 12px; }
     .empty { flex: 1; margin: 0; }
-    vm-request-detail { flex: 1 1 55%; border-top: 1px solid var(--border); }
+    vm-request-detail { border-top: 1px solid var(--border); }
     @container (max-width: 420px) {
       .row { grid-template-columns: 11ch minmax(0, 1fr) auto; padding: 5px 12px; }
       .row .number, .row .time { display: none; }
@@ -107,7 +108,7 @@ export class RequestsView extends LitElement {
         <button type="button" aria-pressed=${this.onlyErrors} @click=${() => (this.onlyErrors = !this.onlyErrors)}>Errors</button>
         <button type="button" class="plain icon" aria-label="Clear the log" title="Clear the log" @click=${this.#clear}>${icon('trash')}</button>
       </form>
-      <div class="list" role="listbox" tabindex="0" ?hidden=${!shown.length} aria-label="Requests, newest last" aria-activedescendant=${this.selected === undefined ? nothing : `request-${this.selected}`}
+      <div class="list" role="listbox" tabindex="0" ?hidden=${!shown.length} ?data-above=${this.detail} aria-label="Requests, newest last" aria-activedescendant=${this.selected === undefined ? nothing : `request-${this.selected}`}
           @keydown=${this.#onKey} @scroll=${this.#onScroll}>
         ${repeat(shown, ({ number }) => number, (row) => this.#renderRow(row))}
       </div>

@@ -72,45 +72,54 @@ export function map({ size, entries }: QueueView, chain: ReadonlySet<number>): T
       <path class="in-flight" d=${squares((n) => entries[n] === 2)} /><path class="lit" d=${squares((n) => chain.has(n))} />`}</svg>`;
 }
 
-interface Cell {
+/** One use of a chain: drivers take the same descriptors again and again. */
+export interface Use {
+  /** Head, or id. */
+  head: number;
+  /** How often it was used since. */
+  age: number;
+}
+
+interface Cell extends Use {
   /** Its place in the ring. */
   at: number;
   text: string;
-  /** The chain that it is about. */
-  head: number;
   isNew: boolean;
 }
 
-interface Strip {
-  label: string;
-  cells: Cell[];
+interface StripOptions {
   /** How many of the last are others than before. */
   changed: number;
-  lit: number | undefined;
-  onLit: (head: number | undefined) => void;
+  lit?: Use | undefined;
+  onLit?: (use: Use | undefined) => void;
 }
 
 /** The last entries of a ring. */
-export function strip({ label, cells, changed, lit, onLit }: Strip): TemplateResult {
-  const current = cells.findLastIndex(({ head }) => head === lit);
+function strip(label: string, cells: Cell[], { changed, lit, onLit = () => {} }: StripOptions): TemplateResult {
+  const current = cells.findIndex(({ head, age }) => head === lit?.head && age === lit.age);
   const onKey = (event: KeyboardEvent) => {
     const target = listTarget(event, cells.length, current < 0 ? undefined : current);
-    if (target !== undefined) onLit(cells[target]!.head);
+    if (target !== undefined) onLit(cells[target]);
   };
   const id = (n: number) => `${label.replaceAll(' ', '-')}-${n}`;
   return html`<div class="strip" role="listbox" aria-orientation="horizontal" tabindex="0" aria-label=${label} aria-activedescendant=${current < 0 ? nothing : id(current)}
       @keydown=${onKey} @mouseleave=${() => onLit(undefined)} @blur=${() => onLit(undefined)}>
-    ${cells.map(({ at, text, head, isNew }, n) => html`<span class="cell" role="option" id=${id(n)} aria-selected=${n === current} ?data-new=${isNew}
-      ?data-lit=${head === lit} ?data-changed=${n >= cells.length - changed} @mouseenter=${() => onLit(head)}><small>${at}</small><span class="visually-hidden">: </span>${text}${isNew ? html`<span class="visually-hidden">, not taken yet</span>` : nothing}</span>`)}
+    ${cells.map(({ at, text, isNew }, n) => html`<span class="cell" role="option" id=${id(n)} aria-selected=${n === current} ?data-new=${isNew}
+      ?data-lit=${n === current} ?data-changed=${n >= cells.length - changed} @mouseenter=${() => onLit(cells[n])}><small>${at}</small><span class="visually-hidden">: </span>${text}${isNew ? html`<span class="visually-hidden">, not taken yet</span>` : nothing}</span>`)}
   </div>`;
 }
 
-export function availStrip({ avail }: QueueView, options: Omit<Strip, 'label' | 'cells'>): TemplateResult {
-  return strip({ label: 'Available ring', cells: avail!.ring.map(({ at, head, isNew }) => ({ at, head, isNew, text: String(head) })), ...options });
+export function availStrip({ avail }: QueueView, options: StripOptions): TemplateResult {
+  const { ring } = avail!;
+  const cells = ring.map(({ at, head, isNew }, n) => ({ at, head, isNew, text: String(head), age: ring.slice(n + 1).filter((later) => later.head === head).length }));
+  return strip('Available ring', cells, options);
 }
 
-export function usedStrip({ used }: QueueView, options: Omit<Strip, 'label' | 'cells'>): TemplateResult {
-  return strip({ label: 'Used ring', cells: used!.ring.map(({ at, id, len }) => ({ at, head: id, isNew: false, text: `${id}, ${len}` })), ...options });
+export function usedStrip({ avail, used, inFlight }: QueueView, options: StripOptions): TemplateResult {
+  const { ring } = used!;
+  const isOut = (id: number) => inFlight.includes(id) || avail!.ring.some(({ head, isNew }) => isNew && head === id);
+  const cells = ring.map(({ at, id, len }, n) => ({ at, head: id, isNew: false, text: `${id}, ${len}`, age: ring.slice(n + 1).filter((later) => later.id === id).length + Number(isOut(id)) }));
+  return strip('Used ring', cells, options);
 }
 
 interface TableOptions {

@@ -117,7 +117,7 @@ export class StepView extends LitElement {
   /** What the step can be seen by. */
   #renderEvidence({ stage, descriptor, isInner = false, bytes, fields, title }: WalkStep) {
     const { queue } = this;
-    const options = { changed: 1, lit: undefined, onLit: () => {} };
+    const options = { changed: 1 };
     return html`
       ${queue?.avail && stage === 'available' ? html`<section>${availStrip(queue, options)}</section>` : nothing}
       ${queue?.used && stage === 'used' ? html`<section>${usedStrip(queue, options)}</section>` : nothing}
