@@ -10,7 +10,7 @@ export { walkIn, walkOut, type WalkStart, type WalkStep } from './inspect/walk.t
 export { MachineError } from './v86/adapter.ts';
 export { SnapshotError } from './snapshot/errors.ts';
 export { ChunkCodec, loadCodec } from './snapshot/codec/codec.ts';
-export { diff, inspect, type Contents, type Difference } from './snapshot/inspect.ts';
+export { diff, inspect, type Contents, type Difference, type LockContents } from './snapshot/inspect.ts';
 export { MachineSnapshots, type FreezeOptions, type FreezeResult, type RestoreOptions } from './snapshot/machine-snapshots.ts';
 export type { RestorePolicies, RestoreReport } from './snapshot/session-only.ts';
 export { HttpStore } from './snapshot/store/http-store.ts';

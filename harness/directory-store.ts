@@ -1,10 +1,7 @@
-import { mkdir, open, readdir, rm } from 'node:fs/promises';
+import { mkdir, open, readdir, rm, stat } from 'node:fs/promises';
 import { join } from 'node:path';
 import type { FileStore } from '../device/index.ts';
-import { syncDirectory, TEMPORARY_SUFFIX, writeFileWhole } from './whole-file.ts';
-
-/** Milliseconds after which a temporary file can't be anybody's any more. */
-const ABANDONED = 60 * 60 * 1000;
+import { isAbandoned, syncDirectory, TEMPORARY_SUFFIX, writeFileWhole } from './whole-file.ts';
 
 /** Layers as files of a directory, each written to a temporary name, synced and renamed. */
 export class DirectoryStore implements FileStore {
@@ -48,17 +45,15 @@ export class DirectoryStore implements FileStore {
   }
 
   /** Removes what killed processes have left. Returns the bytes that gave back. */
-  async removeLeftovers(now = Date.now()): Promise<number> {
+  async removeLeftovers(): Promise<number> {
     let freed = 0;
     for (const name of await readdir(this.directory).catch(() => [])) {
       if (!name.endsWith(TEMPORARY_SUFFIX)) continue;
       const path = join(this.directory, name);
-      const file = await open(path);
-      const { mtimeMs, size } = await file.stat();
-      await file.close();
-      if (now - mtimeMs < ABANDONED) continue;
+      const found = await stat(path).catch(() => undefined);
+      if (!found || !isAbandoned(name, found.mtimeMs)) continue;
       await rm(path, { force: true });
-      freed += size;
+      freed += found.size;
     }
     return freed;
   }

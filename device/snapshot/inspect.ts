@@ -1,11 +1,15 @@
-import type { MemfsBackendState } from '../fs/memfs-backend.ts';
-import type { HandleTableState } from '../fuse/handle-table.ts';
-import type { Negotiated } from '../fuse/negotiation.ts';
 import type { Lock } from '../fs/locks.ts';
+import { LockTable } from '../fs/locks.ts';
+import { MemfsBackend, type CheckedMemfsBackendState } from '../fs/memfs-backend.ts';
+import type { HandleState } from '../fuse/handle-table.ts';
+import type { Negotiated } from '../fuse/negotiation.ts';
+import { FuseSession } from '../fuse/session.ts';
+import { SnapshotError } from './errors.ts';
 import { decodeFields } from './fields.ts';
-import { fromU32, toHex } from './layer.ts';
-import type { SavedMachine } from './machine-state.ts';
+import { toHex } from './layer.ts';
+import { checkShape, type SavedMachine } from './machine-state.ts';
 import { PageMap } from './ram-map.ts';
+import type { FilesystemIdentity } from './session-only.ts';
 import type { SnapshotInfo, SnapshotStore } from './store/snapshot-store.ts';
 
 /** What a snapshot holds, as far as it can be told without restoring it. */
@@ -23,17 +27,26 @@ export interface DeviceContents {
   negotiated: Negotiated | undefined;
   /** Inodes that the guest has looked up. */
   nodes: number;
-  handles: { fh: number; kind: 'file' | 'directory'; ino: number; path: string; flags: number }[];
+  handles: (Pick<HandleState, 'fh' | 'kind' | 'ino' | 'flags'> & { path: string })[];
   /** Requests that wait for a lock. */
   waiting: number;
 }
 
 export interface FilesystemContents {
   uuid: string;
+  /** Its files have stayed where they were: the snapshot has none of them. */
+  isElsewhere: boolean;
+  /** By path. */
   files: Map<string, FileContents>;
   /** Bytes of all files. */
   bytes: number;
-  locks: (Pick<Lock, 'space' | 'pid' | 'type' | 'start' | 'end'> & { path: string })[];
+  locks: LockContents[];
+  /** Locks that are waited for, in the order of arrival. */
+  waiters: LockContents[];
+}
+
+export interface LockContents extends Pick<Lock, 'space' | 'pid' | 'type' | 'start' | 'end'> {
+  path: string;
 }
 
 export interface FileContents {
@@ -48,82 +61,112 @@ export interface FileContents {
 /** Stands for bytes that are kept as a chunk, and need not be read. */
 class ChunkReference extends Uint8Array {}
 
+/** Of the schema, those that hold columns of numbers. */
+const COLUMN_GROUPS = ['inodes', 'directories', 'entries', 'files', 'chunks'] as const;
+const ROOT = 1;
+/** Longer paths begin at the directory with this inode number. */
+const MAX_PATH = 4096;
+
 /** Reads what a snapshot says of itself: its machine, files, sessions and locks. @throws SnapshotError when it is damaged. */
 export async function inspect(store: SnapshotStore, id: string): Promise<Contents> {
-  const saved = decodeFields(store.frozen(id).devices, (hash) => new ChunkReference(hash)) as SavedMachine;
-  const filesystems = await Promise.all(saved.filesystems.map((state) => readFilesystem(store, state as MemfsBackendState)));
+  const saved = checkShape(decodeFields(store.frozen(id).devices, (hash) => new ChunkReference(hash)));
+  try {
+    const filesystems = await Promise.all(saved.filesystems.map((state) => readFilesystem(store, state)));
+    return {
+      ...store.info(id),
+      filesystems: filesystems.map(({ contents }) => contents),
+      devices: saved.devices.map((device) => deviceContents(device, filesystems)),
+    };
+  } catch (error) {
+    if (error instanceof SnapshotError) throw error;
+    throw new SnapshotError(`the snapshot is not sound: ${(error as Error).message}`, { cause: error });
+  }
+}
+
+interface ReadFilesystem {
+  contents: FilesystemContents;
+  pathOf(ino: number): string;
+}
+
+function deviceContents({ tag, slot, filesystem, session }: SavedMachine['devices'][number], filesystems: readonly ReadFilesystem[]): DeviceContents {
+  const { negotiated, nodes, handles, waiters } = FuseSession.checkState(session, { inode: () => undefined });
+  const found = filesystems[filesystem];
+  if (!found) throw new SnapshotError(`device ${JSON.stringify(tag)} names filesystem ${filesystem} of ${filesystems.length}`);
   return {
-    ...store.info(id),
-    filesystems: filesystems.map(({ contents }) => contents),
-    devices: saved.devices.map(({ tag, slot, filesystem, session }) => {
-      const { negotiated, nodes, handles, waiters } = session as { negotiated?: Negotiated; nodes: { ino: number[] }; handles: HandleTableState; waiters: unknown[] };
-      const { pathOf } = filesystems[filesystem]!;
-      return {
-        tag, slot, filesystem, negotiated: negotiated ?? undefined, nodes: nodes.ino.length, waiting: waiters.length,
-        handles: handles.handles.map(({ fh, kind, ino, flags }) => ({ fh, kind, ino, flags, path: pathOf(ino) })),
-      };
-    }),
+    tag, slot, filesystem, negotiated, nodes: nodes.ino.length, waiting: waiters.length,
+    handles: handles.handles.map(({ fh, kind, ino, flags }) => ({ fh, kind, ino, flags, path: found.pathOf(ino) })),
   };
 }
 
-async function readFilesystem(store: SnapshotStore, state: MemfsBackendState): Promise<{ contents: FilesystemContents; pathOf: (ino: number) => string }> {
-  const bytesOf = async (column: Uint8Array) => (column instanceof ChunkReference ? store.chunk(toHex(column)) : column);
-  const u32 = async (column: Uint8Array) => fromU32(await bytesOf(column));
-  const f64 = async (column: Uint8Array) => new Float64Array((await bytesOf(column)).slice().buffer);
-  const [ino, mode, mtime] = await Promise.all([u32(state.inodes.ino), u32(state.inodes.mode), f64(state.inodes.mtime)]);
-  const rows = new Map(Array.from(ino, (number, row) => [number, row]));
-  const { sizes, contents } = await readFiles(state, u32, f64);
+async function readFilesystem(store: SnapshotStore, state: unknown): Promise<ReadFilesystem> {
+  const { uuid, sessionOnly, locks } = (state ?? {}) as Partial<FilesystemIdentity>;
+  if (sessionOnly) {
+    const pathOf = (ino: number) => `(inode ${ino})`;
+    return { pathOf, contents: { uuid: String(uuid), isElsewhere: true, files: new Map(), bytes: 0, ...locksOf(LockTable.checkState(locks), pathOf) } };
+  }
+  const checked = MemfsBackend.checkState(await withColumns(store, state));
+  const { files, paths } = readFiles(checked);
+  const pathOf = (ino: number) => paths.get(ino) ?? '(deleted)';
+  const bytes = checked.files.size.reduce((sum, size) => sum + size, 0);
+  return { pathOf, contents: { uuid: checked.uuid, isElsewhere: false, files, bytes, ...locksOf(checked.locks, pathOf) } };
+}
 
-  const paths = new Map<number, string>();
-  const files = new Map<string, FileContents>();
-  const names = new Map<number, [string, number][]>();
-  const [directories, counts, entries] = await Promise.all([u32(state.directories.ino), u32(state.directories.entries), u32(state.entries.ino)]);
+/** A filesystem's state whose columns are there, and the content of files is not. */
+async function withColumns(store: SnapshotStore, state: unknown): Promise<unknown> {
+  const loaded: Record<string, unknown> = { ...(state as object) };
+  for (const group of COLUMN_GROUPS) {
+    const columns = Object.entries((loaded[group] ?? {}) as object) as [string, unknown][];
+    const chunks = await store.chunks(columns.flatMap(([, column]) => (column instanceof ChunkReference ? [toHex(column)] : [])));
+    loaded[group] = Object.fromEntries(columns.map(([name, column]) => [name, column instanceof ChunkReference ? chunks.get(toHex(column)) : column]));
+  }
+  return loaded;
+}
+
+function locksOf({ locks, waiters }: CheckedMemfsBackendState['locks'], pathOf: (ino: number) => string): { locks: LockContents[]; waiters: LockContents[] } {
+  const tell = ({ space, pid, type, start, end, ino }: Lock): LockContents => ({ space, pid, type, start, end, path: pathOf(ino) });
+  return { locks: locks.map(tell), waiters: waiters.map(({ lock }) => tell(lock)) };
+}
+
+/** Files by path, and paths by inode. */
+function readFiles(state: CheckedMemfsBackendState): { files: Map<string, FileContents>; paths: Map<number, string> } {
+  const { inodes, directories, entries } = state;
+  const rows = new Map(Array.from(inodes.ino, (ino, row) => [ino, row]));
+  const { sizes, contents } = readContents(state);
+  const targets = new Map(state.symlinks.map(({ ino, target }) => [ino, target]));
+  const first = new Map<number, { at: number; count: number }>();
   let at = 0;
-  directories.forEach((directory, n) => {
-    names.set(directory, Array.from({ length: counts[n]! }, (_, k) => [state.entries.names[at + k]!, entries[at + k]!]));
-    at += counts[n]!;
+  directories.ino.forEach((directory, n) => {
+    const count = directories.entries[n]!;
+    first.set(directory, { at, count });
+    at += count;
   });
-  const targets = new Map(state.symlinks.map(({ ino: link, target }) => [link, target]));
-  const visit = (directory: number, path: string) => {
-    for (const [name, child] of names.get(directory) ?? []) {
-      const childPath = `${path}/${name}`;
-      const row = rows.get(child)!;
-      paths.set(child, childPath);
-      files.set(childPath, { ino: child, mode: mode[row]!, size: sizes.get(child) ?? 0, mtime: mtime[row]!, content: contents.get(child) ?? targets.get(child) ?? '' });
-      visit(child, childPath);
+  const files = new Map<string, FileContents>();
+  const paths = new Map([[ROOT, '/']]);
+  const below: [directory: number, path: string][] = [[ROOT, '']];
+  for (const [directory, path] of below) {
+    const own = first.get(directory)!;
+    for (let entry = own.at; entry < own.at + own.count; entry++) {
+      const ino = entries.ino[entry]!;
+      const row = rows.get(ino)!;
+      const childPath = `${path.length > MAX_PATH ? `(inode ${directory})` : path}/${entries.names[entry]}`;
+      paths.set(ino, childPath);
+      files.set(childPath, { ino, mode: inodes.mode[row]!, size: sizes.get(ino) ?? 0, mtime: inodes.mtime[row]!, content: contents.get(ino) ?? targets.get(ino) ?? '' });
+      if (first.has(ino)) below.push([ino, childPath]);
     }
-  };
-  paths.set(ROOT, '/');
-  visit(ROOT, '');
-  const pathOf = (number: number) => paths.get(number) ?? '(deleted)';
-  return {
-    pathOf,
-    contents: {
-      uuid: state.uuid,
-      files,
-      bytes: [...sizes.values()].reduce((sum, size) => sum + size, 0),
-      locks: state.locks.locks.map(({ space, pid, type, start, end, ino: number }) => ({ space, pid, type, start, end, path: pathOf(number) })),
-    },
-  };
+  }
+  return { files, paths };
 }
-
-const ROOT = 1;
 
 /** Sizes of files by inode, and what tells their contents apart. */
-async function readFiles(
-  { files, chunks }: MemfsBackendState,
-  u32: (column: Uint8Array) => Promise<Uint32Array>,
-  f64: (column: Uint8Array) => Promise<Float64Array>,
-): Promise<{ sizes: Map<number, number>; contents: Map<number, string> }> {
-  const [ino, size, counts, index, map] = await Promise.all([u32(files.ino), f64(files.size), u32(files.chunks), f64(chunks.index), u32(chunks.map)]);
+function readContents({ files, chunks }: CheckedMemfsBackendState): { sizes: Map<number, number>; contents: Map<number, string> } {
   const sizes = new Map<number, number>();
   const contents = new Map<number, string>();
   let at = 0;
-  ino.forEach((number, n) => {
-    sizes.set(number, size[n]!);
-    const parts = Array.from({ length: counts[n]! }, (_, k) => `${index[at + k]}:${map[at + k]}:${toHex(chunks.bytes[at + k]!)}`);
-    contents.set(number, parts.join());
-    at += counts[n]!;
+  files.ino.forEach((ino, n) => {
+    sizes.set(ino, files.size[n]!);
+    const parts = Array.from({ length: files.chunks[n]! }, (_, k) => `${chunks.index[at + k]}:${chunks.map[at + k]}:${toHex(chunks.bytes[at + k]!)}`);
+    contents.set(ino, parts.join());
+    at += files.chunks[n]!;
   });
   return { sizes, contents };
 }

@@ -18,8 +18,14 @@ import { decodeFields, encodeFields } from './fields.ts';
 const MAGIC = 'V86LAYER';
 export const LAYER_VERSION = 1;
 export const PREFIX_LENGTH = 64;
-/** Far above any real head: a damaged length must not become a huge allocation. */
+/** Far above any real one: what is damaged, or made to do damage, must not become a huge allocation. */
 const MAX_HEAD_LENGTH = 256 << 20;
+const MAX_STATE_LENGTH = 256 << 20;
+/** Of guest RAM: 4 GiB. */
+const MAX_PAGES = 1 << 20;
+/** The longest chunk there is, and how many pages of guest RAM may be in one. */
+export const MAX_CHUNK_LENGTH = 1 << 20;
+export const PAGES_PER_CHUNK = 64;
 export const HASH_LENGTH = 32;
 
 /** What compresses and names chunks: see codec/. Buffers are borrowed, results the caller's. */
@@ -28,8 +34,8 @@ export interface Codec {
   hash(bytes: Uint8Array): Uint8Array;
   /** An LZ4 block. */
   compress(bytes: Uint8Array): Uint8Array;
-  /** @throws Error for damaged input. */
-  decompress(bytes: Uint8Array, rawLength: number): Uint8Array;
+  /** The bytes of a chunk as it is kept, plain where both lengths are the same, borrowed until the next call; and their BLAKE3. @throws Error for damaged input. */
+  unseal(stored: Uint8Array, length: number): { bytes: Uint8Array; hash: Uint8Array };
 }
 
 /** A list of chunks as columns of numbers. */
@@ -114,6 +120,7 @@ export function decodePrefix(bytes: Uint8Array, name: string): LayerPrefix {
   }
   const headLength = view.getUint32(12, true);
   const dataLength = view.getFloat64(16, true);
+  if (bytes.subarray(24, 32).some((byte) => byte !== 0)) throw new SnapshotError(`${name} is damaged: bytes 24 to 31 are not zeros; copy it again`);
   if (headLength > MAX_HEAD_LENGTH || !Number.isSafeInteger(dataLength) || dataLength < 0) throw new SnapshotError(`${name} is damaged: its lengths are impossible; copy it again`);
   return { headLength, dataLength, headHash: bytes.slice(32, 64) };
 }
@@ -136,6 +143,7 @@ function checkHead(head: LayerHead, { dataLength }: LayerPrefix, name: string): 
   if (!(hash instanceof Uint8Array && length instanceof Uint8Array && packed instanceof Uint8Array)) fail('it has no list of chunks');
   const count = hash.length / HASH_LENGTH;
   if (!Number.isInteger(count) || length.length !== 4 * count || packed.length !== 4 * count) fail('its list of chunks has columns of different lengths');
+  if (fromU32(length).some((value) => value > MAX_CHUNK_LENGTH)) fail('it has a chunk that is too long');
   if (fromU32(packed).reduce((sum, value) => sum + value, 0) !== dataLength) fail('its chunks are not as long as it says');
   const { frozen } = head;
   if (!frozen) return;
@@ -143,19 +151,23 @@ function checkHead(head: LayerHead, { dataLength }: LayerPrefix, name: string): 
   if (typeof frozen.machine !== 'object' || frozen.machine === null) fail('it describes no machine');
   if (!(frozen.devices instanceof Uint8Array)) fail('it has no device state');
   if (!(frozen.deviceChunks instanceof Uint8Array) || frozen.deviceChunks.length % HASH_LENGTH !== 0) fail('it does not list the chunks of its device state');
-  if (!(frozen.state instanceof Uint8Array) || frozen.state.length % HASH_LENGTH !== 0 || !Number.isSafeInteger(frozen.stateLength)) fail('it has no state of the emulator');
+  const { state, stateLength } = frozen;
+  const isState = state instanceof Uint8Array && state.length % HASH_LENGTH === 0 && Number.isInteger(stateLength) && stateLength >= 0 && stateLength <= MAX_STATE_LENGTH;
+  if (!isState) fail('it has no state of the emulator');
   checkRam(frozen.ram, fail);
 }
 
 function checkRam(ram: RamMap, fail: (what: string) => never): void {
-  const columns = [ram?.first, ram?.count, ram?.chunk, ram?.page];
+  if (!Number.isInteger(ram?.pageCount) || ram.pageCount < 0 || ram.pageCount > MAX_PAGES) fail('its RAM has no proper size');
+  const columns = [ram.first, ram.count, ram.chunk, ram.page];
   if (!columns.every((column) => column instanceof Uint8Array && column.length === columns[0]!.length && column.length % 4 === 0)) fail('its map of RAM has columns of different lengths');
   if (!(ram.used instanceof Uint8Array) || ram.used.length % HASH_LENGTH !== 0) fail('its map of RAM names no chunks');
-  const [first, count, chunk] = columns.map((column) => fromU32(column!)) as [Uint32Array, Uint32Array, Uint32Array];
+  const [first, count, chunk, page] = columns.map(fromU32) as [Uint32Array, Uint32Array, Uint32Array, Uint32Array];
   let next = 0;
   for (let run = 0; run < first.length; run++) {
     if (first[run]! < next || first[run]! + count[run]! > ram.pageCount) fail('its map of RAM overlaps or leaves RAM');
     if (chunk[run]! * HASH_LENGTH >= ram.used.length) fail('its map of RAM names a chunk that is not there');
+    if (page[run]! + count[run]! > PAGES_PER_CHUNK) fail('its map of RAM names a page that no chunk has');
     next = first[run]! + count[run]!;
   }
 }

@@ -2,9 +2,9 @@ import { V86Machine } from '../v86/adapter.ts';
 import type { Emulator } from '../v86/types.ts';
 import { SnapshotError } from './errors.ts';
 import { decodeFields, encodeFields } from './fields.ts';
-import { hashNames, toHex, type Frozen } from './layer.ts';
+import { hashNames, PAGES_PER_CHUNK, toHex, type Frozen } from './layer.ts';
 import { MachineState } from './machine-state.ts';
-import { CHUNK_BYTES, PAGES_PER_CHUNK, PageMap } from './ram-map.ts';
+import { CHUNK_BYTES, PageMap } from './ram-map.ts';
 import { PAGE_SIZE, RamScanner } from './scan/ram-scanner.ts';
 import type { RestorePolicies, RestoreReport } from './session-only.ts';
 import type { SnapshotStore } from './store/snapshot-store.ts';
@@ -13,7 +13,10 @@ import type { SnapshotStore } from './store/snapshot-store.ts';
 const FIRMWARE_PAGES = 256;
 
 export interface RestoreOptions extends RestorePolicies {
-  /** The machine has just been made and nothing was restored into it, so that its RAM need not be looked at. Default: false. */
+  /**
+   * The machine has just been made and nothing was restored into it, so that its RAM need not be looked at, and is written while it is
+   * read: when that fails the machine is of no use any more. Default: false.
+   */
   isFresh?: boolean;
   /** The machine has not run since the last restore, so that its RAM is known. Default: false. */
   isUnchanged?: boolean;
@@ -148,17 +151,66 @@ export class MachineSnapshots {
     if (frozen.ram.pageCount !== this.#scanner.pageCount) {
       throw new SnapshotError(`memory differs: the snapshot has ${frozen.ram.pageCount / 256} MiB, this emulator ${this.#scanner.pageCount / 256}; make it with the snapshot's`);
     }
-    const [state, devices] = await Promise.all([this.#readState(frozen), this.#readDevices(frozen)]);
+    const state = await this.#readState(frozen);
+    const devices = await this.#readDevices(frozen);
     const target = PageMap.decode(frozen.ram);
     return () => this.#orStartOver(async () => {
       const pages = this.#differing(target, isUnchanged ? 0 : isFresh ? FIRMWARE_PAGES : target.pageCount);
-      const chunks = await this.#store.chunks(chunksOf(target, pages));
       const restoreDevices = isInterim ? () => {} : this.#devices.prepareState(devices, policies);
-      this.#machine.applyState(state, (ram) => writePages(ram, target, pages, chunks));
+      const filled = pages.filter((page) => !target.isZero(page));
+      const write = isFresh ? await this.#writeNow(target, filled) : await this.#writeLater(target, filled);
+      this.#machine.applyState(state, (ram) => {
+        for (const page of pages) if (target.isZero(page)) ram.fill(0, page * PAGE_SIZE, (page + 1) * PAGE_SIZE);
+        write?.(ram);
+      });
       this.#scanner.rescan(pages);
       this.#map = target;
       this.#last = id;
       return restoreDevices;
+    });
+  }
+
+  /** Reads pages straight into guest RAM. */
+  async #writeNow(target: PageMap, filled: Uint32Array): Promise<void> {
+    await this.#readPages(target, filled, (page, bytes) => {
+      const { memory, base, size } = this.#machine.ram;
+      new Uint8Array(memory.buffer, base, size).set(bytes, page * PAGE_SIZE);
+    });
+  }
+
+  /** Reads pages, each once however many chunks they are scattered over, and returns what puts them into guest RAM. */
+  async #writeLater(target: PageMap, filled: Uint32Array): Promise<(ram: Uint8Array) => void> {
+    const staged = new Uint8Array(filled.length * PAGE_SIZE);
+    const slots = new Uint32Array(target.pageCount);
+    filled.forEach((page, slot) => {
+      slots[page] = slot;
+    });
+    await this.#readPages(target, filled, (page, bytes) => staged.set(bytes, slots[page]! * PAGE_SIZE));
+    return (ram) => {
+      for (const { first, count } of runsOf(filled)) {
+        const at = slots[first]! * PAGE_SIZE;
+        ram.set(staged.subarray(at, at + count * PAGE_SIZE), first * PAGE_SIZE);
+      }
+    };
+  }
+
+  /** Gives what pages are to hold to `put`, several at once where they lie together there and in their chunk. */
+  async #readPages(target: PageMap, filled: Uint32Array, put: (first: number, bytes: Uint8Array) => void): Promise<void> {
+    const wanted = new Map<string, number[]>();
+    for (const page of filled) {
+      const name = target.chunkOf(page);
+      const pages = wanted.get(name);
+      if (pages) pages.push(page);
+      else wanted.set(name, [page]);
+    }
+    await this.#store.visit(wanted.keys(), (name, bytes) => {
+      const pages = wanted.get(name)!;
+      for (const { first, count } of runsOf(pages, (page) => target.offsetOf(page) / PAGE_SIZE)) {
+        const from = target.offsetOf(first);
+        const to = from + count * PAGE_SIZE;
+        if (to > bytes.length) throw new SnapshotError(`the snapshot is not sound: its chunk ${name.slice(0, 12)} lacks pages`);
+        put(first, bytes.subarray(from, to));
+      }
     });
   }
 
@@ -253,14 +305,21 @@ export class MachineSnapshots {
 
   async #readState({ state, stateLength }: Frozen): Promise<Uint8Array> {
     const names = hashNames(state);
+    const length = this.#store.lengthOf(names);
+    if (length !== stateLength) throw new SnapshotError(`the snapshot is not sound: its emulator state has ${length} bytes of ${stateLength}`);
     const chunks = await this.#store.chunks(names);
-    const bytes = concat(names.map((name) => chunks.get(name)!));
-    if (bytes.length !== stateLength) throw new SnapshotError(`the snapshot is not sound: its emulator state has ${bytes.length} bytes of ${stateLength}`);
-    return bytes;
+    return concat(names.map((name) => chunks.get(name)!));
   }
 
   async #readDevices({ devices, deviceChunks }: Frozen): Promise<unknown> {
-    const chunks = await this.#store.chunks(hashNames(deviceChunks));
+    const names = new Set(hashNames(deviceChunks));
+    const length = this.#store.lengthOf(names);
+    const { capacity } = this.#devices;
+    if (length > capacity) {
+      const reason = capacity ? `have room for ${capacity}: give them a larger \`size\`` : 'are none: attach the devices of the snapshot';
+      throw new SnapshotError(`the files of the snapshot take ${length} bytes, the filesystems here ${reason}`);
+    }
+    const chunks = await this.#store.chunks(names);
     return decodeFields(devices, (hash) => {
       const bytes = chunks.get(toHex(hash));
       if (!bytes) throw new SnapshotError(`the snapshot is not sound: its device state names a chunk that it does not list`);
@@ -280,21 +339,14 @@ export class MachineSnapshots {
   }
 }
 
-function chunksOf(map: PageMap, pages: Uint32Array): Set<string> {
-  const names = new Set<string>();
-  for (const page of pages) if (!map.isZero(page)) names.add(map.chunkOf(page));
-  return names;
-}
-
-function writePages(ram: Uint8Array, map: PageMap, pages: Uint32Array, chunks: Map<string, Uint8Array>): void {
-  for (const page of pages) {
-    const at = page * PAGE_SIZE;
-    if (map.isZero(page)) {
-      ram.fill(0, at, at + PAGE_SIZE);
-      continue;
-    }
-    const from = map.offsetOf(page);
-    ram.set(chunks.get(map.chunkOf(page))!.subarray(from, from + PAGE_SIZE), at);
+/** Pages that follow each other, and whose `positions` do, as runs. */
+function* runsOf(pages: ArrayLike<number>, position: (page: number) => number = (page) => page): Generator<{ first: number; count: number }> {
+  for (let from = 0; from < pages.length;) {
+    const first = pages[from]!;
+    let to = from + 1;
+    while (to < pages.length && pages[to] === first + to - from && position(pages[to]!) === position(first) + to - from) to++;
+    yield { first, count: to - from };
+    from = to;
   }
 }
 

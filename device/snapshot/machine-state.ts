@@ -10,6 +10,8 @@ import { emptyReport, identify, planLocks, type FilesystemIdentity, type Restore
 
 /** Version of the schema below. */
 const VERSION = 1;
+/** What the columns of the schema take for an inode and an entry that names it, amply. */
+const INODE_BYTES = 256;
 /** Of `unique` in `fuse_in_header`. */
 const UNIQUE_OFFSET = 8;
 
@@ -50,6 +52,11 @@ export class MachineState implements StateCarrier {
   policies: RestorePolicies = {};
   /** Of the last restore. */
   report: RestoreReport = emptyReport();
+
+  /** Bytes that the filesystems may hold, what is kept about their inodes included. */
+  get capacity(): number {
+    return this.#backends.reduce((sum, { space: { maxPages, maxInodes } }) => sum + maxPages * 4096 + maxInodes * INODE_BYTES, 0);
+  }
 
   save(): Uint8Array {
     return encodeBlob(VERSION, this.capture());
@@ -192,7 +199,8 @@ function waitingRequests(transport: PciTransport): (unique: bigint) => Chain | u
   return (unique) => chains.get(unique);
 }
 
-function checkShape(saved: unknown): SavedMachine {
+/** @throws SnapshotError unless these are devices and filesystems, as far as their fields go. */
+export function checkShape(saved: unknown): SavedMachine {
   const { devices, filesystems } = (saved ?? {}) as Partial<SavedMachine>;
   if (!Array.isArray(devices) || !Array.isArray(filesystems)) throw new SnapshotError('the virtio-fs state has no devices or filesystems');
   for (const device of devices) {

@@ -1,8 +1,7 @@
-import { fromU32, hashNames, toU32, type RamMap } from './layer.ts';
+import { fromU32, hashNames, PAGES_PER_CHUNK, toU32, type RamMap } from './layer.ts';
 import { PAGE_SIZE } from './scan/ram-scanner.ts';
 
-/** Pages that travel in one chunk: 256 KiB. */
-export const PAGES_PER_CHUNK = 64;
+/** What travels in one chunk: 256 KiB. */
 export const CHUNK_BYTES = PAGES_PER_CHUNK * PAGE_SIZE;
 
 /**

@@ -306,7 +306,8 @@ export class V86Machine {
     cpu.unpack_memory = () => writeRam(new Uint8Array(cpu.wasm_memory.buffer, cpu.mem8.byteOffset, cpu.mem8.length));
     this.#isParted = true;
     try {
-      this.#emulator.v86!.restore_state(state.slice().buffer);
+      const { buffer } = state;
+      this.#emulator.v86!.restore_state(buffer instanceof ArrayBuffer && buffer.byteLength === state.length ? buffer : state.slice().buffer);
     } finally {
       cpu.unpack_memory = unpack_memory;
       this.#isParted = false;

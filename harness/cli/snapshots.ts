@@ -2,7 +2,7 @@ import { Command, InvalidArgumentError, Option } from 'commander';
 import { readFile } from 'node:fs/promises';
 import { basename } from 'node:path';
 import ora from 'ora';
-import { diff, inspect, loadCodec, SnapshotStore, type Contents } from '../../device/index.ts';
+import { diff, inspect, loadCodec, SnapshotStore, type Contents, type LockContents } from '../../device/index.ts';
 import { cacheDirectory } from '../boot-cache.ts';
 import { formatBytes } from '../demo/story.ts';
 import { DirectoryStore } from '../directory-store.ts';
@@ -44,7 +44,7 @@ export function addSnapshotCommands(program: Command): void {
 
   json(command('list', 'list the snapshots of a store')).action(list);
   json(command('inspect', 'tell what is in a snapshot', 'Tells what is in a snapshot: its machine, memory, files, what is open, and locks.'))
-    .argument('<snapshot>').action(inspectCommand);
+    .argument('<snapshot>').option('-f, --files', 'every file too').action(inspectCommand);
   json(command('diff', 'tell what lies between two snapshots')).argument('<from>').argument('<to>').action(diffCommand);
   command('export', 'write a snapshot to one file that stands alone').argument('<snapshot>').argument('<file>').action(exportCommand);
   command('import', 'take a file of `export` into a store').argument('<file>').action(importCommand);
@@ -113,29 +113,38 @@ async function list(flags: StoreFlags): Promise<void> {
   if (flags.json) return tellJson(snapshots);
   if (!snapshots.length) process.stderr.write(`no snapshots in ${flags.store}: make one with \`freeze\`\n`);
   for (const { id, name, created, addedBytes, ramBytes, parent } of snapshots) {
-    console.log([id.slice(0, 12), name.padEnd(20), created, formatBytes(ramBytes).padStart(10), `+${formatBytes(addedBytes)}`.padStart(11), parent && `after ${parent.slice(0, 12)}`].join('  ').trimEnd());
+    tell([id.slice(0, 12), name.padEnd(20), created, formatBytes(ramBytes).padStart(10), `+${formatBytes(addedBytes)}`.padStart(11), parent && `after ${parent.slice(0, 12)}`].join('  ').trimEnd());
   }
 }
 
-async function inspectCommand(snapshot: string, flags: StoreFlags): Promise<void> {
+async function inspectCommand(snapshot: string, flags: StoreFlags & { files?: boolean }): Promise<void> {
   const store = await open(flags);
   const contents = await inspect(store, store.find(snapshot));
   if (flags.json) return tellJson({ ...contents, filesystems: contents.filesystems.map((filesystem) => ({ ...filesystem, files: Object.fromEntries(filesystem.files) })) });
-  tellContents(contents);
+  tellContents(contents, flags.files);
 }
 
-function tellContents({ id, name, created, parent, machine, ramBytes, addedBytes, devices, filesystems }: Contents): void {
-  console.log(`${name || '(no name)'}  ${id}\ntaken ${created}${parent ? `, after ${parent.slice(0, 12)}` : ''}; ${formatBytes(addedBytes)} added to the store`);
-  console.log(`machine: ${Object.entries(machine).map(([key, value]) => `${key} ${key === 'image' ? String(value).slice(0, 12) : value}`).join(', ')}`);
-  console.log(`memory: ${formatBytes(ramBytes)} in use`);
+function tellContents({ id, name, created, parent, machine, ramBytes, addedBytes, devices, filesystems }: Contents, everyFile = false): void {
+  tell(`${name || '(no name)'}  ${id}`);
+  tell(`taken ${created}${parent ? `, after ${parent.slice(0, 12)}` : ''}; ${formatBytes(addedBytes)} added to the store`);
+  tell(`machine: ${Object.entries(machine).map(([key, value]) => `${key} ${key === 'image' ? String(value).slice(0, 12) : value}`).join(', ')}`);
+  tell(`memory: ${formatBytes(ramBytes)} in use`);
   for (const { tag, slot, filesystem, negotiated, nodes, handles, waiting } of devices) {
-    console.log(`\nshare ${JSON.stringify(tag)}, PCI slot ${slot}, filesystem ${filesystem + 1}: ${negotiated ? `mounted, FUSE ${negotiated.major}.${negotiated.minor}` : 'not mounted'}, ${nodes} nodes known to the guest${waiting ? `, ${waiting} requests waiting for locks` : ''}`);
-    for (const { fh, kind, ino, path } of handles) console.log(`  open ${kind} ${path}  (handle ${fh}, inode ${ino})`);
+    console.log();
+    tell(`share ${JSON.stringify(tag)}, PCI slot ${slot}, filesystem ${filesystem + 1}: ${negotiated ? `mounted, FUSE ${negotiated.major}.${negotiated.minor}` : 'not mounted'}, ${nodes} nodes known to the guest${waiting ? `, ${waiting} requests waiting for locks` : ''}`);
+    for (const { fh, kind, ino, path } of handles) tell(`  open ${kind} ${path}  (handle ${fh}, inode ${ino})`);
   }
-  filesystems.forEach(({ files, bytes, locks }, n) => {
-    console.log(`\nfilesystem ${n + 1}: ${files.size} entries, ${formatBytes(bytes)}`);
-    for (const { space, path, pid, type, start, end } of locks) console.log(`  ${space} ${type ? 'write' : 'read'} lock on ${path}, bytes ${start} to ${end}, of process ${pid}`);
+  filesystems.forEach(({ isElsewhere, files, bytes, locks, waiters }, n) => {
+    console.log();
+    tell(`filesystem ${n + 1}: ${isElsewhere ? 'has stayed where it was' : `${files.size} entries, ${formatBytes(bytes)}`}`);
+    if (everyFile) for (const [path, { mode, size }] of files) tell(`  ${mode.toString(8).padStart(6, '0')} ${String(size).padStart(12)} ${path}`);
+    for (const lock of locks) tell(`  ${describe(lock)}`);
+    for (const lock of waiters) tell(`  waiting for: ${describe(lock)}`);
   });
+}
+
+function describe({ space, path, pid, type, start, end }: LockContents): string {
+  return `${space} ${type ? 'write' : 'read'} lock on ${path}, bytes ${start} to ${end}, of process ${pid}`;
 }
 
 async function diffCommand(from: string, to: string, flags: StoreFlags): Promise<void> {
@@ -144,7 +153,7 @@ async function diffCommand(from: string, to: string, flags: StoreFlags): Promise
   if (flags.json) return tellJson(difference);
   console.log(`${difference.pages} of ${difference.pageCount} pages of memory (${formatBytes(difference.pages * 4096)})`);
   for (const { added, removed, changed } of difference.filesystems) {
-    for (const [mark, paths] of [['+', added], ['-', removed], ['~', changed]] as const) for (const path of paths) console.log(`${mark} ${path}`);
+    for (const [mark, paths] of [['+', added], ['-', removed], ['~', changed]] as const) for (const path of paths) tell(`${mark} ${path}`);
   }
 }
 
@@ -187,6 +196,11 @@ async function gc(flags: StoreFlags): Promise<void> {
   const store = await open(flags);
   const freed = await store.gc() + await new DirectoryStore(flags.store).removeLeftovers();
   process.stderr.write(`${formatBytes(freed)} freed\n`);
+}
+
+/** A line. What a snapshot says may be anybody's words: it must not steer the terminal. */
+function tell(line: string): void {
+  console.log(line.replace(/[\x00-\x1f\x7f-\x9f]/g, (character) => `\\x${character.charCodeAt(0).toString(16).padStart(2, '0')}`));
 }
 
 function tellJson(value: unknown): void {

@@ -2,7 +2,7 @@ import { expect } from 'chai';
 import { spawn } from 'node:child_process';
 import { once } from 'node:events';
 import { mkdtemp, readdir, rm, utimes, writeFile } from 'node:fs/promises';
-import { tmpdir } from 'node:os';
+import { hostname, tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { loadCodec, SnapshotStore } from '../../device/index.ts';
 import { DirectoryStore } from '../../harness/directory-store.ts';
@@ -33,15 +33,17 @@ describe('directory store', () => {
     expect(await readdir(directory)).to.deep.equal(['file']);
   });
 
-  it('removes what killed processes have left, when it is old enough', async () => {
+  it('removes what others have left when it is old, and nothing that may still be written', async () => {
     const store = new DirectoryStore(directory);
-    for (const name of ['old.tmp', 'new.tmp', 'a.layer']) await writeFile(join(directory, name), 'xxxx');
+    const others = 'a.layer.elsewhere.1.0123abcd.tmp';
+    const own = `b.layer.${hostname()}.${process.pid}.0123abcd.tmp`;
+    for (const name of ['old.tmp', others, own, 'a.layer']) await writeFile(join(directory, name), 'xxxx');
     await utimes(join(directory, 'old.tmp'), 0, 0);
     expect(await store.removeLeftovers()).to.equal(4);
-    expect((await readdir(directory)).sort()).to.deep.equal(['a.layer', 'new.tmp']);
+    expect((await readdir(directory)).sort()).to.deep.equal(['a.layer', others, own]);
   });
 
-  it('after kill -9 at random moments holds every finished snapshot, whole', async function () {
+  it('after kill -9 at random moments holds every finished snapshot, whole, and gc reclaims the rest', async function () {
     this.timeout(120_000);
     const writer = new URL('../support/store-writer.ts', import.meta.url).pathname;
     const finished: string[] = [];
@@ -62,5 +64,10 @@ describe('directory store', () => {
       for (const { id } of store.list()) await store.verify(id);
     }
     expect(finished.length).to.be.at.least(8);
+    const store = await SnapshotStore.open(new DirectoryStore(directory), loadCodec());
+    const layers = store.list().map(({ id }) => `${id}.layer`).sort();
+    await store.gc();
+    await new DirectoryStore(directory).removeLeftovers();
+    expect((await readdir(directory)).sort()).to.deep.equal(layers);
   });
 });

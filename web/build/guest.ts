@@ -22,7 +22,7 @@ async function buildGuest(directory: string): Promise<GuestManifest> {
     await vm.exec(`chown -R 0:0 ${mountPoint}; sync; echo 3 > /proc/sys/vm/drop_caches`);
     // Chunks as they are: gzip packs all of them together, and better.
     const codec = loadCodec();
-    const plain = { hash: codec.hash.bind(codec), decompress: codec.decompress.bind(codec), compress: (bytes: Uint8Array) => bytes };
+    const plain = { hash: codec.hash.bind(codec), unseal: codec.unseal.bind(codec), compress: (bytes: Uint8Array) => bytes };
     const store = await SnapshotStore.open(new MemoryStore(), plain);
     const { id } = await vm.freeze(store, 'start');
     const layer = Buffer.concat(await store.export(id));

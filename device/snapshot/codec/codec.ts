@@ -74,6 +74,27 @@ export class ChunkCodec {
    * `packed.length` bytes could make it.
    */
   decompress(packed: Uint8Array, rawLength: number): Uint8Array<ArrayBuffer> {
+    this.#unpack(packed, rawLength);
+    return this.#area.slice(packed.length, packed.length + rawLength);
+  }
+
+  /**
+   * A chunk as it is kept: `length` bytes as they are, or else an LZ4 block that {@link decompress} would take. Returns its bytes,
+   * borrowed until the next call, and their BLAKE3. Throws as decompress does.
+   */
+  unseal(stored: Uint8Array, length: number): { bytes: Uint8Array; hash: Uint8Array } {
+    if (stored.length === length) {
+      this.#copyIn(stored, length);
+    } else {
+      this.#unpack(stored, length);
+      this.#area.copyWithin(0, stored.length, stored.length + length);
+    }
+    this.#stage.update(length);
+    return { hash: this.#takeHash(), bytes: this.#area.subarray(0, length) };
+  }
+
+  /** To right behind `packed` in the staging area. */
+  #unpack(packed: Uint8Array, rawLength: number): void {
     if (!isChunkLength(rawLength)) throw new SnapshotError(`a chunk can't have ${rawLength} bytes, only 0 to ${MAX_CHUNK_BYTES}`);
     if (rawLength > packed.length * MAX_EXPANSION || packed.length > Stage.compressed_bound(rawLength)) {
       throw new SnapshotError(`a chunk is damaged: ${packed.length} bytes can't be ${rawLength} compressed ones`);
@@ -84,7 +105,6 @@ export class ChunkCodec {
     } catch (error) {
       throw new SnapshotError(`a chunk of ${rawLength} bytes is damaged: ${(error as Error).message}`, { cause: error });
     }
-    return this.#area.slice(packed.length, packed.length + rawLength);
   }
 
   #stageChunk(bytes: Uint8Array): void {

@@ -3,9 +3,11 @@
  * {@link SnapshotStore}; whoever implements this never has to look inside.
  */
 export interface FileStore {
+  /** What is here can't change or be damaged but by this process, so that it is checked once only. Default: false. */
+  readonly isPrivate?: boolean;
   /** The names of all finished files. */
   list(): Promise<string[]>;
-  /** Bytes `from` to `to`, `to` excluded; to the end of the file where it is left out, or beyond. The result is the caller's. */
+  /** Bytes `from` to `to`, `to` excluded; to the end of the file where it is left out, or beyond. The result is borrowed, and never changes. */
   read(name: string, from: number, to?: number): Promise<Uint8Array>;
   /** Stores a file whole or not at all, whenever the process may end. `parts` are borrowed until it has settled. */
   write(name: string, parts: readonly Uint8Array[]): Promise<void>;
@@ -14,7 +16,13 @@ export interface FileStore {
 
 /** Files in memory, for as long as the process lives. */
 export class MemoryStore implements FileStore {
-  readonly #files = new Map<string, Uint8Array>();
+  readonly isPrivate = true;
+  readonly #files: Map<string, Uint8Array>;
+
+  /** `files`: what is there from the beginning, taken over. */
+  constructor(files: Iterable<readonly [name: string, bytes: Uint8Array]> = []) {
+    this.#files = new Map(files);
+  }
 
   async list(): Promise<string[]> {
     return [...this.#files.keys()];
@@ -23,7 +31,7 @@ export class MemoryStore implements FileStore {
   async read(name: string, from: number, to?: number): Promise<Uint8Array> {
     const file = this.#files.get(name);
     if (!file) throw new Error(`there is no file ${name}`);
-    return file.slice(from, to);
+    return file.subarray(from, to);
   }
 
   async write(name: string, parts: readonly Uint8Array[]): Promise<void> {

@@ -2,13 +2,11 @@ import { SnapshotError } from '../errors.ts';
 import {
   HASH_LENGTH, PREFIX_LENGTH, decodeHead, decodePrefix, encodeLayer, fromU32, hashNames, toHex, toU32, type Codec, type Frozen, type LayerHead,
 } from '../layer.ts';
-import type { FileStore } from './file-store.ts';
+import { MemoryStore, type FileStore } from './file-store.ts';
 
 const SUFFIX = '.layer';
 /** Bytes of unpacked chunks that are kept for the next reader. */
 const CACHE_SIZE = 64 << 20;
-/** The longest chunk there is: what a damaged length may make us allocate. */
-export const MAX_CHUNK_LENGTH = 1 << 20;
 
 export interface SnapshotInfo {
   id: string;
@@ -46,6 +44,13 @@ function endOf({ at, packed }: Place): number {
   return at + packed;
 }
 
+/** A chunk as it is in a layer. */
+interface StoredChunk {
+  name: string;
+  length: number;
+  stored: Uint8Array;
+}
+
 /**
  * Snapshots in a {@link FileStore}: each is a layer with the chunks that no other had. Chunks are
  * named by their BLAKE3 and checked against it whenever they are read.
@@ -56,6 +61,8 @@ export class SnapshotStore {
   readonly #layers = new Map<string, Layer>();
   readonly #places = new Map<string, Place>();
   readonly #cache = new Map<string, Uint8Array>();
+  /** What need not be checked again, of a store that is private. */
+  readonly #checked = new WeakSet<Place>();
   #cached = 0;
 
   private constructor(files: FileStore, codec: Codec) {
@@ -135,41 +142,65 @@ export class SnapshotStore {
     return this.#places.has(name);
   }
 
-  /** The bytes of a chunk, borrowed. @throws SnapshotError when it is missing or damaged. */
-  async chunk(name: string): Promise<Uint8Array> {
-    const cached = this.#cache.get(name);
-    if (cached) {
-      this.#cache.delete(name);
-      this.#cache.set(name, cached);
-      return cached;
-    }
-    const bytes = await this.#readChunk(name);
-    this.#keep(name, bytes);
-    return bytes;
+  /** Bytes of chunks before they were compressed, one that is named twice counted twice. @throws SnapshotError when one is missing. */
+  lengthOf(names: Iterable<string>): number {
+    let length = 0;
+    for (const name of names) length += this.#placeOf(name).length;
+    return length;
   }
 
-  /** Several chunks by their names; those that lie together are read together. */
+  /** Several chunks by their names. @throws SnapshotError when one is missing or damaged. */
   async chunks(names: Iterable<string>): Promise<Map<string, Uint8Array>> {
     const chunks = new Map<string, Uint8Array>();
-    const missing: { name: string; place: Place }[] = [];
-    for (const name of new Set(names)) {
-      const cached = this.#cache.get(name);
-      if (cached) chunks.set(name, cached);
-      else missing.push({ name, place: this.#placeOf(name) });
-    }
-    missing.sort((a, b) => (a.place.layer === b.place.layer ? a.place.at - b.place.at : a.place.layer.name < b.place.layer.name ? -1 : 1));
-    while (missing.length) {
-      const { layer, at } = missing[0]!.place;
-      const far = missing.findIndex(({ place }, n) => place.layer !== layer || place.at + place.packed - at > READ_SIZE || (n > 0 && place.at - endOf(missing[n - 1]!.place) > GAP));
-      const run = missing.splice(0, far < 0 ? missing.length : Math.max(1, far));
-      const bytes = await this.#files.read(layer.name, at, endOf(run.at(-1)!.place));
-      for (const { name, place } of run) {
-        const chunk = this.#unpack(name, place, bytes.subarray(place.at - at, endOf(place) - at));
-        this.#keep(name, chunk);
-        chunks.set(name, chunk);
-      }
-    }
+    await this.visit(names, (name, bytes) => void chunks.set(name, this.#cache.get(name) ?? bytes.slice()));
     return chunks;
+  }
+
+  /**
+   * Gives each chunk to `use`, in the order in which they lie in the store; its bytes are borrowed until that returns.
+   *
+   * @throws SnapshotError when one is missing, before any is given; or damaged.
+   */
+  async visit(names: Iterable<string>, use: (name: string, bytes: Uint8Array) => void): Promise<void> {
+    const wanted = new Set(names);
+    const cached = [...wanted].flatMap((name) => {
+      const bytes = this.#cache.get(name);
+      return bytes ? [{ name, bytes }] : [];
+    });
+    for (const { name } of cached) wanted.delete(name);
+    // More than there is room for would only drive each other out.
+    const isKept = this.lengthOf(wanted) <= CACHE_SIZE;
+    for (const { name, bytes } of cached) {
+      this.#cache.delete(name);
+      this.#cache.set(name, bytes);
+      use(name, bytes);
+    }
+    await this.#read(wanted, (name, place, stored) => {
+      const bytes = this.#unpack(name, place, stored);
+      if (isKept) this.#keep(name, bytes.slice());
+      use(name, bytes);
+    });
+  }
+
+  /** Those that lie together are read together, and while one lot is used the next one is read. What `use` is given is borrowed. */
+  async #read(names: Iterable<string>, use: (name: string, place: Place, stored: Uint8Array) => void): Promise<void> {
+    const wanted = [...names].map((name) => ({ name, place: this.#placeOf(name) }));
+    wanted.sort((a, b) => (a.place.layer === b.place.layer ? a.place.at - b.place.at : a.place.layer.name < b.place.layer.name ? -1 : 1));
+    const fetchNext = () => {
+      if (!wanted.length) return undefined;
+      const { layer, at } = wanted[0]!.place;
+      const far = wanted.findIndex(({ place }, n) => place.layer !== layer || place.at + place.packed - at > READ_SIZE || (n > 0 && place.at - endOf(wanted[n - 1]!.place) > GAP));
+      const run = wanted.splice(0, far < 0 ? wanted.length : Math.max(1, far));
+      const bytes = this.#files.read(layer.name, at, endOf(run.at(-1)!.place));
+      bytes.catch(() => {});
+      return { run, at, bytes };
+    };
+    for (let lot = fetchNext(); lot;) {
+      const bytes = await lot.bytes;
+      const next = fetchNext();
+      for (const { name, place } of lot.run) use(name, place, bytes.subarray(place.at - lot.at, endOf(place) - lot.at));
+      lot = next;
+    }
   }
 
   #placeOf(name: string): Place {
@@ -178,23 +209,31 @@ export class SnapshotStore {
     return place;
   }
 
-  async #readChunk(name: string): Promise<Uint8Array> {
-    const place = this.#placeOf(name);
-    return this.#unpack(name, place, await this.#files.read(place.layer.name, place.at, endOf(place)));
+  /** Chunks as they are kept, each checked. */
+  async #stored(names: Iterable<string>): Promise<StoredChunk[]> {
+    const chunks: StoredChunk[] = [];
+    await this.#read(names, (name, place, stored) => {
+      this.#unpack(name, place, stored);
+      chunks.push({ name, length: place.length, stored: stored.slice() });
+    });
+    return chunks;
   }
 
-  /** `stored` is taken over. @throws SnapshotError when it is not the chunk. */
-  #unpack(name: string, { layer, packed, length }: Place, stored: Uint8Array): Uint8Array {
+  /** The result is borrowed with `stored`, or until the next call. @throws SnapshotError when `stored` is not the chunk. */
+  #unpack(name: string, place: Place, stored: Uint8Array): Uint8Array {
+    const { layer, packed, length } = place;
+    if (packed === length && this.#checked.has(place)) return stored;
     const damaged = (cause?: unknown) => new SnapshotError(`${layer.name} is damaged: its chunk ${name.slice(0, 12)} is not what it should be; copy the file again`, { cause });
-    if (stored.length !== packed || length > MAX_CHUNK_LENGTH) throw damaged();
-    let bytes: Uint8Array;
+    if (stored.length !== packed) throw damaged();
+    let chunk: { bytes: Uint8Array; hash: Uint8Array };
     try {
-      bytes = packed === length ? stored.slice() : this.#codec.decompress(stored, length);
+      chunk = this.#codec.unseal(stored, length);
     } catch (error) {
       throw damaged(error);
     }
-    if (toHex(this.#codec.hash(bytes)) !== name) throw damaged();
-    return bytes;
+    if (toHex(chunk.hash) !== name) throw damaged();
+    if (this.#files.isPrivate) this.#checked.add(place);
+    return chunk.bytes;
   }
 
   #keep(name: string, bytes: Uint8Array): void {
@@ -210,28 +249,24 @@ export class SnapshotStore {
   /** Stores a snapshot. `chunks`: those of its chunks that may not be here, by name; borrowed. Returns its id. */
   async add(frozen: Frozen, chunks: Map<string, Uint8Array>): Promise<string> {
     const fresh = [...chunks].filter(([name]) => !this.has(name));
-    return this.#write(fresh.map(([name, bytes]) => ({ name, bytes })), frozen);
+    const id = await this.#write(fresh.map(([name, bytes]) => {
+      const smaller = this.#codec.compress(bytes);
+      return { name, length: bytes.length, stored: smaller.length < bytes.length ? smaller : bytes };
+    }), frozen);
+    for (const [name, bytes] of fresh) {
+      this.#keep(name, bytes);
+      if (this.#files.isPrivate) this.#checked.add(this.#placeOf(name));
+    }
+    return id;
   }
 
-  async #write(chunks: { name: string; bytes: Uint8Array }[], frozen?: Frozen): Promise<string> {
-    const id = newId();
-    const packed = chunks.map(({ bytes }) => {
-      const smaller = this.#codec.compress(bytes);
-      return smaller.length < bytes.length ? smaller : bytes;
-    });
-    const hash = new Uint8Array(chunks.length * HASH_LENGTH);
-    chunks.forEach(({ name }, n) => hash.set(fromHex(name), n * HASH_LENGTH));
-    const head: LayerHead = {
-      id,
-      chunks: { hash, length: toU32(chunks.map(({ bytes }) => bytes.length)), packed: toU32(packed.map(({ length }) => length)) },
-      ...(frozen && { frozen }),
-    };
-    const parts = encodeLayer(this.#codec, head, packed);
-    const name = id + SUFFIX;
+  async #write(chunks: StoredChunk[], frozen?: Frozen): Promise<string> {
+    const head = makeHead(chunks, frozen);
+    const parts = encodeLayer(this.#codec, head, chunks.map(({ stored }) => stored));
+    const name = head.id + SUFFIX;
     await this.#files.write(name, parts);
     this.#index({ name, head, dataStart: parts[0]!.length + parts[1]!.length });
-    for (const { name: chunk, bytes } of chunks) this.#keep(chunk, bytes);
-    return id;
+    return head.id;
   }
 
   /** Removes a snapshot; what others need of it stays. */
@@ -239,8 +274,7 @@ export class SnapshotStore {
     const { head } = this.#layer(id);
     const layer = this.#layers.get(id)!;
     const needed = this.#needed((other) => other !== layer);
-    const kept = hashNames(head.chunks.hash).filter((name) => needed.has(name));
-    const chunks = await Promise.all(kept.map(async (name) => ({ name, bytes: await this.#readChunk(name) })));
+    const chunks = await this.#stored(hashNames(head.chunks.hash).filter((name) => needed.has(name)));
     this.#forget(layer);
     if (chunks.length) await this.#write(chunks);
     await this.#files.remove(layer.name);
@@ -255,7 +289,7 @@ export class SnapshotStore {
       const names = hashNames(layer.head.chunks.hash);
       const kept = names.filter((name) => needed.has(name) && this.#places.get(name)?.layer === layer);
       if (kept.length === names.length) continue;
-      const chunks = await Promise.all(kept.map(async (name) => ({ name, bytes: await this.#readChunk(name) })));
+      const chunks = await this.#stored(kept);
       freed += sum(fromU32(layer.head.chunks.packed));
       this.#forget(layer);
       if (chunks.length) freed -= sum(fromU32(this.#layers.get(await this.#write(chunks))!.head.chunks.packed));
@@ -280,65 +314,49 @@ export class SnapshotStore {
 
   /** Reads every chunk of a snapshot. @throws SnapshotError for the first that is missing or damaged. */
   async verify(id: string, onProgress?: (fraction: number) => void): Promise<void> {
-    const names = [...new Set(chunksOf(this.frozen(id)))];
-    for (const [n, name] of names.entries()) {
-      await this.#readChunk(name);
-      onProgress?.((n + 1) / names.length);
-    }
+    const names = chunksOf(this.frozen(id));
+    let done = 0;
+    await this.#read(names, (name, place, stored) => {
+      this.#unpack(name, place, stored);
+      onProgress?.(++done / names.size);
+    });
   }
 
   /** The snapshot as one file that stands alone: its parts, in order. */
   async export(id: string): Promise<Uint8Array[]> {
-    const file = new OneFile();
     const frozen = { ...this.frozen(id), parent: '' };
-    await new SnapshotStore(file, this.#codec).add(frozen, await this.chunks(chunksOf(frozen)));
-    return file.parts;
+    const chunks = await this.#stored(chunksOf(frozen));
+    return encodeLayer(this.#codec, makeHead(chunks, frozen), chunks.map(({ stored }) => stored));
   }
 
   /** Takes a file of {@link export} in, checked whole. Returns the snapshot's id. */
   async import(file: Uint8Array): Promise<string> {
     const name = 'the file';
-    const prefix = decodePrefix(file, name);
-    const dataStart = PREFIX_LENGTH + prefix.headLength;
-    const head = decodeHead(this.#codec, prefix, file.subarray(PREFIX_LENGTH, dataStart), name);
-    if (!head.frozen) throw new SnapshotError(`${name} is a layer without a snapshot: import what \`export\` gave`);
-    const expected = dataStart + prefix.dataLength;
+    const { headLength, dataLength } = decodePrefix(file, name);
+    const expected = PREFIX_LENGTH + headLength + dataLength;
     if (file.length !== expected) throw new SnapshotError(`${name} is ${file.length < expected ? 'cut off' : 'too long'}: ${file.length} bytes of ${expected}; copy it again`);
-    const source = new SnapshotStore(new OneFile(file), this.#codec);
-    source.#index({ name, head, dataStart });
-    const missing = chunksOf(head.frozen).find((chunk) => !source.has(chunk));
-    if (missing) throw new SnapshotError(`${name} is not sound: it lacks the chunk ${missing.slice(0, 12)}; export it again`);
-    return this.add(head.frozen, await source.chunks(chunksOf(head.frozen)));
+    const source = new SnapshotStore(new MemoryStore([[name, file]]), this.#codec);
+    await source.look(name);
+    const { frozen } = [...source.#layers.values()][0]!.head;
+    if (!frozen) throw new SnapshotError(`${name} is a layer without a snapshot: import what \`export\` gave`);
+    const names = chunksOf(frozen);
+    for (const chunk of names) if (!source.has(chunk)) throw new SnapshotError(`${name} is not sound: it lacks the chunk ${chunk.slice(0, 12)}; export it again`);
+    const chunks = await source.#stored(names);
+    return this.#write(chunks.filter((chunk) => !this.has(chunk.name)), frozen);
   }
-}
-
-/** A store of one layer that comes from elsewhere, or goes there. */
-class OneFile implements FileStore {
-  readonly #file: Uint8Array | undefined;
-  parts: Uint8Array[] = [];
-
-  constructor(file?: Uint8Array) {
-    this.#file = file;
-  }
-
-  async list(): Promise<string[]> {
-    return [];
-  }
-
-  async read(_name: string, from: number, to?: number): Promise<Uint8Array> {
-    return this.#file!.slice(from, to);
-  }
-
-  async write(_name: string, parts: readonly Uint8Array[]): Promise<void> {
-    this.parts = [...parts];
-  }
-
-  async remove(): Promise<void> {}
 }
 
 /** Names of all the chunks that a snapshot is made of. */
-function chunksOf({ ram, state, deviceChunks }: Frozen): string[] {
-  return [...hashNames(ram.used), ...hashNames(state), ...hashNames(deviceChunks)];
+function chunksOf({ ram, state, deviceChunks }: Frozen): Set<string> {
+  return new Set([ram.used, state, deviceChunks].flatMap(hashNames));
+}
+
+/** Of a new layer, with a new id. */
+function makeHead(chunks: readonly StoredChunk[], frozen?: Frozen): LayerHead {
+  const hash = new Uint8Array(chunks.length * HASH_LENGTH);
+  chunks.forEach(({ name }, n) => hash.set(fromHex(name), n * HASH_LENGTH));
+  const columns = { hash, length: toU32(chunks.map(({ length }) => length)), packed: toU32(chunks.map(({ stored }) => stored.length)) };
+  return { id: newId(), chunks: columns, ...(frozen && { frozen }) };
 }
 
 function infoOf({ id, chunks, frozen }: LayerHead): SnapshotInfo {

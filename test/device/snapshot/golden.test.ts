@@ -21,11 +21,12 @@ describe('golden snapshot of format version 1', () => {
     const [{ handles, negotiated, waiting }] = devices as [(typeof devices)[number]];
     expect(handles.map(({ kind, path }) => `${kind} ${path}`)).to.deep.equal(['file (deleted)', 'directory /dir']);
     expect([negotiated?.major, negotiated?.minor, waiting]).to.deep.equal([7, 38, 1]);
-    const [{ files, locks }] = filesystems as [(typeof filesystems)[number]];
+    const [{ files, locks, waiters }] = filesystems as [(typeof filesystems)[number]];
     expect(files.size).to.equal(54);
     expect(files.get('/dir/hard')).to.deep.equal(files.get('/big'));
     expect(files.get('/big')).to.include({ size: 150_000, mode: 0o104751, mtime: 2e9 });
     expect(locks).to.deep.equal([{ space: 'posix', pid: 123, type: 1, start: 0n, end: 99n, path: '(deleted)' }]);
+    expect(waiters).to.deep.equal([{ space: 'posix', pid: 124, type: 1, start: 50n, end: 60n, path: '(deleted)' }]);
   });
 
   it('goes on: files, the deleted one, attributes, the half-read directory and locks', async () => {

@@ -1,0 +1,127 @@
+import { expect } from 'chai';
+import { mkdtemp, readdir, rm } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { attachVirtioFs, diff, inspect, loadCodec, MachineSnapshots, MemfsBackend, MemoryStore, SnapshotError, SnapshotStore, Volume } from '../../../device/index.ts';
+import { decodeFields, encodeFields } from '../../../device/snapshot/fields.ts';
+import { decodeHead, decodePrefix, encodeLayer, hashNames, PREFIX_LENGTH, toU32, type LayerHead } from '../../../device/snapshot/layer.ts';
+import type { MemfsBackendState } from '../../../device/fs/memfs-backend.ts';
+import type { SavedMachine } from '../../../device/snapshot/machine-state.ts';
+import { DirectoryStore } from '../../../harness/directory-store.ts';
+import { bareMachine, type BareMachine } from '../../support/bare-machine.ts';
+
+const codec = loadCodec();
+const MIB = 1 << 20;
+
+/** A layer whose checksums are right, whatever its head says. `added`: chunks beside its own. */
+type Forge = (head: LayerHead & { frozen: NonNullable<LayerHead['frozen']> }, added: Uint8Array[]) => void;
+
+function forge(file: Uint8Array, change: Forge): Uint8Array {
+  const prefix = decodePrefix(file, 'x');
+  const start = PREFIX_LENGTH + prefix.headLength;
+  const head = decodeHead(codec, prefix, file.subarray(PREFIX_LENGTH, start), 'x') as Parameters<Forge>[0];
+  const added: Uint8Array[] = [];
+  change(head, added);
+  const { hash, length, packed } = head.chunks;
+  const stored = added.map((bytes) => codec.compress(bytes));
+  head.chunks = {
+    hash: Buffer.concat([hash, ...added.map((bytes) => codec.hash(bytes))]),
+    length: Buffer.concat([length, toU32(added.map((bytes) => bytes.length))]),
+    packed: Buffer.concat([packed, toU32(stored.map((bytes) => bytes.length))]),
+  };
+  return Buffer.concat(encodeLayer(codec, head, [file.subarray(start), ...stored]));
+}
+
+/** Changes the state of the virtio-fs devices, in which nothing is kept as a chunk. */
+const forgeDevices = (change: (saved: SavedMachine, tree: MemfsBackendState) => void): Forge => ({ frozen }) => {
+  const saved = decodeFields(frozen.devices) as SavedMachine;
+  change(saved, saved.filesystems[0] as MemfsBackendState);
+  frozen.devices = encodeFields(saved);
+};
+
+describe('snapshots that were made to do harm', () => {
+  let layer: Uint8Array;
+  let machine: BareMachine;
+  let volume: Volume;
+  let snapshots: MachineSnapshots;
+  let store: SnapshotStore;
+  let directory: string;
+
+  /** A machine whose filesystem has room for 4 MiB, and its snapshots in a directory. */
+  before(async () => {
+    directory = await mkdtemp(join(tmpdir(), 'hostile-'));
+    store = await SnapshotStore.open(new DirectoryStore(join(directory, 'store')), codec);
+    volume = new Volume();
+    let made: Promise<MachineSnapshots>;
+    machine = await bareMachine((emulator) => {
+      attachVirtioFs(emulator, { tag: 'share', volume: MemfsBackend.of(volume, { size: 4 * MIB, inodes: 100 }) });
+      made = MachineSnapshots.of(emulator, store);
+    });
+    snapshots = await made!;
+    volume.mkdirSync('/dir');
+    volume.writeFileSync('/dir/file', 'text');
+    machine.cpu.mem8.fill(7, 0, 3 * 4096);
+    const own = await SnapshotStore.open(new MemoryStore(), codec);
+    const { id } = await (await MachineSnapshots.of(machine.emulator, own)).freeze({ machine: { memory: 16 } });
+    layer = Buffer.concat(await own.export(id));
+    volume.writeFileSync('/mine', 'untouched');
+  });
+  after(async () => {
+    await machine.destroy();
+    await rm(directory, { recursive: true });
+  });
+
+  const cases: { name: string; change: Forge; says: RegExp }[] = [
+    { name: 'an id that is a path', change: (head) => { head.id = '../../../../etc/evil'; }, says: /its id is none/ },
+    { name: 'RAM of 2^40 pages', change: ({ frozen }) => { frozen.ram.pageCount = 2 ** 40; }, says: /RAM has no proper size/ },
+    { name: 'RAM of no size', change: ({ frozen }) => { frozen.ram.pageCount = NaN; }, says: /RAM has no proper size/ },
+    { name: 'pages beyond RAM', change: ({ frozen }) => { frozen.ram.first = toU32([4090]); frozen.ram.count = toU32([10]); frozen.ram.chunk = frozen.ram.page = toU32([0]); }, says: /overlaps or leaves RAM/ },
+    { name: 'pages that no chunk can have', change: ({ frozen }) => { frozen.ram.page = toU32([63]); frozen.ram.count = toU32([3]); frozen.ram.first = frozen.ram.chunk = toU32([0]); }, says: /a page that no chunk has/ },
+    { name: 'pages that its chunk lacks', change: ({ frozen }) => { frozen.ram.page = toU32([40]); frozen.ram.count = toU32([3]); frozen.ram.first = frozen.ram.chunk = toU32([0]); }, says: /lacks pages/ },
+    { name: 'a chunk of 4 GiB', change: ({ chunks }) => { chunks.length = Uint8Array.from(chunks.length).fill(255, 0, 4); }, says: /a chunk that is too long/ },
+    { name: 'an emulator state of 64 GiB: one chunk of zeros, again and again', change: ({ frozen }, added) => {
+      const zeros = new Uint8Array(MIB);
+      added.push(zeros);
+      frozen.state = Buffer.concat(Array<Uint8Array>(65536).fill(codec.hash(zeros)));
+    }, says: /its emulator state has \d{11} bytes of \d+/ },
+    { name: 'an emulator state that says it has a TiB', change: ({ frozen }) => { frozen.stateLength = 2 ** 40; }, says: /no state of the emulator/ },
+    { name: 'files that unpack to 64 times what the filesystem may hold', change: ({ frozen }, added) => {
+      for (let n = 0; n < 256; n++) added.push(new Uint8Array(MIB).fill(n));
+      frozen.deviceChunks = Buffer.concat([frozen.deviceChunks, ...added.map((bytes) => codec.hash(bytes))]);
+    }, says: /the files of the snapshot take 268\d+ bytes, the filesystems here have room for/ },
+    { name: 'an entry called ../../evil', change: forgeDevices((_, { entries }) => { entries.names[0] = '../../evil'; }), says: /bad name/ },
+    { name: 'a directory within itself', change: forgeDevices((_, { entries }) => { entries.ino = Uint8Array.from(entries.ino).fill(2, 4, 5); }), says: /not sound/ },
+    { name: 'a directory of 2^32 entries', change: forgeDevices((_, { directories }) => { directories.entries = Uint8Array.from(directories.entries).fill(255, 0, 4); }), says: /more entries than there are/ },
+    { name: 'a device of a filesystem that is not there', change: forgeDevices(({ devices }) => { devices[0]!.filesystem = 7; }), says: /filesystem 7 of 1/ },
+    { name: 'no devices', change: ({ frozen }) => { frozen.devices = encodeFields(null); }, says: /no devices or filesystems/ },
+    { name: 'lists in lists without end', change: ({ frozen }) => { frozen.devices = new Uint8Array(1e6).fill(0x81); }, says: /the state is damaged/ },
+  ];
+  for (const { name, change, says } of cases) {
+    it(name, async () => {
+      const file = forge(layer, change);
+      const ram = machine.cpu.mem8.slice();
+      let id: string | undefined;
+      const error = await (async () => {
+        id = await store.import(file);
+        await snapshots.restore(id);
+      })().catch((caught: Error) => caught);
+      expect(error).to.be.instanceOf(SnapshotError).with.property('message').that.matches(says);
+      expect(Buffer.compare(machine.cpu.mem8.slice(), ram)).to.equal(0);
+      expect(volume.readFileSync('/mine', 'utf8')).to.equal('untouched');
+      if (id !== undefined) {
+        for (const look of [inspect(store, id), diff(store, id, id)]) await look.catch((caught: Error) => expect(caught).to.be.instanceOf(SnapshotError));
+        await store.remove(id);
+        await store.gc();
+      }
+      expect(['', 'store'], 'beside the store').to.include((await readdir(directory)).join());
+      expect(await new DirectoryStore(join(directory, 'store')).list()).to.deep.equal([]);
+    });
+  }
+
+  it('the same file, not forged, is restored', async () => {
+    const id = await store.import(forge(layer, () => {}));
+    expect(hashNames(store.frozen(id).ram.used)).to.have.length(1);
+    await snapshots.restore(id);
+    expect(volume.readFileSync('/dir/file', 'utf8')).to.equal('text');
+  });
+});
