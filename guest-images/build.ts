@@ -30,6 +30,7 @@ const HOST_PACKAGES = ['tcc', 'xz-utils', 'seabios'];
 const PROGRAMS: Record<string, string[]> = {
   init: ['init.c', 'runtime.c'],
   agent: ['agent.c', 'runtime.c'],
+  cpu: ['cpu.c', 'runtime.c'],
   holder: ['holder.c', 'runtime.c'],
   vfsbench: ['vfsbench.c', 'runtime.c'],
   locker: ['locker.c', 'runtime.c'],

@@ -63,6 +63,9 @@ static void read_rest(int fd, const char *name)
 	printf("%s from %ld bytes %d crc %08x links %d\n", name, from, sum, crc, (int)stat.st_nlink);
 }
 
+/* Where it works, from DIR. */
+#define DEEP "deep/down/in/the/tree"
+
 /* Files that are not read on: made before the freeze, and what became of them told after it. */
 static int append, unnamed, root;
 static char *mapped;
@@ -73,6 +76,7 @@ static union {
 
 static void hold_others(void)
 {
+	char path[] = DEEP, *name;
 	int fd, mount_id;
 
 	append = check(open("append", O_WRONLY | O_CREAT | O_TRUNC | O_APPEND, 0644), "append");
@@ -90,8 +94,10 @@ static void hold_others(void)
 	root = check(open(".", O_RDONLY | O_DIRECTORY), ".");
 	book_handle.handle.handle_bytes = MAX_HANDLE_SZ;
 	check(name_to_handle_at(root, "book", &book_handle.handle, &mount_id, 0), "name_to_handle_at");
-	mkdir("deep", 0755);
-	check(chdir("deep"), "deep");
+	for (name = strtok(path, "/"); name; name = strtok(NULL, "/")) {
+		mkdir(name, 0755);
+		check(chdir(name), "the working directory");
+	}
 }
 
 static void tell_others(void)
@@ -100,8 +106,8 @@ static void tell_others(void)
 	char bytes[64];
 	int fd;
 
-	check(access("../book", R_OK), "the working directory");
-	printf("cwd %s\n", strrchr(getcwd(bytes, sizeof bytes), '/'));
+	check(access("../../../../../book", R_OK), "the working directory");
+	printf("cwd %s\n", getcwd(bytes, sizeof bytes));
 	check(write(append, "after", 5), "append");
 	check(linkat(AT_FDCWD, (snprintf(bytes, sizeof bytes, "/proc/self/fd/%d", unnamed), bytes), root, "named", AT_SYMLINK_FOLLOW), "linkat");
 	printf("mapped %c%c\n", mapped[4000], mapped[4199]);

@@ -11,7 +11,7 @@ import { loadCodec, SnapshotStore } from '../../device/index.ts';
 import { DirectoryStore } from '../../harness/directory-store.ts';
 import type { ShareOptions } from '../../harness/vm-options.ts';
 import { Vm } from '../../harness/vm.ts';
-import { calculate, goOn, setUp, type Scene } from '../support/scene.mjs';
+import { expectations, goOn, setUp, type Expectations, type Scene } from '../support/scene.mjs';
 
 const ROOT = join(import.meta.dirname, '../..');
 const CHROMIUM = '/usr/bin/chromium';
@@ -26,7 +26,7 @@ for (const share of SHARES) {
     let store: SnapshotStore;
     let vm: Vm;
     let scene: Scene;
-    let expected: string;
+    let expected: Expectations;
     let id: string;
     let layer: Uint8Array;
     let server: Server;
@@ -41,7 +41,7 @@ for (const share of SHARES) {
       store = await SnapshotStore.open(new DirectoryStore(directory), loadCodec());
       vm = await Vm.boot({ shares: [{ tag: 'share', ...share }] });
       await vm.mount('share');
-      expected = await calculate(vm.agent);
+      expected = await expectations(vm.agent, vm.share().device);
       scene = await setUp(vm.agent);
       ({ id } = await vm.freeze(store, 'node'));
       layer = Buffer.concat(await store.export(id));
@@ -70,12 +70,12 @@ for (const share of SHARES) {
       if (directory) await rm(directory, { recursive: true });
     });
 
-    const goOnWith = (machine: Vm) => goOn(machine.agent, scene, (path) => machine.share().volume.readFileSync(path) as Buffer, expected);
+    const goOnWith = (machine: Vm) => goOn(machine.agent, scene, machine.share().device, expected);
     const inPage = <T>(call: string, ...args: unknown[]) =>
       page.evaluate<T>(`import('/test/support/browser-page.mjs').then(({ ${call} }) => ${call}(...${JSON.stringify([share, ...args])}))`);
 
     it('in the same emulator, rewinding it', async () => {
-      await vm.exec('killall locker holder awk; rm -rf /mnt/share/*');
+      await vm.exec('killall locker holder cpu; rm -rf /mnt/share/*');
       await vm.thaw(store, id);
       expect(await goOnWith(vm)).to.deep.equal([]);
     });

@@ -2,7 +2,7 @@ import { expect } from 'chai';
 import { MessageChannel } from 'node:worker_threads';
 import { portChannel, type MigrationChannel, type PortLike } from '../../device/index.ts';
 import { Vm } from '../../harness/vm.ts';
-import { calculate, goOn, setUp } from '../support/scene.mjs';
+import { expectations, goOn, setUp } from '../support/scene.mjs';
 import { migrateThroughCuts, migrateWith, TOKEN } from '../support/migrations.ts';
 
 const port = (): [MigrationChannel, MigrationChannel] => {
@@ -16,7 +16,7 @@ describe('live migration', function () {
   it('moves a guest in the middle of everything, and stops it here', async () => {
     const vm = await Vm.boot({ shares: [{ tag: 'share', locks: 'shared' }] });
     await vm.mount('share');
-    const expected = await calculate(vm.agent);
+    const expected = await expectations(vm.agent, vm.share().device);
     const scene = await setUp(vm.agent);
     const [here, there] = port();
     const rounds: number[] = [];
@@ -25,7 +25,7 @@ describe('live migration', function () {
       expect(rounds).to.deep.equal(Array.from({ length: result.rounds }, (_, n) => n + 1)).and.have.length.greaterThan(1);
       expect(await vm.exec('true').catch((error: Error) => error.message)).to.match(/was stopped/);
       const { vm: moved } = successor!;
-      expect(await goOn(moved.agent, scene, (path) => moved.share().volume.readFileSync(path) as Buffer, expected)).to.deep.equal([]);
+      expect(await goOn(moved.agent, scene, moved.share().device, expected)).to.deep.equal([]);
     } finally {
       await successor?.vm.stop();
       await vm.stop();

@@ -25,7 +25,7 @@ async function restore(share) {
 export async function goOnHere(share, scene, expected) {
   const { emulator, device, agent } = await restore(share);
   try {
-    return await goOn(agent, scene, (path) => device.volume.readFileSync(path), expected);
+    return await goOn(agent, scene, device, expected);
   } finally {
     await emulator.destroy();
   }

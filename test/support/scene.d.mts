@@ -1,6 +1,11 @@
+import type { VirtioFsDevice } from '../../device/index.ts';
 import type { GuestAgent } from '../../harness/guest-agent.ts';
 
 export type Scene = Record<string, unknown>;
+export interface Expectations {
+  calculated: string;
+  negotiated: string;
+}
 export function setUp(agent: GuestAgent): Promise<Scene>;
-export function goOn(agent: GuestAgent, scene: Scene, readFile: (path: string) => Uint8Array, expected: string): Promise<string[]>;
-export function calculate(agent: GuestAgent): Promise<string>;
+export function goOn(agent: GuestAgent, scene: Scene, device: VirtioFsDevice, expected: Expectations): Promise<string[]>;
+export function expectations(agent: GuestAgent, device: VirtioFsDevice): Promise<Expectations>;
