@@ -144,4 +144,30 @@ const embed = {
   plugins: [...browser.plugins, new Copies({ 'worker/v86.wasm': path('node_modules/v86/build/v86.wasm') }), new StripWasm()],
 };
 
-export default [library, page, embed];
+/** The command line in a few files instead of hundreds, which Node would look for and read one by one. */
+const cli = {
+  name: 'cli',
+  mode: 'production',
+  target: 'node20.19',
+  devtool: 'source-map',
+  experiments: { outputModule: true },
+  entry: { 'v86-virtiofs': './dist/harness/cli.js' },
+  output: {
+    path: path('dist/cli'),
+    filename: '[name].mjs',
+    chunkFilename: '[name]-[contenthash:12].mjs',
+    library: { type: 'module' },
+    clean: true,
+  },
+  // Both look for other files of the package from where they are themselves.
+  module: { parser: { javascript: { importMeta: false, createRequire: false } } },
+  // ws does without the last two.
+  externals: { v86: 'module v86', bufferutil: 'node-commonjs bufferutil', 'utf-8-validate': 'node-commonjs utf-8-validate' },
+  plugins: [new webpack.BannerPlugin({ banner: '#!/usr/bin/env node', raw: true, entryOnly: true })],
+  // So that an error tells where it comes from.
+  optimization: { minimize: false },
+  performance: { hints: false },
+  cache: common.cache,
+};
+
+export default [library, cli, page, embed];

@@ -1,9 +1,7 @@
 import { createHash } from 'node:crypto';
-import { existsSync } from 'node:fs';
 import { copyFile, mkdir, mkdtemp, readdir, readFile, rename, rm, stat, writeFile } from 'node:fs/promises';
 import { availableParallelism } from 'node:os';
 import { dirname, join } from 'node:path';
-import { fileURLToPath } from 'node:url';
 import { checkAptIsThere, PrivateApt, unpack, type DebianPackage } from './apt.ts';
 import { Compiler } from './compile.ts';
 import { withSuspendDriver } from './driver.ts';
@@ -38,7 +36,6 @@ const PROGRAMS: Record<string, string[]> = {
 };
 
 const FILES = { kernel: 'vmlinuz', vmlinux: 'vmlinux', initrd: 'initrd.img', plainInitrd: 'initrd-plain.img', bios: 'bios.bin', vgaBios: 'vgabios.bin', fuseHeader: 'fuse.h' } as const;
-
 
 /** build/guest/manifest.json */
 interface Manifest {
@@ -157,10 +154,8 @@ async function load(directory: string, inputs: string): Promise<GuestImage | und
     return undefined;
   }
   if (manifest.inputs !== inputs) return undefined;
-  for (const [name, { size }] of Object.entries(manifest.files)) {
-    const path = join(directory, name);
-    if (!existsSync(path) || (await stat(path)).size !== size) return undefined;
-  }
+  const areWhole = await Promise.all(Object.entries(manifest.files).map(async ([name, { size }]) => (await stat(join(directory, name)).catch(() => undefined))?.size === size));
+  if (areWhole.includes(false)) return undefined;
   const id = createHash('sha256').update(JSON.stringify(manifest.files)).digest('hex');
   const paths = Object.fromEntries(Object.entries(FILES).map(([key, name]) => [key, join(directory, name)])) as Record<keyof typeof FILES, string>;
   return { ...paths, release: manifest.release, id };
@@ -170,7 +165,8 @@ async function load(directory: string, inputs: string): Promise<GuestImage | und
 async function hashInputs(): Promise<string> {
   const hash = createHash('sha256');
   const names = (await readdir(SOURCES, { recursive: true })).filter((name) => /\.([cjt]s|[ch])$/.test(name)).sort();
-  for (const name of names) hash.update(`${name}\0`).update(await readFile(join(SOURCES, name))).update('\0');
+  const contents = await Promise.all(names.map((name) => readFile(join(SOURCES, name))));
+  names.forEach((name, n) => hash.update(`${name}\0`).update(contents[n]!).update('\0'));
   return hash.digest('hex');
 }
 
@@ -184,8 +180,4 @@ async function inParallel<T>(items: T[], work: (item: T) => Promise<void>): Prom
     for (let item = queue.shift(); item; item = queue.shift()) await work(item);
   };
   await Promise.all(Array.from({ length: availableParallelism() }, worker));
-}
-
-if (process.argv[1] === fileURLToPath(import.meta.url)) {
-  void import('./terminal.ts').then(({ buildOnTerminal }) => buildOnTerminal());
 }

@@ -1,10 +1,11 @@
 #!/usr/bin/env node
-import { Command, CommanderError } from 'commander';
+import { Command, CommanderError, Option } from 'commander';
 import { MachineError, MigrationError, SnapshotError } from '../device/index.ts';
 import { addMigrationCommands } from './cli/migration.ts';
 import { addMachineOptions, OWN_FAILURE, type MachineFlags } from './cli/options.ts';
 import { addSleepCommands } from './cli/sleep.ts';
 import { addSnapshotCommands } from './cli/snapshots.ts';
+import type { HandOver } from './demo/demo.ts';
 import { VmError } from './errors.ts';
 
 export function makeProgram(): Command {
@@ -53,9 +54,15 @@ Exit codes: the command's own; ${OWN_FAILURE} when v86-virtiofs itself failed.`,
     .command('demo')
     .summary('see a guest frozen with files open go on in another process')
     .description('Boots a guest, shares files both ways, freezes it with files open to disk, and lets a second process go on with it.')
-    .action(async () => {
-      const { demo } = await import('./demo/demo.ts');
-      process.exitCode = await demo();
+    .addOption(new Option('--second-half <what>', 'what the second process goes on with').hideHelp())
+    .action(async ({ secondHalf: handOver }: { secondHalf?: string }) => {
+      if (handOver === undefined) {
+        const { demo } = await import('./demo/demo.ts');
+        process.exitCode = await demo();
+      } else {
+        const { secondHalf } = await import('./demo/second-half.ts');
+        await secondHalf(JSON.parse(handOver) as HandOver);
+      }
     });
   return program;
 }

@@ -35,7 +35,7 @@ function installPackages() {
 
 function buildGuest() {
   try {
-    execFileSync(process.execPath, ['--import', 'tsx', join(root, 'guest-images/build.ts')], { cwd: root, stdio: 'inherit' });
+    execFileSync(process.execPath, ['--import', 'tsx', join(root, 'guest-images/main.ts')], { cwd: root, stdio: 'inherit' });
   } catch {
     process.exit(1);
   }

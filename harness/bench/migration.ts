@@ -49,7 +49,7 @@ export async function benchMigration(rounds: number, onProgress: (message: strin
 }
 
 async function startDestination(): Promise<{ port: number; end: () => void }> {
-  const cli = join(PACKAGE_ROOT, 'dist/harness/cli.js');
+  const cli = join(PACKAGE_ROOT, 'dist/cli/v86-virtiofs.mjs');
   if (!existsSync(cli)) throw new Error('the command line is not compiled: run `npm run build:library` first');
   const child = spawn(process.execPath, [cli, 'serve', '--incoming', '0', '--token', TOKEN], { stdio: ['ignore', 'ignore', 'pipe'] });
   const port = await new Promise<number>((resolve, reject) => {

@@ -92,7 +92,7 @@ export async function benchSnapshots(rounds: number, onProgress: (message: strin
 
 /** Milliseconds of the command line's `restore`, compiled, from its start to its end. */
 async function inNewProcess(store: SnapshotStore, id: string): Promise<number> {
-  const cli = join(PACKAGE_ROOT, 'dist/harness/cli.js');
+  const cli = join(PACKAGE_ROOT, 'dist/cli/v86-virtiofs.mjs');
   if (!existsSync(cli)) throw new Error('the command line is not compiled: run `npm run build:library` first');
   const directory = await mkdtemp(join(tmpdir(), 'bench-'));
   try {

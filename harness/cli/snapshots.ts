@@ -1,11 +1,11 @@
 import { Command, InvalidArgumentError, Option } from 'commander';
 import { readFile } from 'node:fs/promises';
 import { basename } from 'node:path';
-import ora from 'ora';
 import { diff, inspect, loadCodec, SnapshotStore, type Contents, type LockContents } from '../../device/index.ts';
 import { cacheDirectory } from '../boot-cache.ts';
 import { formatBytes } from '../demo/story.ts';
 import { DirectoryStore } from '../directory-store.ts';
+import { compileV86 } from '../emulator.ts';
 import { VmError } from '../errors.ts';
 import { Vm } from '../vm.ts';
 import { writeFileWhole } from '../whole-file.ts';
@@ -80,6 +80,7 @@ async function tellFrozen(store: SnapshotStore, { id, standstill }: { id: string
 }
 
 async function restore(snapshot: string, argv: string[], flags: StoreFlags & { name?: string }): Promise<void> {
+  void compileV86();
   const store = await open(flags);
   const vm = await Vm.thaw(store, store.find(snapshot));
   try {
@@ -174,6 +175,7 @@ async function importCommand(file: string, flags: StoreFlags): Promise<void> {
 async function verify(snapshot: string | undefined, flags: StoreFlags): Promise<void> {
   const store = await open(flags);
   const ids = snapshot === undefined ? store.list().map(({ id }) => id) : [store.find(snapshot)];
+  const { default: ora } = await import('ora');
   const spinner = ora().start();
   try {
     for (const [n, id] of ids.entries()) {

@@ -1,5 +1,4 @@
-import { connect, createServer, type AddressInfo } from 'node:net';
-import { WebSocket, WebSocketServer } from 'ws';
+import { connect, createServer, Socket, type AddressInfo } from 'node:net';
 import { webSocketChannel, type MigrationChannel, type WebSocketLike } from '../../device/index.ts';
 import { VmError } from '../errors.ts';
 import { duplexChannel } from '../migration/duplex-channel.ts';
@@ -49,15 +48,17 @@ export async function listen(port: string, host: string, onCaller: (channel: Mig
     connection.once('close', () => ends.delete(end));
   };
   const failure = (error: Error) => new VmError('configuration', `can't wait on ${host}:${options.port}: ${error.message}; choose another port`);
+  // Half of what Node would load for every other command.
+  const { WebSocketServer } = await import('ws');
   const server = isWeb ? new WebSocketServer({ ...options, maxPayload: MAX_MESSAGE, perMessageDeflate: false }) : createServer().listen(options);
   server.on('connection', (connection) => {
-    if (connection instanceof WebSocket) {
+    if (connection instanceof Socket) {
+      keep(connection, () => connection.destroy());
+      onCaller(duplexChannel(connection, connection));
+    } else {
       keep(connection, () => connection.terminate());
       connection.on('error', () => {});
       void webSocketChannel(connection as unknown as WebSocketLike).then(onCaller);
-    } else {
-      keep(connection, () => connection.destroy());
-      onCaller(duplexChannel(connection, connection));
     }
   });
   await new Promise<void>((resolve, reject) => server.once('listening', resolve).once('error', (error: Error) => reject(failure(error))));
@@ -82,6 +83,7 @@ async function dial(address: string): Promise<MigrationChannel> {
 }
 
 async function dialWeb(address: string): Promise<MigrationChannel> {
+  const { WebSocket } = await import('ws');
   const socket = new WebSocket(address, { maxPayload: MAX_MESSAGE, perMessageDeflate: false });
   const failure = new Promise<never>((_, reject) => socket.on('error', (error) => reject(silence(address, error))));
   return Promise.race([webSocketChannel(socket as unknown as WebSocketLike), failure]);

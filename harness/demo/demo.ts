@@ -3,7 +3,6 @@ import { once } from 'node:events';
 import { mkdtemp, rm, stat } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { fileURLToPath } from 'node:url';
 import { crc32 } from 'node:zlib';
 import { writeSnapshot } from '../snapshot-file.ts';
 import { Vm } from '../vm.ts';
@@ -27,9 +26,6 @@ export interface HandOver {
 const BOOK_SIZE = 3_000_000;
 /** More than a guest's directory buffer holds: the rest has to be asked for after the freeze. */
 export const CHAPTERS = Array.from({ length: 300 }, (_, n) => `chapter-${n + 1}`);
-/** The other process's program, as TypeScript in a checkout and as JavaScript in a package. */
-const SECOND_HALF = fileURLToPath(import.meta.url).replace(/demo(\.[jt]s)$/, 'second-half$1');
-
 /** `npm start`: tells and checks the whole story. Returns the exit code; throws when something is not as it should be. */
 export async function demo(): Promise<number> {
   const story = new Story();
@@ -41,7 +37,7 @@ export async function demo(): Promise<number> {
   try {
     const handOver = await firstHalf(story, vm, join(directory, 'guest.snapshot'));
     await vm.stop();
-    const child = spawn(process.execPath, [...process.execArgv, SECOND_HALF, JSON.stringify(handOver)], { stdio: 'inherit' });
+    const child = spawn(process.execPath, [...process.execArgv, process.argv[1]!, 'demo', '--second-half', JSON.stringify(handOver)], { stdio: 'inherit' });
     const [code, signal] = await once(child, 'exit') as [number | null, string | null];
     if (code !== 0) throw new Error(`the second process failed (${signal ?? `exit code ${code}`})`);
     console.log(`\nAll of it checked, in ${story.elapsed}. Try it yourself: npx tsx harness/cli.ts shell --share .\n`);

@@ -7,7 +7,7 @@ import { Story } from './story.ts';
 const SECRET = 'written before the freeze, and already deleted\n';
 
 /** The demo's other process: goes on with the machine that the first one froze. */
-async function secondHalf({ snapshot, process: id, pid, step, bookCrc, bookHalf, entriesRead }: HandOver): Promise<void> {
+export async function secondHalf({ snapshot, process: id, pid, step, bookCrc, bookHalf, entriesRead }: HandOver): Promise<void> {
   const story = new Story(step);
   story.step(`Another Node process (${process.pid}, started by ${process.ppid}) restores it`);
   const vm = await story.time('the guest is back', () => Vm.restore(snapshot));
@@ -41,5 +41,3 @@ async function secondHalf({ snapshot, process: id, pid, step, bookCrc, bookHalf,
     await vm.stop();
   }
 }
-
-await secondHalf(JSON.parse(process.argv[2]!) as HandOver);
