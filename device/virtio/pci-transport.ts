@@ -127,9 +127,9 @@ export class PciTransport {
     return ringFeatures(this.#driver_features);
   }
 
-  /** `virtio_pci_common_cfg` as it is now, by the specification's names: no access by the driver, and not traced as one. */
+  /** `virtio_pci_common_cfg` by the specification's names, as it is without an access by the driver. */
   get common(): Record<CommonFieldName, number> {
-    return Object.fromEntries(COMMON_CFG.map(({ name }) => [name, this.#getCommon(name)])) as Record<CommonFieldName, number>;
+    return Object.fromEntries(COMMON_CFG.map(({ name }) => [name, name === 'config_generation' ? this.#config_generation : this.#getCommon(name)])) as Record<CommonFieldName, number>;
   }
 
   #negotiated(n: number): boolean {

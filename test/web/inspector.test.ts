@@ -266,6 +266,24 @@ describe('the page: inspector', () => {
       }
     }
 
+    const timeline = ({ page }: Visit): Locator => page.locator('vm-timeline');
+
+    /** Takes a snapshot, and returns its row in the time line, which is shown then. */
+    async function takeSnapshot(visit: Visit): Promise<Locator> {
+      await visit.page.getByRole('tab', { name: 'Time line' }).click();
+      await timeline(visit).getByLabel('Automatic').selectOption('never');
+      await timeline(visit).getByLabel('Name of the snapshot').fill('paused');
+      await timeline(visit).getByRole('button', { name: 'Snapshot now' }).click();
+      const row = timeline(visit).getByRole('listitem').filter({ hasText: 'paused' });
+      await row.waitFor();
+      return row;
+    }
+
+    async function fork(visit: Visit, folder: string): Promise<void> {
+      await timeline(visit).getByRole('button', { name: 'Fork', exact: true }).click();
+      await visit.page.getByRole('dialog').getByRole('button', { name: folder }).click();
+    }
+
     it('walks a request through the device, while the guest waits for it', async () => {
       const visit = await pause(await site.open());
       await visit.type('cat README.txt; echo through');
@@ -327,21 +345,34 @@ describe('the page: inspector', () => {
       const visit = await pause(await site.open());
       await visit.type("cat README.txt > /tmp/copy; echo cop''ied");
       await walking(visit).waitFor();
-      await visit.page.getByRole('tab', { name: 'Time line' }).click();
-      const timeline = visit.page.locator('vm-timeline');
-      await timeline.getByLabel('Automatic').selectOption('never');
-      await timeline.getByLabel('Name of the snapshot').fill('paused');
-      await timeline.getByRole('button', { name: 'Snapshot now' }).click();
-      const row = timeline.getByRole('listitem').filter({ hasText: 'paused' });
-      await row.waitFor();
-      await timeline.getByRole('button', { name: 'Fork', exact: true }).click();
-      await visit.page.getByRole('dialog').getByRole('button', { name: 'Folder of its own' }).click();
+      const row = await takeSnapshot(visit);
+      await fork(visit, 'Folder of its own');
       await visit.until(async () => /^copied/m.test(await visit.screen(1)), 'the second guest’s request was not served');
       expect(await visit.screen()).to.not.match(/^copied/m);
       await banner(visit).waitFor();
       await row.getByRole('button', { name: 'Rewind to' }).click();
       await banner(visit).waitFor({ state: 'detached' });
       await visit.until(async () => /^copied/m.test(await visit.screen()), 'the request was not served after the rewind');
+    });
+
+    it('is over after a reload, which serves what had waited; and a paused guest can be closed', async () => {
+      const visit = await pause(await site.open());
+      await visit.type("cat README.txt > /tmp/copy; echo cop''ied");
+      await walking(visit).waitFor();
+      await takeSnapshot(visit);
+      await visit.page.reload();
+      await visit.until(async () => /^copied/m.test(await visit.screen()), 'the request was not served after the reload');
+      expect(await banner(visit).count()).to.equal(0);
+      await visit.page.getByRole('tab', { name: 'Time line' }).click();
+      await fork(visit, 'Same folder');
+      await visit.ready(1);
+      await visit.terminal(1).locator('.screens').click();
+      await pause(visit);
+      await visit.type('cat README.txt', 1);
+      await walking(visit).waitFor();
+      await visit.page.getByRole('button', { name: 'Close guest 2' }).click();
+      await banner(visit).waitFor({ state: 'detached' });
+      expect(await visit.run('cat README.txt | wc -l')).to.match(/^[1-9]/);
     });
   });
 });

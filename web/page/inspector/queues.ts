@@ -5,7 +5,7 @@ import { formatBytes } from '../format.ts';
 import { controls } from '../styles.ts';
 import { hex } from './format.ts';
 import { Poll } from './poll.ts';
-import { availStrip, chainOf, changesOf, descriptorTable, dial, map, NO_CHANGES, ringStyles, usedStrip, type Changes, type Use } from './ring-picture.ts';
+import { availStrip, chainOf, changesOf, descriptorMap, descriptorTable, dial, NO_CHANGES, ringStyles, usedStrip, type Changes, type Use } from './ring-picture.ts';
 import { viewStyles } from './styles.ts';
 
 const EVENT_FLAGS = ['of every one', 'of none', 'only when the ring comes to', 'of every one (reserved)'];
@@ -82,7 +82,7 @@ export class QueuesPanel extends LitElement {
         ${key('used', isPacked ? 'device returns' : 'used.idx')}<dd>${used?.idx ?? place!.next_used}${isPacked ? html`<span class="muted">, wrap ${place!.used_wrap}</span>` : nothing}</dd>
         <dt>In flight</dt><dd>${inFlight.length ? inFlight.slice(0, 16).join(', ') : 'none'}</dd>
       </dl></section>
-      <section><h2>Descriptors<span class="muted">a square each</span></h2>${map(queue, chain)}</section>
+      <section><h2>Descriptors<span class="muted">a square each</span></h2>${descriptorMap(queue, chain)}</section>
       ${avail && used ? html`
         <section><h2>Available ring<span class="muted">written by the driver, the last ${avail.ring.length} heads</span></h2>${availStrip(queue, { changed: this.#changes.avail, lit: this.lit, onLit })}
           <p class="note">flags ${avail.flags}${avail.used_event === undefined ? '' : `, used_event ${avail.used_event}: the driver wants an interrupt when used.idx passes it`}</p></section>

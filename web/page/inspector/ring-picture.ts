@@ -62,7 +62,7 @@ export function dial({ size, device, avail, used, entries, isPacked }: QueueView
 }
 
 /** Every descriptor of the queue, by what it is doing. */
-export function map({ size, entries }: QueueView, chain: ReadonlySet<number>): TemplateResult {
+export function descriptorMap({ size, entries }: QueueView, chain: ReadonlySet<number>): TemplateResult {
   const columns = Math.min(COLUMNS, size);
   const squares = (which: (index: number) => boolean) => Array.from({ length: size }, (_, n) => n).filter(which)
     .map((n) => `M ${(n % columns) * PITCH} ${Math.floor(n / columns) * PITCH} h ${SIDE} v ${SIDE} h -${SIDE} z`).join('');
