@@ -23,6 +23,11 @@ export class ConsoleLog {
     this.#onLine = onLine;
   }
 
+  /** Puts lines from before in front of its own. */
+  precede(lines: string[]): void {
+    this.#lines.unshift(...lines);
+  }
+
   write(byte: number): void {
     const text = this.#decoder.write(Buffer.of(byte));
     if (text === '\n') {

@@ -28,7 +28,7 @@ export async function suspendGuest({ emulator, agent }: Sleeper): Promise<void> 
   for (const end = Date.now() + PATIENCE; ; ) {
     await Promise.race([ended, new Promise((resolve) => setTimeout(resolve, LOOK_INTERVAL))]);
     if (isAwake) {
-      throw new VmError('guest', `the guest does not sleep: ${failure?.trim() || 'something woke it at once'}; it takes the driver "suspend" and ACPI`);
+      throw new VmError('guest', `the guest does not sleep: ${failure?.trim() || 'something woke it at once'}; it takes ACPI, and the driver "suspend" or Linux 6.12`);
     }
     const now = emulator.get_instruction_counter();
     if (now - before < ASLEEP_INSTRUCTIONS) return;

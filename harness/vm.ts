@@ -33,6 +33,12 @@ export interface MigratedVm extends Successor {
   readonly vm: Vm;
 }
 
+/** What snapshots tell of a machine. */
+interface Summary {
+  console?: string[];
+  isAsleep?: boolean;
+}
+
 /**
  * A Linux guest in v86, with shares: boots or starts from a cached boot, runs commands, freezes
  * and goes on. Call {@link stop} in the end: a running machine keeps the process alive.
@@ -49,7 +55,7 @@ export class Vm {
   readonly #stopped = new AbortController();
   readonly #stores = new WeakMap<SnapshotStore, Promise<MachineSnapshots>>();
   /** Of the snapshot that it goes on from: what others have written there is passed on. */
-  #summary: object = {};
+  #summary: Omit<Summary, 'console'> = {};
 
   private constructor(config: MachineConfig, emulator: V86, shares: Share[], console: ConsoleLog) {
     this.config = config;
@@ -110,10 +116,21 @@ export class Vm {
     void compileV86();
     const plan = await makePlan(optionsFor(config, options));
     checkConfig(config, withShares(plan.config, plan.shares));
-    const { console = [], ...others } = (summary ?? {}) as { console?: string[] };
-    const vm = await Vm.#assemble(plan, plan.shares, plan.emulatorOptions, {}, console);
-    vm.#summary = others;
+    const vm = await Vm.#assemble(plan, plan.shares, plan.emulatorOptions);
+    vm.#adopt(summary);
     return vm;
+  }
+
+  /** Takes over what is known of the machine that this one goes on as. */
+  #adopt(summary: unknown): void {
+    const { console = [], ...others } = (summary ?? {}) as Summary;
+    this.console.precede(console);
+    this.#summary = others;
+  }
+
+  /** Whether the guest sleeps: see {@link suspend}. */
+  get isAsleep(): boolean {
+    return this.#summary.isAsleep ?? false;
   }
 
   /**
@@ -125,12 +142,14 @@ export class Vm {
   async suspend(): Promise<void> {
     this.#checkRunning();
     await suspendGuest(this);
+    this.#summary.isAsleep = true;
   }
 
   /** Wakes a guest that sleeps, by a byte on its first serial port; one that was prepared from a snapshot is let go on first. */
   async wake(): Promise<void> {
     await this.emulator.run();
     await wakeGuest(this);
+    this.#summary.isAsleep = false;
   }
 
   /** Lets a machine that stands still go on. */
@@ -307,12 +326,16 @@ export class Vm {
    */
   async freeze(store: SnapshotStore, name?: string): Promise<FreezeResult> {
     this.#checkRunning();
-    return (await this.#snapshots(store)).freeze({ name, ...this.#description });
+    return (await this.#snapshots(store)).freeze({ name, machine: this.#machine, summary: this.#summarize() });
   }
 
-  get #description(): { machine: Record<string, string | number | string[]>; summary: unknown } {
+  get #machine(): Record<string, string | number | string[]> {
     const { emulator, image, memory, devices } = this.config;
-    return { machine: { emulator, image, memory, devices }, summary: { ...this.#summary, console: this.console.lines } };
+    return { emulator, image, memory, devices };
+  }
+
+  #summarize(): Summary {
+    return { ...this.#summary, console: this.console.lines };
   }
 
   /**
@@ -322,7 +345,7 @@ export class Vm {
    */
   async migrate(channel: MigrationChannel, options: Omit<MigrationOptions, 'machine' | 'summary' | 'codec'>): Promise<MigrationResult> {
     this.#checkRunning();
-    const result = await migrateOut(this.emulator as unknown as Emulator, channel, { ...options, ...this.#description, codec: loadCodec() });
+    const result = await migrateOut(this.emulator as unknown as Emulator, channel, { ...options, machine: this.#machine, summary: () => this.#summarize(), codec: loadCodec() });
     await this.stop();
     return result;
   }
@@ -336,9 +359,20 @@ export class Vm {
       token,
       policies,
       codec: loadCodec(),
-      make: async ({ machine, summary }) => {
-        const vm = await Vm.like(machine as unknown as MachineConfig, summary, options);
-        return { vm, emulator: vm.emulator as unknown as Emulator, start: () => vm.emulator.run(), ready: () => vm.#answer(), destroy: () => vm.stop() };
+      make: async ({ machine }) => {
+        const vm = await Vm.like(machine as unknown as MachineConfig, undefined, options);
+        return {
+          vm,
+          emulator: vm.emulator as unknown as Emulator,
+          start: (summary) => {
+            vm.#adopt(summary);
+            return vm.emulator.run();
+          },
+          ready: async () => {
+            if (!vm.isAsleep) await vm.#answer();
+          },
+          destroy: () => vm.stop(),
+        };
       },
     });
   }
@@ -353,8 +387,9 @@ export class Vm {
     this.#checkRunning();
     checkConfig(configOf(store, id), this.config);
     const standstill = await (await this.#snapshots(store)).restore(id, policies);
+    this.#adopt({ ...(store.info(id).summary as Summary), console: [] });
     await this.emulator.run();
-    await this.#answer();
+    if (!this.isAsleep) await this.#answer();
     return standstill;
   }
 
@@ -372,10 +407,11 @@ export class Vm {
   }
 
   async #answer(): Promise<void> {
+    if (this.isAsleep) throw new VmError('guest', 'the guest sleeps: wake it');
     try {
       await this.agent.ready(EXEC_TIMEOUT);
     } catch (error) {
-      throw new VmError('timeout', `the guest does not answer: ${(error as Error).message}; one that sleeps has to be woken\nIts console ends with\n${this.console.tail()}`, { cause: error });
+      throw new VmError('timeout', `the guest does not answer: ${(error as Error).message}\nIts console ends with\n${this.console.tail()}`, { cause: error });
     }
   }
 

@@ -10,14 +10,13 @@ import { Link, MESSAGE, parseJson, type Message } from './link.ts';
 export interface Description {
   id: string;
   machine: FreezeOptions['machine'];
-  summary: unknown;
 }
 
 /** A machine that can take over. It stands still until it is told to start. */
 export interface Successor {
   readonly emulator: Emulator;
-  /** Lets it run, and settles when it does. */
-  start(): Promise<void>;
+  /** Lets it run, and settles when it does. `summary`: what the source had to say of it when it was stopped. */
+  start(summary: unknown): Promise<void>;
   /** Settles when it can be used; after {@link start}. */
   ready(): Promise<void>;
   /** It is not needed after all. */
@@ -37,6 +36,8 @@ export interface IncomingOptions<S extends Successor> {
   maxMachines?: number;
   /** For how long the other side may say or take nothing before the link is given up, in milliseconds. Default: 30,000. */
   timeoutMs?: number;
+  /** Told how many bytes have come so far. */
+  onProgress?: (bytes: number) => void;
 }
 
 const DEFAULT_LIMIT = 2 * 1024 ** 3;
@@ -77,14 +78,14 @@ export class MigrationTarget<S extends Successor> {
       this.#machines++;
       successor = await this.options.make(description);
       await link.send(MESSAGE.ACCEPTED, new Uint8Array(0));
-      const finish = await this.#receiveRounds(link, successor);
+      const { finish, summary } = await this.#receiveRounds(link, successor);
       await link.receive(MESSAGE.SWITCH);
       if (this.#fates.get(description.id) !== false) throw new MigrationError('the other side has asked meanwhile, and goes on with the machine');
       this.#remember(description.id, true);
       const tellRunning = await link.prepare(MESSAGE.RUNNING, new Uint8Array(0));
       finish();
       isRunning = true;
-      await successor.start();
+      await successor.start(summary);
       await tellRunning().catch(() => {});
       await successor.ready();
       return successor;
@@ -114,9 +115,9 @@ export class MigrationTarget<S extends Successor> {
     }
   }
 
-  /** Each round is put into the machine at once, so that the last one has little to do: what is left is done by what it returns. */
-  async #receiveRounds(link: Link, { emulator }: Successor): Promise<() => void> {
-    const { codec, policies, limit = DEFAULT_LIMIT } = this.options;
+  /** Each round is put into the machine at once, so that the last one has little to do: `finish` does what is left. */
+  async #receiveRounds(link: Link, { emulator }: Successor): Promise<{ finish: () => void; summary: unknown }> {
+    const { codec, policies, limit = DEFAULT_LIMIT, onProgress } = this.options;
     const files = new MemoryStore();
     const store = await SnapshotStore.open(files, codec);
     const snapshots = await MachineSnapshots.of(emulator, store);
@@ -127,7 +128,7 @@ export class MigrationTarget<S extends Successor> {
       if (type === MESSAGE.LAYER) {
         const { name, length } = parseJson<{ name: string; length: number }>(body);
         if (!Number.isSafeInteger(length) || length < 0 || (kept += length) > limit) throw new MigrationError(`more than ${limit} bytes are coming: raise the limit`);
-        await files.write(name, [await receiveBytes(link, length)]);
+        await files.write(name, [await receiveBytes(link, length, (came) => onProgress?.(kept - length + came))]);
         await store.look(name);
         continue;
       }
@@ -135,18 +136,19 @@ export class MigrationTarget<S extends Successor> {
       const finish = await snapshots.stage(snapshot, { ...policies, isMove: true, isFresh: isFirst, isUnchanged: !isFirst, isInterim: !isLast });
       isFirst = false;
       await link.send(MESSAGE.READY, new Uint8Array(0));
-      if (isLast) return finish;
+      if (isLast) return { finish, summary: store.info(snapshot).summary };
     }
   }
 }
 
-async function receiveBytes(link: Link, length: number): Promise<Uint8Array> {
+async function receiveBytes(link: Link, length: number, onProgress: (bytes: number) => void): Promise<Uint8Array> {
   const parts: Uint8Array[] = [];
   for (let at = 0; at < length;) {
     const { body } = await link.receive(MESSAGE.BYTES);
     if (body.length === 0 || at + body.length > length) throw new MigrationError('a layer is not as long as was said');
     parts.push(body);
     at += body.length;
+    onProgress(at);
   }
   const bytes = new Uint8Array(length);
   parts.reduce((at, part) => (bytes.set(part, at), at + part.length), 0);

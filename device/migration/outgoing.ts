@@ -27,7 +27,8 @@ export interface MigrationOptions {
   token: string;
   /** What the machine is, for the destination to make one like it: as in {@link FreezeOptions}. */
   machine: FreezeOptions['machine'];
-  summary?: unknown;
+  /** What its owner wants to have there, of the moment when it is stopped: see `Successor.start`. Plain data, bytes included. */
+  summary?: () => unknown;
   /** Filesystems stay where they are, and the destination's devices have the same ones: see {@link FreezeOptions}. Default: false. */
   sessionOnly?: boolean;
   codec: ChunkCodec;
@@ -114,14 +115,14 @@ export async function migrateOut(emulator: Emulator, channel: MigrationChannel, 
   const throttle = new Throttle(v86);
   try {
     link = await Link.open(channel, 'source', token, timeoutMs);
-    await link.sendJson(MESSAGE.DESCRIPTION, { id, machine, summary });
+    await link.sendJson(MESSAGE.DESCRIPTION, { id, machine });
     await link.receive(MESSAGE.ACCEPTED);
     const store = await SnapshotStore.open(new SendingStore(link, pacer(bandwidth)), codec);
     const snapshots = await MachineSnapshots.of(emulator, store);
     let rounds = 0;
     const send = async (isLast: boolean) => {
       const before = link!.bytes;
-      const { id: snapshot, changedPages } = await snapshots.freeze({ machine, summary, sessionOnly });
+      const { id: snapshot, changedPages } = await snapshots.freeze({ machine, summary: summary?.(), sessionOnly });
       await link!.sendJson(MESSAGE.ROUND, { snapshot, isLast });
       await link!.receive(MESSAGE.READY);
       rounds++;
