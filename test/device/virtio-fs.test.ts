@@ -2,7 +2,7 @@ import { expect } from 'chai';
 import { Volume } from 'memfs';
 import { MemfsBackend } from '../../device/fs/memfs-backend.ts';
 import { FuseSession } from '../../device/fuse/session.ts';
-import { VIRTIO_FS_F_SESSION_KEEP, VirtioFs } from '../../device/virtio-fs.ts';
+import { VirtioFs } from '../../device/virtio-fs.ts';
 import { PciTransport } from '../../device/virtio/pci-transport.ts';
 import { BAR } from '../../device/virtio/pci-config-space.ts';
 import { MockDriver } from '../support/mock-driver.ts';
@@ -149,89 +149,5 @@ describe('virtio-fs device', () => {
   it('serves nothing before INIT but tells so', () => {
     start();
     expect(getattr().error).to.be.lessThan(0).and.not.equal(ENOSYS);
-  });
-});
-
-describe('SESSION_KEEP, docs/virtio-spec-proposal.md', () => {
-  const SESSION = 44;
-  let driver: MockDriver;
-  let session: FuseSession;
-  const number = () => driver.transport.readBar(BAR.device.offset + SESSION, 4);
-  const init = () => driver.request(1, [message(INIT, 2n, 0n, 7, 38, 0x20000, 0xffffffff, 0, ...Array<number>(11).fill(0))], [16, 64]);
-  const open = () => new DataView(driver.request(1, [message(CREATE, 4n, ROOT, O_RDWR, 0o100644, 0, 0, 'file')], [16, 144]).slice(16).buffer);
-  const read = (nodeid: bigint, fh: bigint) => new DataView(driver.request(1, [message(15, 6n, nodeid, fh, 0n, 10, 0, 0n, 0, 0)], [16, 10]).slice().buffer).getInt32(4, true);
-
-  beforeEach(() => {
-    const backend = MemfsBackend.of(new Volume());
-    session = new FuseSession({ backend, lockTable: backend.locks });
-    driver = new MockDriver(new VirtioFs(session, { tag: 'share', requestQueues: 1, queueSize: 8, answersInOrder: true }));
-  });
-
-  it('session is 0 before INIT and after DESTROY, and another one after each INIT', () => {
-    driver.start();
-    expect(number()).to.equal(0);
-    init();
-    const first = number();
-    expect(first).to.be.greaterThan(0);
-    const generation = driver.read('config_generation');
-    init();
-    expect(number()).not.to.be.oneOf([0, first]);
-    expect(driver.read('config_generation')).not.to.equal(generation);
-    driver.request(1, [message(38, 8n, 0n)], [16]);
-    expect(number()).to.equal(0);
-  });
-
-  it('accepted: a reset by the driver keeps the session, its handles and node ids', () => {
-    driver.start();
-    init();
-    const before = number();
-    const entry = open();
-    driver.start();
-    expect(number()).to.equal(before);
-    expect(read(entry.getBigUint64(0, true), entry.getBigUint64(128, true))).to.equal(0);
-  });
-
-  it('accepted: more resets, and drivers without it that send no INIT, change nothing', () => {
-    driver.start();
-    init();
-    const before = number();
-    driver.write('device_status', 0);
-    driver.write('device_status', 0);
-    driver.start({ without: [VIRTIO_FS_F_SESSION_KEEP] });
-    driver.start();
-    expect(number()).to.equal(before);
-  });
-
-  it('accepted: a session restored from its state stays through the first reset', () => {
-    driver.start();
-    init();
-    const [before, state] = [number(), session.state()];
-    const backend = MemfsBackend.of(new Volume());
-    session = new FuseSession({ backend, lockTable: backend.locks });
-    driver = new MockDriver(new VirtioFs(session, { tag: 'share', requestQueues: 1, queueSize: 8, answersInOrder: true }));
-    session.restore(FuseSession.checkState(state, backend), () => undefined);
-    driver.start();
-    expect(number()).to.equal(before);
-  });
-
-  it('not accepted: a reset ends the session', () => {
-    driver.start({ without: [VIRTIO_FS_F_SESSION_KEEP] });
-    init();
-    driver.write('device_status', 0);
-    expect([number(), session.negotiated]).to.deep.equal([0, undefined]);
-  });
-
-  it('a reset of the machine ends the session', () => {
-    driver.start();
-    init();
-    driver.transport.reset('machine');
-    expect(number()).to.equal(0);
-  });
-
-  it('the host can end it', () => {
-    driver.start();
-    init();
-    session.end();
-    expect(number()).to.equal(0);
   });
 });

@@ -2,6 +2,7 @@ import { expect } from 'chai';
 import { mkdtempSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
+import { ensureGuestImage } from '../../guest-images/build.ts';
 import { Vm } from '../../harness/vm.ts';
 import { useCli } from '../support/cli.ts';
 
@@ -10,7 +11,10 @@ describe('a guest that is put to sleep and woken', function () {
 
   describe('from the command line', () => {
     let directory: string;
-    before(() => (directory = mkdtempSync(join(tmpdir(), 'cli-'))));
+    before(async () => {
+      await ensureGuestImage({ suspendDriver: true });
+      directory = mkdtempSync(join(tmpdir(), 'cli-'));
+    });
     after(() => rmSync(directory, { recursive: true }));
 
     const { run } = useCli();

@@ -1,9 +1,12 @@
 import { expect } from 'chai';
+import { VIRTIO_CONFIG_S_DRIVER_OK } from '../../device/virtio/constants.ts';
 import { SuspendMachine, contend } from './suspend-machine.ts';
 
 const SIGINT = 2;
 const SIGKILL = 9;
 const LOCKS = ['posix', 'ofd', 'flock'] as const;
+/** In the device configuration. */
+const SESSION = 44;
 const ENOTCONN = 'Transport endpoint is not connected';
 
 describe('suspend with the driver of guest-images/suspend-driver', function () {
@@ -66,10 +69,60 @@ describe('suspend with the driver of guest-images/suspend-driver', function () {
       }
     }
 
+    it('does what docs/virtio-spec-proposal.md asks of drivers, 18 to 20', async () => {
+      const { transport, session } = machine.device;
+      const { onTrace } = transport;
+      const opcodes: string[] = [];
+      const resets: number[] = [];
+      const afterDriverOk: string[] = [];
+      let underWay = 0;
+      let isUp = true;
+      transport.onTrace = (event) => {
+        onTrace!(event);
+        const note = (what: string) => isUp && resets.length && afterDriverOk.push(what);
+        if (event.type === 'chain') underWay++;
+        if (event.type === 'chain') note('request');
+        if (event.type === 'used') underWay--;
+        if (event.type === 'reset') {
+          resets.push(underWay);
+          isUp = false;
+        }
+        if (event.type !== 'register') return;
+        if (event.field === 'device_status' && event.access === 'write') isUp = (event.value & VIRTIO_CONFIG_S_DRIVER_OK) !== 0;
+        if (event.region === 'device' && event.offset === SESSION && event.access === 'read') note('session');
+      };
+      session.onTrace = ({ opcode }) => opcodes.push(opcode);
+      try {
+        const { accepted } = transport.features;
+        expect(await machine.suspend()).to.deep.include({ code: 0 });
+        await machine.sh('ls > /dev/null');
+        expect(transport.features.accepted, '19: the same features').to.equal(accepted);
+        expect(resets, '18: nothing is under way').to.have.length.above(0).and.satisfy((all: number[]) => all.every((count) => count === 0));
+        expect(afterDriverOk.slice(0, 2), '19: session is read before the first request').to.deep.equal(['session', 'request']);
+        expect(opcodes, '20').to.not.include('INIT');
+      } finally {
+        transport.onTrace = onTrace;
+        session.onTrace = undefined;
+      }
+    });
+
     it('suspends again and again', async () => {
       for (let round = 0; round < 5; round++) expect(await machine.suspend()).to.deep.include({ code: 0 });
       await machine.sh('echo still > here/there && grep -q still here/there');
     });
+  });
+
+  it('ends its session when it does not need it any more: the proposal, 21', async () => {
+    const machine = await SuspendMachine.mounted();
+    try {
+      const opcodes: string[] = [];
+      machine.device.session.onTrace = ({ opcode }) => opcodes.push(opcode);
+      await machine.sh('umount /mnt/share', '/');
+      expect(opcodes).to.include('DESTROY');
+      expect(machine.device.session.number).to.equal(0);
+    } finally {
+      await machine.stop();
+    }
   });
 
   it('gives up a session that the host has dropped: ENOTCONN, and it can be mounted again', async () => {

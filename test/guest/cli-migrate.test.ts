@@ -12,7 +12,7 @@ import { breakingProxy, RUNNING, SWITCH } from '../support/migrations.ts';
 const env = { V86_VIRTIOFS_TOKEN: 'secret' };
 
 describe('command line: migration', function () {
-  this.timeout(120_000);
+  this.timeout(300_000);
   const { run, start } = useCli();
   let directory: string;
   const migrate = (...args: string[]) => ['migrate', 'base', '--store', directory, ...args];

@@ -5,7 +5,7 @@ import { join } from 'node:path';
 import { useCli } from '../support/cli.ts';
 
 describe('command line: snapshots', function () {
-  this.timeout(120_000);
+  this.timeout(300_000);
   let directory: string;
   const at = (name: string) => join(directory, name);
   const cli = useCli();

@@ -6,7 +6,7 @@ import { join } from 'node:path';
 import { useCli } from '../support/cli.ts';
 
 describe('command line', function () {
-  this.timeout(120_000);
+  this.timeout(300_000);
   const { run } = useCli();
   let directory: string;
   before(() => {

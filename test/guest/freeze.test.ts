@@ -134,7 +134,7 @@ describe('freeze and restore', () => {
   });
 
   it('goes on in a new Node process: the demo', async function () {
-    this.timeout(120_000);
+    this.timeout(300_000);
     const { code, stdout, stderr } = await cli.run(['demo']);
     expect(code, stdout + stderr).to.equal(0);
     expect(stdout.match(/✓/g)).to.have.length.at.least(10);

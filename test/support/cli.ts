@@ -3,7 +3,7 @@ import { after } from 'mocha';
 
 const CLI = new URL('../../harness/cli.ts', import.meta.url).pathname;
 /** Seconds: less than what tests wait, so that what a command has said so far is told. */
-const PATIENCE = 100;
+const PATIENCE = 280;
 
 export interface CliOptions {
   /** All of its stdin. Default: nothing. */

@@ -6,7 +6,7 @@ import type { OfferedFeatures } from '../../device/virtio/pci-transport.ts';
 import { message } from './fuse-call.ts';
 import { MockDriver, type AddOptions } from './mock-driver.ts';
 
-export const FUSE = { LOOKUP: 1, FORGET: 2, GETATTR: 3, OPEN: 14, READ: 15, WRITE: 16, SETXATTR: 21, INIT: 26, OPENDIR: 27, READDIR: 28, SETLK: 32, SETLKW: 33, CREATE: 35, BATCH_FORGET: 42 };
+export const FUSE = { LOOKUP: 1, FORGET: 2, GETATTR: 3, OPEN: 14, READ: 15, WRITE: 16, RELEASE: 18, SETXATTR: 21, INIT: 26, OPENDIR: 27, READDIR: 28, SETLK: 32, SETLKW: 33, CREATE: 35, INTERRUPT: 36, DESTROY: 38, BATCH_FORGET: 42 };
 const ROOT = 1;
 const F_WRLCK = 1, F_UNLCK = 2;
 
@@ -15,15 +15,17 @@ type Body = (number | bigint | string | Uint8Array)[];
 /** A mock driver on a virtio-fs device with one request queue, that speaks FUSE. */
 export class FuseDriver {
   readonly volume: Volume;
+  readonly backend: MemfsBackend;
   readonly session: FuseSession;
   readonly driver: MockDriver;
   readonly #options: AddOptions;
-  #unique = 0n;
+  /** Of the last request. */
+  unique = 0n;
 
   constructor({ offer, indirect = true, files = {} }: { offer?: OfferedFeatures; indirect?: boolean; files?: Record<string, string> } = {}) {
     this.volume = Volume.fromJSON(files);
-    const backend = MemfsBackend.of(this.volume);
-    this.session = new FuseSession({ backend, lockTable: backend.locks, locks: 'shared' });
+    this.backend = MemfsBackend.of(this.volume);
+    this.session = new FuseSession({ backend: this.backend, lockTable: this.backend.locks, locks: 'shared' });
     this.driver = new MockDriver(new VirtioFs(this.session, { tag: 'share', requestQueues: 1, queueSize: 16, answersInOrder: false }), { offer }).start();
     this.#options = indirect ? { indirectFrom: 0 } : {};
   }
@@ -39,7 +41,7 @@ export class FuseDriver {
 
   /** Makes a request available in a queue, and kicks; FORGETs have no room for a reply. Returns its id. */
   send(queue: number, opcode: number, nodeid: number, ...body: Body): number {
-    const bytes = message(opcode, (this.#unique += 2n), nodeid, ...body);
+    const bytes = message(opcode, (this.unique += 2n), nodeid, ...body);
     const buffers = this.driver.buffers([bytes.subarray(0, 40), bytes.subarray(40)].filter(({ length }) => length), queue === 0 ? [] : [16, 200]);
     const id = this.driver.queues[queue]!.add(buffers, this.#options);
     this.driver.kick(queue);
@@ -48,15 +50,21 @@ export class FuseDriver {
 
   /** A request on the request queue and its answer's payload. */
   call(opcode: number, nodeid: number, ...body: Body): DataView {
+    return this.attempt(opcode, nodeid, ...body).payload;
+  }
+
+  /** As {@link call}, with the answer's error. */
+  attempt(opcode: number, nodeid: number, ...body: Body): { error: number; payload: DataView } {
     const queue = this.driver.queues[1]!;
-    const bytes = message(opcode, (this.#unique += 2n), nodeid, ...body);
+    const bytes = message(opcode, (this.unique += 2n), nodeid, ...body);
     const buffers = this.driver.buffers([bytes], [16, 200]);
     const id = queue.add(buffers, this.#options);
     this.driver.kick(1);
     const used = queue.collect().find((entry) => entry.id === id);
     if (!used) throw new Error(`opcode ${opcode} was not answered`);
     const reply = this.driver.written(buffers).subarray(0, used.length);
-    return new DataView(reply.buffer, reply.byteOffset + 16, Math.max(0, reply.length - 16));
+    const error = new DataView(reply.buffer, reply.byteOffset).getInt32(4, true);
+    return { error, payload: new DataView(reply.buffer, reply.byteOffset + 16, Math.max(0, reply.length - 16)) };
   }
 
   /** Makes a file; returns its nodeid and fh. */
