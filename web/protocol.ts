@@ -7,11 +7,13 @@ import type { ProxyMarked } from 'comlink';
 import type { ExecOptions, ExecResult, Progress } from './protocol/data.ts';
 import type { FolderApi } from './protocol/folder.ts';
 import type { InspectorApi } from './protocol/inspector.ts';
+import type { MoveApi, MoveProgress } from './protocol/move.ts';
 import type { TimelineApi } from './protocol/timeline.ts';
 
 export type * from './protocol/data.ts';
 export type * from './protocol/folder.ts';
 export type * from './protocol/inspector.ts';
+export type * from './protocol/move.ts';
 export type * from './protocol/timeline.ts';
 
 /** A guest, by the number that the worker gave it. */
@@ -29,6 +31,10 @@ export interface StartOptions {
   base: string;
   /** Name of the directory in the browser's own file system that keeps the snapshots: a reload goes on from the newest. Without it nothing is kept, and none is taken by itself. */
   store?: string;
+  /** Takes a machine over instead: the code of the tab that has it, or an address as in {@link MoveApi.fromAddress}. */
+  from?: string;
+  /** Milliseconds since 1970: the machine of snapshots before that runs elsewhere, so they are not gone on from. */
+  since?: number;
 }
 
 export interface ShellInfo {
@@ -48,6 +54,8 @@ export interface GuestInfo {
   /** Which folder it has: guests with the same one share it. */
   folder: number;
   shells: ShellInfo[];
+  /** It answers nobody until it is woken. */
+  isAsleep: boolean;
 }
 
 export interface StartResult {
@@ -63,6 +71,7 @@ export interface WorkerApi {
   start(options: StartOptions, page: PageApi): Promise<StartResult>;
   guest(id: GuestId): GuestApi;
   readonly timeline: TimelineApi;
+  readonly moves: MoveApi;
   /**
    * Another guest that goes on from a snapshot, with a folder of its own; or from this moment of a guest, with a folder of
    * its own or the same one.
@@ -78,6 +87,9 @@ export interface GuestApi extends ProxyMarked {
   readonly inspector: InspectorApi;
   /** Runs a command to its end, beside the shells, when the guest sees what {@link folder} has changed. A string goes to `/bin/sh -c`. */
   exec(command: string | string[], options: ExecOptions): Promise<ExecResult>;
+  /** Lets it go to sleep: suspend to idle. @throws Error with the kernel's reason when it does not. */
+  suspend(): Promise<void>;
+  wake(): Promise<void>;
 }
 
 export interface ShellsApi extends ProxyMarked {
@@ -94,9 +106,11 @@ export interface PageApi {
   output(guest: GuestId, shell: ShellId, bytes: Uint8Array): void | Promise<void>;
   /** A shell has ended, by itself or with its guest. */
   shellEnded(guest: GuestId, shell: ShellId): void;
-  /** A guest has gone to another moment: its shells are other ones. */
+  /** A guest has gone to another moment, to sleep, or is awake: its shells are other ones. */
   guestChanged(guest: GuestInfo): void;
   timelineChanged(): void;
+  /** How a move goes; undefined when none is under way. */
+  moving(progress: MoveProgress | undefined): void;
   /** Something in the shared folder is not what it was, whoever changed it. At most every 100 ms. */
   filesChanged(guest: GuestId): void;
   /** Something went wrong that no call is waiting for. */

@@ -11,9 +11,9 @@ export class Handle implements Vm {
   readonly #onDestroy: () => void;
   readonly #destroyed = Promise.withResolvers<never>();
 
-  constructor({ src = 'guest/', store }: GuestOptions, onDestroy: () => void = () => {}) {
+  constructor({ src = 'guest/', store, from }: GuestOptions & { from?: string | undefined }, onDestroy: () => void = () => {}) {
     this.#onDestroy = onDestroy;
-    this.ready = this.connection.start({ base: new URL(src, document.baseURI).href, store });
+    this.ready = this.connection.start({ base: new URL(src, document.baseURI).href, store, from });
     // Whoever asks is told.
     this.ready.catch(() => {});
     this.#destroyed.promise.catch(() => {});
@@ -26,7 +26,11 @@ export class Handle implements Vm {
 
   /** What a guest answers, if it does before the end. */
   async ask<T>(question: (guest: GuestView) => Promise<T>): Promise<T> {
-    const answer = this.ready.then(() => question(this.connection.guests[0]!));
+    const answer = this.ready.then(() => {
+      const [guest] = this.connection.guests;
+      if (!guest) throw new Error('no guest runs here any more: it has moved');
+      return question(guest);
+    });
     return Promise.race([answer, this.#destroyed.promise]);
   }
 

@@ -94,6 +94,8 @@ export interface VirtiofsVmElement extends HTMLElement {
   theme: string | undefined;
   panels: string | undefined;
   heading: string | undefined;
+  /** Lets guests move to other tabs, to Node and from there. Of one element of a page, whose address then tells where a guest is to be had. */
+  movable: boolean;
   /** Undefined while it is in no document. */
   readonly vm: Vm | undefined;
 }

@@ -1,5 +1,8 @@
 import { proxy, wrap, type Remote } from 'comlink';
-import type { GuestApi, GuestId, GuestInfo, PageApi, Progress, ShellId, ShellInfo, StartOptions, VmEvents, WorkerApi } from '../protocol.ts';
+import type {
+  GuestApi, GuestId, GuestInfo, MoveProgress, MoveResult, PageApi, Progress, ShellId, ShellInfo, StartOptions, VmEvents, WorkerApi,
+} from '../protocol.ts';
+import { movedAt, rememberMove } from './move/links.ts';
 
 /** One shell's output, kept until a terminal takes it. */
 export class ShellStream {
@@ -43,14 +46,21 @@ export interface GuestView extends Omit<GuestInfo, 'shells'> {
 export class Connection extends EventTarget {
   readonly worker: Remote<WorkerApi>;
   readonly #thread: Worker;
+  #store: string | undefined;
   /** By guest and shell; before the guest is in {@link guests}, because the shell may write at once. */
   readonly #streams = new Map<string, ShellStream>();
   guests: GuestView[] = [];
-  progress: Progress | undefined;
+  progress: Progress | undefined = { what: 'emulator' };
   /** Milliseconds from the start until the guest answered. */
   startTime: number | undefined;
   /** When the snapshot was taken that the first guest went on from, in milliseconds since 1970. */
   resumed: number | undefined;
+  /** How a move goes, while there is one. */
+  move: MoveProgress | undefined;
+  /** The guest that has left last, and where it runs. */
+  departed: { name: string; place: string } | undefined;
+  /** Guests of which nobody knows where they run: they stand still. */
+  readonly undecided = new Set<GuestId>();
   /** Counts changes of the time line. */
   timelineVersion = 0;
   /** What went wrong, newest last. */
@@ -64,9 +74,10 @@ export class Connection extends EventTarget {
   }
 
   /** Rejects when there is no guest, and has told so. */
-  async start(options: StartOptions): Promise<void> {
+  async start(options: Omit<StartOptions, 'since'>): Promise<void> {
+    this.#store = options.store;
     try {
-      const { guests, milliseconds, resumed } = await this.worker.start(options, proxy(this.#page()));
+      const { guests, milliseconds, resumed } = await this.worker.start({ ...options, since: movedAt(options.store) }, proxy(this.#page()));
       this.guests = await Promise.all(guests.map((guest) => this.#viewOf(guest)));
       this.startTime = milliseconds;
       this.resumed = resumed;
@@ -99,6 +110,35 @@ export class Connection extends EventTarget {
     const { inspector } = guest.api;
     await (isHeld ? inspector.hold() : inspector.release());
     guest.isHeld = isHeld;
+    this.#changed();
+  }
+
+  /** Sees to it that a guest which is being moved is gone from here when it is there. `place`: where that is. */
+  async moveOut(guest: GuestView, move: Promise<MoveResult>, place: string): Promise<void> {
+    const { outcome, began } = await move;
+    if (outcome === 'moved') this.#depart(guest, place, began);
+    else this.undecided.add(guest.id);
+    this.#changed();
+  }
+
+  async decide(guest: GuestView, runsThere: boolean): Promise<void> {
+    await this.worker.moves.decide(guest.id, runsThere);
+    this.undecided.delete(guest.id);
+    if (runsThere) this.#depart(guest, 'elsewhere', Date.now());
+    this.#changed();
+  }
+
+  #depart(guest: GuestView, place: string, began: number): void {
+    this.undecided.delete(guest.id);
+    this.guests = this.guests.filter((other) => other !== guest);
+    this.departed = { name: guest.name, place };
+    if (!this.guests.length) rememberMove(this.#store, began);
+  }
+
+  /** Another guest beside those there are, from a command line. */
+  async takeOver(address: string): Promise<void> {
+    const guest = await this.#viewOf(await this.worker.moves.fromAddress(address));
+    this.guests = [...this.guests, guest];
     this.#changed();
   }
 
@@ -150,6 +190,10 @@ export class Connection extends EventTarget {
         }
         for (const shell of view.shells) this.#streams.delete(`${info.id}/${shell.id}`);
         Object.assign(view, info, { isHeld: false, shells: shells.map((shell) => this.#stream(info.id, shell)) });
+        this.#changed();
+      },
+      moving: (progress) => {
+        this.move = progress;
         this.#changed();
       },
       timelineChanged: () => {

@@ -22,6 +22,8 @@ const PATHS = {
   pause: 'M8 5v14M16 5v14',
   play: 'M7 4l13 8-13 8z',
   step: 'M5 4l10 8-10 8zM19 5v14',
+  sleep: 'M20 14.5A8.5 8.5 0 0 1 9.5 4 8.5 8.5 0 1 0 20 14.5z',
+  move: 'M4 6h9v12H4zM13 12h8M18 9l3 3-3 3',
   theme: 'M12 3a9 9 0 1 0 0 18zM12 3a9 9 0 0 1 0 18',
   lock: 'M6 11h12v9H6zM8 11V8a4 4 0 0 1 8 0v3',
   newFolder: 'M3 7a2 2 0 0 1 2-2h4l2 2h8a2 2 0 0 1 2 2v8a2 2 0 0 1-2 2H5a2 2 0 0 1-2-2zM12 11v5M9.5 13.5h5',

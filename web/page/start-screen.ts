@@ -6,6 +6,7 @@ const STEPS: Record<Progress['what'], string> = {
   download: 'Fetching the guest',
   snapshot: 'Unpacking its memory',
   guest: 'Waking the guest',
+  move: 'Taking the machine over',
 };
 
 /** What the visitor sees until the guest answers. */

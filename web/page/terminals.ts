@@ -1,5 +1,5 @@
 import xtermCss from '@xterm/xterm/css/xterm.css';
-import { css, html, LitElement, unsafeCSS, type PropertyValues } from 'lit';
+import { css, html, LitElement, nothing, unsafeCSS, type PropertyValues } from 'lit';
 import type { Connection, GuestView, ShellStream } from './connection.ts';
 import { icon } from './icons.ts';
 import { controls } from './styles.ts';
@@ -8,7 +8,7 @@ import { TerminalView } from './terminal-view.ts';
 
 /** The shells of one guest, each in a tab. */
 export class GuestTerminals extends LitElement {
-  static override properties = { connection: { attribute: false }, guest: { attribute: false }, version: { attribute: false }, selected: { state: true } };
+  static override properties = { connection: { attribute: false }, guest: { attribute: false }, version: { attribute: false }, selected: { state: true }, isBusy: { state: true } };
   static override styles = [unsafeCSS(xtermCss), controls, tabStyles, css`
     :host { display: flex; flex-direction: column; min-width: 0; min-height: 0; background: var(--surface); }
     .bar { display: flex; align-items: center; gap: 4px; padding: 2px 6px 0; border-bottom: 1px solid var(--border); }
@@ -17,6 +17,8 @@ export class GuestTerminals extends LitElement {
     .screens { flex: 1; min-height: 0; position: relative; background: var(--terminal); }
     .terminal { position: absolute; inset: 8px 4px 6px 10px; }
     .screens .empty { color: #9ba8b8; }
+    .standstill { position: absolute; inset: 0; z-index: 10; display: grid; place-content: center; justify-items: center; gap: 12px; padding: 16px; background: color-mix(in srgb, var(--surface) 88%, transparent); text-align: center; }
+    .standstill p { margin: 0; max-width: 44ch; }
     .xterm .xterm-viewport { background: transparent !important; scrollbar-color: #3a4350 transparent; }
   `];
 
@@ -25,9 +27,16 @@ export class GuestTerminals extends LitElement {
   /** Changes whenever the guest's fields may have. */
   declare version: number;
   declare selected: number | undefined;
+  /** It is being put to sleep, or woken. */
+  declare isBusy: boolean;
   readonly #views = new Map<ShellStream, TerminalView>();
   #opened = 0;
   readonly #numbers = new WeakMap<ShellStream, number>();
+
+  constructor() {
+    super();
+    this.isBusy = false;
+  }
 
   override disconnectedCallback(): void {
     super.disconnectedCallback();
@@ -57,11 +66,31 @@ export class GuestTerminals extends LitElement {
         ${tabList({ label: `Shells of ${guest.name}`, tabs, selected: String(current?.id), panelPrefix: 'shell-', onSelect: (id) => this.#select(Number(id)) })}
         <button class="plain icon" aria-label="New shell" title="New shell" @click=${() => this.open()}>${icon('plus')}</button>
         <span class="space"></span>
+        <button class="plain icon" aria-label=${guest.isAsleep ? `Wake ${guest.name}` : `Let ${guest.name} sleep`} title=${guest.isAsleep ? `Wake ${guest.name}` : `Let ${guest.name} sleep`} ?disabled=${this.isBusy} @click=${() => this.#toggleSleep()}>${icon(guest.isAsleep ? 'play' : 'sleep')}</button>
         <slot name="actions"></slot>
       </div>
       <div class="screens" @click=${() => this.#focus()}>
         ${guest.shells.length ? '' : html`<p class="empty">The last shell has ended. <button @click=${() => this.open()}>New shell</button></p>`}
+        ${this.#renderStandstill()}
       </div>`;
+  }
+
+  /** Over the terminal of a guest that takes no keys. */
+  #renderStandstill() {
+    const { guest, connection } = this;
+    const decide = (runsThere: boolean) => void connection.attempt(connection.decide(guest, runsThere));
+    if (connection.undecided.has(guest.id)) {
+      return html`<div class="standstill" role="alert"><p>The link broke when ${guest.name} was being switched over. It may run on the other side, so it stands still here. Look there: it must run on one side only.</p>
+        <div><button @click=${() => decide(true)}>It runs there</button> <button @click=${() => decide(false)}>It does not: go on here</button></div></div>`;
+    }
+    return guest.isAsleep ? html`<div class="standstill" role="status"><p>${guest.name} sleeps, its files open and its locks held</p><button class="primary" ?disabled=${this.isBusy} @click=${() => this.#toggleSleep()}>Wake</button></div>` : nothing;
+  }
+
+  async #toggleSleep(): Promise<void> {
+    const { guest, connection } = this;
+    this.isBusy = true;
+    await connection.attempt(guest.isAsleep ? guest.api.wake() : guest.api.suspend());
+    this.isBusy = false;
   }
 
   override updated(_: PropertyValues): void {

@@ -5,10 +5,13 @@ import type { VirtiofsVmElement, Vm } from '../embed/vm.ts';
 import type { Connection, GuestView } from './connection.ts';
 import { formatMoment } from './format.ts';
 import { icon } from './icons.ts';
+import { forgetFrom, fromOfPage } from './move/links.ts';
+import { nobody, nobodyStyles } from './move/nobody.ts';
 import { startScreen, startStyles } from './start-screen.ts';
 import { controls, tokens } from './styles.ts';
 import { tabList, tabStyles } from './tabs.ts';
 import './files/panel.ts';
+import './move/dialog.ts';
 import './inspector/panel.ts';
 import './timeline/panel.ts';
 import './terminals.ts';
@@ -27,8 +30,8 @@ const EVENTS = ['ready', 'progress', 'problem', 'fileschange'] as const;
 
 /** A Linux guest in v86 with a shared folder, all of it in one element. */
 export class VirtiofsVm extends LitElement implements VirtiofsVmElement {
-  static override properties = { src: {}, store: {}, panels: {}, heading: {}, theme: { reflect: true }, version: { state: true }, view: { state: true }, active: { state: true } };
-  static override styles = [tokens, controls, startStyles, tabStyles, css`
+  static override properties = { src: {}, store: {}, panels: {}, heading: {}, movable: { type: Boolean }, theme: { reflect: true }, version: { state: true }, view: { state: true }, active: { state: true } };
+  static override styles = [tokens, controls, startStyles, nobodyStyles, tabStyles, css`
     :host { display: flex; flex-direction: column; container-type: inline-size; height: 100%; min-height: min(320px, 100dvh); background: var(--bg); color: var(--text); font: 14px/1.45 var(--sans); }
     :host([theme='light']) { color-scheme: light; }
     :host([theme='dark']) { color-scheme: dark; }
@@ -73,6 +76,7 @@ export class VirtiofsVm extends LitElement implements VirtiofsVmElement {
   declare theme: string | undefined;
   declare panels: string | undefined;
   declare heading: string | undefined;
+  declare movable: boolean;
   declare version: number;
   /** What a narrow page shows; wide ones show the terminal anyway, and the last of the others. */
   declare view: View;
@@ -84,6 +88,7 @@ export class VirtiofsVm extends LitElement implements VirtiofsVmElement {
   constructor() {
     super();
     this.version = 0;
+    this.movable = false;
     this.view = 'terminal';
   }
 
@@ -91,7 +96,8 @@ export class VirtiofsVm extends LitElement implements VirtiofsVmElement {
     super.connectedCallback();
     // Back already: it was moved.
     if (this.#vm) return;
-    const vm = new Handle(this, () => this.remove());
+    const { src, store } = this;
+    const vm = new Handle({ src, store, from: this.movable ? fromOfPage() : undefined }, () => this.remove());
     this.#vm = vm;
     vm.connection.addEventListener('change', () => this.version++);
     for (const type of EVENTS) vm.on(type, (detail) => this.dispatchEvent(new CustomEvent(type, { detail })));
@@ -99,6 +105,7 @@ export class VirtiofsVm extends LitElement implements VirtiofsVmElement {
   }
 
   async #begin(): Promise<void> {
+    if (this.movable) forgetFrom();
     await this.updateComplete;
     if (this.autofocus) this.renderRoot.querySelector<HTMLElement>('vm-terminals')?.focus();
   }
@@ -131,7 +138,7 @@ export class VirtiofsVm extends LitElement implements VirtiofsVmElement {
     return html`
       ${this.heading === undefined ? nothing : html`<header>
         <h1>${icon('device')} ${this.heading}</h1>
-        ${startTime === undefined ? nothing : html`<span class="state muted">${connection.resumed === undefined ? 'running' : `going on from ${formatMoment(connection.resumed)}`}, up in ${(startTime / 1000).toFixed(1)} s</span>`}
+        ${startTime === undefined || !guests.length ? nothing : html`<span class="state muted">${connection.resumed === undefined ? 'running' : `going on from ${formatMoment(connection.resumed)}`}, up in ${(startTime / 1000).toFixed(1)} s</span>`}
         <span class="space"></span>
         <button class="plain icon" aria-label="Light or dark" title="Light or dark" @click=${() => this.#toggleTheme()}>${icon('theme')}</button>
       </header>`}
@@ -142,10 +149,11 @@ export class VirtiofsVm extends LitElement implements VirtiofsVmElement {
       ${guests.filter(({ isHeld }) => isHeld).map((guest) => html`<div class="held" role="status"><span>${guest.name}’s device is paused: requests to the shared folder wait</span>
         <button @click=${() => connection.attempt(connection.hold(guest, false))}>${icon('play')} Continue</button></div>`)}
       <main data-view=${this.view} ?data-alone=${!panel} @keydown=${this.#onKey}>
-        ${progress ? startScreen(progress) : nothing}
+        ${progress ? startScreen(progress) : guests.length || !this.movable ? nothing : nobody(connection)}
         ${guests.length ? html`
           <div class="guests">${repeat(guests, ({ id }) => id, (guest) => html`<vm-terminals .connection=${connection} .guest=${guest} .version=${this.version}
             ?data-active=${guests.length > 1 && guest === this.#activeOf(guests)} @focusin=${() => (this.active = guest.id)}>
+            ${this.movable ? html`<vm-move slot="actions" .connection=${connection} .guest=${guest} .version=${this.version}></vm-move>` : nothing}
             ${guests.length > 1 ? html`<span slot="name" class="name">${guest.name}</span>
               <button slot="actions" class="plain icon" aria-label=${`Close ${guest.name}`} title=${`Close ${guest.name}`} @click=${() => connection.attempt(connection.close(guest))}>${icon('close')}</button>` : nothing}
           </vm-terminals>`)}</div>

@@ -26,7 +26,7 @@ export interface FileEntry {
 
 /** What is being done until the first guest is there. */
 export interface Progress {
-  what: 'emulator' | 'download' | 'snapshot' | 'guest';
+  what: 'emulator' | 'download' | 'snapshot' | 'guest' | 'move';
   /** Bytes, where they are counted; `total` is 0 where it isn't known. */
   loaded?: number;
   total?: number;

@@ -1,10 +1,12 @@
 import { proxyMarker } from 'comlink';
 import type { V86 } from 'v86';
 import {
-  attachVirtioFs, MachineSnapshots, MemfsBackend, Volume, type FreezeResult, type SnapshotStore, type VirtioFsDevice,
+  attachVirtioFs, loadCodec, MachineSnapshots, MemfsBackend, migrateOut, Volume, type FreezeResult, type MigrationChannel, type MigrationOptions, type MigrationResult,
+  type SnapshotStore, type Successor, type VirtioFsDevice,
 } from '../../device/index.ts';
 import type { Emulator } from '../../device/v86/types.ts';
 import { GuestAgent, uartChannel, type UartBus } from '../../harness/guest-agent.ts';
+import { suspendGuest, wakeGuest } from '../../harness/sleep.ts';
 import type { ExecOptions, ExecResult, GuestApi, GuestId, GuestInfo } from '../protocol.ts';
 import { createEmulator } from './emulator.ts';
 import { Folder, type FolderUser } from './folder.ts';
@@ -22,6 +24,12 @@ let folderCount = 0;
 function numberOf(folder: MemfsBackend): number {
   if (!folders.has(folder)) folders.set(folder, ++folderCount);
   return folders.get(folder)!;
+}
+
+/** What snapshots, and machines that move, tell of a guest. */
+interface Summary {
+  shells?: SavedShell[];
+  isAsleep?: boolean;
 }
 
 /** What a guest tells, and asks for. */
@@ -58,6 +66,7 @@ export class Guest implements GuestApi, FolderUser {
   readonly #events: GuestEvents;
   #store: SnapshotStore;
   #snapshots: MachineSnapshots;
+  #isAsleep = false;
 
   private constructor({ id, name, spec, store, events }: GuestOptions, emulator: V86, device: VirtioFsDevice, snapshots: MachineSnapshots) {
     this.id = id;
@@ -88,7 +97,7 @@ export class Guest implements GuestApi, FolderUser {
 
   get info(): GuestInfo {
     const { id, name, spec: { tag, mountPoint, memory } } = this;
-    return { id, name, tag, mountPoint, memory, folder: numberOf(this.device.backend), shells: this.shells.list() };
+    return { id, name, tag, mountPoint, memory, folder: numberOf(this.device.backend), shells: this.shells.list(), isAsleep: this.#isAsleep };
   }
 
   /** The snapshot it went on from, or was frozen to, last. */
@@ -113,34 +122,86 @@ export class Guest implements GuestApi, FolderUser {
   }
 
   freeze(name: string, summary: object, sessionOnly: boolean): Promise<FreezeResult> {
-    return this.#snapshots.freeze({ name, machine: this.spec.machine, summary: { ...summary, shells: this.shells.list() }, sessionOnly });
+    return this.#snapshots.freeze({ name, machine: this.spec.machine, summary: { ...summary, ...this.#summary }, sessionOnly });
+  }
+
+  get #summary(): Required<Summary> {
+    return { shells: this.shells.list(), isAsleep: this.#isAsleep };
   }
 
   /** Goes on from a snapshot, with its shells, and the time of today. The machine has not run yet. */
   async restore(snapshot: string): Promise<void> {
     await this.#snapshots.restore(snapshot, { isFresh: true, onLockConflict: 'drop' });
-    await this.#goOn(snapshot);
+    await this.#emulator.run();
+    await this.#goOn(this.#store.info(snapshot).summary);
   }
 
   /** Goes to a snapshot of a machine like this one, forth or back. */
   async rewind(snapshot: string): Promise<void> {
-    const others = [...this.#events.guests()].filter(({ device }) => device !== this.device && device.backend === this.device.backend);
-    if (others.length) throw new Error(`${others.map(({ name }) => name).join(', ')} has the same folder, which would change under it: close it first`);
+    this.checkAlone();
     checkSame(this.#store.info(snapshot), this.spec);
     await this.#snapshots.restore(snapshot);
-    await this.#goOn(snapshot);
+    await this.#emulator.run();
+    await this.#goOn(this.#store.info(snapshot).summary);
   }
 
-  async #goOn(snapshot: string): Promise<void> {
+  /** @throws Error when other guests have its folder. */
+  checkAlone(): void {
+    const others = [...this.#events.guests()].filter(({ device }) => device !== this.device && device.backend === this.device.backend);
+    if (others.length) throw new Error(`${others.map(({ name }) => name).join(', ')} has the same folder, which would change under it: close it first`);
+  }
+
+  /** Of the machine, which runs: what it is to the page. */
+  async #goOn(summary: unknown): Promise<void> {
+    const { shells = [], isAsleep = false } = (summary ?? {}) as Summary;
     this.folder.changed();
-    this.inspector.release();
-    await this.#emulator.run();
-    await this.#agent.ready();
-    const { shells = [] } = (this.#store.info(snapshot).summary ?? {}) as { shells?: SavedShell[] };
+    this.#isAsleep = isAsleep;
+    if (!isAsleep) await this.#agent.ready();
     this.shells.restore(shells);
-    if (!shells.length) this.shells.open({ columns: 80, rows: 24 });
+    if (!isAsleep) await this.#greet();
     this.#events.changed(this.info);
+  }
+
+  /** Of a guest that answers. */
+  async #greet(): Promise<void> {
+    if (!this.shells.list().length) this.shells.open({ columns: 80, rows: 24 });
     await this.#agent.exec(['date', '-u', '-s', `@${Math.round(Date.now() / 1000)}`]);
+  }
+
+  async suspend(): Promise<void> {
+    if (this.#isAsleep) return;
+    await suspendGuest({ emulator: this.#emulator, agent: this.#agent });
+    this.#isAsleep = true;
+    this.#events.changed(this.info);
+  }
+
+  async wake(): Promise<void> {
+    if (!this.#isAsleep) return;
+    const shells = this.shells.detach();
+    await wakeGuest({ emulator: this.#emulator, agent: this.#agent });
+    this.#isAsleep = false;
+    this.shells.restore(shells);
+    await this.#greet();
+    this.#events.changed(this.info);
+  }
+
+  /** Moves it to the other side of a channel. Afterwards it stands still here, for the caller to close. @throws as `migrateOut`. */
+  moveOut(channel: MigrationChannel, options: Pick<MigrationOptions, 'token' | 'signal' | 'onProgress'>): Promise<MigrationResult> {
+    return migrateOut(this.#emulator as unknown as Emulator, channel, { ...options, machine: this.spec.machine, summary: () => this.#summary, codec: loadCodec() });
+  }
+
+  /** The machine, as one that another moves into: it has not run yet. */
+  moveIn(): Successor {
+    let came: unknown;
+    return {
+      emulator: this.#emulator as unknown as Emulator,
+      start: (summary) => {
+        came = summary;
+        return this.#emulator.run();
+      },
+      ready: () => this.#goOn(came),
+      destroy: () => this.close(),
+    };
   }
 
   /** Its snapshots go to another store from now on. */

@@ -1,13 +1,16 @@
-import { loadCodec, type MemfsBackend } from '../../device/index.ts';
+import { loadCodec, MemoryStore, SnapshotStore, type MemfsBackend } from '../../device/index.ts';
 import type { GuestId, GuestInfo, GuestManifest, PageApi, StartOptions, StartResult, WorkerApi } from '../protocol.ts';
 import { fetchLayer, fetchManifest } from './download.ts';
 import { Guest } from './guest.ts';
 import { specOf, specOfSnapshot, type MachineSpec } from './machine-spec.ts';
+import { Moves } from './moves.ts';
 import { PageStore } from './page-store.ts';
 import { Timeline } from './timeline.ts';
 
 /** More need more memory than phones have. */
 const MAX_GUESTS = 4;
+/** Milliseconds for the tab that a machine comes from to leave its snapshots to this one. */
+const LEGACY_PATIENCE = 3000;
 
 /** The worker's side of {@link WorkerApi}. */
 export class Host implements WorkerApi {
@@ -17,27 +20,57 @@ export class Host implements WorkerApi {
   #files!: PageStore;
   #timeline: Timeline | undefined;
   #isStarted = false;
+  readonly moves = new Moves({
+    guest: (id) => this.guest(id),
+    // Until the machine is here there may be no time line.
+    make: async (spec) => this.#make(spec, this.#timeline?.store ?? await SnapshotStore.open(new MemoryStore(), loadCodec())),
+    arrived: async (guest) => {
+      this.#guests.set(guest.id, guest);
+      if (this.#timeline) await this.timeline.takeNow(guest);
+    },
+    left: (guest) => this.#leave(guest),
+    undisturbed: (action) => this.timeline.inTurn(action),
+    progress: (progress) => this.#page.moving(progress),
+  });
 
-  async start({ base, store }: StartOptions, page: PageApi): Promise<StartResult> {
+  async start({ base, store, from, since = 0 }: StartOptions, page: PageApi): Promise<StartResult> {
     if (this.#isStarted) throw new Error('this worker has started already: make another one');
     this.#isStarted = true;
     this.#page = page;
     const started = performance.now();
     page.progress({ what: 'emulator' });
-    this.#files = await PageStore.open(store);
-    this.#timeline = await Timeline.open(this.#files, loadCodec(), {
-      guests: () => this.#guests.values(),
-      changed: () => page.timelineChanged(),
-      problem: (message) => page.problem(message),
-    });
-    const resumed = await this.#resume() ?? await this.#begin(new URL(base));
-    if (store !== undefined) this.#timeline.start();
+    const resumed = from === undefined ? await this.#startHere(new URL(base), store, since) : await this.#startFrom(from, store);
+    if (store !== undefined) this.timeline.start();
     return { guests: [...this.#guests.values()].map(({ info }) => info), milliseconds: performance.now() - started, ...resumed };
   }
 
+  async #startHere(base: URL, store: string | undefined, since: number): Promise<{ resumed?: number }> {
+    await this.#openTimeline(await PageStore.open(store));
+    return await this.#resume(since) ?? await this.#begin(base);
+  }
+
+  /** With a machine that runs elsewhere; its snapshots are those of that tab, when it was the last one there. */
+  async #startFrom(place: string, store: string | undefined): Promise<{ resumed?: undefined }> {
+    this.#page.progress({ what: 'move' });
+    const guest = await this.moves.from(place);
+    await this.#openTimeline(await PageStore.open(store, LEGACY_PATIENCE));
+    await guest.moveTo(this.timeline.store);
+    await this.timeline.takeNow(guest);
+    return {};
+  }
+
+  async #openTimeline(files: PageStore): Promise<void> {
+    this.#files = files;
+    this.#timeline = await Timeline.open(files, loadCodec(), {
+      guests: () => this.#guests.values(),
+      changed: () => this.#page.timelineChanged(),
+      problem: (message) => this.#page.problem(message),
+    });
+  }
+
   /** Goes on where the last visit ended, if that was kept. */
-  async #resume(): Promise<{ resumed: number } | undefined> {
-    const last = this.timeline.newest;
+  async #resume(since: number): Promise<{ resumed: number } | undefined> {
+    const last = this.timeline.newest(since);
     if (!last) return undefined;
     try {
       this.#page.progress({ what: 'snapshot' });
@@ -71,11 +104,25 @@ export class Host implements WorkerApi {
   }
 
   async #add(spec: MachineSpec, snapshot: string, folder?: MemfsBackend): Promise<Guest> {
+    const guest = await this.#make(spec, this.timeline.store, folder);
+    try {
+      await guest.restore(snapshot);
+    } catch (error) {
+      await guest.close();
+      throw error;
+    }
+    this.#guests.set(guest.id, guest);
+    if (guest.lostLocks) this.#page.problem(`${guest.lostLocks} of ${guest.name}'s locks stay with the guest that has them already`);
+    return guest;
+  }
+
+  /** A guest that is nobody's yet, and has not run. */
+  async #make(spec: MachineSpec, store: SnapshotStore, folder?: MemfsBackend): Promise<Guest> {
     if (this.#guests.size >= MAX_GUESTS) throw new Error(`there are ${MAX_GUESTS} guests already: close one first`);
     const id = this.#nextId++;
     const page = this.#page;
-    const guest = await Guest.create({
-      id, name: id === 1 ? 'guest' : `guest ${id}`, spec, store: this.timeline.store, folder,
+    return Guest.create({
+      id, name: id === 1 ? 'guest' : `guest ${id}`, spec, store, folder,
       events: {
         output: async (shell, bytes) => page.output(id, shell, bytes),
         ended: (shell) => page.shellEnded(id, shell),
@@ -84,15 +131,6 @@ export class Host implements WorkerApi {
         guests: () => this.#guests.values(),
       },
     });
-    try {
-      await guest.restore(snapshot);
-    } catch (error) {
-      await guest.close();
-      throw error;
-    }
-    this.#guests.set(id, guest);
-    if (guest.lostLocks) page.problem(`${guest.lostLocks} of ${guest.name}'s locks stay with the guest that has them already`);
-    return guest;
   }
 
   guest(id: GuestId): Guest {
@@ -118,7 +156,18 @@ export class Host implements WorkerApi {
   async close(id: GuestId): Promise<void> {
     const guest = this.guest(id);
     if (this.#guests.size === 1) throw new Error('this is the last guest: it stays');
-    this.#guests.delete(id);
+    await this.#end(guest);
+  }
+
+  async #leave(guest: Guest): Promise<void> {
+    await this.#end(guest);
+    if (this.#guests.size) return;
+    this.timeline.setInterval(0);
+    await this.#files.release();
+  }
+
+  async #end(guest: Guest): Promise<void> {
+    this.#guests.delete(guest.id);
     await guest.close();
     for (const other of this.#guests.values()) other.folder.changed();
     this.#page.timelineChanged();

@@ -20,7 +20,7 @@ export function specOf({ machine, memory, tag, mountPoint }: GuestManifest): Mac
 }
 
 /** The machine of a snapshot. @throws Error for one that the page can't make. */
-export function specOfSnapshot({ machine }: SnapshotInfo): MachineSpec {
+export function specOfSnapshot({ machine }: Pick<SnapshotInfo, 'machine'>): MachineSpec {
   const devices = devicesOf(machine);
   const tags = devices.filter((device) => device.startsWith(VIRTIO_FS)).map((device) => device.slice(VIRTIO_FS.length));
   const strange = devices.filter((device) => !device.startsWith(VIRTIO_FS) && !OTHERS.has(device));

@@ -15,22 +15,26 @@ export class PageStore implements FileStore {
   /** Why nothing is kept; '' where it is. */
   reason: string;
   #writing: Promise<void> = Promise.resolve();
+  /** Lets another tab write. */
+  readonly #release: () => void;
 
-  private constructor(kept: FileStore | undefined, reason: string) {
+  private constructor(kept: FileStore | undefined, reason: string, release = () => {}) {
+    this.#release = release;
     this.#opfs = kept;
     this.#kept = kept;
     this.reason = reason;
   }
 
-  /** `directory`: in the browser's file system; undefined to keep nothing. */
-  static async open(directory: string | undefined): Promise<PageStore> {
+  /** `directory`: in the browser's file system; undefined to keep nothing. `patience`: milliseconds that another tab has to let go. */
+  static async open(directory: string | undefined, patience = GRACE): Promise<PageStore> {
     if (directory === undefined) return new PageStore(undefined, 'Snapshots are lost when this page is left: export those that matter.');
     if (!isSecureContext) return new PageStore(undefined, 'The browser keeps files for pages from https or localhost only, so that snapshots are lost with this page: export those that matter.');
-    if (!(await becomeWriter(directory))) {
+    const release = await becomeWriter(directory, patience);
+    if (!release) {
       return new PageStore(undefined, 'Another tab has this page’s snapshots open, so that those of this tab are lost with it: export what matters, or close the other tab and reload.');
     }
     try {
-      return new PageStore(await OpfsStore.open(directory), '');
+      return new PageStore(await OpfsStore.open(directory), '', release);
     } catch (error) {
       return new PageStore(undefined, (error as Error).message);
     }
@@ -44,6 +48,13 @@ export class PageStore implements FileStore {
   giveUp(reason: string): void {
     this.#kept = undefined;
     this.reason = reason;
+  }
+
+  /** Lets another tab write, when what is here is written. */
+  async release(): Promise<void> {
+    await this.#writing;
+    this.giveUp('The machine runs elsewhere, and its snapshots are kept there.');
+    this.#release();
   }
 
   /** As {@link write}, but settled when the file can be read; a failure is in {@link reason}. */
@@ -82,13 +93,10 @@ export class PageStore implements FileStore {
   }
 }
 
-/** One tab writes, for as long as it is there. That of before a reload may take a moment to go. */
-async function becomeWriter(directory: string): Promise<boolean> {
+/** One tab writes, until it calls what this returns, or is closed. That of before a reload may take a moment to go. */
+async function becomeWriter(directory: string, patience: number): Promise<(() => void) | undefined> {
   return new Promise((resolve) => {
-    const hold = () => {
-      resolve(true);
-      return new Promise<never>(() => {});
-    };
-    navigator.locks.request(directory, { signal: AbortSignal.timeout(GRACE) }, hold).catch(() => resolve(false));
+    const hold = () => new Promise<void>((release) => resolve(release));
+    navigator.locks.request(directory, { signal: AbortSignal.timeout(patience) }, hold).catch(() => resolve(undefined));
   });
 }

@@ -81,6 +81,13 @@ export class Shells implements ShellsApi {
     return [...this.#shells.entries()].map(([id, { output }]) => ({ id, output: concat(output) }));
   }
 
+  /** All of them, which go on in the guest and are nobody's here. */
+  detach(): SavedShell[] {
+    const saved = this.list();
+    this.#shells.clear();
+    return saved;
+  }
+
   /** Goes on with the shells of a snapshot, in place of those there were. The agent has answered. */
   restore(saved: SavedShell[]): void {
     this.#shells.clear();

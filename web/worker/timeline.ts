@@ -61,9 +61,9 @@ export class Timeline implements TimelineApi {
     this.setInterval(INTERVAL);
   }
 
-  /** The one to go on with after a reload. */
-  get newest(): SnapshotInfo | undefined {
-    return this.#store.list().filter(({ summary }) => (summary as Summary).kind !== 'imported').at(-1);
+  /** The one to go on with after a reload, of those taken since a moment in milliseconds. */
+  newest(since: number): SnapshotInfo | undefined {
+    return this.#store.list().filter(({ summary, created }) => (summary as Summary).kind !== 'imported' && Date.parse(created) > since).at(-1);
   }
 
   view(): TimelineView {
@@ -89,12 +89,17 @@ export class Timeline implements TimelineApi {
   }
 
   take(guest: GuestId, name: string): Promise<string> {
-    return this.#inTurn(async () => (await this.#freeze(this.#guest(guest), 'manual', name)).id);
+    return this.inTurn(async () => (await this.#freeze(this.#guest(guest), 'manual', name)).id);
+  }
+
+  /** As the automatic ones. */
+  takeNow(guest: Guest): Promise<FreezeResult> {
+    return this.inTurn(() => this.#freeze(guest, 'automatic'));
   }
 
   /** A snapshot that only forks need. */
   takeForFork(guest: Guest, sessionOnly: boolean): Promise<string> {
-    return this.#inTurn(async () => (await this.#freeze(guest, 'fork', '', sessionOnly)).id);
+    return this.inTurn(async () => (await this.#freeze(guest, 'fork', '', sessionOnly)).id);
   }
 
   async #freeze(guest: Guest, kind: SnapshotKind, name = '', sessionOnly = false): Promise<FreezeResult> {
@@ -105,14 +110,14 @@ export class Timeline implements TimelineApi {
   }
 
   rewind(guest: GuestId, snapshot: string): Promise<void> {
-    return this.#inTurn(async () => {
+    return this.inTurn(async () => {
       await this.#guest(guest).rewind(snapshot);
       this.#onChange();
     });
   }
 
   remove(snapshot: string): Promise<void> {
-    return this.#inTurn(async () => {
+    return this.inTurn(async () => {
       await this.#store.remove(snapshot);
       await this.#store.gc();
       this.#onChange();
@@ -120,7 +125,7 @@ export class Timeline implements TimelineApi {
   }
 
   export(snapshot: string): Promise<{ name: string; blob: Blob }> {
-    return this.#inTurn(async () => {
+    return this.inTurn(async () => {
       const { name, created } = this.#store.info(snapshot);
       const parts = await this.#store.export(snapshot);
       return { name: `${(name || created).replaceAll(/[^\w.-]+/g, '-')}.layer`, blob: new Blob(parts as Uint8Array<ArrayBuffer>[]) };
@@ -128,7 +133,7 @@ export class Timeline implements TimelineApi {
   }
 
   import(file: Blob): Promise<string> {
-    return this.#inTurn(async () => {
+    return this.inTurn(async () => {
       const id = await this.#store.import(new Uint8Array(await file.arrayBuffer()));
       this.#onChange();
       return id;
@@ -144,7 +149,7 @@ export class Timeline implements TimelineApi {
 
   async #takeAutomatically(): Promise<void> {
     try {
-      await this.#inTurn(async () => {
+      await this.inTurn(async () => {
         for (const guest of this.#guests()) if (guest.isRunning) await this.#freeze(guest, 'automatic');
         await this.#prune();
       });
@@ -165,7 +170,7 @@ export class Timeline implements TimelineApi {
   }
 
   clear(): Promise<void> {
-    return this.#inTurn(async () => {
+    return this.inTurn(async () => {
       await this.#files.clear();
       this.#store = await SnapshotStore.open(this.#files, this.#codec);
       for (const guest of this.#guests()) await guest.moveTo(this.#store);
@@ -179,7 +184,8 @@ export class Timeline implements TimelineApi {
     return guest;
   }
 
-  #inTurn<T>(action: () => Promise<T>): Promise<T> {
+  /** Runs what no snapshot may be taken in between, nor restored. */
+  inTurn<T>(action: () => Promise<T>): Promise<T> {
     const result = this.#turn.then(action);
     this.#turn = result.catch(() => {});
     return result;

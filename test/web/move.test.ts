@@ -1,0 +1,144 @@
+import { expect } from 'chai';
+import { mkdtempSync, rmSync, statSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { useCli } from '../support/cli.ts';
+import { useWebSite, type Visit } from './support.ts';
+
+const README = join(import.meta.dirname, '../../web/share/README.txt');
+
+describe('the page: moving, and sleep', () => {
+  const site = useWebSite();
+  const cli = useCli();
+  const directory = mkdtempSync(join(tmpdir(), 'move-'));
+  after(() => rmSync(directory, { recursive: true }));
+
+  const dialog = ({ page }: Visit) => page.getByRole('dialog', { name: /^Move/ });
+  async function openDialog(visit: Visit): Promise<void> {
+    await visit.page.getByRole('button', { name: 'Move guest', exact: true }).click();
+    await dialog(visit).waitFor();
+  }
+  async function linkOf(visit: Visit): Promise<string> {
+    await openDialog(visit);
+    return dialog(visit).getByLabel('Link for the other tab').inputValue();
+  }
+  const give = async (visit: Visit, label: string, address: string) => {
+    await dialog(visit).getByLabel(label).fill(address);
+    await dialog(visit).getByLabel(label).press('Enter');
+  };
+  const told = ({ page }: Visit, text: RegExp) => page.getByRole('alert').getByText(text).waitFor();
+  /** Something running, a deleted file that is open, a lock, and a variable. */
+  const BEGIN = 'echo deleted > f; exec 5<f; rm f; n=42; (sleep 10000 | locker flock README.txt > /dev/null) & (while :; do i=$((i+1)); echo $i > new; mv new count; sleep 0.1; done) & true';
+  const GOES_ON = 'cat <&5; echo $n; a=$(cat count); sleep 1; [ $(cat count) -gt $a ] && echo counts; locker flock README.txt try < /dev/null | cut -d: -f1';
+  const WENT_ON = 'deleted\n42\ncounts\nfailed';
+
+  it('moves the guest to another tab, with all that runs and is open, its shells and its time line', async () => {
+    const context = await site.newProfile();
+    const first = await site.open({ context });
+    await first.run(BEGIN);
+    await first.page.getByRole('tab', { name: 'Time line' }).click();
+    await first.page.getByLabel('Name of the snapshot').fill('before');
+    await first.page.getByRole('button', { name: 'Snapshot now' }).click();
+    await first.page.locator('vm-timeline li').filter({ hasText: 'before' }).waitFor();
+    const link = await linkOf(first);
+    await first.picture('move');
+    const second = await site.open({ context, path: link.slice(site.url.length) });
+    await first.page.getByText('guest runs in another tab now').waitFor();
+    expect(await second.run(GOES_ON)).to.equal(WENT_ON);
+    expect(await second.screen()).to.contain('locker flock');
+    await second.page.getByRole('tab', { name: 'Time line' }).click();
+    await second.page.locator('vm-timeline li').filter({ hasText: 'before' }).waitFor();
+    await second.page.getByText(/kept in this browser/).waitFor();
+    await second.page.reload();
+    expect(await second.run(GOES_ON)).to.equal(WENT_ON);
+    await first.picture('moved');
+    await first.page.getByRole('button', { name: 'New guest' }).click();
+    expect(await first.run('echo ${n-none}')).to.equal('none');
+  });
+
+  it('opens a link that somebody has used already, and says so', async () => {
+    const context = await site.newProfile();
+    const first = await site.open({ context });
+    await first.run('n=1');
+    const path = (await linkOf(first)).slice(site.url.length);
+    const second = await site.open({ context, path });
+    expect(await second.run('echo $n')).to.equal('1');
+    const third = await site.open({ context, path });
+    await told(third, /no tab of this browser has a machine for this link/);
+    await third.page.getByText('No guest runs here').waitFor();
+    await third.page.getByRole('button', { name: 'New guest' }).click();
+    expect(await third.run('echo ${n-none}')).to.equal('none');
+    expect(await second.run('echo $n')).to.equal('1');
+  });
+
+  it('stays when the other tab is closed on the way', async () => {
+    const context = await site.newProfile();
+    const first = await site.open({ context });
+    await first.run(BEGIN);
+    await first.run('dd if=/dev/urandom of=big bs=1M count=10 2>/dev/null');
+    const path = (await linkOf(first)).slice(site.url.length);
+    const second = await site.open({ context, path });
+    await dialog(first).getByText(/On its way/).waitFor();
+    await second.page.close();
+    await dialog(first).getByRole('button', { name: 'Break off' }).click();
+    expect(await first.run(GOES_ON)).to.equal(WENT_ON);
+  });
+
+  it('moves to Node, where a command sees it, and back', async function () {
+    this.timeout(180_000);
+    const visit = await site.open();
+    await visit.run(BEGIN);
+    const server = cli.start(['serve', '--incoming', 'ws:0', '--to', 'ws:0', '--store', directory, '--', 'sh', '-c', 'wc -c < README.txt; echo from Node > node; ps | grep -c "[l]ocker flock"']);
+    const [, there] = await server.says(/waiting on (ws:\S+)\n/);
+    await openDialog(visit);
+    await give(visit, 'Where guest moves to', there!.replace(/#.*/, '#wrong'));
+    await dialog(visit).getByText(/another token|hung up/).waitFor();
+    await give(visit, 'Where guest moves to', there!);
+    await visit.page.getByText(/guest runs at ws:\/\/localhost:\d+ now/).waitFor();
+    const [, back] = await server.says(/waiting on[^]*waiting on (ws:\S+)\n/);
+    await visit.page.getByLabel(/From Node/).fill(back!);
+    await visit.page.getByRole('button', { name: 'Take over' }).click();
+    expect(await visit.run(GOES_ON)).to.equal(WENT_ON);
+    expect(await visit.run('cat node')).to.equal('from Node');
+    const { code, stdout, stderr } = await server.ended;
+    expect({ code, stdout }, stderr).to.deep.equal({ code: 0, stdout: `${statSync(README).size}\n1\n` });
+  });
+
+  it('takes a guest over from Node beside its own, and says when nobody is there', async () => {
+    const frozen = await cli.run(['freeze', '--store', directory, '--name', 'node', '--memory', '128', '--', 'sh', '-c', 'echo from Node > file']);
+    expect(frozen.code, frozen.stderr).to.equal(0);
+    const source = cli.start(['migrate', 'node', '--store', directory, '--to', 'ws:0']);
+    const [, address] = await source.says(/waiting on (ws:\S+)\n/);
+    const visit = await site.open();
+    await openDialog(visit);
+    await give(visit, 'Where a guest comes from', 'localhost:7000');
+    await dialog(visit).getByText(/is no address of a machine/).waitFor();
+    await give(visit, 'Where a guest comes from', 'ws://localhost:1#x');
+    await dialog(visit).getByText(/nobody answers at ws:\/\/localhost:1/).waitFor();
+    visit.complaints.length = 0;
+    await give(visit, 'Where a guest comes from', address!);
+    expect(await visit.run('cat file', 1)).to.equal('from Node');
+    expect(await visit.run('ls file')).to.match(/No such file/);
+    expect(await source.ended).to.deep.include({ code: 0 });
+  });
+
+  it('lets the guest sleep and wakes it, or says why it does not sleep', async () => {
+    const visit = await site.open();
+    await visit.run(BEGIN);
+    await visit.page.getByRole('button', { name: 'Let guest sleep' }).click();
+    const asleep = visit.page.getByText('guest sleeps, its files open and its locks held');
+    await asleep.or(visit.page.getByText(/the guest does not sleep: .*Operation not supported/)).waitFor();
+    if (await asleep.isVisible()) {
+      await visit.picture('sleep');
+      await visit.page.getByRole('tab', { name: 'Time line' }).click();
+      await visit.page.getByRole('button', { name: 'Snapshot now' }).click();
+      await visit.page.locator('vm-timeline li').nth(1).waitFor();
+      await visit.page.reload();
+      await asleep.waitFor();
+      await visit.page.getByRole('button', { name: 'Wake', exact: true }).click();
+      await asleep.waitFor({ state: 'detached' });
+      expect(await visit.run('dmesg | grep -c "PM: suspend exit"')).to.equal('1');
+    }
+    expect(await visit.run(GOES_ON)).to.equal(WENT_ON);
+  });
+});

@@ -1,0 +1,46 @@
+/** Before what another machine is found by, in the fragment of the page's address: that part is sent to no server. */
+const FRAGMENT = '#from=';
+const CODE_BYTES = 16;
+
+/** What nobody guesses. */
+export function newCode(): string {
+  return [...crypto.getRandomValues(new Uint8Array(CODE_BYTES))].map((byte) => byte.toString(16).padStart(2, '0')).join('');
+}
+
+/** The page, as one that takes a machine over from there: a code or an address of `StartOptions.from`. */
+export function linkTo(from: string): string {
+  return new URL(FRAGMENT + encodeURIComponent(from), location.href).href;
+}
+
+/** Where this page is to take a machine over from. */
+export function fromOfPage(): string | undefined {
+  return location.hash.startsWith(FRAGMENT) ? decodeURIComponent(location.hash.slice(FRAGMENT.length)) : undefined;
+}
+
+/** A reload is to go on with the machine that is here, not to ask for it again. */
+export function forgetFrom(): void {
+  if (fromOfPage() !== undefined) history.replaceState(null, '', location.pathname + location.search);
+}
+
+/** Begins anew, with a machine from there or one of its own. */
+export function startOver(from?: string): void {
+  history.replaceState(null, '', from === undefined ? location.pathname + location.search : linkTo(from));
+  location.reload();
+}
+
+/** Where a page remembers when its last guest has moved away, in milliseconds since 1970. */
+const moved = (store: string) => `v86-virtiofs moved ${store}`;
+
+/** When the last guest of this store has moved away; 0 for never. */
+export function movedAt(store: string | undefined): number {
+  try {
+    return store === undefined ? 0 : Number(localStorage.getItem(moved(store)));
+  } catch {
+    // Sandboxed frames have none, and keep no snapshots either.
+    return 0;
+  }
+}
+
+export function rememberMove(store: string | undefined, began: number): void {
+  if (store !== undefined) localStorage.setItem(moved(store), String(began));
+}

@@ -1,0 +1,27 @@
+import { css, html, type TemplateResult } from 'lit';
+import type { Connection } from '../connection.ts';
+import { startOver } from './links.ts';
+
+/** What a page without a guest shows. */
+export function nobody({ departed }: Connection): TemplateResult {
+  const takeOver = (event: SubmitEvent) => {
+    event.preventDefault();
+    startOver(String(new FormData(event.currentTarget as HTMLFormElement).get('address')));
+  };
+  return html`<section class="nobody" aria-label="No guest">
+    <h2 role="status">${departed ? `${departed.name} runs ${departed.place} now` : 'No guest runs here'}</h2>
+    ${departed ? html`<p class="muted">It has gone there with its files, shells and locks, and nothing of it runs in this tab any more.</p>` : ''}
+    <form @submit=${takeOver}>
+      <label><span>From Node: the address that <span class="mono">v86-virtiofs migrate --to ws:PORT</span> or <span class="mono">serve --to ws:PORT</span> tells</span>
+        <input name="address" required placeholder="ws://localhost:7000#…" autocomplete="off" spellcheck="false"></label>
+      <div class="buttons"><button>Take over</button><button type="button" class="primary" @click=${() => startOver()}>New guest</button></div>
+    </form>
+  </section>`;
+}
+
+export const nobodyStyles = css`
+  .nobody { grid-column: 1 / -1; margin: auto; width: min(480px, calc(100% - 32px)); }
+  .nobody h2 { margin: 0 0 8px; font-size: 18px; }
+  .nobody label { display: grid; gap: 4px; margin: 16px 0; }
+  .nobody .buttons { display: flex; justify-content: flex-end; gap: 8px; }
+`;

@@ -1,0 +1,169 @@
+import { proxyMarker } from 'comlink';
+import { loadCodec, MigrationTarget, MigrationUnknownError, settleMigration, type MigrationChannel, type Successor } from '../../device/index.ts';
+import type { GuestId, GuestInfo, MoveApi, MoveProgress, MoveResult } from '../protocol.ts';
+import type { Guest } from './guest.ts';
+import { specOfSnapshot, type MachineSpec } from './machine-spec.ts';
+import { call, join, offer, parseAddress } from './rendezvous.ts';
+
+const SETTLE_ATTEMPTS = 5;
+const SETTLE_INTERVAL = 1000;
+
+interface MoveEvents {
+  guest(id: GuestId): Guest;
+  /** A machine that stands still, for a guest to move into. */
+  make(spec: MachineSpec): Promise<Guest>;
+  /** A guest runs here now. */
+  arrived(guest: Guest): Promise<void>;
+  /** A guest runs elsewhere. */
+  left(guest: Guest): Promise<void>;
+  /** Runs what no snapshot may be taken in between. */
+  undisturbed<T>(action: () => Promise<T>): Promise<T>;
+  progress(progress: MoveProgress | undefined): void;
+}
+
+interface Arrival extends Successor {
+  readonly guest: Guest;
+}
+
+/** How the other side is reached. */
+interface Road {
+  token: string;
+  connect(): Promise<MigrationChannel>;
+  /** Calls it again, to ask what became of a guest. */
+  ask(): Promise<MigrationChannel>;
+}
+
+/** Where a tab is asked what became of the guest that it has taken over. */
+const inquiries = (code: string) => `${code} inquiries`;
+
+/** Guests that come and go. */
+export class Moves implements MoveApi {
+  readonly [proxyMarker] = true;
+  readonly #events: MoveEvents;
+  /** Ends the waiting for another tab. */
+  #offer: AbortController | undefined;
+  /** Breaks off what is under way. */
+  #current: AbortController | undefined;
+  readonly #unknown = new Map<GuestId, MigrationUnknownError>();
+
+  constructor(events: MoveEvents) {
+    this.#events = events;
+  }
+
+  async toTab(guest: GuestId, code: string): Promise<MoveResult> {
+    this.#events.guest(guest).checkAlone();
+    this.#offer?.abort();
+    this.#offer = new AbortController();
+    const channel = await offer(code, this.#offer.signal);
+    return this.#moveOut(guest, { token: code, connect: async () => channel, ask: () => join(inquiries(code)) });
+  }
+
+  async toAddress(guest: GuestId, address: string): Promise<MoveResult> {
+    const { url, token } = parseAddress(address);
+    return this.#moveOut(guest, { token, connect: () => call(url), ask: () => call(url) });
+  }
+
+  async #moveOut(id: GuestId, road: Road): Promise<MoveResult> {
+    const guest = this.#events.guest(id);
+    guest.checkAlone();
+    return this.#alone(async (signal) => {
+      const channel = await road.connect();
+      return this.#events.undisturbed(async () => {
+        const began = Date.now();
+        try {
+          const onProgress = ({ round, bytes }: { round: number; bytes: number }) => this.#events.progress({ round, bytes });
+          const { downtime } = await guest.moveOut(channel, { token: road.token, signal, onProgress });
+          await this.#events.left(guest);
+          return { outcome: 'moved', began, downtime };
+        } catch (error) {
+          if (!(error instanceof MigrationUnknownError)) throw error;
+          const fate = await this.#settle(error, road);
+          if (fate === 'runs here') throw new Error(`the link broke, and ${guest.name} goes on here`);
+          if (fate === 'runs there') await this.#events.left(guest);
+          else this.#unknown.set(id, error);
+          return { outcome: fate ? 'moved' : 'unknown', began };
+        }
+      });
+    });
+  }
+
+  async #settle(unknown: MigrationUnknownError, { token, ask }: Road): Promise<'runs there' | 'runs here' | undefined> {
+    for (let attempt = 0; attempt < SETTLE_ATTEMPTS; attempt++) {
+      try {
+        return await settleMigration(unknown, await ask(), token);
+      } catch {
+        await new Promise((resolve) => setTimeout(resolve, SETTLE_INTERVAL));
+      }
+    }
+    return undefined;
+  }
+
+  async decide(id: GuestId, runsThere: boolean): Promise<void> {
+    const unknown = this.#unknown.get(id);
+    if (!unknown) return;
+    this.#unknown.delete(id);
+    if (runsThere) await this.#events.left(this.#events.guest(id));
+    else unknown.resume();
+  }
+
+  cancel(): void {
+    this.#offer?.abort();
+    this.#current?.abort();
+  }
+
+  async fromAddress(address: string): Promise<GuestInfo> {
+    const { url, token } = parseAddress(address);
+    return (await this.#alone(async () => this.#takeOver(await call(url), this.#target(token)))).info;
+  }
+
+  /** Takes over from the tab that has made the code, or from an address. */
+  async from(place: string): Promise<Guest> {
+    return this.#alone(async () => {
+      if (/^wss?:/.test(place)) {
+        const { url, token } = parseAddress(place);
+        return this.#takeOver(await call(url), this.#target(token));
+      }
+      const target = this.#target(place);
+      const guest = await this.#takeOver(await join(place), target);
+      void this.#answer(place, target);
+      return guest;
+    });
+  }
+
+  /** Tells the tab that a guest has come from what became of it, in case that it did not hear. */
+  async #answer(code: string, target: MigrationTarget<Arrival>): Promise<never> {
+    for (;;) void target.serve(await offer(inquiries(code))).catch(() => {});
+  }
+
+  #target(token: string): MigrationTarget<Arrival> {
+    return new MigrationTarget<Arrival>({
+      token,
+      codec: loadCodec(),
+      maxMachines: 1,
+      onProgress: (bytes) => this.#events.progress({ bytes }),
+      make: async ({ machine }) => {
+        const guest = await this.#events.make(specOfSnapshot({ machine }));
+        return { guest, ...guest.moveIn() };
+      },
+    });
+  }
+
+  async #takeOver(channel: MigrationChannel, target: MigrationTarget<Arrival>): Promise<Guest> {
+    const { guest } = (await target.serve(channel))!;
+    await this.#events.arrived(guest);
+    return guest;
+  }
+
+  async #alone<T>(action: (signal: AbortSignal) => Promise<T>): Promise<T> {
+    if (this.#current) throw new Error('a machine is on its way already: wait until it is there, or break that off');
+    this.#offer?.abort();
+    this.#current = new AbortController();
+    this.#events.progress({ bytes: 0 });
+    try {
+      return await action(this.#current.signal);
+    } finally {
+      this.#current = undefined;
+      this.#events.progress(undefined);
+    }
+  }
+}
