@@ -9,7 +9,7 @@ import type { Virtqueue } from '../virtio/virtqueue.ts';
 
 /** Entries of each ring that are shown, up to where the driver is. */
 const WINDOW = 16;
-/** Descriptors that are shown, and of one indirect table. */
+/** Descriptors that are shown of a queue, and of one indirect table in it. */
 const MAX_DESCRIPTORS = 48;
 const MAX_INDIRECT = 32;
 const HIGH = 2 ** 32;
@@ -171,14 +171,14 @@ export function nextChain(queue: Virtqueue, isPacked: boolean): { head: number; 
   const descriptors: DescriptorView[] = [];
   if (isPacked) {
     if (!isAvailable(ram.u16(queue_desc + ring.next_avail * VIRTQ_DESC_SIZE + 14), ring.avail_wrap)) return undefined;
-    do descriptors.push(readPacked(ram, queue_desc, (ring.next_avail + descriptors.length) % size));
-    while (descriptors.at(-1)!.flags.includes('NEXT') && descriptors.length < Math.min(size, MAX_DESCRIPTORS));
+    do descriptors.push(readPacked(ram, queue_desc, (ring.next_avail + descriptors.length) % size, size));
+    while (descriptors.at(-1)!.flags.includes('NEXT') && descriptors.length < size);
     return { head: ring.next_avail, descriptors };
   }
   if (ram.u16(queue_driver + 2) === ring.next_avail) return undefined;
   const head = ram.u16(queue_driver + RING + 2 * (ring.next_avail % size));
-  for (let next: number | undefined = head; next !== undefined && next < size && descriptors.length < Math.min(size, MAX_DESCRIPTORS);) {
-    descriptors.push(readSplit(ram, queue_desc, next));
+  for (let next: number | undefined = head; next !== undefined && next < size && descriptors.length < size;) {
+    descriptors.push(readSplit(ram, queue_desc, next, size));
     next = descriptors.at(-1)!.next;
   }
   return { head, descriptors };
@@ -202,27 +202,26 @@ export function gather(memory: GuestMemory, buffers: readonly { addr: number; le
   return bytes.slice(0, at);
 }
 
-function readSplit(ram: Ram, table: number, index: number, isInner = false): DescriptorView {
+/** `inner`: how many entries of an indirect table are read; 0 in one, because there are no tables in tables (2.7.5.3.1). */
+function readSplit(ram: Ram, table: number, index: number, inner = MAX_INDIRECT): DescriptorView {
   const at = table + index * VIRTQ_DESC_SIZE;
   const flags = ram.u16(at + 12);
   const view: DescriptorView = { index, addr: ram.u64(at), len: ram.u32(at + 8), flags: flagNames(flags) };
   if (flags & VIRTQ_DESC_F_NEXT) view.next = ram.u16(at + 14);
-  // 2.7.5.3.1: no tables in tables.
-  if (flags & VIRTQ_DESC_F_INDIRECT && !isInner) view.table = readTable(ram, view, (n) => readSplit(ram, view.addr, n, true));
+  if (flags & VIRTQ_DESC_F_INDIRECT && inner) view.table = readTable(ram, view, inner, (n) => readSplit(ram, view.addr, n, 0));
   return view;
 }
 
-function readPacked(ram: Ram, table: number, index: number, isInner = false): DescriptorView {
+function readPacked(ram: Ram, table: number, index: number, inner = MAX_INDIRECT): DescriptorView {
   const at = table + index * VIRTQ_DESC_SIZE;
   const flags = ram.u16(at + 14);
   const view: DescriptorView = { index, addr: ram.u64(at), len: ram.u32(at + 8), id: ram.u16(at + 12), flags: flagNames(flags) };
-  // A used descriptor has no buffer any more, so no table either.
-  if (flags & VIRTQ_DESC_F_INDIRECT && !isInner) view.table = readTable(ram, view, (n) => readPacked(ram, view.addr, n, true));
+  if (flags & VIRTQ_DESC_F_INDIRECT && inner) view.table = readTable(ram, view, inner, (n) => readPacked(ram, view.addr, n, 0));
   return view;
 }
 
-function readTable(ram: Ram, { addr, len }: DescriptorView, read: (n: number) => DescriptorView): DescriptorView[] {
-  const count = Math.min(MAX_INDIRECT, Math.floor(len / VIRTQ_DESC_SIZE));
+function readTable(ram: Ram, { addr, len }: DescriptorView, most: number, read: (n: number) => DescriptorView): DescriptorView[] {
+  const count = Math.min(most, Math.floor(len / VIRTQ_DESC_SIZE));
   return ram.has(addr, count * VIRTQ_DESC_SIZE) ? Array.from({ length: count }, (_, n) => read(n)) : [];
 }
 

@@ -6,6 +6,8 @@ import { buffersOf, gather, nextChain, type DescriptorView } from './rings.ts';
 
 /** Bytes of a message that are shown. */
 const MAX_BYTES = 512;
+/** Descriptors of one kind in a row that have a step each; those after them have one together. */
+const MAX_ALIKE = 3;
 
 /** The parts of a request's way, in their order. */
 export const STAGES = ['message', 'available', 'kick', 'descriptors', 'request', 'answer', 'used', 'interrupt'] as const;
@@ -133,37 +135,61 @@ export function walkOut({ transport }: { transport: PciTransport }, record: Requ
   ];
 }
 
-/** A step for each descriptor; `fields` are those of the whole message. */
+/** A step for each descriptor, or for many that are alike; `fields` are those of the whole message. */
 function descriptorSteps(descriptors: readonly DescriptorView[], isPacked: boolean, request: Uint8Array, fields: readonly MessageField[]): WalkStep[] {
-  const table = isPacked ? '2.8.6 Next Flag: Descriptor Chaining' : '2.7.5 The Virtqueue Descriptor Table';
-  let at = 0;
-  const stepsOf = (chain: readonly DescriptorView[], isInner: boolean): WalkStep[] => chain.flatMap((descriptor, n): WalkStep[] => {
-    const { index, addr, len, flags, table: inner } = descriptor;
-    const place = `0x${addr.toString(16)}`;
-    const name = isInner ? `Entry ${index}` : `Descriptor ${index}`;
-    if (inner) {
-      return [{
-        stage: 'descriptors', section: isPacked ? '2.8.7 Indirect Flag: Scatter-Gather Support' : '2.7.5.3 Indirect Descriptors', descriptor,
-        title: `${name} refers to a table`,
-        text: `INDIRECT: at ${place} lie ${len / 16} descriptors more. So the whole chain takes one place in the queue, and the queue holds more requests.`,
-      }, ...stepsOf(inner, true)];
+  const section = isPacked ? '2.8.6 Next Flag: Descriptor Chaining' : '2.7.5 The Virtqueue Descriptor Table';
+  const place = ({ addr }: DescriptorView) => `0x${addr.toString(16)}`;
+  const isWritable = ({ flags }: DescriptorView) => flags.includes('WRITE');
+  let read = 0;
+
+  const step = (descriptor: DescriptorView, isInner: boolean, isLast: boolean): WalkStep => {
+    const { index, len } = descriptor;
+    const name = `${isInner ? 'Entry' : 'Descriptor'} ${index}`;
+    const next = isLast ? 'The chain ends here.' : 'The chain goes on.';
+    if (isWritable(descriptor)) {
+      return { stage: 'descriptors', section, descriptor, isInner, title: `${name}: room for ${len} bytes`, text: `WRITE: a part of the answer goes to ${place(descriptor)}. ${next}` };
     }
-    const next = n < chain.length - 1 ? 'The chain goes on.' : 'The chain ends here.';
-    if (flags.includes('WRITE')) {
-      return [{ stage: 'descriptors', section: table, descriptor, isInner, title: `${name}: room for ${len} bytes`, text: `WRITE: a part of the answer goes to ${place}. ${next}` }];
+    const [start, end] = [read, Math.min(read + len, request.length)];
+    read += len;
+    return {
+      stage: 'descriptors', section, descriptor, isInner, title: `${name}: ${len} bytes to read`, text: `Without WRITE, so the device reads, from ${place(descriptor)}. ${next}`,
+      ...(start < end && { bytes: request.slice(start, end), fields: fieldsWithin(fields, start, end) }),
+    };
+  };
+  const together = (alike: readonly DescriptorView[], isInner: boolean): WalkStep => {
+    const bytes = alike.reduce((sum, { len }) => sum + len, 0);
+    const title = `${isInner ? 'Entries' : 'Descriptors'} ${alike[0]!.index} to ${alike.at(-1)!.index}: ${isWritable(alike[0]!) ? 'room for ' : ''}${bytes} bytes${isWritable(alike[0]!) ? '' : ' to read'}`;
+    return { stage: 'descriptors', section, title, text: `${alike.length} more of the same kind: pages of the guest need not lie together.` };
+  };
+  const stepsOf = (chain: readonly DescriptorView[], isInner: boolean): WalkStep[] => {
+    const steps: WalkStep[] = [];
+    for (let at = 0; at < chain.length;) {
+      const descriptor = chain[at]!;
+      if (descriptor.table) {
+        steps.push({
+          stage: 'descriptors', section: isPacked ? '2.8.7 Indirect Flag: Scatter-Gather Support' : '2.7.5.3 Indirect Descriptors', descriptor: { ...descriptor, table: descriptor.table.slice(0, 8) },
+          title: `Descriptor ${descriptor.index} refers to a table`,
+          text: `INDIRECT: at ${place(descriptor)} lie ${Math.floor(descriptor.len / 16)} descriptors more. So the whole chain takes one place in the queue, and the queue holds more requests.`,
+        }, ...stepsOf(descriptor.table, true));
+        at++;
+        continue;
+      }
+      const other = chain.findIndex((later, n) => n > at && (isWritable(later) !== isWritable(descriptor) || later.table));
+      const alike = chain.slice(at, other < 0 ? undefined : other);
+      const single = alike.length > MAX_ALIKE + 1 ? MAX_ALIKE : alike.length;
+      for (const [n, one] of alike.slice(0, single).entries()) steps.push(step(one, isInner, at + n === chain.length - 1));
+      if (single < alike.length) steps.push(together(alike.slice(single), isInner));
+      at += alike.length;
     }
-    const [start, end] = [at, Math.min(at + len, request.length)];
-    at += len;
-    return [{
-      stage: 'descriptors', section: table, descriptor, isInner, title: `${name}: ${len} bytes to read`, text: `Without WRITE, so the device reads, from ${place}. ${next}`,
-      ...(start < end && {
-        bytes: request.slice(start, end),
-        fields: fields.filter(({ offset, length }) => offset < end && offset + length > start)
-          .map((field) => ({ ...field, offset: Math.max(field.offset - start, 0), length: Math.min(field.offset + field.length, end) - Math.max(field.offset, start) })),
-      }),
-    }];
-  });
+    return steps;
+  };
   return stepsOf(descriptors, false);
+}
+
+/** The fields that are, in part at least, in these bytes of their message; offsets from `start`. */
+function fieldsWithin(fields: readonly MessageField[], start: number, end: number): MessageField[] {
+  return fields.filter(({ offset, length }) => offset < end && offset + length > start)
+    .map((field) => ({ ...field, offset: Math.max(field.offset - start, 0), length: Math.min(field.offset + field.length, end) - Math.max(field.offset, start) }));
 }
 
 function count(n: number, what: string): string {

@@ -1,6 +1,7 @@
 import { expect } from 'chai';
 import { Recorder } from '../../../device/inspect/recorder.ts';
 import { STAGES, walkIn, walkOut, type WalkStep } from '../../../device/inspect/walk.ts';
+import { message } from '../../support/fuse-call.ts';
 import { FUSE, FuseDriver } from '../../support/fuse-driver.ts';
 
 const stages = (steps: WalkStep[]) => steps.map(({ stage }) => stage);
@@ -50,6 +51,23 @@ describe('a walk through the device', () => {
         expect(fuse.transport.step()).to.equal(false);
       });
     }
+  }
+
+  for (const indirect of [false, true]) {
+    it(`has one step for many descriptors that are alike${indirect ? ', in a table' : ''}`, () => {
+      const { fuse } = hold();
+      const { driver } = fuse;
+      const bytes = message(FUSE.READ, 100n, 1, 1n, 0n, 36_864, 0, 0n, 0, 0);
+      driver.queues[1]!.add(driver.buffers([bytes.subarray(0, 40), bytes.subarray(40)], [16, ...Array<number>(9).fill(4096)]), { indirectFrom: indirect ? 0 : undefined });
+      const { steps } = walkIn(fuse)!;
+      expect(steps[0]!.text).to.match(/in 2 buffers, with 10 buffers more/);
+      const told = titles(steps, 'descriptors').map((title) => title.replace(/\d+ to \d+|(?<=^\w+ )\d+/, 'n'));
+      const [one, many] = indirect ? ['Entry', 'Entries'] : ['Descriptor', 'Descriptors'];
+      expect(told).to.deep.equal([
+        ...(indirect ? ['Descriptor n refers to a table'] : []), `${one} n: 40 bytes to read`, `${one} n: 40 bytes to read`,
+        `${one} n: room for 16 bytes`, `${one} n: room for 4096 bytes`, `${one} n: room for 4096 bytes`, `${many} n: room for 28672 bytes`,
+      ]);
+    });
   }
 
   it('takes the requests one by one, those on hiprio last', () => {
