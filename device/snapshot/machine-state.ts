@@ -142,7 +142,7 @@ export class MachineState implements StateCarrier {
 
   /** The backend for each saved filesystem. @throws SnapshotError when the devices are not those of the snapshot. */
   #match(saved: SavedMachine): MemfsBackend[] {
-    const tell = (devices: { tag: string; slot: number }[]) => devices.map(({ tag, slot }) => `${JSON.stringify(tag)} in slot ${slot}`).join(', ');
+    const tell = (devices: { tag: string; slot: number }[]) => devices.map(({ tag, slot }) => `${JSON.stringify(tag)} in slot ${slot}`).join(', ') || 'none';
     const [found, here] = [tell(saved.devices), tell([...this.devices])];
     if (found !== here) throw new SnapshotError(`the virtio-fs devices differ: the snapshot has ${found}; this emulator ${here}; attach the snapshot's`);
     const backends: MemfsBackend[] = [];
