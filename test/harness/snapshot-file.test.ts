@@ -8,6 +8,11 @@ import { checkConfig, decodeSnapshot, makeSnapshot, readSnapshot, writeSnapshot,
 const CONFIG: MachineConfig = { emulator: '0.5.1', image: 'abc', memory: 256, devices: ['virtio-fs share'] };
 const STATE = Uint8Array.from({ length: 5000 }, (_, index) => index * 7);
 
+/** What the first release with this format wrote: never made again, so that it can always be read. */
+const GOLDEN =
+  'Vjg2VklSRlMBAAAAkQAAAHInp3mkZXN0YXRlomVjcmMzMhpHC5n0Zmxlbmd0aAVmY29uZmlnpGVpbWFnZWNhYmNmbWVtb3J5GQEAZ2RldmljZXOBb3ZpcnRpby1mcyBzaGFy' +
+  'ZWhlbXVsYXRvcmUwLjUuMWdjb25zb2xlgWZsb2dpbjpnY3JlYXRlZHgYMjAyNi0wMS0wMlQwMzowNDowNS42NzhaAQIDBAU=';
+
 describe('snapshot file', () => {
   let directory: string;
   let path: string;
@@ -22,6 +27,12 @@ describe('snapshot file', () => {
     await writeSnapshot(path, snapshot);
     const read = await readSnapshot(path);
     expect({ ...read, bytes: [...read.bytes] }).to.deep.equal({ ...snapshot, bytes: [...STATE] });
+  });
+
+  it('reads the golden file of version 1', () => {
+    const { bytes, ...head } = decodeSnapshot(Buffer.from(GOLDEN, 'base64'), 'golden');
+    expect([...bytes]).to.deep.equal([1, 2, 3, 4, 5]);
+    expect(head).to.deep.equal({ created: '2026-01-02T03:04:05.678Z', config: CONFIG, console: ['login:'], state: { length: 5, crc32: head.state.crc32 } });
   });
 
   it('replaces an older one and leaves nothing else behind', async () => {

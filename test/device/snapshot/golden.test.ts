@@ -1,7 +1,10 @@
 import { expect } from 'chai';
 import { readFileSync } from 'node:fs';
+import { gunzipSync } from 'node:zlib';
 import { attachVirtioFs, inspect, loadCodec, MachineSnapshots, MemoryStore, SnapshotStore, type VirtioFsDevice } from '../../../device/index.ts';
-import { bareMachine } from '../../support/bare-machine.ts';
+import { MachineState } from '../../../device/snapshot/machine-state.ts';
+import { V86Machine } from '../../../device/v86/adapter.ts';
+import { bareMachine, type BareMachine } from '../../support/bare-machine.ts';
 import { call } from '../../support/fuse-call.ts';
 
 const READ = 15, READDIR = 28, GETXATTR = 22, GETLK = 31;
@@ -30,32 +33,51 @@ describe('golden snapshot of format version 1', () => {
   });
 
   it('goes on: files, the deleted one, attributes, the half-read directory and locks', async () => {
+    await withMachine(store, async (machine, device, snapshots) => {
+      await snapshots.restore(id);
+      expect(new TextDecoder().decode(machine.cpu.mem8.subarray(5 * 4096, 5 * 4096 + 11))).to.equal('golden page');
+      goesOn(device, store.info(id).summary);
+    });
+  });
+
+  it('so does the part of v86’s own snapshots that is ours', async () => {
+    const blob = gunzipSync(readFileSync(new URL('../../snapshots/v1.blob.gz', import.meta.url)));
+    await withMachine(store, async ({ emulator }, device) => {
+      const prepared = MachineState.of(V86Machine.of(emulator)).prepare(blob);
+      expect(device.volume.existsSync('/big')).to.equal(false);
+      prepared();
+      goesOn(device, store.info(id).summary);
+    });
+  });
+
+  async function withMachine(from: SnapshotStore, action: (machine: BareMachine, device: VirtioFsDevice, snapshots: MachineSnapshots) => Promise<void>): Promise<void> {
     let device: VirtioFsDevice;
     let snapshots: Promise<MachineSnapshots>;
     const machine = await bareMachine((emulator) => {
       device = attachVirtioFs(emulator, { tag: 'golden', locks: 'shared' });
-      snapshots = MachineSnapshots.of(emulator, store);
+      snapshots = MachineSnapshots.of(emulator, from);
     });
     try {
-      await (await snapshots!).restore(id);
-      const { session, volume } = device!;
-      const { secret, fh, dir, dh } = store.info(id).summary as Record<string, number>;
-      expect(new TextDecoder().decode(machine.cpu.mem8.subarray(5 * 4096, 5 * 4096 + 11))).to.equal('golden page');
-      expect((volume.readFileSync('/big') as Buffer).length).to.equal(150_000);
-      expect(volume.readlinkSync('/soft')).to.equal('dir/entry-1');
-      expect(call(session, READ, secret!, BigInt(fh!), 0n, 100, 0, 0n, 0, 0).text).to.equal('still readable');
-      expect(call(session, GETXATTR, secret!, 100, 0, 'user.colour').text).to.equal('amber');
-      expect(call(session, GETLK, secret!, BigInt(fh!), 9n, 0n, 1n, 1, 1, 0, 0).payload.getUint32(20, true), 'pid of the lock').to.equal(123);
-      let text = '';
-      for (let offset = BigInt(session.state().handles.handles[1]!.position); ;) {
-        const { payload, text: part } = call(session, READDIR, dir!, BigInt(dh!), offset, 4000, 0, 0n, 0, 0);
-        if (payload.byteLength === 0) break;
-        text += part;
-        for (let at = 0; at < payload.byteLength; at += 24 + Math.ceil(payload.getUint32(at + 16, true) / 8) * 8) offset = payload.getBigUint64(at + 8, true);
-      }
-      expect(text).to.contain('entry-49').and.to.contain('hard').and.not.to.contain(`${OLD}\0`);
+      await action(machine, device!, await snapshots!);
     } finally {
       await machine.destroy();
     }
-  });
+  }
+
+  function goesOn({ session, volume }: VirtioFsDevice, summary: unknown): void {
+    const { secret, fh, dir, dh } = summary as Record<string, number>;
+    expect((volume.readFileSync('/big') as Buffer).length).to.equal(150_000);
+    expect(volume.readlinkSync('/soft')).to.equal('dir/entry-1');
+    expect(call(session, READ, secret!, BigInt(fh!), 0n, 100, 0, 0n, 0, 0).text).to.equal('still readable');
+    expect(call(session, GETXATTR, secret!, 100, 0, 'user.colour').text).to.equal('amber');
+    expect(call(session, GETLK, secret!, BigInt(fh!), 9n, 0n, 1n, 1, 1, 0, 0).payload.getUint32(20, true), 'pid of the lock').to.equal(123);
+    let text = '';
+    for (let offset = BigInt(session.state().handles.handles[1]!.position); ;) {
+      const { payload, text: part } = call(session, READDIR, dir!, BigInt(dh!), offset, 4000, 0, 0n, 0, 0);
+      if (payload.byteLength === 0) break;
+      text += part;
+      for (let at = 0; at < payload.byteLength; at += 24 + Math.ceil(payload.getUint32(at + 16, true) / 8) * 8) offset = payload.getBigUint64(at + 8, true);
+    }
+    expect(text).to.contain('entry-49').and.to.contain('hard').and.not.to.contain(`${OLD}\0`);
+  }
 });
