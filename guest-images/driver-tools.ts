@@ -27,7 +27,7 @@ export function findBuildTools(hostArchitecture: string, path = process.env['PAT
   const directories = path.split(delimiter).filter(Boolean);
   const has = (name: string) => directories.some((directory) => existsSync(join(directory, name)));
   if (hostArchitecture !== 'amd64') {
-    throw new GuestImageError(`The driver with suspend is built by a compiler for x86, on Debian's architecture amd64; this machine is ${hostArchitecture}. Build it on another machine and copy build/guest/ here.`);
+    throw new GuestImageError(`Kernels and their drivers are built by a compiler for x86, on Debian's architecture amd64; this machine is ${hostArchitecture}. Build on another machine and copy build/guest/ and ~/.cache/v86-virtiofs/ here.`);
   }
   if (['gcc', 'make', 'ld', 'strip'].every(has)) {
     return { packages: ALWAYS, cc: 'gcc', environment: (root) => ({ ...process.env, PATH: [path, join(root, 'usr/bin')].join(delimiter), LC_ALL: 'C' }) };

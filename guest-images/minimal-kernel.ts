@@ -3,7 +3,7 @@ import { createHash } from 'node:crypto';
 import { existsSync } from 'node:fs';
 import { copyFile, mkdir, mkdtemp, readFile, rename, rm, writeFile } from 'node:fs/promises';
 import { availableParallelism, homedir, tmpdir } from 'node:os';
-import { join } from 'node:path';
+import { delimiter, join } from 'node:path';
 import { promisify } from 'node:util';
 import { checkAptIsThere, PrivateApt, unpack } from './apt.ts';
 import { findBuildTools } from './driver-tools.ts';
@@ -40,6 +40,7 @@ export async function withMinimalKernel(image: GuestImage, onProgress: GuestImag
 
 async function build(directory: string, onProgress: NonNullable<GuestImageOptions['onProgress']>): Promise<void> {
   checkAptIsThere();
+  checkCompilerIsThere();
   // In the directory for temporary files, since make wants a path without spaces.
   const work = await mkdtemp(join(tmpdir(), 'minimal-kernel-'));
   try {
@@ -53,6 +54,15 @@ async function build(directory: string, onProgress: NonNullable<GuestImageOption
     await rename(beside, directory).catch(() => rm(beside, { recursive: true }));
   } finally {
     await rm(work, { recursive: true, force: true });
+  }
+}
+
+/** What a kernel is configured by has to be compiled for this machine. */
+function checkCompilerIsThere(path = process.env['PATH'] ?? ''): void {
+  const missing = ['gcc', 'make', 'ld', 'strip'].filter((name) => !path.split(delimiter).some((directory) => directory && existsSync(join(directory, name))));
+  if (!existsSync('/usr/include/stdio.h')) missing.push("the C library's headers");
+  if (missing.length) {
+    throw new GuestImageError(`The minimal kernel is built from source, and this machine has no ${missing.join(', no ')}: as root, run \`apt-get install gcc make libc6-dev\`, and try again; or take Debian's kernel, \`stock\`.`);
   }
 }
 
@@ -96,9 +106,11 @@ async function buildBelow(work: string, finished: string, onProgress: NonNullabl
 
   const { child, settled } = make(`-j${availableParallelism()}`, 'bzImage', 'vmlinux');
   let objects = 0;
+  let told = -1;
   child.stdout?.on('data', (data: string) => {
     objects += data.match(/^ {2}CC /gm)?.length ?? 0;
-    onProgress(`building the minimal kernel, some minutes: ${objects} files`, 0.15 + 0.84 * Math.min(1, objects / OBJECTS));
+    const percent = Math.min(99, Math.floor((100 * objects) / OBJECTS));
+    if (percent > told) onProgress(`building the minimal kernel, which takes some minutes once: ${(told = percent)} %`, 0.15 + 0.0084 * percent);
   });
   await settled;
   await copyFile(join(source, 'arch/x86/boot/bzImage'), join(finished, FILES.kernel));
