@@ -2,22 +2,32 @@ import ora from 'ora';
 import { ensureGuestImage } from './build.ts';
 import { GuestImageError } from './errors.ts';
 
-/** Builds the image with progress on stderr: a spinner on a terminal, one line a step in a log. Nothing when it is there. */
-export async function buildOnTerminal(): Promise<void> {
-  const spinner = ora({ prefixText: 'guest image:' });
+/**
+ * Does something with progress on stderr: a spinner on a terminal, one line a step in a log. `action` returns what to say in the end;
+ * nothing is said where it had nothing to do. A {@link GuestImageError} is told, and makes the process fail.
+ */
+export async function onTerminal(prefixText: string, action: (onProgress: (message: string) => void) => Promise<string>): Promise<void> {
+  const spinner = ora({ prefixText });
+  let hasBegun = false;
   try {
-    let isBuilding = false;
-    const image = await ensureGuestImage({
-      onProgress: (message) => {
-        isBuilding = true;
-        if (spinner.isSpinning) spinner.text = message;
-        else spinner.start(message);
-      },
+    const result = await action((message) => {
+      if (!message) return;
+      hasBegun = true;
+      if (spinner.isSpinning) spinner.text = message;
+      else spinner.start(message);
     });
-    if (isBuilding) spinner.succeed(`Linux ${image.release}`);
+    if (hasBegun) spinner.succeed(result);
   } catch (error) {
-    if (!(error instanceof GuestImageError)) throw error;
+    if (!(error instanceof GuestImageError)) {
+      spinner.stop();
+      throw error;
+    }
     spinner.fail(error.message);
     process.exitCode = 1;
   }
+}
+
+/** Builds the image. */
+export function buildOnTerminal(): Promise<void> {
+  return onTerminal('guest image:', async (onProgress) => `Linux ${(await ensureGuestImage({ onProgress })).release}`);
 }

@@ -13,6 +13,7 @@ import type { TimelineApi } from './protocol/timeline.ts';
 export type * from './protocol/data.ts';
 export type * from './protocol/folder.ts';
 export type * from './protocol/inspector.ts';
+export type * from './protocol/manifest.ts';
 export type * from './protocol/move.ts';
 export type * from './protocol/timeline.ts';
 
@@ -115,20 +116,4 @@ export interface PageApi {
   filesChanged(guest: GuestId): void;
   /** Something went wrong that no call is waiting for. */
   problem(message: string): void;
-}
-
-/** `guest.json`, which the build puts beside the snapshot. */
-export interface GuestManifest {
-  /** The snapshot's file, gzip: a layer of docs/snapshot-format.md. */
-  file: string;
-  /** Bytes of it, and of the layer inside. */
-  size: number;
-  unpackedSize: number;
-  /** The snapshot in that layer. */
-  id: string;
-  machine: Record<string, string | number | string[]>;
-  /** MiB of RAM. */
-  memory: number;
-  tag: string;
-  mountPoint: string;
 }

@@ -3,11 +3,11 @@ import type { Attr, Backend, Inode, Timespec } from '../fs/backend.ts';
 import { S_IALLUGO, S_IFDIR, S_IFIFO, S_IFLNK, S_IFMT, S_IFREG } from '../fs/constants.ts';
 import { ENOSPC, FsError } from '../fs/errno.ts';
 import { BytesSink } from '../fs/tree/byte-io.ts';
+import { gunzipped } from './gunzip.ts';
 import { emptyReport, inodeAt, TreeWriter, Unfit, walk, type TreeProgress, type TreeReport } from './tree-writer.ts';
 
 /** Where PAX headers keep extended attributes: as star, GNU tar and bsdtar do. */
 const XATTR = 'SCHILY.xattr.';
-const GZIP_MAGIC = [0x1f, 0x8b];
 /** Of the header's field, in seconds; PAX has what is beyond. */
 const HEADER_TIME_MAX = 0o77777777777;
 const SLICE = 1 << 20;
@@ -32,7 +32,7 @@ export async function loadTar(backend: Backend, archive: ReadableStream<Uint8Arr
   const writer = new TreeWriter(backend, top);
   /** Directories get their metadata last: what is put into them changes their times. */
   const directories: { inode: Inode; header: TarHeader }[] = [];
-  const entries = (await unpacked(archive)).pipeThrough(createTarDecoder({ strict: true })).getReader();
+  const entries = (await gunzipped(archive)).pipeThrough(createTarDecoder({ strict: true })).getReader();
   try {
     for (let next = await entries.read(); !next.done; next = await entries.read()) {
       const { header, body } = next.value;
@@ -154,31 +154,6 @@ function paxOf(backend: Backend, path: string, inode: Inode, { mtime }: Attr, re
     else pax[XATTR + name] = value;
   }
   return pax;
-}
-
-/** Unzipped, when it is zipped. */
-async function unpacked(archive: ReadableStream<Uint8Array>): Promise<ReadableStream<Uint8Array>> {
-  const reader = archive.getReader();
-  const head: Uint8Array[] = [];
-  let length = 0;
-  while (length < GZIP_MAGIC.length) {
-    const { done, value } = await reader.read();
-    if (done) break;
-    head.push(value);
-    length += value.length;
-  }
-  const [first, second] = head.flatMap((chunk) => [...chunk.subarray(0, 2)]);
-  const whole = new ReadableStream<Uint8Array>({
-    async pull(controller) {
-      const chunk = head.shift();
-      if (chunk) return controller.enqueue(chunk);
-      const { done, value } = await reader.read();
-      if (done) controller.close();
-      else controller.enqueue(value);
-    },
-    cancel: (reason) => reader.cancel(reason),
-  });
-  return first === GZIP_MAGIC[0] && second === GZIP_MAGIC[1] ? whole.pipeThrough(new DecompressionStream('gzip') as ReadableWritablePair<Uint8Array, Uint8Array>) : whole;
 }
 
 async function copyBody(body: ReadableStream<Uint8Array>, take: (bytes: Uint8Array) => void): Promise<number> {

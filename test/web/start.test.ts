@@ -1,5 +1,10 @@
 import { expect } from 'chai';
-import { useWebSite } from './support.ts';
+import { readFile } from 'node:fs/promises';
+import type { IncomingMessage } from 'node:http';
+import { join } from 'node:path';
+import type { GuestManifest } from '../../web/protocol.ts';
+import { PAGE_DIRECTORY } from '../../web/build/serve.ts';
+import { useWebSite, type Visit } from './support.ts';
 
 describe('the page: start and terminal', () => {
   const site = useWebSite();
@@ -50,28 +55,140 @@ describe('the page: start and terminal', () => {
     expect(await visit.run('seq 1 4000 | cat')).to.match(/^1\n2\n[^]*\n4000$/);
   });
 
-  it('shows how far the download is, and says so when it breaks off', async () => {
-    let fail = () => {};
-    site.intercept = (request, response, next) => {
-      if (!request.url!.endsWith('.layer.gz')) return next();
-      response.writeHead(200, { 'content-length': 9_000_000 });
-      response.write(Buffer.from('1f8b0800000000000000', 'hex'));
-      fail = () => response.destroy();
+  describe('in a browser that lacks something', () => {
+    const lacks = async (script: string, text: RegExp) => {
+      const context = await site.newProfile();
+      await context.addInitScript(script);
+      const visit = await site.open({ context });
+      await visit.page.getByRole('alert').getByText(text).waitFor();
+      return visit;
     };
-    const visit = await site.open();
-    await visit.page.getByText(/0\.0 of \d+\.\d MB/).waitFor();
-    fail();
-    await visit.page.getByText(/broke off after \d+ bytes: look at the network, and reload/).waitFor();
-    visit.complaints.length = 0;
-    site.intercept = undefined;
-    await visit.page.reload();
-    expect(await visit.run('echo there')).to.equal('there');
+
+    it('says what it is, and what to do', async () => {
+      await lacks('delete globalThis.WebAssembly', /This browser can't run the emulator: it has no WebAssembly with SIMD\. Chromium, Firefox and Safari of 2024/);
+      await lacks('WebAssembly.validate = () => false; delete globalThis.DecompressionStream', /it has no WebAssembly with SIMD, no DecompressionStream\./);
+      await lacks('const { Worker } = globalThis; globalThis.Worker = class { constructor() { throw new Error("no"); } }', /it has no module workers/);
+    });
   });
 
-  it('says so when the guest is not there', async () => {
-    site.intercept = (request, response, next) => (request.url!.includes('guest.json') ? response.writeHead(404).end() : next());
-    const visit = await site.open();
-    await visit.page.getByText(/guest\.json can't be fetched: the server answers 404/).waitFor();
-    visit.complaints.length = 0;
+  describe('over a network or from a server that is not what it should be', function () {
+    this.timeout(180_000);
+    const isSnapshot = ({ url }: IncomingMessage) => /\.layer\.bin$/.test(url!);
+    const told = (visit: Visit, text: RegExp) => visit.page.getByRole('alert').getByText(text).waitFor();
+    /** Files of the guest by what they are. */
+    const file = async (name: keyof GuestManifest['boot'] | 'snapshot') => {
+      const { snapshot, boot } = JSON.parse(await readFile(join(PAGE_DIRECTORY, 'guest/guest.json'), 'utf8')) as GuestManifest;
+      return readFile(join(PAGE_DIRECTORY, 'guest', { snapshot, ...boot }[name].file));
+    };
+    const bootsCold = async (visit: Visit) => {
+      await told(visit, /boots from its kernel/);
+      await visit.terminal().waitFor({ timeout: 120_000 });
+      expect(await visit.run('cat README.txt | head -1; uname -s; echo new > f; cat f')).to.match(/^This folder is shared[^]*\nLinux\nnew$/);
+      visit.complaints.length = 0;
+    };
+
+    it('shows how far the download is, and goes on where it breaks', async () => {
+      const snapshot = await file('snapshot');
+      const asked: (string | undefined)[] = [];
+      let breakOff = () => {};
+      site.intercept = (request, response, next) => {
+        if (!isSnapshot(request)) return next();
+        asked.push(request.headers.range);
+        if (asked.length > 1) return next();
+        response.writeHead(200, { 'content-length': snapshot.length });
+        response.write(snapshot.subarray(0, 2_000_000));
+        breakOff = () => response.destroy();
+      };
+      const visit = await site.open();
+      await visit.page.getByText(/2\.0 of \d\.\d MB/).waitFor();
+      await visit.picture('start');
+      breakOff();
+      expect(await visit.run('echo there')).to.equal('there');
+      expect(asked).to.deep.equal([undefined, 'bytes=2000000-']);
+      visit.complaints.length = 0;
+    });
+
+    it('begins anew where the server sends no parts, and needs no lengths', async () => {
+      const snapshot = await file('snapshot');
+      let count = 0;
+      site.intercept = (request, response, next) => {
+        if (!isSnapshot(request)) return next();
+        response.writeHead(200);
+        if (count++) response.end(snapshot);
+        else response.write(snapshot.subarray(0, 1_000_000), () => response.destroy());
+      };
+      const visit = await site.open();
+      expect(await visit.run('echo there')).to.equal('there');
+      expect(count).to.equal(2);
+      visit.complaints.length = 0;
+    });
+
+    it('takes the snapshot from a server that has the browser unpack it', async () => {
+      const snapshot = await file('snapshot');
+      site.intercept = (request, response, next) => {
+        if (!isSnapshot(request)) return next();
+        response.writeHead(200, { 'content-encoding': 'gzip', 'content-type': 'application/octet-stream' }).end(snapshot);
+      };
+      const visit = await site.open();
+      expect(await visit.run('echo there')).to.equal('there');
+    });
+
+    it('says so when the network stays away, and starts when it is back and the visitor asks', async () => {
+      site.intercept = (request, response, next) => (request.url!.endsWith('guest.json') ? response.destroy() : next());
+      const visit = await site.open();
+      await told(visit, /guest\.json can't be fetched \(.+\): look at the network, and try again/);
+      visit.complaints.length = 0;
+      site.intercept = undefined;
+      await visit.page.getByRole('button', { name: 'Try again' }).click();
+      expect(await visit.run('echo there')).to.equal('there');
+    });
+
+    it('says so when the guest is not there, or of another version', async () => {
+      site.intercept = (request, response, next) => (request.url!.endsWith('guest.json') ? response.writeHead(404).end() : next());
+      const visit = await site.open();
+      await told(visit, /guest\.json can't be fetched: the server answers 404/);
+      site.intercept = (request, response, next) => (request.url!.endsWith('guest.json') ? response.end('{"version":99}') : next());
+      await visit.page.reload();
+      await told(visit, /of version 99, this page takes version 1: reload the page without the browser's cache, or deploy/);
+      visit.complaints.length = 0;
+    });
+
+    it('boots from the kernel when the snapshot is not there', async () => {
+      site.intercept = (request, response, next) => (isSnapshot(request) ? response.writeHead(404).end() : next());
+      await bootsCold(await site.open());
+    });
+
+    it('boots from the kernel when the snapshot is cut short', async () => {
+      const snapshot = await file('snapshot');
+      site.intercept = (request, response, next) => (isSnapshot(request) ? response.end(snapshot.subarray(0, 3_000_000)) : next());
+      const visit = await site.open();
+      await told(visit, /has 3000000 of its \d+ bytes only: deploy the page again/);
+      await bootsCold(visit);
+    });
+
+    it('boots from the kernel when the snapshot is damaged, keeps nothing of it, and snapshots of that guest are kept', async () => {
+      const snapshot = await file('snapshot');
+      snapshot.fill(0x55, 2_000_000, 2_000_100);
+      site.intercept = (request, response, next) => (isSnapshot(request) ? response.end(snapshot) : next());
+      const visit = await site.open();
+      await told(visit, /is damaged \(.+\): deploy the page again/);
+      await bootsCold(visit);
+      await visit.page.getByRole('tab', { name: 'Time line' }).click();
+      await visit.page.getByLabel('Name of the snapshot').fill('cold');
+      await visit.page.getByRole('button', { name: 'Snapshot now' }).click();
+      await visit.page.locator('vm-timeline').getByText('cold', { exact: true }).waitFor();
+      await visit.page.reload();
+      await visit.page.getByText(/going on from/).waitFor();
+      expect(await visit.run('cat f')).to.equal('new');
+      expect(await visit.page.locator('vm-timeline').getByText('Start', { exact: true }).count()).to.equal(0);
+    });
+
+    it('boots from the kernel when the snapshot is of another emulator', async () => {
+      const manifest = await readFile(join(PAGE_DIRECTORY, 'guest/guest.json'), 'utf8');
+      site.intercept = (request, response, next) => (request.url!.endsWith('guest.json') ? response.end(manifest.replace(/"emulator": "[^"]+"/, '"emulator": "0.4.0"')) : next());
+      const visit = await site.open();
+      await told(visit, /v86 0\.4\.0, this page has/);
+      await bootsCold(visit);
+    });
   });
 });

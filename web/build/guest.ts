@@ -1,11 +1,14 @@
 import { createHash } from 'node:crypto';
-import { mkdir, readdir, rm, writeFile } from 'node:fs/promises';
+import { mkdir, readdir, readFile, rm, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { gzipSync } from 'node:zlib';
-import { loadCodec, MemoryStore, SnapshotStore } from '../../device/index.ts';
+import { Command, Option } from 'commander';
+import { dumpTar, loadCodec, MemoryStore, SnapshotStore } from '../../device/index.ts';
+import { ensureGuestImage, GuestImageError, type GuestImageOptions } from '../../guest-images/build.ts';
+import { onTerminal } from '../../guest-images/terminal.ts';
 import { Vm } from '../../harness/vm.ts';
-import type { GuestManifest } from '../protocol.ts';
+import { GUEST_VERSION, type GuestManifest, type PackedFile } from '../protocol/manifest.ts';
 
 /** MiB: enough for a shell and small programs, and half as long to scan as the harness's default. */
 const MEMORY = 128;
@@ -13,13 +16,47 @@ const TAG = 'share';
 const PREFIX = 'guest-';
 /** What a visitor finds in the shared folder. */
 const SHARED = fileURLToPath(new URL('../share', import.meta.url));
+const DIRECTORY = fileURLToPath(new URL('../../dist/page/guest', import.meta.url));
 
-/** Boots a guest, mounts its share and leaves the snapshot that the page starts from in `directory`. */
-async function buildGuest(directory: string): Promise<GuestManifest> {
-  const vm = await Vm.boot({ memory: MEMORY, shares: [{ tag: TAG, locks: 'shared', source: SHARED }], onProgress: (message) => message && console.error(message) });
+/** Leaves zeros in free memory, which make no part of a snapshot; but for 4 MiB, so that nothing has to make room. */
+const WIPE = `
+sync; echo 3 > /proc/sys/vm/drop_caches
+mkdir /run/wipe && mount -t tmpfs -o size=100% none /run/wipe
+free=$(sed -n 's/^MemFree: *\\([0-9]*\\) kB/\\1/p' /proc/meminfo)
+dd if=/dev/zero of=/run/wipe/zeros bs=64k count=$(((free - 4096) / 64)) 2>/dev/null
+umount /run/wipe; rmdir /run/wipe; echo 3 > /proc/sys/vm/drop_caches`;
+
+/** A page's guest: the snapshot it starts from, and what it boots from where it can't have that. */
+class Guest {
+  readonly #files = new Map<string, Buffer>();
+
+  /** A file that the manifest names. Its own name does not say what it is: servers would have the browser unpack it, which then can't go on where a download broke. */
+  pack(name: string, content: Uint8Array): PackedFile {
+    const packed = gzipSync(content, { level: 9 });
+    const file = `${PREFIX}${createHash('sha256').update(packed).digest('hex').slice(0, 16)}.${name}.bin`;
+    this.#files.set(file, packed);
+    return { file, size: packed.length, unpackedSize: content.length };
+  }
+
+  /** In place of the guest that was there. */
+  async write(directory: string, manifest: GuestManifest): Promise<void> {
+    await mkdir(directory, { recursive: true });
+    for (const name of await readdir(directory)) if (name.startsWith(PREFIX)) await rm(join(directory, name));
+    for (const [name, content] of this.#files) await writeFile(join(directory, name), content);
+    await writeFile(join(directory, 'guest.json'), `${JSON.stringify(manifest, null, 2)}\n`);
+  }
+}
+
+/** Boots a guest, mounts its share, and packs what the page needs of it. */
+async function buildGuest(kernel: GuestImageOptions['kernel'], onProgress: (message: string) => void): Promise<GuestManifest> {
+  const guest = new Guest();
+  const image = await ensureGuestImage({ kernel, onProgress });
+  const vm = await Vm.boot({ kernel, memory: MEMORY, shares: [{ tag: TAG, locks: 'shared', source: SHARED }], onProgress });
   try {
+    onProgress('taking the snapshot');
     const mountPoint = await vm.mount(TAG);
-    await vm.exec(`chown -R 0:0 ${mountPoint}; sync; echo 3 > /proc/sys/vm/drop_caches`);
+    const { code, stderr } = await vm.exec(`chown -R 0:0 ${mountPoint} && ${WIPE}`);
+    if (code !== 0) throw new Error(`the guest could not be prepared: ${stderr}`);
     // Chunks as they are: gzip packs all of them together, and better.
     const codec = loadCodec();
     const plain = { hash: codec.hash.bind(codec), unseal: codec.unseal.bind(codec), compress: (bytes: Uint8Array) => bytes };
@@ -29,21 +66,33 @@ async function buildGuest(directory: string): Promise<GuestManifest> {
     const exported = new MemoryStore();
     await exported.write('start.layer', [layer]);
     const [start] = (await SnapshotStore.open(exported, plain)).list();
-    const packed = gzipSync(layer, { level: 9 });
-    const file = `${PREFIX}${createHash('sha256').update(packed).digest('hex').slice(0, 16)}.layer.gz`;
+    const folder = Buffer.from(await new Response(dumpTar(vm.share().device.backend).stream as ReadableStream<Uint8Array<ArrayBuffer>>).arrayBuffer());
     const manifest: GuestManifest = {
-      file, size: packed.length, unpackedSize: layer.length, id: start!.id, machine: store.info(id).machine,
-      memory: MEMORY, tag: TAG, mountPoint,
+      version: GUEST_VERSION,
+      snapshot: { ...guest.pack('layer', layer), id: start!.id },
+      boot: {
+        kernel: guest.pack('vmlinux', await readFile(image.vmlinux)),
+        initrd: guest.pack('initrd', await readFile(image.initrd)),
+        folder: guest.pack('tar', folder),
+      },
+      machine: store.info(id).machine, memory: MEMORY, tag: TAG, mountPoint,
     };
-    await mkdir(directory, { recursive: true });
-    for (const name of await readdir(directory)) if (name.startsWith(PREFIX)) await rm(join(directory, name));
-    await writeFile(join(directory, file), packed);
-    await writeFile(join(directory, 'guest.json'), `${JSON.stringify(manifest, null, 2)}\n`);
+    await guest.write(DIRECTORY, manifest);
     return manifest;
   } finally {
     await vm.stop();
   }
 }
 
-const { size } = await buildGuest(fileURLToPath(new URL('../../dist/page/guest', import.meta.url)));
-console.error(`the page's guest: ${(size / 1e6).toFixed(1)} MB`);
+const { kernel } = new Command('build:page')
+  .addOption(new Option('--kernel <which>', "the guest's kernel: a small one that is built first, in some minutes and once; or Debian's, which makes the download larger")
+    .choices(['minimal', 'stock']).default('minimal').env('V86_VIRTIOFS_KERNEL'))
+  .parse().opts<{ kernel: NonNullable<GuestImageOptions['kernel']> }>();
+
+await onTerminal("the page's guest:", async (onProgress) => {
+  const { snapshot } = await buildGuest(kernel, onProgress).catch((error: Error) => {
+    if (kernel === 'minimal' && error instanceof GuestImageError) error.message += '\nThe page on that kernel: npm run build:page -- --kernel stock';
+    throw error;
+  });
+  return `${(snapshot.size / 1e6).toFixed(1)} MB to download, ${(snapshot.unpackedSize / 1e6).toFixed(1)} MB unpacked`;
+});

@@ -9,14 +9,15 @@ export class Handle implements Vm {
   readonly ready: Promise<void>;
   readonly fs: SharedFolder;
   readonly #onDestroy: () => void;
-  readonly #destroyed = Promise.withResolvers<never>();
+  #tellDestroyed!: (reason: Error) => void;
+  readonly #destroyed = new Promise<never>((_, reject) => (this.#tellDestroyed = reject));
 
   constructor({ src = 'guest/', store, from }: GuestOptions & { from?: string | undefined }, onDestroy: () => void = () => {}) {
     this.#onDestroy = onDestroy;
     this.ready = this.connection.start({ base: new URL(src, document.baseURI).href, store, from });
     // Whoever asks is told.
     this.ready.catch(() => {});
-    this.#destroyed.promise.catch(() => {});
+    this.#destroyed.catch(() => {});
     this.fs = new HostFolder(this);
   }
 
@@ -31,7 +32,7 @@ export class Handle implements Vm {
       if (!guest) throw new Error('no guest runs here any more: it has moved');
       return question(guest);
     });
-    return Promise.race([answer, this.#destroyed.promise]);
+    return Promise.race([answer, this.#destroyed]);
   }
 
   exec(command: string | string[], options: ExecOptions = {}): Promise<ExecResult> {
@@ -71,7 +72,7 @@ export class Handle implements Vm {
 
   destroy(): void {
     this.connection.stop();
-    this.#destroyed.reject(new Error('this guest was destroyed'));
+    this.#tellDestroyed(new Error('this guest was destroyed'));
     this.#onDestroy();
   }
 

@@ -3,6 +3,7 @@ import type {
   GuestApi, GuestId, GuestInfo, MoveProgress, MoveResult, PageApi, Progress, ShellId, ShellInfo, StartOptions, VmEvents, WorkerApi,
 } from '../protocol.ts';
 import { movedAt, rememberMove } from './move/links.ts';
+import { checkBrowser } from './requirements.ts';
 
 /** One shell's output, kept until a terminal takes it. */
 export class ShellStream {
@@ -44,13 +45,16 @@ export interface GuestView extends Omit<GuestInfo, 'shells'> {
  * the events of {@link VmEvents}.
  */
 export class Connection extends EventTarget {
-  readonly worker: Remote<WorkerApi>;
-  readonly #thread: Worker;
+  /** From {@link start} on. */
+  worker!: Remote<WorkerApi>;
+  #thread: Worker | undefined;
   #store: string | undefined;
   /** By guest and shell; before the guest is in {@link guests}, because the shell may write at once. */
   readonly #streams = new Map<string, ShellStream>();
   guests: GuestView[] = [];
   progress: Progress | undefined = { what: 'emulator' };
+  /** The start came to nothing. */
+  hasFailed = false;
   /** Milliseconds from the start until the guest answered. */
   startTime: number | undefined;
   /** When the snapshot was taken that the first guest went on from, in milliseconds since 1970. */
@@ -66,17 +70,12 @@ export class Connection extends EventTarget {
   /** What went wrong, newest last. */
   problems: string[] = [];
 
-  constructor() {
-    super();
-    this.#thread = new Worker(new URL('../worker/main.js', import.meta.url), { type: 'module', name: 'v86' });
-    this.#thread.addEventListener('error', (event) => this.report(`The emulator has stopped: ${event.message || 'its worker could not be loaded'}. Reload the page.`));
-    this.worker = wrap<WorkerApi>(this.#thread);
-  }
-
   /** Rejects when there is no guest, and has told so. */
   async start(options: Omit<StartOptions, 'since'>): Promise<void> {
     this.#store = options.store;
     try {
+      checkBrowser();
+      this.#load();
       const { guests, milliseconds, resumed } = await this.worker.start({ ...options, since: movedAt(options.store) }, proxy(this.#page()));
       this.guests = await Promise.all(guests.map((guest) => this.#viewOf(guest)));
       this.startTime = milliseconds;
@@ -86,9 +85,20 @@ export class Connection extends EventTarget {
       this.#tell('ready', null);
     } catch (error) {
       this.progress = undefined;
+      this.hasFailed = true;
       this.report((error as Error).message);
       throw error;
     }
+  }
+
+  #load(): void {
+    this.#thread = new Worker(new URL('../worker/main.js', import.meta.url), { type: 'module', name: 'v86' });
+    this.#thread.addEventListener('error', ({ message }) => {
+      this.hasFailed = !this.guests.length;
+      this.progress = undefined;
+      this.report(`The emulator has stopped: ${message || 'its program could not be fetched'}. Reload the page.`);
+    });
+    this.worker = wrap<WorkerApi>(this.#thread);
   }
 
   /** Another guest beside those there are. */
@@ -165,7 +175,7 @@ export class Connection extends EventTarget {
   }
 
   stop(): void {
-    this.#thread.terminate();
+    this.#thread?.terminate();
   }
 
   #page(): PageApi {

@@ -7,11 +7,13 @@ const STEPS: Record<Progress['what'], string> = {
   snapshot: 'Unpacking its memory',
   guest: 'Waking the guest',
   move: 'Taking the machine over',
+  kernel: 'Fetching the kernel',
+  boot: 'Booting Linux, which takes some seconds',
 };
 
 /** What the visitor sees until the guest answers. */
-export function startScreen({ what, loaded = 0, total = 0 }: Progress): TemplateResult {
-  const isCounted = what === 'download' && total > 0;
+export function startScreen({ what, loaded = 0, total = 0, isBroken = false }: Progress): TemplateResult {
+  const isCounted = total > 0;
   const megabytes = (bytes: number) => (bytes / 1e6).toFixed(1);
   return html`<div class="start" role="status" aria-live="polite">
     <p class="what">${STEPS[what]}</p>
@@ -19,7 +21,13 @@ export function startScreen({ what, loaded = 0, total = 0 }: Progress): Template
       ? html`<progress max=${total} value=${loaded} aria-label=${STEPS[what]}></progress>`
       : html`<progress aria-label=${STEPS[what]}></progress>`}
     <p class="muted">${isCounted ? html`${megabytes(loaded)} of ${megabytes(total)} MB` : nothing}&nbsp;</p>
+    ${isBroken ? html`<p>The network broke. Trying again …</p>` : nothing}
   </div>`;
+}
+
+/** What the visitor sees when nothing came of it; why is told elsewhere. */
+export function failedScreen(onRetry: () => void): TemplateResult {
+  return html`<div class="start"><p class="what">There is no guest.</p><button @click=${onRetry}>Try again</button></div>`;
 }
 
 export const startStyles = css`

@@ -7,7 +7,7 @@ import { formatMoment } from './format.ts';
 import { icon } from './icons.ts';
 import { forgetFrom, fromOfPage } from './move/links.ts';
 import { nobody, nobodyStyles } from './move/nobody.ts';
-import { startScreen, startStyles } from './start-screen.ts';
+import { failedScreen, startScreen, startStyles } from './start-screen.ts';
 import { controls, tokens } from './styles.ts';
 import { tabList, tabStyles } from './tabs.ts';
 import './files/panel.ts';
@@ -95,9 +95,12 @@ export class VirtiofsVm extends LitElement implements VirtiofsVmElement {
   override connectedCallback(): void {
     super.connectedCallback();
     // Back already: it was moved.
-    if (this.#vm) return;
+    if (!this.#vm) this.#start();
+  }
+
+  #start(): void {
     const { src, store } = this;
-    const vm = new Handle({ src, store, from: this.movable ? fromOfPage() : undefined }, () => this.remove());
+    const vm = new Handle({ src, store, from: this.#from }, () => this.remove());
     this.#vm = vm;
     vm.connection.addEventListener('change', () => this.version++);
     for (const type of EVENTS) vm.on(type, (detail) => this.dispatchEvent(new CustomEvent(type, { detail })));
@@ -108,6 +111,17 @@ export class VirtiofsVm extends LitElement implements VirtiofsVmElement {
     if (this.movable) forgetFrom();
     await this.updateComplete;
     if (this.autofocus) this.renderRoot.querySelector<HTMLElement>('vm-terminals')?.focus();
+  }
+
+  /** Where a machine is to be taken over from. */
+  get #from(): string | undefined {
+    return this.movable ? fromOfPage() : undefined;
+  }
+
+  #retry(): void {
+    this.#vm?.connection.stop();
+    this.#start();
+    this.requestUpdate();
   }
 
   override disconnectedCallback(): void {
@@ -149,7 +163,7 @@ export class VirtiofsVm extends LitElement implements VirtiofsVmElement {
       ${guests.filter(({ isHeld }) => isHeld).map((guest) => html`<div class="held" role="status"><span>${guest.name}’s device is paused: requests to the shared folder wait</span>
         <button @click=${() => connection.attempt(connection.hold(guest, false))}>${icon('play')} Continue</button></div>`)}
       <main data-view=${this.view} ?data-alone=${!panel} @keydown=${this.#onKey}>
-        ${progress ? startScreen(progress) : guests.length || !this.movable ? nothing : nobody(connection)}
+        ${progress ? startScreen(progress) : guests.length ? nothing : this.#renderNobody(connection)}
         ${guests.length ? html`
           <div class="guests">${repeat(guests, ({ id }) => id, (guest) => html`<vm-terminals .connection=${connection} .guest=${guest} .version=${this.version}
             ?data-active=${guests.length > 1 && guest === this.#activeOf(guests)} @focusin=${() => (this.active = guest.id)}>
@@ -167,6 +181,11 @@ export class VirtiofsVm extends LitElement implements VirtiofsVmElement {
         ${[{ id: 'terminal', label: 'Terminal', icon: 'terminal' } as const, ...panels].map(({ id, label, icon: name }) =>
           html`<button aria-current=${this.view === id} @click=${() => this.#show(id)}>${icon(name)}${label}</button>`)}
       </nav>` : nothing}`;
+  }
+
+  #renderNobody(connection: Connection) {
+    if (connection.hasFailed && this.#from === undefined) return failedScreen(() => this.#retry());
+    return this.movable ? nobody(connection) : nothing;
   }
 
   #activeOf(guests: GuestView[]): GuestView {

@@ -26,10 +26,12 @@ export interface FileEntry {
 
 /** What is being done until the first guest is there. */
 export interface Progress {
-  what: 'emulator' | 'download' | 'snapshot' | 'guest' | 'move';
-  /** Bytes, where they are counted; `total` is 0 where it isn't known. */
+  what: 'emulator' | 'download' | 'snapshot' | 'guest' | 'kernel' | 'boot' | 'move';
+  /** Bytes, where they are counted. */
   loaded?: number;
   total?: number;
+  /** The network broke, and is tried again. */
+  isBroken?: boolean;
 }
 
 /** How a snapshot came to be. `start`: the page's own, that everything begins with. */

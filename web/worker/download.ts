@@ -1,49 +1,40 @@
-import type { GuestManifest } from '../protocol.ts';
+import { gunzipped } from '../../device/trees/gunzip.ts';
+import { GUEST_VERSION, type GuestManifest, type PackedFile } from '../protocol/manifest.ts';
+import { download, DownloadError, request, type OnDownload } from './network.ts';
 
-/** What can't be fetched, and what to do. */
-export class DownloadError extends Error {
-  override readonly name = 'DownloadError';
-}
+const DEPLOY = 'deploy the page again, with all its files';
 
-async function request(url: URL): Promise<Response> {
-  const response = await fetch(url).catch((error: Error) => {
-    throw new DownloadError(`${url.href} can't be fetched (${error.message}): look at the network, and reload the page`, { cause: error });
-  });
-  if (!response.ok) throw new DownloadError(`${url.href} can't be fetched: the server answers ${response.status} ${response.statusText}`);
-  return response;
-}
-
+/** @throws DownloadError also for one that this page can't use. */
 export async function fetchManifest(base: URL): Promise<GuestManifest> {
-  const response = await request(new URL('guest.json', base));
-  return response.json() as Promise<GuestManifest>;
+  const url = new URL('guest.json', base);
+  const text = await request(url, (response) => response.text());
+  let manifest: GuestManifest;
+  try {
+    manifest = JSON.parse(text) as GuestManifest;
+  } catch (error) {
+    throw new DownloadError(`${url.href} can't be read (${(error as Error).message}): ${DEPLOY}`, { cause: error });
+  }
+  if (manifest.version !== GUEST_VERSION) {
+    throw new DownloadError(`${url.href} is of version ${manifest.version}, this page takes version ${GUEST_VERSION}: reload the page without the browser's cache, or ${DEPLOY}`);
+  }
+  return manifest;
 }
 
-/** The guest's layer, unpacked while it comes in. `onProgress` gets the packed bytes that have come. */
-export async function fetchLayer(base: URL, { file, unpackedSize }: GuestManifest, onProgress: (bytes: number) => void): Promise<Uint8Array> {
-  const response = await request(new URL(file, base));
-  let loaded = 0;
-  const counted = response.body!.pipeThrough(new TransformStream<Uint8Array<ArrayBuffer>, Uint8Array<ArrayBuffer>>({
-    transform(chunk, controller) {
-      loaded += chunk.length;
-      onProgress(loaded);
-      controller.enqueue(chunk);
-    },
-  }));
-  // A server that says what `.gz` files are encoded in has the browser unpack them.
-  const isUnpacked = response.headers.get('content-encoding') === 'gzip';
-  const stream = isUnpacked ? counted : counted.pipeThrough(new DecompressionStream('gzip'));
-  const layer = new Uint8Array(unpackedSize);
+/** A file's content, unpacked while it comes in. */
+export async function fetchPacked(base: URL, { file, size, unpackedSize }: PackedFile, onDownload: OnDownload): Promise<Uint8Array<ArrayBuffer>> {
+  const url = new URL(file, base);
+  const content = new Uint8Array(unpackedSize);
   let at = 0;
   try {
-    for (const reader = stream.getReader(); ;) {
-      const { done, value } = await reader.read();
-      if (done) break;
-      layer.set(value, at);
-      at += value.length;
+    const reader = (await gunzipped(download(url, size, onDownload))).getReader();
+    for (let next = await reader.read(); !next.done; next = await reader.read()) {
+      content.set(next.value, at);
+      at += next.value.length;
     }
   } catch (error) {
-    throw new DownloadError(`the guest's snapshot broke off after ${loaded} bytes: look at the network, and reload the page`, { cause: error });
+    if (error instanceof DownloadError) throw error;
+    throw new DownloadError(`${url.href} is damaged (${(error as Error).message}): ${DEPLOY}`, { cause: error });
   }
-  if (at !== unpackedSize) throw new DownloadError(`the guest's snapshot has ${at} bytes, not the ${unpackedSize} of guest.json: the server has files of two builds; deploy the page again`);
-  return layer;
+  if (at !== unpackedSize) throw new DownloadError(`${url.href} has ${at} bytes, not the ${unpackedSize} of guest.json: ${DEPLOY}`);
+  return content;
 }

@@ -1,11 +1,16 @@
 import { V86, type V86Options } from 'v86';
 import type { MachineSpec } from './machine-spec.ts';
+import { request } from './network.ts';
 
 let compiled: Promise<WebAssembly.Module> | undefined;
 
-/** One compilation for all guests of this worker. */
-function compile(): Promise<WebAssembly.Module> {
-  return (compiled ??= WebAssembly.compileStreaming(fetch(new URL('./v86.wasm', import.meta.url))));
+/** One compilation for all guests of this worker; whoever will need it later may begin it. */
+export function compile(): Promise<WebAssembly.Module> {
+  return (compiled ??= request(new URL('./v86.wasm', import.meta.url), async (response) => {
+    // Servers that don't know such files call them something else.
+    const isNamed = response.headers.get('content-type') === 'application/wasm';
+    return isNamed ? WebAssembly.compileStreaming(response) : WebAssembly.compile(await response.arrayBuffer());
+  }));
 }
 
 /**

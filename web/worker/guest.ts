@@ -1,10 +1,11 @@
 import { proxyMarker } from 'comlink';
 import type { V86 } from 'v86';
 import {
-  attachVirtioFs, loadCodec, MachineSnapshots, MemfsBackend, migrateOut, Volume, type FreezeResult, type MigrationChannel, type MigrationOptions, type MigrationResult,
-  type SnapshotStore, type Successor, type VirtioFsDevice,
+  attachVirtioFs, loadCodec, loadTar, MachineSnapshots, MemfsBackend, migrateOut, Volume, type FreezeResult, type MigrationChannel, type MigrationOptions,
+  type MigrationResult, type SnapshotStore, type Successor, type VirtioFsDevice,
 } from '../../device/index.ts';
 import type { Emulator } from '../../device/v86/types.ts';
+import { directBoot } from '../../harness/boot/direct-boot.ts';
 import { GuestAgent, uartChannel, type UartBus } from '../../harness/guest-agent.ts';
 import { suspendGuest, wakeGuest } from '../../harness/sleep.ts';
 import type { ExecOptions, ExecResult, GuestApi, GuestId, GuestInfo } from '../protocol.ts';
@@ -16,6 +17,8 @@ import { Shells, type SavedShell, type ShellEvents } from './shells.ts';
 
 /** Bytes of a shared folder: all of it is in the page's memory. */
 const FOLDER_SIZE = 512 << 20;
+/** Milliseconds for a cold boot, on a phone with other things to do. */
+const BOOT_PATIENCE = 180_000;
 
 const folders = new WeakMap<MemfsBackend, number>();
 let folderCount = 0;
@@ -39,6 +42,13 @@ export interface GuestEvents extends ShellEvents {
   changed(guest: GuestInfo): void;
   /** All guests there are. */
   guests(): Iterable<FolderUser>;
+}
+
+/** What {@link Guest.boot} takes: a kernel as an ELF file, its initial RAM disk, and a tar archive. */
+export interface BootFiles {
+  kernel: Uint8Array;
+  initrd: Uint8Array;
+  folder: Uint8Array<ArrayBuffer>;
 }
 
 interface GuestOptions {
@@ -83,7 +93,7 @@ export class Guest implements GuestApi, FolderUser {
     this.folder = new Folder(device, events.guests, events.filesChanged);
   }
 
-  /** A machine that has not run: {@link restore} brings it to life. */
+  /** A machine that has not run: {@link restore} or {@link boot} brings it to life. */
   static async create(options: GuestOptions): Promise<Guest> {
     const { spec, store, folder = MemfsBackend.of(new Volume(), { size: FOLDER_SIZE }) } = options;
     let device: VirtioFsDevice;
@@ -136,6 +146,18 @@ export class Guest implements GuestApi, FolderUser {
     await this.#goOn(this.#store.info(snapshot).summary);
   }
 
+  /** Boots a kernel, with the folder filled and mounted. The machine has not run yet. */
+  async boot({ kernel, initrd, folder }: BootFiles): Promise<void> {
+    const { tag, mountPoint } = this.spec;
+    await loadTar(this.device.backend, new Blob([folder]).stream());
+    directBoot(this.#emulator, { vmlinux: kernel, initrd });
+    await this.#emulator.run();
+    await this.#agent.ready(BOOT_PATIENCE);
+    const { code, stderr } = await this.#agent.exec(['/bin/sh', '-c', 'mkdir -p "$2" && mount -t virtiofs "$1" "$2"', 'sh', tag, mountPoint]);
+    if (code !== 0) throw new Error(`the guest could not mount its folder: ${new TextDecoder().decode(stderr).trim()}`);
+    await this.#goOn(undefined);
+  }
+
   /** Goes to a snapshot of a machine like this one, forth or back. */
   async rewind(snapshot: string): Promise<void> {
     this.checkAlone();
@@ -155,6 +177,7 @@ export class Guest implements GuestApi, FolderUser {
   async #goOn(summary: unknown): Promise<void> {
     const { shells = [], isAsleep = false } = (summary ?? {}) as Summary;
     this.folder.changed();
+    this.inspector.release();
     this.#isAsleep = isAsleep;
     if (!isAsleep) await this.#agent.ready();
     this.shells.restore(shells);

@@ -1,9 +1,11 @@
 import { loadCodec, MemoryStore, SnapshotStore, type MemfsBackend } from '../../device/index.ts';
-import type { GuestId, GuestInfo, GuestManifest, PageApi, StartOptions, StartResult, WorkerApi } from '../protocol.ts';
-import { fetchLayer, fetchManifest } from './download.ts';
-import { Guest } from './guest.ts';
-import { specOf, specOfSnapshot, type MachineSpec } from './machine-spec.ts';
+import type { GuestId, GuestInfo, GuestManifest, PackedFile, PageApi, Progress, StartOptions, StartResult, WorkerApi } from '../protocol.ts';
+import { fetchManifest, fetchPacked } from './download.ts';
+import { compile } from './emulator.ts';
+import { Guest, type BootFiles } from './guest.ts';
+import { checkEmulator, specOf, specOfSnapshot, type MachineSpec } from './machine-spec.ts';
 import { Moves } from './moves.ts';
+import { NetworkError } from './network.ts';
 import { PageStore } from './page-store.ts';
 import { Timeline } from './timeline.ts';
 
@@ -39,6 +41,8 @@ export class Host implements WorkerApi {
     this.#page = page;
     const started = performance.now();
     page.progress({ what: 'emulator' });
+    // Whoever waits for it is told what went wrong.
+    compile().catch(() => {});
     const resumed = from === undefined ? await this.#startHere(new URL(base), store, since) : await this.#startFrom(from, store);
     if (store !== undefined) this.timeline.start();
     return { guests: [...this.#guests.values()].map(({ info }) => info), milliseconds: performance.now() - started, ...resumed };
@@ -82,20 +86,49 @@ export class Host implements WorkerApi {
     }
   }
 
+  /** A new guest, from the snapshot that the page comes with; by a cold boot where that can't be. */
   async #begin(base: URL): Promise<{ resumed?: undefined }> {
     const manifest = await fetchManifest(base);
-    await this.#fetch(base, manifest);
-    this.#page.progress({ what: 'guest' });
-    await this.#add(specOf(manifest), manifest.id);
+    try {
+      checkEmulator(manifest);
+      await this.#fetchSnapshot(base, manifest);
+      this.#page.progress({ what: 'guest' });
+      await this.#add(specOf(manifest), manifest.snapshot.id);
+    } catch (error) {
+      if (error instanceof NetworkError) throw error;
+      this.#page.problem(`The guest boots from its kernel, since its snapshot can't be used: ${(error as Error).message}`);
+      await this.#boot(base, manifest);
+    }
     return {};
   }
 
-  async #fetch(base: URL, manifest: GuestManifest): Promise<void> {
-    const layer = await fetchLayer(base, manifest, (loaded) => this.#page.progress({ what: 'download', loaded, total: manifest.size }));
+  async #fetchSnapshot(base: URL, { snapshot }: GuestManifest): Promise<void> {
+    const layer = await this.#fetch(base, 'download', [snapshot]);
     this.#page.progress({ what: 'snapshot' });
-    const name = `${manifest.id}.layer`;
-    await this.#files.adopt(name, layer);
-    await this.timeline.store.look(name);
+    const name = `${snapshot.id}.layer`;
+    await this.#files.adopt(name, layer[0]!);
+    try {
+      await this.timeline.store.look(name);
+    } catch (error) {
+      await this.#files.remove(name);
+      throw error;
+    }
+  }
+
+  async #boot(base: URL, manifest: GuestManifest): Promise<void> {
+    const { kernel, initrd, folder } = manifest.boot;
+    const files = await this.#fetch(base, 'kernel', [kernel, initrd, folder]);
+    this.#page.progress({ what: 'boot' });
+    await this.#add(specOf(manifest), { kernel: files[0]!, initrd: files[1]!, folder: files[2]! });
+  }
+
+  async #fetch(base: URL, what: Progress['what'], files: PackedFile[]): Promise<Uint8Array<ArrayBuffer>[]> {
+    const total = files.reduce((sum, { size }) => sum + size, 0);
+    const loaded = files.map(() => 0);
+    return Promise.all(files.map((file, n) => fetchPacked(base, file, (bytes, isBroken) => {
+      loaded[n] = Math.min(bytes, file.size);
+      this.#page.progress({ what, loaded: loaded.reduce((sum, count) => sum + count), total, isBroken });
+    })));
   }
 
   get timeline(): Timeline {
@@ -103,10 +136,11 @@ export class Host implements WorkerApi {
     return this.#timeline;
   }
 
-  async #add(spec: MachineSpec, snapshot: string, folder?: MemfsBackend): Promise<Guest> {
+  /** One more guest, that goes on from a snapshot or boots. */
+  async #add(spec: MachineSpec, from: string | BootFiles, folder?: MemfsBackend): Promise<Guest> {
     const guest = await this.#make(spec, this.timeline.store, folder);
     try {
-      await guest.restore(snapshot);
+      await (typeof from === 'string' ? guest.restore(from) : guest.boot(from));
     } catch (error) {
       await guest.close();
       throw error;

@@ -1,3 +1,4 @@
+import v86 from 'v86/package.json' with { type: 'json' };
 import type { SnapshotInfo } from '../../device/index.ts';
 import { ACPI, MINIMAL_KERNEL, SUSPEND_DRIVER, VIRTIO_FS } from '../../harness/machine-parts.ts';
 import type { GuestManifest } from '../protocol.ts';
@@ -15,12 +16,20 @@ export interface MachineSpec {
 /** What makes no difference to the page's machine, and what it can have. */
 const OTHERS = new Set([ACPI, MINIMAL_KERNEL, SUSPEND_DRIVER]);
 
+/** The machine of the page's guest, in this page. */
 export function specOf({ machine, memory, tag, mountPoint }: GuestManifest): MachineSpec {
-  return { machine, memory, tag, mountPoint, hasAcpi: devicesOf(machine).includes(ACPI) };
+  return { machine: { ...machine, emulator: v86.version }, memory, tag, mountPoint, hasAcpi: devicesOf(machine).includes(ACPI) };
+}
+
+/** @throws Error for a snapshot's machine that another v86 has made. */
+export function checkEmulator({ machine }: Pick<SnapshotInfo, 'machine'>): void {
+  if (machine['emulator'] !== v86.version) throw new Error(`it is of v86 ${String(machine['emulator'])}, this page has ${v86.version}`);
 }
 
 /** The machine of a snapshot. @throws Error for one that the page can't make. */
-export function specOfSnapshot({ machine }: Pick<SnapshotInfo, 'machine'>): MachineSpec {
+export function specOfSnapshot(info: Pick<SnapshotInfo, 'machine'>): MachineSpec {
+  const { machine } = info;
+  checkEmulator(info);
   const devices = devicesOf(machine);
   const tags = devices.filter((device) => device.startsWith(VIRTIO_FS)).map((device) => device.slice(VIRTIO_FS.length));
   const strange = devices.filter((device) => !device.startsWith(VIRTIO_FS) && !OTHERS.has(device));
