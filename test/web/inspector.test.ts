@@ -91,6 +91,10 @@ describe('the page: inspector', () => {
       await panel(visit).getByRole('listbox', { name: 'Requests' }).focus();
       await visit.page.keyboard.press('ArrowDown');
       await visit.until(async () => (await number()) === before + 1, 'the next request was not chosen');
+      await panel(visit).getByRole('list', { name: 'Buffers of the request' }).getByRole('button').first().focus();
+      await visit.page.keyboard.press('Escape');
+      await panel(visit).locator('vm-request-detail').waitFor({ state: 'detached' });
+      expect(await panel(visit).getByRole('listbox', { name: 'Requests' }).evaluate((list) => list.matches(':focus'))).to.equal(true);
     });
 
     it('go out as JSON and as a trace', async () => {

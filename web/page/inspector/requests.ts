@@ -119,7 +119,7 @@ export class RequestsView extends LitElement {
         <span class="space"></span>
         <button ?disabled=${!this.rows.length} @click=${() => this.#export('json')}>${icon('download')} JSON</button>
         <button ?disabled=${!this.rows.length} title="For ui.perfetto.dev and about:tracing" @click=${() => this.#export('perfetto')}>${icon('download')} Perfetto trace</button></div>
-      ${this.detail ? html`<vm-request-detail .detail=${this.detail} @close=${() => (this.selected = this.detail = undefined)}></vm-request-detail>` : nothing}`;
+      ${this.detail ? html`<vm-request-detail .detail=${this.detail} @close=${this.#close} @keydown=${(event: KeyboardEvent) => event.key === 'Escape' && this.#close()}></vm-request-detail>` : nothing}`;
   }
 
   #renderRow({ number, opcode, about, error, written, duration }: RequestRow) {
@@ -135,6 +135,11 @@ export class RequestsView extends LitElement {
     const detail = await this.connection.attempt(guest.api.inspector.request(number));
     if (this.selected === number && this.guest === guest) this.detail = detail;
   }
+
+  readonly #close = (): void => {
+    this.selected = this.detail = undefined;
+    this.renderRoot.querySelector<HTMLElement>('.list')!.focus();
+  };
 
   readonly #onKey = (event: KeyboardEvent): void => {
     const shown = this.#matching.slice(-MAX_ROWS);
