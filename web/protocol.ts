@@ -57,6 +57,8 @@ export interface GuestInfo {
   shells: ShellInfo[];
   /** It answers nobody until it is woken. */
   isAsleep: boolean;
+  /** Its device is paused before the next request: see {@link InspectorApi.hold}. */
+  isHeld: boolean;
 }
 
 export interface StartResult {

@@ -14,7 +14,7 @@ describe('the page: inspector', () => {
 
   const panel = ({ page }: Visit): Locator => page.locator('vm-inspector');
   const rows = (visit: Visit): Locator => panel(visit).locator('vm-requests .row');
-  const banner = ({ page }: Visit): Locator => page.getByText('device is paused');
+  const banner = ({ page }: Visit): Locator => page.getByText('device is paused: requests');
   const button = (visit: Visit, name: string | RegExp): Locator => panel(visit).getByRole('button', typeof name === 'string' ? { name, exact: true } : { name });
   const fact = (visit: Visit, name: string): Locator => panel(visit).locator('dt', { hasText: name }).locator('+ dd');
 
@@ -334,8 +334,10 @@ describe('the page: inspector', () => {
       await visit.until(async () => /# $/.test(`${(await visit.screen()).trimEnd()} `), '`cat` has not ended');
     });
 
-    it('lets the rest of the guest go on, and other views of the page', async () => {
+    it('lets the rest of the guest go on, and other views of the page; but not let it sleep', async () => {
       const visit = await pause(await site.open());
+      await visit.page.getByRole('button', { name: 'Let guest sleep' }).click();
+      await visit.page.getByRole('alert').getByText(/device is paused, and who waits for it keeps the guest awake: continue first/).waitFor();
       await visit.type("cat README.txt > /tmp/copy & echo al''ive");
       await visit.until(async () => /^alive/m.test(await visit.screen()), 'the shell has stopped');
       await visit.page.getByRole('tab', { name: 'Files' }).click();

@@ -36,8 +36,6 @@ export interface GuestView extends Omit<GuestInfo, 'shells'> {
   shells: ShellStream[];
   /** Counts changes of its folder. */
   filesVersion: number;
-  /** Its device waits before the next request. */
-  isHeld: boolean;
 }
 
 /**
@@ -199,7 +197,7 @@ export class Connection extends EventTarget {
           return;
         }
         for (const shell of view.shells) this.#streams.delete(`${info.id}/${shell.id}`);
-        Object.assign(view, info, { isHeld: false, shells: shells.map((shell) => this.#stream(info.id, shell)) });
+        Object.assign(view, info, { shells: shells.map((shell) => this.#stream(info.id, shell)) });
         this.#changed();
       },
       moving: (progress) => {
@@ -222,7 +220,7 @@ export class Connection extends EventTarget {
 
   async #viewOf({ shells, ...info }: GuestInfo): Promise<GuestView> {
     const streams = shells.map((shell) => this.#streams.get(`${info.id}/${shell.id}`) ?? this.#stream(info.id, shell));
-    return { ...info, shells: streams, filesVersion: 0, isHeld: false, api: await this.worker.guest(info.id) };
+    return { ...info, shells: streams, filesVersion: 0, api: await this.worker.guest(info.id) };
   }
 
   #stream(guest: GuestId, shell: ShellInfo): ShellStream {

@@ -107,7 +107,7 @@ export class Guest implements GuestApi, FolderUser {
 
   get info(): GuestInfo {
     const { id, name, spec: { tag, mountPoint, memory } } = this;
-    return { id, name, tag, mountPoint, memory, folder: numberOf(this.device.backend), shells: this.shells.list(), isAsleep: this.#isAsleep };
+    return { id, name, tag, mountPoint, memory, folder: numberOf(this.device.backend), shells: this.shells.list(), isAsleep: this.#isAsleep, isHeld: this.inspector.isHeld };
   }
 
   /** The snapshot it went on from, or was frozen to, last. */
@@ -193,6 +193,7 @@ export class Guest implements GuestApi, FolderUser {
 
   async suspend(): Promise<void> {
     if (this.#isAsleep) return;
+    if (this.inspector.isHeld) throw new Error(`${this.name}'s device is paused, and who waits for it keeps the guest awake: continue first`);
     await suspendGuest({ emulator: this.#emulator, agent: this.#agent });
     this.#isAsleep = true;
     this.#events.changed(this.info);

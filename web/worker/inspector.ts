@@ -29,6 +29,11 @@ export class Inspector implements InspectorApi {
     this.#recorder = new Recorder(device);
   }
 
+  /** See {@link hold}. */
+  get isHeld(): boolean {
+    return this.#device.transport.isHeld;
+  }
+
   device(): DeviceView {
     return viewDevice(this.#device);
   }
@@ -63,7 +68,7 @@ export class Inspector implements InspectorApi {
 
   record(isOn: boolean): void {
     this.#isWanted = isOn;
-    this.#recorder.isOn = isOn || this.#device.transport.isHeld;
+    this.#recorder.isOn = isOn || this.isHeld;
   }
 
   clear(): void {
@@ -99,7 +104,7 @@ export class Inspector implements InspectorApi {
 
   walk(): Walk | undefined {
     if (this.#walk?.isServed) return this.#walk;
-    const start = this.#device.transport.isHeld ? walkIn(this.#device) : undefined;
+    const start = this.isHeld ? walkIn(this.#device) : undefined;
     return (this.#walk = start && { ...start, isServed: false });
   }
 
