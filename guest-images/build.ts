@@ -33,6 +33,7 @@ const PROGRAMS: Record<string, string[]> = {
   vfsbench: ['vfsbench.c', 'runtime.c'],
   locker: ['locker.c', 'runtime.c'],
   posix: ['posix.c', 'runtime.c'],
+  crowd: ['crowd.c', 'runtime.c'],
 };
 
 const FILES = { kernel: 'vmlinuz', vmlinux: 'vmlinux', initrd: 'initrd.img', plainInitrd: 'initrd-plain.img', bios: 'bios.bin', vgaBios: 'vgabios.bin', fuseHeader: 'fuse.h' } as const;

@@ -5,7 +5,7 @@ import { Handle } from './handle.ts';
 export type * from '../protocol/data.ts';
 
 /** A part of the element beside the terminal. */
-export type PanelName = 'files' | 'timeline' | 'inspector';
+export type PanelName = 'files' | 'timeline' | 'inspector' | 'lessons';
 
 export interface GuestOptions {
   /** Where the guest's snapshot is: the directory of `guest.json`, relative to the document. Default: `guest/`. */

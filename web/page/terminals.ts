@@ -6,6 +6,9 @@ import { controls } from './styles.ts';
 import { tabList, tabStyles } from './tabs.ts';
 import { TerminalView } from './terminal-view.ts';
 
+/** Ctrl-U. */
+const KILL_LINE = '\x15';
+
 /** The shells of one guest, each in a tab. */
 export class GuestTerminals extends LitElement {
   static override properties = { connection: { attribute: false }, guest: { attribute: false }, version: { attribute: false }, selected: { state: true }, isBusy: { state: true } };
@@ -129,6 +132,14 @@ export class GuestTerminals extends LitElement {
     const shell = await this.connection.attempt(this.connection.openShell(this.guest));
     if (!shell) return;
     this.#select(shell.id);
+  }
+
+  /** Types a line into the current shell, in place of what is typed there already. */
+  async type(line: string): Promise<void> {
+    const { connection, guest } = this;
+    if (!this.#current) await this.open();
+    const current = this.#current;
+    if (current) await connection.attempt(guest.api.shells.type(current.id, `${KILL_LINE}${line}\n`));
   }
 
   async #select(id: number): Promise<void> {

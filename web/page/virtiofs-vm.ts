@@ -5,21 +5,25 @@ import type { VirtiofsVmElement, Vm } from '../embed/vm.ts';
 import type { Connection, GuestView } from './connection.ts';
 import { formatMoment } from './format.ts';
 import { icon } from './icons.ts';
+import type { TypeDetail } from './lessons/panel.ts';
 import { forgetFrom, fromOfPage } from './move/links.ts';
 import { nobody, nobodyStyles } from './move/nobody.ts';
 import { failedScreen, startScreen, startStyles } from './start-screen.ts';
 import { controls, tokens } from './styles.ts';
 import { tabList, tabStyles } from './tabs.ts';
 import './files/panel.ts';
-import './move/dialog.ts';
 import './inspector/panel.ts';
+import './lessons/panel.ts';
+import './move/dialog.ts';
 import './timeline/panel.ts';
+import type { GuestTerminals } from './terminals.ts';
 import './terminals.ts';
 
 const PANELS = [
   { id: 'files', label: 'Files', icon: 'folder' },
   { id: 'timeline', label: 'Time line', icon: 'clock' },
   { id: 'inspector', label: 'Inspector', icon: 'inspect' },
+  { id: 'lessons', label: 'Lessons', icon: 'book' },
 ] as const;
 type View = 'terminal' | (typeof PANELS)[number]['id'];
 /** Up to this width there is room for one view at a time. CSS pixels. */
@@ -162,7 +166,7 @@ export class VirtiofsVm extends LitElement implements VirtiofsVmElement {
       </div>
       ${guests.filter(({ isHeld }) => isHeld).map((guest) => html`<div class="held" role="status"><span>${guest.name}’s device is paused: requests to the shared folder wait</span>
         <button @click=${() => connection.attempt(connection.hold(guest, false))}>${icon('play')} Continue</button></div>`)}
-      <main data-view=${this.view} ?data-alone=${!panel} @keydown=${this.#onKey}>
+      <main data-view=${this.view} ?data-alone=${!panel} @keydown=${this.#onKey} @type=${this.#onType}>
         ${progress ? startScreen(progress) : guests.length ? nothing : this.#renderNobody(connection)}
         ${guests.length ? html`
           <div class="guests">${repeat(guests, ({ id }) => id, (guest) => html`<vm-terminals .connection=${connection} .guest=${guest} .version=${this.version}
@@ -203,6 +207,7 @@ export class VirtiofsVm extends LitElement implements VirtiofsVmElement {
     switch (panel) {
       case 'timeline': return html`<vm-timeline class="panel" style="height: 100%" .connection=${connection} .guest=${guest} .version=${this.version}></vm-timeline>`;
       case 'inspector': return html`<vm-inspector class="panel" style="height: 100%" .connection=${connection} .guest=${guest} .version=${this.version}></vm-inspector>`;
+      case 'lessons': return html`<vm-lessons class="panel" style="height: 100%" .connection=${connection} .guest=${guest} .version=${this.version}></vm-lessons>`;
       case 'files': return html`<vm-files class="panel" style="height: 100%" .connection=${connection} .guest=${guest} .version=${this.version}></vm-files>`;
     }
   }
@@ -220,6 +225,11 @@ export class VirtiofsVm extends LitElement implements VirtiofsVmElement {
     const isInTerminal = event.composedPath().some((element) => element instanceof HTMLElement && element.localName === 'vm-terminals');
     if (this.clientWidth <= NARROW) this.#show(isInTerminal ? this.#panel ?? this.#panels[0]!.id : 'terminal');
     void this.updateComplete.then(() => this.renderRoot.querySelector<HTMLElement>(isInTerminal ? '.side [role=tab][aria-selected=true]' : 'vm-terminals')!.focus());
+  };
+
+  readonly #onType = ({ detail: { guest, text } }: CustomEvent<TypeDetail>): void => {
+    const terminals = [...this.renderRoot.querySelectorAll<GuestTerminals>('vm-terminals')];
+    void terminals.find((candidate) => candidate.guest.id === guest)?.type(text);
   };
 
   #toggleTheme(): void {

@@ -1,0 +1,165 @@
+import { expect } from 'chai';
+import type { Locator } from 'playwright-core';
+import { useWebSite, type Visit } from './support.ts';
+
+/** What the page has to say it saw, step by step, of each lesson. Milliseconds and node ids differ. */
+const LESSONS: { title: string; seen: RegExp[] }[] = [
+  {
+    title: 'What happens on cat',
+    seen: [/LOOKUP, OPEN, READ, FLUSH, RELEASE\. LOOKUP turned the name into node \d+/, /OPEN, FLUSH, RELEASE, and no READ/, /OPENDIR, READDIRPLUS.*RELEASEDIR/],
+  },
+  {
+    title: 'One request, slowly',
+    seen: [/waits from now on/, /(GETATTR|LOOKUP) waits in queue 1/, /(GETATTR|LOOKUP) is answered: \d+ bytes/, /(LOOKUP|OPEN).* followed|serves by itself/],
+  },
+  {
+    title: 'A file that changes from outside',
+    seen: [/note\.txt has 4 bytes/, /OPEN.*READ.*RELEASE/, /note\.txt has 12 bytes now/, /READ.*threw its pages away/, /\d questions for three answers/],
+  },
+  {
+    title: 'A full queue',
+    seen: [/takes nothing out of its queues/, /All 1024 descriptors are taken/, /11\d\d were served, up to \d+ in one go/],
+  },
+  {
+    title: 'Freeze with an unlinked open file',
+    seen: [/file handle \d+ of node \d+, which has no name any more/, /stood still for \d+ ms/, /RELEASE.*is free/, /File handle \d+ of node \d+ is there again/, /OPEN.*the guest noticed nothing/],
+  },
+  {
+    title: 'Two guests, one lock',
+    seen: [/guest and guest 2 have one folder/, /guest, pid \d+: a write lock \(flock\) on \/README\.txt/, /guest 2 waits/, /it had the lock, and has ended/],
+  },
+  {
+    title: 'Why suspend was refused since 2019',
+    seen: [/Operation not supported”|It slept\. Linux 6\.12/, /stood still for \d+ ms/, /README\.txt is gone/, /README\.txt is back.*sent no INIT/],
+  },
+  {
+    title: 'A number for each file',
+    seen: [/\/kept\.txt is node \d+/, /\/docs\/moved\.txt is node \d+/, /INIT, and \/docs\/moved\.txt is node \d+ again/],
+  },
+];
+/** For a step: the guest asks 1100 times, or sleeps. */
+const STEP_TIME = 60_000;
+
+describe('the page: lessons', function () {
+  this.timeout(240_000);
+  const site = useWebSite();
+
+  const panel = ({ page }: Visit): Locator => page.locator('vm-lessons');
+  const mark = (visit: Visit): Locator => panel(visit).locator('.steps-list li');
+  const doIt = (visit: Visit): Locator => panel(visit).getByRole('button', { name: 'Do it for me' });
+
+  async function open(title: string, options?: Parameters<typeof site.open>[0]): Promise<Visit> {
+    const visit = await site.open(options);
+    await visit.ready();
+    await visit.page.getByRole(options?.width ? 'button' : 'tab', { name: 'Lessons' }).click();
+    await panel(visit).getByRole('button', { name: title }).click();
+    await panel(visit).getByRole('heading', { name: title }).waitFor();
+    return visit;
+  }
+
+  /** Waits until the page has seen step `index`, and returns what. */
+  async function seen(visit: Visit, index: number): Promise<string> {
+    await mark(visit).nth(index).locator('.seen').waitFor({ timeout: STEP_TIME });
+    return mark(visit).nth(index).locator('.seen').innerText();
+  }
+
+  for (const { title, seen: expected } of LESSONS) {
+    it(`${title}: every step is noticed when the page does it`, async () => {
+      const visit = await open(title);
+      expect(await mark(visit).count()).to.equal(expected.length);
+      for (const [index, text] of expected.entries()) {
+        await doIt(visit).click();
+        expect(await seen(visit, index), `step ${index + 1}`).to.match(text);
+      }
+      await panel(visit).getByText('That was it.').waitFor();
+      await visit.picture(`lesson-${title.toLowerCase().replaceAll(/\W+/g, '-')}`);
+      await panel(visit).getByRole('button', { name: 'All lessons' }).first().click();
+      expect(await panel(visit).getByRole('button', { name: title }).innerText()).to.match(/✓[^]*done/);
+    });
+  }
+
+  it('has these lessons', async () => {
+    const visit = await site.open();
+    await visit.ready();
+    await visit.page.getByRole('tab', { name: 'Lessons' }).click();
+    expect(await panel(visit).locator('.lessons .title').allInnerTexts()).to.deep.equal(LESSONS.map(({ title }) => title));
+    await visit.picture('lessons');
+  });
+
+  it('notice what the visitor does by hand, and nothing else', async () => {
+    const visit = await open('What happens on cat');
+    await visit.run('cat count.sh; ls');
+    expect(await panel(visit).locator('.seen').count()).to.equal(0);
+    await visit.type('echo 3 > /proc/sys/vm/drop_caches; head -c 10 README.txt');
+    expect(await seen(visit, 0)).to.match(/LOOKUP, OPEN, READ/);
+    await visit.page.getByRole('tab', { name: 'Files' }).click();
+    await visit.run('cat README.txt');
+    await visit.page.getByRole('tab', { name: 'Lessons' }).click();
+    expect(await seen(visit, 1)).to.match(/no READ/);
+  });
+
+  it('notice what is done in the other panels', async () => {
+    const visit = await open('Freeze with an unlinked open file');
+    await visit.type('exec 5<>mine; echo mine >&5; rm mine');
+    await seen(visit, 0);
+    await visit.page.getByRole('tab', { name: 'Time line' }).click();
+    await visit.page.locator('vm-timeline').getByLabel('Name of the snapshot').fill('my own');
+    await visit.page.locator('vm-timeline').getByRole('button', { name: 'Snapshot now' }).click();
+    const mine = visit.page.locator('vm-timeline').getByRole('listitem').filter({ hasText: 'my own' });
+    await mine.waitFor();
+    await visit.page.getByRole('tab', { name: 'Lessons' }).click();
+    await seen(visit, 1);
+    await visit.type('exec 5>&-');
+    await seen(visit, 2);
+    await visit.page.getByRole('tab', { name: 'Time line' }).click();
+    await mine.getByRole('button', { name: 'Rewind to' }).click();
+    await visit.page.getByRole('tab', { name: 'Lessons' }).click();
+    await seen(visit, 3);
+    expect(await visit.run('cat /proc/self/fd/5')).to.equal('mine');
+    await seen(visit, 4);
+  });
+
+  it('are remembered over a reload, and can be begun anew', async () => {
+    const visit = await open('What happens on cat');
+    await doIt(visit).click();
+    await seen(visit, 0);
+    await visit.page.reload();
+    await visit.ready();
+    await visit.page.getByRole('tab', { name: 'Lessons' }).click();
+    await panel(visit).getByText('1 of 3 steps').waitFor();
+    await panel(visit).getByRole('button', { name: 'What happens on cat' }).click();
+    expect(await mark(visit).nth(1).getAttribute('aria-current')).to.equal('step');
+    await panel(visit).getByRole('button', { name: 'Begin anew' }).click();
+    expect(await mark(visit).nth(0).getAttribute('aria-current')).to.equal('step');
+  });
+
+  it('go on where the first guest was closed, or say so', async () => {
+    const visit = await open('Two guests, one lock');
+    await doIt(visit).click();
+    await seen(visit, 0);
+    await doIt(visit).click();
+    await seen(visit, 1);
+    await visit.page.getByRole('button', { name: 'Close guest 2' }).click();
+    await panel(visit).getByText('There is no second guest with this folder any more: begin anew.').waitFor();
+    expect(await doIt(visit).count()).to.equal(0);
+  });
+
+  it('can be followed with the keyboard, on a phone too', async () => {
+    const visit = await open('What happens on cat', { width: 390, height: 780 });
+    const { page } = visit;
+    const focused = () => page.evaluate(() => {
+      let element = document.activeElement;
+      while (element?.shadowRoot?.activeElement) element = element.shadowRoot.activeElement;
+      return element?.textContent?.trim();
+    });
+    expect(await focused()).to.equal('What happens on cat');
+    await page.keyboard.press('Tab');
+    expect(await focused()).to.equal('Do it for me');
+    await page.keyboard.press('Enter');
+    await seen(visit, 0);
+    await visit.picture('lesson-phone');
+    await panel(visit).getByRole('button', { name: 'All lessons' }).focus();
+    await page.keyboard.press('Enter');
+    await visit.until(async () => (await focused())!.includes('What happens on cat'), 'the focus is not on the lesson that was left');
+  });
+});
