@@ -172,9 +172,11 @@ export class MachineSnapshots {
 
   /** Reads pages straight into guest RAM. */
   async #writeNow(target: PageMap, filled: Uint32Array): Promise<void> {
+    let ram = this.#ramBytes();
     await this.#readPages(target, filled, (page, bytes) => {
-      const { memory, base, size } = this.#machine.ram;
-      new Uint8Array(memory.buffer, base, size).set(bytes, page * PAGE_SIZE);
+      // Wasm memory that has grown has another buffer.
+      if (ram.length === 0) ram = this.#ramBytes();
+      ram.set(bytes, page * PAGE_SIZE);
     });
   }
 
@@ -238,13 +240,17 @@ export class MachineSnapshots {
     this.#map = new PageMap(this.#scanner.pageCount);
   }
 
+  #ramBytes(): Uint8Array {
+    const { memory, base, size } = this.#machine.ram;
+    return new Uint8Array(memory.buffer, base, size);
+  }
+
   /** All that has to be done while the guest stands still; synchronous, so between two of its ticks. */
   #capture(sessionOnly?: boolean): Moment {
     const changed = this.#scanner.scan();
     const filled = changed.filter((page) => !this.#scanner.isZero(page));
     const zeroed = changed.filter((page) => this.#scanner.isZero(page));
-    const { memory, base, size } = this.#machine.ram;
-    const ram = new Uint8Array(memory.buffer, base, size);
+    const ram = this.#ramBytes();
     const packs: Moment['packs'] = [];
     for (let from = 0; from < filled.length; from += PAGES_PER_CHUNK) {
       const pages = filled.subarray(from, from + PAGES_PER_CHUNK);
