@@ -27,7 +27,7 @@ export class HttpStore implements FileStore {
     if (whole) return (await whole).slice(from, to);
     const response = await this.#fetch(name, { headers: { range: `bytes=${from}-${to === undefined ? '' : to - 1}` } });
     if (response.status === 416) return new Uint8Array(0);
-    if (response.status === 206) return this.#body(name, response);
+    if (response.status === 206) return this.#body(name, response, to === undefined ? Infinity : to - from);
     const file = this.#body(name, response);
     this.#whole.set(name, file);
     return (await file).slice(from, to);
@@ -42,7 +42,8 @@ export class HttpStore implements FileStore {
     return response;
   }
 
-  async #body(name: string, response: Response): Promise<Uint8Array> {
+  /** At most `limit` bytes. */
+  async #body(name: string, response: Response, limit = Infinity): Promise<Uint8Array> {
     const total = Number(response.headers.get('content-length') ?? 0);
     const parts: Uint8Array[] = [];
     let length = 0;
@@ -52,9 +53,14 @@ export class HttpStore implements FileStore {
         if (done) break;
         parts.push(value);
         length += value.length;
+        if (length > limit) {
+          await reader.cancel();
+          throw new SnapshotError(`the server sends more of ${name} than the ${limit} bytes that it was asked for`);
+        }
         this.#onProgress?.(length, total);
       }
     } catch (error) {
+      if (error instanceof SnapshotError) throw error;
       throw new SnapshotError(`the network broke while ${name} was fetched, after ${length} bytes: try again`, { cause: error });
     }
     const bytes = new Uint8Array(length);

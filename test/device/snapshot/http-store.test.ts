@@ -9,7 +9,7 @@ const LAYER = readFileSync(new URL('../../snapshots/v1.layer', import.meta.url))
 describe('snapshots on a web server', () => {
   let server: Server;
   let requests: (string | undefined)[];
-  let behave: 'ranges' | 'whole' | 'break' | 'missing';
+  let behave: 'ranges' | 'whole' | 'break' | 'missing' | 'flood';
   const base = () => `http://localhost:${(server.address() as AddressInfo).port}/some/path/`;
 
   before((done) => {
@@ -20,6 +20,7 @@ describe('snapshots on a web server', () => {
       const [, from, to] = /bytes=(\d+)-(\d*)/.exec(range!)!;
       const part = LAYER.subarray(Number(from), to ? Number(to) + 1 : undefined);
       if (part.length === 0) return void response.writeHead(416).end();
+      if (behave === 'flood') return void response.writeHead(206).end(Buffer.alloc(10_000_000));
       response.writeHead(206, { 'content-length': part.length });
       if (behave === 'ranges') return void response.end(part);
       response.write(part.subarray(0, 10));
@@ -45,8 +46,8 @@ describe('snapshots on a web server', () => {
     });
   }
 
-  it('a network that breaks, and a file that is not there, are told', async () => {
-    for (const [way, says] of [['break', /network broke while v1\.layer.*try again/], ['missing', /v1\.layer: the server answers 404/]] as const) {
+  it('a network that breaks, a file that is not there, and a server that sends too much, are told', async () => {
+    for (const [way, says] of [['break', /network broke while v1\.layer.*try again/], ['missing', /v1\.layer: the server answers 404/], ['flood', /more of v1\.layer than the 64 bytes/]] as const) {
       behave = way;
       const error = await SnapshotStore.open(new HttpStore(base(), ['v1.layer']), loadCodec()).catch((caught: Error) => caught);
       expect(error).to.be.instanceOf(SnapshotError).with.property('message').that.matches(says);
