@@ -13,8 +13,9 @@ export interface PolicyOptions {
   locks?: 'guest' | 'shared';
   /**
    * How long a guest may believe what it was told.
-   * `never`: not at all; every read and write comes here, and Linux before 6.6 maps no file as shared memory. `auto` (default): a second; what others
-   * change is seen by then. `always`: for good; for a share that nobody else changes.
+   * `never`: not at all; every read and write comes here, and Linux before 6.6 maps no file as shared memory. Only of a directory that was just
+   * looked up are owner, mode and times believed, for one or two ticks of the guest's clock. `auto` (default): a second; what others change is seen
+   * by then. `always`: for good; for a share that nobody else changes.
    */
   cache?: 'never' | 'auto' | 'always';
   /** Everything that would change the filesystem is answered EROFS. Default: false. */
@@ -27,7 +28,7 @@ export interface PolicyOptions {
   posixAcl?: boolean;
   /**
    * The guest opens files and directories by itself, so that opening and closing cost no request and nothing is open here.
-   * It costs O_TMPFILE, and goes with locks `guest` and a cache only. Default: false.
+   * It goes with locks `guest` and a cache only. Default: false.
    */
   stateless?: boolean;
   /** Which of the filesystem's owners a guest's user or group is. Ids in no range are refused (EOVERFLOW) or shown as 65534. Default: the same number. */
@@ -54,6 +55,11 @@ export class Policy {
   readonly stateless: boolean;
   /** How long entries and attributes are valid, in seconds. */
   readonly timeout: number;
+  /**
+   * Nanoseconds more for attributes of directories. Any below a tick is one: Linux looks up each directory of a path, and asks once more
+   * for the attributes that came with the answer when it checks permissions, unless they are valid for as long as that.
+   */
+  readonly directoryTick: number;
   readonly #uids: IdMap;
   readonly #gids: IdMap;
 
@@ -78,6 +84,7 @@ export class Policy {
     this.posixAcl = posixAcl;
     this.stateless = stateless;
     this.timeout = TIMEOUTS[cache];
+    this.directoryTick = cache === 'never' ? 1 : 0;
     this.#uids = new IdMap('uidMap', options.uidMap);
     this.#gids = new IdMap('gidMap', options.gidMap);
   }

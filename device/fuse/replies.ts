@@ -1,10 +1,11 @@
 import type { Attr, Inode, Timespec } from '../fs/backend.ts';
 import type { Call } from './call.ts';
-import type { fuse_attr, fuse_entry_out, fuse_kstatfs, fuse_statx } from './layouts.ts';
+import { S_IFDIR, S_IFMT } from '../fs/constants.ts';
 import { STATX_BASIC_STATS, STATX_BTIME } from './constants.ts';
+import type { fuse_attr, fuse_attr_out, fuse_entry_out, fuse_kstatfs, fuse_statx_out } from './layouts.ts';
 import type { View } from './struct.ts';
 
-export function writeAttr(call: Call, out: View<typeof fuse_attr>, attr: Attr): void {
+function writeAttr(call: Call, out: View<typeof fuse_attr>, attr: Attr): void {
   out.ino = attr.ino;
   out.size = attr.size;
   out.blocks = attr.blocks;
@@ -22,17 +23,32 @@ export function writeAttr(call: Call, out: View<typeof fuse_attr>, attr: Attr): 
   out.blksize = attr.blksize;
 }
 
+/** How long the guest may believe what is told of `attr`. */
+function writeAttrTimeout(call: Call, out: { attr_valid: number; attr_valid_nsec: number }, { mode }: Attr): void {
+  const { timeout, directoryTick } = call.policy;
+  out.attr_valid = timeout;
+  if ((mode & S_IFMT) === S_IFDIR) out.attr_valid_nsec = directoryTick;
+}
+
+export function writeAttrOut(call: Call, out: View<typeof fuse_attr_out>, attr: Attr): void {
+  writeAttrTimeout(call, out, attr);
+  writeAttr(call, out.attr, attr);
+}
+
 /** An answer that tells of `inode`, and counts as one lookup of it. */
 export function writeEntry(call: Call, out: View<typeof fuse_entry_out>, inode: Inode): void {
   out.nodeid = inode.ino;
   out.generation = inode.generation;
   out.entry_valid = call.policy.timeout;
-  out.attr_valid = call.policy.timeout;
-  writeAttr(call, out.attr, call.backend.getattr(inode));
+  const attr = call.backend.getattr(inode);
+  writeAttrTimeout(call, out, attr);
+  writeAttr(call, out.attr, attr);
   call.nodes.add(inode);
 }
 
-export function writeStatx(call: Call, out: View<typeof fuse_statx>, attr: Attr): void {
+export function writeStatxOut(call: Call, statx: View<typeof fuse_statx_out>, attr: Attr): void {
+  writeAttrTimeout(call, statx, attr);
+  const out = statx.stat;
   const time = (to: { tv_sec: number; tv_nsec: number }, { sec, nsec }: Timespec) => {
     to.tv_sec = sec;
     to.tv_nsec = nsec;

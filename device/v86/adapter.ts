@@ -410,7 +410,8 @@ class V86Memory implements GuestMemory {
   }
 
   get size(): number {
-    return this.#getCpu().memory_size[0]! >>> 0;
+    this.#look();
+    return this.#bytes.length;
   }
 
   read(address: number, dst: Uint8Array, offset: number, length: number): void {
@@ -461,13 +462,19 @@ class V86Memory implements GuestMemory {
     if (length > 0) this.#cpu!.jit_dirty_cache(address, address + length);
   }
 
-  #check(address: number, length: number): void {
+  /** Follows RAM to where it is: WebAssembly memory moves when it grows. What v86 shows of itself is a Proxy, dear to ask each time. */
+  #look(): void {
     const cpu = (this.#cpu ??= this.#getCpu());
-    if (cpu.wasm_memory.buffer !== this.#buffer) {
-      this.#buffer = cpu.wasm_memory.buffer;
-      this.#bytes = new Uint8Array(this.#buffer, cpu.mem8.byteOffset, this.size);
-      this.#view = new DataView(this.#buffer, cpu.mem8.byteOffset, this.size);
-    }
+    const { buffer } = cpu.wasm_memory;
+    if (buffer === this.#buffer) return;
+    const size = cpu.memory_size[0]! >>> 0;
+    this.#buffer = buffer;
+    this.#bytes = new Uint8Array(buffer, cpu.mem8.byteOffset, size);
+    this.#view = new DataView(buffer, cpu.mem8.byteOffset, size);
+  }
+
+  #check(address: number, length: number): void {
+    this.#look();
     if (!(address >= 0 && length >= 0 && address + length <= this.#bytes.length)) {
       throw new GuestMemoryError(address, length, this.#bytes.length);
     }

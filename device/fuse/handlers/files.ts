@@ -20,24 +20,20 @@ const O_EXCL = 0o200;
 /** 2 GiB less a page. */
 const MAX_COPY = 0x7ffff000;
 
-/** @throws FsError ENOSYS where the guest opens files by itself: Linux does so from then on. */
-function checkOpens(call: Call): void {
-  if (call.uses(C.FUSE_NO_OPEN_SUPPORT)) throw FsError.of(ENOSYS);
-}
-
+/** Answers who opens `inode`; without a handle where the guest opens files by itself, as what it has open it has looked up. */
 function open(call: Call, inode: Inode, flags: number, openFlags: number, output: View<typeof fuse_open_out>): void {
   const type = call.backend.getattr(inode).mode & S_IFMT;
   if (type === S_IFDIR) throw FsError.of(EISDIR);
   const writes = (flags & C.O_ACCMODE) !== C.O_RDONLY || (flags & C.O_TRUNC) !== 0;
   if (writes && call.policy.readOnly) throw FsError.of(EROFS);
-  const handle = call.handles.openFile(inode, flags);
+  const handle = call.uses(C.FUSE_NO_OPEN_SUPPORT) ? undefined : call.handles.openFile(inode, flags);
   try {
     if (flags & C.O_TRUNC) call.backend.setattr(inode, { size: 0, killSuidgid: (openFlags & C.FUSE_OPEN_KILL_SUIDGID) !== 0 });
   } catch (error) {
-    call.handles.close(handle);
+    if (handle) call.handles.close(handle);
     throw error;
   }
-  output.fh = handle.fh;
+  if (handle) output.fh = handle.fh;
   output.open_flags = call.policy.cache === 'never' ? C.FOPEN_DIRECT_IO | C.FOPEN_PARALLEL_DIRECT_WRITES : C.FOPEN_KEEP_CACHE;
 }
 
@@ -58,19 +54,19 @@ export const FILE_OPERATIONS = [
     input: fuse_open_in,
     output: fuse_open_out,
     handle(call, { flags, open_flags }, output) {
-      checkOpens(call);
+      // Linux opens files by itself from then on.
+      if (call.uses(C.FUSE_NO_OPEN_SUPPORT)) throw FsError.of(ENOSYS);
       open(call, call.inode, flags, open_flags, output);
     },
   }),
   operation(C.FUSE_CREATE, 'CREATE', {
-    about: 'Makes and opens a file; opens the one that somebody else made meanwhile, unless O_EXCL. Stateless shares: ENOSYS, and the guest takes MKNOD.',
+    about: 'Makes and opens a file; opens the one that somebody else made meanwhile, unless O_EXCL.',
     input: fuse_create_in,
     strings: ['name'],
     tail: 'kept',
     output: fuse_create_out,
     changes: true,
     handle(call, { flags, mode, umask, open_flags }, output) {
-      checkOpens(call);
       const { backend, inode: dir } = call;
       const name = call.strings[0]!;
       let inode: Inode;
@@ -87,14 +83,13 @@ export const FILE_OPERATIONS = [
     },
   }),
   operation(C.FUSE_TMPFILE, 'TMPFILE', {
-    about: 'Makes and opens a file without a name (O_TMPFILE). Stateless shares: ENOSYS, there is nothing to hold it.',
+    about: 'Makes and opens a file without a name (O_TMPFILE).',
     input: fuse_create_in,
     strings: ['ignored'],
     tail: 'kept',
     output: fuse_create_out,
     changes: true,
     handle(call, { flags, mode, umask, open_flags }, output) {
-      checkOpens(call);
       const { backend } = call;
       const contexts = securityContexts(call);
       const inode = backend.tmpfile(call.inode, newNode(call, S_IFREG | (mode & S_IALLUGO), umask));

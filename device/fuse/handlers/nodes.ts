@@ -10,7 +10,7 @@ import {
   fuse_setattr_in, fuse_statx_in, fuse_statx_out,
 } from '../layouts.ts';
 import { operation } from '../operation.ts';
-import { writeAttr, writeEntry, writeStatx } from '../replies.ts';
+import { writeAttrOut, writeEntry, writeStatxOut } from '../replies.ts';
 import type { View } from '../struct.ts';
 
 /** The caller's user and group, as the filesystem numbers them. */
@@ -60,8 +60,7 @@ export const NODE_OPERATIONS = [
     input: fuse_getattr_in,
     output: fuse_attr_out,
     handle(call, _input, output) {
-      output.attr_valid = call.policy.timeout;
-      writeAttr(call, output.attr, call.backend.getattr(call.inode));
+      writeAttrOut(call, output, call.backend.getattr(call.inode));
     },
   }),
   operation(C.FUSE_STATX, 'STATX', {
@@ -69,8 +68,7 @@ export const NODE_OPERATIONS = [
     input: fuse_statx_in,
     output: fuse_statx_out,
     handle(call, _input, output) {
-      output.attr_valid = call.policy.timeout;
-      writeStatx(call, output.stat, call.backend.getattr(call.inode));
+      writeStatxOut(call, output, call.backend.getattr(call.inode));
     },
   }),
   operation(C.FUSE_SETATTR, 'SETATTR', {
@@ -81,8 +79,7 @@ export const NODE_OPERATIONS = [
     handle(call, input, output) {
       const { backend, inode } = call;
       backend.setattr(inode, changesOf(call, input, inode));
-      output.attr_valid = call.policy.timeout;
-      writeAttr(call, output.attr, backend.getattr(inode));
+      writeAttrOut(call, output, backend.getattr(inode));
     },
   }),
   operation(C.FUSE_READLINK, 'READLINK', {

@@ -1,5 +1,6 @@
 import { expect } from 'chai';
 import * as C from '../../../device/fuse/constants.ts';
+import { fuse_attr_out, fuse_entry_out } from '../../../device/fuse/layouts.ts';
 import type { PolicyOptions } from '../../../device/fuse/policy.ts';
 import { FuseSession } from '../../../device/fuse/session.ts';
 import { MemfsBackend, Volume } from '../../../device/index.ts';
@@ -72,13 +73,16 @@ describe('security labels of what is made (SECURITY_CTX)', () => {
 });
 
 describe('a stateless share', () => {
-  it('answers OPEN, OPENDIR, CREATE and TMPFILE with ENOSYS, and reads and writes without handles', () => {
+  it('answers OPEN and OPENDIR with ENOSYS, and makes, reads and writes files without handles', () => {
     const { backend, session } = start({ stateless: true });
     expect(session.negotiated!.flags & (C.FUSE_ATOMIC_O_TRUNC | C.FUSE_NO_OPEN_SUPPORT)).to.equal(C.FUSE_NO_OPEN_SUPPORT);
-    expect(call(session, C.FUSE_CREATE, 1, 2, 0o100644, 0, 0, 'f').error).to.equal(ENOSYS);
-    expect(call(session, C.FUSE_TMPFILE, 1, 2, 0o100644, 0, 0, '/').error).to.equal(ENOSYS);
     expect(call(session, C.FUSE_OPENDIR, 1, 0, 0).error).to.equal(ENOSYS);
-    const nodeid = Number(call(session, C.FUSE_MKNOD, 1, 0o100644, 0, 0, 0, 'f').payload.getBigUint64(0, true));
+    const nodeid = Number(call(session, C.FUSE_CREATE, 1, 2, 0o100644, 0, 0, 'f').payload.getBigUint64(0, true));
+    const unnamed = Number(call(session, C.FUSE_TMPFILE, 1, 2, 0o100644, 0, 0, '/').payload.getBigUint64(0, true));
+    expect(session.state().handles.handles).to.deep.equal([]);
+    expect(backend.inode(unnamed)!.nlink).to.equal(0);
+    call(session, C.FUSE_FORGET, unnamed, 1n);
+    expect(backend.inode(unnamed)).to.equal(undefined);
     expect(call(session, C.FUSE_OPEN, nodeid, 2, 0).error).to.equal(ENOSYS);
     expect(call(session, C.FUSE_WRITE, nodeid, 0n, 0n, 5, 0, 0n, 2, 0, Buffer.from('hello')).error).to.equal(0);
     expect(call(session, C.FUSE_READ, nodeid, 0n, 0n, 100, 0, 0n, 0, 0).text).to.equal('hello');
@@ -93,6 +97,25 @@ describe('a stateless share', () => {
     expect(() => start({ stateless: true, cache: 'never' })).to.throw(RangeError, /stateless/);
     expect(() => start({ stateless: true, locks: 'shared' })).to.throw(RangeError, /stateless/);
   });
+});
+
+describe('how long the guest may believe an answer', () => {
+  for (const [cache, entry, attr, ofDirectory] of [['never', 0, 0, 1], ['auto', 1e9, 1e9, 1e9], ['always', 864e11, 864e11, 864e11]] as const) {
+    it(`cache ${cache}`, () => {
+      const { session } = start({ cache });
+      const times = ({ payload }: ReturnType<typeof call>) => {
+        const { entry_valid, entry_valid_nsec, attr_valid, attr_valid_nsec } = fuse_entry_out.at(payload, 0);
+        return [entry_valid * 1e9 + entry_valid_nsec, attr_valid * 1e9 + attr_valid_nsec];
+      };
+      expect(times(call(session, C.FUSE_MKNOD, 1, 0o100644, 0, 0, 0, 'f'))).to.deep.equal([entry, attr]);
+      expect(times(call(session, C.FUSE_LOOKUP, 1, 'f'))).to.deep.equal([entry, attr]);
+      expect(times(call(session, C.FUSE_MKDIR, 1, 0o755, 0, 'd'))).to.deep.equal([entry, ofDirectory]);
+      for (const [opcode, ...body] of [[C.FUSE_GETATTR, 0, 0, 0n], [C.FUSE_STATX, 0, 0, 0n, 0, 0]] as const) {
+        const { attr_valid, attr_valid_nsec } = fuse_attr_out.at(call(session, opcode, 1, ...body).payload, 0);
+        expect(attr_valid * 1e9 + attr_valid_nsec).to.equal(ofDirectory);
+      }
+    });
+  }
 });
 
 describe('attributes of other namespaces', () => {
