@@ -12,6 +12,8 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/file.h>
+#include <sys/mman.h>
 #include <sys/stat.h>
 #include <sys/syscall.h>
 #include <sys/sysmacros.h>
@@ -27,6 +29,10 @@ static char *words[WORDS + 1];
 static int count;
 static int handles[26];
 static DIR *dirs[26];
+static union {
+	struct file_handle handle;
+	char room[sizeof(struct file_handle) + MAX_HANDLE_SZ];
+} known[26];
 static struct stat marked;
 
 static const struct { const char *name; int number; } numbers[] = {
@@ -38,7 +44,7 @@ static const struct { const char *name; int number; } numbers[] = {
 	{ "EOPNOTSUPP", EOPNOTSUPP }, { "ESTALE", ESTALE }, { "E2BIG", E2BIG }, { "ENOSYS", ENOSYS }, { "ENOTTY", ENOTTY },
 	{ "O_RDONLY", O_RDONLY }, { "O_WRONLY", O_WRONLY }, { "O_RDWR", O_RDWR }, { "O_CREAT", O_CREAT }, { "O_EXCL", O_EXCL },
 	{ "O_TRUNC", O_TRUNC }, { "O_APPEND", O_APPEND }, { "O_DIRECTORY", O_DIRECTORY }, { "O_NOFOLLOW", O_NOFOLLOW },
-	{ "O_TMPFILE", O_TMPFILE }, { "O_PATH", O_PATH }, { "O_NOATIME", O_NOATIME },
+	{ "O_TMPFILE", O_TMPFILE }, { "O_PATH", O_PATH }, { "O_NOATIME", O_NOATIME }, { "O_DIRECT", O_DIRECT },
 	{ "keep", 1 }, { "punch", 3 }, { "collapse", 8 }, { "zero", 16 }, { "zero-keep", 17 }, { "insert", 32 }, { "punch-alone", 2 },
 	{ "noreplace", 1 }, { "exchange", 2 }, { "whiteout", 4 }, { "noreplace-exchange", 3 },
 	{ "create", XATTR_CREATE }, { "replace", XATTR_REPLACE },
@@ -233,6 +239,75 @@ static void print_bytes(ssize_t length)
 	puts("\"");
 }
 
+/* Whether the next entries are the same again after a seekdir to what telldir said before them. */
+static void print_reread(DIR *dir, int limit)
+{
+	static char *names[4096];
+	struct dirent *entry;
+	long position = telldir(dir);
+	int n, found = 0, same = 1;
+
+	while (found < limit && found < 4096 && (entry = readdir(dir)))
+		names[found++] = strdup(entry->d_name);
+	seekdir(dir, position);
+	for (n = 0; n < found; n++) {
+		entry = readdir(dir);
+		same = same && entry && !strcmp(entry->d_name, names[n]);
+		free(names[n]);
+	}
+	printf("%s %d\n", same ? "same" : "other", found);
+}
+
+/* Writes through a mapping that is there for that only. */
+static int write_mapped(int fd, int flags, off_t at, const char *text)
+{
+	off_t start = at & ~4095;
+	size_t length = at - start + strlen(text);
+	char *mapped = mmap(NULL, length, PROT_READ | PROT_WRITE, flags, fd, start);
+
+	if (mapped == MAP_FAILED)
+		return -1;
+	memcpy(mapped + (at - start), text, strlen(text));
+	return msync(mapped, length, MS_SYNC) || munmap(mapped, length) ? -1 : 0;
+}
+
+static int take_lock(int fd, const char *kind, const char *type, off_t at, off_t length)
+{
+	int is_read = !strcmp(type, "read"), is_none = !strcmp(type, "none");
+	struct flock lock = { .l_type = is_none ? F_UNLCK : is_read ? F_RDLCK : F_WRLCK, .l_whence = SEEK_SET, .l_start = at, .l_len = length };
+
+	if (!strcmp(kind, "flock"))
+		return flock(fd, (is_none ? LOCK_UN : is_read ? LOCK_SH : LOCK_EX) | LOCK_NB);
+	return fcntl(fd, F_OFD_SETLK, &lock);
+}
+
+static int drop_caches(void)
+{
+	int fd = open("/proc/sys/vm/drop_caches", O_WRONLY), result;
+
+	sync();
+	result = fd < 0 || write(fd, "3", 1) < 0 ? -1 : 0;
+	close(fd);
+	return result;
+}
+
+static int know(int which, const char *path)
+{
+	int mount_id;
+
+	known[which].handle.handle_bytes = MAX_HANDLE_SZ;
+	return name_to_handle_at(AT_FDCWD, path, &known[which].handle, &mount_id, 0);
+}
+
+static int open_known(int which, int flags)
+{
+	int top = open(".", O_RDONLY | O_DIRECTORY), fd = open_by_handle_at(top, &known[which].handle, flags), error = errno;
+
+	close(top);
+	errno = error;
+	return fd;
+}
+
 static int become(int uid, int gid, char *groups)
 {
 	gid_t list[16];
@@ -336,6 +411,12 @@ static void step(const char *top)
 	else if (IS("ls")) { DIR *dir = opendir(a); print_entries(dir, 4096); if (dir) closedir(dir); }
 	else if (IS("opendir")) { DIRECTORY(1) = opendir(b); result(DIRECTORY(1) ? 0 : -1, 0); }
 	else if (IS("readdir")) print_entries(DIRECTORY(1), b ? atoi(b) : 4096);
+	else if (IS("reread")) print_reread(DIRECTORY(1), atoi(b));
+	else if (IS("map")) result(write_mapped(HANDLE(1), !strcmp(b, "shared") ? MAP_SHARED : MAP_PRIVATE, atoll(c), d), 0);
+	else if (IS("lock")) result(take_lock(HANDLE(1), b, c, d ? atoll(d) : 0, d ? atoll(words[5]) : 0), 0);
+	else if (IS("know")) result(know(a[0] - 'a', b), 0);
+	else if (IS("openknown")) { fd = open_known(b[0] - 'a', flags_of(c)); HANDLE(1) = fd < 0 ? 0 : fd; result(fd, 0); }
+	else if (IS("dropcaches")) result(drop_caches(), 0);
 	else if (IS("rewinddir")) { rewinddir(DIRECTORY(1)); puts("ok"); }
 	else printf("unknown %s\n", words[0]);
 }

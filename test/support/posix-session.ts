@@ -7,7 +7,7 @@ import { call, type Answer } from './fuse-call.ts';
 
 const ERRNO_NAMES = new Map(Object.entries(errno).filter(([name, value]) => /^E[A-Z0-9]+$/.test(name) && typeof value === 'number').map(([name, value]) => [value as unknown as number, name]));
 const OPEN_FLAGS: Record<string, number> = {
-  O_RDONLY: 0, O_WRONLY: 1, O_RDWR: 2, O_CREAT: 0o100, O_EXCL: 0o200, O_TRUNC: 0o1000, O_APPEND: 0o2000, O_TMPFILE: 0o20200000,
+  O_RDONLY: 0, O_WRONLY: 1, O_RDWR: 2, O_CREAT: 0o100, O_EXCL: 0o200, O_TRUNC: 0o1000, O_APPEND: 0o2000, O_TMPFILE: 0o20200000, O_DIRECT: 0o40000,
 };
 const FALLOCATE: Record<string, number> = { 0: 0, keep: 1, punch: 3, collapse: 8, zero: 16, 'zero-keep': 17, insert: 32 };
 const TYPES: Record<string, number> = { fifo: 0o010000, char: 0o020000, directory: 0o040000, block: 0o060000, file: 0o100000, symlink: 0o120000, socket: 0o140000 };
@@ -33,6 +33,7 @@ export class PosixSession {
   #marked: Attr | undefined;
   readonly #handles = new Map<string, Handle>();
   readonly #directories = new Map<string, Handle>();
+  readonly #known = new Map<string, { nodeid: number; generation: number }>();
 
   constructor() {
     this.backend = MemfsBackend.of(new Volume());
@@ -95,7 +96,7 @@ export class PosixSession {
       case 'fstat': return describe(this.#attr(handle!.nodeid));
       case 'changed': return this.#changed(this.#attr(this.#node(a)));
       case 'open': this.#open(a, b, c, d); return;
-      case 'close': this.#release(handle!); return;
+      case 'close': this.#release(handle!); this.#handles.delete(a); return;
       case 'read': return quote(this.#payload(this.#ask(C.FUSE_READ, handle!.nodeid, BigInt(handle!.fh), BigInt(b), Number(c), 0, 0n, 0, 0)));
       case 'write': return this.#write(handle!, b, bytesOf(c).subarray(0, -1));
       case 'fallocate': return this.#fallocate(handle!, b, Number(c), Number(d));
@@ -117,6 +118,9 @@ export class PosixSession {
       case 'opendir': this.#directories.set(a, this.#opendir(this.#node(b))); return;
       case 'readdir': return list(this.#entries(this.#directories.get(a)!));
       case 'rewinddir': return;
+      case 'know': this.#known.set(a, entry(this.#ask(C.FUSE_LOOKUP, this.#parent(b), leaf(b)))); return;
+      case 'openknown': this.#openKnown(a, this.#known.get(b)!, c); return;
+      case 'dropcaches': this.#forget(); return;
       default: throw new Error(`no such step: ${name}`);
     }
   }
@@ -238,6 +242,22 @@ export class PosixSession {
     this.#handles.set(name, { nodeid, fh: opened(payload, 0), flags });
   }
 
+  /** open_by_handle_at: "." of a node id, whether the kernel holds it or not. */
+  #openKnown(name: string, { nodeid, generation }: { nodeid: number; generation: number }, words: string): void {
+    const found = entry(this.#ask(C.FUSE_LOOKUP, nodeid, '.'));
+    if (found.nodeid !== nodeid || found.generation !== generation) throw new Refused('ESTALE');
+    const isDirectory = (this.#attr(nodeid).mode & 0o170000) === TYPES['directory'];
+    const { payload } = this.#ask(isDirectory ? C.FUSE_OPENDIR : C.FUSE_OPEN, nodeid, OPEN_FLAGS[words]!, 0);
+    this.#handles.set(name, { nodeid, fh: opened(payload, 0), flags: OPEN_FLAGS[words]! });
+  }
+
+  /** Every inode that is not in use. */
+  #forget(): void {
+    const { nodes } = this.session.state();
+    const used = new Set([this.#top, ...[...this.#handles.values(), ...this.#directories.values()].map(({ nodeid }) => nodeid)]);
+    nodes.ino.forEach((nodeid, n) => void (used.has(nodeid) || call(this.session, C.FUSE_FORGET, nodeid, BigInt(nodes.nlookup[n]!))));
+  }
+
   #release({ nodeid, fh, flags }: Handle): void {
     this.#ask(C.FUSE_RELEASE, nodeid, BigInt(fh), flags, 0, 0n);
   }
@@ -280,8 +300,8 @@ function answerOf({ error }: Answer): string {
   return ERRNO_NAMES.get(-error!) ?? `errno ${-error!}`;
 }
 
-function entry({ payload }: Pick<Answer, 'payload'>): { nodeid: number } {
-  return fuse_entry_out.decode(payload, 0) as { nodeid: number };
+function entry({ payload }: Pick<Answer, 'payload'>): { nodeid: number; generation: number } {
+  return fuse_entry_out.decode(payload, 0) as { nodeid: number; generation: number };
 }
 
 function opened(payload: DataView, at: number): number {

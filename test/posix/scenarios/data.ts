@@ -278,4 +278,43 @@ copy b 0 d 0 5 -> EBADF
 ## fsync
 open a f O_CREAT|O_RDWR
 fsync a
+
+## past the cache and through it [tmpfs: has no O_DIRECT]
+open a f O_CREAT|O_RDWR
+write a 0 {x*${2 * K}} -> ${2 * K}
+open b f O_RDWR|O_DIRECT
+read b ${K} 4 -> "xxxx"
+write b ${K} {y*${K}} -> ${K}
+read a ${K - 2} 4 -> "xxyy"
+write a ${K - 1} zz -> 2
+read b ${K - 2} 4 -> "xzzy"
+write b ${2 * K} more -> 4
+read a ${2 * K - 1} 9 -> "ymore"
+stat f -> size=${2 * K + 4}
+
+## a shared mapping writes the file [kernel]
+open a f O_CREAT|O_RDWR
+write a 0 {x*5000} -> 5000
+map a shared ${K - 2} hello
+read a ${K - 3} 7 -> "xhellox"
+write a ${K} {y*10} -> 10
+read a ${K - 3} 7 -> "xheyyyy"
+stat f -> size=5000
+ftruncate a ${K}
+map a shared ${K - 2} zz
+read a ${K - 3} 9 -> "xzz"
+
+## a private mapping doesn't [kernel]
+open a f O_CREAT|O_RDWR
+write a 0 xxxxxxxx -> 8
+map a private 2 hello
+read a 0 9 -> "xxxxxxxx"
+
+## what is mapped is kept when the file has no name any more [kernel]
+open a f O_CREAT|O_RDWR
+write a 0 xxxxxxxx -> 8
+unlink f
+map a shared 2 hello
+dropcaches
+read a 0 9 -> "xxhellox"
 `;

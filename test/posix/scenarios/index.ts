@@ -1,4 +1,5 @@
 import { DATA } from './data.ts';
+import { LOCKS } from './locks.ts';
 import { METADATA } from './metadata.ts';
 import { NAMES } from './names.ts';
 import { RENAME } from './rename.ts';
@@ -23,7 +24,7 @@ export interface Scenario {
 }
 
 /** All of them; README.md says how they are written. */
-export const SCENARIOS: readonly Scenario[] = Object.entries({ names: NAMES, rename: RENAME, metadata: METADATA, data: DATA, xattrs: XATTRS })
+export const SCENARIOS: readonly Scenario[] = Object.entries({ names: NAMES, rename: RENAME, metadata: METADATA, data: DATA, xattrs: XATTRS, locks: LOCKS })
   .flatMap(([subject, text]) => text.split(/^## /m).slice(1).map((part) => parse(subject, part)));
 
 function parse(subject: string, text: string): Scenario {

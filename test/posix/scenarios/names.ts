@@ -303,4 +303,64 @@ readdir h -> [${Array.from({ length: 29 }, (_, n) => `file${10 + n}`).join(',')}
 create d/new
 rewinddir h
 readdir h -> [${Array.from({ length: 29 }, (_, n) => `file${10 + n}`).join(',')},new]
+
+## telldir and seekdir [kernel] [tmpfs: counts the entries before]
+mkdir d
+${Array.from({ length: 200 }, (_, n) => `create d/a-name-that-is-long-enough-for-more-than-one-request-${n}`).join('\n')}
+opendir h d
+reread h 50 -> same 50
+reread h 100 -> same 100
+unlink d/a-name-that-is-long-enough-for-more-than-one-request-0
+create d/new
+reread h 30 -> same 30
+rewinddir h
+reread h 10 -> same 10
+
+## a file by its handle
+open a f O_CREAT|O_RDWR
+write a 0 hello -> 5
+close a
+know h f
+openknown b h O_RDWR
+read b 0 9 -> "hello"
+close b
+dropcaches
+openknown c h O_RDONLY
+read c 0 9 -> "hello"
+close c
+rename f g
+dropcaches
+openknown d h O_RDONLY
+fstat d -> type=file nlink=1 size=5
+
+## a directory by its handle, deep down
+mkdir d
+mkdir d/e
+create d/e/f 0604
+know h d/e
+dropcaches
+openknown a h O_RDONLY
+fstat a -> type=directory nlink=2
+know i d/e/f
+rename d x
+dropcaches
+openknown b i O_RDONLY
+fstat b -> type=file mode=0604
+
+## the handle of what is gone
+create f
+know h f
+unlink f
+create f
+dropcaches
+openknown a h O_RDONLY -> ESTALE
+
+## the handle of an open file that has no name any more
+open a f O_CREAT|O_RDWR
+write a 0 hello -> 5
+know h f
+unlink f
+dropcaches
+openknown b h O_RDONLY
+read b 0 9 -> "hello"
 `;
