@@ -22,8 +22,6 @@ export class SessionLocks {
   readonly table: LockTable;
   /** Tells the sessions of a filesystem apart: owners of different guests may have equal numbers. */
   session: string;
-  /** Called when a request that waited was answered. */
-  onAnswered: ((unique: bigint, errno: number, length: number) => void) | undefined;
   readonly #deferred = new Map<bigint, Deferred>();
   readonly #reply = new ReplyWriter(0);
 
@@ -101,8 +99,6 @@ export class SessionLocks {
     if (!deferred) return;
     this.#deferred.delete(unique);
     const { request } = deferred;
-    const length = errno ? this.#reply.error(request.sink, unique, errno) : this.#reply.success(request.sink, unique, 0, 0);
-    request.complete(length);
-    this.onAnswered?.(unique, errno, length);
+    request.complete(errno ? this.#reply.error(request.sink, unique, errno) : this.#reply.success(request.sink, unique, 0, 0));
   }
 }

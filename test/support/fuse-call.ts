@@ -25,6 +25,8 @@ export function message(opcode: number, unique: bigint, nodeid: number, ...body:
 export interface Answer {
   /** 0, or a negative errno; undefined for a request that waits. */
   error: number | undefined;
+  /** The same of a request that waited and was answered. */
+  later: number | undefined;
   payload: DataView;
   text: string;
 }
@@ -57,12 +59,18 @@ export function call(session: FuseSession, opcode: number, nodeid: number, ...bo
       },
     },
     isAwaited: true,
-    complete: () => {},
+    complete: () => (answer.later = errorOf(reply)),
   });
   const payload = reply.subarray(16, Math.max(16, length));
-  return {
-    error: length === DEFERRED ? undefined : new DataView(reply.buffer).getInt32(4, true),
+  const answer: Answer = {
+    error: length === DEFERRED ? undefined : errorOf(reply),
+    later: undefined,
     payload: new DataView(payload.buffer, payload.byteOffset, payload.byteLength),
     text: new TextDecoder().decode(payload),
   };
+  return answer;
+}
+
+function errorOf(reply: Uint8Array): number {
+  return new DataView(reply.buffer).getInt32(4, true);
 }
