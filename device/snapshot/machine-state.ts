@@ -1,5 +1,7 @@
 import { MemfsBackend } from '../fs/memfs-backend.ts';
 import { LockTable } from '../fs/locks.ts';
+import { countBits } from '../fs/tree/chunk.ts';
+import { PAGE_SIZE } from '../fs/tree/space.ts';
 import { FuseSession, type InodeIndex } from '../fuse/session.ts';
 import type { StateCarrier, V86Machine } from '../v86/adapter.ts';
 import { PciTransport } from '../virtio/pci-transport.ts';
@@ -55,7 +57,7 @@ export class MachineState implements StateCarrier {
 
   /** Bytes that the filesystems may hold, what is kept about their inodes included. */
   get capacity(): number {
-    return this.#backends.reduce((sum, { space: { maxPages, maxInodes } }) => sum + maxPages * 4096 + maxInodes * INODE_BYTES, 0);
+    return this.#backends.reduce((sum, { space: { maxPages, maxInodes } }) => sum + maxPages * PAGE_SIZE + maxInodes * INODE_BYTES, 0);
   }
 
   save(): Uint8Array {
@@ -170,6 +172,11 @@ function planFilesystem(state: unknown, backend: MemfsBackend, names: SessionNam
   const { sessionOnly, uuid, locks } = (state ?? {}) as Partial<FilesystemIdentity>;
   if (!sessionOnly) {
     const checked = MemfsBackend.checkState(state);
+    const { maxPages, maxInodes } = backend.space;
+    const pages = checked.chunks.map.reduce((sum, map) => sum + countBits(map), 0);
+    if (pages > maxPages || checked.inodes.ino.length > maxInodes) {
+      throw new SnapshotError(`the snapshot's files are ${pages * PAGE_SIZE} bytes and ${checked.inodes.ino.length} inodes, more than the quota here: give the volume at least that (here ${maxPages * PAGE_SIZE} and ${maxInodes})`);
+    }
     return { index: checked, apply: () => (backend.restore(checked), new Map()) };
   }
   if (uuid !== backend.uuid) throw new SnapshotError(`the snapshot is of sessions on filesystem ${uuid}, which has stayed where it was; this device has ${backend.uuid}: attach it with the same volume`);

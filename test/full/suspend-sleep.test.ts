@@ -1,5 +1,6 @@
 import { expect } from 'chai';
 import { FuseSession } from '../../device/fuse/session.ts';
+import { Vm } from '../../harness/vm.ts';
 import { Lines, SuspendMachine, contend, type Waker } from './suspend-machine.ts';
 
 const ENOTCONN = 'Transport endpoint is not connected';
@@ -38,6 +39,33 @@ describe('suspend-to-idle', function () {
       expect(await waiter.process.exited).to.equal(0);
     });
   }
+});
+
+describe('suspend-to-idle with the stock driver of Linux 6.12', function () {
+  this.timeout(1_200_000);
+
+  it('needs no reset, by No_Soft_Reset of the PCI power management, and keeps files open and locks held and waited for', async () => {
+    const vm = await Vm.boot({ kernel: 'minimal', acpi: true, shares: [{ tag: 'share', locks: 'shared' }] });
+    try {
+      await vm.mount('share');
+      const { device } = vm.share();
+      const resets: string[] = [];
+      device.transport.onTrace = ({ type }) => {
+        if (type === 'reset') resets.push(type);
+      };
+      const [holder, waiter] = [1, 2].map(() => vm.spawn(['locker', 'posix', '/mnt/share/lock', 'wait']));
+      const locked = new Lines(holder!).until('locked');
+      await locked;
+      const granted = new Lines(waiter!).until('locked');
+      await vm.exec('echo kept > /mnt/share/f; exec 5</mnt/share/f; rm /mnt/share/f; (sleep 5; cat <&5 > /mnt/share/g) > /dev/null 2>&1 &');
+      await vm.suspend();
+      await vm.wake();
+      expect((await vm.exec('until [ -s /mnt/share/g ]; do sleep 0.1; done; cat /mnt/share/g; dmesg | grep -c "PM: suspend exit"')).stdout).to.equal('kept\n1\n');
+      expect(resets).to.deep.equal([]);
+    } finally {
+      await vm.stop();
+    }
+  });
 });
 
 describe('hibernation in one emulator, and resume in another', function () {

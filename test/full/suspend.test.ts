@@ -149,7 +149,7 @@ describe('suspend with the driver of guest-images/suspend-driver', function () {
     const machine = await SuspendMachine.mounted({ share: { writeback: true } });
     try {
       await machine.sh('echo 0 > /sys/power/sync_on_suspend; for name in /sys/class/bdi/*; do echo 100 > $name/max_ratio; echo 50 > $name/min_ratio; done');
-      await machine.sh('cd /proc/sys/vm; echo 100 > dirty_expire_centisecs; echo 50 > dirty_writeback_centisecs; dmesg -n 7', '/');
+      await machine.sh('cd /proc/sys/vm; echo 1000 > dirty_expire_centisecs; echo 50 > dirty_writeback_centisecs; dmesg -n 7', '/');
       // Nothing but builtins: the end of a child would close the file, and so write it back.
       const writer = machine.spawn(['/bin/sh', '-c', 'echo started; read line; exec > file; for i in 1 2 3 4 5 6 7 8 9; do echo line $i; done; read line']);
       await writer.until('started');
@@ -160,7 +160,8 @@ describe('suspend with the driver of guest-images/suspend-driver', function () {
       const from = machine.console.length;
       await writer.process.write('\n');
       await machine.sh('until [ -s file ]; do :; done');
-      const suspended = machine.suspend(3);
+      // Longer than that, which is longer than it takes to get there.
+      const suspended = machine.suspend(15);
       await machine.says('suspend debug', from);
       expect(writes).to.equal(0);
       expect(await suspended).to.deep.include({ code: 0 });

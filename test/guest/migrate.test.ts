@@ -1,9 +1,9 @@
 import { expect } from 'chai';
 import { MessageChannel } from 'node:worker_threads';
-import { portChannel, type MigrationChannel, type PortLike } from '../../device/index.ts';
+import { MemfsBackend, MigrationTarget, portChannel, Volume, type MigrationChannel, type PortLike } from '../../device/index.ts';
 import { Vm } from '../../harness/vm.ts';
 import { expectations, goOn, setUp } from '../support/scene.mjs';
-import { migrateThroughCuts, migrateWith, TOKEN } from '../support/migrations.ts';
+import { migrateThroughCuts, migrateWith, outpace, pipe, TOKEN } from '../support/migrations.ts';
 
 const port = (): [MigrationChannel, MigrationChannel] => {
   const { port1, port2 } = new MessageChannel();
@@ -39,6 +39,7 @@ describe('live migration', function () {
     before(async () => {
       vm = await Vm.boot({ shares: [{ tag: 'share' }] });
       await vm.mount('share');
+      await vm.exec('dd if=/dev/urandom of=/mnt/share/large bs=64k count=4 2>/dev/null');
     });
     after(() => vm.stop());
     afterEach(async () => expect((await vm.exec('echo runs > /mnt/share/f; cat /mnt/share/f')).stdout).to.equal('runs\n'));
@@ -47,6 +48,7 @@ describe('live migration', function () {
       ['with another token', { token: 'another one' }, /another token|hung up/],
       ['for another memory size', { options: { memory: 512 } }, /memory/],
       ['for other shares', { options: { shares: [{ tag: 'other' }] } }, /other|devices/],
+      ['where the folder may not be as large', { options: { shares: [{ tag: 'share', volume: MemfsBackend.of(new Volume(), { size: 65_536 }) }] } }, /quota|room|no space/i],
       ['where there is no room', { limit: 1000 }, /more than 1000 bytes/],
       ['by a listener that says something else', { listen: async (channel) => channel.send(new TextEncoder().encode('HTTP/1.1 400 Bad Request')) }, /speaks something else/],
       ['by one that says nothing', { timeoutMs: 300, listen: async () => {} }, /silent for 0.3 s/],
@@ -67,8 +69,9 @@ describe('live migration', function () {
     });
 
     it('when the guest changes more than can be sent, and the policy is to give up', async () => {
-      await vm.exec('(while :; do dd if=/dev/urandom of=/dev/shm/x bs=1M count=8 2>/dev/null; done) > /dev/null 2>&1 & echo $! > /tmp/pid');
-      const error = await migrateWith(vm, { policy: 'give-up', bandwidth: 2e6 }).catch((thrown: Error) => thrown);
+      const [here, there] = pipe();
+      void new MigrationTarget({ ...Vm.takeOver(TOKEN).options, timeoutMs: 300_000 }).serve(there).catch(() => {});
+      const error = await vm.migrate(await outpace(vm, here), { token: TOKEN, policy: 'give-up', timeoutMs: 300_000 }).catch((thrown: Error) => thrown);
       expect(error).to.be.an('error').with.property('message').that.matches(/changes more than can be sent/);
       await vm.exec('kill $(cat /tmp/pid)');
     });

@@ -77,6 +77,28 @@ interface Destination {
   listen?: (channel: MigrationChannel) => Promise<void>;
 }
 
+/** Writes this many bytes of randomness, all others than before, and counts how often it has. */
+const CHANGING = '(while :; do dd if=/dev/urandom of=/dev/shm/x bs=1M count=3 2>/dev/null; n=$((n+1)); echo $n > /mnt/share/new; mv /mnt/share/new /mnt/share/count; done) > /dev/null 2>&1 & echo $! > /tmp/pid';
+/** A link takes so many large messages in the time that it takes the guest to change all that. */
+const BATCH = 12;
+
+/** Lets the guest change more than the other end of the link takes, however fast the two are. Ended by `kill $(cat /tmp/pid)`. */
+export async function outpace(vm: Vm, channel: MigrationChannel): Promise<MigrationChannel> {
+  const { volume } = vm.share();
+  const count = () => (volume.existsSync('/count') ? Number(volume.readFileSync('/count', 'utf8')) : 0);
+  await vm.exec(CHANGING);
+  let sent = 0;
+  return {
+    ...channel,
+    send: async (message) => {
+      if (message.length > 100_000 && sent++ % BATCH === 0) {
+        for (const before = count(); count() <= before && vm.emulator.is_running();) await new Promise((resolve) => setTimeout(resolve, 10));
+      }
+      return channel.send(message);
+    },
+  };
+}
+
 /** Tries to migrate to something that may not be what it should. */
 export async function migrateWith(vm: Vm, { token = TOKEN, options = {}, limit, listen, ...source }: Destination & Omit<Parameters<Vm['migrate']>[1], 'token'>): Promise<unknown> {
   const [here, there] = pipe();
