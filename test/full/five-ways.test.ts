@@ -35,7 +35,7 @@ for (const share of SHARES) {
     const complaints: string[] = [];
 
     before(async () => {
-      if (!existsSync(CHROMIUM)) throw new Error('these tests need Chromium: run `node scripts/chromium.mjs`, or apt-get install chromium');
+      if (!existsSync(CHROMIUM)) throw new Error('these tests need Chromium: run `node scripts/browsers.mjs`, or apt-get install chromium');
       execFileSync('npm', ['run', '--silent', 'build:library'], { cwd: ROOT, stdio: ['ignore', 'ignore', 'inherit'] });
       directory = await mkdtemp(join(tmpdir(), 'scene-'));
       store = await SnapshotStore.open(new DirectoryStore(directory), loadCodec());

@@ -12,7 +12,7 @@ import { PAGE_DIRECTORY } from '../../web/build/serve.ts';
 const CHROMIUM = '/usr/bin/chromium';
 const ROOT = join(import.meta.dirname, '../..');
 /** Where the tests leave pictures of what they saw. */
-const SCREENSHOTS = join(ROOT, 'build/screenshots');
+export const SCREENSHOTS = join(ROOT, 'build/screenshots');
 /** For a guest to come up, and for what it does there, on a machine with other things to do. */
 export const PATIENCE = 30_000;
 
@@ -60,7 +60,7 @@ export function useWebSite(): WebSite {
   };
   before(async function () {
     this.timeout(300_000);
-    if (!existsSync(CHROMIUM)) throw new Error('the tests of the page need Chromium: run `node scripts/chromium.mjs`, or apt-get install chromium');
+    if (!existsSync(CHROMIUM)) throw new Error('the tests of the page need Chromium: run `node scripts/browsers.mjs`, or apt-get install chromium');
     if (!isBuilt) execFileSync('npm', ['run', '--silent', 'build:page'], { cwd: ROOT, stdio: ['ignore', 'ignore', 'inherit'] });
     isBuilt = true;
     const serve = sirv(PAGE_DIRECTORY, { dev: true });

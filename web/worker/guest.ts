@@ -38,8 +38,8 @@ interface Summary {
 /** What a guest tells, and asks for. */
 export interface GuestEvents extends ShellEvents {
   filesChanged(): void;
-  /** It is at another moment. */
-  changed(guest: GuestInfo): void;
+  /** It is at another moment. Settles when the page knows its shells: what it is told on another way may overtake this. */
+  changed(guest: GuestInfo): void | Promise<void>;
   /** All guests there are. */
   guests(): Iterable<FolderUser>;
 }
@@ -182,7 +182,7 @@ export class Guest implements GuestApi, FolderUser {
     if (!isAsleep) await this.#agent.ready();
     this.shells.restore(shells);
     if (!isAsleep) await this.#greet();
-    this.#events.changed(this.info);
+    await this.#events.changed(this.info);
   }
 
   /** Of a guest that answers. */
@@ -196,7 +196,7 @@ export class Guest implements GuestApi, FolderUser {
     if (this.inspector.isHeld) throw new Error(`${this.name}'s device is paused, and who waits for it keeps the guest awake: continue first`);
     await suspendGuest({ emulator: this.#emulator, agent: this.#agent });
     this.#isAsleep = true;
-    this.#events.changed(this.info);
+    await this.#events.changed(this.info);
   }
 
   async wake(): Promise<void> {
@@ -206,7 +206,7 @@ export class Guest implements GuestApi, FolderUser {
     this.#isAsleep = false;
     this.shells.restore(shells);
     await this.#greet();
-    this.#events.changed(this.info);
+    await this.#events.changed(this.info);
   }
 
   /** Moves it to the other side of a channel. Afterwards it stands still here, for the caller to close. @throws as `migrateOut`. */

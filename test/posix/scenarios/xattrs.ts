@@ -108,5 +108,6 @@ getxattr p trusted.a -> "b"
 
 ## ACLs are not offered unless asked for
 create f
-setxattr f system.posix_acl_access x -> EOPNOTSUPP
+getxattr f system.posix_acl_access -> EOPNOTSUPP
+removexattr f system.posix_acl_access -> EOPNOTSUPP
 `);
