@@ -134,6 +134,23 @@ describe('layered snapshots of a real v86', () => {
     }
   });
 
+  it('what the host had open is closed by a restore, and it watches anew', async () => {
+    const vm = await make();
+    const { volume } = vm;
+    volume.writeFileSync('/file', 'text');
+    const fd = volume.openSync('/file', 'r');
+    const { id } = await freeze(vm);
+    expect(volume.readSync(fd, Buffer.alloc(4), 0, 4, 0), 'a freeze closes nothing').to.equal(4);
+    await vm.snapshots.restore(id);
+    expect(() => volume.readSync(fd, Buffer.alloc(4), 0, 4, 0)).to.throw(/EBADF/);
+    const seen: string[] = [];
+    const watcher = volume.watch('/', {}, (event, name) => seen.push(`${event} ${String(name)}`));
+    volume.writeFileSync('/new', '');
+    await new Promise((resolve) => setTimeout(resolve, 10));
+    watcher.close();
+    expect(seen).to.include('rename new');
+  });
+
   it('removes snapshots, and keeps what others need', async () => {
     const vm = await make();
     fillRandomly(ram(vm), 0, 16 * PAGE);
