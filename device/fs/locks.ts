@@ -26,9 +26,9 @@ export interface Lock {
 }
 
 export interface LockLimits {
-  /** Locks one session may hold. Default: 16,384. */
+  /** Locks one session may hold. Default: 4,096. */
   maxLocks?: number;
-  /** Requests of one session that may wait. Default: 1,024. */
+  /** Requests of one session that may wait. Default: 256. What a request costs at most grows with the product of both. */
   maxWaiters?: number;
 }
 
@@ -70,11 +70,13 @@ export class LockTable {
   readonly #maxWaiters: number;
   readonly #areas: Record<LockSpace, Map<number, Area>> = { posix: new Map(), flock: new Map() };
   readonly #waiters = new Map<number, Waiter>();
+  /** Locks held, by session. */
+  readonly #counts = new Map<string, number>();
   #nextWaiter = 1;
   /** Who has each session now: a restored one may have moved. */
   readonly #owners = new Map<string, object>();
 
-  constructor({ maxLocks = 16384, maxWaiters = 1024 }: LockLimits = {}) {
+  constructor({ maxLocks = 4096, maxWaiters = 256 }: LockLimits = {}) {
     this.#maxLocks = maxLocks;
     this.#maxWaiters = maxWaiters;
   }
@@ -207,7 +209,7 @@ export class LockTable {
     }
     for (const areas of Object.values(this.#areas)) for (const area of areas.values()) this.#drop(area, (lock) => sessions.has(lock.session));
     for (const lock of lost) this.#apply(this.#area(lock), { ...lock, type: F_UNLCK });
-    for (const lock of locks) this.#area(lock).held.push({ ...lock });
+    for (const lock of locks) this.#put(lock);
     this.#grantEverywhere();
   }
 
@@ -244,7 +246,8 @@ export class LockTable {
   restore(state: CheckedLockTableState): void {
     for (const areas of Object.values(this.#areas)) areas.clear();
     this.#waiters.clear();
-    for (const lock of state.locks) this.#area(lock).held.push({ ...lock });
+    this.#counts.clear();
+    for (const lock of state.locks) this.#put(lock);
     for (const { id, lock } of state.waiters) {
       const waiter: Waiter = { id, lock: { ...lock }, granted: undefined };
       this.#waiters.set(id, waiter);
@@ -268,8 +271,24 @@ export class LockTable {
 
   #drop(area: Area, which: (lock: Lock) => boolean): boolean {
     const before = area.held.length;
-    area.held = area.held.filter((lock) => !which(lock));
+    area.held = area.held.filter((lock) => {
+      const goes = which(lock);
+      if (goes) this.#count(lock.session, -1);
+      return !goes;
+    });
     return area.held.length < before;
+  }
+
+  /** Takes a copy of `lock` that is nobody's yet, and in nobody's way. */
+  #put(lock: Lock): void {
+    this.#area(lock).held.push({ ...lock });
+    this.#count(lock.session, 1);
+  }
+
+  #count(session: string, change: number): void {
+    const count = (this.#counts.get(session) ?? 0) + change;
+    if (count) this.#counts.set(session, count);
+    else this.#counts.delete(session);
   }
 
   /** Puts `wanted` in, splitting and merging the owner's own locks as POSIX says. */
@@ -295,14 +314,9 @@ export class LockTable {
     }
     if (merged.type !== F_UNLCK) held.push(merged);
     const growth = held.length - area.held.length;
-    if (growth > 0 && this.#countLocks(wanted.session) + growth > this.#maxLocks) throw FsError.of(ENOLCK);
+    if (growth > 0 && (this.#counts.get(wanted.session) ?? 0) + growth > this.#maxLocks) throw FsError.of(ENOLCK);
     area.held = held;
-  }
-
-  #countLocks(session: string): number {
-    let count = 0;
-    for (const lock of this.locks()) if (lock.session === session) count++;
-    return count;
+    this.#count(wanted.session, growth);
   }
 
   #countWaiters(session: string): number {
@@ -345,6 +359,7 @@ export class LockTable {
   /** Whether `waiter` can't go on before `owner` gives something up. `queued`: counting turns in the queue, not only held locks. */
   #waitsFor(waiter: Waiter, owner: Lock, queued: boolean): boolean {
     const seen = new Set([waiter]);
+    const followed = new Set<string>();
     for (const current of seen) {
       const area = this.#area(current.lock);
       const blockers = area.held.filter((lock) => conflicts(lock, current.lock));
@@ -356,6 +371,9 @@ export class LockTable {
       }
       for (const blocker of blockers) {
         if (sameOwner(blocker, owner)) return true;
+        const key = `${blocker.session} ${blocker.owner}`;
+        if (followed.has(key)) continue;
+        followed.add(key);
         for (const next of this.#waiters.values()) if (sameOwner(next.lock, blocker)) seen.add(next);
       }
     }
