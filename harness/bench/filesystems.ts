@@ -1,13 +1,26 @@
 import { Vm } from '../vm.ts';
 import { Collector, type BenchRow } from './report.ts';
+import { benchRequests } from './requests.ts';
 
 /** MiB of the large file of a round that only warms the emulator up. */
 const WARM_UP = 4;
 
-interface Subject {
+interface Row {
+  name: string;
+  unit: string;
+  value: number;
+  /** That the device has served for a call. */
+  requests: number;
+}
+
+export interface Subject {
   name: string;
   mount: string;
+  /** Whose requests are counted. */
+  tag?: string;
 }
+
+const NINEP_UNCACHED = 'mount -t 9p -o trans=virtio,version=9p2000.L,msize=512000,cache=none host9p';
 
 /** Like beside like: with the guest's cache, and without. In each table the first is compared with the others. */
 export const TABLES: { title: string; cache: 'auto' | 'never'; subjects: Subject[] }[] = [
@@ -15,8 +28,8 @@ export const TABLES: { title: string; cache: 'auto' | 'never'; subjects: Subject
     title: 'With the guest’s page cache (virtio-fs: cache auto; 9p: cache=loose)',
     cache: 'auto',
     subjects: [
-      { name: 'virtio-fs', mount: 'mount -t virtiofs auto' },
-      { name: 'stateless', mount: 'mount -t virtiofs auto-stateless' },
+      { name: 'virtio-fs', mount: 'mount -t virtiofs auto', tag: 'auto' },
+      { name: 'stateless', mount: 'mount -t virtiofs auto-stateless', tag: 'auto-stateless' },
       { name: '9p', mount: 'mount -t 9p -o trans=virtio,version=9p2000.L,msize=512000,cache=loose host9p' },
       { name: 'tmpfs', mount: 'mount -t tmpfs -o size=120m tmpfs' },
     ],
@@ -25,8 +38,8 @@ export const TABLES: { title: string; cache: 'auto' | 'never'; subjects: Subject
     title: 'Without a cache (virtio-fs: cache never; 9p: cache=none)',
     cache: 'never',
     subjects: [
-      { name: 'virtio-fs', mount: 'mount -t virtiofs never' },
-      { name: '9p', mount: 'mount -t 9p -o trans=virtio,version=9p2000.L,msize=512000,cache=none host9p' },
+      { name: 'virtio-fs', mount: 'mount -t virtiofs never', tag: 'never' },
+      { name: '9p', mount: NINEP_UNCACHED },
     ],
   },
 ];
@@ -39,12 +52,32 @@ export interface FilesystemBench {
 /** Every file system in turn, `rounds` times, in one guest. `mib`: size of the large file. */
 export async function benchFilesystems(rounds: number, mib: number, onProgress: (message: string) => void): Promise<FilesystemBench> {
   const collectors = TABLES.map(({ subjects }) => new Collector(subjects.map(({ name }) => name)));
+  const tags = TABLES.flatMap(({ subjects }) => subjects.flatMap(({ tag }) => tag ?? []));
+  const counted = new Collector(tags);
   onProgress('booting the guest');
   const vm = await Vm.boot({ memory: 512, ninep: true, shares: [...TABLES.map(({ cache }) => ({ tag: cache, cache })), { tag: 'auto-stateless', stateless: true }] });
-  const measure = async ({ mount }: Subject, size: number) => {
-    const { stdout, stderr, code } = await vm.exec(`mkdir -p /bench && ${mount} /bench && vfsbench /bench ${size}; code=$?; umount /bench; exit $code`, { timeoutMs: 600_000 });
-    if (code !== 0) throw new Error(`the benchmark failed on "${mount}": ${stderr}`);
-    return stdout.trim().split('\n').map((line) => line.split('\t') as [string, string, string]);
+  /** A row is here as soon as the guest has printed it, so that what was served until then belongs to it. */
+  const measure = async ({ mount, tag }: Subject, size: number): Promise<Row[]> => {
+    const served = () => (tag === undefined ? 0 : vm.share(tag).device.transport.statistics.slice(1).reduce((sum, { requests }) => sum + requests, 0));
+    const guest = vm.spawn(`mkdir -p /bench && ${mount} /bench && vfsbench /bench ${size}; code=$?; umount /bench; exit $code`);
+    const rows: Row[] = [];
+    const decoder = new TextDecoder();
+    let text = '';
+    let before = served();
+    guest.onStdout = (bytes) => {
+      const lines = (text + decoder.decode(bytes, { stream: true })).split('\n');
+      text = lines.pop()!;
+      for (const line of lines) {
+        const [name, unit, value, calls] = line.split('\t') as [string, string, string, string];
+        const now = served();
+        rows.push({ name, unit, value: Number(value), requests: (now - before) / Number(calls) });
+        before = now;
+      }
+    };
+    let complaints = '';
+    guest.onStderr = (bytes) => (complaints += new TextDecoder().decode(bytes));
+    if (await guest.exited !== 0) throw new Error(`the benchmark failed on "${mount}": ${complaints}`);
+    return rows;
   };
   try {
     const { stdout: kernel } = await vm.exec('uname -r');
@@ -52,14 +85,22 @@ export async function benchFilesystems(rounds: number, mib: number, onProgress: 
       for (const [n, { subjects, cache }] of TABLES.entries()) {
         for (const subject of subjects) {
           onProgress(`${round ? `round ${round} of ${rounds}` : 'warming up'}: ${subject.name}, cache ${cache}`);
-          const values = await measure(subject, round ? mib : WARM_UP);
+          const rows = await measure(subject, round ? mib : WARM_UP);
           if (round === 0) continue;
-          for (const [name, unit, value] of values) collectors[n]!.add(subject.name, { name, unit, isRate: unit === 'MB/s' }, Number(value));
+          for (const { name, unit, value, requests } of rows) {
+            collectors[n]!.add(subject.name, { name, unit, isRate: unit === 'MB/s' }, value);
+            if (subject.tag !== undefined) counted.add(subject.tag, { name, unit: 'a call', isRate: false }, requests);
+          }
         }
       }
     }
+    const costs = await benchRequests(vm, [{ name: 'virtio-fs', mount: 'mount -t virtiofs never', tag: 'never' }, { name: '9p', mount: NINEP_UNCACHED }], rounds, onProgress);
     return {
-      tables: TABLES.map(({ title, subjects }, n) => ({ title, subjects: subjects.map(({ name }) => name), rows: collectors[n]!.rows() })),
+      tables: [
+        ...TABLES.map(({ title, subjects }, n) => ({ title, subjects: subjects.map(({ name }) => name), rows: collectors[n]!.rows() })),
+        { title: 'Requests to the device, FORGETs not counted', subjects: tags, rows: counted.rows() },
+        costs,
+      ],
       guest: { kernel: kernel.trim(), memory: vm.config.memory, emulator: vm.config.emulator },
     };
   } finally {
