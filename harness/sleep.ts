@@ -8,8 +8,8 @@ interface Sleeper {
   readonly agent: GuestAgent;
 }
 
-/** What the kernel's `/sys/power/state` calls suspend to idle. */
-const SLEEP = 'echo enabled > /sys/class/tty/ttyS0/power/wakeup && echo none > /sys/power/pm_test && exec echo freeze > /sys/power/state';
+/** What the kernel's `/sys/power/state` calls suspend to idle. Without ACPI some kernels sleep, and nothing wakes them. */
+const SLEEP = '[ -d /sys/firmware/acpi ] || { echo no ACPI, so nothing would wake it >&2; exit 1; }; echo enabled > /sys/class/tty/ttyS0/power/wakeup && echo none > /sys/power/pm_test && exec echo freeze > /sys/power/state';
 const LOOK_INTERVAL = 500;
 /** A guest that runs fewer instructions than this in an interval waits: its process that does not end is asleep, then. */
 const ASLEEP_INSTRUCTIONS = 1_000_000;
