@@ -92,6 +92,20 @@ describe('the page: files', () => {
       await viewer(visit).getByText('by nobody').waitFor();
     });
 
+    it('says which guest of several has a file open and locked', async () => {
+      const visit = await open();
+      await visit.page.getByRole('tab', { name: 'Time line' }).click();
+      await button(visit, 'Fork').click();
+      await visit.page.getByRole('dialog').getByRole('button', { name: 'Same folder' }).click();
+      await visit.ready(1);
+      await visit.run('(sleep 1000 | locker ofd README.txt > /dev/null) & true', 1);
+      await visit.page.getByRole('tab', { name: 'Files' }).click();
+      await visit.terminal(0).locator('.screens').click();
+      await row(visit, '/README.txt').click();
+      await viewer(visit).getByText(/to read and write, in guest 2, fh \d+/).first().waitFor();
+      await viewer(visit).getByText(/write \(\w+\), in guest 2, .*whole file/).waitFor();
+    });
+
     it('creates, renames, changes the mode and deletes, for the guest too', async () => {
       const visit = await open();
       await button(visit, 'New folder').click();
@@ -150,6 +164,22 @@ describe('the page: files', () => {
         `${execFileSync('md5sum', [file]).toString().split(' ')[0]}  -\nleaftree/empty`);
       await visit.drop(row(visit, '/tree/empty'), [local('into.txt', 'here')]);
       await visit.until(async () => (await visit.run('cat tree/empty/into.txt')) === 'here', 'it is not in the directory it was dropped on');
+    });
+
+    it('takes files and folders that are chosen with its buttons', async () => {
+      const visit = await open();
+      local('chosen/one.txt', 'one');
+      local('chosen/deep/two.txt', 'two');
+      const choose = async (name: string, paths: string | string[]) => {
+        const [chooser] = await Promise.all([visit.page.waitForEvent('filechooser'), button(visit, name).click()]);
+        await chooser.setFiles(paths);
+      };
+      await choose('Upload files', [join(directory, 'chosen/one.txt')]);
+      await row(visit, '/one.txt').waitFor();
+      await row(visit, '/docs').click();
+      await choose('Upload a folder', join(directory, 'chosen'));
+      await row(visit, '/docs/chosen').waitFor();
+      expect(await visit.run('cat one.txt docs/chosen/one.txt docs/chosen/deep/two.txt')).to.equal('oneonetwo');
     });
 
     it('asks before it replaces, and keeps what it is told to keep', async () => {

@@ -94,10 +94,42 @@ describe('the page: looks and accessibility', () => {
           };
           if (label === 'Inspector') await eachPart(visit, check);
           else await check(label);
+          if (label !== 'Lessons') continue;
+          await visit.page.getByRole('button', { name: 'What happens on cat' }).click();
+          await visit.page.getByRole('button', { name: 'Do it for me' }).click();
+          await visit.page.locator('vm-lessons .seen').waitFor();
+          await check('lesson');
         }
       });
     }
   }
+
+  it('is accessible where it asks, and where it tells of problems', async () => {
+    for (const theme of ['light', 'dark'] as const) {
+      const visit = await open(SIZES[1]!, theme);
+      const { page } = visit;
+      const check = async (part: string) => {
+        await expectNoViolations(visit);
+        expect(await overflowing(visit), part).to.deep.equal([]);
+      };
+      await page.getByRole('navigation').getByRole('button', { name: 'Files' }).click();
+      for (const name of ['New file', 'New folder']) {
+        await page.getByRole('button', { name }).click();
+        await check(name);
+        await page.getByRole('dialog').getByRole('textbox').fill('README.txt');
+        await page.keyboard.press('Enter');
+        await page.getByRole('alert').getByText(/README\.txt is there already/).first().waitFor();
+      }
+      await check('problems');
+      await visit.picture(`problems-phone-${theme}`);
+      await page.getByRole('button', { name: 'Dismiss' }).first().click();
+      await page.getByRole('navigation').getByRole('button', { name: 'Time line' }).click();
+      await page.getByRole('button', { name: 'Fork', exact: true }).click();
+      await check('fork');
+      await page.keyboard.press('Escape');
+      await page.getByRole('dialog').waitFor({ state: 'detached' });
+    }
+  });
 
   it('has colours that can be read, in light and dark', async () => {
     const visit = await site.open();

@@ -78,7 +78,10 @@ export function useWebSite(): WebSite {
     site.intercept = undefined;
     const seen = visits.splice(0);
     for (const context of contexts.splice(0)) await context.close();
-    for (const { complaints } of seen) expect(complaints, 'the browser’s console').to.deep.equal([]);
+    for (const { complaints, strangers } of seen) {
+      expect(complaints, 'the browser’s console').to.deep.equal([]);
+      expect(strangers, 'requests to others').to.deep.equal([]);
+    }
   });
   after(async () => {
     await browser?.close();

@@ -70,6 +70,28 @@ describe('the page: time line', () => {
     await row(visit, 'Start').waitFor();
   });
 
+  it('goes on with all guests after a reload, and says which one it can’t', async () => {
+    const visit = await show(await site.open());
+    await visit.run('echo one > f');
+    for (const folder of ['Folder of its own', 'Same folder']) {
+      await panel(visit).getByRole('button', { name: 'Fork', exact: true }).click();
+      await visit.page.getByRole('dialog').getByRole('button', { name: folder }).click();
+      await idle(visit);
+    }
+    await visit.ready(2);
+    await visit.run('echo two > f; exec 5<f; rm f', 1);
+    await visit.page.locator('vm-terminals').nth(1).locator('.screens').click();
+    await take(visit, 'second');
+    await visit.run('echo three > g', 2);
+    await visit.page.locator('vm-terminals').first().locator('.screens').click();
+    await take(visit, 'first');
+    await visit.page.reload();
+    await told(visit, /guest 3 had the folder of another guest, and was not kept over the reload: fork that one again/);
+    expect(await visit.run('cat f g')).to.equal('one\nthree');
+    expect(await visit.run('cat <&5', 1)).to.equal('two');
+    await visit.page.getByText('guest 2, folder of its own').waitFor();
+  });
+
   it('takes snapshots by itself, and says what each costs', async () => {
     const visit = await show(await site.open());
     await panel(visit).getByLabel('Automatic').selectOption('every 5 s');
@@ -196,6 +218,7 @@ describe('the page: time line', () => {
         await route.fulfill({ response, body: `${refuse}\n${await response.text()}` });
       });
       const visit = await show(await site.open({ context }));
+      await told(visit, /this browser keeps no files for this page: not in private windows; snapshots will be lost with the page, export those that matter/);
       await panel(visit).getByText(/this browser keeps no files for this page: not in private windows; snapshots will be lost with the page, export those that matter/).waitFor();
       await visit.run('echo before > f');
       await take(visit, 'mark');
@@ -209,6 +232,7 @@ describe('the page: time line', () => {
       const first = await show(await site.open({ context }));
       await take(first, 'mine');
       const second = await show(await site.open({ context }));
+      await told(second, /Another tab has this page’s snapshots open, so that those of this tab are lost with it: export what matters, or close the other tab and reload/);
       await panel(second).getByText(/Another tab has this page’s snapshots open/).waitFor();
       await second.run('echo lost > f');
       await take(second, 'theirs');
@@ -237,6 +261,19 @@ describe('the page: time line', () => {
       await take(visit, 'fits again');
       await visit.page.reload();
       expect(await visit.run('wc -c < big')).to.equal('3145728');
+    });
+
+    it('no room for the guest itself: it runs, and what is not kept is told', async () => {
+      const page = await (await site.newProfile()).newPage();
+      await (await page.context().newCDPSession(page)).send('Storage.overrideQuotaForOrigin', { origin: new URL(site.url).origin, quotaSize: 1_000_000 });
+      const visit = await site.open({ context: page.context() });
+      await told(visit, /Snapshots of this visit are lost with it: there is no room for the snapshot: .*remove snapshots, or export them first/);
+      await show(visit);
+      await visit.run('echo before > f');
+      await take(visit, 'mark');
+      await visit.run('echo after > f');
+      await press(visit, 'mark', 'Rewind to');
+      expect(await visit.run('cat f')).to.equal('before');
     });
 
     it('a tab that is closed while it saves keeps what was finished', async () => {

@@ -49,7 +49,7 @@ export class Host implements WorkerApi {
   }
 
   async #startHere(base: URL, store: string | undefined, since: number): Promise<{ resumed?: number }> {
-    await this.#openTimeline(await PageStore.open(store));
+    await this.#openTimeline(await PageStore.open(store), store);
     return await this.#resume(since) ?? await this.#begin(base);
   }
 
@@ -57,14 +57,16 @@ export class Host implements WorkerApi {
   async #startFrom(place: string, store: string | undefined): Promise<{ resumed?: undefined }> {
     this.#page.progress({ what: 'move' });
     const guest = await this.moves.from(place);
-    await this.#openTimeline(await PageStore.open(store, LEGACY_PATIENCE));
+    await this.#openTimeline(await PageStore.open(store, LEGACY_PATIENCE), store);
     await guest.moveTo(this.timeline.store);
     await this.timeline.takeNow(guest);
     return {};
   }
 
-  async #openTimeline(files: PageStore): Promise<void> {
+  async #openTimeline(files: PageStore, store: string | undefined): Promise<void> {
     this.#files = files;
+    if (store !== undefined && files.reason) this.#page.problem(files.reason);
+    files.onGiveUp = (reason) => this.#page.problem(reason);
     this.#timeline = await Timeline.open(files, loadCodec(), {
       guests: () => this.#guests.values(),
       changed: () => this.#page.timelineChanged(),
@@ -76,14 +78,18 @@ export class Host implements WorkerApi {
   async #resume(since: number): Promise<{ resumed: number } | undefined> {
     const last = this.timeline.newest(since);
     if (!last) return undefined;
-    try {
-      this.#page.progress({ what: 'snapshot' });
-      await this.#add(specOfSnapshot(last), last.id);
-      return { resumed: Date.parse(last.created) };
-    } catch (error) {
-      this.#page.problem(`The guest of your last visit can't go on, so this is a new one: ${(error as Error).message}`);
-      return undefined;
+    this.#page.progress({ what: 'snapshot' });
+    for (const snapshot of last.snapshots) {
+      try {
+        await this.#add(specOfSnapshot(snapshot), snapshot.id);
+      } catch (error) {
+        const isAlone = last.snapshots.length === 1;
+        this.#page.problem(`${isAlone ? 'The guest of your last visit can’t go on, so this is a new one' : 'A guest of your last visit can’t go on'}: ${(error as Error).message}`);
+      }
     }
+    if (!this.#guests.size) return undefined;
+    if (last.parted.length) this.#page.problem(`${last.parted.join(', ')} had the folder of another guest, and was not kept over the reload: fork that one again.`);
+    return { resumed: last.moment };
   }
 
   /** A new guest, from the snapshot that the page comes with; by a cold boot where that can't be. */

@@ -14,6 +14,8 @@ export class PageStore implements FileStore {
   #kept: FileStore | undefined;
   /** Why nothing is kept; '' where it is. */
   reason: string;
+  /** Told when files are kept no longer. */
+  onGiveUp: (reason: string) => void = () => {};
   #writing: Promise<void> = Promise.resolve();
   /** Lets another tab write. */
   readonly #release: () => void;
@@ -48,12 +50,14 @@ export class PageStore implements FileStore {
   giveUp(reason: string): void {
     this.#kept = undefined;
     this.reason = reason;
+    this.onGiveUp(reason);
   }
 
   /** Lets another tab write, when what is here is written. */
   async release(): Promise<void> {
     await this.#writing;
-    this.giveUp('The machine runs elsewhere, and its snapshots are kept there.');
+    this.#kept = undefined;
+    this.reason = 'The machine runs elsewhere, and its snapshots are kept there.';
     this.#release();
   }
 
@@ -62,7 +66,7 @@ export class PageStore implements FileStore {
     await this.#memory.write(name, [file]);
     const kept = this.#kept;
     if (!kept) return;
-    this.#writing = kept.write(name, [file]).then(() => this.#memory.remove(name), (error: Error) => this.giveUp(error.message));
+    this.#writing = kept.write(name, [file]).then(() => this.#memory.remove(name), (error: Error) => this.giveUp(`Snapshots of this visit are lost with it: ${error.message}`));
   }
 
   async list(): Promise<string[]> {

@@ -14,6 +14,18 @@ const INTERVAL = 15;
 interface Summary {
   guest?: string;
   kind?: SnapshotKind;
+  /** Snapshots of the guests that ran then, '' for this one: of those with one folder, one. And the names of the others. */
+  together?: string[];
+  parted?: string[];
+}
+
+/** What a reload goes on with. */
+export interface Resumption {
+  snapshots: SnapshotInfo[];
+  /** Milliseconds since 1970. */
+  moment: number;
+  /** Names of the guests that can't, because they shared another one's folder. */
+  parted: string[];
 }
 
 /** Every guest's snapshots, one action at a time. */
@@ -46,7 +58,6 @@ export class Timeline implements TimelineApi {
       store = await SnapshotStore.open(files, codec);
     } catch (error) {
       files.giveUp(`The snapshots that were kept can't be read (${(error as Error).message}), and are left as they are; new ones are not kept. “Remove all” in the time line makes room for new ones.`);
-      events.problem(files.reason);
       store = await SnapshotStore.open(files, codec);
     }
     return new Timeline(files, codec, store, events);
@@ -61,9 +72,21 @@ export class Timeline implements TimelineApi {
     this.setInterval(INTERVAL);
   }
 
-  /** The one to go on with after a reload, of those taken since a moment in milliseconds. */
-  newest(since: number): SnapshotInfo | undefined {
-    return this.#store.list().filter(({ summary, created }) => (summary as Summary).kind !== 'imported' && Date.parse(created) > since).at(-1);
+  /** The newest snapshot since a moment in milliseconds, and those of the guests that ran beside. */
+  newest(since: number): Resumption | undefined {
+    const all = this.#store.list();
+    const last = all.filter(({ summary, created }) => (summary as Summary).kind !== 'imported' && Date.parse(created) > since).at(-1);
+    if (!last) return undefined;
+    const { together = [''], parted = [] } = last.summary as Summary;
+    return { snapshots: together.flatMap((id) => all.find((info) => info.id === (id || last.id)) ?? []), moment: Date.parse(last.created), parted };
+  }
+
+  #company(guest: Guest): Pick<Required<Summary>, 'together' | 'parted'> {
+    const guests = [...this.#guests()];
+    const ofFolder = new Map([[guest.device.backend, guest]]);
+    for (const other of guests) if (!ofFolder.has(other.device.backend)) ofFolder.set(other.device.backend, other);
+    const kept = guests.filter((other) => ofFolder.get(other.device.backend) === other && (other === guest || other.at));
+    return { together: kept.map((other) => (other === guest ? '' : other.at)), parted: guests.filter((other) => !kept.includes(other)).map(({ name }) => name) };
   }
 
   view(): TimelineView {
@@ -103,7 +126,7 @@ export class Timeline implements TimelineApi {
   }
 
   async #freeze(guest: Guest, kind: SnapshotKind, name = '', sessionOnly = false): Promise<FreezeResult> {
-    const result = await guest.freeze(name, { guest: guest.name, kind } satisfies Summary, sessionOnly);
+    const result = await guest.freeze(name, { guest: guest.name, kind, ...this.#company(guest) } satisfies Summary, sessionOnly);
     this.#standstills.set(result.id, result.standstill);
     this.#onChange();
     return result;

@@ -119,6 +119,8 @@ export class TimelinePanel extends LitElement {
 
   readonly #take = async (event: Event): Promise<void> => {
     event.preventDefault();
+    // Browsers that are short of room then spare it; some ask the visitor.
+    if (this.view?.isKept) void navigator.storage.persist();
     const field = (event.currentTarget as HTMLFormElement).elements.namedItem('name') as HTMLInputElement;
     const taken = await this.#do('Taking a snapshot', this.connection.worker.timeline.take(this.guest.id, field.value.trim()));
     if (taken) field.value = '';
