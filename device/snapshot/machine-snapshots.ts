@@ -156,9 +156,10 @@ export class MachineSnapshots {
     const target = PageMap.decode(frozen.ram);
     return () => this.#orStartOver(async () => {
       const pages = this.#differing(target, isUnchanged ? 0 : isFresh ? FIRMWARE_PAGES : target.pageCount);
-      const restoreDevices = isInterim ? () => {} : this.#devices.prepareState(devices, policies);
       const filled = pages.filter((page) => !target.isZero(page));
       const write = isFresh ? await this.#writeNow(target, filled) : await this.#writeLater(target, filled);
+      // Not before: other machines on the same filesystems have gone on meanwhile.
+      const restoreDevices = isInterim ? () => {} : this.#devices.prepareState(devices, policies);
       this.#machine.applyState(state, (ram) => {
         for (const page of pages) if (target.isZero(page)) ram.fill(0, page * PAGE_SIZE, (page + 1) * PAGE_SIZE);
         write?.(ram);
