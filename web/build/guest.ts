@@ -4,11 +4,14 @@ import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { gzipSync } from 'node:zlib';
 import { Command, Option } from 'commander';
-import { dumpTar, loadCodec, MemoryStore, SnapshotStore } from '../../device/index.ts';
+import { dumpTar, loadCodec, MachineSnapshots, MemoryStore, SnapshotStore } from '../../device/index.ts';
+import type { Emulator } from '../../device/v86/types.ts';
 import { ensureGuestImage, GuestImageError, type GuestImageOptions } from '../../guest-images/build.ts';
 import { onTerminal } from '../../guest-images/terminal.ts';
 import { Vm } from '../../harness/vm.ts';
+import type { ShellInfo } from '../protocol.ts';
 import { GUEST_VERSION, type GuestManifest, type PackedFile } from '../protocol/manifest.ts';
+import { spawnShell } from '../worker/shells.ts';
 
 /** MiB: enough for a shell and small programs, and half as long to scan as the harness's default. */
 const MEMORY = 128;
@@ -47,6 +50,20 @@ class Guest {
   }
 }
 
+/** A shell at its prompt, for the page's first terminal. */
+async function openShell(vm: Vm, cwd: string): Promise<ShellInfo> {
+  const shell = spawnShell(vm.agent, cwd, { columns: 80, rows: 24 });
+  let output = Buffer.alloc(0);
+  await new Promise<void>((resolve, reject) => {
+    shell.onStdout = (bytes) => {
+      output = Buffer.concat([output, bytes]);
+      if (output.includes('# ')) resolve();
+    };
+    shell.exited.then(() => reject(new Error("the guest's shell has ended")), reject);
+  });
+  return { id: shell.id, output: new Uint8Array(output) };
+}
+
 /** Boots a guest, mounts its share, and packs what the page needs of it. */
 async function buildGuest(kernel: GuestImageOptions['kernel'], onProgress: (message: string) => void): Promise<GuestManifest> {
   const guest = new Guest();
@@ -57,11 +74,14 @@ async function buildGuest(kernel: GuestImageOptions['kernel'], onProgress: (mess
     const mountPoint = await vm.mount(TAG);
     const { code, stderr } = await vm.exec(`chown -R 0:0 ${mountPoint} && ${WIPE}`);
     if (code !== 0) throw new Error(`the guest could not be prepared: ${stderr}`);
+    const shell = await openShell(vm, mountPoint);
     // Chunks as they are: gzip packs all of them together, and better.
     const codec = loadCodec();
     const plain = { hash: codec.hash.bind(codec), unseal: codec.unseal.bind(codec), compress: (bytes: Uint8Array) => bytes };
     const store = await SnapshotStore.open(new MemoryStore(), plain);
-    const { id } = await vm.freeze(store, 'start');
+    const { emulator, image: imageId, memory, devices } = vm.config;
+    const snapshots = await MachineSnapshots.of(vm.emulator as unknown as Emulator, store);
+    const { id } = await snapshots.freeze({ name: 'start', machine: { emulator, image: imageId, memory, devices }, summary: { shells: [shell] } });
     const layer = Buffer.concat(await store.export(id));
     const exported = new MemoryStore();
     await exported.write('start.layer', [layer]);

@@ -181,14 +181,15 @@ export class Guest implements GuestApi, FolderUser {
     this.#isAsleep = isAsleep;
     if (!isAsleep) await this.#agent.ready();
     this.shells.restore(shells);
-    if (!isAsleep) await this.#greet();
+    if (!isAsleep) this.#greet();
     await this.#events.changed(this.info);
   }
 
   /** Of a guest that answers. */
-  async #greet(): Promise<void> {
+  #greet(): void {
     if (!this.shells.list().length) this.shells.open({ columns: 80, rows: 24 });
-    await this.#agent.exec(['date', '-u', '-s', `@${Math.round(Date.now() / 1000)}`]);
+    // Nobody waits for it; and a guest that is closed meanwhile needs no time.
+    this.#agent.exec(['date', '-u', '-s', `@${Math.round(Date.now() / 1000)}`]).catch(() => {});
   }
 
   async suspend(): Promise<void> {
@@ -205,7 +206,7 @@ export class Guest implements GuestApi, FolderUser {
     await wakeGuest({ emulator: this.#emulator, agent: this.#agent });
     this.#isAsleep = false;
     this.shells.restore(shells);
-    await this.#greet();
+    this.#greet();
     await this.#events.changed(this.info);
   }
 

@@ -22,6 +22,11 @@ interface Shell {
 /** What a snapshot says of a shell. */
 export type SavedShell = ShellInfo;
 
+/** An interactive shell, as the page's terminals have them. `cwd`: where it begins. */
+export function spawnShell(agent: GuestAgent, cwd: string, { columns, rows }: TerminalSize): GuestProcess {
+  return agent.spawn(['/bin/sh', '-l'], { cwd, env: { TERM: 'xterm-256color' }, pty: { columns, rows } });
+}
+
 /** The interactive shells of one guest. They live in the guest: a restored one is found again by its number. */
 export class Shells implements ShellsApi {
   readonly [proxyMarker] = true;
@@ -37,8 +42,8 @@ export class Shells implements ShellsApi {
     this.#events = events;
   }
 
-  open({ columns, rows }: TerminalSize): ShellInfo {
-    const process = this.#agent.spawn(['/bin/sh', '-l'], { cwd: this.#cwd, env: { TERM: 'xterm-256color' }, pty: { columns, rows } });
+  open(size: TerminalSize): ShellInfo {
+    const process = spawnShell(this.#agent, this.#cwd, size);
     this.#add(process, []);
     return { id: process.id, output: new Uint8Array(0) };
   }
