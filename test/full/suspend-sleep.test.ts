@@ -120,7 +120,7 @@ async function bootWithDisk(): Promise<SuspendMachine> {
   return machine;
 }
 
-/** Hibernates and ends `machine`, and boots another one with its disk, filesystem and session. */
+/** Hibernates `machine`, boots another one with its disk, filesystem and session, and ends the first, which would give up what its guest holds before. */
 async function hibernate(machine: SuspendMachine): Promise<SuspendMachine> {
   const from = machine.console.length;
   const { stderr, code } = await Promise.race([
@@ -130,12 +130,15 @@ async function hibernate(machine: SuspendMachine): Promise<SuspendMachine> {
   expect(code, stderr + machine.console.slice(from)).to.equal(0);
   const { disk, device: { backend, session } } = machine;
   const state = session.state();
-  await machine.stop();
-  return SuspendMachine.boot({
-    disk,
-    share: { locks: 'shared', volume: backend },
-    prepare: (device) => device.session.restore(FuseSession.checkState(state, backend), () => undefined),
-  });
+  try {
+    return await SuspendMachine.boot({
+      disk,
+      share: { locks: 'shared', volume: backend },
+      prepare: (device) => device.session.restore(FuseSession.checkState(state, backend), () => undefined),
+    });
+  } finally {
+    await machine.stop();
+  }
 }
 
 async function resume(machine: SuspendMachine): Promise<void> {
