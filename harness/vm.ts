@@ -68,7 +68,7 @@ export class Vm {
   /** A machine whose guest answers, its shares plugged in but not mounted. */
   static async boot(options: VmOptions = {}): Promise<Vm> {
     const plan = await makePlan(options);
-    const vm = options.cache === false || options.acpi || options.v86 ? await Vm.#coldBoot(plan, plan.shares) : await Vm.#plugIn(plan, await Vm.#booted(plan));
+    const vm = options.cache === false || options.acpi || options.v86 ? await Vm.#coldBoot(plan, plan.shares) : await Vm.#fromCache(plan);
     options.onProgress?.('');
     return vm;
   }
@@ -163,16 +163,23 @@ export class Vm {
     }
   }
 
-  /** A machine like `plan`'s that has booted without shares: from the cache, or put there. */
-  static async #booted(plan: Plan): Promise<Snapshot> {
+  /** `plan`'s shares plugged into a machine that has booted without them: one of the cache, or one that is put there. */
+  static async #fromCache(plan: Plan): Promise<Vm> {
     const cache = new BootCache();
     const cached = await cache.load(plan.origin);
-    if (cached) return cached;
+    if (cached) {
+      try {
+        return await Vm.#plugIn(plan, cached);
+      } catch (error) {
+        // A guest that was not well when it was kept never will be: another takes its place.
+        if (!(error instanceof VmError && error.kind === 'timeout')) throw error;
+      }
+    }
     const vm = await Vm.#coldBoot(plan, []);
     const snapshot = await vm.save();
     await vm.stop();
     await cache.store(plan.origin, snapshot);
-    return snapshot;
+    return Vm.#plugIn(plan, snapshot);
   }
 
   static async #coldBoot(plan: Plan, shares: ShareOptions[]): Promise<Vm> {
@@ -206,8 +213,7 @@ export class Vm {
       },
     };
     const vm = await Vm.#assemble(plan, plan.shares, plan.emulatorOptions, hooks, base.console);
-    await vm.emulator.run();
-    await vm.#answer();
+    await vm.start();
     const setClock = `date -u -s @${Math.round(Date.now() / 1000)} >/dev/null`;
     await vm.exec(plan.shares.length ? `${setClock}; echo 1 >/sys/bus/pci/rescan` : setClock);
     return vm;
