@@ -2,7 +2,7 @@ import { readFile } from 'node:fs/promises';
 import { createRequire } from 'node:module';
 import { dirname, join } from 'node:path';
 import { V86, type V86Options } from 'v86';
-import { forgetTscOffset } from '../device/v86/adapter.ts';
+import { forgetTscOffset, obeyControlWord } from '../device/v86/adapter.ts';
 import type { Cpu, Pci } from '../device/v86/types.ts';
 
 const V86_BUILD = dirname(createRequire(import.meta.url).resolve('v86'));
@@ -73,6 +73,7 @@ export function restoreBareMachine(internals: EmulatorInternals, state: ArrayBuf
   internals.v86.restore_state(state);
   for (const name of ['last_result', 'fpu_status_word', 'mxcsr'] as const) views[name][0] = cpu[name][0]!;
   Object.assign(cpu, views);
+  obeyControlWord(cpu);
 }
 
 /**

@@ -349,6 +349,7 @@ export class V86Machine {
         Object.assign(cpu, { last_result, fpu_status_word, mxcsr });
       }
       for (const [view, value] of registers) if (value) view[0] = (value as Int32Array)[0]!;
+      obeyControlWord(cpu);
       this.#asserted.clear();
       apply?.();
     };
@@ -384,6 +385,14 @@ export class V86Machine {
 export function forgetTscOffset(cpu: Cpu): void {
   cpu.store_current_tsc();
   cpu.set_tsc(cpu.current_tsc[0]!, cpu.current_tsc[1]!);
+}
+
+/**
+ * v86 restores the x87's control word, but goes on rounding as the one before said until the guest loads another: its arithmetic has the
+ * rounding and the precision elsewhere.
+ */
+export function obeyControlWord(cpu: Cpu): void {
+  cpu.wm.exports.set_control_word(cpu.fpu_control_word[0]!);
 }
 
 function pciIds(dword: number): string {

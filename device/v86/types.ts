@@ -40,6 +40,8 @@ export interface Cpu {
   last_result: Int32Array;
   fpu_status_word: Uint16Array;
   mxcsr: Int32Array;
+  readonly fpu_control_word: Uint16Array;
+  readonly wm: { readonly exports: { set_control_word(word: number): void } };
 }
 
 export interface IoPort {

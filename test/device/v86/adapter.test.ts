@@ -140,6 +140,20 @@ describe('v86 adapter, on a real v86', () => {
     expect([wasm.getInt32(824, true), wasm.getUint16(1040, true), wasm.getInt32(112, true)]).to.deep.equal([0x1fa0, 0x3800, 1234567]);
   });
 
+  it('rounds as the control word says that it brings back', async () => {
+    const { exports } = machine.cpu.wm as { exports: { set_control_word(word: number): void; fpu_convert_to_i32(mantissa: bigint, signAndExponent: number): number } };
+    // 1.7, in the 80 bits of the x87.
+    const rounded = () => exports.fpu_convert_to_i32(0xd999_9999_9999_999an, 0x3fff);
+    const [TO_NEAREST, DOWN] = [0x037f, 0x077f];
+    exports.set_control_word(DOWN);
+    const state = await machine.emulator.save_state();
+    exports.set_control_word(TO_NEAREST);
+    expect(rounded()).to.equal(2);
+    await machine.emulator.restore_state(state);
+    expect(machine.cpu.fpu_control_word[0]).to.equal(DOWN);
+    expect(rounded()).to.equal(1);
+  });
+
   it('brings the time stamp counter back, where v86 adds the emulator’s age each time', async () => {
     const { cpu } = machine;
     const tsc = () => {
