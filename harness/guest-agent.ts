@@ -52,6 +52,7 @@ export interface GuestProcess {
 const WINDOW = 2048;
 const SIGKILL = 9;
 /** Milliseconds until HELLO is said again, and by how many longer each time. */
+const FIRST_HELLO_PAUSE = 100;
 const HELLO_PAUSE = 250;
 
 /** Runs commands in a guest, through the agent of `guest-images/` on a channel of its own. */
@@ -83,14 +84,18 @@ export class GuestAgent {
     const welcome = new Promise<void>((resolve) => {
       this.#welcomed = resolve;
     });
-    // Seldom, in the end: a guest that finds 128 KiB when it opens the port leaves some there, and then v86 interrupts it no more.
+    this.#channel.write(hello);
     let repeat: ReturnType<typeof setTimeout>;
-    const send = (pause: number) => {
-      this.#channel.write(new Uint8Array(LONGEST_TO_GUEST));
-      this.#channel.write(hello);
-      repeat = setTimeout(send, pause, pause + HELLO_PAUSE);
+    // Seldom, in the end: a guest that finds 128 KiB when it opens the port leaves some there, and then v86 interrupts it no more.
+    const sayAgainIn = (pause: number) => {
+      repeat = setTimeout(() => {
+        // A guest that was in the middle of a frame has taken HELLO for the rest of it: end that.
+        this.#channel.write(new Uint8Array(LONGEST_TO_GUEST));
+        this.#channel.write(hello);
+        sayAgainIn(pause + HELLO_PAUSE);
+      }, pause);
     };
-    send(HELLO_PAUSE);
+    sayAgainIn(FIRST_HELLO_PAUSE);
     let timeout: ReturnType<typeof setTimeout> | undefined;
     const tooLate = new Promise<never>((_, reject) => {
       timeout = setTimeout(() => reject(new Error(`no answer from its agent within ${Math.round((performance.now() - started) / 1000)} s`)), timeoutMs);
@@ -135,6 +140,7 @@ export class GuestAgent {
     bytes.set(strings, 10);
     const process = this.#add(randomId());
     this.#sendParts(TO_GUEST.PART, TO_GUEST.SPAWN, process.id, bytes);
+    process.open();
     return process;
   }
 
@@ -147,7 +153,7 @@ export class GuestAgent {
   /** Goes on with a process that was detached, or that another host process had started before a snapshot. */
   attach(id: number): GuestProcess {
     const process = this.#add(id);
-    process.started(undefined);
+    process.open();
     return process;
   }
 
@@ -199,7 +205,7 @@ export class GuestAgent {
         this.#taken = Math.min(number(), this.#sent);
         this.#pump();
         break;
-      case TO_HOST.STARTED: process?.started(number()); break;
+      case TO_HOST.STARTED: if (process) process.pid = number(); break;
       case TO_HOST.FAILED: process?.fail(number()); break;
       case TO_HOST.OUTPUT: process?.output('stdout', payload.slice()); break;
       case TO_HOST.ERRORS: process?.output('stderr', payload.slice()); break;

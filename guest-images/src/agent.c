@@ -5,6 +5,7 @@
  * Frames to the host go straight to the UART's port: v86 takes a byte at once, and the kernel's
  * driver would take an interrupt for every sixteen.
  */
+#define _GNU_SOURCE
 #include <errno.h>
 #include <fcntl.h>
 #include <poll.h>
@@ -58,6 +59,7 @@ static int received_length;
 static char *command;
 static uint32_t command_length;
 static int child_pipe[2];
+static volatile int exec_error;
 
 static uint32_t get32(const unsigned char *p)
 {
@@ -168,10 +170,32 @@ static int open_pty(int *controller, int columns, int rows)
 	return open(name, O_RDWR | O_NOCTTY | O_CLOEXEC);
 }
 
-static void run(char *directory, char **arguments, char **environment, int in, int out, int err, int is_pty, int report)
+/* The agent's environment with `more` in it, in an array of its own. */
+static char **environment_with(char **more, int count)
+{
+	char **merged, **kept;
+	int own = 0, i;
+
+	while (environ[own])
+		own++;
+	kept = merged = calloc(own + count + 1, sizeof *merged);
+	for (own = 0; merged && environ[own]; own++) {
+		size_t name = strcspn(environ[own], "=") + 1;
+
+		for (i = 0; i < count && strncmp(environ[own], more[i], name); i++)
+			continue;
+		if (i == count)
+			*kept++ = environ[own];
+	}
+	if (merged)
+		memcpy(kept, more, count * sizeof *more);
+	return merged;
+}
+
+/* In a child that shares the agent's memory until it becomes another program: says in `exec_error` why it did not. */
+static void run(char *directory, char **arguments, int in, int out, int err, int is_pty)
 {
 	sigset_t none;
-	int i;
 
 	sigemptyset(&none);
 	sigprocmask(SIG_SETMASK, &none, NULL);
@@ -182,12 +206,9 @@ static void run(char *directory, char **arguments, char **environment, int in, i
 	dup2(err, 2);
 	if (is_pty)
 		ioctl(0, TIOCSCTTY, 1);
-	for (i = 0; environment[i]; i++)
-		putenv(environment[i]);
 	if (!chdir(directory))
 		execvp(arguments[0], arguments);
-	i = errno;
-	write(report, &i, sizeof i);
+	exec_error = errno;
 	_exit(127);
 }
 
@@ -197,41 +218,42 @@ static void spawn(uint32_t id, char *bytes, uint32_t length)
 	unsigned char *head = (unsigned char *)bytes;
 	char *at = bytes + 10, *end = bytes + length;
 	int is_pty = head[0], columns = head[2] | head[3] << 8, rows = head[4] | head[5] << 8;
-	int in[2] = { -1, -1 }, out[2] = { -1, -1 }, err[2] = { -1, -1 }, report[2] = { -1, -1 };
+	int in[2] = { -1, -1 }, out[2] = { -1, -1 }, err[2] = { -1, -1 };
 	struct process p = { .id = id, .in = -1, .out = -1, .err = -1, .is_pty = is_pty };
-	char **directory, **arguments, **environment;
+	char **directory, **arguments, **variables, **environment = NULL, **own = environ;
 	int error = 0;
 
 	directory = take_strings(&at, end, 1);
 	arguments = take_strings(&at, end, head[6] | head[7] << 8);
-	environment = take_strings(&at, end, head[8] | head[9] << 8);
+	variables = take_strings(&at, end, head[8] | head[9] << 8);
 	p.input = malloc(STDIN_ROOM);
 	if (process_count == MAX_PROCESSES)
 		error = EAGAIN;
-	else if (!directory || !arguments || !arguments[0] || !environment)
+	else if (!directory || !arguments || !arguments[0] || !variables)
 		error = EINVAL;
-	else if (!p.input || pipe2(report, O_CLOEXEC))
-		error = errno;
+	else if (!p.input || !(environment = environment_with(variables, head[8] | head[9] << 8)))
+		error = ENOMEM;
 	else if (is_pty)
 		error = (in[0] = open_pty(&p.out, columns, rows)) < 0 ? errno : 0;
 	else if (pipe2(in, O_CLOEXEC) || pipe2(out, O_CLOEXEC) || pipe2(err, O_CLOEXEC))
 		error = errno;
 	if (!error) {
-		p.pid = fork();
+		exec_error = 0;
+		environ = environment;
+		p.pid = vfork();
 		if (p.pid == 0)
-			run(directory[0], arguments, environment, in[0], is_pty ? in[0] : out[1], is_pty ? in[0] : err[1], is_pty, report[1]);
-		if (p.pid < 0)
-			error = errno;
+			run(directory[0], arguments, in[0], is_pty ? in[0] : out[1], is_pty ? in[0] : err[1], is_pty);
+		environ = own;
+		error = p.pid < 0 ? errno : exec_error;
+		if (p.pid > 0 && error)
+			waitpid(p.pid, NULL, 0);
 	}
 	close_end(&in[0]);
 	close_end(&out[1]);
 	close_end(&err[1]);
-	close_end(&report[1]);
-	if (!error && read(report[0], &error, sizeof error) == sizeof error)
-		waitpid(p.pid, NULL, 0);
-	close_end(&report[0]);
 	free(directory);
 	free(arguments);
+	free(variables);
 	free(environment);
 	if (error) {
 		close_end(&p.out);

@@ -22,6 +22,7 @@
 #define MODULES "/lib/modules/load"
 #define CONSOLE "/dev/ttyS0"
 #define AGENT_PORT "/dev/ttyS1"
+#define DEBUGFS "/sys/kernel/debug"
 
 static char *const environment[] = {
 	"PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin",
@@ -55,6 +56,25 @@ static void mount_all(void)
 	symlink("/proc/self/fd/0", "/dev/stdin");
 	symlink("/proc/self/fd/1", "/dev/stdout");
 	symlink("/proc/self/fd/2", "/dev/stderr");
+}
+
+/*
+ * How much of a file's cached content a page fault maps. An emulator pays for each page that is mapped in vain,
+ * and again when it is unmapped: with the usual 64 KiB a shell's commands take a fifth more. A kernel without
+ * debugfs keeps that.
+ */
+static void map_less_around_faults(void)
+{
+	int fd;
+
+	if (mount("debugfs", DEBUGFS, "debugfs", 0, NULL))
+		return;
+	fd = open(DEBUGFS "/fault_around_bytes", O_WRONLY | O_CLOEXEC);
+	if (fd < 0 || write(fd, "16384", 5) < 0)
+		complain("write", DEBUGFS "/fault_around_bytes");
+	if (fd >= 0)
+		close(fd);
+	umount(DEBUGFS);
 }
 
 static void load_module(const char *path)
@@ -166,6 +186,7 @@ int main(void)
 		sigaction(signals[i], &action, NULL);
 	mount_all();
 	load_modules();
+	map_less_around_faults();
 	sethostname("guest", 5);
 	loopback_up();
 

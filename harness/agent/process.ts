@@ -133,9 +133,8 @@ export class Process implements GuestProcess {
     this.#link.forget();
   }
 
-  /** It runs, and may write. */
-  started(pid: number | undefined): void {
-    this.pid = pid;
+  /** Lets it write. */
+  open(): void {
     this.#link.send(TO_GUEST.CREDIT, words(OUTPUT_WINDOW));
   }
 

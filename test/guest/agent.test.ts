@@ -1,5 +1,7 @@
 import { expect } from 'chai';
 import { createHash } from 'node:crypto';
+import { encodeFrame, TO_GUEST } from '../../harness/agent/frames.ts';
+import { GuestAgent, uartChannel, type UartBus } from '../../harness/guest-agent.ts';
 import { Vm } from '../../harness/vm.ts';
 import { useGuest } from '../support/guest.ts';
 
@@ -49,6 +51,22 @@ describe('commands in the guest', () => {
     expect(stdout).to.equal('a b||ünï "\'$x|x=y /proc\n');
     const long = 'x'.repeat(50_000);
     expect((await guest.vm.exec(['sh', '-c', 'echo ${#1}', 'sh', long])).stdout).to.equal('50000\n');
+  });
+
+  it('variables take the place of those that were there, for one command, and PATH says where it is looked for', async () => {
+    await guest.vm.exec('mkdir -p /tmp/tools && printf "#!/bin/sh\\necho \\$HOME \\$USER\\n" >/tmp/tools/whose && chmod +x /tmp/tools/whose');
+    expect((await guest.vm.exec(['whose'], { env: { PATH: '/tmp/tools:/bin', HOME: '/elsewhere' } })).stdout).to.equal('/elsewhere root\n');
+    expect((await guest.vm.exec('echo $HOME $PATH')).stdout).to.match(/^\/root \/usr\/local\/sbin:/);
+  });
+
+  it('an agent that is in the middle of a frame answers the next host', async () => {
+    const channel = uartChannel(guest.vm.emulator as unknown as UartBus);
+    const frame = encodeFrame(TO_GUEST.INPUT, 1, new Uint8Array(1000));
+    channel.write(frame.subarray(0, 100));
+    const next = new GuestAgent(channel);
+    await next.ready();
+    expect(Buffer.from((await next.exec('echo heard')).stdout).toString()).to.equal('heard\n');
+    await guest.vm.agent.ready();
   });
 
   it('what ends by a signal has 128 + its number', async () => {
