@@ -26,16 +26,22 @@ export async function webSocketChannel(socket: WebSocketLike): Promise<Migration
     wake();
     woken = new Promise((resolve) => (wake = resolve));
   };
+  const end = () => {
+    isClosed = true;
+    changed();
+  };
+  const close = () => {
+    end();
+    socket.close();
+  };
   socket.addEventListener('message', ({ data }) => {
-    received.push(new Uint8Array(data as ArrayBuffer));
+    if (isClosed) return;
+    // As a length, text could ask for gigabytes.
+    if (!(data instanceof ArrayBuffer)) return close();
+    received.push(new Uint8Array(data));
     changed();
   });
-  for (const type of ['close', 'error']) {
-    socket.addEventListener(type, () => {
-      isClosed = true;
-      changed();
-    });
-  }
+  for (const type of ['close', 'error']) socket.addEventListener(type, end);
   socket.addEventListener('open', changed);
   while (socket.readyState < OPEN && !isClosed) await woken;
   return {
@@ -48,6 +54,6 @@ export async function webSocketChannel(socket: WebSocketLike): Promise<Migration
       while (!received.length && !isClosed) await woken;
       return received.shift();
     },
-    close: () => socket.close(),
+    close,
   };
 }
