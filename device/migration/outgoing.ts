@@ -73,7 +73,7 @@ class SendingStore implements FileStore {
 
   async write(name: string, parts: readonly Uint8Array[]): Promise<void> {
     await this.#link.sendJson(MESSAGE.LAYER, { name, length: parts.reduce((sum, { length }) => sum + length, 0) });
-    let piece = new Uint8Array(PIECE);
+    const piece = new Uint8Array(PIECE);
     let filled = 0;
     const flush = async () => {
       if (!filled) return;
@@ -91,7 +91,6 @@ class SendingStore implements FileStore {
       }
     }
     await flush();
-    piece = new Uint8Array(0);
   }
 
   async remove(): Promise<void> {}

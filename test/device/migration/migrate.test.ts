@@ -1,0 +1,120 @@
+import { expect } from 'chai';
+import { Volume } from 'memfs';
+import { MessageChannel } from 'node:worker_threads';
+import {
+  loadCodec, MemoryStore, migrateOut, MigrationError, MigrationTarget, portChannel, SnapshotStore, type MigrationChannel, type PortLike, type RestorePolicies,
+  type Successor,
+} from '../../../device/index.ts';
+import { bareGuest, lockFile, lockHolders, openFile, SETLKW, WRITE_LOCK, type BareGuest, type OpenFile } from '../../support/bare-guest.ts';
+
+const codec = loadCodec();
+/** In a hello: behind the name of the protocol. */
+const VERSION_AT = 'v86-virtiofs migration'.length;
+const TOKEN = 'a secret of both';
+
+function ports(): [MigrationChannel, MigrationChannel] {
+  const { port1, port2 } = new MessageChannel();
+  return [portChannel(port1 as unknown as PortLike), portChannel(port2 as unknown as PortLike)];
+}
+
+describe('live migration of a machine', () => {
+  let running: BareGuest[] = [];
+
+  async function guest(volume: Volume, store?: SnapshotStore): Promise<BareGuest> {
+    const made = await bareGuest(store ?? await SnapshotStore.open(new MemoryStore(), codec), volume);
+    running.push(made);
+    return made;
+  }
+
+  const send = ({ machine }: BareGuest, channel: MigrationChannel) => migrateOut(machine.emulator, channel, { token: TOKEN, machine: {}, sessionOnly: true, codec });
+
+  /** Takes machines into `there`, and writes down what becomes of each. */
+  function targetOf({ machine }: BareGuest, policies: RestorePolicies = {}): { target: MigrationTarget<Successor>; calls: string[] } {
+    const calls: string[] = [];
+    const note = (what: string) => async () => void calls.push(what);
+    const target = new MigrationTarget<Successor>({
+      token: TOKEN, codec, policies,
+      make: async () => ({ emulator: machine.emulator, start: note('start'), ready: note('ready'), destroy: note('destroy') }),
+    });
+    return { target, calls };
+  }
+
+  afterEach(async () => {
+    await Promise.all(running.map(({ machine }) => machine.destroy()));
+    running = [];
+  });
+
+  describe('when another guest there has its lock', () => {
+    /** A guest with a lock, and one that has a copy of the folder, where somebody else has locked the same. */
+    async function conflict(policies: RestorePolicies) {
+      const store = await SnapshotStore.open(new MemoryStore(), codec);
+      const first = await guest(new Volume(), store);
+      const file = openFile(first, 'here');
+      const { id } = await first.snapshots.freeze({ machine: {} });
+      const copy = await guest(new Volume(), store);
+      await copy.snapshots.restore(id);
+      const thief = await guest(copy.device.volume);
+      expect(lockFile(thief, openFile(thief, 'here'), 6n)).to.equal(0);
+      expect(lockFile(first, file, 5n)).to.equal(0);
+      const second = await guest(copy.device.volume);
+      const [here, there] = ports();
+      const { target, calls } = targetOf(second, policies);
+      const [sent, taken] = await Promise.allSettled([send(first, here), target.serve(there)]);
+      return { first, file, second, thief, sent, taken, calls };
+    }
+
+    const stillLocks = (guest: BareGuest, file: OpenFile) => lockFile(guest, file, 7n, WRITE_LOCK, SETLKW) === undefined;
+
+    it('fail: is refused, and the machine keeps its lock', async () => {
+      const { first, file, thief, second, sent, taken, calls } = await conflict({});
+      for (const { status, reason } of [sent, taken] as PromiseRejectedResult[]) {
+        expect([status, reason.name]).to.deep.equal(['rejected', 'MigrationError']);
+        expect(reason.message).to.match(/another guest \(process 6\) has a posix lock on inode \d+ that this one's process 5 had/);
+      }
+      expect(calls).to.deep.equal(['destroy']);
+      expect([lockHolders(first), lockHolders(thief)]).to.deep.equal([[5], [6]]);
+      expect(second.device.session.negotiated).to.equal(undefined);
+      expect(stillLocks(first, file)).to.equal(true);
+    });
+
+    for (const [onLockConflict, holders, outcome] of [['drop', [6], 'dropped'], ['steal', [5], 'stolen']] as const) {
+      it(`${onLockConflict}: it moves, and the lock is ${outcome}`, async () => {
+        const { thief, second, sent, taken, calls } = await conflict({ onLockConflict });
+        expect([sent.status, taken.status]).to.deep.equal(['fulfilled', 'fulfilled']);
+        expect(calls).to.deep.equal(['start', 'ready']);
+        expect(lockHolders(thief)).to.deep.equal(holders);
+        expect(second.device.session.negotiated).not.to.equal(undefined);
+      });
+    }
+  });
+
+  describe('when the other side has another version', () => {
+    /** A side that is of the next version, whichever it is. */
+    async function next(channel: MigrationChannel): Promise<void> {
+      const hello = (await channel.receive())!;
+      hello[VERSION_AT]!++;
+      await channel.send(hello);
+    }
+
+    const refusal = /the other side has version 2 of the protocol, this one 1: use the same release on both/;
+
+    it('the source keeps its machine', async () => {
+      const first = await guest(new Volume());
+      const file = openFile(first, 'here');
+      const [here, there] = ports();
+      const [sent] = await Promise.allSettled([send(first, here), next(there)]);
+      expect(sent).to.have.property('reason').that.is.instanceOf(MigrationError).with.property('message').that.matches(refusal);
+      expect(await there.receive(), 'the channel is closed').to.equal(undefined);
+      expect(lockFile(first, file, 5n)).to.equal(0);
+    });
+
+    it('the destination makes none', async () => {
+      const { target, calls } = targetOf(await guest(new Volume()));
+      const [here, there] = ports();
+      await here.send(Uint8Array.of(...new TextEncoder().encode('v86-virtiofs migration'), 2, ...new Uint8Array(32)));
+      const error = await target.serve(there).catch((thrown: Error) => thrown);
+      expect(error).to.be.instanceOf(MigrationError).with.property('message').that.matches(refusal);
+      expect(calls).to.deep.equal([]);
+    });
+  });
+});
