@@ -80,10 +80,10 @@ export class MigrationTarget<S extends Successor> {
       await link.send(MESSAGE.ACCEPTED, new Uint8Array(0));
       const { finish, summary } = await this.#receiveRounds(link, successor);
       await link.receive(MESSAGE.SWITCH);
-      if (this.#fates.get(description.id) !== false) throw new MigrationError('the other side has asked meanwhile, and goes on with the machine');
-      this.#remember(description.id, true);
       const tellRunning = await link.prepare(MESSAGE.RUNNING, new Uint8Array(0));
+      if (this.#fates.get(description.id) !== false) throw new MigrationError('the other side has asked meanwhile, and goes on with the machine');
       finish();
+      this.#remember(description.id, true);
       isRunning = true;
       await successor.start(summary);
       await tellRunning().catch(() => {});
