@@ -88,7 +88,7 @@ export class Vm {
     checkConfig(saved.config, withShares(plan.config, plan.shares));
     const vm = await Vm.#assemble(plan, plan.shares, plan.emulatorOptions, {}, saved.console);
     expectFreshMemory(vm.emulator as unknown as EmulatorInternals);
-    await vm.restore(saved);
+    await vm.#orStop(() => vm.restore(saved));
     return vm;
   }
 
@@ -102,13 +102,8 @@ export class Vm {
   /** As {@link thaw}, but the machine stands still until {@link start}. */
   static async prepare(store: SnapshotStore, id: string, options: VmOptions = {}, policies: RestorePolicies = {}): Promise<Vm> {
     const vm = await Vm.like(configOf(store, id), store.info(id).summary, options);
-    try {
-      await (await vm.#snapshots(store)).restore(id, { ...policies, isFresh: true });
-      return vm;
-    } catch (error) {
-      await vm.stop();
-      throw error;
-    }
+    await vm.#orStop(async () => (await vm.#snapshots(store)).restore(id, { ...policies, isFresh: true }));
+    return vm;
   }
 
   /** A machine like the one described, with nothing in it, that stands still. `summary` is that of a snapshot. */
@@ -154,9 +149,16 @@ export class Vm {
 
   /** Lets a machine that stands still go on. */
   async start(): Promise<void> {
-    try {
+    await this.#orStop(async () => {
       await this.emulator.run();
       await this.#answer();
+    });
+  }
+
+  /** Ends a machine that nobody will ever have, because `action` fails. */
+  async #orStop(action: () => Promise<unknown>): Promise<void> {
+    try {
+      await action();
     } catch (error) {
       await this.stop();
       throw error;
@@ -215,7 +217,7 @@ export class Vm {
     const vm = await Vm.#assemble(plan, plan.shares, plan.emulatorOptions, hooks, base.console);
     await vm.start();
     const setClock = `date -u -s @${Math.round(Date.now() / 1000)} >/dev/null`;
-    await vm.exec(plan.shares.length ? `${setClock}; echo 1 >/sys/bus/pci/rescan` : setClock);
+    await vm.#orStop(() => vm.exec(plan.shares.length ? `${setClock}; echo 1 >/sys/bus/pci/rescan` : setClock));
     return vm;
   }
 
@@ -322,6 +324,7 @@ export class Vm {
     this.#checkRunning();
     checkConfig(snapshot.config, this.config);
     await this.emulator.restore_state(toArrayBuffer(snapshot.bytes));
+    this.#summary = {};
     await this.emulator.run();
     await this.#answer();
   }

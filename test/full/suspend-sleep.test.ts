@@ -62,6 +62,10 @@ describe('suspend-to-idle with the stock driver of Linux 6.12', function () {
       await vm.wake();
       expect((await vm.exec('until [ -s /mnt/share/g ]; do sleep 0.1; done; cat /mnt/share/g; dmesg | grep -c "PM: suspend exit"')).stdout).to.equal('kept\n1\n');
       expect(resets).to.deep.equal([]);
+      const awake = await vm.save();
+      await vm.suspend();
+      await vm.restore(awake);
+      expect((await vm.exec('cat /mnt/share/g')).stdout).to.equal('kept\n');
     } finally {
       await vm.stop();
     }
