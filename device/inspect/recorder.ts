@@ -1,5 +1,6 @@
 import type { VirtioFsDevice } from '../attach.ts';
 import { errnoName } from '../fs/errno.ts';
+import { fuse_out_header } from '../fuse/layouts.ts';
 import { DEFERRED } from '../fuse/request.ts';
 import type { TraceEvent } from '../fuse/session.ts';
 import type { TransportEvent } from '../virtio/trace.ts';
@@ -163,6 +164,7 @@ export class Recorder {
     record.reply = this.#read(record.buffers.filter(({ writable }) => writable), Math.min(written, MAX_BYTES));
     this.#untold.push(record);
     if (!record.hasWaited) return;
+    record.error = errorOf(record.reply);
     record.duration = now() - record.time;
     this.#measure(record);
   }
@@ -193,6 +195,13 @@ export class Recorder {
     const bucket = Math.ceil(Math.log2(Math.max(1, duration * 1000)));
     latency.buckets[Math.min(bucket, BUCKETS - 1)]!++;
   }
+}
+
+/** '' or the name of the errno in a reply's first bytes. */
+function errorOf(reply: Uint8Array): string {
+  if (reply.length < fuse_out_header.size) return '';
+  const error = new DataView(reply.buffer, reply.byteOffset).getInt32(fuse_out_header.offsets.error, true);
+  return error ? errnoName(-error) : '';
 }
 
 /** Milliseconds since 1970, finer than `Date.now`. */

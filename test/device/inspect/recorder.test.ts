@@ -42,6 +42,16 @@ describe('recorder', () => {
     expect(recorder.latencies.get('SETLKW')!.count).to.equal(1);
   });
 
+  it('has the error with which a request that waits is answered', () => {
+    const { fuse, recorder } = start();
+    const { nodeid, fh } = fuse.create('file');
+    fuse.call(FUSE.SETLK, nodeid, ...FuseDriver.lock(fh, 1));
+    fuse.send(1, FUSE.SETLKW, nodeid, ...FuseDriver.lock(fh, 2));
+    const waiter = recorder.records.at(-1)!;
+    fuse.send(0, FUSE.INTERRUPT, 0, waiter.unique);
+    expect(waiter).to.include({ opcode: 'SETLKW', written: 16, error: 'EINTR' });
+  });
+
   it('tells of interrupts: for each answer, or for several at once, or none', async () => {
     const { fuse, recorder } = start();
     fuse.driver.queues[1]!.wantInterruptAfter(false);
