@@ -1,6 +1,7 @@
 import type { Backend } from '../fs/backend.ts';
 import { EIO, ENOSYS, EPROTO, EROFS, FsError } from '../fs/errno.ts';
 import { LockTable } from '../fs/locks.ts';
+import { randomUuid } from '../random-uuid.ts';
 import { Call } from './call.ts';
 import { IN_HEADER_SIZE, OUT_HEADER_SIZE } from './codec.ts';
 import { FUSE_INIT } from './constants.ts';
@@ -65,7 +66,7 @@ export class FuseSession {
       backend,
       nodes: new NodeTable(backend),
       handles: new HandleTable(backend, maxHandles),
-      locks: new SessionLocks(lockTable, crypto.randomUUID()),
+      locks: new SessionLocks(lockTable, randomUuid()),
       policy: new Policy(policy),
     });
   }

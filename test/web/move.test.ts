@@ -86,6 +86,19 @@ describe('the page: moving, and sleep', () => {
     expect(await first.run(GOES_ON)).to.equal(WENT_ON);
   });
 
+  it('stays while another guest has its folder, and says so', async () => {
+    const visit = await site.open();
+    await visit.ready();
+    await visit.page.getByRole('tab', { name: 'Time line' }).click();
+    await visit.page.getByRole('button', { name: 'Fork', exact: true }).click();
+    await visit.page.getByRole('dialog').getByRole('button', { name: 'Same folder' }).click();
+    await visit.ready(1);
+    await openDialog(visit);
+    await dialog(visit).getByText('guest 2 has the same folder, which would change under it').waitFor();
+    expect(await dialog(visit).getByLabel('Link for the other tab').count()).to.equal(0);
+    expect(await dialog(visit).getByLabel('Where a guest comes from').count()).to.equal(1);
+  });
+
   it('moves to Node, where a command sees it, and back', async function () {
     this.timeout(180_000);
     const visit = await site.open();

@@ -4,7 +4,7 @@ import type { IncomingMessage } from 'node:http';
 import { join } from 'node:path';
 import type { GuestManifest } from '../../web/protocol.ts';
 import { PAGE_DIRECTORY } from '../../web/build/serve.ts';
-import { useWebSite, type Visit } from './support.ts';
+import { INSECURE_HOST, useWebSite, type Visit } from './support.ts';
 
 describe('the page: start and terminal', () => {
   const site = useWebSite();
@@ -15,6 +15,17 @@ describe('the page: start and terminal', () => {
     expect(await visit.run('grep virtiofs /proc/mounts')).to.match(/^share \/mnt\/share virtiofs rw/);
     expect(visit.strangers).to.deep.equal([]);
     await visit.picture('terminal');
+  });
+
+  it('runs on a page from neither https nor localhost, and says what that costs', async () => {
+    const visit = await site.open({ host: INSECURE_HOST });
+    expect(await visit.run('echo kept > f; cat f')).to.equal('kept');
+    await visit.page.getByRole('tab', { name: 'Time line' }).click();
+    await visit.page.getByRole('alert').getByText(/keeps files for pages from https or localhost only/).waitFor();
+    await visit.page.getByRole('button', { name: 'Snapshot now' }).click();
+    await visit.page.locator('vm-timeline li').filter({ hasText: 'Snapshot' }).waitFor();
+    await visit.page.getByRole('button', { name: 'Move guest' }).click();
+    await visit.page.getByText(/move guests for pages from https or localhost only/).waitFor();
   });
 
   it('gives the guest the time of today', async () => {

@@ -11,6 +11,8 @@ import { PAGE_DIRECTORY } from '../../web/build/serve.ts';
 
 const CHROMIUM = '/usr/bin/chromium';
 const ROOT = join(import.meta.dirname, '../..');
+/** The same server, at an address from which browsers let pages do less. */
+export const INSECURE_HOST = 'elsewhere.test';
 /** Where the tests leave pictures of what they saw. */
 export const SCREENSHOTS = join(ROOT, 'build/screenshots');
 /** For a guest to come up, and for what it does there, on a machine with other things to do. */
@@ -24,7 +26,7 @@ export interface WebSite {
   /** Sees each request before the server. */
   intercept: Interceptor | undefined;
   /** A tab of an empty profile: its store is gone with it. */
-  open(options?: { context?: BrowserContext; width?: number; height?: number; path?: string }): Promise<Visit>;
+  open(options?: { context?: BrowserContext; width?: number; height?: number; path?: string; host?: string }): Promise<Visit>;
   newProfile(): Promise<BrowserContext>;
 }
 
@@ -46,15 +48,16 @@ export function useWebSite(): WebSite {
       contexts.push(context);
       return context;
     },
-    async open({ context, width = 1280, height = 800, path = '' } = {}) {
+    async open({ context, width = 1280, height = 800, path = '', host = 'localhost' } = {}) {
       const page = await (context ?? await site.newProfile()).newPage();
       await page.setViewportSize({ width, height });
       page.setDefaultTimeout(PATIENCE);
       // tsx puts this around functions with names, those for the page too.
       await page.addInitScript('globalThis.__name = (value) => value');
-      const visit = new Visit(page, site.url);
+      const url = site.url.replace('localhost', host);
+      const visit = new Visit(page, url);
       visits.push(visit);
-      await page.goto(site.url + path);
+      await page.goto(url + path);
       return visit;
     },
   };
@@ -72,7 +75,7 @@ export function useWebSite(): WebSite {
       if (site.intercept) site.intercept(request, response, answer);
       else answer();
     }).listen(0);
-    browser = await chromium.launch({ executablePath: CHROMIUM, args: ['--no-sandbox'] });
+    browser = await chromium.launch({ executablePath: CHROMIUM, args: ['--no-sandbox', `--host-resolver-rules=MAP ${INSECURE_HOST} localhost`] });
   });
   afterEach(async () => {
     site.intercept = undefined;

@@ -155,6 +155,7 @@ export class Moves implements MoveApi {
   }
 
   async #alone<T>(action: (signal: AbortSignal) => Promise<T>): Promise<T> {
+    if (!isSecureContext) throw new Error('browsers move guests for pages from https or localhost only');
     if (this.#current) throw new Error('a machine is on its way already: wait until it is there, or break that off');
     this.#offer?.abort();
     this.#current = new AbortController();

@@ -2,6 +2,7 @@ import type { ByteSink, ByteSource } from '../../bytes.ts';
 import type { Attr, Backend, DirectoryReader, SetAttr, StatFs } from '../backend.ts';
 import { NAME_MAX, S_IALLUGO, S_IFMT, S_ISGID, S_ISUID, S_IXGRP } from '../constants.ts';
 import { EACCES, EINVAL, EISDIR, ENODEV, EOPNOTSUPP, FsError } from '../errno.ts';
+import { randomUuid } from '../../random-uuid.ts';
 import { Acl, ACL_ACCESS, ACL_DEFAULT } from './acl.ts';
 import { isBefore } from './clock.ts';
 import { Reader } from './directory.ts';
@@ -19,7 +20,7 @@ const RELATIME_INTERVAL = 24 * 60 * 60;
  */
 export class Tree extends Namespace implements Backend {
   /** New with each tree; a restored one has that of the state. */
-  uuid: string = crypto.randomUUID();
+  uuid: string = randomUuid();
 
   getattr(inode: Inode): Attr {
     return inode;

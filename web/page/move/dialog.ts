@@ -48,7 +48,25 @@ export class MoveDialog extends LitElement {
       </dialog>`;
   }
 
+  /** Why the guest can't leave; '' where it can. */
+  get #obstacle(): string {
+    if (!isSecureContext) return 'Browsers move guests for pages from https or localhost only.';
+    const { guest, connection } = this;
+    const others = connection.guests.filter((other) => other !== guest && other.folder === guest.folder).map(({ name }) => name);
+    return others.length ? `${others.join(', ')} has the same folder, which would change under it. Close it first: then ${guest.name} can move.` : '';
+  }
+
   #renderPlaces() {
+    return html`
+      ${this.#obstacle ? html`<section><p>${this.#obstacle}</p></section>` : this.#renderWaysOut()}
+      <section>
+        <h3>From Node</h3>
+        <p>Start <span class="mono">v86-virtiofs migrate SNAPSHOT --to ws:7000</span>, and paste the address that it tells.</p>
+        <form @submit=${this.#takeOver}><input name="address" required aria-label="Where a guest comes from" placeholder="ws://localhost:7000#…" autocomplete="off" spellcheck="false"><button>Take over</button></form>
+      </section>`;
+  }
+
+  #renderWaysOut() {
     const { name } = this.guest;
     return html`
       <section>
@@ -60,11 +78,6 @@ export class MoveDialog extends LitElement {
         <h3>To Node</h3>
         <p>Start <span class="mono">v86-virtiofs serve --incoming ws:7000</span>, and paste the address that it tells.</p>
         <form @submit=${this.#moveToAddress}><input name="address" required aria-label=${`Where ${name} moves to`} placeholder="ws://localhost:7000#…" autocomplete="off" spellcheck="false"><button>Move there</button></form>
-      </section>
-      <section>
-        <h3>From Node</h3>
-        <p>Start <span class="mono">v86-virtiofs migrate SNAPSHOT --to ws:7000</span>, and paste the address that it tells.</p>
-        <form @submit=${this.#takeOver}><input name="address" required aria-label="Where a guest comes from" placeholder="ws://localhost:7000#…" autocomplete="off" spellcheck="false"><button>Take over</button></form>
       </section>`;
   }
 
@@ -89,6 +102,7 @@ export class MoveDialog extends LitElement {
 
   /** Waits for another tab. */
   #offer(): void {
+    if (this.#obstacle) return;
     const code = newCode();
     this.code = code;
     this.isCopied = false;
@@ -127,8 +141,14 @@ export class MoveDialog extends LitElement {
 
   readonly #copy = async (event: SubmitEvent): Promise<void> => {
     event.preventDefault();
-    await navigator.clipboard.writeText(linkTo(this.code));
-    this.isCopied = true;
+    const field = (event.currentTarget as HTMLFormElement).querySelector('input')!;
+    try {
+      await navigator.clipboard.writeText(field.value);
+      this.isCopied = true;
+    } catch {
+      // Not every page may: then the visitor does it.
+      field.select();
+    }
   };
 
   readonly #onClose = (): void => {
