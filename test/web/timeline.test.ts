@@ -120,7 +120,7 @@ describe('the page: time line', () => {
 
   it('forks a guest that shares the folder: changes and locks are seen on both sides', async () => {
     const visit = await show(await site.open());
-    await visit.run('(sleep 1000 | locker flock README.txt > /dev/null) & true');
+    await visit.run('(sleep 1000 | locker flock README.txt > /dev/null) 2> /dev/null & true');
     await panel(visit).getByRole('button', { name: 'Fork', exact: true }).click();
     await visit.page.getByRole('dialog').getByRole('button', { name: 'Same folder' }).click();
     await told(visit, /1 of guest 2's locks stay with the guest that has them already/);

@@ -39,6 +39,7 @@ export class Timeline implements TimelineApi {
   readonly #standstills = new Map<string, number>();
   #store: SnapshotStore;
   #interval = 0;
+  #isTaking = false;
   #ticker: ReturnType<typeof setInterval> | undefined;
   #turn: Promise<unknown> = Promise.resolve();
 
@@ -75,9 +76,9 @@ export class Timeline implements TimelineApi {
   /** The newest snapshot since a moment in milliseconds, and those of the guests that ran beside. */
   newest(since: number): Resumption | undefined {
     const all = this.#store.list();
-    const last = all.filter(({ summary, created }) => (summary as Summary).kind !== 'imported' && Date.parse(created) > since).at(-1);
+    const last = all.filter((info) => kindOf(info) !== 'imported' && Date.parse(info.created) > since).at(-1);
     if (!last) return undefined;
-    const { together = [''], parted = [] } = last.summary as Summary;
+    const { together = [''], parted = [] } = summaryOf(last);
     return { snapshots: together.flatMap((id) => all.find((info) => info.id === (id || last.id)) ?? []), moment: Date.parse(last.created), parted };
   }
 
@@ -100,11 +101,12 @@ export class Timeline implements TimelineApi {
     };
   }
 
-  #viewOf({ id, name, created, addedBytes, summary }: SnapshotInfo): SnapshotView {
-    const { guest = '', kind } = (summary ?? {}) as Summary;
+  #viewOf(info: SnapshotInfo): SnapshotView {
+    const { id, name, created, addedBytes } = info;
     return {
-      id, name, guest, addedBytes,
-      kind: kind ?? (name === 'start' ? 'start' : 'imported'),
+      id, name, addedBytes,
+      guest: summaryOf(info).guest ?? '',
+      kind: kindOf(info),
       created: Date.parse(created),
       guests: [...this.#guests()].filter(({ at }) => at === id).map((holder) => holder.id),
       ...(this.#standstills.has(id) && { standstill: this.#standstills.get(id)! }),
@@ -171,6 +173,9 @@ export class Timeline implements TimelineApi {
   }
 
   async #takeAutomatically(): Promise<void> {
+    // What is under way may last for several intervals.
+    if (this.#isTaking) return;
+    this.#isTaking = true;
     try {
       await this.inTurn(async () => {
         for (const guest of this.#guests()) if (guest.isRunning) await this.#freeze(guest, 'automatic');
@@ -179,12 +184,14 @@ export class Timeline implements TimelineApi {
     } catch (error) {
       this.setInterval(0);
       this.#onProblem(`The automatic snapshots are off: ${(error as Error).message}`);
+    } finally {
+      this.#isTaking = false;
     }
   }
 
   /** Removes the oldest automatic snapshots when there are too many. */
   async #prune(): Promise<void> {
-    const automatic = this.#store.list().filter(({ summary }) => ['automatic', 'fork'].includes((summary as Summary).kind ?? ''));
+    const automatic = this.#store.list().filter((info) => ['automatic', 'fork'].includes(kindOf(info)));
     if (automatic.length <= AUTOMATIC + SURPLUS) return;
     const needed = new Set([...this.#guests()].map(({ at }) => at));
     for (const { id } of automatic.slice(0, -AUTOMATIC)) if (!needed.has(id)) await this.#store.remove(id);
@@ -213,4 +220,13 @@ export class Timeline implements TimelineApi {
     this.#turn = result.catch(() => {});
     return result;
   }
+}
+
+/** What others have written there is of no use here. */
+function summaryOf({ summary }: SnapshotInfo): Summary {
+  return (summary ?? {}) as Summary;
+}
+
+function kindOf(info: SnapshotInfo): SnapshotKind {
+  return summaryOf(info).kind ?? (info.name === 'start' ? 'start' : 'imported');
 }
