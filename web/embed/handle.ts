@@ -9,15 +9,15 @@ export class Handle implements Vm {
   readonly ready: Promise<void>;
   readonly fs: SharedFolder;
   readonly #onDestroy: () => void;
-  #tellDestroyed!: (reason: Error) => void;
-  readonly #destroyed = new Promise<never>((_, reject) => (this.#tellDestroyed = reject));
+  /** Those who wait for an answer. A promise that all of them race would keep their answers until the end. */
+  readonly #asking = new Set<(reason: Error) => void>();
+  #isDestroyed = false;
 
   constructor({ src = 'guest/', store, from }: GuestOptions & { from?: string | undefined }, onDestroy: () => void = () => {}) {
     this.#onDestroy = onDestroy;
     this.ready = this.connection.start({ base: new URL(src, document.baseURI).href, store, from });
     // Whoever asks is told.
     this.ready.catch(() => {});
-    this.#destroyed.catch(() => {});
     this.fs = new HostFolder(this);
   }
 
@@ -26,13 +26,17 @@ export class Handle implements Vm {
   }
 
   /** What a guest answers, if it does before the end. */
-  async ask<T>(question: (guest: GuestView) => Promise<T>): Promise<T> {
-    const answer = this.ready.then(() => {
-      const [guest] = this.connection.guests;
-      if (!guest) throw new Error('no guest runs here any more: it has moved');
-      return question(guest);
+  ask<T>(question: (guest: GuestView) => Promise<T>): Promise<T> {
+    return new Promise<T>((resolve, reject) => {
+      if (this.#isDestroyed) return reject(destroyed());
+      this.#asking.add(reject);
+      const answer = this.ready.then(() => {
+        const [guest] = this.connection.guests;
+        if (!guest) throw new Error('no guest runs here any more: it has moved');
+        return question(guest);
+      });
+      void answer.then(resolve, reject).finally(() => this.#asking.delete(reject));
     });
-    return Promise.race([answer, this.#destroyed]);
   }
 
   exec(command: string | string[], options: ExecOptions = {}): Promise<ExecResult> {
@@ -72,13 +76,18 @@ export class Handle implements Vm {
 
   destroy(): void {
     this.connection.stop();
-    this.#tellDestroyed(new Error('this guest was destroyed'));
+    this.#isDestroyed = true;
+    for (const reject of this.#asking) reject(destroyed());
     this.#onDestroy();
   }
 
   get #timeline(): Remote<TimelineApi> {
     return this.connection.worker.timeline;
   }
+}
+
+function destroyed(): Error {
+  return new Error('this guest was destroyed');
 }
 
 class HostFolder implements SharedFolder {

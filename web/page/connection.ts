@@ -109,8 +109,13 @@ export class Connection extends EventTarget {
 
   async close(guest: GuestView): Promise<void> {
     await this.worker.close(guest.id);
-    this.guests = this.guests.filter((other) => other !== guest);
+    this.#drop(guest);
     this.#changed();
+  }
+
+  #drop(guest: GuestView): void {
+    this.guests = this.guests.filter((other) => other !== guest);
+    for (const { id } of guest.shells) this.#streams.delete(`${guest.id}/${id}`);
   }
 
   /** Stops a guest's device before the next request, or lets it go on. */
@@ -138,7 +143,7 @@ export class Connection extends EventTarget {
 
   #depart(guest: GuestView, place: string, began: number): void {
     this.undecided.delete(guest.id);
-    this.guests = this.guests.filter((other) => other !== guest);
+    this.#drop(guest);
     this.departed = { name: guest.name, place };
     if (!this.guests.length) rememberMove(this.#store, began);
   }
