@@ -45,9 +45,11 @@ export function download(url: URL, size: number, onDownload: OnDownload): Readab
   };
   const next = async (): Promise<Uint8Array<ArrayBuffer> | undefined> => {
     for (;;) {
+      // It may have broken behind the last byte.
+      if (isStored && at === size) return undefined;
       reader ??= await begin();
       const { done, value } = await patiently(reader.read());
-      if (done && (!isStored || at === size)) return undefined;
+      if (done && !isStored) return undefined;
       if (done) {
         if (endedAt === at) throw new DownloadError(`${url.href} has ${at} of its ${size} bytes only: deploy the page again, with all its files`);
         endedAt = at;

@@ -14,7 +14,14 @@ export function linkTo(from: string): string {
 
 /** Where this page is to take a machine over from. */
 export function fromOfPage(): string | undefined {
-  return location.hash.startsWith(FRAGMENT) ? decodeURIComponent(location.hash.slice(FRAGMENT.length)) : undefined;
+  if (!location.hash.startsWith(FRAGMENT)) return undefined;
+  const from = location.hash.slice(FRAGMENT.length);
+  try {
+    return decodeURIComponent(from);
+  } catch {
+    // Nobody is found there, and that is told.
+    return from;
+  }
 }
 
 /** A reload is to go on with the machine that is here, not to ask for it again. */
@@ -42,5 +49,9 @@ export function movedAt(store: string | undefined): number {
 }
 
 export function rememberMove(store: string | undefined, began: number): void {
-  if (store !== undefined) localStorage.setItem(moved(store), String(began));
+  try {
+    if (store !== undefined) localStorage.setItem(moved(store), String(began));
+  } catch {
+    // As above.
+  }
 }
