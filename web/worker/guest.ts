@@ -203,7 +203,12 @@ export class Guest implements GuestApi, FolderUser {
   async wake(): Promise<void> {
     if (!this.#isAsleep) return;
     const shells = this.shells.detach();
-    await wakeGuest({ emulator: this.#emulator, agent: this.#agent });
+    try {
+      await wakeGuest({ emulator: this.#emulator, agent: this.#agent });
+    } catch (error) {
+      this.shells.restore(shells);
+      throw error;
+    }
     this.#isAsleep = false;
     this.shells.restore(shells);
     this.#greet();
