@@ -28,7 +28,7 @@ export class Host implements WorkerApi {
     make: async (spec) => this.#make(spec, this.#timeline?.store ?? await SnapshotStore.open(new MemoryStore(), loadCodec())),
     arrived: async (guest) => {
       this.#guests.set(guest.id, guest);
-      if (this.#timeline) await this.timeline.takeNow(guest);
+      if (this.#timeline) await this.#keep(guest);
     },
     left: (guest) => this.#leave(guest),
     undisturbed: (action) => this.timeline.inTurn(action),
@@ -59,8 +59,13 @@ export class Host implements WorkerApi {
     const guest = await this.moves.from(place);
     await this.#openTimeline(await PageStore.open(store, LEGACY_PATIENCE), store);
     await guest.moveTo(this.timeline.store);
-    await this.timeline.takeNow(guest);
+    await this.#keep(guest);
     return {};
+  }
+
+  /** A guest that has come runs on also where it can't be kept. */
+  async #keep(guest: Guest): Promise<void> {
+    await this.timeline.takeNow(guest).catch((error: Error) => this.#page.problem(`${guest.name} has come, and no snapshot of it can be kept: ${error.message}`));
   }
 
   async #openTimeline(files: PageStore, store: string | undefined): Promise<void> {
