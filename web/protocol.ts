@@ -57,6 +57,8 @@ export interface GuestInfo {
   shells: ShellInfo[];
   /** It answers nobody until it is woken. */
   isAsleep: boolean;
+  /** `booting` after a reset, which it does by itself; `off` when its kernel has halted, or could not be loaded again. */
+  power: 'on' | 'booting' | 'off';
   /** Its device is paused before the next request: see {@link InspectorApi.hold}. */
   isHeld: boolean;
 }
@@ -93,6 +95,8 @@ export interface GuestApi extends ProxyMarked {
   /** Lets it go to sleep: suspend to idle. @throws Error with the kernel's reason when it does not. */
   suspend(): Promise<void>;
   wake(): Promise<void>;
+  /** Boots it again, when its power is `off`. The folder stays, and all else begins anew. */
+  start(): Promise<void>;
 }
 
 export interface ShellsApi extends ProxyMarked {
@@ -109,7 +113,7 @@ export interface PageApi {
   output(guest: GuestId, shell: ShellId, bytes: Uint8Array): void | Promise<void>;
   /** A shell has ended, by itself or with its guest. */
   shellEnded(guest: GuestId, shell: ShellId): void;
-  /** A guest has gone to another moment, to sleep, or is awake: its shells are other ones. */
+  /** A guest has gone to another moment, to sleep, is awake, or boots: its shells are other ones. */
   guestChanged(guest: GuestInfo): void;
   timelineChanged(): void;
   /** How a move goes; undefined when none is under way. */

@@ -28,6 +28,33 @@ describe('the page: start and terminal', () => {
     await visit.page.getByText(/move guests for pages from https or localhost only/).waitFor();
   });
 
+  it('boots again when the guest reboots, and when it has halted and the visitor says so; its folder stays', async function () {
+    this.timeout(180_000);
+    const visit = await site.open();
+    const again = visit.page.getByRole('button', { name: 'Start again' });
+    await visit.run('echo stays > f; n=1');
+    const look = () => visit.run('cat f; echo ${n-none}; cut -d. -f1 /proc/uptime');
+    await visit.type('reboot');
+    await visit.page.getByText(/boots again/).waitFor();
+    expect(await look()).to.match(/^stays\nnone\n\d{1,2}$/);
+    await visit.type('halt');
+    await again.click();
+    expect(await look()).to.match(/^stays\nnone\n\d{1,2}$/);
+  });
+
+  it('says why a guest can’t boot again, and tries once more when the visitor says so', async function () {
+    this.timeout(180_000);
+    const visit = await site.open();
+    await visit.run('echo stays > f');
+    site.intercept = (request, response, next) => (request.url!.endsWith('guest.json') ? void response.writeHead(403).end() : next());
+    await visit.type('reboot -f');
+    await visit.page.getByText(/has stopped, and can't boot again: .*guest.json can't be fetched: the server answers 403/).waitFor();
+    visit.complaints.length = 0;
+    site.intercept = undefined;
+    await visit.page.getByRole('button', { name: 'Start again' }).click();
+    expect(await visit.run('cat f')).to.equal('stays');
+  });
+
   it('gives the guest the time of today', async () => {
     const visit = await site.open();
     const seconds = Number(await visit.run('date +%s'));

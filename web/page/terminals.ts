@@ -30,7 +30,7 @@ export class GuestTerminals extends LitElement {
   /** Changes whenever the guest's fields may have. */
   declare version: number;
   declare selected: number | undefined;
-  /** It is being put to sleep, or woken. */
+  /** It is being put to sleep, woken, or started. */
   declare isBusy: boolean;
   readonly #views = new Map<ShellStream, TerminalView>();
   #opened = 0;
@@ -69,7 +69,7 @@ export class GuestTerminals extends LitElement {
         ${tabList({ label: `Shells of ${guest.name}`, tabs, selected: String(current?.id), panelPrefix: 'shell-', onSelect: (id) => this.#select(Number(id)) })}
         <button class="plain icon" aria-label="New shell" title="New shell" @click=${() => this.open()}>${icon('plus')}</button>
         <span class="space"></span>
-        <button class="plain icon" aria-label=${guest.isAsleep ? `Wake ${guest.name}` : `Let ${guest.name} sleep`} title=${guest.isAsleep ? `Wake ${guest.name}` : `Let ${guest.name} sleep`} ?disabled=${this.isBusy} @click=${() => this.#toggleSleep()}>${icon(guest.isAsleep ? 'play' : 'sleep')}</button>
+        <button class="plain icon" aria-label=${guest.isAsleep ? `Wake ${guest.name}` : `Let ${guest.name} sleep`} title=${guest.isAsleep ? `Wake ${guest.name}` : `Let ${guest.name} sleep`} ?disabled=${this.isBusy || guest.power !== 'on'} @click=${() => this.#toggleSleep()}>${icon(guest.isAsleep ? 'play' : 'sleep')}</button>
         <slot name="actions"></slot>
       </div>
       <div class="screens" @click=${() => this.#focus()}>
@@ -86,13 +86,22 @@ export class GuestTerminals extends LitElement {
       return html`<div class="standstill" role="alert"><p>The link broke when ${guest.name} was being switched over. It may run on the other side, so it stands still here. Look there: it must run on one side only.</p>
         <div><button @click=${() => decide(true)}>It runs there</button> <button @click=${() => decide(false)}>It does not: go on here</button></div></div>`;
     }
+    if (guest.power === 'booting') return html`<div class="standstill" role="status"><p>${guest.name} boots again. Its folder stays as it is</p></div>`;
+    if (guest.power === 'off') {
+      return html`<div class="standstill" role="status"><p>${guest.name} has stopped. Its folder is as it was, and the time line has earlier moments</p>
+        <button class="primary" ?disabled=${this.isBusy} @click=${() => this.#act(guest.api.start())}>Start again</button></div>`;
+    }
     return guest.isAsleep ? html`<div class="standstill" role="status"><p>${guest.name} sleeps, its files open and its locks held</p><button class="primary" ?disabled=${this.isBusy} @click=${() => this.#toggleSleep()}>Wake</button></div>` : nothing;
   }
 
   async #toggleSleep(): Promise<void> {
-    const { guest, connection } = this;
+    const { guest } = this;
+    await this.#act(guest.isAsleep ? guest.api.wake() : guest.api.suspend());
+  }
+
+  async #act(action: Promise<void>): Promise<void> {
     this.isBusy = true;
-    await connection.attempt(guest.isAsleep ? guest.api.wake() : guest.api.suspend());
+    await this.connection.attempt(action);
     this.isBusy = false;
   }
 

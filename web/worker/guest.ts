@@ -4,8 +4,9 @@ import {
   attachVirtioFs, loadCodec, loadTar, MachineSnapshots, MemfsBackend, migrateOut, Volume, type FreezeResult, type MigrationChannel, type MigrationOptions,
   type MigrationResult, type SnapshotStore, type Successor, type VirtioFsDevice,
 } from '../../device/index.ts';
+import { V86Machine } from '../../device/v86/adapter.ts';
 import type { Emulator } from '../../device/v86/types.ts';
-import { directBoot } from '../../harness/boot/direct-boot.ts';
+import { directBoot, directReboot, type DirectBootImage } from '../../harness/boot/direct-boot.ts';
 import { GuestAgent, uartChannel, type UartBus } from '../../harness/guest-agent.ts';
 import { suspendGuest, wakeGuest } from '../../harness/sleep.ts';
 import type { ExecOptions, ExecResult, GuestApi, GuestId, GuestInfo } from '../protocol.ts';
@@ -42,13 +43,11 @@ export interface GuestEvents extends ShellEvents {
   changed(guest: GuestInfo): void | Promise<void>;
   /** All guests there are. */
   guests(): Iterable<FolderUser>;
-}
-
-/** What {@link Guest.boot} takes: a kernel as an ELF file, its initial RAM disk, and a tar archive. */
-export interface BootFiles {
-  kernel: Uint8Array;
-  initrd: Uint8Array;
-  folder: Uint8Array<ArrayBuffer>;
+  /** What a machine like this boots from. @throws Error when the page does not have it. */
+  kernelOf(spec: MachineSpec): Promise<DirectBootImage>;
+  /** Runs what no snapshot may be taken in between, nor restored. */
+  undisturbed<T>(action: () => Promise<T>): Promise<T>;
+  problem(message: string): void;
 }
 
 interface GuestOptions {
@@ -77,6 +76,11 @@ export class Guest implements GuestApi, FolderUser {
   #store: SnapshotStore;
   #snapshots: MachineSnapshots;
   #isAsleep = false;
+  #power: GuestInfo['power'] = 'on';
+  /** A reboot loads the kernel. */
+  #canBoot = false;
+  /** Counts the moments that it was put to, and its end: what was begun before is of no use then. */
+  #moment = 0;
 
   private constructor({ id, name, spec, store, events }: GuestOptions, emulator: V86, device: VirtioFsDevice, snapshots: MachineSnapshots) {
     this.id = id;
@@ -91,6 +95,13 @@ export class Guest implements GuestApi, FolderUser {
     this.shells = new Shells(this.#agent, spec.mountPoint, events);
     this.inspector = new Inspector(device, events.guests);
     this.folder = new Folder(device, events.guests, events.filesChanged);
+    V86Machine.of(emulator as unknown as Emulator).onReset(() => {
+      if (this.#power !== 'booting') void this.#bootAgain(true);
+    });
+    // With interrupts off: nothing wakes the processor any more.
+    (emulator as unknown as Emulator).add_listener('cpu-event-halt', () => {
+      if (this.#power === 'on') void this.#setPower('off');
+    });
   }
 
   /** A machine that has not run: {@link restore} or {@link boot} brings it to life. */
@@ -107,7 +118,7 @@ export class Guest implements GuestApi, FolderUser {
 
   get info(): GuestInfo {
     const { id, name, spec: { tag, mountPoint, memory } } = this;
-    return { id, name, tag, mountPoint, memory, folder: numberOf(this.device.backend), shells: this.shells.list(), isAsleep: this.#isAsleep, isHeld: this.inspector.isHeld };
+    return { id, name, tag, mountPoint, memory, folder: numberOf(this.device.backend), shells: this.shells.list(), isAsleep: this.#isAsleep, isHeld: this.inspector.isHeld, power: this.#power };
   }
 
   /** The snapshot it went on from, or was frozen to, last. */
@@ -121,10 +132,11 @@ export class Guest implements GuestApi, FolderUser {
   }
 
   get isRunning(): boolean {
-    return this.#emulator.is_running();
+    return this.#emulator.is_running() && this.#power === 'on';
   }
 
   async exec(command: string | string[], { timeout, ...options }: ExecOptions): Promise<ExecResult> {
+    if (this.#power !== 'on') throw new Error(`${this.name} ${this.#power === 'off' ? 'has stopped: start it again, or rewind it' : 'boots: wait until it answers'}`);
     await this.folder.settled();
     const { stdout, stderr, code } = await this.#agent.exec(command, { ...options, timeoutMs: timeout });
     const text = (bytes: Uint8Array) => new TextDecoder().decode(bytes);
@@ -146,16 +158,55 @@ export class Guest implements GuestApi, FolderUser {
     await this.#goOn(this.#store.info(snapshot).summary);
   }
 
-  /** Boots a kernel, with the folder filled and mounted. The machine has not run yet. */
-  async boot({ kernel, initrd, folder }: BootFiles): Promise<void> {
-    const { tag, mountPoint } = this.spec;
+  /** Boots a kernel, with the folder filled from a tar archive and mounted. The machine has not run yet. */
+  async boot(kernel: DirectBootImage, folder: Uint8Array<ArrayBuffer>): Promise<void> {
     await loadTar(this.device.backend, new Blob([folder]).stream());
-    directBoot(this.#emulator, { vmlinux: kernel, initrd });
+    directBoot(this.#emulator, kernel);
+    this.#canBoot = true;
     await this.#emulator.run();
+    await this.#comeUp();
+  }
+
+  /** Of a guest that boots: mounts its folder. */
+  async #comeUp(): Promise<void> {
+    const { tag, mountPoint } = this.spec;
     await this.#agent.ready(BOOT_PATIENCE);
     const { code, stderr } = await this.#agent.exec(['/bin/sh', '-c', 'mkdir -p "$2" && mount -t virtiofs "$1" "$2"', 'sh', tag, mountPoint]);
     if (code !== 0) throw new Error(`the guest could not mount its folder: ${new TextDecoder().decode(stderr).trim()}`);
     await this.#goOn(undefined);
+  }
+
+  async start(): Promise<void> {
+    if (this.#power === 'off') await this.#bootAgain(false);
+  }
+
+  /** Snapshots have no kernel: one that goes on from them gets it when it boots. `isReset`: the machine was, and has begun anew if it could. */
+  async #bootAgain(isReset: boolean): Promise<void> {
+    const moment = this.#moment;
+    const isPast = () => moment !== this.#moment;
+    await this.#setPower('booting');
+    await this.#events.undisturbed(async () => {
+      if (isPast()) return;
+      try {
+        if (!this.#canBoot) {
+          const kernel = await this.#events.kernelOf(this.spec);
+          if (isPast()) return;
+          directReboot(this.#emulator, () => kernel);
+        }
+        if (!this.#canBoot || !isReset) this.#emulator.restart();
+        this.#canBoot = true;
+        await this.#comeUp();
+      } catch (error) {
+        if (isPast()) return;
+        this.#events.problem(`${this.name} has stopped, and can't boot again: ${(error as Error).message}`);
+        await this.#setPower('off');
+      }
+    });
+  }
+
+  async #setPower(power: GuestInfo['power']): Promise<void> {
+    this.#power = power;
+    await this.#events.changed(this.info);
   }
 
   /** Goes to a snapshot of a machine like this one, forth or back. */
@@ -176,6 +227,8 @@ export class Guest implements GuestApi, FolderUser {
   /** Of the machine, which runs: what it is to the page. */
   async #goOn(summary: unknown): Promise<void> {
     const { shells = [], isAsleep = false } = (summary ?? {}) as Summary;
+    this.#moment++;
+    this.#power = 'on';
     this.folder.changed();
     this.inspector.release();
     this.#isAsleep = isAsleep;
@@ -241,6 +294,7 @@ export class Guest implements GuestApi, FolderUser {
   }
 
   async close(): Promise<void> {
+    this.#moment++;
     await this.#emulator.destroy();
   }
 }

@@ -1,8 +1,9 @@
 import { loadCodec, MemoryStore, SnapshotStore, type MemfsBackend } from '../../device/index.ts';
+import type { DirectBootImage } from '../../harness/boot/direct-boot.ts';
 import type { GuestId, GuestInfo, GuestManifest, PackedFile, PageApi, Progress, StartOptions, StartResult, WorkerApi } from '../protocol.ts';
 import { fetchManifest, fetchPacked } from './download.ts';
 import { compile } from './emulator.ts';
-import { Guest, type BootFiles } from './guest.ts';
+import { Guest } from './guest.ts';
 import { checkEmulator, specOf, specOfSnapshot, type MachineSpec } from './machine-spec.ts';
 import { Moves } from './moves.ts';
 import { NetworkError } from './network.ts';
@@ -17,6 +18,8 @@ const LEGACY_PATIENCE = 3000;
 /** The worker's side of {@link WorkerApi}. */
 export class Host implements WorkerApi {
   readonly #guests = new Map<GuestId, Guest>();
+  /** Where the page's guest is. */
+  #base!: URL;
   #nextId = 1;
   #page!: PageApi;
   #files!: PageStore;
@@ -31,7 +34,7 @@ export class Host implements WorkerApi {
       if (this.#timeline) await this.#keep(guest);
     },
     left: (guest) => this.#leave(guest),
-    undisturbed: (action) => this.timeline.inTurn(action),
+    undisturbed: (action) => this.#undisturbed(action),
     progress: (progress) => this.#page.moving(progress),
   });
 
@@ -39,18 +42,19 @@ export class Host implements WorkerApi {
     if (this.#isStarted) throw new Error('this worker has started already: make another one');
     this.#isStarted = true;
     this.#page = page;
+    this.#base = new URL(base);
     const started = performance.now();
     page.progress({ what: 'emulator' });
     // Whoever waits for it is told what went wrong.
     compile().catch(() => {});
-    const resumed = from === undefined ? await this.#startHere(new URL(base), store, since) : await this.#startFrom(from, store);
+    const resumed = from === undefined ? await this.#startHere(store, since) : await this.#startFrom(from, store);
     if (store !== undefined) this.timeline.start();
     return { guests: [...this.#guests.values()].map(({ info }) => info), milliseconds: performance.now() - started, ...resumed };
   }
 
-  async #startHere(base: URL, store: string | undefined, since: number): Promise<{ resumed?: number }> {
+  async #startHere(store: string | undefined, since: number): Promise<{ resumed?: number }> {
     await this.#openTimeline(await PageStore.open(store), store);
-    return await this.#resume(since) ?? await this.#begin(base);
+    return await this.#resume(since) ?? await this.#begin();
   }
 
   /** With a machine that runs elsewhere; its snapshots are those of that tab, when it was the last one there. */
@@ -86,7 +90,7 @@ export class Host implements WorkerApi {
     this.#page.progress({ what: 'snapshot' });
     for (const snapshot of last.snapshots) {
       try {
-        await this.#add(specOfSnapshot(snapshot), snapshot.id);
+        await this.#add(specOfSnapshot(snapshot), (guest) => guest.restore(snapshot.id));
       } catch (error) {
         const isAlone = last.snapshots.length === 1;
         this.#page.problem(`${isAlone ? 'The guest of your last visit can’t go on, so this is a new one' : 'A guest of your last visit can’t go on'}: ${(error as Error).message}`);
@@ -98,23 +102,23 @@ export class Host implements WorkerApi {
   }
 
   /** A new guest, from the snapshot that the page comes with; by a cold boot where that can't be. */
-  async #begin(base: URL): Promise<{ resumed?: undefined }> {
-    const manifest = await fetchManifest(base);
+  async #begin(): Promise<{ resumed?: undefined }> {
+    const manifest = await fetchManifest(this.#base);
     try {
       checkEmulator(manifest);
-      await this.#fetchSnapshot(base, manifest);
+      await this.#fetchSnapshot(manifest);
       this.#page.progress({ what: 'guest' });
-      await this.#add(specOf(manifest), manifest.snapshot.id);
+      await this.#add(specOf(manifest), (guest) => guest.restore(manifest.snapshot.id));
     } catch (error) {
       if (error instanceof NetworkError) throw error;
       this.#page.problem(`The guest boots from its kernel, since its snapshot can't be used: ${(error as Error).message}`);
-      await this.#boot(base, manifest);
+      await this.#boot(manifest);
     }
     return {};
   }
 
-  async #fetchSnapshot(base: URL, { snapshot }: GuestManifest): Promise<void> {
-    const layer = await this.#fetch(base, 'download', [snapshot]);
+  async #fetchSnapshot({ snapshot }: GuestManifest): Promise<void> {
+    const layer = await this.#fetch('download', [snapshot]);
     this.#page.progress({ what: 'snapshot' });
     const name = `${snapshot.id}.layer`;
     await this.#files.adopt(name, layer[0]!);
@@ -126,17 +130,24 @@ export class Host implements WorkerApi {
     }
   }
 
-  async #boot(base: URL, manifest: GuestManifest): Promise<void> {
+  async #boot(manifest: GuestManifest): Promise<void> {
     const { kernel, initrd, folder } = manifest.boot;
-    const files = await this.#fetch(base, 'kernel', [kernel, initrd, folder]);
+    const files = await this.#fetch('kernel', [kernel, initrd, folder]);
     this.#page.progress({ what: 'boot' });
-    await this.#add(specOf(manifest), { kernel: files[0]!, initrd: files[1]!, folder: files[2]! });
+    await this.#add(specOf(manifest), (guest) => guest.boot({ vmlinux: files[0]!, initrd: files[1]! }, files[2]!));
   }
 
-  async #fetch(base: URL, what: Progress['what'], files: PackedFile[]): Promise<Uint8Array<ArrayBuffer>[]> {
+  async #kernelOf({ machine: { image } }: MachineSpec): Promise<DirectBootImage> {
+    const { machine, boot: { kernel, initrd } } = await fetchManifest(this.#base);
+    if (image !== machine['image']) throw new Error('it has not booted from this page’s kernel; go to a snapshot of it');
+    const files = await Promise.all([kernel, initrd].map((file) => fetchPacked(this.#base, file, () => {})));
+    return { vmlinux: files[0]!, initrd: files[1]! };
+  }
+
+  async #fetch(what: Progress['what'], files: PackedFile[]): Promise<Uint8Array<ArrayBuffer>[]> {
     const total = files.reduce((sum, { size }) => sum + size, 0);
     const loaded = files.map(() => 0);
-    return Promise.all(files.map((file, n) => fetchPacked(base, file, (bytes, isBroken) => {
+    return Promise.all(files.map((file, n) => fetchPacked(this.#base, file, (bytes, isBroken) => {
       loaded[n] = Math.min(bytes, file.size);
       this.#page.progress({ what, loaded: loaded.reduce((sum, count) => sum + count), total, isBroken });
     })));
@@ -147,11 +158,11 @@ export class Host implements WorkerApi {
     return this.#timeline;
   }
 
-  /** One more guest, that goes on from a snapshot or boots. */
-  async #add(spec: MachineSpec, from: string | BootFiles, folder?: MemfsBackend): Promise<Guest> {
+  /** One more guest, that `begin` brings to life. */
+  async #add(spec: MachineSpec, begin: (guest: Guest) => Promise<void>, folder?: MemfsBackend): Promise<Guest> {
     const guest = await this.#make(spec, this.timeline.store, folder);
     try {
-      await (typeof from === 'string' ? guest.restore(from) : guest.boot(from));
+      await begin(guest);
     } catch (error) {
       await guest.close();
       throw error;
@@ -174,8 +185,15 @@ export class Host implements WorkerApi {
         filesChanged: () => page.filesChanged(id),
         changed: (info) => page.guestChanged(info),
         guests: () => this.#guests.values(),
+        kernelOf: (machine) => this.#kernelOf(machine),
+        undisturbed: (action) => this.#undisturbed(action),
+        problem: (message) => page.problem(message),
       },
     });
+  }
+
+  #undisturbed<T>(action: () => Promise<T>): Promise<T> {
+    return this.#timeline ? this.#timeline.inTurn(action) : action();
   }
 
   guest(id: GuestId): Guest {
@@ -186,12 +204,12 @@ export class Host implements WorkerApi {
 
   async fork(from: { snapshot: string } | { guest: GuestId; folder: 'own' | 'shared' }): Promise<GuestInfo> {
     const { store } = this.timeline;
-    if ('snapshot' in from) return (await this.#add(specOfSnapshot(store.info(from.snapshot)), from.snapshot)).info;
+    if ('snapshot' in from) return (await this.#add(specOfSnapshot(store.info(from.snapshot)), (guest) => guest.restore(from.snapshot))).info;
     const original = this.guest(from.guest);
     const isShared = from.folder === 'shared';
     const snapshot = await this.timeline.takeForFork(original, isShared);
     try {
-      return (await this.#add(original.spec, snapshot, isShared ? original.device.backend : undefined)).info;
+      return (await this.#add(original.spec, (guest) => guest.restore(snapshot), isShared ? original.device.backend : undefined)).info;
     } finally {
       // Without its folder nobody else can go on from it.
       if (isShared) await this.timeline.remove(snapshot);
