@@ -46,11 +46,3 @@ export function kernelPayload(image: Uint8Array): KernelPayload | undefined {
   return { compression, data: compression === 'gzip' ? data : data.subarray(0, -4), unpackedSize };
 }
 
-/** `uname -r` of a bzImage, or undefined. */
-export function kernelRelease(image: Uint8Array): string | undefined {
-  if (image.length < 0x210) return undefined;
-  const offset = 0x200 + (image[0x20e]! | image[0x20f]! << 8);
-  if (offset === 0x200) return undefined;
-  const end = image.indexOf(0, offset);
-  return new TextDecoder().decode(image.subarray(offset, end)).split(' ')[0];
-}
