@@ -1,6 +1,8 @@
 import { expect } from 'chai';
 import { execFileSync, spawnSync } from 'node:child_process';
+import { once } from 'node:events';
 import { mkdtempSync, rmSync } from 'node:fs';
+import { createServer, type AddressInfo } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 
@@ -32,8 +34,20 @@ describe('the command line as it is shipped', function () {
     expect(stdout.match(/✓/g)).to.have.length.at.least(10);
   });
 
-  it('waits for a migration over WebSockets, which is loaded when it is needed', () => {
-    expect(run('serve', '--incoming', 'ws:99999').stderr).to.match(/99999 is no TCP port/);
+  it('waits for migrations over WebSockets, whose module is loaded then: another has the port', async () => {
+    const other = createServer().listen(0, 'localhost');
+    await once(other, 'listening');
+    try {
+      const { port } = other.address() as AddressInfo;
+      const { code, stderr } = run('serve', '--incoming', `ws:${port}`);
+      expect(stderr).to.match(new RegExp(`can't wait on localhost:${port}: .*EADDRINUSE`));
+      expect(code).to.equal(125);
+    } finally {
+      other.close();
+    }
+  });
+
+  it('fails with a code of its own', () => {
     expect(run('restore', '--store', 'store', 'nobody', '--', 'true')).to.include({ code: 125 });
   });
 });
