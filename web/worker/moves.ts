@@ -55,7 +55,11 @@ export class Moves implements MoveApi {
     this.#offer?.abort();
     this.#offer = new AbortController();
     const channel = await offer(code, this.#offer.signal);
-    return this.#moveOut(guest, { token: code, connect: async () => channel, ask: () => join(inquiries(code)) });
+    try {
+      return await this.#moveOut(guest, { token: code, connect: async () => channel, ask: () => join(inquiries(code)) });
+    } finally {
+      channel.close();
+    }
   }
 
   async toAddress(guest: GuestId, address: string): Promise<MoveResult> {

@@ -27,9 +27,14 @@ export function join(code: string): Promise<MigrationChannel> {
   const board = open(code);
   const channel = channelOf(code, id);
   return new Promise<MigrationChannel>((resolve, reject) => {
-    setTimeout(() => reject(new Error('no tab of this browser has a machine for this link, or not any more: ask for a new link there')), PATIENCE);
+    const timer = setTimeout(() => {
+      channel.close();
+      reject(new Error('no tab of this browser has a machine for this link, or not any more: ask for a new link there'));
+    }, PATIENCE);
     board.addEventListener('message', ({ data }: MessageEvent<Note>) => {
-      if ('go' in data && data.go === id) resolve(channel);
+      if (!('go' in data && data.go === id)) return;
+      clearTimeout(timer);
+      resolve(channel);
     });
     board.postMessage({ here: id } satisfies Note);
   }).finally(() => board.close());
