@@ -34,6 +34,7 @@ const PROGRAMS: Record<string, string[]> = {
   locker: ['locker.c', 'runtime.c'],
   posix: ['posix.c', 'runtime.c'],
   crowd: ['crowd.c', 'runtime.c'],
+  race: ['race.c', 'race-words.c', 'race-records.c', 'race-turns.c', 'runtime.c'],
 };
 
 const FILES = { kernel: 'vmlinuz', vmlinux: 'vmlinux', initrd: 'initrd.img', plainInitrd: 'initrd-plain.img', bios: 'bios.bin', vgaBios: 'vgabios.bin', fuseHeader: 'fuse.h' } as const;
