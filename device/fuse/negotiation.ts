@@ -36,7 +36,6 @@ const CONDITIONS = {
   writeback: ({ writeback }: Policy) => writeback,
   posixAcl: ({ posixAcl }: Policy) => posixAcl,
   stateless: ({ stateless }: Policy) => stateless,
-  'not stateless': ({ stateless }: Policy) => !stateless,
 };
 
 export interface InitFlag {
@@ -58,7 +57,7 @@ export const INIT_FLAGS: readonly InitFlag[] = [
   flag('FUSE_ASYNC_READ', 'always', 'Reads of one file may come side by side.'),
   flag('FUSE_POSIX_LOCKS', 'locks `shared`', 'POSIX and OFD locks are kept here, for all guests.'),
   flag('FUSE_FILE_OPS', 'never', 'Linux never looks at it.'),
-  flag('FUSE_ATOMIC_O_TRUNC', 'not stateless', 'OPEN and CREATE truncate.'),
+  flag('FUSE_ATOMIC_O_TRUNC', 'never', 'Linux does not lock the file for such an OPEN, and would cache what others write meanwhile in the wrong place. It sends SETATTR instead.'),
   flag('FUSE_EXPORT_SUPPORT', 'always', '`open_by_handle_at`: LOOKUP of "." and ".." by node id, forgotten ones too.'),
   flag('FUSE_BIG_WRITES', 'always', 'Writes of more than a page.'),
   flag('FUSE_DONT_MASK', 'posixAcl', 'The umask is applied here, unless a default ACL takes its place.'),
@@ -97,8 +96,8 @@ export const INIT_FLAGS: readonly InitFlag[] = [
   flag('FUSE_ALLOW_IDMAP', 'never', 'Linux has it for other file systems than virtio-fs only.'),
 ];
 
-/** What a session can go on with, whoever negotiated it. CREATE_SUPP_GROUP was taken once, and brings nothing that has to be done. */
-export const IMPLEMENTED = INIT_FLAGS.reduce((all, { bit, when }) => (when === 'never' ? all : all | bit), C.FUSE_CREATE_SUPP_GROUP);
+/** What a session can go on with, whoever negotiated it. ATOMIC_O_TRUNC and CREATE_SUPP_GROUP were taken once; the latter brings nothing that has to be done. */
+export const IMPLEMENTED = INIT_FLAGS.reduce((all, { bit, when }) => (when === 'never' ? all : all | bit), C.FUSE_ATOMIC_O_TRUNC | C.FUSE_CREATE_SUPP_GROUP);
 
 function wanted(policy: Policy): bigint {
   return INIT_FLAGS.reduce((all, { bit, when }) => (CONDITIONS[when](policy) ? all | bit : all), 0n);

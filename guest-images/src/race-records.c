@@ -52,7 +52,7 @@ static void end_records(int size)
 		if (!memcmp(record, nothing, RECORD))
 			continue;
 		if (sscanf((char *)record, "%d %u ", &writer, &number) != 2 || writer < 0 || writer >= WORKERS)
-			fail("at %d begins no record", at);
+			fail("at %d of %d begins no record, but %02x %02x %02x %02x, and %02x in the end", at, size, record[0], record[1], record[2], record[3], record[RECORD - 1]);
 		for (n = HEAD; n < RECORD; n++)
 			if (record[n] != 'a' + n % 26)
 				fail("at %d is %02x, in a record of process %d", at + n, record[n], writer);

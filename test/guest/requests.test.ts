@@ -8,16 +8,22 @@ const S_IFDIR = 0o040000, S_IFMT = 0o170000;
 /** What docs/filesystem.md says that operations on a file in a directory cost: requests about the file itself, whatever else is asked of directories. */
 const EXPECTED: Record<string, Record<string, string>> = {
   never: {
-    create: 'LOOKUP CREATE GETATTR WRITE RELEASE', stat: 'LOOKUP GETATTR', read: 'LOOKUP GETATTR OPEN READ RELEASE', unlink: 'LOOKUP UNLINK',
+    create: 'LOOKUP CREATE GETATTR WRITE RELEASE', stat: 'LOOKUP GETATTR', read: 'LOOKUP GETATTR OPEN READ RELEASE', overwrite: 'LOOKUP GETATTR OPEN GETXATTR SETATTR WRITE RELEASE', unlink: 'LOOKUP UNLINK',
   },
-  auto: { create: 'LOOKUP CREATE GETXATTR WRITE RELEASE', stat: 'LOOKUP', read: 'LOOKUP OPEN READ RELEASE', unlink: 'LOOKUP UNLINK' },
-  stateless: { create: 'LOOKUP CREATE GETXATTR WRITE', stat: 'LOOKUP', read: 'LOOKUP READ', unlink: 'LOOKUP UNLINK' },
+  auto: {
+    create: 'LOOKUP CREATE GETXATTR WRITE RELEASE', stat: 'LOOKUP', read: 'LOOKUP OPEN READ RELEASE',
+    overwrite: 'LOOKUP OPEN GETXATTR SETATTR GETXATTR WRITE RELEASE', unlink: 'LOOKUP UNLINK',
+  },
+  stateless: {
+    create: 'LOOKUP CREATE GETXATTR WRITE', stat: 'LOOKUP', read: 'LOOKUP READ', overwrite: 'LOOKUP GETXATTR SETATTR GETXATTR WRITE', unlink: 'LOOKUP UNLINK',
+  },
 };
 const SHARES: ShareOptions[] = [{ tag: 'never', cache: 'never' }, { tag: 'auto' }, { tag: 'stateless', stateless: true }];
 const STEPS: Record<string, (file: string) => string[]> = {
   create: (file) => [`open a ${file} O_CREAT|O_WRONLY|O_EXCL`, 'write a 0 hello', 'close a'],
   stat: (file) => [`stat ${file}`],
   read: (file) => [`open a ${file} O_RDONLY`, 'read a 0 9', 'close a'],
+  overwrite: (file) => [`open a ${file} O_WRONLY|O_TRUNC`, 'write a 0 anew', 'close a'],
   unlink: (file) => [`unlink ${file}`],
 };
 

@@ -238,8 +238,9 @@ export class PosixSession {
       return;
     }
     const nodeid = this.#node(path);
-    const { payload } = this.#ask(C.FUSE_OPEN, nodeid, flags & ~0o300, 0);
+    const { payload } = this.#ask(C.FUSE_OPEN, nodeid, flags & ~0o1300, 0);
     this.#handles.set(name, { nodeid, fh: opened(payload, 0), flags });
+    if (flags & OPEN_FLAGS['O_TRUNC']!) this.#setattr(nodeid, C.FATTR_SIZE | C.FATTR_MTIME | C.FATTR_MTIME_NOW, {});
   }
 
   /** open_by_handle_at: "." of a node id, whether the kernel holds it or not. */

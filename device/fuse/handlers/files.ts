@@ -50,7 +50,7 @@ function lockOf(call: Call, { ino }: Inode, { fh, owner, lk, lk_flags }: View<ty
 
 export const FILE_OPERATIONS = [
   operation(C.FUSE_OPEN, 'OPEN', {
-    about: 'Opens a file; O_TRUNC is carried out here (ATOMIC_O_TRUNC). Stateless shares: ENOSYS, and the guest opens files by itself.',
+    about: 'Opens a file, and truncates it for O_TRUNC, which a guest that negotiates anew leaves out (ATOMIC_O_TRUNC). Stateless shares: ENOSYS, and the guest opens files by itself.',
     input: fuse_open_in,
     output: fuse_open_out,
     handle(call, { flags, open_flags }, output) {

@@ -72,10 +72,28 @@ describe('security labels of what is made (SECURITY_CTX)', () => {
   });
 });
 
+describe('truncation by opening (ATOMIC_O_TRUNC)', () => {
+  it('is left to SETATTR', () => {
+    expect(start().session.negotiated!.flags & C.FUSE_ATOMIC_O_TRUNC).to.equal(0n);
+  });
+
+  it('is done for a session that was negotiated with it, and comes out of a snapshot', () => {
+    const { backend, session } = start();
+    const nodeid = Number(call(session, C.FUSE_CREATE, 1, 2, 0o100644, 0, 0, 'f').payload.getBigUint64(0, true));
+    call(session, C.FUSE_WRITE, nodeid, 1n, 0n, 5, 0, 0n, 2, 0, Buffer.from('hello'));
+    const state = session.state();
+    state.negotiated!.flags |= C.FUSE_ATOMIC_O_TRUNC;
+    session.restore(FuseSession.checkState(state, backend), () => undefined);
+    expect(session.negotiated!.flags & C.FUSE_ATOMIC_O_TRUNC).to.equal(C.FUSE_ATOMIC_O_TRUNC);
+    expect(call(session, C.FUSE_OPEN, nodeid, 0o1001, 0).error).to.equal(0);
+    expect(backend.getattr(backend.inode(nodeid)!).size).to.equal(0);
+  });
+});
+
 describe('a stateless share', () => {
   it('answers OPEN and OPENDIR with ENOSYS, and makes, reads and writes files without handles', () => {
     const { backend, session } = start({ stateless: true });
-    expect(session.negotiated!.flags & (C.FUSE_ATOMIC_O_TRUNC | C.FUSE_NO_OPEN_SUPPORT)).to.equal(C.FUSE_NO_OPEN_SUPPORT);
+    expect(session.negotiated!.flags & C.FUSE_NO_OPEN_SUPPORT).to.equal(C.FUSE_NO_OPEN_SUPPORT);
     expect(call(session, C.FUSE_OPENDIR, 1, 0, 0).error).to.equal(ENOSYS);
     const nodeid = Number(call(session, C.FUSE_CREATE, 1, 2, 0o100644, 0, 0, 'f').payload.getBigUint64(0, true));
     const unnamed = Number(call(session, C.FUSE_TMPFILE, 1, 2, 0o100644, 0, 0, '/').payload.getBigUint64(0, true));
