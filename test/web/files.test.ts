@@ -343,6 +343,9 @@ describe('the page: files', () => {
       await row(visit, '/broken.png').click();
       await viewer(visit).getByText('no picture').waitFor();
       await visit.run('head -c 3000 /dev/zero > zeros; seq 1 2000 > long.txt; for i in 1 2 3 4 5 6 7 8; do cat long.txt long.txt > l; mv l long.txt; done; truncate -s 200M sparse');
+      // While files come and go their rows move.
+      await row(visit, '/sparse').waitFor();
+      await row(visit, '/l').waitFor({ state: 'detached' });
       await row(visit, '/zeros').click();
       await viewer(visit).getByText('the first 512 bytes of 3.0 KB').waitFor();
       await row(visit, '/long.txt').click();
