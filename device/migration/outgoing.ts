@@ -10,6 +10,8 @@ import { Link, MESSAGE, parseJson } from './link.ts';
 /** A layer is sent in messages of this size. */
 const PIECE = 256 << 10;
 const MAX_ROUNDS = 20;
+/** Of the guest's time that a throttled one keeps: with less it would stand still for seconds each time. */
+const LEAST_SHARE = 1 / 64;
 /** What the guest may have changed for the last round to be the next one, in bytes. */
 const SMALL = 2 << 20;
 
@@ -208,9 +210,9 @@ class Throttle {
     this.#machine = machine;
   }
 
-  /** Half of what it had. */
+  /** Half of what it had, down to the least. */
   more(): void {
-    this.#share /= 2;
+    this.#share = Math.max(this.#share / 2, LEAST_SHARE);
     this.#running ??= this.#run();
   }
 
