@@ -42,7 +42,7 @@ export class DevicePanel extends LitElement {
 
   async #look(guest: GuestView): Promise<void> {
     const device = await guest.api.inspector.device();
-    if (JSON.stringify(device) !== JSON.stringify(this.device)) this.device = device;
+    if (guest === this.guest && JSON.stringify(device) !== JSON.stringify(this.device)) this.device = device;
   }
 
   override render() {

@@ -23,7 +23,7 @@ export class SessionPanel extends LitElement {
 
   async #look(guest: GuestView): Promise<void> {
     const session = await guest.api.inspector.session();
-    if (JSON.stringify(session) !== JSON.stringify(this.session)) this.session = session;
+    if (guest === this.guest && JSON.stringify(session) !== JSON.stringify(this.session)) this.session = session;
   }
 
   override render() {
