@@ -28,7 +28,7 @@ describe('live migration of a guest that changes more than the link takes', func
     const [here, there] = pipe();
     const target = new MigrationTarget({ ...Vm.takeOver(TOKEN).options, timeoutMs: PATIENCE });
     const [result, successor] = await Promise.all([vms[0]!.migrate(await outpace(vms[0]!, here), { token: TOKEN, policy: 'stop', timeoutMs: PATIENCE }), target.serve(there)]);
-    expect(result.rounds).to.equal(4);
+    expect(result.rounds).to.be.at.least(4);
     await goesOn(successor!);
   });
 
