@@ -11,6 +11,8 @@ interface Row {
   value: number;
   /** That the device has served for a call. */
   requests: number;
+  /** Of the guest, for a call: unlike times, they are the same on every machine and however busy it is. */
+  instructions: number;
 }
 
 export interface Subject {
@@ -54,6 +56,7 @@ export async function benchFilesystems(rounds: number, mib: number, onProgress: 
   const collectors = TABLES.map(({ subjects }) => new Collector(subjects.map(({ name }) => name)));
   const tags = TABLES.flatMap(({ subjects }) => subjects.flatMap(({ tag }) => tag ?? []));
   const counted = new Collector(tags);
+  const instructions = TABLES.map(({ subjects }) => new Collector(subjects.map(({ name }) => name)));
   onProgress('booting the guest');
   const vm = await Vm.boot({ memory: 512, ninep: true, shares: [...TABLES.map(({ cache }) => ({ tag: cache, cache })), { tag: 'auto-stateless', stateless: true }] });
   /** A row is here as soon as the guest has printed it, so that what was served until then belongs to it. */
@@ -63,14 +66,18 @@ export async function benchFilesystems(rounds: number, mib: number, onProgress: 
     const rows: Row[] = [];
     const decoder = new TextDecoder();
     let text = '';
-    let before = served();
+    const look = () => ({ served: served(), instructions: vm.emulator.get_instruction_counter() });
+    let before = look();
     guest.onStdout = (bytes) => {
       const lines = (text + decoder.decode(bytes, { stream: true })).split('\n');
       text = lines.pop()!;
       for (const line of lines) {
         const [name, unit, value, calls] = line.split('\t') as [string, string, string, string];
-        const now = served();
-        rows.push({ name, unit, value: Number(value), requests: (now - before) / Number(calls) });
+        const now = look();
+        const each = (count: number) => count / Number(calls);
+        rows.push({
+          name, unit, value: Number(value), requests: each(now.served - before.served), instructions: each((now.instructions - before.instructions) >>> 0),
+        });
         before = now;
       }
     };
@@ -87,9 +94,11 @@ export async function benchFilesystems(rounds: number, mib: number, onProgress: 
           onProgress(`${round ? `round ${round} of ${rounds}` : 'warming up'}: ${subject.name}, cache ${cache}`);
           const rows = await measure(subject, round ? mib : WARM_UP);
           if (round === 0) continue;
-          for (const { name, unit, value, requests } of rows) {
+          for (const { name, unit, value, requests, instructions: executed } of rows) {
+            const perCall = { name, unit: 'a call', isRate: false };
             collectors[n]!.add(subject.name, { name, unit, isRate: unit === 'MB/s' }, value);
-            if (subject.tag !== undefined) counted.add(subject.tag, { name, unit: 'a call', isRate: false }, requests);
+            instructions[n]!.add(subject.name, perCall, executed);
+            if (subject.tag !== undefined) counted.add(subject.tag, perCall, requests);
           }
         }
       }
@@ -98,6 +107,9 @@ export async function benchFilesystems(rounds: number, mib: number, onProgress: 
     return {
       tables: [
         ...TABLES.map(({ title, subjects }, n) => ({ title, subjects: subjects.map(({ name }) => name), rows: collectors[n]!.rows() })),
+        ...TABLES.map(({ title, subjects }, n) => ({
+          title: `Instructions of the guest: ${title[0]!.toLowerCase()}${title.slice(1)}`, subjects: subjects.map(({ name }) => name), rows: instructions[n]!.rows(),
+        })),
         { title: 'Requests to the device, FORGETs not counted', subjects: tags, rows: counted.rows() },
         costs,
       ],
