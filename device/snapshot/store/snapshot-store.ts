@@ -61,6 +61,8 @@ export class SnapshotStore {
   readonly #layers = new Map<string, Layer>();
   readonly #places = new Map<string, Place>();
   readonly #cache = new Map<string, Uint8Array>();
+  /** What was read before: what is read but once need not be kept. */
+  readonly #wasRead = new WeakSet<Place>();
   /** What need not be checked again, of a store that is private. */
   readonly #checked = new WeakSet<Place>();
   #cached = 0;
@@ -177,7 +179,8 @@ export class SnapshotStore {
     }
     await this.#read(wanted, (name, place, stored) => {
       const bytes = this.#unpack(name, place, stored);
-      if (isKept) this.#keep(name, bytes.slice());
+      if (isKept && this.#wasRead.has(place)) this.#keep(name, bytes.slice());
+      this.#wasRead.add(place);
       use(name, bytes);
     });
   }
