@@ -78,3 +78,6 @@ try {
     process.exitCode = OWN_FAILURE;
   }
 }
+// Not when the last timer of a stopped emulator has run out.
+for (const stream of [process.stdout, process.stderr]) await new Promise((written) => stream.write('', written));
+process.exit();
