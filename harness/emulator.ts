@@ -2,7 +2,7 @@ import { readFile } from 'node:fs/promises';
 import { createRequire } from 'node:module';
 import { dirname, join } from 'node:path';
 import { V86, type V86Options } from 'v86';
-import { forgetTscOffset, obeyControlWord } from '../device/v86/adapter.ts';
+import { restoreWhole } from '../device/v86/adapter.ts';
 import type { Cpu, Pci } from '../device/v86/types.ts';
 
 const V86_BUILD = dirname(createRequire(import.meta.url).resolve('v86'));
@@ -60,20 +60,10 @@ export async function createEmulator(options: V86Options, hooks: EmulatorHooks):
   });
 }
 
-/**
- * Puts a machine state into an emulator whose devices are still to come, as if the guest had run
- * on it all along. v86 loses three registers on the way: it replaces its views of wasm memory by
- * the saved values instead of writing through them.
- */
+/** Puts a machine state into an emulator whose devices are still to come, as if the guest had run on it all along. */
 export function restoreBareMachine(internals: EmulatorInternals, state: ArrayBuffer): void {
-  const { cpu } = internals.v86;
-  const views = { last_result: cpu.last_result, fpu_status_word: cpu.fpu_status_word, mxcsr: cpu.mxcsr };
   expectFreshMemory(internals);
-  forgetTscOffset(cpu);
-  internals.v86.restore_state(state);
-  for (const name of ['last_result', 'fpu_status_word', 'mxcsr'] as const) views[name][0] = cpu[name][0]!;
-  Object.assign(cpu, views);
-  obeyControlWord(cpu);
+  restoreWhole(internals.v86.cpu, () => internals.v86.restore_state(state));
 }
 
 /**

@@ -5,11 +5,12 @@ import { directBoot, directReboot } from './boot/direct-boot.ts';
 import { v86Version } from './emulator.ts';
 import { VmError } from './errors.ts';
 import { defaultKernel, readImageFile, resolveImage } from './image.ts';
-import { ACPI, MINIMAL_KERNEL, NINEP, SUSPEND_DRIVER, VIRTIO_FS, VIRTIO_NETWORK } from './machine-parts.ts';
+import { ACPI, MINIMAL_KERNEL, namedVideoMemory, NINEP, SUSPEND_DRIVER, videoMemoryOf, VIRTIO_FS, VIRTIO_NETWORK } from './machine-parts.ts';
 import type { MachineConfig } from './snapshot-file.ts';
-import { DEFAULT_MEMORY, checkShares, type BootMethod, type ShareOptions, type VmOptions } from './vm-options.ts';
+import { DEFAULT_MEMORY, DEFAULT_VIDEO_MEMORY, checkShares, type BootMethod, type ShareOptions, type VmOptions } from './vm-options.ts';
 
-const MIB = 1024 * 1024;
+const KIB = 1024;
+const MIB = 1024 * KIB;
 /** Part of the boot cache's key: raised when a machine made the old way must not be used any more. */
 const CACHE_VERSION = 1;
 
@@ -37,7 +38,7 @@ export interface BootRoad {
 
 /** Throws {@link VmError} for options that don't fit together, or files that are missing. */
 export async function makePlan(options: VmOptions): Promise<Plan> {
-  const { shares = [], memory = DEFAULT_MEMORY, ninep = false, network = 'ne2k', acpi = false } = options;
+  const { shares = [], memory = DEFAULT_MEMORY, videoMemory = DEFAULT_VIDEO_MEMORY, ninep = false, network = 'ne2k', acpi = false } = options;
   checkShares(shares);
   const driver = options.driver ?? 'stock';
   const kernel = options.kernel ?? (driver === 'stock' ? defaultKernel() : 'stock');
@@ -60,10 +61,12 @@ export async function makePlan(options: VmOptions): Promise<Plan> {
       acpi && ACPI,
       ninep && NINEP,
       network === 'virtio' && VIRTIO_NETWORK,
-    ].filter((device) => device !== false),
+      namedVideoMemory(videoMemory),
+    ].filter((device) => typeof device === 'string'),
   };
   const emulatorOptions: V86Options = {
     memory_size: memory * MIB,
+    vga_memory_size: videoMemory * KIB,
     ...(bootMethod === 'bios' && {
       bios: await fileOption(image.bios!),
       ...(image.vgaBios && { vga_bios: await fileOption(image.vgaBios) }),
@@ -106,6 +109,7 @@ export function optionsFor(config: MachineConfig, options: VmOptions): VmOptions
   return {
     ...options,
     memory: options.memory ?? config.memory,
+    videoMemory: options.videoMemory ?? videoMemoryOf(config.devices),
     acpi: options.acpi ?? config.devices.includes(ACPI),
     kernel: options.kernel ?? (config.devices.includes(MINIMAL_KERNEL) ? 'minimal' : 'stock'),
     driver: options.driver ?? (config.devices.includes(SUSPEND_DRIVER) ? 'suspend' : undefined),

@@ -5,6 +5,8 @@ import { VmError } from './errors.ts';
 
 /** MiB. */
 export const DEFAULT_MEMORY = 256;
+/** KiB: the least that v86 makes. */
+export const DEFAULT_VIDEO_MEMORY = 256;
 
 /** A directory that the guest can mount. */
 export interface ShareOptions extends Omit<VirtioFsOptions, 'tag' | 'volume'> {
@@ -28,6 +30,8 @@ export type BootMethod = 'direct' | 'bios';
 export interface VmOptions {
   /** MiB of RAM. Default: 256. */
   memory?: number;
+  /** KiB of the VGA card's memory: a power of two from 256, which is enough for text. Every snapshot has it all. Default: 256. */
+  videoMemory?: number;
   shares?: ShareOptions[];
   image?: CustomImage;
   /** The guest's virtio-fs driver: the kernel's own, or the one of `guest-images/suspend-driver`, which is built when it is first asked for. Default: `stock`. */

@@ -34,9 +34,7 @@ const TOO_LATE = 'this emulator has started already, so no device can be added: 
 const STATE_SLOT = 128;
 const STATE_SLOT_MEMORY_SIZE = 0;
 const STATE_SLOT_PCI = 48;
-const STATE_SLOT_LAST_RESULT = 86;
-const STATE_SLOT_FPU_STATUS_WORD = 87;
-const STATE_SLOT_MXCSR = 88;
+const STATE_SLOT_VGA = 52;
 
 const PAGE_SIZE = 4096;
 const PCI_SLOTS = 32;
@@ -89,7 +87,13 @@ export class V86Machine {
 
   private constructor(emulator: Emulator) {
     this.#emulator = emulator;
-    const { destroy } = emulator;
+    const { destroy, stop } = emulator;
+    // v86 stops at its next tick, which is far away when the guest is idle: have it now.
+    emulator.stop = () => {
+      const stopped = stop.call(emulator);
+      if (emulator.is_running() && emulator.v86?.idle) emulator.v86.next_tick(0);
+      return stopped;
+    };
     emulator.destroy = async () => {
       await destroy.call(emulator);
       for (const listener of this.#endListeners.splice(0)) listener();
@@ -335,21 +339,7 @@ export class V86Machine {
       const saved = state[STATE_SLOT] ?? undefined;
       if (saved !== undefined && !(saved instanceof Uint8Array)) throw new MachineError('this snapshot is damaged: its virtio-fs part is not bytes');
       const apply = this.#isParted ? undefined : this.#carrier?.prepare(saved);
-      // v86 replaces these views of wasm memory by the saved copies instead of writing through them.
-      const { last_result, fpu_status_word, mxcsr } = cpu;
-      const registers = [
-        [last_result, state[STATE_SLOT_LAST_RESULT]],
-        [fpu_status_word, state[STATE_SLOT_FPU_STATUS_WORD]],
-        [mxcsr, state[STATE_SLOT_MXCSR]],
-      ] as const;
-      forgetTscOffset(cpu);
-      try {
-        set_state.call(cpu, state);
-      } finally {
-        Object.assign(cpu, { last_result, fpu_status_word, mxcsr });
-      }
-      for (const [view, value] of registers) if (value) view[0] = (value as Int32Array)[0]!;
-      obeyControlWord(cpu);
+      restoreWhole(cpu, () => set_state.call(cpu, state));
       this.#asserted.clear();
       apply?.();
     };
@@ -358,9 +348,11 @@ export class V86Machine {
   /** v86 restores a snapshot of another machine without complaint, or fails half way: look first. */
   #checkMachine(state: unknown[]): void {
     const cpu = this.#cpu!;
-    const [mine, theirs] = [cpu.memory_size[0]! >>> 0, state[STATE_SLOT_MEMORY_SIZE]];
-    if (theirs !== mine) {
-      throw new MachineError(`memory_size differs: the snapshot has ${theirs} bytes, this emulator ${mine}; make it with the snapshot's`);
+    for (const [name, mine, theirs] of [
+      ['memory_size', cpu.memory_size[0]! >>> 0, state[STATE_SLOT_MEMORY_SIZE]],
+      ['vga_memory_size', cpu.devices.vga.vga_memory_size, (state[STATE_SLOT_VGA] as unknown[] | undefined)?.[0]],
+    ] as const) {
+      if (theirs !== mine) throw new MachineError(`${name} differs: the snapshot has ${theirs} bytes, this emulator ${mine}; make it with the snapshot's`);
     }
     const spaces = state[STATE_SLOT_PCI];
     if (!Array.isArray(spaces)) throw new MachineError('this snapshot is damaged: it has no PCI state');
@@ -379,19 +371,24 @@ export class V86Machine {
 }
 
 /**
- * v86 takes its old offset for part of the time when it sets the time stamp counter: each restore would
- * put the guest's clock forward by it. Setting it to what it is makes the offset 0.
+ * Carries out v86's own `restore`, and what that leaves undone:
+ * - It takes its old offset for part of the time when it sets the time stamp counter: each restore would put the guest's clock
+ *   forward by it. Setting the counter to what it is makes the offset 0.
+ * - It replaces three views of wasm memory by the saved copies instead of writing through them.
+ * - It restores the x87's control word, but goes on rounding as the one before said until the guest loads another.
  */
-export function forgetTscOffset(cpu: Cpu): void {
+export function restoreWhole(cpu: Cpu, restore: () => void): void {
+  const { last_result, fpu_status_word, mxcsr } = cpu;
+  const views = { last_result, fpu_status_word, mxcsr };
   cpu.store_current_tsc();
   cpu.set_tsc(cpu.current_tsc[0]!, cpu.current_tsc[1]!);
-}
-
-/**
- * v86 restores the x87's control word, but goes on rounding as the one before said until the guest loads another: its arithmetic has the
- * rounding and the precision elsewhere.
- */
-export function obeyControlWord(cpu: Cpu): void {
+  try {
+    restore();
+    // Undefined in a state that v86 took before it saved them.
+    for (const name of ['last_result', 'fpu_status_word', 'mxcsr'] as const) views[name][0] = (cpu[name] ?? views[name])[0]!;
+  } finally {
+    Object.assign(cpu, views);
+  }
   cpu.wm.exports.set_control_word(cpu.fpu_control_word[0]!);
 }
 

@@ -9,6 +9,10 @@ export interface Emulator {
   /** Present once the constructor's asynchronous part has begun. */
   readonly v86?: {
     readonly cpu?: Cpu;
+    /** Whether it waits for its next tick. */
+    readonly idle: boolean;
+    /** Milliseconds from now, instead of when it was to be. */
+    next_tick(delay: number): void;
     save_state(): ArrayBuffer;
     /** Synchronous, unlike the emulator's own. */
     restore_state(state: ArrayBuffer): void;
@@ -22,7 +26,7 @@ export interface Emulator {
 
 export interface Cpu {
   readonly io: { readonly ports: IoPort[] };
-  readonly devices: { readonly pci: Pci };
+  readonly devices: { readonly pci: Pci; readonly vga: { readonly vga_memory_size: number } };
   readonly mem8: Uint8Array;
   readonly memory_size: Int32Array;
   readonly wasm_memory: WebAssembly.Memory;

@@ -115,7 +115,7 @@ describe('freeze and restore', () => {
     const { holder, read } = await startHolder(vm);
     const state = await vm.emulator.save_state();
     let device: VirtioFsDevice;
-    const emulator = await createEmulator({ memory_size: 256 << 20, initial_state: { buffer: state }, uart1: true, net_device: { type: 'ne2k' } } as never, {
+    const emulator = await createEmulator({ memory_size: 256 << 20, vga_memory_size: 256 << 10, initial_state: { buffer: state }, uart1: true, net_device: { type: 'ne2k' } } as never, {
       attach: (made) => {
         device = attachVirtioFs(made, { tag: 'share' });
       },
@@ -165,7 +165,7 @@ describe('freeze and restore', () => {
     });
 
     it('of a v86 without virtio-fs', async () => {
-      const plain = await createEmulator({ memory_size: 256 << 20, uart1: true, net_device: { type: 'ne2k' } } as never, {});
+      const plain = await createEmulator({ memory_size: 256 << 20, vga_memory_size: 256 << 10, uart1: true, net_device: { type: 'ne2k' } } as never, {});
       const state = await (plain as V86).save_state();
       await plain.destroy();
       expect(await refusal(guest.vm.emulator.restore_state(state))).to.match(/slot 13 differs: the snapshot has nothing/);

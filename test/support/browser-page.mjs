@@ -8,7 +8,7 @@ async function restore(share) {
   const store = await SnapshotStore.open(new HttpStore(new URL('/snapshots/', location.href), ['node.layer']), loadCodec());
   const [snapshot] = store.list();
   const emulator = new V86({
-    wasm_path: '/node_modules/v86/build/v86.wasm', memory_size: 256 << 20, uart1: true, net_device: { type: 'ne2k' },
+    wasm_path: '/node_modules/v86/build/v86.wasm', memory_size: 256 << 20, vga_memory_size: 256 << 10, uart1: true, net_device: { type: 'ne2k' },
     autostart: false, disable_keyboard: true, disable_mouse: true, disable_speaker: true,
   });
   const device = attachVirtioFs(emulator, { tag: 'share', ...share });

@@ -1,6 +1,6 @@
 import v86 from 'v86/package.json' with { type: 'json' };
 import type { SnapshotInfo } from '../../device/index.ts';
-import { ACPI, MINIMAL_KERNEL, SUSPEND_DRIVER, VIRTIO_FS } from '../../harness/machine-parts.ts';
+import { ACPI, MINIMAL_KERNEL, namedVideoMemory, SUSPEND_DRIVER, videoMemoryOf, VIRTIO_FS } from '../../harness/machine-parts.ts';
 import type { GuestManifest } from '../protocol.ts';
 
 /** What a machine has to be for a snapshot to fit. */
@@ -8,6 +8,8 @@ export interface MachineSpec {
   machine: SnapshotInfo['machine'];
   /** MiB of RAM. */
   memory: number;
+  /** KiB. */
+  videoMemory: number;
   hasAcpi: boolean;
   tag: string;
   mountPoint: string;
@@ -18,7 +20,7 @@ const OTHERS = new Set([ACPI, MINIMAL_KERNEL, SUSPEND_DRIVER]);
 
 /** The machine of the page's guest, in this page. */
 export function specOf({ machine, memory, tag, mountPoint }: GuestManifest): MachineSpec {
-  return { machine: { ...machine, emulator: v86.version }, memory, tag, mountPoint, hasAcpi: devicesOf(machine).includes(ACPI) };
+  return { machine: { ...machine, emulator: v86.version }, memory, videoMemory: videoMemoryOf(devicesOf(machine)), tag, mountPoint, hasAcpi: devicesOf(machine).includes(ACPI) };
 }
 
 /** @throws Error for a snapshot's machine that another v86 has made. */
@@ -31,12 +33,13 @@ export function specOfSnapshot(info: Pick<SnapshotInfo, 'machine'>): MachineSpec
   const { machine } = info;
   checkEmulator(info);
   const devices = devicesOf(machine);
+  const videoMemory = videoMemoryOf(devices);
   const tags = devices.filter((device) => device.startsWith(VIRTIO_FS)).map((device) => device.slice(VIRTIO_FS.length));
-  const strange = devices.filter((device) => !device.startsWith(VIRTIO_FS) && !OTHERS.has(device));
+  const strange = devices.filter((device) => !device.startsWith(VIRTIO_FS) && !OTHERS.has(device) && device !== namedVideoMemory(videoMemory));
   if (tags.length !== 1 || strange.length || typeof machine['memory'] !== 'number') {
     throw new Error(`this snapshot is of a machine that the page can't make: it has ${devices.join(', ') || 'no shared folder'}, the page's machines one shared folder and nothing else; use the command line for it`);
   }
-  return { machine, memory: machine['memory'], tag: tags[0]!, mountPoint: `/mnt/${tags[0]}`, hasAcpi: devices.includes(ACPI) };
+  return { machine, memory: machine['memory'], videoMemory, tag: tags[0]!, mountPoint: `/mnt/${tags[0]}`, hasAcpi: devices.includes(ACPI) };
 }
 
 /** @throws Error that says what differs. */

@@ -197,6 +197,7 @@ describe('v86 adapter, on a real v86', () => {
 
   for (const { name, options, plug, says } of [
     { name: 'another memory size', options: { memory_size: 32 << 20 }, plug: true, says: /memory_size differs: the snapshot has 16777216 bytes, this emulator 33554432/ },
+    { name: 'another video memory', options: { vga_memory_size: 1 << 20 }, plug: true, says: /vga_memory_size differs: the snapshot has 8388608 bytes, this emulator 1048576/ },
     { name: 'a device missing here', options: {}, plug: false, says: /PCI slot 13 differs: the snapshot has device 1af4:105a, this emulator nothing/ },
     { name: 'a device that the snapshot lacks', options: { virtio_console: true }, plug: true, says: /PCI slot 12 differs: the snapshot has nothing, this emulator virtio-console/ },
   ]) {
