@@ -40,6 +40,13 @@ describe('the page: start and terminal', () => {
     await visit.type('halt');
     await again.click();
     expect(await look()).to.match(/^stays\nnone\n\d{1,2}$/);
+    expect(await visit.page.locator('.problem').allInnerTexts()).to.deep.equal([]);
+    await visit.type('halt -f');
+    await again.waitFor();
+    await visit.page.getByRole('tab', { name: 'Time line' }).click();
+    await visit.page.getByRole('button', { name: /^Rewind to: Start/ }).click();
+    await again.waitFor({ state: 'detached' });
+    expect(await visit.run('cat f')).to.match(/No such file/);
   });
 
   it('says why a guest can’t boot again, and tries once more when the visitor says so', async function () {

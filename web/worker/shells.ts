@@ -71,7 +71,8 @@ export class Shells implements ShellsApi {
   }
 
   async type(id: ShellId, text: string): Promise<void> {
-    await this.#shells.get(id)?.process.write(text);
+    // What a shell has not read when it ends, or its guest does, nobody reads.
+    await this.#shells.get(id)?.process.write(text).catch(() => {});
   }
 
   resize(id: ShellId, { columns, rows }: TerminalSize): void {
