@@ -2,7 +2,10 @@ import { Vm } from '../vm.ts';
 import { Collector, type BenchRow } from './report.ts';
 import { benchRequests } from './requests.ts';
 
-/** MiB of the large file of a round that only warms the emulator up. */
+/**
+ * MiB of the large file of a run before each that counts. What other file systems have done meanwhile drives code that the emulator has
+ * compiled out, and code that is new to it takes up to seven times as long.
+ */
 const WARM_UP = 4;
 
 interface Row {
@@ -60,9 +63,11 @@ export async function benchFilesystems(rounds: number, mib: number, onProgress: 
   onProgress('booting the guest');
   const vm = await Vm.boot({ memory: 512, ninep: true, shares: [...TABLES.map(({ cache }) => ({ tag: cache, cache })), { tag: 'auto-stateless', stateless: true }] });
   /** A row is here as soon as the guest has printed it, so that what was served until then belongs to it. */
-  const measure = async ({ mount, tag }: Subject, size: number): Promise<Row[]> => {
+  const measure = async ({ mount, tag }: Subject): Promise<Row[]> => {
     const served = () => (tag === undefined ? 0 : vm.share(tag).device.transport.statistics.slice(1).reduce((sum, { requests }) => sum + requests, 0));
-    const guest = vm.spawn(`mkdir -p /bench && ${mount} /bench && vfsbench /bench ${size}; code=$?; umount /bench; exit $code`);
+    const warmUp = await vm.exec(`mkdir -p /bench && ${mount} /bench && vfsbench /bench ${WARM_UP}`, { timeoutMs: 600_000 });
+    if (warmUp.code !== 0) throw new Error(`the benchmark failed on "${mount}": ${warmUp.stderr}`);
+    const guest = vm.spawn(`vfsbench /bench ${mib}; code=$?; umount /bench; exit $code`);
     const rows: Row[] = [];
     const decoder = new TextDecoder();
     let text = '';
@@ -88,13 +93,11 @@ export async function benchFilesystems(rounds: number, mib: number, onProgress: 
   };
   try {
     const { stdout: kernel } = await vm.exec('uname -r');
-    for (let round = 0; round <= rounds; round++) {
+    for (let round = 1; round <= rounds; round++) {
       for (const [n, { subjects, cache }] of TABLES.entries()) {
         for (const subject of subjects) {
-          onProgress(`${round ? `round ${round} of ${rounds}` : 'warming up'}: ${subject.name}, cache ${cache}`);
-          const rows = await measure(subject, round ? mib : WARM_UP);
-          if (round === 0) continue;
-          for (const { name, unit, value, requests, instructions: executed } of rows) {
+          onProgress(`round ${round} of ${rounds}: ${subject.name}, cache ${cache}`);
+          for (const { name, unit, value, requests, instructions: executed } of await measure(subject)) {
             const perCall = { name, unit: 'a call', isRate: false };
             collectors[n]!.add(subject.name, { name, unit, isRate: unit === 'MB/s' }, value);
             instructions[n]!.add(subject.name, perCall, executed);
