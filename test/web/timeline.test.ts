@@ -70,6 +70,22 @@ describe('the page: time line', () => {
     await row(visit, 'Start').waitFor();
   });
 
+  it('renames a snapshot, which stays what it was, also over a reload', async () => {
+    const visit = await show(await site.open());
+    await visit.run('echo then > f');
+    await take(visit, 'a name');
+    await visit.run('echo now > f');
+    await row(visit, 'a name').getByRole('button', { name: 'Rename' }).click();
+    await visit.page.getByRole('dialog').getByLabel('Name').fill('another');
+    await visit.page.getByRole('dialog').getByRole('button', { name: 'Rename' }).click();
+    await row(visit, 'another').waitFor();
+    expect(await row(visit, 'a name').count()).to.equal(0);
+    await visit.page.reload();
+    await show(visit);
+    await press(visit, 'another', 'Rewind to');
+    expect(await visit.run('cat f')).to.equal('then');
+  });
+
   it('goes on with all guests after a reload, and says which one it can’t', async () => {
     const visit = await show(await site.open());
     await visit.run('echo one > f');

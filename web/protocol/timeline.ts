@@ -21,6 +21,7 @@ export interface TimelineApi extends ProxyMarked {
   take(guest: GuestId, name: string): Promise<string>;
   /** Takes a guest back, or forth, to a snapshot of a machine like it. */
   rewind(guest: GuestId, snapshot: string): Promise<void>;
+  rename(snapshot: string, name: string): Promise<void>;
   remove(snapshot: string): Promise<void>;
   /** One file that stands alone: for another browser, or `v86-virtiofs import`. */
   export(snapshot: string): Promise<{ name: string; blob: Blob }>;

@@ -141,6 +141,13 @@ export class Timeline implements TimelineApi {
     });
   }
 
+  rename(snapshot: string, name: string): Promise<void> {
+    return this.inTurn(async () => {
+      await this.#store.rename(snapshot, name);
+      this.#onChange();
+    });
+  }
+
   remove(snapshot: string): Promise<void> {
     return this.inTurn(async () => {
       await this.#store.remove(snapshot);

@@ -1,5 +1,5 @@
 /**
- * Where layers are kept: immutable files by name. Names are `[a-z0-9.-]+`, chosen by
+ * Where layers are kept: files by name, that change as a whole only. Names are `[a-z0-9.-]+`, chosen by
  * {@link SnapshotStore}; whoever implements this never has to look inside.
  */
 export interface FileStore {

@@ -272,6 +272,17 @@ export class SnapshotStore {
     return head.id;
   }
 
+  /** Gives a snapshot another name. Its layer is written anew, in one step; who has the store open elsewhere opens it again. */
+  async rename(id: string, name: string): Promise<void> {
+    const layer = this.#layer(id);
+    const data = await this.#files.read(layer.name, layer.dataStart);
+    const head = { ...layer.head, frozen: { ...layer.head.frozen!, name } };
+    const parts = encodeLayer(this.#codec, head, [data]);
+    await this.#files.write(layer.name, parts);
+    this.#forget(layer);
+    this.#index({ name: layer.name, head, dataStart: parts[0]!.length + parts[1]!.length });
+  }
+
   /** Removes a snapshot; what others need of it stays. */
   async remove(id: string): Promise<void> {
     const { head } = this.#layer(id);

@@ -151,6 +151,27 @@ describe('layered snapshots of a real v86', () => {
     expect(seen).to.include('rename new');
   });
 
+  it('gives a snapshot another name, and is as it was otherwise', async () => {
+    const vm = await make();
+    fillRandomly(ram(vm), 0, 16 * PAGE);
+    const first = await freeze(vm, 'first');
+    fillRandomly(ram(vm), 20 * PAGE, 24 * PAGE);
+    const expected = contents(vm);
+    const second = await freeze(vm, 'second');
+    const before = store.info(first.id);
+    await store.rename(first.id, 'a name that is longer');
+    const third = await freeze(vm, 'third');
+    for (const opened of [store, await SnapshotStore.open(files, loadCodec())]) {
+      expect(opened.list().map(({ name }) => name)).to.deep.equal(['a name that is longer', 'second', 'third']);
+      expect(opened.info(first.id)).to.deep.equal({ ...before, name: 'a name that is longer' });
+      expect(opened.info(second.id).parent).to.equal(first.id);
+      for (const { id } of [first, second, third]) await opened.verify(id);
+    }
+    const other = await make();
+    await other.snapshots.restore(second.id);
+    expect(Buffer.compare(contents(other), expected)).to.equal(0);
+  });
+
   it('removes snapshots, and keeps what others need', async () => {
     const vm = await make();
     fillRandomly(ram(vm), 0, 16 * PAGE);

@@ -102,6 +102,7 @@ export class TimelinePanel extends LitElement {
       <span class="actions">
         ${button('Rewind to', 'rewind', () => this.#rewind(snapshot))}
         ${button('Second guest from', 'fork', () => this.#fork({ snapshot: id }))}
+        ${kind === 'start' ? nothing : button('Rename', 'rename', () => this.#rename(snapshot))}
         ${button('Export', 'download', () => this.#export(id))}
         ${button('Remove', 'trash', () => this.#remove(id, label))}
       </span>
@@ -146,6 +147,11 @@ export class TimelinePanel extends LitElement {
   async #export(id: string): Promise<void> {
     const file = await this.#do('Packing', this.connection.worker.timeline.export(id));
     if (file) saveAs(file.blob, file.name);
+  }
+
+  async #rename({ id, name }: SnapshotView): Promise<void> {
+    const wanted = await ask(this.shadowRoot!, { title: 'Rename the snapshot', action: 'Rename', input: { label: 'Name', value: name } });
+    if (wanted?.trim()) await this.#do('Renaming', this.connection.worker.timeline.rename(id, wanted.trim()));
   }
 
   async #remove(id: string, label: string): Promise<void> {
