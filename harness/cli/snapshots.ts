@@ -49,6 +49,7 @@ export function addSnapshotCommands(program: Command): void {
   command('export', 'write a snapshot to one file that stands alone').argument('<snapshot>').argument('<file>').action(exportCommand);
   command('import', 'take a file of `export` into a store').argument('<file>').action(importCommand);
   command('verify', 'read every part of a snapshot, or of all, and check it').argument('[snapshot]').action(verify);
+  command('rename', 'give a snapshot another name').argument('<snapshot>', 'name, id, or beginning of an id').argument('<name>').action(rename);
   command('remove', 'remove snapshots; what others need stays').argument('<snapshot...>').action(remove);
   command('gc', 'remove what no snapshot needs, and what killed processes have left').action(gc);
 }
@@ -187,6 +188,11 @@ async function verify(snapshot: string | undefined, flags: StoreFlags): Promise<
     spinner.stop();
   }
   process.stderr.write(`${ids.length} ${ids.length === 1 ? 'snapshot is' : 'snapshots are'} sound\n`);
+}
+
+async function rename(snapshot: string, name: string, flags: StoreFlags): Promise<void> {
+  const store = await open(flags);
+  await store.rename(store.find(snapshot), name);
 }
 
 async function remove(snapshots: string[], flags: StoreFlags): Promise<void> {

@@ -62,6 +62,13 @@ describe('command line: snapshots', function () {
     expect(stderr).to.contain(name).and.to.contain('copy the file again');
   });
 
+  it('rename gives a snapshot another name, under which it is what it was', async () => {
+    await inStore('rename', 'next', 'latest');
+    expect((JSON.parse(await inStore('list', '--json')) as { name: string }[]).map(({ name }) => name)).to.deep.equal(['base', 'latest']);
+    expect(await inStore('restore', 'latest', '--', 'cat', 'other')).to.equal('more\n');
+    await inStore('rename', 'latest', 'next');
+  });
+
   it('remove and gc give room back, and keep what others need', async () => {
     await inStore('remove', 'base');
     await inStore('gc');
