@@ -30,6 +30,7 @@ export class HttpStore implements FileStore {
     if (response.status === 206) return this.#body(name, response, to === undefined ? Infinity : to - from);
     const file = this.#body(name, response);
     this.#whole.set(name, file);
+    file.catch(() => this.#whole.delete(name));
     return (await file).slice(from, to);
   }
 

@@ -9,7 +9,7 @@ const LAYER = readFileSync(new URL('../../snapshots/v1.layer', import.meta.url))
 describe('snapshots on a web server', () => {
   let server: Server;
   let requests: (string | undefined)[];
-  let behave: 'ranges' | 'whole' | 'break' | 'missing' | 'flood';
+  let behave: 'ranges' | 'whole' | 'break' | 'break whole' | 'missing' | 'flood';
   const base = () => `http://localhost:${(server.address() as AddressInfo).port}/some/path/`;
 
   before((done) => {
@@ -17,6 +17,10 @@ describe('snapshots on a web server', () => {
       requests.push(range);
       if (behave === 'missing') return void response.writeHead(404).end();
       if (behave === 'whole') return void response.writeHead(200, { 'content-length': LAYER.length }).end(LAYER);
+      if (behave === 'break whole') {
+        response.writeHead(200, { 'content-length': LAYER.length }).write(LAYER.subarray(0, 10));
+        return void setTimeout(() => response.destroy(), 10);
+      }
       const [, from, to] = /bytes=(\d+)-(\d*)/.exec(range!)!;
       const part = LAYER.subarray(Number(from), to ? Number(to) + 1 : undefined);
       if (part.length === 0) return void response.writeHead(416).end();
@@ -52,6 +56,14 @@ describe('snapshots on a web server', () => {
       const error = await SnapshotStore.open(new HttpStore(base(), ['v1.layer']), loadCodec()).catch((caught: Error) => caught);
       expect(error).to.be.instanceOf(SnapshotError).with.property('message').that.matches(says);
     }
+  });
+
+  it('are fetched again after the network broke, where the server knows no ranges', async () => {
+    const files = new HttpStore(base(), ['v1.layer']);
+    behave = 'break whole';
+    expect(await files.read('v1.layer', 0, 64).catch((caught: Error) => caught)).to.be.instanceOf(SnapshotError);
+    behave = 'whole';
+    expect(Buffer.from(await files.read('v1.layer', 0, 64)).equals(LAYER.subarray(0, 64))).to.equal(true);
   });
 
   it('nothing can be written there', async () => {
