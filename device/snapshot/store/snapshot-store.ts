@@ -240,6 +240,7 @@ export class SnapshotStore {
   }
 
   #keep(name: string, bytes: Uint8Array): void {
+    if (this.#cache.has(name)) return;
     this.#cache.set(name, bytes);
     this.#cached += bytes.length;
     for (const [oldest, { length }] of this.#cache) {
