@@ -185,8 +185,9 @@ export async function diff(store: SnapshotStore, from: string, to: string): Prom
   const pageCount = Math.max(old.pageCount, now.pageCount);
   let pages = Math.abs(old.pageCount - now.pageCount);
   for (let page = 0; page < Math.min(old.pageCount, now.pageCount); page++) if (!old.agrees(now, page)) pages++;
-  const filesystems = after.filesystems.map(({ files }, n) => {
-    const earlier = before.filesystems[n]?.files ?? new Map<string, FileContents>();
+  const filesystems = Array.from({ length: Math.max(before.filesystems.length, after.filesystems.length) }, (_, n) => {
+    const filesOf = ({ filesystems }: Contents): Contents['filesystems'][number]['files'] => filesystems[n]?.files ?? new Map();
+    const [earlier, files] = [filesOf(before), filesOf(after)];
     return {
       added: [...files.keys()].filter((path) => !earlier.has(path)),
       removed: [...earlier.keys()].filter((path) => !files.has(path)),
