@@ -1,3 +1,4 @@
+import { randomUuid } from '../random-uuid.ts';
 import type { ChunkCodec } from '../snapshot/codec/codec.ts';
 import { MachineSnapshots, type FreezeOptions } from '../snapshot/machine-snapshots.ts';
 import type { FileStore } from '../snapshot/store/file-store.ts';
@@ -107,7 +108,7 @@ class SendingStore implements FileStore {
  */
 export async function migrateOut(emulator: Emulator, channel: MigrationChannel, options: MigrationOptions): Promise<MigrationResult> {
   const { token, machine, summary, sessionOnly, codec, bandwidth = Infinity, policy = 'throttle', timeoutMs, onProgress, signal } = options;
-  const id = crypto.randomUUID();
+  const id = randomUuid();
   const v86 = V86Machine.of(emulator);
   let link: Link | undefined;
   const end = () => channel.close();

@@ -4,6 +4,7 @@ import { countBits } from '../fs/tree/chunk.ts';
 import { PAGE_SIZE } from '../fs/tree/space.ts';
 import { FuseSession, type InodeIndex } from '../fuse/session.ts';
 import type { StateCarrier, V86Machine } from '../v86/adapter.ts';
+import { randomUuid } from '../random-uuid.ts';
 import { PciTransport } from '../virtio/pci-transport.ts';
 import type { Chain } from '../virtio/device.ts';
 import { decodeBlob, encodeBlob } from './blob.ts';
@@ -136,7 +137,7 @@ export class MachineState implements StateCarrier {
       const { session: name } = state as { session: string };
       const { sessionOnly } = (saved.filesystems[filesystem] ?? {}) as Partial<FilesystemIdentity>;
       const isElsewhere = sessionOnly && !replaced.has(name) && this.devices[index]!.backend.locks.ownerOf(name) !== undefined;
-      if (isElsewhere && !isMove) renamed.set(name, crypto.randomUUID());
+      if (isElsewhere && !isMove) renamed.set(name, randomUuid());
       else replaced.add(name);
     });
     return { replaced, renamed };
