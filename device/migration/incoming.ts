@@ -38,6 +38,8 @@ export interface IncomingOptions<S extends Successor> {
   timeoutMs?: number;
   /** Told how many bytes have come so far. */
   onProgress?: (bytes: number) => void;
+  /** Told what went wrong with a machine that is here already, and is returned all the same: there is no other. */
+  onProblem?: (error: Error) => void;
 }
 
 const DEFAULT_LIMIT = 2 * 1024 ** 3;
@@ -90,7 +92,10 @@ export class MigrationTarget<S extends Successor> {
       await successor.ready();
       return successor;
     } catch (error) {
-      if (isRunning) return successor;
+      if (isRunning) {
+        this.options.onProblem?.(error as Error);
+        return successor;
+      }
       if (isCounted) this.#machines--;
       await link.refuse((error as Error).message);
       await successor?.destroy();

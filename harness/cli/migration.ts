@@ -85,7 +85,9 @@ async function migrate(snapshot: string, argv: string[], { to, ...flags }: LinkF
 
 async function serve(argv: string[], { incoming, to, ...flags }: LinkFlags & { incoming: string; to?: string }): Promise<void> {
   const { secret, note } = chooseToken(flags);
-  const target = new MigrationTarget<MigratedVm>({ ...Vm.takeOver(secret).options, maxMachines: 1 });
+  const target = new MigrationTarget<MigratedVm>({
+    ...Vm.takeOver(secret).options, maxMachines: 1, onProblem: ({ message }) => say(`it has come, but ${message}`),
+  });
   let listener: { address: string; close(): void } | undefined;
   let vm: Vm | undefined;
   try {

@@ -36,6 +36,7 @@ export class Host implements WorkerApi {
     left: (guest) => this.#leave(guest),
     undisturbed: (action) => this.#undisturbed(action),
     progress: (progress) => this.#page.moving(progress),
+    problem: (message) => this.#page.problem(message),
   });
 
   async start({ base, store, from, since = 0 }: StartOptions, page: PageApi): Promise<StartResult> {

@@ -19,6 +19,8 @@ interface MoveEvents {
   /** Runs what no snapshot may be taken in between. */
   undisturbed<T>(action: () => Promise<T>): Promise<T>;
   progress(progress: MoveProgress | undefined): void;
+  /** Something that the visitor has to know. */
+  problem(message: string): void;
 }
 
 interface Arrival extends Successor {
@@ -145,6 +147,7 @@ export class Moves implements MoveApi {
       codec: loadCodec(),
       maxMachines: 1,
       onProgress: (bytes) => this.#events.progress({ bytes }),
+      onProblem: ({ message }) => this.#events.problem(`The guest has come, but ${message}`),
       make: async ({ machine }) => {
         const guest = await this.#events.make(specOfSnapshot({ machine }));
         return { guest, ...guest.moveIn() };

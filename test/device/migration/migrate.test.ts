@@ -29,12 +29,12 @@ describe('live migration of a machine', () => {
   const send = ({ machine }: BareGuest, channel: MigrationChannel) => migrateOut(machine.emulator, channel, { token: TOKEN, machine: {}, sessionOnly: true, codec });
 
   /** Takes machines into `there`, and writes down what becomes of each. */
-  function targetOf({ machine }: BareGuest, policies: RestorePolicies = {}): { target: MigrationTarget<Successor>; calls: string[] } {
+  function targetOf({ machine }: BareGuest, policies: RestorePolicies = {}, ready?: () => Promise<void>): { target: MigrationTarget<Successor>; calls: string[] } {
     const calls: string[] = [];
     const note = (what: string) => async () => void calls.push(what);
     const target = new MigrationTarget<Successor>({
-      token: TOKEN, codec, policies,
-      make: async () => ({ emulator: machine.emulator, start: note('start'), ready: note('ready'), destroy: note('destroy') }),
+      token: TOKEN, codec, policies, onProblem: ({ message }) => void calls.push(`problem: ${message}`),
+      make: async () => ({ emulator: machine.emulator, start: note('start'), ready: ready ?? note('ready'), destroy: note('destroy') }),
     });
     return { target, calls };
   }
@@ -42,6 +42,16 @@ describe('live migration of a machine', () => {
   afterEach(async () => {
     await Promise.all(running.map(({ machine }) => machine.destroy()));
     running = [];
+  });
+
+  it('a machine that is here and does not answer is returned, since there is no other, and what is wrong is told', async () => {
+    const first = await guest(new Volume());
+    const second = await guest(first.device.volume);
+    const [here, there] = ports();
+    const { target, calls } = targetOf(second, {}, () => Promise.reject(new Error('it does not answer')));
+    const [, successor] = await Promise.all([send(first, here), target.serve(there)]);
+    expect(successor!.emulator).to.equal(second.machine.emulator);
+    expect(calls).to.deep.equal(['start', 'problem: it does not answer']);
   });
 
   describe('when another guest there has its lock', () => {
