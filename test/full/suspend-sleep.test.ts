@@ -53,10 +53,11 @@ describe('suspend-to-idle with the stock driver of Linux 6.12', function () {
       device.transport.onTrace = ({ type }) => {
         if (type === 'reset') resets.push(type);
       };
-      const [holder, waiter] = [1, 2].map(() => vm.spawn(['locker', 'posix', '/mnt/share/lock', 'wait']));
-      const locked = new Lines(holder!).until('locked');
-      await locked;
-      const granted = new Lines(waiter!).until('locked');
+      const lock = () => vm.spawn(['locker', 'posix', '/mnt/share/lock', 'wait']);
+      const holder = lock();
+      await new Lines(holder).until('locked');
+      const waiter = lock();
+      const granted = new Lines(waiter).until('locked');
       await vm.exec('echo kept > /mnt/share/f; exec 5</mnt/share/f; rm /mnt/share/f; (sleep 5; cat <&5 > /mnt/share/g) > /dev/null 2>&1 &');
       await vm.suspend();
       await vm.wake();

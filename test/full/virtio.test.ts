@@ -1,6 +1,7 @@
 import { expect } from 'chai';
 import { VIRTIO_F_EVENT_IDX, VIRTIO_F_INDIRECT_DESC, VIRTIO_F_RING_PACKED } from '../../device/virtio/constants.ts';
 import { Lines } from '../../harness/demo/lines.ts';
+import type { GuestProcess } from '../../harness/guest-agent.ts';
 import { Vm } from '../../harness/vm.ts';
 import type { ShareOptions } from '../../harness/vm-options.ts';
 import { runShell } from '../support/guest.ts';
@@ -86,12 +87,14 @@ describe('blocked lock waiters that hold descriptors', function () {
     const file = `${MOUNT}/locked`;
     const holder = vm.spawn(['locker', 'flock', file, 'wait']);
     await new Lines(holder).until('locked');
-    const waiters = Array.from({ length: 6 }, () => {
-      const process = vm.spawn(['locker', 'flock', file, 'wait']);
-      return { process, lines: new Lines(process) };
-    });
     const { session, transport } = vm.share().device;
-    while (session.state().waiters.length < waiters.length) await new Promise((resolve) => setTimeout(resolve, 50));
+    const waiters: { process: GuestProcess; lines: Lines }[] = [];
+    // One after the other: their turns are in the order in which they ask.
+    while (waiters.length < 6) {
+      const process = vm.spawn(['locker', 'flock', file, 'wait']);
+      waiters.push({ process, lines: new Lines(process) });
+      while (session.state().waiters.length < waiters.length) await new Promise((resolve) => setTimeout(resolve, 20));
+    }
     expect(transport.queues[1]!.inFlight.size).to.equal(6);
     const hiprio = transport.statistics[0]!.requests;
     expect(await runShell(vm, WORKLOAD, { timeoutMs: 120_000 })).to.equal('done\n');
