@@ -25,7 +25,7 @@ export async function privateSources(): Promise<string> {
     archives.push(...(path.endsWith('.sources') ? parseDeb822(text) : parseOneLine(text)));
   }
   if (archives.length === 0) {
-    throw new GuestImageError(`${ETC_APT} names no Debian archive: add one such as\n  deb http://deb.debian.org/debian ${CODENAME} main\n\n${PROVIDE_IMAGE}`);
+    throw new GuestImageError(`${ETC_APT} names no Debian archive: add one with the suite ${CODENAME} (man sources.list says how)\n\n${PROVIDE_IMAGE}`);
   }
   const keyring = KEYRINGS.find((path) => existsSync(path));
   const lines = archives.flatMap(({ uri, signedBy = keyring, isSecurity }) => {
