@@ -25,8 +25,6 @@ export interface Subject {
   tag?: string;
 }
 
-const NINEP_UNCACHED = 'mount -t 9p -o trans=virtio,version=9p2000.L,msize=512000,cache=none host9p';
-
 /** Like beside like: with the guest's cache, and without. In each table the first is compared with the others. */
 export const TABLES: { title: string; cache: 'auto' | 'never'; subjects: Subject[] }[] = [
   {
@@ -44,7 +42,7 @@ export const TABLES: { title: string; cache: 'auto' | 'never'; subjects: Subject
     cache: 'never',
     subjects: [
       { name: 'virtio-fs', mount: 'mount -t virtiofs never', tag: 'never' },
-      { name: '9p', mount: NINEP_UNCACHED },
+      { name: '9p', mount: 'mount -t 9p -o trans=virtio,version=9p2000.L,msize=512000,cache=none host9p' },
     ],
   },
 ];
@@ -56,10 +54,12 @@ export interface FilesystemBench {
 
 /** Every file system in turn, `rounds` times, in one guest. `mib`: size of the large file. */
 export async function benchFilesystems(rounds: number, mib: number, onProgress: (message: string) => void): Promise<FilesystemBench> {
-  const collectors = TABLES.map(({ subjects }) => new Collector(subjects.map(({ name }) => name)));
+  const tables = TABLES.map((table) => {
+    const names = table.subjects.map(({ name }) => name);
+    return { ...table, names, values: new Collector(names), instructions: new Collector(names) };
+  });
   const tags = TABLES.flatMap(({ subjects }) => subjects.flatMap(({ tag }) => tag ?? []));
   const counted = new Collector(tags);
-  const instructions = TABLES.map(({ subjects }) => new Collector(subjects.map(({ name }) => name)));
   onProgress('booting the guest');
   const vm = await Vm.boot({ memory: 512, ninep: true, shares: [...TABLES.map(({ cache }) => ({ tag: cache, cache })), { tag: 'auto-stateless', stateless: true }] });
   /** A row is here as soon as the guest has printed it, so that what was served until then belongs to it. */
@@ -94,24 +94,24 @@ export async function benchFilesystems(rounds: number, mib: number, onProgress: 
   try {
     const { stdout: kernel } = await vm.exec('uname -r');
     for (let round = 1; round <= rounds; round++) {
-      for (const [n, { subjects, cache }] of TABLES.entries()) {
+      for (const { subjects, cache, values, instructions } of tables) {
         for (const subject of subjects) {
           onProgress(`round ${round} of ${rounds}: ${subject.name}, cache ${cache}`);
           for (const { name, unit, value, requests, instructions: executed } of await measure(subject)) {
             const perCall = { name, unit: 'a call', isRate: false };
-            collectors[n]!.add(subject.name, { name, unit, isRate: unit === 'MB/s' }, value);
-            instructions[n]!.add(subject.name, perCall, executed);
+            values.add(subject.name, { name, unit, isRate: unit === 'MB/s' }, value);
+            instructions.add(subject.name, perCall, executed);
             if (subject.tag !== undefined) counted.add(subject.tag, perCall, requests);
           }
         }
       }
     }
-    const costs = await benchRequests(vm, [{ name: 'virtio-fs', mount: 'mount -t virtiofs never', tag: 'never' }, { name: '9p', mount: NINEP_UNCACHED }], rounds, onProgress);
+    const costs = await benchRequests(vm, TABLES.find(({ cache }) => cache === 'never')!.subjects, rounds, onProgress);
     return {
       tables: [
-        ...TABLES.map(({ title, subjects }, n) => ({ title, subjects: subjects.map(({ name }) => name), rows: collectors[n]!.rows() })),
-        ...TABLES.map(({ title, subjects }, n) => ({
-          title: `Instructions of the guest: ${title[0]!.toLowerCase()}${title.slice(1)}`, subjects: subjects.map(({ name }) => name), rows: instructions[n]!.rows(),
+        ...tables.map(({ title, names, values }) => ({ title, subjects: names, rows: values.rows() })),
+        ...tables.map(({ title, names, instructions }) => ({
+          title: `Instructions of the guest: ${title[0]!.toLowerCase()}${title.slice(1)}`, subjects: names, rows: instructions.rows(),
         })),
         { title: 'Requests to the device, FORGETs not counted', subjects: tags, rows: counted.rows() },
         costs,

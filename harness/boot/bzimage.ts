@@ -45,4 +45,3 @@ export function kernelPayload(image: Uint8Array): KernelPayload | undefined {
   const unpackedSize = view.getUint32(end - 4, true);
   return { compression, data: compression === 'gzip' ? data : data.subarray(0, -4), unpackedSize };
 }
-
