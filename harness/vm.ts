@@ -242,17 +242,14 @@ export class Vm {
       afterDevices: (internals) => hooks.afterDevices?.(internals, plugged),
     });
     const vm = new Vm(withShares(plan.config, shares), emulator, plugged, log);
-    try {
+    await vm.#orStop(async () => {
       await Promise.all(plugged.map(({ device }) => device.ready));
       plan.prepareReboot(emulator);
       for (const [index, { source }] of shares.entries()) {
         if (source !== undefined) await plugged[index]!.load(source, (files, bytes) => onProgress?.(`loading ${source}: ${files} files, ${(bytes / 1e6).toFixed(1)} MB`));
       }
-      return vm;
-    } catch (error) {
-      await vm.stop();
-      throw error;
-    }
+    });
+    return vm;
   }
 
   /** The share with this tag, or the first one. Throws {@link VmError} `configuration` when there is none. */
