@@ -266,22 +266,24 @@ export class SnapshotStore {
 
   async #write(chunks: StoredChunk[], frozen?: Frozen): Promise<string> {
     const head = makeHead(chunks, frozen);
-    const parts = encodeLayer(this.#codec, head, chunks.map(({ stored }) => stored));
-    const name = head.id + SUFFIX;
-    await this.#files.write(name, parts);
-    this.#index({ name, head, dataStart: parts[0]!.length + parts[1]!.length });
+    await this.#writeLayer(head.id + SUFFIX, head, chunks.map(({ stored }) => stored));
     return head.id;
+  }
+
+  /** In the place of the layer with the same id, if there is one. */
+  async #writeLayer(name: string, head: LayerHead, chunks: readonly Uint8Array[]): Promise<void> {
+    const parts = encodeLayer(this.#codec, head, chunks);
+    await this.#files.write(name, parts);
+    const replaced = this.#layers.get(head.id);
+    if (replaced) this.#forget(replaced);
+    this.#index({ name, head, dataStart: parts[0]!.length + parts[1]!.length });
   }
 
   /** Gives a snapshot another name. Its layer is written anew, in one step; who has the store open elsewhere opens it again. */
   async rename(id: string, name: string): Promise<void> {
     const layer = this.#layer(id);
     const data = await this.#files.read(layer.name, layer.dataStart);
-    const head = { ...layer.head, frozen: { ...layer.head.frozen!, name } };
-    const parts = encodeLayer(this.#codec, head, [data]);
-    await this.#files.write(layer.name, parts);
-    this.#forget(layer);
-    this.#index({ name: layer.name, head, dataStart: parts[0]!.length + parts[1]!.length });
+    await this.#writeLayer(layer.name, { ...layer.head, frozen: { ...layer.head.frozen!, name } }, [data]);
   }
 
   /** Removes a snapshot; what others need of it stays. */

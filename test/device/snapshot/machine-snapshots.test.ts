@@ -151,13 +151,17 @@ describe('layered snapshots of a real v86', () => {
     expect(seen).to.include('rename new');
   });
 
-  it('gives a snapshot another name, and is as it was otherwise', async () => {
+  /** A machine frozen twice: the second snapshot, of `expected` RAM, needs what is in the first. */
+  async function frozenTwice() {
     const vm = await make();
     fillRandomly(ram(vm), 0, 16 * PAGE);
     const first = await freeze(vm, 'first');
     fillRandomly(ram(vm), 20 * PAGE, 24 * PAGE);
-    const expected = contents(vm);
-    const second = await freeze(vm, 'second');
+    return { vm, first, expected: contents(vm), second: await freeze(vm, 'second') };
+  }
+
+  it('gives a snapshot another name, and is as it was otherwise', async () => {
+    const { vm, first, expected, second } = await frozenTwice();
     const before = store.info(first.id);
     await store.rename(first.id, 'a name that is longer');
     const third = await freeze(vm, 'third');
@@ -173,12 +177,7 @@ describe('layered snapshots of a real v86', () => {
   });
 
   it('removes snapshots, and keeps what others need', async () => {
-    const vm = await make();
-    fillRandomly(ram(vm), 0, 16 * PAGE);
-    const first = await freeze(vm, 'first');
-    fillRandomly(ram(vm), 20 * PAGE, 24 * PAGE);
-    const expected = contents(vm);
-    const second = await freeze(vm, 'second');
+    const { first, expected, second } = await frozenTwice();
     await store.remove(first.id);
     store = await SnapshotStore.open(files, loadCodec());
     expect(store.list().map(({ name }) => name)).to.deep.equal(['second']);
