@@ -4,7 +4,7 @@ import { existsSync } from 'node:fs';
 import { mkdir, readdir, readFile, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { promisify } from 'node:util';
-import { GuestImageError, PROVIDE_IMAGE } from './errors.ts';
+import { GuestImageError, provideImage } from './errors.ts';
 import { privateSources } from './sources.ts';
 
 const run = promisify(execFile);
@@ -85,7 +85,7 @@ export class PrivateApt {
     const names = [...listed.matchAll(/Depends: ([^\s:]+)/g)].map((match) => match[1]!);
     const found = names.find((dependency) => pattern.test(dependency));
     if (!found) {
-      throw new GuestImageError(`apt knows no ${name} that needs a package like ${pattern.source}.${this.#updateFailure && `\n${this.#updateFailure}`}\n\n${PROVIDE_IMAGE}`);
+      throw new GuestImageError(`apt knows no ${name} that needs a package like ${pattern.source}.${this.#updateFailure && `\n${this.#updateFailure}`}\n\n${provideImage()}`);
     }
     return `${found}:${architecture}`;
   }
@@ -96,7 +96,7 @@ export class PrivateApt {
     try {
       await this.#apt('apt-get', ['download', '--quiet', ...packages], debs);
     } catch (error) {
-      throw new GuestImageError(`apt can't fetch the guest's packages (${packages.join(', ')}):\n${messageOf(error)}${this.#updateFailure && `\n${this.#updateFailure}`}\n\n${PROVIDE_IMAGE}`, { cause: error });
+      throw new GuestImageError(`apt can't fetch the guest's packages (${packages.join(', ')}):\n${messageOf(error)}${this.#updateFailure && `\n${this.#updateFailure}`}\n\n${provideImage()}`, { cause: error });
     }
     const files = (await readdir(debs)).filter((name) => name.endsWith('.deb')).sort();
     return Promise.all(files.map((file) => readPackage(join(debs, file))));
@@ -119,7 +119,7 @@ export function checkAptIsThere(): void {
   const programs = ['apt-get', 'apt-cache', 'dpkg', 'dpkg-deb'];
   const missing = programs.filter((name) => !(process.env['PATH'] ?? '').split(':').some((directory) => directory && existsSync(join(directory, name))));
   if (missing.length) {
-    throw new GuestImageError(`The guest is made of Debian packages, and this machine has no ${missing.join(', ')}.\n\n${PROVIDE_IMAGE}`);
+    throw new GuestImageError(`The guest is made of Debian packages, and this machine has no ${missing.join(', ')}.\n\n${provideImage()}`);
   }
 }
 

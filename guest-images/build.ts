@@ -1,5 +1,5 @@
 import { createHash } from 'node:crypto';
-import { copyFile, mkdir, mkdtemp, readdir, readFile, rename, rm, stat, writeFile } from 'node:fs/promises';
+import { copyFile, mkdir, mkdtemp, readdir, readFile, rename, rm, stat, utimes, writeFile } from 'node:fs/promises';
 import { availableParallelism } from 'node:os';
 import { dirname, join } from 'node:path';
 import { checkAptIsThere, PrivateApt, unpack, type DebianPackage } from './apt.ts';
@@ -12,7 +12,7 @@ import { makeInitramfs } from './initramfs.ts';
 import { unpackKernel } from './kernel.ts';
 import { withMinimalKernel } from './minimal-kernel.ts';
 import { readModules } from './modules.ts';
-import { BUILD, SOURCES } from './paths.ts';
+import { readableCacheDirectories, SOURCES, writableCacheDirectory } from './paths.ts';
 
 export type { GuestImage, GuestImageOptions } from './image.ts';
 export { GuestImageError } from './errors.ts';
@@ -23,6 +23,10 @@ const KERNEL_METAPACKAGE = 'linux-image-686';
 const KERNEL_PACKAGE = /^linux-image-6\.1\.0-\d+-686$/;
 const GUEST_PACKAGES = ['busybox-static', 'linux-libc-dev', 'musl-dev'];
 const HOST_PACKAGES = ['tcc', 'xz-utils', 'seabios'];
+/** Before the hash of what an image is made by, in the cache. */
+const PREFIX = 'guest-';
+const KEPT_IMAGES = 4;
+const MANIFEST = 'manifest.json';
 
 /** The guest's own programs: sources in src/ by program. */
 const PROGRAMS: Record<string, string[]> = {
@@ -39,7 +43,7 @@ const PROGRAMS: Record<string, string[]> = {
 
 const FILES = { kernel: 'vmlinuz', vmlinux: 'vmlinux', initrd: 'initrd.img', plainInitrd: 'initrd-plain.img', bios: 'bios.bin', vgaBios: 'vgabios.bin', fuseHeader: 'fuse.h' } as const;
 
-/** build/guest/manifest.json */
+/** manifest.json of an image. */
 interface Manifest {
   /** SHA-256 of what the image is made by: see {@link hashInputs}. */
   inputs: string;
@@ -63,11 +67,24 @@ export async function ensureGuestImage({ suspendDriver, kernel, ...options }: Gu
   return suspendDriver ? withSuspendDriver(image, options) : image;
 }
 
-async function ensureStockImage({ directory = defaultDirectory(), onProgress }: GuestImageOptions): Promise<GuestImage> {
+async function ensureStockImage({ directory, onProgress }: GuestImageOptions): Promise<GuestImage> {
   const inputs = await hashInputs();
-  const present = await load(directory, inputs);
-  if (present) return present;
+  const name = PREFIX + inputs.slice(0, 16);
+  for (const place of directory ? [directory] : readableCacheDirectories().map((cache) => join(cache, name))) {
+    const present = await load(place, inputs);
+    if (present) return present;
+  }
   checkAptIsThere();
+  if (!directory) {
+    const cache = writableCacheDirectory();
+    const made = await makeImage(join(cache, name), inputs, onProgress);
+    await removeUnused(cache);
+    return made;
+  }
+  return makeImage(directory, inputs, onProgress);
+}
+
+async function makeImage(directory: string, inputs: string, onProgress: GuestImageOptions['onProgress']): Promise<GuestImage> {
   await mkdir(dirname(directory), { recursive: true });
   const work = await mkdtemp(`${directory}.building-`);
   try {
@@ -79,6 +96,13 @@ async function ensureStockImage({ directory = defaultDirectory(), onProgress }: 
     await rm(work, { recursive: true, force: true });
   }
   return (await load(directory, inputs))!;
+}
+
+/** Removes images but those that were used last: other releases and checkouts have theirs beside this one's. */
+async function removeUnused(cache: string): Promise<void> {
+  const names = (await readdir(cache)).filter((name) => /^guest-[0-9a-f]{16}$/.test(name));
+  const used = await Promise.all(names.map(async (name) => ({ name, time: (await stat(join(cache, name, MANIFEST)).catch(() => undefined))?.mtimeMs ?? 0 })));
+  for (const { name } of used.sort((a, b) => b.time - a.time).slice(KEPT_IMAGES)) await rm(join(cache, name), { recursive: true, force: true });
 }
 
 async function build(work: string, image: string, inputs: string, onProgress: GuestImageOptions['onProgress'] = () => {}): Promise<void> {
@@ -130,7 +154,7 @@ async function writeManifest(image: string, inputs: string, release: string, pac
     files[name] = { size: (await stat(path)).size, sha256: await sha256(path) };
   }
   const manifest: Manifest = { inputs, release, packages: packages.map(({ path, ...rest }) => rest), files };
-  await writeFile(join(image, 'manifest.json'), `${JSON.stringify(manifest, null, 2)}\n`);
+  await writeFile(join(image, MANIFEST), `${JSON.stringify(manifest, null, 2)}\n`);
 }
 
 /** Puts a finished image in place, whatever other processes put there at the same time. */
@@ -151,13 +175,15 @@ async function install(image: string, directory: string, inputs: string): Promis
 async function load(directory: string, inputs: string): Promise<GuestImage | undefined> {
   let manifest: Manifest;
   try {
-    manifest = JSON.parse(await readFile(join(directory, 'manifest.json'), 'utf8')) as Manifest;
+    manifest = JSON.parse(await readFile(join(directory, MANIFEST), 'utf8')) as Manifest;
   } catch {
     return undefined;
   }
   if (manifest.inputs !== inputs) return undefined;
   const areWhole = await Promise.all(Object.entries(manifest.files).map(async ([name, { size }]) => (await stat(join(directory, name)).catch(() => undefined))?.size === size));
   if (areWhole.includes(false)) return undefined;
+  const now = new Date();
+  await utimes(join(directory, MANIFEST), now, now).catch(() => {});
   const id = createHash('sha256').update(JSON.stringify(manifest.files)).digest('hex');
   const paths = Object.fromEntries(Object.entries(FILES).map(([key, name]) => [key, join(directory, name)])) as Record<keyof typeof FILES, string>;
   return { ...paths, release: manifest.release, id };
@@ -170,10 +196,6 @@ async function hashInputs(): Promise<string> {
   const contents = await Promise.all(names.map((name) => readFile(join(SOURCES, name))));
   names.forEach((name, n) => hash.update(`${name}\0`).update(contents[n]!).update('\0'));
   return hash.digest('hex');
-}
-
-function defaultDirectory(): string {
-  return join(BUILD, 'guest');
 }
 
 async function inParallel<T>(items: T[], work: (item: T) => Promise<void>): Promise<void> {

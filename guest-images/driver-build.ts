@@ -8,7 +8,7 @@ import { findBuildTools } from './driver-tools.ts';
 import { GuestImageError } from './errors.ts';
 import { glob } from './files.ts';
 import { modinfo } from './modules.ts';
-import { SOURCES } from './paths.ts';
+import { cacheDirectory, SOURCES } from './paths.ts';
 
 const run = promisify(execFile);
 const MAX_OUTPUT = 64 << 20;
@@ -79,7 +79,7 @@ async function buildBelow(work: string, { release, version }: Kernel, onProgress
     `linux-headers-${abi}-common=${version}`,
     ...['linux-kbuild-6.1', ...tools.packages].map((name) => `${name}:${apt.hostArchitecture}`),
   ]).catch((error: unknown) => {
-    throw new GuestImageError(`The source and headers of Linux ${release} (${version}) can't be had. If the archive has a newer kernel, remove build/guest/ to build the guest with that.\n${(error as Error).message}`, { cause: error });
+    throw new GuestImageError(`The source and headers of Linux ${release} (${version}) can't be had. If the archive has a newer kernel, remove ${cacheDirectory()} to build the guest with that.\n${(error as Error).message}`, { cause: error });
   });
 
   onProgress('unpacking');

@@ -1,6 +1,7 @@
 import { existsSync } from 'node:fs';
 import { delimiter, join } from 'node:path';
 import { GuestImageError } from './errors.ts';
+import { cacheDirectory } from './paths.ts';
 
 /** Debian packages that make a gcc for machines that have none. */
 const GCC_PACKAGES = [
@@ -27,7 +28,7 @@ export function findBuildTools(hostArchitecture: string, path = process.env['PAT
   const directories = path.split(delimiter).filter(Boolean);
   const has = (name: string) => directories.some((directory) => existsSync(join(directory, name)));
   if (hostArchitecture !== 'amd64') {
-    throw new GuestImageError(`Kernels and their drivers are built by a compiler for x86, on Debian's architecture amd64; this machine is ${hostArchitecture}. Build on another machine and copy build/guest/ and ~/.cache/v86-virtiofs/ here.`);
+    throw new GuestImageError(`Kernels and their drivers are built by a compiler for x86, on Debian's architecture amd64; this machine is ${hostArchitecture}. Build on another machine and copy its ${cacheDirectory()} here.`);
   }
   if (['gcc', 'make', 'ld', 'strip'].every(has)) {
     return { packages: ALWAYS, cc: 'gcc', environment: (root) => ({ ...process.env, PATH: [path, join(root, 'usr/bin')].join(delimiter), LC_ALL: 'C' }) };

@@ -6,6 +6,7 @@ import { CpioArchive } from './cpio.ts';
 import { buildSuspendModules, readPatches } from './driver-build.ts';
 import { GuestImageError } from './errors.ts';
 import type { GuestImage } from './image.ts';
+import { isWritable, readableCacheDirectories, writableCacheDirectory } from './paths.ts';
 
 export interface DriverOptions {
   /** Called with what is being done. */
@@ -16,7 +17,7 @@ export interface DriverOptions {
  * The same guest with the driver that can suspend. Its initial RAM disk is the stock one and a
  * second archive after it, whose virtiofs.ko replaces the first one's as Linux unpacks them; and which
  * has the modules that hibernation needs, as `/lib/modules/disk` names them. It is kept beside the
- * stock one.
+ * stock one, or in the cache where that place can't be written.
  *
  * @param image made by `ensureGuestImage`.
  * @throws GuestImageError when the driver can't be built.
@@ -25,8 +26,11 @@ export async function withSuspendDriver(image: GuestImage, { onProgress }: Drive
   const hash = createHash('sha256').update(image.id);
   for (const { content } of await readPatches()) hash.update(content);
   const id = hash.digest('hex');
-  const initrd = join(dirname(image.initrd), `initrd-suspend-${id.slice(0, 16)}.img`);
-  if (!existsSync(initrd)) {
+  const name = `initrd-suspend-${id.slice(0, 16)}.img`;
+  const places = [dirname(image.initrd), ...readableCacheDirectories()];
+  let initrd = places.map((place) => join(place, name)).find((path) => existsSync(path));
+  if (!initrd) {
+    initrd = join(isWritable(places[0]!) ? places[0]! : writableCacheDirectory(), name);
     const { driver, disk } = await buildSuspendModules({ release: image.release, version: await kernelVersion(image) }, onProgress);
     const overlay = new CpioArchive();
     const path = (name: string) => `lib/modules/${image.release}/${name}.ko`;
@@ -41,9 +45,10 @@ export async function withSuspendDriver(image: GuestImage, { onProgress }: Drive
 }
 
 /** Of the Debian package that the image's kernel is from. */
-async function kernelVersion({ initrd, release }: GuestImage): Promise<string> {
+async function kernelVersion(image: GuestImage): Promise<string> {
+  const { initrd, release } = image;
   const manifest = JSON.parse(await readFile(join(dirname(initrd), 'manifest.json'), 'utf8')) as { packages: { name: string; version: string }[] };
   const kernel = manifest.packages.find(({ name }) => name === `linux-image-${release}`);
-  if (!kernel) throw new GuestImageError(`the guest image does not say which package its kernel ${release} is from: remove build/guest/ to build it anew`);
+  if (!kernel) throw new GuestImageError(`the guest image does not say which package its kernel ${release} is from: remove ${dirname(image.initrd)} to build it again`);
   return kernel.version;
 }

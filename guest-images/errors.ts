@@ -1,10 +1,14 @@
+import { cacheDirectory } from './paths.ts';
+
 /** The guest image can't be built. The message says why, and what to provide instead. */
 export class GuestImageError extends Error {
   override readonly name = 'GuestImageError';
 }
 
-export const PROVIDE_IMAGE = `Provide a guest instead:
-  --kernel FILE   a 32-bit Linux kernel (bzImage) with virtio-fs
+/** What to do on a machine that can't build the image. */
+export function provideImage(): string {
+  return `Provide a guest instead:
+  --kernel FILE   a 32-bit Linux kernel with virtio-fs (bzImage or vmlinux)
   --initrd FILE   its initial RAM disk, with /sbin/agent of guest-images/ running on /dev/ttyS1
-  --bios FILE     SeaBIOS (bios.bin, with vgabios.bin beside it), for --boot bios only
-or copy build/guest/ from a machine that has built it.`;
+or run \`v86-virtiofs run -- true\` of this release on a Debian machine, and copy its ${cacheDirectory()} to the same place on this one.`;
+}

@@ -18,7 +18,7 @@ export interface GuestImage {
 }
 
 export interface GuestImageOptions {
-  /** Where the image is kept. Default: `build/guest` of the checkout. */
+  /** Where the image is kept. Default: below the cache directory, by what it is made from. */
   directory?: string;
   /** With the driver of `suspend-driver/` instead of the kernel's own; it is built when it is first asked for. Default: false. */
   suspendDriver?: boolean;

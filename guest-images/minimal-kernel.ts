@@ -2,14 +2,14 @@ import { execFile } from 'node:child_process';
 import { createHash } from 'node:crypto';
 import { existsSync } from 'node:fs';
 import { copyFile, mkdir, mkdtemp, readFile, rename, rm, writeFile } from 'node:fs/promises';
-import { availableParallelism, homedir, tmpdir } from 'node:os';
+import { availableParallelism, tmpdir } from 'node:os';
 import { delimiter, join } from 'node:path';
 import { promisify } from 'node:util';
 import { checkAptIsThere, PrivateApt, unpack } from './apt.ts';
 import { findBuildTools } from './driver-tools.ts';
 import { GuestImageError } from './errors.ts';
 import type { GuestImage, GuestImageOptions } from './image.ts';
-import { SOURCES } from './paths.ts';
+import { readableCacheDirectories, SOURCES, writableCacheDirectory } from './paths.ts';
 
 const run = promisify(execFile);
 const MAX_OUTPUT = 64 << 20;
@@ -30,8 +30,12 @@ const FILES = { kernel: 'bzImage', vmlinux: 'vmlinux', release: 'release' } as c
 export async function withMinimalKernel(image: GuestImage, onProgress: GuestImageOptions['onProgress'] = () => {}): Promise<GuestImage> {
   const config = await readFile(CONFIG);
   const key = createHash('sha256').update(SOURCE).update(config).digest('hex').slice(0, 16);
-  const directory = join(process.env['XDG_CACHE_HOME'] || join(homedir(), '.cache'), 'v86-virtiofs', `kernel-${key}`);
-  if (!existsSync(directory)) await build(directory, onProgress);
+  const name = `kernel-${key}`;
+  let directory = readableCacheDirectories().map((cache) => join(cache, name)).find((place) => existsSync(place));
+  if (!directory) {
+    directory = join(writableCacheDirectory(), name);
+    await build(directory, onProgress);
+  }
   const [kernel, vmlinux] = [join(directory, FILES.kernel), join(directory, FILES.vmlinux)];
   const release = (await readFile(join(directory, FILES.release), 'utf8')).trim();
   const id = createHash('sha256').update(image.id).update(await readFile(kernel)).digest('hex');
@@ -47,7 +51,6 @@ async function build(directory: string, onProgress: NonNullable<GuestImageOption
     const finished = join(work, 'finished');
     await mkdir(finished);
     await buildBelow(work, finished, onProgress);
-    await mkdir(join(directory, '..'), { recursive: true });
     const beside = `${directory}.${process.pid}`;
     await run('cp', ['-r', finished, beside]);
     // Somebody else may have been faster.

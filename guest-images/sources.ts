@@ -1,7 +1,7 @@
 import { existsSync } from 'node:fs';
 import { readdir, readFile } from 'node:fs/promises';
 import { join } from 'node:path';
-import { GuestImageError, PROVIDE_IMAGE } from './errors.ts';
+import { GuestImageError, provideImage } from './errors.ts';
 
 const CODENAME = 'bookworm';
 const ETC_APT = '/etc/apt';
@@ -25,7 +25,7 @@ export async function privateSources(): Promise<string> {
     archives.push(...(path.endsWith('.sources') ? parseDeb822(text) : parseOneLine(text)));
   }
   if (archives.length === 0) {
-    throw new GuestImageError(`${ETC_APT} names no Debian archive: add one with the suite ${CODENAME} (man sources.list says how)\n\n${PROVIDE_IMAGE}`);
+    throw new GuestImageError(`${ETC_APT} names no Debian archive: add one with the suite ${CODENAME} (man sources.list says how)\n\n${provideImage()}`);
   }
   const keyring = KEYRINGS.find((path) => existsSync(path));
   const lines = archives.flatMap(({ uri, signedBy = keyring, isSecurity }) => {

@@ -1,9 +1,9 @@
 import { existsSync } from 'node:fs';
 import { mkdir, mkdtemp, readdir, rename, rm, symlink } from 'node:fs/promises';
 import { createHash } from 'node:crypto';
-import { dirname, join } from 'node:path';
+import { join } from 'node:path';
 import { checkAptIsThere, PrivateApt, unpack } from './apt.ts';
-import { BUILD } from './paths.ts';
+import { writableCacheDirectory } from './paths.ts';
 
 /** What a shell script may expect of any Debian. */
 const BASE = ['bash', 'coreutils', 'dash', 'diffutils', 'findutils', 'grep', 'gzip', 'hostname', 'sed', 'tar'];
@@ -16,10 +16,9 @@ const LEFT_OUT = ['usr/share/doc', 'usr/share/man', 'usr/share/locale', 'usr/sha
  */
 export async function ensureUserland(packages: string[]): Promise<string> {
   const all = [...new Set([...BASE, ...packages])].sort();
-  const directory = join(BUILD, `userland-${createHash('sha256').update(all.join()).digest('hex').slice(0, 12)}`);
+  const directory = join(writableCacheDirectory(), `userland-${createHash('sha256').update(all.join()).digest('hex').slice(0, 12)}`);
   if (existsSync(directory)) return directory;
   checkAptIsThere();
-  await mkdir(dirname(directory), { recursive: true });
   const work = await mkdtemp(`${directory}.building-`);
   try {
     const aptDirectory = join(work, 'apt');

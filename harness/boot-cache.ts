@@ -1,9 +1,8 @@
 import { createHash } from 'node:crypto';
 import { existsSync } from 'node:fs';
 import { mkdir, readdir, rm, stat, utimes } from 'node:fs/promises';
-import { homedir } from 'node:os';
-import { join, sep } from 'node:path';
-import { PACKAGE_ROOT } from '../guest-images/paths.ts';
+import { join } from 'node:path';
+import { writableCacheDirectory } from '../guest-images/paths.ts';
 import { readSnapshot, writeSnapshot, type Snapshot } from './snapshot-file.ts';
 
 const SUFFIX = '.snapshot';
@@ -14,7 +13,7 @@ export class BootCache {
   readonly #capacity: number;
 
   /** `capacity`: snapshots kept; the ones not used for longest go first. */
-  constructor(directory: string = cacheDirectory('machines'), capacity = 8) {
+  constructor(directory: string = join(writableCacheDirectory(), 'machines'), capacity = 16) {
     this.directory = directory;
     this.#capacity = capacity;
   }
@@ -34,10 +33,15 @@ export class BootCache {
     }
   }
 
+  /** Where it can't be kept, on a full disk say, Node's `process.emitWarning` tells: the next machine boots again. */
   async store(origin: unknown, snapshot: Snapshot): Promise<void> {
-    await mkdir(this.directory, { recursive: true });
-    await writeSnapshot(this.#path(origin), snapshot);
-    await this.#prune();
+    try {
+      await mkdir(this.directory, { recursive: true });
+      await writeSnapshot(this.#path(origin), snapshot);
+      await this.#prune();
+    } catch (error) {
+      process.emitWarning(`the booted machine can't be kept in ${this.directory}, so the next one boots again: ${(error as Error).message}`, { type: 'v86-virtiofs' });
+    }
   }
 
   async #prune(): Promise<void> {
@@ -51,11 +55,4 @@ export class BootCache {
     const key = createHash('sha256').update(JSON.stringify(origin)).digest('hex').slice(0, 24);
     return join(this.directory, key + SUFFIX);
   }
-}
-
-/** Where generated files go: `.cache/` of a checkout, the user's cache directory for an installed package. */
-export function cacheDirectory(name: string): string {
-  const isInstalled = PACKAGE_ROOT.split(sep).includes('node_modules');
-  const base = isInstalled ? join(process.env['XDG_CACHE_HOME'] || join(homedir(), '.cache'), 'v86-virtiofs') : join(PACKAGE_ROOT, '.cache');
-  return join(base, name);
 }

@@ -1,6 +1,7 @@
 #!/usr/bin/env node
 import { Command, CommanderError, Option } from 'commander';
 import { MachineError, MigrationError, SnapshotError } from '../device/index.ts';
+import { GuestImageError } from '../guest-images/errors.ts';
 import { addMigrationCommands } from './cli/migration.ts';
 import { addMachineOptions, OWN_FAILURE, type MachineFlags } from './cli/options.ts';
 import { addSleepCommands } from './cli/sleep.ts';
@@ -73,7 +74,7 @@ try {
   if (error instanceof CommanderError) {
     process.exitCode = error.exitCode === 0 ? 0 : OWN_FAILURE;
   } else {
-    const isExpected = [VmError, MachineError, MigrationError, SnapshotError].some((kind) => error instanceof kind);
+    const isExpected = [VmError, GuestImageError, MachineError, MigrationError, SnapshotError].some((kind) => error instanceof kind);
     process.stderr.write(`v86-virtiofs: ${isExpected ? (error as Error).message : (error as Error).stack}\n`);
     process.exitCode = OWN_FAILURE;
   }

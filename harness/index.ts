@@ -1,6 +1,8 @@
-export { BootCache, cacheDirectory } from './boot-cache.ts';
+export { BootCache } from './boot-cache.ts';
 export { DirectoryStore } from './directory-store.ts';
 export { VmError } from './errors.ts';
+export { GuestImageError } from '../guest-images/errors.ts';
+export { cacheDirectory, snapshotDirectory } from '../guest-images/paths.ts';
 export type { ExecOptions, ExecOutput, GuestProcess, SpawnOptions } from './guest-agent.ts';
 export type { Share } from './share.ts';
 export { readSnapshot, writeSnapshot, type MachineConfig, type Snapshot } from './snapshot-file.ts';

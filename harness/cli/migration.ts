@@ -3,7 +3,7 @@ import { randomBytes } from 'node:crypto';
 import {
   loadCodec, MigrationError, MigrationTarget, MigrationUnknownError, settleMigration, SnapshotStore, type MigrationChannel,
 } from '../../device/index.ts';
-import { cacheDirectory } from '../boot-cache.ts';
+import { snapshotDirectory } from '../../guest-images/paths.ts';
 import { DirectoryStore } from '../directory-store.ts';
 import { VmError } from '../errors.ts';
 import type { GuestProcess } from '../guest-agent.ts';
@@ -28,7 +28,7 @@ interface LinkFlags {
 /** Adds `migrate` and `serve`. */
 export function addMigrationCommands(program: Command): void {
   const addLinkOptions = (command: Command) => command
-    .addOption(new Option('--store <dir>', 'directory of snapshots').default(cacheDirectory('snapshots'), '.cache/snapshots'))
+    .addOption(new Option('--store <dir>', 'directory of snapshots').default(snapshotDirectory()))
     .addOption(new Option('--host <address>', 'address to wait on').default('localhost'))
     .addOption(new Option('--token <text>', `what both sides know; better put into ${TOKEN_VARIABLE}, where no list of processes shows it`))
     .addOption(new Option('--bandwidth <MB/s>', 'send no faster').argParser(parsePositive))

@@ -1,6 +1,6 @@
 import { Option, type Command } from 'commander';
 import { loadCodec, SnapshotStore } from '../../device/index.ts';
-import { cacheDirectory } from '../boot-cache.ts';
+import { snapshotDirectory } from '../../guest-images/paths.ts';
 import { formatBytes } from '../demo/story.ts';
 import { DirectoryStore } from '../directory-store.ts';
 import { Vm } from '../vm.ts';
@@ -14,7 +14,7 @@ interface SleepFlags {
 
 /** Adds `suspend` and `wake`. */
 export function addSleepCommands(program: Command): void {
-  const store = () => new Option('--store <dir>', 'directory of snapshots').default(cacheDirectory('snapshots'), '.cache/snapshots');
+  const store = () => new Option('--store <dir>', 'directory of snapshots').default(snapshotDirectory());
   addMachineOptions(
     program
       .command('suspend')

@@ -2,7 +2,7 @@ import { Command, InvalidArgumentError, Option } from 'commander';
 import { readFile } from 'node:fs/promises';
 import { basename } from 'node:path';
 import { diff, inspect, loadCodec, SnapshotStore, type Contents, type LockContents } from '../../device/index.ts';
-import { cacheDirectory } from '../boot-cache.ts';
+import { snapshotDirectory } from '../../guest-images/paths.ts';
 import { formatBytes } from '../demo/story.ts';
 import { DirectoryStore } from '../directory-store.ts';
 import { compileV86 } from '../emulator.ts';
@@ -21,7 +21,7 @@ interface StoreFlags {
 export function addSnapshotCommands(program: Command): void {
   const command = (name: string, summary: string, description = `${summary[0]!.toUpperCase()}${summary.slice(1)}.`) =>
     program.command(name).summary(summary).description(description)
-      .addOption(new Option('--store <dir>', 'directory of snapshots').default(cacheDirectory('snapshots'), '.cache/snapshots'));
+      .addOption(new Option('--store <dir>', 'directory of snapshots').default(snapshotDirectory()));
   const json = (made: Command) => made.option('--json', 'as JSON');
 
   addMachineOptions(command('freeze', 'start a guest, run a command in it, and freeze it', 'Starts a guest, runs a command in it, and freezes it into the store, with all that still runs and is open.'))
