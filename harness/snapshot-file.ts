@@ -142,3 +142,10 @@ export function checkConfig(saved: MachineConfig, present: MachineConfig): void 
   });
   if (differences.length) throw new VmError('snapshot', `the snapshot is of another machine: ${differences.join('; ')}`);
 }
+
+/** The bytes as a buffer of their own, copied only when they are part of a larger one. */
+export function toArrayBuffer(bytes: Uint8Array): ArrayBuffer {
+  const { buffer, byteLength } = bytes;
+  if (buffer instanceof ArrayBuffer && byteLength === buffer.byteLength) return buffer;
+  return new Uint8Array(bytes).buffer;
+}

@@ -1,25 +1,20 @@
-import type { V86, V86Options } from 'v86';
+import type { V86 } from 'v86';
 import {
-  attachVirtioFs, loadCodec, MachineSnapshots, migrateOut, MigrationTarget, type FreezeResult, type MigrationChannel, type MigrationOptions, type MigrationResult,
+  loadCodec, MachineSnapshots, migrateOut, MigrationTarget, type FreezeResult, type MigrationChannel, type MigrationOptions, type MigrationResult,
   type RestorePolicies, type SnapshotStore, type Successor,
 } from '../device/index.ts';
-import { V86Machine } from '../device/v86/adapter.ts';
 import type { Emulator } from '../device/v86/types.ts';
-import { BootCache } from './boot-cache.ts';
-import { ConsoleLog } from './console-log.ts';
-import {
-  compileV86, createEmulator, expectFreshMemory, restoreBareMachine, routeInterrupt, type EmulatorHooks, type EmulatorInternals,
-} from './emulator.ts';
+import { bootMachine } from './boot/boot-machine.ts';
+import type { ConsoleLog } from './console-log.ts';
+import { compileV86, expectFreshMemory, type EmulatorInternals } from './emulator.ts';
 import { VmError } from './errors.ts';
-import { GuestAgent, uartChannel, type ExecOptions, type ExecOutput, type GuestProcess, type SpawnOptions, type UartBus } from './guest-agent.ts';
-import { makePlan, optionsFor, withShares, type Plan } from './plan.ts';
-import { Share } from './share.ts';
+import type { ExecOptions, ExecOutput, GuestAgent, GuestProcess, SpawnOptions } from './guest-agent.ts';
+import { assemble, awaitAnswer, PATIENCE, type Machine } from './machine.ts';
+import { makePlan, optionsFor, withShares } from './plan.ts';
+import type { Share } from './share.ts';
 import { suspendGuest, wakeGuest } from './sleep.ts';
-import { checkConfig, makeSnapshot, readSnapshot, type MachineConfig, type Snapshot } from './snapshot-file.ts';
-import type { ShareOptions, VmOptions } from './vm-options.ts';
-
-const BOOT_TIMEOUT = 180_000;
-const EXEC_TIMEOUT = 60_000;
+import { checkConfig, makeSnapshot, readSnapshot, toArrayBuffer, type MachineConfig, type Snapshot } from './snapshot-file.ts';
+import type { VmOptions } from './vm-options.ts';
 
 export interface ExecResult {
   stdout: string;
@@ -43,7 +38,7 @@ interface Summary {
  * A Linux guest in v86, with shares: boots or starts from a cached boot, runs commands, freezes
  * and goes on. Call {@link stop} in the end: a running machine keeps the process alive.
  */
-export class Vm {
+export class Vm implements Machine {
   readonly config: MachineConfig;
   readonly shares: readonly Share[];
   /** The last lines of the guest's console. */
@@ -57,20 +52,19 @@ export class Vm {
   /** Of the snapshot that it goes on from: what others have written there is passed on. */
   #summary: Omit<Summary, 'console'> = {};
 
-  private constructor(config: MachineConfig, emulator: V86, shares: Share[], console: ConsoleLog) {
+  private constructor({ config, emulator, shares, console, agent }: Machine) {
     this.config = config;
     this.emulator = emulator;
     this.shares = shares;
     this.console = console;
-    this.agent = new GuestAgent(uartChannel(emulator as unknown as UartBus));
+    this.agent = agent;
   }
 
   /** A machine whose guest answers, its shares plugged in but not mounted. */
   static async boot(options: VmOptions = {}): Promise<Vm> {
-    const plan = await makePlan(options);
-    const vm = options.cache === false || options.acpi || options.v86 ? await Vm.#coldBoot(plan, plan.shares) : await Vm.#fromCache(plan);
+    const machine = await bootMachine(await makePlan(options));
     options.onProgress?.('');
-    return vm;
+    return new Vm(machine);
   }
 
   /**
@@ -86,7 +80,7 @@ export class Vm {
     }
     const plan = await makePlan(optionsFor(saved.config, options));
     checkConfig(saved.config, withShares(plan.config, plan.shares));
-    const vm = await Vm.#assemble(plan, plan.shares, plan.emulatorOptions, {}, saved.console);
+    const vm = new Vm(await assemble(plan, plan.shares, plan.emulatorOptions, {}, saved.console));
     expectFreshMemory(vm.emulator as unknown as EmulatorInternals);
     await vm.#orStop(() => vm.restore(saved));
     return vm;
@@ -111,7 +105,7 @@ export class Vm {
     void compileV86();
     const plan = await makePlan(optionsFor(config, options));
     checkConfig(config, withShares(plan.config, plan.shares));
-    const vm = await Vm.#assemble(plan, plan.shares, plan.emulatorOptions);
+    const vm = new Vm(await assemble(plan, plan.shares, plan.emulatorOptions));
     vm.#adopt(summary);
     return vm;
   }
@@ -165,93 +159,6 @@ export class Vm {
     }
   }
 
-  /** `plan`'s shares plugged into a machine that has booted without them: one of the cache, or one that is put there. */
-  static async #fromCache(plan: Plan): Promise<Vm> {
-    const cache = new BootCache();
-    const cached = await cache.load(plan.origin);
-    if (cached) {
-      try {
-        return await Vm.#plugIn(plan, cached);
-      } catch (error) {
-        // A guest that was not well when it was kept never will be: another takes its place.
-        if (!(error instanceof VmError && error.kind === 'timeout')) throw error;
-      }
-    }
-    const vm = await Vm.#coldBoot(plan, []);
-    const snapshot = await vm.save();
-    await vm.stop();
-    await cache.store(plan.origin, snapshot);
-    return Vm.#plugIn(plan, snapshot);
-  }
-
-  static async #coldBoot(plan: Plan, shares: ShareOptions[]): Promise<Vm> {
-    const { onProgress, timeoutMs = BOOT_TIMEOUT } = plan.options;
-    const road = await plan.bootRoad();
-    const vm = await Vm.#assemble(plan, shares, road.emulatorOptions);
-    const started = performance.now();
-    const tell = () => onProgress?.(`booting the guest: ${Math.round((performance.now() - started) / 1000)} s`);
-    const ticker = setInterval(tell, 1000);
-    tell();
-    try {
-      road.load(vm.emulator);
-      await vm.emulator.run();
-      await vm.agent.ready(timeoutMs);
-      return vm;
-    } catch (error) {
-      await vm.stop();
-      throw new VmError('boot', `the guest did not come up: ${(error as Error).message}\nIts console ends with\n${vm.console.tail()}`, { cause: error });
-    } finally {
-      clearInterval(ticker);
-    }
-  }
-
-  /** Takes a machine that has booted without shares and plugs them in, as into a running PC. */
-  static async #plugIn(plan: Plan, base: Snapshot): Promise<Vm> {
-    const state = toArrayBuffer(base.bytes);
-    const hooks = {
-      beforeDevices: (internals: EmulatorInternals) => restoreBareMachine(internals, state),
-      afterDevices: ({ v86 }: EmulatorInternals, shares: Share[]) => {
-        for (const { device } of shares) routeInterrupt(v86.cpu.devices.pci, device.slot);
-      },
-    };
-    const vm = await Vm.#assemble(plan, plan.shares, plan.emulatorOptions, hooks, base.console);
-    await vm.start();
-    const setClock = `date -u -s @${Math.round(Date.now() / 1000)} >/dev/null`;
-    await vm.#orStop(() => vm.exec(plan.shares.length ? `${setClock}; echo 1 >/sys/bus/pci/rescan` : setClock));
-    return vm;
-  }
-
-  /** Emulator, shares and agent, not running yet. */
-  static async #assemble(
-    plan: Plan,
-    shares: ShareOptions[],
-    emulatorOptions: V86Options,
-    hooks: Pick<EmulatorHooks, 'beforeDevices'> & { afterDevices?(internals: EmulatorInternals, shares: Share[]): void } = {},
-    lines: string[] = [],
-  ): Promise<Vm> {
-    const { onConsole, onProgress } = plan.options;
-    const log = new ConsoleLog({ lines, onLine: onConsole });
-    const plugged: Share[] = [];
-    const emulator = await createEmulator(emulatorOptions, {
-      beforeDevices: hooks.beforeDevices,
-      attach: (made) => {
-        V86Machine.of(made as unknown as Emulator);
-        made.add_listener('serial0-output-byte', (byte: number) => log.write(byte));
-        for (const { source: _, ...options } of shares) plugged.push(new Share(attachVirtioFs(made, options)));
-      },
-      afterDevices: (internals) => hooks.afterDevices?.(internals, plugged),
-    });
-    const vm = new Vm(withShares(plan.config, shares), emulator, plugged, log);
-    await vm.#orStop(async () => {
-      await Promise.all(plugged.map(({ device }) => device.ready));
-      plan.prepareReboot(emulator);
-      for (const [index, { source }] of shares.entries()) {
-        if (source !== undefined) await plugged[index]!.load(source, (files, bytes) => onProgress?.(`loading ${source}: ${files} files, ${(bytes / 1e6).toFixed(1)} MB`));
-      }
-    });
-    return vm;
-  }
-
   /** The share with this tag, or the first one. Throws {@link VmError} `configuration` when there is none. */
   share(tag?: string): Share {
     const share = tag === undefined ? this.shares[0] : this.shares.find((candidate) => candidate.tag === tag);
@@ -290,7 +197,7 @@ export class Vm {
    * the command is killed. VmError `stopped` when the machine was stopped.
    */
   async execBytes(command: string | string[], options: ExecOptions = {}): Promise<ExecOutput> {
-    const { timeoutMs = EXEC_TIMEOUT, signal, ...rest } = options;
+    const { timeoutMs = PATIENCE, signal, ...rest } = options;
     this.#checkRunning();
     const timeout = AbortSignal.timeout(timeoutMs);
     const abort = AbortSignal.any([timeout, this.#stopped.signal, ...(signal ? [signal] : [])]);
@@ -420,11 +327,7 @@ export class Vm {
 
   async #answer(): Promise<void> {
     if (this.isAsleep) throw new VmError('guest', 'the guest sleeps: wake it');
-    try {
-      await this.agent.ready(EXEC_TIMEOUT);
-    } catch (error) {
-      throw new VmError('timeout', `the guest does not answer: ${(error as Error).message}\nIts console ends with\n${this.console.tail()}`, { cause: error });
-    }
+    await awaitAnswer(this);
   }
 
   #checkRunning(): void {
@@ -441,11 +344,4 @@ function rejectOn(signal: AbortSignal): Promise<never> {
   return new Promise((_, reject) => {
     signal.addEventListener('abort', () => reject(signal.reason as Error), { once: true });
   });
-}
-
-/** The bytes as a buffer of their own, copied only when they are part of a larger one. */
-function toArrayBuffer(bytes: Uint8Array): ArrayBuffer {
-  const { buffer, byteLength } = bytes;
-  if (buffer instanceof ArrayBuffer && byteLength === buffer.byteLength) return buffer;
-  return new Uint8Array(bytes).buffer;
 }

@@ -1,0 +1,72 @@
+import type { V86, V86Options } from 'v86';
+import { attachVirtioFs } from '../device/index.ts';
+import { V86Machine } from '../device/v86/adapter.ts';
+import type { Emulator } from '../device/v86/types.ts';
+import { ConsoleLog } from './console-log.ts';
+import { createEmulator, type EmulatorHooks, type EmulatorInternals } from './emulator.ts';
+import { VmError } from './errors.ts';
+import { GuestAgent, uartChannel, type UartBus } from './guest-agent.ts';
+import { withShares, type Plan } from './plan.ts';
+import { Share } from './share.ts';
+import type { MachineConfig } from './snapshot-file.ts';
+import type { ShareOptions } from './vm-options.ts';
+
+/** Milliseconds for a guest to answer, or to run a command. */
+export const PATIENCE = 60_000;
+
+/** An emulator, and all that is plugged into it. */
+export interface Machine {
+  readonly config: MachineConfig;
+  readonly emulator: V86;
+  readonly shares: readonly Share[];
+  /** The last lines of the guest's console. */
+  readonly console: ConsoleLog;
+  readonly agent: GuestAgent;
+}
+
+export interface AssemblyHooks extends Pick<EmulatorHooks, 'beforeDevices'> {
+  afterDevices?(internals: EmulatorInternals, shares: Share[]): void;
+}
+
+/** Emulator, shares and agent, not running yet. `lines`: of its console, from before. */
+export async function assemble(plan: Plan, shares: ShareOptions[], emulatorOptions: V86Options, hooks: AssemblyHooks = {}, lines: string[] = []): Promise<Machine> {
+  const { onConsole, onProgress } = plan.options;
+  const console = new ConsoleLog({ lines, onLine: onConsole });
+  const plugged: Share[] = [];
+  const emulator = await createEmulator(emulatorOptions, {
+    beforeDevices: hooks.beforeDevices,
+    attach: (made) => {
+      V86Machine.of(made as unknown as Emulator);
+      made.add_listener('serial0-output-byte', (byte: number) => console.write(byte));
+      for (const { source: _, ...options } of shares) plugged.push(new Share(attachVirtioFs(made, options)));
+    },
+    afterDevices: (internals) => hooks.afterDevices?.(internals, plugged),
+  });
+  return orDestroy(emulator, async () => {
+    await Promise.all(plugged.map(({ device }) => device.ready));
+    plan.prepareReboot(emulator);
+    for (const [index, { source }] of shares.entries()) {
+      if (source !== undefined) await plugged[index]!.load(source, (files, bytes) => onProgress?.(`loading ${source}: ${files} files, ${(bytes / 1e6).toFixed(1)} MB`));
+    }
+    return { config: withShares(plan.config, shares), emulator, shares: plugged, console, agent: new GuestAgent(uartChannel(emulator as unknown as UartBus)) };
+  });
+}
+
+/** Ends a machine that nobody will ever have, because `action` fails. */
+export async function orDestroy<T>(emulator: V86, action: () => Promise<T>): Promise<T> {
+  try {
+    return await action();
+  } catch (error) {
+    await emulator.destroy();
+    throw error;
+  }
+}
+
+/** Waits until the guest answers. @throws VmError `timeout`. */
+export async function awaitAnswer({ agent, console }: Machine): Promise<void> {
+  try {
+    await agent.ready(PATIENCE);
+  } catch (error) {
+    throw new VmError('timeout', `the guest does not answer: ${(error as Error).message}\nIts console ends with\n${console.tail()}`, { cause: error });
+  }
+}
