@@ -31,7 +31,7 @@ const MANIFEST = 'manifest.json';
 /** The guest's own programs: sources in src/ by program. */
 const PROGRAMS: Record<string, string[]> = {
   init: ['init.c', 'runtime.c'],
-  agent: ['agent.c', 'runtime.c'],
+  agent: ['agent.c', 'agent-port.c', 'agent-process.c', 'agent-renew.c', 'agent-spawn.c', 'runtime.c'],
   cpu: ['cpu.c', 'runtime.c'],
   holder: ['holder.c', 'runtime.c'],
   vfsbench: ['vfsbench.c', 'runtime.c'],

@@ -1,7 +1,11 @@
 import type { AgentChannel } from './agent/channel.ts';
 import { encodeFrame, FrameReader, LONGEST_TO_GUEST, MAX_TO_GUEST, TO_GUEST, TO_HOST, type Frame } from './agent/frames.ts';
 import { Process } from './agent/process.ts';
+import { encodeRenewal, renewalFailure, type Renewal } from './agent/renewal.ts';
+import type { SignalName } from './agent/signals.ts';
 
+export type { Renewal } from './agent/renewal.ts';
+export type { SignalName } from './agent/signals.ts';
 export { uartChannel, type AgentChannel, type UartBus } from './agent/channel.ts';
 
 export interface SpawnOptions {
@@ -41,8 +45,8 @@ export interface GuestProcess {
   /** Feeds stdin. The data is copied. Resolves when the guest has taken it. */
   write(data: Uint8Array | string): Promise<void>;
   closeStdin(): void;
-  /** `signal`: its number. Default: SIGTERM. Goes to the process group. */
-  kill(signal?: number): void;
+  /** `signal`: its name, or its number in the guest. Default: SIGTERM. Goes to the process group. */
+  kill(signal?: SignalName | number): void;
   resize(columns: number, rows: number): void;
   /** Leaves it running, for this agent or another one to `attach` to. */
   detach(): void;
@@ -60,9 +64,12 @@ export class GuestAgent {
   readonly #channel: AgentChannel;
   readonly #processes = new Map<number, Process>();
   readonly #outbox: Uint8Array[] = [];
-  readonly #lists: ((ids: number[]) => void)[] = [];
+  readonly #lists: { resolve: (ids: number[]) => void; reject: (error: Error) => void }[] = [];
   #session = 0;
-  #welcomed: (() => void) | undefined;
+  /** The session that {@link ready} waits for. */
+  #beginning: Beginning | undefined;
+  /** Why there is no link. */
+  #lost: Error | undefined;
   /** Bytes sent in this session, and how many of them the guest has taken. */
   #sent = 0;
   #taken = 0;
@@ -73,16 +80,18 @@ export class GuestAgent {
     channel.onData((bytes) => reader.push(bytes));
   }
 
-  /** Resolves when the guest's agent answers. Call it again after a restore: it starts a new session. */
-  async ready(timeoutMs = 60_000): Promise<void> {
-    for (const process of this.#processes.values()) process.lose(new Error('the link to the guest was started anew: attach to the process again'));
-    this.#processes.clear();
-    this.#outbox.length = 0;
+  /**
+   * Resolves when the guest's agent answers, and has renewed what `renewal` says: before it hears anything else. Call it again after a
+   * restore: it starts a new session.
+   */
+  async ready(timeoutMs = 60_000, renewal?: Renewal): Promise<void> {
+    this.lose(new Error('the link to the guest was started anew: attach to the process again'));
+    this.#lost = undefined;
     this.#session = randomId();
     const hello = encodeFrame(TO_GUEST.HELLO, this.#session);
     const started = performance.now();
-    const welcome = new Promise<void>((resolve) => {
-      this.#welcomed = resolve;
+    const begun = new Promise<void>((resolve, reject) => {
+      this.#beginning = { renewal, isWelcome: false, resolve, reject };
     });
     this.#channel.write(hello);
     let repeat: ReturnType<typeof setTimeout>;
@@ -101,11 +110,27 @@ export class GuestAgent {
       timeout = setTimeout(() => reject(new Error(`no answer from its agent within ${Math.round((performance.now() - started) / 1000)} s`)), timeoutMs);
     });
     try {
-      await Promise.race([welcome, tooLate]);
+      await Promise.race([begun, tooLate]);
     } finally {
       clearTimeout(repeat!);
       clearTimeout(timeout);
     }
+  }
+
+  /** Whether the guest has answered, and nothing has ended the link since. */
+  get isReady(): boolean {
+    return this.#session !== 0 && !this.#beginning && !this.#lost;
+  }
+
+  /** Ends the link: whatever waits for the guest fails with `error`, and so does what is asked of it until {@link ready} is called again. */
+  lose(error: Error): void {
+    this.#lost = error;
+    this.#beginning?.reject(error);
+    this.#beginning = undefined;
+    for (const process of this.#processes.values()) process.lose(error);
+    this.#processes.clear();
+    for (const { reject } of this.#lists.splice(0)) reject(error);
+    this.#outbox.length = 0;
   }
 
   /** Runs a command to its end. A string goes to `/bin/sh -c`, an array is run as it is. */
@@ -146,8 +171,9 @@ export class GuestAgent {
 
   /** Ids of the processes that run, or have ended and nobody was told. */
   list(): Promise<number[]> {
+    if (this.#lost) return Promise.reject(this.#lost);
     this.#send(TO_GUEST.LIST, 0);
-    return new Promise((resolve) => this.#lists.push(resolve));
+    return new Promise((resolve, reject) => this.#lists.push({ resolve, reject }));
   }
 
   /** Goes on with a process that was detached, or that another host process had started before a snapshot. */
@@ -163,7 +189,8 @@ export class GuestAgent {
       sendInput: (data) => this.#sendParts(TO_GUEST.INPUT, TO_GUEST.INPUT, id, data),
       forget: () => void this.#processes.delete(id),
     });
-    this.#processes.set(id, process);
+    if (this.#lost) process.lose(this.#lost);
+    else this.#processes.set(id, process);
     return process;
   }
 
@@ -176,12 +203,13 @@ export class GuestAgent {
   }
 
   #send(type: number, id: number, payload?: Uint8Array): void {
+    if (this.#lost) return;
     this.#outbox.push(encodeFrame(type, id, payload));
     this.#pump();
   }
 
   #pump(): void {
-    if (this.#welcomed) return;
+    if (this.#beginning && !this.#beginning.isWelcome) return;
     while (this.#outbox.length && this.#sent + this.#outbox[0]!.length - this.#taken <= WINDOW) {
       const frame = this.#outbox.shift()!;
       this.#sent += frame.length;
@@ -189,17 +217,40 @@ export class GuestAgent {
     }
   }
 
+  /** Takes the guest's answer: the renewal goes before all that waits. */
+  #welcome(payload: Uint8Array): void {
+    const beginning = this.#beginning;
+    if (!beginning || beginning.isWelcome) return;
+    beginning.isWelcome = true;
+    // What is still on its way is a repeated HELLO: the guest counts from the last one it takes.
+    this.#sent = this.#taken = 0;
+    const { clock, seed } = beginning.renewal ?? {};
+    if (!clock && !seed) return this.#begin();
+    try {
+      this.#outbox.unshift(encodeFrame(TO_GUEST.RENEW, this.#session, encodeRenewal({ clock, seed }, payload)));
+    } catch (error) {
+      return this.#begin((error as Error).message);
+    }
+    this.#pump();
+  }
+
+  #begin(failure?: string): void {
+    const { resolve, reject } = this.#beginning!;
+    this.#beginning = undefined;
+    if (failure === undefined) resolve();
+    else reject(new Error(failure));
+    this.#pump();
+  }
+
   #receive({ type, id, payload }: Frame): void {
     const number = () => new DataView(payload.buffer, payload.byteOffset, payload.byteLength).getUint32(0, true);
     const process = this.#processes.get(id);
     switch (type) {
       case TO_HOST.WELCOME:
-        if (id !== this.#session || !this.#welcomed) return;
-        this.#welcomed();
-        this.#welcomed = undefined;
-        // What is still on its way is a repeated HELLO: the guest counts from the last one it takes.
-        this.#sent = this.#taken = 0;
-        this.#pump();
+        if (id === this.#session) this.#welcome(payload);
+        break;
+      case TO_HOST.RENEWED:
+        if (id === this.#session && this.#beginning?.isWelcome) this.#begin(renewalFailure(payload));
         break;
       case TO_HOST.TAKEN:
         this.#taken = Math.min(number(), this.#sent);
@@ -213,11 +264,20 @@ export class GuestAgent {
       case TO_HOST.EXITED: process?.end(number()); break;
       case TO_HOST.LISTED: {
         const view = new DataView(payload.buffer, payload.byteOffset, payload.byteLength);
-        this.#lists.shift()?.(Array.from({ length: payload.length / 4 }, (_, n) => view.getUint32(4 * n, true)));
+        this.#lists.shift()?.resolve(Array.from({ length: payload.length / 4 }, (_, n) => view.getUint32(4 * n, true)));
         break;
       }
     }
   }
+}
+
+/** A session that has not begun. */
+interface Beginning {
+  renewal: Renewal | undefined;
+  /** Whether the guest has answered, and only the renewal is waited for. */
+  isWelcome: boolean;
+  resolve(): void;
+  reject(error: Error): void;
 }
 
 function randomId(): number {

@@ -20,8 +20,8 @@ export interface Frame {
   payload: Uint8Array;
 }
 
-export const TO_GUEST = { HELLO: 1, PART: 2, SPAWN: 3, INPUT: 4, END_INPUT: 5, KILL: 6, RESIZE: 7, CREDIT: 8, CLOSE: 9, LIST: 10 } as const;
-export const TO_HOST = { WELCOME: 65, TAKEN: 66, STARTED: 67, FAILED: 68, OUTPUT: 69, ERRORS: 70, INPUT_TAKEN: 71, EXITED: 72, LISTED: 73 } as const;
+export const TO_GUEST = { HELLO: 1, PART: 2, SPAWN: 3, INPUT: 4, END_INPUT: 5, KILL: 6, RESIZE: 7, CREDIT: 8, CLOSE: 9, LIST: 10, RENEW: 11 } as const;
+export const TO_HOST = { WELCOME: 65, TAKEN: 66, STARTED: 67, FAILED: 68, OUTPUT: 69, ERRORS: 70, INPUT_TAKEN: 71, EXITED: 72, LISTED: 73, RENEWED: 74 } as const;
 
 const SYNC = [0xa5, 0x5a] as const;
 const HEADER_SIZE = 10;

@@ -1,12 +1,12 @@
 import { errnoName } from '../../device/fs/errno.ts';
 import type { GuestProcess } from '../guest-agent.ts';
 import { TO_GUEST } from './frames.ts';
+import { signalNumber, type SignalName } from './signals.ts';
 
 /** Bytes of output on their way at once. */
 const OUTPUT_WINDOW = 1 << 20;
 /** Bytes of stdin that the guest holds for a process that does not read. */
 const INPUT_WINDOW = 65536;
-const SIGTERM = 15;
 /** What the agent answers for an id that it does not know. */
 const ESRCH = 3;
 
@@ -119,8 +119,8 @@ export class Process implements GuestProcess {
     while (this.#inputUntaken[0]?.length === 0) this.#inputUntaken.shift()!.taken();
   }
 
-  kill(signal = SIGTERM): void {
-    this.#link.send(TO_GUEST.KILL, words(signal));
+  kill(signal: SignalName | number = 'SIGTERM'): void {
+    this.#link.send(TO_GUEST.KILL, words(signalNumber(signal)));
   }
 
   resize(columns: number, rows: number): void {

@@ -73,6 +73,29 @@ describe('commands in the guest', () => {
     expect((await guest.vm.exec('kill -SEGV $$')).code).to.equal(128 + 11);
   });
 
+  it('a signal is known by its name, can be trapped, and reaches every process of a command', async () => {
+    const begin = async (script: string) => {
+      const command = guest.vm.spawn(script);
+      const told: string[] = [];
+      await new Promise<void>((resolve) => {
+        command.onStdout = (data) => {
+          told.push(new TextDecoder().decode(data).trim());
+          resolve();
+        };
+      });
+      return { command, told };
+    };
+    const trapping = await begin("trap 'echo interrupted; exit 7' INT; echo ready; while :; do sleep 0.1; done");
+    trapping.command.kill('SIGINT');
+    expect(await trapping.command.exited).to.equal(7);
+    expect(trapping.told).to.deep.equal(['ready', 'interrupted']);
+    const parent = await begin('sleep 1000 & echo $!; wait');
+    parent.command.kill('SIGUSR1');
+    expect(await parent.command.exited).to.equal(128 + 10);
+    expect((await guest.vm.exec(`while kill -0 ${parent.told[0]} 2>/dev/null; do sleep 0.05; done`, { timeoutMs: 10_000 })).code).to.equal(0);
+    expect(() => parent.command.kill('SIGNONE' as 'SIGTERM')).to.throw(RangeError);
+  });
+
   it('a program that is not there is an error that says so', async () => {
     const error = await guest.vm.exec(['no-such-program']).catch((caught: Error) => caught);
     expect(error).to.have.property('message').that.contains('ENOENT');
