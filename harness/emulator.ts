@@ -60,10 +60,10 @@ export async function createEmulator(options: V86Options, hooks: EmulatorHooks):
   });
 }
 
-/** Puts a machine state into an emulator whose devices are still to come, as if the guest had run on it all along. */
-export function restoreBareMachine(internals: EmulatorInternals, state: ArrayBuffer): void {
+/** Puts a machine state into an emulator whose devices are still to come, as if the guest had run on it all along. `keepsRtc`: as `V86Machine`'s. */
+export function restoreBareMachine(internals: EmulatorInternals, state: ArrayBuffer, keepsRtc = false): void {
   expectFreshMemory(internals);
-  restoreWhole(internals.v86.cpu, () => internals.v86.restore_state(state));
+  restoreWhole(internals.v86.cpu, () => internals.v86.restore_state(state), keepsRtc);
 }
 
 /**

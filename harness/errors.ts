@@ -5,11 +5,17 @@
  * - `share`: a share could not be loaded, mounted or written back;
  * - `boot`: the guest did not come up;
  * - `guest`: the guest refuses what it was asked to do;
+ * - `crashed`: the guest's kernel panicked, or did what the emulator can't;
+ * - `halted`: the guest has halted, or turned its power off;
+ * - `rebooted`: the guest has rebooted, so what ran in it is gone;
  * - `timeout`: the guest did not answer in time;
  * - `snapshot`: a saved machine is damaged, foreign, or of another configuration;
  * - `stopped`: the machine is not running any more.
  */
-export type VmErrorKind = 'configuration' | 'image' | 'share' | 'boot' | 'guest' | 'timeout' | 'snapshot' | 'stopped';
+export type VmErrorKind = 'configuration' | 'image' | 'share' | 'boot' | 'guest' | 'crashed' | 'halted' | 'rebooted' | 'timeout' | 'snapshot' | 'stopped';
+
+/** How a guest can end by itself. */
+export type GuestEnd = Extract<VmErrorKind, 'crashed' | 'halted' | 'rebooted'>;
 
 /** Every failure of the harness. The message says what was found and what to do about it. */
 export class VmError extends Error {

@@ -1,4 +1,5 @@
 import { GuestMemoryError, type GuestMemory } from '../guest-memory.ts';
+import { hookFaults, hookHalt } from './endings.ts';
 import type { Cpu, Emulator, IoPort, Pci } from './types.ts';
 
 /** A PCI function with one I/O BAR (BAR 0), as the machine drives it. Widths are bytes: 1, 2 or 4. */
@@ -75,6 +76,8 @@ export class V86Machine {
   readonly #functions = new Map<number, PciFunction>();
   readonly #resetListeners: (() => void)[] = [];
   readonly #endListeners: (() => void)[] = [];
+  readonly #haltListeners: (() => void)[] = [];
+  readonly #faultListeners: ((error: unknown) => void)[] = [];
   /** PCI ids that hold their interrupt line up. */
   readonly #asserted = new Set<number>();
   readonly #ours = new Set<number>();
@@ -105,6 +108,8 @@ export class V86Machine {
           this.#hookConfigPorts();
           this.#hookInterrupts();
           this.#hookReset();
+          hookHalt(emulator, this.#cpu, this.#haltListeners);
+          hookFaults(emulator, this.#cpu, this.#faultListeners);
           this.#hookPciState();
           this.#hookState();
           for (const plug of this.#plugs) plug();
@@ -124,6 +129,33 @@ export class V86Machine {
   onReset(listener: () => void): void {
     this.#resetListeners.push(listener);
   }
+
+  /**
+   * Calls `listener` when nothing will happen in the machine any more: the processor waits with interrupts off, or has turned the power
+   * off by ACPI. The emulator runs on, in vain.
+   */
+  onHalt(listener: () => void): void {
+    this.#haltListeners.push(listener);
+  }
+
+  /**
+   * Calls `listener` with what the emulation failed of: v86 gives up where a processor would reset itself after a triple fault. The emulator
+   * stops then, and is of no use any more. Without listeners the error comes out of v86's loop, which ends a process of Node.
+   */
+  onFault(listener: (error: unknown) => void): void {
+    this.#faultListeners.push(listener);
+  }
+
+  /**
+   * The real-time clock, in milliseconds since 1970. It goes on with the host's clock, also while the machine is frozen; with
+   * {@link keepsRtc} it stands still then.
+   */
+  set rtc(time: number) {
+    setRtc(this.#cpu!, time);
+  }
+
+  /** Whether a restore leaves the real-time clock as it was when the snapshot was taken. */
+  keepsRtc = false;
 
   /** Calls `listener` when the emulator has been destroyed. */
   onEnd(listener: () => void): void {
@@ -339,7 +371,7 @@ export class V86Machine {
       const saved = state[STATE_SLOT] ?? undefined;
       if (saved !== undefined && !(saved instanceof Uint8Array)) throw new MachineError('this snapshot is damaged: its virtio-fs part is not bytes');
       const apply = this.#isParted ? undefined : this.#carrier?.prepare(saved);
-      restoreWhole(cpu, () => set_state.call(cpu, state));
+      restoreWhole(cpu, () => set_state.call(cpu, state), this.keepsRtc);
       this.#asserted.clear();
       apply?.();
     };
@@ -376,8 +408,10 @@ export class V86Machine {
  *   forward by it. Setting the counter to what it is makes the offset 0.
  * - It replaces three views of wasm memory by the saved copies instead of writing through them.
  * - It restores the x87's control word, but goes on rounding as the one before said until the guest loads another.
+ *
+ * `keepsRtc`: as {@link V86Machine.keepsRtc}.
  */
-export function restoreWhole(cpu: Cpu, restore: () => void): void {
+export function restoreWhole(cpu: Cpu, restore: () => void, keepsRtc = false): void {
   const { last_result, fpu_status_word, mxcsr } = cpu;
   const views = { last_result, fpu_status_word, mxcsr };
   cpu.store_current_tsc();
@@ -390,6 +424,13 @@ export function restoreWhole(cpu: Cpu, restore: () => void): void {
     Object.assign(cpu, views);
   }
   cpu.wm.exports.set_control_word(cpu.fpu_control_word[0]!);
+  if (keepsRtc) setRtc(cpu, cpu.devices.rtc.rtc_time);
+}
+
+/** v86's clock adds what has passed on the host since it was last asked. */
+function setRtc({ devices: { rtc } }: Cpu, time: number): void {
+  rtc.rtc_time = time;
+  rtc.last_update = Date.now();
 }
 
 function pciIds(dword: number): string {

@@ -26,13 +26,15 @@ export interface Emulator {
 
 export interface Cpu {
   readonly io: { readonly ports: IoPort[] };
-  readonly devices: { readonly pci: Pci; readonly vga: { readonly vga_memory_size: number } };
+  readonly devices: { readonly pci: Pci; readonly vga: { readonly vga_memory_size: number }; readonly rtc: Rtc };
   readonly mem8: Uint8Array;
   readonly memory_size: Int32Array;
   readonly wasm_memory: WebAssembly.Memory;
   /** Drops compiled code made from the guest-physical bytes `start` to `end`, `end` excluded. */
   jit_dirty_cache(start: number, end: number): void;
   reset_cpu(): void;
+  /** Runs the guest for a while. Returns in how many milliseconds to do it again. */
+  main_loop(): number;
   get_state(): unknown[];
   set_state(state: unknown[]): void;
   pack_memory(): { bitmap: { get_buffer(): ArrayBuffer }; packed_memory: Uint8Array };
@@ -46,6 +48,12 @@ export interface Cpu {
   mxcsr: Int32Array;
   readonly fpu_control_word: Uint16Array;
   readonly wm: { readonly exports: { set_control_word(word: number): void } };
+}
+
+/** Both in milliseconds since 1970, the second one by the host's clock. */
+export interface Rtc {
+  rtc_time: number;
+  last_update: number;
 }
 
 export interface IoPort {

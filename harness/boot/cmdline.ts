@@ -16,6 +16,9 @@ const SKIPPED_INITCALLS = [
   'ftrace_check_for_weak_functions',
 ];
 
+/** A guest that panics resets the machine at once, in the way that {@link ../guest-end.ts} tells from a reboot. */
+const PANIC = ['panic=-1', 'reboot=panic_warm'];
+
 const WORDS = [
   'console=ttyS0',
   'quiet',
@@ -35,6 +38,7 @@ const WORDS = [
   'noreplace-smp',
   // A frozen guest did not hang.
   'nowatchdog',
+  ...PANIC,
 ];
 
 /**
