@@ -7,7 +7,8 @@ export { replyFields, requestFields, type MessageField } from './inspect/message
 export { Recorder, type Latency, type RequestRecord } from './inspect/recorder.ts';
 export { viewQueue, type DescriptorView, type QueueView } from './inspect/rings.ts';
 export { walkIn, walkOut, type WalkStart, type WalkStep } from './inspect/walk.ts';
-export { MachineError } from './v86/adapter.ts';
+export { MachineError } from './v86/errors.ts';
+export { MachineStateError, type LeaseState, type Operation } from './v86/lease.ts';
 export { SnapshotError } from './snapshot/errors.ts';
 export { ChunkCodec, loadCodec } from './snapshot/codec/codec.ts';
 export { diff, inspect, type Contents, type Difference, type LockContents } from './snapshot/inspect.ts';
@@ -16,11 +17,12 @@ export type { RestorePolicies, RestoreReport } from './snapshot/session-only.ts'
 export { HttpStore } from './snapshot/store/http-store.ts';
 export { OpfsStore } from './snapshot/store/opfs-store.ts';
 export { MemoryStore, type FileStore } from './snapshot/store/file-store.ts';
-export { MigrationError, MigrationUnknownError, type MigrationChannel } from './migration/channel.ts';
+export { MigrationError, MigrationRefusedError, MigrationUnknownError, type MigrationChannel } from './migration/channel.ts';
+export { MemoryFates, type Fate, type FateStore } from './migration/fates.ts';
 export { MigrationTarget, type Description, type IncomingOptions, type Successor } from './migration/incoming.ts';
 export { portChannel, type PortLike } from './migration/port-channel.ts';
 export { webSocketChannel, type WebSocketLike } from './migration/web-socket-channel.ts';
-export { migrateOut, settleMigration, type MigrationOptions, type MigrationProgress, type MigrationResult } from './migration/outgoing.ts';
+export { askForFate, migrateOut, settleMigration, type MigrationFate, type MigrationOptions, type MigrationProgress, type MigrationResult } from './migration/outgoing.ts';
 export { SnapshotStore, type SnapshotInfo } from './snapshot/store/snapshot-store.ts';
 export { dumpJson, loadJson, type DirectoryJson } from './trees/json.ts';
 export { dumpTar, loadTar, type TarOptions } from './trees/tar.ts';

@@ -17,7 +17,7 @@ const ASLEEP_INSTRUCTIONS = 1_000_000;
 const KNOCK_INTERVAL = 300;
 const PATIENCE = 60_000;
 
-/** Returns when the guest sleeps. @throws VmError `guest`. */
+/** Returns when the guest sleeps. @throws VmError `guest`, `timeout`, or `stopped`. */
 export async function suspendGuest({ emulator, agent }: Sleeper): Promise<void> {
   let failure: string | undefined;
   let isAwake = false;
@@ -30,6 +30,8 @@ export async function suspendGuest({ emulator, agent }: Sleeper): Promise<void> 
     if (isAwake) {
       throw new VmError('guest', `the guest does not sleep: ${failure?.trim() || 'something woke it at once'}; it takes ACPI, and the driver "suspend" or Linux 6.12`);
     }
+    // It would seem to sleep.
+    if (!emulator.is_running()) throw new VmError('stopped', 'the machine was stopped before its guest slept');
     const now = emulator.get_instruction_counter();
     if (now - before < ASLEEP_INSTRUCTIONS) return;
     if (Date.now() > end) throw new VmError('timeout', `the guest did not go to sleep within ${PATIENCE / 1000} s`);

@@ -1,8 +1,10 @@
 import type { V86 } from 'v86';
 import {
-  loadCodec, MachineSnapshots, migrateOut, MigrationTarget, type FreezeResult, type MigrationChannel, type MigrationOptions, type MigrationResult,
-  type RestorePolicies, type SnapshotStore, type Successor,
+  loadCodec, MachineSnapshots, migrateOut, MigrationTarget, MigrationUnknownError, type FreezeResult, type MigrationChannel, type MigrationOptions,
+  type MigrationResult, type RestorePolicies, type SnapshotStore, type Successor,
 } from '../device/index.ts';
+import { V86Machine } from '../device/v86/adapter.ts';
+import type { MachineLease } from '../device/v86/lease.ts';
 import type { Emulator } from '../device/v86/types.ts';
 import { bootMachine } from './boot/boot-machine.ts';
 import type { ConsoleLog } from './console-log.ts';
@@ -32,6 +34,8 @@ export interface MigratedVm extends Successor {
 interface Summary {
   console?: string[];
   isAsleep?: boolean;
+  /** It may run on the other side of this migration. */
+  unsettled?: string;
 }
 
 /**
@@ -48,9 +52,14 @@ export class Vm implements Machine {
   /** Runs commands; {@link exec} and {@link spawn} are its usual ways in. */
   readonly agent: GuestAgent;
   readonly #stopped = new AbortController();
+  readonly #lease: MachineLease;
   readonly #stores = new WeakMap<SnapshotStore, Promise<MachineSnapshots>>();
   /** Of the snapshot that it goes on from: what others have written there is passed on. */
   #summary: Omit<Summary, 'console'> = {};
+  /** What changes the guest comes one after the other, each until the guest answers. */
+  #turn: Promise<unknown> = Promise.resolve();
+  /** The last migration whose end was unknown. */
+  #unsettled = '';
 
   private constructor({ config, emulator, shares, console, agent }: Machine) {
     this.config = config;
@@ -58,6 +67,7 @@ export class Vm implements Machine {
     this.shares = shares;
     this.console = console;
     this.agent = agent;
+    this.#lease = V86Machine.of(emulator as unknown as Emulator).lease;
   }
 
   /** A machine whose guest answers, its shares plugged in but not mounted. */
@@ -112,7 +122,7 @@ export class Vm implements Machine {
 
   /** Takes over what is known of the machine that this one goes on as. */
   #adopt(summary: unknown): void {
-    const { console = [], ...others } = (summary ?? {}) as Summary;
+    const { console = [], unsettled: _, ...others } = (summary ?? {}) as Summary;
     this.console.precede(console);
     this.#summary = others;
   }
@@ -126,27 +136,31 @@ export class Vm implements Machine {
    * Lets the guest go to sleep: suspend to idle. Needs the options `driver: 'suspend'` and `acpi`. Returns when it sleeps; until
    * {@link wake} no command is answered. A sleeping machine can be frozen, moved and thawed as any other.
    *
-   * @throws VmError `guest` with the kernel's reason when it does not.
+   * @throws VmError `guest` with the kernel's reason when it does not; MachineStateError while it is migrated.
    */
-  async suspend(): Promise<void> {
-    this.#checkRunning();
-    await suspendGuest(this);
-    this.#summary.isAsleep = true;
+  suspend(): Promise<void> {
+    return this.#inTurn(() => this.#lease.inTurn('suspend', async () => {
+      if (this.isAsleep) return;
+      await suspendGuest(this);
+      this.#summary.isAsleep = true;
+    }));
   }
 
   /** Wakes a guest that sleeps, by a byte on its first serial port; one that was prepared from a snapshot is let go on first. */
-  async wake(): Promise<void> {
-    await this.emulator.run();
-    await wakeGuest(this);
-    this.#summary.isAsleep = false;
+  wake(): Promise<void> {
+    return this.#inTurn(() => this.#lease.inTurn('wake', async () => {
+      await this.emulator.run();
+      await wakeGuest(this);
+      this.#summary.isAsleep = false;
+    }));
   }
 
   /** Lets a machine that stands still go on. */
   async start(): Promise<void> {
-    await this.#orStop(async () => {
+    await this.#orStop(() => this.#inTurn(async () => {
       await this.emulator.run();
       await this.#answer();
-    });
+    }));
   }
 
   /** Ends a machine that nobody will ever have, because `action` fails. */
@@ -194,16 +208,19 @@ export class Vm implements Machine {
    * Runs a command to its end. A string goes to the guest's shell, an array is run as it is.
    *
    * @throws VmError `timeout`, after 60 s or `options.timeoutMs`, with the console's last lines:
-   * the command is killed. VmError `stopped` when the machine was stopped.
+   * the command is killed. VmError `stopped` when the machine was stopped. MachineStateError when it may run elsewhere.
    */
   async execBytes(command: string | string[], options: ExecOptions = {}): Promise<ExecOutput> {
     const { timeoutMs = PATIENCE, signal, ...rest } = options;
     this.#checkRunning();
+    if (this.#lease.state === 'switching') await this.#lease.decided();
+    this.#checkRunning();
+    this.#lease.check('run a command in');
     const timeout = AbortSignal.timeout(timeoutMs);
     const abort = AbortSignal.any([timeout, this.#stopped.signal, ...(signal ? [signal] : [])]);
     const name = Array.isArray(command) ? command.join(' ') : command;
     try {
-      return await Promise.race([this.agent.exec(command, { ...rest, signal: abort }), rejectOn(abort)]);
+      return await unlessAborted(abort, this.agent.exec(command, { ...rest, signal: abort }));
     } catch (error) {
       this.#checkRunning();
       if (!timeout.aborted) throw error;
@@ -214,6 +231,7 @@ export class Vm implements Machine {
   /** Starts a command. It lives in the guest: snapshots keep it, and `agent.attach` finds it again. */
   spawn(command: string | string[], options: SpawnOptions = {}): GuestProcess {
     this.#checkRunning();
+    this.#lease.check('run a command in');
     return this.agent.spawn(command, options);
   }
 
@@ -230,22 +248,24 @@ export class Vm implements Machine {
    *
    * @throws VmError `snapshot` that says which setting differs; the machine is as before.
    */
-  async restore(snapshot: Snapshot): Promise<void> {
-    this.#checkRunning();
-    checkConfig(snapshot.config, this.config);
-    await this.emulator.restore_state(toArrayBuffer(snapshot.bytes));
-    this.#summary = {};
-    await this.emulator.run();
-    await this.#answer();
+  restore(snapshot: Snapshot): Promise<void> {
+    return this.#inTurn(async () => {
+      checkConfig(snapshot.config, this.config);
+      await this.emulator.restore_state(toArrayBuffer(snapshot.bytes));
+      this.#summary = {};
+      await this.emulator.run();
+      await this.#answer();
+    });
   }
 
   /**
    * Freezes the machine into a store, as what has changed since it was there last. The guest stands
-   * still for some 20 ms; the rest is done while it runs.
+   * still for some 20 ms; the rest is done while it runs. A machine that may run elsewhere can be frozen too; such a
+   * snapshot is not thawed before that is settled.
    */
   async freeze(store: SnapshotStore, name?: string): Promise<FreezeResult> {
     this.#checkRunning();
-    return (await this.#snapshots(store)).freeze({ name, machine: this.#machine, summary: this.#summarize() });
+    return (await this.#snapshots(store)).freeze({ name, machine: this.#machine, summary: () => this.#summarize() });
   }
 
   get #machine(): Record<string, string | number | string[]> {
@@ -254,19 +274,25 @@ export class Vm implements Machine {
   }
 
   #summarize(): Summary {
-    return { ...this.#summary, console: this.console.lines };
+    return { ...this.#summary, ...(this.#lease.state === 'unknown' && { unsettled: this.#unsettled }), console: this.console.lines };
   }
 
   /**
    * Moves the machine to the other side of `channel` while its guest runs: see {@link takeOver}. When it runs there this one is stopped.
    *
-   * @throws MigrationError when nothing came of it, and the machine runs on here; MigrationUnknownError when it stands still, because it may run there.
+   * @throws MigrationError when nothing came of it, and the machine runs on here; MigrationUnknownError when it stands still, because it may run there,
+   * until that is settled; MachineStateError when it is being migrated already.
    */
   async migrate(channel: MigrationChannel, options: Omit<MigrationOptions, 'machine' | 'summary' | 'codec'>): Promise<MigrationResult> {
     this.#checkRunning();
-    const result = await migrateOut(this.emulator as unknown as Emulator, channel, { ...options, machine: this.#machine, summary: () => this.#summarize(), codec: loadCodec() });
-    await this.stop();
-    return result;
+    try {
+      const result = await migrateOut(this.emulator as unknown as Emulator, channel, { ...options, machine: this.#machine, summary: () => this.#summarize(), codec: loadCodec() });
+      await this.stop();
+      return result;
+    } catch (error) {
+      if (error instanceof MigrationUnknownError) this.#unsettled = error.id;
+      throw error;
+    }
   }
 
   /**
@@ -300,16 +326,17 @@ export class Vm implements Machine {
    * Takes the machine to a snapshot of one like it, forth or back. Returns for how many milliseconds
    * it stood still.
    *
-   * @throws VmError or SnapshotError; the machine goes on as if nothing had been asked.
+   * @throws VmError, SnapshotError or MachineStateError; the machine goes on as if nothing had been asked.
    */
-  async thaw(store: SnapshotStore, id: string, policies: RestorePolicies = {}): Promise<number> {
-    this.#checkRunning();
-    checkConfig(configOf(store, id), this.config);
-    const standstill = await (await this.#snapshots(store)).restore(id, policies);
-    this.#adopt({ ...(store.info(id).summary as Summary), console: [] });
-    await this.emulator.run();
-    if (!this.isAsleep) await this.#answer();
-    return standstill;
+  thaw(store: SnapshotStore, id: string, policies: RestorePolicies = {}): Promise<number> {
+    return this.#inTurn(async () => {
+      checkConfig(configOf(store, id), this.config);
+      const standstill = await (await this.#snapshots(store)).restore(id, policies);
+      this.#adopt({ ...(store.info(id).summary as Summary), console: [] });
+      await this.emulator.run();
+      if (!this.isAsleep) await this.#answer();
+      return standstill;
+    });
   }
 
   #snapshots(store: SnapshotStore): Promise<MachineSnapshots> {
@@ -318,7 +345,7 @@ export class Vm implements Machine {
     return snapshots;
   }
 
-  /** Ends the machine. Whatever still waits for it is told so. */
+  /** Ends the machine. Whatever still waits for it is told so; a migration that has not come to its switch is given up. */
   async stop(): Promise<void> {
     if (this.#stopped.signal.aborted) return;
     this.#stopped.abort();
@@ -330,18 +357,40 @@ export class Vm implements Machine {
     await awaitAnswer(this);
   }
 
+  async #inTurn<T>(action: () => Promise<T>): Promise<T> {
+    this.#checkRunning();
+    const result = this.#turn.then(() => {
+      this.#checkRunning();
+      return action();
+    });
+    this.#turn = result.catch(() => {});
+    try {
+      return await unlessAborted(this.#stopped.signal, result);
+    } catch (error) {
+      this.#checkRunning();
+      throw error;
+    }
+  }
+
   #checkRunning(): void {
     if (this.#stopped.signal.aborted) throw new VmError('stopped', 'this machine was stopped: boot or restore another one');
   }
 }
 
-/** The machine that a snapshot was taken of. */
+/** The machine that a snapshot was taken of. @throws VmError `snapshot` when it may run elsewhere. */
 function configOf(store: SnapshotStore, id: string): MachineConfig {
-  return store.info(id).machine as unknown as MachineConfig;
+  const { machine, summary } = store.info(id);
+  if ((summary as Summary | undefined)?.unsettled) {
+    throw new VmError('snapshot', `the machine of ${id.slice(0, 12)} may run on another side, since its migration broke in the switch: settle that first, with \`v86-virtiofs settle ${id.slice(0, 12)}\``);
+  }
+  return machine as unknown as MachineConfig;
 }
 
-function rejectOn(signal: AbortSignal): Promise<never> {
-  return new Promise((_, reject) => {
-    signal.addEventListener('abort', () => reject(signal.reason as Error), { once: true });
+/** What `work` comes to, or a rejection with the signal's reason when that comes first. */
+function unlessAborted<T>(signal: AbortSignal, work: Promise<T>): Promise<T> {
+  return new Promise((resolve, reject) => {
+    const abort = () => reject(signal.reason as Error);
+    signal.addEventListener('abort', abort, { once: true });
+    void work.then(resolve, reject).finally(() => signal.removeEventListener('abort', abort));
   });
 }

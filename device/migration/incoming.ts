@@ -4,8 +4,11 @@ import type { RestorePolicies } from '../snapshot/session-only.ts';
 import { MemoryStore } from '../snapshot/store/file-store.ts';
 import { SnapshotStore } from '../snapshot/store/snapshot-store.ts';
 import type { Emulator } from '../v86/types.ts';
+import { V86Machine } from '../v86/adapter.ts';
 import { MigrationError, type MigrationChannel } from './channel.ts';
-import { Link, MESSAGE, parseJson, type Message } from './link.ts';
+import { takeOver, tellFate } from './commit.ts';
+import { isMigrationId, MemoryFates, type FateStore } from './fates.ts';
+import { Link, MESSAGE, parseJson } from './link.ts';
 
 export interface Description {
   id: string;
@@ -15,7 +18,7 @@ export interface Description {
 /** A machine that can take over. It stands still until it is told to start. */
 export interface Successor {
   readonly emulator: Emulator;
-  /** Lets it run, and settles when it does. `summary`: what the source had to say of it when it was stopped. */
+  /** Lets it run, which it can't be before, and settles when it does. `summary`: what the source had to say of it when it was stopped. */
   start(summary: unknown): Promise<void>;
   /** Settles when it can be used; after {@link start}. */
   ready(): Promise<void>;
@@ -36,6 +39,8 @@ export interface IncomingOptions<S extends Successor> {
   maxMachines?: number;
   /** For how long the other side may say or take nothing before the link is given up, in milliseconds. Default: 30,000. */
   timeoutMs?: number;
+  /** Where it is taken down what became of each machine. Default: as long as the target lives. */
+  fates?: FateStore;
   /** Told how many bytes have come so far. */
   onProgress?: (bytes: number) => void;
   /** Told what went wrong with a machine that is here already, and is returned all the same: there is no other. */
@@ -43,17 +48,16 @@ export interface IncomingOptions<S extends Successor> {
 }
 
 const DEFAULT_LIMIT = 2 * 1024 ** 3;
-const MAX_FATES = 1000;
 
-/** Takes machines over, and remembers which it did. */
+/** Takes machines over, and tells what became of each for ever. */
 export class MigrationTarget<S extends Successor> {
   readonly options: IncomingOptions<S>;
-  /** By the migration's id: whether its machine was started here. */
-  readonly #fates = new Map<string, boolean>();
+  readonly #fates: FateStore;
   #machines = 0;
 
   constructor(options: IncomingOptions<S>) {
     this.options = options;
+    this.#fates = options.fates ?? new MemoryFates();
   }
 
   /**
@@ -66,57 +70,41 @@ export class MigrationTarget<S extends Successor> {
     const link = await Link.open(channel, 'destination', token, timeoutMs);
     let successor: S | undefined;
     let isCounted = false;
-    let isRunning = false;
     try {
       const first = await link.receive(MESSAGE.DESCRIPTION, MESSAGE.QUERY);
       if (first.type === MESSAGE.QUERY) {
-        await this.#tell(link, first);
+        await tellFate(link, this.#fates, first);
+        link.close();
         return undefined;
       }
       const description = parseJson<Description>(first.body);
-      this.#remember(description.id, false);
+      const { id } = description;
+      if (!isMigrationId(id)) throw new MigrationError('the migration has no id');
       if (this.#machines >= maxMachines) throw new MigrationError('it has a machine already');
       isCounted = true;
       this.#machines++;
-      successor = await this.options.make(description);
+      const made = successor = await this.options.make(description);
+      const begin = V86Machine.of(made.emulator).lease.arrive();
+      await this.#fates.accept(id);
       await link.send(MESSAGE.ACCEPTED, new Uint8Array(0));
-      const { finish, summary } = await this.#receiveRounds(link, successor);
-      await link.receive(MESSAGE.SWITCH);
-      const tellRunning = await link.prepare(MESSAGE.RUNNING, new Uint8Array(0));
-      if (this.#fates.get(description.id) !== false) throw new MigrationError('the other side has asked meanwhile, and goes on with the machine');
-      finish();
-      this.#remember(description.id, true);
-      isRunning = true;
-      await successor.start(summary);
-      await tellRunning().catch(() => {});
-      await successor.ready();
-      return successor;
-    } catch (error) {
-      if (isRunning) {
+      const { finish, summary } = await this.#receiveRounds(link, made);
+      const { problem } = await takeOver(link, this.#fates, id, async () => {
+        begin();
+        finish();
+        await made.start(summary);
+      });
+      try {
+        if (problem) throw problem;
+        await made.ready();
+      } catch (error) {
         this.options.onProblem?.(error as Error);
-        return successor;
       }
+      return made;
+    } catch (error) {
       if (isCounted) this.#machines--;
       await link.refuse((error as Error).message);
       await successor?.destroy();
       throw error instanceof MigrationError ? error : new MigrationError(`the machine could not be taken over: ${(error as Error).message}`, { cause: error });
-    }
-  }
-
-  /** What became of a migration. One that was not switched over is not, from now on. */
-  async #tell(link: Link, { body }: Message): Promise<void> {
-    const { id } = parseJson<{ id: string }>(body);
-    const isRunning = this.#fates.get(id) === true;
-    if (!isRunning) this.#fates.delete(id);
-    await link.sendJson(MESSAGE.FATE, { isRunning });
-    link.close();
-  }
-
-  #remember(id: string, isRunning: boolean): void {
-    this.#fates.set(id, isRunning);
-    for (const oldest of this.#fates.keys()) {
-      if (this.#fates.size <= MAX_FATES) return;
-      this.#fates.delete(oldest);
     }
   }
 

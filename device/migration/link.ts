@@ -1,4 +1,4 @@
-import { MigrationError, type MigrationChannel } from './channel.ts';
+import { MigrationError, MigrationRefusedError, type MigrationChannel } from './channel.ts';
 
 /** Of the protocol: both sides have to have the same one. */
 const VERSION = 1;
@@ -29,7 +29,7 @@ export const MESSAGE = {
   /** Source: go on. From here on it does not run there by itself. */
   SWITCH: 8,
   RUNNING: 9,
-  /** JSON: the id of a migration whose end is unknown. Answered by FATE. */
+  /** JSON: the id of a migration whose end is unknown. Answered by FATE: `started`, `never` or `unknown`. */
   QUERY: 10,
   FATE: 11,
 } as const;
@@ -134,7 +134,7 @@ export class Link {
     const message = await within(patience, this.#channel, this.#channel.receive());
     if (!message) throw new MigrationError('the link to the other side has ended');
     const { type, body } = await this.#open(message);
-    if (type === MESSAGE.REFUSED) throw new MigrationError(`the other side refuses: ${parseJson<{ reason: string }>(body).reason}`);
+    if (type === MESSAGE.REFUSED) throw new MigrationRefusedError(`the other side refuses: ${parseJson<{ reason: string }>(body).reason}`);
     if (!expected.includes(type)) throw new MigrationError(`the other side has sent message ${type} out of turn`);
     return { type, body };
   }

@@ -5,8 +5,10 @@ import type { FileStore } from '../snapshot/store/file-store.ts';
 import { SnapshotStore } from '../snapshot/store/snapshot-store.ts';
 import { V86Machine } from '../v86/adapter.ts';
 import type { Emulator } from '../v86/types.ts';
+import type { MachineLease } from '../v86/lease.ts';
 import { MigrationError, MigrationUnknownError, type MigrationChannel } from './channel.ts';
-import { Link, MESSAGE, parseJson } from './link.ts';
+import { askFate, switchOver } from './commit.ts';
+import { Link, MESSAGE } from './link.ts';
 
 /** A layer is sent in messages of this size. */
 const PIECE = 256 << 10;
@@ -48,6 +50,9 @@ export interface MigrationOptions {
   /** Ends it, as long as it has not been switched over. */
   signal?: AbortSignal;
 }
+
+/** On which side a machine goes on. */
+export type MigrationFate = 'runs there' | 'runs here' | 'unknown';
 
 export interface MigrationResult {
   rounds: number;
@@ -101,21 +106,27 @@ class SendingStore implements FileStore {
 
 /**
  * Moves the machine of `emulator` to the other side of `channel` while its guest runs: rounds of what has changed, then
- * a stop, the rest, and the switch. Afterwards the emulator stands still, for its owner to destroy.
+ * a stop, the rest, and the switch. Afterwards the emulator stands still and can't be run, for its owner to destroy.
  *
  * @throws MigrationError when it did not come to the switch: the machine runs on as if nothing had happened.
- * MigrationUnknownError when it can't be told whether it was switched over: the machine stands still.
+ * MigrationUnknownError when it can't be told whether it was switched over: the machine stands still, and can't be run until that is settled.
+ * MachineStateError when it can't be migrated now.
  */
 export async function migrateOut(emulator: Emulator, channel: MigrationChannel, options: MigrationOptions): Promise<MigrationResult> {
   const { token, machine, summary, sessionOnly, codec, bandwidth = Infinity, policy = 'throttle', timeoutMs, onProgress, signal } = options;
   const id = randomUuid();
-  const v86 = V86Machine.of(emulator);
-  let link: Link | undefined;
+  const { lease } = V86Machine.of(emulator);
+  const departure = await lease.depart().catch((error: unknown) => {
+    channel.close();
+    throw error;
+  });
+  const cancel = AbortSignal.any([departure.signal, ...(signal ? [signal] : [])]);
   const end = () => channel.close();
-  signal?.addEventListener('abort', end);
-  let resume: (() => void) | undefined;
-  const throttle = new Throttle(v86);
+  cancel.addEventListener('abort', end);
+  let link: Link | undefined;
+  const throttle = new Throttle(lease);
   try {
+    cancel.throwIfAborted();
     link = await Link.open(channel, 'source', token, timeoutMs);
     await link.sendJson(MESSAGE.DESCRIPTION, { id, machine });
     await link.receive(MESSAGE.ACCEPTED);
@@ -124,7 +135,7 @@ export async function migrateOut(emulator: Emulator, channel: MigrationChannel, 
     let rounds = 0;
     const send = async (isLast: boolean) => {
       const before = link!.bytes;
-      const { id: snapshot, changedPages } = await snapshots.freeze({ machine, summary: summary?.(), sessionOnly });
+      const { id: snapshot, changedPages } = await snapshots.freeze({ machine, summary, sessionOnly });
       await link!.sendJson(MESSAGE.ROUND, { snapshot, isLast });
       await link!.receive(MESSAGE.READY);
       rounds++;
@@ -132,7 +143,7 @@ export async function migrateOut(emulator: Emulator, channel: MigrationChannel, 
       return link!.bytes - before;
     };
     for (let last = Infinity; ;) {
-      signal?.throwIfAborted();
+      cancel.throwIfAborted();
       const sent = await send(false);
       if (sent <= SMALL) break;
       // Not getting smaller: the guest changes as much as is sent.
@@ -146,45 +157,47 @@ export async function migrateOut(emulator: Emulator, channel: MigrationChannel, 
       last = sent;
     }
     await throttle.stop();
-    resume = await v86.halt();
+    await departure.stand();
     const stopped = performance.now();
     await send(true);
-    signal?.throwIfAborted();
-    signal?.removeEventListener('abort', end);
-    const goOn = resume;
-    resume = undefined;
-    try {
-      await link.send(MESSAGE.SWITCH, new Uint8Array(0));
-      await link.receive(MESSAGE.RUNNING);
-    } catch (error) {
-      throw new MigrationUnknownError(id, goOn, error);
-    }
+    cancel.throwIfAborted();
+    cancel.removeEventListener('abort', end);
+    await switchOver(link, departure, id);
     return { rounds, bytes: link.bytes, downtime: performance.now() - stopped };
   } catch (error) {
     if (error instanceof MigrationUnknownError) throw error;
     await link?.refuse((error as Error).message);
+    departure.keep();
+    if (departure.signal.aborted) throw new MigrationError('the migration was cancelled, since the machine was stopped', { cause: error });
     if (signal?.aborted) throw new MigrationError('the migration was broken off: the machine runs on here', { cause: error });
     throw error instanceof MigrationError ? error : new MigrationError(`the migration failed, and the machine runs on here: ${(error as Error).message}`, { cause: error });
   } finally {
-    signal?.removeEventListener('abort', end);
+    cancel.removeEventListener('abort', end);
     await throttle.stop();
-    resume?.();
     channel.close();
   }
 }
 
 /**
  * Asks the other side what became of a migration whose end is unknown, over a new channel. When it was not switched over it never will be,
- * and the machine goes on here.
+ * and the machine goes on here. `unknown`: it does not know of this migration, and the machine stands still: the owner has to decide,
+ * by `resume` or `handOver` of the error.
+ *
+ * @throws MigrationError when there is no answer.
  */
-export async function settleMigration(unknown: MigrationUnknownError, channel: MigrationChannel, token: string): Promise<'runs there' | 'runs here'> {
+export async function settleMigration(unknown: MigrationUnknownError, channel: MigrationChannel, token: string): Promise<MigrationFate> {
+  const fate = await askForFate(unknown.id, channel, token);
+  if (fate === 'runs there') unknown.handOver();
+  if (fate === 'runs here') unknown.resume();
+  return fate;
+}
+
+/** As {@link settleMigration}, for who has the migration's id alone. When the answer is `runs here` the machine never starts there, and has to be let go on here. */
+export async function askForFate(id: string, channel: MigrationChannel, token: string): Promise<MigrationFate> {
   const link = await Link.open(channel, 'source', token);
   try {
-    await link.sendJson(MESSAGE.QUERY, { id: unknown.id });
-    const { isRunning } = parseJson<{ isRunning: boolean }>((await link.receive(MESSAGE.FATE)).body);
-    if (isRunning) return 'runs there';
-    unknown.resume();
-    return 'runs here';
+    const fate = await askFate(link, id);
+    return fate === 'started' ? 'runs there' : fate === 'never' ? 'runs here' : 'unknown';
   } finally {
     link.close();
   }
@@ -203,12 +216,12 @@ function pacer(bandwidth: number): (bytes: number) => Promise<void> {
 
 /** Lets a guest run for a part of the time only. */
 class Throttle {
-  readonly #machine: V86Machine;
+  readonly #lease: MachineLease;
   #share = 1;
   #running: Promise<void> | undefined;
 
-  constructor(machine: V86Machine) {
-    this.#machine = machine;
+  constructor(lease: MachineLease) {
+    this.#lease = lease;
   }
 
   /** Half of what it had, down to the least. */
@@ -221,7 +234,7 @@ class Throttle {
     const SLICE = 20;
     const pause = (ms: number) => new Promise((resolve) => setTimeout(resolve, ms));
     while (this.#share < 1) {
-      const resume = await this.#machine.halt();
+      const resume = await this.#lease.hold();
       await pause(SLICE * (1 / this.#share - 1));
       resume();
       await pause(SLICE);

@@ -32,8 +32,8 @@ export interface FreezeOptions {
   name?: string;
   /** What has to be the same where it is restored: emulator version, guest image, memory, devices. */
   machine: Frozen['machine'];
-  /** Told by `inspect`. */
-  summary?: unknown;
+  /** Told by `inspect`. A function is asked at the moment of the freeze. */
+  summary?: unknown | (() => unknown);
   /** Filesystems stay where they are, and only their identity is kept: for those that several guests share. Default: false. */
   sessionOnly?: boolean;
 }
@@ -53,6 +53,7 @@ interface Moment {
   zeroed: Uint32Array;
   state: Uint8Array;
   devices: unknown;
+  summary: unknown;
   changedPages: number;
 }
 
@@ -106,11 +107,12 @@ export class MachineSnapshots {
    */
   freeze(options: FreezeOptions): Promise<FreezeResult> {
     return this.#inTurn(async () => {
-      const started = performance.now();
-      // Earlier snapshots, which this one builds on, may have been removed.
-      if (!this.#map.chunks.every((name) => this.#store.has(name))) this.#startOver();
-      const moment = this.#capture(options.sessionOnly);
-      const standstill = performance.now() - started;
+      const { moment, standstill } = await this.#machine.lease.inTurn('freeze', () => {
+        const started = performance.now();
+        // Earlier snapshots, which this one builds on, may have been removed.
+        if (!this.#map.chunks.every((name) => this.#store.has(name))) this.#startOver();
+        return { moment: this.#capture(options), standstill: performance.now() - started };
+      });
       const id = await this.#orStartOver(() => this.#keep(moment, options));
       return { id, standstill, changedPages: moment.changedPages };
     });
@@ -123,9 +125,9 @@ export class MachineSnapshots {
    * @throws SnapshotError when that can't be; the machine goes on as if nothing had been asked.
    */
   restore(id: string, options: RestoreOptions = {}): Promise<number> {
-    return this.#inTurn(async () => {
+    return this.#inTurn(() => this.#machine.lease.inTurn('restore', async () => {
       const load = await this.#prepare(id, options);
-      const resume = await this.#machine.halt();
+      const resume = await this.#machine.lease.hold();
       const started = performance.now();
       try {
         const finish = await load();
@@ -134,15 +136,15 @@ export class MachineSnapshots {
       } finally {
         resume();
       }
-    });
+    }));
   }
 
   /**
-   * As {@link restore}, of a machine that stands still, but for its virtio-fs devices: they are restored when what it returns is called,
+   * As {@link restore}, of a machine that another one moves into, but for its virtio-fs devices: they are restored when what it returns is called,
    * which can't fail any more. Until then sessions on filesystems that have stayed where they are go on elsewhere.
    */
   stage(id: string, options: RestoreOptions = {}): Promise<() => void> {
-    return this.#inTurn(async () => (await this.#prepare(id, options))());
+    return this.#inTurn(() => this.#machine.lease.inTurn('fill', async () => (await this.#prepare(id, options))()));
   }
 
   /** What it returns is called while the machine stands still, and restores it but for its devices; those are what that returns. */
@@ -247,7 +249,7 @@ export class MachineSnapshots {
   }
 
   /** All that has to be done while the guest stands still; synchronous, so between two of its ticks. */
-  #capture(sessionOnly?: boolean): Moment {
+  #capture({ summary = {}, sessionOnly }: FreezeOptions): Moment {
     const changed = this.#scanner.scan();
     const filled = changed.filter((page) => !this.#scanner.isZero(page));
     const zeroed = changed.filter((page) => this.#scanner.isZero(page));
@@ -259,10 +261,17 @@ export class MachineSnapshots {
       pages.forEach((page, n) => bytes.set(ram.subarray(page * PAGE_SIZE, (page + 1) * PAGE_SIZE), n * PAGE_SIZE));
       packs.push({ pages, bytes });
     }
-    return { packs, zeroed, state: this.#machine.captureState(), devices: this.#devices.capture(sessionOnly), changedPages: changed.length };
+    return {
+      packs,
+      zeroed,
+      state: this.#machine.captureState(),
+      devices: this.#devices.capture(sessionOnly),
+      summary: typeof summary === 'function' ? summary() as unknown : summary,
+      changedPages: changed.length,
+    };
   }
 
-  async #keep({ packs, zeroed, state, devices }: Moment, { name = '', machine, summary = {} }: FreezeOptions): Promise<string> {
+  async #keep({ packs, zeroed, state, devices, summary }: Moment, { name = '', machine }: FreezeOptions): Promise<string> {
     const { codec } = this.#store;
     const chunks = new Map<string, Uint8Array>();
     const add = (bytes: Uint8Array): Uint8Array => {

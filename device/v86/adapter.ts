@@ -1,5 +1,7 @@
 import { GuestMemoryError, type GuestMemory } from '../guest-memory.ts';
 import { hookFaults, hookHalt } from './endings.ts';
+import { MachineError } from './errors.ts';
+import { MachineLease } from './lease.ts';
 import type { Cpu, Emulator, IoPort, Pci } from './types.ts';
 
 /** A PCI function with one I/O BAR (BAR 0), as the machine drives it. Widths are bytes: 1, 2 or 4. */
@@ -22,11 +24,6 @@ export interface StateCarrier {
    * has restored the rest of the machine. `saved` is undefined when the snapshot has none of ours.
    */
   prepare(saved: Uint8Array | undefined): () => void;
-}
-
-/** The machine is not in a state in which this can be done. The message says what to do instead. */
-export class MachineError extends Error {
-  override readonly name = 'MachineError';
 }
 
 const TOO_LATE = 'this emulator has started already, so no device can be added: attach right after `new V86(…)`, before it loads its files';
@@ -69,6 +66,8 @@ export class V86Machine {
     return machine;
   }
 
+  /** Everything that runs, stops, copies or changes the machine goes through it, v86's own functions included. */
+  readonly lease: MachineLease;
   /** Settles when v86's own devices are there and ours are plugged in. */
   readonly ready: Promise<void>;
   readonly #plugs: (() => void)[] = [];
@@ -82,6 +81,9 @@ export class V86Machine {
   readonly #asserted = new Set<number>();
   readonly #ours = new Set<number>();
   readonly #emulator: Emulator;
+  /** v86's own. */
+  #run = () => {};
+  #stop = () => {};
   #cpu: Cpu | undefined;
   /** While a state without the carrier's part is captured or applied. */
   #isParted = false;
@@ -90,14 +92,10 @@ export class V86Machine {
 
   private constructor(emulator: Emulator) {
     this.#emulator = emulator;
-    const { destroy, stop } = emulator;
-    // v86 stops at its next tick, which is far away when the guest is idle: have it now.
-    emulator.stop = () => {
-      const stopped = stop.call(emulator);
-      if (emulator.is_running() && emulator.v86?.idle) emulator.v86.next_tick(0);
-      return stopped;
-    };
+    this.lease = this.#makeLease();
+    const { destroy } = emulator;
     emulator.destroy = async () => {
+      this.lease.end();
       await destroy.call(emulator);
       for (const listener of this.#endListeners.splice(0)) listener();
     };
@@ -105,6 +103,7 @@ export class V86Machine {
       emulator.add_listener('emulator-ready', () => {
         try {
           this.#cpu = emulator.v86!.cpu!;
+          this.#hookRunning();
           this.#hookConfigPorts();
           this.#hookInterrupts();
           this.#hookReset();
@@ -119,6 +118,35 @@ export class V86Machine {
         }
       });
     });
+  }
+
+  #makeLease(): MachineLease {
+    const emulator = this.#emulator;
+    const lease = new MachineLease({ isRunning: () => emulator.is_running(), run: () => this.#run(), stop: () => this.#stop() });
+    emulator.add_listener('emulator-stopped', () => lease.stopped());
+    for (const [name, operation] of [['save_state', 'save'], ['restore_state', 'restore']] as const) {
+      const own = emulator[name] as (...args: unknown[]) => Promise<never>;
+      emulator[name] = (...args: unknown[]) => lease.inTurn(operation, () => own.apply(emulator, args));
+    }
+    return lease;
+  }
+
+  /** Also what v86 does by itself, as with `autostart`, goes through the lease. */
+  #hookRunning(): void {
+    const v86 = this.#emulator.v86!;
+    const { run, stop, restart } = v86;
+    this.#run = () => run.call(v86);
+    this.#stop = () => {
+      stop.call(v86);
+      // It stops at its next tick, which is far away when the guest is idle: have it now.
+      if (v86.idle) v86.next_tick(0);
+    };
+    v86.run = () => this.lease.run();
+    v86.stop = () => this.lease.stop();
+    v86.restart = () => {
+      this.lease.check('reboot');
+      restart.call(v86);
+    };
   }
 
   /** Guest RAM; usable once {@link ready}. */
@@ -350,23 +378,17 @@ export class V86Machine {
     }
   }
 
-  /** Keeps the guest from running until the result is called; a machine that did not run stays so. */
-  async halt(): Promise<() => void> {
-    const emulator = this.#emulator;
-    if (!emulator.is_running()) return () => {};
-    await emulator.stop();
-    return () => void emulator.run();
-  }
-
   #hookState(): void {
     const cpu = this.#cpu!;
     const { get_state, set_state } = cpu;
     cpu.get_state = () => {
+      if (!this.#isParted) this.lease.check('save');
       const state = get_state.call(cpu);
       if (!this.#isParted) state[STATE_SLOT] = this.#carrier?.save();
       return state;
     };
     cpu.set_state = (state) => {
+      if (!this.#isParted) this.lease.check('restore');
       this.#checkMachine(state);
       const saved = state[STATE_SLOT] ?? undefined;
       if (saved !== undefined && !(saved instanceof Uint8Array)) throw new MachineError('this snapshot is damaged: its virtio-fs part is not bytes');

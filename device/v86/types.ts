@@ -13,6 +13,9 @@ export interface Emulator {
     readonly idle: boolean;
     /** Milliseconds from now, instead of when it was to be. */
     next_tick(delay: number): void;
+    run(): void;
+    stop(): void;
+    restart(): void;
     save_state(): ArrayBuffer;
     /** Synchronous, unlike the emulator's own. */
     restore_state(state: ArrayBuffer): void;
@@ -22,6 +25,8 @@ export interface Emulator {
   /** Settles when the tick that is under way has ended. */
   stop(): Promise<void>;
   destroy(): Promise<void>;
+  save_state(): Promise<ArrayBuffer>;
+  restore_state(state: ArrayBuffer): Promise<void>;
 }
 
 export interface Cpu {

@@ -1,7 +1,7 @@
 import { InvalidArgumentError, Option, type Command } from 'commander';
 import { randomBytes } from 'node:crypto';
 import {
-  loadCodec, MigrationError, MigrationTarget, MigrationUnknownError, settleMigration, SnapshotStore, type MigrationChannel,
+  loadCodec, MigrationError, MigrationTarget, MigrationUnknownError, settleMigration, SnapshotStore, type MigrationChannel, type MigrationFate,
 } from '../../device/index.ts';
 import { snapshotDirectory } from '../../guest-images/paths.ts';
 import { DirectoryStore } from '../directory-store.ts';
@@ -155,7 +155,7 @@ async function moveOut(vm: Vm, { way, first, token, flags: { bandwidth, policy, 
       if (!(error instanceof MigrationError)) throw error;
       const fate = error instanceof MigrationUnknownError ? await settle(error, way, token) : 'runs here';
       if (fate === 'runs there') return say('moved: the link broke in the switch, but the guest runs there');
-      if (!fate) {
+      if (fate === 'unknown') {
         const { id } = await vm.freeze(store);
         throw new VmError('snapshot', `${error.message}; it is kept as ${id.slice(0, 12)}, to be restored only when it does not run there`);
       }
@@ -182,9 +182,9 @@ async function start(vm: Vm, argv: string[], to: string): Promise<GuestProcess> 
   return started;
 }
 
-/** Asks the other side what has become of the machine; undefined when it can't be asked. */
-async function settle(unknown: MigrationUnknownError, way: Way, token: string): Promise<'runs there' | 'runs here' | undefined> {
-  if (way.address !== undefined) return undefined;
+/** Asks the other side what has become of the machine; `unknown` also when it can't be asked. */
+async function settle(unknown: MigrationUnknownError, way: Way, token: string): Promise<MigrationFate> {
+  if (way.address !== undefined) return 'unknown';
   for (let attempt = 0; attempt < SETTLE_ATTEMPTS; attempt++) {
     try {
       return await settleMigration(unknown, await way.connect(), token);
@@ -192,7 +192,7 @@ async function settle(unknown: MigrationUnknownError, way: Way, token: string): 
       await new Promise((resolve) => setTimeout(resolve, SETTLE_INTERVAL));
     }
   }
-  return undefined;
+  return 'unknown';
 }
 
 /** @throws VmError `configuration` where the other side's token has to be given and is not. */

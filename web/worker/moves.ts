@@ -1,5 +1,5 @@
 import { proxyMarker } from 'comlink';
-import { loadCodec, MigrationTarget, MigrationUnknownError, settleMigration, type MigrationChannel, type Successor } from '../../device/index.ts';
+import { loadCodec, MigrationTarget, MigrationUnknownError, settleMigration, type MigrationChannel, type MigrationFate, type Successor } from '../../device/index.ts';
 import type { GuestId, GuestInfo, MoveApi, MoveProgress, MoveResult } from '../protocol.ts';
 import type { Guest } from './guest.ts';
 import { specOfSnapshot, type MachineSpec } from './machine-spec.ts';
@@ -87,13 +87,13 @@ export class Moves implements MoveApi {
           if (fate === 'runs here') throw new Error(`the link broke, and ${guest.name} goes on here`);
           if (fate === 'runs there') await this.#events.left(guest);
           else this.#unknown.set(id, error);
-          return { outcome: fate ? 'moved' : 'unknown', began };
+          return { outcome: fate === 'unknown' ? 'unknown' : 'moved', began };
         }
       });
     });
   }
 
-  async #settle(unknown: MigrationUnknownError, { token, ask }: Road): Promise<'runs there' | 'runs here' | undefined> {
+  async #settle(unknown: MigrationUnknownError, { token, ask }: Road): Promise<MigrationFate> {
     for (let attempt = 0; attempt < SETTLE_ATTEMPTS; attempt++) {
       try {
         return await settleMigration(unknown, await ask(), token);
@@ -101,15 +101,16 @@ export class Moves implements MoveApi {
         await new Promise((resolve) => setTimeout(resolve, SETTLE_INTERVAL));
       }
     }
-    return undefined;
+    return 'unknown';
   }
 
   async decide(id: GuestId, runsThere: boolean): Promise<void> {
     const unknown = this.#unknown.get(id);
     if (!unknown) return;
     this.#unknown.delete(id);
-    if (runsThere) await this.#events.left(this.#events.guest(id));
-    else unknown.resume();
+    if (!runsThere) return unknown.resume();
+    unknown.handOver();
+    await this.#events.left(this.#events.guest(id));
   }
 
   cancel(): void {

@@ -77,8 +77,8 @@ describe('live migration of a machine', () => {
 
     it('fail: is refused, and the machine keeps its lock', async () => {
       const { first, file, thief, second, sent, taken, calls } = await conflict({});
-      for (const { status, reason } of [sent, taken] as PromiseRejectedResult[]) {
-        expect([status, reason.name]).to.deep.equal(['rejected', 'MigrationError']);
+      for (const [side, { status, reason }] of Object.entries({ MigrationRefusedError: sent, MigrationError: taken }) as [string, PromiseRejectedResult][]) {
+        expect([status, reason.name]).to.deep.equal(['rejected', side]);
         expect(reason.message).to.match(/another guest \(process 6\) has a posix lock on inode \d+ that this one's process 5 had/);
       }
       expect(calls).to.deep.equal(['destroy']);

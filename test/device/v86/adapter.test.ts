@@ -1,5 +1,6 @@
 import { expect } from 'chai';
-import { MachineError, V86Machine, type PciFunction } from '../../../device/v86/adapter.ts';
+import { V86Machine, type PciFunction } from '../../../device/v86/adapter.ts';
+import { MachineError } from '../../../device/v86/errors.ts';
 import { bareMachine, type BareMachine } from '../../support/bare-machine.ts';
 
 const SLOT = 13;

@@ -1,0 +1,59 @@
+import type { Departure } from '../v86/lease.ts';
+import { MigrationError, MigrationRefusedError, MigrationUnknownError } from './channel.ts';
+import { isMigrationId, type Fate, type FateStore } from './fates.ts';
+import { MESSAGE, parseJson, type Link, type Message } from './link.ts';
+
+// Which side goes on with a machine. There is one decision, and it is in the destination's FateStore: whoever is first there, the order to go on
+// or a question what became of it, decides. Until the source knows what was decided its machine stands still.
+// test/device/migration/commit.test.ts runs these functions in every order, with every loss and crash.
+
+type CommitLink = Pick<Link, 'send' | 'sendJson' | 'prepare' | 'receive' | 'close'>;
+const EMPTY = new Uint8Array(0);
+
+/**
+ * The source's part: everything is in place there, and the guest stands still here.
+ *
+ * @throws MigrationError when it was refused, and the machine is here again; MigrationUnknownError when nobody knows.
+ */
+export async function switchOver(link: CommitLink, departure: Departure, id: string): Promise<void> {
+  departure.commit();
+  try {
+    await link.send(MESSAGE.SWITCH, EMPTY);
+    await link.receive(MESSAGE.RUNNING);
+  } catch (error) {
+    // Who refuses has not started it, and never will.
+    if (error instanceof MigrationRefusedError) throw error;
+    departure.lose();
+    throw new MigrationUnknownError(id, departure, error);
+  }
+  departure.handOver();
+}
+
+/** The destination's part. `start`: lets the machine go on; whatever it throws, the machine is here. @throws MigrationError when it is not started, and never will be. */
+export async function takeOver(link: CommitLink, fates: FateStore, id: string, start: () => Promise<void>): Promise<{ problem?: Error }> {
+  await link.receive(MESSAGE.SWITCH);
+  if (await fates.decide(id, 'started') !== 'started') throw new MigrationError('the other side has asked meanwhile, and goes on with the machine');
+  // Signed before, so that the answer is on its way as soon as the guest goes on. Who does not hear it asks.
+  const tellRunning = await link.prepare(MESSAGE.RUNNING, EMPTY).catch(() => async () => {});
+  try {
+    await start();
+  } catch (error) {
+    return { problem: error as Error };
+  }
+  await tellRunning().catch(() => {});
+  return {};
+}
+
+/** The source asks what became of its machine. */
+export async function askFate(link: CommitLink, id: string): Promise<Fate | 'unknown'> {
+  await link.sendJson(MESSAGE.QUERY, { id });
+  const { fate } = parseJson<{ fate?: unknown }>((await link.receive(MESSAGE.FATE)).body) ?? {};
+  return fate === 'started' || fate === 'never' ? fate : 'unknown';
+}
+
+/** The destination answers. What was not started yet never will be. */
+export async function tellFate(link: CommitLink, fates: FateStore, { body }: Message): Promise<void> {
+  const { id } = parseJson<{ id?: unknown } | null>(body) ?? {};
+  const fate = isMigrationId(id) ? await fates.decide(id, 'never') : undefined;
+  await link.sendJson(MESSAGE.FATE, { fate: fate ?? 'unknown' });
+}
