@@ -24,6 +24,11 @@ export interface VirtioFsOptions extends Omit<FuseSessionOptions, 'backend' | 'l
   queueSize?: number;
   /** Which virtio features are offered. Default: all that the transport has. */
   offer?: PciTransportOptions['offer'];
+  /**
+   * Milliseconds of one turn of the host's event loop that requests may take; the rest is served in later turns. With 0 each request
+   * has a turn of its own. Default: 15.
+   */
+  turnBudget?: number;
 }
 
 /** One virtio-fs device on one emulator. */
@@ -36,14 +41,14 @@ export class VirtioFsDevice {
   readonly ready: Promise<void>;
   #transport: PciTransport | undefined;
 
-  constructor(machine: V86Machine, { tag, volume = new Volume(), slot, requestQueues = 1, queueSize = 1024, offer, ...sessionOptions }: VirtioFsOptions) {
+  constructor(machine: V86Machine, { tag, volume = new Volume(), slot, requestQueues = 1, queueSize = 1024, offer, turnBudget, ...sessionOptions }: VirtioFsOptions) {
     this.tag = tag;
     this.backend = volume instanceof MemfsBackend ? volume : MemfsBackend.of(volume);
     this.session = new FuseSession({ ...sessionOptions, backend: this.backend, lockTable: this.backend.locks });
     const device = new VirtioFs(this.session, { tag, requestQueues, queueSize, answersInOrder: sessionOptions.locks !== 'shared' });
     this.slot = machine.reserveSlot(slot);
     const setIrq = machine.plug(`virtio-fs ${tag}`, this.slot, () => {
-      this.#transport = new PciTransport({ device, memory: machine.memory, setIrq, offer });
+      this.#transport = new PciTransport({ device, memory: machine.memory, setIrq, offer, turns: machine.turns, turnBudget });
       machine.onReset(() => this.transport.reset('machine'));
       return this.transport;
     });

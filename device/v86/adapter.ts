@@ -2,6 +2,7 @@ import { GuestMemoryError, type GuestMemory } from '../guest-memory.ts';
 import { hookFaults, hookHalt } from './endings.ts';
 import { MachineError } from './errors.ts';
 import { MachineLease } from './lease.ts';
+import { TURNS, type Turns } from '../virtio/turns.ts';
 import type { Cpu, Emulator, IoPort, Pci } from './types.ts';
 
 /** A PCI function with one I/O BAR (BAR 0), as the machine drives it. Widths are bytes: 1, 2 or 4. */
@@ -154,6 +155,11 @@ export class V86Machine {
     return (this.#memory ??= new V86Memory(() => this.#cpu!));
   }
 
+  /** The event loop that the emulator shares with everything else. */
+  get turns(): Turns {
+    return { ...TURNS, isRunning: () => this.#emulator.is_running() };
+  }
+
   onReset(listener: () => void): void {
     this.#resetListeners.push(listener);
   }
@@ -250,6 +256,8 @@ export class V86Machine {
       const { pci } = this.#cpu!.devices;
       if (level) pci.raise_irq(pci_id);
       else pci.lower_irq(pci_id);
+      // Between two ticks the next one may be far away, when the guest is idle.
+      if (level && this.#emulator.is_running() && this.#emulator.v86?.idle) this.#emulator.v86.next_tick(0);
     };
   }
 

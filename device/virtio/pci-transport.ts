@@ -5,15 +5,16 @@ import {
   VIRTIO_F_INDIRECT_DESC, VIRTIO_F_RING_PACKED, VIRTIO_F_RING_RESET, VIRTIO_F_VERSION_1, VIRTIO_MSI_NO_VECTOR, VIRTIO_PCI_ISR_CONFIG,
   VIRTIO_PCI_ISR_QUEUE,
 } from './constants.ts';
-import type { DescriptorChain } from './descriptor-chain.ts';
 import type { VirtioDevice } from './device.ts';
 import { VirtioError } from './errors.ts';
 import {
   BAR, BAR_SIZE, PCI_CFG_BAR, PCI_CFG_DATA, PCI_CFG_LENGTH, PCI_CFG_OFFSET, PCI_COMMAND, PCI_COMMAND_INTX_DISABLE, PCI_STATUS,
   PCI_STATUS_INTERRUPT, PMCSR, PMCSR_POWER_STATE, makeConfigSpace,
 } from './pci-config-space.ts';
+import { QueueRunner, TURN_BUDGET } from './queue-runner.ts';
 import type { TransportEvent } from './trace.ts';
 import { checkTransportState, type TransportState } from './transport-state.ts';
+import { TURNS, type Turns } from './turns.ts';
 import { Virtqueue, type QueueStatistics, type RingFeatures } from './virtqueue.ts';
 
 /** Features that a host may not want to offer. */
@@ -36,6 +37,10 @@ export interface PciTransportOptions {
   /** Drives INTA#. */
   setIrq: (level: boolean) => void;
   offer?: OfferedFeatures;
+  /** Default: those of a machine that always runs. */
+  turns?: Turns;
+  /** Milliseconds of one turn of the event loop that requests may take. Default: 15. */
+  turnBudget?: number;
 }
 
 const bit = (n: number): bigint => 1n << BigInt(n);
@@ -59,7 +64,7 @@ export class PciTransport {
   /** All that the transport and the device can do, and what of it is offered. */
   readonly #implemented: bigint;
   readonly #offered: bigint;
-  readonly #serve: (queueIndex: number, chain: DescriptorChain) => number;
+  readonly #runner: QueueRunner;
   /** Device configuration when the driver looked at it last. */
   #seenConfig: Uint8Array;
 
@@ -75,11 +80,10 @@ export class PciTransport {
   #irq = false;
   #intxDisabled = false;
   #powerState = 0;
-  #isHeld = false;
   /** What the driver has put into `virtio_pci_cfg_cap`. */
   #window = { bar: 0, offset: 0, length: 0 };
 
-  constructor({ device, memory, setIrq, offer = {} }: PciTransportOptions) {
+  constructor({ device, memory, setIrq, offer = {}, turns = TURNS, turnBudget = TURN_BUDGET }: PciTransportOptions) {
     const { indirect = true, eventIdx = true, packed = false, inOrder = false, ringReset = true } = offer;
     this.#device = device;
     this.#setIrq = setIrq;
@@ -91,7 +95,6 @@ export class PciTransport {
       .reduce((all, n) => all | bit(n), own(device.answersInOrder, VIRTIO_F_IN_ORDER));
     this.configSpace = makeConfigSpace(device.deviceId, device.config.length);
     this.#seenConfig = device.config.slice();
-    this.#serve = (queueIndex, chain) => device.serve(queueIndex, chain);
     const transport = this;
     this.queues = device.queueSizes.map((size, index) => new Virtqueue(index, size, memory, {
       interrupt: () => this.#raise(VIRTIO_PCI_ISR_QUEUE),
@@ -100,6 +103,7 @@ export class PciTransport {
         return transport.onTrace;
       },
     }));
+    this.#runner = new QueueRunner({ queues: this.queues, serve: (queueIndex, chain) => device.serve(queueIndex, chain), isLive: () => this.isLive, turns, budget: turnBudget });
   }
 
   /** `device_status` as the driver reads it. */
@@ -292,6 +296,7 @@ export class PciTransport {
       this.#powerState = 0;
       this.#window = { bar: 0, offset: 0, length: 0 };
     }
+    this.#runner.forget();
     for (const queue of this.queues) {
       for (const chain of queue.reset()) this.#device.abandon(chain);
     }
@@ -309,17 +314,20 @@ export class PciTransport {
 
   /**
    * Serves what is available, as at a kick; nothing while the device is held. Looks at every queue, kicked or not: a driver
-   * may have lost a kick, or was kicking a held device when its machine was frozen; and what interrupts a request (on queue 0,
-   * so it comes last) has to find it.
+   * may have lost a kick, or was kicking a held device when its machine was frozen.
    */
   runQueues(): void {
-    if (this.#isHeld) return;
-    for (let index = this.queues.length - 1; index >= 0 && this.isLive; index--) this.queues[index]!.run(this.#serve);
+    this.#runner.run();
+  }
+
+  /** Whether available requests wait for a later turn of the event loop, because those before them took long. */
+  get isPending(): boolean {
+    return this.#runner.isPending;
   }
 
   /** See {@link hold}. */
   get isHeld(): boolean {
-    return this.#isHeld;
+    return this.#runner.isHeld;
   }
 
   /**
@@ -327,19 +335,17 @@ export class PciTransport {
    * requests wait. No part of the device's state: resets and restores change nothing of it, snapshots have nothing of it.
    */
   hold(): void {
-    this.#isHeld = true;
+    this.#runner.hold();
   }
 
   /** Serves one chain of a held device, the one that it would serve first. False when there is none. */
   step(): boolean {
-    for (let index = this.queues.length - 1; index >= 0 && this.isLive; index--) if (this.queues[index]!.run(this.#serve, 1)) return true;
-    return false;
+    return this.#runner.step();
   }
 
   /** Ends {@link hold}, and serves what has come up meanwhile. */
   release(): void {
-    this.#isHeld = false;
-    this.runQueues();
+    this.#runner.release();
   }
 
   /** 2.1.2: DEVICE_NEEDS_RESET, and a configuration change notification if DRIVER_OK is set. */
@@ -458,6 +464,8 @@ export class PciTransport {
     this.#seenConfig = this.#device.config.slice();
     this.#irq = false;
     this.#updateIrq();
+    // What was available may have been waiting for a later turn, which is this machine's now.
+    this.#runner.lookSoon();
   }
 }
 

@@ -65,6 +65,7 @@ export class Virtqueue implements ChainOwner, RingAddresses {
   #ring: Ring | undefined;
   /** Whether the driver waits for any of what {@link run} has served. */
   #isAwaited = false;
+  #isDrained = true;
   #soon: ReturnType<typeof setTimeout> | undefined;
 
   constructor(index: number, maxSize: number, memory: GuestMemory, events: QueueEvents) {
@@ -131,24 +132,39 @@ export class Virtqueue implements ChainOwner, RingAddresses {
   }
 
   /**
-   * Serves up to `limit` available chains (never more than there can be) and tells the driver if it
-   * wants to know: at once, or soon when it waits for none of them. Returns how many were served.
+   * Serves up to `limit` available chains, as long as `mayGoOn` before each, and tells the driver if it wants to know: at once, or
+   * soon when it waits for none of them. Returns how many were served; {@link isDrained} tells whether others may be available.
    */
-  run(serve: (queueIndex: number, chain: DescriptorChain) => number, limit = this.size): number {
+  run(serve: (queueIndex: number, chain: DescriptorChain) => number, limit: number, mayGoOn: () => boolean = always): number {
+    this.#isDrained = !this.#ring;
     if (!this.#ring) return 0;
+    const most = Math.min(limit, this.size);
     let count = 0;
     this.#isAwaited = false;
     try {
-      while (count < Math.min(limit, this.size) && this.#serveOne(this.#ring, serve)) count++;
-      if (!this.#ring) return count;
+      while (count < most && mayGoOn()) {
+        if (this.#serveOne(this.#ring, serve)) {
+          count++;
+          continue;
+        }
+        this.#isDrained = true;
+        if (!this.#ring) return count;
+        break;
+      }
       this.#ring.askForKick();
       if (this.#isAwaited) this.#signal(this.#ring);
       else if (count) this.#signalSoon();
     } catch (error) {
+      this.#isDrained = true;
       this.#events.fail(this.#asVirtioError(error));
     }
     if (count > this.statistics.deepest) this.statistics.deepest = count;
     return count;
+  }
+
+  /** Whether the last {@link run} has found the end of what is available, or can't go on. */
+  get isDrained(): boolean {
+    return this.#isDrained;
   }
 
   #serveOne(ring: Ring, serve: (queueIndex: number, chain: DescriptorChain) => number): boolean {
@@ -246,6 +262,10 @@ export class Virtqueue implements ChainOwner, RingAddresses {
     if (state.ring.unsignalled) this.#signalSoon();
     for (const chain of state.inFlight) this.#inFlight.add(DescriptorChain.restored(this, chain));
   }
+}
+
+function always(): boolean {
+  return true;
 }
 
 function chainEvent(queue: number, chain: DescriptorChain): TransportEvent {

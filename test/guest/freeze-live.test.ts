@@ -12,6 +12,8 @@ describe('freeze and restore of a guest at work', function () {
     it(`loses nothing and does nothing twice, ${packed ? 'packed' : 'split'} ring`, () => freezeUnderLoad({ share: { offer: { packed } }, rounds: 12, seed: 1 }));
   }
 
+  it('does neither with one request in each turn of the event loop', () => freezeUnderLoad({ share: { turnBudget: 0 }, rounds: 8, seed: 2 }));
+
   describe('locks of mode `shared`', () => {
     const guest = useGuest({ shares: [{ tag: 'share', locks: 'shared' }] });
 

@@ -7,6 +7,7 @@ import { DEFERRED, type Chain, type VirtioDevice } from '../../device/virtio/dev
 import type { VirtioError } from '../../device/virtio/errors.ts';
 import { BAR } from '../../device/virtio/pci-config-space.ts';
 import { PciTransport, type OfferedFeatures } from '../../device/virtio/pci-transport.ts';
+import type { Turns } from '../../device/virtio/turns.ts';
 import { FlatMemory } from './flat-memory.ts';
 
 export interface Buffer {
@@ -88,12 +89,15 @@ export class MockDriver {
   queues: DriverQueue[] = [];
   #next = 0x1000;
 
-  constructor(device: VirtioDevice, { offer, memorySize = 1 << 20 }: { offer?: OfferedFeatures; memorySize?: number } = {}) {
-    this.memory = new FlatMemory(memorySize);
+  /** `turnBudget`: without one every kick is served at once, however long it takes. */
+  constructor(device: VirtioDevice, { offer, memorySize = 1 << 20, memory = new FlatMemory(memorySize), turns, turnBudget = Infinity }: { offer?: OfferedFeatures; memorySize?: number; memory?: FlatMemory; turns?: Turns; turnBudget?: number } = {}) {
+    this.memory = memory;
     this.transport = new PciTransport({
       device,
       memory: this.memory,
       offer,
+      turns,
+      turnBudget,
       setIrq: (level) => {
         if (level && !this.irq) this.interrupts++;
         this.irq = level;

@@ -1,0 +1,184 @@
+import type { DescriptorChain } from './descriptor-chain.ts';
+import type { Turns } from './turns.ts';
+import type { Virtqueue } from './virtqueue.ts';
+
+/** Milliseconds of one turn of the event loop that requests may take. */
+export const TURN_BUDGET = 15;
+/** From so many on it is worth knowing when the turn ends. */
+const NOTABLE = 1;
+
+interface Parts {
+  queues: readonly Virtqueue[];
+  serve(queueIndex: number, chain: DescriptorChain): number;
+  /** Whether the device may touch its queues. */
+  isLive(): boolean;
+  turns: Turns;
+  /** Milliseconds, see {@link TURN_BUDGET}; with 0 each request has a turn of its own. */
+  budget: number;
+}
+
+/**
+ * Serves the queues of one device in rounds: the last queue first and the hiprio queue at the end, so that what interrupts a
+ * request finds it, and of each queue at most as many chains as it can hold, so that none keeps another waiting for ever.
+ *
+ * What kicks take of one turn of the event loop is limited, however many there are: a guest can kick thousands of times before
+ * v86 gives way. The rest of the round follows in a later turn, while the machine runs. Until then chains stay available, and a
+ * driver that looks for EVENT_IDX sends no kicks for more (2.7.10).
+ */
+export class QueueRunner {
+  readonly #parts: Parts;
+  readonly #serve: Parts['serve'];
+  /** Chains that each queue may still have served in the round that is under way. */
+  readonly #left: number[];
+  #isRound = false;
+  /** The queue that the turn begins with. */
+  #first = 0;
+  /** Somebody kicked since the round began. */
+  #isKicked = false;
+  /** Of this turn, in milliseconds. */
+  #spent = 0;
+  #served = 0;
+  #startedAt = 0;
+  #now = 0;
+  /** Chains were served since the clock was looked at. */
+  #isStale = false;
+  #isOver = false;
+  /** Somebody will tell when the turn has ended. */
+  #isMarked = false;
+  /** There is more to serve, in the next turn. */
+  #isOwed = false;
+  #isHeld = false;
+
+  constructor(parts: Parts) {
+    this.#parts = parts;
+    this.#left = parts.queues.map(() => 0);
+    this.#serve = (queueIndex, chain) => {
+      this.#served++;
+      this.#isStale = true;
+      return parts.serve(queueIndex, chain);
+    };
+  }
+
+  /** Whether available chains wait for a later turn. */
+  get isPending(): boolean {
+    return this.#isOwed;
+  }
+
+  /** Serves what is available in any queue, kicked or not, as far as the turn allows; nothing while held. */
+  run(): void {
+    if (this.#isHeld) return;
+    if (this.#isRound) this.#isKicked = true;
+    if (this.#served > 0 && this.#spent >= this.#parts.budget) {
+      this.#isOwed = true;
+      this.#mark();
+    } else {
+      this.#goOn();
+    }
+  }
+
+  #goOn(): void {
+    const { turns, budget } = this.#parts;
+    this.#startedAt = this.#now = turns.now();
+    this.#isOver = false;
+    this.#isOwed = this.#serveRound();
+    if (this.#isStale) this.#look();
+    this.#spent += this.#now - this.#startedAt;
+    if (this.#isOwed || this.#spent >= Math.min(budget, NOTABLE)) this.#mark();
+  }
+
+  /** Goes on with the round, or begins one. Returns whether there may be more to serve. */
+  #serveRound(): boolean {
+    const { queues, isLive } = this.#parts;
+    if (!this.#isRound) this.#begin();
+    let isCut = false;
+    for (let index = this.#next(); index !== undefined && isLive(); index = this.#next()) {
+      const queue = queues[index]!;
+      const limit = this.#left[index]!;
+      const count = queue.run(this.#serve, limit, this.#mayGoOn);
+      if (!queue.isDrained && count < limit) {
+        this.#left[index] = limit - count;
+        this.#first = index - 1;
+        return true;
+      }
+      this.#left[index] = 0;
+      isCut ||= !queue.isDrained;
+    }
+    isCut ||= this.#isKicked;
+    this.forget();
+    return isCut && isLive();
+  }
+
+  #begin(): void {
+    const { queues } = this.#parts;
+    for (let index = 0; index < queues.length; index++) this.#left[index] = queues[index]!.size;
+    this.#first = queues.length - 1;
+    this.#isRound = true;
+    this.#isKicked = false;
+  }
+
+  /** The queue whose turn it is: from {@link #first} on downwards, and round; the hiprio queue when no other is left. */
+  #next(): number | undefined {
+    const left = this.#left;
+    for (let n = 0; n < left.length - 1; n++) {
+      const index = 1 + ((this.#first - 1 - n + 2 * (left.length - 1)) % (left.length - 1));
+      if (left[index]! > 0) return index;
+    }
+    return left[0]! > 0 ? 0 : undefined;
+  }
+
+  readonly #mayGoOn = (): boolean => {
+    if (this.#served === 0) return true;
+    if (this.#isStale) this.#look();
+    return !this.#isOver;
+  };
+
+  #look(): void {
+    const { turns, budget } = this.#parts;
+    this.#isStale = false;
+    this.#now = turns.now();
+    this.#isOver = this.#spent + this.#now - this.#startedAt >= budget;
+  }
+
+  #mark(): void {
+    if (this.#isMarked) return;
+    this.#isMarked = true;
+    const { turns } = this.#parts;
+    turns.later(() => {
+      this.#isMarked = false;
+      this.#spent = this.#served = 0;
+      if (this.#isOwed && !this.#isHeld && turns.isRunning()) this.#goOn();
+    });
+  }
+
+  /** Ends the round. Nothing is owed any more: a driver that has reset the device kicks again. */
+  forget(): void {
+    this.#isRound = this.#isKicked = this.#isOwed = false;
+  }
+
+  /** Looks at every queue in a later turn: what is in them was restored. */
+  lookSoon(): void {
+    this.forget();
+    this.#isOwed = true;
+    this.#mark();
+  }
+
+  get isHeld(): boolean {
+    return this.#isHeld;
+  }
+
+  hold(): void {
+    this.#isHeld = true;
+  }
+
+  /** Serves one chain, the one that would be first. False when there is none. */
+  step(): boolean {
+    const { queues, isLive } = this.#parts;
+    for (let index = queues.length - 1; index >= 0 && isLive(); index--) if (queues[index]!.run(this.#serve, 1)) return true;
+    return false;
+  }
+
+  release(): void {
+    this.#isHeld = false;
+    this.run();
+  }
+}
