@@ -48,8 +48,13 @@ export function nameLength(name: string): number {
   return length;
 }
 
-/** Whether a directory entry on Linux can have this name. */
+/** Whether a directory entry on Linux can have this name. Two strings for the same bytes would be two files of one name, so only {@link decodeName}'s is good. */
 export function isFileName(name: string): boolean {
+  return isEntryName(name) && (name.isWellFormed() || decodeName(encodeName(name)) === name);
+}
+
+/** {@link isFileName}, and what the host could name a file before version 0.2. */
+export function isEntryName(name: string): boolean {
   return name !== '' && name !== '.' && name !== '..' && !name.includes('/') && !name.includes('\0') && nameLength(name) <= NAME_MAX;
 }
 

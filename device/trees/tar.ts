@@ -39,8 +39,11 @@ export async function loadTar(backend: Backend, archive: ReadableStream<Uint8Arr
       try {
         const inode = makeEntry(backend, writer, header);
         report.bytes += await copyBody(body, (bytes) => writer.append(inode, bytes));
-        if (header.type === 'directory') directories.push({ inode, header });
-        else if (header.type !== 'link') setMetadata(backend, inode, header, report);
+        if (header.type === 'directory') {
+          // It may be replaced by what follows.
+          backend.retain(inode);
+          directories.push({ inode, header });
+        } else if (header.type !== 'link') setMetadata(backend, inode, header, report);
         report.files++;
       } catch (error) {
         if (!(error instanceof Unfit || (error instanceof FsError && error.code !== ENOSPC))) throw error;
@@ -49,10 +52,12 @@ export async function loadTar(backend: Backend, archive: ReadableStream<Uint8Arr
       }
       onProgress?.(report.files, report.bytes);
     }
+    for (const { inode, header } of directories.reverse()) setMetadata(backend, inode, header, report);
   } catch (error) {
     throw new Error(`the tar archive could not be unpacked: ${(error as Error).message}; ${report.files} files of it are there`, { cause: error });
+  } finally {
+    for (const { inode } of directories) backend.release(inode);
   }
-  for (const { inode, header } of directories.reverse()) setMetadata(backend, inode, header, report);
   return report;
 }
 
@@ -83,14 +88,24 @@ function makeEntry(backend: Backend, writer: TreeWriter, { name, type = 'file', 
   }
 }
 
-function setMetadata(backend: Backend, inode: Inode, { uid = 0, gid = 0, mode, mtime, type, pax = {} }: TarHeader, report: TreeReport): void {
+function setMetadata(backend: Backend, inode: Inode, { name, uid = 0, gid = 0, mode, mtime, type, pax = {} }: TarHeader, report: TreeReport): void {
   for (const [key, value] of Object.entries(pax)) {
     if (!key.startsWith(XATTR)) continue;
     if (value.includes('\ufffd')) report.skipped.push({ path: key, reason: 'the attribute is not UTF-8' });
-    else backend.setxattr(inode, key.slice(XATTR.length), new TextEncoder().encode(value), 0);
+    else unlessUnfit(report, key, () => backend.setxattr(inode, key.slice(XATTR.length), new TextEncoder().encode(value), 0));
   }
   const time = pax['mtime'] === undefined ? fromDate(mtime) : fromDecimal(pax['mtime']);
-  backend.setattr(inode, { uid, gid, ...(mode !== undefined && type !== 'symlink' && { mode: mode & S_IALLUGO }), ...(time && { atime: time, mtime: time }) });
+  unlessUnfit(report, name, () => backend.setattr(inode, { uid, gid, ...(mode !== undefined && type !== 'symlink' && { mode: mode & S_IALLUGO }), ...(time && { atime: time, mtime: time }) }));
+}
+
+/** Does what may fail for this entry alone, and reports it then. @throws FsError ENOSPC. */
+function unlessUnfit(report: TreeReport, path: string, action: () => void): void {
+  try {
+    action();
+  } catch (error) {
+    if (!(error instanceof FsError) || error.code === ENOSPC) throw error;
+    report.skipped.push({ path, reason: error.message });
+  }
 }
 
 /**

@@ -2,13 +2,15 @@ import { checkTree } from './check-tree.ts';
 import { randomNumbers } from './hostile-driver.ts';
 import { ModelFilesystem, randomSteps } from './model-filesystem.ts';
 import { PosixSession } from './posix-session.ts';
+import { restored } from './restored.ts';
 
-/** Steps between two comparisons of everything, and what may then happen to the session. */
-const WHOLE_EVERY = 200;
+/** One of so many steps is a comparison of everything, or a restore elsewhere, or a state that is saved and restored beside. */
+const WHOLE_EVERY = 70;
+const WHOLE = ['compare', 'move', 'save'];
 
 /**
  * Does random steps on a session and on a model, and compares what comes of each, and from time to time
- * everything. Now and then the session goes on elsewhere. On failure the steps are shortened as far as it
+ * everything. At random points, and in the end, the session goes on elsewhere from what was saved. On failure the steps are shortened as far as it
  * fails in the same way.
  */
 export async function compareWithModel(seed: number, count: number): Promise<void> {
@@ -17,8 +19,8 @@ export async function compareWithModel(seed: number, count: number): Promise<voi
   const model = new ModelFilesystem();
   const generator = randomSteps(random, model);
   const session = new PosixSession();
-  for (let n = 0; n < count; n++) {
-    const step = n % WHOLE_EVERY === WHOLE_EVERY - 1 ? (random(2) ? 'compare' : 'move') : generator.next().value as string;
+  for (let n = 0; n <= count; n++) {
+    const step = n === count ? 'move' : random(WHOLE_EVERY) === 0 ? WHOLE[random(WHOLE.length)]! : generator.next().value as string;
     steps.push(step);
     const difference = await doStep(session, model, step);
     if (difference) {
@@ -29,6 +31,14 @@ export async function compareWithModel(seed: number, count: number): Promise<voi
 }
 
 async function doStep(session: PosixSession, model: ModelFilesystem, step: string): Promise<string | undefined> {
+  if (step === 'save') {
+    try {
+      restored(session.backend, [session.session]);
+    } catch (error) {
+      return (error as Error).message;
+    }
+    return undefined;
+  }
   if (step === 'move') session.moveElsewhere();
   if (step === 'move' || step === 'compare') return compareAll(session, model);
   const actual = await session.step(step);

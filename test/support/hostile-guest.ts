@@ -7,13 +7,14 @@ import { FuseSession } from '../../device/fuse/session.ts';
 import { MemfsBackend, Volume } from '../../device/index.ts';
 import { checkTree } from './check-tree.ts';
 import { randomNumbers } from './hostile-driver.ts';
+import { restored } from './restored.ts';
 
 const HEADER = 40;
 const OUT_HEADER = 16;
 const EBADF = 9, ESTALE = 116;
 const MESSAGE = 300_000;
 const LIMITS = { size: 32 << 20, inodes: 3000, maxHandles: 300, maxLocks: 200, maxWaiters: 30 };
-/** Between two counts of everything. */
+/** Between two counts of everything, at most. */
 const CHECK_EVERY = 20_000;
 
 const NUMBERS = [0n, 1n, 2n, 3n, 8n, 100n, 4095n, 4096n, 65536n, 2n ** 20n, 2n ** 31n - 1n, 2n ** 31n, 2n ** 32n - 1n, 2n ** 32n, 2n ** 40n, 2n ** 53n - 4096n, 2n ** 53n, 2n ** 63n - 1n, 2n ** 63n, 2n ** 64n - 1n];
@@ -69,7 +70,8 @@ class Message implements ByteSource {
 
 /**
  * Sends a session messages that no kernel would send, between some that one could: short, long and false
- * ones of every opcode. Throws at the first thing that is not as it must be.
+ * ones of every opcode. At random points, and at the end, all is saved, restored elsewhere and compared.
+ * Throws at the first thing that is not as it must be.
  */
 export function sendWildly(seed: number, messages: number): Outcome {
   const random = randomNumbers(seed);
@@ -211,6 +213,7 @@ export function sendWildly(seed: number, messages: number): Outcome {
     while (!session.negotiated);
   };
 
+  let nextCheck = random(CHECK_EVERY);
   for (let n = 0; n < messages; n++) {
     try {
       if (!session.negotiated && random(5)) init();
@@ -220,8 +223,10 @@ export function sendWildly(seed: number, messages: number): Outcome {
       if ((operation?.opcode === C.FUSE_INIT || operation?.opcode === C.FUSE_DESTROY) && random(300)) continue;
       if (operation?.opcode === C.FUSE_INIT || operation?.opcode === C.FUSE_DESTROY) waiting.clear();
       send(operation, operation?.opcode ?? (random(2) ? random(64) : random(2 ** 32)));
-      if (n % CHECK_EVERY === CHECK_EVERY - 1) {
+      if (n === nextCheck) {
+        nextCheck += 1 + random(CHECK_EVERY);
         checkTree(backend, [session]);
+        restored(backend, [session]);
         session.restore(FuseSession.checkState(structuredClone(session.state()), backend), (request) => waiting.get(request));
         const { handles: open, nodes } = session.state();
         if (open.handles.length > LIMITS.maxHandles || nodes.ino.length > LIMITS.inodes) throw new Error(`${open.handles.length} handles, ${nodes.ino.length} nodes`);
@@ -231,6 +236,7 @@ export function sendWildly(seed: number, messages: number): Outcome {
       throw new Error(`seed ${seed}, message ${n} (opcode ${message.view.getUint32(4, true)}): ${(error as Error).message}`, { cause: error });
     }
   }
+  restored(backend, [session]);
   session.end();
   checkTree(backend, [session]);
   return outcome;

@@ -1,16 +1,15 @@
-import { PATH_MAX, S_IFLNK, S_IFMT } from '../constants.ts';
-import { isFileName, nameLength } from '../names.ts';
+import type { Timespec } from '../backend.ts';
+import { S_IALLUGO, S_IFDIR, S_IFLNK, S_IFMT } from '../constants.ts';
 import { CHUNK_SIZE } from '../tree/chunk.ts';
 import { fromMilliseconds } from '../tree/clock.ts';
 import { Entry, FIRST_COOKIE } from '../tree/directory.ts';
 import { Inode, symlinkPages } from '../tree/inode.ts';
 import { PAGE_SIZE } from '../tree/space.ts';
 import type { Tree } from '../tree/tree.ts';
+import { checkName, checkNode, checkOwner, checkTime, MAX_INO } from '../tree/values.ts';
 import { loadEntries } from '../tree/tree-state.ts';
 import type { Core, CoreLink, CoreNode } from './core.ts';
 import type { Views } from './views.ts';
-
-const MAX_INO = 2 ** 31 - 1;
 
 /**
  * Takes over what is in a volume: its nodes and links become views of what is in `tree` then, and
@@ -51,9 +50,11 @@ function survey(core: Core): { links: Map<CoreLink, Children>; nodes: Set<CoreNo
   for (const [dirLink, children] of links) {
     for (const [name, link] of dirLink.children) {
       if (name === '.' || name === '..') continue;
-      if (!isFileName(name)) throw new TypeError(`the volume has a file name that Linux can't have, ${JSON.stringify(name)} in ${dirLink.steps.join('/') || '/'}: rename it`);
       const node = link.getNode();
-      if ((node.mode & S_IFMT) === S_IFLNK && nameLength(node.symlink ?? '') >= PATH_MAX) throw new TypeError(`the symbolic link ${link.steps.join('/')} is longer than Linux allows, ${PATH_MAX - 1} bytes: shorten it`);
+      if ((node.mode & S_IFMT) === S_IFDIR && nodes.has(node)) throw new TypeError(`the volume has a directory in two places, ${link.steps.join('/')}: remove one`);
+      judge(() => checkName(name), `a file name that Linux can't have, ${JSON.stringify(name)} in ${dirLink.steps.join('/') || '/'}: rename it`);
+      judge(() => checkNode(modeOf(node), node.rdev, node.symlink), `something that no file can be, ${link.steps.join('/')}, with mode 0${node.mode.toString(8)}: remove it`);
+      judge(() => checkOwner(node), `a file, ${link.steps.join('/')}, whose owner is ${node.uid}:${node.gid}: choose others`);
       nodes.add(node);
       children.push([name, link]);
       if (link.children.size) links.set(link, []);
@@ -61,6 +62,18 @@ function survey(core: Core): { links: Map<CoreLink, Children>; nodes: Set<CoreNo
   }
   for (const { node } of Object.values(core.fds)) nodes.add(node);
   return { links, nodes };
+}
+
+function judge(check: () => void, what: string): void {
+  try {
+    check();
+  } catch (error) {
+    throw new TypeError(`the volume has ${what}`, { cause: error });
+  }
+}
+
+function modeOf({ mode }: CoreNode): number {
+  return (mode & S_IFMT) === S_IFLNK ? S_IFLNK | 0o777 : mode & (S_IFMT | S_IALLUGO);
 }
 
 /** The root is 1; the others keep their numbers when those are unique and fit. */
@@ -79,7 +92,7 @@ function number(nodes: Set<CoreNode>): Map<CoreNode, number> {
 }
 
 function adoptInode(tree: Tree, node: CoreNode, ino: number): Inode {
-  const mode = (node.mode & S_IFMT) === S_IFLNK ? S_IFLNK | 0o777 : node.mode & 0o177777;
+  const mode = modeOf(node);
   let inode = tree.root;
   if (ino !== 1) {
     inode = new Inode(ino, 1, mode, tree.space, tree.now());
@@ -91,10 +104,10 @@ function adoptInode(tree: Tree, node: CoreNode, ino: number): Inode {
   inode.uid = node.uid;
   inode.gid = node.gid;
   inode.rdev = node.rdev;
-  inode.atime = fromMilliseconds(node.atime.getTime());
-  inode.mtime = fromMilliseconds(node.mtime.getTime());
-  inode.ctime = fromMilliseconds(node.ctime.getTime());
-  inode.btime = fromMilliseconds(node.btime.getTime());
+  inode.atime = timeOf(node.atime);
+  inode.mtime = timeOf(node.mtime);
+  inode.ctime = timeOf(node.ctime);
+  inode.btime = timeOf(node.btime);
   if (inode.isSymlink) {
     inode.target = node.symlink ?? '';
     tree.space.pages += symlinkPages(inode.target);
@@ -103,6 +116,11 @@ function adoptInode(tree: Tree, node: CoreNode, ino: number): Inode {
     inode.content.load(bytes.length, chunksOf(bytes));
   }
   return inode;
+}
+
+/** memfs keeps dates that are none. */
+function timeOf(date: Date): Timespec {
+  return checkTime(fromMilliseconds(date.getTime() || 0));
 }
 
 function* chunksOf(bytes: Uint8Array): Generator<[index: number, map: number, bytes: Uint8Array]> {

@@ -1,4 +1,4 @@
-import { S_IFMT, S_IFREG } from '../constants.ts';
+import { S_IALLUGO, S_IFMT, S_IFREG } from '../constants.ts';
 import type { Entry } from '../tree/directory.ts';
 import type { Inode } from '../tree/inode.ts';
 import type { TreeObserver } from '../tree/inode-table.ts';
@@ -14,6 +14,11 @@ export function connect(tree: Tree, core: Core, views: Views): void {
     const owner = { uid: core.process.getuid?.() ?? 0, gid: core.process.getgid?.() ?? 0 };
     return views.nodeOf(forHost('open', undefined, undefined, () => tree.allocate(mode & S_IFMT ? mode : mode | S_IFREG, owner)));
   };
+  // memfs takes type bits for granted that come with a mode of the host's.
+  const { mkdir, mkdirp, createLink } = core;
+  core.mkdir = (path, mode) => mkdir.call(core, path, mode & S_IALLUGO);
+  core.mkdirp = (path, mode) => mkdirp.call(core, path, mode & S_IALLUGO);
+  core.createLink = (parent, name, isDirectory, mode) => createLink.call(core, parent, name, isDirectory, mode === undefined ? mode : mode & S_IALLUGO);
   // The tree frees an inode itself, with its last name or its last user.
   core.deleteNode = (node) => node.changes.emit(['delete']);
 

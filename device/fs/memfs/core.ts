@@ -12,6 +12,9 @@ export interface Core {
   readonly process: { getuid?(): number; getgid?(): number };
   createNode(mode: number): CoreNode;
   deleteNode(node: CoreNode): void;
+  createLink(parent?: CoreLink, name?: string, isDirectory?: boolean, mode?: number): CoreLink;
+  mkdir(path: string, mode: number): void;
+  mkdirp(path: string, mode: number): string | undefined;
   openLink(link: CoreLink, flags: number, resolveSymlinks?: boolean, filename?: string): CoreFile;
   closeFile(file: CoreFile): void;
   rename(from: string, to: string): void;
@@ -64,7 +67,7 @@ export const MODIFY = 2;
 export const ATTRIB = 3;
 export const MOVE = 4;
 
-const CORE_METHODS = ['createNode', 'deleteNode', 'openLink', 'closeFile', 'rename', 'reset', 'getLinkOrThrow', 'getLinkParentAsDirOrThrow'] as const;
+const CORE_METHODS = ['createNode', 'deleteNode', 'createLink', 'mkdir', 'mkdirp', 'openLink', 'closeFile', 'rename', 'reset', 'getLinkOrThrow', 'getLinkParentAsDirOrThrow'] as const;
 const NODE_METHODS = ['getBuffer', 'setString', '_setBuf', 'write', 'read', 'truncate', 'makeSymlink', 'isDirectory'] as const;
 const LINK_METHODS = ['createChild', 'deleteChild', 'getChild', 'getNode'] as const;
 

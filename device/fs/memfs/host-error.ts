@@ -13,6 +13,7 @@ const DESCRIPTIONS: Partial<Record<ErrnoName, string>> = {
   ENOSPC: 'no space left on device',
   ENOTDIR: 'not a directory',
   ENOTEMPTY: 'directory not empty',
+  ENXIO: 'no such device or address',
   EPERM: 'operation not permitted',
 };
 

@@ -1,9 +1,13 @@
+import type { Timespec } from '../backend.ts';
 import { S_IALLUGO, S_IFLNK, S_IFMT } from '../constants.ts';
+import { EISDIR, ENXIO, FsError } from '../errno.ts';
 import { BytesSink, BytesSource } from '../tree/byte-io.ts';
 import { fromMilliseconds, toMilliseconds } from '../tree/clock.ts';
+import type { Content } from '../tree/content.ts';
 import type { Entry } from '../tree/directory.ts';
 import { type Inode, symlinkPages } from '../tree/inode.ts';
 import type { Tree } from '../tree/tree.ts';
+import { checkNode, checkTime } from '../tree/values.ts';
 import type { Core, CoreLink, CoreNode, FanOut } from './core.ts';
 import { forHost } from './host-error.ts';
 
@@ -112,7 +116,7 @@ export class NodeView {
   }
 
   set uid(uid: number) {
-    this.views.tree.setattrQuietly(this.inode, { uid });
+    this.chown(uid, -1);
   }
 
   get gid(): number {
@@ -120,7 +124,7 @@ export class NodeView {
   }
 
   set gid(gid: number) {
-    this.views.tree.setattrQuietly(this.inode, { gid });
+    this.chown(-1, gid);
   }
 
   get perm(): number {
@@ -136,7 +140,7 @@ export class NodeView {
   }
 
   set atime(date: Date) {
-    this.inode.atime = fromMilliseconds(date.getTime());
+    this.inode.atime = timeOf(date);
   }
 
   get mtime(): Date {
@@ -144,7 +148,7 @@ export class NodeView {
   }
 
   set mtime(date: Date) {
-    this.inode.mtime = fromMilliseconds(date.getTime());
+    this.inode.mtime = timeOf(date);
     this.changed();
   }
 
@@ -161,7 +165,7 @@ export class NodeView {
   }
 
   set btime(date: Date) {
-    this.inode.btime = fromMilliseconds(date.getTime());
+    this.inode.btime = timeOf(date);
   }
 
   getSize(): number {
@@ -177,17 +181,17 @@ export class NodeView {
   }
 
   _setBuf(bytes: Uint8Array): void {
-    const content = this.inode.content;
+    const content = this.contentFor('write');
     forHost('write', undefined, undefined, () => {
-      content?.truncate(0);
-      content?.write(0, bytes.length, new BytesSource(bytes));
+      content.truncate(0);
+      content.write(0, bytes.length, new BytesSource(bytes));
     });
     this.touch();
   }
 
   write(buffer: Uint8Array, offset = 0, length = buffer.length, position = 0): number {
     const bytes = buffer.subarray(offset, Math.min(offset + length, buffer.length));
-    const count = forHost('write', undefined, undefined, () => this.inode.content?.write(position, bytes.length, new BytesSource(bytes)) ?? 0);
+    const count = forHost('write', undefined, undefined, () => this.contentFor('write').write(position, bytes.length, new BytesSource(bytes)));
     if (count > 0) this.touch();
     return count;
   }
@@ -199,7 +203,7 @@ export class NodeView {
   }
 
   truncate(length = 0): void {
-    forHost('ftruncate', undefined, undefined, () => this.inode.content?.truncate(Math.max(0, length)));
+    forHost('ftruncate', undefined, undefined, () => this.contentFor('ftruncate').truncate(Math.max(0, length)));
     this.touch();
   }
 
@@ -207,8 +211,9 @@ export class NodeView {
     this.views.tree.setattrQuietly(this.inode, { mode: perm & S_IALLUGO });
   }
 
+  /** chown(2): -1 leaves what is there. */
   chown(uid: number, gid: number): void {
-    this.views.tree.setattrQuietly(this.inode, { uid, gid });
+    forHost('chown', undefined, undefined, () => this.views.tree.setattrQuietly(this.inode, { ...(uid !== -1 && { uid }), ...(gid !== -1 && { gid }) }));
   }
 
   touch(): void {
@@ -222,6 +227,7 @@ export class NodeView {
     const { inode, views } = this;
     forHost('symlink', target, undefined, () => {
       try {
+        checkNode(S_IFLNK, 0, target);
         views.tree.space.takePages(symlinkPages(target));
       } catch (error) {
         views.tree.remove(inode.entry!);
@@ -251,6 +257,15 @@ export class NodeView {
   private changed(): void {
     this.inode.ctime = this.views.tree.now();
   }
+
+  /** What can be written: of a FIFO or device here, nothing. */
+  private contentFor(syscall: string): Content {
+    return this.inode.content ?? forHost(syscall, undefined, undefined, () => { throw FsError.of(this.inode.isDirectory ? EISDIR : ENXIO); });
+  }
+}
+
+function timeOf(date: Date): Timespec {
+  return forHost('utime', undefined, undefined, () => checkTime(fromMilliseconds(date.getTime())));
 }
 
 /** memfs's `Link`: a name, as the host's `fs` sees it. */
@@ -289,7 +304,8 @@ export class LinkView {
     return entry && this.views.linkOf(entry);
   }
 
-  createChild(name: string, node = this.views.core.createNode(0o100666) as unknown as NodeView): LinkView {
+  /** memfs has no name for what is to be in the place of the root. */
+  createChild(name = '', node = this.views.core.createNode(0o100666) as unknown as NodeView): LinkView {
     const { views } = this;
     const entry = forHost('open', [...this.steps, name].join('/'), undefined, () => views.tree.attach(node.inode, this.node.inode, name));
     const link = views.linkOf(entry);

@@ -26,9 +26,8 @@ export function toMilliseconds({ sec, nsec }: Timespec): number {
   return sec * 1000 + Math.floor(nsec / 1_000_000);
 }
 
-/** Milliseconds may have a fraction, or be no number at all, which becomes 0. */
+/** Milliseconds may have a fraction. */
 export function fromMilliseconds(ms: number): Timespec {
-  if (!Number.isFinite(ms)) return { sec: 0, nsec: 0 };
   const sec = Math.floor(ms / 1000);
   return { sec, nsec: Math.floor((ms - sec * 1000) * 1_000_000) };
 }

@@ -8,13 +8,12 @@ import {
   SEEK_DATA,
   SEEK_HOLE,
 } from '../constants.ts';
-import { EFBIG, EINVAL, ENOSPC, ENXIO, EOPNOTSUPP, FsError } from '../errno.ts';
+import { EINVAL, ENOSPC, ENXIO, EOPNOTSUPP, FsError } from '../errno.ts';
 import { BytesSink, BytesSource } from './byte-io.ts';
 import { CHUNK_SIZE, Chunk, PAGES_PER_CHUNK, countBits, wholePages, writeZeros } from './chunk.ts';
 import { PAGE_SIZE, type Space } from './space.ts';
+import { checkOffset, checkSize, MAX_FILE_SIZE } from './values.ts';
 
-/** Largest file, in bytes: the last page whose every offset a number holds exactly. */
-export const MAX_FILE_SIZE = 2 ** 53 - PAGE_SIZE;
 const MAX_INDEX = MAX_FILE_SIZE / CHUNK_SIZE;
 
 /**
@@ -65,8 +64,9 @@ export class Content {
   /** Takes up to `length` bytes from `source`; returns the count. @throws FsError ENOSPC, EFBIG, with nothing written. */
   write(offset: number, length: number, source: ByteSource): number {
     const end = offset + Math.min(length, source.remaining);
+    checkOffset(offset);
     if (end === offset) return 0;
-    this.#checkEnd(end);
+    checkSize(end);
     this.#take(this.#missing(offset, end));
     let at = offset;
     while (at < end) {
@@ -84,8 +84,9 @@ export class Content {
     return at - offset;
   }
 
+  /** @throws FsError EINVAL, EFBIG. */
   truncate(size: number): void {
-    this.#checkEnd(size);
+    checkSize(size);
     if (size < this.#size) this.#discard(size, MAX_FILE_SIZE);
     this.#size = size;
   }
@@ -100,9 +101,11 @@ export class Content {
 
   /** fallocate(2). @throws FsError EINVAL, EFBIG, ENOSPC, EOPNOTSUPP, with nothing changed. */
   fallocate(offset: number, length: number, mode: number): void {
-    if (offset < 0 || length <= 0) throw FsError.of(EINVAL);
+    checkOffset(offset);
+    checkOffset(length);
+    if (length === 0) throw FsError.of(EINVAL);
     const end = offset + length;
-    this.#checkEnd(end);
+    checkSize(end);
     const keepSize = (mode & FALLOC_FL_KEEP_SIZE) !== 0;
     switch (mode & ~FALLOC_FL_KEEP_SIZE) {
       case 0:
@@ -131,7 +134,7 @@ export class Content {
       case FALLOC_FL_INSERT_RANGE:
         if (keepSize) throw FsError.of(EINVAL);
         if (offset % PAGE_SIZE || length % PAGE_SIZE || offset >= this.#size) throw FsError.of(EINVAL);
-        this.#checkEnd(this.#size + length);
+        checkSize(this.#size + length);
         this.#shift(offset, length);
         this.#size += length;
         return;
@@ -167,7 +170,7 @@ export class Content {
   copyFrom(source: Content, sourceOffset: number, offset: number, length: number): number {
     const count = Math.min(length, source.#size - sourceOffset);
     if (count <= 0) return 0;
-    this.#checkEnd(offset + count);
+    checkSize(offset + count);
     let done = 0;
     try {
       while (done < count) {
@@ -204,10 +207,6 @@ export class Content {
       this.#space.pages += chunk.pages;
     }
     this.#size = size;
-  }
-
-  #checkEnd(end: number): void {
-    if (!(end <= MAX_FILE_SIZE)) throw FsError.of(EFBIG);
   }
 
   #take(pages: number): void {

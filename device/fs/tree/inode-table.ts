@@ -5,6 +5,7 @@ import { type Clock, systemClock } from './clock.ts';
 import type { Entry } from './directory.ts';
 import { Inode, symlinkPages } from './inode.ts';
 import { PAGE_SIZE, Space } from './space.ts';
+import { checkNode, checkOwner, MAX_INO } from './values.ts';
 
 export interface TreeOptions {
   /** Bytes that files, directories and attributes may take, counted in pages of 4 KiB. Default: 2 GiB. */
@@ -28,7 +29,6 @@ export interface TreeObserver {
 
 const DEFAULT_SIZE = 2 * 1024 ** 3;
 const DEFAULT_INODES = 2 ** 20;
-const MAX_INO = 2 ** 31 - 1;
 
 /** The inodes there are, with and without names, and the space they may take. */
 export class InodeTable {
@@ -75,8 +75,10 @@ export class InodeTable {
     for (const inode of this.inodes.values()) this.freeUnused(inode);
   }
 
-  /** An inode without a name yet. @throws FsError ENOSPC. */
+  /** An inode without a name yet. @throws FsError ENOSPC, and as {@link checkNode} and {@link checkOwner} say. */
   allocate(mode: number, owner: Owner, rdev = 0, target?: string): Inode {
+    checkNode(mode, rdev, target);
+    checkOwner(owner);
     if (this.nextIno > MAX_INO) throw FsError.of(ENOSPC);
     const directory = (mode & S_IFMT) === S_IFDIR;
     this.space.takeInode();

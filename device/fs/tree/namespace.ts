@@ -1,19 +1,15 @@
 import type { NewNode, Owner, Timespec } from '../backend.ts';
 import {
   NAME_MAX,
-  PATH_MAX,
   RENAME_EXCHANGE,
   RENAME_NOREPLACE,
   RENAME_WHITEOUT,
   S_IALLUGO,
-  S_IFBLK,
   S_IFCHR,
   S_IFDIR,
-  S_IFIFO,
   S_IFLNK,
   S_IFMT,
   S_IFREG,
-  S_IFSOCK,
   S_ISGID,
 } from '../constants.ts';
 import {
@@ -30,16 +26,13 @@ import {
   ESTALE,
   FsError,
 } from '../errno.ts';
-import { isFileName, nameLength } from '../names.ts';
+import { nameLength } from '../names.ts';
 import { Acl, ACL_ACCESS, ACL_DEFAULT } from './acl.ts';
 import type { Directory, Entry } from './directory.ts';
 import type { Inode } from './inode.ts';
 import { InodeTable } from './inode-table.ts';
+import { checkName, LINK_MAX } from './values.ts';
 import { setXattr } from './xattrs.ts';
-
-/** Names one file may have, as in ext4. Directories have no such limit on what is in them. */
-const LINK_MAX = 65000;
-const TYPES = new Set([S_IFSOCK, S_IFLNK, S_IFREG, S_IFBLK, S_IFDIR, S_IFCHR, S_IFIFO]);
 
 /** The names that inodes have, and what makes, takes and moves them. */
 export class Namespace extends InodeTable {
@@ -75,14 +68,10 @@ export class Namespace extends InodeTable {
 
   mknod(dir: Inode, name: string, node: NewNode): Inode {
     const type = node.mode & S_IFMT || S_IFREG;
-    if (!TYPES.has(type) || type === S_IFLNK) throw FsError.of(EINVAL);
     return this.#create(dir, name, () => this.#allocateNew(dir, { ...node, mode: type | (node.mode & S_IALLUGO) }));
   }
 
   symlink(dir: Inode, name: string, target: string, owner: Owner): Inode {
-    const length = nameLength(target);
-    if (length === 0) throw FsError.of(ENOENT);
-    if (length >= PATH_MAX) throw FsError.of(ENAMETOOLONG);
     return this.#create(dir, name, () => this.#allocateIn(dir, S_IFLNK | 0o777, owner, 0, target));
   }
 
@@ -339,8 +328,4 @@ export function directoryOf(inode: Inode): Directory {
 
 function isDots(name: string): boolean {
   return name === '.' || name === '..';
-}
-
-function checkName(name: string): void {
-  if (!isFileName(name)) throw FsError.of(nameLength(name) > NAME_MAX ? ENAMETOOLONG : EINVAL);
 }

@@ -1,15 +1,17 @@
 import type { ByteSink, ByteSource } from '../../bytes.ts';
-import type { Attr, Backend, DirectoryReader, SetAttr, StatFs } from '../backend.ts';
+import type { Attr, Backend, DirectoryReader, SetAttr, StatFs, Timespec } from '../backend.ts';
 import { NAME_MAX, S_IALLUGO, S_IFMT, S_ISGID, S_ISUID, S_IXGRP } from '../constants.ts';
-import { EACCES, EINVAL, EISDIR, ENODEV, EOPNOTSUPP, FsError } from '../errno.ts';
+import { EINVAL, EISDIR, ENODEV, FsError } from '../errno.ts';
 import { randomUuid } from '../../random-uuid.ts';
 import { Acl, ACL_ACCESS, ACL_DEFAULT } from './acl.ts';
+import { checkTreeState } from './check-tree-state.ts';
 import { isBefore } from './clock.ts';
 import { Reader } from './directory.ts';
 import type { Inode } from './inode.ts';
 import { directoryOf, Namespace } from './namespace.ts';
 import { PAGE_SIZE } from './space.ts';
-import { type CheckedTreeState, type TreeState, checkTreeState, loadTree, saveTree } from './tree-state.ts';
+import { type CheckedTreeState, type TreeState, loadTree, saveTree } from './tree-state.ts';
+import { checkOffset, checkOwner, checkTime, checkXattr } from './values.ts';
 import { getXattr, listXattrs, removeXattr, setXattr } from './xattrs.ts';
 
 const RELATIME_INTERVAL = 24 * 60 * 60;
@@ -36,9 +38,13 @@ export class Tree extends Namespace implements Backend {
   setattrQuietly(inode: Inode, changes: SetAttr): void {
     const now = this.now();
     const { size } = changes;
+    checkOwner(changes);
+    const atime = timeOf(changes.atime, now);
+    const mtime = timeOf(changes.mtime, now);
+    const ctime = timeOf(changes.ctime, now);
     if (size !== undefined) {
       if (inode.isDirectory) throw FsError.of(EISDIR);
-      if (!inode.content || size < 0) throw FsError.of(EINVAL);
+      if (!inode.content) throw FsError.of(EINVAL);
       if (size !== inode.content.size) inode.content.truncate(size);
       inode.mtime = now;
     }
@@ -46,9 +52,9 @@ export class Tree extends Namespace implements Backend {
     if (changes.gid !== undefined) inode.gid = changes.gid;
     if (changes.killSuidgid || changes.uid !== undefined || changes.gid !== undefined) this.#dropPrivileges(inode);
     if (changes.mode !== undefined) this.#chmod(inode, changes.mode);
-    if (changes.atime) inode.atime = changes.atime === 'now' ? now : changes.atime;
-    if (changes.mtime) inode.mtime = changes.mtime === 'now' ? now : changes.mtime;
-    inode.ctime = changes.ctime ?? now;
+    if (changes.atime) inode.atime = atime;
+    if (changes.mtime) inode.mtime = mtime;
+    inode.ctime = ctime;
   }
 
   statfs(): StatFs {
@@ -97,7 +103,8 @@ export class Tree extends Namespace implements Backend {
   copyFileRange(from: Inode, fromOffset: number, to: Inode, toOffset: number, length: number): number {
     const source = contentOf(from);
     const target = contentOf(to);
-    if (fromOffset < 0 || toOffset < 0 || length < 0) throw FsError.of(EINVAL);
+    checkOffset(fromOffset);
+    checkOffset(length);
     if (from === to && Math.abs(fromOffset - toOffset) < Math.min(length, source.size - fromOffset)) throw FsError.of(EINVAL);
     const count = target.copyFrom(source, fromOffset, toOffset, length);
     if (count > 0) {
@@ -164,8 +171,7 @@ export class Tree extends Namespace implements Backend {
 
   /** An access ACL that says no more than permission bits becomes those; the bits show any other. */
   #setAcl(inode: Inode, name: string, value: Uint8Array, flags: number): void {
-    if (inode.isSymlink) throw FsError.of(EOPNOTSUPP);
-    if (name === ACL_DEFAULT && !inode.isDirectory) throw FsError.of(EACCES);
+    checkXattr(inode.mode, name, value);
     const acl = Acl.decode(value);
     const isKept = !acl.isEmpty && !(name === ACL_ACCESS && acl.isMinimal);
     if (isKept) setXattr(this.space, inode, name, value, flags);
@@ -192,6 +198,10 @@ export class Tree extends Namespace implements Backend {
     if (inode.mode & S_IXGRP) inode.mode &= ~S_ISGID;
     if (inode.xattrs?.has('security.capability')) removeXattr(this.space, inode, 'security.capability');
   }
+}
+
+function timeOf(change: Timespec | 'now' | undefined, now: Timespec): Timespec {
+  return change === undefined || change === 'now' ? now : checkTime(change);
 }
 
 function contentOf(inode: Inode) {

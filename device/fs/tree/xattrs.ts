@@ -1,8 +1,9 @@
-import { XATTR_CREATE, XATTR_LIST_MAX, XATTR_NAME_MAX, XATTR_REPLACE, XATTR_SIZE_MAX } from '../constants.ts';
-import { E2BIG, EEXIST, EINVAL, ENODATA, ENOSPC, ERANGE, FsError } from '../errno.ts';
+import { XATTR_CREATE, XATTR_REPLACE } from '../constants.ts';
+import { EEXIST, EINVAL, ENODATA, FsError } from '../errno.ts';
 import { nameLength } from '../names.ts';
 import type { Inode } from './inode.ts';
 import { PAGE_SIZE, type Space } from './space.ts';
+import { checkXattr, checkXattrList } from './values.ts';
 
 /** What an attribute is charged besides its name and value, in bytes. */
 const XATTR_OVERHEAD = 64;
@@ -18,18 +19,17 @@ export function listXattrs(inode: Inode): string[] {
   return inode.xattrs ? [...inode.xattrs.keys()] : [];
 }
 
-/** `value` is copied. @throws FsError EINVAL, ERANGE (name), E2BIG (value), EEXIST, ENODATA, ENOSPC, with nothing changed. */
+/** `value` is copied. @throws FsError EINVAL, EEXIST, ENODATA, ENOSPC, and as {@link checkXattr} says, with nothing changed. */
 export function setXattr(space: Space, inode: Inode, name: string, value: Uint8Array, flags: number): void {
   if (flags & ~(XATTR_CREATE | XATTR_REPLACE)) throw FsError.of(EINVAL);
-  if (name === '' || nameLength(name) > XATTR_NAME_MAX) throw FsError.of(ERANGE);
-  if (value.length > XATTR_SIZE_MAX) throw FsError.of(E2BIG);
+  checkXattr(inode.mode, name, value);
   const old = inode.xattrs?.get(name);
   if (old && flags & XATTR_CREATE) throw FsError.of(EEXIST);
   if (!old && flags & XATTR_REPLACE) throw FsError.of(ENODATA);
   const changed = new Map(inode.xattrs).set(name, value.slice());
   let list = 0;
   for (const key of changed.keys()) list += nameLength(key) + 1;
-  if (list > XATTR_LIST_MAX) throw FsError.of(ENOSPC);
+  checkXattrList(list);
   chargeXattrs(space, inode, changed, true);
 }
 
