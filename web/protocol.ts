@@ -8,7 +8,7 @@ import type { ExecOptions, ExecResult, Progress } from './protocol/data.ts';
 import type { FolderApi } from './protocol/folder.ts';
 import type { InspectorApi } from './protocol/inspector.ts';
 import type { MoveApi, MoveProgress } from './protocol/move.ts';
-import type { TimelineApi } from './protocol/timeline.ts';
+import type { KeepResult, TimelineApi } from './protocol/timeline.ts';
 
 export type * from './protocol/data.ts';
 export type * from './protocol/folder.ts';
@@ -82,8 +82,8 @@ export interface WorkerApi {
    * its own or the same one.
    */
   fork(from: { snapshot: string } | { guest: GuestId; folder: 'own' | 'shared' }): Promise<GuestInfo>;
-  /** Ends a guest. The last one stays. */
-  close(guest: GuestId): Promise<void>;
+  /** Ends a guest; the last one stays. What it was is kept as a snapshot first, unless `keep` is false. */
+  close(guest: GuestId, keep?: boolean): Promise<KeepResult>;
 }
 
 export interface GuestApi extends ProxyMarked {

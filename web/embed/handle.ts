@@ -51,8 +51,8 @@ export class Handle implements Vm {
     return (await this.ask(() => this.#timeline.view())).snapshots;
   }
 
-  rewind(id: string): Promise<void> {
-    return this.ask((guest) => this.#timeline.rewind(guest.id, id));
+  async rewind(id: string): Promise<void> {
+    await this.ask((guest) => this.#timeline.rewind(guest.id, id, false));
   }
 
   async export(id: string): Promise<Blob> {

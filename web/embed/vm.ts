@@ -71,7 +71,7 @@ export interface Vm {
   snapshot(name?: string): Promise<string>;
   /** Newest first. */
   snapshots(): Promise<SnapshotView[]>;
-  /** Takes the guest back, or forth, to a snapshot of a machine like it. */
+  /** Takes the guest back, or forth, to a snapshot of a machine like it. The moment that it leaves is gone, unless you took a snapshot of it. */
   rewind(id: string): Promise<void>;
   /** One file that stands alone: for another page, or `v86-virtiofs import`. */
   export(id: string): Promise<Blob>;

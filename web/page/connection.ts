@@ -1,31 +1,41 @@
 import { proxy, wrap, type Remote } from 'comlink';
 import type {
-  GuestApi, GuestId, GuestInfo, MoveProgress, MoveResult, PageApi, Progress, ShellId, ShellInfo, StartOptions, VmEvents, WorkerApi,
+  GuestApi, GuestId, GuestInfo, KeepResult, MoveProgress, MoveResult, PageApi, Progress, ShellId, ShellInfo, StartOptions, VmEvents, WorkerApi,
 } from '../protocol.ts';
 import { movedAt, rememberMove } from './move/links.ts';
 import { checkBrowser } from './requirements.ts';
+
+/** Where a shell's output goes. */
+export interface ShellOutput {
+  /** What it wrote before, and has had answers to. */
+  replay(bytes: Uint8Array): void;
+  /** Settles when it is taken. */
+  write(bytes: Uint8Array): Promise<void>;
+}
 
 /** One shell's output, kept until a terminal takes it. */
 export class ShellStream {
   readonly guest: GuestId;
   readonly id: ShellId;
-  #backlog: Uint8Array[];
-  #write: ((bytes: Uint8Array) => Promise<void>) | undefined;
+  readonly #earlier: Uint8Array;
+  #backlog: Uint8Array[] = [];
+  #output: ShellOutput | undefined;
 
   constructor(guest: GuestId, { id, output }: ShellInfo) {
     this.guest = guest;
     this.id = id;
-    this.#backlog = [output];
+    this.#earlier = output;
   }
 
-  /** Gives the terminal what there is, and what will come. `write` settles when the terminal has it. */
-  connect(write: (bytes: Uint8Array) => Promise<void>): void {
-    this.#write = write;
-    for (const bytes of this.#backlog.splice(0)) void write(bytes);
+  /** Gives the terminal what there is, and what will come. */
+  connect(output: ShellOutput): void {
+    if (!this.#output) output.replay(this.#earlier);
+    this.#output = output;
+    for (const bytes of this.#backlog.splice(0)) void output.write(bytes);
   }
 
   push(bytes: Uint8Array): Promise<void> | void {
-    if (this.#write) return this.#write(bytes);
+    if (this.#output) return this.#output.write(bytes);
     this.#backlog.push(bytes);
   }
 }
@@ -107,10 +117,14 @@ export class Connection extends EventTarget {
     return guest;
   }
 
-  async close(guest: GuestView): Promise<void> {
-    await this.worker.close(guest.id);
-    this.#drop(guest);
-    this.#changed();
+  /** See {@link WorkerApi.close}. */
+  async close(guest: GuestView, keep = true): Promise<KeepResult> {
+    const result = await this.worker.close(guest.id, keep);
+    if (result.isDone) {
+      this.#drop(guest);
+      this.#changed();
+    }
+    return result;
   }
 
   #drop(guest: GuestView): void {

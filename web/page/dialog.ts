@@ -1,4 +1,5 @@
 import { css, html, nothing, render, type TemplateResult } from 'lit';
+import type { KeepResult } from '../protocol.ts';
 
 interface Question {
   title: string;
@@ -26,6 +27,21 @@ export async function choose<C extends string>(root: ShadowRoot, { title, text, 
     ${heading(title, text)}
     <div class="buttons">${cancel}${all.map(([value, label], n) => html`<button type="submit" value=${value} class=${n === all.length - 1 ? 'primary' : ''} ?autofocus=${n === all.length - 1}>${label}</button>`)}</div>`);
   return answer?.value as C | undefined;
+}
+
+/**
+ * Does what leaves the present moment of a guest behind, and asks where that can't be kept: `action` is given whether it has to be. Settles
+ * with whether it was done.
+ */
+export async function leaveMoment(root: ShadowRoot, { what, guest, action }: { what: string; guest: string; action: (keep: boolean) => Promise<KeepResult> }): Promise<boolean> {
+  const { isDone, reason } = await action(true);
+  if (isDone) return true;
+  const answer = await choose(root, {
+    title: `${what} without keeping the present?`,
+    text: `${guest} can’t be kept as it is now: ${reason}. What has happened since the last snapshot will be lost.`,
+    choices: { anyway: `${what} anyway` },
+  });
+  return answer !== undefined && (await action(false)).isDone;
 }
 
 const heading = (title: string, text?: string) => html`<h2 id="dialog-title">${title}</h2>${text ? html`<p>${text}</p>` : nothing}`;

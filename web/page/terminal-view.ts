@@ -2,7 +2,7 @@ import { FitAddon } from '@xterm/addon-fit';
 import { WebLinksAddon } from '@xterm/addon-web-links';
 import { Terminal } from '@xterm/xterm';
 import type { TerminalSize } from '../protocol.ts';
-import type { ShellStream } from './connection.ts';
+import type { ShellOutput, ShellStream } from './connection.ts';
 
 const THEME = {
   background: '#0d1117', foreground: '#d6dde6', cursor: '#6cb0ff', cursorAccent: '#0d1117', selectionBackground: '#2f4f7a',
@@ -16,11 +16,13 @@ export interface TerminalEvents {
 }
 
 /** One xterm.js terminal in an element of its own, connected to a shell. */
-export class TerminalView {
+export class TerminalView implements ShellOutput {
   readonly element = document.createElement('div');
   readonly #terminal: Terminal;
   readonly #fit = new FitAddon();
   readonly #observer = new ResizeObserver(() => this.fit());
+  #isReplaying = false;
+  #wantsFocus = false;
 
   constructor(shell: ShellStream, label: string, events: TerminalEvents) {
     this.element.className = 'terminal';
@@ -31,12 +33,33 @@ export class TerminalView {
     this.#terminal.loadAddon(this.#fit);
     this.#terminal.loadAddon(new WebLinksAddon());
     this.#terminal.attachCustomKeyEventHandler((event) => this.#isForShell(event));
-    this.#terminal.onData((text) => events.type(text));
+    this.#terminal.onData((text) => {
+      if (!this.#isReplaying) events.type(text);
+    });
     this.#terminal.onResize(({ cols, rows }) => events.resize({ columns: cols, rows }));
     this.#terminal.open(this.element);
     this.#terminal.textarea!.setAttribute('aria-label', `${label}. F6 leaves the terminal.`);
     this.#observer.observe(this.element);
-    shell.connect((bytes) => new Promise((resolve) => this.#terminal.write(bytes, resolve)));
+    shell.connect(this);
+  }
+
+  /**
+   * Shows what a shell wrote earlier. The terminal answers no queries in it (cursor position, colours, device attributes, focus …): whoever asked has had
+   * the answer, and now it would be typed into whatever runs. Until all of it is parsed the terminal takes no input, so that what it has to say is such an answer.
+   */
+  replay(bytes: Uint8Array): void {
+    if (!bytes.length) return;
+    this.#isReplaying = this.element.inert = true;
+    // In the very call that ends the parsing: what the shell writes now follows at once.
+    this.#terminal.write(bytes, () => {
+      this.#isReplaying = this.element.inert = false;
+      if (this.#wantsFocus) this.focus();
+    });
+  }
+
+  /** Settles when the terminal has parsed it. */
+  write(bytes: Uint8Array): Promise<void> {
+    return new Promise((resolve) => this.#terminal.write(bytes, resolve));
   }
 
   /** Copy and paste as in other terminals; F6 goes to the next part of the page. */
@@ -56,7 +79,9 @@ export class TerminalView {
     if (this.element.isConnected && this.element.clientWidth > 0) this.#fit.fit();
   }
 
+  /** Now, or when it takes input. */
   focus(): void {
+    this.#wantsFocus = this.#isReplaying;
     this.#terminal.focus();
   }
 

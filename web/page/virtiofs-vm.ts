@@ -3,6 +3,8 @@ import { repeat } from 'lit/directives/repeat.js';
 import { Handle } from '../embed/handle.ts';
 import type { VirtiofsVmElement, Vm } from '../embed/vm.ts';
 import type { Connection, GuestView } from './connection.ts';
+import { choose, dialogStyles, leaveMoment } from './dialog.ts';
+import { Drafts } from './files/drafts.ts';
 import { formatMoment } from './format.ts';
 import { icon } from './icons.ts';
 import type { TypeDetail } from './lessons/panel.ts';
@@ -35,7 +37,7 @@ const EVENTS = ['ready', 'progress', 'problem', 'fileschange'] as const;
 /** A Linux guest in v86 with a shared folder, all of it in one element. */
 export class VirtiofsVm extends LitElement implements VirtiofsVmElement {
   static override properties = { src: {}, store: {}, panels: {}, heading: {}, movable: { type: Boolean }, theme: { reflect: true }, version: { state: true }, view: { state: true }, active: { state: true } };
-  static override styles = [tokens, controls, startStyles, nobodyStyles, tabStyles, css`
+  static override styles = [tokens, controls, dialogStyles, startStyles, nobodyStyles, tabStyles, css`
     :host { display: flex; flex-direction: column; container-type: inline-size; height: 100%; min-height: min(320px, 100dvh); background: var(--bg); color: var(--text); font: 14px/1.45 var(--sans); }
     :host([theme='light']) { color-scheme: light; }
     :host([theme='dark']) { color-scheme: dark; }
@@ -173,7 +175,7 @@ export class VirtiofsVm extends LitElement implements VirtiofsVmElement {
             ?data-active=${guests.length > 1 && guest === this.#activeOf(guests)} @focusin=${() => (this.active = guest.id)}>
             ${this.movable ? html`<vm-move slot="actions" .connection=${connection} .guest=${guest} .version=${this.version}></vm-move>` : nothing}
             ${guests.length > 1 ? html`<span slot="name" class="name">${guest.name}</span>
-              <button slot="actions" class="plain icon" aria-label=${`Close ${guest.name}`} title=${`Close ${guest.name}`} @click=${() => connection.attempt(connection.close(guest))}>${icon('close')}</button>` : nothing}
+              <button slot="actions" class="plain icon" aria-label=${`Close ${guest.name}`} title=${`Close ${guest.name}`} @click=${() => connection.attempt(this.#close(connection, guest))}>${icon('close')}</button>` : nothing}
           </vm-terminals>`)}</div>
           ${panel ? html`<section class="side" aria-label="Panels">
             ${guests.length > 1 ? html`<p class="about">${this.#activeOf(guests).name}<span class="muted">, folder ${this.#folderOf(guests)}</span></p>` : nothing}
@@ -185,6 +187,15 @@ export class VirtiofsVm extends LitElement implements VirtiofsVmElement {
         ${[{ id: 'terminal', label: 'Terminal', icon: 'terminal' } as const, ...panels].map(({ id, label, icon: name }) =>
           html`<button aria-current=${this.view === id} @click=${() => this.#show(id)}>${icon(name)}${label}</button>`)}
       </nav>` : nothing}`;
+  }
+
+  /** With what it was kept, and nothing unsaved left behind unasked. */
+  async #close(connection: Connection, guest: GuestView): Promise<void> {
+    const drafts = Drafts.of(guest);
+    const root = this.renderRoot as ShadowRoot;
+    const text = `${drafts.paths.join(', ')}: what you wrote is not saved, and will be lost.`;
+    if (drafts.paths.length && await choose(root, { title: `Close ${guest.name}?`, text, choices: { close: 'Close' } }) === undefined) return;
+    if (await leaveMoment(root, { what: 'Close', guest: guest.name, action: (keep) => connection.close(guest, keep) })) drafts.removed('');
   }
 
   #renderNobody(connection: Connection) {

@@ -34,8 +34,11 @@ export interface Progress {
   isBroken?: boolean;
 }
 
-/** How a snapshot came to be. `start`: the page's own, that everything begins with. */
-export type SnapshotKind = 'start' | 'manual' | 'automatic' | 'fork' | 'imported';
+/**
+ * How a snapshot came to be. `start`: the page's own, that everything begins with. `rewind` and `close`: of what a guest was
+ * before it went to another moment, or was closed.
+ */
+export type SnapshotKind = 'start' | 'manual' | 'automatic' | 'fork' | 'rewind' | 'close' | 'imported';
 
 export interface SnapshotView {
   id: string;

@@ -12,6 +12,15 @@ export interface TimelineView {
   used: number;
   /** Seconds between automatic snapshots; 0 for none. */
   interval: number;
+  /** Guests that were rewound: to which snapshot, and the one that has what was before. */
+  undo: { guest: GuestId; to: string; before: string }[];
+}
+
+export interface KeepResult {
+  /** False when the present moment could not be kept: the guest goes on in it. */
+  isDone: boolean;
+  /** Why. */
+  reason: string;
 }
 
 /** Every call throws an `Error` that says what is wrong and what to do; the guests go on as if nothing had been asked. */
@@ -19,8 +28,11 @@ export interface TimelineApi extends ProxyMarked {
   view(): TimelineView;
   /** Of this moment; the guest goes on. Returns the snapshot's id. */
   take(guest: GuestId, name: string): Promise<string>;
-  /** Takes a guest back, or forth, to a snapshot of a machine like it. */
-  rewind(guest: GuestId, snapshot: string): Promise<void>;
+  /**
+   * Takes a guest back, or forth, to a snapshot of a machine like it. The moment that it leaves is kept as a snapshot first, unless
+   * `keep` is false.
+   */
+  rewind(guest: GuestId, snapshot: string, keep?: boolean): Promise<KeepResult>;
   rename(snapshot: string, name: string): Promise<void>;
   remove(snapshot: string): Promise<void>;
   /** One file that stands alone: for another browser, or `v86-virtiofs import`. */

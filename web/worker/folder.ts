@@ -43,6 +43,7 @@ export class Folder implements FolderApi {
   readonly #backend: MemfsBackend;
   readonly #users: () => Iterable<FolderUser>;
   readonly #onChange: () => void;
+  readonly #unsubscribe: () => void;
   /** When something that guests may have in their caches was changed from outside. */
   #outdated = -Infinity;
   #notice: ReturnType<typeof setTimeout> | undefined;
@@ -52,15 +53,14 @@ export class Folder implements FolderApi {
     this.#backend = backend;
     this.#users = users;
     this.#onChange = onChange;
-    const { observer } = backend;
-    const changed = this.changed.bind(this);
-    backend.observer = {
-      created: (entry) => (observer?.created(entry), changed()),
-      deleting: (entry) => (observer?.deleting(entry), changed()),
-      moved: (from, to) => (observer?.moved(from, to), changed()),
-      modified: (inode) => (observer?.modified(inode), changed()),
-      attributesChanged: (inode) => (observer?.attributesChanged(inode), changed()),
-    };
+    const changed = () => this.changed();
+    this.#unsubscribe = backend.observe({ created: changed, deleting: changed, moved: changed, modified: changed, attributesChanged: changed });
+  }
+
+  /** Hears of no more changes. */
+  close(): void {
+    this.#unsubscribe();
+    clearTimeout(this.#notice);
   }
 
   /** Settles when guests see all that was changed from outside. */

@@ -14,7 +14,8 @@ import { createEmulator } from './emulator.ts';
 import { Folder, type FolderUser } from './folder.ts';
 import { Inspector } from './inspector.ts';
 import { checkSame, type MachineSpec } from './machine-spec.ts';
-import { Shells, type SavedShell, type ShellEvents } from './shells.ts';
+import { Shells, type ShellEvents } from './shells.ts';
+import { readSummary, type Summary } from './summary.ts';
 
 /** Bytes of a shared folder: all of it is in the page's memory. */
 const FOLDER_SIZE = 512 << 20;
@@ -28,12 +29,6 @@ let folderCount = 0;
 function numberOf(folder: MemfsBackend): number {
   if (!folders.has(folder)) folders.set(folder, ++folderCount);
   return folders.get(folder)!;
-}
-
-/** What snapshots, and machines that move, tell of a guest. */
-interface Summary {
-  shells?: SavedShell[];
-  isAsleep?: boolean;
 }
 
 /** What a guest tells, and asks for. */
@@ -147,8 +142,8 @@ export class Guest implements GuestApi, FolderUser {
     return this.#snapshots.freeze({ name, machine: this.spec.machine, summary: { ...summary, ...this.#summary }, sessionOnly });
   }
 
-  get #summary(): Required<Summary> {
-    return { shells: this.shells.list(), isAsleep: this.#isAsleep };
+  get #summary(): Pick<Summary, 'shells' | 'isAsleep' | 'isOff'> {
+    return { shells: this.shells.list(), isAsleep: this.#isAsleep, isOff: this.#power === 'off' };
   }
 
   /** Goes on from a snapshot, with its shells, and the time of today. The machine has not run yet. */
@@ -209,10 +204,14 @@ export class Guest implements GuestApi, FolderUser {
     await this.#events.changed(this.info);
   }
 
-  /** Goes to a snapshot of a machine like this one, forth or back. */
-  async rewind(snapshot: string): Promise<void> {
+  /** @throws Error when {@link rewind} can't be. */
+  checkRewind(snapshot: string): void {
     this.checkAlone();
     checkSame(this.#store.info(snapshot), this.spec);
+  }
+
+  /** Goes to a snapshot of a machine like this one, forth or back: see {@link checkRewind}. */
+  async rewind(snapshot: string): Promise<void> {
     await this.#snapshots.restore(snapshot);
     await this.#emulator.run();
     await this.#goOn(this.#store.info(snapshot).summary);
@@ -226,15 +225,16 @@ export class Guest implements GuestApi, FolderUser {
 
   /** Of the machine, which runs: what it is to the page. */
   async #goOn(summary: unknown): Promise<void> {
-    const { shells = [], isAsleep = false } = (summary ?? {}) as Summary;
+    const { shells, isAsleep, isOff } = readSummary(summary);
+    const answers = !isAsleep && !isOff;
     this.#moment++;
-    this.#power = 'on';
+    this.#power = isOff ? 'off' : 'on';
     this.folder.changed();
     this.inspector.release();
     this.#isAsleep = isAsleep;
-    if (!isAsleep) await this.#agent.ready();
-    this.shells.restore(shells);
-    if (!isAsleep) this.#greet();
+    if (answers) await this.#agent.ready();
+    this.shells.restore(isOff ? [] : shells);
+    if (answers) this.#greet();
     await this.#events.changed(this.info);
   }
 
@@ -295,6 +295,7 @@ export class Guest implements GuestApi, FolderUser {
 
   async close(): Promise<void> {
     this.#moment++;
+    this.folder.close();
     await this.#emulator.destroy();
   }
 }

@@ -1,6 +1,6 @@
-import { loadCodec, MemoryStore, SnapshotStore, type MemfsBackend } from '../../device/index.ts';
+import { loadCodec, MemoryStore, SnapshotStore, type MemfsBackend, type SnapshotInfo } from '../../device/index.ts';
 import type { DirectBootImage } from '../../harness/boot/direct-boot.ts';
-import type { GuestId, GuestInfo, GuestManifest, PackedFile, PageApi, Progress, StartOptions, StartResult, WorkerApi } from '../protocol.ts';
+import type { GuestId, GuestInfo, GuestManifest, KeepResult, PackedFile, PageApi, Progress, StartOptions, StartResult, WorkerApi } from '../protocol.ts';
 import { fetchManifest, fetchPacked } from './download.ts';
 import { compile } from './emulator.ts';
 import { Guest } from './guest.ts';
@@ -86,17 +86,21 @@ export class Host implements WorkerApi {
 
   /** Goes on where the last visit ended, if that was kept. */
   async #resume(since: number): Promise<{ resumed: number } | undefined> {
-    const last = this.timeline.newest(since);
+    const last = await this.timeline.newest(since);
     if (!last) return undefined;
     this.#page.progress({ what: 'snapshot' });
+    const lost: SnapshotInfo[] = [];
     for (const snapshot of last.snapshots) {
       try {
         await this.#add(specOfSnapshot(snapshot), (guest) => guest.restore(snapshot.id));
       } catch (error) {
         const isAlone = last.snapshots.length === 1;
         this.#page.problem(`${isAlone ? 'The guest of your last visit can’t go on, so this is a new one' : 'A guest of your last visit can’t go on'}: ${(error as Error).message}`);
+        lost.push(snapshot);
       }
     }
+    // New ones must not drive them out.
+    await this.timeline.protect(lost).catch((error: Error) => this.#page.problem(`The snapshots of your last visit may go when new ones come: ${error.message}`));
     if (!this.#guests.size) return undefined;
     if (last.parted.length) this.#page.problem(`${last.parted.join(', ')} had the folder of another guest, and was not kept over the reload: fork that one again.`);
     return { resumed: last.moment };
@@ -205,22 +209,25 @@ export class Host implements WorkerApi {
 
   async fork(from: { snapshot: string } | { guest: GuestId; folder: 'own' | 'shared' }): Promise<GuestInfo> {
     const { store } = this.timeline;
-    if ('snapshot' in from) return (await this.#add(specOfSnapshot(store.info(from.snapshot)), (guest) => guest.restore(from.snapshot))).info;
-    const original = this.guest(from.guest);
-    const isShared = from.folder === 'shared';
+    const fork = 'snapshot' in from ? await this.#add(specOfSnapshot(store.info(from.snapshot)), (guest) => guest.restore(from.snapshot)) : await this.#forkGuest(this.guest(from.guest), from.folder === 'shared');
+    await this.timeline.remember();
+    return fork.info;
+  }
+
+  async #forkGuest(original: Guest, isShared: boolean): Promise<Guest> {
     const snapshot = await this.timeline.takeForFork(original, isShared);
     try {
-      return (await this.#add(original.spec, (guest) => guest.restore(snapshot), isShared ? original.device.backend : undefined)).info;
+      return await this.#add(original.spec, (guest) => guest.restore(snapshot), isShared ? original.device.backend : undefined);
     } finally {
       // Without its folder nobody else can go on from it.
       if (isShared) await this.timeline.remove(snapshot);
     }
   }
 
-  async close(id: GuestId): Promise<void> {
+  async close(id: GuestId, keep = true): Promise<KeepResult> {
     const guest = this.guest(id);
     if (this.#guests.size === 1) throw new Error('this is the last guest: it stays');
-    await this.#end(guest);
+    return this.timeline.end(guest, keep, () => this.#end(guest));
   }
 
   async #leave(guest: Guest): Promise<void> {

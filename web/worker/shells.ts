@@ -3,7 +3,7 @@ import type { GuestAgent, GuestProcess } from '../../harness/guest-agent.ts';
 import type { ShellId, ShellInfo, ShellsApi, TerminalSize } from '../protocol.ts';
 
 /** Bytes of a shell's output that are kept for a terminal that comes later. */
-const KEPT_OUTPUT = 64 * 1024;
+export const KEPT_OUTPUT = 64 * 1024;
 /** Bytes on their way to a terminal at once. */
 const OUTPUT_WINDOW = 256 * 1024;
 const SIGHUP = 1;

@@ -1,23 +1,21 @@
 import { proxyMarker } from 'comlink';
 import { SnapshotStore, type ChunkCodec, type FreezeResult, type SnapshotInfo } from '../../device/index.ts';
-import type { GuestId, SnapshotKind, SnapshotView, TimelineApi, TimelineView } from '../protocol.ts';
+import type { GuestId, KeepResult, SnapshotKind, SnapshotView, TimelineApi, TimelineView } from '../protocol.ts';
 import type { Guest } from './guest.ts';
 import type { PageStore } from './page-store.ts';
+import { importedSummary, readSummary, type Summary } from './summary.ts';
 
 /** Automatic snapshots that are kept, and how many more there may be until the older ones are removed. */
 const AUTOMATIC = 12;
 const SURPLUS = 6;
 /** Seconds. */
 const INTERVAL = 15;
+const LAST_VISIT = 'Last visit';
 
-/** What the page keeps in a snapshot besides the machine. */
-interface Summary {
-  guest?: string;
-  kind?: SnapshotKind;
-  /** Snapshots of the guests that ran then, '' for this one: of those with one folder, one. And the names of the others. */
-  together?: string[];
-  parted?: string[];
-}
+/** Snapshots of what guests were before they were rewound or closed that are kept: those that the visitor may want back. */
+const BEFORE = 8;
+/** A file beside the layers: what ran when guests were last rewound, forked or closed. */
+const POSITION = 'position.json';
 
 /** What a reload goes on with. */
 export interface Resumption {
@@ -37,6 +35,7 @@ export class Timeline implements TimelineApi {
   readonly #onChange: () => void;
   readonly #onProblem: (message: string) => void;
   readonly #standstills = new Map<string, number>();
+  readonly #undo = new Map<GuestId, { to: string; before: string }>();
   #store: SnapshotStore;
   #interval = 0;
   #isTaking = false;
@@ -74,20 +73,43 @@ export class Timeline implements TimelineApi {
   }
 
   /** The newest snapshot since a moment in milliseconds, and those of the guests that ran beside. */
-  newest(since: number): Resumption | undefined {
+  async newest(since: number): Promise<Resumption | undefined> {
     const all = this.#store.list();
-    const last = all.filter((info) => kindOf(info) !== 'imported' && Date.parse(info.created) > since).at(-1);
-    if (!last) return undefined;
-    const { together = [''], parted = [] } = summaryOf(last);
-    return { snapshots: together.flatMap((id) => all.find((info) => info.id === (id || last.id)) ?? []), moment: Date.parse(last.created), parted };
+    const last = all.filter((info) => !['imported', 'close'].includes(kindOf(info)) && Date.parse(info.created) > since).at(-1);
+    const position = await this.#readPosition();
+    const isPosition = position && position.moment > since && !(position.moment < Date.parse(last?.created ?? '')) && position.together.every((id) => all.some((info) => info.id === id));
+    const { moment, together, parted } = isPosition ? position : { ...readSummary(last?.summary), moment: Date.parse(last?.created ?? '') };
+    const snapshots = together.flatMap((id) => all.find((info) => info.id === (id || last?.id)) ?? []);
+    return snapshots.length ? { snapshots, moment, parted } : undefined;
   }
 
-  #company(guest: Guest): Pick<Required<Summary>, 'together' | 'parted'> {
+  /** Guests that run beside `guest`, or all. */
+  #company(guest?: Guest): Pick<Summary, 'together' | 'parted'> {
     const guests = [...this.#guests()];
-    const ofFolder = new Map([[guest.device.backend, guest]]);
+    const ofFolder = new Map(guest && [[guest.device.backend, guest]]);
     for (const other of guests) if (!ofFolder.has(other.device.backend)) ofFolder.set(other.device.backend, other);
     const kept = guests.filter((other) => ofFolder.get(other.device.backend) === other && (other === guest || other.at));
     return { together: kept.map((other) => (other === guest ? '' : other.at)), parted: guests.filter((other) => !kept.includes(other)).map(({ name }) => name) };
+  }
+
+  /** So that a reload goes on from here although no snapshot was taken since. */
+  async remember(): Promise<void> {
+    const position = { moment: Date.now(), ...this.#company() };
+    const bytes = new TextEncoder().encode(JSON.stringify(position));
+    // A reload goes on from the newest snapshot then.
+    await this.#files.write(POSITION, [bytes]).catch((error: Error) => this.#onProblem(`A reload will not find the guests where they are now: ${error.message}`));
+  }
+
+  async #readPosition(): Promise<{ moment: number } & Pick<Summary, 'together' | 'parted'> | undefined> {
+    try {
+      if (!(await this.#files.list()).includes(POSITION)) return undefined;
+      const position = JSON.parse(new TextDecoder().decode(await this.#files.read(POSITION, 0))) as { moment: unknown };
+      const { together, parted } = readSummary(position);
+      return Number.isFinite(position.moment) && together.length ? { moment: position.moment as number, together, parted } : undefined;
+    } catch {
+      // The newest snapshot is as good.
+      return undefined;
+    }
   }
 
   view(): TimelineView {
@@ -98,6 +120,7 @@ export class Timeline implements TimelineApi {
       reason: this.#files.reason,
       used: snapshots.reduce((sum, { addedBytes }) => sum + addedBytes, 0),
       interval: this.#interval,
+      undo: [...this.#undo].filter(([, { before }]) => snapshots.some(({ id }) => id === before)).map(([guest, places]) => ({ guest, ...places })),
     };
   }
 
@@ -105,7 +128,7 @@ export class Timeline implements TimelineApi {
     const { id, name, created, addedBytes } = info;
     return {
       id, name, addedBytes,
-      guest: summaryOf(info).guest ?? '',
+      guest: readSummary(info.summary).guest,
       kind: kindOf(info),
       created: Date.parse(created),
       guests: [...this.#guests()].filter(({ at }) => at === id).map((holder) => holder.id),
@@ -128,17 +151,45 @@ export class Timeline implements TimelineApi {
   }
 
   async #freeze(guest: Guest, kind: SnapshotKind, name = '', sessionOnly = false): Promise<FreezeResult> {
-    const result = await guest.freeze(name, { guest: guest.name, kind, ...this.#company(guest) } satisfies Summary, sessionOnly);
+    const result = await guest.freeze(name, { guest: guest.name, kind, ...this.#company(guest) } satisfies Partial<Summary>, sessionOnly);
     this.#standstills.set(result.id, result.standstill);
     this.#onChange();
     return result;
   }
 
-  rewind(guest: GuestId, snapshot: string): Promise<void> {
+  rewind(id: GuestId, snapshot: string, keep = true): Promise<KeepResult> {
     return this.inTurn(async () => {
-      await this.#guest(guest).rewind(snapshot);
-      this.#onChange();
+      const guest = this.#guest(id);
+      guest.checkRewind(snapshot);
+      return this.#leave(guest, keep && 'rewind', async (before) => {
+        await guest.rewind(snapshot);
+        if (before) this.#undo.set(id, { to: snapshot, before });
+        else this.#undo.delete(id);
+      });
     });
+  }
+
+  /** Runs what ends a guest, when it is kept. */
+  end(guest: Guest, keep: boolean, action: () => Promise<void>): Promise<KeepResult> {
+    return this.inTurn(() => this.#leave(guest, keep && 'close', async () => {
+      await action();
+      this.#undo.delete(guest.id);
+    }));
+  }
+
+  /** Does what ends the present moment of a guest, once a snapshot has it: of kind `kept`, and none if that is false. */
+  async #leave(guest: Guest, kept: 'rewind' | 'close' | false, action: (before: string | undefined) => Promise<void>): Promise<KeepResult> {
+    let before: string | undefined;
+    try {
+      if (kept) before = (await this.#freeze(guest, kept)).id;
+    } catch (error) {
+      return { isDone: false, reason: (error as Error).message };
+    }
+    await action(before);
+    await this.remember();
+    await this.#prune();
+    this.#onChange();
+    return { isDone: true, reason: '' };
   }
 
   rename(snapshot: string, name: string): Promise<void> {
@@ -166,7 +217,7 @@ export class Timeline implements TimelineApi {
 
   import(file: Blob): Promise<string> {
     return this.inTurn(async () => {
-      const id = await this.#store.import(new Uint8Array(await file.arrayBuffer()));
+      const id = await this.#store.import(new Uint8Array(await file.arrayBuffer()), importedSummary);
       this.#onChange();
       return id;
     });
@@ -196,14 +247,24 @@ export class Timeline implements TimelineApi {
     }
   }
 
-  /** Removes the oldest automatic snapshots when there are too many. */
+  /** Removes the oldest snapshots that nobody asked for, when there are too many. What has a name somebody wants. */
   async #prune(): Promise<void> {
-    const automatic = this.#store.list().filter((info) => ['automatic', 'fork'].includes(kindOf(info)));
-    if (automatic.length <= AUTOMATIC + SURPLUS) return;
+    const nameless = this.#store.list().filter(({ name }) => name === '');
+    const ofKind = (...kinds: SnapshotKind[]) => nameless.filter((info) => kinds.includes(kindOf(info)));
+    const automatic = ofKind('automatic', 'fork');
+    const surplus = [...(automatic.length > AUTOMATIC + SURPLUS ? automatic.slice(0, -AUTOMATIC) : []), ...ofKind('rewind', 'close').slice(0, -BEFORE)];
+    if (!surplus.length) return;
     const needed = new Set([...this.#guests()].map(({ at }) => at));
-    for (const { id } of automatic.slice(0, -AUTOMATIC)) if (!needed.has(id)) await this.#store.remove(id);
+    for (const { id } of surplus) if (!needed.has(id)) await this.#store.remove(id);
     await this.#store.gc();
     this.#onChange();
+  }
+
+  /** Keeps snapshots that can't be gone on from, for whoever can. */
+  async protect(snapshots: readonly SnapshotInfo[]): Promise<void> {
+    await this.inTurn(async () => {
+      for (const { id, name } of snapshots) if (name === '') await this.#store.rename(id, LAST_VISIT);
+    });
   }
 
   clear(): Promise<void> {
@@ -229,11 +290,6 @@ export class Timeline implements TimelineApi {
   }
 }
 
-/** What others have written there is of no use here. */
-function summaryOf({ summary }: SnapshotInfo): Summary {
-  return (summary ?? {}) as Summary;
-}
-
-function kindOf(info: SnapshotInfo): SnapshotKind {
-  return summaryOf(info).kind ?? (info.name === 'start' ? 'start' : 'imported');
+function kindOf({ summary, name }: SnapshotInfo): SnapshotKind {
+  return readSummary(summary).kind ?? (name === 'start' ? 'start' : 'imported');
 }

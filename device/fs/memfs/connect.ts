@@ -48,7 +48,7 @@ export function connect(tree: Tree, core: Core, views: Views): void {
     for (const entry of tree.root.directory!.entries()) tree.remove(entry);
   };
 
-  tree.observer = new Watchers(core, views);
+  tree.observe(new Watchers(core, views));
 }
 
 /** Closes what the host has open. */

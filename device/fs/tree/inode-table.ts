@@ -27,6 +27,35 @@ export interface TreeObserver {
   attributesChanged(inode: Inode): void;
 }
 
+/** Several observers as one. */
+class Everyone implements TreeObserver {
+  readonly #observers: readonly TreeObserver[];
+
+  constructor(observers: readonly TreeObserver[]) {
+    this.#observers = observers;
+  }
+
+  created(entry: Entry): void {
+    for (const observer of this.#observers) observer.created(entry);
+  }
+
+  deleting(entry: Entry): void {
+    for (const observer of this.#observers) observer.deleting(entry);
+  }
+
+  moved(from: Entry, to: Entry): void {
+    for (const observer of this.#observers) observer.moved(from, to);
+  }
+
+  modified(inode: Inode): void {
+    for (const observer of this.#observers) observer.modified(inode);
+  }
+
+  attributesChanged(inode: Inode): void {
+    for (const observer of this.#observers) observer.attributesChanged(inode);
+  }
+}
+
 const DEFAULT_SIZE = 2 * 1024 ** 3;
 const DEFAULT_INODES = 2 ** 20;
 
@@ -34,7 +63,9 @@ const DEFAULT_INODES = 2 ** 20;
 export class InodeTable {
   readonly root: Inode;
   readonly space: Space;
-  observer: TreeObserver | undefined;
+  /** Who is told what happens: see {@link observe}. */
+  protected observer: TreeObserver | undefined;
+  readonly #observers = new Set<TreeObserver>();
   readonly #clock: Clock;
   readonly inodes = new Map<number, Inode>();
   nextIno = 2;
@@ -51,6 +82,25 @@ export class InodeTable {
     this.space.takeInode();
     this.space.takePages(1);
     this.inodes.set(1, this.root);
+  }
+
+  /** Tells `observer` what happens from now on, until the function that this returns is called. */
+  observe(observer: TreeObserver): () => void {
+    this.#observers.add(observer);
+    this.#choose();
+    return () => {
+      this.#observers.delete(observer);
+      this.#choose();
+    };
+  }
+
+  get observerCount(): number {
+    return this.#observers.size;
+  }
+
+  #choose(): void {
+    const all = [...this.#observers];
+    this.observer = all.length > 1 ? new Everyone(all) : all[0];
   }
 
   now(): Timespec {

@@ -346,8 +346,8 @@ export class SnapshotStore {
     return encodeLayer(this.#codec, makeHead(chunks, frozen), chunks.map(({ stored }) => stored));
   }
 
-  /** Takes a file of {@link export} in, checked whole. Returns the snapshot's id. */
-  async import(file: Uint8Array): Promise<string> {
+  /** Takes a file of {@link export} in, checked whole; `summarize` may make another summary of the one in it. Returns the snapshot's id. */
+  async import(file: Uint8Array, summarize: (summary: unknown) => unknown = (summary) => summary): Promise<string> {
     const name = 'the file';
     const { headLength, dataLength } = decodePrefix(file, name);
     const expected = PREFIX_LENGTH + headLength + dataLength;
@@ -359,7 +359,7 @@ export class SnapshotStore {
     const names = chunksOf(frozen);
     for (const chunk of names) if (!source.has(chunk)) throw new SnapshotError(`${name} is not sound: it lacks the chunk ${chunk.slice(0, 12)}; export it again`);
     const chunks = await source.#stored(names);
-    return this.#write(chunks.filter((chunk) => !this.has(chunk.name)), frozen);
+    return this.#write(chunks.filter((chunk) => !this.has(chunk.name)), { ...frozen, summary: summarize(frozen.summary) });
   }
 }
 

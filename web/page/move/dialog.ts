@@ -1,6 +1,7 @@
 import { css, html, LitElement, nothing } from 'lit';
 import type { Connection, GuestView } from '../connection.ts';
 import { dialogStyles } from '../dialog.ts';
+import { Drafts } from '../files/drafts.ts';
 import { formatBytes } from '../format.ts';
 import { icon } from '../icons.ts';
 import { controls } from '../styles.ts';
@@ -52,6 +53,8 @@ export class MoveDialog extends LitElement {
   get #obstacle(): string {
     if (!isSecureContext) return 'Browsers move guests for pages from https or localhost only.';
     const { guest, connection } = this;
+    const unsaved = Drafts.of(guest).paths;
+    if (unsaved.length) return `${unsaved.join(', ')}: what you wrote there is not saved. Save or discard it first.`;
     const others = connection.guests.filter((other) => other !== guest && other.folder === guest.folder).map(({ name }) => name);
     return others.length ? `${others.join(', ')} has the same folder, which would change under it. Close it first: then ${guest.name} can move.` : '';
   }

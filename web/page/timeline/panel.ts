@@ -2,14 +2,19 @@ import { css, html, LitElement, nothing, type PropertyValues } from 'lit';
 import { live } from 'lit/directives/live.js';
 import type { SnapshotView, TimelineView } from '../../protocol.ts';
 import type { Connection, GuestView } from '../connection.ts';
-import { ask, choose, dialogStyles } from '../dialog.ts';
+import { ask, choose, dialogStyles, leaveMoment } from '../dialog.ts';
 import { saveAs } from '../files/uploads.ts';
 import { formatBytes, formatMoment } from '../format.ts';
 import { icon } from '../icons.ts';
 import { controls } from '../styles.ts';
 
 const INTERVALS = { 0: 'never', 5: 'every 5 s', 15: 'every 15 s', 60: 'every minute' };
-const KINDS: Record<SnapshotView['kind'], string> = { start: 'Start', manual: 'Snapshot', automatic: 'Automatic', fork: 'Before a fork', imported: 'Imported' };
+const KINDS: Record<SnapshotView['kind'], string> = { start: 'Start', manual: 'Snapshot', automatic: 'Automatic', fork: 'Before a fork', rewind: 'Before going back', close: 'Before closing', imported: 'Imported' };
+
+/** What a visitor calls it. */
+function labelOf({ name, kind, created }: SnapshotView): string {
+  return name && kind !== 'start' ? name : `${KINDS[kind]}, ${formatMoment(created)}`;
+}
 
 /** All snapshots: to take them, go to them, and begin other guests from them. */
 export class TimelinePanel extends LitElement {
@@ -27,7 +32,7 @@ export class TimelinePanel extends LitElement {
     li:last-child::after { bottom: 50%; }
     li[data-here] { background: var(--accent-soft); }
     li[data-here]::before { background: var(--accent); }
-    li[data-kind=automatic]::before, li[data-kind=fork]::before { border-color: var(--muted); }
+    li[data-kind=automatic]::before, li[data-kind=fork]::before, li[data-kind=rewind]::before, li[data-kind=close]::before { border-color: var(--muted); }
     .what { overflow: hidden; text-overflow: ellipsis; white-space: nowrap; }
     .name { font-weight: 600; }
     .facts { grid-column: 2; color: var(--muted); font-size: 12.5px; }
@@ -81,15 +86,25 @@ export class TimelinePanel extends LitElement {
         ${view.snapshots.map((snapshot) => this.#renderSnapshot(snapshot))}
       </ol>
       ${this.busy ? html`<p class="note" role="status">${this.busy}</p>` : nothing}
+      ${this.#renderUndo(view)}
       ${view.isKept ? nothing : html`<p class="note warn">${view.reason}</p>`}
       <p class="note"><span>${view.snapshots.length} snapshots, ${formatBytes(view.used)}${view.isKept ? ', kept in this browser: a reload goes on from the newest' : ''}. ${guest.name} goes on while one is taken. Drop a file from <span class="mono">v86-virtiofs export</span> here.</span>
         <span class="space"></span><button class="danger" @click=${this.#clear}>Remove all</button></p>`;
   }
 
+  /** Of the last rewind. Undone, it can be done again in the same way. */
+  #renderUndo({ undo, snapshots }: TimelineView) {
+    const last = undo.find(({ guest }) => guest === this.guest.id);
+    const [to, before] = [last?.to, last?.before].map((id) => snapshots.find((snapshot) => snapshot.id === id));
+    if (!before) return nothing;
+    return html`<p class="note" role="status"><span>${this.guest.name} went to ${to ? `“${labelOf(to)}”` : 'a snapshot that was removed'}. What was before is kept as “${labelOf(before)}”.</span>
+      <span class="space"></span><button ?disabled=${this.busy !== ''} @click=${() => this.#rewind(before)}>Undo</button></p>`;
+  }
+
   #renderSnapshot(snapshot: SnapshotView) {
     const { id, name, kind, guest, created, addedBytes, standstill, guests } = snapshot;
     const here = this.connection.guests.filter((candidate) => guests.includes(candidate.id)).map((candidate) => candidate.name);
-    const label = name && kind !== 'start' ? name : `${KINDS[kind]}, ${formatMoment(created)}`;
+    const label = labelOf(snapshot);
     const button = (action: string, image: Parameters<typeof icon>[0], run: () => void) =>
       html`<button class="plain icon" aria-label=${`${action}: ${label}`} title=${action} ?disabled=${this.busy !== ''} @click=${run}>${icon(image)}</button>`;
     return html`<li data-kind=${kind} data-id=${id} ?data-here=${here.length}>
@@ -128,7 +143,8 @@ export class TimelinePanel extends LitElement {
   };
 
   async #rewind({ id }: SnapshotView): Promise<void> {
-    await this.#do(`Taking ${this.guest.name} there`, this.connection.worker.timeline.rewind(this.guest.id, id));
+    const { guest, connection: { worker: { timeline } } } = this;
+    await this.#do(`Taking ${guest.name} there`, leaveMoment(this.shadowRoot!, { what: 'Go back', guest: guest.name, action: (keep) => timeline.rewind(guest.id, id, keep) }));
   }
 
   readonly #forkNow = async (): Promise<void> => {

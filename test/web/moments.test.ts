@@ -1,0 +1,222 @@
+import { expect } from 'chai';
+import { mkdtempSync, rmSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import type { Locator } from 'playwright-core';
+import type { Connection } from '../../web/page/connection.ts';
+import { useWebSite, type Visit } from './support.ts';
+
+/** What a visitor has, and leaves: nothing of it goes without a word. */
+describe('the page: moments that are left', function () {
+  this.timeout(120_000);
+  const site = useWebSite();
+  let directory: string;
+  before(() => void (directory = mkdtempSync(join(tmpdir(), 'v86-virtiofs-moments-'))));
+  after(() => rmSync(directory, { recursive: true, force: true }));
+
+  const panel = ({ page }: Visit): Locator => page.locator('vm-timeline');
+  const rows = (visit: Visit, name: string): Locator => panel(visit).getByRole('listitem').filter({ has: visit.page.locator('.name').getByText(name, { exact: true }) });
+  const idle = (visit: Visit) => panel(visit).getByRole('button', { name: 'Snapshot now' }).and(visit.page.locator(':enabled')).waitFor();
+  const undo = (visit: Visit): Locator => panel(visit).getByRole('button', { name: 'Undo' });
+  const kinds = (visit: Visit): Promise<(string | null)[]> => panel(visit).getByRole('listitem').evaluateAll((items) => items.map((item) => item.getAttribute('data-kind')));
+
+  async function show(visit: Visit): Promise<Visit> {
+    await visit.ready();
+    await visit.page.getByRole('tab', { name: 'Time line' }).click();
+    await panel(visit).getByRole('combobox').selectOption('never');
+    return visit;
+  }
+
+  async function take(visit: Visit, name: string): Promise<void> {
+    await panel(visit).getByLabel('Name of the snapshot').fill(name);
+    await panel(visit).getByRole('button', { name: 'Snapshot now' }).click();
+    await rows(visit, name).waitFor();
+    await idle(visit);
+  }
+
+  async function press(visit: Visit, button: Locator): Promise<void> {
+    await button.click();
+    await idle(visit);
+  }
+
+  const rewind = (visit: Visit, name: string) => press(visit, rows(visit, name).first().getByRole('button', { name: 'Rewind to' }));
+  const quota = async ({ page }: Visit, quotaSize?: number) => {
+    const session = await page.context().newCDPSession(page);
+    await session.send('Storage.overrideQuotaForOrigin', { origin: new URL(site.url).origin, ...(quotaSize !== undefined && { quotaSize }) });
+  };
+
+  it('a rewind keeps the present, which undo brings back, and again; a reload goes on where the guest is', async () => {
+    const visit = await show(await site.open());
+    await visit.run('echo one > f');
+    await take(visit, 'one');
+    await visit.run('echo two > f; exec 5<f; n=2');
+    await rewind(visit, 'one');
+    expect(await visit.run('cat f')).to.equal('one');
+    await rows(visit, 'one').getByText('guest is after this one').waitFor();
+    expect(await kinds(visit)).to.deep.equal(['rewind', 'manual', 'start']);
+    await panel(visit).getByText(/guest went to “one”\. What was before is kept as “Before going back, .*”\./).waitFor();
+    await visit.picture('undo');
+    await visit.run('echo three > f');
+    await press(visit, undo(visit));
+    expect(await visit.run('cat f; echo $n; cat <&5')).to.equal('two\n2\ntwo');
+    await press(visit, undo(visit));
+    expect(await visit.run('cat f')).to.equal('three');
+    await rewind(visit, 'one');
+    expect(await visit.run('cat f; echo ${n-none}')).to.equal('one\nnone');
+    // Nothing was taken since, and the newest snapshot is of before.
+    await visit.page.reload();
+    expect(await visit.run('cat f')).to.equal('one');
+    await show(visit);
+    await rows(visit, 'one').waitFor();
+    expect((await kinds(visit)).filter((kind) => kind !== 'automatic')).to.deep.equal(['rewind', 'rewind', 'rewind', 'rewind', 'manual', 'start']);
+    await rewind(visit, 'Before going back');
+    expect(await visit.run('cat f')).to.equal('three');
+  });
+
+  it('two rewinds at once keep both moments', async () => {
+    const visit = await show(await site.open());
+    await visit.run('echo one > f');
+    await take(visit, 'one');
+    await visit.run('echo two > f');
+    await take(visit, 'two');
+    await visit.run('echo three > f');
+    await visit.page.evaluate(async () => {
+      const { connection: { worker: { timeline }, guests } } = document.querySelector('virtiofs-vm')!.vm as unknown as { connection: Connection };
+      const { snapshots } = await timeline.view();
+      const [one, two] = ['one', 'two'].map((wanted) => snapshots.find(({ name }) => name === wanted)!.id);
+      await Promise.all([timeline.rewind(guests[0]!.id, one!), timeline.rewind(guests[0]!.id, two!)]);
+    });
+    expect(await visit.run('cat f')).to.equal('two');
+    expect(await kinds(visit)).to.deep.equal(['rewind', 'rewind', 'manual', 'manual', 'start']);
+    await press(visit, undo(visit));
+    expect(await visit.run('cat f')).to.equal('one');
+    await press(visit, rows(visit, 'Before going back').nth(2).getByRole('button', { name: 'Rewind to' }));
+    expect(await visit.run('cat f')).to.equal('three');
+  });
+
+  it('where the present can’t be kept, the visitor is asked, and can stay', async () => {
+    const visit = await show(await site.open());
+    await visit.run('echo one > f');
+    await take(visit, 'one');
+    await visit.run('echo two > f; dd if=/dev/urandom of=big bs=1M count=3 2>/dev/null');
+    await quota(visit, 1_000_000);
+    const { page } = visit;
+    await rows(visit, 'one').getByRole('button', { name: 'Rewind to' }).click();
+    const dialog = page.getByRole('dialog');
+    await dialog.getByText(/guest can’t be kept as it is now: there is no room for the snapshot/).waitFor();
+    await visit.picture('not-kept');
+    await press(visit, dialog.getByRole('button', { name: 'Cancel' }));
+    expect(await visit.run('cat f')).to.equal('two');
+    await rows(visit, 'one').getByRole('button', { name: 'Rewind to' }).click();
+    await press(visit, dialog.getByRole('button', { name: 'Go back anyway' }));
+    expect(await visit.run('cat f')).to.equal('one');
+    expect(await undo(visit).count()).to.equal(0);
+    await quota(visit);
+  });
+
+  it('a guest that has halted is kept with its files', async () => {
+    const visit = await show(await site.open());
+    const { page } = visit;
+    await visit.run('echo halted > f');
+    await visit.type('halt -f');
+    const again = page.getByRole('button', { name: 'Start again' });
+    await again.waitFor();
+    await rewind(visit, 'Start');
+    await again.waitFor({ state: 'detached' });
+    expect(await visit.run('cat f')).to.match(/No such file/);
+    await press(visit, undo(visit));
+    await again.click();
+    expect(await visit.run('cat f')).to.equal('halted');
+  });
+
+  it('a guest that is closed is kept, and what is not saved is asked for', async () => {
+    const visit = await show(await site.open());
+    const { page } = visit;
+    await panel(visit).getByRole('button', { name: 'Fork', exact: true }).click();
+    await page.getByRole('dialog').getByRole('button', { name: 'Folder of its own' }).click();
+    await idle(visit);
+    await visit.run('echo second > f', 1);
+    await page.getByRole('tab', { name: 'Files' }).click();
+    await page.locator('vm-files .row[data-path="/f"]').click();
+    await page.getByLabel('Content of f').fill('written');
+    await page.getByRole('button', { name: 'Close guest 2' }).click();
+    await page.getByRole('dialog').getByText('/f: what you wrote is not saved, and will be lost.').waitFor();
+    await page.getByRole('dialog').getByRole('button', { name: 'Cancel' }).click();
+    expect(await visit.run('cat f', 1)).to.equal('second');
+    await page.getByRole('button', { name: 'Close guest 2' }).click();
+    await page.getByRole('dialog').getByRole('button', { name: 'Close', exact: true }).click();
+    await visit.terminal(1).waitFor({ state: 'detached' });
+    await page.getByRole('tab', { name: 'Time line' }).click();
+    await rows(visit, 'Before closing').waitFor();
+    // The browser does not ask about the text any more, and the guest that was closed stays so.
+    await page.reload();
+    await visit.ready();
+    expect(await visit.page.locator('vm-terminals').count()).to.equal(1);
+    await page.getByRole('tab', { name: 'Time line' }).click();
+    await press(visit, rows(visit, 'Before closing').getByRole('button', { name: 'Second guest from' }));
+    expect(await visit.run('cat f', 1)).to.equal('second');
+  });
+
+  it('an automatic snapshot that is imported stays, and nothing goes on from it; one with a name stays too', async () => {
+    const visit = await show(await site.open());
+    const { page } = visit;
+    await visit.run('echo old > f');
+    await panel(visit).getByRole('combobox').selectOption('every 5 s');
+    await rows(visit, 'Automatic').first().waitFor();
+    await panel(visit).getByRole('combobox').selectOption('never');
+    const [download] = await Promise.all([page.waitForEvent('download'), rows(visit, 'Automatic').first().getByRole('button', { name: 'Export' }).click()]);
+    const file = join(directory, 'automatic.layer');
+    await download.saveAs(file);
+    await rows(visit, 'Automatic').last().getByRole('button', { name: 'Rename' }).click();
+    await page.getByRole('dialog').getByLabel('Name').fill('precious');
+    await page.getByRole('dialog').getByRole('button', { name: 'Rename' }).click();
+    await rows(visit, 'precious').waitFor();
+    await visit.run('echo new > f');
+    await take(visit, 'newest of its own');
+    await visit.drop(panel(visit).getByRole('list'), [file]);
+    await rows(visit, 'Imported').waitFor();
+    await idle(visit);
+    await page.reload();
+    expect(await visit.run('cat f')).to.equal('new');
+    // As many forks as there are automatic snapshots until the oldest are removed, and more.
+    await page.getByRole('tab', { name: 'Time line' }).click();
+    await page.evaluate(async () => {
+      const { connection: { worker, worker: { timeline } } } = document.querySelector('virtiofs-vm')!.vm as unknown as { connection: Connection };
+      for (let n = 0; n < 20; n++) {
+        const { id } = await worker.fork({ guest: 1, folder: 'own' });
+        await worker.close(id, false);
+      }
+      await timeline.setInterval(5);
+    });
+    await visit.until(async () => {
+      const all = await kinds(visit);
+      return all.includes('automatic') && all.filter((kind) => ['automatic', 'fork'].includes(kind!)).length < 19;
+    }, 'nothing was removed');
+    expect(await rows(visit, 'Imported').count()).to.equal(1);
+    expect(await rows(visit, 'precious').count()).to.equal(1);
+    await page.reload();
+    expect(await visit.run('cat f')).to.equal('new');
+  });
+
+  it('guests that were closed look at the folder no more', async () => {
+    const visit = await show(await site.open());
+    const notices = await visit.page.evaluate(async () => {
+      const vm = document.querySelector('virtiofs-vm')!.vm!;
+      const { connection: { worker } } = vm as unknown as { connection: Connection };
+      for (let n = 0; n < 5; n++) {
+        const { id } = await worker.fork({ guest: 1, folder: 'shared' });
+        await worker.close(id, false);
+      }
+      let count = 0;
+      await new Promise<void>((resolve) => {
+        vm.on('fileschange', () => {
+          if (!count++) setTimeout(resolve, 300);
+        });
+        // One change, in one step.
+        void vm.fs.rename('/count.sh', '/counted.sh');
+      });
+      return count;
+    });
+    expect(notices).to.equal(1);
+  });
+});
