@@ -7,7 +7,8 @@ import { MESSAGE, parseJson, type Link, type Message } from './link.ts';
 // or a question what became of it, decides. Until the source knows what was decided its machine stands still.
 // test/device/migration/commit.test.ts runs these functions in every order, with every loss and crash.
 
-type CommitLink = Pick<Link, 'send' | 'sendJson' | 'prepare' | 'receive' | 'close'>;
+/** What these need of a link. */
+export type CommitLink = Pick<Link, 'send' | 'sendJson' | 'prepare' | 'receive'>;
 const EMPTY = new Uint8Array(0);
 
 /**
@@ -22,7 +23,10 @@ export async function switchOver(link: CommitLink, departure: Departure, id: str
     await link.receive(MESSAGE.RUNNING);
   } catch (error) {
     // Who refuses has not started it, and never will.
-    if (error instanceof MigrationRefusedError) throw error;
+    if (error instanceof MigrationRefusedError) {
+      departure.keep();
+      throw error;
+    }
     departure.lose();
     throw new MigrationUnknownError(id, departure, error);
   }
@@ -32,7 +36,9 @@ export async function switchOver(link: CommitLink, departure: Departure, id: str
 /** The destination's part. `start`: lets the machine go on; whatever it throws, the machine is here. @throws MigrationError when it is not started, and never will be. */
 export async function takeOver(link: CommitLink, fates: FateStore, id: string, start: () => Promise<void>): Promise<{ problem?: Error }> {
   await link.receive(MESSAGE.SWITCH);
-  if (await fates.decide(id, 'started') !== 'started') throw new MigrationError('the other side has asked meanwhile, and goes on with the machine');
+  // A disk that fails may have kept it all the same: then it holds.
+  const fate = await fates.decide(id, 'started').catch(() => fates.decide(id, 'never'));
+  if (fate !== 'started') throw new MigrationError('the other side has asked meanwhile, and goes on with the machine');
   // Signed before, so that the answer is on its way as soon as the guest goes on. Who does not hear it asks.
   const tellRunning = await link.prepare(MESSAGE.RUNNING, EMPTY).catch(() => async () => {});
   try {
@@ -49,6 +55,14 @@ export async function askFate(link: CommitLink, id: string): Promise<Fate | 'unk
   await link.sendJson(MESSAGE.QUERY, { id });
   const { fate } = parseJson<{ fate?: unknown }>((await link.receive(MESSAGE.FATE)).body) ?? {};
   return fate === 'started' || fate === 'never' ? fate : 'unknown';
+}
+
+/** Asks, and does what the answer says: see `settleMigration`. */
+export async function settle(link: CommitLink, unknown: MigrationUnknownError): Promise<Fate | 'unknown'> {
+  const fate = await askFate(link, unknown.id);
+  if (fate === 'started') unknown.handOver();
+  if (fate === 'never') unknown.resume();
+  return fate;
 }
 
 /** The destination answers. What was not started yet never will be. */

@@ -7,7 +7,8 @@ import { V86Machine } from '../v86/adapter.ts';
 import type { Emulator } from '../v86/types.ts';
 import type { MachineLease } from '../v86/lease.ts';
 import { MigrationError, MigrationUnknownError, type MigrationChannel } from './channel.ts';
-import { askFate, switchOver } from './commit.ts';
+import { askFate, settle, switchOver } from './commit.ts';
+import type { Fate } from './fates.ts';
 import { Link, MESSAGE } from './link.ts';
 
 /** A layer is sent in messages of this size. */
@@ -186,18 +187,18 @@ export async function migrateOut(emulator: Emulator, channel: MigrationChannel, 
  * @throws MigrationError when there is no answer.
  */
 export async function settleMigration(unknown: MigrationUnknownError, channel: MigrationChannel, token: string): Promise<MigrationFate> {
-  const fate = await askForFate(unknown.id, channel, token);
-  if (fate === 'runs there') unknown.handOver();
-  if (fate === 'runs here') unknown.resume();
-  return fate;
+  return onLink(channel, token, (link) => settle(link, unknown));
 }
 
 /** As {@link settleMigration}, for who has the migration's id alone. When the answer is `runs here` the machine never starts there, and has to be let go on here. */
 export async function askForFate(id: string, channel: MigrationChannel, token: string): Promise<MigrationFate> {
+  return onLink(channel, token, (link) => askFate(link, id));
+}
+
+async function onLink(channel: MigrationChannel, token: string, ask: (link: Link) => Promise<Fate | 'unknown'>): Promise<MigrationFate> {
   const link = await Link.open(channel, 'source', token);
   try {
-    const fate = await askFate(link, id);
-    return fate === 'started' ? 'runs there' : fate === 'never' ? 'runs here' : 'unknown';
+    return ({ started: 'runs there', never: 'runs here', unknown: 'unknown' } as const)[await ask(link)];
   } finally {
     link.close();
   }
