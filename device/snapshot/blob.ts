@@ -30,22 +30,18 @@ export function encodeBlob(version: number, payload: unknown): Uint8Array {
   return blob;
 }
 
-/** Throws {@link SnapshotError} unless `blob` is whole and of schema `version`. */
-export function decodeBlob(version: number, blob: Uint8Array): unknown {
+/** The payload and its schema version. @throws SnapshotError unless `blob` is whole and of a version that `checkVersion` lets pass. */
+export function decodeBlob(blob: Uint8Array, checkVersion: (version: number) => void): { version: number; payload: unknown } {
   const view = new DataView(blob.buffer, blob.byteOffset, blob.byteLength);
   if (blob.length < HEADER_LENGTH) throw new SnapshotError(`the virtio-fs state is cut off: ${blob.length} bytes, its header alone has ${HEADER_LENGTH}`);
   const magic = new TextDecoder('latin1').decode(blob.subarray(0, 8));
   if (magic !== MAGIC) throw new SnapshotError(`this is no virtio-fs state: it begins with ${JSON.stringify(magic)}, not ${JSON.stringify(MAGIC)}`);
-  const found = view.getUint32(8, true);
-  if (found !== version) {
-    throw new SnapshotError(
-      `the virtio-fs state has schema version ${found}, this v86-virtiofs reads version ${version}: ${found > version ? 'restore it with a newer release' : 'make the snapshot anew'}`,
-    );
-  }
+  const version = view.getUint32(8, true);
+  checkVersion(version);
   const length = view.getUint32(12, true);
   const body = blob.subarray(HEADER_LENGTH);
   if (body.length !== length) throw new SnapshotError(`the virtio-fs state is cut off: ${body.length} bytes of ${length}`);
   const checksum = CRC32.buf(body) >>> 0;
   if (checksum !== view.getUint32(16, true)) throw new SnapshotError('the virtio-fs state is damaged: its checksum does not match');
-  return decodeFields(body);
+  return { version, payload: decodeFields(body) };
 }

@@ -4,10 +4,10 @@ import { MemfsBackend, type CheckedMemfsBackendState } from '../fs/memfs-backend
 import type { HandleState } from '../fuse/handle-table.ts';
 import type { Negotiated } from '../fuse/negotiation.ts';
 import { FuseSession } from '../fuse/session.ts';
+import { readDeviceState } from './device-state.ts';
 import { SnapshotError } from './errors.ts';
-import { decodeFields } from './fields.ts';
 import { toHex } from './layer.ts';
-import { checkShape, type SavedMachine } from './machine-state.ts';
+import type { SavedMachine } from './machine-state.ts';
 import { PageMap } from './ram-map.ts';
 import type { FilesystemIdentity } from './session-only.ts';
 import type { SnapshotInfo, SnapshotStore } from './store/snapshot-store.ts';
@@ -69,7 +69,7 @@ const MAX_PATH = 4096;
 
 /** Reads what a snapshot says of itself: its machine, files, sessions and locks. @throws SnapshotError when it is damaged. */
 export async function inspect(store: SnapshotStore, id: string): Promise<Contents> {
-  const saved = checkShape(decodeFields(store.frozen(id).devices, (hash) => new ChunkReference(hash)));
+  const saved = await readDeviceState(store, store.frozen(id), (hash) => new ChunkReference(hash));
   try {
     const filesystems = await Promise.all(saved.filesystems.map((state) => readFilesystem(store, state)));
     return {

@@ -16,7 +16,8 @@ import { decodeFields, encodeFields } from './fields.ts';
  * | 64 + head | … | chunks, one after the other: LZ4 blocks, or plain where that is no longer |
  */
 const MAGIC = 'V86LAYER';
-export const LAYER_VERSION = 1;
+/** Format version of the layers that this release writes. What it reads begins with version 1. */
+export const LAYER_VERSION = 2;
 export const PREFIX_LENGTH = 64;
 /** Far above any real one: what is damaged, or made to do damage, must not become a huge allocation. */
 const MAX_HEAD_LENGTH = 256 << 20;
@@ -76,8 +77,14 @@ export interface Frozen {
   /** Hashes of the chunks of v86's own state, in order. */
   state: Uint8Array;
   stateLength: number;
-  /** The virtio-fs state: see {@link encodeFields}; long byte strings in it are chunks, whose hashes are in `deviceChunks`. */
+  /** Schema version of the virtio-fs state. */
+  schema: number;
+  /**
+   * The virtio-fs state: see {@link encodeFields}. A long one is in chunks, whose hashes are in `deviceParts`, in order, and `devices` is
+   * empty. Long byte strings in it are chunks too, whose hashes are in `deviceChunks`.
+   */
   devices: Uint8Array;
+  deviceParts: Uint8Array;
   deviceChunks: Uint8Array;
 }
 
@@ -90,6 +97,7 @@ export interface LayerHead {
 
 /** The first bytes of a layer, checked: what to read next. */
 export interface LayerPrefix {
+  version: number;
   headLength: number;
   dataLength: number;
   headHash: Uint8Array;
@@ -115,23 +123,33 @@ export function decodePrefix(bytes: Uint8Array, name: string): LayerPrefix {
   if (magic !== MAGIC) throw new SnapshotError(`${name} is no snapshot of v86-virtiofs: it begins with ${JSON.stringify(magic)}, not ${JSON.stringify(MAGIC)}`);
   const view = new DataView(bytes.buffer, bytes.byteOffset, bytes.byteLength);
   const version = view.getUint32(8, true);
-  if (version !== LAYER_VERSION) {
-    throw new SnapshotError(`${name} has format version ${version}, this release reads ${LAYER_VERSION}: ${version > LAYER_VERSION ? 'use a newer release' : 'take it anew'}`);
+  if (version < 1 || version > LAYER_VERSION) {
+    throw new SnapshotError(`${name} has format version ${version}, this release reads versions 1 to ${LAYER_VERSION}: ${version > LAYER_VERSION ? 'use a newer release' : 'take it again'}`);
   }
   const headLength = view.getUint32(12, true);
   const dataLength = view.getFloat64(16, true);
   if (bytes.subarray(24, 32).some((byte) => byte !== 0)) throw new SnapshotError(`${name} is damaged: bytes 24 to 31 are not zeros; copy it again`);
   if (headLength > MAX_HEAD_LENGTH || !Number.isSafeInteger(dataLength) || dataLength < 0) throw new SnapshotError(`${name} is damaged: its lengths are impossible; copy it again`);
-  return { headLength, dataLength, headHash: bytes.slice(32, 64) };
+  return { version, headLength, dataLength, headHash: bytes.slice(32, 64) };
 }
 
 /** @throws SnapshotError unless `bytes` are the head that `prefix` speaks of, and sound. */
 export function decodeHead(codec: Codec, prefix: LayerPrefix, bytes: Uint8Array, name: string): LayerHead {
   if (bytes.length < prefix.headLength) throw new SnapshotError(`${name} is cut off: its head has ${bytes.length} bytes of ${prefix.headLength}; copy it again`);
   if (!sameBytes(codec.hash(bytes), prefix.headHash)) throw new SnapshotError(`${name} is damaged: the checksum of its head does not match; copy it again`);
-  const head = decodeFields(bytes) as LayerHead;
+  const head = upgradeHead(prefix.version, decodeFields(bytes) as LayerHead);
   checkHead(head, prefix, name);
   return head;
+}
+
+/** What a layer of the version with this index + 1 lacks, filled in: see `upgrades.ts` for the state of the devices, which has versions of its own. */
+const UPGRADES: readonly ((frozen: Frozen) => Frozen)[] = [
+  (frozen) => ({ ...frozen, schema: 1, deviceParts: new Uint8Array(0) }),
+];
+
+function upgradeHead(version: number, head: LayerHead): LayerHead {
+  if (typeof head?.frozen !== 'object') return head;
+  return { ...head, frozen: UPGRADES.slice(version - 1).reduce((frozen, upgrade) => upgrade(frozen), head.frozen) };
 }
 
 function checkHead(head: LayerHead, { dataLength }: LayerPrefix, name: string): void {
@@ -150,6 +168,8 @@ function checkHead(head: LayerHead, { dataLength }: LayerPrefix, name: string): 
   for (const field of ['created', 'name', 'parent'] as const) if (typeof frozen[field] !== 'string') fail(`${field} is no text`);
   if (typeof frozen.machine !== 'object' || frozen.machine === null) fail('it describes no machine');
   if (!(frozen.devices instanceof Uint8Array)) fail('it has no device state');
+  if (!Number.isInteger(frozen.schema)) fail('its device state has no version');
+  if (!(frozen.deviceParts instanceof Uint8Array) || frozen.deviceParts.length % HASH_LENGTH !== 0) fail('it does not list the parts of its device state');
   if (!(frozen.deviceChunks instanceof Uint8Array) || frozen.deviceChunks.length % HASH_LENGTH !== 0) fail('it does not list the chunks of its device state');
   const { state, stateLength } = frozen;
   const isState = state instanceof Uint8Array && state.length % HASH_LENGTH === 0 && Number.isInteger(stateLength) && stateLength >= 0 && stateLength <= MAX_STATE_LENGTH;

@@ -1,9 +1,9 @@
 import { V86Machine } from '../v86/adapter.ts';
 import type { Emulator } from '../v86/types.ts';
+import { concat, deviceStateLength, keepDeviceState, readDeviceState } from './device-state.ts';
 import { SnapshotError } from './errors.ts';
-import { decodeFields, encodeFields } from './fields.ts';
 import { hashNames, PAGES_PER_CHUNK, toHex, type Frozen } from './layer.ts';
-import { MachineState } from './machine-state.ts';
+import { MachineState, type SavedMachine } from './machine-state.ts';
 import { CHUNK_BYTES, PageMap } from './ram-map.ts';
 import { PAGE_SIZE, RamScanner } from './scan/ram-scanner.ts';
 import type { RestorePolicies, RestoreReport } from './session-only.ts';
@@ -23,9 +23,6 @@ export interface RestoreOptions extends RestorePolicies {
   /** Another snapshot will be restored before the machine runs, so that this one's device state need not be right. Default: false. */
   isInterim?: boolean;
 }
-
-/** Byte strings of the device state from this length on are chunks of their own. */
-const MIN_CHUNK = 4096;
 
 export interface FreezeOptions {
   /** A name to find it by. Default: none. */
@@ -52,7 +49,7 @@ interface Moment {
   packs: { pages: Uint32Array; bytes: Uint8Array }[];
   zeroed: Uint32Array;
   state: Uint8Array;
-  devices: unknown;
+  devices: SavedMachine;
   summary: unknown;
   changedPages: number;
 }
@@ -287,11 +284,8 @@ export class MachineSnapshots {
 
     const stateHashes: Uint8Array[] = [];
     for (let at = 0; at < state.length; at += CHUNK_BYTES) stateHashes.push(add(state.subarray(at, at + CHUNK_BYTES)));
-    const deviceHashes: Uint8Array[] = [];
-    const encoded = encodeFields(devices, (bytes) => {
-      if (bytes.length < MIN_CHUNK || bytes.length > CHUNK_BYTES) return undefined;
+    const kept = keepDeviceState(devices, (bytes) => {
       const hash = this.#hashOf(bytes);
-      deviceHashes.push(hash);
       chunks.set(toHex(hash), bytes);
       return hash;
     });
@@ -304,8 +298,7 @@ export class MachineSnapshots {
       ram: this.#map.encode(),
       state: concat(stateHashes),
       stateLength: state.length,
-      devices: encoded,
-      deviceChunks: concat(deviceHashes),
+      ...kept,
     }, chunks);
     this.#last = id;
     return id;
@@ -327,16 +320,16 @@ export class MachineSnapshots {
     return concat(names.map((name) => chunks.get(name)!));
   }
 
-  async #readDevices({ devices, deviceChunks }: Frozen): Promise<unknown> {
-    const names = new Set(hashNames(deviceChunks));
-    const length = this.#store.lengthOf(names);
+  async #readDevices(frozen: Frozen): Promise<SavedMachine> {
+    const names = new Set(hashNames(frozen.deviceChunks));
+    const length = this.#store.lengthOf(names) + deviceStateLength(this.#store, frozen);
     const { capacity } = this.#devices;
     if (length > capacity) {
       const reason = capacity ? `have room for ${capacity}: give them a larger \`size\`` : 'are none: attach the devices of the snapshot';
       throw new SnapshotError(`the files of the snapshot take ${length} bytes, the filesystems here ${reason}`);
     }
     const chunks = await this.#store.chunks(names);
-    return decodeFields(devices, (hash) => {
+    return readDeviceState(this.#store, frozen, (hash) => {
       const bytes = chunks.get(toHex(hash));
       if (!bytes) throw new SnapshotError(`the snapshot is not sound: its device state names a chunk that it does not list`);
       return bytes;
@@ -364,14 +357,4 @@ function* runsOf(pages: ArrayLike<number>, position: (page: number) => number = 
     yield { first, count: to - from };
     from = to;
   }
-}
-
-function concat(parts: readonly Uint8Array[]): Uint8Array {
-  const bytes = new Uint8Array(parts.reduce((sum, { length }) => sum + length, 0));
-  let at = 0;
-  for (const part of parts) {
-    bytes.set(part, at);
-    at += part.length;
-  }
-  return bytes;
 }

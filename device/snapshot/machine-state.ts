@@ -9,10 +9,9 @@ import { PciTransport } from '../virtio/pci-transport.ts';
 import type { Chain } from '../virtio/device.ts';
 import { decodeBlob, encodeBlob } from './blob.ts';
 import { SnapshotError } from './errors.ts';
+import { checkStateVersion, STATE_VERSION, upgradeState } from './upgrades.ts';
 import { emptyReport, identify, planLocks, type FilesystemIdentity, type RestorePolicies, type RestoreReport, type SessionNames } from './session-only.ts';
 
-/** Version of the schema below. */
-const VERSION = 1;
 /** What the columns of the schema take for an inode and an entry that names it, amply. */
 const INODE_BYTES = 256;
 /** Of `unique` in `fuse_in_header`. */
@@ -62,14 +61,15 @@ export class MachineState implements StateCarrier {
   }
 
   save(): Uint8Array {
-    return encodeBlob(VERSION, this.capture());
+    return encodeBlob(STATE_VERSION, this.capture());
   }
 
   prepare(blob: Uint8Array | undefined): () => void {
     if (!blob) {
       throw new SnapshotError('this snapshot was taken without v86-virtiofs, so it has no session to restore: restore it on an emulator without virtio-fs devices');
     }
-    return this.prepareState(decodeBlob(VERSION, blob));
+    const { version, payload } = decodeBlob(blob, checkStateVersion);
+    return this.prepareState(readState(version, payload));
   }
 
   /**
@@ -98,9 +98,8 @@ export class MachineState implements StateCarrier {
     return [...new Set(this.devices.map(({ backend }) => backend))];
   }
 
-  /** As {@link prepare}, from what {@link capture} gave. */
-  prepareState(state: unknown, policies = this.policies): () => void {
-    const saved = checkShape(state);
+  /** As {@link prepare}, from what {@link readState} or {@link capture} gave. */
+  prepareState(saved: SavedMachine, policies = this.policies): () => void {
     const backends = this.#match(saved);
     const report = emptyReport();
     const names = this.#namesFor(saved, policies);
@@ -207,8 +206,12 @@ function waitingRequests(transport: PciTransport): (unique: bigint) => Chain | u
   return (unique) => chains.get(unique);
 }
 
-/** @throws SnapshotError unless these are devices and filesystems, as far as their fields go. */
-export function checkShape(saved: unknown): SavedMachine {
+/** A foreign state as one of this release's schema. @throws SnapshotError unless it has devices and filesystems, and is of a version that this release reads. */
+export function readState(version: number, state: unknown): SavedMachine {
+  return upgradeState(version, checkShape(state));
+}
+
+function checkShape(saved: unknown): SavedMachine {
   const { devices, filesystems } = (saved ?? {}) as Partial<SavedMachine>;
   if (!Array.isArray(devices) || !Array.isArray(filesystems)) throw new SnapshotError('the virtio-fs state has no devices or filesystems');
   for (const device of devices) {

@@ -1,9 +1,14 @@
 /**
- * Makes the golden snapshot of this release's format: `npx tsx test/support/golden.ts FILE`. The files in test/snapshots are
- * never made again: they show that what earlier releases wrote can still be read.
+ * Makes the golden snapshots of this release's format: `npx tsx test/support/golden.ts` writes `v<version>.layer` and
+ * `v<version>.blob.gz` to test/snapshots. Once a release is out its files are never made again: they show that what it wrote can
+ * still be read.
  */
 import { writeFile } from 'node:fs/promises';
+import { gzipSync } from 'node:zlib';
 import { attachVirtioFs, createFsFromVolume, loadCodec, MachineSnapshots, MemoryStore, SnapshotStore, type VirtioFsDevice } from '../../device/index.ts';
+import { MachineState } from '../../device/snapshot/machine-state.ts';
+import { STATE_VERSION } from '../../device/snapshot/upgrades.ts';
+import { V86Machine } from '../../device/v86/adapter.ts';
 import { bareMachine } from './bare-machine.ts';
 import { call } from './fuse-call.ts';
 
@@ -42,5 +47,7 @@ call(session, READDIR, dir, dh, 0n, 400, 0, 0n, 0, 0);
 
 machine.cpu.mem8.set(new TextEncoder().encode('golden page'), 5 * 4096);
 const { id } = await (await snapshots!).freeze({ name: 'golden', machine: { memory: 16 }, summary: { secret, fh: Number(fh), dir, dh: Number(dh) } });
-await writeFile(process.argv[2]!, Buffer.concat(await store.export(id)));
+const path = (suffix: string) => new URL(`../snapshots/v${STATE_VERSION}.${suffix}`, import.meta.url);
+await writeFile(path('layer'), Buffer.concat(await store.export(id)));
+await writeFile(path('blob.gz'), gzipSync(MachineState.of(V86Machine.of(machine.emulator)).save()));
 await machine.destroy();

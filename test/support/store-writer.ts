@@ -9,7 +9,8 @@ for (let n = 0; ; n++) {
   const hash = store.codec.hash(page);
   const name = `${process.pid}-${n}`;
   await store.add({
-    created: new Date().toISOString(), name, parent: '', machine: {}, summary: {}, state: new Uint8Array(0), stateLength: 0, devices: new Uint8Array(0), deviceChunks: new Uint8Array(0),
+    created: new Date().toISOString(), name, parent: '', machine: {}, summary: {}, state: new Uint8Array(0), stateLength: 0,
+    schema: 2, devices: new Uint8Array(0), deviceParts: new Uint8Array(0), deviceChunks: new Uint8Array(0),
     ram: { pageCount: 16, first: toU32([0]), count: toU32([1]), chunk: toU32([0]), page: toU32([0]), used: hash },
   }, new Map([[toHex(hash), page]]));
   process.stdout.write(`${name}\n`);

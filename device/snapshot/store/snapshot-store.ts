@@ -364,8 +364,8 @@ export class SnapshotStore {
 }
 
 /** Names of all the chunks that a snapshot is made of. */
-function chunksOf({ ram, state, deviceChunks }: Frozen): Set<string> {
-  return new Set([ram.used, state, deviceChunks].flatMap(hashNames));
+function chunksOf({ ram, state, deviceParts, deviceChunks }: Frozen): Set<string> {
+  return new Set([ram.used, state, deviceParts, deviceChunks].flatMap(hashNames));
 }
 
 /** Of a new layer, with a new id. */

@@ -1,21 +1,29 @@
 import { expect } from 'chai';
-import { readFileSync } from 'node:fs';
+import { readFileSync, readdirSync } from 'node:fs';
 import { gunzipSync } from 'node:zlib';
 import { attachVirtioFs, inspect, loadCodec, MachineSnapshots, MemoryStore, SnapshotStore, type VirtioFsDevice } from '../../../device/index.ts';
 import { MachineState } from '../../../device/snapshot/machine-state.ts';
+import { STATE_VERSION } from '../../../device/snapshot/upgrades.ts';
 import { V86Machine } from '../../../device/v86/adapter.ts';
 import { bareMachine, type BareMachine } from '../../support/bare-machine.ts';
 import { call } from '../../support/fuse-call.ts';
 
 const READ = 15, READDIR = 28, GETXATTR = 22, GETLK = 31;
 const OLD = 'entry-0';
+const DIRECTORY = new URL('../../snapshots/', import.meta.url);
+const versions = readdirSync(DIRECTORY).flatMap((name) => /^v(\d+)\.layer$/.exec(name)?.[1] ?? []).map(Number).sort((a, b) => a - b);
 
-describe('golden snapshot of format version 1', () => {
+it('there are golden snapshots of every version that a release has written', () => {
+  const released = Array.from({ length: STATE_VERSION - 1 }, (_, n) => n + 1);
+  expect(versions).to.include.members(released);
+});
+
+for (const version of versions) describe(`golden snapshot of format version ${version}`, () => {
   let store: SnapshotStore;
   let id: string;
   before(async () => {
     store = await SnapshotStore.open(new MemoryStore(), loadCodec());
-    id = await store.import(readFileSync(new URL('../../snapshots/v1.layer', import.meta.url)));
+    id = await store.import(readFileSync(new URL(`v${version}.layer`, DIRECTORY)));
   });
 
   it('tells what is in it', async () => {
@@ -40,8 +48,19 @@ describe('golden snapshot of format version 1', () => {
     });
   });
 
+  it('is kept in this release’s format from then on: renamed, exported and imported', async () => {
+    const copy = await SnapshotStore.open(new MemoryStore(), loadCodec());
+    const copied = await copy.import(Buffer.concat(await store.export(id)));
+    await copy.rename(copied, 'renamed');
+    await withMachine(copy, async (_, device, snapshots) => {
+      await snapshots.restore(copied);
+      goesOn(device, copy.info(copied).summary);
+      await copy.verify((await snapshots.freeze({ machine: { memory: 16 } })).id);
+    });
+  });
+
   it('so does the part of v86’s own snapshots that is ours', async () => {
-    const blob = gunzipSync(readFileSync(new URL('../../snapshots/v1.blob.gz', import.meta.url)));
+    const blob = gunzipSync(readFileSync(new URL(`v${version}.blob.gz`, DIRECTORY)));
     await withMachine(store, async ({ emulator }, device) => {
       const prepared = MachineState.of(V86Machine.of(emulator)).prepare(blob);
       expect(device.volume.existsSync('/big')).to.equal(false);

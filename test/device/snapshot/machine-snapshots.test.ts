@@ -279,7 +279,7 @@ describe('layered snapshots of a real v86', () => {
 
     it('a newer version, and one of before the first', async () => {
       await freeze(await make());
-      for (const [version, says] of [[2, /format version 2, this release reads 1: use a newer release/], [0, /format version 0, this release reads 1: take it anew/]] as const) {
+      for (const [version, says] of [[3, /format version 3, this release reads versions 1 to 2: use a newer release/], [0, /format version 0, this release reads versions 1 to 2: take it again/]] as const) {
         const error = await SnapshotStore.open(await damage((bytes) => (bytes[8] = version, bytes)), loadCodec()).catch((caught: Error) => caught);
         expect(error).to.be.instanceOf(SnapshotError).with.property('message').that.matches(says);
       }

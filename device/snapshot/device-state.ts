@@ -1,0 +1,71 @@
+import { cutByContent } from './cut.ts';
+import { SnapshotError } from './errors.ts';
+import { decodeFields, encodeFields, type FromChunk } from './fields.ts';
+import { hashNames, type Frozen } from './layer.ts';
+import { readState, type SavedMachine } from './machine-state.ts';
+import { CHUNK_BYTES } from './ram-map.ts';
+import type { SnapshotStore } from './store/snapshot-store.ts';
+import { STATE_VERSION } from './upgrades.ts';
+
+/** Byte strings of the state from this length on are chunks of their own. */
+const MIN_CHUNK = 4096;
+/** A state up to this length stands in the head of its layer, a longer one in chunks. */
+const MAX_INLINE = 64 << 10;
+/** What the state may take beside the byte strings that are chunks, so that a forged one can't fill the memory. */
+const MAX_STATE_BYTES = 2 ** 31 - 1;
+
+/** How the state of the devices is kept in a snapshot. */
+export type KeptState = Pick<Frozen, 'schema' | 'devices' | 'deviceParts' | 'deviceChunks'>;
+
+/**
+ * Takes the state of the devices apart. `add` is given every chunk, borrowed, and returns its hash.
+ *
+ * @throws SnapshotError when it is more than {@link readDeviceState} takes.
+ */
+export function keepDeviceState(saved: SavedMachine, add: (bytes: Uint8Array) => Uint8Array): KeptState {
+  const chunks: Uint8Array[] = [];
+  const encoded = encodeFields(saved, (bytes) => {
+    if (bytes.length < MIN_CHUNK || bytes.length > CHUNK_BYTES) return undefined;
+    const hash = add(bytes);
+    chunks.push(hash);
+    return hash;
+  });
+  checkLength(encoded.length);
+  const isInline = encoded.length <= MAX_INLINE;
+  return {
+    schema: STATE_VERSION,
+    devices: isInline ? encoded : new Uint8Array(0),
+    deviceParts: concat(isInline ? [] : Array.from(cutByContent(encoded), add)),
+    deviceChunks: concat(chunks),
+  };
+}
+
+/** Bytes that the state takes, chunks that it names not counted. @throws SnapshotError when a part is missing. */
+export function deviceStateLength(store: SnapshotStore, { devices, deviceParts }: KeptState): number {
+  return devices.length + store.lengthOf(hashNames(deviceParts));
+}
+
+/** The state of the devices, in this release's schema and not checked further. @throws SnapshotError when it is damaged, or too long. */
+export async function readDeviceState(store: SnapshotStore, kept: KeptState, fromChunk: FromChunk): Promise<SavedMachine> {
+  checkLength(deviceStateLength(store, kept));
+  const names = hashNames(kept.deviceParts);
+  const parts = await store.chunks(names);
+  const encoded = names.length ? concat(names.map((name) => parts.get(name)!)) : kept.devices;
+  return readState(kept.schema, decodeFields(encoded, fromChunk));
+}
+
+function checkLength(length: number): void {
+  if (length > MAX_STATE_BYTES) {
+    throw new SnapshotError(`the names and attributes of the files take ${length} bytes, and a snapshot has room for ${MAX_STATE_BYTES}: remove files, or freeze with \`sessionOnly\``);
+  }
+}
+
+export function concat(parts: readonly Uint8Array[]): Uint8Array {
+  const bytes = new Uint8Array(parts.reduce((sum, { length }) => sum + length, 0));
+  let at = 0;
+  for (const part of parts) {
+    bytes.set(part, at);
+    at += part.length;
+  }
+  return bytes;
+}

@@ -1,0 +1,50 @@
+import type { SavedMachine } from './machine-state.ts';
+import { SnapshotError } from './errors.ts';
+
+/** Schema version of the machine state that this release writes. What it reads begins with version 1. */
+export const STATE_VERSION = 2;
+
+type Fields = Record<string, unknown>;
+
+/**
+ * What one version has and the one before it had not, by the part of the state it is in: each function fills in what is missing, in
+ * place, with what the older release meant by leaving it out. The state is foreign and not checked yet, except that each part is an
+ * object; whatever an upgrade leaves wrong is refused by the checks that follow.
+ */
+interface Upgrade {
+  session?(session: Fields): void;
+  transport?(transport: Fields): void;
+  /** Also of sessions only: see `sessionOnly`. */
+  filesystem?(filesystem: Fields): void;
+}
+
+/** The first one leads from version 1 to version 2, and so on. */
+const UPGRADES: readonly Upgrade[] = [
+  {},
+];
+
+/** Makes a state of `version` one of {@link STATE_VERSION}, in place. @throws SnapshotError for a version that is not known, or a state that can't be read so far. */
+export function upgradeState(version: number, saved: SavedMachine): SavedMachine {
+  checkStateVersion(version);
+  for (const { session, transport, filesystem } of UPGRADES.slice(version - 1)) {
+    for (const device of saved.devices) {
+      session?.(fieldsOf(device.session, 'session'));
+      transport?.(fieldsOf(device.transport, 'transport'));
+    }
+    for (const state of saved.filesystems) filesystem?.(fieldsOf(state, 'filesystem'));
+  }
+  return saved;
+}
+
+/** @throws SnapshotError unless this release reads the version. */
+export function checkStateVersion(version: number): void {
+  if (Number.isInteger(version) && version >= 1 && version <= STATE_VERSION) return;
+  throw new SnapshotError(
+    `the virtio-fs state has schema version ${version}, this v86-virtiofs reads versions 1 to ${STATE_VERSION}: ${version > STATE_VERSION ? 'restore it with a newer release' : 'take the snapshot again'}`,
+  );
+}
+
+function fieldsOf(part: unknown, what: string): Fields {
+  if (typeof part !== 'object' || part === null) throw new SnapshotError(`the virtio-fs state has a ${what} without fields`);
+  return part as Fields;
+}
