@@ -40,7 +40,7 @@ export function checkTree(backend: MemfsBackend, sessions: readonly FuseSession[
     if (inode.nlink === 0 && inode.retained === 0) fail(inode, 'has no name and no one who holds it');
     const { content } = inode;
     if (content) {
-      const stored = [...content.chunks()].reduce((sum, [, chunk]) => sum + chunk.pages, 0);
+      const stored = [...content.chunks()].reduce((sum, chunk) => sum + chunk.pages, 0);
       if (content.pages !== stored) fail(inode, `counts ${content.pages} pages, and has ${stored}`);
     }
     pages += inode.pages;

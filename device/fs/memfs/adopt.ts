@@ -1,6 +1,6 @@
 import type { Timespec } from '../backend.ts';
 import { S_IALLUGO, S_IFDIR, S_IFLNK, S_IFMT } from '../constants.ts';
-import { CHUNK_SIZE } from '../tree/chunk.ts';
+import { CHUNK_SIZE, PAGES_PER_CHUNK } from '../tree/chunk.ts';
 import { fromMilliseconds } from '../tree/clock.ts';
 import { Entry, FIRST_COOKIE } from '../tree/directory.ts';
 import { Inode, symlinkPages } from '../tree/inode.ts';
@@ -54,7 +54,7 @@ function survey(core: Core): { links: Map<CoreLink, Children>; nodes: Set<CoreNo
       if ((node.mode & S_IFMT) === S_IFDIR && nodes.has(node)) throw new TypeError(`the volume has a directory in two places, ${link.steps.join('/')}: remove one`);
       judge(() => checkName(name), `a file name that Linux can't have, ${JSON.stringify(name)} in ${dirLink.steps.join('/') || '/'}: rename it`);
       judge(() => checkNode(modeOf(node), node.rdev, node.symlink), `something that no file can be, ${link.steps.join('/')}, with mode 0${node.mode.toString(8)}: remove it`);
-      judge(() => checkOwner(node), `a file, ${link.steps.join('/')}, whose owner is ${node.uid}:${node.gid}: choose others`);
+      judge(() => checkOwner(node.uid, node.gid), `a file, ${link.steps.join('/')}, whose owner is ${node.uid}:${node.gid}: choose others`);
       nodes.add(node);
       children.push([name, link]);
       if (link.children.size) links.set(link, []);
@@ -113,7 +113,7 @@ function adoptInode(tree: Tree, node: CoreNode, ino: number): Inode {
     tree.space.pages += symlinkPages(inode.target);
   } else if (inode.content) {
     const bytes = node.getBuffer();
-    inode.content.load(bytes.length, chunksOf(bytes));
+    inode.content.load(bytes.length, [...chunksOf(bytes)]);
   }
   return inode;
 }
@@ -123,9 +123,9 @@ function timeOf(date: Date): Timespec {
   return checkTime(fromMilliseconds(date.getTime() || 0));
 }
 
-function* chunksOf(bytes: Uint8Array): Generator<[index: number, map: number, bytes: Uint8Array]> {
+function* chunksOf(bytes: Uint8Array): Generator<{ at: number; map: number; bytes: Uint8Array }> {
   for (let index = 0; index * CHUNK_SIZE < bytes.length; index++) {
     const chunk = bytes.slice(index * CHUNK_SIZE, (index + 1) * CHUNK_SIZE);
-    yield [index, 2 ** Math.ceil(chunk.length / PAGE_SIZE) - 1, chunk];
+    yield { at: index * PAGES_PER_CHUNK, map: 2 ** Math.ceil(chunk.length / PAGE_SIZE) - 1, bytes: chunk };
   }
 }

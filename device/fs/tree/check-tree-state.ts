@@ -2,7 +2,7 @@ import { S_IFDIR, S_IFLNK, S_IFMT, S_IFREG } from '../constants.ts';
 import { FsError } from '../errno.ts';
 import { isEntryName, nameLength } from '../names.ts';
 import { Acl, ACL_ACCESS, ACL_DEFAULT } from './acl.ts';
-import { CHUNK_SIZE, countBits } from './chunk.ts';
+import { countBits, PAGES_PER_CHUNK } from './chunk.ts';
 import { FIRST_COOKIE } from './directory.ts';
 import { PAGE_SIZE } from './space.ts';
 import { F64, U32, type CheckedTreeState, type InodeColumns } from './tree-state.ts';
@@ -137,13 +137,14 @@ function checkFiles({ inodes, files, chunks }: CheckedTreeState, typeOf: (ino: n
     judge(() => checkSize(size), () => `file ${ino} has size ${size}`);
     const end = row + files.chunks[at]!;
     if (end > chunks.bytes.length) fail(`file ${ino} has more chunks than there are`);
-    let last = -1;
+    let next = 0;
     for (; row < end; row++) {
       const index = chunks.index[row]!;
       const map = chunks.map[row]!;
       const bytes = chunks.bytes[row] as unknown;
-      if (!Number.isInteger(index) || index <= last || index >= MAX_FILE_SIZE / CHUNK_SIZE) fail(`file ${ino} has a chunk with index ${index}`);
-      last = index;
+      const page = index * PAGES_PER_CHUNK;
+      if (!Number.isInteger(page) || page < next || page >= MAX_FILE_SIZE / PAGE_SIZE) fail(`file ${ino} has a chunk with index ${index}`);
+      next = page + 32 - Math.clz32(map);
       const sound = map > 0 && map <= 0xffff && bytes instanceof Uint8Array && bytes.length <= countBits(map) * PAGE_SIZE;
       if (!sound) fail(`chunk ${index} of file ${ino} is malformed`);
     }

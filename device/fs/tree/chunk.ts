@@ -4,17 +4,20 @@ import { PAGE_SIZE } from './space.ts';
 const PAGE_SHIFT = 12;
 export const PAGES_PER_CHUNK = 16;
 export const CHUNK_SIZE = PAGES_PER_CHUNK * PAGE_SIZE;
-const FULL = 0xffff;
 const SMALLEST = 64;
 const EMPTY = new Uint8Array(0);
 const ZEROS = new Uint8Array(CHUNK_SIZE);
 
 /**
- * 64 KiB of a file. Only pages that were written or allocated have storage: bit n of `map` says
+ * Up to 64 KiB of a file, {@link length} pages from page {@link at} on. Only pages that were written or allocated have storage: bit n of `map` says
  * that page n has, and `bytes` holds those pages one after the other, without the holes. Where
  * `bytes` ends early the rest is zeros, so a small file costs little and preallocation nothing.
  */
 export class Chunk {
+  /** The page of the file that it begins at: a multiple of 16, until ranges are inserted or collapsed before it. */
+  at: number;
+  /** In pages, up to 16. */
+  readonly length: number;
   /** Never changed while {@link mayWrite} is false: it may be a snapshot's too. */
   bytes: Uint8Array;
   map: number;
@@ -22,23 +25,31 @@ export class Chunk {
   /** Whether another file has the same `bytes`, as copy_file_range leaves them. */
   shared: boolean;
 
-  constructor(bytes: Uint8Array, map: number, epoch: number, shared = false) {
+  constructor(at: number, length: number, bytes: Uint8Array, map: number, epoch: number, shared = false) {
+    this.at = at;
+    this.length = length;
     this.bytes = bytes;
     this.map = map;
     this.epoch = epoch;
     this.shared = shared;
   }
 
-  static empty(epoch: number): Chunk {
-    return new Chunk(EMPTY, 0, epoch);
+  static empty(at: number, length: number, epoch: number): Chunk {
+    return new Chunk(at, length, EMPTY, 0, epoch);
+  }
+
+  /** The page after its last. */
+  get end(): number {
+    return this.at + this.length;
   }
 
   get pages(): number {
     return countBits(this.map);
   }
 
+  /** Whether all its pages have storage. */
   get full(): boolean {
-    return this.map === FULL;
+    return this.map === bit(this.length) - 1;
   }
 
   mayWrite(epoch: number): boolean {
@@ -47,7 +58,20 @@ export class Chunk {
 
   /** A chunk with the same pages as far as `map` names them, to be written in `epoch`. */
   copy(epoch: number, map = this.map): Chunk {
-    return new Chunk(this.#repack(map, 0), map, epoch);
+    return new Chunk(this.at, this.length, this.#repack(map, 0), map, epoch);
+  }
+
+  /** Its pages `from` to before `to` as a chunk of their own, to be written in `epoch`. */
+  part(from: number, to: number, epoch: number): Chunk {
+    const map = this.map & (bit(to) - bit(from));
+    const start = countBits(this.map & (bit(from) - 1)) * PAGE_SIZE;
+    const bytes = this.bytes.slice(start, start + countBits(map) * PAGE_SIZE);
+    return new Chunk(this.at + from, to - from, bytes, map >>> from, epoch);
+  }
+
+  /** Gives back room beyond its pages. */
+  trim(): void {
+    this.bytes = this.bytes.slice(0, this.pages * PAGE_SIZE);
   }
 
   /** Copies bytes `from` to `to` of the chunk into `sink`; returns the count, short when the sink ends. */
@@ -80,7 +104,7 @@ export class Chunk {
     const map = this.map | added;
     const inserted = added !== 0 && (added & -added) < this.map;
     const start = countBits(map & (bit(from >>> PAGE_SHIFT) - 1)) * PAGE_SIZE + (from & (PAGE_SIZE - 1));
-    const need = whole ? CHUNK_SIZE : start + (to - from);
+    const need = whole ? this.length * PAGE_SIZE : start + (to - from);
     if (inserted) this.bytes = this.#repack(map, need);
     else if (this.bytes.length < need) this.bytes = grown(this.bytes, need);
     this.map = map;
@@ -107,11 +131,11 @@ export class Chunk {
     return countBits(this.map & maskOf(from, to));
   }
 
-  /** The first byte at or after `from` that is in an allocated page (or, with `hole`, is in none); CHUNK_SIZE when there is none. */
-  find(from: number, hole: boolean): number {
+  /** The first byte at or after `from` that is in an allocated page (or, with `hole`, is in none); undefined when there is none. */
+  find(from: number, hole: boolean): number | undefined {
     const page = from >>> PAGE_SHIFT;
-    const map = ((hole ? ~this.map & FULL : this.map) >>> page) << page;
-    if (map === 0) return CHUNK_SIZE;
+    const map = ((hole ? ~this.map & (bit(this.length) - 1) : this.map) >>> page) << page;
+    if (map === 0) return undefined;
     const found = trailingZeros(map);
     return found === page ? from : found << PAGE_SHIFT;
   }
@@ -176,15 +200,17 @@ export function wholePages(from: number, to: number): number {
   return end > first ? (bit(end) - 1) & ~(bit(first) - 1) : 0;
 }
 
+/** Grows by a quarter at least, so that appending copies each byte a few times only. */
 function grown(bytes: Uint8Array, need: number): Uint8Array {
-  const larger = new Uint8Array(capacityFor(need));
+  const larger = new Uint8Array(capacityFor(Math.max(need, Math.min(CHUNK_SIZE, bytes.length + (bytes.length >>> 2) & -PAGE_SIZE))));
   larger.set(bytes);
   return larger;
 }
 
-/** The next power of two: appending costs each byte a bounded number of copies. */
+/** The next power of two within a page, and whole pages: there is never much more room than what is charged. */
 function capacityFor(need: number): number {
   if (need === 0) return 0;
+  if (need > PAGE_SIZE) return (need + PAGE_SIZE - 1) & -PAGE_SIZE;
   return need <= SMALLEST ? SMALLEST : 2 ** (32 - Math.clz32(need - 1));
 }
 

@@ -11,24 +11,28 @@ import {
 import { EINVAL, ENOSPC, ENXIO, EOPNOTSUPP, FsError } from '../errno.ts';
 import { BytesSink, BytesSource } from './byte-io.ts';
 import { CHUNK_SIZE, Chunk, PAGES_PER_CHUNK, countBits, wholePages, writeZeros } from './chunk.ts';
+import { ChunkList } from './chunk-list.ts';
 import { PAGE_SIZE, type Space } from './space.ts';
 import { checkOffset, checkSize, MAX_FILE_SIZE } from './values.ts';
 
-const MAX_INDEX = MAX_FILE_SIZE / CHUNK_SIZE;
+const MAX_PAGE = MAX_FILE_SIZE / PAGE_SIZE;
+/** What one copy may move, in bytes, and how many chunks it may go through: then it is short, and the caller goes on. */
+const COPY_BYTES = 8 << 20;
+const COPY_CHUNKS = 8192;
+/** From how many pages on a file that is appended to gets room for a whole chunk at once: a quarter of it at most is spare then. */
+const ROOMY_FROM = 4 * PAGES_PER_CHUNK;
 
 /**
- * The bytes of one file: chunks of 64 KiB where something was written, nothing elsewhere. What has
- * storage is counted in {@link Space}, by pages.
+ * The bytes of one file: chunks of up to 64 KiB where something was written, nothing elsewhere. What has storage is
+ * counted in {@link Space}, by pages. To insert or collapse a range moves the chunks after it, and copies none of them.
  */
 export class Content {
   readonly #space: Space;
   #size = 0;
   #pages = 0;
-  /** Chunk 0, which is all that most files have. */
-  #first: Chunk | undefined;
-  #rest: Map<number, Chunk> | undefined;
-  /** Indices of all chunks in order; undefined when chunks came or went since it was made. */
-  #order: number[] | undefined;
+  #chunks = new ChunkList();
+  /** The chunk that has room for more pages than it has. */
+  #roomy: Chunk | undefined;
 
   constructor(space: Space) {
     this.#space = space;
@@ -49,19 +53,19 @@ export class Content {
     const end = Math.min(this.#size, offset + length);
     let at = offset;
     while (at < end) {
-      const index = Math.floor(at / CHUNK_SIZE);
-      const from = at - index * CHUNK_SIZE;
-      const to = Math.min(CHUNK_SIZE, from + end - at);
-      const chunk = this.#chunk(index);
-      const copied = chunk ? chunk.read(from, to, sink, position) : writeZeros(sink, position, to - from);
-      at += copied;
+      const page = Math.floor(at / PAGE_SIZE);
+      const chunk = this.#chunks.at(page);
+      const stop = Math.min(end, (chunk?.end ?? this.#next(page)) * PAGE_SIZE);
+      const base = chunk ? chunk.at * PAGE_SIZE : 0;
+      const copied = chunk ? chunk.read(at - base, stop - base, sink, position) : writeZeros(sink, position, stop - at);
       position += copied;
-      if (copied < to - from) break;
+      at += copied;
+      if (at < stop) break;
     }
     return Math.max(0, at - offset);
   }
 
-  /** Takes up to `length` bytes from `source`; returns the count. @throws FsError ENOSPC, EFBIG, with nothing written. */
+  /** Takes up to `length` bytes from `source`; returns the count. @throws FsError ENOSPC, EFBIG, EINVAL, with nothing written. */
   write(offset: number, length: number, source: ByteSource): number {
     const end = offset + Math.min(length, source.remaining);
     checkOffset(offset);
@@ -70,12 +74,11 @@ export class Content {
     this.#take(this.#missing(offset, end));
     let at = offset;
     while (at < end) {
-      const index = Math.floor(at / CHUNK_SIZE);
-      const from = at - index * CHUNK_SIZE;
-      const to = Math.min(CHUNK_SIZE, from + end - at);
-      const chunk = this.#writable(index, to - from === CHUNK_SIZE);
-      const sequential = from === 0 && index > 0 && chunk.map === 0 && this.#chunk(index - 1)?.full === true;
-      const start = chunk.reserve(from, to, sequential);
+      const page = Math.floor(at / PAGE_SIZE);
+      const chunk = this.#writable(page, at, end);
+      const from = at - chunk.at * PAGE_SIZE;
+      const to = Math.min(chunk.length * PAGE_SIZE, from + end - at);
+      const start = chunk.reserve(from, to, this.#appends(chunk, from, to));
       const copied = source.read(chunk.bytes, start, to - from);
       at += copied;
       if (copied < to - from) break;
@@ -93,10 +96,10 @@ export class Content {
 
   /** Gives all storage back. */
   clear(): void {
-    this.#space.givePages(this.#pages);
-    this.#pages = 0;
+    this.#give(this.#pages);
     this.#size = 0;
-    this.#first = this.#rest = this.#order = undefined;
+    this.#chunks = new ChunkList();
+    this.#roomy = undefined;
   }
 
   /** fallocate(2). @throws FsError EINVAL, EFBIG, ENOSPC, EOPNOTSUPP, with nothing changed. */
@@ -109,7 +112,6 @@ export class Content {
     const keepSize = (mode & FALLOC_FL_KEEP_SIZE) !== 0;
     switch (mode & ~FALLOC_FL_KEEP_SIZE) {
       case 0:
-        this.#take(this.#missing(offset, end));
         this.#preallocate(offset, end);
         if (!keepSize && end > this.#size) this.#size = end;
         return;
@@ -120,22 +122,24 @@ export class Content {
       case FALLOC_FL_ZERO_RANGE:
         if (this.#missing(offset, end) > this.#space.freePages) throw FsError.of(ENOSPC);
         this.#discard(offset, end);
-        this.#take(this.#missing(offset, end));
         this.#preallocate(offset, end);
         if (!keepSize && end > this.#size) this.#size = end;
         return;
       case FALLOC_FL_COLLAPSE_RANGE:
         if (keepSize) throw FsError.of(EINVAL);
         if (offset % PAGE_SIZE || length % PAGE_SIZE || end >= this.#size) throw FsError.of(EINVAL);
-        this.#discard(offset, end);
-        this.#shift(end, -length);
+        this.#clearPages(offset / PAGE_SIZE, end / PAGE_SIZE);
+        this.#chunks.shift(end / PAGE_SIZE, -length / PAGE_SIZE);
         this.#size -= length;
         return;
       case FALLOC_FL_INSERT_RANGE:
         if (keepSize) throw FsError.of(EINVAL);
         if (offset % PAGE_SIZE || length % PAGE_SIZE || offset >= this.#size) throw FsError.of(EINVAL);
         checkSize(this.#size + length);
-        this.#shift(offset, length);
+        // What is allocated beyond the size goes, as what would get beyond all files has to.
+        this.#discard(this.#size, MAX_FILE_SIZE);
+        this.#split(offset / PAGE_SIZE);
+        this.#chunks.shift(offset / PAGE_SIZE, length / PAGE_SIZE);
         this.#size += length;
         return;
       default:
@@ -146,42 +150,51 @@ export class Content {
   /** lseek(2) with SEEK_DATA or SEEK_HOLE; the end of file is a hole. @throws FsError ENXIO, EINVAL. */
   seek(offset: number, whence: number): number {
     if (whence !== SEEK_DATA && whence !== SEEK_HOLE) throw FsError.of(EINVAL);
-    if (offset < 0 || offset >= this.#size) throw FsError.of(ENXIO);
+    if (!(offset >= 0 && offset < this.#size)) throw FsError.of(ENXIO);
     const hole = whence === SEEK_HOLE;
-    let expected = Math.floor(offset / CHUNK_SIZE);
-    let from = offset - expected * CHUNK_SIZE;
-    for (const index of this.#indices(expected, MAX_INDEX)) {
-      if (hole && index > expected) break;
-      if (index > expected) from = 0;
-      const found = this.#chunk(index)!.find(from, hole);
-      if (found < CHUNK_SIZE) return this.#found(index * CHUNK_SIZE + found, hole);
-      expected = index + 1;
-      from = 0;
+    let at = offset;
+    for (let chunk = this.#chunks.at(Math.floor(offset / PAGE_SIZE)); ; ) {
+      if (chunk) {
+        const base = chunk.at * PAGE_SIZE;
+        const found = chunk.find(at - base, hole);
+        if (found !== undefined) return this.#found(base + found, hole);
+        at = chunk.end * PAGE_SIZE;
+        chunk = this.#chunks.at(chunk.end);
+      } else if (hole) return this.#found(at, hole);
+      else {
+        chunk = this.#chunks.atOrAfter(Math.floor(at / PAGE_SIZE));
+        if (!chunk) throw FsError.of(ENXIO);
+        at = chunk.at * PAGE_SIZE;
+      }
     }
-    return this.#found(hole ? Math.max(offset, expected * CHUNK_SIZE) : Infinity, hole);
   }
 
   /**
-   * Copies `length` bytes, or up to `source`'s end; returns the count. Whole chunks are shared, not
+   * Copies `length` bytes, or up to `source`'s end; returns the count, which may be less. Whole chunks are shared, not
    * copied, and holes stay holes. The ranges do not overlap when `source` is this file.
    *
-   * @throws FsError EFBIG, ENOSPC when nothing could be copied; short when something was.
+   * @throws FsError EINVAL, EFBIG; ENOSPC when nothing could be copied, short when something was.
    */
   copyFrom(source: Content, sourceOffset: number, offset: number, length: number): number {
+    checkOffset(offset);
     const count = Math.min(length, source.#size - sourceOffset);
     if (count <= 0) return 0;
     checkSize(offset + count);
     let done = 0;
+    let copied = 0;
     try {
-      while (done < count) {
+      for (let chunks = 0; done < count && chunks < COPY_CHUNKS && copied < COPY_BYTES; chunks++) {
         const from = sourceOffset + done;
         const to = offset + done;
-        const sourceIndex = Math.floor(from / CHUNK_SIZE);
-        const piece = Math.min(count - done, CHUNK_SIZE - (from % CHUNK_SIZE));
-        const chunk = source.#chunk(sourceIndex);
-        if (!chunk) this.#copyHole(to, piece);
-        else if (piece === CHUNK_SIZE && to % CHUNK_SIZE === 0) this.#share(chunk, to / CHUNK_SIZE);
-        else this.#copyPiece(source, from, to, piece);
+        const page = Math.floor(from / PAGE_SIZE);
+        const chunk = source.#chunks.at(page);
+        const piece = Math.min(count - done, (chunk?.end ?? source.#next(page)) * PAGE_SIZE - from);
+        if (!chunk) this.#discard(to, to + piece);
+        else if (to % PAGE_SIZE === 0 && piece === chunk.length * PAGE_SIZE) this.#share(chunk, to / PAGE_SIZE);
+        else {
+          this.#copyPiece(source, from, to, piece);
+          copied += piece;
+        }
         done += piece;
         if (to + piece > this.#size) this.#size = to + piece;
       }
@@ -191,21 +204,24 @@ export class Content {
     return done;
   }
 
-  /** The chunks in order, borrowed, never changed after the next step of {@link Space.epoch}. */
-  *chunks(): Generator<[index: number, chunk: Chunk]> {
-    for (const index of this.#indices(0, MAX_INDEX)) yield [index, this.#chunk(index)!];
+  /** The chunks in order, borrowed. Their bytes never change after the next step of {@link Space.epoch}. */
+  chunks(): Iterable<Chunk> {
+    return this.#chunks.over(0, Infinity);
   }
 
-  /** Replaces everything by chunks that {@link chunks} gave, sharing their bytes (a small part of a large buffer is copied). The pages are not limited by the quota. */
-  load(size: number, chunks: Iterable<readonly [index: number, map: number, bytes: Uint8Array]>): void {
+  /**
+   * Replaces everything by what {@link chunks} gave, in order, sharing the bytes (a small part of a large buffer is copied).
+   * The pages are not limited by the quota.
+   */
+  load(size: number, chunks: readonly { at: number; map: number; bytes: Uint8Array }[]): void {
     this.clear();
-    for (const [index, map, bytes] of chunks) {
+    chunks.forEach(({ at, map, bytes }, n) => {
       const own = bytes.buffer.byteLength > CHUNK_SIZE ? bytes.slice() : bytes;
-      const chunk = new Chunk(own, map, this.#space.epoch, true);
-      this.#put(index, chunk);
+      const chunk = new Chunk(at, Math.min(PAGES_PER_CHUNK, (chunks[n + 1]?.at ?? MAX_PAGE) - at), own, map, this.#space.epoch, true);
+      this.#chunks.add(chunk);
       this.#pages += chunk.pages;
       this.#space.pages += chunk.pages;
-    }
+    });
     this.#size = size;
   }
 
@@ -227,84 +243,75 @@ export class Content {
 
   /** Pages of a range that have no storage yet. */
   #missing(from: number, to: number): number {
-    let missing = Math.ceil(to / PAGE_SIZE) - Math.floor(from / PAGE_SIZE);
-    this.#each(from, to, (chunk, start, end) => {
-      missing -= chunk.allocated(start, end);
-    });
+    const first = Math.floor(from / PAGE_SIZE);
+    const end = Math.ceil(to / PAGE_SIZE);
+    let missing = end - first;
+    const chunk = this.#chunks.at(first);
+    if (chunk && chunk.end >= end) return missing - chunk.allocated(from - chunk.at * PAGE_SIZE, to - chunk.at * PAGE_SIZE);
+    for (const chunk of this.#chunks.over(first, end)) {
+      const base = chunk.at * PAGE_SIZE;
+      missing -= chunk.allocated(Math.max(0, from - base), Math.min(chunk.length * PAGE_SIZE, to - base));
+    }
     return missing;
-  }
-
-  #each(from: number, to: number, visit: (chunk: Chunk, from: number, to: number, index: number) => void): void {
-    const first = Math.floor(from / CHUNK_SIZE);
-    const end = Math.ceil(to / CHUNK_SIZE);
-    if (end === first + 1) {
-      const chunk = this.#chunk(first);
-      if (chunk) visit(chunk, from - first * CHUNK_SIZE, to - first * CHUNK_SIZE, first);
-      return;
-    }
-    for (const index of this.#indices(first, end)) {
-      const base = index * CHUNK_SIZE;
-      visit(this.#chunk(index)!, Math.max(0, from - base), Math.min(CHUNK_SIZE, to - base), index);
-    }
   }
 
   /** Makes a range zeros and gives back the pages that are wholly in it. */
   #discard(from: number, to: number): void {
-    this.#each(from, to, (chunk, start, end, index) => {
-      const freed = wholePages(start, end) & chunk.map;
-      const map = chunk.map & ~freed;
-      this.#give(countBits(freed));
-      if (map === 0) {
-        this.#remove(index);
-        return;
-      }
-      let kept = chunk;
-      if (freed || !chunk.mayWrite(this.#space.epoch)) this.#put(index, (kept = chunk.copy(this.#space.epoch, map)));
-      if (start % PAGE_SIZE) kept.zero(start, Math.min(end, Math.ceil(start / PAGE_SIZE) * PAGE_SIZE));
-      if (end % PAGE_SIZE && Math.floor(end / PAGE_SIZE) >= Math.ceil(start / PAGE_SIZE)) kept.zero(Math.floor(end / PAGE_SIZE) * PAGE_SIZE, end);
-    });
+    if (from >= to) return;
+    const first = this.#chunks.at(Math.floor(from / PAGE_SIZE));
+    if (first) this.#discardIn(first, from, to);
+    const last = this.#chunks.at(Math.ceil(to / PAGE_SIZE) - 1);
+    if (last && last !== first) this.#discardIn(last, from, to);
+    this.#give(this.#chunks.remove(first ? first.end : Math.floor(from / PAGE_SIZE), last ? last.at : Math.ceil(to / PAGE_SIZE)));
+    this.#trim();
   }
 
+  #discardIn(chunk: Chunk, from: number, to: number): void {
+    const base = chunk.at * PAGE_SIZE;
+    const start = Math.max(0, from - base);
+    const end = Math.min(chunk.length * PAGE_SIZE, to - base);
+    const freed = wholePages(start, end) & chunk.map;
+    const map = chunk.map & ~freed;
+    this.#give(countBits(freed));
+    if (map === 0) {
+      this.#chunks.remove(chunk.at, chunk.at + 1);
+      return;
+    }
+    let kept = chunk;
+    if (freed || !chunk.mayWrite(this.#space.epoch)) this.#chunks.replace((kept = chunk.copy(this.#space.epoch, map)));
+    if (start % PAGE_SIZE) kept.zero(start, Math.min(end, Math.ceil(start / PAGE_SIZE) * PAGE_SIZE));
+    if (end % PAGE_SIZE && Math.floor(end / PAGE_SIZE) >= Math.ceil(start / PAGE_SIZE)) kept.zero(Math.floor(end / PAGE_SIZE) * PAGE_SIZE, end);
+  }
+
+  /** Takes away what is at pages `from` to before `to`, with no chunk left that reaches into them. */
+  #clearPages(from: number, to: number): void {
+    this.#split(from);
+    this.#split(to);
+    this.#give(this.#chunks.remove(from, to));
+    this.#trim();
+  }
+
+  /** Allocates what a range lacks. @throws FsError ENOSPC, with nothing changed. */
   #preallocate(from: number, to: number): void {
+    this.#take(this.#missing(from, to));
     for (let at = from; at < to; ) {
-      const index = Math.floor(at / CHUNK_SIZE);
-      const base = index * CHUNK_SIZE;
-      const end = Math.min(to, base + CHUNK_SIZE);
-      this.#writable(index, false).preallocate(at - base, end - base);
+      const chunk = this.#writable(Math.floor(at / PAGE_SIZE), 0, 0);
+      const base = chunk.at * PAGE_SIZE;
+      const end = Math.min(to, chunk.end * PAGE_SIZE);
+      chunk.preallocate(at - base, end - base);
       at = end;
     }
   }
 
-  /** Moves all pages from byte `from` on by `distance` bytes. Both are multiples of the page size. */
-  #shift(from: number, distance: number): void {
-    const moved: { at: number; bytes: Uint8Array }[] = [];
-    this.#each(from, MAX_FILE_SIZE, (chunk, start, _end, index) => {
-      for (let page = start / PAGE_SIZE; page < PAGES_PER_CHUNK; page++) {
-        if (chunk.map & (1 << page)) moved.push({ at: index * CHUNK_SIZE + page * PAGE_SIZE + distance, bytes: chunk.page(page) });
-      }
-    });
-    this.#discard(from, MAX_FILE_SIZE);
-    this.#take(moved.length);
-    for (const { at, bytes } of moved) {
-      const index = Math.floor(at / CHUNK_SIZE);
-      const start = at - index * CHUNK_SIZE;
-      const chunk = this.#writable(index, false);
-      chunk.preallocate(start, start + PAGE_SIZE);
-      if (bytes.length === 0) continue;
-      const position = chunk.reserve(start, start + bytes.length, false);
-      chunk.bytes.set(bytes, position);
-    }
-  }
-
-  #share(chunk: Chunk, index: number): void {
-    const before = this.#chunk(index)?.pages ?? 0;
-    this.#take(chunk.pages - before);
+  /** Puts what another file has in one chunk at `page`. @throws FsError ENOSPC, with nothing changed. */
+  #share(chunk: Chunk, page: number): void {
+    const { length, bytes, map } = chunk;
+    const replaced = length - this.#missing(page * PAGE_SIZE, (page + length) * PAGE_SIZE);
+    if (chunk.pages - replaced > this.#space.freePages) throw FsError.of(ENOSPC);
     chunk.shared = true;
-    this.#put(index, new Chunk(chunk.bytes, chunk.map, this.#space.epoch, true));
-  }
-
-  #copyHole(at: number, length: number): void {
-    this.#discard(at, at + length);
+    this.#clearPages(page, page + length);
+    this.#take(countBits(map));
+    this.#chunks.add(new Chunk(page, length, bytes, map, this.#space.epoch, true));
   }
 
   #copyPiece(source: Content, from: number, to: number, length: number): void {
@@ -313,54 +320,52 @@ export class Content {
     this.write(to, length, new BytesSource(bytes));
   }
 
-  #chunk(index: number): Chunk | undefined {
-    return index === 0 ? this.#first : this.#rest?.get(index);
+  /** Whether a write to a chunk goes on where the one before ended, in a file that may have a chunk with spare room. */
+  #appends(chunk: Chunk, from: number, to: number): boolean {
+    if (chunk.map !== 0 || from !== 0 || to === chunk.length * PAGE_SIZE || this.#pages < ROOMY_FROM || !this.#chunks.at(chunk.at - 1)?.full) return false;
+    this.#trim();
+    this.#roomy = chunk;
+    return true;
   }
 
-  #put(index: number, chunk: Chunk): void {
-    if (!this.#chunk(index)) this.#order = undefined;
-    if (index === 0) this.#first = chunk;
-    else (this.#rest ??= new Map()).set(index, chunk);
+  /** Takes the spare room back. */
+  #trim(): void {
+    if (this.#roomy && !this.#roomy.full) this.#roomy.trim();
+    this.#roomy = undefined;
   }
 
-  #remove(index: number): void {
-    this.#order = undefined;
-    if (index === 0) this.#first = undefined;
-    else this.#rest!.delete(index);
+  /** Where the first chunk from `page` on begins. */
+  #next(page: number): number {
+    return this.#chunks.atOrAfter(page)?.at ?? Infinity;
   }
 
-  /** A chunk that may be changed. `overwrite`: every byte is about to be written, so what is there need not be copied. */
-  #writable(index: number, overwrite: boolean): Chunk {
-    const chunk = this.#chunk(index);
+  /** Sees to it that no chunk reaches over the beginning of `page`. */
+  #split(page: number): void {
+    const chunk = this.#chunks.at(page);
+    if (!chunk || chunk.at === page) return;
     const { epoch } = this.#space;
-    if (chunk?.mayWrite(epoch)) return chunk;
-    const fresh = chunk && !overwrite ? chunk.copy(epoch) : Chunk.empty(epoch);
-    this.#put(index, fresh);
+    this.#chunks.remove(chunk.at, chunk.at + 1);
+    for (const part of [chunk.part(0, page - chunk.at, epoch), chunk.part(page - chunk.at, chunk.length, epoch)]) if (part.map) this.#chunks.add(part);
+  }
+
+  /** A chunk with `page` that may be changed. Bytes `from` to `to` of the file are about to be written: what is there of them need not be copied. */
+  #writable(page: number, from: number, to: number): Chunk {
+    const { epoch } = this.#space;
+    const chunk = this.#chunks.at(page);
+    if (!chunk) return this.#make(page);
+    if (chunk.mayWrite(epoch)) return chunk;
+    const isOverwritten = from <= chunk.at * PAGE_SIZE && to >= chunk.end * PAGE_SIZE;
+    const fresh = isOverwritten ? Chunk.empty(chunk.at, chunk.length, epoch) : chunk.copy(epoch);
+    this.#chunks.replace(fresh);
     return fresh;
   }
 
-  /** Indices of the chunks from `from` to before `to`, in order. */
-  #indices(from: number, to: number): number[] {
-    if (!this.#rest) return this.#first && from === 0 && to > 0 ? [0] : [];
-    if (to - from <= 32) {
-      const found: number[] = [];
-      for (let index = from; index < to; index++) if (this.#chunk(index)) found.push(index);
-      return found;
-    }
-    this.#order ??= [...(this.#first ? [0] : []), ...[...this.#rest.keys()].sort((a, b) => a - b)];
-    const order = this.#order;
-    return order.slice(lowerBound(order, from), lowerBound(order, to));
+  /** A chunk for a hole: of the 16 pages where `page` belongs those that are in none. */
+  #make(page: number): Chunk {
+    const aligned = page - (page % PAGES_PER_CHUNK);
+    const at = Math.max(aligned, this.#chunks.atOrBefore(page)?.end ?? 0);
+    const chunk = Chunk.empty(at, Math.min(aligned + PAGES_PER_CHUNK, this.#next(page)) - at, this.#space.epoch);
+    this.#chunks.add(chunk);
+    return chunk;
   }
-}
-
-/** The first position in `sorted` whose value is at least `value`. */
-function lowerBound(sorted: readonly number[], value: number): number {
-  let low = 0;
-  let high = sorted.length;
-  while (low < high) {
-    const middle = (low + high) >>> 1;
-    if (sorted[middle]! < value) low = middle + 1;
-    else high = middle;
-  }
-  return low;
 }

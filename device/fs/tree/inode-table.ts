@@ -128,7 +128,7 @@ export class InodeTable {
   /** An inode without a name yet. @throws FsError ENOSPC, and as {@link checkNode} and {@link checkOwner} say. */
   allocate(mode: number, owner: Owner, rdev = 0, target?: string): Inode {
     checkNode(mode, rdev, target);
-    checkOwner(owner);
+    checkOwner(owner.uid, owner.gid);
     if (this.nextIno > MAX_INO) throw FsError.of(ENOSPC);
     const directory = (mode & S_IFMT) === S_IFDIR;
     this.space.takeInode();

@@ -1,4 +1,5 @@
 import { S_IFMT } from '../constants.ts';
+import { PAGES_PER_CHUNK } from './chunk.ts';
 import { Entry } from './directory.ts';
 import { Inode, symlinkPages } from './inode.ts';
 import type { Tree } from './tree.ts';
@@ -56,9 +57,9 @@ export interface TreeState {
     /** u32: how many of the chunks are its own, which follow those of the file before. */
     chunks: Uint8Array;
   };
-  /** 64 KiB each, those that have anything stored; in each file by growing index. */
+  /** Up to 64 KiB each, those that have anything stored; in each file by growing index, and none over the next. */
   chunks: {
-    /** f64: the chunk begins at byte index × 65,536 of the file. */
+    /** f64, a multiple of 1/16: the chunk begins at byte index × 65,536 of the file. */
     index: Uint8Array;
     /** u32: bit n says that page n of 4 KiB is stored. */
     map: Uint8Array;
@@ -136,8 +137,8 @@ export function saveTree(tree: Tree): TreeState {
       }
     } else if (content) {
       const before = chunks.bytes.length;
-      for (const [index, chunk] of content.chunks()) {
-        chunks.index.push(index);
+      for (const chunk of content.chunks()) {
+        chunks.index.push(chunk.at / PAGES_PER_CHUNK);
         chunks.map.push(chunk.map);
         chunks.bytes.push(chunk.stored());
       }
@@ -261,8 +262,8 @@ export function loadEntries(dir: Inode, entries: Entry[], nextCookie: number): v
 function loadFiles(tree: Tree, { files, chunks }: CheckedTreeState): void {
   let row = 0;
   for (let at = 0; at < files.ino.length; at++) {
-    const own: [number, number, Uint8Array][] = [];
-    for (const end = row + files.chunks[at]!; row < end; row++) own.push([chunks.index[row]!, chunks.map[row]!, chunks.bytes[row]!]);
+    const own: { at: number; map: number; bytes: Uint8Array }[] = [];
+    for (const end = row + files.chunks[at]!; row < end; row++) own.push({ at: chunks.index[row]! * PAGES_PER_CHUNK, map: chunks.map[row]!, bytes: chunks.bytes[row]! });
     tree.inodes.get(files.ino[at]!)!.content!.load(files.size[at]!, own);
   }
 }

@@ -38,7 +38,7 @@ export class Tree extends Namespace implements Backend {
   setattrQuietly(inode: Inode, changes: SetAttr): void {
     const now = this.now();
     const { size } = changes;
-    checkOwner(changes);
+    checkOwner(changes.uid ?? 0, changes.gid ?? 0);
     const atime = timeOf(changes.atime, now);
     const mtime = timeOf(changes.mtime, now);
     const ctime = timeOf(changes.ctime, now);

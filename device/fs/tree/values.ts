@@ -1,4 +1,4 @@
-import type { Owner, Timespec } from '../backend.ts';
+import type { Timespec } from '../backend.ts';
 import {
   NAME_MAX, PATH_MAX, S_IALLUGO, S_IFBLK, S_IFCHR, S_IFDIR, S_IFIFO, S_IFLNK, S_IFMT, S_IFREG, S_IFSOCK, XATTR_LIST_MAX, XATTR_NAME_MAX, XATTR_SIZE_MAX,
 } from '../constants.ts';
@@ -18,25 +18,24 @@ export const LINK_MAX = 65_000;
 export const MAX_INO = 2 ** 31 - 1;
 /** Seconds, either side of 1970: what a `Date` can hold. */
 const TIME_MAX = 8_640_000_000_000;
-const MAX_U32 = 2 ** 32 - 1;
 const TYPES = new Set([S_IFSOCK, S_IFLNK, S_IFREG, S_IFBLK, S_IFDIR, S_IFCHR, S_IFIFO]);
 
 /** The time that a file keeps: as in Linux one out of range becomes the nearest. @throws FsError EINVAL for nanoseconds that are none, as utimensat(2). */
 export function checkTime(time: Timespec): Timespec {
   const { sec, nsec } = time;
-  if (!isBelow(nsec, 999_999_999) || !(Number.isInteger(sec) || Math.abs(sec) === Infinity)) throw FsError.of(EINVAL);
+  if (!isU32(nsec) || nsec > 999_999_999 || !(Number.isInteger(sec) || Math.abs(sec) === Infinity)) throw FsError.of(EINVAL);
   if (sec > TIME_MAX) return { sec: TIME_MAX, nsec: 0 };
   return sec < -TIME_MAX ? { sec: -TIME_MAX, nsec: 0 } : time;
 }
 
 /** @throws FsError EINVAL for a user or group that is no u32. */
-export function checkOwner({ uid = 0, gid = 0 }: Partial<Owner>): void {
-  if (!isBelow(uid, MAX_U32) || !isBelow(gid, MAX_U32)) throw FsError.of(EINVAL);
+export function checkOwner(uid: number, gid: number): void {
+  if (!isU32(uid) || !isU32(gid)) throw FsError.of(EINVAL);
 }
 
 /** Of an inode: type and permission bits, a device's number, a symbolic link's target and nobody else's. @throws FsError EINVAL, ENOENT, ENAMETOOLONG. */
 export function checkNode(mode: number, rdev: number, target: string | undefined): void {
-  if (!TYPES.has(mode & S_IFMT) || !isBelow(mode, S_IFMT | S_IALLUGO) || !isBelow(rdev, MAX_U32)) throw FsError.of(EINVAL);
+  if (!TYPES.has(mode & S_IFMT) || mode & ~(S_IFMT | S_IALLUGO) || !isU32(mode) || !isU32(rdev)) throw FsError.of(EINVAL);
   if (((mode & S_IFMT) === S_IFLNK) !== (target !== undefined)) throw FsError.of(EINVAL);
   if (target === undefined) return;
   if (target === '') throw FsError.of(ENOENT);
@@ -76,6 +75,6 @@ export function checkXattrList(bytes: number): void {
   if (bytes > XATTR_LIST_MAX) throw FsError.of(ENOSPC);
 }
 
-function isBelow(value: number, max: number): boolean {
-  return Number.isInteger(value) && value >= 0 && value <= max;
+function isU32(value: number): boolean {
+  return value >>> 0 === value;
 }

@@ -1,34 +1,31 @@
 import { expect } from 'chai';
 import { Volume } from 'memfs';
 import { MemfsBackend } from '../../../device/index.ts';
-import { FALLOC_FL_KEEP_SIZE, FALLOC_FL_PUNCH_HOLE, S_IFREG } from '../../../device/fs/constants.ts';
+import {
+  FALLOC_FL_COLLAPSE_RANGE, FALLOC_FL_INSERT_RANGE, FALLOC_FL_KEEP_SIZE, FALLOC_FL_PUNCH_HOLE, FALLOC_FL_ZERO_RANGE, S_IFREG, SEEK_DATA, SEEK_HOLE,
+} from '../../../device/fs/constants.ts';
+import { ENXIO, FsError } from '../../../device/fs/errno.ts';
+import { BytesSink, BytesSource } from '../../../device/fs/tree/byte-io.ts';
+import type { Inode } from '../../../device/fs/tree/inode.ts';
+import { checkTree } from '../../support/check-tree.ts';
 import { randomNumbers } from '../../support/hostile-driver.ts';
+import { restored } from '../../support/restored.ts';
 
 const SIZE = 300_000;
+const PAGE = 4096;
+const joined = (...parts: Uint8Array[]) => new Uint8Array(Buffer.concat(parts));
 
 describe('holes', () => {
-  function file(): { backend: MemfsBackend; inode: ReturnType<MemfsBackend['mknod']>; write(offset: number, bytes: Uint8Array): void; content(): Uint8Array } {
-    const backend = MemfsBackend.of(new Volume());
-    const inode = backend.mknod(backend.root, 'file', { mode: S_IFREG | 0o644, uid: 0, gid: 0 });
+  function file(size = 64 << 20) {
+    const backend = MemfsBackend.of(new Volume(), { size });
+    const inode = backend.mknod(backend.root, 'file', { mode: S_IFREG | 0o644, uid: 0, gid: 0 }) as Inode;
     return {
       backend,
       inode,
-      write: (offset, bytes) => {
-        let at = 0;
-        backend.write(inode, offset, bytes.length, {
-          get remaining() {
-            return bytes.length - at;
-          },
-          read: (dst, to, length) => {
-            dst.set(bytes.subarray(at, at + length), to);
-            at += length;
-            return length;
-          },
-        });
-      },
+      write: (offset: number, bytes: Uint8Array) => backend.write(inode, offset, bytes.length, new BytesSource(bytes)),
       content: () => {
         const bytes = new Uint8Array(backend.getattr(inode).size);
-        backend.read(inode, 0, bytes.length, { capacity: bytes.length, writeAt: (position, src, offset, length) => (bytes.set(src.subarray(offset, offset + length), position), length) }, 0);
+        backend.read(inode, 0, bytes.length, new BytesSink(bytes), 0);
         return bytes;
       },
     };
@@ -56,7 +53,7 @@ describe('holes', () => {
       for (let step = 0; step < 1500; step++) {
         const offset = random(SIZE);
         const length = 1 + random(random(3) ? 20_000 : 140_000);
-        switch (random(7)) {
+        switch (random(10)) {
           case 0: case 1: {
             const bytes = new Uint8Array(length).fill(1 + random(255));
             write(offset, bytes);
@@ -82,10 +79,145 @@ describe('holes', () => {
               backend.restore(MemfsBackend.checkState(backend.state()));
             }
             break;
+          case 7: {
+            const [at, end] = [offset, offset + length].map((value) => value - (value % PAGE)) as [number, number];
+            if (end === at || end >= model.length) break;
+            backend.fallocate(inode, at, end - at, FALLOC_FL_COLLAPSE_RANGE);
+            model = joined(model.subarray(0, at), model.subarray(end));
+            break;
+          }
+          case 8: {
+            const [at, end] = [offset, offset + Math.min(length, 20_000)].map((value) => value - (value % PAGE)) as [number, number];
+            if (end === at || at >= model.length || model.length > 2 * SIZE) break;
+            backend.fallocate(inode, at, end - at, FALLOC_FL_INSERT_RANGE);
+            model = joined(model.subarray(0, at), new Uint8Array(end - at), model.subarray(at));
+            break;
+          }
+          case 9: {
+            const to = random(SIZE);
+            const [from, target] = random(2) ? [offset, to] : [offset - (offset % PAGE), to - (to % PAGE)];
+            const count = Math.min(length, model.length - from);
+            if (count <= 0 || Math.abs(from - target) < count) break;
+            if (backend.copyFileRange(inode, from, inode, target, length) !== count) expect.fail(`step ${step}: a short copy`);
+            grow(target + count);
+            model.copyWithin(target, from, from + count);
+            break;
+          }
         }
         if (step % 10 === 0 && Buffer.compare(content(), model) !== 0) expect.fail(`step ${step}: the content differs`);
       }
       expect(Buffer.compare(content(), model)).to.equal(0);
     });
   }
+
+  for (const seed of [1, 2]) {
+    it(`pages scattered over 8 TiB, written, punched, shifted and looked for, are as in a map of them (seed ${seed})`, () => {
+      const random = randomNumbers(seed);
+      const { backend, inode, write } = file(256 << 20);
+      const PAGES = 2 ** 31;
+      backend.setattr(inode, { size: PAGES * PAGE });
+      let model = new Map<number, number>();
+      /** One of ten places, so that many are near to each other. */
+      const somewhere = () => random(10) * Math.floor(PAGES / 10) + random(4000);
+      const shift = (from: number, by: number) => (model = new Map([...model].map(([page, value]) => [page >= from ? page + by : page, value])));
+      for (let step = 0; step < 6000; step++) {
+        const at = somewhere();
+        const count = 1 + random(random(20) ? 40 : 40_000);
+        const size = backend.getattr(inode).size / PAGE;
+        switch (random(20)) {
+          case 0: {
+            backend.fallocate(inode, at * PAGE, count * PAGE, FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE);
+            for (const page of model.keys()) if (page >= at && page < at + count) model.delete(page);
+            break;
+          }
+          case 1:
+            if (at >= size) break;
+            backend.fallocate(inode, at * PAGE, count * PAGE, FALLOC_FL_INSERT_RANGE);
+            shift(at, count);
+            break;
+          case 2: {
+            if (at + count >= size) break;
+            backend.fallocate(inode, at * PAGE, count * PAGE, FALLOC_FL_COLLAPSE_RANGE);
+            for (const page of model.keys()) if (page >= at && page < at + count) model.delete(page);
+            shift(at + count, -count);
+            break;
+          }
+          case 3: if (count < 100) {
+            backend.fallocate(inode, at * PAGE, count * PAGE, FALLOC_FL_ZERO_RANGE | FALLOC_FL_KEEP_SIZE);
+            for (let page = at; page < at + count; page++) model.set(page, 0);
+          } break;
+          case 4: backend.state(); break;
+          default: {
+            const value = 1 + random(255);
+            write(at * PAGE, new Uint8Array(PAGE).fill(value));
+            model.set(at, value);
+          }
+        }
+        if (step % 200) continue;
+        const pages = [...model.keys()].sort((a, b) => a - b);
+        const seek = (from: number, whence: number) => {
+          try {
+            return backend.lseek(inode, from * PAGE, whence) / PAGE;
+          } catch (error) {
+            return error === FsError.of(ENXIO) ? undefined : expect.fail(String(error));
+          }
+        };
+        const found: number[] = [];
+        for (let page = seek(0, SEEK_DATA); page !== undefined;) {
+          const end = seek(page, SEEK_HOLE)!;
+          for (; page < end; page++) found.push(page);
+          page = seek(end, SEEK_DATA);
+        }
+        expect(found).to.deep.equal(pages);
+        const byte = new Uint8Array(1);
+        for (const [page, value] of model) {
+          backend.read(inode, page * PAGE + 7, 1, new BytesSink(byte), 0);
+          if (byte[0] !== value) expect.fail(`step ${step}: page ${page} has ${byte[0]} instead of ${value}`);
+        }
+        checkTree(backend, []);
+      }
+      expect(model.size).to.be.greaterThan(2000);
+      restored(backend);
+    });
+  }
+
+  for (const [name, at, length] of [['by a page', 0, PAGE], ['in the middle of a chunk', 5 * PAGE, PAGE], ['by a chunk', 65536, 65536]] as const) {
+    it(`inserting and collapsing ${name} moves what follows without copying it`, () => {
+      const { inode, backend, write } = file();
+      for (let n = 0; n < 512; n++) write(n * 65536, new Uint8Array(65536).fill(n));
+      const buffers = () => new Set([...inode.content!.chunks()].map(({ bytes }) => bytes));
+      const before = buffers();
+      backend.fallocate(inode, at, length, FALLOC_FL_INSERT_RANGE);
+      backend.fallocate(inode, at, length, FALLOC_FL_COLLAPSE_RANGE);
+      expect([...buffers()].filter((bytes) => !before.has(bytes)).length).to.be.at.most(2);
+      expect(backend.getattr(inode).size).to.equal(512 * 65536);
+    });
+  }
+
+  it('a range is copied between any pages by sharing, and what is not is copied in parts', () => {
+    const { backend, inode, write } = file();
+    for (let n = 0; n < 320; n++) write(n * 65536, new Uint8Array(65536).fill(n));
+    const other = backend.mknod(backend.root, 'other', { mode: S_IFREG | 0o644, uid: 0, gid: 0 }) as Inode;
+    expect(backend.copyFileRange(inode, 0, other, 3 * PAGE, 20 << 20)).to.equal(20 << 20);
+    const shared = new Set([...inode.content!.chunks()].map(({ bytes }) => bytes));
+    expect([...other.content!.chunks()].every(({ bytes }) => shared.has(bytes))).to.equal(true);
+    expect(backend.copyFileRange(inode, 1, other, 0, 20 << 20)).to.be.within(1 << 20, 9 << 20);
+  });
+
+  it('no file keeps more room than a third over what it has allocated', () => {
+    const { backend, inode, write } = file(256 << 20);
+    const room = () => [...inode.content!.chunks()].reduce((sum, { bytes }) => sum + bytes.buffer.byteLength, 0);
+    const random = randomNumbers(5);
+    for (let step = 0; step < 3000; step++) {
+      const size = backend.getattr(inode).size;
+      const at = random(4) ? size : random(size + 1);
+      switch (random(12)) {
+        case 0: backend.fallocate(inode, at - (at % PAGE), PAGE * (1 + random(200)), FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE); break;
+        case 1: backend.setattr(inode, { size: random(3) ? at : Math.ceil(size / 65536) * 65536 }); break;
+        case 2: backend.state(); break;
+        default: write(at, new Uint8Array(1 + random(random(2) ? PAGE : 3 * PAGE)));
+      }
+      if (room() > 1.26 * inode.content!.pages * PAGE) expect.fail(`step ${step}: room for ${room()} bytes, and ${inode.content!.pages} pages`);
+    }
+  });
 });
