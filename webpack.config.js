@@ -30,6 +30,8 @@ const common = {
 const library = {
   ...common,
   name: 'library',
+  // A part of memfs that nothing here uses.
+  resolve: { ...common.resolve, alias: { '@jsonjoy.com/fs-snapshot': false } },
   entry: { 'v86-virtiofs': './dist/device/index.js' },
   output: {
     path: path('dist/web'),

@@ -4,7 +4,7 @@ import { FuseSession, type FuseSessionOptions } from './fuse/session.ts';
 import { MachineState } from './snapshot/machine-state.ts';
 import { V86Machine } from './v86/adapter.ts';
 import { MachineError } from './v86/errors.ts';
-import type { Emulator } from './v86/types.ts';
+import type { V86Like } from './v86/types.ts';
 import { VirtioFs, encodeTag } from './virtio-fs.ts';
 import { PciTransport, type PciTransportOptions } from './virtio/pci-transport.ts';
 
@@ -76,9 +76,9 @@ export class VirtioFsDevice {
  * @throws RangeError for a tag, queue size or count that the guest could not use, {@link MachineError} for a tag or slot in use or
  * an emulator that has started already.
  */
-export function attachVirtioFs(emulator: Emulator | object, options: VirtioFsOptions): VirtioFsDevice {
+export function attachVirtioFs(emulator: V86Like, options: VirtioFsOptions): VirtioFsDevice {
   encodeTag(options.tag);
-  const machine = V86Machine.of(emulator as Emulator);
+  const machine = V86Machine.of(emulator);
   const state = MachineState.of(machine);
   if (state.devices.some(({ tag }) => tag === options.tag)) {
     throw new MachineError(`this emulator has a virtio-fs device with tag ${JSON.stringify(options.tag)} already: give each its own`);

@@ -9,6 +9,8 @@ export { viewQueue, type DescriptorView, type QueueView } from './inspect/rings.
 export { walkIn, walkOut, type WalkStart, type WalkStep } from './inspect/walk.ts';
 export { MachineError } from './v86/errors.ts';
 export { MachineStateError, type LeaseState, type Operation } from './v86/lease.ts';
+export type { V86Like } from './v86/types.ts';
+export { haveSameState } from './v86/versions.ts';
 export { SnapshotError } from './snapshot/errors.ts';
 export { ChunkCodec, loadCodec } from './snapshot/codec/codec.ts';
 export { diff, inspect, type Contents, type Difference, type LockContents } from './snapshot/inspect.ts';

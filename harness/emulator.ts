@@ -1,11 +1,11 @@
 import { readFile } from 'node:fs/promises';
-import { createRequire } from 'node:module';
 import { dirname, join } from 'node:path';
+import { fileURLToPath } from 'node:url';
 import { V86, type V86Options } from 'v86';
 import { restoreWhole } from '../device/v86/adapter.ts';
 import type { Cpu, Pci } from '../device/v86/types.ts';
 
-const V86_BUILD = dirname(createRequire(import.meta.url).resolve('v86'));
+const V86_BUILD = dirname(fileURLToPath(import.meta.resolve('v86')));
 
 const PAGE_SIZE = 4096;
 const FIRMWARE_END = 0x100000;

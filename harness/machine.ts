@@ -1,7 +1,6 @@
 import type { V86, V86Options } from 'v86';
 import { attachVirtioFs } from '../device/index.ts';
 import { V86Machine } from '../device/v86/adapter.ts';
-import type { Emulator } from '../device/v86/types.ts';
 import { ConsoleLog } from './console-log.ts';
 import { createEmulator, type EmulatorHooks, type EmulatorInternals } from './emulator.ts';
 import { VmError } from './errors.ts';
@@ -36,7 +35,7 @@ export async function assemble(plan: Plan, shares: ShareOptions[], emulatorOptio
   const emulator = await createEmulator(emulatorOptions, {
     beforeDevices: hooks.beforeDevices,
     attach: (made) => {
-      V86Machine.of(made as unknown as Emulator);
+      V86Machine.of(made);
       made.add_listener('serial0-output-byte', (byte: number) => console.write(byte));
       for (const { source: _, ...options } of shares) plugged.push(new Share(attachVirtioFs(made, options)));
     },

@@ -1,6 +1,7 @@
 import { readFile } from 'node:fs/promises';
 import { crc32 } from 'node:zlib';
 import { decode, encode } from 'cborg';
+import { haveSameState } from '../device/index.ts';
 import { VmError } from './errors.ts';
 import { writeFileWhole } from './whole-file.ts';
 
@@ -131,14 +132,15 @@ function decodeHead(encoded: Uint8Array): SnapshotHead | undefined {
 export function checkConfig(saved: MachineConfig, present: MachineConfig): void {
   const show = (value: string | number | string[]) => (Array.isArray(value) ? value.join(', ') || 'none' : String(value));
   const settings = [
-    ['emulator', 'v86 version', 'install that version of v86'],
+    ['emulator', 'v86 version', 'install that version of v86, or one that can restore its snapshots'],
     ['image', 'guest image', 'use the image it was taken with'],
     ['memory', 'memory in MiB', 'give the machine as much'],
     ['devices', 'devices', 'give the machine the same shares, tags and devices, in the same order'],
   ] as const;
   const differences = settings.flatMap(([key, name, cure]) => {
     const [then, now] = [show(saved[key]), show(present[key])];
-    return then === now ? [] : [`${name}: the snapshot has ${then}, this machine ${now} (${cure})`];
+    const agree = key === 'emulator' ? haveSameState(then, now) : then === now;
+    return agree ? [] : [`${name}: the snapshot has ${then}, this machine ${now} (${cure})`];
   });
   if (differences.length) throw new VmError('snapshot', `the snapshot is of another machine: ${differences.join('; ')}`);
 }

@@ -5,7 +5,6 @@ import {
 } from '../device/index.ts';
 import { V86Machine } from '../device/v86/adapter.ts';
 import type { MachineLease } from '../device/v86/lease.ts';
-import type { Emulator } from '../device/v86/types.ts';
 import { bootMachine } from './boot/boot-machine.ts';
 import type { ConsoleLog } from './console-log.ts';
 import { compileV86, expectFreshMemory, type EmulatorInternals } from './emulator.ts';
@@ -67,7 +66,7 @@ export class Vm implements Machine {
     this.shares = shares;
     this.console = console;
     this.agent = agent;
-    this.#lease = V86Machine.of(emulator as unknown as Emulator).lease;
+    this.#lease = V86Machine.of(emulator).lease;
   }
 
   /** A machine whose guest answers, its shares plugged in but not mounted. */
@@ -286,7 +285,7 @@ export class Vm implements Machine {
   async migrate(channel: MigrationChannel, options: Omit<MigrationOptions, 'machine' | 'summary' | 'codec'>): Promise<MigrationResult> {
     this.#checkRunning();
     try {
-      const result = await migrateOut(this.emulator as unknown as Emulator, channel, { ...options, machine: this.#machine, summary: () => this.#summarize(), codec: loadCodec() });
+      const result = await migrateOut(this.emulator, channel, { ...options, machine: this.#machine, summary: () => this.#summarize(), codec: loadCodec() });
       await this.stop();
       return result;
     } catch (error) {
@@ -308,7 +307,7 @@ export class Vm implements Machine {
         const vm = await Vm.like(machine as unknown as MachineConfig, undefined, options);
         return {
           vm,
-          emulator: vm.emulator as unknown as Emulator,
+          emulator: vm.emulator,
           start: (summary) => {
             vm.#adopt(summary);
             return vm.emulator.run();
@@ -341,7 +340,7 @@ export class Vm implements Machine {
 
   #snapshots(store: SnapshotStore): Promise<MachineSnapshots> {
     let snapshots = this.#stores.get(store);
-    if (!snapshots) this.#stores.set(store, (snapshots = MachineSnapshots.of(this.emulator as unknown as Emulator, store)));
+    if (!snapshots) this.#stores.set(store, (snapshots = MachineSnapshots.of(this.emulator, store)));
     return snapshots;
   }
 

@@ -3,7 +3,7 @@ import { MachineSnapshots, type FreezeOptions } from '../snapshot/machine-snapsh
 import type { RestorePolicies } from '../snapshot/session-only.ts';
 import { MemoryStore } from '../snapshot/store/file-store.ts';
 import { SnapshotStore } from '../snapshot/store/snapshot-store.ts';
-import type { Emulator } from '../v86/types.ts';
+import type { V86Like } from '../v86/types.ts';
 import { V86Machine } from '../v86/adapter.ts';
 import { MigrationError, type MigrationChannel } from './channel.ts';
 import { takeOver, tellFate } from './commit.ts';
@@ -17,7 +17,7 @@ export interface Description {
 
 /** A machine that can take over. It stands still until it is told to start. */
 export interface Successor {
-  readonly emulator: Emulator;
+  readonly emulator: V86Like;
   /** Lets it run, which it can't be before, and settles when it does. `summary`: what the source had to say of it when it was stopped. */
   start(summary: unknown): Promise<void>;
   /** Settles when it can be used; after {@link start}. */

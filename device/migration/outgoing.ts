@@ -4,7 +4,7 @@ import { MachineSnapshots, type FreezeOptions } from '../snapshot/machine-snapsh
 import type { FileStore } from '../snapshot/store/file-store.ts';
 import { SnapshotStore } from '../snapshot/store/snapshot-store.ts';
 import { V86Machine } from '../v86/adapter.ts';
-import type { Emulator } from '../v86/types.ts';
+import type { V86Like } from '../v86/types.ts';
 import type { MachineLease } from '../v86/lease.ts';
 import { MigrationError, MigrationUnknownError, type MigrationChannel } from './channel.ts';
 import { askFate, settle, switchOver } from './commit.ts';
@@ -113,7 +113,7 @@ class SendingStore implements FileStore {
  * MigrationUnknownError when it can't be told whether it was switched over: the machine stands still, and can't be run until that is settled.
  * MachineStateError when it can't be migrated now.
  */
-export async function migrateOut(emulator: Emulator, channel: MigrationChannel, options: MigrationOptions): Promise<MigrationResult> {
+export async function migrateOut(emulator: V86Like, channel: MigrationChannel, options: MigrationOptions): Promise<MigrationResult> {
   const { token, machine, summary, sessionOnly, codec, bandwidth = Infinity, policy = 'throttle', timeoutMs, onProgress, signal } = options;
   const id = randomUuid();
   const { lease } = V86Machine.of(emulator);

@@ -1,5 +1,5 @@
 import { V86Machine } from '../v86/adapter.ts';
-import type { Emulator } from '../v86/types.ts';
+import type { V86Like } from '../v86/types.ts';
 import { concat, deviceStateLength, keepDeviceState, readDeviceState } from './device-state.ts';
 import { SnapshotError } from './errors.ts';
 import { hashNames, PAGES_PER_CHUNK, toHex, type Frozen } from './layer.ts';
@@ -73,7 +73,7 @@ export class MachineSnapshots {
   #queue: Promise<unknown> | undefined;
 
   /** For the machine of `emulator`, which need not have virtio-fs devices, and has to be new or known: see `V86Machine.of`. */
-  static async of(emulator: Emulator, store: SnapshotStore): Promise<MachineSnapshots> {
+  static async of(emulator: V86Like, store: SnapshotStore): Promise<MachineSnapshots> {
     const machine = V86Machine.of(emulator);
     const devices = MachineState.of(machine);
     await machine.ready;

@@ -3,7 +3,8 @@ import { hookFaults, hookHalt } from './endings.ts';
 import { MachineError } from './errors.ts';
 import { MachineLease } from './lease.ts';
 import { TURNS, type Turns } from '../virtio/turns.ts';
-import type { Cpu, Emulator, IoPort, Pci } from './types.ts';
+import { checkEmulator, checkInternals } from './internals.ts';
+import type { Cpu, Emulator, IoPort, Pci, V86Like } from './types.ts';
 
 /** A PCI function with one I/O BAR (BAR 0), as the machine drives it. Widths are bytes: 1, 2 or 4. */
 export interface PciFunction {
@@ -56,12 +57,17 @@ const PORT_BASE = 0xd000;
 export class V86Machine {
   static readonly #machines = new WeakMap<object, V86Machine>();
 
-  /** The machine of this emulator: one for its life. Throws {@link MachineError} when it is too late for a new one. */
-  static of(emulator: Emulator): V86Machine {
+  /**
+   * The machine of this emulator: one for its life.
+   *
+   * @throws MachineError when it is too late for a new one, or this is no `V86`. {@link ready} rejects with one when its v86 lacks what is needed.
+   */
+  static of(emulator: V86Like): V86Machine {
     let machine = V86Machine.#machines.get(emulator);
     if (!machine) {
-      if (emulator.v86?.cpu?.devices.pci) throw new MachineError(TOO_LATE);
-      machine = new V86Machine(emulator);
+      const checked = checkEmulator(emulator);
+      if (checked.v86?.cpu?.devices?.pci) throw new MachineError(TOO_LATE);
+      machine = new V86Machine(checked);
       V86Machine.#machines.set(emulator, machine);
     }
     return machine;
@@ -103,6 +109,7 @@ export class V86Machine {
     this.ready = new Promise((resolve, reject) => {
       emulator.add_listener('emulator-ready', () => {
         try {
+          checkInternals(emulator);
           this.#cpu = emulator.v86!.cpu!;
           this.#hookRunning();
           this.#hookConfigPorts();

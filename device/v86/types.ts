@@ -1,7 +1,15 @@
 /**
  * The members of v86's objects that the adapter uses. v86's own typings cover only its public API;
- * these names are unmangled in the npm builds (checked with 0.5.462).
+ * these names are unmangled in the npm builds. internals.ts checks that they are there.
  */
+
+/** What a `V86` is recognised by here; more of it is looked for when it is attached to. */
+export interface V86Like {
+  is_running(): boolean;
+  run(): Promise<void>;
+  stop(): Promise<void>;
+  destroy(): Promise<void>;
+}
 
 /** A `V86` instance, as far as the adapter needs it. */
 export interface Emulator {

@@ -1,7 +1,6 @@
 import { expect } from 'chai';
 import { loadCodec, MachineSnapshots, MemoryStore, SnapshotError, SnapshotStore } from '../../device/index.ts';
 import { decodeHead, decodePrefix, PREFIX_LENGTH } from '../../device/snapshot/layer.ts';
-import type { Emulator } from '../../device/v86/types.ts';
 import { createEmulator } from '../../harness/emulator.ts';
 import { VmError } from '../../harness/errors.ts';
 import { Vm } from '../../harness/vm.ts';
@@ -121,8 +120,8 @@ describe('a snapshot that is not sound, or of another machine, is refused with o
     let snapshots: Promise<MachineSnapshots>;
     const plain = await createEmulator({ memory_size: 256 << 20, vga_memory_size: 256 << 10, uart1: true, net_device: { type: 'ne2k' } } as never, {
       attach: (emulator) => {
-        V86Machine.of(emulator as unknown as Emulator);
-        snapshots = MachineSnapshots.of(emulator as unknown as Emulator, store);
+        V86Machine.of(emulator);
+        snapshots = MachineSnapshots.of(emulator, store);
       },
     });
     const { id } = await (await snapshots!).freeze({ machine: { ...guest.vm.config } });

@@ -1,6 +1,5 @@
 import { expect } from 'chai';
 import { loadCodec, MachineSnapshots, MemoryStore, SnapshotStore, Volume } from '../../device/index.ts';
-import type { Emulator } from '../../device/v86/types.ts';
 import type { GuestProcess } from '../../harness/guest-agent.ts';
 import { Vm } from '../../harness/vm.ts';
 import { pipe, TOKEN } from '../support/migrations.ts';
@@ -98,7 +97,7 @@ describe('live migration of guests on a folder that stays where it is', function
     expect(await line(locker(first, 'flock', 'wait'))).to.equal('locked');
     const store = await SnapshotStore.open(new MemoryStore(), loadCodec());
     // Before anything else looks at its memory.
-    const snapshots = await MachineSnapshots.of(first.emulator as unknown as Emulator, store);
+    const snapshots = await MachineSnapshots.of(first.emulator, store);
     const { id } = await snapshots.freeze({ machine: { ...first.config }, sessionOnly: true });
     const shares = [{ tag: 'share', locks: 'shared' as const, volume }];
     const refused = await Vm.thaw(store, id, { shares }).catch((error: Error) => error);

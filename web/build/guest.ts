@@ -5,7 +5,6 @@ import { fileURLToPath } from 'node:url';
 import { gzipSync } from 'node:zlib';
 import { Command, Option } from 'commander';
 import { dumpTar, loadCodec, MachineSnapshots, MemoryStore, SnapshotStore } from '../../device/index.ts';
-import type { Emulator } from '../../device/v86/types.ts';
 import { ensureGuestImage, GuestImageError, type GuestImageOptions } from '../../guest-images/build.ts';
 import { onTerminal } from '../../guest-images/terminal.ts';
 import { Vm } from '../../harness/vm.ts';
@@ -80,7 +79,7 @@ async function buildGuest(kernel: GuestImageOptions['kernel'], onProgress: (mess
     const plain = { hash: codec.hash.bind(codec), unseal: codec.unseal.bind(codec), compress: (bytes: Uint8Array) => bytes };
     const store = await SnapshotStore.open(new MemoryStore(), plain);
     const { emulator, image: imageId, memory, devices } = vm.config;
-    const snapshots = await MachineSnapshots.of(vm.emulator as unknown as Emulator, store);
+    const snapshots = await MachineSnapshots.of(vm.emulator, store);
     const { id } = await snapshots.freeze({ name: 'start', machine: { emulator, image: imageId, memory, devices }, summary: { shells: [shell] } });
     const layer = Buffer.concat(await store.export(id));
     const exported = new MemoryStore();

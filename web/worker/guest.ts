@@ -90,7 +90,7 @@ export class Guest implements GuestApi, FolderUser {
     this.shells = new Shells(this.#agent, spec.mountPoint, events);
     this.inspector = new Inspector(device, events.guests);
     this.folder = new Folder(device, events.guests, events.filesChanged);
-    V86Machine.of(emulator as unknown as Emulator).onReset(() => {
+    V86Machine.of(emulator).onReset(() => {
       if (this.#power !== 'booting') void this.#bootAgain(true);
     });
     // With interrupts off: nothing wakes the processor any more.
@@ -106,7 +106,7 @@ export class Guest implements GuestApi, FolderUser {
     let snapshots: Promise<MachineSnapshots>;
     const emulator = await createEmulator(spec, (made) => {
       device = attachVirtioFs(made, { tag: spec.tag, locks: 'shared', volume: folder });
-      snapshots = MachineSnapshots.of(made as unknown as Emulator, store);
+      snapshots = MachineSnapshots.of(made, store);
     });
     return new Guest(options, emulator, device!, await snapshots!);
   }
@@ -270,14 +270,14 @@ export class Guest implements GuestApi, FolderUser {
 
   /** Moves it to the other side of a channel. Afterwards it stands still here, for the caller to close. @throws as `migrateOut`. */
   moveOut(channel: MigrationChannel, options: Pick<MigrationOptions, 'token' | 'signal' | 'onProgress'>): Promise<MigrationResult> {
-    return migrateOut(this.#emulator as unknown as Emulator, channel, { ...options, machine: this.spec.machine, summary: () => this.#summary, codec: loadCodec() });
+    return migrateOut(this.#emulator, channel, { ...options, machine: this.spec.machine, summary: () => this.#summary, codec: loadCodec() });
   }
 
   /** The machine, as one that another moves into: it has not run yet. */
   moveIn(): Successor {
     let came: unknown;
     return {
-      emulator: this.#emulator as unknown as Emulator,
+      emulator: this.#emulator,
       start: (summary) => {
         came = summary;
         return this.#emulator.run();
@@ -289,7 +289,7 @@ export class Guest implements GuestApi, FolderUser {
 
   /** Its snapshots go to another store from now on. */
   async moveTo(store: SnapshotStore): Promise<void> {
-    this.#snapshots = await MachineSnapshots.of(this.#emulator as unknown as Emulator, store);
+    this.#snapshots = await MachineSnapshots.of(this.#emulator, store);
     this.#store = store;
   }
 

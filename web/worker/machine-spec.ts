@@ -1,5 +1,5 @@
 import v86 from 'v86/package.json' with { type: 'json' };
-import type { SnapshotInfo } from '../../device/index.ts';
+import { haveSameState, type SnapshotInfo } from '../../device/index.ts';
 import { ACPI, MINIMAL_KERNEL, namedVideoMemory, SUSPEND_DRIVER, videoMemoryOf, VIRTIO_FS } from '../../harness/machine-parts.ts';
 import type { GuestManifest } from '../protocol.ts';
 
@@ -25,7 +25,7 @@ export function specOf({ machine, memory, tag, mountPoint }: GuestManifest): Mac
 
 /** @throws Error for a snapshot's machine that another v86 has made. */
 export function checkEmulator({ machine }: Pick<SnapshotInfo, 'machine'>): void {
-  if (machine['emulator'] !== v86.version) throw new Error(`it is of v86 ${String(machine['emulator'])}, this page has ${v86.version}`);
+  if (!haveSameState(String(machine['emulator']), v86.version)) throw new Error(`it is of v86 ${String(machine['emulator'])}, this page has ${v86.version}`);
 }
 
 /** The machine of a snapshot. @throws Error for one that the page can't make. */
@@ -45,7 +45,7 @@ export function specOfSnapshot(info: Pick<SnapshotInfo, 'machine'>): MachineSpec
 /** @throws Error that says what differs. */
 export function checkSame({ machine }: SnapshotInfo, { machine: own }: MachineSpec): void {
   for (const key of ['memory', 'devices', 'emulator']) {
-    if (JSON.stringify(machine[key]) === JSON.stringify(own[key])) continue;
+    if (key === 'emulator' ? haveSameState(String(machine[key]), String(own[key])) : JSON.stringify(machine[key]) === JSON.stringify(own[key])) continue;
     throw new Error(`this snapshot is of another machine: its ${key} is ${String(machine[key])}, this guest's ${String(own[key])}; open it as a second guest`);
   }
 }
