@@ -17,9 +17,10 @@ const EMPTY = new Uint8Array(0);
  * @throws MigrationError when it was refused, and the machine is here again; MigrationUnknownError when nobody knows.
  */
 export async function switchOver(link: CommitLink, departure: Departure, id: string): Promise<void> {
+  const order = await link.prepare(MESSAGE.SWITCH, EMPTY);
   departure.commit();
   try {
-    await link.send(MESSAGE.SWITCH, EMPTY);
+    await order();
     await link.receive(MESSAGE.RUNNING);
   } catch (error) {
     // Who refuses has not started it, and never will.

@@ -4,7 +4,7 @@ import { MigrationError } from './channel.ts';
 export type Fate = 'started' | 'never';
 
 /** More are not accepted, since none is ever forgotten. */
-const MAX_FATES = 100_000;
+export const MAX_FATES = 100_000;
 /** As `crypto.randomUUID` makes them. */
 const ID = /^[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$/;
 
@@ -35,9 +35,15 @@ export interface FateStore {
 /** Lasts as long as its process. */
 export class MemoryFates implements FateStore {
   readonly #fates = new Map<string, Fate | 'accepted'>();
+  readonly #capacity: number;
+
+  /** `capacity`: how many are kept; more are not accepted. */
+  constructor(capacity = MAX_FATES) {
+    this.#capacity = capacity;
+  }
 
   async accept(id: string): Promise<void> {
-    checkRoom(this.#fates.size);
+    checkRoom(this.#fates.size, this.#capacity);
     if (this.#fates.has(id)) throw new MigrationError('this migration was here before: begin another one');
     this.#fates.set(id, 'accepted');
   }
@@ -51,6 +57,6 @@ export class MemoryFates implements FateStore {
 }
 
 /** @throws MigrationError when `count` are as many as are kept. */
-export function checkRoom(count: number): void {
-  if (count >= MAX_FATES) throw new MigrationError(`it has taken down ${MAX_FATES} migrations, and can't forget one: give it a new place for them`);
+export function checkRoom(count: number, capacity: number): void {
+  if (count >= capacity) throw new MigrationError(`it has taken down ${capacity} migrations, and can't forget one: give it a new place for them`);
 }

@@ -100,7 +100,12 @@ export class V86Machine {
   private constructor(emulator: Emulator) {
     this.#emulator = emulator;
     this.lease = this.#makeLease();
-    const { destroy } = emulator;
+    const { destroy, stop } = emulator;
+    // v86 does not pass it on while the machine stands still, for a snapshot say.
+    emulator.stop = () => {
+      this.lease.stop();
+      return stop.call(emulator);
+    };
     emulator.destroy = async () => {
       this.lease.end();
       await destroy.call(emulator);
@@ -130,7 +135,8 @@ export class V86Machine {
 
   #makeLease(): MachineLease {
     const emulator = this.#emulator;
-    const lease = new MachineLease({ isRunning: () => emulator.is_running(), run: () => this.#run(), stop: () => this.#stop() });
+    const lease = new MachineLease({ run: () => this.#run(), stop: () => this.#stop() });
+    emulator.add_listener('emulator-started', () => lease.started());
     emulator.add_listener('emulator-stopped', () => lease.stopped());
     for (const [name, operation] of [['save_state', 'save'], ['restore_state', 'restore']] as const) {
       const own = emulator[name] as (...args: unknown[]) => Promise<never>;

@@ -52,11 +52,9 @@ export class MachineStateError extends MachineError {
   }
 }
 
-/** How an emulator is driven. */
+/** How an emulator is driven; it tells when it has {@link MachineLease.started} and {@link MachineLease.stopped}. */
 export interface Engine {
-  isRunning(): boolean;
   run(): void;
-  /** {@link MachineLease.stopped} is called when it has. */
   stop(): void;
 }
 
@@ -70,6 +68,7 @@ export class MachineLease {
   /** Whether it should run as soon as it may. */
   #isWanted = false;
   #holds = 0;
+  #isRunning = false;
   #isStopping = false;
   /** What is done in turn and under way, if anything is. */
   #queue: Promise<unknown> | undefined;
@@ -107,18 +106,25 @@ export class MachineLease {
     this.#drive();
   }
 
+  /** To be called when the engine has started. */
+  started(): void {
+    this.#isRunning = true;
+  }
+
   /** To be called when the engine has stopped. */
   stopped(): void {
+    this.#isRunning = false;
     this.#isStopping = false;
     this.#wake();
-    this.#drive();
+    // Others are being told still.
+    queueMicrotask(() => this.#drive());
   }
 
   /** Keeps it from running until the result is called. Settles when it stands still. */
   async hold(): Promise<() => void> {
     this.#holds++;
     this.#drive();
-    await this.#until(() => !this.#engine.isRunning());
+    await this.#until(() => !this.#isRunning);
     let isHeld = true;
     return () => {
       if (isHeld) this.#holds--;
@@ -187,12 +193,11 @@ export class MachineLease {
 
   /** `again`: as v86 does with what runs already, for a guest that idles. */
   #drive(again = false): void {
-    const isRunning = this.#engine.isRunning();
     const isDue = this.#isWanted && !this.#holds && (ALLOWED.run as readonly LeaseState[]).includes(this.#state);
     // What is asked while it stops is done when it has.
     if (this.#isStopping) return;
-    if (isDue && (!isRunning || again)) this.#engine.run();
-    if (!isDue && isRunning) {
+    if (isDue && (!this.#isRunning || again)) this.#engine.run();
+    if (!isDue && this.#isRunning) {
       this.#isStopping = true;
       this.#engine.stop();
     }

@@ -150,8 +150,10 @@ export class MigrationWorld implements World {
     this.#budget = { ...budget };
     this.#faults = faults;
     this.#lease = new MachineLease({
-      isRunning: () => this.#runsHere,
-      run: () => void (this.#runsHere = this.#isUpHere),
+      run: () => {
+        this.#runsHere = this.#isUpHere;
+        this.#lease.started();
+      },
       stop: () => {
         this.#runsHere = false;
         this.#lease.stopped();
