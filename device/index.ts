@@ -28,4 +28,4 @@ export { askForFate, migrateOut, settleMigration, type MigrationFate, type Migra
 export { SnapshotStore, type SnapshotInfo } from './snapshot/store/snapshot-store.ts';
 export { dumpJson, loadJson, type DirectoryJson } from './trees/json.ts';
 export { dumpTar, loadTar, type TarOptions } from './trees/tar.ts';
-export type { TreeProgress, TreeReport } from './trees/tree-writer.ts';
+export type { Skipped, TreeProgress, TreeReport } from './trees/report.ts';

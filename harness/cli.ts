@@ -8,6 +8,7 @@ import { addSleepCommands } from './cli/sleep.ts';
 import { addSnapshotCommands } from './cli/snapshots.ts';
 import type { HandOver } from './demo/demo.ts';
 import { VmError } from './errors.ts';
+import { printableLines } from './printable.ts';
 
 export function makeProgram(): Command {
   const program = new Command('v86-virtiofs')
@@ -75,7 +76,7 @@ try {
     process.exitCode = error.exitCode === 0 ? 0 : OWN_FAILURE;
   } else {
     const isExpected = [VmError, GuestImageError, MachineError, MigrationError, SnapshotError].some((kind) => error instanceof kind);
-    process.stderr.write(`v86-virtiofs: ${isExpected ? (error as Error).message : (error as Error).stack}\n`);
+    process.stderr.write(`v86-virtiofs: ${printableLines((isExpected ? (error as Error).message : (error as Error).stack) ?? String(error))}\n`);
     process.exitCode = OWN_FAILURE;
   }
 }

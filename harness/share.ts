@@ -1,9 +1,18 @@
+import { resolve } from 'node:path';
 import { createFsFromVolume, type IFs, type Volume } from 'memfs';
 import type { TreeProgress, TreeReport, VirtioFsDevice } from '../device/index.ts';
 import { isArchive, loadArchive, saveArchive } from './archive.ts';
 import { VmError } from './errors.ts';
-import { loadHostTree, type LoadedTree } from './host-tree.ts';
-import { writeBack, type WriteBackReport } from './write-back.ts';
+import { loadingHostTree, type LoadedTree } from './host-tree.ts';
+import { printable } from './printable.ts';
+import { originOf, readOrigin, type ShareOrigin } from './share-origin.ts';
+import { inSlices } from './slices.ts';
+import { writingBack, type WriteBackOptions, type WriteBackReport } from './write-back.ts';
+
+export interface ShareWriteBackOptions extends Omit<WriteBackOptions, 'beforeOperation'> {
+  /** The directory that a restored share was loaded from: the snapshot's word for it is not enough to write there. */
+  to?: string;
+}
 
 /** One virtio-fs device of a machine, and the filesystem behind it. */
 export class Share {
@@ -14,8 +23,13 @@ export class Share {
   /** What {@link load} could not take along. */
   skipped: TreeReport['skipped'] = [];
   #fs: IFs | undefined;
-  #tree: LoadedTree | undefined;
+  #tree: Pick<LoadedTree, 'id' | 'directory' | 'known'> | undefined;
   #archive: string | undefined;
+  /** What a snapshot says, until it is confirmed. */
+  #claim: ReturnType<typeof readOrigin>;
+  #isRestored = false;
+  /** Loading and writing back are done one after the other. */
+  #last: Promise<unknown> = Promise.resolve();
 
   constructor(device: VirtioFsDevice) {
     this.device = device;
@@ -39,31 +53,82 @@ export class Share {
   }
 
   /**
-   * Copies a host directory, or what is in an archive, into the share. What could not be taken along is in {@link skipped}.
+   * Copies a host directory, or what is in an archive, into the share, where it replaces entries of the same names;
+   * directories are joined. What could not be taken along is in {@link skipped}. The event loop goes on meanwhile.
    * Throws {@link VmError} `share` when it can't be read.
    */
-  async load(source: string, onProgress?: TreeProgress): Promise<void> {
-    if (await isArchive(source)) {
-      this.skipped = (await loadArchive(source, this.device.backend, onProgress)).skipped;
-      this.#archive = source;
-      return;
-    }
-    this.#tree = loadHostTree(source, this.device.backend, onProgress);
-    this.skipped = this.#tree.skipped;
+  load(source: string, onProgress?: TreeProgress): Promise<void> {
+    return this.#inTurn(async () => {
+      if (await isArchive(source)) {
+        this.skipped = (await loadArchive(source, this.device.backend, onProgress)).skipped;
+        this.#tree = undefined;
+        this.#archive = source;
+      } else {
+        const tree = await inSlices(loadingHostTree(source, this.device.backend, onProgress));
+        this.skipped = tree.skipped;
+        this.#tree = tree;
+        this.#archive = undefined;
+      }
+      this.#claim = undefined;
+    });
   }
 
   /**
-   * Carries changes back to what {@link load} read: an archive is written anew. Unmount or `sync` in the guest first.
-   * Returns what had to stay behind.
+   * Carries changes back to what {@link load} read, as often as it is called: an archive is written anew. Unmount or `sync` in the guest first.
+   * Returns what had to stay behind. A share that came back from a snapshot is written back to the directory `to`, when the snapshot says that it
+   * was loaded from there.
+   *
+   * @throws VmError `share` when there is nothing to write back to, or what the host had is not known.
    */
-  async writeBack(): Promise<WriteBackReport['kept']> {
-    if (this.#archive) return (await saveArchive(this.#archive, this.device.backend)).skipped;
-    if (!this.#tree) throw new VmError('share', `share ${JSON.stringify(this.tag)} was not loaded from the host: give it a directory or an archive`);
-    return writeBack(this.#tree, this.device.backend).kept;
+  writeBack({ to, ...options }: ShareWriteBackOptions = {}): Promise<WriteBackReport['kept']> {
+    return this.#inTurn(async () => {
+      if (this.#archive !== undefined) return (await saveArchive(this.#archive, this.device.backend)).skipped;
+      return (await inSlices(writingBack(this.#target(to), this.device.backend, options))).kept;
+    });
   }
 
   /** Writes what is in the share to a .tar, .tar.gz, .tgz or memfs .json file, whole or not at all. Returns what could not be taken along. */
   async save(path: string, onProgress?: TreeProgress): Promise<TreeReport['skipped']> {
     return (await saveArchive(path, this.device.backend, onProgress)).skipped;
+  }
+
+  /** What snapshots of the machine are to tell {@link adoptOrigin}. */
+  get origin(): ShareOrigin | undefined {
+    return this.#tree && originOf(this.#tree as LoadedTree);
+  }
+
+  /** The share has become what a snapshot had. `origin` is the snapshot's, from whoever made it. */
+  adoptOrigin(origin: unknown): void {
+    const claim = readOrigin(origin);
+    // The same loading: what has been written back since is known here, and only here.
+    if (this.#tree && claim?.id === this.#tree.id) return;
+    this.#tree = this.#archive = undefined;
+    this.#claim = claim;
+    this.#isRestored = true;
+  }
+
+  #target(to: string | undefined): Pick<LoadedTree, 'directory' | 'known'> {
+    const share = `share ${printable(JSON.stringify(this.tag))}`;
+    const cure = 'write it to an archive with `save`';
+    const claim = this.#claim;
+    if (claim && to !== undefined) {
+      if (resolve(to) !== resolve(claim.directory)) throw new VmError('share', `${share} was loaded from ${printable(claim.directory)}, not from ${printable(to)}: ${cure}`);
+      if (!claim.known) throw new VmError('share', `${share} has too many entries for its snapshot to say what ${printable(to)} had, so nobody knows what the host has changed since: ${cure}`);
+      this.#tree = { id: claim.id, directory: to, known: claim.known };
+      this.#claim = undefined;
+    }
+    if (this.#tree) {
+      if (to !== undefined && resolve(to) !== resolve(this.#tree.directory)) throw new VmError('share', `${share} was loaded from ${printable(this.#tree.directory)}, not from ${printable(to)}: ${cure}`);
+      return this.#tree;
+    }
+    if (claim) throw new VmError('share', `${share} came back from a snapshot, which says that it was loaded from ${printable(claim.directory)}: if it may be written there, give \`to\` with that directory`);
+    if (this.#isRestored) throw new VmError('share', `${share} came back from a snapshot, which does not say what a host directory had: ${cure}`);
+    throw new VmError('share', `${share} was not loaded from the host: give it a directory or an archive`);
+  }
+
+  #inTurn<T>(action: () => Promise<T>): Promise<T> {
+    const result = this.#last.then(action);
+    this.#last = result.catch(() => {});
+    return result;
   }
 }

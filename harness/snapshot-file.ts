@@ -3,6 +3,7 @@ import { crc32 } from 'node:zlib';
 import { decode, encode } from 'cborg';
 import { haveSameState } from '../device/index.ts';
 import { VmError } from './errors.ts';
+import type { ShareOrigins } from './share-origin.ts';
 import { writeFileWhole } from './whole-file.ts';
 
 /**
@@ -43,6 +44,8 @@ export interface SnapshotHead {
   /** Last lines of the guest's console. */
   console: string[];
   state: { length: number; crc32: number };
+  /** What shares were loaded from; missing in files of older releases. */
+  shares?: ShareOrigins;
 }
 
 export interface Snapshot extends SnapshotHead {
@@ -50,12 +53,13 @@ export interface Snapshot extends SnapshotHead {
   bytes: Uint8Array;
 }
 
-export function makeSnapshot(config: MachineConfig, console: string[], bytes: Uint8Array): Snapshot {
+export function makeSnapshot(config: MachineConfig, console: string[], bytes: Uint8Array, shares: ShareOrigins = {}): Snapshot {
   return {
     created: new Date().toISOString(),
     config,
     console,
     state: { length: bytes.length, crc32: crc32(bytes) },
+    shares,
     bytes,
   };
 }

@@ -13,6 +13,7 @@ import type { ExecOptions, ExecOutput, GuestAgent, GuestProcess, SpawnOptions } 
 import { assemble, awaitAnswer, PATIENCE, type Machine } from './machine.ts';
 import { makePlan, optionsFor, withShares } from './plan.ts';
 import type { Share } from './share.ts';
+import type { ShareOrigins } from './share-origin.ts';
 import { suspendGuest, wakeGuest } from './sleep.ts';
 import { checkConfig, makeSnapshot, readSnapshot, toArrayBuffer, type MachineConfig, type Snapshot } from './snapshot-file.ts';
 import type { VmOptions } from './vm-options.ts';
@@ -35,6 +36,7 @@ interface Summary {
   isAsleep?: boolean;
   /** It may run on the other side of this migration. */
   unsettled?: string;
+  shares?: ShareOrigins;
 }
 
 /**
@@ -121,9 +123,18 @@ export class Vm implements Machine {
 
   /** Takes over what is known of the machine that this one goes on as. */
   #adopt(summary: unknown): void {
-    const { console = [], unsettled: _, ...others } = (summary ?? {}) as Summary;
+    const { console = [], unsettled: _, shares, ...others } = (summary ?? {}) as Summary;
     this.console.precede(console);
+    this.#adoptOrigins(shares);
     this.#summary = others;
+  }
+
+  #adoptOrigins(origins: ShareOrigins | undefined): void {
+    for (const share of this.shares) share.adoptOrigin(origins && Object.hasOwn(origins, share.tag) ? origins[share.tag] : undefined);
+  }
+
+  get #origins(): ShareOrigins {
+    return Object.fromEntries(this.shares.flatMap((share) => (share.origin ? [[share.tag, share.origin]] : [])));
   }
 
   /** Whether the guest sleeps: see {@link suspend}. */
@@ -238,7 +249,7 @@ export class Vm implements Machine {
   async save(): Promise<Snapshot> {
     this.#checkRunning();
     const state = await this.emulator.save_state();
-    return makeSnapshot(this.config, this.console.lines, new Uint8Array(state));
+    return makeSnapshot(this.config, this.console.lines, new Uint8Array(state), this.#origins);
   }
 
   /**
@@ -251,6 +262,7 @@ export class Vm implements Machine {
     return this.#inTurn(async () => {
       checkConfig(snapshot.config, this.config);
       await this.emulator.restore_state(toArrayBuffer(snapshot.bytes));
+      this.#adoptOrigins(snapshot.shares);
       this.#summary = {};
       await this.emulator.run();
       await this.#answer();
@@ -273,7 +285,7 @@ export class Vm implements Machine {
   }
 
   #summarize(): Summary {
-    return { ...this.#summary, ...(this.#lease.state === 'unknown' && { unsettled: this.#unsettled }), console: this.console.lines };
+    return { ...this.#summary, ...(this.#lease.state === 'unknown' && { unsettled: this.#unsettled }), shares: this.#origins, console: this.console.lines };
   }
 
   /**

@@ -24,12 +24,17 @@ function isAlive(pid: number): boolean {
   }
 }
 
+/** A name for what is not whole yet, which {@link isAbandoned} judges: `STEM.HOST.PROCESS.RANDOM.tmp`. */
+export function temporaryName(stem: string): string {
+  return `${stem}.${HOST}.${process.pid}.${randomBytes(4).toString('hex')}${TEMPORARY_SUFFIX}`;
+}
+
 /**
  * Writes a file to a temporary name beside `path`, syncs and renames it: a crash leaves the old file
  * or the new one, whole. `parts` are borrowed.
  */
 export async function writeFileWhole(path: string, parts: Iterable<Uint8Array> | AsyncIterable<Uint8Array>): Promise<void> {
-  const temporary = `${path}.${HOST}.${process.pid}.${randomBytes(4).toString('hex')}${TEMPORARY_SUFFIX}`;
+  const temporary = temporaryName(path);
   try {
     const file = await open(temporary, 'wx');
     try {

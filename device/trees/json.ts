@@ -1,19 +1,26 @@
 import type { Backend } from '../fs/backend.ts';
 import { S_IFDIR, S_IFMT, S_IFREG } from '../fs/constants.ts';
 import { BytesSink } from '../fs/tree/byte-io.ts';
-import { emptyReport, inodeAt, TreeWriter, Unfit, walk, type TreeReport } from './tree-writer.ts';
+import { emptyReport, formatBytes, note, type TreeReport } from './report.ts';
+import { entriesOf, inodeAt, TOO_LONG, TreeWriter, Unfit, walk } from './tree-writer.ts';
 
 /** memfs's `DirectoryJSON`: texts of files by path, null for an empty directory. */
 export type DirectoryJson = Record<string, string | null>;
 
+/** Of one file, in bytes: JSON has no holes, and a guest can make a file of 8 PiB of them. A NUL takes six characters, and a text has half a gibi of them. */
+const MAX_TEXT = 64 << 20;
+/** Of all files. */
+const MAX_TEXTS = 512 << 20;
+
 /**
  * Makes the files and directories of a memfs JSON, in place of what is there.
  *
- * @throws TypeError for a value that is neither text nor null, with nothing changed; FsError ENOSPC.
+ * @throws TypeError for what is no object, or a value that is neither text nor null, with nothing changed; FsError ENOSPC.
  */
 export function loadJson(backend: Backend, json: DirectoryJson, directory = '/'): TreeReport {
+  if (typeof json !== 'object' || json === null || Array.isArray(json)) throw new TypeError('it is not a JSON object of paths and texts');
   for (const [path, content] of Object.entries(json)) {
-    if (typeof content !== 'string' && content !== null) throw new TypeError(`${path} is ${JSON.stringify(content)}: expected a file's text, or null for a directory`);
+    if (typeof content !== 'string' && content !== null) throw new TypeError(`${path} is ${JSON.stringify(content).slice(0, 100)}: expected a file's text, or null for a directory`);
   }
   const report = emptyReport();
   const writer = new TreeWriter(backend, inodeAt(backend, directory));
@@ -23,15 +30,20 @@ export function loadJson(backend: Backend, json: DirectoryJson, directory = '/')
       if (content === null) writer.directory(path);
       else {
         const place = writer.place(path);
-        writer.clear(place);
         const bytes = encoder.encode(content);
-        writer.append(backend.mknod(place.dir, place.name, { mode: S_IFREG | 0o644, uid: 0, gid: 0 }), bytes);
+        const inode = writer.draft(place.dir, { mode: S_IFREG | 0o644, uid: 0, gid: 0 });
+        try {
+          writer.append(inode, bytes);
+          writer.publish(inode, place);
+        } finally {
+          writer.discard(inode);
+        }
         report.bytes += bytes.length;
       }
       report.files++;
     } catch (error) {
       if (!(error instanceof Unfit)) throw error;
-      report.skipped.push({ path, reason: error.message });
+      note(report.skipped, path, error.message);
     }
   }
   return report;
@@ -42,14 +54,16 @@ export function dumpJson(backend: Backend, directory = '/'): { json: DirectoryJs
   const report = emptyReport();
   const json: DirectoryJson = {};
   const decoder = new TextDecoder('utf-8', { fatal: true, ignoreBOM: true });
-  for (const { path, inode } of walk(backend, inodeAt(backend, directory))) {
+  const tooLong = (path: string) => note(report.skipped, path, TOO_LONG);
+  for (const { path, inode } of walk(backend, inodeAt(backend, directory), tooLong)) {
     const { mode, size } = backend.getattr(inode);
-    const skip = (reason: string) => report.skipped.push({ path, reason });
+    const skip = (reason: string) => note(report.skipped, path, reason);
     if (!path.isWellFormed()) skip('its name is not UTF-8');
     else if ((mode & S_IFMT) === S_IFDIR) {
-      const isEmpty = walk(backend, inode).next().done;
-      if (isEmpty) json[`/${path}`] = null;
+      if (entriesOf(backend, inode).length === 0) json[`/${path}`] = null;
     } else if ((mode & S_IFMT) !== S_IFREG) skip('JSON has files and directories only');
+    else if (size > MAX_TEXT) skip(`its size of ${formatBytes(size)}, holes included, is above the limit of ${formatBytes(MAX_TEXT)} for one file in JSON`);
+    else if (report.bytes + size > MAX_TEXTS) skip(`all texts together, holes included, are above the limit of ${formatBytes(MAX_TEXTS)} for JSON`);
     else {
       const bytes = new Uint8Array(size);
       backend.read(inode, 0, size, new BytesSink(bytes), 0);

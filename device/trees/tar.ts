@@ -4,7 +4,8 @@ import { S_IALLUGO, S_IFDIR, S_IFIFO, S_IFLNK, S_IFMT, S_IFREG } from '../fs/con
 import { ENOSPC, FsError } from '../fs/errno.ts';
 import { BytesSink } from '../fs/tree/byte-io.ts';
 import { gunzipped } from './gunzip.ts';
-import { emptyReport, inodeAt, TreeWriter, Unfit, walk, type TreeProgress, type TreeReport } from './tree-writer.ts';
+import { emptyReport, type TreeProgress, type TreeReport } from './report.ts';
+import { inodeAt, TreeWriter, Unfit, walk } from './tree-writer.ts';
 
 /** Where PAX headers keep extended attributes: as star, GNU tar and bsdtar do. */
 const XATTR = 'SCHILY.xattr.';

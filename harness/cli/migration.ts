@@ -7,6 +7,7 @@ import { snapshotDirectory } from '../../guest-images/paths.ts';
 import { DirectoryStore } from '../directory-store.ts';
 import { VmError } from '../errors.ts';
 import type { GuestProcess } from '../guest-agent.ts';
+import { printableLines } from '../printable.ts';
 import { Vm, type MigratedVm } from '../vm.ts';
 import { OWN_FAILURE, progressReporter } from './options.ts';
 import { runIn } from './run.ts';
@@ -216,7 +217,7 @@ function openStore({ store }: LinkFlags): Promise<SnapshotStore> {
 }
 
 function say(text: string): void {
-  process.stderr.write(`${text}\n`);
+  process.stderr.write(`${printableLines(text)}\n`);
 }
 
 function parsePositive(text: string): number {

@@ -1,5 +1,6 @@
 import { Command, InvalidArgumentError, Option } from 'commander';
 import { VmError } from '../errors.ts';
+import { printable, printableConsole } from '../printable.ts';
 import { DEFAULT_MEMORY, type ShareOptions, type VmOptions } from '../vm-options.ts';
 
 /** Exit code when v86-virtiofs itself failed, out of the way of a guest command's. */
@@ -17,6 +18,7 @@ export interface MachineFlags {
   driver?: 'stock' | 'suspend';
   cache: boolean;
   writeBack?: boolean;
+  owners?: boolean;
   save?: string;
   verbose?: boolean;
 }
@@ -31,6 +33,7 @@ export function addMachineOptions(command: Command): Command {
     .option('-s, --share <source>', 'share a copy of a host directory, or of what is in a .tar, .tar.gz, .tgz or .json file (again for more); without it, an empty share', collect)
     .option('-t, --tag <tag>', 'tag of the share, for the n-th --share the n-th --tag (default: "share", "share2", …)', collect)
     .option('-w, --write-back', 'when the guest is done, carry its changes back to where the shares came from')
+    .option('--owners', 'with --write-back, also carry owners, set-user-ID, set-group-ID and sticky bits back')
     .option('--save <file>', 'when the guest is done, write the (first) share to a .tar, .tar.gz, .tgz or .json file')
     .optionsGroup('Machine:')
     .addOption(new Option('-m, --memory <MiB>', `guest memory, ${MIN_MEMORY} to ${MAX_MEMORY}`).default(DEFAULT_MEMORY).argParser(parseMemory))
@@ -61,7 +64,7 @@ export function machineOptions(flags: MachineFlags): VmOptions {
     bootMethod: boot,
     driver,
     cache,
-    onConsole: verbose ? (line) => process.stderr.write(`guest | ${line}\n`) : undefined,
+    onConsole: verbose ? (line) => process.stderr.write(`guest | ${printableConsole(line)}\n`) : undefined,
     onProgress: progressReporter(verbose),
   };
 }
@@ -77,7 +80,7 @@ function parseMemory(value: string): number {
 /** A status line on a terminal, plain lines with `--verbose`, nothing otherwise: stderr belongs to the guest's command. */
 export function progressReporter(verbose = false): (message: string) => void {
   const { stderr } = process;
-  if (verbose) return (message) => stderr.write(`${message}\n`);
+  if (verbose) return (message) => stderr.write(`${printable(message)}\n`);
   if (!stderr.isTTY) return () => {};
-  return (message) => stderr.write(`\r\x1b[K${message ? `\x1b[2m${message}\x1b[22m` : ''}`);
+  return (message) => stderr.write(`\r\x1b[K${message ? `\x1b[2m${printable(message)}\x1b[22m` : ''}`);
 }

@@ -1,4 +1,6 @@
+import { checkSaveTarget, checkWriteBackTarget } from '../archive.ts';
 import type { GuestProcess } from '../guest-agent.ts';
+import { printable } from '../printable.ts';
 import { Vm } from '../vm.ts';
 import type { VmOptions } from '../vm-options.ts';
 import { machineOptions, progressReporter, type MachineFlags } from './options.ts';
@@ -16,10 +18,11 @@ export async function run(argv: string[], flags: MachineFlags): Promise<number> 
 
 /** A guest with its shares mounted. What could not be taken into them is said. */
 export async function bootWithShares(flags: MachineFlags, more: VmOptions = {}): Promise<Vm> {
+  await checkTargets(flags);
   const vm = await Vm.boot({ ...machineOptions(flags), ...more });
   try {
     for (const { tag, source, skipped } of vm.shares) {
-      for (const { path, reason } of skipped) process.stderr.write(`not taken from ${source}: ${path}: ${reason}\n`);
+      for (const { path, reason } of skipped) process.stderr.write(`${printable(`not taken from ${source}: ${path}: ${reason}`)}\n`);
       await vm.mount(tag);
     }
     return vm;
@@ -27,6 +30,12 @@ export async function bootWithShares(flags: MachineFlags, more: VmOptions = {}):
     await vm.stop();
     throw error;
   }
+}
+
+/** Before anything runs, so that nothing is done in vain. @throws VmError `configuration` for where `--save` and `--write-back` can't write. */
+async function checkTargets({ share = [], writeBack, save }: MachineFlags): Promise<void> {
+  if (save !== undefined) await checkSaveTarget(save);
+  if (writeBack) for (const source of share) await checkWriteBackTarget(source);
 }
 
 /** Runs `argv` in a guest that is there, as {@link run}. Takes this process's stdin for good. */
@@ -44,15 +53,15 @@ export async function runIn(vm: Vm, argv: string[]): Promise<number> {
 }
 
 /** Does what `--write-back` and `--save` ask for. Returns 0, or 1 when something could not be kept, which is said. */
-export async function keepShares(vm: Vm, { writeBack, save, verbose }: MachineFlags): Promise<number> {
+export async function keepShares(vm: Vm, { writeBack, owners, save, verbose }: MachineFlags): Promise<number> {
   if (!writeBack && !save) return 0;
   await vm.exec(['sync']);
   let failures = 0;
   const tell = (place: string, left: { path: string; reason: string }[]) => {
-    for (const { path, reason } of left) process.stderr.write(`not written to ${place}: ${path}: ${reason}\n`);
+    for (const { path, reason } of left) process.stderr.write(`${printable(`not written to ${place}: ${path}: ${reason}`)}\n`);
     failures += left.length;
   };
-  for (const share of writeBack ? vm.shares : []) if (share.source) tell(share.source, await share.writeBack());
+  for (const share of writeBack ? vm.shares : []) if (share.source) tell(share.source, await share.writeBack({ owners }));
   if (save) {
     const onProgress = progressReporter(verbose);
     const left = await vm.shares[0]!.save(save, (files, bytes) => onProgress(`saving ${save}: ${files} files, ${(bytes / 1e6).toFixed(1)} MB`));

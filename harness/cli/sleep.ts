@@ -1,8 +1,9 @@
 import { Option, type Command } from 'commander';
 import { loadCodec, SnapshotStore } from '../../device/index.ts';
 import { snapshotDirectory } from '../../guest-images/paths.ts';
-import { formatBytes } from '../demo/story.ts';
+import { formatBytes } from '../../device/trees/report.ts';
 import { DirectoryStore } from '../directory-store.ts';
+import { printable } from '../printable.ts';
 import { Vm } from '../vm.ts';
 import { addMachineOptions, progressReporter, type MachineFlags } from './options.ts';
 import { bootWithShares, runIn } from './run.ts';
@@ -70,7 +71,7 @@ async function sleep(vm: Vm, store: SnapshotStore, name: string | undefined, onP
   await vm.suspend();
   const { id } = await vm.freeze(store, name);
   onProgress('');
-  process.stderr.write(`asleep as ${name ? `${name} (${id.slice(0, 12)})` : id.slice(0, 12)}: ${formatBytes(store.info(id).addedBytes)} added; \`wake\` wakes it\n`);
+  process.stderr.write(`asleep as ${name ? `${printable(name)} (${id.slice(0, 12)})` : id.slice(0, 12)}: ${formatBytes(store.info(id).addedBytes)} added; \`wake\` wakes it\n`);
 }
 
 function open({ store }: { store: string }): Promise<SnapshotStore> {

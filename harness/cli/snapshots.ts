@@ -3,10 +3,11 @@ import { readFile } from 'node:fs/promises';
 import { basename } from 'node:path';
 import { diff, inspect, loadCodec, SnapshotStore, type Contents, type LockContents } from '../../device/index.ts';
 import { snapshotDirectory } from '../../guest-images/paths.ts';
-import { formatBytes } from '../demo/story.ts';
+import { formatBytes } from '../../device/trees/report.ts';
 import { DirectoryStore } from '../directory-store.ts';
 import { compileV86 } from '../emulator.ts';
 import { VmError } from '../errors.ts';
+import { printable, printableJson, printableLines } from '../printable.ts';
 import { Vm } from '../vm.ts';
 import { writeFileWhole } from '../whole-file.ts';
 import { addMachineOptions, type MachineFlags } from './options.ts';
@@ -77,7 +78,7 @@ async function freeze(argv: string[], flags: MachineFlags & StoreFlags & { name?
 
 async function tellFrozen(store: SnapshotStore, { id, standstill }: { id: string; standstill: number }): Promise<void> {
   const { name, addedBytes } = store.info(id);
-  process.stderr.write(`frozen as ${name ? `${name} (${id.slice(0, 12)})` : id.slice(0, 12)}: ${formatBytes(addedBytes)} added, the guest stood still for ${standstill.toFixed(0)} ms\n`);
+  process.stderr.write(`frozen as ${name ? `${printable(name)} (${id.slice(0, 12)})` : id.slice(0, 12)}: ${formatBytes(addedBytes)} added, the guest stood still for ${standstill.toFixed(0)} ms\n`);
 }
 
 async function restore(snapshot: string, argv: string[], flags: StoreFlags & { name?: string }): Promise<void> {
@@ -99,7 +100,8 @@ async function fork(snapshot: string, argv: string[], flags: StoreFlags & { copi
     const vm = await Vm.thaw(store, id);
     try {
       const { stdout, stderr, code } = await vm.exec(argv, { cwd: vm.shares[0]?.mountPoint, env: { FORK: `${n + 1}` }, timeoutMs: 24 * 60 * 60 * 1000 });
-      const prefixed = (text: string) => text.replace(/^(?=[^])/gm, `${n + 1} | `);
+      // On a terminal, one guest's output must not move what the others have written.
+      const prefixed = (text: string) => (process.stdout.isTTY ? printableLines(text) : text).replace(/^(?=[^])/gm, `${n + 1} | `);
       process.stdout.write(prefixed(stdout));
       process.stderr.write(prefixed(stderr));
       return code;
@@ -170,7 +172,7 @@ async function importCommand(file: string, flags: StoreFlags): Promise<void> {
   });
   const store = await open(flags);
   const { id, name } = store.info(await store.import(bytes));
-  process.stderr.write(`${basename(file)} is ${name || id.slice(0, 12)} now\n`);
+  process.stderr.write(`${printable(`${basename(file)} is ${name || id.slice(0, 12)} now`)}\n`);
 }
 
 async function verify(snapshot: string | undefined, flags: StoreFlags): Promise<void> {
@@ -208,9 +210,9 @@ async function gc(flags: StoreFlags): Promise<void> {
 
 /** A line. What a snapshot says may be anybody's words: it must not steer the terminal. */
 function tell(line: string): void {
-  console.log(line.replace(/[\x00-\x1f\x7f-\x9f]/g, (character) => `\\x${character.charCodeAt(0).toString(16).padStart(2, '0')}`));
+  console.log(printable(line));
 }
 
 function tellJson(value: unknown): void {
-  console.log(JSON.stringify(value, (_, each: unknown) => (typeof each === 'bigint' ? Number(each) : each), 2));
+  console.log(printableJson(JSON.stringify(value, (_, each: unknown) => (typeof each === 'bigint' ? Number(each) : each), 2)));
 }

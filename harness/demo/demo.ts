@@ -7,7 +7,8 @@ import { crc32 } from 'node:zlib';
 import { writeSnapshot } from '../snapshot-file.ts';
 import { Vm } from '../vm.ts';
 import { Lines } from './lines.ts';
-import { formatBytes, Story } from './story.ts';
+import { formatBytes } from '../../device/trees/report.ts';
+import { Story } from './story.ts';
 
 /** What the second process has to know of the first one's. */
 export interface HandOver {

@@ -1,0 +1,124 @@
+import {
+  linkSync, lstatSync, mkdirSync, readdirSync, readFileSync, readlinkSync, renameSync, rmSync, symlinkSync, unlinkSync, writeFileSync,
+} from 'node:fs';
+import { join } from 'node:path';
+import { MemfsBackend, Volume } from '../../device/index.ts';
+import { loadHostTree, type LoadedTree } from '../../harness/host-tree.ts';
+import { writeBack } from '../../harness/write-back.ts';
+import { randomNumbers } from './hostile-driver.ts';
+import { Guest, listing } from './random-guest.ts';
+
+const NAMES = ['a', 'b', 'c', 'd', 'e', 'f'];
+/** A round's tree is kept for so many, as their changes add up. */
+const ROUNDS_OF_A_TREE = 12;
+
+/**
+ * Write-back of a random guest while the host swaps entries before each step, or, without `isSwapping`, whenever
+ * another process does it. Both share what is in `root`/share;
+ * `root`/outside must stay as it is, and is compared whole after each round.
+ */
+export function attackWriteBack(root: string, rounds: number, seed: number, isSwapping = true): { rounds: number; swaps: number; written: number } {
+  const next = randomNumbers(seed);
+  const share = join(root, 'share');
+  const outside = join(root, 'outside');
+  for (const dir of [share, outside]) rmSync(dir, { recursive: true, force: true });
+  mkdirSync(share);
+  mkdirSync(join(outside, 'dir/a/b'), { recursive: true });
+  for (const name of ['a', 'b', 'dir/a/c', 'dir/c', 'dir/a/b/d']) writeFileSync(join(outside, name), `precious ${name}`, { mode: 0o640 });
+  symlinkSync('a', join(outside, 'e'));
+  const precious = fingerprints(outside);
+
+  let swaps = 0;
+  let written = 0;
+  let backend!: MemfsBackend;
+  let tree!: LoadedTree;
+  const swap = () => {
+    const { swapped } = swapOnHost(share, outside, next);
+    if (swapped) swaps++;
+  };
+  let round = 0;
+  for (; round < rounds; round++) {
+    if (round % ROUNDS_OF_A_TREE === 0) {
+      setUp(root, share, round);
+      backend = MemfsBackend.of(new Volume());
+      tree = loadHostTree(share, backend);
+    }
+    const guest = new Guest(backend, next);
+    for (let n = next(5); n >= 0; n--) guest.step();
+    const eagerness = 1 + next(6);
+    written += writeBack(tree, backend, { owners: next(2) === 0, beforeOperation: () => { if (isSwapping && next(eagerness) === 0) swap(); } }).written.length;
+    const now = fingerprints(outside);
+    if (now !== precious) throw new Error(`round ${round} of seed ${seed} has changed what is outside:\n${precious}\n${now}`);
+  }
+  return { rounds: round, swaps, written };
+}
+
+/** A new share, in one step: the old one goes where nobody looks for it. */
+function setUp(root: string, share: string, round: number): void {
+  const fresh = join(root, 'fresh');
+  mkdirSync(join(fresh, 'a/b/c'), { recursive: true });
+  mkdirSync(join(fresh, 'b/a'), { recursive: true });
+  for (const name of ['a/d', 'a/b/d', 'b/c', 'b/a/b', 'c']) writeFileSync(join(fresh, name), name);
+  renameSync(share, join(root, `old-${round}`));
+  renameSync(fresh, share);
+}
+
+/** Everything about a tree: but when it was read, and how many names files have, which the host itself gives them. */
+function fingerprints(directory: string): string {
+  const lines = ['.', ...listing(directory)].sort().map((path) => {
+    const { mode, uid, gid, size, mtimeNs, ino } = lstatSync(join(directory, path), { bigint: true });
+    const type = Number(mode) & 0o170000;
+    const content = type === 0o100000 ? readFileSync(join(directory, path), 'utf8') : type === 0o120000 ? readlinkSync(join(directory, path)) : '';
+    return [path, ino, mode.toString(8), uid, gid, size, mtimeNs, content].join(' ');
+  });
+  return lines.join('\n');
+}
+
+/** Directories of the share that are reached through none but directories. */
+function directoriesOf(directory: string, depth = 0): string[] {
+  const below = depth < 4 ? readdirSync(directory, { withFileTypes: true }).filter((entry) => entry.isDirectory()).flatMap(({ name }) => directoriesOf(join(directory, name), depth + 1)) : [];
+  return [directory, ...below];
+}
+
+/** One change on the host. */
+function swapOnHost(share: string, outside: string, next: (below: number) => number): { swapped: boolean } {
+  const directories = directoriesOf(share);
+  const at = () => join(directories[next(directories.length)]!, NAMES[next(NAMES.length)]!);
+  const [path, other] = [at(), at()];
+  const targets = [outside, join(outside, 'dir'), '../outside', '../../outside/dir', '..', '.'];
+  try {
+    switch (next(7)) {
+      case 0:
+      case 1: {
+        // A directory steps aside for a link.
+        if (!lstatSync(path).isDirectory()) return { swapped: false };
+        renameSync(path, other);
+        symlinkSync(targets[next(targets.length)]!, path);
+        break;
+      }
+      case 2: {
+        // And comes back.
+        if (!lstatSync(path).isSymbolicLink()) return { swapped: false };
+        unlinkSync(path);
+        renameSync(other, path);
+        break;
+      }
+      case 3:
+        renameSync(path, other);
+        break;
+      case 4:
+        rmSync(path, { recursive: true, force: true });
+        symlinkSync(targets[next(targets.length)]!, path);
+        break;
+      case 5:
+        linkSync(join(outside, ['a', 'b', 'dir/c', 'e'][next(4)]!), path);
+        break;
+      case 6:
+        mkdirSync(path);
+    }
+    return { swapped: true };
+  } catch (error) {
+    if ((error as NodeJS.ErrnoException).syscall === undefined) throw error;
+    return { swapped: false };
+  }
+}
