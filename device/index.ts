@@ -19,10 +19,12 @@ export type { RestorePolicies, RestoreReport } from './snapshot/session-only.ts'
 export { HttpStore } from './snapshot/store/http-store.ts';
 export { OpfsStore } from './snapshot/store/opfs-store.ts';
 export { MemoryStore, type FileStore } from './snapshot/store/file-store.ts';
-export { MigrationError, MigrationRefusedError, MigrationUnknownError, type MigrationChannel } from './migration/channel.ts';
+export { MAX_MESSAGE, MAX_STRANGER_MESSAGE, MigrationError, MigrationRefusedError, MigrationUnknownError, type MigrationChannel } from './migration/channel.ts';
 export { MemoryFates, type Fate, type FateStore } from './migration/fates.ts';
 export { MigrationTarget, type Description, type IncomingOptions, type Successor } from './migration/incoming.ts';
+export { Link as MigrationLink } from './migration/link.ts';
 export { portChannel, type PortLike } from './migration/port-channel.ts';
+export { checkToken, makeToken } from './migration/token.ts';
 export { webSocketChannel, type WebSocketLike } from './migration/web-socket-channel.ts';
 export { askForFate, migrateOut, settleMigration, type MigrationFate, type MigrationOptions, type MigrationProgress, type MigrationResult } from './migration/outgoing.ts';
 export { SnapshotStore, type SnapshotInfo } from './snapshot/store/snapshot-store.ts';

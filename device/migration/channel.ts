@@ -1,16 +1,32 @@
 import type { Departure } from '../v86/lease.ts';
 
 /**
- * A connection to the other side: messages of up to a few MiB, whole and in order. Sockets, pipes, WebSockets and
+ * A connection to the other side: messages of up to {@link MAX_MESSAGE} bytes, whole and in order. Sockets, pipes, WebSockets and
  * message ports are made into one by whoever has them. It need not be secret or safe: see {@link Link}.
+ *
+ * Nothing that the other side sends makes a channel throw where nobody waits, or keep more than a few messages: what it may not send
+ * ends the channel.
  */
 export interface MigrationChannel {
+  /** Whether this side has called the other, and so has to prove first that it knows the token. Default: the source has. */
+  readonly isCaller?: boolean;
   /** Settles when more may be sent, so that no more is on its way than the connection takes. `message` is borrowed until then. */
   send(message: Uint8Array): Promise<void>;
-  /** The next message, the caller's; undefined when the connection has ended. Called again only when it has settled. */
+  /**
+   * The next message, the caller's; undefined when the connection has ended. Called again only when it has settled.
+   *
+   * @throws MigrationError when the other side has sent what is no message, or more than it may: the channel is closed.
+   */
   receive(): Promise<Uint8Array | undefined>;
+  /** The other side has proven who it is, and may send more than {@link MAX_STRANGER_MESSAGE} bytes at once from now on. */
+  admit(): void;
   close(): void;
 }
+
+/** Bytes of a message. */
+export const MAX_MESSAGE = 512 << 10;
+/** Bytes of a message from a side that has not proven that it knows the token. */
+export const MAX_STRANGER_MESSAGE = 128;
 
 export class MigrationError extends Error {
   override readonly name: string = 'MigrationError';

@@ -1,7 +1,8 @@
 import type { Departure } from '../v86/lease.ts';
+import { decodeFate, decodeQuery } from './bodies.ts';
 import { MigrationError, MigrationRefusedError, MigrationUnknownError } from './channel.ts';
-import { isMigrationId, type Fate, type FateStore } from './fates.ts';
-import { MESSAGE, parseJson, type Link, type Message } from './link.ts';
+import type { Fate, FateStore } from './fates.ts';
+import { MESSAGE, type Link, type Message } from './link.ts';
 
 // Which side goes on with a machine. There is one decision, and it is in the destination's FateStore: whoever is first there, the order to go on
 // or a question what became of it, decides. Until the source knows what was decided its machine stands still.
@@ -54,8 +55,7 @@ export async function takeOver(link: CommitLink, fates: FateStore, id: string, s
 /** The source asks what became of its machine. */
 export async function askFate(link: CommitLink, id: string): Promise<Fate | 'unknown'> {
   await link.sendJson(MESSAGE.QUERY, { id });
-  const { fate } = parseJson<{ fate?: unknown }>((await link.receive(MESSAGE.FATE)).body) ?? {};
-  return fate === 'started' || fate === 'never' ? fate : 'unknown';
+  return decodeFate((await link.receive(MESSAGE.FATE)).body);
 }
 
 /** Asks, and does what the answer says: see `settleMigration`. */
@@ -68,7 +68,6 @@ export async function settle(link: CommitLink, unknown: MigrationUnknownError): 
 
 /** The destination answers. What was not started yet never will be. */
 export async function tellFate(link: CommitLink, fates: FateStore, { body }: Message): Promise<void> {
-  const { id } = parseJson<{ id?: unknown } | null>(body) ?? {};
-  const fate = isMigrationId(id) ? await fates.decide(id, 'never') : undefined;
+  const fate = await fates.decide(decodeQuery(body), 'never');
   await link.sendJson(MESSAGE.FATE, { fate: fate ?? 'unknown' });
 }

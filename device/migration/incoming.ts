@@ -5,10 +5,12 @@ import { MemoryStore } from '../snapshot/store/file-store.ts';
 import { SnapshotStore } from '../snapshot/store/snapshot-store.ts';
 import type { V86Like } from '../v86/types.ts';
 import { V86Machine } from '../v86/adapter.ts';
+import { decodeDescription, decodeLayer, decodeRound } from './bodies.ts';
 import { MigrationError, type MigrationChannel } from './channel.ts';
 import { takeOver, tellFate } from './commit.ts';
-import { isMigrationId, MemoryFates, type FateStore } from './fates.ts';
-import { Link, MESSAGE, parseJson } from './link.ts';
+import { MemoryFates, type FateStore } from './fates.ts';
+import { Link, MESSAGE } from './link.ts';
+import { checkToken } from './token.ts';
 
 export interface Description {
   id: string;
@@ -27,6 +29,7 @@ export interface Successor {
 }
 
 export interface IncomingOptions<S extends Successor> {
+  /** As in `MigrationOptions`. */
   token: string;
   codec: ChunkCodec;
   /** Makes a machine like the one described, which stands still; throws, with the reason, when that can't be. */
@@ -48,6 +51,8 @@ export interface IncomingOptions<S extends Successor> {
 }
 
 const DEFAULT_LIMIT = 2 * 1024 ** 3;
+/** Bytes that a layer takes beside its own. */
+const LAYER_COST = 4096;
 
 /** Takes machines over, and tells what became of each for ever. */
 export class MigrationTarget<S extends Successor> {
@@ -55,7 +60,9 @@ export class MigrationTarget<S extends Successor> {
   readonly #fates: FateStore;
   #machines = 0;
 
+  /** @throws MigrationError when the token is not one of `makeToken`. */
   constructor(options: IncomingOptions<S>) {
+    checkToken(options.token);
     this.options = options;
     this.#fates = options.fates ?? new MemoryFates();
   }
@@ -77,9 +84,8 @@ export class MigrationTarget<S extends Successor> {
         link.close();
         return undefined;
       }
-      const description = parseJson<Description>(first.body);
+      const description = decodeDescription(first.body);
       const { id } = description;
-      if (!isMigrationId(id)) throw new MigrationError('the migration has no id');
       if (this.#machines >= maxMachines) throw new MigrationError('it has a machine already');
       isCounted = true;
       this.#machines++;
@@ -115,17 +121,19 @@ export class MigrationTarget<S extends Successor> {
     const store = await SnapshotStore.open(files, codec);
     const snapshots = await MachineSnapshots.of(emulator, store);
     let kept = 0;
+    let came = 0;
     let isFirst = true;
     for (;;) {
       const { type, body } = await link.receive(MESSAGE.LAYER, MESSAGE.ROUND);
       if (type === MESSAGE.LAYER) {
-        const { name, length } = parseJson<{ name: string; length: number }>(body);
-        if (!Number.isSafeInteger(length) || length < 0 || (kept += length) > limit) throw new MigrationError(`more than ${limit} bytes are coming: raise the limit`);
-        await files.write(name, [await receiveBytes(link, length, (came) => onProgress?.(kept - length + came))]);
+        const { name, length } = decodeLayer(body);
+        if ((kept += length + LAYER_COST) > limit) throw new MigrationError(`more than ${limit} bytes are coming: raise the limit`);
+        await files.write(name, [await receiveBytes(link, length, (part) => onProgress?.(came + part))]);
+        came += length;
         await store.look(name);
         continue;
       }
-      const { snapshot, isLast } = parseJson<{ snapshot: string; isLast: boolean }>(body);
+      const { snapshot, isLast } = decodeRound(body);
       const finish = await snapshots.stage(snapshot, { ...policies, isMove: true, isFresh: isFirst, isUnchanged: !isFirst, isInterim: !isLast });
       isFirst = false;
       await link.send(MESSAGE.READY, new Uint8Array(0));
@@ -135,15 +143,13 @@ export class MigrationTarget<S extends Successor> {
 }
 
 async function receiveBytes(link: Link, length: number, onProgress: (bytes: number) => void): Promise<Uint8Array> {
-  const parts: Uint8Array[] = [];
+  const bytes = new Uint8Array(length);
   for (let at = 0; at < length;) {
     const { body } = await link.receive(MESSAGE.BYTES);
     if (body.length === 0 || at + body.length > length) throw new MigrationError('a layer is not as long as was said');
-    parts.push(body);
+    bytes.set(body, at);
     at += body.length;
     onProgress(at);
   }
-  const bytes = new Uint8Array(length);
-  parts.reduce((at, part) => (bytes.set(part, at), at + part.length), 0);
   return bytes;
 }

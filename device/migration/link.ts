@@ -1,8 +1,8 @@
+import { decodeRefusal, encodeRefusal } from './bodies.ts';
 import { MigrationError, MigrationRefusedError, type MigrationChannel } from './channel.ts';
+import { decodeHello, encodeHello, type Role } from './hello.ts';
+import { checkToken } from './token.ts';
 
-/** Of the protocol: both sides have to have the same one. */
-const VERSION = 1;
-const NONCE_LENGTH = 32;
 const TAG_LENGTH = 32;
 /** Sequence number, u64 as two u32; type, u8. */
 const HEADER_LENGTH = 9;
@@ -14,6 +14,8 @@ const encoder = new TextEncoder();
 
 /** What a message is. */
 export const MESSAGE = {
+  /** The first of each side: it knows the token. */
+  PROOF: 0,
   /** JSON. Source: what machine it is. */
   DESCRIPTION: 1,
   /** Destination: it can be had. */
@@ -32,6 +34,8 @@ export const MESSAGE = {
   /** JSON: the id of a migration whose end is unknown. Answered by FATE: `started`, `never` or `unknown`. */
   QUERY: 10,
   FATE: 11,
+  /** A destination that has called: the source has proven itself, and may begin. */
+  GREETED: 12,
 } as const;
 
 export interface Message {
@@ -39,14 +43,13 @@ export interface Message {
   body: Uint8Array;
 }
 
-type Role = 'source' | 'destination';
-
 /**
  * An authenticated connection: both sides prove that they know the token, which is never sent, and every message
  * carries its number and an HMAC-SHA-256 by a key of this connection. What was changed, left out, put in or sent
- * again ends it.
+ * again ends it. Who has called proves first: nobody gets anything from a side that waits which depends on the token.
  */
 export class Link {
+  static readonly #opened = new WeakMap<MigrationChannel, Link>();
   readonly #channel: MigrationChannel;
   readonly #own: CryptoKey;
   readonly #other: CryptoKey;
@@ -64,13 +67,19 @@ export class Link {
   }
 
   /**
-   * `timeoutMs`: for how long the other side may say or take nothing; then the link is closed.
+   * The link over a channel: the one that was opened before, if there is one. `timeoutMs`: for how long the other side may say or
+   * take nothing; then the link is closed.
    *
    * @throws MigrationError for another version, another token, or no answer. The channel is closed, then.
    */
   static async open(channel: MigrationChannel, role: Role, token: string, timeoutMs = TIMEOUT): Promise<Link> {
+    const opened = Link.#opened.get(channel);
+    if (opened) return opened;
     try {
-      return await Link.#greet(channel, role, token, timeoutMs);
+      checkToken(token);
+      const link = await Link.#greet(channel, role, token, timeoutMs);
+      Link.#opened.set(channel, link);
+      return link;
     } catch (error) {
       channel.close();
       throw error;
@@ -78,30 +87,43 @@ export class Link {
   }
 
   static async #greet(channel: MigrationChannel, role: Role, token: string, timeoutMs: number): Promise<Link> {
+    const isCaller = channel.isCaller ?? role === 'source';
+    const hello = encodeHello(role, isCaller);
+    const say = () => within(timeoutMs, channel, channel.send(hello));
+    const hear = async () => {
+      const answer = await within(timeoutMs, channel, channel.receive());
+      if (!answer) throw new MigrationError('the other side does not answer: look whether it waits for a migration');
+      decodeHello(answer, role, isCaller);
+      return answer;
+    };
+    if (isCaller) await say();
+    const theirs = await hear();
+    if (!isCaller) await say();
+    const [caller, called] = isCaller ? [hello, theirs] : [theirs, hello];
     const secret = await hmacKey(encoder.encode(token));
-    const nonce = crypto.getRandomValues(new Uint8Array(NONCE_LENGTH));
-    const hello = Uint8Array.of(...encoder.encode('v86-virtiofs migration'), VERSION, ...nonce);
-    await within(timeoutMs, channel, channel.send(hello));
-    const answer = await within(timeoutMs, channel, channel.receive());
-    if (!answer) throw new MigrationError('the other side does not answer: look whether it waits for a migration');
-    const versionAt = hello.length - NONCE_LENGTH - 1;
-    if (answer.length !== hello.length || answer.subarray(0, versionAt).some((byte, n) => byte !== hello[n])) throw new MigrationError('the other side speaks something else than this migration');
-    if (answer[versionAt] !== VERSION) throw new MigrationError(`the other side has version ${answer[versionAt]} of the protocol, this one ${VERSION}: use the same release on both`);
-    const theirs = answer.subarray(versionAt + 1);
-    if (theirs.every((byte, n) => byte === nonce[n])) throw new MigrationError('the other side is a mirror: it sends back what it gets');
-    const [a, b] = role === 'source' ? [nonce, theirs] : [theirs, nonce];
-    const keyOf = async (whose: Role) => hmacKey(new Uint8Array(await crypto.subtle.sign('HMAC', secret, concat(encoder.encode(whose), a, b))));
-    const link = new Link(channel, timeoutMs, await keyOf(role), await keyOf(role === 'source' ? 'destination' : 'source'));
-    // The first message of each side proves that it knows the token.
-    await link.send(0, new Uint8Array(0));
-    const proof = await within(timeoutMs, channel, channel.receive());
-    if (!proof) throw new MigrationError('the other side has hung up: its token is another one');
-    try {
-      await link.#open(proof);
-    } catch {
-      throw new MigrationError('the other side has another token: give both the same');
-    }
+    const keyOf = async (isCallers: boolean) => hmacKey(await hmac(secret, concat(encoder.encode(isCallers ? 'caller' : 'called'), caller, called)));
+    const link = new Link(channel, timeoutMs, await keyOf(isCaller), await keyOf(!isCaller));
+    if (isCaller) await link.#prove();
+    await link.#check();
+    channel.admit();
+    if (!isCaller) await link.#prove();
+    // Only now it is known that it hears more than a stranger says.
+    if (isCaller && role === 'destination') await link.send(MESSAGE.GREETED, new Uint8Array(0));
+    if (!isCaller && role === 'source') await link.receive(MESSAGE.GREETED);
     return link;
+  }
+
+  async #prove(): Promise<void> {
+    await this.send(MESSAGE.PROOF, new Uint8Array(0));
+  }
+
+  async #check(): Promise<void> {
+    const proof = await within(this.#timeoutMs, this.#channel, this.#channel.receive());
+    if (!proof) throw new MigrationError('the other side has hung up: its token is another one');
+    const { type } = await this.#open(proof).catch(() => {
+      throw new MigrationError('the other side has another token: give both the same');
+    });
+    if (type !== MESSAGE.PROOF) throw new MigrationError('the other side does not prove that it knows the token');
   }
 
   async send(type: number, body: Uint8Array): Promise<void> {
@@ -117,7 +139,7 @@ export class Link {
     message[8] = type;
     message.set(body, HEADER_LENGTH);
     const end = HEADER_LENGTH + body.length;
-    message.set(new Uint8Array(await crypto.subtle.sign('HMAC', this.#own, message.subarray(0, end))), end);
+    message.set(await hmac(this.#own, message.subarray(0, end)), end);
     return () => {
       this.bytes += message.length;
       return within(this.#timeoutMs, this.#channel, this.#channel.send(message));
@@ -134,7 +156,7 @@ export class Link {
     const message = await within(patience, this.#channel, this.#channel.receive());
     if (!message) throw new MigrationError('the link to the other side has ended');
     const { type, body } = await this.#open(message);
-    if (type === MESSAGE.REFUSED) throw new MigrationRefusedError(`the other side refuses: ${parseJson<{ reason: string }>(body).reason}`);
+    if (type === MESSAGE.REFUSED) throw new MigrationRefusedError(`the other side refuses: ${decodeRefusal(body)}`);
     if (!expected.includes(type)) throw new MigrationError(`the other side has sent message ${type} out of turn`);
     return { type, body };
   }
@@ -152,7 +174,7 @@ export class Link {
 
   /** Tells the reason, as far as that is possible, and ends the link. */
   async refuse(reason: string): Promise<void> {
-    await this.sendJson(MESSAGE.REFUSED, { reason }).catch(() => {});
+    await this.sendJson(MESSAGE.REFUSED, encodeRefusal(reason)).catch(() => {});
     this.close();
   }
 
@@ -177,12 +199,12 @@ async function within<T>(timeoutMs: number, channel: MigrationChannel, work: Pro
   }
 }
 
-export function parseJson<T>(body: Uint8Array): T {
-  return JSON.parse(new TextDecoder().decode(body)) as T;
-}
-
 function hmacKey(bytes: Uint8Array): Promise<CryptoKey> {
   return crypto.subtle.importKey('raw', bytes as Uint8Array<ArrayBuffer>, { name: 'HMAC', hash: 'SHA-256' }, false, ['sign', 'verify']);
+}
+
+async function hmac(key: CryptoKey, bytes: Uint8Array<ArrayBuffer>): Promise<Uint8Array<ArrayBuffer>> {
+  return new Uint8Array(await crypto.subtle.sign('HMAC', key, bytes));
 }
 
 function concat(...parts: Uint8Array[]): Uint8Array<ArrayBuffer> {

@@ -29,7 +29,7 @@ export interface MigrationProgress {
 }
 
 export interface MigrationOptions {
-  /** What both sides know, and nobody else: any text. It is never sent. */
+  /** What both sides know, and nobody else: from `makeToken`. It is never sent. */
   token: string;
   /** What the machine is, for the destination to make one like it: as in {@link FreezeOptions}. */
   machine: FreezeOptions['machine'];

@@ -1,61 +1,35 @@
-import type { MigrationChannel } from './channel.ts';
+import { MigrationError, type MigrationChannel } from './channel.ts';
+import { CreditChannel } from './credit-channel.ts';
+
+/** Not every port has a `close`. */
+type PortEvent = 'message' | 'messageerror' | 'close';
 
 /** What message ports, broadcast channels and workers have in common, in browsers and in Node. */
 export interface PortLike {
   postMessage(message: unknown): void;
-  addEventListener(type: 'message', listener: (event: { data: unknown }) => void): void;
-  removeEventListener(type: 'message', listener: (event: { data: unknown }) => void): void;
+  addEventListener(type: PortEvent, listener: (event: { data: unknown }) => void): void;
+  removeEventListener(type: PortEvent, listener: (event: { data: unknown }) => void): void;
   start?(): void;
 }
 
-type Part = { bytes: Uint8Array } | { taken: true } | { closed: true };
-
-/** Messages on their way at once. */
-const WINDOW = 4;
-
-/** A channel over a port that nobody else uses. Each message is confirmed when it was taken, which is the back pressure that ports don't have. */
-export function portChannel(port: PortLike): MigrationChannel {
-  const received: Uint8Array[] = [];
-  let isClosed = false;
-  let onWay = 0;
-  let wake: () => void = () => {};
-  let woken = new Promise<void>((resolve) => (wake = resolve));
-  const changed = () => {
-    wake();
-    woken = new Promise((resolve) => (wake = resolve));
-  };
-  const listen = ({ data }: { data: unknown }) => {
-    const part = data as Part;
-    if ('bytes' in part) received.push(part.bytes);
-    else if ('taken' in part) onWay--;
-    else end();
-    changed();
-  };
-  /** Node's process lives for as long as somebody listens. */
-  const end = () => {
-    isClosed = true;
-    port.removeEventListener('message', listen);
-  };
+/** A channel over a port that nobody else uses. `isCaller`: see {@link MigrationChannel}. `onEnd` is called once, whoever has ended it. */
+export function portChannel(port: PortLike, isCaller?: boolean, onEnd: () => void = () => {}): MigrationChannel {
+  const channel = new CreditChannel({
+    post: (bytes) => port.postMessage(bytes),
+    // Node's process lives for as long as somebody listens.
+    close: () => {
+      port.removeEventListener('message', listen);
+      port.removeEventListener('messageerror', fail);
+      port.removeEventListener('close', end);
+      onEnd();
+    },
+  }, isCaller);
+  const listen = ({ data }: { data: unknown }) => channel.take(data);
+  const fail = () => channel.end(new MigrationError("the other side has sent what can't be read"));
+  const end = () => channel.end();
   port.addEventListener('message', listen);
+  port.addEventListener('messageerror', fail);
+  port.addEventListener('close', end);
   port.start?.();
-  return {
-    async send(message) {
-      while (onWay >= WINDOW && !isClosed) await woken;
-      if (isClosed) throw new Error('the other side has closed the port');
-      onWay++;
-      port.postMessage({ bytes: message.slice() } satisfies Part);
-    },
-    async receive() {
-      while (!received.length && !isClosed) await woken;
-      const message = received.shift();
-      if (message) port.postMessage({ taken: true } satisfies Part);
-      return message;
-    },
-    close() {
-      if (isClosed) return;
-      port.postMessage({ closed: true } satisfies Part);
-      end();
-      changed();
-    },
-  };
+  return channel;
 }

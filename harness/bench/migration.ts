@@ -3,13 +3,14 @@ import { existsSync } from 'node:fs';
 import { connect } from 'node:net';
 import { join } from 'node:path';
 import { PACKAGE_ROOT } from '../../guest-images/paths.ts';
+import { makeToken } from '../../device/index.ts';
 import { duplexChannel } from '../migration/duplex-channel.ts';
 import { Vm } from '../vm.ts';
 import { Collector, type BenchRow, type Measure } from './report.ts';
 
 export const GUESTS = ['idle', 'verified I/O'] as const;
 
-const TOKEN = 'benchmark';
+const TOKEN = makeToken();
 const DOWNTIME: Measure = { name: 'guest stands still', unit: 'ms', isRate: false };
 const TIME: Measure = { name: 'whole migration', unit: 'ms', isRate: false };
 const ROUNDS: Measure = { name: 'rounds', unit: '', isRate: false };

@@ -1,7 +1,6 @@
 import { InvalidArgumentError, Option, type Command } from 'commander';
-import { randomBytes } from 'node:crypto';
 import {
-  loadCodec, MigrationError, MigrationTarget, MigrationUnknownError, settleMigration, SnapshotStore, type MigrationChannel, type MigrationFate,
+  checkToken, loadCodec, makeToken, MigrationError, MigrationLink, MigrationTarget, MigrationUnknownError, settleMigration, SnapshotStore, type MigrationChannel, type MigrationFate,
 } from '../../device/index.ts';
 import { snapshotDirectory } from '../../guest-images/paths.ts';
 import { DirectoryStore } from '../directory-store.ts';
@@ -11,27 +10,31 @@ import { printableLines } from '../printable.ts';
 import { Vm, type MigratedVm } from '../vm.ts';
 import { OWN_FAILURE, progressReporter } from './options.ts';
 import { runIn } from './run.ts';
-import { listen, openWay, STDIO, type Way } from './ways.ts';
+import { fingerprintNote, isWaiting, listen, openWay, STDIO, type Way, type WayFlags } from './ways.ts';
 
 const TOKEN_VARIABLE = 'V86_VIRTIOFS_TOKEN';
 const SETTLE_ATTEMPTS = 5;
 const SETTLE_INTERVAL = 1000;
 
-interface LinkFlags {
+interface LinkFlags extends WayFlags {
   store: string;
-  host: string;
   token?: string;
   bandwidth?: number;
   policy?: 'throttle' | 'give-up' | 'stop';
   verbose?: boolean;
 }
 
-/** Adds `migrate` and `serve`. */
+/** Adds `migrate`, `serve` and `token`. */
 export function addMigrationCommands(program: Command): void {
   const addLinkOptions = (command: Command) => command
     .addOption(new Option('--store <dir>', 'directory of snapshots').default(snapshotDirectory()))
     .addOption(new Option('--host <address>', 'address to wait on').default('localhost'))
-    .addOption(new Option('--token <text>', `what both sides know; better put into ${TOKEN_VARIABLE}, where no list of processes shows it`))
+    .addOption(new Option('--token <text>', `what both sides know, of \`v86-virtiofs token\`; better put into ${TOKEN_VARIABLE}, where no list of processes shows it`))
+    .option('--origin <origin>', 'let pages from there call too, such as https://example.org; * for all (again for more)', (origin: string, before: string[] = []) => [...before, origin])
+    .option('--tls-cert <file>', 'certificate to wait with on tls:PORT or wss:PORT, PEM')
+    .option('--tls-key <file>', 'its key')
+    .option('--tls-ca <file>', 'certificates of authorities, PEM, to know the other side by')
+    .option('--tls-fingerprint <SHA-256>', "the other side's certificate, whoever has signed it")
     .addOption(new Option('--bandwidth <MB/s>', 'send no faster').argParser(parsePositive))
     .addOption(new Option('--policy <what>', 'when the guest changes more than can be sent').choices(['throttle', 'give-up', 'stop']))
     .option('-v, --verbose', 'tell what happens, on stderr');
@@ -42,12 +45,12 @@ export function addMigrationCommands(program: Command): void {
       .description('Lets a guest go on from a snapshot and, when a command has been started in it, moves it to a waiting `serve`, or to a page, while it runs.')
       .argument('<snapshot>', 'name, id or beginning of an id')
       .argument('[command...]', 'command to start in it first; put -- before it')
-      .requiredOption('--to <address>', `HOST:PORT or ws://HOST:PORT of a \`serve\`, ws:PORT to wait for a page, or ${STDIO}`),
+      .requiredOption('--to <address>', `HOST:PORT, tls:HOST:PORT, ws://HOST:PORT or wss://HOST:PORT of a \`serve\`; ws:PORT or wss:PORT to wait for a page; or ${STDIO}`),
   )
     .addHelpText('after', `
 Examples:
-  ${TOKEN_VARIABLE}=secret v86-virtiofs serve --incoming 7000 -- ps          # in one terminal
-  ${TOKEN_VARIABLE}=secret v86-virtiofs migrate base --to localhost:7000 -- sh -c 'make &'   # in another
+  v86-virtiofs serve --incoming 7000 -- ps                              # in one terminal; it prints localhost:7000#TOKEN
+  v86-virtiofs migrate base --to localhost:7000#TOKEN -- sh -c 'make &' # in another
   v86-virtiofs migrate base --to ws:7000                                # give the page what this says
 When it can't be moved the guest goes on here, and this exits with ${OWN_FAILURE} when the command has ended.`)
     .action(migrate);
@@ -57,7 +60,7 @@ When it can't be moved the guest goes on here, and this exits with ${OWN_FAILURE
       .summary('take over a running guest from another process, or from a page')
       .description('Waits for a `migrate`, or for a page, takes its guest over, runs a command in it and exits with its code; without one, the guest runs until Ctrl-C.')
       .argument('[command...]', 'command to run in it then; put -- before it')
-      .requiredOption('--incoming <port>', `TCP port to wait on, 0 for any; ws:PORT for pages; or ${STDIO}`)
+      .requiredOption('--incoming <port>', `TCP port to wait on, 0 for any; tls:PORT; ws:PORT or wss:PORT for pages; or ${STDIO}`)
       .option('--to <address>', 'move it on, when the command has ended: as in `migrate`'),
   )
     .addHelpText('after', `
@@ -65,6 +68,11 @@ Examples:
   v86-virtiofs serve --incoming ws:7000                                 # give the page what this says
   v86-virtiofs serve --incoming ws:7000 --to ws:7001 -- make            # and back`)
     .action(serve);
+  program
+    .command('token')
+    .summary('make a token for both sides of a migration')
+    .description(`Prints a new token, 136 random bits, to be put into ${TOKEN_VARIABLE} on both sides.`)
+    .action(() => console.log(makeToken()));
 }
 
 async function migrate(snapshot: string, argv: string[], { to, ...flags }: LinkFlags & { to: string }): Promise<void> {
@@ -73,6 +81,7 @@ async function migrate(snapshot: string, argv: string[], { to, ...flags }: LinkF
   const first = way.address === undefined ? await way.connect() : undefined;
   let vm: Vm | undefined;
   try {
+    if (first) await MigrationLink.open(first, 'source', token);
     const store = await openStore(flags);
     vm = await Vm.thaw(store, store.find(snapshot));
     const started = argv.length ? await start(vm, argv, to) : undefined;
@@ -85,7 +94,8 @@ async function migrate(snapshot: string, argv: string[], { to, ...flags }: LinkF
 }
 
 async function serve(argv: string[], { incoming, to, ...flags }: LinkFlags & { incoming: string; to?: string }): Promise<void> {
-  const { secret, note } = chooseToken(flags);
+  const { secret, isGiven, note } = chooseToken(flags);
+  if (!isGiven && incoming === STDIO) throw new VmError('configuration', `give the token that \`migrate\` has, by --token or in ${TOKEN_VARIABLE}`);
   const target = new MigrationTarget<MigratedVm>({
     ...Vm.takeOver(secret).options, maxMachines: 1, onProblem: ({ message }) => say(`it has come, but ${message}`),
   });
@@ -93,18 +103,18 @@ async function serve(argv: string[], { incoming, to, ...flags }: LinkFlags & { i
   let vm: Vm | undefined;
   try {
     if (incoming === STDIO) {
-      vm = (await target.serve(await (await openWay(STDIO, flags.host)).connect()))?.vm;
+      vm = (await target.serve(await (await openWay(STDIO, secret, flags)).connect()))?.vm;
     } else {
       let arrived: (vm: Vm) => void;
       const arrival = new Promise<Vm>((resolve) => (arrived = resolve));
       // Each connection by itself: one that says nothing is in nobody's way.
-      listener = await listen(incoming, flags.host, (channel) => {
+      listener = await listen(incoming, flags, (channel) => {
         target.serve(channel).then(
           (successor) => successor && arrived(successor.vm),
           (error: Error) => say(`not taken over: ${error.message}`),
         );
       });
-      say(`waiting on ${listener.address}${note}`);
+      say(`waiting on ${listener.address}${note}${fingerprintNote(incoming, flags)}`);
       vm = await arrival;
     }
     if (!vm) return;
@@ -200,15 +210,16 @@ async function settle(unknown: MigrationUnknownError, way: Way, token: string): 
 async function openWayOut(to: string, flags: LinkFlags): Promise<{ way: Way; token: string }> {
   const [address, fragment] = to.split('#', 2) as [string, string?];
   const { secret, isGiven, note } = chooseToken(fragment ? { ...flags, token: fragment } : flags);
-  if (!isGiven && !/^ws:\d/.test(address)) throw new VmError('configuration', `give the token that \`serve\` has, by --token or in ${TOKEN_VARIABLE}`);
-  const way = await openWay(address, flags.host);
-  if (way.address !== undefined) say(`waiting on ${way.address}${note}`);
+  if (!isGiven && !isWaiting(address)) throw new VmError('configuration', `give the token that \`serve\` has, by --token or in ${TOKEN_VARIABLE}`);
+  const way = await openWay(address, secret, flags);
+  if (way.address !== undefined) say(`waiting on ${way.address}${note}${fingerprintNote(address, flags)}`);
   return { way, token: secret };
 }
 
-/** The token; one that is chosen here is told behind the address. */
+/** The token; one that is made here is told behind the address. @throws MigrationError for one that somebody has thought of. */
 function chooseToken({ token = process.env[TOKEN_VARIABLE] }: LinkFlags): { secret: string; isGiven: boolean; note: string } {
-  const secret = token || randomBytes(12).toString('base64url');
+  const secret = token || makeToken();
+  checkToken(secret);
   return { secret, isGiven: Boolean(token), note: token ? '' : `#${secret}` };
 }
 

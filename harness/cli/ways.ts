@@ -1,13 +1,29 @@
-import { connect, createServer, Socket, type AddressInfo } from 'node:net';
-import { webSocketChannel, type MigrationChannel, type WebSocketLike } from '../../device/index.ts';
+import { readFileSync } from 'node:fs';
+import { X509Certificate } from 'node:crypto';
+import { MigrationLink, type MigrationChannel } from '../../device/index.ts';
 import { VmError } from '../errors.ts';
+import { dial, dialWeb, type Trust } from '../migration/dial.ts';
+import { Door } from '../migration/door.ts';
 import { duplexChannel } from '../migration/duplex-channel.ts';
 
 /** In place of an address: this process's stdin and stdout. */
 export const STDIO = 'stdio';
-/** Before a port that pages can call, and before the address of one. */
-const WEB = 'ws:';
-const MAX_MESSAGE = 16 << 20;
+/** What an address to wait on begins with: the rest is its port. */
+const WAITING = /^(tls:|ws:|wss:|)(\d+)$/;
+const HELP = `give HOST:PORT, tls:HOST:PORT, ws://HOST:PORT or wss://HOST:PORT, ws:PORT or wss:PORT to wait for a page, or ${STDIO}`;
+/** Callers that have proven themselves and wait for their turn. */
+const MAX_QUEUE = 4;
+
+/** How addresses are waited on and called, as commander gives it. */
+export interface WayFlags {
+  /** To wait on. */
+  host: string;
+  origin?: string[];
+  tlsCert?: string;
+  tlsKey?: string;
+  tlsCa?: string;
+  tlsFingerprint?: string;
+}
 
 /** A way to the other side of a migration. */
 export interface Way {
@@ -18,79 +34,78 @@ export interface Way {
   close(): void;
 }
 
-/** The way to `HOST:PORT`, `ws://HOST:PORT`, whoever calls `ws:PORT`, or over stdio. @throws VmError `configuration`. */
-export async function openWay(to: string, host: string): Promise<Way> {
+/** Whether somebody calls there, and doesn't wait. */
+export function isWaiting(address: string): boolean {
+  return /^wss?:\d/.test(address);
+}
+
+/**
+ * The way out to an address, or over stdio. Whoever calls `ws:PORT` has to know `token`: who does not, or says nothing, is in nobody's way.
+ *
+ * @throws VmError `configuration`.
+ */
+export async function openWay(to: string, token: string, flags: WayFlags): Promise<Way> {
   if (to === STDIO) return { connect: async () => duplexChannel(process.stdin, process.stdout), close: () => {} };
-  if (/^wss?:\/\//.test(to)) return { connect: () => dialWeb(to), close: () => {} };
-  if (!to.startsWith(WEB)) return { connect: () => dial(to), close: () => {} };
-  const callers: MigrationChannel[] = [];
+  const way = isWaiting(to) ? await waitFor(to, token, flags) : undefined;
+  if (way) return way;
+  const trust = trustOf(flags);
+  if (/^wss?:\/\//.test(to)) {
+    if (!URL.canParse(to)) throw new VmError('configuration', `${to} is not an address: ${HELP}`);
+    return { connect: () => dialWeb(to, trust), close: () => {} };
+  }
+  const [, tls, host, port] = /^(tls:)?(?:\[?)([^[\]]+?)(?:\]?):(\d+)$/.exec(to) ?? [];
+  if (host === undefined) throw new VmError('configuration', `${to} is not an address: ${HELP}`);
+  return { connect: () => dial({ host, port: parsePort(port!), tls: tls ? trust : undefined }), close: () => {} };
+}
+
+async function waitFor(address: string, token: string, flags: WayFlags): Promise<Way> {
+  const queue: MigrationChannel[] = [];
   let called = () => {};
-  const listener = await listen(to, host, (channel) => {
-    callers.push(channel);
-    called();
+  const door = await listen(address, flags, (channel) => {
+    MigrationLink.open(channel, 'source', token).then(() => {
+      if (queue.length === MAX_QUEUE) return channel.close();
+      queue.push(channel);
+      called();
+    }, () => {});
   });
   return {
-    ...listener,
+    address: door.address,
     async connect() {
-      while (!callers.length) await new Promise<void>((resolve) => (called = resolve));
-      return callers.shift()!;
+      while (!queue.length) await new Promise<void>((resolve) => (called = resolve));
+      return queue.shift()!;
     },
+    close: () => door.close(),
   };
 }
 
-/** Waits for callers at a TCP port, or at `ws:PORT` for pages. Closing it ends their connections too. @throws VmError `configuration`. */
-export async function listen(port: string, host: string, onCaller: (channel: MigrationChannel) => void): Promise<{ address: string; close(): void }> {
-  const isWeb = port.startsWith(WEB);
-  const options = { host, port: parsePort(isWeb ? port.slice(WEB.length) : port) };
-  const ends = new Set<() => void>();
-  const keep = (connection: { once(event: 'close', listener: () => void): unknown }, end: () => void) => {
-    ends.add(end);
-    connection.once('close', () => ends.delete(end));
-  };
-  const failure = (error: Error) => new VmError('configuration', `can't wait on ${host}:${options.port}: ${error.message}; choose another port`);
-  // Half of what Node would load for every other command.
-  const { WebSocketServer } = await import('ws');
-  const server = isWeb ? new WebSocketServer({ ...options, maxPayload: MAX_MESSAGE, perMessageDeflate: false }) : createServer().listen(options);
-  server.on('connection', (connection) => {
-    if (connection instanceof Socket) {
-      keep(connection, () => connection.destroy());
-      onCaller(duplexChannel(connection, connection));
-    } else {
-      keep(connection, () => connection.terminate());
-      connection.on('error', () => {});
-      void webSocketChannel(connection as unknown as WebSocketLike).then(onCaller);
-    }
-  });
-  await new Promise<void>((resolve, reject) => server.once('listening', resolve).once('error', (error: Error) => reject(failure(error))));
-  return {
-    address: `${isWeb ? 'ws://' : ''}${host}:${(server.address() as AddressInfo).port}`,
-    close: () => {
-      server.close();
-      for (const end of ends) end();
-    },
-  };
+/** Waits for callers at `PORT` or `tls:PORT`, or at `ws:PORT` or `wss:PORT` for pages. @throws VmError `configuration`. */
+export function listen(address: string, { host, origin, tlsCert, tlsKey }: WayFlags, onCaller: (channel: MigrationChannel) => void): Promise<Door> {
+  const [, scheme, port] = WAITING.exec(address) ?? [];
+  if (port === undefined) throw new VmError('configuration', `${address} is not a port to wait on: give PORT, tls:PORT, ws:PORT, wss:PORT, or ${STDIO}`);
+  const isSecure = scheme === 'tls:' || scheme === 'wss:';
+  if (isSecure && !(tlsCert && tlsKey)) throw new VmError('configuration', `${scheme} needs a certificate and its key: give --tls-cert and --tls-key`);
+  return Door.open({
+    host, port: parsePort(port), isWeb: scheme!.startsWith('ws'), origins: origin, onNotice: (message) => process.stderr.write(`${message}\n`),
+    tls: isSecure ? { cert: readPem(tlsCert!), key: readPem(tlsKey!) } : undefined,
+  }, onCaller);
 }
 
-async function dial(address: string): Promise<MigrationChannel> {
-  const at = address.lastIndexOf(':');
-  if (at < 1) throw new VmError('configuration', `${address} is no address: give HOST:PORT, ws://HOST:PORT, ws:PORT to wait for a page, or ${STDIO}`);
-  const socket = connect(parsePort(address.slice(at + 1)), address.slice(0, at));
-  await new Promise<void>((resolve, reject) => {
-    socket.once('connect', resolve);
-    socket.once('error', (error) => reject(silence(address, error)));
-  });
-  return duplexChannel(socket, socket);
+/** What those who call need to know of a certificate that no authority has signed; '' where there is none. */
+export function fingerprintNote(address: string, { tlsCert }: WayFlags): string {
+  return /^(tls|wss):/.test(address) && tlsCert ? `\nits certificate has the SHA-256 fingerprint ${new X509Certificate(readPem(tlsCert)).fingerprint256}` : '';
 }
 
-async function dialWeb(address: string): Promise<MigrationChannel> {
-  const { WebSocket } = await import('ws');
-  const socket = new WebSocket(address, { maxPayload: MAX_MESSAGE, perMessageDeflate: false });
-  const failure = new Promise<never>((_, reject) => socket.on('error', (error) => reject(silence(address, error))));
-  return Promise.race([webSocketChannel(socket as unknown as WebSocketLike), failure]);
+function trustOf({ tlsCa, tlsFingerprint }: WayFlags): Trust {
+  if (tlsFingerprint !== undefined && !/^([\da-f]{2}:?){32}$/i.test(tlsFingerprint)) throw new VmError('configuration', `${tlsFingerprint} is not a SHA-256 fingerprint: give 64 hexadecimal digits`);
+  return { ca: tlsCa === undefined ? undefined : readPem(tlsCa), fingerprint: tlsFingerprint };
 }
 
-function silence(address: string, { message }: Error): VmError {
-  return new VmError('configuration', `nobody answers at ${address}: ${message}; start \`v86-virtiofs serve --incoming PORT\` there`);
+function readPem(file: string): Buffer {
+  try {
+    return readFileSync(file);
+  } catch (error) {
+    throw new VmError('configuration', `can't read ${file}: ${(error as Error).message}`, { cause: error });
+  }
 }
 
 function parsePort(text: string): number {

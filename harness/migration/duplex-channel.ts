@@ -1,15 +1,16 @@
 import { once } from 'node:events';
 import { Socket } from 'node:net';
 import type { Readable, Writable } from 'node:stream';
-import type { MigrationChannel } from '../../device/index.ts';
+import { MAX_MESSAGE, MAX_STRANGER_MESSAGE, MigrationError, type MigrationChannel } from '../../device/index.ts';
 
-/** Of a message, u32 before it. */
-const MAX_LENGTH = 16 << 20;
-
-/** A channel over a socket, or the two ends of a pipe: each message behind its length, u32 in network order. */
-export function duplexChannel(readable: Readable, writable: Writable): MigrationChannel {
-  const chunks = readable[Symbol.asyncIterator]() as AsyncIterator<Buffer>;
-  let rest: Buffer = Buffer.alloc(0);
+/**
+ * A channel over a socket, or the two ends of a pipe: each message behind its length, u32 in network order. `isCaller`: see
+ * {@link MigrationChannel}.
+ */
+export function duplexChannel(readable: Readable, writable: Writable, isCaller?: boolean): MigrationChannel {
+  const chunks = readable[Symbol.asyncIterator]() as AsyncIterator<unknown>;
+  let rest: Uint8Array = new Uint8Array(0);
+  let limit = MAX_STRANGER_MESSAGE;
   const closed = new Promise((resolve) => writable.once('close', resolve));
   // Else a socket keeps short messages back, 40 ms each.
   if (writable instanceof Socket) writable.setNoDelay();
@@ -17,39 +18,48 @@ export function duplexChannel(readable: Readable, writable: Writable): Migration
   readable.on('error', swallow);
   writable.on('error', swallow);
 
+  const close = () => {
+    readable.destroy();
+    writable.end();
+  };
+
+  /** As many bytes, however small the parts are that they come in; undefined when the stream ends before. */
   const take = async (length: number): Promise<Buffer | undefined> => {
-    const parts = [rest];
-    let have = rest.length;
-    while (have < length) {
+    const bytes = Buffer.alloc(length);
+    for (let at = 0; ;) {
+      const part = rest.subarray(0, length - at);
+      bytes.set(part, at);
+      rest = rest.subarray(part.length);
+      at += part.length;
+      if (at === length) return bytes;
       const { done, value } = await chunks.next().catch(() => ({ done: true, value: undefined }));
-      if (done || !value) return undefined;
-      parts.push(value);
-      have += value.length;
+      if (done || !(value instanceof Uint8Array)) return undefined;
+      rest = value;
     }
-    const all = parts.length === 1 ? rest : Buffer.concat(parts);
-    rest = all.subarray(length);
-    return all.subarray(0, length);
   };
 
   return {
+    isCaller,
     async send(message) {
-      if (writable.destroyed || writable.writableEnded) throw new Error('the connection is closed');
+      if (writable.destroyed || writable.writableEnded) throw new MigrationError('the connection is closed');
       const framed = Buffer.alloc(4 + message.length);
       framed.writeUInt32BE(message.length);
       framed.set(message, 4);
-      if (!writable.write(framed)) await Promise.race([once(writable, 'drain'), closed]);
+      if (!writable.write(framed)) await Promise.race([once(writable, 'drain').catch(swallow), closed]);
     },
     async receive() {
       const head = await take(4);
       if (!head) return undefined;
       const length = head.readUInt32BE();
-      if (length > MAX_LENGTH) return undefined;
-      const message = await take(length);
-      return message && new Uint8Array(message);
+      if (length > limit) {
+        close();
+        throw new MigrationError(`the other side sends ${length} bytes at once, or something else than a migration: ${limit} are allowed`);
+      }
+      return take(length);
     },
-    close() {
-      readable.destroy();
-      writable.end();
+    admit: () => {
+      limit = MAX_MESSAGE;
     },
+    close,
   };
 }

@@ -1,15 +1,16 @@
 import { expect } from 'chai';
-import { mkdtempSync, rmSync } from 'node:fs';
+import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
 import { connect, type AddressInfo } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
+import { generate } from 'selfsigned';
 import { WebSocket } from 'ws';
-import { MigrationError, webSocketChannel, type WebSocketLike } from '../../device/index.ts';
+import { makeToken, MigrationError, webSocketChannel, type WebSocketLike } from '../../device/index.ts';
 import { Vm } from '../../harness/vm.ts';
 import { useCli } from '../support/cli.ts';
 import { breakingProxy, RUNNING, SWITCH } from '../support/migrations.ts';
 
-const env = { V86_VIRTIOFS_TOKEN: 'secret' };
+const env = { V86_VIRTIOFS_TOKEN: makeToken() };
 
 describe('command line: migration', function () {
   this.timeout(300_000);
@@ -31,7 +32,7 @@ describe('command line: migration', function () {
     const [, port] = await server.says(/waiting on localhost:(\d+)\n/);
     const silent = connect(Number(port), 'localhost').on('error', () => {});
     try {
-      const stranger = await run(migrate('--to', `localhost:${port}`), { env: { V86_VIRTIOFS_TOKEN: 'wrong' } });
+      const stranger = await run(migrate('--to', `localhost:${port}`), { env: { V86_VIRTIOFS_TOKEN: makeToken() } });
       expect(stranger.stderr).to.match(/another token|hung up/);
       expect(stranger.code).to.equal(125);
       const here = await run(migrate('--to', `localhost:${port}`, '--', 'sh', '-c', begin), { env });
@@ -51,16 +52,29 @@ describe('command line: migration', function () {
     const [, second] = await server.says(/waiting on[^]*waiting on (ws:\S+)\n/);
     const { hostname, port, hash } = new URL(second!);
     const socket = new WebSocket(`ws://${hostname}:${port}`);
-    const wrong = await Vm.takeOver('wrong').serve(await webSocketChannel(socket as unknown as WebSocketLike)).catch((error: Error) => error);
+    const wrong = await Vm.takeOver(makeToken()).serve(await webSocketChannel(socket as unknown as WebSocketLike, true)).catch((error: Error) => error);
     expect(wrong).to.be.instanceOf(MigrationError);
-    await server.says(/not moved: .*whoever calls next/);
-    const successor = await Vm.takeOver(hash.slice(1)).serve(await webSocketChannel(new WebSocket(`ws://${hostname}:${port}`) as unknown as WebSocketLike));
+    const successor = await Vm.takeOver(hash.slice(1)).serve(await webSocketChannel(new WebSocket(`ws://${hostname}:${port}`) as unknown as WebSocketLike, true));
     try {
       expect(await server.ended).to.deep.include({ code: 0, stdout: 'kept\n' });
       expect((await successor!.vm.exec('cat /mnt/share/read; test -s /mnt/share/count && echo goes on')).stdout).to.equal('kept\ngoes on\n');
     } finally {
       await successor!.vm.stop();
     }
+  });
+
+  it('moves one over TLS, by the fingerprint that is told', async () => {
+    const { cert, private: key } = await generate([{ name: 'commonName', value: 'localhost' }], { keyType: 'ec', algorithm: 'sha256' });
+    const [certFile, keyFile] = [join(directory, 'cert.pem'), join(directory, 'key.pem')];
+    writeFileSync(certFile, cert);
+    writeFileSync(keyFile, key);
+    const server = start(['serve', '--incoming', 'tls:0', '--tls-cert', certFile, '--tls-key', keyFile, '--', 'sh', '-c', 'until [ -s read ]; do sleep 0.1; done; cat read']);
+    const [, address, fingerprint] = await server.says(/waiting on (tls:localhost:\d+#\S+)\n.*fingerprint ([\dA-F:]+)\n/);
+    const stranger = await run(migrate('--to', address!, '--tls-fingerprint', '00'.repeat(32)));
+    expect(stranger.stderr).to.contain(`its SHA-256 fingerprint is ${fingerprint}`);
+    const here = await run(migrate('--to', address!, '--tls-fingerprint', fingerprint!, '--', 'sh', '-c', begin));
+    expect(here.stderr).to.match(/^moved: /);
+    expect(await server.ended).to.deep.include({ code: 0, stdout: 'kept\n' });
   });
 
   it('moves one over stdin and stdout', async () => {
@@ -104,8 +118,11 @@ describe('command line: migration', function () {
 
   for (const [what, args, says] of [
     ['nobody answers', ['--to', 'localhost:1'], /nobody answers at localhost:1.*serve/],
-    ['there is no address', ['--to', 'somewhere'], /no address: give HOST:PORT/],
+    ['there is no address', ['--to', 'somewhere'], /not an address: give HOST:PORT/],
     ['there is no token', ['--to', 'ws://localhost:1', '--token', ''], /give the token that `serve` has/],
+    ['the token was thought of', ['--to', 'localhost:1', '--token', 'secret'], /not one that was made for a migration.*v86-virtiofs token/],
+    ['there is no certificate', ['--to', 'wss:0'], /wss: needs a certificate and its key/],
+    ['the fingerprint is none', ['--to', 'tls:localhost:1', '--tls-fingerprint', '12:34'], /not a SHA-256 fingerprint/],
     ['the policy is none', ['--to', 'x:1', '--policy', 'pray'], /throttle, give-up, stop/],
   ] as const) {
     it(`says when ${what}`, async () => {

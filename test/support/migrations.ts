@@ -1,13 +1,13 @@
 import { expect } from 'chai';
 import { connect, createServer, type Server } from 'node:net';
 import { PassThrough } from 'node:stream';
-import { MigrationError, MigrationTarget, MigrationUnknownError, settleMigration, type MigrationChannel } from '../../device/index.ts';
+import { makeToken, MigrationError, MigrationTarget, MigrationUnknownError, settleMigration, type MigrationChannel } from '../../device/index.ts';
 import { duplexChannel } from '../../harness/migration/duplex-channel.ts';
 import { Vm, type MigratedVm } from '../../harness/vm.ts';
 import type { VmOptions } from '../../harness/vm-options.ts';
 import { randomNumbers } from './hostile-driver.ts';
 
-export const TOKEN = 'a secret of both';
+export const TOKEN = makeToken();
 /** In a message of a link. */
 const TYPE_AT = 8;
 export const SWITCH = 8, RUNNING = 9;
@@ -57,6 +57,7 @@ export async function breakingProxy(port: number, type: number): Promise<Server>
   const server = createServer((socket) => {
     const other = connect(port, 'localhost');
     const ends = [duplexChannel(socket, socket), duplexChannel(other, other)] as const;
+    for (const end of ends) end.admit();
     const pass = async (from: MigrationChannel, to: MigrationChannel) => {
       for (let message; (message = await from.receive()); await to.send(message)) {
         if (isWhole || message[TYPE_AT] !== type || message.length > SHORT) continue;

@@ -2,7 +2,7 @@ import { expect } from 'chai';
 import { mkdtempSync, rmSync, statSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { loadCodec, MemoryStore, SnapshotStore } from '../../device/index.ts';
+import { loadCodec, makeToken, MemoryStore, SnapshotStore } from '../../device/index.ts';
 import { Vm } from '../../harness/vm.ts';
 import { useCli } from '../support/cli.ts';
 import { useWebSite, type Visit } from './support.ts';
@@ -106,7 +106,7 @@ describe('the page: moving, and sleep', () => {
     const server = cli.start(['serve', '--incoming', 'ws:0', '--to', 'ws:0', '--store', directory, '--', 'sh', '-c', 'wc -c < README.txt; echo from Node > node; ps | grep -c "[l]ocker flock"']);
     const [, there] = await server.says(/waiting on (ws:\S+)\n/);
     await openDialog(visit);
-    await give(visit, 'Where guest moves to', there!.replace(/#.*/, '#wrong'));
+    await give(visit, 'Where guest moves to', there!.replace(/#.*/, `#${makeToken()}`));
     await dialog(visit).getByText(/another token|hung up/).waitFor();
     await give(visit, 'Where guest moves to', there!);
     await visit.page.getByText(/guest runs at ws:\/\/localhost:\d+ now/).waitFor();
@@ -128,7 +128,7 @@ describe('the page: moving, and sleep', () => {
     await openDialog(visit);
     await give(visit, 'Where a guest comes from', 'localhost:7000');
     await dialog(visit).getByText(/is no address of a machine/).waitFor();
-    await give(visit, 'Where a guest comes from', 'ws://localhost:1#x');
+    await give(visit, 'Where a guest comes from', `ws://localhost:1#${makeToken()}`);
     await dialog(visit).getByText(/nobody answers at ws:\/\/localhost:1/).waitFor();
     visit.complaints.length = 0;
     await give(visit, 'Where a guest comes from', address!);

@@ -1,21 +1,29 @@
-import { portChannel, webSocketChannel, type MigrationChannel, type PortLike } from '../../device/index.ts';
+import { checkToken, portChannel, webSocketChannel, type MigrationChannel, type PortLike } from '../../device/index.ts';
 
 /** Milliseconds that a tab has to answer. */
 const PATIENCE = 5000;
-
-type Note = { here: string } | { go: string };
+const UUID = /^[\da-f]{8}(-[\da-f]{4}){3}-[\da-f]{12}$/;
 
 const open = (code: string) => new BroadcastChannel(`v86-virtiofs ${code}`);
+
+/** The id in a note of another tab; undefined in what is no such note. */
+export function decodeNote(kind: 'here' | 'go', data: unknown): string | undefined {
+  const id = typeof data === 'object' && data !== null && Object.hasOwn(data, kind) ? (data as Record<string, unknown>)[kind] : undefined;
+  return typeof id === 'string' && UUID.test(id) ? id : undefined;
+}
 
 /** Waits until another tab of this browser has called {@link join} with the same code. The channel is between those two alone. */
 export function offer(code: string, signal?: AbortSignal): Promise<MigrationChannel> {
   const board = open(code);
+  let isTaken = false;
   return new Promise<MigrationChannel>((resolve, reject) => {
     signal?.addEventListener('abort', () => reject(new Error('it was broken off')), { once: true });
-    board.addEventListener('message', ({ data }: MessageEvent<Note>) => {
-      if (!('here' in data)) return;
-      const channel = channelOf(code, data.here);
-      board.postMessage({ go: data.here } satisfies Note);
+    board.addEventListener('message', ({ data }) => {
+      const id = decodeNote('here', data);
+      if (id === undefined || isTaken) return;
+      isTaken = true;
+      const channel = channelOf(code, id, false);
+      board.postMessage({ go: id });
       resolve(channel);
     });
   }).finally(() => board.close());
@@ -25,31 +33,24 @@ export function offer(code: string, signal?: AbortSignal): Promise<MigrationChan
 export function join(code: string): Promise<MigrationChannel> {
   const id = crypto.randomUUID();
   const board = open(code);
-  const channel = channelOf(code, id);
+  const channel = channelOf(code, id, true);
   return new Promise<MigrationChannel>((resolve, reject) => {
     const timer = setTimeout(() => {
       channel.close();
       reject(new Error('no tab of this browser has a machine for this link, or not any more: ask for a new link there'));
     }, PATIENCE);
-    board.addEventListener('message', ({ data }: MessageEvent<Note>) => {
-      if (!('go' in data && data.go === id)) return;
+    board.addEventListener('message', ({ data }) => {
+      if (decodeNote('go', data) !== id) return;
       clearTimeout(timer);
       resolve(channel);
     });
-    board.postMessage({ here: id } satisfies Note);
+    board.postMessage({ here: id });
   }).finally(() => board.close());
 }
 
-function channelOf(code: string, id: string): MigrationChannel {
+function channelOf(code: string, id: string, isCaller: boolean): MigrationChannel {
   const port = new BroadcastChannel(`v86-virtiofs ${code} ${id}`);
-  const channel = portChannel(port as unknown as PortLike);
-  return {
-    ...channel,
-    close: () => {
-      channel.close();
-      port.close();
-    },
-  };
+  return portChannel(port as unknown as PortLike, isCaller, () => port.close());
 }
 
 /** What a command-line tells: `ws://HOST:PORT#TOKEN`. @throws Error when it is no such address. */
@@ -58,7 +59,8 @@ export function parseAddress(address: string): { url: string; token: string } {
   if (!url || !/^wss?:$/.test(url.protocol) || url.hash.length < 2) {
     throw new Error(`${JSON.stringify(address)} is no address of a machine: paste what v86-virtiofs tells when it waits, ws://HOST:PORT#TOKEN`);
   }
-  const token = decodeURIComponent(url.hash.slice(1));
+  const token = url.hash.slice(1);
+  checkToken(token);
   url.hash = '';
   return { url: url.href, token };
 }
@@ -70,5 +72,5 @@ export async function call(url: string): Promise<MigrationChannel> {
     socket.addEventListener('error', () => reject(new Error(`nobody answers at ${url}: look whether v86-virtiofs waits there`)));
   });
   failure.catch(() => {});
-  return Promise.race([webSocketChannel(socket), failure]);
+  return Promise.race([webSocketChannel(socket, true), failure]);
 }

@@ -2,15 +2,16 @@ import { expect } from 'chai';
 import { Volume } from 'memfs';
 import { MessageChannel } from 'node:worker_threads';
 import {
-  loadCodec, MemoryStore, migrateOut, MigrationError, MigrationTarget, portChannel, SnapshotStore, type MigrationChannel, type PortLike, type RestorePolicies,
+  loadCodec, makeToken, MemoryStore, migrateOut, MigrationError, MigrationTarget, portChannel, SnapshotStore, type MigrationChannel, type PortLike, type RestorePolicies,
   type Successor,
 } from '../../../device/index.ts';
+import { encodeHello } from '../../../device/migration/hello.ts';
 import { bareGuest, lockFile, lockHolders, openFile, SETLKW, WRITE_LOCK, type BareGuest, type OpenFile } from '../../support/bare-guest.ts';
 
 const codec = loadCodec();
 /** In a hello: behind the name of the protocol. */
 const VERSION_AT = 'v86-virtiofs migration'.length;
-const TOKEN = 'a secret of both';
+const TOKEN = makeToken();
 
 function ports(): [MigrationChannel, MigrationChannel] {
   const { port1, port2 } = new MessageChannel();
@@ -101,12 +102,13 @@ describe('live migration of a machine', () => {
   describe('when the other side has another version', () => {
     /** A side that is of the next version, whichever it is. */
     async function next(channel: MigrationChannel): Promise<void> {
-      const hello = (await channel.receive())!;
+      await channel.receive();
+      const hello = encodeHello('destination', false);
       hello[VERSION_AT]!++;
       await channel.send(hello);
     }
 
-    const refusal = /the other side has version 2 of the protocol, this one 1: use the same release on both/;
+    const refusal = /the other side has version 3 of the protocol, this one 2: use the same release on both/;
 
     it('the source keeps its machine', async () => {
       const first = await guest(new Volume());
@@ -121,7 +123,9 @@ describe('live migration of a machine', () => {
     it('the destination makes none', async () => {
       const { target, calls } = targetOf(await guest(new Volume()));
       const [here, there] = ports();
-      await here.send(Uint8Array.of(...new TextEncoder().encode('v86-virtiofs migration'), 2, ...new Uint8Array(32)));
+      const hello = encodeHello('source', true);
+      hello[VERSION_AT]!++;
+      await here.send(hello);
       const error = await target.serve(there).catch((thrown: Error) => thrown);
       expect(error).to.be.instanceOf(MigrationError).with.property('message').that.matches(refusal);
       expect(calls).to.deep.equal([]);

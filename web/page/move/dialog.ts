@@ -1,11 +1,12 @@
 import { css, html, LitElement, nothing } from 'lit';
+import { makeToken } from '../../../device/migration/token.ts';
 import type { Connection, GuestView } from '../connection.ts';
 import { dialogStyles } from '../dialog.ts';
 import { Drafts } from '../files/drafts.ts';
 import { formatBytes } from '../format.ts';
 import { icon } from '../icons.ts';
 import { controls } from '../styles.ts';
-import { linkTo, newCode } from './links.ts';
+import { linkTo } from './links.ts';
 
 /** A button, and the dialog behind it: a guest moves to another tab or to Node, or one comes from there. */
 export class MoveDialog extends LitElement {
@@ -106,7 +107,7 @@ export class MoveDialog extends LitElement {
   /** Waits for another tab. */
   #offer(): void {
     if (this.#obstacle) return;
-    const code = newCode();
+    const code = makeToken();
     this.code = code;
     this.isCopied = false;
     void this.#attempt(this.connection.moveOut(this.guest, this.connection.worker.moves.toTab(this.guest.id, code), 'in another tab'));

@@ -1,12 +1,5 @@
 /** Before what another machine is found by, in the fragment of the page's address: that part is sent to no server. */
 const FRAGMENT = '#from=';
-const CODE_BYTES = 16;
-
-/** What nobody guesses. */
-export function newCode(): string {
-  return [...crypto.getRandomValues(new Uint8Array(CODE_BYTES))].map((byte) => byte.toString(16).padStart(2, '0')).join('');
-}
-
 /** The page, as one that takes a machine over from there: a code or an address of `StartOptions.from`. */
 export function linkTo(from: string): string {
   return new URL(FRAGMENT + encodeURIComponent(from), location.href).href;
