@@ -60,12 +60,12 @@ export function isEntryName(name: string): boolean {
 
 function decodeEscaped(bytes: Uint8Array): string {
   const parts: string[] = [];
-  let at = 0;
-  while (at < bytes.length) {
-    const length = sequenceLength(bytes, at);
-    if (length) parts.push(strict.decode(bytes.subarray(at, at + length)));
-    else parts.push(String.fromCharCode(0xdc00 + bytes[at]!));
-    at += length || 1;
+  for (let at = 0; at < bytes.length;) {
+    let end = at;
+    for (let length = sequenceLength(bytes, end); length; length = end < bytes.length ? sequenceLength(bytes, end) : 0) end += length;
+    if (end > at) parts.push(strict.decode(bytes.subarray(at, end)));
+    if (end < bytes.length) parts.push(String.fromCharCode(0xdc00 + bytes[end]!));
+    at = end + 1;
   }
   return parts.join('');
 }

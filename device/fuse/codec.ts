@@ -9,10 +9,10 @@ export const IN_HEADER_SIZE = fuse_in_header.size;
 export const OUT_HEADER_SIZE = fuse_out_header.size;
 
 /**
- * Bytes of a message that are kept: an extended attribute of 64 KiB, names and structs fit. WRITE's
- * data and BATCH_FORGET's list stay in the source and don't count.
+ * Bytes of a message that are kept: an extended attribute of 64 KiB, names, structs and a list of 8,000 inodes to forget fit. WRITE's
+ * data stays in the source and doesn't count.
  */
-const MESSAGE_MAX = 128 * 1024;
+export const MESSAGE_MAX = 128 * 1024;
 /** Bytes of a reply that are put together here: structs and lists of directory entries. */
 export const REPLY_MAX = 64 * 1024;
 
@@ -34,8 +34,8 @@ export class MessageReader {
   #end = 0;
   #at = 0;
 
-  /** Takes the header. @throws FsError EINVAL when it is cut off or claims more than there is. */
-  begin(source: ByteSource): void {
+  /** Takes the header. `limit`: bytes that a message may have. @throws FsError EINVAL when it is cut off, or claims more than there is or may be. */
+  begin(source: ByteSource, limit: number): void {
     const available = source.remaining;
     const count = source.read(this.bytes, 0, IN_HEADER_SIZE);
     if (count < IN_HEADER_SIZE) {
@@ -43,7 +43,7 @@ export class MessageReader {
       throw FsError.of(EINVAL);
     }
     const { len } = this.header;
-    if (len < IN_HEADER_SIZE || len > available) throw FsError.of(EINVAL);
+    if (len < IN_HEADER_SIZE || len > available || len > limit) throw FsError.of(EINVAL);
     this.#source = source;
     this.#at = this.#end = IN_HEADER_SIZE;
     this.#unread = len - IN_HEADER_SIZE;
@@ -82,6 +82,7 @@ export class MessageReader {
     const end = this.bytes.indexOf(0, start);
     if (end < 0 || end >= this.#end) throw FsError.of(EINVAL);
     this.#at = end + 1;
+    if (kind === 'ignored') return '';
     return decodeName(checkString(kind, this.bytes.subarray(start, end)));
   }
 
@@ -94,7 +95,7 @@ export class MessageReader {
 const SLASH = 0x2f;
 const DOT = 0x2e;
 
-function checkString(kind: StringKind, bytes: Uint8Array): Uint8Array {
+function checkString(kind: Exclude<StringKind, 'ignored'>, bytes: Uint8Array): Uint8Array {
   const { length } = bytes;
   switch (kind) {
     case 'name':
@@ -109,8 +110,6 @@ function checkString(kind: StringKind, bytes: Uint8Array): Uint8Array {
       break;
     case 'xattr':
       if (length === 0 || length > XATTR_NAME_MAX) throw FsError.of(ERANGE);
-      break;
-    case 'ignored':
       break;
   }
   return bytes;

@@ -143,6 +143,8 @@ export const FUSE_EXT_GROUPS = 32;
 export const FUSE_COMPAT_SETXATTR_IN_SIZE = 8;
 /** fuse_init_in up to 7.35; the header has no name for it. */
 export const FUSE_COMPAT_INIT_IN_SIZE = 16;
+/** Bytes that a server has to take in one message, whatever was negotiated. */
+export const FUSE_MIN_READ_BUFFER = 8192;
 
 // asm-generic/fcntl.h: fuse_open_in.flags as x86 has them
 export const O_ACCMODE = 0o3;

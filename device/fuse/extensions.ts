@@ -1,5 +1,6 @@
 import { EINVAL, FsError } from '../fs/errno.ts';
 import type { Inode } from '../fs/backend.ts';
+import { XATTR_NAME_MAX } from '../fs/constants.ts';
 import { decodeName } from '../fs/names.ts';
 import type { Call } from './call.ts';
 import { FUSE_MAX_NR_SECCTX, FUSE_SECURITY_CTX } from './constants.ts';
@@ -28,6 +29,8 @@ export function securityContexts(call: Call): SecurityContext[] {
     const { size, type } = fuse_ext_header.at(view, at);
     if (size < fuse_ext_header.size || at + size > bytes.length) throw FsError.of(EINVAL);
     if (type <= FUSE_MAX_NR_SECCTX) readContexts(bytes.subarray(at + fuse_ext_header.size, at + size), type, contexts);
+    // fuse.h: at most so many, and Linux sends one header with them.
+    if (contexts.length > FUSE_MAX_NR_SECCTX) throw FsError.of(EINVAL);
     at += Math.ceil(size / ALIGNMENT) * ALIGNMENT;
   }
   return contexts;
@@ -40,7 +43,7 @@ function readContexts(bytes: Uint8Array, count: number, contexts: SecurityContex
     const { size } = fuse_secctx.at(view, at);
     const start = at + fuse_secctx.size;
     const end = bytes.indexOf(0, start);
-    if (end <= start || end + 1 + size > bytes.length) throw FsError.of(EINVAL);
+    if (end <= start || end - start > XATTR_NAME_MAX || end + 1 + size > bytes.length) throw FsError.of(EINVAL);
     const name = decodeName(bytes.subarray(start, end));
     if (!name.startsWith('security.')) throw FsError.of(EINVAL);
     contexts.push({ name, value: bytes.subarray(end + 1, end + 1 + size) });

@@ -1,6 +1,7 @@
 import { EPROTO, FsError } from '../fs/errno.ts';
+import { IN_HEADER_SIZE, MESSAGE_MAX } from './codec.ts';
 import * as C from './constants.ts';
-import type { fuse_init_in, fuse_init_out } from './layouts.ts';
+import { fuse_write_in, type fuse_init_in, type fuse_init_out } from './layouts.ts';
 import type { Policy } from './policy.ts';
 import type { View } from './struct.ts';
 
@@ -19,6 +20,9 @@ export interface Negotiated {
   max_pages: number;
   map_alignment: number;
 }
+
+/** Linux's FUSE_DEFAULT_MAX_PAGES_PER_REQ, in bytes: what READ and WRITE carry at most where FUSE_MAX_PAGES was not settled on. */
+const DEFAULT_MAX_DATA = 32 * 4096;
 
 /** 7.31 is Linux 5.4, the first with virtio-fs. */
 export const MIN_MINOR = 31;
@@ -128,6 +132,16 @@ export function negotiate(input: View<typeof fuse_init_in>, policy: Policy): Neg
     max_pages: flags & C.FUSE_MAX_PAGES ? policy.maxPages : 0,
     map_alignment: 0,
   };
+}
+
+/** Bytes that one READ may ask for, or one WRITE bring: no kernel goes beyond what INIT has settled. */
+export function maxData({ max_write }: Negotiated): number {
+  return Math.max(max_write, DEFAULT_MAX_DATA);
+}
+
+/** Bytes that one message may have, whatever the buffers are that it lies in. Before INIT: what every server takes. */
+export function maxMessage(negotiated: Negotiated | undefined): number {
+  return negotiated ? Math.max(MESSAGE_MAX, IN_HEADER_SIZE + fuse_write_in.size + maxData(negotiated)) : C.FUSE_MIN_READ_BUFFER;
 }
 
 export function writeInit(output: View<typeof fuse_init_out>, negotiated: Negotiated): void {

@@ -36,8 +36,9 @@ export interface PolicyOptions {
   gidMap?: readonly IdRange[];
 }
 
-const PAGE_SIZE = 4096;
-const MAX_PAGES = 256;
+export const PAGE_SIZE = 4096;
+/** Of one READ or WRITE. */
+export const MAX_PAGES = 256;
 /** Linux's overflowuid and overflowgid. */
 const NOBODY = 65534;
 /** Seconds. */

@@ -2,6 +2,7 @@ import { FUSE_KERNEL_MINOR_VERSION, FUSE_KERNEL_VERSION } from './constants.ts';
 import type { HandleState, HandleTableState } from './handle-table.ts';
 import { IMPLEMENTED, MIN_MINOR, type Negotiated } from './negotiation.ts';
 import type { NodeTableState } from './node-table.ts';
+import { MAX_PAGES, PAGE_SIZE } from './policy.ts';
 import type { WaiterState } from './session-locks.ts';
 
 /** All that a session carries through a snapshot. */
@@ -32,6 +33,8 @@ export interface CheckedSessionState extends SessionState {
 
 const NUMBERS = ['max_readahead', 'max_background', 'congestion_threshold', 'max_write', 'time_gran', 'max_pages', 'map_alignment'] as const;
 const U32 = 0xffffffff;
+/** What no device has ever settled on: messages and replies may be as long. */
+const LIMITS: Partial<Record<(typeof NUMBERS)[number], number>> = { max_write: MAX_PAGES * PAGE_SIZE, max_pages: MAX_PAGES };
 
 /** @throws TypeError that names what is wrong. */
 export function checkSessionState(state: unknown, filesystem: InodeIndex): CheckedSessionState {
@@ -68,7 +71,7 @@ function checkNegotiated(negotiated: Negotiated): Negotiated {
   if (typeof flags !== 'bigint') fail('its INIT flags are none');
   const unknown = flags & ~IMPLEMENTED;
   if (unknown !== 0n) fail(`the guest has negotiated INIT flags 0x${unknown.toString(16)}, which this server does not have`);
-  for (const name of NUMBERS) if (!isInteger(negotiated[name], U32)) fail(`${name} is ${String(negotiated[name])}`);
+  for (const name of NUMBERS) if (!isInteger(negotiated[name], LIMITS[name] ?? U32)) fail(`${name} is ${String(negotiated[name])}`);
   return negotiated;
 }
 

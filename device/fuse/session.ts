@@ -6,7 +6,7 @@ import { Call } from './call.ts';
 import { IN_HEADER_SIZE, OUT_HEADER_SIZE } from './codec.ts';
 import { FUSE_INIT } from './constants.ts';
 import { HandleTable } from './handle-table.ts';
-import type { Negotiated } from './negotiation.ts';
+import { maxMessage, type Negotiated } from './negotiation.ts';
 import { NodeTable } from './node-table.ts';
 import { OPERATIONS } from './opcodes.ts';
 import type { Operation } from './operation.ts';
@@ -105,7 +105,7 @@ export class FuseSession {
     let error = 0;
     let length: number;
     try {
-      call.message.begin(request.source);
+      call.message.begin(request.source, maxMessage(call.negotiated));
       operation = OPERATIONS.get(call.header.opcode);
       length = this.#serve(operation);
     } catch (thrown) {

@@ -97,6 +97,8 @@ export class DescriptorChain implements Chain, ByteSource, ByteSink {
       this.#readable++;
       this.#remaining += length;
     }
+    // 2.7.5.1: a driver must not add more than 2^32 bytes in total.
+    if (this.#remaining + this.#capacity > HIGH) throw new VirtioError('chain', index, `chain ${this.id} has more than 2^32 bytes`);
     this.#addresses[this.#count] = address;
     this.#lengths[this.#count] = length;
     this.#count++;

@@ -10,6 +10,7 @@ import {
   fuse_copy_file_range_in, fuse_create_in, fuse_create_out, fuse_fallocate_in, fuse_flush_in, fuse_fsync_in, fuse_lk_in, fuse_lk_out,
   fuse_lseek_in, fuse_lseek_out, fuse_open_in, fuse_open_out, fuse_read_in, fuse_release_in, fuse_write_in, fuse_write_out,
 } from '../layouts.ts';
+import { maxData } from '../negotiation.ts';
 import { operation } from '../operation.ts';
 import { writeEntry } from '../replies.ts';
 import type { View } from '../struct.ts';
@@ -105,9 +106,11 @@ export const FILE_OPERATIONS = [
     },
   }),
   operation(C.FUSE_READ, 'READ', {
-    about: 'File data, copied once from its storage into guest RAM.',
+    about: 'File data, copied once from its storage into guest RAM; EINVAL for more than INIT has settled.',
     input: fuse_read_in,
     handle(call, { fh, offset, size }) {
+      // A short answer would be the end of the file.
+      if (size > maxData(call.negotiated!)) throw FsError.of(EINVAL);
       return call.backend.read(call.openFile(fh), offset, Math.min(size, call.room), call.sink, OUT_HEADER_SIZE);
     },
   }),

@@ -5,9 +5,6 @@ import { negotiate, writeInit } from '../negotiation.ts';
 import { operation } from '../operation.ts';
 import { writeStatfs } from '../replies.ts';
 
-const forgotten = new Uint8Array(fuse_forget_one.size);
-const forgottenView = fuse_forget_one.at(new DataView(forgotten.buffer), 0);
-
 export const SESSION_OPERATIONS = [
   operation(C.FUSE_INIT, 'INIT', {
     about: 'Ends the session before, if there was one, and settles version, flags and limits.',
@@ -45,15 +42,17 @@ export const SESSION_OPERATIONS = [
     handle: (call, { nlookup }) => call.nodes.forget(call.header.nodeid, nlookup),
   }),
   operation(C.FUSE_BATCH_FORGET, 'BATCH_FORGET', {
-    about: 'FORGET of many inodes.',
+    about: 'FORGET of up to 8,000 inodes; a longer message is ignored.',
     input: fuse_batch_forget_in,
-    tail: 'source',
+    tail: 'kept',
     noReply: true,
     handle(call, { count }) {
-      const held = Math.floor(call.message.unread / forgotten.length);
-      for (let n = Math.min(count, held); n > 0; n--) {
-        if (call.request.source.read(forgotten, 0, forgotten.length) < forgotten.length) return;
-        call.nodes.forget(forgottenView.nodeid, forgottenView.nlookup);
+      const list = call.message.rest();
+      const view = new DataView(list.buffer, list.byteOffset, list.length);
+      const held = Math.min(count, Math.floor(list.length / fuse_forget_one.size));
+      for (let n = 0; n < held; n++) {
+        const { nodeid, nlookup } = fuse_forget_one.at(view, n * fuse_forget_one.size);
+        call.nodes.forget(nodeid, nlookup);
       }
     },
   }),
