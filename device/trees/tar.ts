@@ -1,203 +1,248 @@
-import { createTarDecoder, createTarPacker, type TarHeader } from 'modern-tar';
 import type { Attr, Backend, Inode, Timespec } from '../fs/backend.ts';
 import { S_IALLUGO, S_IFDIR, S_IFIFO, S_IFLNK, S_IFMT, S_IFREG } from '../fs/constants.ts';
-import { ENOSPC, FsError } from '../fs/errno.ts';
+import { ENOSPC, EDQUOT, errnoName, FsError } from '../fs/errno.ts';
+import { encodeName } from '../fs/names.ts';
 import { BytesSink } from '../fs/tree/byte-io.ts';
+import { ByteQueue } from './byte-queue.ts';
 import { gunzipped } from './gunzip.ts';
-import { emptyReport, type TreeProgress, type TreeReport } from './report.ts';
-import { inodeAt, TreeWriter, Unfit, walk } from './tree-writer.ts';
+import { emptyReport, formatBytes, note, type TreeProgress, type TreeReport } from './report.ts';
+import { dataSegments, MAX_FILE_LENGTH, SparseWriter, type Segment } from './sparse.ts';
+import { BLOCK, concat, EMPTY, encodeHeader, padded, toDecimal, type TarHeader } from './tar-format.ts';
+import { TarReader, type TarEntry } from './tar-reader.ts';
+import { inodeAt, TOO_LONG, TreeWriter, Unfit, walk } from './tree-writer.ts';
 
 /** Where PAX headers keep extended attributes: as star, GNU tar and bsdtar do. */
 const XATTR = 'SCHILY.xattr.';
-/** Of the header's field, in seconds; PAX has what is beyond. */
-const HEADER_TIME_MAX = 0o77777777777;
-const SLICE = 1 << 20;
+/** Bytes of content that are read at once, and of the stream. */
+const SLICE = 1 << 18;
 
 export interface TarOptions {
   /** The directory of the share that is the archive's root. Default: `/`. */
   directory?: string;
+  /** Bytes, holes included, above which a file is left out and reported. Default: 1 TiB. */
+  maxFileLength?: number;
   onProgress?: TreeProgress;
 }
 
 /**
- * Unpacks a tar archive, gzipped or not, into a filesystem as it streams in: content, modes, owners, times,
+ * Unpacks a tar archive, gzipped or not, into a filesystem as it streams in: content with its holes, modes, owners, times,
  * symbolic and hard links, FIFOs, and extended attributes of PAX headers. What is there already is replaced;
- * directories are joined. What can't be taken is left out and reported: devices (their numbers are lost in
- * reading), names and attributes that are not UTF-8, paths that lead out.
+ * directories are joined. What can't be taken is left out and reported: devices, paths that lead out, lists of holes that don't add up.
  *
  * @throws Error for what is no tar archive, or breaks off; FsError ENOSPC. What was unpacked before stays.
  */
-export async function loadTar(backend: Backend, archive: ReadableStream<Uint8Array>, { directory = '/', onProgress }: TarOptions = {}): Promise<TreeReport> {
+export async function loadTar(backend: Backend, archive: ReadableStream<Uint8Array>, { directory = '/', maxFileLength = MAX_FILE_LENGTH, onProgress }: TarOptions = {}): Promise<TreeReport> {
   const report = emptyReport();
-  const top = inodeAt(backend, directory);
-  const writer = new TreeWriter(backend, top);
+  const writer = new TreeWriter(backend, inodeAt(backend, directory));
   /** Directories get their metadata last: what is put into them changes their times. */
-  const directories: { inode: Inode; header: TarHeader }[] = [];
-  const entries = (await gunzipped(archive)).pipeThrough(createTarDecoder({ strict: true })).getReader();
+  const directories: { inode: Inode; entry: TarEntry }[] = [];
+  let queue: ByteQueue | undefined;
   try {
-    for (let next = await entries.read(); !next.done; next = await entries.read()) {
-      const { header, body } = next.value;
+    queue = new ByteQueue(await gunzipped(archive));
+    const reader = new TarReader(queue);
+    for (let entry = await reader.next(); entry; entry = await reader.next()) {
       try {
-        const inode = makeEntry(backend, writer, header);
-        report.bytes += await copyBody(body, (bytes) => writer.append(inode, bytes));
-        if (header.type === 'directory') {
-          // It may be replaced by what follows.
-          backend.retain(inode);
-          directories.push({ inode, header });
-        } else if (header.type !== 'link') setMetadata(backend, inode, header, report);
+        if (entry.unfit !== undefined) throw new Unfit(entry.unfit);
+        if (entry.type === '5' || (entry.type === '0' && entry.name.endsWith('/'))) {
+          directories.push({ inode: writer.directory(entry.name), entry });
+        } else if ('07'.includes(entry.type)) report.bytes += await loadFile(backend, writer, reader, entry, maxFileLength, report);
+        else loadOther(backend, writer, entry, report);
         report.files++;
       } catch (error) {
-        if (!(error instanceof Unfit || (error instanceof FsError && error.code !== ENOSPC))) throw error;
-        report.skipped.push({ path: header.name, reason: error.message });
-        await copyBody(body, () => {});
+        note(report.skipped, entry.name, reasonToSkip(error));
       }
       onProgress?.(report.files, report.bytes);
     }
-    for (const { inode, header } of directories.reverse()) setMetadata(backend, inode, header, report);
+    await queue.drain();
   } catch (error) {
+    queue?.cancel(error);
     throw new Error(`the tar archive could not be unpacked: ${(error as Error).message}; ${report.files} files of it are there`, { cause: error });
-  } finally {
-    for (const { inode } of directories) backend.release(inode);
+  }
+  for (const { inode, entry } of directories.reverse()) {
+    try {
+      setMetadata(backend, inode, entry, report);
+    } catch (error) {
+      note(report.skipped, entry.name, `it is there, but its attributes are not: ${reasonToSkip(error)}`);
+    }
   }
   return report;
 }
 
-function makeEntry(backend: Backend, writer: TreeWriter, { name, type = 'file', linkname = '', uid = 0, gid = 0, mode = 0o644 }: TarHeader): Inode {
-  if (name.includes('\ufffd')) throw new Unfit('its name is not UTF-8');
-  const owner = { uid, gid };
-  if (type === 'directory') return writer.directory(name);
-  const place = writer.place(name);
-  const { dir, name: leaf } = place;
-  switch (type) {
-    case 'file':
-      writer.clear(place);
-      return backend.mknod(dir, leaf, { mode: S_IFREG | (mode & S_IALLUGO), ...owner });
-    case 'fifo':
-      writer.clear(place);
-      return backend.mknod(dir, leaf, { mode: S_IFIFO | (mode & S_IALLUGO), ...owner });
-    case 'symlink':
-      writer.clear(place);
-      return backend.symlink(dir, leaf, linkname, owner);
-    case 'link': {
-      const inode = writer.find(linkname);
-      writer.clear(place);
-      backend.link(inode, dir, leaf);
-      return inode;
-    }
-    default:
-      throw new Unfit(`a ${type} can't be read from a tar archive here`);
-  }
+/** @throws what ends the unpacking. */
+function reasonToSkip(error: unknown): string {
+  if (error instanceof Unfit) return error.message;
+  if (error instanceof FsError && error.code !== ENOSPC && error.code !== EDQUOT) return `the share refuses it: ${errnoName(error.code)}`;
+  throw error;
 }
 
-function setMetadata(backend: Backend, inode: Inode, { name, uid = 0, gid = 0, mode, mtime, type, pax = {} }: TarHeader, report: TreeReport): void {
-  for (const [key, value] of Object.entries(pax)) {
-    if (!key.startsWith(XATTR)) continue;
-    if (value.includes('\ufffd')) report.skipped.push({ path: key, reason: 'the attribute is not UTF-8' });
-    else unlessUnfit(report, key, () => backend.setxattr(inode, key.slice(XATTR.length), new TextEncoder().encode(value), 0));
-  }
-  const time = pax['mtime'] === undefined ? fromDate(mtime) : fromDecimal(pax['mtime']);
-  unlessUnfit(report, name, () => backend.setattr(inode, { uid, gid, ...(mode !== undefined && type !== 'symlink' && { mode: mode & S_IALLUGO }), ...(time && { atime: time, mtime: time }) }));
-}
-
-/** Does what may fail for this entry alone, and reports it then. @throws FsError ENOSPC. */
-function unlessUnfit(report: TreeReport, path: string, action: () => void): void {
+async function loadFile(backend: Backend, writer: TreeWriter, reader: TarReader, entry: TarEntry, maxFileLength: number, report: TreeReport): Promise<number> {
+  const { sparse, uid, gid } = entry;
+  const size = sparse?.realSize ?? entry.size;
+  if (size > maxFileLength) throw new Unfit(`its size of ${formatBytes(size)}, holes included, is above the limit of ${formatBytes(maxFileLength)} for one file`);
+  const place = writer.place(entry.name);
+  const inode = writer.draft(place.dir, { mode: S_IFREG | 0o600, uid, gid });
   try {
-    action();
-  } catch (error) {
-    if (!(error instanceof FsError) || error.code === ENOSPC) throw error;
-    report.skipped.push({ path, reason: error.message });
+    const content = new SparseWriter(backend, inode);
+    for (const { offset, length } of sparse?.segments ?? [{ offset: 0, length: entry.size }]) {
+      content.skip(offset - content.size);
+      for await (const bytes of reader.body(entry, length)) content.write(bytes);
+    }
+    content.skip(size - content.size);
+    content.end();
+    setMetadata(backend, inode, entry, report);
+    writer.publish(inode, place);
+  } finally {
+    writer.discard(inode);
   }
+  return size;
+}
+
+function loadOther(backend: Backend, writer: TreeWriter, entry: TarEntry, report: TreeReport): void {
+  const { name, linkname, uid, gid, type } = entry;
+  if (!'126'.includes(type)) throw new Unfit(type === '3' || type === '4' ? 'devices are not taken from archives' : `entries of type ${JSON.stringify(type)} can't be read from a tar archive here`);
+  if (type === '1') {
+    const inode = writer.find(linkname);
+    const place = writer.place(name);
+    if (inode === writer.at(place)) return;
+    writer.clear(place);
+    backend.link(inode, place.dir, place.name);
+    return;
+  }
+  const place = writer.place(name);
+  writer.clear(place);
+  const inode = type === '2' ? backend.symlink(place.dir, place.name, linkname, { uid, gid }) : backend.mknod(place.dir, place.name, { mode: S_IFIFO | 0o600, uid, gid });
+  try {
+    setMetadata(backend, inode, entry, report);
+  } catch (error) {
+    backend.unlink(place.dir, place.name);
+    throw error;
+  }
+}
+
+function setMetadata(backend: Backend, inode: Inode, { name, uid, gid, mode, type, mtime, atime = mtime, xattrs }: TarEntry, report: TreeReport): void {
+  for (const [key, value] of xattrs) {
+    try {
+      backend.setxattr(inode, key, value, 0);
+    } catch (error) {
+      note(report.skipped, name, `its attribute ${key}: ${reasonToSkip(error)}`);
+    }
+  }
+  backend.setattr(inode, { uid, gid, ...(type !== '2' && { mode: mode & S_IALLUGO }), atime, mtime });
 }
 
 /**
  * Packs a directory of a filesystem into a tar archive, as it is read from `stream`. The filesystem should
- * stay as it is meanwhile. `report` is complete when the stream has ended; sockets, devices, and names and
- * attributes that are not UTF-8 are left out and in it.
+ * stay as it is meanwhile. `report` is complete when the stream has ended; sockets and devices are left out and in it.
+ * Files with holes are as GNU tar writes them in PAX archives: its format 1.0.
  */
-export function dumpTar(backend: Backend, { directory = '/', gzip = false, onProgress }: TarOptions & { gzip?: boolean } = {}): { stream: ReadableStream<Uint8Array>; report: TreeReport } {
+export function dumpTar(backend: Backend, { directory = '/', gzip = false, ...options }: TarOptions & { gzip?: boolean } = {}): { stream: ReadableStream<Uint8Array>; report: TreeReport } {
   const report = emptyReport();
-  const { readable, controller } = createTarPacker();
-  const pack = async () => {
-    const known = new Map<number, string>();
-    for (const { path, inode } of walk(backend, inodeAt(backend, directory))) {
-      const header = headerOf(backend, path, inode, known, report);
-      if (!header) continue;
-      const body = controller.add(header).getWriter();
-      const room = new Uint8Array(Math.min(SLICE, header.size));
-      for (let at = 0; at < header.size;) {
-        const count = backend.read(inode, at, Math.min(room.length, header.size - at), new BytesSink(room), 0);
-        if (count === 0) throw new Error(`${path} has become shorter meanwhile`);
-        await body.write(room.slice(0, count));
-        at += count;
+  const parts = blocks(backend, inodeAt(backend, directory), report, options);
+  const stream = new ReadableStream<Uint8Array>({
+    pull(controller) {
+      const collected: Uint8Array[] = [];
+      let length = 0;
+      while (length < SLICE) {
+        const { done, value } = parts.next();
+        if (done) break;
+        collected.push(value);
+        length += value.length;
       }
-      await body.close();
-      report.files++;
-      report.bytes += header.size;
-      onProgress?.(report.files, report.bytes);
-    }
-    controller.finalize();
-  };
-  pack().catch((error: unknown) => controller.error(error));
-  return { stream: gzip ? readable.pipeThrough(new CompressionStream('gzip') as ReadableWritablePair<Uint8Array, Uint8Array>) : readable, report };
+      if (length) controller.enqueue(concat(collected));
+      else controller.close();
+    },
+    cancel: () => void parts.return(undefined),
+  });
+  return { stream: gzip ? stream.pipeThrough(new CompressionStream('gzip') as ReadableWritablePair<Uint8Array, Uint8Array>) : stream, report };
 }
 
-/** `known`: paths by the inode numbers of files with several names. Undefined for what is left out. */
-function headerOf(backend: Backend, path: string, inode: Inode, known: Map<number, string>, report: TreeReport): TarHeader | undefined {
+function* blocks(backend: Backend, top: Inode, report: TreeReport, { maxFileLength = MAX_FILE_LENGTH, onProgress }: TarOptions): Generator<Uint8Array, void> {
+  /** Paths of files with several names, by inode number. */
+  const known = new Map<number, string>();
+  for (const { path, inode } of walk(backend, top, (long) => note(report.skipped, long, TOO_LONG))) {
+    const { ino, mode, nlink, size } = backend.getattr(inode);
+    const type = mode & S_IFMT;
+    const twin = known.get(ino);
+    if (twin !== undefined) yield* encodeHeader(headerOf(backend.getattr(inode), path, '1', twin));
+    else if (type === S_IFDIR) yield* encodeHeader(headerOf(backend.getattr(inode), `${path}/`, '5'), recordsOf(backend, inode));
+    else if (type === S_IFIFO) yield* encodeHeader(headerOf(backend.getattr(inode), path, '6'), recordsOf(backend, inode));
+    else if (type === S_IFLNK) yield* encodeHeader(headerOf(backend.getattr(inode), path, '2', backend.readlink(inode)), recordsOf(backend, inode));
+    else if (type !== S_IFREG) {
+      note(report.skipped, path, 'sockets and devices are not packed');
+      continue;
+    } else if (size > maxFileLength) {
+      note(report.skipped, path, `its size of ${formatBytes(size)}, holes included, is above the limit of ${formatBytes(maxFileLength)} for one file`);
+      continue;
+    } else yield* fileBlocks(backend, inode, path, report);
+    if (nlink > 1 && type !== S_IFDIR && twin === undefined) known.set(ino, path);
+    report.files++;
+    onProgress?.(report.files, report.bytes);
+  }
+  yield new Uint8Array(2 * BLOCK);
+}
+
+function* fileBlocks(backend: Backend, inode: Inode, path: string, report: TreeReport): Generator<Uint8Array, void> {
   const attr = backend.getattr(inode);
-  const skip = (reason: string) => void report.skipped.push({ path, reason });
-  if (!path.isWellFormed()) return skip('its name is not UTF-8');
-  const common = { uid: attr.uid, gid: attr.gid, mode: attr.mode & S_IALLUGO, mtime: new Date(Math.min(Math.max(attr.mtime.sec, 0), HEADER_TIME_MAX) * 1000), pax: paxOf(backend, path, inode, attr, report), size: 0 };
-  const twin = known.get(attr.ino);
-  if (twin !== undefined) return { ...common, name: path, type: 'link', linkname: twin };
-  if (attr.nlink > 1 && (attr.mode & S_IFMT) !== S_IFDIR) known.set(attr.ino, path);
-  switch (attr.mode & S_IFMT) {
-    case S_IFDIR: return { ...common, name: `${path}/`, type: 'directory' };
-    case S_IFREG: return { ...common, name: path, type: 'file', size: attr.size };
-    case S_IFIFO: return { ...common, name: path, type: 'fifo' };
-    case S_IFLNK: {
-      const linkname = backend.readlink(inode);
-      return linkname.isWellFormed() ? { ...common, name: path, type: 'symlink', linkname } : skip('what it points to is not UTF-8');
+  const { size, mtime, ctime } = attr;
+  backend.retain(inode);
+  try {
+    const segments = [...dataSegments(backend, inode, size)];
+    const length = segments.reduce((sum, { start, end }) => sum + end - start, 0);
+    const records = recordsOf(backend, inode);
+    let list: Uint8Array = EMPTY;
+    if (length < size) {
+      list = sparseList(segments, size);
+      const slash = path.lastIndexOf('/') + 1;
+      const text = (key: string, value: string) => records.push([`GNU.sparse.${key}`, new TextEncoder().encode(value)]);
+      text('major', '1');
+      text('minor', '0');
+      records.push(['GNU.sparse.name', encodeName(path)]);
+      text('realsize', String(size));
+      yield* encodeHeader({ ...headerOf(attr, `${path.slice(0, slash)}GNUSparseFile.0/${path.slice(slash)}`, '0'), size: list.length + length }, records);
+    } else yield* encodeHeader({ ...headerOf(attr, path, '0'), size }, records);
+    if (list.length) yield list;
+    let isShorter = false;
+    for (const { start, end } of segments) {
+      for (let at = start; at < end;) {
+        const room = new Uint8Array(Math.min(SLICE, end - at));
+        const count = backend.read(inode, at, room.length, new BytesSink(room), 0);
+        // Zeros in place of what is not there any more: the header has told how much follows.
+        if (count < room.length) isShorter = true;
+        yield room;
+        at += room.length;
+      }
     }
-    default: return skip('sockets and devices are not packed');
+    yield new Uint8Array(padded(length) - length);
+    const now = backend.getattr(inode);
+    if (isShorter || !isSame(now.mtime, mtime) || !isSame(now.ctime, ctime)) note(report.skipped, path, 'it was changed while it was packed: what is in the archive may be half of the one and half of the other');
+    report.bytes += size;
+  } finally {
+    backend.release(inode);
   }
 }
 
-function paxOf(backend: Backend, path: string, inode: Inode, { mtime }: Attr, report: TreeReport): Record<string, string> {
-  const pax: Record<string, string> = mtime.nsec || mtime.sec < 0 || mtime.sec > HEADER_TIME_MAX ? { mtime: toDecimal(mtime) } : {};
-  for (const name of backend.listxattr(inode)) {
-    const value = new TextDecoder().decode(backend.getxattr(inode, name));
-    if (value.includes('\ufffd') || !name.isWellFormed()) report.skipped.push({ path, reason: `its attribute ${name} is not UTF-8` });
-    else pax[XATTR + name] = value;
-  }
-  return pax;
+/** What {@link TarReader} reads first of such a file. A hole at the end is an empty part there. */
+function sparseList(segments: Segment[], size: number): Uint8Array {
+  const parts = segments.map(({ start, end }) => `${start}\n${end - start}\n`);
+  if (segments.at(-1)?.end !== size) parts.push(`${size}\n0\n`);
+  const text = new TextEncoder().encode(`${parts.length}\n${parts.join('')}`);
+  const list = new Uint8Array(padded(text.length));
+  list.set(text);
+  return list;
 }
 
-async function copyBody(body: ReadableStream<Uint8Array>, take: (bytes: Uint8Array) => void): Promise<number> {
-  const reader = body.getReader();
-  let length = 0;
-  for (let next = await reader.read(); !next.done; next = await reader.read()) {
-    take(next.value);
-    length += next.value.length;
-  }
-  return length;
+function isSame(a: Timespec, b: Timespec): boolean {
+  return a.sec === b.sec && a.nsec === b.nsec;
 }
 
-function fromDate(date: Date | undefined): Timespec | undefined {
-  return date && { sec: Math.floor(date.getTime() / 1000), nsec: 0 };
+function headerOf({ uid, gid, mode, mtime }: Attr, name: string, type: string, linkname = ''): TarHeader {
+  return { name, mode: mode & S_IALLUGO, uid, gid, size: 0, mtime, type, linkname };
 }
 
-/** PAX: seconds with a fraction, which is negative with them. */
-function fromDecimal(text: string): Timespec | undefined {
-  const [, sign, whole, fraction = ''] = /^(-?)(\d+)(?:\.(\d*))?$/.exec(text) ?? [];
-  if (whole === undefined) return undefined;
-  const nsec = Number(fraction.padEnd(9, '0').slice(0, 9));
-  if (!sign) return { sec: Number(whole), nsec };
-  return nsec ? { sec: -Number(whole) - 1, nsec: 1_000_000_000 - nsec } : { sec: -Number(whole), nsec: 0 };
-}
-
-function toDecimal({ sec, nsec }: Timespec): string {
-  const isNegative = sec < 0;
-  const whole = isNegative && nsec ? -sec - 1 : Math.abs(sec);
-  const fraction = isNegative && nsec ? 1_000_000_000 - nsec : nsec;
-  return `${isNegative ? '-' : ''}${whole}${fraction ? `.${String(fraction).padStart(9, '0')}` : ''}`;
+function recordsOf(backend: Backend, inode: Inode): [string, Uint8Array][] {
+  const { atime, mtime } = backend.getattr(inode);
+  const records: [string, Uint8Array][] = [];
+  if (atime.sec !== mtime.sec || atime.nsec !== mtime.nsec) records.push(['atime', new TextEncoder().encode(toDecimal(atime))]);
+  for (const name of backend.listxattr(inode)) records.push([XATTR + name.replaceAll('%', '%25').replaceAll('=', '%3D'), backend.getxattr(inode, name)]);
+  return records;
 }

@@ -55,6 +55,11 @@ export class TreeWriter {
     return namesOf(path).reduce((dir, name) => this.#lookup(dir, name) ?? fail(`${path} is not there`), this.#top);
   }
 
+  /** What is at a place. */
+  at({ dir, name }: Place): Inode | undefined {
+    return this.#lookup(dir, name);
+  }
+
   /** Takes away what is at a place, so that something else can go there. @throws Unfit for a directory that is not empty. */
   clear({ dir, name }: Place): void {
     const there = this.#lookup(dir, name);

@@ -7,6 +7,7 @@ import { packTar } from 'modern-tar';
 import type { Inode } from '../../../device/fs/tree/inode.ts';
 import { dumpJson, dumpTar, loadJson, loadTar, MemfsBackend, Volume } from '../../../device/index.ts';
 import { walk } from '../../../device/trees/tree-writer.ts';
+import { bytesOf, streamOf } from '../../support/tar.ts';
 import { BytesSink, BytesSource } from '../../../device/fs/tree/byte-io.ts';
 
 const root = { uid: 0, gid: 0 };
@@ -53,14 +54,6 @@ function describeTree(backend: MemfsBackend): string[] {
     return [path, numbers.get(ino), mode.toString(8), uid, gid, isFile ? size : '', nlink, `${mtime.sec}.${mtime.nsec}`, Buffer.from(bytes).toString('base64').slice(0, 200), target, ...attributes].join(' ');
   }).map((line) => line.replace(/^(\S+) \d+/, '$1')).sort();
 }
-
-const bytesOf = async (stream: ReadableStream<Uint8Array>) => new Uint8Array(await new Response(stream as ReadableStream<Uint8Array<ArrayBuffer>>).arrayBuffer());
-const streamOf = (bytes: Uint8Array, slice = bytes.length) => new ReadableStream<Uint8Array>({
-  start(controller) {
-    for (let at = 0; at < bytes.length; at += slice) controller.enqueue(bytes.slice(at, at + slice));
-    controller.close();
-  },
-});
 
 describe('trees in and out', () => {
   for (const gzip of [false, true]) {
@@ -125,14 +118,13 @@ describe('trees in and out', () => {
     expect(Object.keys(volume.toJSON()).filter((path) => path !== '/out')).to.deep.equal(['/good']);
   });
 
-  it('sockets, devices and names that are not UTF-8 are left out of an archive, and said', async () => {
+  it('sockets and devices are left out of an archive, and said', async () => {
     const backend = MemfsBackend.of(new Volume());
     backend.mknod(backend.root, 'socket', { mode: 0o140644, ...root });
     backend.mknod(backend.root, 'null', { mode: 0o20666, rdev: 0x103, ...root });
-    backend.mknod(backend.root, '\udcff', { mode: 0o100644, ...root });
     const { stream, report } = dumpTar(backend);
     await bytesOf(stream);
-    expect(report.skipped.map(({ path }) => path)).to.have.members(['socket', 'null', '\udcff']);
+    expect(report.skipped.map(({ path }) => path)).to.have.members(['socket', 'null']);
   });
 
   for (const [what, spoil] of [
