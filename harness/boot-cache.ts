@@ -1,9 +1,10 @@
 import { createHash } from 'node:crypto';
 import { existsSync } from 'node:fs';
-import { mkdir, readdir, rm, stat, utimes } from 'node:fs/promises';
+import { readdir, rm, stat, utimes } from 'node:fs/promises';
 import { join } from 'node:path';
 import { writableCacheDirectory } from '../guest-images/paths.ts';
 import { readSnapshot, writeSnapshot, type Snapshot } from './snapshot-file.ts';
+import { makePrivateDirectory } from './whole-file.ts';
 
 const SUFFIX = '.snapshot';
 
@@ -36,7 +37,7 @@ export class BootCache {
   /** Where it can't be kept, on a full disk say, Node's `process.emitWarning` tells: the next machine boots again. */
   async store(origin: unknown, snapshot: Snapshot): Promise<void> {
     try {
-      await mkdir(this.directory, { recursive: true });
+      await makePrivateDirectory(this.directory, (name) => name.includes(SUFFIX));
       await writeSnapshot(this.#path(origin), snapshot);
       await this.#prune();
     } catch (error) {

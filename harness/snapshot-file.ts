@@ -4,7 +4,7 @@ import { decode, encode } from 'cborg';
 import { haveSameState } from '../device/index.ts';
 import { VmError } from './errors.ts';
 import type { ShareOrigins } from './share-origin.ts';
-import { writeFileWhole } from './whole-file.ts';
+import { PRIVATE, writeFileWhole } from './whole-file.ts';
 
 /**
  * A saved machine on disk: a head that can be read alone, then the bytes of v86's own state, in
@@ -75,7 +75,7 @@ export async function writeSnapshot(path: string, snapshot: Snapshot): Promise<v
   prefix.writeUInt32LE(crc32(head), 16);
 
   try {
-    await writeFileWhole(path, [prefix, head, bytes]);
+    await writeFileWhole(path, [prefix, head, bytes], PRIVATE);
   } catch (error) {
     throw new VmError('snapshot', `can't write the snapshot ${path}: ${(error as Error).message}`, { cause: error });
   }

@@ -1,10 +1,14 @@
 import { randomBytes } from 'node:crypto';
-import { open, rename, rm } from 'node:fs/promises';
+import { chmod, mkdir, open, readdir, rename, rm, stat } from 'node:fs/promises';
 import { hostname } from 'node:os';
-import { dirname } from 'node:path';
+import { dirname, join } from 'node:path';
+import { isRunning } from './process-identity.ts';
 
 /** What a process that was killed may leave behind: `NAME.HOST.PROCESS.RANDOM.tmp`. */
 export const TEMPORARY_SUFFIX = '.tmp';
+/** Modes of files that hold a guest's memory, and so its secrets, and of directories of them. */
+export const PRIVATE = 0o600;
+export const PRIVATE_DIRECTORY = 0o700;
 /** As a part of a file's name. */
 const HOST = encodeURIComponent(hostname()).replaceAll('.', '%2E');
 /** Milliseconds after which a temporary file can't be anybody's any more. */
@@ -13,15 +17,7 @@ const ABANDONED = 60 * 60 * 1000;
 /** Whether nobody writes to a temporary file any more: its process has ended on this host, or it is old. */
 export function isAbandoned(name: string, mtimeMs: number, now = Date.now()): boolean {
   const [host, pid] = name.split('.').slice(-4, -2);
-  return now - mtimeMs >= ABANDONED || (host === HOST && !isAlive(Number(pid)));
-}
-
-function isAlive(pid: number): boolean {
-  try {
-    return process.kill(pid, 0);
-  } catch (error) {
-    return (error as NodeJS.ErrnoException).code !== 'ESRCH';
-  }
+  return now - mtimeMs >= ABANDONED || (host === HOST && !isRunning(Number(pid)));
 }
 
 /** A name for what is not whole yet, which {@link isAbandoned} judges: `STEM.HOST.PROCESS.RANDOM.tmp`. */
@@ -31,12 +27,12 @@ export function temporaryName(stem: string): string {
 
 /**
  * Writes a file to a temporary name beside `path`, syncs and renames it: a crash leaves the old file
- * or the new one, whole. `parts` are borrowed.
+ * or the new one, whole. `parts` are borrowed. `mode`: {@link PRIVATE} for what holds a guest's memory.
  */
-export async function writeFileWhole(path: string, parts: Iterable<Uint8Array> | AsyncIterable<Uint8Array>): Promise<void> {
+export async function writeFileWhole(path: string, parts: Iterable<Uint8Array> | AsyncIterable<Uint8Array>, mode = 0o666): Promise<void> {
   const temporary = temporaryName(path);
   try {
-    const file = await open(temporary, 'wx');
+    const file = await open(temporary, 'wx', mode);
     try {
       for await (const part of parts) await file.writeFile(part);
       await file.sync();
@@ -59,4 +55,20 @@ export async function syncDirectory(path: string): Promise<void> {
   } finally {
     await directory.close();
   }
+}
+
+/**
+ * Makes a directory that only its owner can read, where it is missing. One that is there becomes so if it has nothing but files whose
+ * names `isOwn` knows, and those become so in any case.
+ */
+export async function makePrivateDirectory(path: string, isOwn: (name: string) => boolean): Promise<void> {
+  await mkdir(path, { recursive: true, mode: PRIVATE_DIRECTORY });
+  const tighten = async (target: string): Promise<void> => {
+    const found = await stat(target).catch(() => undefined);
+    // Of another owner, or on a filesystem without modes: what is written from now on is private all the same.
+    if (found && found.mode & 0o077) await chmod(target, found.mode & 0o7700).catch(() => {});
+  };
+  const names = await readdir(path);
+  if (names.every(isOwn)) await tighten(path);
+  await Promise.all(names.filter(isOwn).map((name) => tighten(join(path, name))));
 }

@@ -136,7 +136,7 @@ export async function migrateOut(emulator: V86Like, channel: MigrationChannel, o
     let rounds = 0;
     const send = async (isLast: boolean) => {
       const before = link!.bytes;
-      const { id: snapshot, changedPages } = await snapshots.freeze({ machine, summary, sessionOnly });
+      const { id: snapshot, changedPages } = await snapshots.freeze({ machine, summary, sessionOnly, isJudged: false });
       await link!.sendJson(MESSAGE.ROUND, { snapshot, isLast });
       await link!.receive(MESSAGE.READY);
       rounds++;

@@ -1,10 +1,9 @@
 import { cutByContent } from './cut.ts';
 import { SnapshotError } from './errors.ts';
-import { decodeFields, encodeFields, type FromChunk } from './fields.ts';
-import { hashNames, type Frozen } from './layer.ts';
+import { decodeFields, encodeFields } from './fields.ts';
+import { hashNames, toHex, type Frozen } from './layer.ts';
 import { readState, type SavedMachine } from './machine-state.ts';
 import { CHUNK_BYTES } from './ram-map.ts';
-import type { SnapshotStore } from './store/snapshot-store.ts';
 import { STATE_VERSION } from './upgrades.ts';
 
 /** Byte strings of the state from this length on are chunks of their own. */
@@ -40,18 +39,28 @@ export function keepDeviceState(saved: SavedMachine, add: (bytes: Uint8Array) =>
   };
 }
 
-/** Bytes that the state takes, chunks that it names not counted. @throws SnapshotError when a part is missing. */
-export function deviceStateLength(store: SnapshotStore, { devices, deviceParts }: KeptState): number {
-  return devices.length + store.lengthOf(hashNames(deviceParts));
+/** Bytes that the state takes, chunks that its tags name not counted. `lengthOf` gives those of its parts. */
+export function deviceStateLength({ devices, deviceParts }: KeptState, lengthOf: (names: string[]) => number): number {
+  const length = devices.length + lengthOf(hashNames(deviceParts));
+  checkLength(length);
+  return length;
 }
 
-/** The state of the devices, in this release's schema and not checked further. @throws SnapshotError when it is damaged, or too long. */
-export async function readDeviceState(store: SnapshotStore, kept: KeptState, fromChunk: FromChunk): Promise<SavedMachine> {
-  checkLength(deviceStateLength(store, kept));
-  const names = hashNames(kept.deviceParts);
-  const parts = await store.chunks(names);
-  const encoded = names.length ? concat(names.map((name) => parts.get(name)!)) : kept.devices;
-  return readState(kept.schema, decodeFields(encoded, fromChunk));
+/**
+ * The state of the devices, in this release's schema and not checked further. `chunk` gives the bytes of a chunk by its name, those of
+ * parts too, or undefined.
+ *
+ * @throws SnapshotError when it is damaged.
+ */
+export function readDeviceState({ schema, devices, deviceParts }: KeptState, chunk: (name: string) => Uint8Array | undefined): SavedMachine {
+  const find = (name: string): Uint8Array => {
+    const bytes = chunk(name);
+    if (!bytes) throw new SnapshotError('the snapshot is not sound: its device state names a chunk that it does not list');
+    return bytes;
+  };
+  const names = hashNames(deviceParts);
+  const encoded = names.length ? concat(names.map(find)) : devices;
+  return readState(schema, decodeFields(encoded, (hash) => find(toHex(hash))));
 }
 
 function checkLength(length: number): void {

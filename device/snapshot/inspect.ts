@@ -4,9 +4,9 @@ import { MemfsBackend, type CheckedMemfsBackendState } from '../fs/memfs-backend
 import type { HandleState } from '../fuse/handle-table.ts';
 import type { Negotiated } from '../fuse/negotiation.ts';
 import { FuseSession } from '../fuse/session.ts';
-import { readDeviceState } from './device-state.ts';
+import { deviceStateLength, readDeviceState } from './device-state.ts';
 import { SnapshotError } from './errors.ts';
-import { toHex } from './layer.ts';
+import { fromHex, hashNames, toHex } from './layer.ts';
 import type { SavedMachine } from './machine-state.ts';
 import { PageMap } from './ram-map.ts';
 import type { FilesystemIdentity } from './session-only.ts';
@@ -69,7 +69,10 @@ const MAX_PATH = 4096;
 
 /** Reads what a snapshot says of itself: its machine, files, sessions and locks. @throws SnapshotError when it is damaged. */
 export async function inspect(store: SnapshotStore, id: string): Promise<Contents> {
-  const saved = await readDeviceState(store, store.frozen(id), (hash) => new ChunkReference(hash));
+  const frozen = store.frozen(id);
+  deviceStateLength(frozen, (names) => store.lengthOf(names));
+  const parts = await store.chunks(hashNames(frozen.deviceParts));
+  const saved = readDeviceState(frozen, (name) => parts.get(name) ?? new ChunkReference(fromHex(name)));
   try {
     const filesystems = await Promise.all(saved.filesystems.map((state) => readFilesystem(store, state)));
     return {

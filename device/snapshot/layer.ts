@@ -103,17 +103,34 @@ export interface LayerPrefix {
   headHash: Uint8Array;
 }
 
-/** Puts a layer together: the parts of its file, to be written one after the other. */
+/**
+ * Puts a layer together: the parts of its file, to be written one after the other.
+ *
+ * @throws SnapshotError for what {@link decodeHead} would refuse.
+ */
 export function encodeLayer(codec: Codec, head: LayerHead, chunks: readonly Uint8Array[]): Uint8Array[] {
+  const { stateLength = 0 } = head.frozen ?? {};
+  if (stateLength > MAX_STATE_LENGTH) throw new SnapshotError(`the emulator's own state has ${stateLength} bytes, and a snapshot has room for ${MAX_STATE_LENGTH}: give the machine smaller disks or less video memory`);
+  checkHead(head, { dataLength: totalLength(chunks) }, 'the snapshot');
   const encoded = encodeFields(head);
+  if (encoded.length > MAX_HEAD_LENGTH) throw new SnapshotError(`the head of the snapshot has ${encoded.length} bytes, and there is room for ${MAX_HEAD_LENGTH}: it has too many chunks, or too long a summary`);
+  return layerParts(codec, encoded, chunks);
+}
+
+/** The parts of a layer's file, whatever is in them. */
+export function layerParts(codec: Codec, head: Uint8Array, chunks: readonly Uint8Array[]): Uint8Array[] {
   const prefix = new Uint8Array(PREFIX_LENGTH);
   const view = new DataView(prefix.buffer);
   prefix.set(new TextEncoder().encode(MAGIC));
   view.setUint32(8, LAYER_VERSION, true);
-  view.setUint32(12, encoded.length, true);
-  view.setFloat64(16, chunks.reduce((sum, { length }) => sum + length, 0), true);
-  prefix.set(codec.hash(encoded), 32);
-  return [prefix, encoded, ...chunks];
+  view.setUint32(12, head.length, true);
+  view.setFloat64(16, totalLength(chunks), true);
+  prefix.set(codec.hash(head), 32);
+  return [prefix, head, ...chunks];
+}
+
+function totalLength(chunks: readonly Uint8Array[]): number {
+  return chunks.reduce((sum, { length }) => sum + length, 0);
 }
 
 /** `name` is for messages. @throws SnapshotError for what is no layer, cut off, or of another version. */
@@ -152,11 +169,11 @@ function upgradeHead(version: number, head: LayerHead): LayerHead {
   return { ...head, frozen: UPGRADES.slice(version - 1).reduce((frozen, upgrade) => upgrade(frozen), head.frozen) };
 }
 
-function checkHead(head: LayerHead, { dataLength }: LayerPrefix, name: string): void {
+function checkHead(head: LayerHead, { dataLength }: Pick<LayerPrefix, 'dataLength'>, name: string): void {
   const fail = (what: string): never => {
     throw new SnapshotError(`${name} is not sound: ${what}`);
   };
-  if (typeof head?.id !== 'string' || !/^[0-9a-f]{32}$/.test(head.id)) fail('its id is none');
+  if (typeof head?.id !== 'string' || !/^[0-9a-f]{32}$/.test(head.id)) fail('its id is invalid');
   const { hash, length, packed } = head.chunks ?? {};
   if (!(hash instanceof Uint8Array && length instanceof Uint8Array && packed instanceof Uint8Array)) fail('it has no list of chunks');
   const count = hash.length / HASH_LENGTH;
@@ -211,6 +228,10 @@ export function toHex(hash: Uint8Array): string {
   let text = '';
   for (const byte of hash) text += HEX[byte];
   return text;
+}
+
+export function fromHex(name: string): Uint8Array {
+  return Uint8Array.from({ length: name.length / 2 }, (_, n) => parseInt(name.slice(2 * n, 2 * n + 2), 16));
 }
 
 const HEX = Array.from({ length: 256 }, (_, n) => n.toString(16).padStart(2, '0'));

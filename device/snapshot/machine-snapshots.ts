@@ -1,8 +1,8 @@
 import { V86Machine } from '../v86/adapter.ts';
 import type { V86Like } from '../v86/types.ts';
 import { concat, deviceStateLength, keepDeviceState, readDeviceState } from './device-state.ts';
-import { SnapshotError } from './errors.ts';
-import { hashNames, PAGES_PER_CHUNK, toHex, type Frozen } from './layer.ts';
+import { MissingChunkError, SnapshotError } from './errors.ts';
+import { fromHex, hashNames, PAGES_PER_CHUNK, toHex, type Frozen } from './layer.ts';
 import { MachineState, type SavedMachine } from './machine-state.ts';
 import { CHUNK_BYTES, PageMap } from './ram-map.ts';
 import { PAGE_SIZE, RamScanner } from './scan/ram-scanner.ts';
@@ -33,6 +33,11 @@ export interface FreezeOptions {
   summary?: unknown | (() => unknown);
   /** Filesystems stay where they are, and only their identity is kept: for those that several guests share. Default: false. */
   sessionOnly?: boolean;
+  /**
+   * Whether the state of the devices is judged as a restore would, before it is said to be stored. Default: true. False is for those who
+   * restore it themselves before they rely on it.
+   */
+  isJudged?: boolean;
 }
 
 export interface FreezeResult {
@@ -67,8 +72,8 @@ export class MachineSnapshots {
   /** Where the content of RAM at the last scan is. */
   #map: PageMap;
   #last = '';
-  /** Hashes of files' bytes by their buffers: those never change. */
-  readonly #hashes = new WeakMap<ArrayBufferLike, { offset: number; length: number; hash: Uint8Array }>();
+  /** Names of chunks that are files' bytes, by their buffers: those never change. */
+  readonly #hashes = new WeakMap<ArrayBufferLike, { offset: number; length: number; name: string }>();
   /** Freezes and restores come one after the other: what is under way, if anything is. */
   #queue: Promise<unknown> | undefined;
 
@@ -104,15 +109,25 @@ export class MachineSnapshots {
    */
   freeze(options: FreezeOptions): Promise<FreezeResult> {
     return this.#inTurn(async () => {
-      const { moment, standstill } = await this.#machine.lease.inTurn('freeze', () => {
-        const started = performance.now();
-        // Earlier snapshots, which this one builds on, may have been removed.
-        if (!this.#map.chunks.every((name) => this.#store.has(name))) this.#startOver();
-        return { moment: this.#capture(options), standstill: performance.now() - started };
-      });
-      const id = await this.#orStartOver(() => this.#keep(moment, options));
-      return { id, standstill, changedPages: moment.changedPages };
+      try {
+        return await this.#freezeNow(options);
+      } catch (error) {
+        if (!(error instanceof MissingChunkError)) throw error;
+        // Another process has removed what this one built on. Now nothing is left to build on.
+        return this.#freezeNow(options);
+      }
     });
+  }
+
+  async #freezeNow(options: FreezeOptions): Promise<FreezeResult> {
+    const { moment, standstill } = await this.#machine.lease.inTurn('freeze', () => {
+      const started = performance.now();
+      // Earlier snapshots, which this one builds on, may have been removed.
+      if (!this.#map.chunks.every((name) => this.#store.has(name))) this.#startOver();
+      return { moment: this.#capture(options), standstill: performance.now() - started };
+    });
+    const id = await this.#orStartOver(() => this.#keep(moment, options));
+    return { id, standstill, changedPages: moment.changedPages };
   }
 
   /**
@@ -268,7 +283,7 @@ export class MachineSnapshots {
     };
   }
 
-  async #keep({ packs, zeroed, state, devices, summary }: Moment, { name = '', machine }: FreezeOptions): Promise<string> {
+  async #keep({ packs, zeroed, state, devices, summary }: Moment, { name = '', machine, isJudged = true }: FreezeOptions): Promise<string> {
     const { codec } = this.#store;
     const chunks = new Map<string, Uint8Array>();
     const add = (bytes: Uint8Array): Uint8Array => {
@@ -289,6 +304,7 @@ export class MachineSnapshots {
       chunks.set(toHex(hash), bytes);
       return hash;
     });
+    if (isJudged) this.#devices.judge(await readDeviceState(kept, (name) => chunks.get(name)));
     const id = await this.#store.add({
       created: new Date().toISOString(),
       name,
@@ -306,9 +322,9 @@ export class MachineSnapshots {
 
   #hashOf(bytes: Uint8Array): Uint8Array {
     const known = this.#hashes.get(bytes.buffer);
-    if (known?.offset === bytes.byteOffset && known.length === bytes.length) return known.hash;
+    if (known?.offset === bytes.byteOffset && known.length === bytes.length) return fromHex(known.name);
     const hash = this.#store.codec.hash(bytes);
-    this.#hashes.set(bytes.buffer, { offset: bytes.byteOffset, length: bytes.length, hash });
+    this.#hashes.set(bytes.buffer, { offset: bytes.byteOffset, length: bytes.length, name: toHex(hash) });
     return hash;
   }
 
@@ -322,18 +338,29 @@ export class MachineSnapshots {
 
   async #readDevices(frozen: Frozen): Promise<SavedMachine> {
     const names = new Set(hashNames(frozen.deviceChunks));
-    const length = this.#store.lengthOf(names) + deviceStateLength(this.#store, frozen);
+    const length = this.#store.lengthOf(names) + deviceStateLength(frozen, (parts) => this.#store.lengthOf(parts));
     const { capacity } = this.#devices;
     if (length > capacity) {
       const reason = capacity ? `have room for ${capacity}: give them a larger \`size\`` : 'are none: attach the devices of the snapshot';
       throw new SnapshotError(`the files of the snapshot take ${length} bytes, the filesystems here ${reason}`);
     }
-    const chunks = await this.#store.chunks(names);
-    return readDeviceState(this.#store, frozen, (hash) => {
-      const bytes = chunks.get(toHex(hash));
-      if (!bytes) throw new SnapshotError(`the snapshot is not sound: its device state names a chunk that it does not list`);
-      return bytes;
-    });
+    const chunks = this.#unchanged(names);
+    const read = await this.#store.chunks([...names, ...hashNames(frozen.deviceParts)].filter((name) => !chunks.has(name)));
+    for (const [name, bytes] of read) {
+      chunks.set(name, bytes);
+      if (names.has(name)) this.#hashes.set(bytes.buffer, { offset: bytes.byteOffset, length: bytes.length, name });
+    }
+    return readDeviceState(frozen, (name) => chunks.get(name));
+  }
+
+  /** Those chunks that files have here now: what has not changed since it was frozen or restored need not be read. */
+  #unchanged(names: ReadonlySet<string>): Map<string, Uint8Array> {
+    const found = new Map<string, Uint8Array>();
+    for (const bytes of this.#devices.contents()) {
+      const known = this.#hashes.get(bytes.buffer);
+      if (known?.offset === bytes.byteOffset && known.length === bytes.length && names.has(known.name)) found.set(known.name, bytes);
+    }
+    return found;
   }
 
   /** The pages of RAM that are not what `target` has; only the first `unknown` ones may have changed since the last scan. */

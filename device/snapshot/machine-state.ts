@@ -1,4 +1,4 @@
-import { MemfsBackend } from '../fs/memfs-backend.ts';
+import { MemfsBackend, type CheckedMemfsBackendState } from '../fs/memfs-backend.ts';
 import { LockTable } from '../fs/locks.ts';
 import { countBits } from '../fs/tree/chunk.ts';
 import { PAGE_SIZE } from '../fs/tree/space.ts';
@@ -14,6 +14,8 @@ import { emptyReport, identify, planLocks, type FilesystemIdentity, type Restore
 
 /** What the columns of the schema take for an inode and an entry that names it, amply. */
 const INODE_BYTES = 256;
+/** Of a filesystem that has stayed where it is. */
+const ANY_INODE: InodeIndex = { inode: () => undefined };
 /** Of `unique` in `fuse_in_header`. */
 const UNIQUE_OFFSET = 8;
 
@@ -94,6 +96,31 @@ export class MachineState implements StateCarrier {
     };
   }
 
+  /** The content of all files, as {@link capture} gives it. Borrowed, and changed by the next write unless it was captured before. */
+  *contents(): Generator<Uint8Array> {
+    for (const { inodes } of this.#backends) {
+      for (const { content } of inodes.values()) if (content) for (const chunk of content.chunks()) yield chunk.stored();
+    }
+  }
+
+  /**
+   * Judges a state as a restore in this machine would, but for what the guest changes while it runs on.
+   *
+   * @throws SnapshotError for one that could not be restored.
+   */
+  judge(saved: SavedMachine): void {
+    const backends = this.#match(saved);
+    const indexes = saved.filesystems.map((state, index) => sound(`filesystem ${index + 1}`, () => judgeFilesystem(state, backends[index]!)));
+    this.devices.forEach(({ tag, transport: here }, index) => {
+      const { transport, session, filesystem } = saved.devices[index]!;
+      sound(`device ${JSON.stringify(tag)}`, () => {
+        const { missing } = FuseSession.checkState(session, indexes[filesystem] ?? ANY_INODE);
+        if (indexes[filesystem] && missing.length) throw new SnapshotError(`the guest knows inodes that the filesystem does not have: ${missing.slice(0, 10).join(', ')}`);
+        PciTransport.checkState(transport, here);
+      });
+    });
+  }
+
   get #backends(): MemfsBackend[] {
     return [...new Set(this.devices.map(({ backend }) => backend))];
   }
@@ -169,18 +196,27 @@ interface FilesystemPlan {
 }
 
 function planFilesystem(state: unknown, backend: MemfsBackend, names: SessionNames, policies: RestorePolicies, report: RestoreReport): FilesystemPlan {
-  const { sessionOnly, uuid, locks } = (state ?? {}) as Partial<FilesystemIdentity>;
-  if (!sessionOnly) {
-    const checked = MemfsBackend.checkState(state);
-    const { maxPages, maxInodes } = backend.space;
-    const pages = checked.chunks.map.reduce((sum, map) => sum + countBits(map), 0);
-    if (pages > maxPages || checked.inodes.ino.length > maxInodes) {
-      throw new SnapshotError(`the snapshot's files are ${pages * PAGE_SIZE} bytes and ${checked.inodes.ino.length} inodes, more than the quota here: give the volume at least that (here ${maxPages * PAGE_SIZE} and ${maxInodes})`);
-    }
-    return { index: checked, apply: () => (backend.restore(checked), new Map()) };
-  }
-  if (uuid !== backend.uuid) throw new SnapshotError(`the snapshot is of sessions on filesystem ${uuid}, which has stayed where it was; this device has ${backend.uuid}: attach it with the same volume`);
+  const checked = judgeFilesystem(state, backend);
+  if (checked) return { index: checked, apply: () => (backend.restore(checked), new Map()) };
+  const { locks } = state as FilesystemIdentity;
   return { index: backend, apply: planLocks(backend.locks, LockTable.checkState(locks), names, policies, report) };
+}
+
+/** The state, checked; undefined for one of sessions only. */
+function judgeFilesystem(state: unknown, backend: MemfsBackend): CheckedMemfsBackendState | undefined {
+  const { sessionOnly, uuid, locks } = (state ?? {}) as Partial<FilesystemIdentity>;
+  if (sessionOnly) {
+    if (uuid !== backend.uuid) throw new SnapshotError(`the snapshot is of sessions on filesystem ${uuid}, which has stayed where it was; this device has ${backend.uuid}: attach it with the same volume`);
+    LockTable.checkState(locks);
+    return undefined;
+  }
+  const checked = MemfsBackend.checkState(state);
+  const { maxPages, maxInodes } = backend.space;
+  const pages = checked.chunks.map.reduce((sum, map) => sum + countBits(map), 0);
+  if (pages > maxPages || checked.inodes.ino.length > maxInodes) {
+    throw new SnapshotError(`the snapshot's files are ${pages * PAGE_SIZE} bytes and ${checked.inodes.ino.length} inodes, more than the quota here: give the volume at least that (here ${maxPages * PAGE_SIZE} and ${maxInodes})`);
+  }
+  return checked;
 }
 
 /** Whatever a check says is the snapshot's fault. */

@@ -1,7 +1,7 @@
 import { Command, InvalidArgumentError, Option } from 'commander';
 import { readFile } from 'node:fs/promises';
 import { basename } from 'node:path';
-import { diff, inspect, loadCodec, SnapshotStore, type Contents, type LockContents } from '../../device/index.ts';
+import { diff, inspect, loadCodec, SnapshotError, SnapshotStore, type Contents, type LockContents } from '../../device/index.ts';
 import { snapshotDirectory } from '../../guest-images/paths.ts';
 import { formatBytes } from '../../device/trees/report.ts';
 import { DirectoryStore } from '../directory-store.ts';
@@ -9,7 +9,7 @@ import { compileV86 } from '../emulator.ts';
 import { VmError } from '../errors.ts';
 import { printable, printableJson, printableLines } from '../printable.ts';
 import { Vm } from '../vm.ts';
-import { writeFileWhole } from '../whole-file.ts';
+import { PRIVATE, writeFileWhole } from '../whole-file.ts';
 import { addMachineOptions, type MachineFlags } from './options.ts';
 import { bootWithShares, runIn } from './run.ts';
 
@@ -113,12 +113,16 @@ async function fork(snapshot: string, argv: string[], flags: StoreFlags & { copi
 }
 
 async function list(flags: StoreFlags): Promise<void> {
-  const snapshots = (await open(flags)).list();
-  if (flags.json) return tellJson(snapshots);
-  if (!snapshots.length) process.stderr.write(`no snapshots in ${flags.store}: make one with \`freeze\`\n`);
-  for (const { id, name, created, addedBytes, ramBytes, parent } of snapshots) {
+  const store = await open(flags);
+  const snapshots = store.list();
+  const damaged = store.damaged();
+  if (flags.json) return tellJson([...snapshots, ...damaged.map(({ id, file, reason }) => ({ id, file, damage: reason }))]);
+  if (!snapshots.length && !damaged.length) process.stderr.write(`no snapshots in ${flags.store}: make one with \`freeze\`\n`);
+  for (const { id, name, created, addedBytes, ramBytes, parent, damage } of snapshots) {
     tell([id.slice(0, 12), name.padEnd(20), created, formatBytes(ramBytes).padStart(10), `+${formatBytes(addedBytes)}`.padStart(11), parent && `after ${parent.slice(0, 12)}`].join('  ').trimEnd());
+    if (damage) tell(`  damaged: ${damage}`);
   }
+  for (const { id, reason } of damaged) tell(`${id.slice(0, 12)}  damaged: ${reason}`);
 }
 
 async function inspectCommand(snapshot: string, flags: StoreFlags & { files?: boolean }): Promise<void> {
@@ -163,7 +167,7 @@ async function diffCommand(from: string, to: string, flags: StoreFlags): Promise
 
 async function exportCommand(snapshot: string, file: string, flags: StoreFlags): Promise<void> {
   const store = await open(flags);
-  await writeFileWhole(file, await store.export(store.find(snapshot)));
+  await writeFileWhole(file, await store.export(store.find(snapshot)), PRIVATE);
 }
 
 async function importCommand(file: string, flags: StoreFlags): Promise<void> {
@@ -178,18 +182,27 @@ async function importCommand(file: string, flags: StoreFlags): Promise<void> {
 async function verify(snapshot: string | undefined, flags: StoreFlags): Promise<void> {
   const store = await open(flags);
   const ids = snapshot === undefined ? store.list().map(({ id }) => id) : [store.find(snapshot)];
+  const problems = snapshot === undefined ? store.damaged().map(({ reason }) => reason) : [];
   const { default: ora } = await import('ora');
   const spinner = ora().start();
+  let sound = 0;
   try {
     for (const [n, id] of ids.entries()) {
-      await store.verify(id, (fraction) => {
-        spinner.text = `${n + 1} of ${ids.length}: ${Math.round(100 * fraction)} %`;
-      });
+      try {
+        await store.verify(id, (fraction) => {
+          spinner.text = `${n + 1} of ${ids.length}: ${Math.round(100 * fraction)} %`;
+        });
+        sound++;
+      } catch (error) {
+        if (!(error instanceof SnapshotError)) throw error;
+        problems.push(`${id.slice(0, 12)}: ${error.message}`);
+      }
     }
   } finally {
     spinner.stop();
   }
-  process.stderr.write(`${ids.length} ${ids.length === 1 ? 'snapshot is' : 'snapshots are'} sound\n`);
+  process.stderr.write(`${sound} ${sound === 1 ? 'snapshot is' : 'snapshots are'} sound\n`);
+  if (problems.length) throw new VmError('snapshot', problems.join('\n'));
 }
 
 async function rename(snapshot: string, name: string, flags: StoreFlags): Promise<void> {
@@ -206,6 +219,7 @@ async function gc(flags: StoreFlags): Promise<void> {
   const store = await open(flags);
   const freed = await store.gc() + await new DirectoryStore(flags.store).removeLeftovers();
   process.stderr.write(`${formatBytes(freed)} freed\n`);
+  for (const { reason, mayNeed } of store.damaged()) if (mayNeed) process.stderr.write(`nothing that this snapshot may need was removed: ${printable(reason)}; or remove it\n`);
 }
 
 /** A line. What a snapshot says may be anybody's words: it must not steer the terminal. */

@@ -89,6 +89,10 @@ export class PageStore implements FileStore {
     if ((await this.#kept?.list())?.includes(name)) await this.#kept!.remove(name);
   }
 
+  exclusively<T>(action: () => Promise<T>): Promise<T> {
+    return (this.#kept?.exclusively ? this.#kept as Required<FileStore> : this.#memory).exclusively(action);
+  }
+
   /** Removes all files, whatever they are, and begins to keep them again where that is possible. */
   async clear(): Promise<void> {
     this.#kept = this.#opfs;

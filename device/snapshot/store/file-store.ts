@@ -1,3 +1,5 @@
+import { Turns } from './turns.ts';
+
 /**
  * Where layers are kept: files by name, that change as a whole only. Names are `[a-z0-9.-]+`, chosen by
  * {@link SnapshotStore}; whoever implements this never has to look inside.
@@ -12,12 +14,18 @@ export interface FileStore {
   /** Stores a file whole or not at all, whenever the process may end. `parts` are borrowed until it has settled. */
   write(name: string, parts: readonly Uint8Array[]): Promise<void>;
   remove(name: string): Promise<void>;
+  /**
+   * Runs `action` while nobody else does, in this process or another, who asks in the same way: whoever changes files, or reads what he
+   * changes them by. Readers don't ask. Left out where only one {@link SnapshotStore} has the files, which are not listed again then.
+   */
+  exclusively?<T>(action: () => Promise<T>): Promise<T>;
 }
 
 /** Files in memory, for as long as the process lives. */
 export class MemoryStore implements FileStore {
   readonly isPrivate = true;
   readonly #files: Map<string, Uint8Array>;
+  readonly #turns = new Turns();
 
   /** `files`: what is there from the beginning, taken over. */
   constructor(files: Iterable<readonly [name: string, bytes: Uint8Array]> = []) {
@@ -46,5 +54,9 @@ export class MemoryStore implements FileStore {
 
   async remove(name: string): Promise<void> {
     this.#files.delete(name);
+  }
+
+  exclusively<T>(action: () => Promise<T>): Promise<T> {
+    return this.#turns.take(action);
   }
 }

@@ -6,13 +6,15 @@ const TEMPORARY_SUFFIX = '.tmp';
 
 /**
  * Layers as files of the origin's private file system, which stays when the page is left. Each is written to a
- * temporary name and moved. Several tabs may read; only one should write.
+ * temporary name and moved. Several tabs may have it: they change it in turns, by a Web Lock that ends with its tab.
  */
 export class OpfsStore implements FileStore {
   readonly #directory: FileSystemDirectoryHandle;
+  readonly #name: string;
 
-  private constructor(directory: FileSystemDirectoryHandle) {
+  private constructor(directory: FileSystemDirectoryHandle, name: string) {
     this.#directory = directory;
+    this.#name = name;
   }
 
   /**
@@ -23,8 +25,11 @@ export class OpfsStore implements FileStore {
   static async open(name: string): Promise<OpfsStore> {
     try {
       const directory = await (await navigator.storage.getDirectory()).getDirectoryHandle(name, { create: true });
-      for await (const file of directory.keys()) if (file.endsWith(TEMPORARY_SUFFIX)) await directory.removeEntry(file);
-      return new OpfsStore(directory);
+      const store = new OpfsStore(directory, name);
+      await store.exclusively(async () => {
+        for await (const file of directory.keys()) if (file.endsWith(TEMPORARY_SUFFIX)) await directory.removeEntry(file);
+      });
+      return store;
     } catch (error) {
       throw new SnapshotError(`this browser keeps no files for this page: ${(error as Error).message}; snapshots will be lost with the page, export those that matter`, { cause: error });
     }
@@ -67,5 +72,9 @@ export class OpfsStore implements FileStore {
 
   async remove(name: string): Promise<void> {
     await this.#directory.removeEntry(name);
+  }
+
+  exclusively<T>(action: () => Promise<T>): Promise<T> {
+    return navigator.locks.request(`v86-virtiofs files ${this.#name}`, action) as Promise<T>;
   }
 }

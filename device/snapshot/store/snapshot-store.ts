@@ -1,12 +1,11 @@
-import { SnapshotError } from '../errors.ts';
+import { MissingChunkError, SnapshotError } from '../errors.ts';
 import {
-  HASH_LENGTH, PREFIX_LENGTH, decodeHead, decodePrefix, encodeLayer, fromU32, hashNames, toHex, toU32, type Codec, type Frozen, type LayerHead,
+  HASH_LENGTH, PREFIX_LENGTH, decodePrefix, encodeLayer, fromHex, fromU32, hashNames, toHex, toU32, type Codec, type Frozen, type LayerHead,
 } from '../layer.ts';
+import { ChunkReader, type StoredChunk } from './chunk-reader.ts';
 import { MemoryStore, type FileStore } from './file-store.ts';
-
-const SUFFIX = '.layer';
-/** Bytes of unpacked chunks that are kept for the next reader. */
-const CACHE_SIZE = 64 << 20;
+import { chunksOf, Layers, SUFFIX, type DamagedLayer, type Layer } from './layers.ts';
+import { Turns } from './turns.ts';
 
 export interface SnapshotInfo {
   id: string;
@@ -20,113 +19,89 @@ export interface SnapshotInfo {
   ramBytes: number;
   /** Bytes that the snapshot added to the store. */
   addedBytes: number;
-}
-
-interface Layer {
-  name: string;
-  head: LayerHead;
-  /** Where its chunks begin in the file. */
-  dataStart: number;
-}
-
-/** How much is read at once, and which gap between two chunks is read over. */
-const READ_SIZE = 8 << 20;
-const GAP = 64 << 10;
-
-interface Place {
-  layer: Layer;
-  at: number;
-  packed: number;
-  length: number;
-}
-
-function endOf({ at, packed }: Place): number {
-  return at + packed;
-}
-
-/** A chunk as it is in a layer. */
-interface StoredChunk {
-  name: string;
-  length: number;
-  stored: Uint8Array;
+  /** Why it can't be restored, as far as that is known; '' where nothing is. */
+  damage: string;
 }
 
 /**
  * Snapshots in a {@link FileStore}: each is a layer with the chunks that no other had. Chunks are
  * named by their BLAKE3 and checked against it whenever they are read.
+ *
+ * Several may have the same files, in several processes: they change them in turns and look at what there is before each change. A
+ * layer that is damaged costs the snapshots that need it.
  */
 export class SnapshotStore {
   readonly #files: FileStore;
   readonly #codec: Codec;
-  readonly #layers = new Map<string, Layer>();
-  readonly #places = new Map<string, Place>();
-  readonly #cache = new Map<string, Uint8Array>();
-  /** What was read before: what is read but once need not be kept. */
-  readonly #wasRead = new WeakSet<Place>();
-  /** What need not be checked again, of a store that is private. */
-  readonly #checked = new WeakSet<Place>();
-  #cached = 0;
+  readonly #layers: Layers;
+  readonly #reader: ChunkReader;
+  readonly #turns = new Turns();
 
   private constructor(files: FileStore, codec: Codec) {
     this.#files = files;
     this.#codec = codec;
+    this.#layers = new Layers(files, codec);
+    this.#reader = new ChunkReader(files, codec, this.#layers);
   }
 
-  /** Reads the heads of all layers. @throws SnapshotError when one is damaged, which names it. */
+  /** Reads the heads of all layers. What is wrong with those that can't be read is told by {@link damaged}. */
   static async open(files: FileStore, codec: Codec): Promise<SnapshotStore> {
     const store = new SnapshotStore(files, codec);
-    for (const name of (await files.list()).sort()) {
-      if (name.endsWith(SUFFIX)) store.#index(await store.#readLayer(name));
-    }
+    await store.refresh();
     return store;
+  }
+
+  /** Looks at what others have changed. */
+  async refresh(): Promise<void> {
+    await this.#layers.refresh();
   }
 
   /** Reads the head of a layer that was written beside this store. @throws SnapshotError when it is damaged. */
   async look(name: string): Promise<void> {
-    this.#index(await this.#readLayer(name));
+    await this.#layers.look(name);
   }
 
   get codec(): Codec {
     return this.#codec;
   }
 
-  async #readLayer(name: string): Promise<Layer> {
-    const prefix = decodePrefix(await this.#files.read(name, 0, PREFIX_LENGTH), name);
-    const dataStart = PREFIX_LENGTH + prefix.headLength;
-    const head = decodeHead(this.#codec, prefix, await this.#files.read(name, PREFIX_LENGTH, dataStart), name);
-    return { name, head, dataStart };
-  }
-
-  #index(layer: Layer): void {
-    this.#layers.set(layer.head.id, layer);
-    const { hash, length, packed } = layer.head.chunks;
-    const lengths = fromU32(length);
-    const packedLengths = fromU32(packed);
-    let at = layer.dataStart;
-    hashNames(hash).forEach((name, n) => {
-      if (!this.#places.has(name)) this.#places.set(name, { layer, at, packed: packedLengths[n]!, length: lengths[n]! });
-      at += packedLengths[n]!;
-    });
-  }
-
   /** Oldest first. */
   list(): SnapshotInfo[] {
-    const snapshots = [...this.#layers.values()].filter(({ head }) => head.frozen);
-    return snapshots.map(({ head }) => infoOf(head)).sort((a, b) => a.created.localeCompare(b.created));
+    return [...this.#layers.snapshots().values()].map((layer) => this.#infoOf(layer)).sort((a, b) => a.created.localeCompare(b.created));
   }
 
-  /** The id of the snapshot with this id, beginning of an id, or name. @throws SnapshotError for none, or several. */
+  /** Files of the store that no snapshot can be made of, and why. They stay until they are removed by their id. */
+  damaged(): DamagedLayer[] {
+    return this.#layers.damaged();
+  }
+
+  /** The id of the snapshot with this id, beginning of an id, or name; or of a damaged layer. @throws SnapshotError for none, or several. */
   find(key: string): string {
-    const all = this.list();
+    const all = [...this.list(), ...this.damaged().map(({ id }) => ({ id, name: '' }))];
     const named = all.filter(({ name }) => name === key);
-    const found = named.length ? named : all.filter(({ id }) => key !== '' && id.startsWith(key));
-    if (found.length === 1) return found[0]!.id;
-    const known = all.map(({ id, name }) => name || id.slice(0, 12)).join(', ') || 'none';
-    throw new SnapshotError(`${found.length ? 'several snapshots are' : 'no snapshot is'} called ${JSON.stringify(key)}: there are ${known}`);
+    const found = new Set((named.length ? named : all.filter(({ id }) => key !== '' && id.startsWith(key))).map(({ id }) => id));
+    if (found.size === 1) return [...found][0]!;
+    const known = this.list().map(({ id, name }) => name || id.slice(0, 12)).join(', ') || 'none';
+    const unreadable = this.damaged().map(({ reason }) => `; ${reason}`).join('');
+    throw new SnapshotError(`${found.size ? 'several snapshots are' : 'no snapshot is'} called ${JSON.stringify(key)}: there are ${known}${unreadable}`);
   }
 
   info(id: string): SnapshotInfo {
-    return infoOf(this.#layer(id).head);
+    return this.#infoOf(this.#layer(id));
+  }
+
+  #infoOf(layer: Layer): SnapshotInfo {
+    const { id, chunks, frozen } = layer.head;
+    const { name, created, parent, machine, summary, ram } = frozen!;
+    return { id, name, created, parent, machine, summary, ramBytes: 4096 * sum(fromU32(ram.count)), addedBytes: sum(fromU32(chunks.packed)), damage: this.#damageOf(layer) };
+  }
+
+  #damageOf(layer: Layer): string {
+    if (layer.damage) return layer.damage;
+    const count = this.#layers.missing(layer);
+    if (!count) return '';
+    const suspects = this.#layers.suspects().join(', ');
+    return `${count === 1 ? '1 of its chunks is' : `${count} of its chunks are`} missing${suspects ? `, and may be in ${suspects}: copy that again` : ': a layer was removed or is damaged; copy it again'}`;
   }
 
   frozen(id: string): Frozen {
@@ -134,134 +109,64 @@ export class SnapshotStore {
   }
 
   #layer(id: string): Layer {
-    const layer = this.#layers.get(id);
-    if (!layer?.head.frozen) throw new SnapshotError(`no snapshot has the id ${id}`);
-    return layer;
+    const layer = this.#layers.snapshots().get(id);
+    if (layer) return layer;
+    const damaged = this.damaged().find((other) => other.id === id);
+    throw new SnapshotError(damaged?.reason ?? `no snapshot has the id ${id}`);
   }
 
   /** Whether a chunk is here already. */
   has(name: string): boolean {
-    return this.#places.has(name);
+    return this.#layers.place(name) !== undefined;
   }
 
   /** Bytes of chunks before they were compressed, one that is named twice counted twice. @throws SnapshotError when one is missing. */
   lengthOf(names: Iterable<string>): number {
     let length = 0;
-    for (const name of names) length += this.#placeOf(name).length;
+    for (const name of names) length += this.#reader.placeOf(name).length;
     return length;
   }
 
-  /** Several chunks by their names. @throws SnapshotError when one is missing or damaged. */
-  async chunks(names: Iterable<string>): Promise<Map<string, Uint8Array>> {
-    const chunks = new Map<string, Uint8Array>();
-    await this.visit(names, (name, bytes) => void chunks.set(name, this.#cache.get(name) ?? bytes.slice()));
-    return chunks;
+  /** As {@link ChunkReader.chunks}. */
+  chunks(names: Iterable<string>): Promise<Map<string, Uint8Array>> {
+    return this.#reader.chunks(names);
+  }
+
+  /** As {@link ChunkReader.visit}. */
+  visit(names: Iterable<string>, use: (name: string, bytes: Uint8Array) => void): Promise<void> {
+    return this.#reader.visit(names, use);
+  }
+
+  /** Nobody else changes the files meanwhile, and what they have changed before is known. */
+  #change<T>(action: () => Promise<T>): Promise<T> {
+    const { exclusively } = this.#files;
+    if (!exclusively) return this.#turns.take(action);
+    return exclusively.call(this.#files, async () => {
+      await this.refresh();
+      return action();
+    }) as Promise<T>;
   }
 
   /**
-   * Gives each chunk to `use`, in the order in which they lie in the store; its bytes are borrowed until that returns.
+   * Stores a snapshot. `chunks`: those of its chunks that may not be here, by name; borrowed. Returns its id.
    *
-   * @throws SnapshotError when one is missing, before any is given; or damaged.
+   * @throws MissingChunkError when one of the others is not here any more.
    */
-  async visit(names: Iterable<string>, use: (name: string, bytes: Uint8Array) => void): Promise<void> {
-    const wanted = new Set(names);
-    const cached = [...wanted].flatMap((name) => {
-      const bytes = this.#cache.get(name);
-      return bytes ? [{ name, bytes }] : [];
-    });
-    for (const { name } of cached) wanted.delete(name);
-    // More than there is room for would only drive each other out.
-    const isKept = this.lengthOf(wanted) <= CACHE_SIZE;
-    for (const { name, bytes } of cached) {
-      this.#cache.delete(name);
-      this.#cache.set(name, bytes);
-      use(name, bytes);
-    }
-    await this.#read(wanted, (name, place, stored) => {
-      const bytes = this.#unpack(name, place, stored);
-      if (isKept && this.#wasRead.has(place)) this.#keep(name, bytes.slice());
-      this.#wasRead.add(place);
-      use(name, bytes);
-    });
-  }
-
-  /** Those that lie together are read together, and while one lot is used the next one is read. What `use` is given is borrowed. */
-  async #read(names: Iterable<string>, use: (name: string, place: Place, stored: Uint8Array) => void): Promise<void> {
-    const wanted = [...names].map((name) => ({ name, place: this.#placeOf(name) }));
-    wanted.sort((a, b) => (a.place.layer === b.place.layer ? a.place.at - b.place.at : a.place.layer.name < b.place.layer.name ? -1 : 1));
-    const fetchNext = () => {
-      if (!wanted.length) return undefined;
-      const { layer, at } = wanted[0]!.place;
-      const far = wanted.findIndex(({ place }, n) => place.layer !== layer || place.at + place.packed - at > READ_SIZE || (n > 0 && place.at - endOf(wanted[n - 1]!.place) > GAP));
-      const run = wanted.splice(0, far < 0 ? wanted.length : Math.max(1, far));
-      const bytes = this.#files.read(layer.name, at, endOf(run.at(-1)!.place));
-      bytes.catch(() => {});
-      return { run, at, bytes };
-    };
-    for (let lot = fetchNext(); lot;) {
-      const bytes = await lot.bytes;
-      const next = fetchNext();
-      for (const { name, place } of lot.run) use(name, place, bytes.subarray(place.at - lot.at, endOf(place) - lot.at));
-      lot = next;
-    }
-  }
-
-  #placeOf(name: string): Place {
-    const place = this.#places.get(name);
-    if (!place) throw new SnapshotError(`the chunk ${name.slice(0, 12)} is missing from the store: a layer was removed; import the snapshot again`);
-    return place;
-  }
-
-  /** Chunks as they are kept, each checked. */
-  async #stored(names: Iterable<string>): Promise<StoredChunk[]> {
-    const chunks: StoredChunk[] = [];
-    await this.#read(names, (name, place, stored) => {
-      this.#unpack(name, place, stored);
-      chunks.push({ name, length: place.length, stored: stored.slice() });
-    });
-    return chunks;
-  }
-
-  /** The result is borrowed with `stored`, or until the next call. @throws SnapshotError when `stored` is not the chunk. */
-  #unpack(name: string, place: Place, stored: Uint8Array): Uint8Array {
-    const { layer, packed, length } = place;
-    if (packed === length && this.#checked.has(place)) return stored;
-    const damaged = (cause?: unknown) => new SnapshotError(`${layer.name} is damaged: its chunk ${name.slice(0, 12)} is not what it should be; copy the file again`, { cause });
-    if (stored.length !== packed) throw damaged();
-    let chunk: { bytes: Uint8Array; hash: Uint8Array };
-    try {
-      chunk = this.#codec.unseal(stored, length);
-    } catch (error) {
-      throw damaged(error);
-    }
-    if (toHex(chunk.hash) !== name) throw damaged();
-    if (this.#files.isPrivate) this.#checked.add(place);
-    return chunk.bytes;
-  }
-
-  #keep(name: string, bytes: Uint8Array): void {
-    if (this.#cache.has(name)) return;
-    this.#cache.set(name, bytes);
-    this.#cached += bytes.length;
-    for (const [oldest, { length }] of this.#cache) {
-      if (this.#cached <= CACHE_SIZE) return;
-      this.#cache.delete(oldest);
-      this.#cached -= length;
-    }
-  }
-
-  /** Stores a snapshot. `chunks`: those of its chunks that may not be here, by name; borrowed. Returns its id. */
   async add(frozen: Frozen, chunks: Map<string, Uint8Array>): Promise<string> {
-    const fresh = [...chunks].filter(([name]) => !this.has(name));
-    const id = await this.#write(fresh.map(([name, bytes]) => {
+    const packed = new Map<string, StoredChunk>();
+    const pack = (name: string, bytes: Uint8Array): StoredChunk => {
       const smaller = this.#codec.compress(bytes);
       return { name, length: bytes.length, stored: smaller.length < bytes.length ? smaller : bytes };
-    }), frozen);
-    for (const [name, bytes] of fresh) {
-      this.#keep(name, bytes);
-      if (this.#files.isPrivate) this.#checked.add(this.#placeOf(name));
-    }
-    return id;
+    };
+    // Most of the work, before others have to wait.
+    for (const [name, bytes] of chunks) if (!this.has(name)) packed.set(name, pack(name, bytes));
+    return this.#change(async () => {
+      for (const name of chunksOf(frozen)) if (!chunks.has(name) && !this.has(name)) throw new MissingChunkError(`the snapshot builds on the chunk ${name.slice(0, 12)}, which another process has removed: freeze again`);
+      const fresh = [...chunks].filter(([name]) => !this.has(name));
+      const id = await this.#write(fresh.map(([name, bytes]) => packed.get(name) ?? pack(name, bytes)), frozen);
+      for (const [name, bytes] of fresh) this.#reader.written(name, bytes);
+      return id;
+    });
   }
 
   async #write(chunks: StoredChunk[], frozen?: Frozen): Promise<string> {
@@ -270,79 +175,115 @@ export class SnapshotStore {
     return head.id;
   }
 
-  /** In the place of the layer with the same id, if there is one. */
+  /** In the place of the layer with the same name, if there is one. */
   async #writeLayer(name: string, head: LayerHead, chunks: readonly Uint8Array[]): Promise<void> {
     const parts = encodeLayer(this.#codec, head, chunks);
     await this.#files.write(name, parts);
-    const replaced = this.#layers.get(head.id);
-    if (replaced) this.#forget(replaced);
-    this.#index({ name, head, dataStart: parts[0]!.length + parts[1]!.length });
+    this.#layers.add({ name, head, prefix: parts[0]!.slice(), dataStart: parts[0]!.length + parts[1]!.length, damage: '' });
   }
 
-  /** Gives a snapshot another name. Its layer is written anew, in one step; who has the store open elsewhere opens it again. */
-  async rename(id: string, name: string): Promise<void> {
-    const layer = this.#layer(id);
-    const data = await this.#files.read(layer.name, layer.dataStart);
-    await this.#writeLayer(layer.name, { ...layer.head, frozen: { ...layer.head.frozen!, name } }, [data]);
+  /** Gives a snapshot another name. Its layer is written anew, in one step. */
+  rename(id: string, name: string): Promise<void> {
+    return this.#change(async () => {
+      const layer = this.#layer(id);
+      if (layer.damage) throw new SnapshotError(layer.damage);
+      const data = await this.#files.read(layer.name, layer.dataStart);
+      const length = sum(fromU32(layer.head.chunks.packed));
+      if (data.length < length) throw new SnapshotError(`${layer.name} is cut off: its chunks have ${data.length} bytes of ${length}; copy it again`);
+      await this.#writeLayer(layer.name, { ...layer.head, frozen: { ...layer.head.frozen!, name } }, [data.subarray(0, length)]);
+    });
   }
 
-  /** Removes a snapshot; what others need of it stays. */
-  async remove(id: string): Promise<void> {
-    const { head } = this.#layer(id);
-    const layer = this.#layers.get(id)!;
-    const needed = this.#needed((other) => other !== layer);
-    const chunks = await this.#stored(hashNames(head.chunks.hash).filter((name) => needed.has(name)));
-    this.#forget(layer);
-    if (chunks.length) await this.#write(chunks);
-    await this.#files.remove(layer.name);
+  /**
+   * Removes a snapshot; what others need of it stays. Removes a damaged layer too.
+   *
+   * @throws SnapshotError when what others need can't be read, and may still be saved.
+   */
+  remove(id: string): Promise<void> {
+    return this.#change(async () => {
+      const damaged = this.damaged().find((other) => other.id === id);
+      const layer = this.#layers.snapshots().get(id);
+      if (damaged && (!layer || damaged.file !== layer.name)) return this.#removeDamaged(damaged);
+      const { name, damage } = this.#layer(id);
+      if (damage) return this.#removeDamaged({ file: name, id });
+      const chunks = await this.#takeOut(layer!, this.#needed((other) => other !== layer));
+      if (chunks.length) await this.#write(chunks);
+      await this.#files.remove(name);
+      this.#layers.forget([layer!]);
+    });
   }
 
-  /** Removes chunks that no snapshot needs any more. Returns how many bytes that gave back. */
-  async gc(): Promise<number> {
-    const needed = this.#needed(() => true);
-    let freed = 0;
-    for (const layer of [...this.#layers.values()]) {
-      if (layer.head.frozen) continue;
-      const names = hashNames(layer.head.chunks.hash);
-      const kept = names.filter((name) => needed.has(name) && this.#places.get(name)?.layer === layer);
-      if (kept.length === names.length) continue;
-      const chunks = await this.#stored(kept);
-      freed += sum(fromU32(layer.head.chunks.packed));
-      this.#forget(layer);
-      if (chunks.length) freed -= sum(fromU32(this.#layers.get(await this.#write(chunks))!.head.chunks.packed));
-      await this.#files.remove(layer.name);
+  async #removeDamaged({ file, id }: Pick<DamagedLayer, 'file' | 'id'>): Promise<void> {
+    const robbed = this.list().filter((info) => info.damage && info.id !== id);
+    if (robbed.length) {
+      const names = robbed.map((info) => info.name || info.id.slice(0, 12)).join(', ');
+      throw new SnapshotError(`${file} is damaged and may have what ${names} lack${robbed.length === 1 ? 's' : ''}: copy it again, or remove ${robbed.length === 1 ? 'that' : 'those'} first`);
     }
-    return freed;
+    await this.#files.remove(file);
+    await this.refresh();
   }
 
-  #needed(counts: (layer: Layer) => boolean): Set<string> {
+  /**
+   * Removes chunks that no snapshot needs any more. Returns how many bytes that gave back: none as long as a layer is there whose needs
+   * can't be read ({@link DamagedLayer.mayNeed}), for they may be any.
+   */
+  gc(): Promise<number> {
+    return this.#change(async () => {
+      const needed = this.#needed(() => true);
+      let freed = 0;
+      for (const layer of [...this.#layers]) {
+        if (layer.head.frozen || layer.damage) continue;
+        const names = hashNames(layer.head.chunks.hash);
+        if (names.every((name) => needed(name) && this.#layers.place(name)?.layer === layer)) continue;
+        let chunks: StoredChunk[];
+        try {
+          chunks = await this.#takeOut(layer, needed);
+        } catch {
+          // As long as the file is there it may still be saved.
+          continue;
+        }
+        freed += sum(fromU32(layer.head.chunks.packed));
+        if (chunks.length) {
+          await this.#write(chunks);
+          freed -= chunks.reduce((total, { stored }) => total + stored.length, 0);
+        }
+        await this.#files.remove(layer.name);
+        this.#layers.forget([layer]);
+      }
+      return freed;
+    });
+  }
+
+  /** The chunks of a layer that are needed and have no other place. @throws SnapshotError when one is damaged. */
+  #takeOut(layer: Layer, needed: (chunk: string) => boolean): Promise<StoredChunk[]> {
+    const names = hashNames(layer.head.chunks.hash).filter((name) => needed(name) && this.#reader.placeOf(name).layer === layer);
+    return this.#reader.stored(names);
+  }
+
+  /** Whether a chunk is needed by those layers that `counts` says. */
+  #needed(counts: (layer: Layer) => boolean): (chunk: string) => boolean {
+    if (this.damaged().some(({ mayNeed }) => mayNeed)) return () => true;
     const names = new Set<string>();
-    for (const layer of this.#layers.values()) {
+    for (const layer of this.#layers) {
       if (layer.head.frozen && counts(layer)) for (const name of chunksOf(layer.head.frozen)) names.add(name);
     }
-    return names;
-  }
-
-  #forget(layer: Layer): void {
-    this.#layers.delete(layer.head.id);
-    for (const name of hashNames(layer.head.chunks.hash)) if (this.#places.get(name)?.layer === layer) this.#places.delete(name);
-    for (const other of this.#layers.values()) this.#index(other);
+    return (name) => names.has(name);
   }
 
   /** Reads every chunk of a snapshot. @throws SnapshotError for the first that is missing or damaged. */
   async verify(id: string, onProgress?: (fraction: number) => void): Promise<void> {
+    this.#layers.forgive();
+    const { damage } = this.info(id);
+    if (damage) throw new SnapshotError(`the snapshot is damaged: ${damage}`);
     const names = chunksOf(this.frozen(id));
     let done = 0;
-    await this.#read(names, (name, place, stored) => {
-      this.#unpack(name, place, stored);
-      onProgress?.(++done / names.size);
-    });
+    await this.#reader.check(names, () => onProgress?.(++done / names.size));
   }
 
   /** The snapshot as one file that stands alone: its parts, in order. */
   async export(id: string): Promise<Uint8Array[]> {
     const frozen = { ...this.frozen(id), parent: '' };
-    const chunks = await this.#stored(chunksOf(frozen));
+    const chunks = await this.#reader.stored(chunksOf(frozen));
     return encodeLayer(this.#codec, makeHead(chunks, frozen), chunks.map(({ stored }) => stored));
   }
 
@@ -353,19 +294,13 @@ export class SnapshotStore {
     const expected = PREFIX_LENGTH + headLength + dataLength;
     if (file.length !== expected) throw new SnapshotError(`${name} is ${file.length < expected ? 'cut off' : 'too long'}: ${file.length} bytes of ${expected}; copy it again`);
     const source = new SnapshotStore(new MemoryStore([[name, file]]), this.#codec);
-    await source.look(name);
-    const { frozen } = [...source.#layers.values()][0]!.head;
+    const { head: { frozen } } = await source.#layers.look(name);
     if (!frozen) throw new SnapshotError(`${name} is a layer without a snapshot: import what \`export\` gave`);
     const names = chunksOf(frozen);
     for (const chunk of names) if (!source.has(chunk)) throw new SnapshotError(`${name} is not sound: it lacks the chunk ${chunk.slice(0, 12)}; export it again`);
-    const chunks = await source.#stored(names);
-    return this.#write(chunks.filter((chunk) => !this.has(chunk.name)), { ...frozen, summary: summarize(frozen.summary) });
+    const chunks = await source.#reader.stored(names);
+    return this.#change(() => this.#write(chunks.filter((chunk) => !this.has(chunk.name)), { ...frozen, summary: summarize(frozen.summary) }));
   }
-}
-
-/** Names of all the chunks that a snapshot is made of. */
-function chunksOf({ ram, state, deviceParts, deviceChunks }: Frozen): Set<string> {
-  return new Set([ram.used, state, deviceParts, deviceChunks].flatMap(hashNames));
 }
 
 /** Of a new layer, with a new id. */
@@ -376,17 +311,8 @@ function makeHead(chunks: readonly StoredChunk[], frozen?: Frozen): LayerHead {
   return { id: newId(), chunks: columns, ...(frozen && { frozen }) };
 }
 
-function infoOf({ id, chunks, frozen }: LayerHead): SnapshotInfo {
-  const { name, created, parent, machine, summary, ram } = frozen!;
-  return { id, name, created, parent, machine, summary, ramBytes: 4096 * sum(fromU32(ram.count)), addedBytes: sum(fromU32(chunks.packed)) };
-}
-
 function newId(): string {
   return toHex(crypto.getRandomValues(new Uint8Array(16)));
-}
-
-function fromHex(name: string): Uint8Array {
-  return Uint8Array.from({ length: name.length / 2 }, (_, n) => parseInt(name.slice(2 * n, 2 * n + 2), 16));
 }
 
 function sum(values: Uint32Array): number {
