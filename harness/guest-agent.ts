@@ -73,11 +73,16 @@ export class GuestAgent {
   /** Bytes sent in this session, and how many of them the guest has taken. */
   #sent = 0;
   #taken = 0;
+  /** Milliseconds since what is being received came. */
+  #age = 0;
 
   constructor(channel: AgentChannel) {
     this.#channel = channel;
     const reader = new FrameReader((frame) => this.#receive(frame));
-    channel.onData((bytes) => reader.push(bytes));
+    channel.onData((bytes, age = 0) => {
+      this.#age = age;
+      reader.push(bytes);
+    });
   }
 
   /**
@@ -227,7 +232,7 @@ export class GuestAgent {
     const { clock, seed } = beginning.renewal ?? {};
     if (!clock && !seed) return this.#begin();
     try {
-      this.#outbox.unshift(encodeFrame(TO_GUEST.RENEW, this.#session, encodeRenewal({ clock, seed }, payload)));
+      this.#outbox.unshift(encodeFrame(TO_GUEST.RENEW, this.#session, encodeRenewal({ clock, seed }, payload, this.#age)));
     } catch (error) {
       return this.#begin((error as Error).message);
     }

@@ -3,8 +3,8 @@ import { attachVirtioFs } from '../device/index.ts';
 import { V86Machine } from '../device/v86/adapter.ts';
 import { ConsoleLog } from './console-log.ts';
 import { createEmulator, type EmulatorHooks, type EmulatorInternals } from './emulator.ts';
-import { VmError } from './errors.ts';
 import { GuestAgent, uartChannel, type UartBus } from './guest-agent.ts';
+import { GuestLife } from './guest-life.ts';
 import { withShares, type Plan } from './plan.ts';
 import { Share } from './share.ts';
 import type { MachineConfig } from './snapshot-file.ts';
@@ -21,6 +21,8 @@ export interface Machine {
   /** The last lines of the guest's console. */
   readonly console: ConsoleLog;
   readonly agent: GuestAgent;
+  /** Notices when the guest ends, and greets it when it comes back. */
+  readonly life: GuestLife;
 }
 
 export interface AssemblyHooks extends Pick<EmulatorHooks, 'beforeDevices'> {
@@ -47,7 +49,9 @@ export async function assemble(plan: Plan, shares: ShareOptions[], emulatorOptio
     for (const [index, { source }] of shares.entries()) {
       if (source !== undefined) await plugged[index]!.load(source, (files, bytes) => onProgress?.(`loading ${source}: ${files} files, ${(bytes / 1e6).toFixed(1)} MB`));
     }
-    return { config: withShares(plan.config, shares), emulator, shares: plugged, console, agent: new GuestAgent(uartChannel(emulator as unknown as UartBus)) };
+    const agent = new GuestAgent(uartChannel(emulator as unknown as UartBus));
+    const life = new GuestLife({ emulator, agent, console }, plan.options);
+    return { config: withShares(plan.config, shares), emulator, shares: plugged, console, agent, life };
   });
 }
 
@@ -58,14 +62,5 @@ export async function orDestroy<T>(emulator: V86, action: () => Promise<T>): Pro
   } catch (error) {
     await emulator.destroy();
     throw error;
-  }
-}
-
-/** Waits until the guest answers. @throws VmError `timeout`. */
-export async function awaitAnswer({ agent, console }: Machine): Promise<void> {
-  try {
-    await agent.ready(PATIENCE);
-  } catch (error) {
-    throw new VmError('timeout', `the guest does not answer: ${(error as Error).message}\nIts console ends with\n${console.tail()}`, { cause: error });
   }
 }

@@ -16,7 +16,7 @@ export interface RenewalOptions {
 const SEED_SIZE = 64;
 
 /** What a machine's guest gets by its agent when it is back, and nothing has been asked of it yet. Sets the real-time clock. */
-export function renewalFor(machine: V86Machine, { clock = 'host', reseed = true }: RenewalOptions): Renewal {
+export function renewalFor(machine: V86Machine, { clock = 'host', reseed = true }: RenewalOptions = {}): Renewal {
   const time = clock === 'keep' ? undefined : clock === 'host' ? systemClock() : told(clock);
   if (time) machine.rtc = toMilliseconds(time());
   return { clock: time, seed: reseed ? crypto.getRandomValues(new Uint8Array(SEED_SIZE)) : undefined };

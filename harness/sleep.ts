@@ -21,12 +21,17 @@ const PATIENCE = 60_000;
 export async function suspendGuest({ emulator, agent }: Sleeper): Promise<void> {
   let failure: string | undefined;
   let isAwake = false;
+  let lost: Error | undefined;
   const process = agent.spawn(['/bin/sh', '-c', SLEEP]);
   process.onStderr = (bytes) => (failure = (failure ?? '') + new TextDecoder().decode(bytes));
-  const ended = process.exited.then(() => (isAwake = true), () => (isAwake = true));
+  const ended = process.exited.then(() => (isAwake = true), (error: Error) => {
+    lost = error;
+    isAwake = true;
+  });
   let before = -Infinity;
   for (const end = Date.now() + PATIENCE; ; ) {
     await Promise.race([ended, new Promise((resolve) => setTimeout(resolve, LOOK_INTERVAL))]);
+    if (lost instanceof VmError) throw lost;
     if (isAwake) {
       throw new VmError('guest', `the guest does not sleep: ${failure?.trim() || 'something woke it at once'}; it takes ACPI, and the driver "suspend" or Linux 6.12`);
     }
@@ -39,13 +44,13 @@ export async function suspendGuest({ emulator, agent }: Sleeper): Promise<void> 
   }
 }
 
-/** Returns when the guest answers. */
-export async function wakeGuest({ emulator, agent }: Sleeper): Promise<void> {
+/** Returns when the guest answers, which `answer` waits for. */
+export async function wakeGuest({ emulator }: Pick<Sleeper, 'emulator'>, answer: (timeoutMs: number) => Promise<void>): Promise<void> {
   const knock = () => emulator.serial0_send('\n');
   knock();
   const knocking = setInterval(knock, KNOCK_INTERVAL);
   try {
-    await agent.ready(PATIENCE);
+    await answer(PATIENCE);
   } finally {
     clearInterval(knocking);
   }

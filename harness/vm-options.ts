@@ -2,6 +2,7 @@ import type { Volume } from 'memfs';
 import type { MemfsBackend, VirtioFsOptions } from '../device/index.ts';
 import { encodeTag } from '../device/virtio-fs.ts';
 import { VmError } from './errors.ts';
+import type { LifeOptions } from './guest-life.ts';
 
 /** MiB. */
 export const DEFAULT_MEMORY = 256;
@@ -27,7 +28,7 @@ export interface CustomImage {
 
 export type BootMethod = 'direct' | 'bios';
 
-export interface VmOptions {
+export interface VmOptions extends LifeOptions {
   /** MiB of RAM. Default: 256. */
   memory?: number;
   /** KiB of the VGA card's memory: a power of two from 256, which is enough for text. Every snapshot has it all. Default: 256. */

@@ -10,12 +10,16 @@ import type { ConsoleLog } from './console-log.ts';
 import { compileV86, expectFreshMemory, type EmulatorInternals } from './emulator.ts';
 import { VmError } from './errors.ts';
 import type { ExecOptions, ExecOutput, GuestAgent, GuestProcess, SpawnOptions } from './guest-agent.ts';
-import { assemble, awaitAnswer, PATIENCE, type Machine } from './machine.ts';
+import type { GuestLife } from './guest-life.ts';
+import { assemble, PATIENCE, type Machine } from './machine.ts';
+import { mountShare } from './mount-share.ts';
 import { makePlan, optionsFor, withShares } from './plan.ts';
 import type { Share } from './share.ts';
 import type { ShareOrigins } from './share-origin.ts';
 import { suspendGuest, wakeGuest } from './sleep.ts';
 import { checkConfig, makeSnapshot, readSnapshot, toArrayBuffer, type MachineConfig, type Snapshot } from './snapshot-file.ts';
+import { configOf, type Summary } from './summary.ts';
+import { unlessAborted } from './unless-aborted.ts';
 import type { VmOptions } from './vm-options.ts';
 
 export interface ExecResult {
@@ -28,15 +32,6 @@ export interface ExecResult {
 /** What comes out of {@link Vm.takeOver}. */
 export interface MigratedVm extends Successor {
   readonly vm: Vm;
-}
-
-/** What snapshots tell of a machine. */
-interface Summary {
-  console?: string[];
-  isAsleep?: boolean;
-  /** It may run on the other side of this migration. */
-  unsettled?: string;
-  shares?: ShareOrigins;
 }
 
 /**
@@ -52,6 +47,8 @@ export class Vm implements Machine {
   readonly emulator: V86;
   /** Runs commands; {@link exec} and {@link spawn} are its usual ways in. */
   readonly agent: GuestAgent;
+  /** Notices when the guest ends. */
+  readonly life: GuestLife;
   readonly #stopped = new AbortController();
   readonly #lease: MachineLease;
   readonly #stores = new WeakMap<SnapshotStore, Promise<MachineSnapshots>>();
@@ -62,12 +59,13 @@ export class Vm implements Machine {
   /** The last migration whose end was unknown. */
   #unsettled = '';
 
-  private constructor({ config, emulator, shares, console, agent }: Machine) {
+  private constructor({ config, emulator, shares, console, agent, life }: Machine) {
     this.config = config;
     this.emulator = emulator;
     this.shares = shares;
     this.console = console;
     this.agent = agent;
+    this.life = life;
     this.#lease = V86Machine.of(emulator).lease;
   }
 
@@ -151,6 +149,7 @@ export class Vm implements Machine {
   suspend(): Promise<void> {
     return this.#inTurn(() => this.#lease.inTurn('suspend', async () => {
       if (this.isAsleep) return;
+      this.life.check();
       await suspendGuest(this);
       this.#summary.isAsleep = true;
     }));
@@ -160,7 +159,7 @@ export class Vm implements Machine {
   wake(): Promise<void> {
     return this.#inTurn(() => this.#lease.inTurn('wake', async () => {
       await this.emulator.run();
-      await wakeGuest(this);
+      await wakeGuest(this, (timeoutMs) => this.life.answer(timeoutMs));
       this.#summary.isAsleep = false;
     }));
   }
@@ -171,6 +170,15 @@ export class Vm implements Machine {
       await this.emulator.run();
       await this.#answer();
     }));
+  }
+
+  /**
+   * Waits until a guest that reboots answers again: what is asked of it before fails with VmError `rebooted`. Its shares are to be mounted anew.
+   *
+   * @throws VmError
+   */
+  ready(timeoutMs = PATIENCE): Promise<void> {
+    return this.#inTurn(() => this.life.answer(timeoutMs));
   }
 
   /** Ends a machine that nobody will ever have, because `action` fails. */
@@ -193,18 +201,7 @@ export class Vm implements Machine {
 
   /** Mounts a share in the guest, at `path` or its own mount point, which is made. Returns the path. */
   async mount(tag?: string, path?: string): Promise<string> {
-    const share = this.share(tag);
-    const target = path ?? share.mountPoint;
-    const result = await this.exec(['/bin/sh', '-c', 'mkdir -p "$2" && mount -t virtiofs "$1" "$2"', 'sh', share.tag, target]);
-    if (result.code === 0) return target;
-    const { stdout } = await this.exec('cat /proc/filesystems');
-    if (!/\bvirtiofs\b/.test(stdout)) {
-      throw new VmError(
-        'image',
-        "the guest's kernel has no virtio-fs: load its modules virtio_pci, fuse and virtiofs, or boot the image that guest-images/ builds",
-      );
-    }
-    throw new VmError('share', `the guest could not mount ${JSON.stringify(share.tag)} at ${target}: ${result.stderr.trim()}`);
+    return mountShare(this, this.share(tag), path);
   }
 
   /** As {@link execBytes}, with its output as text. */
@@ -218,16 +215,17 @@ export class Vm implements Machine {
    * Runs a command to its end. A string goes to the guest's shell, an array is run as it is.
    *
    * @throws VmError `timeout`, after 60 s or `options.timeoutMs`, with the console's last lines:
-   * the command is killed. VmError `stopped` when the machine was stopped. MachineStateError when it may run elsewhere.
+   * the command is killed. VmError `crashed`, `halted` or `rebooted` as soon as the guest is, `stopped` when the machine was stopped.
+   * MachineStateError when it may run elsewhere.
    */
   async execBytes(command: string | string[], options: ExecOptions = {}): Promise<ExecOutput> {
     const { timeoutMs = PATIENCE, signal, ...rest } = options;
-    this.#checkRunning();
+    this.#checkAlive();
     if (this.#lease.state === 'switching') await this.#lease.decided();
-    this.#checkRunning();
+    this.#checkAlive();
     this.#lease.check('run a command in');
     const timeout = AbortSignal.timeout(timeoutMs);
-    const abort = AbortSignal.any([timeout, this.#stopped.signal, ...(signal ? [signal] : [])]);
+    const abort = AbortSignal.any([timeout, this.#stopped.signal, this.life.signal, ...(signal ? [signal] : [])]);
     const name = Array.isArray(command) ? command.join(' ') : command;
     try {
       return await unlessAborted(abort, this.agent.exec(command, { ...rest, signal: abort }));
@@ -240,14 +238,14 @@ export class Vm implements Machine {
 
   /** Starts a command. It lives in the guest: snapshots keep it, and `agent.attach` finds it again. */
   spawn(command: string | string[], options: SpawnOptions = {}): GuestProcess {
-    this.#checkRunning();
+    this.#checkAlive();
     this.#lease.check('run a command in');
     return this.agent.spawn(command, options);
   }
 
   /** The whole machine as it is now, shares included. The guest goes on. */
   async save(): Promise<Snapshot> {
-    this.#checkRunning();
+    this.#checkAlive();
     const state = await this.emulator.save_state();
     return makeSnapshot(this.config, this.console.lines, new Uint8Array(state), this.#origins);
   }
@@ -260,8 +258,10 @@ export class Vm implements Machine {
    */
   restore(snapshot: Snapshot): Promise<void> {
     return this.#inTurn(async () => {
+      this.life.checkRestorable();
       checkConfig(snapshot.config, this.config);
       await this.emulator.restore_state(toArrayBuffer(snapshot.bytes));
+      this.life.revive();
       this.#adoptOrigins(snapshot.shares);
       this.#summary = {};
       await this.emulator.run();
@@ -275,7 +275,7 @@ export class Vm implements Machine {
    * snapshot is not thawed before that is settled.
    */
   async freeze(store: SnapshotStore, name?: string): Promise<FreezeResult> {
-    this.#checkRunning();
+    this.#checkAlive();
     return (await this.#snapshots(store)).freeze({ name, machine: this.#machine, summary: () => this.#summarize() });
   }
 
@@ -295,9 +295,10 @@ export class Vm implements Machine {
    * until that is settled; MachineStateError when it is being migrated already.
    */
   async migrate(channel: MigrationChannel, options: Omit<MigrationOptions, 'machine' | 'summary' | 'codec'>): Promise<MigrationResult> {
-    this.#checkRunning();
+    this.#checkAlive();
+    const signal = AbortSignal.any([this.life.signal, ...(options.signal ? [options.signal] : [])]);
     try {
-      const result = await migrateOut(this.emulator, channel, { ...options, machine: this.#machine, summary: () => this.#summarize(), codec: loadCodec() });
+      const result = await migrateOut(this.emulator, channel, { ...options, signal, machine: this.#machine, summary: () => this.#summarize(), codec: loadCodec() });
       await this.stop();
       return result;
     } catch (error) {
@@ -341,8 +342,10 @@ export class Vm implements Machine {
    */
   thaw(store: SnapshotStore, id: string, policies: RestorePolicies = {}): Promise<number> {
     return this.#inTurn(async () => {
+      this.life.checkRestorable();
       checkConfig(configOf(store, id), this.config);
       const standstill = await (await this.#snapshots(store)).restore(id, policies);
+      this.life.revive();
       this.#adopt({ ...(store.info(id).summary as Summary), console: [] });
       await this.emulator.run();
       if (!this.isAsleep) await this.#answer();
@@ -365,7 +368,7 @@ export class Vm implements Machine {
 
   async #answer(): Promise<void> {
     if (this.isAsleep) throw new VmError('guest', 'the guest sleeps: wake it');
-    await awaitAnswer(this);
+    await this.life.answer(PATIENCE);
   }
 
   async #inTurn<T>(action: () => Promise<T>): Promise<T> {
@@ -383,25 +386,12 @@ export class Vm implements Machine {
     }
   }
 
+  #checkAlive(): void {
+    this.#checkRunning();
+    this.life.check();
+  }
+
   #checkRunning(): void {
     if (this.#stopped.signal.aborted) throw new VmError('stopped', 'this machine was stopped: boot or restore another one');
   }
-}
-
-/** The machine that a snapshot was taken of. @throws VmError `snapshot` when it may run elsewhere. */
-function configOf(store: SnapshotStore, id: string): MachineConfig {
-  const { machine, summary } = store.info(id);
-  if ((summary as Summary | undefined)?.unsettled) {
-    throw new VmError('snapshot', `the machine of ${id.slice(0, 12)} may run on another side, since its migration broke in the switch: settle that first, with \`v86-virtiofs settle ${id.slice(0, 12)}\``);
-  }
-  return machine as unknown as MachineConfig;
-}
-
-/** What `work` comes to, or a rejection with the signal's reason when that comes first. */
-function unlessAborted<T>(signal: AbortSignal, work: Promise<T>): Promise<T> {
-  return new Promise((resolve, reject) => {
-    const abort = () => reject(signal.reason as Error);
-    signal.addEventListener('abort', abort, { once: true });
-    void work.then(resolve, reject).finally(() => signal.removeEventListener('abort', abort));
-  });
 }

@@ -2,7 +2,8 @@
 export interface AgentChannel {
   /** Takes a borrowed buffer. Bytes handed over are never refused. */
   write(bytes: Uint8Array): void;
-  onData(callback: (bytes: Uint8Array) => void): void;
+  /** `age`: milliseconds since the first of the bytes came. */
+  onData(callback: (bytes: Uint8Array, age?: number) => void): void;
 }
 
 /** The members of a `V86` that carry a UART's bytes. */
@@ -15,16 +16,20 @@ const CHUNK = 16384;
 
 /** The channel of the guest's agent: v86's second UART (`uart1: true`). Its bytes are handed on a turn of the event loop later. */
 export function uartChannel(emulator: UartBus): AgentChannel {
-  let deliver: (bytes: Uint8Array) => void = () => {};
+  let deliver: (bytes: Uint8Array, age: number) => void = () => {};
+  let began = 0;
   let pending = new Uint8Array(CHUNK);
   let length = 0;
   const flush = () => {
     const bytes = pending.subarray(0, length);
     length = 0;
-    deliver(bytes);
+    deliver(bytes, performance.now() - began);
   };
   emulator.add_listener('serial1-output-byte', (byte) => {
-    if (length === 0) queueMicrotask(flush);
+    if (length === 0) {
+      began = performance.now();
+      queueMicrotask(flush);
+    }
     if (length === pending.length) {
       const larger = new Uint8Array(2 * length);
       larger.set(pending);

@@ -14,21 +14,22 @@ const HEAD_SIZE = 16;
 /** Nanoseconds that host and guest may differ by: the link can't tell less, and a clock that is right must not go back. */
 const CLOSE_ENOUGH = 1_000_000n;
 const NS_PER_S = 1_000_000_000n;
+const NS_PER_MS = 1e6;
 
 /**
  * The payload of RENEW, in answer to the payload of WELCOME, which has just arrived: i64 seconds and u32 nanoseconds of the guest's clock.
- * The guest is told by how much to put its clock forward, so it does not matter when it hears of it.
+ * The guest is told by how much to put its clock forward, so it does not matter when it hears of it. `age`: milliseconds since WELCOME came.
  *
  * @throws Error when the guest did not tell the time.
  */
-export function encodeRenewal({ clock, seed = new Uint8Array(0) }: Renewal, welcome: Uint8Array): Uint8Array {
+export function encodeRenewal({ clock, seed = new Uint8Array(0) }: Renewal, welcome: Uint8Array, age = 0): Uint8Array {
   const payload = new Uint8Array(HEAD_SIZE + seed.length);
   const view = new DataView(payload.buffer);
   if (clock) {
     if (welcome.length < 12) throw new Error("the guest's agent is of an older image, which can't set its clock: build the image again");
     const told = new DataView(welcome.buffer, welcome.byteOffset, welcome.byteLength);
     const { sec, nsec } = clock();
-    const ahead = (BigInt(sec) - told.getBigInt64(0, true)) * NS_PER_S + BigInt(nsec - told.getUint32(8, true));
+    const ahead = (BigInt(sec) - told.getBigInt64(0, true)) * NS_PER_S + BigInt(nsec - told.getUint32(8, true) - Math.round(age * NS_PER_MS));
     if (ahead > CLOSE_ENOUGH || ahead < -CLOSE_ENOUGH) {
       const rest = ((ahead % NS_PER_S) + NS_PER_S) % NS_PER_S;
       view.setUint32(0, SET_CLOCK, true);

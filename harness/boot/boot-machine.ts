@@ -1,13 +1,14 @@
 import { BootCache } from '../boot-cache.ts';
 import { restoreBareMachine, routeInterrupt, type EmulatorInternals } from '../emulator.ts';
-import { VmError } from '../errors.ts';
-import { assemble, awaitAnswer, orDestroy, PATIENCE, type Machine } from '../machine.ts';
+import { VmError, type VmErrorKind } from '../errors.ts';
+import { assemble, orDestroy, PATIENCE, type Machine } from '../machine.ts';
 import type { Plan } from '../plan.ts';
 import type { Share } from '../share.ts';
 import { makeSnapshot, toArrayBuffer, type Snapshot } from '../snapshot-file.ts';
 import type { ShareOptions } from '../vm-options.ts';
 
 const BOOT_TIMEOUT = 180_000;
+const UNWELL = new Set<VmErrorKind>(['timeout', 'crashed', 'halted', 'rebooted']);
 
 /** A machine whose guest answers, its shares plugged in but not mounted. */
 export function bootMachine(plan: Plan): Promise<Machine> {
@@ -24,7 +25,7 @@ async function fromCache(plan: Plan): Promise<Machine> {
       return await plugIn(plan, cached);
     } catch (error) {
       // A guest that was not well when it was kept never will be: another takes its place.
-      if (!(error instanceof VmError && error.kind === 'timeout')) throw error;
+      if (!(error instanceof VmError && UNWELL.has(error.kind))) throw error;
     }
   }
   const { config, emulator, console } = await coldBoot(plan, []);
@@ -38,7 +39,7 @@ async function coldBoot(plan: Plan, shares: ShareOptions[]): Promise<Machine> {
   const { onProgress, timeoutMs = BOOT_TIMEOUT } = plan.options;
   const road = await plan.bootRoad();
   const machine = await assemble(plan, shares, road.emulatorOptions);
-  const { emulator, agent, console } = machine;
+  const { emulator, life } = machine;
   const started = performance.now();
   const tell = () => onProgress?.(`booting the guest: ${Math.round((performance.now() - started) / 1000)} s`);
   const ticker = setInterval(tell, 1000);
@@ -46,11 +47,11 @@ async function coldBoot(plan: Plan, shares: ShareOptions[]): Promise<Machine> {
   try {
     road.load(emulator);
     await emulator.run();
-    await agent.ready(timeoutMs);
+    await life.answer(timeoutMs, 'boot');
     return machine;
   } catch (error) {
     await emulator.destroy();
-    throw new VmError('boot', `the guest did not come up: ${(error as Error).message}\nIts console ends with\n${console.tail()}`, { cause: error });
+    throw error;
   } finally {
     clearInterval(ticker);
   }
@@ -60,18 +61,18 @@ async function coldBoot(plan: Plan, shares: ShareOptions[]): Promise<Machine> {
 async function plugIn(plan: Plan, base: Snapshot): Promise<Machine> {
   const state = toArrayBuffer(base.bytes);
   const hooks = {
-    beforeDevices: (internals: EmulatorInternals) => restoreBareMachine(internals, state),
+    beforeDevices: (internals: EmulatorInternals) => restoreBareMachine(internals, state, plan.options.clock === 'keep'),
     afterDevices: ({ v86 }: EmulatorInternals, shares: Share[]) => {
       for (const { device } of shares) routeInterrupt(v86.cpu.devices.pci, device.slot);
     },
   };
   const machine = await assemble(plan, plan.shares, plan.emulatorOptions, hooks, base.console);
-  const { emulator, agent, console } = machine;
+  const { emulator, agent, life, console } = machine;
   return orDestroy(emulator, async () => {
     await emulator.run();
-    await awaitAnswer(machine);
-    const setClock = `date -u -s @${Math.round(Date.now() / 1000)} >/dev/null`;
-    await agent.exec(plan.shares.length ? `${setClock}; echo 1 >/sys/bus/pci/rescan` : setClock, { timeoutMs: PATIENCE }).catch((error: Error) => {
+    await life.answer(PATIENCE);
+    if (plan.shares.length) await agent.exec('echo 1 >/sys/bus/pci/rescan', { timeoutMs: PATIENCE }).catch((error: Error) => {
+      if (error instanceof VmError) throw error;
       throw new VmError('timeout', `the guest does not find its shares: ${error.message}\nIts console ends with\n${console.tail()}`, { cause: error });
     });
     return machine;

@@ -8,6 +8,9 @@ import { V86Machine } from '../../device/v86/adapter.ts';
 import type { Emulator } from '../../device/v86/types.ts';
 import { directBoot, directReboot, type DirectBootImage } from '../../harness/boot/direct-boot.ts';
 import { GuestAgent, uartChannel, type UartBus } from '../../harness/guest-agent.ts';
+import { VmError, type GuestEnd } from '../../harness/errors.ts';
+import { watchEnd } from '../../harness/guest-end.ts';
+import { renewalFor } from '../../harness/renewal.ts';
 import { suspendGuest, wakeGuest } from '../../harness/sleep.ts';
 import type { ExecOptions, ExecResult, GuestApi, GuestId, GuestInfo } from '../protocol.ts';
 import { createEmulator } from './emulator.ts';
@@ -66,6 +69,7 @@ export class Guest implements GuestApi, FolderUser {
   readonly folder: Folder;
   readonly inspector: Inspector;
   readonly #emulator: V86;
+  readonly #machine: V86Machine;
   readonly #agent: GuestAgent;
   readonly #events: GuestEvents;
   #store: SnapshotStore;
@@ -90,13 +94,25 @@ export class Guest implements GuestApi, FolderUser {
     this.shells = new Shells(this.#agent, spec.mountPoint, events);
     this.inspector = new Inspector(device, events.guests);
     this.folder = new Folder(device, events.guests, events.filesChanged);
-    V86Machine.of(emulator).onReset(() => {
-      if (this.#power !== 'booting') void this.#bootAgain(true);
-    });
-    // With interrupts off: nothing wakes the processor any more.
-    (emulator as unknown as Emulator).add_listener('cpu-event-halt', () => {
-      if (this.#power === 'on') void this.#setPower('off');
-    });
+    this.#machine = V86Machine.of(emulator);
+    watchEnd(this.#machine, (end, fault) => this.#onEnd(end, fault));
+  }
+
+  #onEnd(end: GuestEnd, fault?: Error): void {
+    const was = this.#power;
+    if (was === 'off' || (was === 'booting' && end === 'rebooted')) return;
+    this.#agent.lose(new VmError(end, `${this.name} has ${end}`));
+    if (end === 'rebooted') return void this.#bootAgain(true);
+    if (end === 'crashed') {
+      void this.#emulator.stop();
+      if (was === 'on') this.#events.problem(`${this.name} has crashed${fault ? `: it did what the emulator can't (${fault.message})` : ': its kernel panicked'}. Start it again, or rewind it`);
+    }
+    if (was === 'on') void this.#setPower('off');
+  }
+
+  /** The guest has come back, from whatever way: waits until it answers, with the time of now and a kernel that draws random numbers of its own. */
+  async #answer(timeoutMs?: number): Promise<void> {
+    await this.#agent.ready(timeoutMs, renewalFor(this.#machine));
   }
 
   /** A machine that has not run: {@link restore} or {@link boot} brings it to life. */
@@ -165,7 +181,7 @@ export class Guest implements GuestApi, FolderUser {
   /** Of a guest that boots: mounts its folder. */
   async #comeUp(): Promise<void> {
     const { tag, mountPoint } = this.spec;
-    await this.#agent.ready(BOOT_PATIENCE);
+    await this.#answer(BOOT_PATIENCE);
     const { code, stderr } = await this.#agent.exec(['/bin/sh', '-c', 'mkdir -p "$2" && mount -t virtiofs "$1" "$2"', 'sh', tag, mountPoint]);
     if (code !== 0) throw new Error(`the guest could not mount its folder: ${new TextDecoder().decode(stderr).trim()}`);
     await this.#goOn(undefined);
@@ -190,6 +206,7 @@ export class Guest implements GuestApi, FolderUser {
         }
         if (!this.#canBoot || !isReset) this.#emulator.restart();
         this.#canBoot = true;
+        await this.#emulator.run();
         await this.#comeUp();
       } catch (error) {
         if (isPast()) return;
@@ -232,17 +249,15 @@ export class Guest implements GuestApi, FolderUser {
     this.folder.changed();
     this.inspector.release();
     this.#isAsleep = isAsleep;
-    if (answers) await this.#agent.ready();
+    if (answers) await this.#answer();
     this.shells.restore(isOff ? [] : shells);
-    if (answers) this.#greet();
+    if (answers) this.#openFirstShell();
     await this.#events.changed(this.info);
   }
 
   /** Of a guest that answers. */
-  #greet(): void {
+  #openFirstShell(): void {
     if (!this.shells.list().length) this.shells.open({ columns: 80, rows: 24 });
-    // Nobody waits for it; and a guest that is closed meanwhile needs no time.
-    this.#agent.exec(['date', '-u', '-s', `@${Math.round(Date.now() / 1000)}`]).catch(() => {});
   }
 
   async suspend(): Promise<void> {
@@ -257,14 +272,14 @@ export class Guest implements GuestApi, FolderUser {
     if (!this.#isAsleep) return;
     const shells = this.shells.detach();
     try {
-      await wakeGuest({ emulator: this.#emulator, agent: this.#agent });
+      await wakeGuest({ emulator: this.#emulator }, (timeoutMs) => this.#answer(timeoutMs));
     } catch (error) {
       this.shells.restore(shells);
       throw error;
     }
     this.#isAsleep = false;
     this.shells.restore(shells);
-    this.#greet();
+    this.#openFirstShell();
     await this.#events.changed(this.info);
   }
 

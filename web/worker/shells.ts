@@ -1,4 +1,5 @@
 import { proxyMarker } from 'comlink';
+import { VmError } from '../../harness/errors.ts';
 import type { GuestAgent, GuestProcess } from '../../harness/guest-agent.ts';
 import type { ShellId, ShellInfo, ShellsApi, TerminalSize } from '../protocol.ts';
 
@@ -67,7 +68,8 @@ export class Shells implements ShellsApi {
       this.#shells.delete(process.id);
       this.#events.ended(process.id);
     };
-    process.exited.then(end, end);
+    // When the guest has ended, its shells are seen as they were until it begins anew.
+    process.exited.then(end, (error) => error instanceof VmError || end());
   }
 
   async type(id: ShellId, text: string): Promise<void> {
