@@ -3,7 +3,7 @@ import { mkdtemp, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { MessageChannel } from 'node:worker_threads';
-import { loadCodec, MemoryStore, portChannel, SnapshotStore, type PortLike } from '../../device/index.ts';
+import { loadCodec, makeToken, MemoryStore, portChannel, SnapshotStore, type PortLike } from '../../device/index.ts';
 import { Vm, VmPool, writeSnapshot, type VmOptions } from '../../harness/index.ts';
 import { runShell } from '../support/guest.ts';
 
@@ -12,7 +12,7 @@ const HOUR = 60 * 60 * 1000;
 const aWeekAgo = () => Date.now() - WEEK;
 /** Milliseconds that a loaded machine may take between two instructions of which one reads the guest's clock and the other tells it. */
 const SLACK = 250;
-const TOKEN = 'a token of both sides';
+const TOKEN = makeToken();
 
 /** Milliseconds since 1970. */
 async function guestTime(vm: Vm): Promise<number> {
