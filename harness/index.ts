@@ -1,7 +1,7 @@
 export { BootCache } from './boot-cache.ts';
 export { DirectoryStore } from './directory-store.ts';
 export { VmError } from './errors.ts';
-export { GuestImageError } from '../guest-images/errors.ts';
+export { ensureGuestImage, GuestImageError, type GuestImage, type GuestImageOptions } from '../guest-images/build.ts';
 export { cacheDirectory, snapshotDirectory } from '../guest-images/paths.ts';
 export type { ExecOptions, ExecOutput, GuestProcess, SpawnOptions } from './guest-agent.ts';
 export type { Share } from './share.ts';

@@ -1,0 +1,129 @@
+import { expect } from 'chai';
+import { execFileSync, spawnSync } from 'node:child_process';
+import { copyFileSync, cpSync, mkdirSync, mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import { createServer, type Server } from 'node:http';
+import type { AddressInfo } from 'node:net';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { chromium, type Browser, type Page } from 'playwright-core';
+import sirv from 'sirv';
+import { ensureGuestImage } from '../../guest-images/build.ts';
+import { LAST_TESTED } from '../../device/v86/versions.ts';
+
+const ROOT = join(import.meta.dirname, '../..');
+const EXAMPLES = join(ROOT, 'examples');
+/** What users of the package bring themselves. */
+const TOOLS = ['typescript', 'tsx', 'webpack@5', 'webpack-cli@6', 'esbuild', '@types/node@20'];
+const STRICT = { compilerOptions: { target: 'es2022', lib: ['es2024', 'dom', 'dom.iterable'], module: 'nodenext', strict: true, noEmit: true, types: ['node'] }, include: ['**/*.ts'] };
+
+describe('the package, packed and installed', function () {
+  this.timeout(900_000);
+  let directory: string;
+  let project: string;
+  let files: string[];
+  let installed: string;
+  const run = (cwd: string, program: string, ...args: string[]) => {
+    const { status, stdout, stderr } = spawnSync(program, args, { cwd, encoding: 'utf8', timeout: 600_000 });
+    expect(status, `${program} ${args.join(' ')}\n${stdout}\n${stderr}`).to.equal(0);
+    return { stdout, stderr };
+  };
+
+  before(() => {
+    directory = mkdtempSync(join(tmpdir(), 'package-'));
+    project = join(directory, 'project');
+    run(ROOT, 'npm', 'pack', '--silent', '--pack-destination', directory);
+    const tarball = readdirSync(directory).find((name) => name.endsWith('.tgz'))!;
+    files = run(directory, 'tar', '-tzf', tarball).stdout.split('\n').filter(Boolean).map((name) => name.replace(/^package\//, ''));
+    mkdirSync(project);
+    writeFileSync(join(project, 'package.json'), JSON.stringify({ name: 'project', private: true, type: 'module', allowScripts: { esbuild: false } }));
+    const { stdout, stderr } = run(project, 'npm', 'install', '--no-audit', '--no-fund', join(directory, tarball), `v86@${LAST_TESTED}`, ...TOOLS);
+    installed = stdout + stderr;
+    for (const name of ['node', 'page']) cpSync(join(EXAMPLES, name), join(project, name), { recursive: true });
+    writeFileSync(join(project, 'tsconfig.json'), JSON.stringify(STRICT));
+  });
+  after(() => rmSync(directory, { recursive: true, force: true }));
+
+  it('has all that its exports name, no maps, and nothing of the command line twice', () => {
+    const { exports, bin } = JSON.parse(readFileSync(join(ROOT, 'package.json'), 'utf8')) as { exports: object; bin: Record<string, string> };
+    const targets = [...JSON.stringify(exports).matchAll(/"\.\/([^"*]+\.[^"*]+)"/g)].map((match) => match[1]!);
+    expect(files).to.include.members([...targets, ...Object.values(bin)]);
+    expect(files.some((name) => name.startsWith('dist/page/guest/'))).to.equal(true);
+    expect(files.filter((name) => name.endsWith('.map') || /^dist\/harness\/cli/.test(name))).to.deep.equal([]);
+  });
+
+  it('installs without a warning, and without the tools of the command line', () => {
+    expect(installed).not.to.match(/warn/i);
+    const { dependencies } = JSON.parse(run(project, 'npm', 'ls', '--json', '--depth', '1', 'v86-virtiofs', 'ora', 'ws').stdout) as { dependencies: Record<string, { dependencies?: object }> };
+    expect(Object.keys(dependencies['v86-virtiofs']!.dependencies ?? {})).not.to.include.members(['ora', 'ws']);
+  });
+
+  it('has types with which the examples are right', () => {
+    run(project, 'npx', 'tsc', '-p', '.');
+  });
+
+  for (const [name, says] of [['vm', /from the host\n from the guest\n\n[1-9]/], ['own-emulator', /\d\d:\d\d:\d\d/], ['snapshots', /INIT .*paused for \d+ ms\nfalse/s]] as const) {
+    it(`node/${name}.ts runs`, () => {
+      expect(run(project, 'node', '--import', 'tsx', `node/${name}.ts`).stdout).to.match(says);
+    });
+  }
+
+  it('has a command line', () => {
+    expect(run(project, 'npx', 'v86-virtiofs', 'run', '--', 'echo', 'here').stdout).to.equal('here\n');
+  });
+
+  describe('in a page', () => {
+    let server: Server;
+    let browser: Browser;
+    before(async () => {
+      const pages = join(project, 'page');
+      const { bios, vgaBios, kernel, initrd } = await ensureGuestImage();
+      for (const bundler of ['webpack', 'esbuild']) {
+        if (bundler === 'webpack') {
+          run(pages, 'npx', 'esbuild', 'own-page.ts', 'embedded.ts', '--format=esm', '--outdir=.');
+          run(pages, 'npx', 'webpack');
+        } else {
+          run(pages, 'node', 'esbuild.js');
+        }
+        const site = join(directory, bundler);
+        cpSync(join(pages, 'public'), site, { recursive: true });
+        for (const name of ['own-page.html', 'embedded.html']) copyFileSync(join(pages, name), join(site, name));
+        for (const [name, path] of Object.entries({ 'bios.bin': bios, 'vgabios.bin': vgaBios, vmlinuz: kernel, 'initrd.img': initrd })) copyFileSync(path, join(site, name));
+        copyFileSync(join(project, 'node_modules/v86/build/v86.wasm'), join(site, 'v86.wasm'));
+        cpSync(join(project, 'node_modules/v86-virtiofs/dist/page/guest'), join(site, 'guest'), { recursive: true });
+        rmSync(join(pages, 'public'), { recursive: true });
+      }
+      server = createServer(sirv(directory, { dev: true })).listen(0);
+      browser = await chromium.launch({ executablePath: '/usr/bin/chromium', args: ['--no-sandbox'] });
+    });
+    after(async () => {
+      await browser?.close();
+      server?.close();
+    });
+
+    const open = async (path: string): Promise<Page> => {
+      const page = await browser.newPage();
+      page.setDefaultTimeout(300_000);
+      await page.goto(`http://localhost:${(server.address() as AddressInfo).port}/${path}`);
+      return page;
+    };
+
+    for (const bundler of ['webpack', 'esbuild']) {
+      it(`own-page.ts gives the guest files, bundled by ${bundler}`, async () => {
+        const page = await open(`${bundler}/own-page.html`);
+        await page.waitForFunction('window.emulator');
+        await page.evaluate(`window.shown = ''; emulator.add_listener('serial0-output-byte', (byte) => (shown += String.fromCharCode(byte)))`);
+        await page.setInputFiles('input', { name: 'hello.txt', mimeType: 'text/plain', buffer: Buffer.from('from the visitor\n') });
+        await page.waitForFunction(`shown.includes('guest:~#')`);
+        await page.evaluate(`emulator.serial0_send('mount -t virtiofs share /mnt && cat /mnt/hello.txt\\n')`);
+        await page.waitForFunction(`shown.includes('\\nfrom the visitor')`);
+        await page.close();
+      });
+    }
+
+    it('embedded.ts runs a command, bundled by webpack', async () => {
+      const page = await open('webpack/embedded.html');
+      await page.waitForFunction(`document.querySelector('#output').textContent === 'from the page\\n'`);
+      await page.close();
+    });
+  });
+});

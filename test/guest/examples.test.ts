@@ -1,0 +1,23 @@
+import { expect } from 'chai';
+import { execFile } from 'node:child_process';
+import { rm } from 'node:fs/promises';
+import { join } from 'node:path';
+import { promisify } from 'node:util';
+
+const ROOT = join(import.meta.dirname, '../..');
+
+/** As they are written, on the sources: test/full/package.test.ts runs them on the package. */
+describe('the examples for Node', function () {
+  this.timeout(300_000);
+  for (const [name, says] of [
+    ['vm', /^from the host\n from the guest\n\n[1-9]\d*\n/],
+    ['own-emulator', /\d\d:\d\d:\d\d/],
+    ['snapshots', /^INIT .*paused for \d+ ms\nfalse\n$/s],
+  ] as const) {
+    it(`${name}.ts`, async () => {
+      const { stdout } = await promisify(execFile)(process.execPath, ['--import', 'tsx', join(ROOT, 'examples/node', `${name}.ts`)], { cwd: ROOT });
+      expect(stdout).to.match(says);
+    });
+  }
+  after(() => rm(join(ROOT, 'trace.json'), { force: true }));
+});
