@@ -3,7 +3,7 @@ import { Command, CommanderError, Option } from 'commander';
 import { MachineError, MigrationError, SnapshotError } from '../device/index.ts';
 import { GuestImageError } from '../guest-images/errors.ts';
 import { addMigrationCommands } from './cli/migration.ts';
-import { addMachineOptions, OWN_FAILURE, type MachineFlags } from './cli/options.ts';
+import { addMachineOptions, EXIT_CODES, exitCodeOf, OWN_FAILURE, type MachineFlags } from './cli/options.ts';
 import { addSleepCommands } from './cli/sleep.ts';
 import { addSnapshotCommands } from './cli/snapshots.ts';
 import type { HandOver } from './demo/demo.ts';
@@ -31,7 +31,7 @@ Examples:
   v86-virtiofs run --share . -- ls -lR
   v86-virtiofs run --share src --write-back -- sh -c 'gzip -k *.txt'
 
-Exit codes: the command's own; ${OWN_FAILURE} when v86-virtiofs itself failed.`,
+${EXIT_CODES}`,
     )
     .action(async (argv: string[], flags: MachineFlags) => {
       const { run } = await import('./cli/run.ts');
@@ -77,7 +77,7 @@ try {
   } else {
     const isExpected = [VmError, GuestImageError, MachineError, MigrationError, SnapshotError].some((kind) => error instanceof kind);
     process.stderr.write(`v86-virtiofs: ${printableLines((isExpected ? (error as Error).message : (error as Error).stack) ?? String(error))}\n`);
-    process.exitCode = OWN_FAILURE;
+    process.exitCode = exitCodeOf(error);
   }
 }
 // Not when the last timer of a stopped emulator has run out.

@@ -1,9 +1,11 @@
 export { BootCache } from './boot-cache.ts';
 export { DirectoryStore } from './directory-store.ts';
-export { VmError } from './errors.ts';
+export { VmError, type GuestEnd, type VmErrorKind } from './errors.ts';
 export { ensureGuestImage, GuestImageError, type GuestImage, type GuestImageOptions } from '../guest-images/build.ts';
+export type { LifeOptions } from './guest-life.ts';
+export type { RenewalOptions } from './renewal.ts';
 export { cacheDirectory, snapshotDirectory } from '../guest-images/paths.ts';
-export type { ExecOptions, ExecOutput, GuestProcess, SpawnOptions } from './guest-agent.ts';
+export type { ExecOptions, ExecOutput, GuestProcess, SignalName, SpawnOptions } from './guest-agent.ts';
 export type { Share } from './share.ts';
 export { readSnapshot, writeSnapshot, type MachineConfig, type Snapshot } from './snapshot-file.ts';
 export { Vm, type ExecResult } from './vm.ts';

@@ -8,7 +8,7 @@ import { VmError } from '../errors.ts';
 import type { GuestProcess } from '../guest-agent.ts';
 import { printableLines } from '../printable.ts';
 import { Vm, type MigratedVm } from '../vm.ts';
-import { OWN_FAILURE, progressReporter } from './options.ts';
+import { addRenewalOptions, OWN_FAILURE, progressReporter, renewalOptions, type RenewalFlags } from './options.ts';
 import { runIn } from './run.ts';
 import { fingerprintNote, isWaiting, listen, openWay, STDIO, type Way, type WayFlags } from './ways.ts';
 
@@ -16,7 +16,7 @@ const TOKEN_VARIABLE = 'V86_VIRTIOFS_TOKEN';
 const SETTLE_ATTEMPTS = 5;
 const SETTLE_INTERVAL = 1000;
 
-interface LinkFlags extends WayFlags {
+interface LinkFlags extends WayFlags, RenewalFlags {
   store: string;
   token?: string;
   bandwidth?: number;
@@ -26,7 +26,7 @@ interface LinkFlags extends WayFlags {
 
 /** Adds `migrate`, `serve` and `token`. */
 export function addMigrationCommands(program: Command): void {
-  const addLinkOptions = (command: Command) => command
+  const addLinkOptions = (command: Command) => addRenewalOptions(command)
     .addOption(new Option('--store <dir>', 'directory of snapshots').default(snapshotDirectory()))
     .addOption(new Option('--host <address>', 'address to wait on').default('localhost'))
     .addOption(new Option('--token <text>', `what both sides know, of \`v86-virtiofs token\`; better put into ${TOKEN_VARIABLE}, where no list of processes shows it`))
@@ -83,7 +83,7 @@ async function migrate(snapshot: string, argv: string[], { to, ...flags }: LinkF
   try {
     if (first) await MigrationLink.open(first, 'source', token);
     const store = await openStore(flags);
-    vm = await Vm.thaw(store, store.find(snapshot));
+    vm = await Vm.thaw(store, store.find(snapshot), renewalOptions(flags));
     const started = argv.length ? await start(vm, argv, to) : undefined;
     await moveOut(vm, { way, first, token, flags, store, started });
   } finally {
@@ -97,7 +97,7 @@ async function serve(argv: string[], { incoming, to, ...flags }: LinkFlags & { i
   const { secret, isGiven, note } = chooseToken(flags);
   if (!isGiven && incoming === STDIO) throw new VmError('configuration', `give the token that \`migrate\` has, by --token or in ${TOKEN_VARIABLE}`);
   const target = new MigrationTarget<MigratedVm>({
-    ...Vm.takeOver(secret).options, maxMachines: 1, onProblem: ({ message }) => say(`it has come, but ${message}`),
+    ...Vm.takeOver(secret, renewalOptions(flags)).options, maxMachines: 1, onProblem: ({ message }) => say(`it has come, but ${message}`),
   });
   let listener: { address: string; close(): void } | undefined;
   let vm: Vm | undefined;

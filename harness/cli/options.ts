@@ -1,10 +1,37 @@
 import { Command, InvalidArgumentError, Option } from 'commander';
-import { VmError } from '../errors.ts';
+import { VmError, type GuestEnd } from '../errors.ts';
+import type { RenewalOptions } from '../renewal.ts';
 import { printable, printableConsole } from '../printable.ts';
 import { DEFAULT_MEMORY, type ShareOptions, type VmOptions } from '../vm-options.ts';
 
 /** Exit code when v86-virtiofs itself failed, out of the way of a guest command's. */
 export const OWN_FAILURE = 125;
+/** Exit codes when the guest has ended by itself, out of the way too. */
+export const GUEST_ENDS: Record<GuestEnd, number> = { crashed: 121, halted: 122, rebooted: 123 };
+
+/** What `error` makes of the exit code. */
+export function exitCodeOf(error: unknown): number {
+  return (error instanceof VmError && GUEST_ENDS[error.kind as GuestEnd]) || OWN_FAILURE;
+}
+
+/** How commands tell of exit codes in their help. */
+export const EXIT_CODES = `Exit codes: the command's own; ${GUEST_ENDS.crashed} when the guest has crashed, ${GUEST_ENDS.halted} when it has halted, ${GUEST_ENDS.rebooted} when it has rebooted; ${OWN_FAILURE} when v86-virtiofs itself failed.`;
+
+/** Of the commands that go on from a snapshot. */
+export interface RenewalFlags {
+  keepClock?: boolean;
+  reseed: boolean;
+}
+
+export function addRenewalOptions(command: Command): Command {
+  return command
+    .option('--keep-clock', "leave the guest's clock as it was frozen, instead of setting it to the time of now")
+    .option('--no-reseed', 'let the guest draw the same random numbers as others from this snapshot');
+}
+
+export function renewalOptions({ keepClock, reseed }: RenewalFlags): RenewalOptions {
+  return { clock: keepClock ? 'keep' : 'host', reseed };
+}
 
 /** What `run` and `shell` have in common, as commander gives it. */
 export interface MachineFlags {

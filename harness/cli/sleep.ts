@@ -5,7 +5,7 @@ import { formatBytes } from '../../device/trees/report.ts';
 import { DirectoryStore } from '../directory-store.ts';
 import { printable } from '../printable.ts';
 import { Vm } from '../vm.ts';
-import { addMachineOptions, progressReporter, type MachineFlags } from './options.ts';
+import { addMachineOptions, addRenewalOptions, progressReporter, renewalOptions, type MachineFlags, type RenewalFlags } from './options.ts';
 import { bootWithShares, runIn } from './run.ts';
 
 interface SleepFlags {
@@ -32,10 +32,12 @@ Example:
   v86-virtiofs suspend --name asleep -- sh -c 'tail -f log &'
   v86-virtiofs wake asleep -- ps`)
     .action(suspend);
-  program
-    .command('wake')
-    .summary('wake a sleeping guest')
-    .description('Goes on with a guest that `suspend` has kept: wakes it by a byte on its serial port, runs a command in it and exits with its code.')
+  addRenewalOptions(
+    program
+      .command('wake')
+      .summary('wake a sleeping guest')
+      .description('Goes on with a guest that `suspend` has kept: wakes it by a byte on its serial port, runs a command in it and exits with its code.'),
+  )
     .argument('<snapshot>', 'name, id, or beginning of an id')
     .argument('<command...>', 'command and arguments; put -- before them')
     .option('-n, --name <name>', 'let it sleep again afterwards, and keep it under this name')
@@ -54,9 +56,9 @@ async function suspend(argv: string[], flags: MachineFlags & SleepFlags): Promis
   }
 }
 
-async function wake(snapshot: string, argv: string[], flags: SleepFlags): Promise<void> {
+async function wake(snapshot: string, argv: string[], flags: SleepFlags & RenewalFlags): Promise<void> {
   const store = await open(flags);
-  const vm = await Vm.prepare(store, store.find(snapshot));
+  const vm = await Vm.prepare(store, store.find(snapshot), renewalOptions(flags));
   try {
     await vm.wake();
     process.exitCode = await runIn(vm, argv);

@@ -10,7 +10,7 @@ import { VmError } from '../errors.ts';
 import { printable, printableJson, printableLines } from '../printable.ts';
 import { Vm } from '../vm.ts';
 import { PRIVATE, writeFileWhole } from '../whole-file.ts';
-import { addMachineOptions, type MachineFlags } from './options.ts';
+import { addMachineOptions, addRenewalOptions, EXIT_CODES, renewalOptions, type MachineFlags, type RenewalFlags } from './options.ts';
 import { bootWithShares, runIn } from './run.ts';
 
 interface StoreFlags {
@@ -31,13 +31,14 @@ export function addSnapshotCommands(program: Command): void {
     .addHelpText('after', '\nExample:\n  v86-virtiofs freeze --name ready --share . -- sh -c "tail -f log &"')
     .action((argv: string[], flags: MachineFlags & StoreFlags & { name?: string }) => freeze(argv, flags));
 
-  command('restore', 'go on with a frozen guest', 'Goes on with a frozen guest in this process: runs a command in it and exits with its code.')
+  addRenewalOptions(command('restore', 'go on with a frozen guest', 'Goes on with a frozen guest in this process: runs a command in it and exits with its code.'))
     .argument('<snapshot>', 'name, id, or beginning of an id')
     .argument('<command...>', 'command and arguments; put -- before them')
     .option('-n, --name <name>', 'freeze it again afterwards, under this name')
+    .addHelpText('after', `\n${EXIT_CODES}`)
     .action(restore);
 
-  command('fork', 'let several copies of a frozen guest run side by side', 'Lets several copies of a frozen guest run a command side by side, each with files of its own. FORK in the command\'s environment is the number of the copy.')
+  addRenewalOptions(command('fork', 'let several copies of a frozen guest run side by side', 'Lets several copies of a frozen guest run a command side by side, each with files of its own. FORK in the command\'s environment is the number of the copy.'))
     .argument('<snapshot>', 'name, id, or beginning of an id')
     .argument('<command...>', 'command and arguments; put -- before them')
     .addOption(new Option('-c, --copies <n>', 'how many').default(2).argParser(parseCount))
@@ -81,10 +82,10 @@ async function tellFrozen(store: SnapshotStore, { id, standstill }: { id: string
   process.stderr.write(`frozen as ${name ? `${printable(name)} (${id.slice(0, 12)})` : id.slice(0, 12)}: ${formatBytes(addedBytes)} added, the guest stood still for ${standstill.toFixed(0)} ms\n`);
 }
 
-async function restore(snapshot: string, argv: string[], flags: StoreFlags & { name?: string }): Promise<void> {
+async function restore(snapshot: string, argv: string[], flags: StoreFlags & RenewalFlags & { name?: string }): Promise<void> {
   void compileV86();
   const store = await open(flags);
-  const vm = await Vm.thaw(store, store.find(snapshot));
+  const vm = await Vm.thaw(store, store.find(snapshot), renewalOptions(flags));
   try {
     process.exitCode = await runIn(vm, argv);
     if (flags.name !== undefined) await tellFrozen(store, await vm.freeze(store, flags.name));
@@ -93,11 +94,11 @@ async function restore(snapshot: string, argv: string[], flags: StoreFlags & { n
   }
 }
 
-async function fork(snapshot: string, argv: string[], flags: StoreFlags & { copies: number }): Promise<void> {
+async function fork(snapshot: string, argv: string[], flags: StoreFlags & RenewalFlags & { copies: number }): Promise<void> {
   const store = await open(flags);
   const id = store.find(snapshot);
   const codes = await Promise.all(Array.from({ length: flags.copies }, async (_, n) => {
-    const vm = await Vm.thaw(store, id);
+    const vm = await Vm.thaw(store, id, renewalOptions(flags));
     try {
       const { stdout, stderr, code } = await vm.exec(argv, { cwd: vm.shares[0]?.mountPoint, env: { FORK: `${n + 1}` }, timeoutMs: 24 * 60 * 60 * 1000 });
       // On a terminal, one guest's output must not move what the others have written.

@@ -45,6 +45,23 @@ describe('command line: snapshots', function () {
     expect(told.split('\n').filter((line) => /^\d \| \d$/.test(line)).sort()).to.deep.equal(['1 | 1', '2 | 2', '3 | 3']);
   });
 
+  it('copies draw random numbers of their own and have the time of now, unless told otherwise', async () => {
+    const draw = ['base', '--', 'sh', '-c', 'cat /proc/sys/kernel/random/uuid; date +%s'];
+    const told = (await inStore('fork', ...draw)).match(/(?<=\| ).+/g)!;
+    expect(told).to.have.length(4);
+    expect(told[0]).not.to.equal(told[2]);
+    const kept = (await inStore('fork', '--no-reseed', '--keep-clock', ...draw)).match(/(?<=\| ).+/g)!;
+    expect(Number(kept[1])).to.be.below(Number(told[1]));
+  });
+
+  it('a guest that crashes, halts or reboots has an exit code of its own, and says what its console said', async () => {
+    for (const [command, exit, said] of [['echo c > /proc/sysrq-trigger', 121, 'Kernel panic'], ['poweroff -f', 122, 'System halted'], ['reboot -f', 123, 'Restarting system']] as const) {
+      const { code, stderr } = await run('restore', '--store', at('store'), 'base', '--', 'sh', '-c', command);
+      expect(code).to.equal(exit);
+      expect(stderr).to.contain(said);
+    }
+  });
+
   it('export and import carry it to another store', async () => {
     await inStore('export', 'next', at('file.layer'));
     expect((await run('import', '--store', at('other'), at('file.layer'))).code).to.equal(0);
