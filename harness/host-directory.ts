@@ -8,6 +8,10 @@ import { encodeName, isFileName } from '../device/fs/names.ts';
 const O_PATH = 0o10000000;
 const SEPARATOR = Buffer.from('/');
 
+/** Directories in directories that are gone into: each one that is open takes a descriptor, and room on the stack. */
+export const MAX_DEPTH = 500;
+export const TOO_DEEP = `it is in more than ${MAX_DEPTH} directories`;
+
 /** What Node's functions take as a path. */
 export type HostPath = string | Buffer;
 
@@ -29,6 +33,8 @@ const MOVED = 'a directory above it was moved or replaced on the host meanwhile'
  * between that and the operation is not noticed.
  */
 export class HostDirectory {
+  /** Of directories above it. */
+  readonly depth: number;
   readonly #parent: HostDirectory | undefined;
   readonly #name: string;
   readonly #beforeOperation: (() => void) | undefined;
@@ -39,6 +45,7 @@ export class HostDirectory {
   #path!: Buffer;
 
   private constructor(parent: HostDirectory | undefined, name: string, beforeOperation: (() => void) | undefined) {
+    this.depth = parent ? parent.depth + 1 : 0;
     this.#parent = parent;
     this.#name = name;
     this.#beforeOperation = beforeOperation;

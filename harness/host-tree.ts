@@ -9,7 +9,7 @@ import { SparseWriter } from '../device/trees/sparse.ts';
 import { TOO_LONG, TreeWriter, Unfit } from '../device/trees/tree-writer.ts';
 import { BytesSource } from '../device/fs/tree/byte-io.ts';
 import { VmError } from './errors.ts';
-import { HostDirectory, isHostError, reasonOf, Refusal, type HostEntry } from './host-directory.ts';
+import { HostDirectory, isHostError, MAX_DEPTH, reasonOf, Refusal, TOO_DEEP, type HostEntry } from './host-directory.ts';
 import { printable } from './printable.ts';
 import { atOnce, type Steps } from './slices.ts';
 import { isAbandoned, temporaryName } from './whole-file.ts';
@@ -106,6 +106,7 @@ class Loader {
       const childPath = path + name;
       try {
         if (childPath.length >= PATH_MAX) throw new Refusal(TOO_LONG);
+        if (dir.depth > MAX_DEPTH) throw new Refusal(TOO_DEEP);
         const made = yield* this.#entry(dir, entry, name, childPath, parent);
         known.set(name, made);
         this.#tree.files++;

@@ -1,4 +1,5 @@
 import { decodeName, encodeName } from '../device/fs/names.ts';
+import { MAX_DEPTH } from './host-directory.ts';
 import type { Known, LoadedTree } from './host-tree.ts';
 
 /**
@@ -21,8 +22,6 @@ type EncodedKnown = [string, number, string, number, [Uint8Array, EncodedKnown][
 
 /** Characters of names and stamps that a snapshot takes along: some 2,000 entries. All snapshots of a store are listed with it. */
 const MAX_LENGTH = 256 << 10;
-/** Of directories in directories: as many as a path can have. */
-const MAX_DEPTH = 2048;
 
 export function originOf({ id, directory, known }: LoadedTree): ShareOrigin {
   let room = MAX_LENGTH;
@@ -49,7 +48,7 @@ export function readOrigin(origin: unknown): { id: string; directory: string; kn
 }
 
 function decode(encoded: unknown, depth: number): Known | undefined {
-  if (!Array.isArray(encoded) || depth > MAX_DEPTH) return undefined;
+  if (!Array.isArray(encoded) || depth > MAX_DEPTH + 1) return undefined;
   const [host, ino, guest, mode, entries] = encoded as unknown[];
   if (typeof host !== 'string' || typeof guest !== 'string' || !Number.isInteger(ino) || !Number.isInteger(mode)) return undefined;
   const known: Known = { host, ino: ino as number, guest, mode: mode as number };

@@ -1,7 +1,8 @@
 import type { Backend, Inode } from '../device/fs/backend.ts';
 import { PATH_MAX, S_IFDIR, S_IFMT } from '../device/fs/constants.ts';
 import { nameLength } from '../device/fs/names.ts';
-import { entriesOf } from '../device/trees/tree-writer.ts';
+import { entriesOf, TOO_LONG } from '../device/trees/tree-writer.ts';
+import { MAX_DEPTH, TOO_DEEP } from './host-directory.ts';
 import { attrStamp, type Known } from './host-tree.ts';
 
 /** An entry of the share, as it was when the write-back began. */
@@ -12,23 +13,23 @@ export interface Item {
   known: Known | undefined;
   /** It, or something below it, is not as it was known. */
   isChanged: boolean;
-  /** It can't have a path on the host. */
-  isTooLong: boolean;
+  /** Why it can't be on the host. */
+  unfit: string | undefined;
   /** Of a directory. */
   items: Item[] | undefined;
 }
 
-/** What is in a directory of a share now, compared with what is known, in one step. `length`: of its path, in bytes. */
-export function survey(backend: Backend, dir: Inode, known: Known | undefined, length: number): Item[] {
+/** What is in a directory of a share now, compared with what is known, in one step. `length`: of its path, in bytes; `depth`: of directories above it. */
+export function survey(backend: Backend, dir: Inode, known: Known | undefined, length = 0, depth = 0): Item[] {
   return entriesOf(backend, dir).map(({ name, inode, isDirectory }) => {
     const child = known?.children?.get(name);
     const stamp = attrStamp(backend, inode);
     const end = length + nameLength(name) + 1;
-    const isTooLong = end > PATH_MAX;
-    const items = isDirectory && !isTooLong ? survey(backend, inode, child, end) : undefined;
+    const unfit = end > PATH_MAX ? TOO_LONG : depth > MAX_DEPTH ? TOO_DEEP : undefined;
+    const items = isDirectory && !unfit ? survey(backend, inode, child, end, depth + 1) : undefined;
     const isSame = child?.ino === inode.ino && child.guest === stamp;
     const isChanged = !isSame || hasGone(child, items) || (items?.some((item) => item.isChanged) ?? false);
-    return { name, inode, stamp, known: child, isChanged, isTooLong, items };
+    return { name, inode, stamp, known: child, isChanged, unfit, items };
   });
 }
 

@@ -8,7 +8,6 @@ import { encodeName } from '../device/fs/names.ts';
 import { BytesSink } from '../device/fs/tree/byte-io.ts';
 import { formatBytes, note, type Skipped } from '../device/trees/report.ts';
 import { dataSegments, MAX_FILE_LENGTH } from '../device/trees/sparse.ts';
-import { TOO_LONG } from '../device/trees/tree-writer.ts';
 import { HostDirectory, hostTime, isHostError, reasonOf, Refusal, umask, type HostPath } from './host-directory.ts';
 import { attrStamp, fingerprint, isTemporary, newTemporary, typeOf, type Known, type LoadedTree } from './host-tree.ts';
 import { forEach, isDirectory, survey, type Item } from './share-survey.ts';
@@ -88,7 +87,7 @@ class WriteBack {
 
   *run(): Generator<void, WriteBackReport> {
     const { directory, known } = this.#tree;
-    const items = survey(this.#backend, this.#backend.root, known, 0);
+    const items = survey(this.#backend, this.#backend.root, known);
     forEach(items, ({ inode }) => this.#backend.retain(inode));
     try {
       this.#root = HostDirectory.open(directory, this.#options.beforeOperation);
@@ -106,7 +105,7 @@ class WriteBack {
       if (!item.isChanged) continue;
       const itemPath = [...path, item.name];
       try {
-        if (item.isTooLong) throw new Refusal(TOO_LONG);
+        if (item.unfit !== undefined) throw new Refusal(item.unfit);
         if (isTemporary(item.name)) throw new Refusal('names like this are those of files that a write-back has not finished: rename it');
         if (item.items) yield* this.#saveDirectory(item, item.items, parent, dir, itemPath);
         else yield* this.#saveLeaf(item, parent, dir, itemPath);
