@@ -1,8 +1,9 @@
 import type { AgentChannel } from './agent/channel.ts';
 import { encodeFrame, FrameReader, LONGEST_TO_GUEST, MAX_TO_GUEST, TO_GUEST, TO_HOST, type Frame } from './agent/frames.ts';
-import { Process } from './agent/process.ts';
+import { Process, words, type Stream } from './agent/process.ts';
 import { encodeRenewal, renewalFailure, type Renewal } from './agent/renewal.ts';
 import type { SignalName } from './agent/signals.ts';
+import { VmError } from './errors.ts';
 
 export type { Renewal } from './agent/renewal.ts';
 export type { SignalName } from './agent/signals.ts';
@@ -21,6 +22,8 @@ export interface ExecOptions extends Omit<SpawnOptions, 'pty'> {
   stdin?: Uint8Array | string;
   /** Kills the command, and rejects, when it takes longer. Default: none. */
   timeoutMs?: number;
+  /** Bytes of stdout and stderr together: with more the command is killed, and this rejects. Default: 64 MiB. */
+  maxOutput?: number;
   /** Kills the command, and rejects. */
   signal?: AbortSignal;
 }
@@ -55,6 +58,11 @@ export interface GuestProcess {
 /** Bytes on their way to the guest at once: less than its terminal driver holds. */
 const WINDOW = 2048;
 const SIGKILL = 9;
+/** Of an exit code. */
+const MAX_CODE = 255;
+/** Bytes of output that `exec` keeps. */
+const MAX_OUTPUT = 64 << 20;
+const CREDIT_LENGTH = encodeFrame(TO_GUEST.CREDIT, 0, words(0)).length;
 /** Milliseconds until HELLO is said again, and by how many longer each time. */
 const FIRST_HELLO_PAUSE = 100;
 const HELLO_PAUSE = 250;
@@ -63,7 +71,12 @@ const HELLO_PAUSE = 250;
 export class GuestAgent {
   readonly #channel: AgentChannel;
   readonly #processes = new Map<number, Process>();
-  readonly #outbox: Uint8Array[] = [];
+  readonly #reader: FrameReader;
+  /** Frames; of a CREDIT the id, since how much it is of is known when it is sent. */
+  readonly #outbox: (Uint8Array | number)[] = [];
+  /** By process: bytes of output that it will be told it may send, and that it was told and has not sent. */
+  readonly #owed = new Map<number, number>();
+  readonly #credit = new Map<number, number>();
   readonly #lists: { resolve: (ids: number[]) => void; reject: (error: Error) => void }[] = [];
   #session = 0;
   /** The session that {@link ready} waits for. */
@@ -78,10 +91,10 @@ export class GuestAgent {
 
   constructor(channel: AgentChannel) {
     this.#channel = channel;
-    const reader = new FrameReader((frame) => this.#receive(frame));
+    this.#reader = new FrameReader((frame) => this.#receive(frame), () => this.#lie("something else than the agent's frames has come over its serial port"));
     channel.onData((bytes, age = 0) => {
       this.#age = age;
-      reader.push(bytes);
+      this.#reader.push(bytes);
     });
   }
 
@@ -93,6 +106,7 @@ export class GuestAgent {
     this.lose(new Error('the link to the guest was started anew: attach to the process again'));
     this.#lost = undefined;
     this.#session = randomId();
+    this.#reader.seek(this.#session);
     const hello = encodeFrame(TO_GUEST.HELLO, this.#session);
     const started = performance.now();
     const begun = new Promise<void>((resolve, reject) => {
@@ -136,18 +150,35 @@ export class GuestAgent {
     this.#processes.clear();
     for (const { reject } of this.#lists.splice(0)) reject(error);
     this.#outbox.length = 0;
+    this.#owed.clear();
+    this.#credit.clear();
+    this.#reader.end();
+  }
+
+  /** The agent is not what it should be, or something else in the guest writes to its port: what it says is not believed any more. */
+  #lie(what: string): void {
+    this.lose(new VmError('guest', `the link to the guest's agent has ended: ${what}; the guest runs on, and can be asked again when a new session was begun`));
   }
 
   /** Runs a command to its end. A string goes to `/bin/sh -c`, an array is run as it is. */
-  async exec(command: string | string[], { stdin, timeoutMs, signal, ...options }: ExecOptions = {}): Promise<ExecOutput> {
+  async exec(command: string | string[], { stdin, timeoutMs, signal, maxOutput = MAX_OUTPUT, ...options }: ExecOptions = {}): Promise<ExecOutput> {
     const signals = [signal, timeoutMs === undefined ? undefined : AbortSignal.timeout(timeoutMs)].filter((each) => each !== undefined);
     const abort = AbortSignal.any(signals);
     abort.throwIfAborted();
     const process = this.spawn(command, options);
-    const stdout: Uint8Array[] = [];
-    const stderr: Uint8Array[] = [];
-    process.onStdout = (data) => void stdout.push(data);
-    process.onStderr = (data) => void stderr.push(data);
+    let left = maxOutput;
+    const collect = (): [Uint8Array[], (data: Uint8Array) => void] => {
+      const parts: Uint8Array[] = [];
+      return [parts, (data) => {
+        left -= data.length;
+        if (left < 0) throw new VmError('guest', `the guest's command has said more than ${maxOutput} bytes, and was killed: raise maxOutput, or spawn it and take its output as it comes`);
+        parts.push(data);
+      }];
+    };
+    const [stdout, onStdout] = collect();
+    const [stderr, onStderr] = collect();
+    process.onStdout = onStdout;
+    process.onStderr = onStderr;
     const aborted = new Promise<never>((_, reject) => {
       abort.addEventListener('abort', () => {
         process.kill(SIGKILL);
@@ -192,6 +223,7 @@ export class GuestAgent {
     const process = new Process(id, {
       send: (type, payload) => this.#send(type, id, payload),
       sendInput: (data) => this.#sendParts(TO_GUEST.INPUT, TO_GUEST.INPUT, id, data),
+      grant: (bytes) => this.#grant(id, bytes),
       forget: () => void this.#processes.delete(id),
     });
     if (this.#lost) process.lose(this.#lost);
@@ -215,11 +247,46 @@ export class GuestAgent {
 
   #pump(): void {
     if (this.#beginning && !this.#beginning.isWelcome) return;
-    while (this.#outbox.length && this.#sent + this.#outbox[0]!.length - this.#taken <= WINDOW) {
-      const frame = this.#outbox.shift()!;
+    while (this.#outbox.length && this.#sent + lengthOf(this.#outbox[0]!) - this.#taken <= WINDOW) {
+      const next = this.#outbox.shift()!;
+      const frame = typeof next === 'number' ? this.#encodeCredit(next) : next;
+      if (!frame) continue;
       this.#sent += frame.length;
       this.#channel.write(frame);
     }
+  }
+
+  /** However much it sends, and however little of what it is told it takes: one CREDIT of each process waits. */
+  #grant(id: number, bytes: number): void {
+    if (this.#lost) return;
+    const owed = this.#owed.get(id);
+    this.#owed.set(id, (owed ?? 0) + bytes);
+    if (owed !== undefined) return;
+    this.#outbox.push(id);
+    this.#pump();
+  }
+
+  /** Undefined for a process that has ended meanwhile. */
+  #encodeCredit(id: number): Uint8Array | undefined {
+    const bytes = this.#owed.get(id);
+    if (bytes === undefined) return undefined;
+    this.#owed.delete(id);
+    this.#credit.set(id, (this.#credit.get(id) ?? 0) + bytes);
+    return encodeFrame(TO_GUEST.CREDIT, id, words(bytes));
+  }
+
+  #forgetCredit(id: number): void {
+    this.#owed.delete(id);
+    this.#credit.delete(id);
+  }
+
+  #output(stream: Stream, id: number, bytes: Uint8Array): void {
+    const credit = this.#credit.get(id);
+    // Nobody's, such as of a process that was attached to before the session.
+    if (credit === undefined) return;
+    if (bytes.length > credit) return this.#lie('a process has sent more than it was allowed to');
+    this.#credit.set(id, credit - bytes.length);
+    this.#processes.get(id)?.output(stream, bytes.slice());
   }
 
   /** Takes the guest's answer: the renewal goes before all that waits. */
@@ -262,11 +329,18 @@ export class GuestAgent {
         this.#pump();
         break;
       case TO_HOST.STARTED: if (process) process.pid = number(); break;
-      case TO_HOST.FAILED: process?.fail(number()); break;
-      case TO_HOST.OUTPUT: process?.output('stdout', payload.slice()); break;
-      case TO_HOST.ERRORS: process?.output('stderr', payload.slice()); break;
+      case TO_HOST.FAILED:
+        this.#forgetCredit(id);
+        process?.fail(number());
+        break;
+      case TO_HOST.OUTPUT: this.#output('stdout', id, payload); break;
+      case TO_HOST.ERRORS: this.#output('stderr', id, payload); break;
       case TO_HOST.INPUT_TAKEN: process?.inputTaken(number()); break;
-      case TO_HOST.EXITED: process?.end(number()); break;
+      case TO_HOST.EXITED:
+        if (number() > MAX_CODE) return this.#lie(`a process has ended with the code ${number()}`);
+        this.#forgetCredit(id);
+        process?.end(number());
+        break;
       case TO_HOST.LISTED: {
         const view = new DataView(payload.buffer, payload.byteOffset, payload.byteLength);
         this.#lists.shift()?.resolve(Array.from({ length: payload.length / 4 }, (_, n) => view.getUint32(4 * n, true)));
@@ -287,6 +361,10 @@ interface Beginning {
 
 function randomId(): number {
   return crypto.getRandomValues(new Uint32Array(1))[0]! >>> 1;
+}
+
+function lengthOf(frame: Uint8Array | number): number {
+  return typeof frame === 'number' ? CREDIT_LENGTH : frame.length;
 }
 
 function concat(parts: Uint8Array[]): Uint8Array {

@@ -11,7 +11,7 @@
  * | 10 | … | payload |
  * | 10 + length | 4 | checksum of all before: Adler-32's two sums, modulo 2^16 |
  *
- * Who finds something else passes it over: a restored machine may be in the middle of a frame.
+ * A guest that finds something else passes it over: it may have been restored in the middle of a frame. What the host does: {@link FrameReader}.
  */
 export interface Frame {
   type: number;
@@ -29,6 +29,9 @@ const CHECK_SIZE = 4;
 /** The longest payload to the guest, and to the host. */
 export const MAX_TO_GUEST = 1024;
 const MAX_TO_HOST = 8192;
+const WELCOME_LENGTH = 12;
+/** That the agent has at once. */
+const MAX_PROCESSES = 256;
 /** More than the guest can be in the middle of. */
 export const LONGEST_TO_GUEST = HEADER_SIZE + MAX_TO_GUEST + CHECK_SIZE;
 
@@ -43,51 +46,104 @@ export function encodeFrame(type: number, id: number, payload: Uint8Array = new 
   return frame;
 }
 
-/** Finds the guest's frames in a stream of bytes. */
+/** Bytes that the payload of each may have, of those to the host. */
+const LENGTHS: Record<number, (length: number) => boolean> = {
+  // Agents of older images don't tell the time.
+  [TO_HOST.WELCOME]: (length) => length === 0 || length === WELCOME_LENGTH,
+  [TO_HOST.TAKEN]: (length) => length === 4,
+  [TO_HOST.STARTED]: (length) => length === 4,
+  [TO_HOST.FAILED]: (length) => length === 4,
+  [TO_HOST.OUTPUT]: (length) => length > 0 && length <= MAX_TO_HOST,
+  [TO_HOST.ERRORS]: (length) => length > 0 && length <= MAX_TO_HOST,
+  [TO_HOST.INPUT_TAKEN]: (length) => length === 4,
+  [TO_HOST.EXITED]: (length) => length === 4,
+  [TO_HOST.LISTED]: (length) => length % 4 === 0 && length <= 4 * MAX_PROCESSES,
+  [TO_HOST.RENEWED]: (length) => length === 8,
+};
+
+/**
+ * Reads the guest's frames from a stream of bytes, each as long as its type has to be. What is before the answer to a session's HELLO is
+ * passed over, since the guest may be in the middle of anything; from there on nothing but whole frames may come.
+ */
 export class FrameReader {
   readonly #onFrame: (frame: Frame) => void;
-  #bytes = new Uint8Array(4 * MAX_TO_HOST);
+  readonly #onNoise: () => void;
+  readonly #bytes = new Uint8Array(4 * MAX_TO_HOST);
+  readonly #view = new DataView(this.#bytes.buffer);
   #start = 0;
   #end = 0;
+  #state: 'seeking' | 'reading' | 'ended' = 'ended';
+  #session = 0;
 
-  constructor(onFrame: (frame: Frame) => void) {
+  /** `onNoise` is told when something else than a frame has come; nothing is read then until {@link seek} is called. */
+  constructor(onFrame: (frame: Frame) => void, onNoise: () => void) {
     this.#onFrame = onFrame;
+    this.#onNoise = onNoise;
+  }
+
+  /** Begins to look for the answer to this session's HELLO. */
+  seek(session: number): void {
+    this.#session = session;
+    this.#state = 'seeking';
+  }
+
+  end(): void {
+    this.#state = 'ended';
   }
 
   /** `bytes` is borrowed. */
   push(bytes: Uint8Array): void {
-    this.#makeRoom(bytes.length);
-    this.#bytes.set(bytes, this.#end);
-    this.#end += bytes.length;
-    for (let length = this.#next(); length > 0; length = this.#next()) this.#start += length;
+    for (let at = 0; at < bytes.length && this.#state !== 'ended';) {
+      this.#bytes.copyWithin(0, this.#start, this.#end);
+      this.#end -= this.#start;
+      this.#start = 0;
+      // A frame has room, so there is some left.
+      const part = bytes.subarray(at, at + this.#bytes.length - this.#end);
+      this.#bytes.set(part, this.#end);
+      this.#end += part.length;
+      at += part.length;
+      while (this.#step());
+    }
+    if (this.#state === 'ended') this.#start = this.#end = 0;
   }
 
-  #makeRoom(length: number): void {
-    if (this.#end + length <= this.#bytes.length) return;
-    const held = this.#bytes.subarray(this.#start, this.#end);
-    const room = held.length + length <= this.#bytes.length ? this.#bytes : new Uint8Array(2 * (held.length + length));
-    room.set(held);
-    this.#bytes = room;
-    this.#start = 0;
-    this.#end = held.length;
+  /** Takes a frame, or what is none. Returns whether there may be more. */
+  #step(): boolean {
+    if (this.#state === 'ended' || this.#start === this.#end) return false;
+    const isFrame = this.#judge();
+    if (isFrame === undefined) return false;
+    if (!isFrame) {
+      if (this.#state === 'seeking') this.#start++;
+      else this.#noise();
+      return true;
+    }
+    const view = this.#view;
+    const start = this.#start;
+    const payload = this.#bytes.subarray(start + HEADER_SIZE, start + HEADER_SIZE + view.getUint16(start + 8, true));
+    this.#start += HEADER_SIZE + payload.length + CHECK_SIZE;
+    this.#state = 'reading';
+    this.#onFrame({ type: this.#bytes[start + 2]!, id: view.getUint32(start + 4, true), payload });
+    return true;
   }
 
-  /** Takes a frame, or a byte that begins none. Returns how many bytes are done with; 0 when there are too few. */
-  #next(): number {
+  #noise(): void {
+    this.#state = 'ended';
+    this.#onNoise();
+  }
+
+  /** Whether a frame begins here that may come now; undefined when there are too few bytes to tell. */
+  #judge(): boolean | undefined {
     const bytes = this.#bytes;
     const start = this.#start;
     const available = this.#end - start;
-    if (available === 0) return 0;
-    if (bytes[start] !== SYNC[0]) return 1;
-    if (available < HEADER_SIZE) return 0;
-    const view = new DataView(bytes.buffer, start, available);
-    const length = view.getUint16(8, true);
-    if (bytes[start + 1] !== SYNC[1] || length > MAX_TO_HOST) return 1;
-    const whole = HEADER_SIZE + length + CHECK_SIZE;
-    if (available < whole) return 0;
-    if (view.getUint32(HEADER_SIZE + length, true) !== checksum(bytes, start, start + HEADER_SIZE + length)) return 1;
-    this.#onFrame({ type: bytes[start + 2]!, id: view.getUint32(4, true), payload: bytes.subarray(start + HEADER_SIZE, start + HEADER_SIZE + length) });
-    return whole;
+    if (bytes[start] !== SYNC[0] || (available > 1 && bytes[start + 1] !== SYNC[1])) return false;
+    if (available < HEADER_SIZE) return undefined;
+    const type = bytes[start + 2]!;
+    const length = this.#view.getUint16(start + 8, true);
+    if (bytes[start + 3] !== 0 || !LENGTHS[type]?.(length)) return false;
+    if (this.#state === 'seeking' && (type !== TO_HOST.WELCOME || this.#view.getUint32(start + 4, true) !== this.#session)) return false;
+    if (available < HEADER_SIZE + length + CHECK_SIZE) return undefined;
+    return this.#view.getUint32(start + HEADER_SIZE + length, true) === checksum(bytes, start, start + HEADER_SIZE + length);
   }
 }
 

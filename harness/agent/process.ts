@@ -14,6 +14,8 @@ const ESRCH = 3;
 interface Link {
   send(type: number, payload?: Uint8Array): void;
   sendInput(data: Uint8Array): void;
+  /** Lets it write so many bytes more. */
+  grant(bytes: number): void;
   forget(): void;
 }
 
@@ -23,7 +25,7 @@ interface PendingInput {
   lost: (error: Error) => void;
 }
 
-type Stream = 'stdout' | 'stderr';
+export type Stream = 'stdout' | 'stderr';
 
 /** A process in the guest, as {@link GuestProcess} says, and what the agent tells of it. */
 export class Process implements GuestProcess {
@@ -103,9 +105,11 @@ export class Process implements GuestProcess {
     }
   }
 
+  /** The guest may count in what somebody else has sent, before a snapshot. */
   inputTaken(count: number): void {
-    this.#inputUnderWay -= count;
-    for (let left = count; left > 0 && this.#inputUntaken.length;) {
+    const own = Math.min(count, this.#inputUnderWay);
+    this.#inputUnderWay -= own;
+    for (let left = own; left > 0 && this.#inputUntaken.length;) {
       const first = this.#inputUntaken[0]!;
       const part = Math.min(left, first.length);
       first.length -= part;
@@ -135,7 +139,7 @@ export class Process implements GuestProcess {
 
   /** Lets it write. */
   open(): void {
-    this.#link.send(TO_GUEST.CREDIT, words(OUTPUT_WINDOW));
+    this.#link.grant(OUTPUT_WINDOW);
   }
 
   fail(errno: number): void {
@@ -149,8 +153,19 @@ export class Process implements GuestProcess {
   }
 
   #deliver(stream: Stream, data: Uint8Array): void {
-    this.#link.send(TO_GUEST.CREDIT, words(data.length));
-    this.#callbacks[stream]!(data);
+    this.#link.grant(data.length);
+    try {
+      this.#callbacks[stream]!(data);
+    } catch (error) {
+      this.#give(error as Error);
+    }
+  }
+
+  /** Ends it, because who listens to it has failed. */
+  #give(error: Error): void {
+    this.kill('SIGKILL');
+    this.lose(error);
+    this.#callbacks.stdout = this.#callbacks.stderr = () => {};
   }
 
   end(code: number): void {
@@ -171,6 +186,6 @@ export class Process implements GuestProcess {
   }
 }
 
-function words(...values: number[]): Uint8Array {
+export function words(...values: number[]): Uint8Array {
   return new Uint8Array(Uint32Array.from(values).buffer);
 }

@@ -1,6 +1,7 @@
 import { expect } from 'chai';
 import { createHash } from 'node:crypto';
-import { encodeFrame, TO_GUEST } from '../../harness/agent/frames.ts';
+import { encodeFrame, TO_GUEST, TO_HOST } from '../../harness/agent/frames.ts';
+import { VmError } from '../../harness/errors.ts';
 import { GuestAgent, uartChannel, type UartBus } from '../../harness/guest-agent.ts';
 import { Vm } from '../../harness/vm.ts';
 import { useGuest } from '../support/guest.ts';
@@ -163,5 +164,27 @@ describe('commands in the guest', () => {
     } finally {
       await other.stop();
     }
+  });
+
+  for (const [what, frame] of [['a frame that is too short', encodeFrame(TO_HOST.TAKEN, 0, new Uint8Array(0))], ['something else', Uint8Array.of(104, 105)]] as const) {
+    it(`a guest that writes ${what} to the agent's port ends that link alone`, async () => {
+      const octal = [...frame].map((byte) => `\\${byte.toString(8).padStart(3, '0')}`).join('');
+      const waiting = guest.vm.spawn('sleep 1000');
+      const list = guest.vm.agent.list();
+      const error = await guest.vm.exec(['sh', '-c', `printf '${octal}' > /dev/ttyS1; sleep 1000`]).catch((caught: Error) => caught);
+      expect(error).to.be.instanceOf(VmError).with.property('kind', 'guest');
+      expect(error).to.have.property('message').that.matches(/the link to the guest's agent has ended: something else than the agent's frames has come/);
+      expect(await waiting.exited.catch((caught: Error) => caught)).to.equal(error);
+      await list.catch(() => {});
+      expect(await guest.vm.exec('true').catch((caught: Error) => caught)).to.equal(error);
+      await guest.vm.agent.ready();
+      expect((await guest.vm.exec('echo goes on; killall sleep')).stdout).to.equal('goes on\n');
+    });
+  }
+
+  it('a command that says more than is wanted is killed', async () => {
+    const error = await guest.vm.exec('cat /dev/zero', { maxOutput: 3 << 20 }).catch((caught: Error) => caught);
+    expect(error).to.be.instanceOf(VmError).with.property('message').that.contains('more than 3145728 bytes');
+    expect((await guest.vm.exec('sleep 0.2; pidof cat || echo gone')).stdout).to.equal('gone\n');
   });
 });

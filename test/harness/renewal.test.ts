@@ -1,5 +1,5 @@
 import { expect } from 'chai';
-import { encodeFrame, FrameReader, TO_GUEST, TO_HOST, type Frame } from '../../harness/agent/frames.ts';
+import { encodeFrame, TO_GUEST, TO_HOST } from '../../harness/agent/frames.ts';
 import { encodeRenewal } from '../../harness/agent/renewal.ts';
 import { GuestAgent } from '../../harness/guest-agent.ts';
 
@@ -52,12 +52,13 @@ describe('the link to a guest that comes back', () => {
   function link(answer: (frame: { type: number; id: number }) => Uint8Array | undefined) {
     const types: number[] = [];
     let deliver: (bytes: Uint8Array) => void = () => {};
-    const reader = new FrameReader(({ type, id }: Frame) => {
+    const hear = (frame: Uint8Array) => {
+      const [type, id] = [frame[2]!, new DataView(frame.buffer, frame.byteOffset).getUint32(4, true)];
       types.push(type);
       const bytes = answer({ type, id });
       if (bytes) queueMicrotask(() => deliver(bytes));
-    });
-    const agent = new GuestAgent({ write: (bytes) => reader.push(bytes), onData: (callback) => (deliver = callback) });
+    };
+    const agent = new GuestAgent({ write: hear, onData: (callback) => (deliver = callback) });
     return { agent, types };
   }
   const welcoming = (renewed: Uint8Array | undefined) => ({ type, id }: { type: number; id: number }) => {
