@@ -225,10 +225,10 @@ describe('the lease of a machine, on a real v86', () => {
       there.push((await other.freeze({ machine: {} })).id);
     }
     for (let n = 0; n < 6; n++) {
-      const [one, second] = [guest.snapshots.restore(here[n % 3]!), other.restore(there[(n + 1) % 3]!)];
-      const frozen = guest.snapshots.freeze({ machine: {} });
-      await Promise.all([one, second, frozen]);
-      const value = 10 + (n + 1) % 3 + 1;
+      // Every other time it is there already, so that there seems to be nothing to do.
+      const last = n >> 1;
+      await Promise.all([guest.snapshots.restore(here[n % 3]!), other.restore(there[last]!), guest.snapshots.freeze({ machine: {} })]);
+      const value = 11 + last;
       expect(cpu.mem8.subarray(2 << 20, 6 << 20).findIndex((byte) => byte !== value), `round ${n}`).to.equal(-1);
     }
   });
