@@ -4,6 +4,7 @@ import { MachineError, MigrationError, SnapshotError } from '../device/index.ts'
 import { GuestImageError } from '../guest-images/errors.ts';
 import { addMigrationCommands } from './cli/migration.ts';
 import { addMachineOptions, EXIT_CODES, exitCodeOf, OWN_FAILURE, type MachineFlags } from './cli/options.ts';
+import { addSettleCommand } from './cli/settle.ts';
 import { addSleepCommands } from './cli/sleep.ts';
 import { addSnapshotCommands } from './cli/snapshots.ts';
 import type { HandOver } from './demo/demo.ts';
@@ -50,6 +51,7 @@ ${EXIT_CODES}`,
 
   addSnapshotCommands(program);
   addMigrationCommands(program);
+  addSettleCommand(program);
   addSleepCommands(program);
 
   program

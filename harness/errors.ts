@@ -10,9 +10,10 @@
  * - `rebooted`: the guest has rebooted, so what ran in it is gone;
  * - `timeout`: the guest did not answer in time;
  * - `snapshot`: a saved machine is damaged, foreign, or of another configuration;
+ * - `unsettled`: the machine may run on the other side of a migration that broke in its switch;
  * - `stopped`: the machine is not running any more.
  */
-export type VmErrorKind = 'configuration' | 'image' | 'share' | 'boot' | 'guest' | 'crashed' | 'halted' | 'rebooted' | 'timeout' | 'snapshot' | 'stopped';
+export type VmErrorKind = 'configuration' | 'image' | 'share' | 'boot' | 'guest' | 'crashed' | 'halted' | 'rebooted' | 'timeout' | 'snapshot' | 'unsettled' | 'stopped';
 
 /** How a guest can end by itself. */
 export type GuestEnd = Extract<VmErrorKind, 'crashed' | 'halted' | 'rebooted'>;

@@ -243,9 +243,10 @@ export class Vm implements Machine {
     return this.agent.spawn(command, options);
   }
 
-  /** The whole machine as it is now, shares included. The guest goes on. */
+  /** The whole machine as it is now, shares included. The guest goes on. @throws VmError `unsettled` when it may run elsewhere, which these files do not tell. */
   async save(): Promise<Snapshot> {
     this.#checkAlive();
+    if (this.#lease.state === 'unknown') throw new VmError('unsettled', 'this machine may run on the other side: freeze it into a store, where that is noted');
     const state = await this.emulator.save_state();
     return makeSnapshot(this.config, this.console.lines, new Uint8Array(state), this.#origins);
   }

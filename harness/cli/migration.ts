@@ -1,4 +1,5 @@
 import { InvalidArgumentError, Option, type Command } from 'commander';
+import { resolve } from 'node:path';
 import {
   checkToken, loadCodec, makeToken, MigrationError, MigrationLink, MigrationTarget, MigrationUnknownError, settleMigration, SnapshotStore, type MigrationChannel, type MigrationFate,
 } from '../../device/index.ts';
@@ -6,9 +7,10 @@ import { snapshotDirectory } from '../../guest-images/paths.ts';
 import { DirectoryStore } from '../directory-store.ts';
 import { VmError } from '../errors.ts';
 import type { GuestProcess } from '../guest-agent.ts';
+import { DirectoryFates } from '../migration/directory-fates.ts';
 import { printableLines } from '../printable.ts';
 import { Vm, type MigratedVm } from '../vm.ts';
-import { addRenewalOptions, OWN_FAILURE, progressReporter, renewalOptions, type RenewalFlags } from './options.ts';
+import { addRenewalOptions, OWN_FAILURE, progressReporter, renewalOptions, UNSETTLED, type RenewalFlags } from './options.ts';
 import { runIn } from './run.ts';
 import { fingerprintNote, isWaiting, listen, openWay, STDIO, type Way, type WayFlags } from './ways.ts';
 
@@ -16,7 +18,7 @@ const TOKEN_VARIABLE = 'V86_VIRTIOFS_TOKEN';
 const SETTLE_ATTEMPTS = 5;
 const SETTLE_INTERVAL = 1000;
 
-interface LinkFlags extends WayFlags, RenewalFlags {
+export interface LinkFlags extends WayFlags, RenewalFlags {
   store: string;
   token?: string;
   bandwidth?: number;
@@ -24,17 +26,22 @@ interface LinkFlags extends WayFlags, RenewalFlags {
   verbose?: boolean;
 }
 
+/** What is needed to call the other side. */
+export function addCallOptions(command: Command): Command {
+  return command
+    .addOption(new Option('--store <dir>', 'directory of snapshots').default(snapshotDirectory()))
+    .addOption(new Option('--token <text>', `what both sides know, of \`v86-virtiofs token\`; better put into ${TOKEN_VARIABLE}, where no list of processes shows it`))
+    .option('--tls-ca <file>', 'certificates of authorities, PEM, to know the other side by')
+    .option('--tls-fingerprint <SHA-256>', "the other side's certificate, whoever has signed it");
+}
+
 /** Adds `migrate`, `serve` and `token`. */
 export function addMigrationCommands(program: Command): void {
-  const addLinkOptions = (command: Command) => addRenewalOptions(command)
-    .addOption(new Option('--store <dir>', 'directory of snapshots').default(snapshotDirectory()))
+  const addLinkOptions = (command: Command) => addRenewalOptions(addCallOptions(command))
     .addOption(new Option('--host <address>', 'address to wait on').default('localhost'))
-    .addOption(new Option('--token <text>', `what both sides know, of \`v86-virtiofs token\`; better put into ${TOKEN_VARIABLE}, where no list of processes shows it`))
     .option('--origin <origin>', 'let pages from there call too, such as https://example.org; * for all (again for more)', (origin: string, before: string[] = []) => [...before, origin])
     .option('--tls-cert <file>', 'certificate to wait with on tls:PORT or wss:PORT, PEM')
     .option('--tls-key <file>', 'its key')
-    .option('--tls-ca <file>', 'certificates of authorities, PEM, to know the other side by')
-    .option('--tls-fingerprint <SHA-256>', "the other side's certificate, whoever has signed it")
     .addOption(new Option('--bandwidth <MB/s>', 'send no faster').argParser(parsePositive))
     .addOption(new Option('--policy <what>', 'when the guest changes more than can be sent').choices(['throttle', 'give-up', 'stop']))
     .option('-v, --verbose', 'tell what happens, on stderr');
@@ -52,7 +59,8 @@ Examples:
   v86-virtiofs serve --incoming 7000 -- ps                              # in one terminal; it prints localhost:7000#TOKEN
   v86-virtiofs migrate base --to localhost:7000#TOKEN -- sh -c 'make &' # in another
   v86-virtiofs migrate base --to ws:7000                                # give the page what this says
-When it can't be moved the guest goes on here, and this exits with ${OWN_FAILURE} when the command has ended.`)
+When it can't be moved the guest goes on here, and this exits with ${OWN_FAILURE} when the command has ended. When nobody can tell where it
+runs it is kept as a snapshot, to be settled by \`v86-virtiofs settle\`, and this exits with ${UNSETTLED}.`)
     .action(migrate);
   addLinkOptions(
     program
@@ -97,7 +105,7 @@ async function serve(argv: string[], { incoming, to, ...flags }: LinkFlags & { i
   const { secret, isGiven, note } = chooseToken(flags);
   if (!isGiven && incoming === STDIO) throw new VmError('configuration', `give the token that \`migrate\` has, by --token or in ${TOKEN_VARIABLE}`);
   const target = new MigrationTarget<MigratedVm>({
-    ...Vm.takeOver(secret, renewalOptions(flags)).options, maxMachines: 1, onProblem: ({ message }) => say(`it has come, but ${message}`),
+    ...Vm.takeOver(secret, renewalOptions(flags)).options, maxMachines: 1, fates: fatesBeside(flags.store), onProblem: ({ message }) => say(`it has come, but ${message}`),
   });
   let listener: { address: string; close(): void } | undefined;
   let vm: Vm | undefined;
@@ -123,18 +131,36 @@ async function serve(argv: string[], { incoming, to, ...flags }: LinkFlags & { i
     if (flags.verbose || !argv.length) say(`taken over: it runs here now${isIdle ? '; Ctrl-C ends it' : ''}`);
     if (argv.length) process.exitCode = await runIn(vm, argv);
     if (to !== undefined) {
-      const { way, token } = await openWayOut(to, flags);
-      try {
-        await moveOut(vm, { way, token, flags, store: await openStore(flags) });
-      } finally {
-        way.close();
-      }
+      await moveOn(vm, to, flags);
     }
     await interrupted;
   } finally {
     listener?.close();
     await vm?.stop();
   }
+}
+
+/** Moves a machine that has come on to another side. It is nowhere else, so it is kept when that fails. */
+async function moveOn(vm: Vm, to: string, flags: LinkFlags): Promise<void> {
+  const store = await openStore(flags);
+  let way: Way | undefined;
+  try {
+    const out = await openWayOut(to, flags);
+    way = out.way;
+    await moveOut(vm, { ...out, flags, store });
+  } catch (error) {
+    if (error instanceof VmError && error.kind === 'unsettled') throw error;
+    const { id } = await vm.freeze(store);
+    throw new VmError('snapshot', `not moved on: ${(error as Error).message}; the guest is kept as ${id.slice(0, 12)}: \`v86-virtiofs restore\` lets it go on`, { cause: error });
+  } finally {
+    way?.close();
+  }
+}
+
+/** What is to be done about a machine that may run elsewhere. */
+function howToSettle(snapshot: string): string {
+  return `It is kept as ${snapshot}. When the other side can be reached, or a \`serve\` with its --store there: v86-virtiofs settle ${snapshot} --to ADDRESS\n`
+    + `When not, look there, and then: v86-virtiofs settle ${snapshot} --runs-here, or --runs-there`;
 }
 
 interface MoveOut {
@@ -164,11 +190,11 @@ async function moveOut(vm: Vm, { way, first, token, flags: { bandwidth, policy, 
       return say(`moved: ${rounds} rounds, ${(bytes / 1e6).toFixed(1)} MB, the guest stood still for ${downtime.toFixed(0)} ms`);
     } catch (error) {
       if (!(error instanceof MigrationError)) throw error;
-      const fate = error instanceof MigrationUnknownError ? await settle(error, way, token) : 'runs here';
+      const fate = error instanceof MigrationUnknownError ? await askAgain(error, way, token) : 'runs here';
       if (fate === 'runs there') return say('moved: the link broke in the switch, but the guest runs there');
       if (fate === 'unknown') {
         const { id } = await vm.freeze(store);
-        throw new VmError('snapshot', `${error.message}; it is kept as ${id.slice(0, 12)}, to be restored only when it does not run there`);
+        throw new VmError('unsettled', `${error.message}\n${howToSettle(id.slice(0, 12))}`);
       }
       if (way.address !== undefined) {
         say(`not moved: ${error.message}; it goes on here, and whoever calls next can have it`);
@@ -194,7 +220,7 @@ async function start(vm: Vm, argv: string[], to: string): Promise<GuestProcess> 
 }
 
 /** Asks the other side what has become of the machine; `unknown` also when it can't be asked. */
-async function settle(unknown: MigrationUnknownError, way: Way, token: string): Promise<MigrationFate> {
+async function askAgain(unknown: MigrationUnknownError, way: Way, token: string): Promise<MigrationFate> {
   if (way.address !== undefined) return 'unknown';
   for (let attempt = 0; attempt < SETTLE_ATTEMPTS; attempt++) {
     try {
@@ -207,7 +233,7 @@ async function settle(unknown: MigrationUnknownError, way: Way, token: string): 
 }
 
 /** @throws VmError `configuration` where the other side's token has to be given and is not. */
-async function openWayOut(to: string, flags: LinkFlags): Promise<{ way: Way; token: string }> {
+export async function openWayOut(to: string, flags: LinkFlags): Promise<{ way: Way; token: string }> {
   const [address, fragment] = to.split('#', 2) as [string, string?];
   const { secret, isGiven, note } = chooseToken(fragment ? { ...flags, token: fragment } : flags);
   if (!isGiven && !isWaiting(address)) throw new VmError('configuration', `give the token that \`serve\` has, by --token or in ${TOKEN_VARIABLE}`);
@@ -221,6 +247,11 @@ function chooseToken({ token = process.env[TOKEN_VARIABLE] }: LinkFlags): { secr
   const secret = token || makeToken();
   checkToken(secret);
   return { secret, isGiven: Boolean(token), note: token ? '' : `#${secret}` };
+}
+
+/** Where a `serve` with this store takes down what became of migrations. */
+function fatesBeside(store: string): DirectoryFates {
+  return new DirectoryFates(`${resolve(store)}.migrations`);
 }
 
 function openStore({ store }: LinkFlags): Promise<SnapshotStore> {

@@ -9,9 +9,13 @@ export const OWN_FAILURE = 125;
 /** Exit codes when the guest has ended by itself, out of the way too. */
 export const GUEST_ENDS: Record<GuestEnd, number> = { crashed: 121, halted: 122, rebooted: 123 };
 
+/** Exit code when a guest may run on another side, and can't go on here before that is settled. */
+export const UNSETTLED = 120;
+
 /** What `error` makes of the exit code. */
 export function exitCodeOf(error: unknown): number {
-  return (error instanceof VmError && GUEST_ENDS[error.kind as GuestEnd]) || OWN_FAILURE;
+  if (!(error instanceof VmError)) return OWN_FAILURE;
+  return error.kind === 'unsettled' ? UNSETTLED : GUEST_ENDS[error.kind as GuestEnd] ?? OWN_FAILURE;
 }
 
 /** How commands tell of exit codes in their help. */

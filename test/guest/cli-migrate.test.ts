@@ -23,7 +23,9 @@ describe('command line: migration', function () {
     const { code, stderr } = await run(['freeze', '--store', directory, '--name', 'base', '--', 'sh', '-c', 'echo kept > file']);
     expect(code, stderr).to.equal(0);
   });
-  after(() => rmSync(directory, { recursive: true }));
+  after(() => {
+    for (const path of [directory, `${directory}.migrations`]) rmSync(path, { recursive: true, force: true });
+  });
 
   const begin = 'exec 5<file; rm file; while :; do n=$((n+1)); echo $n > new; mv new count; read line <&5 && echo "$line" > read; sleep 0.05; done';
 
@@ -113,6 +115,70 @@ describe('command line: migration', function () {
       expect(here.stderr).to.match(/^moved: .*runs there/);
       expect(here).to.deep.include({ code: 0, stdout: 'begun\n' });
       expect(await server.ended).to.deep.include({ code: 0, stdout: 'found\n' });
+    });
+  });
+
+  describe('when the link breaks in the switch, and nobody answers any more', () => {
+    const task = 'n=0; while :; do n=$((n+1)); echo $n > new; mv new count; sleep 0.05; done';
+    const counts = ['sh', '-c', 'test -s count && before=$(cat count) && until [ $(cat count) != $before ]; do sleep 0.1; done; echo goes on'];
+    const settle = (...args: string[]) => run(['settle', '--store', directory, ...args], { env });
+
+    /** Moves a guest over a link that breaks instead of passing a message on. Returns what it was kept as. */
+    async function lose(type: number) {
+      const server = start(['serve', '--store', directory, '--incoming', '0'], { env });
+      const [, port] = await server.says(/waiting on localhost:(\d+)\n/);
+      const proxy = await breakingProxy(Number(port), type, true);
+      const here = await run(migrate('--to', `localhost:${(proxy.address() as AddressInfo).port}`, '--', 'sh', '-c', task), { env });
+      expect(here.code, here.stderr).to.equal(120);
+      const [, kept] = /It is kept as (\w+)\..*settle/.exec(here.stderr)!;
+      return { server, port: port!, kept: kept! };
+    }
+
+    it('it is kept, goes on nowhere else, and can be settled: it runs there, also when that process was killed', async () => {
+      const { server, port, kept } = await lose(RUNNING);
+      await server.says(/taken over/);
+      for (const args of [['restore', kept, '--', 'true'], ['fork', kept, '--', 'true'], ['migrate', kept, '--to', `localhost:${port}`]]) {
+        const refused = await run([args[0]!, '--store', directory, ...args.slice(1)], { env });
+        expect(refused.stderr).to.match(/may run on another side.*settle/);
+        expect(refused.code).to.equal(120);
+      }
+      expect((await settle(kept)).stderr).to.match(/say whom to ask/);
+      const there = await settle(kept, '--to', `localhost:${port}`);
+      expect([there.code, there.stderr]).to.deep.equal([0, `it was started there: this copy is not needed any more, and v86-virtiofs remove ${kept} removes it\n`]);
+      process.kill(-server.child.pid!, 'SIGKILL');
+      await server.ended;
+      const next = start(['serve', '--store', directory, '--incoming', '0'], { env });
+      const [, again] = await next.says(/waiting on localhost:(\d+)\n/);
+      expect((await settle(kept, '--to', `localhost:${again}`)).stderr).to.match(/it was started there/);
+      const other = mkdtempSync(join(tmpdir(), 'cli-'));
+      try {
+        const stranger = start(['serve', '--store', other, '--incoming', '0'], { env });
+        const [, elsewhere] = await stranger.says(/waiting on localhost:(\d+)\n/);
+        const unknown = await settle(kept, '--to', `localhost:${elsewhere}`);
+        expect(unknown.stderr).to.match(/does not know of this migration/);
+        expect(unknown.code).to.equal(120);
+        stranger.child.kill();
+        await stranger.ended;
+      } finally {
+        rmSync(other, { recursive: true });
+      }
+      next.child.kill();
+      await next.ended;
+      // Its owner knows that the process that it had moved to was killed.
+      expect((await settle(kept, '--runs-here')).code).to.equal(0);
+      expect(await run(['restore', '--store', directory, kept, '--', ...counts])).to.deep.include({ code: 0, stdout: 'goes on\n' });
+    });
+
+    it('it goes on here, when it was not told to go on there, and never does there', async () => {
+      const { server, port, kept } = await lose(SWITCH);
+      await server.says(/not taken over/);
+      const here = await settle(kept, '--to', `localhost:${port}`);
+      expect(here.stderr).to.match(/does not run there, and never will.*restore/);
+      expect(here.code).to.equal(0);
+      expect(await run(['restore', '--store', directory, kept, '--', ...counts])).to.deep.include({ code: 0, stdout: 'goes on\n' });
+      expect((await settle(kept, '--to', `localhost:${port}`)).stderr).to.match(/nothing to settle/);
+      server.child.kill();
+      await server.ended;
     });
   });
 

@@ -51,8 +51,8 @@ export function pipe({ bytes = Infinity, type, after = 0, isSilent = false }: Br
   return [breaking(duplexChannel(ends[1], there)), breaking(duplexChannel(ends[0], back))];
 }
 
-/** A TCP server between two sides that breaks the first connection instead of passing its first message of this type on. */
-export async function breakingProxy(port: number, type: number): Promise<Server> {
+/** A TCP server between two sides that breaks the first connection instead of passing its first message of this type on. `isLast`: nobody answers there afterwards. */
+export async function breakingProxy(port: number, type: number, isLast = false): Promise<Server> {
   let isWhole = false;
   const server = createServer((socket) => {
     const other = connect(port, 'localhost');
@@ -62,6 +62,7 @@ export async function breakingProxy(port: number, type: number): Promise<Server>
       for (let message; (message = await from.receive()); await to.send(message)) {
         if (isWhole || message[TYPE_AT] !== type || message.length > SHORT) continue;
         isWhole = true;
+        if (isLast) server.close();
         break;
       }
     };

@@ -182,15 +182,20 @@ export class SnapshotStore {
     this.#layers.add({ name, head, prefix: parts[0]!.slice(), dataStart: parts[0]!.length + parts[1]!.length, damage: '' });
   }
 
-  /** Gives a snapshot another name. Its layer is written anew, in one step. */
+  /** Gives a snapshot another name. */
   rename(id: string, name: string): Promise<void> {
+    return this.amend(id, { name });
+  }
+
+  /** Changes what is said of a snapshot. Its layer is written anew, in one step. */
+  amend(id: string, changes: Partial<Pick<Frozen, 'name' | 'summary'>>): Promise<void> {
     return this.#change(async () => {
       const layer = this.#layer(id);
       if (layer.damage) throw new SnapshotError(layer.damage);
       const data = await this.#files.read(layer.name, layer.dataStart);
       const length = sum(fromU32(layer.head.chunks.packed));
       if (data.length < length) throw new SnapshotError(`${layer.name} is cut off: its chunks have ${data.length} bytes of ${length}; copy it again`);
-      await this.#writeLayer(layer.name, { ...layer.head, frozen: { ...layer.head.frozen!, name } }, [data.subarray(0, length)]);
+      await this.#writeLayer(layer.name, { ...layer.head, frozen: { ...layer.head.frozen!, ...changes } }, [data.subarray(0, length)]);
     });
   }
 

@@ -1,7 +1,7 @@
 import { expect } from 'chai';
 import { MessageChannel } from 'node:worker_threads';
 import {
-  loadCodec, MachineSnapshots, MachineStateError, MemoryStore, migrateOut, MigrationError, MigrationTarget, MigrationUnknownError, portChannel, SnapshotStore, Volume,
+  loadCodec, MachineSnapshots, MachineStateError, makeToken, MemoryStore, migrateOut, MigrationError, MigrationTarget, MigrationUnknownError, portChannel, SnapshotStore, Volume,
   type LeaseState, type MigrationChannel, type PortLike, type Successor,
 } from '../../../device/index.ts';
 import { V86Machine } from '../../../device/v86/adapter.ts';
@@ -10,7 +10,7 @@ import { MESSAGE } from '../../../device/migration/link.ts';
 import { bareGuest, type BareGuest } from '../../support/bare-guest.ts';
 
 const codec = loadCodec();
-const TOKEN = 'a secret of both';
+const TOKEN = makeToken();
 /** `jmp $`, where a processor begins. */
 const RESET_VECTOR = 0xffff0;
 const LOOP = [0xeb, 0xfe];
