@@ -17,9 +17,10 @@ import { decodeFields, encodeFields } from './fields.ts';
 const MAGIC = 'VIRTIOFS';
 const HEADER_LENGTH = 20;
 
-/** `payload` as {@link encodeFields} takes it. The result is a copy. */
+/** `payload` as {@link encodeFields} takes it. The result is a copy. @throws SnapshotError when it is longer than the header can say. */
 export function encodeBlob(version: number, payload: unknown): Uint8Array {
   const body = encodeFields(payload);
+  if (body.length > 0xffffffff) throw new SnapshotError(`the virtio-fs state has ${body.length} bytes, and a snapshot of v86's own has room for ${0xffffffff}: freeze into a store`);
   const blob = new Uint8Array(HEADER_LENGTH + body.length);
   const view = new DataView(blob.buffer);
   blob.set(new TextEncoder().encode(MAGIC));

@@ -63,7 +63,9 @@ export class MachineState implements StateCarrier {
   }
 
   save(): Uint8Array {
-    return encodeBlob(STATE_VERSION, this.capture());
+    const state = this.capture();
+    this.judge(state);
+    return encodeBlob(STATE_VERSION, state);
   }
 
   prepare(blob: Uint8Array | undefined): () => void {

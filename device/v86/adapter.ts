@@ -401,6 +401,17 @@ export class V86Machine {
 
   #hookState(): void {
     const cpu = this.#cpu!;
+    const v86 = this.#emulator.v86!;
+    const { save_state } = v86;
+    v86.save_state = () => {
+      try {
+        return save_state.call(v86);
+      } catch (error) {
+        // v86 counts bytes in 32 bits with a sign: a longer state gets a negative length.
+        if (!(error instanceof RangeError && /array buffer/i.test(error.message))) throw error;
+        throw new MachineError('the state of the machine is larger than 2 GiB, which is all that v86 can save: freeze it into a store, or remove files from the shares', { cause: error });
+      }
+    };
     const { get_state, set_state } = cpu;
     cpu.get_state = () => {
       if (!this.#isParted) this.lease.check('save');

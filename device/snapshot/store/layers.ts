@@ -169,9 +169,11 @@ export class Layers {
     this.#keys.delete(keyOf(name));
   }
 
-  /** Takes chunks that were damaged for sound again: somebody may have copied their files anew. */
-  forgive(): void {
-    this.#bad.clear();
+  /** Takes those of `chunks` that were found damaged for sound again: somebody may have copied their files anew. */
+  forgive(chunks: Iterable<string>): void {
+    if (!this.#bad.size) return;
+    for (const chunk of chunks) for (const bad of this.#bad.values()) bad.delete(chunk);
+    for (const [name, bad] of this.#bad) if (!bad.size) this.#bad.delete(name);
     for (const layer of this.#layers.values()) this.#index(layer);
   }
 

@@ -277,10 +277,10 @@ export class SnapshotStore {
 
   /** Reads every chunk of a snapshot. @throws SnapshotError for the first that is missing or damaged. */
   async verify(id: string, onProgress?: (fraction: number) => void): Promise<void> {
-    this.#layers.forgive();
+    const names = chunksOf(this.frozen(id));
+    this.#layers.forgive(names);
     const { damage } = this.info(id);
     if (damage) throw new SnapshotError(`the snapshot is damaged: ${damage}`);
-    const names = chunksOf(this.frozen(id));
     let done = 0;
     await this.#reader.check(names, () => onProgress?.(++done / names.size));
   }
