@@ -39,7 +39,7 @@ export class SessionLocks {
   /** SETLKW: 0 when the lock was free, DEFERRED when `request` waits for it. @throws FsError EDEADLK, ENOLCK, EINVAL. */
   wait(lock: Lock, unique: bigint, request: FuseRequest): number {
     if (this.#deferred.has(unique)) throw FsError.of(EINVAL);
-    const waiter = this.table.setlkw(lock, () => this.#answer(unique, 0));
+    const waiter = this.table.setlkw(lock, (errno) => this.#answer(unique, errno));
     if (waiter === undefined) return 0;
     this.#deferred.set(unique, { request, waiter });
     return DEFERRED;
@@ -90,7 +90,7 @@ export class SessionLocks {
       }
       this.#deferred.set(unique, { request, waiter });
       if (waiter === GRANTED) this.#answer(unique, 0);
-      else if (!this.table.resume(waiter, () => this.#answer(unique, 0))) this.#answer(unique, EINTR);
+      else if (!this.table.resume(waiter, (errno) => this.#answer(unique, errno))) this.#answer(unique, EINTR);
     }
   }
 

@@ -216,6 +216,45 @@ describe('locks: those who wait', () => {
     expect(refused(() => wait(lock('other:d', 'write', 0, 0), 'd'))).to.equal('granted');
   });
 
+  it('who gets less than he had lets those through who came before him', () => {
+    const { table, granted, wait } = waiting();
+    table.setlk(lock('a', 'write', 0, 9));
+    table.setlk(lock('c', 'write', 10, 19));
+    wait(lock('b', 'read', 0, 4), 'b');
+    wait(lock('a', 'read', 0, 19), 'a');
+    table.setlk(lock('c', 'none'));
+    expect(granted).to.deep.equal(['a', 'b']);
+  });
+
+  it('who has as many locks as there may be when it is his turn is told ENOLCK, and others go on', () => {
+    const table = new LockTable({ maxLocks: 2 });
+    const told: string[] = [];
+    table.setlk(lock('other:a', 'write'));
+    table.setlkw(lock('b', 'write', 0, 0), (errno) => told.push(`b ${errno}`));
+    table.setlkw(lock('other:c', 'write', 1, 1), (errno) => told.push(`c ${errno}`));
+    for (const at of [0, 10]) table.setlk(lock('b', 'read', at, at, { ino: 2 }));
+    table.setlk(lock('other:a', 'none'));
+    expect(told).to.deep.equal([`b ${ENOLCK}`, 'c 0']);
+  });
+
+  it('a file has at most four times as many locks and waiters as a session, whoever they are of', () => {
+    const { table, wait } = waiting({ maxLocks: 2, maxWaiters: 1 });
+    for (let n = 0; n < 8; n++) table.setlk(lock(`${n % 4}:a`, 'write', 2 * n, 2 * n));
+    expect(refused(() => table.setlk(lock('five:a', 'write', 100, 100)))).to.equal(ENOLCK);
+    for (let n = 0; n < 4; n++) wait(lock(`${n}:b`, 'write', 0, 0), 'b');
+    expect(refused(() => wait(lock('five:b', 'write', 0, 0), 'b'))).to.equal(ENOLCK);
+  });
+
+  it('a state says where it has more of them than a table allows', () => {
+    const { table, wait } = waiting();
+    for (const at of [0, 10, 20]) table.setlk(lock('a', 'write', at, at));
+    for (const name of ['b', 'c']) wait(lock(name, 'write'), name);
+    const state = LockTable.checkState(structuredClone(table.state()));
+    expect(new LockTable({ maxLocks: 3, maxWaiters: 2 }).excessOf(state)).to.equal(undefined);
+    expect(new LockTable({ maxLocks: 2 }).excessOf(state)).to.equal('a session with more than 2 locks');
+    expect(new LockTable({ maxWaiters: 1 }).excessOf(state)).to.equal('a session with more than 1 waiters');
+  });
+
   it('go on waiting in a restored table, in their order', () => {
     const { table, wait } = waiting();
     table.setlk(lock('a', 'write'));
