@@ -2,6 +2,13 @@ import { F_RDLCK, F_WRLCK } from './constants.ts';
 import { LOCK_END_MAX, ownerKey, type Lock } from './lock.ts';
 import { LockSet, type HeldLock, type Holder } from './lock-set.ts';
 
+export interface LockLimits {
+  /** Locks one session may hold; on one file all sessions may hold four times as many. Default: 4,096. */
+  maxLocks?: number;
+  /** Requests of one session that may wait; for one file four times as many. Default: 256. */
+  maxWaiters?: number;
+}
+
 export interface LockTableState {
   locks: Lock[];
   /** In the order of arrival. */

@@ -2,17 +2,10 @@ import { F_UNLCK } from './constants.ts';
 import { EDEADLK, ENOLCK, FsError } from './errno.ts';
 import { copyOf, excludes, normalize, ownerKey, type Lock, type LockSpace } from './lock.ts';
 import { LockSet, type HeldLock, type Holder } from './lock-set.ts';
-import { checkLockState, excessOf, type CheckedLockTableState, type LockTableState } from './lock-state.ts';
+import { checkLockState, excessOf, type CheckedLockTableState, type LockLimits, type LockTableState } from './lock-state.ts';
 
 export { LOCK_END_MAX, type Lock, type LockSpace } from './lock.ts';
-export type { CheckedLockTableState, LockTableState } from './lock-state.ts';
-
-export interface LockLimits {
-  /** Locks one session may hold; on one file all sessions may hold four times as many. Default: 4,096. */
-  maxLocks?: number;
-  /** Requests of one session that may wait; for one file four times as many. Default: 256. */
-  maxWaiters?: number;
-}
+export type { CheckedLockTableState, LockLimits, LockTableState } from './lock-state.ts';
 
 /** Sessions' worth of locks and waiters that one file may have: what a request costs grows with them. */
 const SESSIONS_PER_FILE = 4;

@@ -218,6 +218,8 @@ function judgeFilesystem(state: unknown, backend: MemfsBackend): CheckedMemfsBac
   if (pages > maxPages || checked.inodes.ino.length > maxInodes) {
     throw new SnapshotError(`the snapshot's files are ${pages * PAGE_SIZE} bytes and ${checked.inodes.ino.length} inodes, more than the quota here: give the volume at least that (here ${maxPages * PAGE_SIZE} and ${maxInodes})`);
   }
+  const excess = backend.locks.excessOf(checked.locks);
+  if (excess) throw new SnapshotError(`the snapshot has ${excess}, which is the limit here: give the volume's backend higher limits for \`locks\``);
   return checked;
 }
 
