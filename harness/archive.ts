@@ -77,6 +77,8 @@ export async function checkWriteBackTarget(source: string): Promise<void> {
   try {
     await access(source, constants.W_OK | constants.X_OK);
   } catch (error) {
+    // Loading says it better.
+    if (['ENOENT', 'ENOTDIR'].includes((error as NodeJS.ErrnoException).code ?? '')) return;
     throw new VmError('configuration', `can't write back to ${printable(source)}: ${reasonOf(error)}`, { cause: error });
   }
 }

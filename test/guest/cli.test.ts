@@ -60,6 +60,10 @@ describe('command line', function () {
     { name: 'a tag that is too long', args: ['run', '--tag', 'x'.repeat(37), '--', 'true'], says: /37 bytes.*1 to 36/ },
     { name: 'more tags than shares', args: ['run', '--tag', 'a', '--tag', 'b', '--', 'true'], says: /2 tags for one share/ },
     { name: 'memory that is no number', args: ['run', '--memory', 'much', '--', 'true'], says: /whole number of MiB/ },
+    { name: 'an archive of no form', args: ['run', '--save', 'x.zip', '--', 'true'], says: /can't save to x.zip: its name must end in .tar/ },
+    { name: 'an archive in no directory', args: ['run', '--save', '/no/such/x.tar', '--', 'true'], says: /\/no\/such does not exist; make it first/ },
+    { name: 'an archive that is a directory', args: ['shell', '--save', '/proc/self/x.tar'], says: /can't save to \/proc\/self\/x.tar: / },
+    { name: 'an archive that can’t be written back', args: ['run', '--share', '/proc/self/x.json', '--write-back', '--', 'true'], says: /can't save to \/proc\/self\/x.json: / },
     { name: 'half a guest image', args: ['run', '--kernel', '/no/kernel', '--', 'true'], says: /--initrd FILE/ },
     { name: 'a guest image that is not there', args: ['run', '--kernel', '/no/kernel', '--initrd', '/no/initrd', '--', 'true'], says: /\/no\/kernel/ },
   ];
