@@ -78,6 +78,11 @@ export class HostDirectory {
     return this.#fd !== undefined && name.isWellFormed() ? `/proc/self/fd/${this.#fd}/${name}` : Buffer.concat([prefix, SEPARATOR, encodeName(name)]);
   }
 
+  /** What an entry is; undefined when there is none. */
+  lookup(name: string): BigIntStats | undefined {
+    return lstatSync(this.at(name), { bigint: true, throwIfNoEntry: false });
+  }
+
   list(): HostEntry[] {
     return readdirSync(this.#opened(), { encoding: 'buffer', withFileTypes: true }) as unknown as HostEntry[];
   }
@@ -182,6 +187,15 @@ export function reasonOf(error: unknown): string {
 
 export function isHostError(error: unknown): error is NodeJS.ErrnoException {
   return error instanceof Error && 'syscall' in error;
+}
+
+/** Only root can give files to others. */
+export function ignoringPermission(give: () => void): void {
+  try {
+    give();
+  } catch (error) {
+    if (!isHostError(error) || error.code !== 'EPERM') throw error;
+  }
 }
 
 /** This process's. `process.umask()` sets it for a moment, which other threads would notice. */

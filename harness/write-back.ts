@@ -8,8 +8,10 @@ import { encodeName } from '../device/fs/names.ts';
 import { BytesSink } from '../device/fs/tree/byte-io.ts';
 import { formatBytes, note, type Skipped } from '../device/trees/report.ts';
 import { dataSegments, MAX_FILE_LENGTH } from '../device/trees/sparse.ts';
-import { HostDirectory, hostTime, isHostError, reasonOf, Refusal, umask, type HostPath } from './host-directory.ts';
+import { VmError } from './errors.ts';
+import { HostDirectory, hostTime, ignoringPermission, isHostError, reasonOf, Refusal, umask, type HostPath } from './host-directory.ts';
 import { attrStamp, fingerprint, isTemporary, newTemporary, typeOf, type Known, type LoadedTree } from './host-tree.ts';
+import { printable } from './printable.ts';
 import { forEach, isDirectory, survey, type Item } from './share-survey.ts';
 import { atOnce, type Steps } from './slices.ts';
 
@@ -56,6 +58,8 @@ export interface WriteBackReport {
  *   are removed: a crash leaves a whole file, the old or the new one. What it leaves under a temporary name is not
  *   loaded, and removed by the next write-back.
  * - Holes stay holes. Devices, FIFOs and sockets are not made.
+ *
+ * @throws VmError `share` when the directory is not there any more, or is another one.
  */
 export function writeBack(tree: WriteBackTarget, backend: Backend, options: WriteBackOptions = {}): WriteBackReport {
   return atOnce(writingBack(tree, backend, options));
@@ -90,7 +94,7 @@ class WriteBack {
     const items = survey(this.#backend, this.#backend.root, known);
     forEach(items, ({ inode }) => this.#backend.retain(inode));
     try {
-      this.#root = HostDirectory.open(directory, this.#options.beforeOperation);
+      this.#root = openRoot(directory, known, this.#options.beforeOperation);
       yield* this.#save(items, known, this.#root, []);
       yield* this.#sweep(items, known, this.#root, []);
     } finally {
@@ -118,7 +122,7 @@ class WriteBack {
 
   *#saveDirectory({ name, inode, stamp, known }: Item, items: Item[], parent: Known, dir: HostDirectory, path: string[]): Generator<void> {
     const attr = this.#attrOf(inode);
-    let stats = statsOf(dir, name);
+    let stats = dir.lookup(name);
     if (stats && typeOf(stats) !== S_IFDIR) {
       this.#checkHost(known, stats);
       unlinkSync(dir.at(name));
@@ -154,14 +158,14 @@ class WriteBack {
     if (type === S_IFREG && attr.size > maxFileLength) {
       throw new Refusal(`its size of ${formatBytes(attr.size)}, holes included, is above the limit of ${formatBytes(maxFileLength)} for one file`);
     }
-    const old = statsOf(dir, name);
+    const old = dir.lookup(name);
     this.#checkHost(known, old);
     const temporary = newTemporary();
     let isPlaced = false;
     let made: { stats: BigIntStats; stamp: string } | undefined;
     try {
       made = this.#linked(inode, dir, temporary) ?? (type === S_IFREG ? yield* this.#copied(inode, dir, temporary, path, old) : this.#symlinked(inode, attr, dir, temporary, path, old));
-      const now = statsOf(dir, name);
+      const now = dir.lookup(name);
       this.#checkHost(known, now);
       if (now && typeOf(now) === S_IFDIR && !this.#removeKnown(known!, name, dir, path)) throw new Refusal('the host has put something into the directory that was there');
       renameSync(dir.at(temporary), dir.at(name));
@@ -289,7 +293,7 @@ class WriteBack {
 
   /** Removes what is known at a place, and below. Returns whether all of it has gone; what stays is reported. @throws what ends it. */
   #removeKnown(known: Known, name: string, dir: HostDirectory, path: string[]): boolean {
-    const stats = statsOf(dir, name);
+    const stats = dir.lookup(name);
     if (!stats) return true;
     if (isDirectory(known) && typeOf(stats) === S_IFDIR) {
       const child = dir.child(name);
@@ -327,7 +331,7 @@ class WriteBack {
   #checkHost(known: Known | undefined, stats: BigIntStats | undefined): void {
     if (!stats) return;
     if (!known) throw new Refusal('the host has an entry of this name that the share was not loaded with');
-    const isSame = isDirectory(known) && typeOf(stats) === S_IFDIR ? known.host.startsWith(`${stats.dev}:${stats.ino}:`) : fingerprint(stats) === known.host;
+    const isSame = isDirectory(known) && typeOf(stats) === S_IFDIR ? isSameDirectory(known, stats) : fingerprint(stats) === known.host;
     if (!isSame) throw new Refusal('the host has changed it meanwhile');
   }
 
@@ -356,13 +360,25 @@ class WriteBack {
   }
 }
 
-function children(known: Known): Map<string, Known> {
-  return (known.children ??= new Map());
+/** The directory that was loaded: not another one that has its path now. @throws VmError `share`. */
+function openRoot(path: string, known: Known, beforeOperation: (() => void) | undefined): HostDirectory {
+  let root: HostDirectory | undefined;
+  try {
+    root = HostDirectory.open(path, beforeOperation);
+    if (!isSameDirectory(known, root.stats())) throw new Refusal('another directory has taken its place since it was loaded');
+    return root;
+  } catch (error) {
+    root?.close();
+    throw new VmError('share', `can't write back to ${printable(path)}: ${reasonOf(error)}`, { cause: error });
+  }
 }
 
-/** Undefined when there is no such entry. */
-function statsOf(dir: HostDirectory, name: string): BigIntStats | undefined {
-  return lstatSync(dir.at(name), { bigint: true, throwIfNoEntry: false });
+function isSameDirectory(known: Known, { dev, ino }: BigIntStats): boolean {
+  return known.host.startsWith(`${dev}:${ino}:`);
+}
+
+function children(known: Known): Map<string, Known> {
+  return (known.children ??= new Map());
 }
 
 function idOf({ dev, ino }: BigIntStats): string {
@@ -375,14 +391,5 @@ function removeIfThere(path: () => HostPath): void {
     unlinkSync(path());
   } catch (error) {
     if (!isHostError(error) && !(error instanceof Refusal)) throw error;
-  }
-}
-
-/** Only root can give files to others. */
-function ignoringPermission(give: () => void): void {
-  try {
-    give();
-  } catch (error) {
-    if (!isHostError(error) || error.code !== 'EPERM') throw error;
   }
 }

@@ -7,6 +7,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { expect } from 'chai';
 import { MemfsBackend, Volume } from '../../device/index.ts';
+import { VmError } from '../../harness/errors.ts';
 import { loadHostTree } from '../../harness/host-tree.ts';
 import { writeBack } from '../../harness/write-back.ts';
 import { attackWriteBack } from '../support/write-back-attack.ts';
@@ -60,6 +61,16 @@ describe('write-back', () => {
         expect(readdirSync(join(outside, 's'))).to.deep.equal([]);
       });
     }
+
+    it('when another directory, or a link to one, takes the place of the share', () => {
+      const { volume, backend, tree } = load();
+      volume.writeFileSync('/planted', 'x');
+      renameSync(share, `${share}.old`);
+      expect(() => writeBack(tree, backend)).to.throw(VmError, /can't write back to .*share: it, or a directory above it, was removed/);
+      symlinkSync('outside', share);
+      expect(() => writeBack(tree, backend)).to.throw(VmError, /another directory has taken its place/);
+      expect(readdirSync(outside)).to.deep.equal([]);
+    });
 
     it('when directories and links change places at every step, guest and host together, 1,500 times', function () {
       this.timeout(60_000);
