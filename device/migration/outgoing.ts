@@ -11,8 +11,13 @@ import { askFate, settle, switchOver } from './commit.ts';
 import type { Fate } from './fates.ts';
 import { Link, MESSAGE } from './link.ts';
 
-/** A layer is sent in messages of this size. */
+/** A layer is sent in messages of up to this size. */
 const PIECE = 256 << 10;
+/** What they begin with, and the least; one that takes longer than `SLOW` ms is followed by smaller ones, one that takes less than `QUICK` by larger ones. */
+const FIRST_PIECE = 16 << 10;
+const LEAST_PIECE = 1 << 10;
+const SLOW = 2000;
+const QUICK = 100;
 const MAX_ROUNDS = 20;
 /** Of the guest's time that a throttled one keeps: with less it would stand still for seconds each time. */
 const LEAST_SHARE = 1 / 64;
@@ -66,6 +71,8 @@ export interface MigrationResult {
 class SendingStore implements FileStore {
   readonly #link: Link;
   readonly #pace: (bytes: number) => Promise<void>;
+  /** Of the next piece. A slow link must not seem silent to the other side. */
+  #size = FIRST_PIECE;
 
   constructor(link: Link, pace: (bytes: number) => Promise<void>) {
     this.#link = link;
@@ -86,17 +93,21 @@ class SendingStore implements FileStore {
     let filled = 0;
     const flush = async () => {
       if (!filled) return;
+      const began = performance.now();
       await this.#link.send(MESSAGE.BYTES, piece.subarray(0, filled));
       await this.#pace(filled);
+      const took = performance.now() - began;
       filled = 0;
+      if (took > SLOW) this.#size = Math.max(LEAST_PIECE, this.#size / 2);
+      if (took < QUICK) this.#size = Math.min(PIECE, this.#size * 2);
     };
     for (const part of parts) {
       for (let at = 0; at < part.length;) {
-        const count = Math.min(PIECE - filled, part.length - at);
+        const count = Math.min(this.#size - filled, part.length - at);
         piece.set(part.subarray(at, at + count), filled);
         filled += count;
         at += count;
-        if (filled === PIECE) await flush();
+        if (filled === this.#size) await flush();
       }
     }
     await flush();

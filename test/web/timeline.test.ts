@@ -6,6 +6,7 @@ import { join } from 'node:path';
 import type { Locator } from 'playwright-core';
 import { loadCodec, MemoryStore, SnapshotStore } from '../../device/index.ts';
 import { Vm } from '../../harness/vm.ts';
+import type { Connection } from '../../web/page/connection.ts';
 import { useWebSite, type Visit } from './support.ts';
 
 describe('the page: time line', () => {
@@ -132,6 +133,24 @@ describe('the page: time line', () => {
     await visit.page.getByRole('button', { name: 'Close guest 2' }).click();
     await visit.terminal(1).waitFor({ state: 'detached' });
     expect(await visit.run('cat f')).to.equal('both');
+  });
+
+  it('makes no more guests than there may be, also when they are asked for at the same moment', async () => {
+    const visit = await site.open();
+    await visit.run('true');
+    const made = await visit.page.evaluate(async () => {
+      const { connection: { worker } } = document.querySelector('virtiofs-vm')!.vm as unknown as { connection: Connection };
+      const forks = () => Promise.allSettled(Array.from({ length: 5 }, () => worker.fork({ guest: 1, folder: 'own' })));
+      const first = await forks();
+      const ids = first.flatMap((fork) => (fork.status === 'fulfilled' ? [fork.value.id] : []));
+      for (const id of ids) await worker.close(id, false);
+      const second = await forks();
+      return [first, second].map((all) => all.map((fork) => (fork.status === 'fulfilled' ? 'made' : String(fork.reason))));
+    });
+    for (const outcomes of made) {
+      expect(outcomes.filter((outcome) => outcome === 'made')).to.have.length(3);
+      for (const outcome of outcomes) expect(outcome).to.match(/^made$|there are 4 guests already/);
+    }
   });
 
   it('forks a guest that shares the folder: changes and locks are seen on both sides', async () => {

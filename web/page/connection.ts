@@ -73,6 +73,7 @@ export class Connection extends EventTarget {
   departed: { name: string; place: string } | undefined;
   /** Guests of which nobody knows where they run: they stand still. */
   readonly undecided = new Set<GuestId>();
+  #movedBefore = 0;
   /** Counts changes of the time line. */
   timelineVersion = 0;
   /** What went wrong, newest last. */
@@ -144,14 +145,22 @@ export class Connection extends EventTarget {
   async moveOut(guest: GuestView, move: Promise<MoveResult>, place: string): Promise<void> {
     const { outcome, began } = await move;
     if (outcome === 'moved') this.#depart(guest, place, began);
-    else this.undecided.add(guest.id);
+    else this.#doubt(guest, began);
     this.#changed();
+  }
+
+  /** A reload does not go on from older snapshots of a guest that may run elsewhere. */
+  #doubt(guest: GuestView, began: number): void {
+    this.undecided.add(guest.id);
+    this.#movedBefore = movedAt(this.#store);
+    if (this.guests.every(({ id }) => this.undecided.has(id))) rememberMove(this.#store, began);
   }
 
   async decide(guest: GuestView, runsThere: boolean): Promise<void> {
     await this.worker.moves.decide(guest.id, runsThere);
     this.undecided.delete(guest.id);
     if (runsThere) this.#depart(guest, 'elsewhere', Date.now());
+    else rememberMove(this.#store, this.#movedBefore);
     this.#changed();
   }
 

@@ -146,16 +146,24 @@ export class Guest implements GuestApi, FolderUser {
     return this.#emulator.is_running() && this.#power === 'on';
   }
 
+  /** It may run on the other side of a move that broke in its switch. */
+  get isUnsettled(): boolean {
+    return this.#machine.lease.state === 'unknown';
+  }
+
   async exec(command: string | string[], { timeout, ...options }: ExecOptions): Promise<ExecResult> {
     if (this.#power !== 'on') throw new Error(`${this.name} ${this.#power === 'off' ? 'has stopped: start it again, or rewind it' : 'boots: wait until it answers'}`);
     await this.folder.settled();
+    await this.#machine.lease.decided();
+    this.#machine.lease.check('run a command in');
     const { stdout, stderr, code } = await this.#agent.exec(command, { ...options, timeoutMs: timeout });
     const text = (bytes: Uint8Array) => new TextDecoder().decode(bytes);
     return { stdout: text(stdout), stderr: text(stderr), code };
   }
 
-  freeze(name: string, summary: object, sessionOnly: boolean): Promise<FreezeResult> {
-    return this.#snapshots.freeze({ name, machine: this.spec.machine, summary: { ...summary, ...this.#summary }, sessionOnly });
+  async freeze(name: string, summary: object, sessionOnly: boolean): Promise<FreezeResult> {
+    if (this.isUnsettled) throw new Error(`${this.name} may run on the other side of its move: say first where it runs`);
+    return this.#snapshots.freeze({ name, machine: this.spec.machine, summary: () => ({ ...summary, ...this.#summary }), sessionOnly });
   }
 
   get #summary(): Pick<Summary, 'shells' | 'isAsleep' | 'isOff'> {
@@ -263,8 +271,10 @@ export class Guest implements GuestApi, FolderUser {
   async suspend(): Promise<void> {
     if (this.#isAsleep) return;
     if (this.inspector.isHeld) throw new Error(`${this.name}'s device is paused, and who waits for it keeps the guest awake: continue first`);
-    await suspendGuest({ emulator: this.#emulator, agent: this.#agent });
-    this.#isAsleep = true;
+    await this.#machine.lease.inTurn('suspend', async () => {
+      await suspendGuest({ emulator: this.#emulator, agent: this.#agent });
+      this.#isAsleep = true;
+    });
     await this.#events.changed(this.info);
   }
 
@@ -272,7 +282,7 @@ export class Guest implements GuestApi, FolderUser {
     if (!this.#isAsleep) return;
     const shells = this.shells.detach();
     try {
-      await wakeGuest({ emulator: this.#emulator }, (timeoutMs) => this.#answer(timeoutMs));
+      await this.#machine.lease.inTurn('wake', () => wakeGuest({ emulator: this.#emulator }, (timeoutMs) => this.#answer(timeoutMs)));
     } catch (error) {
       this.shells.restore(shells);
       throw error;
@@ -306,6 +316,11 @@ export class Guest implements GuestApi, FolderUser {
   async moveTo(store: SnapshotStore): Promise<void> {
     this.#snapshots = await MachineSnapshots.of(this.#emulator, store);
     this.#store = store;
+  }
+
+  /** Calls `listener` when it is gone. */
+  onEnd(listener: () => void): void {
+    this.#machine.onEnd(listener);
   }
 
   async close(): Promise<void> {

@@ -21,6 +21,8 @@ export class Host implements WorkerApi {
   /** Where the page's guest is. */
   #base!: URL;
   #nextId = 1;
+  /** Those of the guests, and those that are on their way to being one. */
+  #machines = 0;
   #page!: PageApi;
   #files!: PageStore;
   #timeline: Timeline | undefined;
@@ -179,10 +181,12 @@ export class Host implements WorkerApi {
 
   /** A guest that is nobody's yet, and has not run. */
   async #make(spec: MachineSpec, store: SnapshotStore, folder?: MemfsBackend): Promise<Guest> {
-    if (this.#guests.size >= MAX_GUESTS) throw new Error(`there are ${MAX_GUESTS} guests already: close one first`);
+    if (this.#machines >= MAX_GUESTS) throw new Error(`there are ${MAX_GUESTS} guests already: close one first`);
+    this.#machines++;
+    const ended = () => void this.#machines--;
     const id = this.#nextId++;
     const page = this.#page;
-    return Guest.create({
+    const guest = await Guest.create({
       id, name: id === 1 ? 'guest' : `guest ${id}`, spec, store, folder,
       events: {
         output: async (shell, bytes) => page.output(id, shell, bytes),
@@ -194,7 +198,12 @@ export class Host implements WorkerApi {
         undisturbed: (action) => this.#undisturbed(action),
         problem: (message) => page.problem(message),
       },
+    }).catch((error: unknown) => {
+      ended();
+      throw error;
     });
+    guest.onEnd(ended);
+    return guest;
   }
 
   #undisturbed<T>(action: () => Promise<T>): Promise<T> {

@@ -85,7 +85,8 @@ export class Timeline implements TimelineApi {
 
   /** Guests that run beside `guest`, or all. */
   #company(guest?: Guest): Pick<Summary, 'together' | 'parted'> {
-    const guests = [...this.#guests()];
+    // One that may run elsewhere does not go on here by itself.
+    const guests = [...this.#guests()].filter(({ isUnsettled }) => !isUnsettled);
     const ofFolder = new Map(guest && [[guest.device.backend, guest]]);
     for (const other of guests) if (!ofFolder.has(other.device.backend)) ofFolder.set(other.device.backend, other);
     const kept = guests.filter((other) => ofFolder.get(other.device.backend) === other && (other === guest || other.at));

@@ -55,6 +55,21 @@ describe('live migration of a machine', () => {
     expect(calls).to.deep.equal(['start', 'problem: it does not answer']);
   });
 
+  it('a slow link gets small messages, so that no pause between them seems like silence', async () => {
+    const first = await guest(new Volume());
+    const second = await guest(first.device.volume);
+    for (let at = 2 << 20; at < (2 << 20) + 100_000; at += 50_000) first.machine.cpu.mem8.set(crypto.getRandomValues(new Uint8Array(50_000)), at);
+    const [here, there] = ports();
+    const lengths: number[] = [];
+    const measured: MigrationChannel = { ...here, send: (message) => (lengths.push(message.length), here.send(message)) };
+    const bandwidth = 50_000;
+    await Promise.all([
+      migrateOut(first.machine.emulator, measured, { token: TOKEN, machine: {}, sessionOnly: true, codec, bandwidth }),
+      targetOf(second).target.serve(there),
+    ]);
+    expect(Math.max(...lengths)).to.be.within(16_000, bandwidth / 2);
+  });
+
   describe('when another guest there has its lock', () => {
     /** A guest with a lock, and one that has a copy of the folder, where somebody else has locked the same. */
     async function conflict(policies: RestorePolicies) {
