@@ -10,7 +10,7 @@ import type { Chain } from '../virtio/device.ts';
 import { decodeBlob, encodeBlob } from './blob.ts';
 import { SnapshotError } from './errors.ts';
 import { checkStateVersion, STATE_VERSION, upgradeState } from './upgrades.ts';
-import { emptyReport, identify, planLocks, type FilesystemIdentity, type RestorePolicies, type RestoreReport, type SessionNames } from './session-only.ts';
+import { emptyReport, identify, planLocks, renameSessions, type FilesystemIdentity, type RestorePolicies, type RestoreReport, type SessionNames } from './session-only.ts';
 
 /** What the columns of the schema take for an inode and an entry that names it, amply. */
 const INODE_BYTES = 256;
@@ -157,14 +157,17 @@ export class MachineState implements StateCarrier {
     };
   }
 
-  /** A session has one machine: one that still is on another gets a new name here, unless it moves. */
+  /**
+   * A session has one machine. One that still is on another, on a filesystem that has stayed where it is, gets a new name here unless it moves;
+   * and so does one that comes with a copy of its filesystem into another machine, since the first may follow and must not be taken for it.
+   */
   #namesFor(saved: SavedMachine, { isMove = false }: RestorePolicies): SessionNames {
     const replaced = new Set(this.devices.filter(({ session }) => session.isHere).map(({ session }) => session.name));
     const renamed = new Map<string, string>();
     saved.devices.forEach(({ session: state, filesystem }, index) => {
       const { session: name } = state as { session: string };
       const { sessionOnly } = (saved.filesystems[filesystem] ?? {}) as Partial<FilesystemIdentity>;
-      const isElsewhere = sessionOnly && !replaced.has(name) && this.devices[index]!.backend.locks.ownerOf(name) !== undefined;
+      const isElsewhere = !replaced.has(name) && (!sessionOnly || this.devices[index]!.backend.locks.ownerOf(name) !== undefined);
       if (isElsewhere && !isMove) renamed.set(name, randomUuid());
       else replaced.add(name);
     });
@@ -199,7 +202,10 @@ interface FilesystemPlan {
 
 function planFilesystem(state: unknown, backend: MemfsBackend, names: SessionNames, policies: RestorePolicies, report: RestoreReport): FilesystemPlan {
   const checked = judgeFilesystem(state, backend);
-  if (checked) return { index: checked, apply: () => (backend.restore(checked), new Map()) };
+  if (checked) {
+    const locks = renameSessions(checked.locks, names);
+    return { index: checked, apply: () => (backend.restore({ ...checked, locks }), new Map()) };
+  }
   const { locks } = state as FilesystemIdentity;
   return { index: backend, apply: planLocks(backend.locks, LockTable.checkState(locks), names, policies, report) };
 }

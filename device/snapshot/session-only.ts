@@ -50,6 +50,13 @@ export interface SessionNames {
   renamed: ReadonlyMap<string, string>;
 }
 
+/** Locks and waiters under the names that their sessions have now. */
+export function renameSessions(state: CheckedLockTableState, { renamed }: SessionNames): CheckedLockTableState {
+  const underNewName = (lock: Lock): Lock => ({ ...lock, session: renamed.get(lock.session) ?? lock.session });
+  const waiters = state.waiters.map(({ id, lock }) => ({ id, lock: underNewName(lock) }));
+  return { ...state, locks: state.locks.map(underNewName), waiters } as CheckedLockTableState;
+}
+
 /**
  * Decides how the locks of `saved` come back into a table that has gone on without them, and changes nothing. What it returns
  * does it, and gives the waiters' new numbers by their old ones.

@@ -6,7 +6,7 @@ import {
   type Successor,
 } from '../../../device/index.ts';
 import { encodeHello } from '../../../device/migration/hello.ts';
-import { bareGuest, lockFile, lockHolders, openFile, SETLKW, WRITE_LOCK, type BareGuest, type OpenFile } from '../../support/bare-guest.ts';
+import { bareGuest, lockFile, lockHolders, openFile, SETLKW, UNLOCK, WRITE_LOCK, type BareGuest, type OpenFile } from '../../support/bare-guest.ts';
 
 const codec = loadCodec();
 /** In a hello: behind the name of the protocol. */
@@ -68,6 +68,30 @@ describe('live migration of a machine', () => {
       targetOf(second).target.serve(there),
     ]);
     expect(Math.max(...lengths)).to.be.within(16_000, bandwidth / 2);
+  });
+
+  it('a copy of the machine that is there already is another one, and keeps its locks', async () => {
+    const store = await SnapshotStore.open(new MemoryStore(), codec);
+    const first = await guest(new Volume(), store);
+    const file = openFile(first, 'here');
+    expect(lockFile(first, file, 5n)).to.equal(0);
+    const { id } = await first.snapshots.freeze({ machine: {} });
+    const copy = await guest(new Volume(), store);
+    await copy.snapshots.restore(id);
+    expect(copy.device.session.name).not.to.equal(first.device.session.name);
+    const second = await guest(copy.device.volume);
+    const [here, there] = ports();
+    const [sent] = await Promise.allSettled([send(first, here), targetOf(second).target.serve(there)]);
+    expect(sent).to.have.property('reason').that.has.property('message').that.matches(/another guest .* has a posix lock/);
+    expect(lockHolders(copy)).to.deep.equal([5]);
+    // A rewind is of the machine itself.
+    const { name } = copy.device.session;
+    const again = await copy.snapshots.freeze({ machine: {} });
+    await copy.snapshots.restore(again.id);
+    expect([copy.device.session.name, lockHolders(copy)]).to.deep.equal([name, [5]]);
+    expect(lockFile(copy, file, 6n), 'its lock is in the way of others').to.equal(-11);
+    expect(lockFile(copy, file, 5n, UNLOCK)).to.equal(0);
+    expect(lockHolders(copy), 'and it can give it up').to.deep.equal([]);
   });
 
   describe('when another guest there has its lock', () => {
