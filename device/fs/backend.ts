@@ -49,7 +49,10 @@ export interface Backend {
   lseek(inode: Inode, offset: number, whence: number): number;
   copyFileRange(from: Inode, fromOffset: number, to: Inode, toOffset: number, length: number): number;
 
-  openDirectory(dir: Inode): DirectoryReader;
+  /** `end`: {@link DirectoryReader.end} of an earlier reader that this one takes the place of. Default: what is there now. */
+  openDirectory(dir: Inode, end?: number): DirectoryReader;
+  /** Moves the access time, as the mount option `relatime` does: {@link read} and readers of directories leave it alone. */
+  accessed(inode: Inode): void;
 
   getxattr(inode: Inode, name: string): Uint8Array;
   /** `flags`: XATTR_CREATE, XATTR_REPLACE. `value` is copied. */
@@ -134,7 +137,9 @@ export interface StatFs {
  * or after a restore. They are below 2^31; 0 is the start.
  */
 export interface DirectoryReader {
-  /** Continue after the entry that carried `cookie`. */
+  /** No entry has this cookie or a larger one: what came since the reader began is not told of. */
+  readonly end: number;
+  /** Continue after the entry that carried `cookie`; 0 begins anew, with what is there now. */
   seek(cookie: number): void;
   /** The entry at the position, or undefined at the end. Valid until the next call. */
   peek(): DirectoryEntry | undefined;

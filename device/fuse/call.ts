@@ -1,6 +1,7 @@
 import type { ByteSink } from '../bytes.ts';
 import type { Backend, Inode } from '../fs/backend.ts';
-import { ERANGE, FsError } from '../fs/errno.ts';
+import { S_IFDIR, S_IFMT } from '../fs/constants.ts';
+import { ERANGE, ESTALE, FsError } from '../fs/errno.ts';
 import { MessageReader, OUT_HEADER_SIZE, REPLY_MAX, ReplyWriter } from './codec.ts';
 import { FUSE_NO_OPENDIR_SUPPORT, FUSE_NO_OPEN_SUPPORT } from './constants.ts';
 import type { DirectoryHandle, HandleTable } from './handle-table.ts';
@@ -59,6 +60,19 @@ export class Call {
   /** The inode that the request is about. @throws FsError ESTALE. */
   get inode(): Inode {
     return this.nodes.get(this.header.nodeid);
+  }
+
+  /**
+   * Refuses a file that has lost its last name, and that this session has not open: what came there would be lost. Linux looks the name
+   * up again, and finds who has it now.
+   *
+   * @throws FsError ESTALE.
+   */
+  checkNamed(): void {
+    const { inode } = this;
+    if (this.uses(FUSE_NO_OPEN_SUPPORT)) return;
+    const { nlink, mode } = this.backend.getattr(inode);
+    if (nlink === 0 && (mode & S_IFMT) !== S_IFDIR && !this.handles.isOpen(inode)) throw FsError.of(ESTALE);
   }
 
   /** The inode of an open file. @throws FsError EBADF, ESTALE. */

@@ -153,6 +153,7 @@ export const O_WRONLY = 0o1;
 export const O_RDWR = 0o2;
 export const O_TRUNC = 0o1000;
 export const O_APPEND = 0o2000;
+export const O_NOATIME = 0o1000000;
 
 // linux/stat.h: fuse_statx.mask
 export const STATX_BASIC_STATS = 0x7ff;

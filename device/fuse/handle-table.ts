@@ -14,11 +14,16 @@ export interface DirectoryHandle {
   readonly fh: number;
   readonly inode: Inode;
   readonly flags: number;
-  /** Made by the first READDIR. */
+  /** Undefined after a restore, until the next READDIR. */
   reader: DirectoryReader | undefined;
   /** The `fuse_dirent.off` that was read last. */
   position: number;
+  /** As of {@link DirectoryReader}: with that one there, its own counts. */
+  end: number | undefined;
 }
+
+/** Directories of stateless guests that are being read at once. */
+const MAX_PASSING = 256;
 
 type Handle = FileHandle | DirectoryHandle;
 
@@ -30,6 +35,8 @@ export interface HandleState {
   flags: number;
   /** Directories: the `off` of the entry read last. Files: 0. */
   position: number;
+  /** Directories: entries with this `off` or a larger one are not part of what is read. Files: 0. */
+  end: number;
 }
 
 export interface HandleTableState {
@@ -46,7 +53,8 @@ export class HandleTable {
   readonly #max: number;
   readonly #handles = new Map<number, Handle>();
   #next = 1;
-  #passing: DirectoryHandle | undefined;
+  /** By inode, the one used last at the end. */
+  readonly #passing = new Map<Inode, DirectoryHandle>();
 
   constructor(backend: Backend, max: number) {
     this.#backend = backend;
@@ -64,7 +72,7 @@ export class HandleTable {
 
   /** @throws FsError ENFILE at the limit. */
   openDirectory(inode: Inode, flags: number): DirectoryHandle {
-    return this.#open({ kind: 'directory', fh: this.#next, inode, flags, reader: undefined, position: 0 });
+    return this.#open({ kind: 'directory', fh: this.#next, inode, flags, reader: this.#backend.openDirectory(inode), position: 0, end: undefined });
   }
 
   #open<H extends Handle>(handle: H): H {
@@ -89,10 +97,18 @@ export class HandleTable {
     return handle;
   }
 
-  /** A directory that the guest has opened without asking. The last one is kept, to go on where it was. */
+  /** A directory that the guest has opened without asking. The last ones are kept, to go on where they were. */
   passing(inode: Inode): DirectoryHandle {
-    if (this.#passing?.inode !== inode) this.#passing = { kind: 'directory', fh: 0, inode, flags: 0, reader: undefined, position: 0 };
-    return this.#passing;
+    const handle = this.#passing.get(inode) ?? { kind: 'directory', fh: 0, inode, flags: 0, reader: undefined, position: 0, end: undefined };
+    this.#passing.delete(inode);
+    this.#passing.set(inode, handle);
+    if (this.#passing.size > MAX_PASSING) this.#passing.delete(this.#passing.keys().next().value!);
+    return handle;
+  }
+
+  isOpen(inode: Inode): boolean {
+    for (const handle of this.#handles.values()) if (handle.inode === inode) return true;
+    return false;
   }
 
   close(handle: Handle): void {
@@ -102,7 +118,7 @@ export class HandleTable {
 
   /** Closes all. */
   end(): void {
-    this.#passing = undefined;
+    this.#passing.clear();
     for (const handle of [...this.#handles.values()]) this.close(handle);
   }
 
@@ -115,6 +131,7 @@ export class HandleTable {
         generation: handle.inode.generation,
         flags: handle.flags,
         position: handle.kind === 'directory' ? handle.position : 0,
+        end: handle.kind === 'directory' ? handle.reader?.end ?? handle.end! : 0,
       })),
       next: this.#next,
     };
@@ -127,12 +144,12 @@ export class HandleTable {
   restore({ handles, next }: HandleTableState): void {
     const before = [...this.#handles.values()];
     this.#handles.clear();
-    this.#passing = undefined;
-    for (const { fh, kind, ino, generation, flags, position } of handles) {
+    this.#passing.clear();
+    for (const { fh, kind, ino, generation, flags, position, end } of handles) {
       const inode = this.#backend.inode(ino);
       if (!inode || inode.generation !== generation) continue;
       this.#backend.retain(inode);
-      this.#handles.set(fh, kind === 'file' ? { kind, fh, inode, flags } : { kind, fh, inode, flags, reader: undefined, position });
+      this.#handles.set(fh, kind === 'file' ? { kind, fh, inode, flags } : { kind, fh, inode, flags, reader: undefined, position, end });
     }
     this.#next = Math.max(this.#next, next);
     for (const { inode } of before) this.#backend.release(inode);

@@ -73,7 +73,7 @@ export const INIT_FLAGS: readonly InitFlag[] = [
   flag('FUSE_AUTO_INVAL_DATA', 'always', 'The guest drops cached pages of a file whose size or time of modification has changed.'),
   flag('FUSE_DO_READDIRPLUS', 'always', 'READDIRPLUS.'),
   flag('FUSE_READDIRPLUS_AUTO', 'always', 'READDIRPLUS where it pays.'),
-  flag('FUSE_ASYNC_DIO', 'always', 'Direct reads and writes side by side.'),
+  flag('FUSE_ASYNC_DIO', 'never', 'Linux keeps what others have cached of a file when such a write ends. It waits for each direct write instead.'),
   flag('FUSE_WRITEBACK_CACHE', 'writeback', 'The guest gathers writes.'),
   flag('FUSE_NO_OPEN_SUPPORT', 'stateless', 'OPEN is answered ENOSYS: the guest opens files by itself.'),
   flag('FUSE_PARALLEL_DIROPS', 'always', 'Lookups and lists of one directory side by side.'),
@@ -100,8 +100,8 @@ export const INIT_FLAGS: readonly InitFlag[] = [
   flag('FUSE_ALLOW_IDMAP', 'never', 'Linux has it for other file systems than virtio-fs only.'),
 ];
 
-/** What a session can go on with, whoever negotiated it. ATOMIC_O_TRUNC and CREATE_SUPP_GROUP were taken once; the latter brings nothing that has to be done. */
-export const IMPLEMENTED = INIT_FLAGS.reduce((all, { bit, when }) => (when === 'never' ? all : all | bit), C.FUSE_ATOMIC_O_TRUNC | C.FUSE_CREATE_SUPP_GROUP);
+/** What a session can go on with, whoever negotiated it. ASYNC_DIO, ATOMIC_O_TRUNC and CREATE_SUPP_GROUP were taken once; the latter brings nothing that has to be done. */
+export const IMPLEMENTED = INIT_FLAGS.reduce((all, { bit, when }) => (when === 'never' ? all : all | bit), C.FUSE_ASYNC_DIO | C.FUSE_ATOMIC_O_TRUNC | C.FUSE_CREATE_SUPP_GROUP);
 
 function wanted(policy: Policy): bigint {
   return INIT_FLAGS.reduce((all, { bit, when }) => (CONDITIONS[when](policy) ? all | bit : all), 0n);

@@ -87,8 +87,8 @@ function checkHandles(table: HandleTableState | undefined): void {
   if (!Array.isArray(table?.handles) || !isInteger(table.next, Number.MAX_SAFE_INTEGER)) fail('its handle table is none');
   const seen = new Set<number>();
   for (const handle of table!.handles as Partial<HandleState>[]) {
-    const { fh, kind, ino, generation, flags, position } = handle ?? {};
-    const numbers = [fh, ino, generation, flags, position].every((value) => isInteger(value, Number.MAX_SAFE_INTEGER));
+    const { fh, kind, ino, generation, flags, position, end } = handle ?? {};
+    const numbers = [fh, ino, generation, flags, position, end].every((value) => isInteger(value, Number.MAX_SAFE_INTEGER));
     if (!numbers || (kind !== 'file' && kind !== 'directory')) fail('one of its handles is none');
     if (fh! >= table!.next || seen.has(fh!)) fail(`its handle ${fh} is there twice, or beyond the next`);
     seen.add(fh!);

@@ -6,6 +6,9 @@ export const STATE_VERSION = 2;
 
 type Fields = Record<string, unknown>;
 
+/** Beyond every `off` of a directory's entries. */
+const LAST_COOKIE = 2 ** 31;
+
 /**
  * What one version has and the one before it had not, by the part of the state it is in: each function fills in what is missing, in
  * place, with what the older release meant by leaving it out. The state is foreign and not checked yet, except that each part is an
@@ -20,7 +23,14 @@ interface Upgrade {
 
 /** The first one leads from version 1 to version 2, and so on. */
 const UPGRADES: readonly Upgrade[] = [
-  {},
+  {
+    session({ handles }) {
+      const { handles: list } = (handles ?? {}) as Fields;
+      if (!Array.isArray(list)) return;
+      // Lists of directories went on to whatever was there in the end.
+      for (const handle of list as Fields[]) if (handle) handle['end'] = handle['kind'] === 'directory' ? LAST_COOKIE : 0;
+    },
+  },
 ];
 
 /** Makes a state of `version` one of {@link STATE_VERSION}, in place. @throws SnapshotError for a version that is not known, or a state that can't be read so far. */

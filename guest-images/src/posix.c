@@ -43,7 +43,7 @@ static const struct { const char *name; int number; } numbers[] = {
 	{ "ENOTEMPTY", ENOTEMPTY }, { "ELOOP", ELOOP }, { "ENODATA", ENODATA }, { "EOVERFLOW", EOVERFLOW },
 	{ "EOPNOTSUPP", EOPNOTSUPP }, { "ESTALE", ESTALE }, { "E2BIG", E2BIG }, { "ENOSYS", ENOSYS }, { "ENOTTY", ENOTTY },
 	{ "O_RDONLY", O_RDONLY }, { "O_WRONLY", O_WRONLY }, { "O_RDWR", O_RDWR }, { "O_CREAT", O_CREAT }, { "O_EXCL", O_EXCL },
-	{ "O_TRUNC", O_TRUNC }, { "O_APPEND", O_APPEND }, { "O_DIRECTORY", O_DIRECTORY }, { "O_NOFOLLOW", O_NOFOLLOW },
+	{ "O_TRUNC", O_TRUNC }, { "O_APPEND", O_APPEND }, { "O_DIRECTORY", O_DIRECTORY }, { "O_NOATIME", O_NOATIME }, { "O_NOFOLLOW", O_NOFOLLOW },
 	{ "O_TMPFILE", O_TMPFILE }, { "O_PATH", O_PATH }, { "O_NOATIME", O_NOATIME }, { "O_DIRECT", O_DIRECT },
 	{ "keep", 1 }, { "punch", 3 }, { "collapse", 8 }, { "zero", 16 }, { "zero-keep", 17 }, { "insert", 32 }, { "punch-alone", 2 },
 	{ "noreplace", 1 }, { "exchange", 2 }, { "whiteout", 4 }, { "noreplace-exchange", 3 },
@@ -199,6 +199,27 @@ static void print_entries(DIR *dir, int limit)
 		free(names[n]);
 	}
 	puts("]");
+}
+
+/* Lists a directory while it renames each entry that it is told of, and back, as generic/736 of xfstests does. Gives up far beyond its size. */
+static void print_renamed(const char *path)
+{
+	static const char *other = "renamed";
+	struct dirent *entry;
+	int found = 0, top = open(path, O_RDONLY | O_DIRECTORY);
+	DIR *dir = top < 0 ? NULL : fdopendir(dup(top));
+
+	while (dir && found < 100000 && (entry = readdir(dir))) {
+		if (!strcmp(entry->d_name, ".") || !strcmp(entry->d_name, ".."))
+			continue;
+		found++;
+		if (renameat(top, entry->d_name, top, other) || renameat(top, other, top, entry->d_name))
+			break;
+	}
+	printf("%d\n", found);
+	if (dir)
+		closedir(dir);
+	close(top);
 }
 
 static void print_xattrs(const char *path)
@@ -411,6 +432,7 @@ static void step(const char *top)
 	else if (IS("ls")) { DIR *dir = opendir(a); print_entries(dir, 4096); if (dir) closedir(dir); }
 	else if (IS("opendir")) { DIRECTORY(1) = opendir(b); result(DIRECTORY(1) ? 0 : -1, 0); }
 	else if (IS("readdir")) print_entries(DIRECTORY(1), b ? atoi(b) : 4096);
+	else if (IS("renamewhilelisted")) print_renamed(a);
 	else if (IS("reread")) print_reread(DIRECTORY(1), atoi(b));
 	else if (IS("map")) result(write_mapped(HANDLE(1), !strcmp(b, "shared") ? MAP_SHARED : MAP_PRIVATE, atoll(c), d), 0);
 	else if (IS("lock")) result(take_lock(HANDLE(1), b, c, d ? atoll(d) : 0, d ? atoll(words[5]) : 0), 0);

@@ -7,7 +7,7 @@ import { call, type Answer } from './fuse-call.ts';
 
 const ERRNO_NAMES = new Map(Object.entries(errno).filter(([name, value]) => /^E[A-Z0-9]+$/.test(name) && typeof value === 'number').map(([name, value]) => [value as unknown as number, name]));
 const OPEN_FLAGS: Record<string, number> = {
-  O_RDONLY: 0, O_WRONLY: 1, O_RDWR: 2, O_CREAT: 0o100, O_EXCL: 0o200, O_TRUNC: 0o1000, O_APPEND: 0o2000, O_TMPFILE: 0o20200000, O_DIRECT: 0o40000,
+  O_RDONLY: 0, O_WRONLY: 1, O_RDWR: 2, O_CREAT: 0o100, O_EXCL: 0o200, O_TRUNC: 0o1000, O_APPEND: 0o2000, O_TMPFILE: 0o20200000, O_DIRECT: 0o40000, O_NOATIME: 0o1000000,
 };
 const FALLOCATE: Record<string, number> = { 0: 0, keep: 1, punch: 3, collapse: 8, zero: 16, 'zero-keep': 17, insert: 32 };
 const TYPES: Record<string, number> = { fifo: 0o010000, char: 0o020000, directory: 0o040000, block: 0o060000, file: 0o100000, symlink: 0o120000, socket: 0o140000 };
@@ -97,7 +97,7 @@ export class PosixSession {
       case 'changed': return this.#changed(this.#attr(this.#node(a)));
       case 'open': this.#open(a, b, c, d); return;
       case 'close': this.#release(handle!); this.#handles.delete(a); return;
-      case 'read': return quote(this.#payload(this.#ask(C.FUSE_READ, handle!.nodeid, BigInt(handle!.fh), BigInt(b), Number(c), 0, 0n, 0, 0)));
+      case 'read': return quote(this.#payload(this.#ask(C.FUSE_READ, handle!.nodeid, BigInt(handle!.fh), BigInt(b), Number(c), 0, 0n, handle!.flags, 0)));
       case 'write': return this.#write(handle!, b, bytesOf(c).subarray(0, -1));
       case 'fallocate': return this.#fallocate(handle!, b, Number(c), Number(d));
       case 'seek': return String(this.#ask(C.FUSE_LSEEK, handle!.nodeid, BigInt(handle!.fh), BigInt(c), SEEK[b]!, 0).payload.getBigUint64(0, true));
@@ -117,6 +117,7 @@ export class PosixSession {
       case 'ls': return list(this.#entries(this.#opendir(this.#node(a))));
       case 'opendir': this.#directories.set(a, this.#opendir(this.#node(b))); return;
       case 'readdir': return list(this.#entries(this.#directories.get(a)!));
+      case 'renamewhilelisted': return String(this.#renameWhileListed(a));
       case 'rewinddir': return;
       case 'know': this.#known.set(a, entry(this.#ask(C.FUSE_LOOKUP, this.#parent(b), leaf(b)))); return;
       case 'openknown': this.#openKnown(a, this.#known.get(b)!, c); return;
@@ -282,18 +283,29 @@ export class PosixSession {
     return { nodeid, fh: opened(this.#ask(C.FUSE_OPENDIR, nodeid, 0, 0).payload, 0), flags: 0 };
   }
 
-  #entries({ nodeid, fh }: Handle): Uint8Array[] {
+  #renameWhileListed(path: string): number {
+    const { nodeid, fh } = this.#opendir(this.#node(path));
+    return this.#entries({ nodeid, fh, flags: 0 }, (name) => {
+      for (const [from, to] of [[name, Buffer.from('renamed')], [Buffer.from('renamed'), name]] as const) this.#ask(C.FUSE_RENAME, nodeid, BigInt(nodeid), Buffer.concat([from, Buffer.of(0)]), Buffer.concat([to, Buffer.of(0)]));
+    }).length;
+  }
+
+  #entries({ nodeid, fh }: Handle, onName: (name: Uint8Array) => void = () => {}): Uint8Array[] {
     const names: Uint8Array[] = [];
-    for (let offset = 0n; ;) {
+    const isDot = (name: Uint8Array) => ['.', '..'].includes(new TextDecoder().decode(name));
+    for (let offset = 0n; names.length < 100_000;) {
       const bytes = this.#payload(this.#ask(C.FUSE_READDIR, nodeid, BigInt(fh), offset, 512, 0, 0n, 0, 0));
-      if (!bytes.length) return names.filter((name) => !['.', '..'].includes(new TextDecoder().decode(name)));
+      if (!bytes.length) break;
       for (let from = 0; from < bytes.length;) {
         const dirent = fuse_dirent.at(new DataView(bytes.buffer), from);
-        names.push(bytes.slice(from + fuse_dirent.size, from + fuse_dirent.size + dirent.namelen));
+        const name = bytes.slice(from + fuse_dirent.size, from + fuse_dirent.size + dirent.namelen);
+        if (!isDot(name)) names.push(name);
         offset = BigInt(dirent.off);
         from += Math.ceil((fuse_dirent.size + dirent.namelen) / 8) * 8;
+        if (!isDot(name)) onName(name);
       }
     }
+    return names;
   }
 }
 

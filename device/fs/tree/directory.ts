@@ -7,7 +7,8 @@ import { PAGE_SIZE, type Space } from './space.ts';
 const DOT_COOKIE = 1;
 const DOT_DOT_COOKIE = 2;
 export const FIRST_COOKIE = 3;
-const MAX_COOKIE = 2 ** 31 - 1;
+/** No cookie is larger: 32-bit programs without large file support take no more. */
+export const MAX_COOKIE = 2 ** 31 - 1;
 /** What an entry is charged besides its name, in bytes. */
 const ENTRY_OVERHEAD = 64;
 
@@ -16,8 +17,8 @@ export class Entry {
   readonly dir: Inode;
   readonly name: string;
   inode: Inode;
-  /** Where a reader continues after it. Grows from entry to entry, is never used again. */
-  readonly cookie: number;
+  /** Where a reader continues after it. Grows from entry to entry; see {@link Directory.numbering}. */
+  cookie: number;
   /** What the host sees of it; made by {@link MemfsBackend}. */
   view: unknown;
 
@@ -38,6 +39,9 @@ export class Directory {
   readonly #space: Space;
   readonly #entries = new Map<string, Entry>();
   #nextCookie = FIRST_COOKIE;
+  #numbering = 0;
+  /** The cookies that the entries of then had before they were numbered anew, in their order. */
+  #former: Uint32Array | undefined;
   #bytes = 0;
   #pages = 1;
 
@@ -59,6 +63,23 @@ export class Directory {
     return this.#nextCookie;
   }
 
+  /** Counts how often the entries were numbered anew, because the cookies had run out. */
+  get numbering(): number {
+    return this.#numbering;
+  }
+
+  /** The cookie now of what had `cookie` before the entries were numbered anew, or of the last entry before it. */
+  renumbered(cookie: number): number {
+    const former = this.#former!;
+    let [low, high] = [0, former.length];
+    while (low < high) {
+      const middle = (low + high) >>> 1;
+      if (former[middle]! <= cookie) low = middle + 1;
+      else high = middle;
+    }
+    return low ? FIRST_COOKIE + low - 1 : Math.min(cookie, FIRST_COOKIE - 1);
+  }
+
   get(name: string): Entry | undefined {
     return this.#entries.get(name);
   }
@@ -73,11 +94,20 @@ export class Directory {
 
   /** Appends an entry for a name that is not there. @throws FsError ENOSPC, with nothing added. */
   add(name: string, inode: Inode, view?: unknown): Entry {
-    if (this.#nextCookie >= MAX_COOKIE) throw FsError.of(ENOSPC);
+    if (this.#nextCookie >= MAX_COOKIE) this.#renumber();
     this.#charge(entryBytes(name));
     const entry = new Entry(this.#inode, name, inode, this.#nextCookie++, view);
     this.#entries.set(name, entry);
     return entry;
+  }
+
+  /** Two thousand million names have been here, which is once in weeks: those that are left begin anew. @throws FsError ENOSPC when all are left. */
+  #renumber(): void {
+    if (FIRST_COOKIE + this.#entries.size >= MAX_COOKIE) throw FsError.of(ENOSPC);
+    this.#former = Uint32Array.from(this.#entries.values(), ({ cookie }) => cookie);
+    this.#nextCookie = FIRST_COOKIE;
+    for (const entry of this.#entries.values()) entry.cookie = this.#nextCookie++;
+    this.#numbering++;
   }
 
   delete(name: string): void {
@@ -107,25 +137,42 @@ export class Directory {
 }
 
 /**
- * Goes through a directory while it changes. In sequence every step is constant time, on whatever
- * was added or removed meanwhile; a jump costs one pass over the entries before it.
+ * Goes through a directory while it changes, up to the last entry that was there when it began: whoever
+ * renames entries meanwhile, which gives them new cookies, would never let it end. In sequence every step is constant
+ * time, on whatever was added or removed meanwhile; a jump costs one pass over the entries before it.
  */
 export class Reader implements DirectoryReader {
   readonly #inode: Inode;
   readonly #directory: Directory;
   #iterator: MapIterator<Entry> | undefined;
-  /** The last cookie passed. */
+  /** The last cookie given out. */
+  #told = 0;
+  /** The last cookie passed: the same, unless the entries were numbered anew since. */
   #position = 0;
+  #end: number;
+  #numbering: number;
   #current: Entry | undefined;
 
-  constructor(inode: Inode) {
+  /** `end`: of an earlier reader that this one takes the place of. */
+  constructor(inode: Inode, end?: number) {
     this.#inode = inode;
     this.#directory = inode.directory!;
+    this.#end = end ?? this.#directory.nextCookie;
+    this.#numbering = this.#directory.numbering;
+  }
+
+  get end(): number {
+    return this.#end;
   }
 
   seek(cookie: number): void {
-    if (cookie === this.#position) return;
-    this.#position = cookie;
+    if (cookie === 0) {
+      this.#end = this.#directory.nextCookie;
+      this.#numbering = this.#directory.numbering;
+    } else if (cookie === this.#told) {
+      return;
+    }
+    this.#told = this.#position = cookie;
     this.#iterator = this.#current = undefined;
   }
 
@@ -141,26 +188,35 @@ export class Reader implements DirectoryReader {
   advance(): void {
     const entry = this.peek();
     if (!entry) return;
-    this.#position = entry.cookie;
+    this.#told = this.#position = entry.cookie;
     this.#current = undefined;
   }
 
   #entry(): Entry | undefined {
+    this.#follow();
     const current = this.#current;
     if (current && this.#directory.get(current.name) === current) return current;
-    if (!this.#iterator) {
-      if (this.#directory.nextCookie <= this.#position + 1) return undefined;
-      this.#iterator = this.#directory.entries();
-    }
+    if (this.#end <= this.#position + 1) return undefined;
+    this.#iterator ??= this.#directory.entries();
     for (;;) {
       const { done, value } = this.#iterator.next();
-      if (done) {
-        // A map iterator that has ended stays at its end, whatever is added later.
+      if (done || value.cookie >= this.#end) {
+        // Nothing is left up to the end: what is added later comes after it.
+        this.#position = this.#end - 1;
         this.#iterator = this.#current = undefined;
         return undefined;
       }
       if (value.cookie > this.#position) return (this.#current = value);
     }
+  }
+
+  /** Entries keep their order when they are numbered anew. */
+  #follow(): void {
+    const directory = this.#directory;
+    if (this.#numbering === directory.numbering) return;
+    this.#numbering = directory.numbering;
+    this.#position = directory.renumbered(this.#position);
+    this.#end = directory.renumbered(this.#end - 1) + 1;
   }
 }
 

@@ -73,14 +73,12 @@ export class Tree extends Namespace implements Backend {
 
   readlink(inode: Inode): string {
     if (inode.target === undefined) throw FsError.of(EINVAL);
-    this.#accessed(inode);
+    this.accessed(inode);
     return inode.target;
   }
 
   read(inode: Inode, offset: number, length: number, sink: ByteSink, position: number): number {
-    const count = contentOf(inode).read(offset, length, sink, position);
-    this.#accessed(inode);
-    return count;
+    return contentOf(inode).read(offset, length, sink, position);
   }
 
   write(inode: Inode, offset: number, length: number, source: ByteSource): number {
@@ -108,16 +106,15 @@ export class Tree extends Namespace implements Backend {
     if (from === to && Math.abs(fromOffset - toOffset) < Math.min(length, source.size - fromOffset)) throw FsError.of(EINVAL);
     const count = target.copyFrom(source, fromOffset, toOffset, length);
     if (count > 0) {
-      this.#accessed(from);
+      this.accessed(from);
       this.#modified(to);
     }
     return count;
   }
 
-  openDirectory(dir: Inode): DirectoryReader {
+  openDirectory(dir: Inode, end?: number): DirectoryReader {
     directoryOf(dir);
-    this.#accessed(dir);
-    return new Reader(dir);
+    return new Reader(dir, end);
   }
 
   getxattr(inode: Inode, name: string): Uint8Array {
@@ -185,8 +182,7 @@ export class Tree extends Namespace implements Backend {
     this.observer?.modified(inode);
   }
 
-  /** Moves the access time as the mount option `relatime` does. */
-  #accessed(inode: Inode): void {
+  accessed(inode: Inode): void {
     const { atime, mtime, ctime } = inode;
     const now = this.now();
     if (!isBefore(mtime, atime) || !isBefore(ctime, atime) || now.sec - atime.sec >= RELATIME_INTERVAL) inode.atime = now;

@@ -15,10 +15,11 @@ const DIRENT_ALIGN = 8;
 const MODE_TO_DT = 12;
 
 /** Fills the reply with the entries after `offset`; returns its bytes. */
-function readdir(call: Call, { fh, offset, size }: View<typeof fuse_read_in>, isPlus: boolean): number {
+function readdir(call: Call, { fh, offset, size, flags }: View<typeof fuse_read_in>, isPlus: boolean): number {
   const { backend, reply } = call;
   const handle = call.openDirectory(fh);
-  const reader = (handle.reader ??= backend.openDirectory(handle.inode));
+  const reader = (handle.reader ??= backend.openDirectory(handle.inode, handle.end));
+  if ((flags & C.O_NOATIME) === 0) backend.accessed(handle.inode);
   reader.seek(offset);
   handle.position = offset;
   const limit = Math.min(size, call.room, REPLY_MAX);
@@ -66,7 +67,7 @@ export const DIRECTORY_OPERATIONS = [
     },
   }),
   operation(C.FUSE_READDIR, 'READDIR', {
-    about: 'Names of a directory; cookies stay good whatever changes.',
+    about: 'Names of a directory, those that were there at OPENDIR or the last time from offset 0; cookies stay good whatever changes.',
     input: fuse_read_in,
     handle: (call, input) => readdir(call, input, false),
   }),

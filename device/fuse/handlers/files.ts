@@ -57,6 +57,7 @@ export const FILE_OPERATIONS = [
     handle(call, { flags, open_flags }, output) {
       // Linux opens files by itself from then on.
       if (call.uses(C.FUSE_NO_OPEN_SUPPORT)) throw FsError.of(ENOSYS);
+      call.checkNamed();
       open(call, call.inode, flags, open_flags, output);
     },
   }),
@@ -108,10 +109,13 @@ export const FILE_OPERATIONS = [
   operation(C.FUSE_READ, 'READ', {
     about: 'File data, copied once from its storage into guest RAM; EINVAL for more than INIT has settled.',
     input: fuse_read_in,
-    handle(call, { fh, offset, size }) {
+    handle(call, { fh, offset, size, flags }) {
       // A short answer would be the end of the file.
       if (size > maxData(call.negotiated!)) throw FsError.of(EINVAL);
-      return call.backend.read(call.openFile(fh), offset, Math.min(size, call.room), call.sink, OUT_HEADER_SIZE);
+      const inode = call.openFile(fh);
+      const count = call.backend.read(inode, offset, Math.min(size, call.room), call.sink, OUT_HEADER_SIZE);
+      if ((flags & C.O_NOATIME) === 0) call.backend.accessed(inode);
+      return count;
     },
   }),
   operation(C.FUSE_WRITE, 'WRITE', {

@@ -78,6 +78,7 @@ export const NODE_OPERATIONS = [
     changes: true,
     handle(call, input, output) {
       const { backend, inode } = call;
+      call.checkNamed();
       backend.setattr(inode, changesOf(call, input, inode));
       writeAttrOut(call, output, backend.getattr(inode));
     },

@@ -44,6 +44,7 @@ export const XATTR_OPERATIONS = [
     changes: true,
     handle(call, input) {
       const { backend, inode } = call;
+      call.checkNamed();
       const value = call.message.rest();
       if (value.length < input.size) throw FsError.of(EINVAL);
       backend.setxattr(inode, attributeName(call), value.subarray(0, input.size), input.flags);
@@ -67,6 +68,7 @@ export const XATTR_OPERATIONS = [
     strings: ['xattr'],
     changes: true,
     handle(call) {
+      call.checkNamed();
       call.backend.removexattr(call.inode, attributeName(call));
       return 0;
     },

@@ -231,6 +231,22 @@ mark f
 utimens f now now
 changed f -> atime+mtime+ctime
 
+## reading moves the access time, but with O_NOATIME
+open h f O_CREAT|O_RDWR
+write h 0 content -> 7
+close h
+dropcaches
+mark f
+open h f O_RDONLY|O_NOATIME
+read h 0 7 -> "content"
+close h
+changed f -> none
+dropcaches
+open h f O_RDONLY
+read h 0 7 -> "content"
+close h
+changed f -> atime
+
 ## who may set times [kernel]
 create f
 chmod f 0666

@@ -304,6 +304,11 @@ create d/new
 rewinddir h
 readdir h -> [${Array.from({ length: 29 }, (_, n) => `file${10 + n}`).join(',')},new]
 
+## a list ends, though each of its entries is renamed as it comes
+mkdir d
+${Array.from({ length: 500 }, (_, n) => `create d/a-name-that-is-long-enough-for-more-than-one-request-${n}`).join('\n')}
+renamewhilelisted d -> 500
+
 ## telldir and seekdir [kernel] [tmpfs: counts the entries before]
 mkdir d
 ${Array.from({ length: 200 }, (_, n) => `create d/a-name-that-is-long-enough-for-more-than-one-request-${n}`).join('\n')}
