@@ -166,6 +166,24 @@ describe('a damaged layer costs the snapshots that need it, and nothing else', f
     await store.verify(ids['kept']!);
   });
 
+  it('stays as long as it has what others need, however often it is to be removed', async () => {
+    const { files, ids, layerOf } = await make();
+    // The last chunk of each is one that another snapshot needs.
+    for (const file of [layerOf['a snapshot that another needs'], layerOf['chunks without a snapshot']]) await flip((bytes) => bytes.length - 1)(files, file);
+    const store = await SnapshotStore.open(files, loadCodec());
+    const before = await files.list();
+    for (let time = 0; time < 2; time++) {
+      expect(await attempt(store.remove(ids['base']!))).to.be.instanceOf(SnapshotError);
+      await store.gc();
+      expect(await files.list()).to.have.members(before);
+    }
+    // A chunk that nobody needs would make gc write the others anew.
+    await store.remove(ids['kept']!);
+    expect(await store.gc()).to.be.greaterThan(0);
+    expect(await files.list()).not.to.include(layerOf['chunks without a snapshot']);
+    expect(await files.list()).to.include(`${ids['base']}.layer`);
+  });
+
   it('sequences of damage, repair and use lose nothing', async () => {
     let seed = 12345;
     const below = (count: number) => ((seed = (Math.imul(seed, 1103515245) + 12345) >>> 0) >>> 8) % count;

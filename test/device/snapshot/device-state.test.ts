@@ -1,0 +1,130 @@
+import { expect } from 'chai';
+import { attachVirtioFs, inspect, loadCodec, MachineSnapshots, MemfsBackend, MemoryStore, SnapshotError, SnapshotStore, Volume } from '../../../device/index.ts';
+import { cutByContent, MAX_PART } from '../../../device/snapshot/cut.ts';
+import { bareMachine, type BareMachine } from '../../support/bare-machine.ts';
+
+const machineOf = { memory: 16 };
+
+/** Counts what is read. */
+class CountingStore extends MemoryStore {
+  bytes = 0;
+
+  override async read(name: string, from: number, to?: number): Promise<Uint8Array> {
+    const bytes = await super.read(name, from, to);
+    this.bytes += bytes.length;
+    return bytes;
+  }
+}
+
+describe('the state of the devices in a snapshot', function () {
+  this.timeout(60_000);
+  let files: CountingStore;
+  let store: SnapshotStore;
+  let running: BareMachine[] = [];
+
+  async function make(size = 256 << 20): Promise<{ machine: BareMachine; backend: MemfsBackend; snapshots: MachineSnapshots }> {
+    const backend = MemfsBackend.of(new Volume(), { size });
+    let snapshots: Promise<MachineSnapshots>;
+    const machine = await bareMachine((emulator) => {
+      attachVirtioFs(emulator, { tag: 'share', volume: backend });
+      snapshots = MachineSnapshots.of(emulator, store);
+    });
+    running.push(machine);
+    return { machine, backend, snapshots: await snapshots! };
+  }
+
+  beforeEach(async () => {
+    files = new CountingStore();
+    store = await SnapshotStore.open(files, loadCodec());
+  });
+  afterEach(async () => {
+    await Promise.all(running.map((machine) => machine.destroy()));
+    running = [];
+  });
+
+  const fill = (backend: MemfsBackend, count: number) => {
+    for (let n = 0; n < count; n++) {
+      const inode = backend.mknod(backend.root, `f${n}`, { mode: 0o100644, uid: 0, gid: 0 });
+      backend.setxattr(inode, 'user.a', crypto.getRandomValues(new Uint8Array(4000)), 0);
+    }
+  };
+
+  it('may be long, and costs what has changed of it', async () => {
+    const { backend, snapshots } = await make();
+    fill(backend, 1500);
+    const first = await snapshots.freeze({ machine: machineOf });
+    expect(store.frozen(first.id).devices.length).to.equal(0);
+    expect(store.info(first.id).addedBytes).to.be.greaterThan(6_000_000);
+    const value = Uint8Array.of(1, 2, 3);
+    backend.setxattr(backend.lookup(backend.root, 'f700'), 'user.a', value, 0);
+    const second = await snapshots.freeze({ machine: machineOf });
+    expect(store.info(second.id).addedBytes).to.be.lessThan(1_500_000);
+    const other = await make();
+    await other.snapshots.restore(second.id);
+    expect(other.backend.getxattr(other.backend.lookup(other.backend.root, 'f700'), 'user.a')).to.deep.equal(value);
+    expect(other.backend.getxattr(other.backend.lookup(other.backend.root, 'f1499'), 'user.a')).to.have.length(4000);
+    expect((await inspect(store, second.id)).filesystems[0]!.files.size).to.equal(1500);
+    const copy = await SnapshotStore.open(new MemoryStore(), loadCodec());
+    await copy.verify(await copy.import(Buffer.concat(await store.export(second.id))));
+  });
+
+  it('is not read where files are as they were', async () => {
+    const { machine, backend, snapshots } = await make();
+    const size = 96 << 20;
+    const content = Buffer.alloc(size);
+    for (let at = 0; at < size; at += 65536) crypto.getRandomValues(content.subarray(at, at + 65536));
+    backend.volume.writeFileSync('/large', content);
+    backend.volume.writeFileSync('/small', Buffer.alloc(200_000, 'before'));
+    const { id } = await snapshots.freeze({ machine: machineOf });
+    for (let time = 0; time < 2; time++) {
+      backend.volume.writeFileSync('/small', Buffer.alloc(200_000, 'after'));
+      const fd = backend.volume.openSync('/large', 'r+');
+      backend.volume.writeSync(fd, Buffer.from('changed'), 0, 7, 5 << 20);
+      backend.volume.closeSync(fd);
+      files.bytes = 0;
+      await snapshots.restore(id);
+      expect(files.bytes, 'bytes read').to.be.lessThan(1 << 20);
+      expect((backend.volume.readFileSync('/small') as Buffer).subarray(0, 6).toString()).to.equal('before');
+      expect((backend.volume.readFileSync('/large') as Buffer).equals(content)).to.equal(true);
+    }
+    // Nor is it read again, or written, by a freeze of what was restored.
+    const again = await snapshots.freeze({ machine: machineOf });
+    expect(store.info(again.id).addedBytes).to.be.lessThan(200_000);
+    expect(machine.emulator.is_running()).to.equal(false);
+  });
+
+  it('is judged before it is said to be stored, whichever way it goes', async () => {
+    const { machine, backend, snapshots } = await make();
+    backend.volume.writeFileSync('/file', 'x');
+    const { id } = await snapshots.freeze({ machine: machineOf });
+    const before = await files.list();
+    // As a defect would: no way in lets this pass.
+    backend.lookup(backend.root, 'file').mtime = { sec: 0, nsec: 4_000_000_000 };
+    const error = await snapshots.freeze({ machine: machineOf }).catch((caught: Error) => caught);
+    expect(error).to.be.instanceOf(SnapshotError).with.property('message').that.matches(/mtime/);
+    expect(await files.list()).to.deep.equal(before);
+    expect(await machine.emulator.save_state().catch((caught: Error) => caught)).to.be.instanceOf(SnapshotError);
+    await snapshots.restore(id);
+    await snapshots.freeze({ machine: machineOf });
+    expect((await machine.emulator.save_state()).byteLength).to.be.greaterThan(0);
+  });
+
+  it('a writer that is more than its reader takes is refused before anything is written', async () => {
+    const { snapshots } = await make();
+    const long = { machine: machineOf, summary: 'x'.repeat((256 << 20) + 1) };
+    const error = await snapshots.freeze(long).catch((caught: Error) => caught);
+    expect(error).to.be.instanceOf(SnapshotError).with.property('message').that.matches(/the head of the snapshot has 268\d+ bytes, and there is room for 268435456/);
+    expect(await files.list()).to.deep.equal([]);
+  });
+
+  it('is cut where its content says so: what is put in at the front changes only the first parts', () => {
+    const bytes = new Uint8Array(4 << 20);
+    for (let at = 0; at < bytes.length; at += 65536) crypto.getRandomValues(bytes.subarray(at, at + 65536));
+    const cut = (whole: Uint8Array) => [...cutByContent(whole)].map((part) => Buffer.from(part).toString('base64'));
+    const parts = cut(bytes);
+    expect(Buffer.concat(parts.map((part) => Buffer.from(part, 'base64'))).equals(bytes)).to.equal(true);
+    const longer = cut(Buffer.concat([Buffer.from('in front'), bytes]));
+    expect(longer.filter((part) => !parts.includes(part)).length).to.be.at.most(4);
+    expect([...cutByContent(new Uint8Array(1 << 20))].every(({ length }) => length <= MAX_PART)).to.equal(true);
+  });
+});
