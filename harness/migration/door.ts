@@ -195,7 +195,10 @@ function openCertificate(tls: NonNullable<DoorOptions['tls']>): ReturnType<typeo
 /** Browsers say which page calls: one of this computer, or another that may. Others than browsers say nothing. */
 export function mayCall(origin: string | undefined, host: string, origins: readonly string[]): boolean {
   if (origin === undefined || origins.includes('*') || origins.includes(origin)) return true;
-  if (!URL.canParse(origin)) return false;
-  const { hostname, protocol } = new URL(origin);
-  return /^https?:$/.test(protocol) && [host, 'localhost', '127.0.0.1', '[::1]'].includes(hostname);
+  try {
+    const { hostname, protocol } = new URL(origin);
+    return /^https?:$/.test(protocol) && [host, 'localhost', '127.0.0.1', '[::1]'].includes(hostname);
+  } catch {
+    return false;
+  }
 }

@@ -2,6 +2,7 @@ import { proxy, wrap, type Remote } from 'comlink';
 import type {
   GuestApi, GuestId, GuestInfo, KeepResult, MoveProgress, MoveResult, PageApi, Progress, ShellId, ShellInfo, StartOptions, VmEvents, WorkerApi,
 } from '../protocol.ts';
+import { guarded } from '../protocol/guard.ts';
 import { movedAt, rememberMove } from './move/links.ts';
 import { checkBrowser } from './requirements.ts';
 
@@ -107,7 +108,7 @@ export class Connection extends EventTarget {
       this.progress = undefined;
       this.report(`The emulator has stopped: ${message || 'its program could not be fetched'}. Reload the page.`);
     });
-    this.worker = wrap<WorkerApi>(this.#thread);
+    this.worker = wrap<WorkerApi>(guarded(this.#thread));
   }
 
   /** Another guest beside those there are. */

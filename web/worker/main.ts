@@ -1,4 +1,5 @@
-import { expose } from 'comlink';
+import { expose, type Endpoint } from 'comlink';
+import { guarded } from '../protocol/guard.ts';
 import { Host } from './host.ts';
 
-expose(new Host());
+expose(new Host(), guarded(self as unknown as Endpoint));

@@ -55,9 +55,12 @@ function channelOf(code: string, id: string, isCaller: boolean): MigrationChanne
 
 /** What a command-line tells: `ws://HOST:PORT#TOKEN`. @throws Error when it is no such address. */
 export function parseAddress(address: string): { url: string; token: string } {
-  const url = URL.canParse(address.trim()) ? new URL(address.trim()) : undefined;
-  if (!url || !/^wss?:$/.test(url.protocol) || url.hash.length < 2) {
-    throw new Error(`${JSON.stringify(address)} is no address of a machine: paste what v86-virtiofs tells when it waits, ws://HOST:PORT#TOKEN`);
+  let url: URL;
+  try {
+    url = new URL(address.trim());
+    if (!/^wss?:$/.test(url.protocol) || url.hash.length < 2) throw new Error('it has no token');
+  } catch (error) {
+    throw new Error(`${JSON.stringify(address)} is no address of a machine: paste what v86-virtiofs tells when it waits, ws://HOST:PORT#TOKEN`, { cause: error });
   }
   const token = url.hash.slice(1);
   checkToken(token);
