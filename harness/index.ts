@@ -1,5 +1,6 @@
 export { BootCache } from './boot-cache.ts';
 export { DirectoryStore } from './directory-store.ts';
+export { DirectoryFates } from './migration/directory-fates.ts';
 export { VmError, type GuestEnd, type VmErrorKind } from './errors.ts';
 export { ensureGuestImage, GuestImageError, type GuestImage, type GuestImageOptions } from '../guest-images/build.ts';
 export type { LifeOptions } from './guest-life.ts';
