@@ -2,7 +2,7 @@ import { readFile } from 'node:fs/promises';
 import { dirname, join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { V86, type V86Options } from 'v86';
-import { restoreWhole } from '../device/v86/adapter.ts';
+import { restoreWhole } from '../device/v86/restore-whole.ts';
 import type { Cpu, Pci } from '../device/v86/types.ts';
 
 const V86_BUILD = dirname(fileURLToPath(import.meta.resolve('v86')));

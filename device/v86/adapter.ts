@@ -1,22 +1,14 @@
-import { GuestMemoryError, type GuestMemory } from '../guest-memory.ts';
+import type { GuestMemory } from '../guest-memory.ts';
+import { TURNS, type Turns } from '../virtio/turns.ts';
+import { checkMachine } from './check-machine.ts';
 import { hookFaults, hookHalt } from './endings.ts';
 import { MachineError } from './errors.ts';
-import { MachineLease } from './lease.ts';
-import { TURNS, type Turns } from '../virtio/turns.ts';
 import { checkEmulator, checkInternals } from './internals.ts';
-import type { Cpu, Emulator, IoPort, Pci, V86Like } from './types.ts';
-
-/** A PCI function with one I/O BAR (BAR 0), as the machine drives it. Widths are bytes: 1, 2 or 4. */
-export interface PciFunction {
-  /** 256 bytes of configuration space at reset. Borrowed for the call to {@link V86Machine.plug}. */
-  readonly configSpace: Uint8Array;
-  /** Bytes, a power of two. */
-  readonly barSize: number;
-  readBar(offset: number, width: number): number;
-  writeBar(offset: number, width: number, value: number): void;
-  readConfig(offset: number, width: number): number;
-  writeConfig(offset: number, width: number, value: number): void;
-}
+import { MachineLease } from './lease.ts';
+import { V86Memory } from './memory.ts';
+import { hookConfigPorts, hookInterrupts, hookPciState, PCI_SLOTS, type PciFunction } from './pci.ts';
+import { restoreWhole, setRtc } from './restore-whole.ts';
+import type { Cpu, Emulator, IoPort, V86Like } from './types.ts';
 
 /** What rides in the emulator's own snapshots. */
 export interface StateCarrier {
@@ -32,21 +24,10 @@ const TOO_LATE = 'this emulator has started already, so no device can be added: 
 
 /** Where our blob sits in v86's positional state array, clear of the slots v86 uses (0-89). */
 const STATE_SLOT = 128;
-const STATE_SLOT_MEMORY_SIZE = 0;
-const STATE_SLOT_PCI = 48;
-const STATE_SLOT_VGA = 52;
 
 const PAGE_SIZE = 4096;
-const PCI_SLOTS = 32;
 /** Slots that v86's own devices take, whether they are there or not. */
 const V86_SLOTS = new Set([0, 1, 5, 6, 7, 8, 9, 10, 11, 12, 18, 30]);
-const PCI_CONFIG_DATA = 0xcfc;
-const PCI_COMMAND = 0x04;
-const PCI_STATUS = 0x06;
-const PCI_INTERRUPT_PIN = 0x3d;
-/** The end of the configuration header, which v86 keeps (BARs above all). */
-const PCI_HEADER_END = 0x40;
-const PIRQ_ROUTE_CONTROL = 0x60;
 const PORT_BASE = 0xd000;
 
 /**
@@ -117,12 +98,12 @@ export class V86Machine {
           checkInternals(emulator);
           this.#cpu = emulator.v86!.cpu!;
           this.#hookRunning();
-          this.#hookConfigPorts();
-          this.#hookInterrupts();
+          hookConfigPorts(this.#cpu, this.#functions);
+          hookInterrupts(this.#cpu, this.#asserted);
           this.#hookReset();
           hookHalt(emulator, this.#cpu, this.#haltListeners);
           hookFaults(emulator, this.#cpu, this.#faultListeners);
-          this.#hookPciState();
+          hookPciState(this.#cpu);
           this.#hookState();
           for (const plug of this.#plugs) plug();
           resolve();
@@ -274,61 +255,6 @@ export class V86Machine {
     };
   }
 
-  /**
-   * v86 keeps configuration space as plain memory. Accesses to our functions go to them, and to
-   * v86 as well in the header, where it has to see BARs move.
-   */
-  #hookConfigPorts(): void {
-    const { io, devices: { pci } } = this.#cpu!;
-    const functionAt = () => this.#functions.get((pci.pci_addr[2]! << 8) | pci.pci_addr[1]!);
-    for (let byte = 0; byte < 4; byte++) {
-      const port = io.ports[PCI_CONFIG_DATA + byte]!;
-      const before = { ...port };
-      const read = (width: number, fallback: () => number) => {
-        const fn = functionAt();
-        const offset = pci.pci_addr[0]! + byte;
-        if (!fn || (offset < PCI_HEADER_END && (offset & ~3) !== PCI_COMMAND)) return fallback.call(port.device);
-        if (offset >= PCI_HEADER_END) return fn.readConfig(offset, width) | 0;
-        const command = new DataView(pci.device_spaces[(pci.pci_addr[2]! << 8) | pci.pci_addr[1]!]!.buffer).getUint16(PCI_COMMAND, true);
-        const both = (command | (fn.readConfig(PCI_STATUS, 2) << 16)) >> (8 * byte);
-        return width === 4 ? both : both & (width === 2 ? 0xffff : 0xff);
-      };
-      const write = (width: number, value: number, fallback: (value: number) => void) => {
-        const fn = functionAt();
-        const offset = pci.pci_addr[0]! + byte;
-        if (!fn || offset < PCI_HEADER_END) fallback.call(port.device, value);
-        fn?.writeConfig(offset, width, value);
-      };
-      port.read8 = () => read(1, before.read8);
-      port.read16 = () => read(2, before.read16);
-      port.read32 = () => read(4, before.read32);
-      port.write8 = (value) => write(1, value & 0xff, before.write8);
-      port.write16 = (value) => write(2, value & 0xffff, before.write16);
-      port.write32 = (value) => write(4, value >>> 0, before.write32);
-    }
-  }
-
-  /**
-   * PCI interrupt lines are shared and level-triggered. v86 lowers a line as soon as one device
-   * lets go of it, so an interrupt of another would be lost: hold it while anybody asserts it.
-   */
-  #hookInterrupts(): void {
-    const { pci } = this.#cpu!.devices;
-    const raise = pci.raise_irq.bind(pci);
-    const lower = pci.lower_irq.bind(pci);
-    pci.raise_irq = (pci_id) => {
-      this.#asserted.add(pci_id);
-      raise(pci_id);
-    };
-    pci.lower_irq = (pci_id) => {
-      this.#asserted.delete(pci_id);
-      lower(pci_id);
-      for (const other of this.#asserted) {
-        if (interruptLine(pci, other) === interruptLine(pci, pci_id)) raise(other);
-      }
-    };
-  }
-
   #hookReset(): void {
     const cpu = this.#cpu!;
     const { reset_cpu } = cpu;
@@ -336,25 +262,6 @@ export class V86Machine {
       reset_cpu.call(cpu);
       this.#asserted.clear();
       for (const listener of this.#resetListeners) listener();
-    };
-  }
-
-  /**
-   * v86 reads the BAR description of every I/O BAR it restores, and fails on its own IDE controller,
-   * which has none for its legacy ports, when no BIOS has cleared those BARs.
-   */
-  #hookPciState(): void {
-    const { pci } = this.#cpu!.devices;
-    const { set_state } = pci;
-    pci.set_state = (state) => {
-      const holes = pci.devices.flatMap((device) =>
-        device ? Array.from(device.pci_bars.entries()).filter(([, bar]) => !bar).map(([n]) => ({ bars: device.pci_bars, n })) : []);
-      for (const { bars, n } of holes) bars[n] = { size: 0, original_bar: 0, entries: [] };
-      try {
-        set_state.call(pci, state);
-      } finally {
-        for (const { bars, n } of holes) bars[n] = undefined;
-      }
     };
   }
 
@@ -421,7 +328,7 @@ export class V86Machine {
     };
     cpu.set_state = (state) => {
       if (!this.#isParted) this.lease.check('restore');
-      this.#checkMachine(state);
+      checkMachine(cpu, state);
       const saved = state[STATE_SLOT] ?? undefined;
       if (saved !== undefined && !(saved instanceof Uint8Array)) throw new MachineError('this snapshot is damaged: its virtio-fs part is not bytes');
       const apply = this.#isParted ? undefined : this.#carrier?.prepare(saved);
@@ -429,155 +336,5 @@ export class V86Machine {
       this.#asserted.clear();
       apply?.();
     };
-  }
-
-  /** v86 restores a snapshot of another machine without complaint, or fails half way: look first. */
-  #checkMachine(state: unknown[]): void {
-    const cpu = this.#cpu!;
-    for (const [name, mine, theirs] of [
-      ['memory_size', cpu.memory_size[0]! >>> 0, state[STATE_SLOT_MEMORY_SIZE]],
-      ['vga_memory_size', cpu.devices.vga.vga_memory_size, (state[STATE_SLOT_VGA] as unknown[] | undefined)?.[0]],
-    ] as const) {
-      if (theirs !== mine) throw new MachineError(`${name} differs: the snapshot has ${theirs} bytes, this emulator ${mine}; make it with the snapshot's`);
-    }
-    const spaces = state[STATE_SLOT_PCI];
-    if (!Array.isArray(spaces)) throw new MachineError('this snapshot is damaged: it has no PCI state');
-    for (let slot = 0; slot < PCI_SLOTS; slot++) {
-      const device = cpu.devices.pci.devices[slot << 3];
-      const saved = spaces[slot << 3] as Int32Array | null | undefined;
-      const id = cpu.devices.pci.device_spaces[slot << 3]?.[0];
-      if (saved?.[0] !== id) {
-        const name = (value: number | undefined) => (value === undefined ? 'nothing' : `device ${pciIds(value)}`);
-        throw new MachineError(
-          `PCI slot ${slot} differs: the snapshot has ${name(saved?.[0])}, this emulator ${device ? `${device.name} (${pciIds(id!)})` : 'nothing'}; make it with the snapshot's devices`,
-        );
-      }
-    }
-  }
-}
-
-/**
- * Carries out v86's own `restore`, and what that leaves undone:
- * - It takes its old offset for part of the time when it sets the time stamp counter: each restore would put the guest's clock
- *   forward by it. Setting the counter to what it is makes the offset 0.
- * - It replaces three views of wasm memory by the saved copies instead of writing through them.
- * - It restores the x87's control word, but goes on rounding as the one before said until the guest loads another.
- *
- * `keepsRtc`: as {@link V86Machine.keepsRtc}.
- */
-export function restoreWhole(cpu: Cpu, restore: () => void, keepsRtc = false): void {
-  const { last_result, fpu_status_word, mxcsr } = cpu;
-  const views = { last_result, fpu_status_word, mxcsr };
-  cpu.store_current_tsc();
-  cpu.set_tsc(cpu.current_tsc[0]!, cpu.current_tsc[1]!);
-  try {
-    restore();
-    // Undefined in a state that v86 took before it saved them.
-    for (const name of ['last_result', 'fpu_status_word', 'mxcsr'] as const) views[name][0] = (cpu[name] ?? views[name])[0]!;
-  } finally {
-    Object.assign(cpu, views);
-  }
-  cpu.wm.exports.set_control_word(cpu.fpu_control_word[0]!);
-  if (keepsRtc) setRtc(cpu, cpu.devices.rtc.rtc_time);
-}
-
-/** v86's clock adds what has passed on the host since it was last asked. */
-function setRtc({ devices: { rtc } }: Cpu, time: number): void {
-  rtc.rtc_time = time;
-  rtc.last_update = Date.now();
-}
-
-function pciIds(dword: number): string {
-  const hex = (value: number) => value.toString(16).padStart(4, '0');
-  return `${hex(dword & 0xffff)}:${hex(dword >>> 16)}`;
-}
-
-/** PIIX3: INTA# of slot n goes to PIRQ (n - 1) mod 4, and PIRQ routing says to which IRQ. */
-function interruptLine(pci: Pci, pci_id: number): number {
-  const pin = (pci.device_spaces[pci_id]![PCI_INTERRUPT_PIN >> 2]! >> 8) & 0xff;
-  return pci.isa_bridge_space8[PIRQ_ROUTE_CONTROL + ((pin + (pci_id >> 3) - 2) & 3)]!;
-}
-
-/** Guest RAM inside v86's wasm memory. Views are re-taken whenever that memory has grown. */
-class V86Memory implements GuestMemory {
-  readonly #getCpu: () => Cpu;
-  #cpu: Cpu | undefined;
-  #buffer: ArrayBufferLike | undefined;
-  #bytes = new Uint8Array(0);
-  #view = new DataView(new ArrayBuffer(0));
-
-  constructor(getCpu: () => Cpu) {
-    this.#getCpu = getCpu;
-  }
-
-  get size(): number {
-    this.#look();
-    return this.#bytes.length;
-  }
-
-  read(address: number, dst: Uint8Array, offset: number, length: number): void {
-    this.#check(address, length);
-    dst.set(this.#bytes.subarray(address, address + length), offset);
-  }
-
-  write(address: number, src: Uint8Array, offset: number, length: number): void {
-    this.#check(address, length);
-    this.#bytes.set(offset === 0 && length === src.length ? src : src.subarray(offset, offset + length), address);
-    this.#written(address, length);
-  }
-
-  readU8(address: number): number {
-    this.#check(address, 1);
-    return this.#bytes[address]!;
-  }
-
-  readU16(address: number): number {
-    this.#check(address, 2);
-    return this.#view.getUint16(address, true);
-  }
-
-  readU32(address: number): number {
-    this.#check(address, 4);
-    return this.#view.getUint32(address, true);
-  }
-
-  writeU8(address: number, value: number): void {
-    this.#check(address, 1);
-    this.#bytes[address] = value;
-    this.#written(address, 1);
-  }
-
-  writeU16(address: number, value: number): void {
-    this.#check(address, 2);
-    this.#view.setUint16(address, value, true);
-    this.#written(address, 2);
-  }
-
-  writeU32(address: number, value: number): void {
-    this.#check(address, 4);
-    this.#view.setUint32(address, value, true);
-    this.#written(address, 4);
-  }
-
-  #written(address: number, length: number): void {
-    if (length > 0) this.#cpu!.jit_dirty_cache(address, address + length);
-  }
-
-  /** Follows RAM to where it is: WebAssembly memory moves when it grows. What v86 shows of itself is a Proxy, dear to ask each time. */
-  #look(): void {
-    const cpu = (this.#cpu ??= this.#getCpu());
-    const { buffer } = cpu.wasm_memory;
-    if (buffer === this.#buffer) return;
-    const size = cpu.memory_size[0]! >>> 0;
-    this.#buffer = buffer;
-    this.#bytes = new Uint8Array(buffer, cpu.mem8.byteOffset, size);
-    this.#view = new DataView(buffer, cpu.mem8.byteOffset, size);
-  }
-
-  #check(address: number, length: number): void {
-    this.#look();
-    if (!(address >= 0 && length >= 0 && address + length <= this.#bytes.length)) {
-      throw new GuestMemoryError(address, length, this.#bytes.length);
-    }
   }
 }
