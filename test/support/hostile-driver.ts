@@ -3,12 +3,17 @@ import { walkIn } from '../../device/inspect/walk.ts';
 import { BAR_SIZE, BAR, PCI_CFG_BAR, PCI_CFG_DATA } from '../../device/virtio/pci-config-space.ts';
 import { DEFERRED, type Chain, type VirtioDevice } from '../../device/virtio/device.ts';
 import { PciTransport } from '../../device/virtio/pci-transport.ts';
-import { FlatMemory } from './flat-memory.ts';
+import { CountingMemory } from './counting-memory.ts';
+import { FakeTurns } from './fake-turns.ts';
+import type { FlatMemory } from './flat-memory.ts';
 
 const MEMORY_SIZE = 1 << 16;
 /** Where the hostile driver puts its rings, so that they are hit often. */
 const RINGS = 0x1000;
 const WIDTHS = [1, 2, 4] as const;
+/** What it may take to find a chain, whatever the driver has put together. */
+const ACCESSES_PER_DESCRIPTOR = 6;
+const ACCESSES_PER_CHAIN = 20;
 /** Steps between two looks of an inspector. */
 const LOOK_EVERY = 50;
 
@@ -32,6 +37,9 @@ class RestlessDevice implements VirtioDevice {
   readonly config = new Uint8Array(48);
   readonly kept = new Set<Chain>();
   served = 0;
+  /** Called before each request, and after it. */
+  onServe = (_queueIndex: number) => {};
+  onServed = () => {};
   readonly #random: (below: number) => number;
   readonly #memory: FlatMemory;
   readonly #scratch = new Uint8Array(256);
@@ -48,7 +56,14 @@ class RestlessDevice implements VirtioDevice {
     this.kept.delete(chain);
   }
 
-  serve(_queueIndex: number, chain: Chain): number {
+  serve(queueIndex: number, chain: Chain): number {
+    this.onServe(queueIndex);
+    const answer = this.#answer(chain);
+    this.onServed();
+    return answer;
+  }
+
+  #answer(chain: Chain): number {
     const random = this.#random;
     this.served++;
     while (chain.source.remaining > 0 && random(8)) chain.source.read(this.#scratch, 0, random(256));
@@ -89,10 +104,11 @@ export interface Outcome {
  */
 export function driveWildly(seed: number, steps: number): Outcome {
   const random = randomNumbers(seed);
-  const memory = new FlatMemory(MEMORY_SIZE);
+  const memory = new CountingMemory(MEMORY_SIZE);
   const device = new RestlessDevice(random, memory);
+  const turns = new FakeTurns();
   const packed = random(2) === 1;
-  const transport = new PciTransport({ device, memory, setIrq: () => {}, offer: { packed, inOrder: random(2) === 1 } });
+  const transport = new PciTransport({ device, memory, setIrq: () => {}, offer: { packed, inOrder: random(2) === 1 }, turns, turnBudget: random(4) });
   const outcome: Outcome = { served: 0, errors: 0, resets: 0, restores: 0, looks: 0 };
   transport.onError = (error) => {
     if (error.kind === 'device') throw error;
@@ -153,13 +169,25 @@ export function driveWildly(seed: number, steps: number): Outcome {
   const look = (count: number) => {
     for (const { index } of transport.queues) outcome.looks += viewQueue(transport, index).descriptors.length;
     walkIn({ transport, session: { negotiated: undefined } });
+    memory.accesses = 0;
     if (count % 40 === 0) transport.hold();
     if (transport.isHeld) transport.step();
     if (count % 40 === 5) transport.release();
   };
 
+  device.onServe = (queueIndex) => {
+    const { size } = transport.queues[queueIndex]!;
+    const { accesses } = memory;
+    if (accesses > ACCESSES_PER_CHAIN + ACCESSES_PER_DESCRIPTOR * size) throw new Error(`${accesses} accesses to RAM for one chain of a queue of ${size}`);
+  };
+  device.onServed = () => {
+    memory.accesses = 0;
+    if (random(3) === 0) turns.time++;
+  };
+
   setUp();
   for (let step = 0; step < steps; step++) {
+    memory.accesses = 0;
     switch (random(16)) {
       case 0: case 1: case 2: case 3: descriptor(); break;
       case 4: case 5: makeAvailable(); break;
@@ -169,7 +197,7 @@ export function driveWildly(seed: number, steps: number): Outcome {
       case 11: transport.readConfig(random(256), WIDTHS[random(3)]!); break;
       case 12: transport.writeConfig(random(4) ? PCI_CFG_BAR + random(PCI_CFG_DATA + 4 - PCI_CFG_BAR) : random(256), WIDTHS[random(3)]!, random(2) ? random(16) : random(2 ** 32)); break;
       case 13: memory.bytes[random(MEMORY_SIZE)] = random(256); break;
-      case 14: device.answer(); break;
+      case 14: device.answer(); if (random(4) === 0) turns.turn(); break;
       case 15: if (random(40) === 0) saveAndRestore(); else if (transport.deviceStatus & 0x40 || random(100) === 0) setUp(); break;
     }
     if (step % LOOK_EVERY === 0) look(step / LOOK_EVERY);

@@ -13,6 +13,8 @@ const HEADER = 40;
 const OUT_HEADER = 16;
 const EBADF = 9, ESTALE = 116;
 const MESSAGE = 300_000;
+/** What one request may read or write: 1 MiB of data, headers and structs. */
+const DATA_MAX = 2 ** 20 + 256;
 const LIMITS = { size: 32 << 20, inodes: 3000, maxHandles: 300, maxLocks: 200, maxWaiters: 30 };
 /** Between two counts of everything, at most. */
 const CHECK_EVERY = 20_000;
@@ -33,6 +35,8 @@ export interface Outcome {
 /** Keeps account of what a session writes: never more than there is room for, and nowhere else. */
 class Room implements ByteSink {
   capacity = 0;
+  /** Bytes that were written, in all. */
+  written = 0;
   readonly head = new Uint8Array(HEADER + 200);
   readonly view = new DataView(this.head.buffer);
   reach = 0;
@@ -41,15 +45,19 @@ class Room implements ByteSink {
     if (!(position >= 0 && length >= 0 && offset >= 0) || offset + length > src.length) throw new Error(`writeAt(${position}, ${src.length} bytes, ${offset}, ${length})`);
     const count = Math.max(0, Math.min(length, this.capacity - position));
     this.reach = Math.max(this.reach, position + count);
+    this.written += count;
     if (position < this.head.length) this.head.set(src.subarray(offset, offset + Math.min(count, this.head.length - position)), position);
     return count;
   }
 }
 
+/** Longer than its bytes it can be, as with descriptors that overlap: the rest is nothing in particular. */
 class Message implements ByteSource {
   readonly bytes = new Uint8Array(MESSAGE);
   readonly view = new DataView(this.bytes.buffer);
   length = 0;
+  /** Bytes that were read, in all. */
+  taken = 0;
   #at = 0;
 
   get remaining(): number {
@@ -64,6 +72,7 @@ class Message implements ByteSource {
     const count = Math.min(length, this.remaining);
     dst.set(this.bytes.subarray(this.#at, this.#at + count), offset);
     this.#at += count;
+    this.taken += count;
     return count;
   }
 }
@@ -151,7 +160,12 @@ export function sendWildly(seed: number, messages: number): Outcome {
     view.setUint32(24, random(3) ? 0 : random(2000), true);
     view.setUint32(28, random(3) ? 0 : random(2000), true);
     view.setUint32(32, random(100), true);
-    room.capacity = operation?.noReply && random(10) ? 0 : random(6) ? 1 << 20 : pick([0, 8, 16, 24, 80, 160, 400, 4096, 70_000]);
+    if (random(60) === 0) {
+      message.length = 2 ** 20 + random(2 ** 32 - 2 ** 20);
+      view.setUint32(0, random(3) ? message.length : 2 ** 17 + random(2 ** 21), true);
+      if (opcode === C.FUSE_WRITE) view.setUint32(HEADER + 16, random(message.length), true);
+    }
+    room.capacity = operation?.noReply && random(10) ? 0 : random(60) === 0 ? 2 ** 32 : random(6) ? 1 << 20 : pick([0, 8, 16, 24, 80, 160, 400, 4096, 70_000]);
   };
 
   /** What the answer tells a guest to go on with. */
@@ -178,12 +192,14 @@ export function sendWildly(seed: number, messages: number): Outcome {
 
   const send = (operation: Operation | undefined, opcode: number) => {
     compose(operation, opcode);
-    room.reach = 0;
+    room.reach = room.written = message.taken = 0;
     message.rewind();
+    const most = session.negotiated ? DATA_MAX : C.FUSE_MIN_READ_BUFFER;
     const own = unique;
     const request: FuseRequest = { source: message, sink: room, isAwaited: true, complete: () => waiting.delete(own) };
     const length = session.handle(request);
     if (fault) throw fault;
+    if (message.taken > most || room.written > DATA_MAX) throw new Error(`${message.taken} bytes were read and ${room.written} written for one request`);
     if (length === DEFERRED) {
       waiting.set(own, request);
       outcome.deferred++;
