@@ -8,6 +8,7 @@ import { benchMigration, GUESTS } from './bench/migration.ts';
 import { benchQueue, RINGS } from './bench/queue.ts';
 import { formatTable, type BenchRow } from './bench/report.ts';
 import { benchSnapshots, WAYS } from './bench/snapshots.ts';
+import { benchWorst, WORST } from './bench/worst.ts';
 
 interface Flags {
   rounds: number;
@@ -31,6 +32,7 @@ const SUBJECTS: Record<string, (flags: Flags, onProgress: Progress) => Promise<M
   migration: async ({ rounds }, onProgress) => table('Live migration of a guest with 256 MiB to another process, over TCP', GUESTS, await benchMigration(rounds, onProgress)),
   queue: async ({ rounds }, onProgress) => table('Virtqueues, driven over plain memory', RINGS, benchQueue(rounds, onProgress)),
   snapshots: async ({ rounds }, onProgress) => table('Snapshots of a guest with 256 MiB, and v86’s own', WAYS, await benchSnapshots(rounds, onProgress)),
+  worst: async ({ rounds }, onProgress) => table('Processor time of one request: the worst that was found for each opcode', WORST, benchWorst(rounds, onProgress)),
 };
 
 function table(title: string, subjects: readonly string[], rows: BenchRow[]): Measured {
@@ -57,7 +59,7 @@ async function bench(what: string, flags: Flags): Promise<void> {
 }
 
 await new Command('bench')
-  .description("Measures virtio-fs beside v86's own 9p and tmpfs in one guest; or boots, migrations, virtqueues, snapshots.")
+  .description("Measures virtio-fs beside v86's own 9p and tmpfs in one guest; or boots, migrations, virtqueues, snapshots, the worst request.")
   .addArgument(new Argument('[what]', 'what to measure').choices(Object.keys(SUBJECTS)).default('files'))
   .addOption(new Option('-r, --rounds <n>', 'rounds; medians are shown').default(3).argParser(number))
   .addOption(new Option('-s, --size <MiB>', 'size of the large file').default(64).argParser(number))

@@ -28,6 +28,8 @@ export class LockSet {
   #held: HeldLock[] = [];
   #reads: Index | undefined;
   #writes: Index | undefined;
+  /** Nothing was looked for since the last change. */
+  #isFresh = true;
 
   /** Borrowed. */
   get held(): readonly HeldLock[] {
@@ -40,6 +42,11 @@ export class LockSet {
 
   /** A lock of somebody else that excludes `wanted`. */
   inTheWay(wanted: Lock, holder: Holder): HeldLock | undefined {
+    // One question alone is not worth an index.
+    if (this.#isFresh) {
+      this.#isFresh = false;
+      return this.#held.find((lock) => lock.holder !== holder && excludes(lock, wanted));
+    }
     this.#writes ??= new Index(this.#held.filter(({ type }) => type === F_WRLCK));
     const write = this.#writes.find(wanted, holder);
     if (write || wanted.type !== F_WRLCK) return write;
@@ -85,6 +92,7 @@ export class LockSet {
   replace(held: HeldLock[]): void {
     this.#held = held;
     this.#reads = this.#writes = undefined;
+    this.#isFresh = true;
   }
 }
 

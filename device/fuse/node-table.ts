@@ -2,6 +2,9 @@ import type { Backend, Inode } from '../fs/backend.ts';
 import { ESTALE, FsError } from '../fs/errno.ts';
 import { FUSE_ROOT_ID } from './constants.ts';
 
+/** Nodes that one turn of the event loop lets go, when a session ends. */
+const RELEASED_AT_ONCE = 20_000;
+
 interface Node {
   readonly inode: Inode;
   nlookup: number;
@@ -20,7 +23,9 @@ export interface NodeTableState {
  */
 export class NodeTable {
   readonly #backend: Backend;
-  readonly #nodes = new Map<number, Node>();
+  #nodes = new Map<number, Node>();
+  /** Of sessions that have ended. */
+  #leaving: Iterator<Node>[] = [];
 
   constructor(backend: Backend) {
     if (backend.root.ino !== FUSE_ROOT_ID) throw new RangeError(`the root's inode number is ${backend.root.ino}; FUSE knows it as ${FUSE_ROOT_ID}`);
@@ -62,11 +67,21 @@ export class NodeTable {
     this.#backend.release(node.inode);
   }
 
-  /** Forgets all. */
+  /** Forgets all. What they retain goes at once, or what is more than a turn should take in later ones. */
   end(): void {
-    const nodes = [...this.#nodes.values()];
-    this.#nodes.clear();
-    for (const { inode } of nodes) this.#backend.release(inode);
+    if (this.#nodes.size === 0) return;
+    this.#leaving.push(this.#nodes.values());
+    this.#nodes = new Map();
+    if (this.#leaving.length === 1) this.#releaseSome();
+  }
+
+  #releaseSome(): void {
+    for (let n = 0; n < RELEASED_AT_ONCE; n++) {
+      const { done, value } = this.#leaving[0]!.next();
+      if (!done) this.#backend.release(value.inode);
+      else if (this.#leaving.shift() && this.#leaving.length === 0) return;
+    }
+    setTimeout(() => this.#releaseSome(), 0);
   }
 
   state(): NodeTableState {

@@ -10,6 +10,8 @@ import { opcodeName, opcodeOf } from './message.ts';
 const MAX_REQUESTS = 1000;
 /** Bytes of a request that are kept, and of its reply. */
 const MAX_BYTES = 1024;
+/** Buffers of a request that are kept: those of 1 MiB in pages, and of headers. */
+const MAX_BUFFERS = 320;
 /** Of a histogram; the last one has whatever took longer. */
 const BUCKETS = 24;
 
@@ -139,7 +141,7 @@ export class Recorder {
   #begin({ queue, id, buffers }: Extract<TransportEvent, { type: 'chain' }>): void {
     const request = this.#read(buffers.filter(({ writable }) => !writable), MAX_BYTES);
     const record: RequestRecord = {
-      number: ++this.#count, time: now(), queue, id, buffers, unique: 0n, opcode: opcodeName(opcodeOf(request) ?? 0), nodeid: 0, pid: 0, uid: 0, args: {}, error: '',
+      number: ++this.#count, time: now(), queue, id, buffers: buffers.length > MAX_BUFFERS ? firstOf(buffers) : buffers, unique: 0n, opcode: opcodeName(opcodeOf(request) ?? 0), nodeid: 0, pid: 0, uid: 0, args: {}, error: '',
       written: undefined, duration: 0, hasWaited: false, interrupt: undefined, request, reply: new Uint8Array(0),
     };
     this.#records.push(record);
@@ -195,6 +197,12 @@ export class Recorder {
     const bucket = Math.ceil(Math.log2(Math.max(1, duration * 1000)));
     latency.buckets[Math.min(bucket, BUCKETS - 1)]!++;
   }
+}
+
+/** As many as are kept, of both kinds. */
+function firstOf(buffers: RequestRecord['buffers']): RequestRecord['buffers'] {
+  const ofKind = (kind: boolean) => buffers.filter(({ writable }) => writable === kind).slice(0, MAX_BUFFERS / 2);
+  return [...ofKind(false), ...ofKind(true)];
 }
 
 /** '' or the name of the errno in a reply's first bytes. */

@@ -166,6 +166,10 @@ export function sendWildly(seed: number, messages: number): Outcome {
       if (opcode === C.FUSE_WRITE) view.setUint32(HEADER + 16, random(message.length), true);
     }
     room.capacity = operation?.noReply && random(10) ? 0 : random(60) === 0 ? 2 ** 32 : random(6) ? 1 << 20 : pick([0, 8, 16, 24, 80, 160, 400, 4096, 70_000]);
+    if (opcode === C.FUSE_READ && random(8) === 0) {
+      view.setUint32(HEADER + 16, random(2 ** 24), true);
+      room.capacity = 2 ** 32;
+    }
   };
 
   /** What the answer tells a guest to go on with. */

@@ -18,8 +18,8 @@ import { makeNode, newNode } from './nodes.ts';
 
 /** fcntl.h of x86. */
 const O_EXCL = 0o200;
-/** 2 GiB less a page. */
-const MAX_COPY = 0x7ffff000;
+/** Bytes that one COPY_FILE_RANGE copies, where the caller goes on from there: what lies across chunks has to be copied by hand. */
+const MAX_COPY = 64 << 20;
 
 /** Answers who opens `inode`; without a handle where the guest opens files by itself, as what it has open it has looked up. */
 function open(call: Call, inode: Inode, flags: number, openFlags: number, output: View<typeof fuse_open_out>): void {
@@ -182,7 +182,7 @@ export const FILE_OPERATIONS = [
     },
   }),
   operation(C.FUSE_COPY_FILE_RANGE, 'COPY_FILE_RANGE', {
-    about: 'Copies without the bytes passing through the guest.',
+    about: 'Copies without the bytes passing through the guest, up to 64 MiB at once.',
     input: fuse_copy_file_range_in,
     output: fuse_write_out,
     changes: true,
@@ -190,7 +190,6 @@ export const FILE_OPERATIONS = [
       if (flags !== 0n) throw FsError.of(EINVAL);
       const from = call.openFile(fh_in);
       const to = call.openFile(fh_out, nodeid_out);
-      // fuse_write_out.size has 32 bits.
       output.size = call.backend.copyFileRange(from, off_in, to, off_out, Math.min(len, MAX_COPY));
     },
   }),

@@ -116,6 +116,22 @@ describe('what one request costs is bounded by what INIT has settled, whatever i
     expect(driver.errors.map(({ kind, message: says }) => `${kind}: ${says}`).join()).to.match(/^chain: .*2\^32 bytes/);
   });
 
+  it('the end of a session with many nodes lets go of them in later turns', async () => {
+    const { backend, send } = start();
+    const count = 50_000;
+    for (let n = 0; n < count; n++) {
+      const name = `${n}`;
+      backend.mknod(backend.root, name, { mode: 0o100644, uid: 0, gid: 0 });
+    }
+    for (let n = 0; n < count; n++) send(C.FUSE_LOOKUP, 1, [`${n}`]);
+    for (let n = 0; n < count; n++) backend.unlink(backend.root, `${n}`);
+    const files = () => backend.space.inodes;
+    expect(files()).to.equal(count + 1);
+    send(C.FUSE_DESTROY, 0, []);
+    expect(files(), 'some at once').to.be.within(count / 2, count);
+    while (files() > 1) await new Promise((resolve) => setTimeout(resolve, 0));
+  });
+
   it('security labels beyond what fuse.h knows are refused', () => {
     const { send } = start();
     const label = (n: number) => {
