@@ -36,6 +36,7 @@ export function attackWriteBack(root: string, rounds: number, seed: number, isSw
     const { swapped } = swapOnHost(share, outside, next);
     if (swapped) swaps++;
   };
+  const descriptors = readdirSync('/proc/self/fd').length;
   let round = 0;
   for (; round < rounds; round++) {
     if (round % ROUNDS_OF_A_TREE === 0) {
@@ -50,6 +51,8 @@ export function attackWriteBack(root: string, rounds: number, seed: number, isSw
     const now = fingerprints(outside);
     if (now !== precious) throw new Error(`round ${round} of seed ${seed} has changed what is outside:\n${precious}\n${now}`);
   }
+  const left = readdirSync('/proc/self/fd').length;
+  if (left > descriptors) throw new Error(`${left - descriptors} files are still open`);
   return { rounds: round, swaps, written };
 }
 
