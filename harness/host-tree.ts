@@ -9,7 +9,7 @@ import { SparseWriter } from '../device/trees/sparse.ts';
 import { TOO_LONG, TreeWriter, Unfit } from '../device/trees/tree-writer.ts';
 import { BytesSource } from '../device/fs/tree/byte-io.ts';
 import { VmError } from './errors.ts';
-import { HostDirectory, isHostError, MAX_DEPTH, reasonOf, Refusal, TOO_DEEP, type HostEntry } from './host-directory.ts';
+import { HostDirectory, isHostError, MAX_DEPTH, reasonOf, Refusal, TOO_DEEP, type HostEntry, type HostPath } from './host-directory.ts';
 import { printable } from './printable.ts';
 import { atOnce, type Steps } from './slices.ts';
 import { isAbandoned, temporaryName } from './whole-file.ts';
@@ -19,6 +19,8 @@ const CHUNK_LENGTH = 1024 * 1024;
 const MAX_HOLES = 64 * 1024 ** 3;
 /** How often a file is read that is written to meanwhile. */
 const ATTEMPTS = 3;
+
+const REPLACED = 'something else took its place while the directory was read';
 
 /** What an entry was on both sides when they agreed, to know later who has changed it. */
 export interface Known {
@@ -142,10 +144,10 @@ class Loader {
   }
 
   *#file(dir: HostDirectory, name: string, parent: Inode): Generator<void, Known> {
-    const fd = openSync(dir.reach(name), constants.O_RDONLY | constants.O_NOFOLLOW | constants.O_NONBLOCK);
+    const fd = this.#open(dir.reach(name));
     try {
       const stats = fstatSync(fd, { bigint: true });
-      if (typeOf(stats) !== S_IFREG) throw new Refusal('something else took its place while the directory was read');
+      if (typeOf(stats) !== S_IFREG) throw new Refusal(REPLACED);
       const twin = this.#twin(stats);
       if (twin) return this.#linked(twin, stats, name, parent);
       const inode = this.#writer.draft(parent, { mode: S_IFREG | 0o600, uid: 0, gid: 0 });
@@ -163,12 +165,22 @@ class Loader {
     }
   }
 
+  /** What was a file when its directory was listed: a link by now is not followed, and a FIFO not waited for. */
+  #open(path: HostPath): number {
+    try {
+      return openSync(path, constants.O_RDONLY | constants.O_NOFOLLOW | constants.O_NONBLOCK);
+    } catch (error) {
+      if (isHostError(error) && (error.code === 'ELOOP' || error.code === 'ENXIO')) throw new Refusal(REPLACED);
+      throw error;
+    }
+  }
+
   *#other(dir: HostDirectory, name: string, parent: Inode): Generator<void, Known> {
     const path = dir.reach(name);
     const stats = lstatSync(path, { bigint: true });
     const type = typeOf(stats);
     if (type === S_IFSOCK) throw new Refusal('a socket belongs to the program that listens on it');
-    if (type === S_IFREG || type === S_IFDIR) throw new Refusal('something else took its place while the directory was read');
+    if (type === S_IFREG || type === S_IFDIR) throw new Refusal(REPLACED);
     const twin = this.#twin(stats);
     if (twin) return this.#linked(twin, stats, name, parent);
     const place = { dir: parent, name };

@@ -1,7 +1,7 @@
 import { expect } from 'chai';
 import { execFileSync, spawn } from 'node:child_process';
 import { once } from 'node:events';
-import { appendFileSync, chmodSync, chownSync, mkdirSync, mkdtempSync, readFileSync, symlinkSync, truncateSync, unlinkSync, writeFileSync } from 'node:fs';
+import { appendFileSync, chmodSync, chownSync, mkdirSync, mkdtempSync, readFileSync, rmSync, symlinkSync, truncateSync, unlinkSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { dumpJson, dumpTar, loadTar, MemfsBackend, Volume } from '../../device/index.ts';
@@ -186,6 +186,45 @@ describe('loading host directories', () => {
     const { kept, written } = writeBack(tree, guest.backend);
     expect(written.length).to.equal(501);
     expect(kept).to.deep.equal([{ path: Array(502).fill('d').join('/'), reason: 'it is in more than 500 directories' }]);
+  });
+
+  it('what takes the place of a file or a directory after it was listed is not followed, waited for, or taken for it', () => {
+    mkdirSync(host('share'));
+    writeFileSync(host('outside'), 'SECRET');
+    mkdirSync(host('away'));
+    writeFileSync(host('away/secret'), 'SECRET');
+    const makers: Record<string, (path: string) => void> = {
+      link: (path) => symlinkSync('../outside', path),
+      up: (path) => symlinkSync('../away', path),
+      pipe: (path) => execFileSync('mkfifo', [path]),
+      directory: (path) => mkdirSync(path),
+      nothing: () => {},
+      file: (path) => writeFileSync(path, 'inside'),
+    };
+    for (const kind of ['file', 'directory']) {
+      for (const name of Object.keys(makers)) for (const copy of ['1', '2']) makers[kind]!(host(`share/${name}${copy}`));
+      const { volume, backend } = fresh();
+      const steps = loadingHostTree(host('share'), backend)(() => true);
+      steps.next();
+      const [first] = Object.keys(volume.toJSON());
+      for (const [name, make] of Object.entries(makers)) {
+        for (const copy of ['1', '2']) {
+          const path = host(`share/${name}${copy}`);
+          if (`/${name}${copy}` === first) continue;
+          rmSync(path, { recursive: true });
+          make(path);
+        }
+      }
+      let step = steps.next();
+      while (!step.done) step = steps.next();
+      const { skipped } = step.value as LoadedTree;
+      const left = Object.keys(makers).filter((name) => name !== kind && !first!.includes(name));
+      expect(new Set(skipped.map(({ path }) => path.slice(0, -1)).filter((name) => !first!.includes(name)))).to.deep.equal(new Set(left));
+      for (const { reason } of skipped) expect(reason).to.match(/took its place while the directory was read|removed on the host meanwhile|moved or replaced on the host/);
+      expect(JSON.stringify(volume.toJSON())).not.to.contain('SECRET');
+      rmSync(host('share'), { recursive: true });
+      mkdirSync(host('share'));
+    }
   });
 
   it('while another process makes files, links, FIFOs and directories of each other: nothing from outside, and an end', async function () {
