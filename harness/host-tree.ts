@@ -285,7 +285,7 @@ class Loader {
     if (error.code !== ENOSPC && error.code !== EDQUOT) return `the share refuses it: ${errnoName(error.code)}`;
     const { blocks, frsize, files } = this.#backend.statfs();
     const limit = `${formatBytes(blocks * frsize)} and ${files} inodes`;
-    throw new VmError('share', `${printable(path)} of ${printable(this.#tree.directory)} does not fit into the share, which holds ${limit}: share less, or give it a larger \`size\` or more \`inodes\``, { cause: error });
+    throw new VmError('share', `${printable(path)} of ${printable(this.#tree.directory)} does not fit into the share, which holds ${limit}: share less, or give it more room (--size, \`size\`)`, { cause: error });
   }
 }
 

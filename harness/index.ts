@@ -1,3 +1,4 @@
+export { checkSaveTarget, checkWriteBackTarget } from './archive.ts';
 export { BootCache } from './boot-cache.ts';
 export { DirectoryStore } from './directory-store.ts';
 export { DirectoryFates } from './migration/directory-fates.ts';
@@ -7,7 +8,7 @@ export type { LifeOptions } from './guest-life.ts';
 export type { RenewalOptions } from './renewal.ts';
 export { cacheDirectory, snapshotDirectory } from '../guest-images/paths.ts';
 export type { ExecOptions, ExecOutput, GuestProcess, SignalName, SpawnOptions } from './guest-agent.ts';
-export type { Share } from './share.ts';
+export type { Share, ShareWriteBackOptions } from './share.ts';
 export { readSnapshot, writeSnapshot, type MachineConfig, type Snapshot } from './snapshot-file.ts';
 export { Vm, type ExecResult } from './vm.ts';
 export { VmPool } from './vm-pool.ts';

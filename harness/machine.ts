@@ -1,5 +1,5 @@
 import type { V86, V86Options } from 'v86';
-import { attachVirtioFs } from '../device/index.ts';
+import { attachVirtioFs, MemfsBackend, Volume } from '../device/index.ts';
 import { V86Machine } from '../device/v86/adapter.ts';
 import { ConsoleLog } from './console-log.ts';
 import { createEmulator, type EmulatorHooks, type EmulatorInternals } from './emulator.ts';
@@ -39,7 +39,10 @@ export async function assemble(plan: Plan, shares: ShareOptions[], emulatorOptio
     attach: (made) => {
       V86Machine.of(made);
       made.add_listener('serial0-output-byte', (byte: number) => console.write(byte));
-      for (const { source: _, ...options } of shares) plugged.push(new Share(attachVirtioFs(made, options)));
+      for (const { source: _, size, ...options } of shares) {
+        const volume = options.volume ?? MemfsBackend.of(new Volume(), { size });
+        plugged.push(new Share(attachVirtioFs(made, { ...options, volume })));
+      }
     },
     afterDevices: (internals) => hooks.afterDevices?.(internals, plugged),
   });

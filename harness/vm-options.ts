@@ -9,12 +9,17 @@ export const DEFAULT_MEMORY = 256;
 /** KiB: the least that v86 makes. */
 export const DEFAULT_VIDEO_MEMORY = 256;
 
+/** Bytes: one page. */
+const MIN_SHARE_SIZE = 4096;
+
 /** A directory that the guest can mount. */
 export interface ShareOptions extends Omit<VirtioFsOptions, 'tag' | 'volume'> {
   /** What the guest mounts, 1 to 36 bytes of UTF-8. */
   tag: string;
   /** The shared filesystem. Default: a new, empty one. */
   volume?: Volume | MemfsBackend;
+  /** Bytes that its files, directories and attributes may take; holes take none. Not with a `volume` of your own, which has its own limit. Default: 2 GiB. */
+  size?: number;
   /** Host directory to fill the filesystem with a copy of, when the machine starts; or a .tar, .tar.gz, .tgz or memfs .json file. */
   source?: string;
 }
@@ -67,7 +72,9 @@ export interface VmOptions extends LifeOptions {
 /** Throws {@link VmError} `configuration` for shares that can't be plugged into one machine. */
 export function checkShares(shares: ShareOptions[]): void {
   const tags = new Set<string>();
-  for (const { tag } of shares) {
+  for (const { tag, size, volume } of shares) {
+    if (size !== undefined && (!Number.isSafeInteger(size) || size < MIN_SHARE_SIZE)) throw new VmError('configuration', `a share can't have a size of ${size} bytes: give at least ${MIN_SHARE_SIZE}`);
+    if (size !== undefined && volume) throw new VmError('configuration', `the share ${JSON.stringify(tag)} has a volume, and so its limit: leave out \`size\`, or give \`MemfsBackend.of(volume, { size })\``);
     try {
       encodeTag(tag);
     } catch (error) {

@@ -41,6 +41,8 @@ export function renewalOptions({ keepClock, reseed }: RenewalFlags): RenewalOpti
 export interface MachineFlags {
   share?: string[];
   tag?: string[];
+  /** Bytes. */
+  size?: number;
   memory: number;
   kernel?: string;
   initrd?: string;
@@ -63,6 +65,7 @@ export function addMachineOptions(command: Command): Command {
     .optionsGroup('Shares:')
     .option('-s, --share <source>', 'share a copy of a host directory, or of what is in a .tar, .tar.gz, .tgz or .json file (again for more); without it, an empty share', collect)
     .option('-t, --tag <tag>', 'tag of the share, for the n-th --share the n-th --tag (default: "share", "share2", …)', collect)
+    .addOption(new Option('--size <size>', 'what each share may hold, 512M or 4G say; holes take nothing (default: 2G)').argParser(parseSize))
     .option('-w, --write-back', 'when the guest is done, carry its changes back to where the shares came from')
     .option('--owners', 'with --write-back, also carry owners, set-user-ID, set-group-ID and sticky bits back')
     .option('--save <file>', 'when the guest is done, write the (first) share to a .tar, .tar.gz, .tgz or .json file')
@@ -79,7 +82,7 @@ export function addMachineOptions(command: Command): Command {
 
 /** Throws {@link VmError} when the flags don't fit together. */
 export function machineOptions(flags: MachineFlags): VmOptions {
-  const { share = [], tag = [], memory, kernel, initrd, bios, boot, driver, cache, verbose } = flags;
+  const { share = [], tag = [], size, memory, kernel, initrd, bios, boot, driver, cache, verbose } = flags;
   const count = Math.max(share.length, 1);
   if (tag.length > count) {
     throw new VmError('configuration', `${tag.length} tags for ${count === 1 ? 'one share' : `${count} shares`}: give a --share for each --tag`);
@@ -87,6 +90,7 @@ export function machineOptions(flags: MachineFlags): VmOptions {
   const shares = Array.from({ length: count }, (_, index): ShareOptions => ({
     tag: tag[index] ?? (index === 0 ? 'share' : `share${index + 1}`),
     source: share[index],
+    size,
   }));
   return {
     shares,
@@ -98,6 +102,13 @@ export function machineOptions(flags: MachineFlags): VmOptions {
     onConsole: verbose ? (line) => process.stderr.write(`guest | ${printableConsole(line)}\n`) : undefined,
     onProgress: progressReporter(verbose),
   };
+}
+
+/** Bytes, with a binary unit. */
+function parseSize(value: string): number {
+  const [, digits, unit] = /^(\d{1,9})([KMGT])$/i.exec(value) ?? [];
+  if (digits === undefined) throw new InvalidArgumentError('Give a whole number and a unit: K, M, G or T, 512M say.');
+  return Number(digits) * 1024 ** ('KMGT'.indexOf(unit!.toUpperCase()) + 1);
 }
 
 function parseMemory(value: string): number {

@@ -34,6 +34,11 @@ describe('command line', function () {
     expect(readFileSync(join(directory, 'file'), 'utf8')).to.equal('guest\n');
   });
 
+  it('run gives a share the size that is asked for', async () => {
+    const { stdout } = await run(['run', '--size', '64M', '--', 'sh', '-c', 'df -k . | tail -1']);
+    expect(stdout).to.match(/^share +65536 /);
+  });
+
   it('run shares what is in an archive, and saves it to others', async () => {
     const sources = join(directory, 'sources');
     mkdirSync(join(sources, 'sub'), { recursive: true });
@@ -64,6 +69,8 @@ describe('command line', function () {
     { name: 'an archive in no directory', args: ['run', '--save', '/no/such/x.tar', '--', 'true'], says: /\/no\/such does not exist; make it first/ },
     { name: 'an archive that is a directory', args: ['shell', '--save', '/proc/self/x.tar'], says: /can't save to \/proc\/self\/x.tar: / },
     { name: 'an archive that can’t be written back', args: ['run', '--share', '/proc/self/x.json', '--write-back', '--', 'true'], says: /can't save to \/proc\/self\/x.json: / },
+    { name: 'a size without a unit', args: ['run', '--size', '512', '--', 'true'], says: /number and a unit: K, M, G or T/ },
+    { name: 'a share that is larger than its size', args: ['run', '--size', '8K', '--share', new URL('../../device/fs', import.meta.url).pathname, '--', 'true'], says: /does not fit into the share, which holds 8 KiB.*--size/ },
     { name: 'half a guest image', args: ['run', '--kernel', '/no/kernel', '--', 'true'], says: /--initrd FILE/ },
     { name: 'a guest image that is not there', args: ['run', '--kernel', '/no/kernel', '--initrd', '/no/initrd', '--', 'true'], says: /\/no\/kernel/ },
   ];
