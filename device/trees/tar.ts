@@ -59,6 +59,8 @@ export async function loadTar(backend: Backend, archive: ReadableStream<Uint8Arr
     throw new Error(`the tar archive could not be unpacked: ${(error as Error).message}; ${report.files} files of it are there`, { cause: error });
   }
   for (const { inode, entry } of directories.reverse()) {
+    // A later entry, or the guest, may have taken its place.
+    if (backend.inode(inode.ino) !== inode) continue;
     try {
       setMetadata(backend, inode, entry, report);
     } catch (error) {

@@ -75,6 +75,14 @@ describe('hostile archives', () => {
     });
   }
 
+  it('a directory that a later entry replaces costs nothing any more', async () => {
+    const { backend } = await load(rawTar([{ name: 'd', type: '5', records: [['SCHILY.xattr.user.x', 'y']] }, { name: 'd', body: 'x', records: [['SCHILY.xattr.user.x', 'y']] }]));
+    const { pages } = backend.space;
+    backend.unlink(backend.root, 'd');
+    expect(pages - backend.space.pages).to.equal(2);
+    expect(backend.space.pages).to.equal(1);
+  });
+
   it('links in circles end', async () => {
     const { report, backend } = await load(rawTar([
       { name: 'a', type: '2', linkname: 'b' }, { name: 'b', type: '2', linkname: 'a' }, { name: 'a/x', body: 'x' },
