@@ -39,14 +39,17 @@ const library = {
   },
 };
 
-/** index.html, with the script's name of this build. */
+/** What pages of this build may do, as in the header that web/build/serve.ts sends. */
+const POLICY = Object.entries(JSON.parse(readFileSync(path('web/policy.json'), 'utf8'))).map((directive) => directive.join(' ')).join('; ');
+
+/** index.html, with the script's name of this build, and its policy. */
 class IndexHtml {
   apply(compiler) {
     compiler.hooks.thisCompilation.tap('IndexHtml', (compilation) => {
-      compilation.fileDependencies.add(path('web/index.html'));
+      for (const file of ['web/index.html', 'web/policy.json']) compilation.fileDependencies.add(path(file));
       compilation.hooks.processAssets.tap({ name: 'IndexHtml', stage: webpack.Compilation.PROCESS_ASSETS_STAGE_REPORT }, () => {
         const [script] = compilation.entrypoints.get('main').getFiles().filter((name) => name.endsWith('.js'));
-        const html = readFileSync(path('web/index.html'), 'utf8').replace('src="main.js"', `src="${script}"`);
+        const html = readFileSync(path('web/index.html'), 'utf8').replace('src="main.js"', `src="${script}"`).replace('content="POLICY"', `content="${POLICY}"`);
         compilation.emitAsset('index.html', new webpack.sources.RawSource(html));
       });
     });
@@ -62,7 +65,7 @@ class Copies {
   apply(compiler) {
     compiler.hooks.thisCompilation.tap('Copies', (compilation) => {
       compilation.hooks.processAssets.tap({ name: 'Copies', stage: webpack.Compilation.PROCESS_ASSETS_STAGE_ADDITIONAL }, () => {
-        for (const [name, file] of Object.entries(this.files)) compilation.emitAsset(name, new webpack.sources.RawSource(readFileSync(file)));
+        for (const [name, file] of Object.entries(this.files)) compilation.emitAsset(name, new webpack.sources.RawSource(readFileSync(file)), { minimized: true });
       });
     });
   }
@@ -125,7 +128,7 @@ const page = {
     publicPath: 'auto',
     clean: { keep: /^(guest|embed)\// },
   },
-  plugins: [...browser.plugins, new IndexHtml(), new Copies({ 'example.html': path('web/example.html') }), new StripWasm()],
+  plugins: [...browser.plugins, new IndexHtml(), new Copies({ 'example.html': path('web/example.html'), 'example.js': path('web/example.js') }), new StripWasm()],
 };
 
 /**

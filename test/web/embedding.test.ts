@@ -11,7 +11,7 @@ import { PATIENCE, useWebSite, type Visit } from './support.ts';
 const ROOT = join(import.meta.dirname, '../..');
 
 /** As docs/embedding.md has it. */
-const POLICY = "default-src 'none'; script-src 'self' 'wasm-unsafe-eval'; worker-src 'self' blob:; connect-src 'self'; style-src 'self' 'unsafe-inline'; img-src blob: data:";
+const POLICY = "default-src 'none'; script-src 'self' 'wasm-unsafe-eval'; worker-src 'self' blob:; connect-src 'self'; style-src 'self' 'unsafe-inline'; img-src data: blob:";
 
 declare const createVm: typeof CreateVm;
 declare let vm: Vm;
@@ -142,7 +142,7 @@ describe('the page: embedding', () => {
     expect(await one.evaluate((element) => getComputedStyle(element).backgroundColor)).to.equal('rgb(11, 14, 19)');
     await two.getByRole('heading', { name: 'The second' }).waitFor();
     // 600 px are few: one view at a time, as on a phone.
-    await two.getByRole('navigation').getByRole('button', { name: 'Time line' }).click();
+    await two.getByRole('navigation').getByRole('button', { name: 'Timeline' }).click();
     await two.getByText('Snapshots are lost when this page is left: export those that matter.').waitFor();
     expect(await two.locator('vm-timeline').getByLabel('Automatic').inputValue()).to.equal('0');
     await visit.picture('embedded');

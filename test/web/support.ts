@@ -6,8 +6,7 @@ import { createServer, type IncomingMessage, type Server, type ServerResponse } 
 import type { AddressInfo } from 'node:net';
 import { join } from 'node:path';
 import { chromium, type Browser, type BrowserContext, type Locator, type Page } from 'playwright-core';
-import sirv from 'sirv';
-import { PAGE_DIRECTORY } from '../../web/build/serve.ts';
+import { PAGE_DIRECTORY, pageListener } from '../../web/build/serve.ts';
 
 const CHROMIUM = '/usr/bin/chromium';
 const ROOT = join(import.meta.dirname, '../..');
@@ -66,11 +65,11 @@ export function useWebSite(): WebSite {
     if (!existsSync(CHROMIUM)) throw new Error('the tests of the page need Chromium: run `node scripts/browsers.mjs`, or apt-get install chromium');
     if (!isBuilt) execFileSync('npm', ['run', '--silent', 'build:page'], { cwd: ROOT, stdio: ['ignore', 'ignore', 'inherit'] });
     isBuilt = true;
-    const serve = sirv(PAGE_DIRECTORY, { dev: true });
+    const serve = await pageListener(PAGE_DIRECTORY);
     server = createServer((request, response) => {
       const answer = () => {
         request.url = request.url!.replace(/^\/some\/where/, '');
-        serve(request, response, () => void response.writeHead(404).end());
+        serve(request, response);
       };
       if (site.intercept) site.intercept(request, response, answer);
       else answer();
