@@ -7,6 +7,7 @@ import type { ProxyMarked } from 'comlink';
 import type { ExecOptions, ExecResult, Progress } from './protocol/data.ts';
 import type { FolderApi } from './protocol/folder.ts';
 import type { InspectorApi } from './protocol/inspector.ts';
+import type { LessonApi } from './protocol/lesson.ts';
 import type { MoveApi, MoveProgress } from './protocol/move.ts';
 import type { KeepResult, TimelineApi } from './protocol/timeline.ts';
 
@@ -90,6 +91,7 @@ export interface GuestApi extends ProxyMarked {
   readonly shells: ShellsApi;
   readonly folder: FolderApi;
   readonly inspector: InspectorApi;
+  readonly lesson: LessonApi;
   /** Runs a command to its end, beside the shells, when the guest sees what {@link folder} has changed. A string goes to `/bin/sh -c`. */
   exec(command: string | string[], options: ExecOptions): Promise<ExecResult>;
   /** Lets it go to sleep: suspend to idle. @throws Error with the kernel's reason when it does not. */

@@ -81,7 +81,7 @@ describe('the page: files', () => {
       await editor(visit).press('Control+s');
       await viewer(visit).getByText('not saved').first().waitFor({ state: 'detached' });
       await visit.until(async () => (await visit.run('cat README.txt')) === 'edited in the page', 'the guest has not seen the edit');
-      await viewer(visit).getByText('by nobody').waitFor();
+      await viewer(visit).getByText('Not open').waitFor();
       await visit.run('(sleep 1000 | locker flock README.txt > /dev/null) & true');
       await viewer(visit).getByText(/to read and write, in guest, fh \d+/).first().waitFor();
       await viewer(visit).getByText(/write \(flock\), in guest, pid \d+, whole file/).waitFor();
@@ -89,12 +89,12 @@ describe('the page: files', () => {
       await viewer(visit).getByText('Waits for a lock').waitFor();
       await visit.picture('files-locks');
       await visit.run('killall sleep; echo');
-      await viewer(visit).getByText('by nobody').waitFor();
+      await viewer(visit).getByText('Not open').waitFor();
     });
 
     it('says which guest of several has a file open and locked', async () => {
       const visit = await open();
-      await visit.page.getByRole('tab', { name: 'Time line' }).click();
+      await visit.page.getByRole('tab', { name: 'Timeline' }).click();
       await button(visit, 'Fork').click();
       await visit.page.getByRole('dialog').getByRole('button', { name: 'Same folder' }).click();
       await visit.ready(1);

@@ -37,12 +37,12 @@ describe('the page in Firefox', function () {
     const timeline = find('virtiofs-vm', 'vm-timeline');
     await until(() => firefox.evaluate(`String(!!${timeline}?.shadowRoot.querySelector('input'))`), /true/);
     await firefox.evaluate(`${timeline}.shadowRoot.querySelector('input').value = 'mark', [...${timeline}.shadowRoot.querySelectorAll('button')].find((button) => /Snapshot now/.test(button.textContent)).click(), ''`);
-    await until(() => firefox.evaluate(`${timeline}.shadowRoot.textContent`), /mark[^]*guest is after this one[^]*Start/);
+    await until(() => firefox.evaluate(`${timeline}.shadowRoot.textContent`), /mark[^]*Current position[^]*Start/);
     await mkdir(SCREENSHOTS, { recursive: true });
     await writeFile(join(SCREENSHOTS, 'firefox.png'), await firefox.picture());
 
     await firefox.reload();
-    await until(() => firefox.evaluate(`${find('virtiofs-vm')}?.shadowRoot.textContent ?? ''`), /going on from/);
+    await until(() => firefox.evaluate(`${find('virtiofs-vm')}?.shadowRoot.textContent ?? ''`), /Resumed from/);
     await enterTerminal();
     await firefox.type('clear; cat typed\n');
     await until(screen, /^from 42$/m);

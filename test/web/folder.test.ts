@@ -10,6 +10,7 @@ describe('the worker’s shared folder', () => {
     const folders = told.map((_, n) => new Folder({ backend } as unknown as VirtioFsDevice, () => [], () => told[n]!++));
     return { backend, folders, told };
   }
+  const text = (backend: MemfsBackend, path: string) => backend.volume.readFileSync(path, 'utf8');
   const afterNotice = () => new Promise((resolve) => setTimeout(resolve, 150));
 
   it('is watched by those who have it, in whatever order they come and go', () => {
@@ -42,5 +43,75 @@ describe('the worker’s shared folder', () => {
     folders[2]!.create('/more', 'directory');
     await afterNotice();
     expect(told).to.deep.equal([0, 2, 3]);
+  });
+
+  describe('writes over nothing that has changed since somebody looked', () => {
+    const file = (path: string, content: string) => ({ path, content: new Blob([content]) });
+
+    it('files that are put there', async () => {
+      const { backend, folders: [folder] } = open(1);
+      backend.volume.writeFileSync('/g', 'old');
+      const versions = folder!.existing('/', ['f', 'g', 'new']);
+      expect([...versions.keys()]).to.deep.equal(['f', 'g']);
+      backend.volume.writeFileSync('/g', 'the guest’s');
+      backend.volume.writeFileSync('/new', 'the guest’s');
+      expect(await folder!.put('/', [file('f', 'mine'), file('g', 'mine'), file('new', 'mine'), file('newer', 'mine')], versions)).to.deep.equal(['g', 'new']);
+      expect(['f', 'g', 'new', 'newer'].map((name) => text(backend, `/${name}`))).to.deep.equal(['mine', 'the guest’s', 'the guest’s', 'mine']);
+      expect(await folder!.put('/', [file('g', 'mine'), file('new', 'mine')], folder!.existing('/', ['g', 'new']))).to.deep.equal([]);
+      expect(await folder!.put('/', [file('g', 'whatever is there')])).to.deep.equal([]);
+      backend.volume.unlinkSync('/g');
+      expect(await folder!.put('/', [file('g', 'mine')], folder!.existing('/', ['f']))).to.deep.equal([]);
+    });
+
+    it('texts that are saved', () => {
+      const { backend, folders: [folder] } = open(1);
+      const mine = new TextEncoder().encode('mine');
+      const { version } = folder!.read('/f', 100);
+      backend.volume.writeFileSync('/f', 'the guest’s');
+      expect(folder!.save('/f', mine, version)).to.equal(undefined);
+      // For somebody who saw it go.
+      expect(folder!.save('/f', mine, '')).to.equal(undefined);
+      expect(text(backend, '/f')).to.equal('the guest’s');
+      backend.volume.unlinkSync('/f');
+      expect(folder!.save('/f', mine, version)).to.equal(undefined);
+      expect(folder!.save('/f', mine, '')).to.be.a('string');
+      expect(text(backend, '/f')).to.equal('mine');
+    });
+  });
+
+  describe('has directories for a time', () => {
+    const names = (backend: MemfsBackend) => (backend.volume.readdirSync('/') as string[]).sort();
+
+    it('which take no name that is in use, and go with what was to be in them', () => {
+      const { backend, folders: [folder] } = open(1);
+      backend.volume.mkdirSync('/lesson-x');
+      backend.volume.writeFileSync('/lesson-x-2', 'a file');
+      const path = folder!.makeMarked('lesson-x', { 'a.txt': 'a', 'docs/': '', 'docs/b.txt': 'b' }, ['made.txt', 'docs/moved']);
+      expect(path).to.equal('/lesson-x-3');
+      expect(folder!.marked()).to.deep.equal([path]);
+      backend.volume.writeFileSync(`${path}/made.txt`, '');
+      backend.volume.unlinkSync(`${path}/a.txt`);
+      folder!.removeMarked(path);
+      folder!.removeMarked(path);
+      folder!.removeMarked('/lesson-x');
+      expect(names(backend)).to.deep.equal(['f', 'lesson-x', 'lesson-x-2']);
+    });
+
+    it('which stay when somebody has put something there', () => {
+      const { backend, folders: [folder] } = open(1);
+      const path = folder!.makeMarked('lesson', { 'a.txt': 'a', 'docs/': '' }, []);
+      backend.volume.writeFileSync(`${path}/docs/mine`, 'mine');
+      folder!.removeMarked(path);
+      expect(folder!.marked()).to.deep.equal([]);
+      expect(text(backend, `${path}/docs/mine`)).to.equal('mine');
+      expect(backend.volume.readdirSync(path)).to.deep.equal(['docs']);
+    });
+
+    it('none where there is no room', () => {
+      const backend = MemfsBackend.of(new Volume(), { size: 4 * 4096 });
+      const folder = new Folder({ backend } as unknown as VirtioFsDevice, () => [], () => {});
+      expect(() => folder.makeMarked('lesson', { 'a.txt': 'a'.repeat(20_000) }, [])).to.throw(/full/);
+      expect(names(backend)).to.deep.equal([]);
+    });
   });
 });

@@ -165,9 +165,9 @@ describe('the page: inspector', () => {
       }
       const visit = await site.open();
       await visit.ready();
-      await visit.page.getByRole('tab', { name: 'Time line' }).click();
+      await visit.page.getByRole('tab', { name: 'Timeline' }).click();
       await visit.drop(visit.page.locator('vm-timeline').getByRole('list'), [join(directory, 'packed.layer')]);
-      await visit.page.locator('vm-timeline').getByRole('button', { name: 'Second guest from: packed' }).click();
+      await visit.page.locator('vm-timeline').getByRole('button', { name: 'Fork from here: packed' }).click();
       await visit.ready(1);
       await visit.terminal(1).locator('.screens').click();
       await show(visit, 'Queues');
@@ -274,9 +274,9 @@ describe('the page: inspector', () => {
 
     const timeline = ({ page }: Visit): Locator => page.locator('vm-timeline');
 
-    /** Takes a snapshot, and returns its row in the time line, which is shown then. */
+    /** Takes a snapshot, and returns its row in the timeline, which is shown then. */
     async function takeSnapshot(visit: Visit): Promise<Locator> {
-      await visit.page.getByRole('tab', { name: 'Time line' }).click();
+      await visit.page.getByRole('tab', { name: 'Timeline' }).click();
       await timeline(visit).getByLabel('Automatic').selectOption('never');
       await timeline(visit).getByLabel('Name of the snapshot').fill('paused');
       await timeline(visit).getByRole('button', { name: 'Snapshot now' }).click();
@@ -371,7 +371,7 @@ describe('the page: inspector', () => {
       await visit.page.reload();
       await visit.until(async () => /^copied/m.test(await visit.screen()), 'the request was not served after the reload');
       expect(await banner(visit).count()).to.equal(0);
-      await visit.page.getByRole('tab', { name: 'Time line' }).click();
+      await visit.page.getByRole('tab', { name: 'Timeline' }).click();
       await fork(visit, 'Same folder');
       await visit.ready(1);
       await visit.terminal(1).locator('.screens').click();

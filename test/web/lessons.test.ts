@@ -22,19 +22,19 @@ const LESSONS: { title: string; seen: RegExp[] }[] = [
   },
   {
     title: 'Freeze with an unlinked open file',
-    seen: [/file handle \d+ of node \d+, which has no name any more/, /stood still for \d+ ms/, /RELEASE.*is free/, /File handle \d+ of node \d+ is there again/, /OPEN.*the guest noticed nothing/],
+    seen: [/file handle \d+ of node \d+, which has no name any more/, /paused for \d+ ms/, /RELEASE.*is free/, /File handle \d+ of node \d+ is there again/, /OPEN.*the guest noticed nothing/],
   },
   {
     title: 'Two guests, one lock',
-    seen: [/guest and guest 2 have one folder/, /guest, pid \d+: a write lock \(flock\) on \/README\.txt/, /guest 2 waits/, /it had the lock, and has ended/],
+    seen: [/guest and guest 2 have one folder/, /guest, pid \d+: a write lock \(flock\) on \/lesson-locks\/README\.txt/, /guest 2 waits/, /it had the lock, and has ended/],
   },
   {
     title: 'Why suspend was refused since 2019',
-    seen: [/Operation not supported”|It slept\. Linux 6\.12/, /stood still for \d+ ms/, /README\.txt is gone/, /README\.txt is back.*sent no INIT/],
+    seen: [/Operation not supported”|It slept\. Linux 6\.12/, /paused for \d+ ms/, /README\.txt is gone/, /README\.txt is back.*sent no INIT/],
   },
   {
     title: 'A number for each file',
-    seen: [/\/kept\.txt is node \d+/, /\/docs\/moved\.txt is node \d+/, /INIT, and \/docs\/moved\.txt is node \d+ again/],
+    seen: [/kept\.txt is node \d+/, /docs\/moved\.txt is node \d+/, /After FORGET, docs\/moved\.txt is node \d+ again/],
   },
 ];
 /** For a step: the guest asks 1100 times, or sleeps. */
@@ -71,7 +71,7 @@ describe('the page: lessons', function () {
         await doIt(visit).click();
         expect(await seen(visit, index), `step ${index + 1}`).to.match(text);
       }
-      await panel(visit).getByText('That was it.').waitFor();
+      await panel(visit).getByText('Lesson complete.').waitFor();
       await visit.picture(`lesson-${title.toLowerCase().replaceAll(/\W+/g, '-')}`);
       await panel(visit).getByRole('button', { name: 'All lessons' }).first().click();
       expect(await panel(visit).getByRole('button', { name: title }).innerText()).to.match(/✓[^]*done/);
@@ -88,7 +88,7 @@ describe('the page: lessons', function () {
 
   it('notice what the visitor does by hand, and nothing else', async () => {
     const visit = await open('What happens on cat');
-    await visit.run('cat count.sh; ls');
+    await visit.run('cat ../count.sh; ls ..');
     expect(await panel(visit).locator('.seen').count()).to.equal(0);
     await visit.type('echo 3 > /proc/sys/vm/drop_caches; head -c 10 README.txt');
     expect(await seen(visit, 0)).to.match(/LOOKUP, OPEN, READ/);
@@ -102,7 +102,7 @@ describe('the page: lessons', function () {
     const visit = await open('Freeze with an unlinked open file');
     await visit.type('exec 5<>mine; echo mine >&5; rm mine');
     await seen(visit, 0);
-    await visit.page.getByRole('tab', { name: 'Time line' }).click();
+    await visit.page.getByRole('tab', { name: 'Timeline' }).click();
     await visit.page.locator('vm-timeline').getByLabel('Name of the snapshot').fill('my own');
     await visit.page.locator('vm-timeline').getByRole('button', { name: 'Snapshot now' }).click();
     const mine = visit.page.locator('vm-timeline').getByRole('listitem').filter({ hasText: 'my own' });
@@ -111,7 +111,7 @@ describe('the page: lessons', function () {
     await seen(visit, 1);
     await visit.type('exec 5>&-');
     await seen(visit, 2);
-    await visit.page.getByRole('tab', { name: 'Time line' }).click();
+    await visit.page.getByRole('tab', { name: 'Timeline' }).click();
     await mine.getByRole('button', { name: 'Rewind to' }).click();
     await visit.page.getByRole('tab', { name: 'Lessons' }).click();
     await seen(visit, 3);
@@ -119,18 +119,30 @@ describe('the page: lessons', function () {
     await seen(visit, 4);
   });
 
-  it('are remembered over a reload, and can be begun anew', async () => {
-    const visit = await open('What happens on cat');
+  it('begin anew when they are restarted, left or interrupted by a reload; those that were done are remembered', async () => {
+    const visit = await open('A number for each file');
+    const current = async () => (await mark(visit).evaluateAll((steps) => steps.findIndex((step) => step.getAttribute('aria-current') === 'step')));
+    for (let index = 0; index < 3; index++) {
+      await doIt(visit).click();
+      await seen(visit, index);
+    }
+    await panel(visit).getByRole('button', { name: 'All lessons' }).first().click();
+    await panel(visit).getByRole('button', { name: 'What happens on cat' }).click();
     await doIt(visit).click();
     await seen(visit, 0);
+    await panel(visit).getByRole('button', { name: 'Restart' }).click();
+    expect(await current()).to.equal(0);
+    await doIt(visit).click();
+    await seen(visit, 0);
+    await visit.page.evaluate(() => document.querySelector('virtiofs-vm')!.vm!.snapshot('half way'));
     await visit.page.reload();
     await visit.ready();
+    await visit.until(async () => (await visit.terminal().getByRole('tab').count()) === 1, 'the lesson’s shell is still there');
+    expect(await visit.run('ls -d lesson*')).to.match(/No such file/);
     await visit.page.getByRole('tab', { name: 'Lessons' }).click();
-    await panel(visit).getByText('1 of 3 steps').waitFor();
+    expect(await panel(visit).locator('.steps').allInnerTexts()).to.deep.equal([...LESSONS.slice(0, -1).map(({ seen: { length } }) => `${length} steps`), 'done']);
     await panel(visit).getByRole('button', { name: 'What happens on cat' }).click();
-    expect(await mark(visit).nth(1).getAttribute('aria-current')).to.equal('step');
-    await panel(visit).getByRole('button', { name: 'Begin anew' }).click();
-    expect(await mark(visit).nth(0).getAttribute('aria-current')).to.equal('step');
+    expect(await current()).to.equal(0);
   });
 
   it('go on where the first guest was closed, or say so', async () => {
@@ -140,7 +152,7 @@ describe('the page: lessons', function () {
     await doIt(visit).click();
     await seen(visit, 1);
     await visit.page.getByRole('button', { name: 'Close guest 2' }).click();
-    await panel(visit).getByText('There is no second guest with this folder any more: begin anew.').waitFor();
+    await panel(visit).getByText('There is no second guest with this folder any more. Restart the lesson.').waitFor();
     expect(await doIt(visit).count()).to.equal(0);
   });
 

@@ -123,7 +123,7 @@ describe('the page: looks and accessibility', () => {
       await check('problems');
       await visit.picture(`problems-phone-${theme}`);
       await page.getByRole('button', { name: 'Dismiss' }).first().click();
-      await page.getByRole('navigation').getByRole('button', { name: 'Time line' }).click();
+      await page.getByRole('navigation').getByRole('button', { name: 'Timeline' }).click();
       await page.getByRole('button', { name: 'Fork', exact: true }).click();
       await check('fork');
       await page.keyboard.press('Escape');

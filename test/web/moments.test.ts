@@ -1,5 +1,5 @@
 import { expect } from 'chai';
-import { mkdtempSync, rmSync } from 'node:fs';
+import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import type { Locator } from 'playwright-core';
@@ -22,7 +22,7 @@ describe('the page: moments that are left', function () {
 
   async function show(visit: Visit): Promise<Visit> {
     await visit.ready();
-    await visit.page.getByRole('tab', { name: 'Time line' }).click();
+    await visit.page.getByRole('tab', { name: 'Timeline' }).click();
     await panel(visit).getByRole('combobox').selectOption('never');
     return visit;
   }
@@ -52,7 +52,7 @@ describe('the page: moments that are left', function () {
     await visit.run('echo two > f; exec 5<f; n=2');
     await rewind(visit, 'one');
     expect(await visit.run('cat f')).to.equal('one');
-    await rows(visit, 'one').getByText('guest is after this one').waitFor();
+    await rows(visit, 'one').getByText('Current position').waitFor();
     expect(await kinds(visit)).to.deep.equal(['rewind', 'manual', 'start']);
     await panel(visit).getByText(/guest went to “one”\. What was before is kept as “Before going back, .*”\./).waitFor();
     await visit.picture('undo');
@@ -146,14 +146,14 @@ describe('the page: moments that are left', function () {
     await page.getByRole('button', { name: 'Close guest 2' }).click();
     await page.getByRole('dialog').getByRole('button', { name: 'Close', exact: true }).click();
     await visit.terminal(1).waitFor({ state: 'detached' });
-    await page.getByRole('tab', { name: 'Time line' }).click();
+    await page.getByRole('tab', { name: 'Timeline' }).click();
     await rows(visit, 'Before closing').waitFor();
     // The browser does not ask about the text any more, and the guest that was closed stays so.
     await page.reload();
     await visit.ready();
     expect(await visit.page.locator('vm-terminals').count()).to.equal(1);
-    await page.getByRole('tab', { name: 'Time line' }).click();
-    await press(visit, rows(visit, 'Before closing').getByRole('button', { name: 'Second guest from' }));
+    await page.getByRole('tab', { name: 'Timeline' }).click();
+    await press(visit, rows(visit, 'Before closing').getByRole('button', { name: 'Fork from here' }));
     expect(await visit.run('cat f', 1)).to.equal('second');
   });
 
@@ -179,7 +179,7 @@ describe('the page: moments that are left', function () {
     await page.reload();
     expect(await visit.run('cat f')).to.equal('new');
     // As many forks as there are automatic snapshots until the oldest are removed, and more.
-    await page.getByRole('tab', { name: 'Time line' }).click();
+    await page.getByRole('tab', { name: 'Timeline' }).click();
     await page.evaluate(async () => {
       const { connection: { worker, worker: { timeline } } } = document.querySelector('virtiofs-vm')!.vm as unknown as { connection: Connection };
       for (let n = 0; n < 20; n++) {
@@ -218,5 +218,47 @@ describe('the page: moments that are left', function () {
       return count;
     });
     expect(notices).to.equal(1);
+  });
+
+  it('an upload does not replace what the guest has written since the visitor was asked', async () => {
+    const visit = await site.open();
+    const { page } = visit;
+    await visit.ready();
+    const write = (text: string) => page.evaluate((line) => document.querySelector('virtiofs-vm')!.vm!.exec(`echo ${line} > README.txt`, { cwd: '/mnt/share' }).then(({ code }) => code), text);
+    const file = join(directory, 'README.txt');
+    writeFileSync(file, 'uploaded');
+    await visit.drop(page.locator('vm-files .area'), [file]);
+    await page.getByRole('dialog').getByText('Replace the file?').waitFor();
+    await write('newer');
+    await page.getByRole('dialog').getByRole('button', { name: 'Replace' }).click();
+    await page.getByRole('dialog').getByText('Replace the file?').waitFor();
+    expect(await page.evaluate(() => document.querySelector('virtiofs-vm')!.vm!.fs.readText('/README.txt'))).to.equal('newer\n');
+    await page.getByRole('dialog').getByRole('button', { name: 'Replace' }).click();
+    await visit.until(async () => (await page.evaluate(() => document.querySelector('virtiofs-vm')!.vm!.fs.readText('/README.txt'))) === 'uploaded', 'it was not replaced');
+  });
+
+  it('text that is not saved stays over a rewind, and is not driven out by a file that gets its name', async () => {
+    const visit = await show(await site.open());
+    const { page } = visit;
+    await take(visit, 'before');
+    await visit.run('echo one > f; echo other > other');
+    await page.getByRole('tab', { name: 'Files' }).click();
+    const row = (name: string) => page.locator(`vm-files .row[data-path="/${name}"]`);
+    await row('f').click();
+    await page.getByLabel('Content of f').fill('written');
+    await page.getByRole('tab', { name: 'Timeline' }).click();
+    await rewind(visit, 'before');
+    await page.getByRole('tab', { name: 'Files' }).click();
+    await page.getByText('Not saved, and deleted:').waitFor();
+    await visit.run('echo other > other');
+    await row('other').click();
+    await page.keyboard.press('F2');
+    await page.getByRole('dialog').getByLabel('New name').fill('f');
+    await page.getByRole('dialog').getByRole('button', { name: 'Rename' }).click();
+    await page.getByRole('alert').getByText('/f was deleted, and what you wrote there is not saved yet').waitFor();
+    await page.getByRole('button', { name: '/f', exact: true }).click();
+    expect(await page.getByLabel('Content of f').inputValue()).to.equal('written');
+    await page.getByRole('button', { name: 'Save' }).click();
+    expect(await visit.run('cat f')).to.equal('written');
   });
 });

@@ -34,11 +34,11 @@ describe('the page: moving, and sleep', () => {
   const GOES_ON = 'cat <&5; echo $n; a=$(cat count); sleep 1; [ $(cat count) -gt $a ] && echo counts; locker flock README.txt try < /dev/null | cut -d: -f1';
   const WENT_ON = 'deleted\n42\ncounts\nfailed';
 
-  it('moves the guest to another tab, with all that runs and is open, its shells and its time line', async () => {
+  it('moves the guest to another tab, with all that runs and is open, its shells and its timeline', async () => {
     const context = await site.newProfile();
     const first = await site.open({ context });
     await first.run(BEGIN);
-    await first.page.getByRole('tab', { name: 'Time line' }).click();
+    await first.page.getByRole('tab', { name: 'Timeline' }).click();
     await first.page.getByLabel('Name of the snapshot').fill('before');
     await first.page.getByRole('button', { name: 'Snapshot now' }).click();
     await first.page.locator('vm-timeline li').filter({ hasText: 'before' }).waitFor();
@@ -48,7 +48,7 @@ describe('the page: moving, and sleep', () => {
     await first.page.getByText('guest runs in another tab now').waitFor();
     expect(await second.run(GOES_ON)).to.equal(WENT_ON);
     expect(await second.screen()).to.contain('locker flock');
-    await second.page.getByRole('tab', { name: 'Time line' }).click();
+    await second.page.getByRole('tab', { name: 'Timeline' }).click();
     await second.page.locator('vm-timeline li').filter({ hasText: 'before' }).waitFor();
     await second.page.getByText(/kept in this browser/).waitFor();
     await second.page.reload();
@@ -82,14 +82,14 @@ describe('the page: moving, and sleep', () => {
     const second = await site.open({ context, path });
     await dialog(first).getByText(/On its way/).waitFor();
     await second.page.close();
-    await dialog(first).getByRole('button', { name: 'Break off' }).click();
+    await dialog(first).getByRole('button', { name: 'Cancel' }).click();
     expect(await first.run(GOES_ON)).to.equal(WENT_ON);
   });
 
   it('stays while another guest has its folder, and says so', async () => {
     const visit = await site.open();
     await visit.ready();
-    await visit.page.getByRole('tab', { name: 'Time line' }).click();
+    await visit.page.getByRole('tab', { name: 'Timeline' }).click();
     await visit.page.getByRole('button', { name: 'Fork', exact: true }).click();
     await visit.page.getByRole('dialog').getByRole('button', { name: 'Same folder' }).click();
     await visit.ready(1);
@@ -157,9 +157,9 @@ describe('the page: moving, and sleep', () => {
       await vm.stop();
     }
     const visit = await site.open();
-    await visit.page.getByRole('tab', { name: 'Time line' }).click();
+    await visit.page.getByRole('tab', { name: 'Timeline' }).click();
     await visit.drop(visit.page.locator('vm-timeline').getByRole('list'), [join(directory, 'asleep.layer')]);
-    await visit.page.getByRole('button', { name: 'Second guest from: asleep' }).click();
+    await visit.page.getByRole('button', { name: 'Fork from here: asleep' }).click();
     const asleep = visit.page.getByText('guest 2 sleeps, its files open and its locks held');
     const wakeUp = async () => {
       await asleep.waitFor();

@@ -55,7 +55,7 @@ describe('the page: what a terminal shows again', function () {
     await visit.ready();
     await visit.drop(visit.page.locator('vm-files'), [join(directory, 'queries'), join(directory, 'ask.sh')]);
     await visit.page.locator('vm-files .row[data-path="/queries"]').waitFor();
-    await visit.page.getByRole('tab', { name: 'Time line' }).click();
+    await visit.page.getByRole('tab', { name: 'Timeline' }).click();
     await visit.page.locator('vm-timeline').getByLabel('Automatic').selectOption('never');
     await visit.ready();
     await visit.type('sh ask.sh');
@@ -66,10 +66,10 @@ describe('the page: what a terminal shows again', function () {
     await visit.page.locator('vm-timeline').getByText('asked', { exact: true }).waitFor();
     await visit.page.reload();
     expect(await typed(visit), 'after a reload').to.match(/^0000000 +\\n\n0000001$/);
-    await visit.page.getByRole('tab', { name: 'Time line' }).click();
+    await visit.page.getByRole('tab', { name: 'Timeline' }).click();
     await press(visit, /^Rewind to: asked/);
     expect(await typed(visit), 'after a rewind').to.match(/^0000000 +\\n\n0000001$/);
-    await press(visit, /from: asked/);
+    await press(visit, /^Fork from here: asked/);
     expect(await typed(visit, 1), 'in a fork').to.match(/^0000000 +\\n\n0000001$/);
   });
 });

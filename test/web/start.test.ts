@@ -20,7 +20,7 @@ describe('the page: start and terminal', () => {
   it('runs on a page from neither https nor localhost, and says what that costs', async () => {
     const visit = await site.open({ host: INSECURE_HOST });
     expect(await visit.run('echo kept > f; cat f')).to.equal('kept');
-    await visit.page.getByRole('tab', { name: 'Time line' }).click();
+    await visit.page.getByRole('tab', { name: 'Timeline' }).click();
     await visit.page.getByRole('alert').getByText(/keeps files for pages from https or localhost only/).waitFor();
     await visit.page.getByRole('button', { name: 'Snapshot now' }).click();
     await visit.page.locator('vm-timeline li').filter({ hasText: 'Snapshot' }).waitFor();
@@ -43,7 +43,7 @@ describe('the page: start and terminal', () => {
     expect(await visit.page.locator('.problem').allInnerTexts()).to.deep.equal([]);
     await visit.type('halt -f');
     await again.waitFor();
-    await visit.page.getByRole('tab', { name: 'Time line' }).click();
+    await visit.page.getByRole('tab', { name: 'Timeline' }).click();
     await visit.page.getByRole('button', { name: /^Rewind to: Start/ }).click();
     await again.waitFor({ state: 'detached' });
     expect(await visit.run('cat f')).to.match(/No such file/);
@@ -218,12 +218,12 @@ describe('the page: start and terminal', () => {
       const visit = await site.open();
       await told(visit, /is damaged \(.+\): deploy the page again/);
       await bootsCold(visit);
-      await visit.page.getByRole('tab', { name: 'Time line' }).click();
+      await visit.page.getByRole('tab', { name: 'Timeline' }).click();
       await visit.page.getByLabel('Name of the snapshot').fill('cold');
       await visit.page.getByRole('button', { name: 'Snapshot now' }).click();
       await visit.page.locator('vm-timeline').getByText('cold', { exact: true }).waitFor();
       await visit.page.reload();
-      await visit.page.getByText(/going on from/).waitFor();
+      await visit.page.getByText(/Resumed from/).waitFor();
       expect(await visit.run('cat f')).to.equal('new');
       expect(await visit.page.locator('vm-timeline').getByText('Start', { exact: true }).count()).to.equal(0);
     });

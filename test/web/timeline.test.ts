@@ -9,7 +9,7 @@ import { Vm } from '../../harness/vm.ts';
 import type { Connection } from '../../web/page/connection.ts';
 import { useWebSite, type Visit } from './support.ts';
 
-describe('the page: time line', () => {
+describe('the page: timeline', () => {
   const site = useWebSite();
   let directory: string;
   before(() => void (directory = mkdtempSync(join(tmpdir(), 'v86-virtiofs-timeline-'))));
@@ -20,7 +20,7 @@ describe('the page: time line', () => {
 
   async function show(visit: Visit): Promise<Visit> {
     await visit.ready();
-    await visit.page.getByRole('tab', { name: 'Time line' }).click();
+    await visit.page.getByRole('tab', { name: 'Timeline' }).click();
     await panel(visit).getByRole('list').waitFor();
     await panel(visit).getByLabel('Automatic').selectOption('never');
     return visit;
@@ -45,7 +45,7 @@ describe('the page: time line', () => {
     const visit = await show(await site.open());
     await visit.run('echo one > f; exec 5<f; rm f; echo kept > g');
     await take(visit, 'before');
-    expect(await row(visit, 'before').innerText()).to.match(/[\d.]+ [KM]B added, guest stood still for [\d.]+ ms, guest is after this one/);
+    expect(await row(visit, 'before').innerText()).to.match(/[\d.]+ [KM]B added, paused for [\d.]+ ms, Current position/);
     await visit.run('cat <&5; rm g; echo later > h');
     await take(visit, 'after');
     await press(visit, 'before', 'Rewind to');
@@ -64,10 +64,10 @@ describe('the page: time line', () => {
     visit.page.on('request', (request) => fetched.push(request.url()));
     await visit.page.reload();
     expect(await visit.run('cat <&5; echo $n')).to.equal('deleted\n42');
-    await visit.page.getByText(/going on from/).waitFor();
+    await visit.page.getByText(/Resumed from/).waitFor();
     expect(fetched.filter((url) => url.includes('.layer'))).to.deep.equal([]);
     await show(visit);
-    await row(visit, 'mark').getByText('guest is after this one').waitFor();
+    await row(visit, 'mark').getByText('Current position').waitFor();
     await row(visit, 'Start').waitFor();
   });
 
@@ -115,7 +115,7 @@ describe('the page: time line', () => {
     await row(visit, 'Automatic').first().waitFor();
     await visit.run('echo automatic > f');
     await visit.until(async () => (await row(visit, 'Automatic').count()) >= 3, 'no three automatic snapshots');
-    expect(await row(visit, 'Automatic').first().innerText()).to.match(/\d KB added, guest stood still for/);
+    expect(await row(visit, 'Automatic').first().innerText()).to.match(/\d KB added, paused for/);
     await visit.page.reload();
     expect(await visit.run('cat f')).to.equal('automatic');
   });
@@ -177,7 +177,7 @@ describe('the page: time line', () => {
     await visit.run('echo then > f');
     await take(visit, 'then');
     await visit.run('echo now > f');
-    await press(visit, 'then', 'Second guest from');
+    await press(visit, 'then', 'Fork from here');
     expect(await visit.run('cat f', 1)).to.equal('then');
     expect(await visit.run('cat f')).to.equal('now');
   });
@@ -218,7 +218,7 @@ describe('the page: time line', () => {
     await visit.drop(panel(visit).getByRole('list'), [join(directory, 'small.layer')]);
     await press(visit, 'small', 'Rewind to');
     await told(visit, /another machine: its memory is 96, this guest's 128; open it as a second guest/);
-    await press(visit, 'small', 'Second guest from');
+    await press(visit, 'small', 'Fork from here');
     expect(await visit.run('pwd; cat f', 1)).to.equal('/mnt/other\nsmall');
   });
 

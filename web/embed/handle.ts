@@ -121,11 +121,11 @@ class HostFolder implements SharedFolder {
 
   write(path: string, content: string | Uint8Array | Blob): Promise<void> {
     const blob = content instanceof Blob ? content : new Blob([content as string | Uint8Array<ArrayBuffer>]);
-    return this.#ask((folder) => folder.put('/', [{ path, content: blob }]));
+    return this.#ask(async (folder) => void await folder.put('/', [{ path, content: blob }]));
   }
 
   makeDirectory(path: string): Promise<void> {
-    return this.#ask((folder) => folder.put('/', [{ path }]));
+    return this.#ask(async (folder) => void await folder.put('/', [{ path }]));
   }
 
   rename(path: string, newPath: string): Promise<void> {

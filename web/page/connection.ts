@@ -1,10 +1,14 @@
 import { proxy, wrap, type Remote } from 'comlink';
+import { printableLines } from '../../harness/printable.ts';
 import type {
-  GuestApi, GuestId, GuestInfo, KeepResult, MoveProgress, MoveResult, PageApi, Progress, ShellId, ShellInfo, StartOptions, VmEvents, WorkerApi,
+  GuestApi, GuestId, GuestInfo, KeepResult, MoveProgress, MoveResult, PageApi, Progress, ShellId, ShellInfo, StartOptions, TerminalSize, VmEvents, WorkerApi,
 } from '../protocol.ts';
 import { guarded } from '../protocol/guard.ts';
 import { movedAt, rememberMove } from './move/links.ts';
 import { checkBrowser } from './requirements.ts';
+
+/** Until a terminal says how large it is. */
+const NEW_SHELL: TerminalSize = { columns: 80, rows: 24 };
 
 /** Where a shell's output goes. */
 export interface ShellOutput {
@@ -75,7 +79,7 @@ export class Connection extends EventTarget {
   /** Guests of which nobody knows where they run: they stand still. */
   readonly undecided = new Set<GuestId>();
   #movedBefore = 0;
-  /** Counts changes of the time line. */
+  /** Counts changes of the timeline. */
   timelineVersion = 0;
   /** What went wrong, newest last. */
   problems: string[] = [];
@@ -180,7 +184,17 @@ export class Connection extends EventTarget {
   }
 
   async openShell(guest: GuestView): Promise<ShellStream> {
-    const shell = this.#stream(guest.id, await guest.api.shells.open({ columns: 80, rows: 24 }));
+    return this.#addShell(guest, await guest.api.shells.open(NEW_SHELL));
+  }
+
+  /** The shell of the lesson under way: see {@link LessonApi.shell}. */
+  async lessonShell(guest: GuestView): Promise<ShellStream> {
+    const info = await guest.api.lesson.shell(NEW_SHELL);
+    return guest.shells.find(({ id }) => id === info.id) ?? this.#addShell(guest, info);
+  }
+
+  #addShell(guest: GuestView, info: ShellInfo): ShellStream {
+    const shell = this.#stream(guest.id, info);
     guest.shells.push(shell);
     this.#changed();
     return shell;
@@ -260,7 +274,7 @@ export class Connection extends EventTarget {
 
   /** Says what went wrong where the visitor sees it. */
   report(message: string): void {
-    this.problems = [...this.problems, message].slice(-4);
+    this.problems = [...this.problems, printableLines(message)].slice(-4);
     this.#changed();
     this.#tell('problem', message);
   }

@@ -1,4 +1,5 @@
 import { css, html, nothing, render, type TemplateResult } from 'lit';
+import { printable } from '../../harness/printable.ts';
 import type { KeepResult } from '../protocol.ts';
 
 interface Question {
@@ -44,7 +45,7 @@ export async function leaveMoment(root: ShadowRoot, { what, guest, action }: { w
   return answer !== undefined && (await action(false)).isDone;
 }
 
-const heading = (title: string, text?: string) => html`<h2 id="dialog-title">${title}</h2>${text ? html`<p>${text}</p>` : nothing}`;
+const heading = (title: string, text?: string) => html`<h2 id="dialog-title">${printable(title)}</h2>${text ? html`<p>${printable(text)}</p>` : nothing}`;
 const cancel = html`<button type="button" @click=${(event: Event) => (event.currentTarget as HTMLElement).closest('dialog')!.close()}>Cancel</button>`;
 
 /** Settles when the dialog is gone, and the focus is back where it was. */

@@ -88,7 +88,7 @@ export class GuestTerminals extends LitElement {
     }
     if (guest.power === 'booting') return html`<div class="standstill" role="status"><p>${guest.name} boots again. Its folder stays as it is</p></div>`;
     if (guest.power === 'off') {
-      return html`<div class="standstill" role="status"><p>${guest.name} has stopped. Its folder is as it was, and the time line has earlier moments</p>
+      return html`<div class="standstill" role="status"><p>${guest.name} has stopped. Its folder is as it was, and the timeline has earlier moments</p>
         <button class="primary" ?disabled=${this.isBusy} @click=${() => this.#act(guest.api.start())}>Start again</button></div>`;
     }
     return guest.isAsleep ? html`<div class="standstill" role="status"><p>${guest.name} sleeps, its files open and its locks held</p><button class="primary" ?disabled=${this.isBusy} @click=${() => this.#toggleSleep()}>Wake</button></div>` : nothing;
@@ -143,12 +143,13 @@ export class GuestTerminals extends LitElement {
     this.#select(shell.id);
   }
 
-  /** Types a line into the current shell, in place of what is typed there already. */
+  /** Types a line into the lesson's shell, in place of what is typed there already. In the visitor's own shells something else may run. */
   async type(line: string): Promise<void> {
     const { connection, guest } = this;
-    if (!this.#current) await this.open();
-    const current = this.#current;
-    if (current) await connection.attempt(guest.api.shells.type(current.id, `${KILL_LINE}${line}\n`));
+    const shell = await connection.attempt(connection.lessonShell(guest));
+    if (!shell) return;
+    this.selected = shell.id;
+    await connection.attempt(guest.api.shells.type(shell.id, `${KILL_LINE}${line}\n`));
   }
 
   async #select(id: number): Promise<void> {

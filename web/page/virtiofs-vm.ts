@@ -23,7 +23,7 @@ import './terminals.ts';
 
 const PANELS = [
   { id: 'files', label: 'Files', icon: 'folder' },
-  { id: 'timeline', label: 'Time line', icon: 'clock' },
+  { id: 'timeline', label: 'Timeline', icon: 'clock' },
   { id: 'inspector', label: 'Inspector', icon: 'inspect' },
   { id: 'lessons', label: 'Lessons', icon: 'book' },
 ] as const;
@@ -158,7 +158,7 @@ export class VirtiofsVm extends LitElement implements VirtiofsVmElement {
     return html`
       ${this.heading === undefined ? nothing : html`<header>
         <h1>${icon('device')} ${this.heading}</h1>
-        ${startTime === undefined || !guests.length ? nothing : html`<span class="state muted">${connection.resumed === undefined ? 'running' : `going on from ${formatMoment(connection.resumed)}`}, up in ${(startTime / 1000).toFixed(1)} s</span>`}
+        ${startTime === undefined || !guests.length ? nothing : html`<span class="state muted">${connection.resumed === undefined ? 'Running' : `Resumed from ${formatMoment(connection.resumed)}`}, started in ${(startTime / 1000).toFixed(1)} s</span>`}
         <span class="space"></span>
         <button class="plain icon" aria-label="Light or dark" title="Light or dark" @click=${() => this.#toggleTheme()}>${icon('theme')}</button>
       </header>`}

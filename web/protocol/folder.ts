@@ -48,7 +48,7 @@ export interface FolderApi extends ProxyMarked {
   read(path: string, limit: number): { bytes: Uint8Array; version: string };
   /**
    * Replaces a file's content, or makes the file; returns its new version. When `version` is given and
-   * the file is another one by now, nothing is written, and undefined returned.
+   * the file is another one by now ('' for none at all), nothing is written, and undefined returned.
    */
   save(path: string, content: Uint8Array, version?: string): string | undefined;
   /** An empty file or directory, where nothing is yet. */
@@ -58,10 +58,13 @@ export interface FolderApi extends ProxyMarked {
   /** With all that is in it. */
   remove(path: string): void;
   chmod(path: string, mode: number): void;
-  /** Which of these are there, of paths relative to `directory`. */
-  existing(directory: string, paths: string[]): string[];
-  /** Puts files into a directory, in place of those of the same name; each is replaced when the new one is whole. `onProgress` gets bytes. */
-  put(directory: string, files: NewFile[], onProgress?: (bytes: number) => void): Promise<void>;
+  /** Which of these are there, of paths relative to `directory`, and in which version. */
+  existing(directory: string, paths: string[]): Map<string, string>;
+  /**
+   * Puts files into a directory, in place of those of the same name; each is replaced when the new one is whole. With `versions`, by path, only what is still in that
+   * version is replaced. Returns the paths of files that were left out, because something else is there. `onProgress` gets bytes.
+   */
+  put(directory: string, files: NewFile[], versions?: Map<string, string>, onProgress?: (bytes: number) => void): Promise<string[]>;
   /** Unpacks a tar file, gzipped or not, into a directory. `onProgress` gets bytes of files. Says what had to be left out. */
   unpack(directory: string, archive: Blob, onProgress?: (bytes: number) => void): Promise<TreeReport>;
   /** A file's content, or a directory as a tar file. */

@@ -25,9 +25,9 @@ export interface MoveResult {
 export interface MoveApi extends ProxyMarked {
   /** Waits for another tab that has started with the code, and moves the guest there; until anything else is begun here. */
   toTab(guest: GuestId, code: string): Promise<MoveResult>;
-  /** To a `v86-virtiofs serve --incoming ws:PORT`, by the address that it tells. */
+  /** To a `v86-virtiofs serve --incoming ws:PORT`, by the address it prints. */
   toAddress(guest: GuestId, address: string): Promise<MoveResult>;
-  /** Takes over the guest of a `v86-virtiofs migrate --to ws:PORT`, by the address that it tells. */
+  /** Takes over the guest of a `v86-virtiofs migrate --to ws:PORT`, by the address it prints. */
   fromAddress(address: string): Promise<GuestInfo>;
   /** Breaks off what is under way, until it is switched over. */
   cancel(): void;

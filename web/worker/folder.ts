@@ -18,11 +18,13 @@ const NOTICE_INTERVAL = 100;
 /** For how long a guest may go on with what was there before a change from outside: the second of `cache: 'auto'`, and for a guest that is late. */
 const CACHE_TIME = 1500;
 const ROOT = { uid: 0, gid: 0 };
+/** Extended attribute of directories that are to go: the names, one a line, of what goes with them. */
+const MARK = 'user.v86-virtiofs.lesson';
 const byName = new Intl.Collator(undefined, { numeric: true });
 
 const REASONS: Record<number, string> = {
   [EEXIST]: 'is there already: choose another name',
-  [EINVAL]: 'is no name that a file can have',
+  [EINVAL]: 'is not a valid file name',
   [EISDIR]: 'is a folder',
   [ENAMETOOLONG]: 'is too long: a name has 255 bytes at most',
   [ENOENT]: 'is not there any more',
@@ -129,7 +131,7 @@ export class Folder implements FolderApi {
       const backend = this.#backend;
       let inode = this.#find(path);
       if (inode) this.#outdated = performance.now();
-      if (version !== undefined && (!inode || versionOf(inode) !== version)) return undefined;
+      if (version !== undefined && (inode ? versionOf(inode) : '') !== version) return undefined;
       inode ??= this.#make(path, S_IFREG | 0o644);
       // In this order nothing is lost when there is no room.
       backend.write(inode, 0, content.length, new BytesSource(content));
@@ -161,16 +163,67 @@ export class Folder implements FolderApi {
     this.#backend.rmdir(dir, name);
   }
 
+  /** A directory for somebody who is to leave nothing behind: see {@link LessonApi.begin}. */
+  makeMarked(name: string, files: Record<string, string>, others: string[]): string {
+    const candidates = Array.from({ length: 100 }, (_, n) => `/${name}${n ? `-${n + 1}` : ''}`);
+    const path = candidates.find((candidate) => !this.#find(candidate));
+    if (path === undefined) throw new Error(`/${name} and 99 names like it are there already: delete one, and try again`);
+    const directory = this.#make(path, S_IFDIR | 0o755);
+    try {
+      // First of all, so that it can be removed whatever comes next.
+      this.#backend.setxattr(directory, MARK, new TextEncoder().encode([...Object.keys(files), ...others].map((file) => file.replace(/\/$/, '')).join('\n')), 0);
+      for (const [file, text] of Object.entries(files)) {
+        if (file.endsWith('/')) this.create(`${path}/${file.slice(0, -1)}`, 'directory');
+        else this.save(`${path}/${file}`, new TextEncoder().encode(text));
+      }
+    } catch (error) {
+      this.removeMarked(path);
+      this.#removeIfPossible(path);
+      throw error;
+    }
+    return path;
+  }
+
+  /** Paths of those there are. */
+  marked(): string[] {
+    return [...this.#backend.root.directory!.entries()].filter(({ inode }) => inode.isDirectory && inode.xattrs?.has(MARK)).map(({ name }) => `/${name}`);
+  }
+
+  /** With what was to be made there. If something else is in it, that stays, and it is a directory like others. */
+  removeMarked(path: string): void {
+    const directory = this.#find(path);
+    const mark = directory?.xattrs?.get(MARK);
+    if (!directory || !mark) return;
+    this.#outdated = performance.now();
+    // What is in a directory is named after it.
+    for (const name of new TextDecoder().decode(mark).split('\n').reverse()) this.#removeIfPossible(`${path}/${name}`);
+    this.#removeIfPossible(path);
+    if (this.#find(path) === directory) this.#backend.removexattr(directory, MARK);
+  }
+
+  #removeIfPossible(path: string): void {
+    try {
+      const { dir, name } = this.#placeOf(path);
+      if (this.#backend.lookup(dir, name).directory) this.#backend.rmdir(dir, name);
+      else this.#backend.unlink(dir, name);
+    } catch {
+      // Gone already, or not empty.
+    }
+  }
+
   chmod(path: string, mode: number): void {
     this.#outdated = performance.now();
     explained(path, () => this.#backend.setattr(this.#at(path), { mode }));
   }
 
-  existing(directory: string, paths: string[]): string[] {
-    return paths.filter((path) => this.#find(join(directory, path)));
+  existing(directory: string, paths: string[]): Map<string, string> {
+    return new Map(paths.flatMap((path) => {
+      const inode = this.#find(join(directory, path));
+      return inode ? [[path, versionOf(inode)] as const] : [];
+    }));
   }
 
-  async put(directory: string, files: NewFile[], onProgress?: (bytes: number) => void): Promise<void> {
+  async put(directory: string, files: NewFile[], versions?: Map<string, string>, onProgress?: (bytes: number) => void): Promise<string[]> {
     const total = files.reduce((sum, { content }) => sum + (content?.size ?? 0), 0);
     const { size, used } = this.space();
     if (total > size - used) {
@@ -179,18 +232,22 @@ export class Folder implements FolderApi {
     const writer = new TreeWriter(this.#backend, explained(directory, () => this.#at(directory)));
     const tell = paced(onProgress);
     let bytes = 0;
+    const leftOut: string[] = [];
     for (const [done, { path, content }] of files.entries()) {
+      const isAsExpected = (before?: Inode) => !versions || (before ? versionOf(before) : undefined) === versions.get(path);
       try {
-        if (content) await this.#putFile(writer, path, content, (count) => tell(bytes += count));
-        else writer.directory(path);
+        if (!content) writer.directory(path);
+        else if (!(await this.#putFile(writer, path, content, isAsExpected, (count) => tell(bytes += count)))) leftOut.push(path);
       } catch (error) {
-        const count = files.length > 1 ? ` ${done} of ${files.length} files were copied.` : '';
+        const count = files.length > 1 ? ` ${done - leftOut.length} of ${files.length} files were copied.` : '';
         throw new Error(`${join(directory, path)} could not be copied: ${reasonOf(error)}.${count}`, { cause: error });
       }
     }
+    return leftOut;
   }
 
-  async #putFile(writer: TreeWriter, path: string, content: Blob, onBytes: (count: number) => void): Promise<void> {
+  /** Settles with whether it was put there: not over what is not `isAsExpected`. */
+  async #putFile(writer: TreeWriter, path: string, content: Blob, isAsExpected: (before?: Inode) => boolean, onBytes: (count: number) => void): Promise<boolean> {
     const backend = this.#backend;
     const place = writer.place(path);
     const dir = place.dir as Inode;
@@ -203,10 +260,12 @@ export class Folder implements FolderApi {
         onBytes(bytes.length);
       }
       const before = dir.directory?.get(place.name)?.inode;
+      if (!isAsExpected(before)) return false;
       if (before) this.#outdated = performance.now();
       if (before?.isRegular) backend.setattr(file, { uid: before.uid, gid: before.gid, mode: before.mode & S_IALLUGO });
       writer.clear(place);
       backend.link(file, dir, place.name);
+      return true;
     } finally {
       backend.release(file);
     }
@@ -247,7 +306,7 @@ export class Folder implements FolderApi {
 
   #placeOf(path: string): { dir: Inode; name: string } {
     const name = path.slice(path.lastIndexOf('/') + 1);
-    if (!isFileName(name)) throw new Error(`${JSON.stringify(name)} is no name that a file can have`);
+    if (!isFileName(name)) throw new Error(`${JSON.stringify(name)} is not a valid file name`);
     const parent = parentOf(path);
     return { dir: explained(parent, () => this.#at(parent)), name };
   }

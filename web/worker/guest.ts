@@ -16,6 +16,7 @@ import type { ExecOptions, ExecResult, GuestApi, GuestId, GuestInfo } from '../p
 import { createEmulator } from './emulator.ts';
 import { Folder, type FolderUser } from './folder.ts';
 import { Inspector } from './inspector.ts';
+import { LessonSpace } from './lesson-space.ts';
 import { checkSame, type MachineSpec } from './machine-spec.ts';
 import { Shells, type ShellEvents } from './shells.ts';
 import { readSummary, type Summary } from './summary.ts';
@@ -68,6 +69,7 @@ export class Guest implements GuestApi, FolderUser {
   readonly shells: Shells;
   readonly folder: Folder;
   readonly inspector: Inspector;
+  readonly lesson: LessonSpace;
   readonly #emulator: V86;
   readonly #machine: V86Machine;
   readonly #agent: GuestAgent;
@@ -94,6 +96,7 @@ export class Guest implements GuestApi, FolderUser {
     this.shells = new Shells(this.#agent, spec.mountPoint, events);
     this.inspector = new Inspector(device, events.guests);
     this.folder = new Folder(device, events.guests, events.filesChanged);
+    this.lesson = new LessonSpace(this.folder, this.shells, this.#agent, () => this.#power === 'on' && !this.#isAsleep);
     this.#machine = V86Machine.of(emulator);
     watchEnd(this.#machine, (end, fault) => this.#onEnd(end, fault));
   }
@@ -244,8 +247,13 @@ export class Guest implements GuestApi, FolderUser {
 
   /** @throws Error when other guests have its folder. */
   checkAlone(): void {
-    const others = [...this.#events.guests()].filter(({ device }) => device !== this.device && device.backend === this.device.backend);
+    const others = this.#companions;
     if (others.length) throw new Error(`${others.map(({ name }) => name).join(', ')} has the same folder, which would change under it: close it first`);
+  }
+
+  /** Other guests that have its folder. */
+  get #companions(): FolderUser[] {
+    return [...this.#events.guests()].filter(({ device }) => device !== this.device && device.backend === this.device.backend);
   }
 
   /** Of the machine, which runs: what it is to the page. */
@@ -259,6 +267,7 @@ export class Guest implements GuestApi, FolderUser {
     this.#isAsleep = isAsleep;
     if (answers) await this.#answer();
     this.shells.restore(isOff ? [] : shells);
+    if (!this.#companions.length) await this.lesson.tidy();
     if (answers) this.#openFirstShell();
     await this.#events.changed(this.info);
   }

@@ -29,7 +29,7 @@ export class Host implements WorkerApi {
   #isStarted = false;
   readonly moves = new Moves({
     guest: (id) => this.guest(id),
-    // Until the machine is here there may be no time line.
+    // Until the machine is here there may be no timeline.
     make: async (spec) => this.#make(spec, this.#timeline?.store ?? await SnapshotStore.open(new MemoryStore(), loadCodec())),
     arrived: async (guest) => {
       this.#guests.set(guest.id, guest);
@@ -229,7 +229,7 @@ export class Host implements WorkerApi {
       return await this.#add(original.spec, (guest) => guest.restore(snapshot), isShared ? original.device.backend : undefined);
     } finally {
       // Without its folder nobody else can go on from it.
-      if (isShared) await this.timeline.remove(snapshot);
+      if (isShared) await this.timeline.discard(snapshot);
     }
   }
 

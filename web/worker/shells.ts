@@ -24,8 +24,8 @@ interface Shell {
 export type SavedShell = ShellInfo;
 
 /** An interactive shell, as the page's terminals have them. `cwd`: where it begins. */
-export function spawnShell(agent: GuestAgent, cwd: string, { columns, rows }: TerminalSize): GuestProcess {
-  return agent.spawn(['/bin/sh', '-l'], { cwd, env: { TERM: 'xterm-256color' }, pty: { columns, rows } });
+export function spawnShell(agent: GuestAgent, cwd: string, { columns, rows }: TerminalSize, env: Record<string, string> = {}): GuestProcess {
+  return agent.spawn(['/bin/sh', '-l'], { cwd, env: { TERM: 'xterm-256color', ...env }, pty: { columns, rows } });
 }
 
 /** The interactive shells of one guest. They live in the guest: a restored one is found again by its number. */
@@ -43,8 +43,9 @@ export class Shells implements ShellsApi {
     this.#events = events;
   }
 
-  open(size: TerminalSize): ShellInfo {
-    const process = spawnShell(this.#agent, this.#cwd, size);
+  /** `cwd`: below the one of others; `env`: variables of its own. */
+  open(size: TerminalSize, { cwd = '', env }: { cwd?: string; env?: Record<string, string> } = {}): ShellInfo {
+    const process = spawnShell(this.#agent, this.#cwd + cwd, size, env);
     this.#add(process, []);
     return { id: process.id, output: new Uint8Array(0) };
   }

@@ -57,7 +57,7 @@ export class Timeline implements TimelineApi {
     try {
       store = await SnapshotStore.open(files, codec);
     } catch (error) {
-      files.giveUp(`The snapshots that were kept can't be read (${(error as Error).message}), and are left as they are; new ones are not kept. “Remove all” in the time line makes room for new ones.`);
+      files.giveUp(`The snapshots that were kept can't be read (${(error as Error).message}), and are left as they are; new ones are not kept. “Remove all” in the timeline makes room for new ones.`);
       store = await SnapshotStore.open(files, codec);
     }
     return new Timeline(files, codec, store, events);
@@ -202,10 +202,22 @@ export class Timeline implements TimelineApi {
 
   remove(snapshot: string): Promise<void> {
     return this.inTurn(async () => {
-      await this.#store.remove(snapshot);
-      await this.#store.gc();
-      this.#onChange();
+      // A reload is to go on with the guests that are there, not with what they were before. Who removes snapshots may have no room for another.
+      const isNeeded = (guest: Guest) => this.#files.isKept && guest.at === snapshot && guest.isRunning;
+      for (const guest of this.#guests()) if (isNeeded(guest)) await this.#freeze(guest, 'automatic').catch(() => {});
+      await this.#remove(snapshot);
     });
+  }
+
+  /** One of {@link takeForFork}. */
+  discard(snapshot: string): Promise<void> {
+    return this.inTurn(() => this.#remove(snapshot));
+  }
+
+  async #remove(snapshot: string): Promise<void> {
+    await this.#store.remove(snapshot);
+    await this.#store.gc();
+    this.#onChange();
   }
 
   export(snapshot: string): Promise<{ name: string; blob: Blob }> {

@@ -44,7 +44,7 @@ export async function loadBytes(folder: Remote<FolderApi>, { path, size }: FileE
 }
 
 function headOf(bytes: Uint8Array, size: number): Content {
-  const why = size > HEAD_BYTES ? `No text: the first ${HEAD_BYTES} bytes of ${formatBytes(size)}.` : 'No text: its bytes.';
+  const why = size > HEAD_BYTES ? `Binary file: the first ${HEAD_BYTES} bytes of ${formatBytes(size)}.` : 'Binary file: its bytes.';
   return { kind: 'head', text: hexDump(bytes.subarray(0, HEAD_BYTES)), why };
 }
 

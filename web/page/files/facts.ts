@@ -16,7 +16,7 @@ export function fileFacts(entry: FileEntry, use: FileUse | undefined, onMode: ()
     ${use?.locks.map(({ guest, space, type, pid, start, end }) =>
       fact('Lock', `${type} (${space}), in ${guest}, pid ${pid}, ${start === 0 && end === undefined ? 'whole file' : `bytes ${start} to ${end ?? 'the end'}`}`))}
     ${use?.waiting.map(({ guest, pid, type }) => fact('Waits for a lock', `${type}, in ${guest}, pid ${pid}`))}
-    ${use && !use.handles.length && !use.locks.length && !use.waiting.length ? fact('Open', 'by nobody') : nothing}
+    ${use && !use.handles.length && !use.locks.length && !use.waiting.length ? fact('Not open', '') : nothing}
   </dl>`;
 }
 

@@ -1,4 +1,5 @@
 import { css, html, LitElement, nothing, type PropertyValues } from 'lit';
+import { printable } from '../../../harness/printable.ts';
 import type { FileEntry, Listing, NewFile, SpaceInfo } from '../../protocol.ts';
 import type { Connection, GuestView } from '../connection.ts';
 import { ask, dialogStyles } from '../dialog.ts';
@@ -112,14 +113,14 @@ export class FilesPanel extends LitElement {
         <button class="plain icon" aria-label="Upload files" title="Upload files" @click=${() => this.#choose('files')}>${icon('upload')}</button>
         <button class="plain icon" aria-label="Upload a folder" title="Upload a folder" @click=${() => this.#choose('folder')}>${icon('folder')}</button>
         <span class="space"></span>
-        <button class="plain icon" aria-label=${existing ? `Download ${existing.name}` : 'Download all'} title=${existing && existing.kind !== 'directory' ? 'Download' : 'Download as a tar file'}
+        <button class="plain icon" aria-label=${existing ? `Download ${printable(existing.name)}` : 'Download all'} title=${existing && existing.kind !== 'directory' ? 'Download' : 'Download as a tar file'}
           @click=${() => this.#download(existing)}>${icon('download')}</button>
         <button class="plain icon" aria-label="Rename" title="Rename (F2)" ?disabled=${!existing} @click=${() => this.#rename(existing!)}>${icon('rename')}</button>
         <button class="plain icon" aria-label="Delete" title="Delete (Del)" ?disabled=${!existing} @click=${() => this.#remove(existing!)}>${icon('trash')}</button>
         <input type="file" id="files" multiple hidden aria-label="Files to upload" @change=${this.#onChosen}>
         <input type="file" id="folder" webkitdirectory hidden aria-label="Folder to upload" @change=${this.#onChosen}>
       </div>
-      ${orphans.length ? html`<div class="orphans" role="status">Not saved, and deleted: ${orphans.map((path) => html`<button @click=${() => (this.selected = path)}>${path}</button>`)}</div>` : nothing}
+      ${orphans.length ? html`<div class="orphans" role="status">Not saved, and deleted: ${orphans.map((path) => html`<button @click=${() => (this.selected = path)}>${printable(path)}</button>`)}</div>` : nothing}
       <div class="area" ?data-drop=${this.dropTarget === '/'} @dragover=${this.#onDragOver} @dragleave=${this.#onDragLeave} @drop=${this.#onDrop}>
         ${fileTree({
           lists: this.lists, expanded: this.expanded, selected: this.selected, dropTarget: this.dropTarget,
@@ -158,8 +159,10 @@ export class FilesPanel extends LitElement {
     const name = await ask(this.shadowRoot!, { title: `Rename ${entry.name}`, action: 'Rename', input: { label: 'New name', value: entry.name } });
     if (!name || name === entry.name) return;
     const path = join(parentOf(entry.path), name);
+    const drafts = Drafts.of(this.guest);
+    if (drafts.has(path)) return this.connection.report(`${path} was deleted, and what you wrote there is not saved yet: save or discard it first, or choose another name.`);
     if (!(await this.#try(this.guest.api.folder.rename(entry.path, path)))) return;
-    Drafts.of(this.guest).renamed(entry.path, path);
+    drafts.renamed(entry.path, path);
     if (this.expanded.has(entry.path)) this.expanded = new Set([...this.expanded, path]);
     await this.#refresh();
     this.selected = path;

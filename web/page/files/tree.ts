@@ -1,4 +1,5 @@
 import { css, html, nothing, type TemplateResult } from 'lit';
+import { printable } from '../../../harness/printable.ts';
 import type { FileEntry, Listing } from '../../protocol.ts';
 import { formatBytes, formatMode, formatOwner } from '../format.ts';
 import { icon } from '../icons.ts';
@@ -101,7 +102,7 @@ export function fileTree(model: TreeModel): TemplateResult {
         <span class="name">
           <span class="twisty" ?data-open=${isOpen}>${isDirectory ? icon('chevron') : nothing}</span>
           ${icon(isDirectory ? 'folder' : entry.kind === 'symlink' ? 'link' : entry.kind === 'special' ? 'device' : 'file')}
-          <span class="text">${entry.name}${entry.target === undefined ? nothing : html`<span class="muted"> → ${entry.target}</span>`}</span>
+          <span class="text">${printable(entry.name)}${entry.target === undefined ? nothing : html`<span class="muted"> → ${printable(entry.target)}</span>`}</span>
           ${model.isUnsaved(entry.path) ? html`<span class="unsaved" title="Not saved"><span class="visually-hidden">not saved</span></span>` : nothing}
         </span>
         <span class="size">${isDirectory ? nothing : formatBytes(entry.size)}</span>

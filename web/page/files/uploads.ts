@@ -1,5 +1,6 @@
 import { proxy, type Remote } from 'comlink';
 import { html, nothing, type LitElement } from 'lit';
+import { printable } from '../../../harness/printable.ts';
 import type { FolderApi, NewFile } from '../../protocol.ts';
 import type { Connection, GuestView } from '../connection.ts';
 import { choose } from '../dialog.ts';
@@ -46,10 +47,14 @@ export class Uploads {
       if (!choice) return;
       unpack = choice === 'unpack';
     }
-    const plain = unpack ? files.filter((file) => !archives.includes(file)) : files;
-    if (await this.#mayReplace(folder, directory, plain)) {
+    let plain = unpack ? files.filter((file) => !archives.includes(file)) : files;
+    // Once more for those that someone has changed since the visitor was asked.
+    while (plain.length) {
+      const versions = await this.#mayReplace(folder, directory, plain);
+      if (!versions) break;
       const total = plain.reduce((sum, { content }) => sum + (content?.size ?? 0), 0);
-      await this.#run(total, (onProgress) => connection.attempt(folder.put(directory, plain, onProgress)));
+      const leftOut = await this.#run(total, (onProgress) => connection.attempt(folder.put(directory, plain, versions, onProgress)));
+      plain = plain.filter(({ path, content }) => content && leftOut?.includes(path));
     }
     if (unpack) for (const { content } of archives) await this.#unpack(folder, directory, content!);
   }
@@ -64,13 +69,14 @@ export class Uploads {
     if (archive) await this.#unpack(folder, directory, archive);
   }
 
-  async #mayReplace(folder: Remote<FolderApi>, directory: string, files: NewFile[]): Promise<boolean> {
-    if (!files.length) return false;
+  /** The versions of what is there, when there is nothing, or the visitor lets it be replaced. */
+  async #mayReplace(folder: Remote<FolderApi>, directory: string, files: NewFile[]): Promise<Map<string, string> | undefined> {
     const paths = files.filter(({ content }) => content).map(({ path }) => path);
-    const existing = (await this.#host.connection.attempt(folder.existing(directory, paths))) ?? [];
-    if (!existing.length) return true;
+    const versions = await this.#host.connection.attempt(folder.existing(directory, paths));
+    const existing = [...versions?.keys() ?? []];
+    if (!existing.length) return versions;
     const text = `${existing.slice(0, 3).join(', ')}${existing.length > 3 ? ` and ${existing.length - 3} more` : ''} in ${directory}`;
-    return (await choose(this.#root, { title: existing.length === 1 ? 'Replace the file?' : `Replace ${existing.length} files?`, text, choices: { replace: 'Replace' } })) !== undefined;
+    return (await choose(this.#root, { title: existing.length === 1 ? 'Replace the file?' : `Replace ${existing.length} files?`, text, choices: { replace: 'Replace' } })) && versions;
   }
 
   async #unpack(folder: Remote<FolderApi>, directory: string, archive: Blob): Promise<void> {
@@ -97,11 +103,11 @@ export class Uploads {
   }
 }
 
-/** Hands a file to the browser's downloads. */
+/** Hands a file to the browser's downloads. What can't be seen in its name, or makes it look like another one, is made visible. */
 export function saveAs(blob: Blob, name: string): void {
   const link = document.createElement('a');
   link.href = URL.createObjectURL(blob);
-  link.download = name;
+  link.download = printable(name);
   link.click();
   setTimeout(() => URL.revokeObjectURL(link.href), 60_000);
 }

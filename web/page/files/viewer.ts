@@ -1,5 +1,6 @@
 import { css, html, LitElement, nothing, type PropertyValues } from 'lit';
 import { keyed } from 'lit/directives/keyed.js';
+import { printable } from '../../../harness/printable.ts';
 import type { FileEntry, FileUse } from '../../protocol.ts';
 import type { Connection, GuestView } from '../connection.ts';
 import { controls } from '../styles.ts';
@@ -113,7 +114,7 @@ export class FileViewer extends LitElement {
     const draft = this.#drafts.get(entry.path);
     return html`
       <div class="title">
-        <strong title=${entry.path}>${entry.name}</strong>${draft ? html`<span class="muted">not saved</span>` : nothing}
+        <strong title=${printable(entry.path)}>${printable(entry.name)}</strong>${draft ? html`<span class="muted">not saved</span>` : nothing}
         <span class="space"></span>
         ${ARCHIVE.test(entry.name) && entry.kind === 'file' ? html`<button @click=${() => this.dispatchEvent(new Event('unpack'))}>Unpack here</button>` : nothing}
         ${draft ? html`<button @click=${() => this.#discard()}>Discard</button><button class="primary" title="Save (Ctrl+S)" @click=${() => this.save()}>Save</button>` : nothing}
@@ -129,14 +130,14 @@ export class FileViewer extends LitElement {
 
   #renderContent(draft: string | undefined, content: Content | undefined) {
     const { entry: { name, kind, target } } = this;
-    if (kind === 'symlink') return html`<p class="empty">A link to ${target}</p>`;
+    if (kind === 'symlink') return html`<p class="empty">A link to ${printable(target!)}</p>`;
     if (draft !== undefined || content?.kind === 'text') {
-      return html`<textarea aria-label=${`Content of ${name}`} spellcheck="false" autocapitalize="off" .value=${draft ?? (content as { text: string }).text}
+      return html`<textarea aria-label=${`Content of ${printable(name)}`} spellcheck="false" autocapitalize="off" .value=${draft ?? (content as { text: string }).text}
         @input=${this.#onInput} @keydown=${this.#onKey}></textarea>`;
     }
     switch (content?.kind) {
-      case 'image': return html`<div class="image"><img src=${content.url} alt=${`Picture in ${name}`} @error=${this.#showBytes}></div>`;
-      case 'head': return html`<p class="why">${content.why}</p><pre tabindex="0" role="region" aria-label=${`Beginning of ${name}`}>${content.text}</pre>`;
+      case 'image': return html`<div class="image"><img src=${content.url} alt=${`Picture in ${printable(name)}`} @error=${this.#showBytes}></div>`;
+      case 'head': return html`<p class="why">${content.why}</p><pre tabindex="0" role="region" aria-label=${`Beginning of ${printable(name)}`}>${content.text}</pre>`;
       default: return nothing;
     }
   }
@@ -169,7 +170,7 @@ export class FileViewer extends LitElement {
     const drafts = this.#drafts;
     const draft = drafts.get(path);
     if (!draft) return;
-    const saved = await this.connection.attempt(guest.api.folder.save(path, encodeText(draft.text, draft.lineEnd), isForced || isGone ? undefined : draft.version).then((version) => ({ version })));
+    const saved = await this.connection.attempt(guest.api.folder.save(path, encodeText(draft.text, draft.lineEnd), isForced ? undefined : isGone ? '' : draft.version).then((version) => ({ version })));
     if (!saved) return;
     if (saved.version === undefined) {
       this.isStale = true;
@@ -190,9 +191,9 @@ export class FileViewer extends LitElement {
     const parent = path.slice(0, path.lastIndexOf('/')) || '/';
     const candidates = Array.from({ length: 100 }, (_, n) => `${this.entry.name}.mine${n ? `-${n + 1}` : ''}`);
     const taken = await this.connection.attempt(folder.existing(parent, candidates));
-    const free = taken && candidates.find((name) => !taken.includes(name));
+    const free = taken && candidates.find((name) => !taken.has(name));
     if (!free) return;
-    const saved = await this.connection.attempt(folder.save(`${parent === '/' ? '' : parent}/${free}`, encodeText(draft.text, draft.lineEnd)));
+    const saved = await this.connection.attempt(folder.save(`${parent === '/' ? '' : parent}/${free}`, encodeText(draft.text, draft.lineEnd), ''));
     if (saved !== undefined) this.#discard();
   }
 

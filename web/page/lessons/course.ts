@@ -1,38 +1,49 @@
+import type { GuestId } from '../../protocol.ts';
 import type { Connection, GuestView } from '../connection.ts';
 import { REQUEST_LESSONS } from './requests.ts';
 import { SESSION_LESSONS } from './sessions.ts';
-import type { Lesson, Scene, Seen, Step } from './lesson.ts';
+import { holdOn, type Lesson, type Scene, type Seen, type Step } from './lesson.ts';
 
 export const LESSONS: readonly Lesson[] = [...REQUEST_LESSONS, ...SESSION_LESSONS];
-const KEPT_AS = 'virtiofs-vm.lessons';
+const KEPT_AS = 'virtiofs-vm.lessons done';
 /** Milliseconds. */
 const INTERVAL = 250;
 
 const courses = new WeakMap<Connection, Course>();
 
-/** The lessons of one page: which one is under way, how far it is, and what the page sees of it. Goes on while other panels are shown. */
+/**
+ * The lessons of one page: which one is under way, how far it is, and what the page sees of it. Goes on while other panels are shown. What a
+ * lesson makes goes when it is left, and a lesson that was left begins from its first step.
+ */
 export class Course extends EventTarget {
   readonly #connection: Connection;
-  /** Steps done, by lesson. */
-  readonly #done: Record<string, number>;
+  /** Ids of the lessons that were done to the end. */
+  readonly #finished: Set<string>;
   lesson: Lesson | undefined;
-  /** What was seen of each step that was done in this visit. */
+  /** Steps done. */
+  count = 0;
+  /** What was seen of each step that was done. */
   seen: string[] = [];
   /** What is seen of the step under way; it is not done. */
   soFar = '';
   #guest: GuestView | undefined;
+  #path = '';
   #notes = new Map<string, string>();
+  #opened = new Set<GuestId>();
+  #taken = new Set<string>();
   #began = 0;
   /** Numbers of the last request that was seen, and of the last one before the step; undefined until they are known. */
   #last: number | undefined;
   #after: number | undefined;
   #timer: ReturnType<typeof setInterval> | undefined;
   #isBusy = false;
+  /** Lessons begin and end one after the other. */
+  #turn: Promise<unknown> = Promise.resolve();
 
   private constructor(connection: Connection) {
     super();
     this.#connection = connection;
-    this.#done = load();
+    this.#finished = load();
   }
 
   static of(connection: Connection): Course {
@@ -40,13 +51,18 @@ export class Course extends EventTarget {
     return courses.get(connection)!;
   }
 
-  doneOf({ id, steps }: Lesson): number {
-    return Math.min(this.#done[id] ?? 0, steps.length);
+  isFinished({ id }: Lesson): boolean {
+    return this.#finished.has(id);
   }
 
   /** Undefined when all are done. */
   get step(): Step | undefined {
-    return this.lesson?.steps[this.doneOf(this.lesson)];
+    return this.lesson?.steps[this.count];
+  }
+
+  /** The step's command, as it is to be typed. */
+  get command(): string | undefined {
+    return this.#guest && this.step?.command?.(this.#guest.mountPoint + this.#path);
   }
 
   /** The guest that the step is done in. */
@@ -58,23 +74,66 @@ export class Course extends EventTarget {
     return this.#connection.guests.find((other) => other !== this.#guest && other.folder === this.#guest?.folder);
   }
 
-  /** Begins a lesson where it was left, or anew. */
-  open(lesson: Lesson, guest: GuestView, isAnew = false): void {
-    this.#stop();
-    if (isAnew) this.#keep(lesson, 0);
+  /** Begins a lesson, after the one under way has ended. */
+  open(lesson: Lesson, guest: GuestView): Promise<void> {
+    this.#leave();
     this.lesson = lesson;
-    this.#guest = guest;
+    this.count = 0;
     this.seen = [];
     this.#notes = new Map();
-    this.#last = undefined;
-    this.#begin();
-    void this.#look();
+    this.#last = this.#after = undefined;
+    this.#changed();
+    return this.#inTurn(async () => {
+      if (this.lesson !== lesson) return;
+      const path = await guest.api.lesson.begin(`lesson-${lesson.id}`, lesson.files, lesson.others ?? []);
+      await this.#connection.lessonShell(guest);
+      this.#guest = guest;
+      this.#path = path;
+      this.#begin();
+      void this.#look();
+    });
   }
 
-  close(): void {
+  close(): Promise<void> {
+    this.#leave();
     this.lesson = undefined;
-    this.#stop();
     this.#changed();
+    return this.#inTurn(async () => {});
+  }
+
+  /** Clears up, when what is under way is done. */
+  #leave(): void {
+    clearInterval(this.#timer);
+    const { lesson } = this;
+    if (lesson) void this.#inTurn(() => this.#clear(lesson));
+  }
+
+  async #clear({ steps }: Lesson): Promise<void> {
+    const connection = this.#connection;
+    const guest = this.#guest;
+    this.#guest = undefined;
+    const [opened, taken] = [this.#opened, this.#taken];
+    this.#opened = new Set();
+    this.#taken = new Set();
+    if (!guest) return;
+    const isHere = connection.guests.includes(guest);
+    if (isHere) {
+      if (guest.isHeld && steps.some(({ act }) => act === holdOn)) await connection.hold(guest, false);
+      await guest.api.inspector.record(false);
+      // Of the guests with the folder one stays.
+      for (const other of connection.guests) if (opened.has(other.id)) await connection.close(other, false);
+    }
+    const { snapshots } = await connection.worker.timeline.view();
+    for (const { id } of snapshots) if (taken.has(id)) await connection.worker.timeline.remove(id);
+    const heir = isHere ? guest : connection.guests.find(({ folder }) => folder === guest.folder);
+    await heir?.api.lesson.end();
+  }
+
+  /** What fails is told, and the next one has its turn. */
+  #inTurn(action: () => Promise<void>): Promise<void> {
+    const result = this.#turn.then(() => this.#connection.attempt(action()));
+    this.#turn = result;
+    return result.then(() => {});
   }
 
   #begin(): void {
@@ -83,15 +142,7 @@ export class Course extends EventTarget {
     this.#after = this.#last;
     clearInterval(this.#timer);
     if (this.step) this.#timer = setInterval(() => void this.#look(), INTERVAL);
-    else this.#stop();
     this.#changed();
-  }
-
-  #stop(): void {
-    clearInterval(this.#timer);
-    const guest = this.#guest;
-    this.#guest = undefined;
-    if (guest && this.#connection.guests.includes(guest)) void this.#connection.attempt(guest.api.inspector.record(false));
   }
 
   /** What happens from now on will be noticed. */
@@ -106,7 +157,7 @@ export class Course extends EventTarget {
   }
 
   #scene(guest: GuestView, requests: Scene['requests']): Scene {
-    return { connection: this.#connection, guest, second: this.#second, requests, began: this.#began, notes: this.#notes };
+    return { connection: this.#connection, guest, second: this.#second, requests, began: this.#began, notes: this.#notes, path: this.#path, opened: this.#opened, taken: this.#taken };
   }
 
   async #look(): Promise<void> {
@@ -116,6 +167,10 @@ export class Course extends EventTarget {
     if (!this.#connection.guests.includes(guest)) return this.close();
     this.#isBusy = true;
     try {
+      if (!(await guest.api.folder.stat(this.#path))) {
+        this.#connection.report(`The lesson has ended, because its folder ${this.#path} is gone. Open it again to restart.`);
+        return await this.close();
+      }
       const { inspector } = guest.api;
       // The inspector's panel ends it when it goes.
       await inspector.record(true);
@@ -128,8 +183,11 @@ export class Course extends EventTarget {
       const seen = await step.look(this.#scene(guest, rows.filter(({ number }) => number > this.#after!)));
       if (step === this.step && guest === this.#guest) this.#tell(seen);
     } catch (error) {
-      this.close();
-      this.#connection.report((error as Error).message);
+      // It may have been left meanwhile, with its guest.
+      if (step === this.step && guest === this.#guest) {
+        this.#connection.report((error as Error).message);
+        void this.close();
+      }
     } finally {
       this.#isBusy = false;
     }
@@ -137,9 +195,8 @@ export class Course extends EventTarget {
 
   #tell(seen: Seen | undefined): void {
     if (seen?.isDone) {
-      const lesson = this.lesson!;
-      this.seen[this.doneOf(lesson)] = seen.text;
-      this.#keep(lesson, this.doneOf(lesson) + 1);
+      this.seen[this.count++] = seen.text;
+      if (!this.step) this.#finish(this.lesson!);
       this.#begin();
     } else if (this.soFar !== (seen?.text ?? '')) {
       this.soFar = seen?.text ?? '';
@@ -147,10 +204,10 @@ export class Course extends EventTarget {
     }
   }
 
-  #keep({ id }: Lesson, count: number): void {
-    this.#done[id] = count;
+  #finish({ id }: Lesson): void {
+    this.#finished.add(id);
     try {
-      localStorage.setItem(KEPT_AS, JSON.stringify(this.#done));
+      localStorage.setItem(KEPT_AS, JSON.stringify([...this.#finished]));
     } catch {
       // Pages that may keep nothing begin anew each time.
     }
@@ -161,11 +218,11 @@ export class Course extends EventTarget {
   }
 }
 
-function load(): Record<string, number> {
+function load(): Set<string> {
   try {
-    const kept: unknown = JSON.parse(localStorage.getItem(KEPT_AS) ?? '{}');
-    return Object.fromEntries(Object.entries(kept as object).filter(([, count]) => Number.isInteger(count))) as Record<string, number>;
+    const kept: unknown = JSON.parse(localStorage.getItem(KEPT_AS) ?? '[]');
+    return new Set(Array.isArray(kept) ? kept.map(String) : []);
   } catch {
-    return {};
+    return new Set();
   }
 }

@@ -1,4 +1,4 @@
-import type { DeviceView, RequestRow } from '../../protocol.ts';
+import type { DeviceView, GuestId, RequestRow } from '../../protocol.ts';
 import type { Connection, GuestView } from '../connection.ts';
 
 /** What a lesson plays in. */
@@ -14,6 +14,11 @@ export interface Scene {
   readonly began: number;
   /** What steps leave for later ones of the same lesson. */
   readonly notes: Map<string, string>;
+  /** The lesson's own directory in the shared folder. */
+  readonly path: string;
+  /** Guests and snapshots that steps have made, for whoever clears up. */
+  readonly opened: Set<GuestId>;
+  readonly taken: Set<string>;
 }
 
 /** What can be seen of a step's doing. */
@@ -26,8 +31,11 @@ export interface Seen {
 export interface Step {
   title: string;
   text: string;
-  /** For a terminal: of the lesson's guest, or the second one. */
-  command?: string;
+  /**
+   * For a terminal: of the lesson's guest, or the second one. `directory`: the lesson's own in the guest. Whoever types it in another place
+   * must not damage what is there, so that nothing in it depends on where it is typed.
+   */
+  command?: (directory: string) => string;
   where?: 'second';
   /** Does it for the visitor, where it is nothing to type. */
   act?: (scene: Scene) => Promise<unknown>;
@@ -38,8 +46,14 @@ export interface Lesson {
   id: string;
   title: string;
   about: string;
+  /** What is in its directory at first, and names that its steps make there: see `LessonApi.begin`. */
+  files: Record<string, string>;
+  others?: string[];
   steps: readonly Step[];
 }
+
+/** For lessons that read a file. */
+export const README = 'This file belongs to a lesson, and goes when the lesson ends.\n';
 
 export function done(text: string): Seen {
   return { text, isDone: true };
@@ -65,7 +79,8 @@ export function answered({ requests }: Scene, opcode: string, about?: string): R
   return requests.filter((row) => row.opcode === opcode && row.written !== undefined && (about === undefined || row.about.includes(about)));
 }
 
-export const hold = (isHeld: boolean) => ({ connection, guest }: Scene) => connection.hold(guest, isHeld);
+export const holdOn = ({ connection, guest }: Scene): Promise<void> => connection.hold(guest, true);
+export const holdOff = ({ connection, guest }: Scene): Promise<void> => connection.hold(guest, false);
 
 /** How many requests wait in the guest's request queue, and how many can. */
 export async function waitingOf({ guest }: Scene): Promise<{ waiting: number; size: number }> {

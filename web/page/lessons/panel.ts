@@ -72,25 +72,24 @@ export class LessonsPanel extends LitElement {
     const course = this.#course!;
     return html`
       ${course.lesson ? html`<div class="toolbar"><button class="plain" @click=${this.#leave}>${icon('back')} All lessons</button><span class="space"></span>
-        <button class="plain" @click=${() => this.#open(course.lesson!, true)}>${icon('rewind')} Begin anew</button></div>` : nothing}
+        <button class="plain" @click=${() => this.#open(course.lesson!)}>${icon('rewind')} Restart</button></div>` : nothing}
       <div class="scroll" role="region" tabindex="0" aria-label="Lessons">${course.lesson ? this.#renderLesson(course, course.lesson) : this.#renderList(course)}</div>
       <div class="visually-hidden" role="status">${course.lesson ? this.#news(course, course.lesson) : ''}</div>`;
   }
 
   #renderList(course: Course) {
     return html`<ul class="lessons">${LESSONS.map((lesson, index) => {
-      const count = course.doneOf(lesson);
-      const isDone = count === lesson.steps.length;
+      const isDone = course.isFinished(lesson);
       return html`<li><button class="plain" @click=${() => this.#open(lesson)}>
         <span class="mark" ?data-done=${isDone} aria-hidden="true">${isDone ? '✓' : index + 1}</span>
         <span class="title">${lesson.title}</span>
-        <span class="steps muted">${isDone ? 'done' : count ? `${count} of ${lesson.steps.length} steps` : `${lesson.steps.length} steps`}</span>
+        <span class="steps muted">${isDone ? 'done' : `${lesson.steps.length} steps`}</span>
         <span class="about muted">${lesson.about}</span></button></li>`;
     })}</ul>`;
   }
 
   #renderLesson(course: Course, lesson: Lesson) {
-    const count = course.doneOf(lesson);
+    const { count } = course;
     const next = LESSONS[LESSONS.indexOf(lesson) + 1];
     return html`<div class="lesson">
       <h2 tabindex="-1">${lesson.title}</h2>
@@ -100,7 +99,7 @@ export class LessonsPanel extends LitElement {
         <div><h3>${step.title}${index < count ? html`<span class="visually-hidden">, done</span>` : nothing}</h3>
           ${index < count && course.seen[index] ? html`<p class="seen">${course.seen[index]}</p>` : nothing}
           ${index === count ? this.#renderStep(course, step) : nothing}</div></li>`)}</ol>
-      ${count === lesson.steps.length ? html`<div class="end"><p>That was it.</p>
+      ${count === lesson.steps.length ? html`<div class="end"><p>Lesson complete. What it made goes when you leave it.</p>
         ${next ? html`<button class="primary" @click=${() => this.#open(next)}>Next: ${next.title}</button>` : nothing}
         <button @click=${this.#leave}>All lessons</button></div>` : nothing}
     </div>`;
@@ -110,30 +109,29 @@ export class LessonsPanel extends LitElement {
     const { place } = course;
     const isAmongOthers = this.connection.guests.length > 1;
     return html`<p>${step.text}</p>
-      ${step.command === undefined ? nothing : html`<code class="command">${step.command}</code>`}
-      ${step.where === 'second' && !place ? html`<p>There is no second guest with this folder any more: begin anew.</p>` : html`
-        <button class="primary" ?disabled=${this.isBusy || !course.isLooking} @click=${() => this.#do(step)}>${icon(step.command === undefined ? 'play' : 'terminal')} Do it for me</button>
+      ${course.command === undefined ? nothing : html`<code class="command">${course.command}</code>`}
+      ${step.where === 'second' && !place ? html`<p>There is no second guest with this folder any more. Restart the lesson.</p>` : html`
+        <button class="primary" ?disabled=${this.isBusy || !course.isLooking} @click=${() => this.#do()}>${icon(step.command === undefined ? 'play' : 'terminal')} Do it for me</button>
         ${step.command !== undefined && isAmongOthers ? html`<span class="muted">in ${place!.name}</span>` : nothing}`}
       ${course.soFar ? html`<p class="so-far">${course.soFar}</p>` : html`<p class="so-far">The page notices when it has happened.</p>`}`;
   }
 
   /** For who does not see it. */
   #news(course: Course, lesson: Lesson): string {
-    const count = course.doneOf(lesson);
+    const { count } = course;
     const seen = course.seen[count - 1];
     if (!seen) return '';
     return `${lesson.steps[count - 1]!.title}, done: ${seen} ${course.step ? `Next: ${course.step.title}.` : 'That was the last step.'}`;
   }
 
-  #open(lesson: Lesson, isAnew = false): void {
-    const course = this.#course!;
-    course.open(lesson, this.guest, isAnew);
+  #open(lesson: Lesson): void {
+    void this.#course!.open(lesson, this.guest);
     void this.#focusTitle();
   }
 
   readonly #leave = async (): Promise<void> => {
     const index = LESSONS.indexOf(this.#course!.lesson!);
-    this.#course!.close();
+    void this.#course!.close();
     await this.updateComplete;
     this.renderRoot.querySelectorAll<HTMLElement>('.lessons button')[index]?.focus();
   };
@@ -144,8 +142,9 @@ export class LessonsPanel extends LitElement {
     this.renderRoot.querySelector<HTMLElement>('h2')?.focus();
   }
 
-  async #do({ command }: Step): Promise<void> {
+  async #do(): Promise<void> {
     const course = this.#course!;
+    const { command } = course;
     if (command !== undefined) {
       const detail: TypeDetail = { guest: course.place!.id, text: command };
       this.dispatchEvent(new CustomEvent('type', { detail, bubbles: true }));

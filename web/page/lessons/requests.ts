@@ -1,7 +1,7 @@
-import { answered, done, hold, opcodesOf, soFar, statisticsOf, waitingOf, type Lesson } from './lesson.ts';
+import { answered, done, holdOff, holdOn, opcodesOf, README, soFar, statisticsOf, waitingOf, type Lesson } from './lesson.ts';
 
 const FILE = 'README.txt';
-const NOTE = '/note.txt';
+const NOTE = 'note.txt';
 /** More than a queue has room for. */
 const CROWD = 1100;
 
@@ -9,11 +9,12 @@ const cat: Lesson = {
   id: 'cat',
   title: 'What happens on cat',
   about: 'A command that reads a file becomes a handful of FUSE requests, and fewer when it is run again.',
+  files: { [FILE]: README },
   steps: [
     {
       title: 'Read a file that the guest knows nothing of',
       text: 'The first command empties the guest’s caches, so that it has to ask for everything.',
-      command: `echo 3 > /proc/sys/vm/drop_caches; cat ${FILE}`,
+      command: (directory) => `echo 3 > /proc/sys/vm/drop_caches; cat ${directory}/${FILE}`,
       look(scene) {
         const [lookup] = answered(scene, 'LOOKUP', FILE);
         const [open] = answered(scene, 'OPEN', FILE);
@@ -25,7 +26,7 @@ const cat: Lesson = {
     {
       title: 'Read it again',
       text: 'Names and attributes are kept for a second, content for as long as the file does not change.',
-      command: `cat ${FILE}`,
+      command: (directory) => `cat ${directory}/${FILE}`,
       look(scene) {
         const open = answered(scene, 'OPEN', FILE).at(-1);
         if (!open || !answered(scene, 'RELEASE', FILE).some(({ number }) => number > open.number)) return undefined;
@@ -37,7 +38,7 @@ const cat: Lesson = {
     {
       title: 'List the directory',
       text: 'ls -l wants the attributes of every file. It does not ask for them one by one.',
-      command: 'ls -l',
+      command: (directory) => `ls -l ${directory}`,
       look(scene) {
         const list = answered(scene, 'READDIRPLUS');
         if (!list.length || !answered(scene, 'RELEASEDIR').length) return undefined;
@@ -51,22 +52,24 @@ const caches: Lesson = {
   id: 'caches',
   title: 'A file that changes from outside',
   about: 'The host changes a file behind the guest’s back. When does the guest see it?',
+  files: {},
+  others: [NOTE],
   steps: [
     {
       title: 'Make a file on this side',
-      text: 'In Files, make note.txt and write a line into it.',
-      act: ({ guest }) => guest.api.folder.save(NOTE, new TextEncoder().encode('one\n')),
-      async look({ guest }) {
-        const file = await guest.api.folder.stat(NOTE);
+      text: 'In Files, make note.txt in the lesson’s folder, and write a line into it.',
+      act: ({ guest, path }) => guest.api.folder.save(`${path}/${NOTE}`, new TextEncoder().encode('one\n')),
+      async look({ guest, path }) {
+        const file = await guest.api.folder.stat(`${path}/${NOTE}`);
         return file?.size ? done(`note.txt has ${file.size} bytes, node ${file.ino}. Nobody told the guest.`) : undefined;
       },
     },
     {
       title: 'Read it in the guest',
       text: 'It looks the name up, and reads.',
-      command: 'cat note.txt',
+      command: (directory) => `cat ${directory}/${NOTE}`,
       async look(scene) {
-        const { version } = await scene.guest.api.folder.stat(NOTE) ?? { version: '' };
+        const { version } = await scene.guest.api.folder.stat(`${scene.path}/${NOTE}`) ?? { version: '' };
         scene.notes.set('version', version);
         return answered(scene, 'READ', NOTE).length && answered(scene, 'RELEASE', NOTE).length ? done(`${opcodesOf(scene.requests)}.`) : undefined;
       },
@@ -74,16 +77,16 @@ const caches: Lesson = {
     {
       title: 'Change it on this side',
       text: 'In Files, add a line, and save. virtio-fs has no way to tell the guest.',
-      act: ({ guest }) => guest.api.folder.save(NOTE, new TextEncoder().encode('one\nand two\n')),
-      async look({ guest, notes }) {
-        const file = await guest.api.folder.stat(NOTE);
+      act: ({ guest, path }) => guest.api.folder.save(`${path}/${NOTE}`, new TextEncoder().encode('one\nand two\n')),
+      async look({ guest, notes, path }) {
+        const file = await guest.api.folder.stat(`${path}/${NOTE}`);
         return file && file.version !== notes.get('version') ? done(`note.txt has ${file.size} bytes now.`) : undefined;
       },
     },
     {
       title: 'Read it again in the guest',
       text: 'For up to a second it may still be the old text. Then the guest asks for attributes, and sees another time and size.',
-      command: 'sleep 1; cat note.txt',
+      command: (directory) => `sleep 1; cat ${directory}/${NOTE}`,
       look(scene) {
         if (!answered(scene, 'RELEASE', NOTE).length) return undefined;
         if (!answered(scene, 'READ', NOTE).length) return soFar('No READ yet: the guest has the old text in its cache. Try again.');
@@ -93,9 +96,9 @@ const caches: Lesson = {
     {
       title: 'See the second pass',
       text: 'Three times the size of a file: the second comes at once, the third two seconds later.',
-      command: 'stat -c %s note.txt; stat -c %s note.txt; sleep 2; stat -c %s note.txt',
+      command: (directory) => `for pause in 0 0 2; do sleep $pause; stat -c %s ${directory}/${NOTE}; done`,
       look(scene) {
-        const asked = scene.requests.filter(({ opcode, about }) => ['LOOKUP', 'GETATTR'].includes(opcode) && about.includes(NOTE.slice(1)));
+        const asked = scene.requests.filter(({ opcode, about }) => ['LOOKUP', 'GETATTR'].includes(opcode) && about.includes(NOTE));
         if (asked.length < 2 || asked.at(-1)!.time - asked[0]!.time < 1000) return undefined;
         return done(`${asked.length} questions for three answers, ${((asked.at(-1)!.time - asked[0]!.time) / 1000).toFixed(1)} s apart: what is younger than a second comes out of the cache.`);
       },
@@ -106,18 +109,19 @@ const caches: Lesson = {
 const queue: Lesson = {
   id: 'queue',
   title: 'A full queue',
-  about: 'A virtqueue has room for so many requests. What when there are more?',
+  about: 'A virtqueue has room for so many requests. What happens when it is full?',
+  files: {},
   steps: [
     {
       title: 'Stop the device',
       text: 'In the Inspector, under Step, pause before the next request. The guest goes on.',
-      act: hold(true),
+      act: holdOn,
       look: ({ guest }) => (guest.isHeld ? done('The device takes nothing out of its queues any more.') : undefined),
     },
     {
       title: 'Ask too much',
       text: `${CROWD} processes ask for the attributes of the folder, at the same time. The Inspector shows the queue filling, under Queues.`,
-      command: `crowd ${CROWD} .`,
+      command: (directory) => `crowd ${CROWD} ${directory}`,
       async look(scene) {
         const { waiting, size } = await waitingOf(scene);
         if (waiting < size) return waiting ? soFar(`${waiting} of ${size} descriptors are taken.`) : undefined;
@@ -128,7 +132,7 @@ const queue: Lesson = {
     {
       title: 'Let it go on',
       text: 'Continue, with the button above the terminal. The device serves what waits, and the driver adds what it kept.',
-      act: hold(false),
+      act: holdOff,
       async look(scene) {
         if (scene.guest.isHeld) return undefined;
         const { requests, deepest } = await statisticsOf(scene);
@@ -144,17 +148,18 @@ const step: Lesson = {
   id: 'step',
   title: 'One request, slowly',
   about: 'From the driver’s memory through virtqueue, FUSE and filesystem, and back.',
+  files: { [FILE]: README },
   steps: [
     {
       title: 'Stop the device before the next request',
       text: 'In the Inspector, under Step.',
-      act: hold(true),
+      act: holdOn,
       look: ({ guest }) => (guest.isHeld ? done('Whoever asks for something waits from now on.') : undefined),
     },
     {
       title: 'Ask for something',
       text: 'The command will not come back for now.',
-      command: `cat ${FILE}`,
+      command: (directory) => `cat ${directory}/${FILE}`,
       async look({ guest }) {
         const walk = await guest.api.inspector.walk();
         return walk ? done(`${walk.opcode || 'A request'} waits in queue ${walk.queue}: its descriptors are in the guest’s memory, and the driver has kicked.`) : undefined;
@@ -172,7 +177,7 @@ const step: Lesson = {
     {
       title: 'Let the others pass',
       text: 'Continue, with the button above the terminal.',
-      act: hold(false),
+      act: holdOff,
       look: (scene) => (!scene.guest.isHeld ? done(scene.requests.length ? `${opcodesOf(scene.requests)} followed.` : 'The device serves by itself again.') : undefined),
     },
   ],

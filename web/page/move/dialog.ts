@@ -46,7 +46,7 @@ export class MoveDialog extends LitElement {
         <div ?hidden=${this.#isMoving}>${this.#renderPlaces()}</div>
         ${this.#isMoving ? this.#renderProgress() : nothing}
         ${this.failure ? html`<p class="failure" role="alert">${this.failure}</p>` : nothing}
-        <div class="buttons"><button @click=${() => this.#dialog.close()}>${this.#isMoving ? 'Break off' : 'Close'}</button></div>
+        <div class="buttons"><button @click=${() => this.#dialog.close()}>${this.#isMoving ? 'Cancel' : 'Close'}</button></div>
       </dialog>`;
   }
 
@@ -65,7 +65,7 @@ export class MoveDialog extends LitElement {
       ${this.#obstacle ? html`<section><p>${this.#obstacle}</p></section>` : this.#renderWaysOut()}
       <section>
         <h3>From Node</h3>
-        <p>Start <span class="mono">v86-virtiofs migrate SNAPSHOT --to ws:7000</span>, and paste the address that it tells.</p>
+        <p>Start <span class="mono">v86-virtiofs migrate SNAPSHOT --to ws:7000</span>, and paste the address it prints.</p>
         <form @submit=${this.#takeOver}><input name="address" required aria-label="Where a guest comes from" placeholder="ws://localhost:7000#…" autocomplete="off" spellcheck="false"><button>Take over</button></form>
       </section>`;
   }
@@ -80,7 +80,7 @@ export class MoveDialog extends LitElement {
       </section>
       <section>
         <h3>To Node</h3>
-        <p>Start <span class="mono">v86-virtiofs serve --incoming ws:7000</span>, and paste the address that it tells.</p>
+        <p>Start <span class="mono">v86-virtiofs serve --incoming ws:7000</span>, and paste the address it prints.</p>
         <form @submit=${this.#moveToAddress}><input name="address" required aria-label=${`Where ${name} moves to`} placeholder="ws://localhost:7000#…" autocomplete="off" spellcheck="false"><button>Move there</button></form>
       </section>`;
   }

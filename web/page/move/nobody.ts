@@ -12,7 +12,7 @@ export function nobody({ departed }: Connection): TemplateResult {
     <h2 role="status">${departed ? `${departed.name} runs ${departed.place} now` : 'No guest runs here'}</h2>
     ${departed ? html`<p class="muted">It has gone there with its files, shells and locks, and nothing of it runs in this tab any more.</p>` : ''}
     <form @submit=${takeOver}>
-      <label><span>From Node: the address that <span class="mono">v86-virtiofs migrate --to ws:PORT</span> or <span class="mono">serve --to ws:PORT</span> tells</span>
+      <label><span>From Node: the address that <span class="mono">v86-virtiofs migrate --to ws:PORT</span> or <span class="mono">serve --to ws:PORT</span> prints</span>
         <input name="address" required placeholder="ws://localhost:7000#…" autocomplete="off" spellcheck="false"></label>
       <div class="buttons"><button>Take over</button><button type="button" class="primary" @click=${() => startOver()}>New guest</button></div>
     </form>

@@ -1,5 +1,6 @@
 import { css, html, LitElement, nothing, type PropertyValues } from 'lit';
 import { live } from 'lit/directives/live.js';
+import { printable } from '../../../harness/printable.ts';
 import type { SnapshotView, TimelineView } from '../../protocol.ts';
 import type { Connection, GuestView } from '../connection.ts';
 import { ask, choose, dialogStyles, leaveMoment } from '../dialog.ts';
@@ -13,7 +14,7 @@ const KINDS: Record<SnapshotView['kind'], string> = { start: 'Start', manual: 'S
 
 /** What a visitor calls it. */
 function labelOf({ name, kind, created }: SnapshotView): string {
-  return name && kind !== 'start' ? name : `${KINDS[kind]}, ${formatMoment(created)}`;
+  return name && kind !== 'start' ? printable(name) : `${KINDS[kind]}, ${formatMoment(created)}`;
 }
 
 /** All snapshots: to take them, go to them, and begin other guests from them. */
@@ -71,7 +72,7 @@ export class TimelinePanel extends LitElement {
     const { view, guest } = this;
     if (!view) return html`<p class="empty">Looking for snapshots</p>`;
     return html`
-      <form class="toolbar" aria-label="Time line" @submit=${this.#take}>
+      <form class="toolbar" aria-label="Timeline" @submit=${this.#take}>
         <input name="name" aria-label="Name of the snapshot" placeholder="Name" autocomplete="off" spellcheck="false">
         <button type="submit" class="primary" ?disabled=${this.busy !== ''}>${icon('camera')} Snapshot now</button>
         <button type="button" ?disabled=${this.busy !== ''} @click=${this.#forkNow}>${icon('fork')} Fork</button>
@@ -88,7 +89,7 @@ export class TimelinePanel extends LitElement {
       ${this.busy ? html`<p class="note" role="status">${this.busy}</p>` : nothing}
       ${this.#renderUndo(view)}
       ${view.isKept ? nothing : html`<p class="note warn">${view.reason}</p>`}
-      <p class="note"><span>${view.snapshots.length} snapshots, ${formatBytes(view.used)}${view.isKept ? ', kept in this browser: a reload goes on from the newest' : ''}. ${guest.name} goes on while one is taken. Drop a file from <span class="mono">v86-virtiofs export</span> here.</span>
+      <p class="note"><span>${view.snapshots.length} ${view.snapshots.length === 1 ? 'snapshot' : 'snapshots'}, ${formatBytes(view.used)}${view.isKept ? ', kept in this browser: a reload resumes where you are' : ''}. ${guest.name} runs on while one is taken. Drop a file from <span class="mono">v86-virtiofs export</span> here.</span>
         <span class="space"></span><button class="danger" @click=${this.#clear}>Remove all</button></p>`;
   }
 
@@ -102,21 +103,21 @@ export class TimelinePanel extends LitElement {
   }
 
   #renderSnapshot(snapshot: SnapshotView) {
-    const { id, name, kind, guest, created, addedBytes, standstill, guests } = snapshot;
+    const { id, name, kind, created, addedBytes, standstill, guests } = snapshot;
     const here = this.connection.guests.filter((candidate) => guests.includes(candidate.id)).map((candidate) => candidate.name);
     const label = labelOf(snapshot);
     const button = (action: string, image: Parameters<typeof icon>[0], run: () => void) =>
       html`<button class="plain icon" aria-label=${`${action}: ${label}`} title=${action} ?disabled=${this.busy !== ''} @click=${run}>${icon(image)}</button>`;
     return html`<li data-kind=${kind} data-id=${id} ?data-here=${here.length}>
-      <span class="what"><span class="name">${name && kind !== 'start' ? name : KINDS[kind]}</span> <span class="muted">${formatMoment(created)}</span></span>
+      <span class="what"><span class="name">${name && kind !== 'start' ? printable(name) : KINDS[kind]}</span> <span class="muted">${formatMoment(created)}</span></span>
       <span class="facts">${[
         `${formatBytes(addedBytes)} added`,
-        standstill === undefined ? '' : `${guest} stood still for ${standstill < 10 ? standstill.toFixed(1) : standstill.toFixed(0)} ms`,
-        here.length ? `${here.join(', ')} ${here.length > 1 ? 'are' : 'is'} after this one` : '',
+        standstill === undefined ? '' : `paused for ${standstill < 10 ? standstill.toFixed(1) : standstill.toFixed(0)} ms`,
+        here.length ? `Current position${this.connection.guests.length > 1 ? ` of ${here.join(', ')}` : ''}` : '',
       ].filter(Boolean).join(', ')}</span>
       <span class="actions">
         ${button('Rewind to', 'rewind', () => this.#rewind(snapshot))}
-        ${button('Second guest from', 'fork', () => this.#fork({ snapshot: id }))}
+        ${button('Fork from here', 'fork', () => this.#fork({ snapshot: id }))}
         ${kind === 'start' ? nothing : button('Rename', 'rename', () => this.#rename(snapshot))}
         ${button('Export', 'download', () => this.#export(id))}
         ${button('Remove', 'trash', () => this.#remove(id, label))}
@@ -144,13 +145,13 @@ export class TimelinePanel extends LitElement {
 
   async #rewind({ id }: SnapshotView): Promise<void> {
     const { guest, connection: { worker: { timeline } } } = this;
-    await this.#do(`Taking ${guest.name} there`, leaveMoment(this.shadowRoot!, { what: 'Go back', guest: guest.name, action: (keep) => timeline.rewind(guest.id, id, keep) }));
+    await this.#do(`Restoring ${guest.name}`, leaveMoment(this.shadowRoot!, { what: 'Go back', guest: guest.name, action: (keep) => timeline.rewind(guest.id, id, keep) }));
   }
 
   readonly #forkNow = async (): Promise<void> => {
     const folder = await choose(this.shadowRoot!, {
-      title: `A second guest like ${this.guest.name}`,
-      text: 'It goes on from this moment, side by side. With the same folder, both see each other’s changes and locks.',
+      title: `Fork ${this.guest.name}`,
+      text: 'A second guest goes on from this moment, side by side. With the same folder, both see each other’s changes and locks.',
       choices: { own: 'Folder of its own', shared: 'Same folder' },
     });
     if (folder) await this.#fork({ guest: this.guest.id, folder });
@@ -171,13 +172,13 @@ export class TimelinePanel extends LitElement {
   }
 
   async #remove(id: string, label: string): Promise<void> {
-    if (await choose(this.shadowRoot!, { title: 'Remove the snapshot?', text: `${label}. Others that build on it stay whole.`, choices: { remove: 'Remove' } })) {
+    if (await choose(this.shadowRoot!, { title: 'Remove the snapshot?', text: `${label}. Snapshots that build on it stay whole.`, choices: { remove: 'Remove' } })) {
       await this.#do('Removing', this.connection.worker.timeline.remove(id));
     }
   }
 
   readonly #clear = async (): Promise<void> => {
-    const text = 'All snapshots that this browser keeps for this page are removed. What runs goes on.';
+    const text = 'This removes all snapshots that this browser keeps for this page. The guests keep running.';
     if (await ask(this.shadowRoot!, { title: 'Remove all snapshots?', text, action: 'Remove all', isDangerous: true }) === undefined) return;
     await this.#do('Removing', this.connection.worker.timeline.clear());
   };

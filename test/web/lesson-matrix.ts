@@ -1,0 +1,77 @@
+import { expect } from 'chai';
+import type { Locator } from 'playwright-core';
+import type { Visit } from './support.ts';
+
+/** For a step: the guest asks 1100 times, or sleeps. Milliseconds. */
+const STEP_TIME = 120_000;
+
+/** Names that lessons use, and others, as a visitor may have them. */
+const FILES = ['note.txt', 'secret.txt', 'kept.txt', 'suspend.txt', 'locker.pid', 'docs/moved.txt', 'docs/more.txt', 'lesson-cat/README.txt', 'lesson-cat/mine', 'lesson-nodes', 'lesson-locks-2/README.txt'];
+
+const panel = ({ page }: Visit): Locator => page.locator('vm-lessons');
+
+/** A visitor who has files, something that runs, and a shell in the folder. Shows the lessons. */
+export async function prepare(visit: Visit): Promise<void> {
+  await visit.ready();
+  await visit.page.evaluate(async (files) => {
+    const { fs } = document.querySelector('virtiofs-vm')!.vm!;
+    for (const file of files) await fs.write(`/${file}`, `the visitor's own ${file}\n`);
+  }, FILES);
+  await visit.run('sleep 100000 & exec 5<README.txt');
+  await visit.page.getByRole('tab', { name: 'Timeline' }).click();
+  await visit.page.locator('vm-timeline').getByRole('combobox').selectOption('never');
+  await visit.page.getByRole('tab', { name: 'Lessons' }).click();
+}
+
+/** All that lessons may have changed, as text. */
+export async function stateOf({ page }: Visit): Promise<string> {
+  return page.evaluate(async () => {
+    const element = document.querySelector('virtiofs-vm')!;
+    const vm = element.vm!;
+    const list = async (path: string): Promise<string[]> => (await Promise.all((await vm.fs.list(path)).map(async (entry) =>
+      (entry.kind === 'directory' ? [entry.path, ...await list(entry.path)] : [`${entry.path}: ${await vm.fs.readText(entry.path)}`])))).flat();
+    const { stdout } = await vm.exec('ps | grep -Eo "[s]leep 100000|[l]ocker.*|[c]rowd.*|[s]leep 1000$"; grep -o "\\[none\\]" /sys/power/pm_test');
+    const { guests } = (vm as unknown as { connection: { guests: { isHeld: boolean; shells: unknown[] }[] } }).connection;
+    const shown = guests.map(({ isHeld, shells }) => `a guest${isHeld ? ' that is held' : ''} with ${shells.length} shells`);
+    return [...await list('/'), stdout, ...shown, ...(await vm.snapshots()).filter(({ kind }) => kind === 'manual').map(({ name }) => name)].join('\n');
+  });
+}
+
+/** Opens a lesson, does `steps` of it, or all. */
+export async function follow(visit: Visit, index: number, steps = Infinity): Promise<void> {
+  await panel(visit).locator('.lessons button').nth(index).click();
+  const marks = panel(visit).locator('.steps-list li');
+  await marks.first().waitFor();
+  const count = Math.min(steps, await marks.count());
+  for (let n = 0; n < count; n++) {
+    await panel(visit).getByRole('button', { name: 'Do it for me' }).click();
+    await marks.nth(n).locator('.seen').waitFor({ timeout: STEP_TIME }).catch(async (error: Error) => {
+      throw new Error(`${await panel(visit).innerText()}\n${await visit.screen()}`, { cause: error });
+    });
+  }
+  if (steps === Infinity) await panel(visit).getByText('Lesson complete.').waitFor();
+}
+
+/** Leaves the lesson under way; everything is as it was then. */
+export async function leave(visit: Visit, before: string, what: string): Promise<void> {
+  await panel(visit).getByRole('button', { name: 'All lessons' }).first().click();
+  await same(visit, before, what);
+}
+
+export async function same(visit: Visit, before: string, what: string): Promise<void> {
+  // The page says when it has cleared up; then all is as it was.
+  await visit.page.waitForFunction(() => !(document.querySelector('virtiofs-vm')!.vm as unknown as { connection: { guests: { shells: unknown[] }[] } }).connection.guests.some(({ shells }) => shells.length > 1), undefined, { timeout: STEP_TIME });
+  await visit.until(async () => (await stateOf(visit)) === before, what).catch(async () => expect(await stateOf(visit), `${what}; ${(await visit.page.locator('.problem').allInnerTexts()).join('; ')}`).to.equal(before));
+}
+
+/** An order of `count` things that has each after each other, itself included: a tour through all edges of the complete graph. */
+export function everyPair(count: number): number[] {
+  const left = Array.from({ length: count }, () => Array.from({ length: count }, (_, n) => n));
+  const [order, stack] = [[] as number[], [0]];
+  while (stack.length) {
+    const next = left[stack.at(-1)!]!.pop();
+    if (next === undefined) order.push(stack.pop()!);
+    else stack.push(next);
+  }
+  return order.reverse();
+}
