@@ -36,6 +36,7 @@ export class Host implements WorkerApi {
       if (this.#timeline) await this.#keep(guest);
     },
     left: (guest) => this.#leave(guest),
+    doubted: () => this.timeline.remember(),
     undisturbed: (action) => this.#undisturbed(action),
     progress: (progress) => this.#page.moving(progress),
     problem: (message) => this.#page.problem(message),
@@ -241,7 +242,8 @@ export class Host implements WorkerApi {
 
   async #leave(guest: Guest): Promise<void> {
     await this.#end(guest);
-    if (this.#guests.size) return;
+    // It must not run here too after a reload.
+    if (this.#guests.size) return this.timeline.remember();
     this.timeline.setInterval(0);
     await this.#files.release();
   }

@@ -16,6 +16,8 @@ interface MoveEvents {
   arrived(guest: Guest): Promise<void>;
   /** A guest runs elsewhere. */
   left(guest: Guest): Promise<void>;
+  /** A guest may run elsewhere. */
+  doubted(): Promise<void>;
   /** Runs what no snapshot may be taken in between. */
   undisturbed<T>(action: () => Promise<T>): Promise<T>;
   progress(progress: MoveProgress | undefined): void;
@@ -85,8 +87,12 @@ export class Moves implements MoveApi {
           if (!(error instanceof MigrationUnknownError)) throw error;
           const fate = await this.#settle(error, road);
           if (fate === 'runs here') throw new Error(`the link broke, and ${guest.name} goes on here`);
-          if (fate === 'runs there') await this.#events.left(guest);
-          else this.#unknown.set(id, error);
+          if (fate === 'runs there') {
+            await this.#events.left(guest);
+          } else {
+            this.#unknown.set(id, error);
+            await this.#events.doubted();
+          }
           return { outcome: fate === 'unknown' ? 'unknown' : 'moved', began };
         }
       });
