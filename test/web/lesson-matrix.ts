@@ -60,7 +60,10 @@ export async function leave(visit: Visit, before: string, what: string): Promise
 
 export async function same(visit: Visit, before: string, what: string): Promise<void> {
   // The page says when it has cleared up; then all is as it was.
-  await visit.page.waitForFunction(() => !(document.querySelector('virtiofs-vm')!.vm as unknown as { connection: { guests: { shells: unknown[] }[] } }).connection.guests.some(({ shells }) => shells.length > 1), undefined, { timeout: STEP_TIME });
+  const isClear = visit.page.waitForFunction(() => !(document.querySelector('virtiofs-vm')!.vm as unknown as { connection: { guests: { shells: unknown[] }[] } }).connection.guests.some(({ shells }) => shells.length > 1), undefined, { timeout: STEP_TIME });
+  await isClear.catch(async (error: Error) => {
+    throw new Error(`${what}: ${await stateOf(visit)}`, { cause: error });
+  });
   await visit.until(async () => (await stateOf(visit)) === before, what).catch(async () => expect(await stateOf(visit), `${what}; ${(await visit.page.locator('.problem').allInnerTexts()).join('; ')}`).to.equal(before));
 }
 

@@ -17,7 +17,7 @@ stty raw -echo
 cat queries
 answers=
 while :; do
-  answers="$answers$(dd bs=1 count=1 2>/dev/null)"
+  answers="$answers$(dd bs=1024 count=1 2>/dev/null)"
   case "$answers" in *'[0n'*'[0n') break;; esac
 done
 stty sane

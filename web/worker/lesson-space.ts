@@ -8,7 +8,7 @@ import type { Shells } from './shells.ts';
 /** In the environment of all that a lesson's shell starts. */
 const VARIABLE = 'V86_VIRTIOFS_LESSON';
 /** Milliseconds for the guest to end them. */
-const PATIENCE = 10_000;
+const PATIENCE = 60_000;
 
 /** Also what a lesson may have left switched: see the one on suspend. */
 const END_ALL = `
@@ -54,6 +54,7 @@ export class LessonSpace implements LessonApi {
   }
 
   async end(): Promise<void> {
+    if (this.#shell !== undefined) this.#shells.close(this.#shell);
     this.#path = this.#shell = undefined;
     await this.#clear();
   }
