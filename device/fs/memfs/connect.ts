@@ -1,4 +1,5 @@
 import { S_IALLUGO, S_IFMT, S_IFREG } from '../constants.ts';
+import { EBADF, EISDIR, ENOTDIR, FsError } from '../errno.ts';
 import type { Entry } from '../tree/directory.ts';
 import type { Inode } from '../tree/inode.ts';
 import type { TreeObserver } from '../tree/inode-table.ts';
@@ -6,6 +7,11 @@ import type { Tree } from '../tree/tree.ts';
 import { ATTRIB, CREATE, type Core, DELETE, MODIFY, MOVE } from './core.ts';
 import { forHost } from './host-error.ts';
 import type { LinkView, NodeView, Views } from './views.ts';
+
+/** Of open(2), as memfs has them everywhere. */
+const O_ACCMODE = 3;
+const O_RDONLY = 0;
+const O_WRONLY = 1;
 
 /** Makes memfs work on `tree`, and its watchers hear of what guests do there. */
 export function connect(tree: Tree, core: Core, views: Views): void {
@@ -26,8 +32,30 @@ export function connect(tree: Tree, core: Core, views: Views): void {
     const link = core.getLinkOrThrow(from, 'rename') as LinkView;
     const newDir = core.getLinkParentAsDirOrThrow(to, 'rename') as LinkView;
     const { parent } = link;
-    const newName = to.replace(/\/+$/, '').split('/').at(-1)!;
+    const newName = core.filenameToSteps(to).at(-1) ?? '';
     forHost('rename', from, to, () => tree.rename((parent ?? link).node.inode, link.name, newDir.node.inode, newName, 0, { uid: 0, gid: 0 }));
+  };
+
+  // memfs takes a link for no directory here.
+  core.getLinkParentAsDirOrThrow = (path, syscall) => {
+    const steps = Array.isArray(path) ? path : core.filenameToSteps(path);
+    const link = core.getResolvedLinkOrThrow(`/${steps.slice(0, -1).join('/')}`, syscall) as LinkView;
+    if (!link.node.inode.isDirectory) refuse(ENOTDIR, syscall, String(path));
+    return link;
+  };
+  const { link, rm, unlink } = core;
+  core.link = (from, to) => {
+    const parent = core.getLinkParentAsDirOrThrow(to, 'link');
+    link(from, [...parent.steps, core.filenameToSteps(to).at(-1)].join('/'));
+  };
+  core.unlink = (path) => {
+    if ((core.getLinkOrThrow(path, 'unlink') as LinkView).node.inode.isDirectory) refuse(EISDIR, 'unlink', path);
+    unlink(path);
+  };
+  // memfs removes what a link names instead of the link.
+  core.rm = (path, force, recursive) => {
+    if (isSymlink(core, path)) unlink(path);
+    else rm(path, force, recursive);
   };
 
   const { openLink, closeFile } = core;
@@ -35,6 +63,9 @@ export function connect(tree: Tree, core: Core, views: Views): void {
   core.openLink = (...args) => {
     const file = openLink.apply(core, args);
     tree.retain((file.node as NodeView).inode);
+    const access = file.flags & O_ACCMODE;
+    if (access === O_RDONLY) file.write = () => refuse(EBADF, 'write');
+    if (access === O_WRONLY) file.read = () => refuse(EBADF, 'read');
     return file;
   };
   core.closeFile = (file) => {
@@ -49,6 +80,20 @@ export function connect(tree: Tree, core: Core, views: Views): void {
   };
 
   tree.observe(new Watchers(core, views));
+}
+
+function refuse(errno: number, syscall: string, path?: string): never {
+  return forHost(syscall, path, undefined, () => {
+    throw FsError.of(errno);
+  });
+}
+
+function isSymlink(core: Core, path: string): boolean {
+  try {
+    return (core.getLinkOrThrow(path, 'lstat') as LinkView).node.inode.target !== undefined;
+  } catch {
+    return false;
+  }
 }
 
 /** Closes what the host has open. */

@@ -20,7 +20,12 @@ export interface Core {
   rename(from: string, to: string): void;
   reset(): void;
   getLinkOrThrow(path: string, syscall: string): CoreLink;
-  getLinkParentAsDirOrThrow(path: string, syscall: string): CoreLink;
+  getResolvedLinkOrThrow(path: string, syscall: string): CoreLink;
+  getLinkParentAsDirOrThrow(path: string | string[], syscall: string): CoreLink;
+  filenameToSteps(path: string): string[];
+  link(from: string, to: string): void;
+  unlink(path: string): void;
+  rm(path: string, force?: boolean, recursive?: boolean): void;
 }
 
 /** An inode. */
@@ -53,6 +58,10 @@ export interface CoreLink {
 export interface CoreFile {
   readonly fd: number;
   readonly node: CoreNode;
+  /** O_* of the host's `open`. */
+  readonly flags: number;
+  read(...args: unknown[]): number;
+  write(...args: unknown[]): number;
 }
 
 export interface FanOut {
@@ -67,7 +76,7 @@ export const MODIFY = 2;
 export const ATTRIB = 3;
 export const MOVE = 4;
 
-const CORE_METHODS = ['createNode', 'deleteNode', 'createLink', 'mkdir', 'mkdirp', 'openLink', 'closeFile', 'rename', 'reset', 'getLinkOrThrow', 'getLinkParentAsDirOrThrow'] as const;
+const CORE_METHODS = ['createNode', 'deleteNode', 'createLink', 'mkdir', 'mkdirp', 'openLink', 'closeFile', 'rename', 'reset', 'getLinkOrThrow', 'getLinkParentAsDirOrThrow', 'getResolvedLinkOrThrow', 'filenameToSteps', 'link', 'unlink', 'rm'] as const;
 const NODE_METHODS = ['getBuffer', 'setString', '_setBuf', 'write', 'read', 'truncate', 'makeSymlink', 'isDirectory'] as const;
 const LINK_METHODS = ['createChild', 'deleteChild', 'getChild', 'getNode'] as const;
 

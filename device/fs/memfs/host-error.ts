@@ -2,6 +2,7 @@ import { ERRNO, type ErrnoName, FsError, errnoName } from '../errno.ts';
 
 /** What libuv says for the errors that the host's `fs` calls can meet here. */
 const DESCRIPTIONS: Partial<Record<ErrnoName, string>> = {
+  EBADF: 'bad file descriptor',
   EBUSY: 'resource busy or locked',
   EEXIST: 'file already exists',
   EFBIG: 'file too large',

@@ -197,6 +197,7 @@ export class NodeView {
   }
 
   read(buffer: ArrayBufferView, offset = 0, length = buffer.byteLength, position = 0): number {
+    if (this.inode.isDirectory) forHost('read', undefined, undefined, () => { throw FsError.of(EISDIR); });
     const bytes = new Uint8Array(buffer.buffer, buffer.byteOffset + offset, Math.min(length, buffer.byteLength - offset));
     this.atime = new Date();
     return this.inode.content?.read(position, bytes.length, new BytesSink(bytes), 0) ?? 0;
