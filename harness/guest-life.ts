@@ -73,6 +73,8 @@ export class GuestLife {
    * @throws VmError `crashed`, `halted`, `rebooted`, or `failure` (`timeout` when left out).
    */
   async answer(timeoutMs: number, failure: 'boot' | 'timeout' = 'timeout'): Promise<void> {
+    // Nothing will ever answer.
+    if (this.#end && this.#end.kind !== 'rebooted') throw this.#end;
     const { agent, console } = this.#guest;
     try {
       await agent.ready(timeoutMs, renewalFor(this.#machine, this.#options));

@@ -12,6 +12,8 @@ import type { ShareOptions } from './vm-options.ts';
 
 /** Milliseconds for a guest to answer, or to run a command. */
 export const PATIENCE = 60_000;
+/** Milliseconds for a guest to boot: a cold boot takes its time on a loaded machine. */
+export const BOOT_PATIENCE = 180_000;
 
 /** An emulator, and all that is plugged into it. */
 export interface Machine {

@@ -11,7 +11,7 @@ import { compileV86, expectFreshMemory, type EmulatorInternals } from './emulato
 import { VmError } from './errors.ts';
 import type { ExecOptions, ExecOutput, GuestAgent, GuestProcess, SpawnOptions } from './guest-agent.ts';
 import type { GuestLife } from './guest-life.ts';
-import { assemble, PATIENCE, type Machine } from './machine.ts';
+import { assemble, BOOT_PATIENCE, PATIENCE, type Machine } from './machine.ts';
 import { mountShare } from './mount-share.ts';
 import { makePlan, optionsFor, withShares } from './plan.ts';
 import type { Share } from './share.ts';
@@ -177,7 +177,7 @@ export class Vm implements Machine {
    *
    * @throws VmError
    */
-  ready(timeoutMs = PATIENCE): Promise<void> {
+  ready(timeoutMs = BOOT_PATIENCE): Promise<void> {
     return this.#inTurn(() => this.life.answer(timeoutMs));
   }
 
@@ -304,6 +304,7 @@ export class Vm implements Machine {
       return result;
     } catch (error) {
       if (error instanceof MigrationUnknownError) this.#unsettled = error.id;
+      else if (!this.#stopped.signal.aborted) this.life.check();
       throw error;
     }
   }

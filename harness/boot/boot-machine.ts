@@ -1,13 +1,12 @@
 import { BootCache } from '../boot-cache.ts';
 import { restoreBareMachine, routeInterrupt, type EmulatorInternals } from '../emulator.ts';
 import { VmError, type VmErrorKind } from '../errors.ts';
-import { assemble, orDestroy, PATIENCE, type Machine } from '../machine.ts';
+import { assemble, BOOT_PATIENCE, orDestroy, PATIENCE, type Machine } from '../machine.ts';
 import type { Plan } from '../plan.ts';
 import type { Share } from '../share.ts';
 import { makeSnapshot, toArrayBuffer, type Snapshot } from '../snapshot-file.ts';
 import type { ShareOptions } from '../vm-options.ts';
 
-const BOOT_TIMEOUT = 180_000;
 const UNWELL = new Set<VmErrorKind>(['timeout', 'crashed', 'halted', 'rebooted']);
 
 /** A machine whose guest answers, its shares plugged in but not mounted. */
@@ -36,7 +35,7 @@ async function fromCache(plan: Plan): Promise<Machine> {
 }
 
 async function coldBoot(plan: Plan, shares: ShareOptions[]): Promise<Machine> {
-  const { onProgress, timeoutMs = BOOT_TIMEOUT } = plan.options;
+  const { onProgress, timeoutMs = BOOT_PATIENCE } = plan.options;
   const road = await plan.bootRoad();
   const machine = await assemble(plan, shares, road.emulatorOptions);
   const { emulator, life } = machine;

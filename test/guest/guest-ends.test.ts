@@ -14,7 +14,7 @@ async function expectEnd(kind: string, work: Promise<unknown>): Promise<VmError>
 const FOREVER = 'exec sleep 100000';
 
 describe('a guest that ends by itself', function () {
-  this.timeout(120_000);
+  this.timeout(300_000);
   let snapshots: SnapshotStore;
   let base: string;
   let vm: Vm | undefined;
@@ -44,7 +44,7 @@ describe('a guest that ends by itself', function () {
       const waiting = [machine.exec(FOREVER), machine.spawn(FOREVER).exited, shell.exited, machine.exec(command)];
       for (const work of waiting) expect((await expectEnd(kind, work)).message).to.match(said);
       if (kind === 'rebooted') return;
-      for (const ask of [() => machine.exec('true'), async () => machine.spawn('true'), () => machine.freeze(snapshots), () => machine.save(), () => machine.mount('share'), () => machine.suspend()]) {
+      for (const ask of [() => machine.exec('true'), async () => machine.spawn('true'), () => machine.freeze(snapshots), () => machine.save(), () => machine.mount('share'), () => machine.suspend(), () => machine.ready()]) {
         await expectEnd(kind, ask());
       }
       while (machine.emulator.is_running()) await new Promise((resolve) => setTimeout(resolve, 20));

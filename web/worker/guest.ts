@@ -103,7 +103,8 @@ export class Guest implements GuestApi, FolderUser {
 
   #onEnd(end: GuestEnd, fault?: Error): void {
     const was = this.#power;
-    if (was === 'off' || (was === 'booting' && end === 'rebooted')) return;
+    // One that has no kernel yet halts on its way to booting again.
+    if (was === 'off' || (was === 'booting' && end !== 'crashed')) return;
     this.#agent.lose(new VmError(end, `${this.name} has ${end}`));
     if (end === 'rebooted') return void this.#bootAgain(true);
     if (end === 'crashed') {
