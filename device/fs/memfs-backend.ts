@@ -74,11 +74,19 @@ export class MemfsBackend extends Tree {
     return { ...tree, locks };
   }
 
+  /** @throws RangeError when there is more in a state than may be here. */
+  override checkFits(state: CheckedMemfsBackendState): void {
+    super.checkFits(state);
+    const excess = this.locks.excessOf(state.locks);
+    if (excess) throw new RangeError(`the snapshot has ${excess}, which is the limit here: give the volume's backend higher limits for \`locks\``);
+  }
+
   /**
    * {@link Tree.restore}, in the same volume. Locks and those who wait for them come back too. What
    * the host had open is closed (EBADF), and its watchers have to be made anew.
    */
   override restore(state: CheckedMemfsBackendState): void {
+    this.checkFits(state);
     disconnectFiles(coreOf(this.volume));
     super.restore(state);
     this.locks.restore(state.locks);

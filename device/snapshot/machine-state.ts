@@ -1,7 +1,5 @@
 import { MemfsBackend, type CheckedMemfsBackendState } from '../fs/memfs-backend.ts';
 import { LockTable } from '../fs/locks.ts';
-import { countBits } from '../fs/tree/chunk.ts';
-import { PAGE_SIZE } from '../fs/tree/space.ts';
 import { FuseSession, type InodeIndex } from '../fuse/session.ts';
 import type { StateCarrier, V86Machine } from '../v86/adapter.ts';
 import { randomUuid } from '../random-uuid.ts';
@@ -59,7 +57,7 @@ export class MachineState implements StateCarrier {
 
   /** Bytes that the filesystems may hold, what is kept about their inodes included. */
   get capacity(): number {
-    return this.#backends.reduce((sum, { space: { maxPages, maxInodes } }) => sum + maxPages * PAGE_SIZE + maxInodes * INODE_BYTES, 0);
+    return this.#backends.reduce((sum, { space: { maxBytes, maxInodes } }) => sum + maxBytes + maxInodes * INODE_BYTES, 0);
   }
 
   save(): Uint8Array {
@@ -219,13 +217,7 @@ function judgeFilesystem(state: unknown, backend: MemfsBackend): CheckedMemfsBac
     return undefined;
   }
   const checked = MemfsBackend.checkState(state);
-  const { maxPages, maxInodes } = backend.space;
-  const pages = checked.chunks.map.reduce((sum, map) => sum + countBits(map), 0);
-  if (pages > maxPages || checked.inodes.ino.length > maxInodes) {
-    throw new SnapshotError(`the snapshot's files are ${pages * PAGE_SIZE} bytes and ${checked.inodes.ino.length} inodes, more than the quota here: give the volume at least that (here ${maxPages * PAGE_SIZE} and ${maxInodes})`);
-  }
-  const excess = backend.locks.excessOf(checked.locks);
-  if (excess) throw new SnapshotError(`the snapshot has ${excess}, which is the limit here: give the volume's backend higher limits for \`locks\``);
+  backend.checkFits(checked);
   return checked;
 }
 

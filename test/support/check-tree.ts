@@ -1,4 +1,5 @@
-import type { MemfsBackend } from '../../device/index.ts';
+import { MemfsBackend } from '../../device/index.ts';
+import { entryCost } from '../../device/fs/tree/space.ts';
 import type { Inode } from '../../device/fs/tree/inode.ts';
 import type { FuseSession } from '../../device/fuse/session.ts';
 
@@ -34,6 +35,7 @@ export function checkTree(backend: MemfsBackend, sessions: readonly FuseSession[
     if (nodes.nlookup.some((count) => !(count > 0))) throw new Error(`a node has a lookup count of ${Math.min(...nodes.nlookup)}`);
   }
   let pages = 0;
+  let metadata = 0;
   for (const inode of backend.inodes.values()) {
     if (inode.nlink !== (links.get(inode) ?? 0)) fail(inode, `has nlink ${inode.nlink}, and ${links.get(inode) ?? 0} names`);
     if (inode.retained !== (held.get(inode.ino) ?? 0)) fail(inode, `is retained ${inode.retained} times, and ${held.get(inode.ino) ?? 0} hold it`);
@@ -43,12 +45,18 @@ export function checkTree(backend: MemfsBackend, sessions: readonly FuseSession[
       const stored = [...content.chunks()].reduce((sum, chunk) => sum + chunk.pages, 0);
       if (content.pages !== stored) fail(inode, `counts ${content.pages} pages, and has ${stored}`);
     }
-    pages += inode.pages;
+    pages += content?.pages ?? 0;
+    metadata += inode.metadata;
+    const entries = [...inode.directory?.entries() ?? []].reduce((sum, { name }) => sum + entryCost(name), 0);
+    if (entries !== (inode.directory?.cost ?? 0)) fail(inode, `is charged ${inode.directory?.cost} for names that cost ${entries}`);
   }
   const { space } = backend;
   if (space.pages !== pages) throw new Error(`the filesystem counts ${space.pages} pages, and has ${pages}`);
+  if (space.metadata !== metadata) throw new Error(`the filesystem counts ${space.metadata} bytes of metadata, and has ${metadata}`);
   if (space.inodes !== backend.inodes.size) throw new Error(`the filesystem counts ${space.inodes} inodes, and has ${backend.inodes.size}`);
-  if (space.pages > space.maxPages || space.inodes > space.maxInodes) throw new Error('the filesystem is over its limits');
+  space.checkFits(space);
+  const { usage } = MemfsBackend.checkState(backend.state());
+  if (usage.pages !== pages || usage.metadata !== metadata || usage.inodes !== space.inodes) throw new Error('a snapshot would be charged otherwise');
 }
 
 function fail(inode: Inode, what: string): never {

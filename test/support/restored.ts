@@ -17,10 +17,10 @@ interface Restored {
  * accepted while it was in use is refused, or is another when it is back.
  */
 export function restored(backend: MemfsBackend, sessions: readonly FuseSession[] = []): Restored {
-  const { maxPages, maxInodes } = backend.space;
+  const { maxBytes, maxInodes } = backend.space;
   const saved = capture(backend, sessions);
   const state = decodeFields(saved) as { filesystem: unknown; sessions: unknown[] };
-  const twin = MemfsBackend.of(new Volume(), { size: maxPages * 4096, inodes: maxInodes, locks: { maxLocks: Infinity, maxWaiters: Infinity } });
+  const twin = MemfsBackend.of(new Volume(), { size: maxBytes, inodes: maxInodes, locks: { maxLocks: Infinity, maxWaiters: Infinity } });
   twin.restore(MemfsBackend.checkState(state.filesystem));
   const twins = state.sessions.map((session) => {
     const made = new FuseSession({ backend: twin, lockTable: twin.locks, maxHandles: Infinity, locks: 'shared' });

@@ -3,8 +3,8 @@ import { S_IALLUGO, S_IFDIR, S_IFLNK, S_IFMT } from '../constants.ts';
 import { CHUNK_SIZE, PAGES_PER_CHUNK } from '../tree/chunk.ts';
 import { fromMilliseconds } from '../tree/clock.ts';
 import { Entry, FIRST_COOKIE } from '../tree/directory.ts';
-import { Inode, symlinkPages } from '../tree/inode.ts';
-import { PAGE_SIZE } from '../tree/space.ts';
+import { Inode } from '../tree/inode.ts';
+import { entryCost, inodeCost, PAGE_SIZE } from '../tree/space.ts';
 import type { Tree } from '../tree/tree.ts';
 import { checkName, checkNode, checkOwner, checkTime, MAX_INO } from '../tree/values.ts';
 import { loadEntries } from '../tree/tree-state.ts';
@@ -13,31 +13,31 @@ import type { Views } from './views.ts';
 
 /**
  * Takes over what is in a volume: its nodes and links become views of what is in `tree` then, and
- * keep their inode numbers where those are of use. A quota does not stop it.
+ * keep their inode numbers where those are of use.
  *
- * @throws TypeError, with nothing changed, when there is something that no Linux guest could see.
+ * @throws TypeError, with nothing changed, when there is something that no Linux guest could see; RangeError when it is more than the quota.
  */
 export function adopt(tree: Tree, core: Core, views: Views): void {
   const { links, nodes } = survey(core);
+  const usage = { pages: 0, metadata: 0, inodes: nodes.size };
+  for (const node of nodes) {
+    usage.metadata += inodeCost(node.mode, node.symlink);
+    usage.pages += Math.ceil(node.getSize() / PAGE_SIZE);
+  }
+  for (const children of links.values()) for (const [name] of children) usage.metadata += entryCost(name);
+  tree.space.checkFits(usage);
   const inodes = new Map<CoreNode, Inode>();
   for (const [node, ino] of number(nodes)) inodes.set(node, adoptInode(tree, node, ino));
+  const adopted: [link: CoreLink, entry: Entry][] = [];
   for (const [dirLink, children] of links) {
     const dir = inodes.get(dirLink.getNode())!;
-    const entries = children.map(([name, link], at) => {
-      const entry = new Entry(dir, name, inodes.get(link.getNode())!, FIRST_COOKIE + at);
-      entry.view = link;
-      return entry;
-    });
+    const entries = children.map(([name, link], at) => new Entry(dir, name, inodes.get(link.getNode())!, FIRST_COOKIE + at));
+    entries.forEach((entry, at) => adopted.push([children[at]![1], entry]));
     loadEntries(dir, entries, FIRST_COOKIE + entries.length);
   }
-  tree.nextIno = Math.max(1, ...[...inodes.values()].map(({ ino }) => ino)) + 1;
-  for (const [dirLink, children] of links) {
-    if (dirLink === core.root) {
-      views.adoptLink(dirLink);
-      dirLink.parent = undefined;
-    }
-    for (const [, link] of children) views.adoptLink(link);
-  }
+  for (const { ino } of inodes.values()) tree.nextIno = Math.max(tree.nextIno, ino + 1);
+  views.adoptLink(core.root, tree.root);
+  for (const [link, entry] of adopted) views.adoptLink(link, entry.inode, entry);
   for (const [node, inode] of inodes) views.adoptNode(node, inode);
 }
 
@@ -95,10 +95,9 @@ function adoptInode(tree: Tree, node: CoreNode, ino: number): Inode {
   const mode = modeOf(node);
   let inode = tree.root;
   if (ino !== 1) {
-    inode = new Inode(ino, 1, mode, tree.space, tree.now());
+    inode = new Inode(ino, 1, mode, tree.space, tree.now(), (mode & S_IFMT) === S_IFLNK ? node.symlink : undefined);
     tree.inodes.set(ino, inode);
-    tree.space.inodes++;
-    tree.space.pages += inode.pages;
+    tree.space.takeInode(inode.metadata);
   }
   inode.mode = mode;
   inode.uid = node.uid;
@@ -108,12 +107,9 @@ function adoptInode(tree: Tree, node: CoreNode, ino: number): Inode {
   inode.mtime = timeOf(node.mtime);
   inode.ctime = timeOf(node.ctime);
   inode.btime = timeOf(node.btime);
-  if (inode.isSymlink) {
-    inode.target = node.symlink ?? '';
-    tree.space.pages += symlinkPages(inode.target);
-  } else if (inode.content) {
+  if (inode.isRegular && node.getSize()) {
     const bytes = node.getBuffer();
-    inode.content.load(bytes.length, [...chunksOf(bytes)]);
+    inode.content!.load(bytes.length, [...chunksOf(bytes)]);
   }
   return inode;
 }

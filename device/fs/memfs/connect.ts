@@ -26,7 +26,7 @@ export function connect(tree: Tree, core: Core, views: Views): void {
   core.mkdirp = (path, mode) => mkdirp.call(core, path, mode & S_IALLUGO);
   core.createLink = (parent, name, isDirectory, mode) => createLink.call(core, parent, name, isDirectory, mode === undefined ? mode : mode & S_IALLUGO);
   // The tree frees an inode itself, with its last name or its last user.
-  core.deleteNode = (node) => node.changes.emit(['delete']);
+  core.deleteNode = (node) => (node as NodeView).fanOut?.emit(['delete']);
 
   core.rename = (from, to) => {
     const link = core.getLinkOrThrow(from, 'rename') as LinkView;
@@ -121,10 +121,7 @@ class Watchers implements TreeObserver {
 
   moved(from: Entry, to: Entry): void {
     const view = to.view as LinkView | undefined;
-    if (view) {
-      view.name = to.name;
-      view.parent = this.#views.linkOfDirectory(to.dir);
-    }
+    if (view) view.entry = to;
     if (this.#watched) this.#tell(MOVE, to, [...this.#views.linkOfDirectory(from.dir).steps, from.name]);
   }
 

@@ -42,6 +42,7 @@ export interface CoreNode {
   readonly symlink?: string;
   readonly changes: FanOut;
   getBuffer(): Uint8Array;
+  getSize(): number;
 }
 
 /** A name. */
@@ -77,7 +78,7 @@ export const ATTRIB = 3;
 export const MOVE = 4;
 
 const CORE_METHODS = ['createNode', 'deleteNode', 'createLink', 'mkdir', 'mkdirp', 'openLink', 'closeFile', 'rename', 'reset', 'getLinkOrThrow', 'getLinkParentAsDirOrThrow', 'getResolvedLinkOrThrow', 'filenameToSteps', 'link', 'unlink', 'rm'] as const;
-const NODE_METHODS = ['getBuffer', 'setString', '_setBuf', 'write', 'read', 'truncate', 'makeSymlink', 'isDirectory'] as const;
+const NODE_METHODS = ['getBuffer', 'getSize', 'setString', '_setBuf', 'write', 'read', 'truncate', 'makeSymlink', 'isDirectory'] as const;
 const LINK_METHODS = ['createChild', 'deleteChild', 'getChild', 'getNode'] as const;
 
 /** The inside of a memfs volume. @throws TypeError when there is none that the backend knows. */

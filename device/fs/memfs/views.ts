@@ -5,9 +5,11 @@ import { BytesSink, BytesSource } from '../tree/byte-io.ts';
 import { fromMilliseconds, toMilliseconds } from '../tree/clock.ts';
 import type { Content } from '../tree/content.ts';
 import type { Entry } from '../tree/directory.ts';
-import { type Inode, symlinkPages } from '../tree/inode.ts';
+import type { Inode } from '../tree/inode.ts';
+import { inodeCost } from '../tree/space.ts';
 import type { Tree } from '../tree/tree.ts';
 import { checkNode, checkTime } from '../tree/values.ts';
+import { Children } from './children.ts';
 import type { Core, CoreLink, CoreNode, FanOut } from './core.ts';
 import { forHost } from './host-error.ts';
 
@@ -21,9 +23,9 @@ type BufferClass = { from(bytes: ArrayBuffer): Uint8Array };
 export class Views {
   readonly tree: Tree;
   readonly core: Core;
-  readonly #node: object;
-  readonly #link: object;
-  readonly #FanOut: new () => FanOut;
+  readonly #node: new (views: Views, inode: Inode) => NodeView;
+  readonly #link: new (views: Views, entry: Entry) => LinkView;
+  readonly FanOut: new () => FanOut;
   readonly Buffer: BufferClass;
 
   /** `core`: as memfs made it, to learn its classes from. */
@@ -31,27 +33,28 @@ export class Views {
     this.tree = tree;
     this.core = core;
     const node = core.root.getNode();
-    this.#node = graft(Object.getPrototypeOf(node), NodeView.prototype);
-    this.#link = graft(Object.getPrototypeOf(core.root), LinkView.prototype);
-    this.#FanOut = node.changes.constructor as new () => FanOut;
+    this.#node = graft(Object.getPrototypeOf(node), NodeView.prototype, function (this: Mutable<NodeView>, views: Views, inode: Inode) {
+      this.views = views;
+      this.inode = inode;
+      this.fanOut = undefined;
+    });
+    this.#link = graft(Object.getPrototypeOf(core.root), LinkView.prototype, function (this: Mutable<LinkView>, views: Views, entry: Entry) {
+      this.views = views;
+      this.entry = entry;
+      this.inode = entry.inode;
+      this.fanOut = undefined;
+    });
+    this.FanOut = node.changes.constructor as new () => FanOut;
     this.Buffer = node.getBuffer().constructor as unknown as BufferClass;
   }
 
   nodeOf(inode: Inode): NodeView {
-    inode.view ??= Object.assign(Object.create(this.#node) as NodeView, { views: this, inode, changes: new this.#FanOut() });
+    inode.view ??= new this.#node(this, inode);
     return inode.view as NodeView;
   }
 
   linkOf(entry: Entry): LinkView {
-    entry.view ??= Object.assign(Object.create(this.#link) as LinkView, {
-      views: this,
-      vol: this.core,
-      parent: this.linkOfDirectory(entry.dir),
-      name: entry.name,
-      node: this.nodeOf(entry.inode),
-      ino: entry.inode.ino,
-      changes: new this.#FanOut(),
-    });
+    entry.view ??= new this.#link(this, entry);
     return entry.view as LinkView;
   }
 
@@ -63,28 +66,37 @@ export class Views {
   adoptNode(node: CoreNode, inode: Inode): void {
     const { changes } = node;
     for (const key of Object.keys(node)) delete (node as unknown as Record<string, unknown>)[key];
-    inode.view = Object.assign(Object.setPrototypeOf(node, this.#node), { views: this, inode, changes });
+    inode.view = Object.assign(Object.setPrototypeOf(node, this.#node.prototype), { views: this, inode, fanOut: changes });
   }
 
-  /** Turns a link that memfs made into a view. */
-  adoptLink(link: CoreLink): void {
-    const own = link as unknown as Record<string, unknown>;
-    for (const key of ['children', 'length', '_steps']) delete own[key];
-    Object.assign(Object.setPrototypeOf(link, this.#link), { views: this, ino: link.getNode().ino });
+  /** Turns a link that memfs made into a view: of the root without `entry`. */
+  adoptLink(link: CoreLink, inode: Inode, entry?: Entry): void {
+    const { changes } = link;
+    for (const key of Object.keys(link)) delete (link as unknown as Record<string, unknown>)[key];
+    const view = Object.assign(Object.setPrototypeOf(link, this.#link.prototype), { views: this, inode, entry, fanOut: changes });
+    if (entry) entry.view = view;
   }
 }
 
-/** The members of `own`, over those of memfs's class, so that `instanceof` and all else of memfs goes on. */
-function graft(base: object, own: object): object {
+type Mutable<T> = { -readonly [K in keyof T]: T[K] };
+
+/** A class with the members of `own`, over those of memfs's class, so that `instanceof` and all else of memfs goes on. */
+function graft<Args extends unknown[], T>(base: object, own: object, init: (this: T, ...args: Args) => void): new (...args: Args) => T {
   const { constructor: _, ...members } = Object.getOwnPropertyDescriptors(own) as PropertyDescriptorMap;
-  return Object.create(base, members);
+  init.prototype = Object.create(base, members);
+  return init as unknown as new (...args: Args) => T;
 }
 
 /** memfs's `Node`: an inode, as the host's `fs` sees and changes it. */
 export class NodeView {
   declare readonly views: Views;
   declare readonly inode: Inode;
-  declare readonly changes: FanOut;
+  declare fanOut: FanOut | undefined;
+
+  /** Made for who listens. */
+  get changes(): FanOut {
+    return (this.fanOut ??= new this.views.FanOut());
+  }
 
   get ino(): number {
     return this.inode.ino;
@@ -173,10 +185,10 @@ export class NodeView {
   }
 
   getBuffer(): Uint8Array {
-    const size = this.inode.content?.size ?? 0;
+    const size = this.inode.written?.size ?? 0;
     if (size > MAX_BUFFER) throw Object.assign(new RangeError(`File size (${size}) is greater than 2 GiB`), { code: 'ERR_FS_FILE_TOO_LARGE' });
     const buffer = this.views.Buffer.from(new ArrayBuffer(size));
-    this.inode.content?.read(0, size, new BytesSink(buffer), 0);
+    this.inode.written?.read(0, size, new BytesSink(buffer), 0);
     return buffer;
   }
 
@@ -200,7 +212,7 @@ export class NodeView {
     if (this.inode.isDirectory) forHost('read', undefined, undefined, () => { throw FsError.of(EISDIR); });
     const bytes = new Uint8Array(buffer.buffer, buffer.byteOffset + offset, Math.min(length, buffer.byteLength - offset));
     this.atime = new Date();
-    return this.inode.content?.read(position, bytes.length, new BytesSink(bytes), 0) ?? 0;
+    return this.inode.written?.read(position, bytes.length, new BytesSink(bytes), 0) ?? 0;
   }
 
   truncate(length = 0): void {
@@ -220,7 +232,7 @@ export class NodeView {
   touch(): void {
     const { inode } = this;
     inode.mtime = inode.ctime = this.views.tree.now();
-    this.changes.emit(['modify']);
+    this.fanOut?.emit(['modify']);
   }
 
   /** memfs makes a regular file first. */
@@ -229,14 +241,13 @@ export class NodeView {
     forHost('symlink', target, undefined, () => {
       try {
         checkNode(S_IFLNK, 0, target);
-        views.tree.space.takePages(symlinkPages(target));
+        views.tree.space.takeMetadata(inodeCost(S_IFLNK, target) - inodeCost(inode.mode, undefined));
       } catch (error) {
         views.tree.remove(inode.entry!);
         throw error;
       }
     });
-    inode.content?.clear();
-    inode.content = undefined;
+    inode.written?.clear();
     inode.mode = S_IFLNK | 0o777;
     inode.target = target;
   }
@@ -255,12 +266,12 @@ export class NodeView {
     return true;
   }
 
-  private changed(): void {
+  changed(): void {
     this.inode.ctime = this.views.tree.now();
   }
 
   /** What can be written: of a FIFO or device here, nothing. */
-  private contentFor(syscall: string): Content {
+  contentFor(syscall: string): Content {
     return this.inode.content ?? forHost(syscall, undefined, undefined, () => { throw FsError.of(this.inode.isDirectory ? EISDIR : ENXIO); });
   }
 }
@@ -272,10 +283,36 @@ function timeOf(date: Date): Timespec {
 /** memfs's `Link`: a name, as the host's `fs` sees it. */
 export class LinkView {
   declare readonly views: Views;
-  declare parent: LinkView | undefined;
-  declare name: string;
-  declare readonly node: NodeView;
-  declare readonly changes: FanOut;
+  /** What names it now; the root has none. */
+  declare entry: Entry | undefined;
+  /** What it named when it was made, and goes on naming. */
+  declare readonly inode: Inode;
+  declare fanOut: FanOut | undefined;
+
+  /** Made for who listens. */
+  get changes(): FanOut {
+    return (this.fanOut ??= new this.views.FanOut());
+  }
+
+  get vol(): Core {
+    return this.views.core;
+  }
+
+  get parent(): LinkView | undefined {
+    return this.entry && this.views.linkOfDirectory(this.entry.dir);
+  }
+
+  get name(): string {
+    return this.entry?.name ?? '';
+  }
+
+  get node(): NodeView {
+    return this.views.nodeOf(this.inode);
+  }
+
+  get ino(): number {
+    return this.inode.ino;
+  }
 
   get steps(): string[] {
     const steps: string[] = [];
@@ -283,13 +320,17 @@ export class LinkView {
     return steps.reverse();
   }
 
+  getParentPath(): string {
+    return this.parent?.steps.join('/') || '/';
+  }
+
   get children(): ReadonlyMap<string, LinkView> {
-    const { directory } = this.node.inode;
+    const { directory } = this.inode;
     return directory ? new Children(this.views, directory) : NO_CHILDREN;
   }
 
   get length(): number {
-    return this.node.inode.directory?.length ?? 0;
+    return this.inode.directory?.length ?? 0;
   }
 
   getNode(): NodeView {
@@ -301,67 +342,23 @@ export class LinkView {
   }
 
   getChild(name: string): LinkView | undefined {
-    const entry = this.node.inode.directory?.get(name);
+    const entry = this.inode.directory?.get(name);
     return entry && this.views.linkOf(entry);
   }
 
   /** memfs has no name for what is to be in the place of the root. */
   createChild(name = '', node = this.views.core.createNode(0o100666) as unknown as NodeView): LinkView {
     const { views } = this;
-    const entry = forHost('open', [...this.steps, name].join('/'), undefined, () => views.tree.attach(node.inode, this.node.inode, name));
+    const entry = forHost('open', [...this.steps, name].join('/'), undefined, () => views.tree.attach(node.inode, this.inode, name));
     const link = views.linkOf(entry);
-    this.changes.emit(['child:add', link, this]);
+    this.fanOut?.emit(['child:add', link, this]);
     return link;
   }
 
   deleteChild(link: LinkView): void {
-    const entry = this.node.inode.directory?.get(link.name);
+    const entry = this.inode.directory?.get(link.name);
     if (entry?.view !== link) return;
     this.views.tree.remove(entry);
-    this.changes.emit(['child:del', link, this]);
-  }
-}
-
-/** A directory's entries as the map that memfs expects. */
-class Children implements ReadonlyMap<string, LinkView> {
-  readonly #views: Views;
-  readonly #directory: NonNullable<Inode['directory']>;
-
-  constructor(views: Views, directory: NonNullable<Inode['directory']>) {
-    this.#views = views;
-    this.#directory = directory;
-  }
-
-  get size(): number {
-    return this.#directory.length;
-  }
-
-  has(name: string): boolean {
-    return this.#directory.get(name) !== undefined;
-  }
-
-  get(name: string): LinkView | undefined {
-    const entry = this.#directory.get(name);
-    return entry && this.#views.linkOf(entry);
-  }
-
-  keys(): MapIterator<string> {
-    return this.#directory.names();
-  }
-
-  *values(): MapIterator<LinkView> {
-    for (const entry of this.#directory.entries()) yield this.#views.linkOf(entry);
-  }
-
-  *entries(): MapIterator<[string, LinkView]> {
-    for (const entry of this.#directory.entries()) yield [entry.name, this.#views.linkOf(entry)];
-  }
-
-  [Symbol.iterator](): MapIterator<[string, LinkView]> {
-    return this.entries();
-  }
-
-  forEach(visit: (link: LinkView, name: string, map: ReadonlyMap<string, LinkView>) => void): void {
-    for (const [name, link] of this) visit(link, name, this);
+    this.fanOut?.emit(['child:del', link, this]);
   }
 }

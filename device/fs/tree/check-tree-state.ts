@@ -4,7 +4,7 @@ import { isEntryName, nameLength } from '../names.ts';
 import { Acl, ACL_ACCESS, ACL_DEFAULT } from './acl.ts';
 import { countBits, PAGES_PER_CHUNK } from './chunk.ts';
 import { FIRST_COOKIE } from './directory.ts';
-import { PAGE_SIZE } from './space.ts';
+import { entryCost, inodeCost, PAGE_SIZE, xattrCost, xattrsCost } from './space.ts';
 import { F64, U32, type CheckedTreeState, type InodeColumns } from './tree-state.ts';
 import { checkNode, checkSize, checkTime, checkXattr, checkXattrList, LINK_MAX, MAX_FILE_SIZE } from './values.ts';
 
@@ -30,7 +30,9 @@ export function checkTreeState(state: unknown): CheckedTreeState {
   const entries = record(source.entries, 'entries');
   const files = record(source.files, 'files');
   const chunks = record(source.chunks, 'chunks');
+  const usage = { pages: 0, metadata: 0, inodes: inodes.ino.length };
   const checked: CheckedTreeState = {
+    usage,
     has: (ino) => rows.has(ino),
     inode: (ino) => {
       const row = rows.get(ino);
@@ -56,6 +58,13 @@ export function checkTreeState(state: unknown): CheckedTreeState {
   checkFiles(checked, typeOf);
   checkSymlinks(checked, typeOf);
   checkXattrs(checked, modeOf);
+  for (const map of checked.chunks.map) usage.pages += countBits(map);
+  const targets = new Map(checked.symlinks.map(({ ino, target }) => [ino, target]));
+  inodes.mode.forEach((mode, row) => (usage.metadata += inodeCost(mode, targets.get(inodes.ino[row]!))));
+  for (const name of checked.entries.names) usage.metadata += entryCost(name);
+  const attributes = new Map<number, number>();
+  for (const { ino, name, value } of checked.xattrs) attributes.set(ino, (attributes.get(ino) ?? 0) + xattrCost(name, value));
+  for (const bytes of attributes.values()) usage.metadata += xattrsCost(bytes);
   return checked;
 }
 

@@ -71,7 +71,8 @@ export class Chunk {
 
   /** Gives back room beyond its pages. */
   trim(): void {
-    this.bytes = this.bytes.slice(0, this.pages * PAGE_SIZE);
+    const used = this.pages * PAGE_SIZE;
+    if (used < this.bytes.length) this.bytes = this.bytes.slice(0, used);
   }
 
   /** Copies bytes `from` to `to` of the chunk into `sink`; returns the count, short when the sink ends. */
@@ -200,9 +201,8 @@ export function wholePages(from: number, to: number): number {
   return end > first ? (bit(end) - 1) & ~(bit(first) - 1) : 0;
 }
 
-/** Grows by a quarter at least, so that appending copies each byte a few times only. */
 function grown(bytes: Uint8Array, need: number): Uint8Array {
-  const larger = new Uint8Array(capacityFor(Math.max(need, Math.min(CHUNK_SIZE, bytes.length + (bytes.length >>> 2) & -PAGE_SIZE))));
+  const larger = new Uint8Array(capacityFor(need));
   larger.set(bytes);
   return larger;
 }

@@ -19,8 +19,9 @@ const MAX_PAGE = MAX_FILE_SIZE / PAGE_SIZE;
 /** What one copy may move, in bytes, and how many chunks it may go through: then it is short, and the caller goes on. */
 const COPY_BYTES = 8 << 20;
 const COPY_CHUNKS = 8192;
-/** From how many pages on a file that is appended to gets room for a whole chunk at once: a quarter of it at most is spare then. */
-const ROOMY_FROM = 4 * PAGES_PER_CHUNK;
+
+/** What a file has that was never written. */
+const NONE = new ChunkList();
 
 /**
  * The bytes of one file: chunks of up to 64 KiB where something was written, nothing elsewhere. What has storage is
@@ -30,9 +31,7 @@ export class Content {
   readonly #space: Space;
   #size = 0;
   #pages = 0;
-  #chunks = new ChunkList();
-  /** The chunk that has room for more pages than it has. */
-  #roomy: Chunk | undefined;
+  #chunks = NONE;
 
   constructor(space: Space) {
     this.#space = space;
@@ -98,8 +97,7 @@ export class Content {
   clear(): void {
     this.#give(this.#pages);
     this.#size = 0;
-    this.#chunks = new ChunkList();
-    this.#roomy = undefined;
+    this.#chunks = NONE;
   }
 
   /** fallocate(2). @throws FsError EINVAL, EFBIG, ENOSPC, EOPNOTSUPP, with nothing changed. */
@@ -218,11 +216,16 @@ export class Content {
     chunks.forEach(({ at, map, bytes }, n) => {
       const own = bytes.buffer.byteLength > CHUNK_SIZE ? bytes.slice() : bytes;
       const chunk = new Chunk(at, Math.min(PAGES_PER_CHUNK, (chunks[n + 1]?.at ?? MAX_PAGE) - at), own, map, this.#space.epoch, true);
-      this.#chunks.add(chunk);
+      this.#add(chunk);
       this.#pages += chunk.pages;
       this.#space.pages += chunk.pages;
     });
     this.#size = size;
+  }
+
+  #add(chunk: Chunk): void {
+    if (this.#chunks === NONE) this.#chunks = new ChunkList();
+    this.#chunks.add(chunk);
   }
 
   #take(pages: number): void {
@@ -263,7 +266,6 @@ export class Content {
     const last = this.#chunks.at(Math.ceil(to / PAGE_SIZE) - 1);
     if (last && last !== first) this.#discardIn(last, from, to);
     this.#give(this.#chunks.remove(first ? first.end : Math.floor(from / PAGE_SIZE), last ? last.at : Math.ceil(to / PAGE_SIZE)));
-    this.#trim();
   }
 
   #discardIn(chunk: Chunk, from: number, to: number): void {
@@ -288,7 +290,6 @@ export class Content {
     this.#split(from);
     this.#split(to);
     this.#give(this.#chunks.remove(from, to));
-    this.#trim();
   }
 
   /** Allocates what a range lacks. @throws FsError ENOSPC, with nothing changed. */
@@ -311,7 +312,7 @@ export class Content {
     chunk.shared = true;
     this.#clearPages(page, page + length);
     this.#take(countBits(map));
-    this.#chunks.add(new Chunk(page, length, bytes, map, this.#space.epoch, true));
+    this.#add(new Chunk(page, length, bytes, map, this.#space.epoch, true));
   }
 
   #copyPiece(source: Content, from: number, to: number, length: number): void {
@@ -320,18 +321,13 @@ export class Content {
     this.write(to, length, new BytesSource(bytes));
   }
 
-  /** Whether a write to a chunk goes on where the one before ended, in a file that may have a chunk with spare room. */
+  /** Whether a write to a chunk goes on where the one before ended, so that it gets room for the next ones. */
   #appends(chunk: Chunk, from: number, to: number): boolean {
-    if (chunk.map !== 0 || from !== 0 || to === chunk.length * PAGE_SIZE || this.#pages < ROOMY_FROM || !this.#chunks.at(chunk.at - 1)?.full) return false;
-    this.#trim();
-    this.#roomy = chunk;
-    return true;
-  }
-
-  /** Takes the spare room back. */
-  #trim(): void {
-    if (this.#roomy && !this.#roomy.full) this.#roomy.trim();
-    this.#roomy = undefined;
+    if (to >= chunk.length * PAGE_SIZE) return false;
+    const stored = chunk.bytes.length;
+    const goesOn = chunk.map === 0 ? from === 0 && this.#chunks.at(chunk.at - 1)?.full === true : to > PAGE_SIZE && from <= stored && to > stored;
+    if (goesOn) this.#space.grows(chunk);
+    return goesOn;
   }
 
   /** Where the first chunk from `page` on begins. */
@@ -345,7 +341,7 @@ export class Content {
     if (!chunk || chunk.at === page) return;
     const { epoch } = this.#space;
     this.#chunks.remove(chunk.at, chunk.at + 1);
-    for (const part of [chunk.part(0, page - chunk.at, epoch), chunk.part(page - chunk.at, chunk.length, epoch)]) if (part.map) this.#chunks.add(part);
+    for (const part of [chunk.part(0, page - chunk.at, epoch), chunk.part(page - chunk.at, chunk.length, epoch)]) if (part.map) this.#add(part);
   }
 
   /** A chunk with `page` that may be changed. Bytes `from` to `to` of the file are about to be written: what is there of them need not be copied. */
@@ -365,7 +361,7 @@ export class Content {
     const aligned = page - (page % PAGES_PER_CHUNK);
     const at = Math.max(aligned, this.#chunks.atOrBefore(page)?.end ?? 0);
     const chunk = Chunk.empty(at, Math.min(aligned + PAGES_PER_CHUNK, this.#next(page)) - at, this.#space.epoch);
-    this.#chunks.add(chunk);
+    this.#add(chunk);
     return chunk;
   }
 }

@@ -1,16 +1,15 @@
 import type { DirectoryEntry, DirectoryReader } from '../backend.ts';
 import { ENOSPC, FsError } from '../errno.ts';
-import { nameLength } from '../names.ts';
 import type { Inode } from './inode.ts';
-import { PAGE_SIZE, type Space } from './space.ts';
+import { entryCost, PAGE_SIZE, type Space } from './space.ts';
 
 const DOT_COOKIE = 1;
 const DOT_DOT_COOKIE = 2;
 export const FIRST_COOKIE = 3;
 /** No cookie is larger: 32-bit programs without large file support take no more. */
 export const MAX_COOKIE = 2 ** 31 - 1;
-/** What an entry is charged besides its name, in bytes. */
-const ENTRY_OVERHEAD = 64;
+/** Entries in one directory, at most: half of what a `Map` can have, which has places for removed ones too. */
+const MAX_ENTRIES = 2 ** 23;
 
 /** A name in a directory. */
 export class Entry {
@@ -42,10 +41,8 @@ export class Directory {
   #numbering = 0;
   /** The cookies that the entries of then had before they were numbered anew, in their order. */
   #former: Uint32Array | undefined;
-  #bytes = 0;
-  #pages = 1;
+  #cost = 0;
 
-  /** The first page of `space` is charged by whoever makes it. */
   constructor(inode: Inode, space: Space) {
     this.#inode = inode;
     this.#space = space;
@@ -55,8 +52,14 @@ export class Directory {
     return this.#entries.size;
   }
 
+  /** What the entries are charged, in bytes. */
+  get cost(): number {
+    return this.#cost;
+  }
+
+  /** Its size as it is shown. */
   get pages(): number {
-    return this.#pages;
+    return Math.max(1, Math.ceil(this.#cost / PAGE_SIZE));
   }
 
   get nextCookie(): number {
@@ -94,16 +97,16 @@ export class Directory {
 
   /** Appends an entry for a name that is not there. @throws FsError ENOSPC, with nothing added. */
   add(name: string, inode: Inode, view?: unknown): Entry {
+    if (this.#entries.size >= MAX_ENTRIES) throw FsError.of(ENOSPC);
     if (this.#nextCookie >= MAX_COOKIE) this.#renumber();
-    this.#charge(entryBytes(name));
+    this.#charge(entryCost(name));
     const entry = new Entry(this.#inode, name, inode, this.#nextCookie++, view);
     this.#entries.set(name, entry);
     return entry;
   }
 
-  /** Two thousand million names have been here, which is once in weeks: those that are left begin anew. @throws FsError ENOSPC when all are left. */
+  /** Two thousand million names have been here, which is once in weeks: those that are left begin anew. */
   #renumber(): void {
-    if (FIRST_COOKIE + this.#entries.size >= MAX_COOKIE) throw FsError.of(ENOSPC);
     this.#former = Uint32Array.from(this.#entries.values(), ({ cookie }) => cookie);
     this.#nextCookie = FIRST_COOKIE;
     for (const entry of this.#entries.values()) entry.cookie = this.#nextCookie++;
@@ -111,28 +114,25 @@ export class Directory {
   }
 
   delete(name: string): void {
-    if (this.#entries.delete(name)) this.#charge(-entryBytes(name));
+    if (this.#entries.delete(name)) this.#charge(-entryCost(name));
   }
 
-  /** Replaces everything; `entries` have growing cookies below `nextCookie`. The pages are not limited by the quota. */
+  /** Replaces everything; `entries` have growing cookies below `nextCookie`. It is not limited by the quota. */
   load(entries: Iterable<Entry>, nextCookie: number): void {
     this.#entries.clear();
-    this.#bytes = 0;
+    const before = this.#cost;
+    this.#cost = 0;
     for (const entry of entries) {
       this.#entries.set(entry.name, entry);
-      this.#bytes += entryBytes(entry.name);
+      this.#cost += entryCost(entry.name);
     }
     this.#nextCookie = nextCookie;
-    const pages = pagesFor(this.#bytes);
-    this.#space.pages += pages - this.#pages;
-    this.#pages = pages;
+    this.#space.metadata += this.#cost - before;
   }
 
   #charge(bytes: number): void {
-    const pages = pagesFor(this.#bytes + bytes);
-    if (pages !== this.#pages) this.#space.takePages(pages - this.#pages);
-    this.#bytes += bytes;
-    this.#pages = pages;
+    this.#space.takeMetadata(bytes);
+    this.#cost += bytes;
   }
 }
 
@@ -218,12 +218,4 @@ export class Reader implements DirectoryReader {
     this.#position = directory.renumbered(this.#position);
     this.#end = directory.renumbered(this.#end - 1) + 1;
   }
-}
-
-function entryBytes(name: string): number {
-  return ENTRY_OVERHEAD + nameLength(name);
-}
-
-function pagesFor(bytes: number): number {
-  return Math.max(1, Math.ceil(bytes / PAGE_SIZE));
 }

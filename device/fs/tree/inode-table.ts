@@ -1,16 +1,22 @@
 import type { Owner, Timespec } from '../backend.ts';
-import { S_IFDIR, S_IFMT } from '../constants.ts';
+import { S_IFDIR } from '../constants.ts';
 import { ENOSPC, FsError } from '../errno.ts';
 import { type Clock, systemClock } from './clock.ts';
 import type { Entry } from './directory.ts';
-import { Inode, symlinkPages } from './inode.ts';
-import { PAGE_SIZE, Space } from './space.ts';
+import { Inode } from './inode.ts';
+import { inodeCost, PAGE_SIZE, Space } from './space.ts';
 import { checkNode, checkOwner, MAX_INO } from './values.ts';
 
 export interface TreeOptions {
-  /** Bytes that files, directories and attributes may take, counted in pages of 4 KiB. Default: 2 GiB. */
+  /**
+   * Bytes that everything may take: content in pages of 4 KiB, names, attributes and inodes as they take memory. The host's
+   * memory for it stays below 1.3 times that. Default: 2 GiB.
+   */
   size?: number;
-  /** Inodes there may be, the root included. Default: 1,048,576. */
+  /**
+   * Inodes there may be, the root included, up to 8,388,608. Of `size`, 512 bytes for each of them (in all at least 64 MiB) may go to
+   * what is not content. Default: 1,048,576.
+   */
   inodes?: number;
   /** Default: the host's. */
   clock?: Clock;
@@ -58,6 +64,8 @@ class Everyone implements TreeObserver {
 
 const DEFAULT_SIZE = 2 * 1024 ** 3;
 const DEFAULT_INODES = 2 ** 20;
+/** Half of what a `Map` can have, which has places for removed ones too. */
+const MAX_INODES = 2 ** 23;
 
 /** The inodes there are, with and without names, and the space they may take. */
 export class InodeTable {
@@ -73,14 +81,13 @@ export class InodeTable {
   /** @throws RangeError for a limit that is none. */
   constructor({ size = DEFAULT_SIZE, inodes = DEFAULT_INODES, clock = systemClock() }: TreeOptions = {}) {
     if (!Number.isSafeInteger(size) || size < PAGE_SIZE) throw new RangeError(`size is ${size}: a filesystem has at least ${PAGE_SIZE} bytes`);
-    if (!Number.isSafeInteger(inodes) || inodes < 1) throw new RangeError(`inodes is ${inodes}: a filesystem has at least 1`);
+    if (!Number.isSafeInteger(inodes) || inodes < 1 || inodes > MAX_INODES) throw new RangeError(`inodes is ${inodes}: a filesystem has 1 to ${MAX_INODES}`);
     this.#clock = clock;
-    this.space = new Space({ maxPages: Math.floor(size / PAGE_SIZE), maxInodes: inodes });
+    this.space = new Space({ maxBytes: size, maxInodes: inodes });
     this.root = new Inode(1, 1, S_IFDIR | 0o755, this.space, clock());
     this.root.nlink = 2;
     this.root.directory!.parent = this.root;
-    this.space.takeInode();
-    this.space.takePages(1);
+    this.space.takeInode(this.root.metadata);
     this.inodes.set(1, this.root);
   }
 
@@ -130,19 +137,11 @@ export class InodeTable {
     checkNode(mode, rdev, target);
     checkOwner(owner.uid, owner.gid);
     if (this.nextIno > MAX_INO) throw FsError.of(ENOSPC);
-    const directory = (mode & S_IFMT) === S_IFDIR;
-    this.space.takeInode();
-    try {
-      this.space.takePages(directory ? 1 : symlinkPages(target));
-    } catch (error) {
-      this.space.giveInode();
-      throw error;
-    }
-    const inode = new Inode(this.nextIno++, 1, mode, this.space, this.now());
+    this.space.takeInode(inodeCost(mode, target));
+    const inode = new Inode(this.nextIno++, 1, mode, this.space, this.now(), target);
     inode.uid = owner.uid;
     inode.gid = owner.gid;
     inode.rdev = rdev;
-    inode.target = target;
     this.inodes.set(inode.ino, inode);
     return inode;
   }
@@ -150,9 +149,9 @@ export class InodeTable {
   /** Frees an inode that has no name and that no one retains. */
   protected freeUnused(inode: Inode): void {
     if (inode.nlink > 0 || inode.retained > 0 || this.inodes.get(inode.ino) !== inode) return;
-    this.space.givePages(inode.pages - (inode.content?.pages ?? 0));
-    inode.content?.clear();
-    this.space.giveInode();
     this.inodes.delete(inode.ino);
+    inode.written?.clear();
+    this.space.takeMetadata(-inode.metadata);
+    this.space.inodes--;
   }
 }

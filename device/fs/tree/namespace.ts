@@ -309,6 +309,7 @@ export class Namespace extends InodeTable {
       dir.nlink--;
     } else {
       inode.nlink--;
+      if (inode.nlink === 0) inode.entry = undefined;
     }
     inode.linkable = false;
     inode.ctime = this.now();

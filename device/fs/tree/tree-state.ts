@@ -1,10 +1,11 @@
 import { S_IFMT } from '../constants.ts';
 import { PAGES_PER_CHUNK } from './chunk.ts';
 import { Entry } from './directory.ts';
-import { Inode, symlinkPages } from './inode.ts';
+import { Inode } from './inode.ts';
+import type { Usage } from './space.ts';
 import type { Tree } from './tree.ts';
 import { checkTime } from './values.ts';
-import { chargeXattrs } from './xattrs.ts';
+import { addXattr } from './xattrs.ts';
 
 /**
  * A filesystem as plain data. Long lists are kept as columns: bytes that hold one little-endian
@@ -83,6 +84,8 @@ export interface CheckedTreeState {
   inode(ino: number): { readonly generation: number } | undefined;
   /** Type and permission bits of an inode that is there. */
   modeOf(ino: number): number;
+  /** What it is charged. */
+  readonly usage: Usage;
   readonly uuid: string;
   readonly nextIno: number;
   readonly inodes: InodeColumns;
@@ -109,7 +112,7 @@ export function saveTree(tree: Tree): TreeState {
 
   let row = 0;
   for (const inode of tree.inodes.values()) {
-    const { ino, content, directory, target } = inode;
+    const { ino, directory, target } = inode;
     columns.ino[row] = ino;
     columns.generation[row] = inode.generation;
     columns.mode[row] = inode.mode;
@@ -135,20 +138,20 @@ export function saveTree(tree: Tree): TreeState {
         entries.ino.push(entry.inode.ino);
         entries.cookie.push(entry.cookie);
       }
-    } else if (content) {
+    } else if (inode.isRegular) {
       const before = chunks.bytes.length;
-      for (const chunk of content.chunks()) {
+      for (const chunk of inode.written?.chunks() ?? []) {
         chunks.index.push(chunk.at / PAGES_PER_CHUNK);
         chunks.map.push(chunk.map);
         chunks.bytes.push(chunk.stored());
       }
       files.ino.push(ino);
-      files.size.push(content.size);
+      files.size.push(inode.size);
       files.chunks.push(chunks.bytes.length - before);
     } else if (target !== undefined) {
       symlinks.push({ ino, target });
     }
-    if (inode.xattrs) for (const [name, value] of inode.xattrs) xattrs.push({ ino, name, value });
+    if (inode.xattrs) for (const [name, value] of inode.xattrs.entries()) xattrs.push({ ino, name, value });
   }
   tree.space.epoch++;
 
@@ -172,8 +175,8 @@ export function loadTree(tree: Tree, state: CheckedTreeState): void {
   tree.nextIno = Math.max(tree.nextIno, state.nextIno);
   for (const inode of before.values()) {
     if (state.has(inode.ino) || inode.retained === 0) {
-      inode.content?.clear();
-      chargeXattrs(tree.space, inode, undefined, false);
+      inode.written?.clear();
+      inode.xattrs = undefined;
     }
     inode.directory?.load([], inode.directory.nextCookie);
     inode.nlink = 0;
@@ -182,28 +185,15 @@ export function loadTree(tree: Tree, state: CheckedTreeState): void {
   }
   loadInodes(tree, state, before);
   for (const inode of before.values()) {
-    const replaced = tree.inodes.get(inode.ino);
-    if (replaced === inode) continue;
-    if (!replaced && inode.retained > 0) {
-      tree.inodes.set(inode.ino, inode);
-    } else {
-      tree.space.givePages(inode.pages);
-      tree.space.giveInode();
-    }
+    if (!tree.inodes.has(inode.ino) && inode.retained > 0) tree.inodes.set(inode.ino, inode);
   }
   loadDirectories(tree, state);
   loadFiles(tree, state);
-  for (const { ino, target } of state.symlinks) {
-    const inode = tree.inodes.get(ino)!;
-    tree.space.pages += symlinkPages(target) - symlinkPages(inode.target);
-    inode.target = target;
-  }
-  const xattrs = new Map<number, Map<string, Uint8Array>>();
-  for (const { ino, name, value } of state.xattrs) {
-    const attributes = xattrs.get(ino) ?? new Map<string, Uint8Array>();
-    xattrs.set(ino, attributes.set(name, value.slice()));
-  }
-  for (const [ino, attributes] of xattrs) chargeXattrs(tree.space, tree.inodes.get(ino)!, attributes, false);
+  for (const { ino, target } of state.symlinks) tree.inodes.get(ino)!.target = target;
+  for (const { ino, name, value } of state.xattrs) addXattr(tree.inodes.get(ino)!, name, value.slice());
+  tree.space.inodes = tree.inodes.size;
+  tree.space.metadata = 0;
+  for (const inode of tree.inodes.values()) tree.space.metadata += inode.metadata;
 }
 
 function loadInodes(tree: Tree, { inodes }: CheckedTreeState, before: Map<number, Inode>): void {
@@ -214,8 +204,6 @@ function loadInodes(tree: Tree, { inodes }: CheckedTreeState, before: Map<number
     let inode = before.get(ino);
     if (!inode || inode.generation !== generation || (inode.mode & S_IFMT) !== (mode & S_IFMT)) {
       inode = new Inode(ino, generation, mode, tree.space, tree.now());
-      tree.space.inodes++;
-      tree.space.pages += inode.pages;
     }
     inode.mode = mode;
     inode.uid = inodes.uid[row]!;
@@ -264,7 +252,7 @@ function loadFiles(tree: Tree, { files, chunks }: CheckedTreeState): void {
   for (let at = 0; at < files.ino.length; at++) {
     const own: { at: number; map: number; bytes: Uint8Array }[] = [];
     for (const end = row + files.chunks[at]!; row < end; row++) own.push({ at: chunks.index[row]! * PAGES_PER_CHUNK, map: chunks.map[row]!, bytes: chunks.bytes[row]! });
-    tree.inodes.get(files.ino[at]!)!.content!.load(files.size[at]!, own);
+    if (files.size[at] || own.length) tree.inodes.get(files.ino[at]!)!.content!.load(files.size[at]!, own);
   }
 }
 

@@ -1,7 +1,7 @@
 import type { ByteSink, ByteSource } from '../../bytes.ts';
 import type { Attr, Backend, DirectoryReader, SetAttr, StatFs, Timespec } from '../backend.ts';
 import { NAME_MAX, S_IALLUGO, S_IFMT, S_ISGID, S_ISUID, S_IXGRP } from '../constants.ts';
-import { EINVAL, EISDIR, ENODEV, FsError } from '../errno.ts';
+import { EINVAL, EISDIR, ENODEV, ESTALE, FsError } from '../errno.ts';
 import { randomUuid } from '../../random-uuid.ts';
 import { Acl, ACL_ACCESS, ACL_DEFAULT } from './acl.ts';
 import { checkTreeState } from './check-tree-state.ts';
@@ -43,9 +43,10 @@ export class Tree extends Namespace implements Backend {
     const mtime = timeOf(changes.mtime, now);
     const ctime = timeOf(changes.ctime, now);
     if (size !== undefined) {
+      this.#checkAlive(inode);
       if (inode.isDirectory) throw FsError.of(EISDIR);
-      if (!inode.content) throw FsError.of(EINVAL);
-      if (size !== inode.content.size) inode.content.truncate(size);
+      if (!inode.isRegular) throw FsError.of(EINVAL);
+      if (size !== inode.size) inode.content!.truncate(size);
       inode.mtime = now;
     }
     if (changes.uid !== undefined) inode.uid = changes.uid;
@@ -58,13 +59,13 @@ export class Tree extends Namespace implements Backend {
   }
 
   statfs(): StatFs {
-    const { maxPages, freePages, maxInodes, inodes } = this.space;
+    const { maxBytes, freePages, maxInodes, freeInodes } = this.space;
     return {
-      blocks: maxPages,
+      blocks: Math.floor(maxBytes / PAGE_SIZE),
       bfree: freePages,
       bavail: freePages,
       files: maxInodes,
-      ffree: Math.max(0, maxInodes - inodes),
+      ffree: freeInodes,
       bsize: PAGE_SIZE,
       frsize: PAGE_SIZE,
       namelen: NAME_MAX,
@@ -78,10 +79,11 @@ export class Tree extends Namespace implements Backend {
   }
 
   read(inode: Inode, offset: number, length: number, sink: ByteSink, position: number): number {
-    return contentOf(inode).read(offset, length, sink, position);
+    return inode.isRegular && inode.size === 0 ? 0 : contentOf(inode).read(offset, length, sink, position);
   }
 
   write(inode: Inode, offset: number, length: number, source: ByteSource): number {
+    this.#checkAlive(inode);
     const count = contentOf(inode).write(offset, length, source);
     if (count > 0) this.#modified(inode);
     return count;
@@ -90,6 +92,7 @@ export class Tree extends Namespace implements Backend {
   fallocate(inode: Inode, offset: number, length: number, mode: number): void {
     if (inode.isDirectory) throw FsError.of(EISDIR);
     if (!inode.content) throw FsError.of(ENODEV);
+    this.#checkAlive(inode);
     inode.content.fallocate(offset, length, mode);
     this.#modified(inode);
   }
@@ -101,6 +104,7 @@ export class Tree extends Namespace implements Backend {
   copyFileRange(from: Inode, fromOffset: number, to: Inode, toOffset: number, length: number): number {
     const source = contentOf(from);
     const target = contentOf(to);
+    this.#checkAlive(to);
     checkOffset(fromOffset);
     checkOffset(length);
     if (from === to && Math.abs(fromOffset - toOffset) < Math.min(length, source.size - fromOffset)) throw FsError.of(EINVAL);
@@ -122,6 +126,7 @@ export class Tree extends Namespace implements Backend {
   }
 
   setxattr(inode: Inode, name: string, value: Uint8Array, flags: number): void {
+    this.#checkAlive(inode);
     if (name === ACL_ACCESS || name === ACL_DEFAULT) this.#setAcl(inode, name, value, flags);
     else setXattr(this.space, inode, name, value, flags);
     inode.ctime = this.now();
@@ -148,13 +153,26 @@ export class Tree extends Namespace implements Backend {
     return checkTreeState(state);
   }
 
+  /** @throws RangeError when there is more in a state than may be here. */
+  checkFits(state: CheckedTreeState): void {
+    this.space.checkFits(state.usage);
+  }
+
   /**
    * Becomes what `state` was. Inodes that were there before stay the same objects where the state
    * has their number; what else is retained stays, without a name, until it is released. What has
    * no name in the state is kept until {@link settle}, for sessions to retain it again.
+   *
+   * @throws RangeError when there is more in the state than may be here, with nothing changed.
    */
   restore(state: CheckedTreeState): void {
+    this.checkFits(state);
     loadTree(this, state);
+  }
+
+  /** What is put into an inode that is gone would be charged for ever. @throws FsError ESTALE. */
+  #checkAlive(inode: Inode): void {
+    if (inode.nlink === 0 && this.inodes.get(inode.ino) !== inode) throw FsError.of(ESTALE);
   }
 
   #chmod(inode: Inode, mode: number): void {

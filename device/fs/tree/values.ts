@@ -16,8 +16,8 @@ export const MAX_FILE_SIZE = 2 ** 53 - 4096;
 /** Names one file may have, as in ext4. Directories have no such limit on what is in them. */
 export const LINK_MAX = 65_000;
 export const MAX_INO = 2 ** 31 - 1;
-/** Seconds, either side of 1970: what a `Date` can hold. */
-const TIME_MAX = 8_640_000_000_000;
+/** In seconds, either side of 1970: some 69,000 years. */
+const TIME_MAX = 2 ** 41 - 2 ** 32;
 const TYPES = new Set([S_IFSOCK, S_IFLNK, S_IFREG, S_IFBLK, S_IFDIR, S_IFCHR, S_IFIFO]);
 
 /** The time that a file keeps: as in Linux one out of range becomes the nearest. @throws FsError EINVAL for nanoseconds that are none, as utimensat(2). */

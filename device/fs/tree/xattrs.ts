@@ -2,11 +2,56 @@ import { XATTR_CREATE, XATTR_REPLACE } from '../constants.ts';
 import { EEXIST, EINVAL, ENODATA, FsError } from '../errno.ts';
 import { nameLength } from '../names.ts';
 import type { Inode } from './inode.ts';
-import { PAGE_SIZE, type Space } from './space.ts';
+import { type Space, xattrCost, xattrsCost } from './space.ts';
 import { checkXattr, checkXattrList } from './values.ts';
 
-/** What an attribute is charged besides its name and value, in bytes. */
-const XATTR_OVERHEAD = 64;
+/** The extended attributes of one inode; there is at least one. */
+export class Xattrs {
+  readonly #values = new Map<string, Uint8Array>();
+  #bytes = 0;
+  /** Length of all names, each with its NUL. */
+  list = 0;
+
+  /** What they are charged, in bytes. */
+  get cost(): number {
+    return xattrsCost(this.#bytes);
+  }
+
+  get size(): number {
+    return this.#values.size;
+  }
+
+  has(name: string): boolean {
+    return this.#values.has(name);
+  }
+
+  get(name: string): Uint8Array | undefined {
+    return this.#values.get(name);
+  }
+
+  entries(): MapIterator<[name: string, value: Uint8Array]> {
+    return this.#values.entries();
+  }
+
+  names(): MapIterator<string> {
+    return this.#values.keys();
+  }
+
+  set(name: string, value: Uint8Array): void {
+    this.delete(name);
+    this.#values.set(name, value);
+    this.#bytes += xattrCost(name, value);
+    this.list += nameLength(name) + 1;
+  }
+
+  delete(name: string): void {
+    const value = this.#values.get(name);
+    if (!value) return;
+    this.#values.delete(name);
+    this.#bytes -= xattrCost(name, value);
+    this.list -= nameLength(name) + 1;
+  }
+}
 
 /** A copy of the value. @throws FsError ENODATA. */
 export function getXattr(inode: Inode, name: string): Uint8Array {
@@ -16,38 +61,35 @@ export function getXattr(inode: Inode, name: string): Uint8Array {
 }
 
 export function listXattrs(inode: Inode): string[] {
-  return inode.xattrs ? [...inode.xattrs.keys()] : [];
+  return inode.xattrs ? [...inode.xattrs.names()] : [];
 }
 
 /** `value` is copied. @throws FsError EINVAL, EEXIST, ENODATA, ENOSPC, and as {@link checkXattr} says, with nothing changed. */
 export function setXattr(space: Space, inode: Inode, name: string, value: Uint8Array, flags: number): void {
   if (flags & ~(XATTR_CREATE | XATTR_REPLACE)) throw FsError.of(EINVAL);
   checkXattr(inode.mode, name, value);
-  const old = inode.xattrs?.get(name);
+  const { xattrs } = inode;
+  const old = xattrs?.get(name);
   if (old && flags & XATTR_CREATE) throw FsError.of(EEXIST);
   if (!old && flags & XATTR_REPLACE) throw FsError.of(ENODATA);
-  const changed = new Map(inode.xattrs).set(name, value.slice());
-  let list = 0;
-  for (const key of changed.keys()) list += nameLength(key) + 1;
-  checkXattrList(list);
-  chargeXattrs(space, inode, changed, true);
+  if (!old) checkXattrList((xattrs?.list ?? 0) + nameLength(name) + 1);
+  const cost = xattrCost(name, value);
+  space.takeMetadata(old ? cost - xattrCost(name, old) : xattrs ? cost : xattrsCost(cost));
+  addXattr(inode, name, value.slice());
+}
+
+/** Gives an inode an attribute that is charged already. */
+export function addXattr(inode: Inode, name: string, value: Uint8Array): void {
+  inode.xattrs ??= new Xattrs();
+  inode.xattrs.set(name, value);
 }
 
 /** @throws FsError ENODATA. */
 export function removeXattr(space: Space, inode: Inode, name: string): void {
-  if (!inode.xattrs?.has(name)) throw FsError.of(ENODATA);
-  const changed = new Map(inode.xattrs);
-  changed.delete(name);
-  chargeXattrs(space, inode, changed.size ? changed : undefined, true);
-}
-
-/** Gives an inode these attributes, and charges them; `limited`: within the quota. */
-export function chargeXattrs(space: Space, inode: Inode, xattrs: Map<string, Uint8Array> | undefined, limited: boolean): void {
-  let bytes = 0;
-  for (const [name, value] of xattrs ?? []) bytes += XATTR_OVERHEAD + nameLength(name) + value.length;
-  const added = Math.ceil(bytes / PAGE_SIZE) - inode.xattrPages;
-  if (limited) space.takePages(added);
-  else space.pages += added;
-  inode.xattrPages += added;
-  inode.xattrs = xattrs;
+  const { xattrs } = inode;
+  if (!xattrs?.has(name)) throw FsError.of(ENODATA);
+  const before = xattrs.cost;
+  xattrs.delete(name);
+  space.takeMetadata(xattrs.cost - before);
+  if (!xattrs.size) inode.xattrs = undefined;
 }

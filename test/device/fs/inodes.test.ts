@@ -71,7 +71,7 @@ describe('inodes that persist', () => {
       rest[first]();
       expect(backend.inode(nodeid), first).not.to.equal(undefined);
       rest[first === 'forget' ? 'release' : 'forget']();
-      expect(backend.space.pages).to.equal(1);
+      expect(backend.space.pages).to.equal(0);
       expect(backend.inode(nodeid)).to.equal(undefined);
     }
   });

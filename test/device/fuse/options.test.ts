@@ -58,11 +58,11 @@ describe('security labels of what is made (SECURITY_CTX)', () => {
   }
 
   it('MKDIR with one that there is no room for makes nothing', () => {
-    const backend = MemfsBackend.of(new Volume(), { size: 8192 });
+    const backend = MemfsBackend.of(new Volume(), { size: 4096 });
     const session = new FuseSession({ backend });
     call(session, C.FUSE_INIT, 0, 7, 41, 0x20000, 0xffffffff, 0xffffffff, ...Array<number>(11).fill(0));
-    expect(call(session, C.FUSE_MKDIR, 1, 0o755, 0, 'new', labels(label('security.selinux', 'x'))).error).to.equal(-28);
-    expect(backend.space.pages).to.equal(1);
+    expect(call(session, C.FUSE_MKDIR, 1, 0o755, 0, 'new', labels(label('security.selinux', 'x'.repeat(3500)))).error).to.equal(-28);
+    expect(backend.space.inodes).to.equal(1);
   });
 
   it('TMPFILE keeps them too', () => {

@@ -77,10 +77,9 @@ describe('hostile archives', () => {
 
   it('a directory that a later entry replaces costs nothing any more', async () => {
     const { backend } = await load(rawTar([{ name: 'd', type: '5', records: [['SCHILY.xattr.user.x', 'y']] }, { name: 'd', body: 'x', records: [['SCHILY.xattr.user.x', 'y']] }]));
-    const { pages } = backend.space;
     backend.unlink(backend.root, 'd');
-    expect(pages - backend.space.pages).to.equal(2);
-    expect(backend.space.pages).to.equal(1);
+    const { pages, metadata } = MemfsBackend.of(new Volume()).space;
+    expect(backend.space).to.include({ pages, metadata });
   });
 
   it('links in circles end', async () => {
