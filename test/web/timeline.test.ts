@@ -325,7 +325,7 @@ describe('the page: timeline', () => {
       await row(again, 'finished').waitFor();
     });
 
-    it('kept files that are damaged are left alone until they are removed', async () => {
+    it('a kept file that is damaged is shown, costs nothing else, and is left alone until it is removed', async () => {
       const visit = await show(await site.open());
       await take(visit, 'whole');
       await visit.page.goto('about:blank');
@@ -339,8 +339,15 @@ describe('the page: timeline', () => {
       });
       visit.complaints.length = 0;
       await visit.page.goto(site.url);
-      await told(visit, /The snapshots that were kept can't be read/);
       await show(visit);
+      await panel(visit).getByText(/torn\.layer is cut off/).waitFor();
+      await row(visit, 'whole').waitFor();
+      await take(visit, 'beside');
+      await visit.page.reload();
+      await show(visit);
+      await row(visit, 'beside').waitFor();
+      await panel(visit).getByRole('button', { name: 'Remove: damaged snapshot' }).click();
+      await panel(visit).getByText(/torn\.layer is cut off/).waitFor({ state: 'detached' });
       await panel(visit).getByRole('button', { name: 'Remove all' }).click();
       await visit.page.getByRole('dialog').getByRole('button', { name: 'Remove all' }).click();
       await idle(visit);

@@ -55,6 +55,8 @@ export interface SnapshotView {
   standstill?: number;
   /** Guests that went on from it, or were frozen to it, last: their numbers. */
   guests: number[];
+  /** Why it can't be restored; '' as far as nothing is known against it. */
+  damage: string;
 }
 
 export interface ExecOptions {

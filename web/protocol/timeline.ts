@@ -5,6 +5,8 @@ import type { SnapshotView } from './data.ts';
 export interface TimelineView {
   /** Newest first. */
   snapshots: SnapshotView[];
+  /** Files that can't be read: by what they are removed, and why. */
+  damaged: { id: string; reason: string }[];
   /** Whether they stay when the page is left; if not, why. */
   isKept: boolean;
   reason: string;

@@ -74,7 +74,7 @@ export class Timeline implements TimelineApi {
 
   /** The newest snapshot since a moment in milliseconds, and those of the guests that ran beside. */
   async newest(since: number): Promise<Resumption | undefined> {
-    const all = this.#store.list();
+    const all = this.#store.list().filter(({ damage }) => !damage);
     const last = all.filter((info) => !['imported', 'close'].includes(kindOf(info)) && Date.parse(info.created) > since).at(-1);
     const position = await this.#readPosition();
     const isPosition = position && position.moment > since && !(position.moment < Date.parse(last?.created ?? '')) && position.together.every((id) => all.some((info) => info.id === id));
@@ -117,6 +117,7 @@ export class Timeline implements TimelineApi {
     const snapshots = this.#store.list().map((info) => this.#viewOf(info)).reverse();
     return {
       snapshots,
+      damaged: this.#store.damaged().map(({ id, reason }) => ({ id, reason })),
       isKept: this.#files.isKept,
       reason: this.#files.reason,
       used: snapshots.reduce((sum, { addedBytes }) => sum + addedBytes, 0),
@@ -126,9 +127,9 @@ export class Timeline implements TimelineApi {
   }
 
   #viewOf(info: SnapshotInfo): SnapshotView {
-    const { id, name, created, addedBytes } = info;
+    const { id, name, created, addedBytes, damage } = info;
     return {
-      id, name, addedBytes,
+      id, name, addedBytes, damage,
       guest: readSummary(info.summary).guest,
       kind: kindOf(info),
       created: Date.parse(created),
@@ -262,7 +263,7 @@ export class Timeline implements TimelineApi {
 
   /** Removes the oldest snapshots that nobody asked for, when there are too many. What has a name somebody wants. */
   async #prune(): Promise<void> {
-    const nameless = this.#store.list().filter(({ name }) => name === '');
+    const nameless = this.#store.list().filter(({ name, damage }) => name === '' && !damage);
     const ofKind = (...kinds: SnapshotKind[]) => nameless.filter((info) => kinds.includes(kindOf(info)));
     const automatic = ofKind('automatic', 'fork');
     const surplus = [...(automatic.length > AUTOMATIC + SURPLUS ? automatic.slice(0, -AUTOMATIC) : []), ...ofKind('rewind', 'close').slice(0, -BEFORE)];

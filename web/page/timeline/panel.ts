@@ -85,6 +85,10 @@ export class TimelinePanel extends LitElement {
       </form>
       <ol class="list" aria-label="Snapshots, newest first" ?data-drop=${this.isDropTarget} @dragover=${this.#onDragOver} @dragleave=${() => (this.isDropTarget = false)} @drop=${this.#onDrop}>
         ${view.snapshots.map((snapshot) => this.#renderSnapshot(snapshot))}
+        ${view.damaged.map(({ id, reason }) => html`<li data-id=${id}>
+          <span class="what"><span class="name">Damaged</span></span><span class="facts warn">${reason}</span>
+          <span class="actions"><button class="plain icon" aria-label="Remove: damaged snapshot" title="Remove" ?disabled=${this.busy !== ''} @click=${() => this.#remove(id, 'damaged snapshot')}>${icon('trash')}</button></span>
+        </li>`)}
       </ol>
       ${this.busy ? html`<p class="note" role="status">${this.busy}</p>` : nothing}
       ${this.#renderUndo(view)}
@@ -103,7 +107,7 @@ export class TimelinePanel extends LitElement {
   }
 
   #renderSnapshot(snapshot: SnapshotView) {
-    const { id, name, kind, created, addedBytes, standstill, guests } = snapshot;
+    const { id, name, kind, created, addedBytes, standstill, guests, damage } = snapshot;
     const here = this.connection.guests.filter((candidate) => guests.includes(candidate.id)).map((candidate) => candidate.name);
     const label = labelOf(snapshot);
     const button = (action: string, image: Parameters<typeof icon>[0], run: () => void) =>
@@ -115,6 +119,7 @@ export class TimelinePanel extends LitElement {
         standstill === undefined ? '' : `paused for ${standstill < 10 ? standstill.toFixed(1) : standstill.toFixed(0)} ms`,
         here.length ? `Current position${this.connection.guests.length > 1 ? ` of ${here.join(', ')}` : ''}` : '',
       ].filter(Boolean).join(', ')}</span>
+      ${damage ? html`<span class="facts warn">Damaged: ${damage}</span>` : nothing}
       <span class="actions">
         ${button('Rewind to', 'rewind', () => this.#rewind(snapshot))}
         ${button('Fork from here', 'fork', () => this.#fork({ snapshot: id }))}
