@@ -70,7 +70,7 @@ describe('command line: snapshots', function () {
 
   it('verify finds damage, and names the file', async () => {
     await inStore('verify');
-    const [name] = readdirSync(at('other'));
+    const name = readdirSync(at('other')).find((file) => file.endsWith('.layer'));
     const bytes = readFileSync(join(at('other'), name!));
     bytes[bytes.length - 100]! ^= 1;
     writeFileSync(join(at('other'), name!), bytes);
@@ -92,7 +92,7 @@ describe('command line: snapshots', function () {
     expect(await inStore('restore', 'next', '--', 'cat', 'other')).to.equal('more\n');
     await inStore('remove', 'next');
     await inStore('gc');
-    expect(readdirSync(at('store'))).to.deep.equal([]);
+    expect(readdirSync(at('store'))).to.deep.equal(['.lock']);
   });
 
   it('says what there is when a name is wrong', async () => {

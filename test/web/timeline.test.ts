@@ -347,6 +347,7 @@ describe('the page: timeline', () => {
       await show(visit);
       await row(visit, 'beside').waitFor();
       await panel(visit).getByRole('button', { name: 'Remove: damaged snapshot' }).click();
+      await visit.page.getByRole('dialog').getByRole('button', { name: 'Remove' }).click();
       await panel(visit).getByText(/torn\.layer is cut off/).waitFor({ state: 'detached' });
       await panel(visit).getByRole('button', { name: 'Remove all' }).click();
       await visit.page.getByRole('dialog').getByRole('button', { name: 'Remove all' }).click();
