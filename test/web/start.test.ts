@@ -62,6 +62,17 @@ describe('the page: start and terminal', () => {
     expect(await visit.run('cat f')).to.equal('stays');
   });
 
+  it('says that the guest has crashed, and starts it again when the visitor says so', async function () {
+    this.timeout(180_000);
+    const visit = await site.open();
+    await visit.run('echo stays > f');
+    await visit.type('echo c > /proc/sysrq-trigger');
+    await visit.page.getByText(/has crashed: its kernel panicked/).waitFor();
+    visit.complaints.length = 0;
+    await visit.page.getByRole('button', { name: 'Start again' }).click();
+    expect(await visit.run('cat f')).to.equal('stays');
+  });
+
   it('gives the guest the time of today', async () => {
     const visit = await site.open();
     const seconds = Number(await visit.run('date +%s'));
