@@ -2,6 +2,7 @@ export { checkSaveTarget, checkWriteBackTarget } from './archive.ts';
 export { BootCache } from './boot-cache.ts';
 export { DirectoryStore } from './directory-store.ts';
 export { DirectoryFates } from './migration/directory-fates.ts';
+export { forwardChanges, type ForwardOptions } from './forward-changes.ts';
 export { VmError, type GuestEnd, type VmErrorKind } from './errors.ts';
 export { ensureGuestImage, GuestImageError, type GuestImage, type GuestImageOptions } from '../guest-images/build.ts';
 export type { LifeOptions } from './guest-life.ts';

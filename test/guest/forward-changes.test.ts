@@ -1,0 +1,76 @@
+import { expect } from 'chai';
+import { forwardChanges } from '../../harness/forward-changes.ts';
+import { useGuest } from '../support/guest.ts';
+
+describe('changes of the host, for those in the guest who wait with inotify', () => {
+  const guest = useGuest();
+
+  /** What the guest's inotify tells of a file or directory when `act` is done. */
+  async function heard(path: string, act: () => void): Promise<string> {
+    const watcher = guest.vm.spawn(['watcher', path], { cwd: guest.vm.share().mountPoint });
+    let log = '';
+    let came = () => {};
+    watcher.onStdout = (data) => {
+      log += Buffer.from(data).toString();
+      came();
+    };
+    const lines = (count: number) => new Promise<void>((resolve) => {
+      came = () => {
+        if (log.split('\n').length > count) resolve();
+      };
+      came();
+    });
+    await lines(1);
+    act();
+    await lines(2);
+    watcher.kill();
+    await watcher.exited;
+    return log;
+  }
+
+  it('are told, of files and in their directories', async () => {
+    const { fs } = guest.vm.share();
+    fs.mkdirSync('/src');
+    fs.writeFileSync('/src/main.js', 'one');
+    await guest.sh('cat src/main.js');
+    const stop = forwardChanges(guest.vm);
+    try {
+      expect(await heard('src/main.js', () => fs.writeFileSync('/src/main.js', 'two'))).to.match(/^src\/main\.js attrib$/m);
+      expect(await heard('src', () => fs.writeFileSync('/src/new.js', 'new'))).to.match(/^src(\/new\.js)? attrib$/m);
+    } finally {
+      stop();
+    }
+  });
+
+  it('change no content, no permissions and no time of modification', async () => {
+    const { fs } = guest.vm.share();
+    const stop = forwardChanges(guest.vm);
+    try {
+      fs.writeFileSync('/kept', 'content');
+      fs.utimesSync('/kept', 1000, 2000);
+      expect(await heard('kept', () => fs.chmodSync('/kept', 0o4750))).to.match(/^kept attrib$/m);
+      expect(fs.statSync('/kept').mode & 0o7777).to.equal(0o4750);
+      expect(fs.statSync('/kept').mtimeMs).to.equal(2_000_000);
+      expect(fs.readFileSync('/kept', 'utf8')).to.equal('content');
+      fs.writeFileSync('/kept', 'more');
+      expect(await heard('.', () => fs.unlinkSync('/kept'))).to.match(/^\. attrib$/m);
+    } finally {
+      stop();
+    }
+  });
+
+  it('come to rest: forwarding is not forwarded', async () => {
+    const stop = forwardChanges(guest.vm);
+    try {
+      guest.vm.share().fs.writeFileSync('/once', '1');
+      const times: number[] = [];
+      for (let n = 0; n < 3; n++) {
+        await guest.sh('sleep 1');
+        times.push(guest.vm.share().fs.statSync('/once').ctimeMs);
+      }
+      expect(times[2]).to.equal(times[1]);
+    } finally {
+      stop();
+    }
+  });
+});
