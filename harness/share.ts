@@ -12,6 +12,8 @@ import { writingBack, type WriteBackOptions, type WriteBackReport } from './writ
 export interface ShareWriteBackOptions extends Omit<WriteBackOptions, 'beforeOperation'> {
   /** The directory that a restored share was loaded from: the snapshot's word for it is not enough to write there. */
   to?: string;
+  /** Ends it before it is through, leaving whole files, old and new ones. */
+  signal?: AbortSignal;
 }
 
 /** One virtio-fs device of a machine, and the filesystem behind it. */
@@ -52,6 +54,11 @@ export class Share {
     return this.#archive ?? this.#tree?.directory;
   }
 
+  /** As {@link source}; of a share that came back from a snapshot, what that says. */
+  get loadedFrom(): string | undefined {
+    return this.source ?? this.#claim?.directory;
+  }
+
   /**
    * Copies a host directory, or what is in an archive, into the share, where it replaces entries of the same names;
    * directories are joined. What could not be taken along is in {@link skipped}. The event loop goes on meanwhile.
@@ -80,11 +87,16 @@ export class Share {
    *
    * @throws VmError `share` when there is nothing to write back to, or what the host had is not known.
    */
-  writeBack({ to, ...options }: ShareWriteBackOptions = {}): Promise<WriteBackReport['kept']> {
+  writeBack({ to, signal, ...options }: ShareWriteBackOptions = {}): Promise<WriteBackReport['kept']> {
     return this.#inTurn(async () => {
       if (this.#archive !== undefined) return (await saveArchive(this.#archive, this.device.backend)).skipped;
-      return (await inSlices(writingBack(this.#target(to), this.device.backend, options))).kept;
+      return (await inSlices(writingBack(this.#target(to), this.device.backend, options), signal)).kept;
     });
+  }
+
+  /** Whether {@link writeBack} with this `to` would have where to write, before it is needed. @throws VmError `share`. */
+  checkWriteBack(to?: string): void {
+    if (this.#archive === undefined) this.#target(to);
   }
 
   /** Writes what is in the share to a .tar, .tar.gz, .tgz or memfs .json file, whole or not at all. Returns what could not be taken along. */

@@ -12,14 +12,18 @@ export function atOnce<T>(steps: Steps<T>): T {
   return value;
 }
 
-/** Does it with breaks. */
-export async function inSlices<T>(steps: Steps<T>): Promise<T> {
+/** Does it with breaks. @throws the reason of `signal`, when what it had begun is tidied up. */
+export async function inSlices<T>(steps: Steps<T>, signal?: AbortSignal): Promise<T> {
   let started = performance.now();
   const work = steps(() => performance.now() - started >= SLICE);
   for (let step = work.next(); ; step = work.next()) {
     awaitTick();
     if (step.done) return step.value;
     await new Promise(setImmediate);
+    if (signal?.aborted) {
+      work.return(undefined as T);
+      throw signal.reason;
+    }
     started = performance.now();
   }
 }

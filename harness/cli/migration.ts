@@ -9,8 +9,10 @@ import { VmError } from '../errors.ts';
 import type { GuestProcess } from '../guest-agent.ts';
 import { DirectoryFates } from '../migration/directory-fates.ts';
 import { printableLines } from '../printable.ts';
+import { unlessAborted } from '../unless-aborted.ts';
 import { Vm, type MigratedVm } from '../vm.ts';
-import { addRenewalOptions, OWN_FAILURE, progressReporter, renewalOptions, UNSETTLED, type RenewalFlags } from './options.ts';
+import { checkRestoredTargets, checkTargets, keepingShares, type KeepFlags } from './keep.ts';
+import { addKeepOptions, addRenewalOptions, OWN_FAILURE, progressReporter, renewalOptions, UNSETTLED, type RenewalFlags } from './options.ts';
 import { runIn } from './run.ts';
 import { fingerprintNote, isWaiting, listen, openWay, STDIO, type Way, type WayFlags } from './ways.ts';
 
@@ -62,7 +64,7 @@ Examples:
 When it can't be moved the guest goes on here, and this exits with ${OWN_FAILURE} when the command has ended. When nobody can tell where it
 runs it is kept as a snapshot, to be settled by \`v86-virtiofs settle\`, and this exits with ${UNSETTLED}.`)
     .action(migrate);
-  addLinkOptions(
+  addKeepOptions(addLinkOptions(
     program
       .command('serve')
       .summary('take over a running guest from another process, or from a page')
@@ -70,7 +72,7 @@ runs it is kept as a snapshot, to be settled by \`v86-virtiofs settle\`, and thi
       .argument('[command...]', 'command to run in it then; put -- before it')
       .requiredOption('--incoming <port>', `TCP port to wait on, 0 for any; tls:PORT; ws:PORT or wss:PORT for pages; or ${STDIO}`)
       .option('--to <address>', 'move it on, when the command has ended: as in `migrate`'),
-  )
+  ))
     .addHelpText('after', `
 Examples:
   v86-virtiofs serve --incoming ws:7000                                 # give the page what this says
@@ -101,7 +103,8 @@ async function migrate(snapshot: string, argv: string[], { to, ...flags }: LinkF
   }
 }
 
-async function serve(argv: string[], { incoming, to, ...flags }: LinkFlags & { incoming: string; to?: string }): Promise<void> {
+async function serve(argv: string[], { incoming, to, ...flags }: LinkFlags & KeepFlags & { incoming: string; to?: string }): Promise<void> {
+  await checkTargets(flags);
   const { secret, isGiven, note } = chooseToken(flags);
   if (!isGiven && incoming === STDIO) throw new VmError('configuration', `give the token that \`migrate\` has, by --token or in ${TOKEN_VARIABLE}`);
   const target = new MigrationTarget<MigratedVm>({
@@ -126,17 +129,35 @@ async function serve(argv: string[], { incoming, to, ...flags }: LinkFlags & { i
       vm = await arrival;
     }
     if (!vm) return;
+    const { life } = vm;
     const isIdle = !argv.length && to === undefined;
-    const interrupted = isIdle ? new Promise<void>((resolve) => process.once('SIGINT', () => resolve()).once('SIGTERM', () => resolve())) : undefined;
     if (flags.verbose || !argv.length) say(`taken over: it runs here now${isIdle ? '; Ctrl-C ends it' : ''}`);
-    if (argv.length) process.exitCode = await runIn(vm, argv);
-    if (to !== undefined) {
-      await moveOn(vm, to, flags);
+    try {
+      checkRestoredTargets(vm, flags);
+    } catch (error) {
+      throw await keptInStead(vm, flags, error as Error);
     }
-    await interrupted;
+    process.exitCode = await keepingShares(vm, flags, async () => {
+      if (argv.length) return runIn(vm!, argv);
+      if (isIdle) await interruption(life.signal);
+      return 0;
+    });
+    if (to !== undefined) await moveOn(vm, to, flags);
   } finally {
     listener?.close();
     await vm?.stop();
+  }
+}
+
+/** When somebody ends this process. @throws the reason of `signal`. */
+async function interruption(signal: AbortSignal): Promise<void> {
+  let end = () => {};
+  const interrupted = new Promise<void>((resolve) => (end = resolve));
+  for (const name of ['SIGINT', 'SIGTERM', 'SIGHUP'] as const) process.once(name, end);
+  try {
+    await unlessAborted(signal, interrupted);
+  } finally {
+    for (const name of ['SIGINT', 'SIGTERM', 'SIGHUP'] as const) process.removeListener(name, end);
   }
 }
 
@@ -150,11 +171,16 @@ async function moveOn(vm: Vm, to: string, flags: LinkFlags): Promise<void> {
     await moveOut(vm, { ...out, flags, store });
   } catch (error) {
     if (error instanceof VmError && error.kind === 'unsettled') throw error;
-    const { id } = await vm.freeze(store);
-    throw new VmError('snapshot', `not moved on: ${(error as Error).message}; the guest is kept as ${id.slice(0, 12)}: \`v86-virtiofs restore\` lets it go on`, { cause: error });
+    throw await keptInStead(vm, flags, new Error(`not moved on: ${(error as Error).message}`, { cause: error }));
   } finally {
     way?.close();
   }
+}
+
+/** Keeps a machine that has come and is nowhere else, because of an error. Returns what tells of both. */
+async function keptInStead(vm: Vm, flags: LinkFlags, error: Error): Promise<VmError> {
+  const { id } = await vm.freeze(await openStore(flags));
+  return new VmError('snapshot', `${error.message}; the guest is kept as ${id.slice(0, 12)}: \`v86-virtiofs restore\` lets it go on`, { cause: error });
 }
 
 /** What is to be done about a machine that may run elsewhere. */

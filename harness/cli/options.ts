@@ -56,19 +56,33 @@ export interface MachineFlags {
   verbose?: boolean;
 }
 
+/** Of commands that go on with a guest whose shares came from a snapshot. */
+export function addKeepOptions(command: Command): Command {
+  return command
+    .addOption(new Option('--write-back <dir>', 'when the command is done, carry changes back to this host directory, which a share was loaded from before the snapshot (again for more)').argParser(collect))
+    .option('--owners', OWNERS)
+    .option('--save <file>', SAVE);
+}
+
+const OWNERS = 'with --write-back, also carry owners, set-user-ID, set-group-ID and sticky bits back';
+const SAVE = 'when the command is done, write the (first) share to a .tar, .tar.gz, .tgz or .json file';
+
+function collect(value: string, previous: string[] = []): string[] {
+  return [...previous, value];
+}
+
 const MIN_MEMORY = 64;
 const MAX_MEMORY = 2048;
 
 export function addMachineOptions(command: Command): Command {
-  const collect = (value: string, previous: string[] = []) => [...previous, value];
   return command
     .optionsGroup('Shares:')
     .option('-s, --share <source>', 'share a copy of a host directory, or of what is in a .tar, .tar.gz, .tgz or .json file (again for more); without it, an empty share', collect)
     .option('-t, --tag <tag>', 'tag of the share, for the n-th --share the n-th --tag (default: "share", "share2", …)', collect)
     .addOption(new Option('--size <size>', 'what each share may hold, 512M or 4G say; holes take nothing (default: 2G)').argParser(parseSize))
-    .option('-w, --write-back', 'when the guest is done, carry its changes back to where the shares came from')
-    .option('--owners', 'with --write-back, also carry owners, set-user-ID, set-group-ID and sticky bits back')
-    .option('--save <file>', 'when the guest is done, write the (first) share to a .tar, .tar.gz, .tgz or .json file')
+    .option('-w, --write-back', 'when the command is done, and whatever its exit code, carry changes back to where the shares came from')
+    .option('--owners', OWNERS)
+    .option('--save <file>', SAVE)
     .optionsGroup('Machine:')
     .addOption(new Option('-m, --memory <MiB>', `guest memory, ${MIN_MEMORY} to ${MAX_MEMORY}`).default(DEFAULT_MEMORY).argParser(parseMemory))
     .option('--kernel <file>', 'Linux kernel to boot instead of the built guest image (needs --initrd too)')

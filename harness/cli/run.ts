@@ -1,16 +1,17 @@
-import { checkSaveTarget, checkWriteBackTarget } from '../archive.ts';
 import type { GuestProcess } from '../guest-agent.ts';
 import { printable } from '../printable.ts';
 import { Vm } from '../vm.ts';
 import type { VmOptions } from '../vm-options.ts';
-import { machineOptions, progressReporter, type MachineFlags } from './options.ts';
+import { checkTargets, keepingShares } from './keep.ts';
+import { machineOptions, type MachineFlags } from './options.ts';
+import { onOutputLost, put } from './output.ts';
+import { passingSignals } from './signals.ts';
 
 /** Runs `argv` in a guest, in the first share's directory, on this process's stdio. Returns its exit code. */
 export async function run(argv: string[], flags: MachineFlags): Promise<number> {
   const vm = await bootWithShares(flags);
   try {
-    const code = await runIn(vm, argv);
-    return code || await keepShares(vm, flags);
+    return await keepingShares(vm, flags, () => runIn(vm, argv));
   } finally {
     await vm.stop();
   }
@@ -32,47 +33,37 @@ export async function bootWithShares(flags: MachineFlags, more: VmOptions = {}):
   }
 }
 
-/** Before anything runs, so that nothing is done in vain. @throws VmError `configuration` for where `--save` and `--write-back` can't write. */
-async function checkTargets({ share = [], writeBack, save }: MachineFlags): Promise<void> {
-  if (save !== undefined) await checkSaveTarget(save);
-  if (writeBack) for (const source of share) await checkWriteBackTarget(source);
+/** Runs `argv` in a guest that is there, as {@link run}. Takes this process's stdin for good. */
+export function runIn(vm: Vm, argv: string[]): Promise<number> {
+  return onStdio(vm.spawn(argv, { cwd: vm.shares[0]?.mountPoint }));
 }
 
-/** Runs `argv` in a guest that is there, as {@link run}. Takes this process's stdin for good. */
-export async function runIn(vm: Vm, argv: string[]): Promise<number> {
-  const child = vm.spawn(argv, { cwd: vm.shares[0]?.mountPoint });
-  child.onStdout = (data) => process.stdout.write(data);
-  child.onStderr = (data) => process.stderr.write(data);
-  // When the command ends first, nobody is left to take the rest.
-  feed(child).catch(() => {});
+/** Connects a command in a guest to this process: its stdio, for good, and its signals. Returns the exit code. */
+export async function onStdio(child: GuestProcess): Promise<number> {
+  child.onStdout = (data) => put('stdout', data);
+  child.onStderr = (data) => put('stderr', data);
+  // As the kernel does with those who write to a pipe that nobody reads.
+  const stopListening = onOutputLost(() => child.kill('SIGPIPE'));
+  void feed(child);
   try {
-    return await child.exited;
+    return await passingSignals(child, () => child.exited);
   } finally {
+    stopListening();
     process.stdin.destroy();
   }
 }
 
-/** Does what `--write-back` and `--save` ask for. Returns 0, or 1 when something could not be kept, which is said. */
-export async function keepShares(vm: Vm, { writeBack, owners, save, verbose }: MachineFlags): Promise<number> {
-  if (!writeBack && !save) return 0;
-  await vm.exec(['sync']);
-  let failures = 0;
-  const tell = (place: string, left: { path: string; reason: string }[]) => {
-    for (const { path, reason } of left) process.stderr.write(`${printable(`not written to ${place}: ${path}: ${reason}`)}\n`);
-    failures += left.length;
-  };
-  for (const share of writeBack ? vm.shares : []) if (share.source) tell(share.source, await share.writeBack({ owners }));
-  if (save) {
-    const onProgress = progressReporter(verbose);
-    const left = await vm.shares[0]!.save(save, (files, bytes) => onProgress(`saving ${save}: ${files} files, ${(bytes / 1e6).toFixed(1)} MB`));
-    onProgress('');
-    tell(save, left);
-  }
-  return failures ? 1 : 0;
-}
-
-/** Passes this process's stdin on, as fast as the guest takes it. */
+/** Passes this process's stdin on, as fast as the guest takes it. Never rejects: when the command ends first, nobody is left to take the rest. */
 async function feed(child: GuestProcess): Promise<void> {
-  for await (const data of process.stdin) await child.write(data as Buffer);
+  let hasFailed = false;
+  process.stdin.once('error', (error) => {
+    hasFailed = true;
+    put('stderr', `v86-virtiofs: can't read stdin, so it ends here: ${printable(error.message)}\n`);
+  });
+  try {
+    for await (const data of process.stdin) await child.write(data as Buffer);
+  } catch {
+    if (!hasFailed) return;
+  }
   child.closeStdin();
 }

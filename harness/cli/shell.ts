@@ -1,37 +1,55 @@
+import type { Vm } from '../vm.ts';
+import { keepingShares } from './keep.ts';
 import type { MachineFlags } from './options.ts';
-import { bootWithShares, keepShares } from './run.ts';
+import { onOutputLost, put } from './output.ts';
+import { bootWithShares, onStdio } from './run.ts';
+import { passingSignals } from './signals.ts';
 
 /** Ctrl-], as in telnet. */
 const LEAVE = 0x1d;
+const CTRL_C = Uint8Array.of(3);
 
 /** An interactive shell in a guest, on this process's terminal. Returns its exit code, 0 when left by Ctrl-]. */
 export async function shell(flags: MachineFlags): Promise<number> {
-  const { stdin, stdout, stderr } = process;
   const vm = await bootWithShares(flags);
   try {
-    const size = () => ({ columns: stdout.columns ?? 80, rows: stdout.rows ?? 24 });
-    const terminal = vm.spawn(['/bin/sh', '-l'], { cwd: vm.shares[0]!.mountPoint, env: { TERM: process.env['TERM'] ?? 'vt100' }, pty: size() });
-    if (stdin.isTTY) {
-      stderr.write('\x1b[2mCtrl-] leaves the guest.\x1b[22m\n');
-      stdin.setRawMode(true);
-    }
-    terminal.onStdout = (data) => stdout.write(data);
-    stdout.on('resize', () => terminal.resize(size().columns, size().rows));
-    const left = new Promise<number>((resolve) => {
-      stdin.on('data', (data: Buffer) => {
-        const leave = stdin.isTTY ? data.indexOf(LEAVE) : -1;
-        void terminal.write(leave < 0 ? data : data.subarray(0, leave));
-        if (leave >= 0) resolve(0);
-      });
-      stdin.on('end', () => void terminal.write(Buffer.of(4)));
-    });
-    const code = await Promise.race([terminal.exited, left]);
-    if (stdin.isTTY) stdin.setRawMode(false);
-    stderr.write('\n');
-    return code || await keepShares(vm, flags);
+    return await keepingShares(vm, flags, () => shellIn(vm));
   } finally {
-    if (stdin.isTTY) stdin.setRawMode(false);
-    stdin.destroy();
+    process.stdin.destroy();
     await vm.stop();
+  }
+}
+
+/** A shell in a guest that is there. Without a terminal it reads its commands from stdin, as any shell, and has no terminal either. */
+async function shellIn(vm: Vm): Promise<number> {
+  const { stdin, stdout, stderr } = process;
+  const cwd = vm.shares[0]?.mountPoint;
+  if (!stdin.isTTY) return onStdio(vm.spawn(['/bin/sh', '-l'], { cwd }));
+  const size = () => ({ columns: stdout.columns ?? 80, rows: stdout.rows ?? 24 });
+  const terminal = vm.spawn(['/bin/sh', '-l'], { cwd, env: { TERM: process.env['TERM'] ?? 'vt100' }, pty: size() });
+  stderr.write('\x1b[2mCtrl-] leaves the guest.\x1b[22m\n');
+  stdin.setRawMode(true);
+  terminal.onStdout = (data) => put('stdout', data);
+  const stopListening = onOutputLost(() => terminal.kill('SIGHUP'));
+  stdout.on('resize', () => terminal.resize(size().columns, size().rows));
+  const left = new Promise<number>((resolve) => {
+    stdin.on('data', (data: Buffer) => {
+      const leave = data.indexOf(LEAVE);
+      terminal.write(leave < 0 ? data : data.subarray(0, leave)).catch(() => {});
+      if (leave >= 0) resolve(0);
+    });
+    // The terminal has gone.
+    stdin.on('end', () => terminal.kill('SIGHUP')).on('error', () => terminal.kill('SIGHUP'));
+  });
+  try {
+    // A shell at its prompt is deaf to all but these.
+    return await passingSignals(terminal, () => Promise.race([terminal.exited, left]), (signal) => {
+      if (signal === 'SIGINT') terminal.write(CTRL_C).catch(() => {});
+      else terminal.kill('SIGHUP');
+    });
+  } finally {
+    stopListening();
+    stdin.setRawMode(false);
+    put('stderr', '\n');
   }
 }

@@ -5,7 +5,8 @@ import { formatBytes } from '../../device/trees/report.ts';
 import { DirectoryStore } from '../directory-store.ts';
 import { printable } from '../printable.ts';
 import { Vm } from '../vm.ts';
-import { addMachineOptions, addRenewalOptions, progressReporter, renewalOptions, type MachineFlags, type RenewalFlags } from './options.ts';
+import { checkRestoredTargets, checkTargets, keepingShares, type KeepFlags } from './keep.ts';
+import { addKeepOptions, addMachineOptions, addRenewalOptions, progressReporter, renewalOptions, type MachineFlags, type RenewalFlags } from './options.ts';
 import { bootWithShares, runIn } from './run.ts';
 
 interface SleepFlags {
@@ -32,12 +33,12 @@ Example:
   v86-virtiofs suspend --name asleep -- sh -c 'tail -f log &'
   v86-virtiofs wake asleep -- ps`)
     .action(suspend);
-  addRenewalOptions(
+  addKeepOptions(addRenewalOptions(
     program
       .command('wake')
       .summary('wake a sleeping guest')
       .description('Goes on with a guest that `suspend` has kept: wakes it by a byte on its serial port, runs a command in it and exits with its code.'),
-  )
+  ))
     .argument('<snapshot>', 'name, id, or beginning of an id')
     .argument('<command...>', 'command and arguments; put -- before them')
     .option('-n, --name <name>', 'let it sleep again afterwards, and keep it under this name')
@@ -49,19 +50,21 @@ async function suspend(argv: string[], flags: MachineFlags & SleepFlags): Promis
   const store = await open(flags);
   const vm = await bootWithShares({ ...flags, driver: 'suspend' }, { acpi: true });
   try {
-    if (argv.length) process.exitCode = await runIn(vm, argv);
+    process.exitCode = await keepingShares(vm, flags, async () => (argv.length ? runIn(vm, argv) : 0));
     await sleep(vm, store, flags.name, progressReporter(flags.verbose));
   } finally {
     await vm.stop();
   }
 }
 
-async function wake(snapshot: string, argv: string[], flags: SleepFlags & RenewalFlags): Promise<void> {
+async function wake(snapshot: string, argv: string[], flags: SleepFlags & RenewalFlags & KeepFlags): Promise<void> {
+  await checkTargets(flags);
   const store = await open(flags);
   const vm = await Vm.prepare(store, store.find(snapshot), renewalOptions(flags));
   try {
+    checkRestoredTargets(vm, flags);
     await vm.wake();
-    process.exitCode = await runIn(vm, argv);
+    process.exitCode = await keepingShares(vm, flags, () => runIn(vm, argv));
     if (flags.name !== undefined) await sleep(vm, store, flags.name, progressReporter());
   } finally {
     await vm.stop();

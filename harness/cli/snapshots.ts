@@ -10,7 +10,8 @@ import { VmError } from '../errors.ts';
 import { printable, printableJson, printableLines } from '../printable.ts';
 import { Vm } from '../vm.ts';
 import { PRIVATE, writeFileWhole } from '../whole-file.ts';
-import { addMachineOptions, addRenewalOptions, EXIT_CODES, renewalOptions, type MachineFlags, type RenewalFlags } from './options.ts';
+import { checkRestoredTargets, checkTargets, keepingShares, type KeepFlags } from './keep.ts';
+import { addKeepOptions, addMachineOptions, addRenewalOptions, EXIT_CODES, renewalOptions, type MachineFlags, type RenewalFlags } from './options.ts';
 import { bootWithShares, runIn } from './run.ts';
 
 interface StoreFlags {
@@ -31,7 +32,7 @@ export function addSnapshotCommands(program: Command): void {
     .addHelpText('after', '\nExample:\n  v86-virtiofs freeze --name ready --share . -- sh -c "tail -f log &"')
     .action((argv: string[], flags: MachineFlags & StoreFlags & { name?: string }) => freeze(argv, flags));
 
-  addRenewalOptions(command('restore', 'go on with a frozen guest', 'Goes on with a frozen guest in this process: runs a command in it and exits with its code.'))
+  addKeepOptions(addRenewalOptions(command('restore', 'go on with a frozen guest', 'Goes on with a frozen guest in this process: runs a command in it and exits with its code.')))
     .argument('<snapshot>', 'name, id, or beginning of an id')
     .argument('<command...>', 'command and arguments; put -- before them')
     .option('-n, --name <name>', 'freeze it again afterwards, under this name')
@@ -70,7 +71,8 @@ async function freeze(argv: string[], flags: MachineFlags & StoreFlags & { name?
   const store = await open(flags);
   const vm = await bootWithShares(flags);
   try {
-    if (argv.length) process.exitCode = await runIn(vm, argv);
+    // Before it is frozen, so that the snapshot knows what the host has.
+    process.exitCode = await keepingShares(vm, flags, async () => (argv.length ? runIn(vm, argv) : 0));
     await tellFrozen(store, await vm.freeze(store, flags.name));
   } finally {
     await vm.stop();
@@ -82,12 +84,14 @@ async function tellFrozen(store: SnapshotStore, { id, standstill }: { id: string
   process.stderr.write(`frozen as ${name ? `${printable(name)} (${id.slice(0, 12)})` : id.slice(0, 12)}: ${formatBytes(addedBytes)} added, the guest stood still for ${standstill.toFixed(0)} ms\n`);
 }
 
-async function restore(snapshot: string, argv: string[], flags: StoreFlags & RenewalFlags & { name?: string }): Promise<void> {
+async function restore(snapshot: string, argv: string[], flags: StoreFlags & RenewalFlags & KeepFlags & { name?: string }): Promise<void> {
   void compileV86();
+  await checkTargets(flags);
   const store = await open(flags);
   const vm = await Vm.thaw(store, store.find(snapshot), renewalOptions(flags));
   try {
-    process.exitCode = await runIn(vm, argv);
+    checkRestoredTargets(vm, flags);
+    process.exitCode = await keepingShares(vm, flags, () => runIn(vm, argv));
     if (flags.name !== undefined) await tellFrozen(store, await vm.freeze(store, flags.name));
   } finally {
     await vm.stop();
