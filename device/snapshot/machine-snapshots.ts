@@ -9,6 +9,8 @@ import { PAGE_SIZE, RamScanner } from './scan/ram-scanner.ts';
 import type { RestorePolicies, RestoreReport } from './session-only.ts';
 import type { SnapshotStore } from './store/snapshot-store.ts';
 
+/** Bytes of a device state that has neither devices nor files, amply. */
+const ENVELOPE = 4096;
 /** Where a machine that has never run may have anything in its RAM: the first MiB. */
 const FIRMWARE_PAGES = 256;
 
@@ -340,7 +342,7 @@ export class MachineSnapshots {
     const names = new Set(hashNames(frozen.deviceChunks));
     const length = this.#store.lengthOf(names) + deviceStateLength(frozen, (parts) => this.#store.lengthOf(parts));
     const { capacity } = this.#devices;
-    if (length > capacity) {
+    if (length > capacity + ENVELOPE) {
       const reason = capacity ? `have room for ${capacity}: give them a larger \`size\`` : 'are none: attach the devices of the snapshot';
       throw new SnapshotError(`the files of the snapshot take ${length} bytes, the filesystems here ${reason}`);
     }
