@@ -28,3 +28,14 @@ export class VmError extends Error {
     this.kind = kind;
   }
 }
+
+/** A command that the guest could not start. */
+export class CommandError extends VmError {
+  /** What a shell says of it: 127 when there is no such program, 126 when it can't be run, or not there. */
+  readonly code: 126 | 127;
+
+  constructor(message: string, code: 126 | 127) {
+    super('guest', message);
+    this.code = code;
+  }
+}

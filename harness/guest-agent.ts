@@ -3,7 +3,9 @@ import { encodeFrame, FrameReader, LONGEST_TO_GUEST, MAX_TO_GUEST, TO_GUEST, TO_
 import { Process, words, type Stream } from './agent/process.ts';
 import { encodeRenewal, renewalFailure, type Renewal } from './agent/renewal.ts';
 import type { SignalName } from './agent/signals.ts';
+import { commandError, encodeCommand } from './agent/command.ts';
 import { VmError } from './errors.ts';
+import { errnoName } from '../device/fs/errno.ts';
 
 export type { Renewal } from './agent/renewal.ts';
 export type { SignalName } from './agent/signals.ts';
@@ -193,13 +195,8 @@ export class GuestAgent {
 
   spawn(command: string | string[], { env = {}, cwd = '/root', pty }: SpawnOptions = {}): GuestProcess {
     const args = typeof command === 'string' ? ['/bin/sh', '-c', command] : command;
-    const variables = Object.entries(env).map(([name, value]) => `${name}=${value}`);
-    const strings = new TextEncoder().encode([cwd, ...args, ...variables].map((text) => `${text}\0`).join(''));
-    const bytes = new Uint8Array(10 + strings.length);
-    const view = new DataView(bytes.buffer);
-    [pty ? 1 : 0, pty?.columns ?? 0, pty?.rows ?? 0, args.length, variables.length].forEach((value, n) => view.setUint16(2 * n, value, true));
-    bytes.set(strings, 10);
-    const process = this.#add(randomId());
+    const bytes = encodeCommand(cwd, args, env, pty);
+    const process = this.#add(randomId(), (errno, isDirectory) => commandError(args[0]!, cwd, errno, isDirectory));
     this.#sendParts(TO_GUEST.PART, TO_GUEST.SPAWN, process.id, bytes);
     process.open();
     return process;
@@ -219,12 +216,13 @@ export class GuestAgent {
     return process;
   }
 
-  #add(id: number): Process {
+  #add(id: number, describe: (errno: number, isDirectory: boolean) => Error = (errno) => new VmError('guest', `the guest can't run the command: ${errnoName(errno)}`)): Process {
     const process = new Process(id, {
       send: (type, payload) => this.#send(type, id, payload),
       sendInput: (data) => this.#sendParts(TO_GUEST.INPUT, TO_GUEST.INPUT, id, data),
       grant: (bytes) => this.#grant(id, bytes),
       forget: () => void this.#processes.delete(id),
+      describe,
     });
     if (this.#lost) process.lose(this.#lost);
     else this.#processes.set(id, process);

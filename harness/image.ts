@@ -1,10 +1,14 @@
 import { createHash } from 'node:crypto';
 import { existsSync } from 'node:fs';
-import { readFile } from 'node:fs/promises';
+import { mkdir, readFile } from 'node:fs/promises';
 import { dirname, join } from 'node:path';
 import { ensureGuestImage } from '../guest-images/build.ts';
+import { GuestImageError } from '../guest-images/errors.ts';
+import { unpackKernel } from '../guest-images/kernel.ts';
+import { writableCacheDirectory } from '../guest-images/paths.ts';
 import { VmError } from './errors.ts';
-import type { VmOptions } from './vm-options.ts';
+import { writeFileWhole } from './whole-file.ts';
+import type { NamedKernel, VmOptions } from './vm-options.ts';
 
 /** What a machine boots from. Paths; which of them are needed depends on the road. */
 export interface BootFiles {
@@ -22,25 +26,53 @@ export interface BootFiles {
 const SYSTEM_BIOS = '/usr/share/seabios/bios.bin';
 const VGA_BIOS = 'vgabios-stdvga.bin';
 
-/** The image that `guest-images/` builds, or the one the caller brought. Throws {@link VmError} `image`. */
-export async function resolveImage({ image: custom, driver, kernel: which, onProgress }: Pick<VmOptions, 'image' | 'driver' | 'kernel' | 'onProgress'>): Promise<BootFiles> {
-  if (!custom) return ensureGuestImage({ suspendDriver: driver === 'suspend', kernel: which, onProgress });
-  if (driver === 'suspend') throw new VmError('configuration', 'the driver with suspend goes into the image that guest-images/ builds: put it into yours, or leave out --kernel and --initrd');
-  const { kernel, initrd, bios } = custom;
-  if (!kernel || !initrd) {
-    throw new VmError('image', `a guest image of your own needs a kernel and an initial RAM disk: give --${kernel ? 'initrd' : 'kernel'} FILE too`);
+type Wanted = Pick<VmOptions, 'initrd' | 'bios' | 'driver' | 'bootMethod' | 'onProgress'> & { kernel: string };
+
+/** The image that `guest-images/` builds, or the one the caller brought. Throws {@link VmError} `image` or `configuration`. */
+export async function resolveImage({ kernel, initrd, bios, driver, bootMethod, onProgress }: Wanted): Promise<BootFiles> {
+  if (isNamed(kernel)) {
+    if (initrd !== undefined) throw new VmError('image', `the kernel ${kernel} has its own initial RAM disk: give --kernel FILE with --initrd, or leave that out`);
+    const image = await ensureGuestImage({ suspendDriver: driver === 'suspend', kernel, onProgress });
+    return bios === undefined ? image : { ...image, ...findFirmware(bios) };
   }
+  if (driver === 'suspend') throw new VmError('configuration', 'the driver with suspend goes into the image that guest-images/ builds: put it into yours, or leave out --kernel and --initrd');
+  if (initrd === undefined) throw new VmError('image', 'a kernel of your own needs an initial RAM disk: give --initrd FILE too');
   const hash = createHash('sha256');
-  for (const path of [kernel, initrd]) hash.update(await readImageFile(path));
-  const firmware = bios ?? (existsSync(SYSTEM_BIOS) ? SYSTEM_BIOS : undefined);
-  if (!firmware) throw new VmError('image', 'no BIOS found: give --bios FILE (SeaBIOS), or install the package seabios');
-  hash.update(await readImageFile(firmware));
-  const vgaBios = join(dirname(firmware), VGA_BIOS);
-  return { kernel, initrd, bios: firmware, vgaBios: existsSync(vgaBios) ? vgaBios : undefined, id: hash.digest('hex') };
+  const bytes = await readImageFile(kernel);
+  hash.update(bytes).update(await readImageFile(initrd));
+  const vmlinux = bootMethod === 'bios' ? undefined : await unpacked(kernel, bytes, bootMethod === 'direct');
+  return { kernel, initrd, vmlinux, ...(vmlinux === undefined && findFirmware(bios)), id: hash.digest('hex') };
+}
+
+function isNamed(kernel: string): kernel is NamedKernel {
+  return kernel === 'stock' || kernel === 'minimal';
+}
+
+/** Path of the ELF file in a kernel; undefined where only a BIOS can boot it, unless it `isNeeded`. @throws GuestImageError. */
+async function unpacked(path: string, kernel: Uint8Array, isNeeded: boolean): Promise<string | undefined> {
+  const bytes = Buffer.from(kernel.buffer, kernel.byteOffset, kernel.length);
+  try {
+    const elf = await unpackKernel(bytes);
+    if (elf === bytes) return path;
+    const directory = join(writableCacheDirectory(), 'kernels');
+    await mkdir(directory, { recursive: true });
+    const target = join(directory, `${createHash('sha256').update(bytes).digest('hex').slice(0, 24)}.vmlinux`);
+    if (!existsSync(target)) await writeFileWhole(target, [elf]);
+    return target;
+  } catch (error) {
+    if (isNeeded || !(error instanceof GuestImageError)) throw error;
+    return undefined;
+  }
+}
+
+function findFirmware(bios = existsSync(SYSTEM_BIOS) ? SYSTEM_BIOS : undefined): Pick<BootFiles, 'bios' | 'vgaBios'> {
+  if (bios === undefined) throw new VmError('image', 'no BIOS found: give --bios FILE (SeaBIOS), install the package seabios, or give an unpacked vmlinux, which boots without');
+  const vgaBios = join(dirname(bios), VGA_BIOS);
+  return { bios, vgaBios: existsSync(vgaBios) ? vgaBios : undefined };
 }
 
 /** For whoever does not say: so that all tests can run on the other kernel. */
-export function defaultKernel(): NonNullable<VmOptions['kernel']> {
+export function defaultKernel(): NamedKernel {
   return process.env['V86_VIRTIOFS_KERNEL'] === 'minimal' ? 'minimal' : 'stock';
 }
 

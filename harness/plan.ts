@@ -1,4 +1,5 @@
 import { readFileSync } from 'node:fs';
+import { resolve } from 'node:path';
 import type { V86, V86Options } from 'v86';
 import { kernelCmdline } from './boot/cmdline.ts';
 import { directBoot, directReboot } from './boot/direct-boot.ts';
@@ -7,10 +8,12 @@ import { VmError } from './errors.ts';
 import { defaultKernel, readImageFile, resolveImage } from './image.ts';
 import { ACPI, MINIMAL_KERNEL, namedVideoMemory, NINEP, SUSPEND_DRIVER, videoMemoryOf, VIRTIO_FS, VIRTIO_NETWORK } from './machine-parts.ts';
 import type { MachineConfig } from './snapshot-file.ts';
-import { DEFAULT_MEMORY, DEFAULT_VIDEO_MEMORY, checkShares, type BootMethod, type ShareOptions, type VmOptions } from './vm-options.ts';
+import { DEFAULT_MEMORY, DEFAULT_VIDEO_MEMORY, checkShares, type ShareOptions, type VmOptions } from './vm-options.ts';
 
 const KIB = 1024;
 const MIB = 1024 * KIB;
+/** MiB: where v86 puts an initial RAM disk. */
+const BIOS_INITRD = 64;
 /** Part of the boot cache's key: raised when a machine made the old way must not be used any more. */
 const CACHE_VERSION = 1;
 
@@ -42,13 +45,12 @@ export async function makePlan(options: VmOptions): Promise<Plan> {
   checkShares(shares);
   const driver = options.driver ?? 'stock';
   const kernel = options.kernel ?? (driver === 'stock' ? defaultKernel() : 'stock');
-  const image = await resolveImage({ ...options, driver, kernel });
-  const bootMethod: BootMethod = options.bootMethod ?? (image.vmlinux && !acpi ? 'direct' : 'bios');
+  const wanted = options.bootMethod ?? (acpi || options.bios !== undefined ? 'bios' : undefined);
+  if (wanted === 'direct' && options.bios !== undefined) throw new VmError('configuration', 'the boot method `direct` takes no BIOS: leave out one of them');
+  if (wanted === 'direct' && acpi) throw new VmError('configuration', 'ACPI comes from the BIOS: leave out the boot method `direct`');
+  const image = await resolveImage({ ...options, driver, kernel, bootMethod: wanted });
   const { vmlinux } = image;
-  if (bootMethod === 'direct' && !vmlinux) {
-    throw new VmError('configuration', 'a kernel of your own is compressed, so only a BIOS can boot it: leave out --boot direct');
-  }
-  if (bootMethod === 'direct' && acpi) throw new VmError('configuration', 'ACPI comes from the BIOS: leave out the boot method `direct`');
+  const bootMethod = wanted ?? (vmlinux ? 'direct' : 'bios');
   // The kernel's driver for hotplug takes v86's description of slots amiss.
   const cmdline = kernelCmdline([acpi && 'acpiphp.disable=1', options.cmdline].filter(Boolean).join(' '));
   const config: MachineConfig = {
@@ -82,13 +84,14 @@ export async function makePlan(options: VmOptions): Promise<Plan> {
     options,
     shares,
     config,
-    origin: { config, bootMethod, cmdline, version: CACHE_VERSION },
+    origin: { config, bootMethod, cmdline, bios: bootMethod === 'bios' ? options.bios && resolve(options.bios) : undefined, version: CACHE_VERSION },
     emulatorOptions,
     prepareReboot: (emulator) => {
       if (bootMethod === 'direct') directReboot(emulator, () => ({ vmlinux: readFileSync(vmlinux!), initrd: readFileSync(image.initrd) }), { cmdline });
     },
     bootRoad: async () => {
       if (bootMethod === 'bios') {
+        await checkRoom(image.initrd, memory);
         const [bzimage, initrd] = [await fileOption(image.kernel), await fileOption(image.initrd)];
         return { emulatorOptions: { ...emulatorOptions, bzimage, initrd, cmdline }, load: () => {} };
       }
@@ -96,6 +99,12 @@ export async function makePlan(options: VmOptions): Promise<Plan> {
       return { emulatorOptions, load: (emulator) => directBoot(emulator, files, { cmdline }) };
     },
   };
+}
+
+/** v86 lets its BIOS find the initial RAM disk at 64 MiB. @throws VmError `configuration`. */
+async function checkRoom(initrd: string, memory: number): Promise<void> {
+  const least = Math.ceil((await readImageFile(initrd)).length / MIB) + BIOS_INITRD;
+  if (memory < least) throw new VmError('configuration', `${memory} MiB of memory are too few to boot through a BIOS, which has the initial RAM disk at ${BIOS_INITRD} MiB: give at least ${least}, or boot direct`);
 }
 
 /** The configuration of a machine with these shares. */

@@ -24,12 +24,8 @@ export interface ShareOptions extends Omit<VirtioFsOptions, 'tag' | 'volume'> {
   source?: string;
 }
 
-/** Guest files in place of the image that `guest-images/` builds. Paths. */
-export interface CustomImage {
-  kernel?: string;
-  initrd?: string;
-  bios?: string;
-}
+/** Kernels of images that `guest-images/` builds. */
+export type NamedKernel = 'stock' | 'minimal';
 
 export type BootMethod = 'direct' | 'bios';
 
@@ -39,11 +35,17 @@ export interface VmOptions extends LifeOptions {
   /** KiB of the VGA card's memory: a power of two from 256, which is enough for text. Every snapshot has it all. Default: 256. */
   videoMemory?: number;
   shares?: ShareOptions[];
-  image?: CustomImage;
   /** The guest's virtio-fs driver: the kernel's own, or the one of `guest-images/suspend-driver`, which is built when it is first asked for. Default: `stock`. */
   driver?: 'stock' | 'suspend';
-  /** `minimal`: Linux 6.12 with little more than a guest needs here, which is built when it is first asked for. Default: V86_VIRTIOFS_KERNEL, or `stock`. */
-  kernel?: 'stock' | 'minimal';
+  /**
+   * `stock`: Debian's; `minimal`: Linux 6.12 with little more than a guest needs here, which is built when it is first asked for; or the path of a
+   * kernel of your own, a bzImage or an ELF file, which needs an `initrd` too. Default: V86_VIRTIOFS_KERNEL, or `stock`.
+   */
+  kernel?: NamedKernel | (string & {});
+  /** Path of the initial RAM disk for a kernel of your own, with the agent of `guest-images/`. */
+  initrd?: string;
+  /** Path of a SeaBIOS image, for the boot method `bios`, which is the default then. Default: that of the image, or of the package seabios. */
+  bios?: string;
   /** With ACPI, which a guest needs to be woken from sleep; that takes a BIOS, and the machine is not kept in the cache. Default: false. */
   acpi?: boolean;
   /** `direct` loads the kernel into RAM itself, `bios` lets SeaBIOS do it. Default: `direct`. */

@@ -5,6 +5,9 @@
 #include <sys/wait.h>
 #include <termios.h>
 
+/* With an errno: it is the working directory's. */
+#define DIRECTORY_FAILED 0x10000
+
 static volatile int exec_error;
 
 /* The strings of a command: working directory, arguments, environment. */
@@ -72,9 +75,12 @@ static void run(char *directory, char **arguments, int in, int out, int err, int
 	dup2(err, 2);
 	if (is_pty)
 		ioctl(0, TIOCSCTTY, 1);
-	if (!chdir(directory))
+	if (chdir(directory)) {
+		exec_error = errno | DIRECTORY_FAILED;
+	} else {
 		execvp(arguments[0], arguments);
-	exec_error = errno;
+		exec_error = errno;
+	}
 	_exit(127);
 }
 

@@ -1,4 +1,4 @@
-import { errnoName } from '../../device/fs/errno.ts';
+import { VmError } from '../errors.ts';
 import type { GuestProcess } from '../guest-agent.ts';
 import { TO_GUEST } from './frames.ts';
 import { signalNumber, type SignalName } from './signals.ts';
@@ -9,6 +9,8 @@ const OUTPUT_WINDOW = 1 << 20;
 const INPUT_WINDOW = 65536;
 /** What the agent answers for an id that it does not know. */
 const ESRCH = 3;
+/** With an errno: it is the working directory's. */
+const DIRECTORY_FAILED = 0x10000;
 
 /** What a process sends through its agent. */
 interface Link {
@@ -17,6 +19,8 @@ interface Link {
   /** Lets it write so many bytes more. */
   grant(bytes: number): void;
   forget(): void;
+  /** What tells why it could not be started. */
+  describe(errno: number, isDirectory: boolean): Error;
 }
 
 interface PendingInput {
@@ -142,8 +146,9 @@ export class Process implements GuestProcess {
     this.#link.grant(OUTPUT_WINDOW);
   }
 
-  fail(errno: number): void {
-    this.lose(new Error(errno === ESRCH ? 'there is no such process in the guest: it has ended, or never was' : `the guest can't run the command: ${errnoName(errno)}`));
+  fail(reason: number): void {
+    const errno = reason & 0xffff;
+    this.lose(errno === ESRCH ? new VmError('guest', 'there is no such process in the guest: it has ended, or never was') : this.#link.describe(errno, (reason & DIRECTORY_FAILED) !== 0));
     this.#link.forget();
   }
 

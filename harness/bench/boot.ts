@@ -3,7 +3,7 @@ import type { V86Options } from 'v86';
 import { attachVirtioFs } from '../../device/index.ts';
 import { createEmulator } from '../emulator.ts';
 import { GuestAgent, uartChannel, type UartBus } from '../guest-agent.ts';
-import { resolveImage } from '../image.ts';
+import { defaultKernel, resolveImage } from '../image.ts';
 import { DEFAULT_MEMORY } from '../vm-options.ts';
 import { Vm } from '../vm.ts';
 import { Collector, type BenchRow, type Measure } from './report.ts';
@@ -53,7 +53,7 @@ export async function benchBoot(rounds: number, onProgress: (message: string) =>
 }
 
 async function startPlain(): Promise<Machine> {
-  const image = await resolveImage({});
+  const image = await resolveImage({ kernel: defaultKernel() });
   const file = async (path: string) => ({ buffer: new Uint8Array(await readFile(path)).buffer });
   const options = {
     memory_size: DEFAULT_MEMORY * 1024 * 1024,

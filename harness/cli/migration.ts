@@ -11,8 +11,9 @@ import { DirectoryFates } from '../migration/directory-fates.ts';
 import { printableLines } from '../printable.ts';
 import { unlessAborted } from '../unless-aborted.ts';
 import { Vm, type MigratedVm } from '../vm.ts';
+import type { ExecFlags } from './exec-options.ts';
 import { checkRestoredTargets, checkTargets, keepingShares, type KeepFlags } from './keep.ts';
-import { addKeepOptions, addRenewalOptions, OWN_FAILURE, progressReporter, renewalOptions, UNSETTLED, type RenewalFlags } from './options.ts';
+import { addGuestOptions, addRenewalOptions, OWN_FAILURE, progressReporter, renewalOptions, UNSETTLED, type RenewalFlags } from './options.ts';
 import { runIn } from './run.ts';
 import { fingerprintNote, isWaiting, listen, openWay, STDIO, type Way, type WayFlags } from './ways.ts';
 
@@ -64,7 +65,7 @@ Examples:
 When it can't be moved the guest goes on here, and this exits with ${OWN_FAILURE} when the command has ended. When nobody can tell where it
 runs it is kept as a snapshot, to be settled by \`v86-virtiofs settle\`, and this exits with ${UNSETTLED}.`)
     .action(migrate);
-  addKeepOptions(addLinkOptions(
+  addGuestOptions(addLinkOptions(
     program
       .command('serve')
       .summary('take over a running guest from another process, or from a page')
@@ -103,7 +104,7 @@ async function migrate(snapshot: string, argv: string[], { to, ...flags }: LinkF
   }
 }
 
-async function serve(argv: string[], { incoming, to, ...flags }: LinkFlags & KeepFlags & { incoming: string; to?: string }): Promise<void> {
+async function serve(argv: string[], { incoming, to, ...flags }: LinkFlags & KeepFlags & ExecFlags & { incoming: string; to?: string }): Promise<void> {
   await checkTargets(flags);
   const { secret, isGiven, note } = chooseToken(flags);
   if (!isGiven && incoming === STDIO) throw new VmError('configuration', `give the token that \`migrate\` has, by --token or in ${TOKEN_VARIABLE}`);
@@ -138,7 +139,7 @@ async function serve(argv: string[], { incoming, to, ...flags }: LinkFlags & Kee
       throw await keptInStead(vm, flags, error as Error);
     }
     process.exitCode = await keepingShares(vm, flags, async () => {
-      if (argv.length) return runIn(vm!, argv);
+      if (argv.length) return runIn(vm!, argv, flags);
       if (isIdle) await interruption(life.signal);
       return 0;
     });

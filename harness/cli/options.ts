@@ -1,5 +1,6 @@
 import { Command, InvalidArgumentError, Option } from 'commander';
-import { VmError, type GuestEnd } from '../errors.ts';
+import { addExecOptions, type ExecFlags } from './exec-options.ts';
+import { CommandError, VmError, type GuestEnd } from '../errors.ts';
 import type { RenewalOptions } from '../renewal.ts';
 import { printable, printableConsole } from '../printable.ts';
 import { DEFAULT_MEMORY, type ShareOptions, type VmOptions } from '../vm-options.ts';
@@ -14,12 +15,13 @@ export const UNSETTLED = 120;
 
 /** What `error` makes of the exit code. */
 export function exitCodeOf(error: unknown): number {
+  if (error instanceof CommandError) return error.code;
   if (!(error instanceof VmError)) return OWN_FAILURE;
   return error.kind === 'unsettled' ? UNSETTLED : GUEST_ENDS[error.kind as GuestEnd] ?? OWN_FAILURE;
 }
 
 /** How commands tell of exit codes in their help. */
-export const EXIT_CODES = `Exit codes: the command's own; ${GUEST_ENDS.crashed} when the guest has crashed, ${GUEST_ENDS.halted} when it has halted, ${GUEST_ENDS.rebooted} when it has rebooted; ${OWN_FAILURE} when v86-virtiofs itself failed.`;
+export const EXIT_CODES = `Exit codes: the command's own; ${GUEST_ENDS.crashed} when the guest has crashed, ${GUEST_ENDS.halted} when it has halted, ${GUEST_ENDS.rebooted} when it has rebooted; ${OWN_FAILURE} when v86-virtiofs itself failed; 126 when the command can't be run, 127 when there is none of its name; 128 and the signal's number when a signal ended it.`;
 
 /** Of the commands that go on from a snapshot. */
 export interface RenewalFlags {
@@ -38,7 +40,7 @@ export function renewalOptions({ keepClock, reseed }: RenewalFlags): RenewalOpti
 }
 
 /** What `run` and `shell` have in common, as commander gives it. */
-export interface MachineFlags {
+export interface MachineFlags extends ExecFlags {
   share?: string[];
   tag?: string[];
   /** Bytes. */
@@ -47,6 +49,7 @@ export interface MachineFlags {
   kernel?: string;
   initrd?: string;
   bios?: string;
+  cmdline?: string;
   boot?: 'direct' | 'bios';
   driver?: 'stock' | 'suspend';
   cache: boolean;
@@ -56,9 +59,10 @@ export interface MachineFlags {
   verbose?: boolean;
 }
 
-/** Of commands that go on with a guest whose shares came from a snapshot. */
-export function addKeepOptions(command: Command): Command {
-  return command
+/** Of commands that run something in a guest whose shares came from a snapshot. */
+export function addGuestOptions(command: Command): Command {
+  return addExecOptions(command)
+    .optionsGroup('Shares:')
     .addOption(new Option('--write-back <dir>', 'when the command is done, carry changes back to this host directory, which a share was loaded from before the snapshot (again for more)').argParser(collect))
     .option('--owners', OWNERS)
     .option('--save <file>', SAVE);
@@ -75,20 +79,21 @@ const MIN_MEMORY = 64;
 const MAX_MEMORY = 2048;
 
 export function addMachineOptions(command: Command): Command {
-  return command
+  return addExecOptions(command)
     .optionsGroup('Shares:')
     .option('-s, --share <source>', 'share a copy of a host directory, or of what is in a .tar, .tar.gz, .tgz or .json file (again for more); without it, an empty share', collect)
     .option('-t, --tag <tag>', 'tag of the share, for the n-th --share the n-th --tag (default: "share", "share2", …)', collect)
     .addOption(new Option('--size <size>', 'what each share may hold, 512M or 4G say; holes take nothing (default: 2G)').argParser(parseSize))
-    .option('-w, --write-back', 'when the command is done, and whatever its exit code, carry changes back to where the shares came from')
+    .option('--write-back', 'when the command is done, and whatever its exit code, carry changes back to where the shares came from')
     .option('--owners', OWNERS)
     .option('--save <file>', SAVE)
     .optionsGroup('Machine:')
     .addOption(new Option('-m, --memory <MiB>', `guest memory, ${MIN_MEMORY} to ${MAX_MEMORY}`).default(DEFAULT_MEMORY).argParser(parseMemory))
-    .option('--kernel <file>', 'Linux kernel to boot instead of the built guest image (needs --initrd too)')
-    .option('--initrd <file>', 'its initial RAM disk, with the guest agent of guest-images/')
-    .option('--bios <file>', 'SeaBIOS image, for --boot bios')
-    .addOption(new Option('--boot <road>', 'load the kernel into RAM, or let a BIOS do it').choices(['direct', 'bios']))
+    .option('--kernel <which>', "stock (Debian's), minimal (Linux 6.12, small), or a kernel's file, bzImage or vmlinux, which needs --initrd too")
+    .option('--initrd <file>', 'initial RAM disk for it, with the agent of guest-images/')
+    .option('--bios <file>', 'SeaBIOS image; implies --boot bios')
+    .option('--cmdline <words>', "more words for the kernel's command line")
+    .addOption(new Option('--boot <road>', 'load the kernel into RAM, or let a BIOS do it (default: direct where the kernel can be unpacked)').choices(['direct', 'bios']))
     .addOption(new Option('--driver <which>', "virtio-fs driver of the guest: the kernel's own, or one that can suspend").choices(['stock', 'suspend']))
     .option('--no-cache', 'boot anew, even when a booted machine is in the cache')
     .option('-v, --verbose', "show the guest's console and what happens, on stderr");
@@ -96,7 +101,7 @@ export function addMachineOptions(command: Command): Command {
 
 /** Throws {@link VmError} when the flags don't fit together. */
 export function machineOptions(flags: MachineFlags): VmOptions {
-  const { share = [], tag = [], size, memory, kernel, initrd, bios, boot, driver, cache, verbose } = flags;
+  const { share = [], tag = [], size, memory, kernel, initrd, bios, cmdline, boot, driver, cache, verbose } = flags;
   const count = Math.max(share.length, 1);
   if (tag.length > count) {
     throw new VmError('configuration', `${tag.length} tags for ${count === 1 ? 'one share' : `${count} shares`}: give a --share for each --tag`);
@@ -109,7 +114,10 @@ export function machineOptions(flags: MachineFlags): VmOptions {
   return {
     shares,
     memory,
-    image: kernel || initrd || bios ? { kernel, initrd, bios } : undefined,
+    kernel,
+    initrd,
+    bios,
+    cmdline,
     bootMethod: boot,
     driver,
     cache,

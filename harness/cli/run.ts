@@ -2,6 +2,7 @@ import type { GuestProcess } from '../guest-agent.ts';
 import { printable } from '../printable.ts';
 import { Vm } from '../vm.ts';
 import type { VmOptions } from '../vm-options.ts';
+import { execution, withinTime, type ExecFlags } from './exec-options.ts';
 import { checkTargets, keepingShares } from './keep.ts';
 import { machineOptions, type MachineFlags } from './options.ts';
 import { onOutputLost, put } from './output.ts';
@@ -11,7 +12,7 @@ import { passingSignals } from './signals.ts';
 export async function run(argv: string[], flags: MachineFlags): Promise<number> {
   const vm = await bootWithShares(flags);
   try {
-    return await keepingShares(vm, flags, () => runIn(vm, argv));
+    return await keepingShares(vm, flags, () => runIn(vm, argv, flags));
   } finally {
     await vm.stop();
   }
@@ -34,19 +35,20 @@ export async function bootWithShares(flags: MachineFlags, more: VmOptions = {}):
 }
 
 /** Runs `argv` in a guest that is there, as {@link run}. Takes this process's stdin for good. */
-export function runIn(vm: Vm, argv: string[]): Promise<number> {
-  return onStdio(vm.spawn(argv, { cwd: vm.shares[0]?.mountPoint }));
+export function runIn(vm: Vm, argv: string[], flags: ExecFlags): Promise<number> {
+  const { argv: words, options } = execution(vm, argv, flags);
+  return onStdio(vm.spawn(words, options), flags.timeout);
 }
 
 /** Connects a command in a guest to this process: its stdio, for good, and its signals. Returns the exit code. */
-export async function onStdio(child: GuestProcess): Promise<number> {
+export async function onStdio(child: GuestProcess, timeout?: number): Promise<number> {
   child.onStdout = (data) => put('stdout', data);
   child.onStderr = (data) => put('stderr', data);
   // As the kernel does with those who write to a pipe that nobody reads.
   const stopListening = onOutputLost(() => child.kill('SIGPIPE'));
   void feed(child);
   try {
-    return await passingSignals(child, () => child.exited);
+    return await passingSignals(child, () => withinTime(child, timeout, child.exited));
   } finally {
     stopListening();
     process.stdin.destroy();

@@ -1,4 +1,5 @@
 import type { Vm } from '../vm.ts';
+import { execution, withinTime, type ExecFlags } from './exec-options.ts';
 import { keepingShares } from './keep.ts';
 import type { MachineFlags } from './options.ts';
 import { onOutputLost, put } from './output.ts';
@@ -13,7 +14,7 @@ const CTRL_C = Uint8Array.of(3);
 export async function shell(flags: MachineFlags): Promise<number> {
   const vm = await bootWithShares(flags);
   try {
-    return await keepingShares(vm, flags, () => shellIn(vm));
+    return await keepingShares(vm, flags, () => shellIn(vm, flags));
   } finally {
     process.stdin.destroy();
     await vm.stop();
@@ -21,12 +22,12 @@ export async function shell(flags: MachineFlags): Promise<number> {
 }
 
 /** A shell in a guest that is there. Without a terminal it reads its commands from stdin, as any shell, and has no terminal either. */
-async function shellIn(vm: Vm): Promise<number> {
+async function shellIn(vm: Vm, flags: ExecFlags): Promise<number> {
   const { stdin, stdout, stderr } = process;
-  const cwd = vm.shares[0]?.mountPoint;
-  if (!stdin.isTTY) return onStdio(vm.spawn(['/bin/sh', '-l'], { cwd }));
+  const { argv, options } = execution(vm, ['/bin/sh', '-l'], flags);
+  if (!stdin.isTTY) return onStdio(vm.spawn(argv, options), flags.timeout);
   const size = () => ({ columns: stdout.columns ?? 80, rows: stdout.rows ?? 24 });
-  const terminal = vm.spawn(['/bin/sh', '-l'], { cwd, env: { TERM: process.env['TERM'] ?? 'vt100' }, pty: size() });
+  const terminal = vm.spawn(argv, { ...options, env: { TERM: process.env['TERM'] ?? 'vt100', ...flags.env }, pty: size() });
   stderr.write('\x1b[2mCtrl-] leaves the guest.\x1b[22m\n');
   stdin.setRawMode(true);
   terminal.onStdout = (data) => put('stdout', data);
@@ -43,7 +44,7 @@ async function shellIn(vm: Vm): Promise<number> {
   });
   try {
     // A shell at its prompt is deaf to all but these.
-    return await passingSignals(terminal, () => Promise.race([terminal.exited, left]), (signal) => {
+    return await passingSignals(terminal, () => withinTime(terminal, flags.timeout, Promise.race([terminal.exited, left])), (signal) => {
       if (signal === 'SIGINT') terminal.write(CTRL_C).catch(() => {});
       else terminal.kill('SIGHUP');
     });

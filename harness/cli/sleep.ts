@@ -3,10 +3,12 @@ import { loadCodec, SnapshotStore } from '../../device/index.ts';
 import { snapshotDirectory } from '../../guest-images/paths.ts';
 import { formatBytes } from '../../device/trees/report.ts';
 import { DirectoryStore } from '../directory-store.ts';
+import { VmError } from '../errors.ts';
 import { printable } from '../printable.ts';
 import { Vm } from '../vm.ts';
+import type { ExecFlags } from './exec-options.ts';
 import { checkRestoredTargets, checkTargets, keepingShares, type KeepFlags } from './keep.ts';
-import { addKeepOptions, addMachineOptions, addRenewalOptions, progressReporter, renewalOptions, type MachineFlags, type RenewalFlags } from './options.ts';
+import { addGuestOptions, addMachineOptions, addRenewalOptions, progressReporter, renewalOptions, type MachineFlags, type RenewalFlags } from './options.ts';
 import { bootWithShares, runIn } from './run.ts';
 
 interface SleepFlags {
@@ -33,7 +35,7 @@ Example:
   v86-virtiofs suspend --name asleep -- sh -c 'tail -f log &'
   v86-virtiofs wake asleep -- ps`)
     .action(suspend);
-  addKeepOptions(addRenewalOptions(
+  addGuestOptions(addRenewalOptions(
     program
       .command('wake')
       .summary('wake a sleeping guest')
@@ -47,24 +49,26 @@ Example:
 }
 
 async function suspend(argv: string[], flags: MachineFlags & SleepFlags): Promise<void> {
+  if (flags.driver === 'stock') throw new VmError('configuration', "the kernel's own driver can't suspend: leave out --driver stock");
   const store = await open(flags);
-  const vm = await bootWithShares({ ...flags, driver: 'suspend' }, { acpi: true });
+  // The minimal kernel's own driver can.
+  const vm = await bootWithShares({ ...flags, driver: flags.kernel === 'minimal' ? undefined : 'suspend' }, { acpi: true });
   try {
-    process.exitCode = await keepingShares(vm, flags, async () => (argv.length ? runIn(vm, argv) : 0));
+    process.exitCode = await keepingShares(vm, flags, async () => (argv.length ? runIn(vm, argv, flags) : 0));
     await sleep(vm, store, flags.name, progressReporter(flags.verbose));
   } finally {
     await vm.stop();
   }
 }
 
-async function wake(snapshot: string, argv: string[], flags: SleepFlags & RenewalFlags & KeepFlags): Promise<void> {
+async function wake(snapshot: string, argv: string[], flags: SleepFlags & RenewalFlags & KeepFlags & ExecFlags): Promise<void> {
   await checkTargets(flags);
   const store = await open(flags);
   const vm = await Vm.prepare(store, store.find(snapshot), renewalOptions(flags));
   try {
     checkRestoredTargets(vm, flags);
     await vm.wake();
-    process.exitCode = await keepingShares(vm, flags, () => runIn(vm, argv));
+    process.exitCode = await keepingShares(vm, flags, () => runIn(vm, argv, flags));
     if (flags.name !== undefined) await sleep(vm, store, flags.name, progressReporter());
   } finally {
     await vm.stop();

@@ -10,8 +10,9 @@ import { VmError } from '../errors.ts';
 import { printable, printableJson, printableLines } from '../printable.ts';
 import { Vm } from '../vm.ts';
 import { PRIVATE, writeFileWhole } from '../whole-file.ts';
+import { addExecOptions, execution, TIMED_OUT, type ExecFlags } from './exec-options.ts';
 import { checkRestoredTargets, checkTargets, keepingShares, type KeepFlags } from './keep.ts';
-import { addKeepOptions, addMachineOptions, addRenewalOptions, EXIT_CODES, renewalOptions, type MachineFlags, type RenewalFlags } from './options.ts';
+import { addGuestOptions, addMachineOptions, addRenewalOptions, EXIT_CODES, renewalOptions, type MachineFlags, type RenewalFlags } from './options.ts';
 import { bootWithShares, runIn } from './run.ts';
 
 interface StoreFlags {
@@ -32,14 +33,14 @@ export function addSnapshotCommands(program: Command): void {
     .addHelpText('after', '\nExample:\n  v86-virtiofs freeze --name ready --share . -- sh -c "tail -f log &"')
     .action((argv: string[], flags: MachineFlags & StoreFlags & { name?: string }) => freeze(argv, flags));
 
-  addKeepOptions(addRenewalOptions(command('restore', 'go on with a frozen guest', 'Goes on with a frozen guest in this process: runs a command in it and exits with its code.')))
+  addGuestOptions(addRenewalOptions(command('restore', 'go on with a frozen guest', 'Goes on with a frozen guest in this process: runs a command in it and exits with its code.')))
     .argument('<snapshot>', 'name, id, or beginning of an id')
     .argument('<command...>', 'command and arguments; put -- before them')
     .option('-n, --name <name>', 'freeze it again afterwards, under this name')
     .addHelpText('after', `\n${EXIT_CODES}`)
     .action(restore);
 
-  addRenewalOptions(command('fork', 'let several copies of a frozen guest run side by side', 'Lets several copies of a frozen guest run a command side by side, each with files of its own. FORK in the command\'s environment is the number of the copy.'))
+  addExecOptions(addRenewalOptions(command('fork', 'let several copies of a frozen guest run side by side', 'Lets several copies of a frozen guest run a command side by side, each with files of its own. FORK in the command\'s environment is the number of the copy.')))
     .argument('<snapshot>', 'name, id, or beginning of an id')
     .argument('<command...>', 'command and arguments; put -- before them')
     .addOption(new Option('-c, --copies <n>', 'how many').default(2).argParser(parseCount))
@@ -57,6 +58,9 @@ export function addSnapshotCommands(program: Command): void {
   command('gc', 'remove what no snapshot needs, and what killed processes have left').action(gc);
 }
 
+/** Milliseconds: a day. */
+const LONG = 24 * 60 * 60 * 1000;
+
 function parseCount(value: string): number {
   const count = Number(value);
   if (!Number.isInteger(count) || count < 1 || count > 100) throw new InvalidArgumentError('Give a number from 1 to 100.');
@@ -72,7 +76,7 @@ async function freeze(argv: string[], flags: MachineFlags & StoreFlags & { name?
   const vm = await bootWithShares(flags);
   try {
     // Before it is frozen, so that the snapshot knows what the host has.
-    process.exitCode = await keepingShares(vm, flags, async () => (argv.length ? runIn(vm, argv) : 0));
+    process.exitCode = await keepingShares(vm, flags, async () => (argv.length ? runIn(vm, argv, flags) : 0));
     await tellFrozen(store, await vm.freeze(store, flags.name));
   } finally {
     await vm.stop();
@@ -84,32 +88,37 @@ async function tellFrozen(store: SnapshotStore, { id, standstill }: { id: string
   process.stderr.write(`frozen as ${name ? `${printable(name)} (${id.slice(0, 12)})` : id.slice(0, 12)}: ${formatBytes(addedBytes)} added, the guest stood still for ${standstill.toFixed(0)} ms\n`);
 }
 
-async function restore(snapshot: string, argv: string[], flags: StoreFlags & RenewalFlags & KeepFlags & { name?: string }): Promise<void> {
+async function restore(snapshot: string, argv: string[], flags: StoreFlags & RenewalFlags & KeepFlags & ExecFlags & { name?: string }): Promise<void> {
   void compileV86();
   await checkTargets(flags);
   const store = await open(flags);
   const vm = await Vm.thaw(store, store.find(snapshot), renewalOptions(flags));
   try {
     checkRestoredTargets(vm, flags);
-    process.exitCode = await keepingShares(vm, flags, () => runIn(vm, argv));
+    process.exitCode = await keepingShares(vm, flags, () => runIn(vm, argv, flags));
     if (flags.name !== undefined) await tellFrozen(store, await vm.freeze(store, flags.name));
   } finally {
     await vm.stop();
   }
 }
 
-async function fork(snapshot: string, argv: string[], flags: StoreFlags & RenewalFlags & { copies: number }): Promise<void> {
+async function fork(snapshot: string, argv: string[], flags: StoreFlags & RenewalFlags & ExecFlags & { copies: number }): Promise<void> {
   const store = await open(flags);
   const id = store.find(snapshot);
   const codes = await Promise.all(Array.from({ length: flags.copies }, async (_, n) => {
     const vm = await Vm.thaw(store, id, renewalOptions(flags));
     try {
-      const { stdout, stderr, code } = await vm.exec(argv, { cwd: vm.shares[0]?.mountPoint, env: { FORK: `${n + 1}` }, timeoutMs: 24 * 60 * 60 * 1000 });
+      const { argv: words, options } = execution(vm, argv, flags);
+      const { stdout, stderr, code } = await vm.exec(words, { ...options, env: { ...flags.env, FORK: `${n + 1}` }, timeoutMs: flags.timeout === undefined ? LONG : flags.timeout * 1000 });
       // On a terminal, one guest's output must not move what the others have written.
       const prefixed = (text: string) => (process.stdout.isTTY ? printableLines(text) : text).replace(/^(?=[^])/gm, `${n + 1} | `);
       process.stdout.write(prefixed(stdout));
       process.stderr.write(prefixed(stderr));
       return code;
+    } catch (error) {
+      if (!(error instanceof VmError && error.kind === 'timeout')) throw error;
+      process.stderr.write(`${n + 1} | it took longer than ${flags.timeout} s\n`);
+      return TIMED_OUT;
     } finally {
       await vm.stop();
     }

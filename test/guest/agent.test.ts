@@ -1,7 +1,7 @@
 import { expect } from 'chai';
 import { createHash } from 'node:crypto';
 import { encodeFrame, TO_GUEST, TO_HOST } from '../../harness/agent/frames.ts';
-import { VmError } from '../../harness/errors.ts';
+import { CommandError, VmError } from '../../harness/errors.ts';
 import { GuestAgent, uartChannel, type UartBus } from '../../harness/guest-agent.ts';
 import { Vm } from '../../harness/vm.ts';
 import { useGuest } from '../support/guest.ts';
@@ -99,9 +99,9 @@ describe('commands in the guest', () => {
 
   it('a program that is not there is an error that says so', async () => {
     const error = await guest.vm.exec(['no-such-program']).catch((caught: Error) => caught);
-    expect(error).to.have.property('message').that.contains('ENOENT');
+    expect(error).to.be.instanceOf(CommandError).that.deep.includes({ kind: 'guest', code: 127 });
     const nowhere = await guest.vm.exec('true', { cwd: '/no/such' }).catch((caught: Error) => caught);
-    expect(nowhere).to.have.property('message').that.contains('ENOENT');
+    expect(nowhere).to.be.instanceOf(CommandError).that.deep.includes({ kind: 'guest', code: 126 });
   });
 
   it('a background process does not hold up the end', async () => {

@@ -22,7 +22,7 @@ describe('what a machine is refused for', () => {
     { name: 'a directory that is missing', input: { shares: [{ tag: 'a', source: '/no/such' }] }, expect: /\/no\/such does not exist.*existing/ },
     { name: 'a file that is no archive', input: { shares: [{ tag: 'a', source: '/etc/passwd' }] }, expect: /\/etc\/passwd is neither a directory nor/ },
     { name: 'an archive that is missing', input: { shares: [{ tag: 'a', source: '/no/such.tar.gz' }] }, expect: /\/no\/such.tar.gz: .*ENOENT/ },
-    { name: 'a kernel that is missing', input: { image: { kernel: '/no/kernel', initrd: '/no/initrd' } }, expect: /\/no\/kernel/ },
+    { name: 'a kernel that is missing', input: { kernel: '/no/kernel', initrd: '/no/initrd' }, expect: /\/no\/kernel/ },
   ];
   for (const { name, input, expect: message } of cases) {
     it(name, async () => expect(await failure(Vm.boot(input))).to.have.property('message').that.matches(message));

@@ -3,6 +3,7 @@ import { execFileSync } from 'node:child_process';
 import { mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
+import { ensureGuestImage } from '../../guest-images/build.ts';
 import { useCli } from '../support/cli.ts';
 
 describe('command line', function () {
@@ -57,6 +58,34 @@ describe('command line', function () {
     expect((await run(['run', '--share', json, '--', 'cat', 'new file'])).stdout).to.equal('text\n');
   });
 
+  it('a command runs with the variables, directory, user and time that it is given', async () => {
+    const asked = ['-e', 'A=b=c', '--env', 'FROM_HERE', '-w', 'sub/..', '-u', '1000:1001', '--timeout', '0.5', '--cmdline', 'word=1'];
+    const { code, stdout } = await run(['run', ...asked, '--', 'sh', '-c', 'echo $A $FROM_HERE $(id -u):$(id -g) $(pwd) $(grep -c word=1 /proc/cmdline); sleep 100'], { env: { FROM_HERE: 'here' } });
+    expect({ code, stdout }).to.deep.equal({ code: 124, stdout: 'b=c here 1000:1001 /mnt/share 1\n' });
+  });
+
+  it('a program that is missing or can’t be run, and a directory that is missing, have exit codes as in a shell', async () => {
+    const cases: [string[], number, RegExp][] = [
+      [['--', 'nope'], 127, /^v86-virtiofs: the guest has no program "nope", or not the interpreter that its first line names\n$/],
+      [['--', '/etc/passwd'], 126, /^v86-virtiofs: the guest can't run "\/etc\/passwd": it is not an executable file/],
+      [['-w', '/none', '--', 'ls'], 126, /^v86-virtiofs: the guest can't run "ls": its working directory \/none does not exist\n$/],
+      [['-w', '/etc/passwd', '--', 'ls'], 126, /working directory \/etc\/passwd is not a directory\n$/],
+      [['-u', '1000', '--', 'nope'], 127, /nope: not found\n$/],
+    ];
+    for (const [args, expected, says] of cases) {
+      const { code, stderr } = await run(['run', ...args]);
+      expect(code, args.join(' ')).to.equal(expected);
+      expect(stderr).to.match(says);
+    }
+  });
+
+  it('a kernel of one’s own boots direct, packed and unpacked, without a BIOS', async () => {
+    const { kernel, vmlinux, initrd, release } = await ensureGuestImage();
+    for (const file of [kernel, vmlinux]) {
+      expect(await run(['run', '--kernel', file, '--initrd', initrd, '--boot', 'direct', '--', 'uname', '-r'])).to.deep.equal({ code: 0, stdout: `${release}\n`, stderr: '' });
+    }
+  });
+
   const refused: { name: string; args: string[]; says: RegExp }[] = [
     { name: 'an unknown option', args: ['run', '--shar', '/tmp', '--', 'true'], says: /unknown option '--shar'[^]*--share[^]*--help/ },
     { name: 'an unknown command', args: ['fly'], says: /unknown command 'fly'/ },
@@ -72,6 +101,16 @@ describe('command line', function () {
     { name: 'a size without a unit', args: ['run', '--size', '512', '--', 'true'], says: /number and a unit: K, M, G or T/ },
     { name: 'a share that is larger than its size', args: ['run', '--size', '8K', '--share', new URL('../../device/fs', import.meta.url).pathname, '--', 'true'], says: /does not fit into the share, which holds 8 KiB.*--size/ },
     { name: 'half a guest image', args: ['run', '--kernel', '/no/kernel', '--', 'true'], says: /--initrd FILE/ },
+    { name: 'an initial RAM disk without a kernel', args: ['run', '--initrd', '/no/initrd', '--', 'true'], says: /has its own initial RAM disk/ },
+    { name: 'memory too small for the BIOS road', args: ['run', '-m', '64', '--boot', 'bios', '--', 'true'], says: /64 MiB of memory are too few.*give at least \d+, or boot direct/ },
+    { name: 'a BIOS that is not used', args: ['run', '--bios', '/no/bios', '--boot', 'direct', '--', 'true'], says: /takes no BIOS/ },
+    { name: 'owners of nothing', args: ['run', '--owners', '--', 'true'], says: /--owners says what --write-back/ },
+    { name: 'write-back to nowhere', args: ['run', '--write-back', '--', 'true'], says: /nothing to write back to/ },
+    { name: 'the old -w', args: ['run', '-w', '--', 'true'], says: /--write-back has no short form/ },
+    { name: 'an empty word', args: ['run', '--', ''], says: /the program's name is empty/ },
+    { name: 'a driver that can’t suspend', args: ['suspend', '--driver', 'stock'], says: /can't suspend: leave out --driver stock/ },
+    { name: 'a time that is none', args: ['run', '--timeout', '0', '--', 'true'], says: /number of seconds above 0/ },
+    { name: 'a variable without a name', args: ['run', '-e', '=x', '--', 'true'], says: /Give NAME=VALUE/ },
     { name: 'a guest image that is not there', args: ['run', '--kernel', '/no/kernel', '--initrd', '/no/initrd', '--', 'true'], says: /\/no\/kernel/ },
   ];
   for (const { name, args, says } of refused) {
