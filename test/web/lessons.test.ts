@@ -165,6 +165,7 @@ describe('the page: lessons', function () {
       return element?.textContent?.trim();
     });
     expect(await focused()).to.equal('What happens on cat');
+    await doIt(visit).and(page.locator(':enabled')).waitFor();
     await page.keyboard.press('Tab');
     expect(await focused()).to.equal('Do it for me');
     await page.keyboard.press('Enter');

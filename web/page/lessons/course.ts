@@ -37,7 +37,9 @@ export class Course extends EventTarget {
   #after: number | undefined;
   #timer: ReturnType<typeof setInterval> | undefined;
   #isBusy = false;
-  /** Lessons begin and end one after the other. */
+  /** Counts what was opened and left: what began before, and ends later, is of a lesson that is over, even if the same one was opened again. */
+  #visit = 0;
+  /** Lessons begin, do things and end one after the other. */
   #turn: Promise<unknown> = Promise.resolve();
 
   private constructor(connection: Connection) {
@@ -76,7 +78,7 @@ export class Course extends EventTarget {
 
   /** Begins a lesson, after the one under way has ended. */
   open(lesson: Lesson, guest: GuestView): Promise<void> {
-    this.#leave();
+    const visit = this.#leave();
     this.lesson = lesson;
     this.count = 0;
     this.seen = [];
@@ -84,11 +86,12 @@ export class Course extends EventTarget {
     this.#last = this.#after = undefined;
     this.#changed();
     return this.#inTurn(async () => {
-      if (this.lesson !== lesson) return;
+      if (visit !== this.#visit) return;
       const path = await guest.api.lesson.begin(`lesson-${lesson.id}`, lesson.files, lesson.others ?? []);
       await this.#connection.lessonShell(guest);
       this.#guest = guest;
       this.#path = path;
+      if (visit !== this.#visit) return;
       this.#begin();
       void this.#look();
     });
@@ -101,11 +104,12 @@ export class Course extends EventTarget {
     return this.#inTurn(async () => {});
   }
 
-  /** Clears up, when what is under way is done. */
-  #leave(): void {
+  /** Clears up, when what is under way is done. Returns the number of what comes next. */
+  #leave(): number {
     clearInterval(this.#timer);
     const { lesson } = this;
     if (lesson) void this.#inTurn(() => this.#clear(lesson));
+    return ++this.#visit;
   }
 
   async #clear({ steps }: Lesson): Promise<void> {
@@ -151,9 +155,11 @@ export class Course extends EventTarget {
   }
 
   /** Does the step under way for the visitor, where it is nothing to type. */
-  async act(): Promise<void> {
-    const scene = this.#guest && this.#scene(this.#guest, []);
-    if (scene) await this.#connection.attempt(Promise.resolve(this.step?.act?.(scene)));
+  act(): Promise<void> {
+    const visit = this.#visit;
+    return this.#inTurn(async () => {
+      if (visit === this.#visit && this.#guest) await this.step?.act?.(this.#scene(this.#guest, []));
+    });
   }
 
   #scene(guest: GuestView, requests: Scene['requests']): Scene {
@@ -166,8 +172,12 @@ export class Course extends EventTarget {
     if (!step || !guest || this.#isBusy) return;
     if (!this.#connection.guests.includes(guest)) return this.close();
     this.#isBusy = true;
+    const visit = this.#visit;
+    const isOver = () => visit !== this.#visit;
     try {
-      if (!(await guest.api.folder.stat(this.#path))) {
+      const isThere = await guest.api.folder.stat(this.#path);
+      if (isOver()) return;
+      if (!isThere) {
         this.#connection.report(`The lesson has ended, because its folder ${this.#path} is gone. Open it again to restart.`);
         return await this.close();
       }
@@ -175,19 +185,19 @@ export class Course extends EventTarget {
       // The inspector's panel ends it when it goes.
       await inspector.record(true);
       const { rows } = (await inspector.requests(-1))!;
+      if (isOver()) return;
       this.#last = rows.at(-1)?.number ?? this.#last ?? 0;
       if (this.#after === undefined) {
         this.#after = this.#last;
         this.#changed();
       }
       const seen = await step.look(this.#scene(guest, rows.filter(({ number }) => number > this.#after!)));
-      if (step === this.step && guest === this.#guest) this.#tell(seen);
+      if (!isOver()) this.#tell(seen);
     } catch (error) {
       // It may have been left meanwhile, with its guest.
-      if (step === this.step && guest === this.#guest) {
-        this.#connection.report((error as Error).message);
-        void this.close();
-      }
+      if (isOver()) return;
+      this.#connection.report((error as Error).message);
+      void this.close();
     } finally {
       this.#isBusy = false;
     }
