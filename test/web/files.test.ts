@@ -137,7 +137,7 @@ describe('the page: files', () => {
       await told(visit, /README\.txt is there already: choose another name/);
       await button(visit, 'New folder').click();
       await answer(visit, 'Create', 'x'.repeat(256));
-      await told(visit, /no name that a file can have/);
+      await told(visit, /"x{256}" is too long: a name has 255 bytes at most/);
       await row(visit, '/README.txt').click();
       await row(visit, '/README.txt').press('F2');
       await answer(visit, 'Rename', 'docs');

@@ -280,7 +280,7 @@ describe('the page: inspector', () => {
       await timeline(visit).getByLabel('Automatic').selectOption('never');
       await timeline(visit).getByLabel('Name of the snapshot').fill('paused');
       await timeline(visit).getByRole('button', { name: 'Snapshot now' }).click();
-      const row = timeline(visit).getByRole('listitem').filter({ hasText: 'paused' });
+      const row = timeline(visit).getByRole('listitem').filter({ has: visit.page.locator('.name').getByText('paused', { exact: true }) });
       await row.waitFor();
       return row;
     }

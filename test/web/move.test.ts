@@ -4,10 +4,13 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { loadCodec, makeToken, MemoryStore, SnapshotStore } from '../../device/index.ts';
 import { Vm } from '../../harness/vm.ts';
+import type { VmOptions } from '../../harness/vm-options.ts';
 import { useCli } from '../support/cli.ts';
 import { useWebSite, type Visit } from './support.ts';
 
 const README = join(import.meta.dirname, '../../web/share/README.txt');
+/** A guest with the page's kernel whose driver suspends. */
+const CAN_SLEEP: VmOptions = process.env['V86_VIRTIOFS_KERNEL'] === 'stock' ? { driver: 'suspend' } : { kernel: 'minimal' };
 
 describe('the page: moving, and sleep', () => {
   const site = useWebSite();
@@ -148,7 +151,7 @@ describe('the page: moving, and sleep', () => {
   it('lets a guest with ACPI sleep, keeps it asleep, and wakes it', async function () {
     this.timeout(300_000);
     const store = await SnapshotStore.open(new MemoryStore(), loadCodec());
-    const vm = await Vm.boot({ kernel: 'minimal', acpi: true, memory: 128, shares: [{ tag: 'share', locks: 'shared' }] });
+    const vm = await Vm.boot({ ...CAN_SLEEP, acpi: true, memory: 128, shares: [{ tag: 'share', locks: 'shared' }] });
     try {
       await vm.mount('share');
       await vm.suspend();

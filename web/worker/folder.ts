@@ -2,9 +2,9 @@ import { proxyMarker } from 'comlink';
 import { F_WRLCK, RENAME_NOREPLACE, S_IALLUGO, S_IFDIR, S_IFREG } from '../../device/fs/constants.ts';
 import { EEXIST, EINVAL, EISDIR, ENAMETOOLONG, ENOENT, ENOSPC, ENOTDIR, ESTALE, FsError } from '../../device/fs/errno.ts';
 import { LOCK_END_MAX } from '../../device/fs/locks.ts';
-import { isFileName } from '../../device/fs/names.ts';
 import { BytesSink, BytesSource } from '../../device/fs/tree/byte-io.ts';
 import type { Inode } from '../../device/fs/tree/inode.ts';
+import { checkName } from '../../device/fs/tree/values.ts';
 import { dumpTar, loadTar, type MemfsBackend, type TreeReport, type VirtioFsDevice } from '../../device/index.ts';
 import { inodeAt, TreeWriter } from '../../device/trees/tree-writer.ts';
 import { formatBytes } from '../page/format.ts';
@@ -306,7 +306,7 @@ export class Folder implements FolderApi {
 
   #placeOf(path: string): { dir: Inode; name: string } {
     const name = path.slice(path.lastIndexOf('/') + 1);
-    if (!isFileName(name)) throw new Error(`${JSON.stringify(name)} is not a valid file name`);
+    explained(JSON.stringify(name), () => checkName(name));
     const parent = parentOf(path);
     return { dir: explained(parent, () => this.#at(parent)), name };
   }
