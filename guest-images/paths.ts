@@ -1,4 +1,4 @@
-import { accessSync, constants, existsSync, lstatSync, mkdirSync } from 'node:fs';
+import { accessSync, constants, existsSync, lstatSync, mkdirSync, readFileSync } from 'node:fs';
 import { homedir, tmpdir, userInfo } from 'node:os';
 import { dirname, join } from 'node:path';
 import { fileURLToPath } from 'node:url';
@@ -11,6 +11,10 @@ function packageRoot(): string {
 
 /** Of this package, whether this runs from its sources or compiled. */
 export const PACKAGE_ROOT = packageRoot();
+export function packageVersion(): string {
+  return (JSON.parse(readFileSync(join(PACKAGE_ROOT, 'package.json'), 'utf8')) as { version: string }).version;
+}
+
 /** C sources, patches, and the scripts that the image depends on. */
 export const SOURCES = join(PACKAGE_ROOT, 'guest-images');
 

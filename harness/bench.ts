@@ -45,7 +45,8 @@ async function bench(what: string, flags: Flags): Promise<void> {
   let result: Measured;
   try {
     result = await SUBJECTS[what]!(flags, (message) => {
-      spinner.text = message;
+      if (spinner.isSpinning) spinner.text = message;
+      else spinner.start(message);
     });
   } finally {
     spinner.stop();

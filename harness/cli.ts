@@ -2,9 +2,11 @@
 import { CommanderError } from 'commander';
 import { MachineError, MigrationError, SnapshotError } from '../device/index.ts';
 import { GuestImageError } from '../guest-images/errors.ts';
+import { packageVersion } from '../guest-images/paths.ts';
 import { exitCodeOf, OWN_FAILURE } from './cli/options.ts';
 import { finishOutput, put, watchOutput } from './cli/output.ts';
-import { makeProgram } from './cli/program.ts';
+import { makeProgram, Versions } from './cli/program.ts';
+import { v86Version } from './emulator.ts';
 import { VmError } from './errors.ts';
 import { printableLines } from './printable.ts';
 
@@ -12,7 +14,9 @@ watchOutput();
 try {
   await makeProgram().parseAsync();
 } catch (error) {
-  if (error instanceof CommanderError) {
+  if (error instanceof Versions) {
+    put('stdout', `v86-virtiofs ${packageVersion()}, v86 ${await v86Version()}\n`);
+  } else if (error instanceof CommanderError) {
     process.exitCode = error.exitCode === 0 ? 0 : OWN_FAILURE;
   } else {
     const isExpected = [VmError, GuestImageError, MachineError, MigrationError, SnapshotError].some((kind) => error instanceof kind);

@@ -3,7 +3,6 @@ import { resolve } from 'node:path';
 import {
   checkToken, loadCodec, makeToken, MigrationError, MigrationLink, MigrationTarget, MigrationUnknownError, settleMigration, SnapshotStore, type MigrationChannel, type MigrationFate,
 } from '../../device/index.ts';
-import { snapshotDirectory } from '../../guest-images/paths.ts';
 import { DirectoryStore } from '../directory-store.ts';
 import { VmError } from '../errors.ts';
 import type { GuestProcess } from '../guest-agent.ts';
@@ -13,7 +12,7 @@ import { unlessAborted } from '../unless-aborted.ts';
 import { Vm, type MigratedVm } from '../vm.ts';
 import type { ExecFlags } from './exec-options.ts';
 import { checkRestoredTargets, checkTargets, keepingShares, type KeepFlags } from './keep.ts';
-import { addGuestOptions, addRenewalOptions, OWN_FAILURE, progressReporter, renewalOptions, UNSETTLED, type RenewalFlags } from './options.ts';
+import { addGuestOptions, addRenewalOptions, OWN_FAILURE, progressReporter, thawOptions, storeOption, UNSETTLED, type RenewalFlags } from './options.ts';
 import { runIn } from './run.ts';
 import { fingerprintNote, isWaiting, listen, openWay, STDIO, type Way, type WayFlags } from './ways.ts';
 
@@ -32,7 +31,7 @@ export interface LinkFlags extends WayFlags, RenewalFlags {
 /** What is needed to call the other side. */
 export function addCallOptions(command: Command): Command {
   return command
-    .addOption(new Option('--store <dir>', 'directory of snapshots').default(snapshotDirectory()))
+    .addOption(storeOption())
     .addOption(new Option('--token <text>', `what both sides know, of \`v86-virtiofs token\`; better put into ${TOKEN_VARIABLE}, where no list of processes shows it`))
     .option('--tls-ca <file>', 'certificates of authorities, PEM, to know the other side by')
     .option('--tls-fingerprint <SHA-256>', "the other side's certificate, whoever has signed it");
@@ -94,7 +93,7 @@ async function migrate(snapshot: string, argv: string[], { to, ...flags }: LinkF
   try {
     if (first) await MigrationLink.open(first, 'source', token);
     const store = await openStore(flags);
-    vm = await Vm.thaw(store, store.find(snapshot), renewalOptions(flags));
+    vm = await Vm.thaw(store, store.find(snapshot), thawOptions(flags));
     const started = argv.length ? await start(vm, argv, to) : undefined;
     await moveOut(vm, { way, first, token, flags, store, started });
   } finally {
@@ -109,7 +108,7 @@ async function serve(argv: string[], { incoming, to, ...flags }: LinkFlags & Kee
   const { secret, isGiven, note } = chooseToken(flags);
   if (!isGiven && incoming === STDIO) throw new VmError('configuration', `give the token that \`migrate\` has, by --token or in ${TOKEN_VARIABLE}`);
   const target = new MigrationTarget<MigratedVm>({
-    ...Vm.takeOver(secret, renewalOptions(flags)).options, maxMachines: 1, fates: fatesBeside(flags.store), onProblem: ({ message }) => say(`it has come, but ${message}`),
+    ...Vm.takeOver(secret, thawOptions(flags)).options, maxMachines: 1, fates: fatesBeside(flags.store), onProblem: ({ message }) => say(`it has come, but ${message}`),
   });
   let listener: { address: string; close(): void } | undefined;
   let vm: Vm | undefined;

@@ -1,4 +1,5 @@
 import { Command, InvalidArgumentError, Option } from 'commander';
+import { snapshotDirectory } from '../../guest-images/paths.ts';
 import { addExecOptions, type ExecFlags } from './exec-options.ts';
 import { CommandError, VmError, type GuestEnd } from '../errors.ts';
 import type { RenewalOptions } from '../renewal.ts';
@@ -23,20 +24,31 @@ export function exitCodeOf(error: unknown): number {
 /** How commands tell of exit codes in their help. */
 export const EXIT_CODES = `Exit codes: the command's own; ${GUEST_ENDS.crashed} when the guest has crashed, ${GUEST_ENDS.halted} when it has halted, ${GUEST_ENDS.rebooted} when it has rebooted; ${OWN_FAILURE} when v86-virtiofs itself failed; 126 when the command can't be run, 127 when there is none of its name; 128 and the signal's number when a signal ended it.`;
 
+/** What a guest boots from; one that goes on needs the same, to boot when it reboots. */
+interface ImageFlags {
+  kernel?: string;
+  initrd?: string;
+  bios?: string;
+}
+
 /** Of the commands that go on from a snapshot. */
-export interface RenewalFlags {
+export interface RenewalFlags extends ImageFlags {
   keepClock?: boolean;
   reseed: boolean;
 }
 
 export function addRenewalOptions(command: Command): Command {
-  return command
+  return addImageOptions(command)
     .option('--keep-clock', "leave the guest's clock as it was frozen, instead of setting it to the time of now")
     .option('--no-reseed', 'let the guest draw the same random numbers as others from this snapshot');
 }
 
-export function renewalOptions({ keepClock, reseed }: RenewalFlags): RenewalOptions {
-  return { clock: keepClock ? 'keep' : 'host', reseed };
+export function thawOptions({ keepClock, reseed, kernel, initrd, bios }: RenewalFlags): RenewalOptions & VmOptions {
+  return { clock: keepClock ? 'keep' : 'host', reseed, kernel, initrd, bios };
+}
+
+export function storeOption(): Option {
+  return new Option('--store <dir>', 'directory of snapshots').default(snapshotDirectory());
 }
 
 /** What `run` and `shell` have in common, as commander gives it. */
@@ -79,7 +91,7 @@ const MIN_MEMORY = 64;
 const MAX_MEMORY = 2048;
 
 export function addMachineOptions(command: Command): Command {
-  return addExecOptions(command)
+  return addImageOptions(addExecOptions(command)
     .optionsGroup('Shares:')
     .option('-s, --share <source>', 'share a copy of a host directory, or of what is in a .tar, .tar.gz, .tgz or .json file (again for more); without it, an empty share', collect)
     .option('-t, --tag <tag>', 'tag of the share, for the n-th --share the n-th --tag (default: "share", "share2", …)', collect)
@@ -88,15 +100,19 @@ export function addMachineOptions(command: Command): Command {
     .option('--owners', OWNERS)
     .option('--save <file>', SAVE)
     .optionsGroup('Machine:')
-    .addOption(new Option('-m, --memory <MiB>', `guest memory, ${MIN_MEMORY} to ${MAX_MEMORY}`).default(DEFAULT_MEMORY).argParser(parseMemory))
-    .option('--kernel <which>', "stock (Debian's), minimal (Linux 6.12, small), or a kernel's file, bzImage or vmlinux, which needs --initrd too")
-    .option('--initrd <file>', 'initial RAM disk for it, with the agent of guest-images/')
-    .option('--bios <file>', 'SeaBIOS image; implies --boot bios')
+    .addOption(new Option('-m, --memory <MiB>', `guest memory, ${MIN_MEMORY} to ${MAX_MEMORY}`).default(DEFAULT_MEMORY).argParser(parseMemory)))
     .option('--cmdline <words>', "more words for the kernel's command line")
     .addOption(new Option('--boot <road>', 'load the kernel into RAM, or let a BIOS do it (default: direct where the kernel can be unpacked)').choices(['direct', 'bios']))
     .addOption(new Option('--driver <which>', "virtio-fs driver of the guest: the kernel's own, or one that can suspend").choices(['stock', 'suspend']))
     .option('--no-cache', 'boot anew, even when a booted machine is in the cache')
     .option('-v, --verbose', "show the guest's console and what happens, on stderr");
+}
+
+function addImageOptions(command: Command): Command {
+  return command
+    .option('--kernel <which>', "stock (Debian's), minimal (Linux 6.12, small), or a kernel's file, bzImage or vmlinux, which needs --initrd too")
+    .option('--initrd <file>', 'initial RAM disk for it, with the agent of guest-images/')
+    .option('--bios <file>', 'SeaBIOS image; implies --boot bios');
 }
 
 /** Throws {@link VmError} when the flags don't fit together. */
@@ -141,10 +157,24 @@ function parseMemory(value: string): number {
   return memory;
 }
 
-/** A status line on a terminal, plain lines with `--verbose`, nothing otherwise: stderr belongs to the guest's command. */
+/** What takes long, and is worth a line where nobody sees a status line. */
+const LONG_STEP = /^(?!loading|saving|writing back)[^:\d]+/;
+
+/** A status line on a terminal, plain lines with `--verbose`. Otherwise one line for each long step, of a first run say: stderr belongs to the guest's command. */
 export function progressReporter(verbose = false): (message: string) => void {
   const { stderr } = process;
   if (verbose) return (message) => stderr.write(`${printable(message)}\n`);
-  if (!stderr.isTTY) return () => {};
-  return (message) => stderr.write(`\r\x1b[K${message ? `\x1b[2m${printable(message)}\x1b[22m` : ''}`);
+  if (stderr.isTTY) return (message) => stderr.write(`\r\x1b[K${message ? dim(printable(message)) : ''}`);
+  let last = '';
+  return (message) => {
+    const step = LONG_STEP.exec(message)?.[0].trim();
+    if (step === undefined || step === last) return;
+    last = step;
+    stderr.write(`${printable(step)}\n`);
+  };
+}
+
+/** On stderr, if that is a terminal and nobody minds (no-color.org). */
+export function dim(text: string): string {
+  return process.stderr.isTTY && !process.env['NO_COLOR'] ? `\x1b[2m${text}\x1b[22m` : text;
 }

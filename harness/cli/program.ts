@@ -1,16 +1,28 @@
 import { Command, Option } from 'commander';
 import type { HandOver } from '../demo/demo.ts';
+import { addCompletionCommand } from './completion.ts';
 import { addMigrationCommands } from './migration.ts';
-import { addMachineOptions, EXIT_CODES, type MachineFlags } from './options.ts';
+import { VmError } from '../errors.ts';
+import { addMachineOptions, EXIT_CODES, storeOption, type MachineFlags } from './options.ts';
 import { addSettleCommand } from './settle.ts';
 import { addSleepCommands } from './sleep.ts';
 import { addSnapshotCommands } from './snapshots.ts';
+
+/** What `--version` ends parsing with. */
+export class Versions extends Error {}
+
+/** Options of `shell` that a frozen guest takes too. */
+const OF_ANY_GUEST = new Set(['store', 'env', 'workdir', 'user', 'timeout', 'save', 'kernel', 'initrd', 'bios']);
 
 /** All commands and their options. */
 export function makeProgram(): Command {
   const program = new Command('v86-virtiofs')
     .description('Linux guests in the v86 emulator that share directories with the host over virtio-fs, and can be frozen with files open.')
     .exitOverride()
+    .addOption(new Option('-V, --version', 'tell the versions of this package and of v86'))
+    .on('option:version', () => {
+      throw new Versions();
+    })
     .showHelpAfterError('(v86-virtiofs --help, or v86-virtiofs COMMAND --help, tells what there is)');
 
   addMachineOptions(
@@ -39,16 +51,37 @@ ${EXIT_CODES}`,
     program
       .command('shell')
       .summary('open a shell in a guest')
-      .description('Opens an interactive shell in a guest, in the directory of the (first) share. Ctrl-] leaves it.'),
-  ).action(async (flags: MachineFlags) => {
-    const { shell } = await import('./shell.ts');
-    process.exitCode = await shell(flags);
-  });
+      .description('Opens an interactive shell in a guest, in the directory of the (first) share. Ctrl-] leaves it; with a snapshot, in the frozen guest, whose machine and shares it has.')
+      .argument('[snapshot]', 'name, id, or beginning of an id')
+      .addOption(storeOption()),
+  )
+    .addHelpText('after', `
+Without a terminal it reads its commands from stdin and ends with them.
+
+Examples:
+  v86-virtiofs shell --share . --write-back
+  v86-virtiofs shell ready
+  echo 'ls -l' | v86-virtiofs shell --share .
+
+${EXIT_CODES}`)
+    .action(async (snapshot: string | undefined, flags: MachineFlags & { store: string }, command: Command) => {
+      if (snapshot === undefined) {
+        if (command.getOptionValueSource('store') === 'cli') throw new VmError('configuration', '--store says where a snapshot is: name that too');
+        const { shell } = await import('./shell.ts');
+        process.exitCode = await shell(flags);
+      } else {
+        const given = command.options.filter((option) => command.getOptionValueSource(option.attributeName()) === 'cli' && !OF_ANY_GUEST.has(option.attributeName()));
+        if (given.length) throw new VmError('configuration', `a frozen guest has its machine and shares: leave out ${given.map(({ long }) => long).join(', ')}, or see \`v86-virtiofs restore --help\``);
+        const { restore } = await import('./snapshots.ts');
+        await restore(snapshot, [], { ...flags, writeBack: undefined, reseed: true });
+      }
+    });
 
   addSnapshotCommands(program);
   addMigrationCommands(program);
   addSettleCommand(program);
   addSleepCommands(program);
+  addCompletionCommand(program);
 
   program
     .command('demo')

@@ -1,7 +1,7 @@
 import type { Vm } from '../vm.ts';
 import { execution, withinTime, type ExecFlags } from './exec-options.ts';
 import { keepingShares } from './keep.ts';
-import type { MachineFlags } from './options.ts';
+import { dim, type MachineFlags } from './options.ts';
 import { onOutputLost, put } from './output.ts';
 import { bootWithShares, onStdio } from './run.ts';
 import { passingSignals } from './signals.ts';
@@ -22,13 +22,13 @@ export async function shell(flags: MachineFlags): Promise<number> {
 }
 
 /** A shell in a guest that is there. Without a terminal it reads its commands from stdin, as any shell, and has no terminal either. */
-async function shellIn(vm: Vm, flags: ExecFlags): Promise<number> {
+export async function shellIn(vm: Vm, flags: ExecFlags): Promise<number> {
   const { stdin, stdout, stderr } = process;
   const { argv, options } = execution(vm, ['/bin/sh', '-l'], flags);
   if (!stdin.isTTY) return onStdio(vm.spawn(argv, options), flags.timeout);
   const size = () => ({ columns: stdout.columns ?? 80, rows: stdout.rows ?? 24 });
   const terminal = vm.spawn(argv, { ...options, env: { TERM: process.env['TERM'] ?? 'vt100', ...flags.env }, pty: size() });
-  stderr.write('\x1b[2mCtrl-] leaves the guest.\x1b[22m\n');
+  stderr.write(`${dim('Ctrl-] leaves the guest.')}\n`);
   stdin.setRawMode(true);
   terminal.onStdout = (data) => put('stdout', data);
   const stopListening = onOutputLost(() => terminal.kill('SIGHUP'));

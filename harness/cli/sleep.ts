@@ -1,6 +1,5 @@
-import { Option, type Command } from 'commander';
+import type { Command } from 'commander';
 import { loadCodec, SnapshotStore } from '../../device/index.ts';
-import { snapshotDirectory } from '../../guest-images/paths.ts';
 import { formatBytes } from '../../device/trees/report.ts';
 import { DirectoryStore } from '../directory-store.ts';
 import { VmError } from '../errors.ts';
@@ -8,7 +7,7 @@ import { printable } from '../printable.ts';
 import { Vm } from '../vm.ts';
 import type { ExecFlags } from './exec-options.ts';
 import { checkRestoredTargets, checkTargets, keepingShares, type KeepFlags } from './keep.ts';
-import { addGuestOptions, addMachineOptions, addRenewalOptions, progressReporter, renewalOptions, type MachineFlags, type RenewalFlags } from './options.ts';
+import { addGuestOptions, addMachineOptions, addRenewalOptions, progressReporter, storeOption, thawOptions, type MachineFlags, type RenewalFlags } from './options.ts';
 import { bootWithShares, runIn } from './run.ts';
 
 interface SleepFlags {
@@ -18,7 +17,6 @@ interface SleepFlags {
 
 /** Adds `suspend` and `wake`. */
 export function addSleepCommands(program: Command): void {
-  const store = () => new Option('--store <dir>', 'directory of snapshots').default(snapshotDirectory());
   addMachineOptions(
     program
       .command('suspend')
@@ -26,7 +24,7 @@ export function addSleepCommands(program: Command): void {
       .description('Starts a guest, runs a command in it and has its kernel suspend to idle, shares mounted and files open; the sleeping machine goes into the store.')
       .argument('[command...]', 'command and arguments; put -- before them')
       .option('-n, --name <name>', 'name of the snapshot')
-      .addOption(store()),
+      .addOption(storeOption()),
   )
     .addHelpText('after', `
 The guest gets the driver that can suspend (--driver suspend), and ACPI, so it boots through a BIOS each time.
@@ -44,7 +42,7 @@ Example:
     .argument('<snapshot>', 'name, id, or beginning of an id')
     .argument('<command...>', 'command and arguments; put -- before them')
     .option('-n, --name <name>', 'let it sleep again afterwards, and keep it under this name')
-    .addOption(store())
+    .addOption(storeOption())
     .action(wake);
 }
 
@@ -64,7 +62,7 @@ async function suspend(argv: string[], flags: MachineFlags & SleepFlags): Promis
 async function wake(snapshot: string, argv: string[], flags: SleepFlags & RenewalFlags & KeepFlags & ExecFlags): Promise<void> {
   await checkTargets(flags);
   const store = await open(flags);
-  const vm = await Vm.prepare(store, store.find(snapshot), renewalOptions(flags));
+  const vm = await Vm.prepare(store, store.find(snapshot), thawOptions(flags));
   try {
     checkRestoredTargets(vm, flags);
     await vm.wake();

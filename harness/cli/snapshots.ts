@@ -2,7 +2,6 @@ import { Command, InvalidArgumentError, Option } from 'commander';
 import { readFile } from 'node:fs/promises';
 import { basename } from 'node:path';
 import { diff, inspect, loadCodec, SnapshotError, SnapshotStore, type Contents, type LockContents } from '../../device/index.ts';
-import { snapshotDirectory } from '../../guest-images/paths.ts';
 import { formatBytes } from '../../device/trees/report.ts';
 import { DirectoryStore } from '../directory-store.ts';
 import { compileV86 } from '../emulator.ts';
@@ -12,8 +11,9 @@ import { Vm } from '../vm.ts';
 import { PRIVATE, writeFileWhole } from '../whole-file.ts';
 import { addExecOptions, execution, TIMED_OUT, type ExecFlags } from './exec-options.ts';
 import { checkRestoredTargets, checkTargets, keepingShares, type KeepFlags } from './keep.ts';
-import { addGuestOptions, addMachineOptions, addRenewalOptions, EXIT_CODES, renewalOptions, type MachineFlags, type RenewalFlags } from './options.ts';
+import { addGuestOptions, addMachineOptions, addRenewalOptions, EXIT_CODES, storeOption, thawOptions, type MachineFlags, type RenewalFlags } from './options.ts';
 import { bootWithShares, runIn } from './run.ts';
+import { shellIn } from './shell.ts';
 
 interface StoreFlags {
   store: string;
@@ -24,7 +24,7 @@ interface StoreFlags {
 export function addSnapshotCommands(program: Command): void {
   const command = (name: string, summary: string, description = `${summary[0]!.toUpperCase()}${summary.slice(1)}.`) =>
     program.command(name).summary(summary).description(description)
-      .addOption(new Option('--store <dir>', 'directory of snapshots').default(snapshotDirectory()));
+      .addOption(storeOption());
   const json = (made: Command) => made.option('--json', 'as JSON');
 
   addMachineOptions(command('freeze', 'start a guest, run a command in it, and freeze it', 'Starts a guest, runs a command in it, and freezes it into the store, with all that still runs and is open.'))
@@ -35,9 +35,15 @@ export function addSnapshotCommands(program: Command): void {
 
   addGuestOptions(addRenewalOptions(command('restore', 'go on with a frozen guest', 'Goes on with a frozen guest in this process: runs a command in it and exits with its code.')))
     .argument('<snapshot>', 'name, id, or beginning of an id')
-    .argument('<command...>', 'command and arguments; put -- before them')
+    .argument('[command...]', 'command and arguments; put -- before them (default: an interactive shell)')
     .option('-n, --name <name>', 'freeze it again afterwards, under this name')
-    .addHelpText('after', `\n${EXIT_CODES}`)
+    .addHelpText('after', `
+Examples:
+  v86-virtiofs restore ready -- ps
+  v86-virtiofs restore ready                                            # a shell
+  v86-virtiofs restore ready --name later -- sh -c 'make > log 2>&1'
+
+${EXIT_CODES}`)
     .action(restore);
 
   addExecOptions(addRenewalOptions(command('fork', 'let several copies of a frozen guest run side by side', 'Lets several copies of a frozen guest run a command side by side, each with files of its own. FORK in the command\'s environment is the number of the copy.')))
@@ -52,10 +58,10 @@ export function addSnapshotCommands(program: Command): void {
   json(command('diff', 'tell what lies between two snapshots')).argument('<from>').argument('<to>').action(diffCommand);
   command('export', 'write a snapshot to one file that stands alone').argument('<snapshot>').argument('<file>').action(exportCommand);
   command('import', 'take a file of `export` into a store').argument('<file>').action(importCommand);
-  command('verify', 'read every part of a snapshot, or of all, and check it').argument('[snapshot]').action(verify);
+  json(command('verify', 'read every part of a snapshot, or of all, and check it')).argument('[snapshot]', 'name, id, or beginning of an id (default: all)').action(verify);
   command('rename', 'give a snapshot another name').argument('<snapshot>', 'name, id, or beginning of an id').argument('<name>').action(rename);
   command('remove', 'remove snapshots; what others need stays').argument('<snapshot...>').action(remove);
-  command('gc', 'remove what no snapshot needs, and what killed processes have left').action(gc);
+  json(command('gc', 'remove what no snapshot needs, and what killed processes have left')).action(gc);
 }
 
 /** Milliseconds: a day. */
@@ -88,14 +94,14 @@ async function tellFrozen(store: SnapshotStore, { id, standstill }: { id: string
   process.stderr.write(`frozen as ${name ? `${printable(name)} (${id.slice(0, 12)})` : id.slice(0, 12)}: ${formatBytes(addedBytes)} added, the guest stood still for ${standstill.toFixed(0)} ms\n`);
 }
 
-async function restore(snapshot: string, argv: string[], flags: StoreFlags & RenewalFlags & KeepFlags & ExecFlags & { name?: string }): Promise<void> {
+export async function restore(snapshot: string, argv: string[], flags: StoreFlags & RenewalFlags & KeepFlags & ExecFlags & { name?: string }): Promise<void> {
   void compileV86();
   await checkTargets(flags);
   const store = await open(flags);
-  const vm = await Vm.thaw(store, store.find(snapshot), renewalOptions(flags));
+  const vm = await Vm.thaw(store, store.find(snapshot), thawOptions(flags));
   try {
     checkRestoredTargets(vm, flags);
-    process.exitCode = await keepingShares(vm, flags, () => runIn(vm, argv, flags));
+    process.exitCode = await keepingShares(vm, flags, () => (argv.length ? runIn(vm, argv, flags) : shellIn(vm, flags)));
     if (flags.name !== undefined) await tellFrozen(store, await vm.freeze(store, flags.name));
   } finally {
     await vm.stop();
@@ -106,7 +112,7 @@ async function fork(snapshot: string, argv: string[], flags: StoreFlags & Renewa
   const store = await open(flags);
   const id = store.find(snapshot);
   const codes = await Promise.all(Array.from({ length: flags.copies }, async (_, n) => {
-    const vm = await Vm.thaw(store, id, renewalOptions(flags));
+    const vm = await Vm.thaw(store, id, thawOptions(flags));
     try {
       const { argv: words, options } = execution(vm, argv, flags);
       const { stdout, stderr, code } = await vm.exec(words, { ...options, env: { ...flags.env, FORK: `${n + 1}` }, timeoutMs: flags.timeout === undefined ? LONG : flags.timeout * 1000 });
@@ -199,14 +205,14 @@ async function verify(snapshot: string | undefined, flags: StoreFlags): Promise<
   const problems = snapshot === undefined ? store.damaged().map(({ reason }) => reason) : [];
   const { default: ora } = await import('ora');
   const spinner = ora().start();
-  let sound = 0;
+  const sound: string[] = [];
   try {
     for (const [n, id] of ids.entries()) {
       try {
         await store.verify(id, (fraction) => {
           spinner.text = `${n + 1} of ${ids.length}: ${Math.round(100 * fraction)} %`;
         });
-        sound++;
+        sound.push(id);
       } catch (error) {
         if (!(error instanceof SnapshotError)) throw error;
         problems.push(`${id.slice(0, 12)}: ${error.message}`);
@@ -215,7 +221,8 @@ async function verify(snapshot: string | undefined, flags: StoreFlags): Promise<
   } finally {
     spinner.stop();
   }
-  process.stderr.write(`${sound} ${sound === 1 ? 'snapshot is' : 'snapshots are'} sound\n`);
+  if (flags.json) tellJson({ sound, problems });
+  else process.stderr.write(`${sound.length} ${sound.length === 1 ? 'snapshot is' : 'snapshots are'} sound\n`);
   if (problems.length) throw new VmError('snapshot', problems.join('\n'));
 }
 
@@ -232,6 +239,7 @@ async function remove(snapshots: string[], flags: StoreFlags): Promise<void> {
 async function gc(flags: StoreFlags): Promise<void> {
   const store = await open(flags);
   const freed = await store.gc() + await new DirectoryStore(flags.store).removeLeftovers();
+  if (flags.json) return tellJson({ freedBytes: freed, keptFor: store.damaged().filter(({ mayNeed }) => mayNeed).map(({ id, file, reason }) => ({ id, file, damage: reason })) });
   process.stderr.write(`${formatBytes(freed)} freed\n`);
   for (const { reason, mayNeed } of store.damaged()) if (mayNeed) process.stderr.write(`nothing that this snapshot may need was removed: ${printable(reason)}; or remove it\n`);
 }

@@ -41,7 +41,7 @@ export async function demo(): Promise<number> {
     const child = spawn(process.execPath, [...process.execArgv, process.argv[1]!, 'demo', '--second-half', JSON.stringify(handOver)], { stdio: 'inherit' });
     const [code, signal] = await once(child, 'exit') as [number | null, string | null];
     if (code !== 0) throw new Error(`the second process failed (${signal ?? `exit code ${code}`})`);
-    console.log(`\nAll of it checked, in ${story.elapsed}. Try it yourself: npx tsx harness/cli.ts shell --share .\n`);
+    console.log(`\nAll of it checked, in ${story.elapsed}. Try it yourself: ${process.argv[1]!.endsWith('.ts') ? 'npx tsx harness/cli.ts' : 'npx v86-virtiofs'} shell --share .\n`);
     return 0;
   } finally {
     await vm.stop();

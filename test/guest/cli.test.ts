@@ -82,7 +82,7 @@ describe('command line', function () {
   it('a kernel of one’s own boots direct, packed and unpacked, without a BIOS', async () => {
     const { kernel, vmlinux, initrd, release } = await ensureGuestImage();
     for (const file of [kernel, vmlinux]) {
-      expect(await run(['run', '--kernel', file, '--initrd', initrd, '--boot', 'direct', '--', 'uname', '-r'])).to.deep.equal({ code: 0, stdout: `${release}\n`, stderr: '' });
+      expect(await run(['run', '--kernel', file, '--initrd', initrd, '--boot', 'direct', '--', 'uname', '-r'])).to.deep.include({ code: 0, stdout: `${release}\n` });
     }
   });
 
