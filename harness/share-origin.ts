@@ -23,7 +23,7 @@ type EncodedKnown = [string, number, string, number, [Uint8Array, EncodedKnown][
 /** Characters of names and stamps that a snapshot takes along: some 2,000 entries. All snapshots of a store are listed with it. */
 const MAX_LENGTH = 256 << 10;
 
-export function originOf({ id, directory, known }: LoadedTree): ShareOrigin {
+export function originOf({ id, directory, known }: Pick<LoadedTree, 'id' | 'directory' | 'known'>): ShareOrigin {
   let room = MAX_LENGTH;
   const encode = ({ host, ino, guest, mode, children }: Known): EncodedKnown | undefined => {
     room -= host.length + guest.length + 16;

@@ -106,7 +106,9 @@ export class Share {
 
   /** What snapshots of the machine are to tell {@link adoptOrigin}. */
   get origin(): ShareOrigin | undefined {
-    return this.#tree && originOf(this.#tree as LoadedTree);
+    const { id, directory, known } = this.#tree ?? this.#claim ?? {};
+    if (id === undefined || directory === undefined) return undefined;
+    return known ? originOf({ id, directory, known }) : { id, directory };
   }
 
   /** The share has become what a snapshot had. `origin` is the snapshot's, from whoever made it. */

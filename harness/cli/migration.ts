@@ -7,6 +7,7 @@ import { DirectoryStore } from '../directory-store.ts';
 import { VmError } from '../errors.ts';
 import type { GuestProcess } from '../guest-agent.ts';
 import { DirectoryFates } from '../migration/directory-fates.ts';
+import { makePlan } from '../plan.ts';
 import { printableLines } from '../printable.ts';
 import { unlessAborted } from '../unless-aborted.ts';
 import { Vm, type MigratedVm } from '../vm.ts';
@@ -105,6 +106,8 @@ async function migrate(snapshot: string, argv: string[], { to, ...flags }: LinkF
 
 async function serve(argv: string[], { incoming, to, ...flags }: LinkFlags & KeepFlags & ExecFlags & { incoming: string; to?: string }): Promise<void> {
   await checkTargets(flags);
+  // Builds the image too, where there is none: nobody waits for that yet.
+  await makePlan(thawOptions(flags));
   const { secret, isGiven, note } = chooseToken(flags);
   if (!isGiven && incoming === STDIO) throw new VmError('configuration', `give the token that \`migrate\` has, by --token or in ${TOKEN_VARIABLE}`);
   const target = new MigrationTarget<MigratedVm>({

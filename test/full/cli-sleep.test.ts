@@ -1,5 +1,5 @@
 import { expect } from 'chai';
-import { mkdtempSync, rmSync } from 'node:fs';
+import { mkdirSync, mkdtempSync, readFileSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { ensureGuestImage } from '../../guest-images/build.ts';
@@ -27,6 +27,30 @@ describe('a guest that is put to sleep and woken', function () {
       expect(woken.stdout, woken.stderr).to.equal('kept\n1\n');
       const again = await cli('wake', 'second', '--', 'sh', '-c', 'cat g; dmesg | grep -c "PM: suspend exit"; grep virtiofs /proc/mounts');
       expect(again.stdout, again.stderr).to.match(/^kept\n2\nshare \/mnt\/share virtiofs /);
+    });
+  });
+
+  describe('with every option', () => {
+    let directory: string;
+    before(() => {
+      directory = mkdtempSync(join(tmpdir(), 'cli-'));
+    });
+    after(() => rmSync(directory, { recursive: true }));
+    const { run } = useCli();
+
+    it('has what it was given, and its share is kept before it sleeps', async () => {
+      const share = join(directory, 'share');
+      mkdirSync(join(share, 'sub'), { recursive: true });
+      const json = join(directory, 'share.json');
+      const { code, stdout, stderr } = await run([
+        'suspend', '--store', join(directory, 'store'), '--name', 'asleep', '--share', share, '--tag', 'mine', '--size', '64M', '--write-back', '--owners', '--save', json, '--memory', '128',
+        '--cmdline', 'word=1', '--no-cache', '--verbose', '--env', 'A=b', '--workdir', 'sub', '--user', '0:0', '--timeout', '200', '--', 'sh', '-c',
+        "echo slept > ../file; echo $A $(pwd) $(id -u) $(grep -c word=1 /proc/cmdline) $(df -k . | tail -1 | awk '{ print $2 }') $(awk '/MemTotal/ { print ($2 < 140000) }' /proc/meminfo); exit 9",
+      ]);
+      expect({ code, stdout }, stderr).to.deep.equal({ code: 9, stdout: 'b /mnt/mine/sub 0 1 65536 1\n' });
+      expect(stderr).to.match(/guest \| [^]*asleep as asleep/);
+      expect(readFileSync(join(share, 'file'), 'utf8')).to.equal('slept\n');
+      expect(JSON.parse(readFileSync(json, 'utf8'))).to.deep.equal({ '/file': 'slept\n', '/sub': null });
     });
   });
 
