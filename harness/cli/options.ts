@@ -22,7 +22,7 @@ export function exitCodeOf(error: unknown): number {
 }
 
 /** How commands tell of exit codes in their help. */
-export const EXIT_CODES = `Exit codes: the command's own; ${GUEST_ENDS.crashed} when the guest has crashed, ${GUEST_ENDS.halted} when it has halted, ${GUEST_ENDS.rebooted} when it has rebooted; ${OWN_FAILURE} when v86-virtiofs itself failed; 126 when the command can't be run, 127 when there is none of its name; 128 and the signal's number when a signal ended it.`;
+export const EXIT_CODES = `Exit codes: the command's own; ${GUEST_ENDS.crashed} when the guest has crashed, ${GUEST_ENDS.halted} when it has halted, ${GUEST_ENDS.rebooted} when it has rebooted; ${OWN_FAILURE} when v86-virtiofs itself failed; 124 when --timeout ended the command; 126 when it can't be run, 127 when there is none of its name; 128 and the signal's number when a signal ended it.`;
 
 /** What a guest boots from; one that goes on needs the same, to boot when it reboots. */
 interface ImageFlags {

@@ -39,6 +39,9 @@ Examples:
   v86-virtiofs run -- uname -a
   v86-virtiofs run --share . -- ls -lR
   v86-virtiofs run --share src --write-back -- sh -c 'gzip -k *.txt'
+  v86-virtiofs run -e CI=1 -w tests -u 1000 --timeout 60 --share src -- ./all
+
+Ctrl-C and TERM go to the command; a second one kills it. --write-back and --save are done in any case.
 
 ${EXIT_CODES}`,
     )
