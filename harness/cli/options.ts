@@ -158,7 +158,7 @@ function parseMemory(value: string): number {
 }
 
 /** What takes long, and is worth a line where nobody sees a status line. */
-const LONG_STEP = /^(?!loading|saving|writing back)[^:\d]+/;
+const LONG_STEP = /^(?!loading|saving|writing back|round)[^:\d]+/;
 
 /** A status line on a terminal, plain lines with `--verbose`. Otherwise one line for each long step, of a first run say: stderr belongs to the guest's command. */
 export function progressReporter(verbose = false): (message: string) => void {
