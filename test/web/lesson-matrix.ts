@@ -2,6 +2,7 @@ import { expect } from 'chai';
 import type { Locator } from 'playwright-core';
 import type { Visit } from './support.ts';
 
+export const LESSONS = 8;
 /** For a step: the guest asks 1100 times, or sleeps. Milliseconds. */
 const STEP_TIME = 120_000;
 
@@ -58,7 +59,21 @@ export async function leave(visit: Visit, before: string, what: string): Promise
   await same(visit, before, what);
 }
 
-export async function same(visit: Visit, before: string, what: string): Promise<void> {
+/** Reloads the page after `steps` of a lesson, which are in a snapshot; everything is as it was before it. */
+export async function interrupt(visit: Visit, before: string, index: number, steps: number): Promise<void> {
+  await follow(visit, index, steps);
+  await visit.page.evaluate(() => document.querySelector('virtiofs-vm')!.vm!.snapshot().then(() => undefined));
+  await visit.page.reload();
+  await visit.ready();
+  await visit.page.evaluate(async () => {
+    const vm = document.querySelector('virtiofs-vm')!.vm!;
+    for (const { id, kind } of await vm.snapshots()) if (kind === 'manual') await vm.removeSnapshot(id);
+  });
+  await same(visit, before, `lesson ${index + 1}, reloaded after ${steps} steps`);
+  await visit.page.getByRole('tab', { name: 'Lessons' }).click();
+}
+
+async function same(visit: Visit, before: string, what: string): Promise<void> {
   // The page says when it has cleared up; then all is as it was.
   const isClear = visit.page.waitForFunction(() => !(document.querySelector('virtiofs-vm')!.vm as unknown as { connection: { guests: { shells: unknown[] }[] } }).connection.guests.some(({ shells }) => shells.length > 1), undefined, { timeout: STEP_TIME });
   await isClear.catch(async (error: Error) => {
