@@ -6,7 +6,12 @@ const path = (name) => fileURLToPath(new URL(name, import.meta.url));
 
 /** What memfs expects of Node, for pages. */
 const NODE_MODULES = {
-  buffer: 'buffer/', events: 'events/', path: 'path-browserify', stream: 'readable-stream', url: 'url/', process: 'process/browser.js',
+  buffer: 'buffer/',
+  events: 'events/',
+  path: 'path-browserify',
+  stream: 'readable-stream',
+  url: 'url/',
+  process: 'process/browser.js',
 };
 
 /** Both are made from what `tsc` puts into dist/. */
@@ -23,7 +28,11 @@ const common = {
     new webpack.ProvidePlugin({ process: 'process/browser.js' }),
   ],
   performance: { hints: false },
-  cache: { type: 'filesystem', cacheDirectory: path('.cache/webpack'), buildDependencies: { config: [path('webpack.config.js')] } },
+  cache: {
+    type: 'filesystem',
+    cacheDirectory: path('.cache/webpack'),
+    buildDependencies: { config: [path('webpack.config.js')] },
+  },
 };
 
 /** The library as one module for pages, memfs included. */
@@ -40,18 +49,28 @@ const library = {
 };
 
 /** What pages of this build may do, as in the header that web/build/serve.ts sends. */
-const POLICY = Object.entries(JSON.parse(readFileSync(path('web/policy.json'), 'utf8'))).map((directive) => directive.join(' ')).join('; ');
+const POLICY = Object.entries(JSON.parse(readFileSync(path('web/policy.json'), 'utf8')))
+  .map((directive) => directive.join(' '))
+  .join('; ');
 
 /** index.html, with the script's name of this build, and its policy. */
 class IndexHtml {
   apply(compiler) {
     compiler.hooks.thisCompilation.tap('IndexHtml', (compilation) => {
       for (const file of ['web/index.html', 'web/policy.json']) compilation.fileDependencies.add(path(file));
-      compilation.hooks.processAssets.tap({ name: 'IndexHtml', stage: webpack.Compilation.PROCESS_ASSETS_STAGE_REPORT }, () => {
-        const [script] = compilation.entrypoints.get('main').getFiles().filter((name) => name.endsWith('.js'));
-        const html = readFileSync(path('web/index.html'), 'utf8').replace('src="main.js"', `src="${script}"`).replace('content="POLICY"', `content="${POLICY}"`);
-        compilation.emitAsset('index.html', new webpack.sources.RawSource(html));
-      });
+      compilation.hooks.processAssets.tap(
+        { name: 'IndexHtml', stage: webpack.Compilation.PROCESS_ASSETS_STAGE_REPORT },
+        () => {
+          const [script] = compilation.entrypoints
+            .get('main')
+            .getFiles()
+            .filter((name) => name.endsWith('.js'));
+          const html = readFileSync(path('web/index.html'), 'utf8')
+            .replace('src="main.js"', `src="${script}"`)
+            .replace('content="POLICY"', `content="${POLICY}"`);
+          compilation.emitAsset('index.html', new webpack.sources.RawSource(html));
+        },
+      );
     });
   }
 }
@@ -64,9 +83,13 @@ class Copies {
 
   apply(compiler) {
     compiler.hooks.thisCompilation.tap('Copies', (compilation) => {
-      compilation.hooks.processAssets.tap({ name: 'Copies', stage: webpack.Compilation.PROCESS_ASSETS_STAGE_ADDITIONAL }, () => {
-        for (const [name, file] of Object.entries(this.files)) compilation.emitAsset(name, new webpack.sources.RawSource(readFileSync(file)), { minimized: true });
-      });
+      compilation.hooks.processAssets.tap(
+        { name: 'Copies', stage: webpack.Compilation.PROCESS_ASSETS_STAGE_ADDITIONAL },
+        () => {
+          for (const [name, file] of Object.entries(this.files))
+            compilation.emitAsset(name, new webpack.sources.RawSource(readFileSync(file)), { minimized: true });
+        },
+      );
     });
   }
 }
@@ -75,11 +98,15 @@ class Copies {
 class StripWasm {
   apply(compiler) {
     compiler.hooks.thisCompilation.tap('StripWasm', (compilation) => {
-      compilation.hooks.processAssets.tap({ name: 'StripWasm', stage: webpack.Compilation.PROCESS_ASSETS_STAGE_OPTIMIZE_SIZE }, (assets) => {
-        for (const [name, source] of Object.entries(assets)) {
-          if (name.endsWith('.wasm')) compilation.updateAsset(name, new webpack.sources.RawSource(withoutCustomSections(source.buffer())));
-        }
-      });
+      compilation.hooks.processAssets.tap(
+        { name: 'StripWasm', stage: webpack.Compilation.PROCESS_ASSETS_STAGE_OPTIMIZE_SIZE },
+        (assets) => {
+          for (const [name, source] of Object.entries(assets)) {
+            if (name.endsWith('.wasm'))
+              compilation.updateAsset(name, new webpack.sources.RawSource(withoutCustomSections(source.buffer())));
+          }
+        },
+      );
     });
   }
 }
@@ -87,7 +114,7 @@ class StripWasm {
 /** WebAssembly core specification, 5.5.2: each section has an id, 0 of custom ones, and its size in LEB128. */
 function withoutCustomSections(wasm) {
   const kept = [wasm.subarray(0, 8)];
-  for (let at = 8; at < wasm.length;) {
+  for (let at = 8; at < wasm.length; ) {
     const start = at++;
     let size = 0;
     for (let shift = 0; ; shift += 7) {
@@ -107,7 +134,12 @@ const browser = {
   module: { rules: [{ test: /\.css$/, type: 'asset/source' }] },
   resolve: {
     // Parts of memfs that the page does not use, and what they bring along.
-    alias: { stream: path('web/polyfills/stream.js'), url: path('web/polyfills/url.js'), '@jsonjoy.com/fs-snapshot': false, './v86.wasm': 'v86/build/v86.wasm' },
+    alias: {
+      stream: path('web/polyfills/stream.js'),
+      url: path('web/polyfills/url.js'),
+      '@jsonjoy.com/fs-snapshot': false,
+      './v86.wasm': 'v86/build/v86.wasm',
+    },
     // v86 asks for these in Node only.
     fallback: { ...NODE_MODULES, crypto: false, fs: false, 'fs/promises': false, perf_hooks: false },
   },
@@ -128,7 +160,12 @@ const page = {
     publicPath: 'auto',
     clean: { keep: /^(guest|embed)\// },
   },
-  plugins: [...browser.plugins, new IndexHtml(), new Copies({ 'example.html': path('web/example.html'), 'example.js': path('web/example.js') }), new StripWasm()],
+  plugins: [
+    ...browser.plugins,
+    new IndexHtml(),
+    new Copies({ 'example.html': path('web/example.html'), 'example.js': path('web/example.js') }),
+    new StripWasm(),
+  ],
 };
 
 /**
@@ -145,8 +182,15 @@ const embed = {
     library: { type: 'module' },
     clean: true,
   },
-  module: { ...browser.module, parser: { javascript: { url: false, worker: false, importMeta: false, dynamicImportMode: 'eager' } } },
-  plugins: [...browser.plugins, new Copies({ 'worker/v86.wasm': path('node_modules/v86/build/v86.wasm') }), new StripWasm()],
+  module: {
+    ...browser.module,
+    parser: { javascript: { url: false, worker: false, importMeta: false, dynamicImportMode: 'eager' } },
+  },
+  plugins: [
+    ...browser.plugins,
+    new Copies({ 'worker/v86.wasm': path('node_modules/v86/build/v86.wasm') }),
+    new StripWasm(),
+  ],
 };
 
 /** The command line in a few files instead of hundreds, which Node would look for and read one by one. */
@@ -167,7 +211,11 @@ const cli = {
   // Both look for other files of the package from where they are themselves.
   module: { parser: { javascript: { importMeta: false, createRequire: false } } },
   // ws does without the last two.
-  externals: { v86: 'module v86', bufferutil: 'node-commonjs bufferutil', 'utf-8-validate': 'node-commonjs utf-8-validate' },
+  externals: {
+    v86: 'module v86',
+    bufferutil: 'node-commonjs bufferutil',
+    'utf-8-validate': 'node-commonjs utf-8-validate',
+  },
   plugins: [new webpack.BannerPlugin({ banner: '#!/usr/bin/env node', raw: true, entryOnly: true })],
   // So that an error tells where it comes from.
   optimization: { minimize: false },

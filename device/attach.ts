@@ -41,14 +41,38 @@ export class VirtioFsDevice {
   readonly ready: Promise<void>;
   #transport: PciTransport | undefined;
 
-  constructor(machine: V86Machine, { tag, volume = new Volume(), slot, requestQueues = 1, queueSize = 1024, offer, turnBudget, ...sessionOptions }: VirtioFsOptions) {
+  constructor(
+    machine: V86Machine,
+    {
+      tag,
+      volume = new Volume(),
+      slot,
+      requestQueues = 1,
+      queueSize = 1024,
+      offer,
+      turnBudget,
+      ...sessionOptions
+    }: VirtioFsOptions,
+  ) {
     this.tag = tag;
     this.backend = volume instanceof MemfsBackend ? volume : MemfsBackend.of(volume);
     this.session = new FuseSession({ ...sessionOptions, backend: this.backend, lockTable: this.backend.locks });
-    const device = new VirtioFs(this.session, { tag, requestQueues, queueSize, answersInOrder: sessionOptions.locks !== 'shared' });
+    const device = new VirtioFs(this.session, {
+      tag,
+      requestQueues,
+      queueSize,
+      answersInOrder: sessionOptions.locks !== 'shared',
+    });
     this.slot = machine.reserveSlot(slot);
     const setIrq = machine.plug(`virtio-fs ${tag}`, this.slot, () => {
-      this.#transport = new PciTransport({ device, memory: machine.memory, setIrq, offer, turns: machine.turns, turnBudget });
+      this.#transport = new PciTransport({
+        device,
+        memory: machine.memory,
+        setIrq,
+        offer,
+        turns: machine.turns,
+        turnBudget,
+      });
       machine.onReset(() => this.transport.reset('machine'));
       return this.transport;
     });
@@ -81,7 +105,9 @@ export function attachVirtioFs(emulator: V86Like, options: VirtioFsOptions): Vir
   const machine = V86Machine.of(emulator);
   const state = MachineState.of(machine);
   if (state.devices.some(({ tag }) => tag === options.tag)) {
-    throw new MachineError(`this emulator has a virtio-fs device with tag ${JSON.stringify(options.tag)} already: give each its own`);
+    throw new MachineError(
+      `this emulator has a virtio-fs device with tag ${JSON.stringify(options.tag)} already: give each its own`,
+    );
   }
   const device = new VirtioFsDevice(machine, options);
   state.devices.push(device);

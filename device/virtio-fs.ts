@@ -40,7 +40,9 @@ export class VirtioFs implements VirtioDevice {
       throw new RangeError(`requestQueues is ${requestQueues}: choose 1 to ${MAX_REQUEST_QUEUES}`);
     }
     if (!(queueSize >= MIN_QUEUE_SIZE && queueSize <= MAX_QUEUE_SIZE && Number.isInteger(Math.log2(queueSize)))) {
-      throw new RangeError(`queueSize is ${queueSize}: choose a power of two from ${MIN_QUEUE_SIZE} to ${MAX_QUEUE_SIZE}`);
+      throw new RangeError(
+        `queueSize is ${queueSize}: choose a power of two from ${MIN_QUEUE_SIZE} to ${MAX_QUEUE_SIZE}`,
+      );
     }
     this.#session = session;
     this.answersInOrder = answersInOrder;

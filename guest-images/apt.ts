@@ -61,9 +61,10 @@ export class PrivateApt {
    * the machine's own by default.
    */
   static async create(directory: string, guestArchitecture: string, native?: string): Promise<PrivateApt> {
-    const hostArchitecture = native ?? await output('dpkg', ['--print-architecture']);
+    const hostArchitecture = native ?? (await output('dpkg', ['--print-architecture']));
     const sources = await privateSources();
-    for (const name of ['state/lists/partial', 'cache/archives/partial', 'debs']) await mkdir(join(directory, name), { recursive: true });
+    for (const name of ['state/lists/partial', 'cache/archives/partial', 'debs'])
+      await mkdir(join(directory, name), { recursive: true });
     await writeFile(join(directory, 'state/status'), '');
     await writeFile(join(directory, 'sources.list'), sources);
     return new PrivateApt(directory, hostArchitecture, [...new Set([hostArchitecture, guestArchitecture])]);
@@ -85,7 +86,9 @@ export class PrivateApt {
     const names = [...listed.matchAll(/Depends: ([^\s:]+)/g)].map((match) => match[1]!);
     const found = names.find((dependency) => pattern.test(dependency));
     if (!found) {
-      throw new GuestImageError(`apt knows no ${name} that needs a package like ${pattern.source}.${this.#updateFailure && `\n${this.#updateFailure}`}\n\n${provideImage()}`);
+      throw new GuestImageError(
+        `apt knows no ${name} that needs a package like ${pattern.source}.${this.#updateFailure && `\n${this.#updateFailure}`}\n\n${provideImage()}`,
+      );
     }
     return `${found}:${architecture}`;
   }
@@ -96,7 +99,10 @@ export class PrivateApt {
     try {
       await this.#apt('apt-get', ['download', '--quiet', ...packages], debs);
     } catch (error) {
-      throw new GuestImageError(`apt can't fetch the guest's packages (${packages.join(', ')}):\n${messageOf(error)}${this.#updateFailure && `\n${this.#updateFailure}`}\n\n${provideImage()}`, { cause: error });
+      throw new GuestImageError(
+        `apt can't fetch the guest's packages (${packages.join(', ')}):\n${messageOf(error)}${this.#updateFailure && `\n${this.#updateFailure}`}\n\n${provideImage()}`,
+        { cause: error },
+      );
     }
     const files = (await readdir(debs)).filter((name) => name.endsWith('.deb')).sort();
     return Promise.all(files.map((file) => readPackage(join(debs, file))));
@@ -104,9 +110,19 @@ export class PrivateApt {
 
   /** Fetches packages and all that they depend on, recommendations left out. Returns the .deb files. */
   async downloadWithDependencies(packages: string[]): Promise<string[]> {
-    await this.#apt('apt-get', ['install', '--quiet', '--yes', '--download-only', '--no-install-recommends', ...packages]);
+    await this.#apt('apt-get', [
+      'install',
+      '--quiet',
+      '--yes',
+      '--download-only',
+      '--no-install-recommends',
+      ...packages,
+    ]);
     const archives = join(this.#directory, 'cache/archives');
-    return (await readdir(archives)).filter((name) => name.endsWith('.deb')).sort().map((name) => join(archives, name));
+    return (await readdir(archives))
+      .filter((name) => name.endsWith('.deb'))
+      .sort()
+      .map((name) => join(archives, name));
   }
 
   async #apt(program: string, args: string[], cwd?: string): Promise<string> {
@@ -117,9 +133,14 @@ export class PrivateApt {
 /** Throws {@link GuestImageError} where this can't work at all. */
 export function checkAptIsThere(): void {
   const programs = ['apt-get', 'apt-cache', 'dpkg', 'dpkg-deb'];
-  const missing = programs.filter((name) => !(process.env['PATH'] ?? '').split(':').some((directory) => directory && existsSync(join(directory, name))));
+  const missing = programs.filter(
+    (name) =>
+      !(process.env['PATH'] ?? '').split(':').some((directory) => directory && existsSync(join(directory, name))),
+  );
   if (missing.length) {
-    throw new GuestImageError(`The guest is made of Debian packages, and this machine has no ${missing.join(', ')}.\n\n${provideImage()}`);
+    throw new GuestImageError(
+      `The guest is made of Debian packages, and this machine has no ${missing.join(', ')}.\n\n${provideImage()}`,
+    );
   }
 }
 
@@ -130,7 +151,9 @@ export async function unpack(deb: { path: string }, directory: string): Promise<
 async function readPackage(path: string): Promise<DebianPackage> {
   const fields = await output('dpkg-deb', ['--show', '--showformat=${Package} ${Architecture} ${Version}', path]);
   const [name, architecture, version] = fields.split(' ') as [string, string, string];
-  const sha256 = createHash('sha256').update(await readFile(path)).digest('hex');
+  const sha256 = createHash('sha256')
+    .update(await readFile(path))
+    .digest('hex');
   return { name, architecture, version, sha256, path };
 }
 

@@ -42,7 +42,15 @@ const PROGRAMS: Record<string, string[]> = {
   race: ['race.c', 'race-words.c', 'race-records.c', 'race-turns.c', 'runtime.c'],
 };
 
-const FILES = { kernel: 'vmlinuz', vmlinux: 'vmlinux', initrd: 'initrd.img', plainInitrd: 'initrd-plain.img', bios: 'bios.bin', vgaBios: 'vgabios.bin', fuseHeader: 'fuse.h' } as const;
+const FILES = {
+  kernel: 'vmlinuz',
+  vmlinux: 'vmlinux',
+  initrd: 'initrd.img',
+  plainInitrd: 'initrd-plain.img',
+  bios: 'bios.bin',
+  vgaBios: 'vgabios.bin',
+  fuseHeader: 'fuse.h',
+} as const;
 
 /** manifest.json of an image. */
 interface Manifest {
@@ -59,10 +67,15 @@ interface Manifest {
  *
  * @throws GuestImageError when it can't be built; the message says what to provide instead.
  */
-export async function ensureGuestImage({ suspendDriver, kernel, ...options }: GuestImageOptions = {}): Promise<GuestImage> {
+export async function ensureGuestImage({
+  suspendDriver,
+  kernel,
+  ...options
+}: GuestImageOptions = {}): Promise<GuestImage> {
   const image = await ensureStockImage(options);
   if (kernel === 'minimal') {
-    if (suspendDriver) throw new GuestImageError("the minimal kernel's own driver can suspend: leave the other one out");
+    if (suspendDriver)
+      throw new GuestImageError("the minimal kernel's own driver can suspend: leave the other one out");
     return withMinimalKernel(image, options.onProgress);
   }
   return suspendDriver ? withSuspendDriver(image, options) : image;
@@ -85,7 +98,11 @@ async function ensureStockImage({ directory, onProgress }: GuestImageOptions): P
   return makeImage(directory, inputs, onProgress);
 }
 
-async function makeImage(directory: string, inputs: string, onProgress: GuestImageOptions['onProgress']): Promise<GuestImage> {
+async function makeImage(
+  directory: string,
+  inputs: string,
+  onProgress: GuestImageOptions['onProgress'],
+): Promise<GuestImage> {
   await mkdir(dirname(directory), { recursive: true });
   const work = await mkdtemp(`${directory}.building-`);
   try {
@@ -102,11 +119,22 @@ async function makeImage(directory: string, inputs: string, onProgress: GuestIma
 /** Removes images but those that were used last: other releases and checkouts have theirs beside this one's. */
 async function removeUnused(cache: string): Promise<void> {
   const names = (await readdir(cache)).filter((name) => /^guest-[0-9a-f]{16}$/.test(name));
-  const used = await Promise.all(names.map(async (name) => ({ name, time: (await stat(join(cache, name, MANIFEST)).catch(() => undefined))?.mtimeMs ?? 0 })));
-  for (const { name } of used.sort((a, b) => b.time - a.time).slice(KEPT_IMAGES)) await rm(join(cache, name), { recursive: true, force: true });
+  const used = await Promise.all(
+    names.map(async (name) => ({
+      name,
+      time: (await stat(join(cache, name, MANIFEST)).catch(() => undefined))?.mtimeMs ?? 0,
+    })),
+  );
+  for (const { name } of used.sort((a, b) => b.time - a.time).slice(KEPT_IMAGES))
+    await rm(join(cache, name), { recursive: true, force: true });
 }
 
-async function build(work: string, image: string, inputs: string, onProgress: GuestImageOptions['onProgress'] = () => {}): Promise<void> {
+async function build(
+  work: string,
+  image: string,
+  inputs: string,
+  onProgress: GuestImageOptions['onProgress'] = () => {},
+): Promise<void> {
   onProgress('fetching the package lists', 0);
   const aptDirectory = join(work, 'apt');
   await mkdir(aptDirectory);
@@ -137,13 +165,19 @@ async function build(work: string, image: string, inputs: string, onProgress: Gu
   const programs = new Map<string, Buffer>();
   for (const [name, sources] of Object.entries(PROGRAMS)) {
     const program = join(work, name);
-    await compiler.compile(sources.map((source) => join(SOURCES, 'src', source)), program);
+    await compiler.compile(
+      sources.map((source) => join(SOURCES, 'src', source)),
+      program,
+    );
     programs.set(name, await readFile(program));
   }
 
   onProgress('packing the initial RAM disk', 0.9);
   const parts = { release, busybox: await readFile(join(root, 'bin/busybox')), programs };
-  await writeFile(join(image, FILES.initrd), makeInitramfs({ ...parts, modules: await readModules(join(root, 'lib/modules', release)) }));
+  await writeFile(
+    join(image, FILES.initrd),
+    makeInitramfs({ ...parts, modules: await readModules(join(root, 'lib/modules', release)) }),
+  );
   await writeFile(join(image, FILES.plainInitrd), makeInitramfs({ ...parts, modules: [] }));
   await writeManifest(image, inputs, release, packages);
 }
@@ -181,12 +215,19 @@ async function load(directory: string, inputs: string): Promise<GuestImage | und
     return undefined;
   }
   if (manifest.inputs !== inputs) return undefined;
-  const areWhole = await Promise.all(Object.entries(manifest.files).map(async ([name, { size }]) => (await stat(join(directory, name)).catch(() => undefined))?.size === size));
+  const areWhole = await Promise.all(
+    Object.entries(manifest.files).map(
+      async ([name, { size }]) => (await stat(join(directory, name)).catch(() => undefined))?.size === size,
+    ),
+  );
   if (areWhole.includes(false)) return undefined;
   const now = new Date();
   await utimes(join(directory, MANIFEST), now, now).catch(() => {});
   const id = createHash('sha256').update(JSON.stringify(manifest.files)).digest('hex');
-  const paths = Object.fromEntries(Object.entries(FILES).map(([key, name]) => [key, join(directory, name)])) as Record<keyof typeof FILES, string>;
+  const paths = Object.fromEntries(Object.entries(FILES).map(([key, name]) => [key, join(directory, name)])) as Record<
+    keyof typeof FILES,
+    string
+  >;
   return { ...paths, release: manifest.release, id };
 }
 

@@ -37,10 +37,20 @@ export class Compiler {
       await writeFile(path, object);
       return path;
     };
-    const [crt1, crti, crtn, libc] = await Promise.all(['crt1.o', 'crti.o', 'crtn.o', 'libc.a'].map(staticObject)) as [string, string, string, string];
+    const [crt1, crti, crtn, libc] = (await Promise.all(
+      ['crt1.o', 'crti.o', 'crtn.o', 'libc.a'].map(staticObject),
+    )) as [string, string, string, string];
     const args = [
-      `-B${tccLibrary}`, '-nostdinc', '-nostdlib', '-static', '-Wall', '-Werror',
-      '-isystem', join(root, 'usr/include/i386-linux-musl'), '-isystem', join(tccLibrary, 'include'),
+      `-B${tccLibrary}`,
+      '-nostdinc',
+      '-nostdlib',
+      '-static',
+      '-Wall',
+      '-Werror',
+      '-isystem',
+      join(root, 'usr/include/i386-linux-musl'),
+      '-isystem',
+      join(tccLibrary, 'include'),
     ];
     const runtime = firstExisting(join(tccLibrary, 'i386-libtcc1.a'), join(tccLibrary, 'libtcc1.a'));
     return new Compiler(tcc, args, [crt1, crti], [libc, runtime, crtn]);
@@ -74,7 +84,7 @@ export function withoutPlt(file: Buffer): void {
     return;
   }
   const HEADER_SIZE = 60;
-  for (let offset = 8; offset < file.length;) {
+  for (let offset = 8; offset < file.length; ) {
     const size = Number(file.toString('latin1', offset + 48, offset + 58));
     objectWithoutPlt(file.subarray(offset + HEADER_SIZE, offset + HEADER_SIZE + size));
     offset += HEADER_SIZE + size + (size & 1);

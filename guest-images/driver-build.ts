@@ -41,7 +41,9 @@ export interface Kernel {
 /** The patches in order, with their content. */
 export async function readPatches(): Promise<{ path: string; content: string }[]> {
   const names = (await readdir(PATCHES)).filter((name) => name.endsWith('.patch')).sort();
-  return Promise.all(names.map(async (name) => ({ path: join(PATCHES, name), content: await readFile(join(PATCHES, name), 'utf8') })));
+  return Promise.all(
+    names.map(async (name) => ({ path: join(PATCHES, name), content: await readFile(join(PATCHES, name), 'utf8') })),
+  );
 }
 
 /**
@@ -51,7 +53,10 @@ export async function readPatches(): Promise<{ path: string; content: string }[]
  *
  * @throws GuestImageError when it can't be built.
  */
-export async function buildSuspendModules(kernel: Kernel, onProgress: (message: string) => void = () => {}): Promise<SuspendModules> {
+export async function buildSuspendModules(
+  kernel: Kernel,
+  onProgress: (message: string) => void = () => {},
+): Promise<SuspendModules> {
   checkAptIsThere();
   // In the directory for temporary files, since make wants a path without spaces.
   const work = await mkdtemp(join(tmpdir(), 'virtiofs-driver-'));
@@ -62,7 +67,11 @@ export async function buildSuspendModules(kernel: Kernel, onProgress: (message: 
   }
 }
 
-async function buildBelow(work: string, { release, version }: Kernel, onProgress: (message: string) => void): Promise<SuspendModules> {
+async function buildBelow(
+  work: string,
+  { release, version }: Kernel,
+  onProgress: (message: string) => void,
+): Promise<SuspendModules> {
   onProgress('fetching the package lists');
   const aptDirectory = join(work, 'apt');
   await mkdir(aptDirectory);
@@ -72,45 +81,70 @@ async function buildBelow(work: string, { release, version }: Kernel, onProgress
 
   onProgress("fetching the kernel's source, headers and modules (200 MB)");
   const abi = release.replace(/-686$/, '');
-  const packages = await apt.download([
-    `${SOURCE}=${version}`,
-    `linux-image-${release}:${GUEST_ARCHITECTURE}=${version}`,
-    `linux-headers-${release}:${GUEST_ARCHITECTURE}=${version}`,
-    `linux-headers-${abi}-common=${version}`,
-    ...['linux-kbuild-6.1', ...tools.packages].map((name) => `${name}:${apt.hostArchitecture}`),
-  ]).catch((error: unknown) => {
-    throw new GuestImageError(`The source and headers of Linux ${release} (${version}) can't be had. If the archive has a newer kernel, remove ${cacheDirectory()} to build the guest with that.\n${(error as Error).message}`, { cause: error });
-  });
+  const packages = await apt
+    .download([
+      `${SOURCE}=${version}`,
+      `linux-image-${release}:${GUEST_ARCHITECTURE}=${version}`,
+      `linux-headers-${release}:${GUEST_ARCHITECTURE}=${version}`,
+      `linux-headers-${abi}-common=${version}`,
+      ...['linux-kbuild-6.1', ...tools.packages].map((name) => `${name}:${apt.hostArchitecture}`),
+    ])
+    .catch((error: unknown) => {
+      throw new GuestImageError(
+        `The source and headers of Linux ${release} (${version}) can't be had. If the archive has a newer kernel, remove ${cacheDirectory()} to build the guest with that.\n${(error as Error).message}`,
+        { cause: error },
+      );
+    });
 
   onProgress('unpacking');
   const root = join(work, 'root');
   for (const deb of packages) await unpack(deb, root);
   const environment = tools.environment(root);
-  const execute = (program: string, ...args: string[]) => run(program, args, { cwd: work, env: environment, maxBuffer: MAX_OUTPUT });
+  const execute = (program: string, ...args: string[]) =>
+    run(program, args, { cwd: work, env: environment, maxBuffer: MAX_OUTPUT });
   const patches = await readPatches();
-  await execute('tar', '--use-compress-program=xz', '-xf', join(root, `usr/src/${SOURCE}.tar.xz`), ...patchedFiles(patches).map((path) => `${SOURCE}/${path}`));
+  await execute(
+    'tar',
+    '--use-compress-program=xz',
+    '-xf',
+    join(root, `usr/src/${SOURCE}.tar.xz`),
+    ...patchedFiles(patches).map((path) => `${SOURCE}/${path}`),
+  );
 
   onProgress('building virtiofs.ko');
   const source = join(work, SOURCE);
-  for (const { path } of patches) await execute('patch', '--directory', source, '--strip=1', '--quiet', '--input', path);
+  for (const { path } of patches)
+    await execute('patch', '--directory', source, '--strip=1', '--quiet', '--input', path);
   await writeFile(join(source, 'fs/fuse/Kbuild'), KBUILD);
   const headers = join(root, 'usr/src', `linux-headers-${release}`);
   await mendHeaders(join(headers, 'Makefile'), root);
   // The two architectures keep the headers' makefile from asking for Debian's packaging tools.
-  await execute('make', '-C', headers, `M=${join(source, 'fs/fuse')}`, `CC=${tools.cc}`, 'ARCH=i386', 'DEB_BUILD_ARCH=x', 'DEB_HOST_ARCH=x', 'modules')
-    .catch((error: { stderr?: string; message: string }) => {
-      throw new GuestImageError(`virtiofs.ko can't be built: ${error.stderr?.trim() || error.message}`, { cause: error });
-    });
+  await execute(
+    'make',
+    '-C',
+    headers,
+    `M=${join(source, 'fs/fuse')}`,
+    `CC=${tools.cc}`,
+    'ARCH=i386',
+    'DEB_BUILD_ARCH=x',
+    'DEB_HOST_ARCH=x',
+    'modules',
+  ).catch((error: { stderr?: string; message: string }) => {
+    throw new GuestImageError(`virtiofs.ko can't be built: ${error.stderr?.trim() || error.message}`, { cause: error });
+  });
   const module = join(source, 'fs/fuse/virtiofs.ko');
   await execute('strip', '--strip-debug', module);
   const driver = await readFile(module);
   const magic = modinfo(driver).get('vermagic')?.[0] ?? '';
-  if (!magic.startsWith(`${release} `)) throw new GuestImageError(`virtiofs.ko was built for "${magic}", the guest's kernel is ${release}`);
+  if (!magic.startsWith(`${release} `))
+    throw new GuestImageError(`virtiofs.ko was built for "${magic}", the guest's kernel is ${release}`);
   return { driver, disk: await withDependencies(join(root, 'lib/modules', release), DISK_DRIVERS) };
 }
 
 function patchedFiles(patches: { content: string }[]): string[] {
-  return [...new Set(patches.flatMap(({ content }) => [...content.matchAll(/^\+\+\+ b\/(\S+)/gm)].map((match) => match[1]!)))];
+  return [
+    ...new Set(patches.flatMap(({ content }) => [...content.matchAll(/^\+\+\+ b\/(\S+)/gm)].map((match) => match[1]!))),
+  ];
 }
 
 /** The headers' makefile includes the common one by its absolute path. */
@@ -127,7 +161,8 @@ async function withDependencies(directory: string, wanted: string[]): Promise<Su
     const path = paths.get(name);
     if (!path || found.has(name)) return;
     const content = await readFile(path);
-    for (const dependency of modinfo(content).get('depends')?.[0]?.split(',').filter(Boolean) ?? []) await visit(moduleName(dependency));
+    for (const dependency of modinfo(content).get('depends')?.[0]?.split(',').filter(Boolean) ?? [])
+      await visit(moduleName(dependency));
     found.set(name, content);
   };
   for (const name of wanted) await visit(name);

@@ -5,8 +5,22 @@ import { cacheDirectory } from './paths.ts';
 
 /** Debian packages that make a gcc for machines that have none. */
 const GCC_PACKAGES = [
-  'gcc-12', 'cpp-12', 'libgcc-12-dev', 'binutils-x86-64-linux-gnu', 'binutils', 'libbinutils', 'libctf0', 'libctf-nobfd0', 'libjansson4',
-  'libisl23', 'libmpc3', 'libmpfr6', 'libgmp10', 'libzstd1', 'zlib1g', 'make',
+  'gcc-12',
+  'cpp-12',
+  'libgcc-12-dev',
+  'binutils-x86-64-linux-gnu',
+  'binutils',
+  'libbinutils',
+  'libctf0',
+  'libctf-nobfd0',
+  'libjansson4',
+  'libisl23',
+  'libmpc3',
+  'libmpfr6',
+  'libgmp10',
+  'libzstd1',
+  'zlib1g',
+  'make',
 ];
 const ALWAYS = ['patch', 'xz-utils'];
 
@@ -28,10 +42,16 @@ export function findBuildTools(hostArchitecture: string, path = process.env['PAT
   const directories = path.split(delimiter).filter(Boolean);
   const has = (name: string) => directories.some((directory) => existsSync(join(directory, name)));
   if (hostArchitecture !== 'amd64') {
-    throw new GuestImageError(`Kernels and their drivers are built by a compiler for x86, on Debian's architecture amd64; this machine is ${hostArchitecture}. Build on another machine and copy its ${cacheDirectory()} here.`);
+    throw new GuestImageError(
+      `Kernels and their drivers are built by a compiler for x86, on Debian's architecture amd64; this machine is ${hostArchitecture}. Build on another machine and copy its ${cacheDirectory()} here.`,
+    );
   }
   if (['gcc', 'make', 'ld', 'strip'].every(has)) {
-    return { packages: ALWAYS, cc: 'gcc', environment: (root) => ({ ...process.env, PATH: [path, join(root, 'usr/bin')].join(delimiter), LC_ALL: 'C' }) };
+    return {
+      packages: ALWAYS,
+      cc: 'gcc',
+      environment: (root) => ({ ...process.env, PATH: [path, join(root, 'usr/bin')].join(delimiter), LC_ALL: 'C' }),
+    };
   }
   return {
     packages: [...ALWAYS, ...GCC_PACKAGES],
@@ -39,7 +59,9 @@ export function findBuildTools(hostArchitecture: string, path = process.env['PAT
     environment: (root) => ({
       ...process.env,
       PATH: [join(root, 'usr/bin'), path].join(delimiter),
-      LD_LIBRARY_PATH: ['usr/lib/x86_64-linux-gnu', 'lib/x86_64-linux-gnu'].map((name) => join(root, name)).join(delimiter),
+      LD_LIBRARY_PATH: ['usr/lib/x86_64-linux-gnu', 'lib/x86_64-linux-gnu']
+        .map((name) => join(root, name))
+        .join(delimiter),
       LC_ALL: 'C',
     }),
   };

@@ -31,7 +31,10 @@ export async function withSuspendDriver(image: GuestImage, { onProgress }: Drive
   let initrd = places.map((place) => join(place, name)).find((path) => existsSync(path));
   if (!initrd) {
     initrd = join(isWritable(places[0]!) ? places[0]! : writableCacheDirectory(), name);
-    const { driver, disk } = await buildSuspendModules({ release: image.release, version: await kernelVersion(image) }, onProgress);
+    const { driver, disk } = await buildSuspendModules(
+      { release: image.release, version: await kernelVersion(image) },
+      onProgress,
+    );
     const overlay = new CpioArchive();
     const path = (name: string) => `lib/modules/${image.release}/${name}.ko`;
     overlay.file(path('virtiofs'), driver);
@@ -47,8 +50,13 @@ export async function withSuspendDriver(image: GuestImage, { onProgress }: Drive
 /** Of the Debian package that the image's kernel is from. */
 async function kernelVersion(image: GuestImage): Promise<string> {
   const { initrd, release } = image;
-  const manifest = JSON.parse(await readFile(join(dirname(initrd), 'manifest.json'), 'utf8')) as { packages: { name: string; version: string }[] };
+  const manifest = JSON.parse(await readFile(join(dirname(initrd), 'manifest.json'), 'utf8')) as {
+    packages: { name: string; version: string }[];
+  };
   const kernel = manifest.packages.find(({ name }) => name === `linux-image-${release}`);
-  if (!kernel) throw new GuestImageError(`the guest image does not say which package its kernel ${release} is from: remove ${dirname(image.initrd)} to build it again`);
+  if (!kernel)
+    throw new GuestImageError(
+      `the guest image does not say which package its kernel ${release} is from: remove ${dirname(image.initrd)} to build it again`,
+    );
   return kernel.version;
 }

@@ -12,5 +12,7 @@ export async function glob(directory: string, pattern: RegExp): Promise<string[]
 }
 
 export async function sha256(path: string): Promise<string> {
-  return createHash('sha256').update(await readFile(path)).digest('hex');
+  return createHash('sha256')
+    .update(await readFile(path))
+    .digest('hex');
 }

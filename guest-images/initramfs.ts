@@ -18,7 +18,21 @@ alias ll='ls -l'
 /** The guest's root filesystem, as a cpio archive. Not compressed: unpacking costs more in an emulator than reading. */
 export function makeInitramfs({ release, busybox, programs, modules }: InitramfsParts): Buffer {
   const archive = new CpioArchive();
-  for (const name of ['bin', 'dev', 'etc', 'lib', 'lib/modules', `lib/modules/${release}`, 'mnt', 'proc', 'run', 'sys', 'usr', 'var']) archive.directory(name);
+  for (const name of [
+    'bin',
+    'dev',
+    'etc',
+    'lib',
+    'lib/modules',
+    `lib/modules/${release}`,
+    'mnt',
+    'proc',
+    'run',
+    'sys',
+    'usr',
+    'var',
+  ])
+    archive.directory(name);
   archive.directory('root', 0o700);
   archive.directory('tmp', 0o1777);
   archive.symlink('sbin', 'bin');
@@ -29,7 +43,10 @@ export function makeInitramfs({ release, busybox, programs, modules }: Initramfs
   archive.characterDevice('dev/console', 5, 1, 0o600);
   archive.characterDevice('dev/null', 1, 3, 0o666);
 
-  archive.file('etc/passwd', 'root:x:0:0:root:/root:/bin/sh\ndaemon:x:1:1:daemon:/:/bin/false\nuser:x:1000:1000:user:/tmp:/bin/sh\nnobody:x:65534:65534:nobody:/:/bin/false\n');
+  archive.file(
+    'etc/passwd',
+    'root:x:0:0:root:/root:/bin/sh\ndaemon:x:1:1:daemon:/:/bin/false\nuser:x:1000:1000:user:/tmp:/bin/sh\nnobody:x:65534:65534:nobody:/:/bin/false\n',
+  );
   archive.file('etc/group', 'root:x:0:\ndaemon:x:1:\nuser:x:1000:\nnogroup:x:65534:\n');
   archive.file('etc/hosts', '127.0.0.1 localhost guest\n');
   archive.file('etc/profile', PROFILE);
@@ -43,11 +60,19 @@ export function makeInitramfs({ release, busybox, programs, modules }: Initramfs
 
   const files = new Map(modules.map((module) => [module.name, `${module.name}.ko`]));
   for (const { name, content } of modules) archive.file(`lib/modules/${release}/${files.get(name)}`, content);
-  archive.file(`lib/modules/${release}/modules.dep`, modules.map((module) => {
-    const depends = closure(module, modules).map((dependency) => ` ${files.get(dependency)}`);
-    return `${files.get(module.name)}:${depends.join('')}\n`;
-  }).join(''));
-  archive.file(`lib/modules/${release}/modules.alias`, modules.flatMap(({ name, aliases }) => aliases.map((alias) => `alias ${alias} ${name}\n`)).join(''));
+  archive.file(
+    `lib/modules/${release}/modules.dep`,
+    modules
+      .map((module) => {
+        const depends = closure(module, modules).map((dependency) => ` ${files.get(dependency)}`);
+        return `${files.get(module.name)}:${depends.join('')}\n`;
+      })
+      .join(''),
+  );
+  archive.file(
+    `lib/modules/${release}/modules.alias`,
+    modules.flatMap(({ name, aliases }) => aliases.map((alias) => `alias ${alias} ${name}\n`)).join(''),
+  );
   const boot = modules.filter(({ name }) => BOOT_MODULES.includes(name));
   archive.file('lib/modules/load', boot.map(({ name }) => `/lib/modules/${release}/${files.get(name)}\n`).join(''));
   return archive.toBuffer();
@@ -72,5 +97,8 @@ export function busyboxApplets(busybox: Buffer): string[] {
   const start = busybox.indexOf('[\0[[\0', 0, 'latin1');
   if (start < 0) throw new Error('this busybox has no table of applets');
   const end = busybox.indexOf('\0\0', start, 'latin1');
-  return busybox.toString('latin1', start, end).split('\0').filter((name) => /^[\w.[+-]+$/.test(name));
+  return busybox
+    .toString('latin1', start, end)
+    .split('\0')
+    .filter((name) => /^[\w.[+-]+$/.test(name));
 }

@@ -14,13 +14,24 @@ export async function unpackKernel(kernel: Buffer, xz = 'xz'): Promise<Buffer> {
   const { compression, data, unpackedSize } = payload;
   let unpacked: Buffer;
   switch (compression) {
-    case 'none': unpacked = Buffer.from(data); break;
-    case 'gzip': unpacked = gunzipSync(data); break;
-    case 'xz': unpacked = await pipeThrough(xz, ['--decompress', '--stdout'], data); break;
-    default: throw new GuestImageError(`the kernel is compressed with ${compression}, which only the BIOS road can boot: use --boot bios, or give its unpacked vmlinux`);
+    case 'none':
+      unpacked = Buffer.from(data);
+      break;
+    case 'gzip':
+      unpacked = gunzipSync(data);
+      break;
+    case 'xz':
+      unpacked = await pipeThrough(xz, ['--decompress', '--stdout'], data);
+      break;
+    default:
+      throw new GuestImageError(
+        `the kernel is compressed with ${compression}, which only the BIOS road can boot: use --boot bios, or give its unpacked vmlinux`,
+      );
   }
   if (unpacked.length !== unpackedSize) {
-    throw new GuestImageError(`the kernel is damaged: it unpacks to ${unpacked.length} bytes, its header says ${unpackedSize}`);
+    throw new GuestImageError(
+      `the kernel is damaged: it unpacks to ${unpacked.length} bytes, its header says ${unpackedSize}`,
+    );
   }
   return unpacked;
 }
@@ -31,8 +42,12 @@ function pipeThrough(program: string, args: string[], input: Uint8Array): Promis
     const chunks: Buffer[] = [];
     let errors = '';
     child.stdout.on('data', (chunk: Buffer) => chunks.push(chunk));
-    child.stderr.on('data', (chunk: Buffer) => { errors += chunk.toString(); });
-    child.on('error', (error) => reject(new GuestImageError(`can't unpack the kernel with ${program}: ${error.message}`, { cause: error })));
+    child.stderr.on('data', (chunk: Buffer) => {
+      errors += chunk.toString();
+    });
+    child.on('error', (error) =>
+      reject(new GuestImageError(`can't unpack the kernel with ${program}: ${error.message}`, { cause: error })),
+    );
     child.on('close', (code) => {
       if (code === 0) resolve(Buffer.concat(chunks));
       else reject(new GuestImageError(`can't unpack the kernel: ${program} says ${errors.trim()}`));

@@ -27,18 +27,26 @@ const FILES = { kernel: 'bzImage', vmlinux: 'vmlinux', release: 'release' } as c
  *
  * @throws GuestImageError when it can't be built.
  */
-export async function withMinimalKernel(image: GuestImage, onProgress: GuestImageOptions['onProgress'] = () => {}): Promise<GuestImage> {
+export async function withMinimalKernel(
+  image: GuestImage,
+  onProgress: GuestImageOptions['onProgress'] = () => {},
+): Promise<GuestImage> {
   const config = await readFile(CONFIG);
   const key = createHash('sha256').update(SOURCE).update(config).digest('hex').slice(0, 16);
   const name = `kernel-${key}`;
-  let directory = readableCacheDirectories().map((cache) => join(cache, name)).find((place) => existsSync(place));
+  let directory = readableCacheDirectories()
+    .map((cache) => join(cache, name))
+    .find((place) => existsSync(place));
   if (!directory) {
     directory = join(writableCacheDirectory(), name);
     await build(directory, onProgress);
   }
   const [kernel, vmlinux] = [join(directory, FILES.kernel), join(directory, FILES.vmlinux)];
   const release = (await readFile(join(directory, FILES.release), 'utf8')).trim();
-  const id = createHash('sha256').update(image.id).update(await readFile(kernel)).digest('hex');
+  const id = createHash('sha256')
+    .update(image.id)
+    .update(await readFile(kernel))
+    .digest('hex');
   return { ...image, kernel, vmlinux, initrd: image.plainInitrd, release, id };
 }
 
@@ -62,14 +70,22 @@ async function build(directory: string, onProgress: NonNullable<GuestImageOption
 
 /** What a kernel is configured by has to be compiled for this machine. */
 function checkCompilerIsThere(path = process.env['PATH'] ?? ''): void {
-  const missing = ['gcc', 'make', 'ld', 'strip'].filter((name) => !path.split(delimiter).some((directory) => directory && existsSync(join(directory, name))));
+  const missing = ['gcc', 'make', 'ld', 'strip'].filter(
+    (name) => !path.split(delimiter).some((directory) => directory && existsSync(join(directory, name))),
+  );
   if (!existsSync('/usr/include/stdio.h')) missing.push("the C library's headers");
   if (missing.length) {
-    throw new GuestImageError(`The minimal kernel is built from source, and this machine has no ${missing.join(', no ')}: as root, run \`apt-get install gcc make libc6-dev\`, and try again; or take Debian's kernel, \`stock\`.`);
+    throw new GuestImageError(
+      `The minimal kernel is built from source, and this machine has no ${missing.join(', no ')}: as root, run \`apt-get install gcc make libc6-dev\`, and try again; or take Debian's kernel, \`stock\`.`,
+    );
   }
 }
 
-async function buildBelow(work: string, finished: string, onProgress: NonNullable<GuestImageOptions['onProgress']>): Promise<void> {
+async function buildBelow(
+  work: string,
+  finished: string,
+  onProgress: NonNullable<GuestImageOptions['onProgress']>,
+): Promise<void> {
   onProgress('fetching the package lists', 0);
   const aptDirectory = join(work, 'apt');
   await mkdir(aptDirectory);
@@ -80,7 +96,11 @@ async function buildBelow(work: string, finished: string, onProgress: NonNullabl
 
   onProgress("fetching the kernel's source (150 MB)", 0.02);
   const root = join(work, 'root');
-  for (const deb of await apt.download([SOURCE, ...[...TOOLS, ...tools.packages].map((name) => `${name}:${apt.hostArchitecture}`)])) await unpack(deb, root);
+  for (const deb of await apt.download([
+    SOURCE,
+    ...[...TOOLS, ...tools.packages].map((name) => `${name}:${apt.hostArchitecture}`),
+  ]))
+    await unpack(deb, root);
   const libraries = join(root, 'usr/lib/x86_64-linux-gnu');
   const inherited = tools.environment(root);
   const env = {
@@ -89,21 +109,36 @@ async function buildBelow(work: string, finished: string, onProgress: NonNullabl
     BISON_PKGDATADIR: join(root, 'usr/share/bison'),
     LD_LIBRARY_PATH: [inherited['LD_LIBRARY_PATH'], libraries].filter(Boolean).join(':'),
     // The same bytes wherever and whenever it is built.
-    KBUILD_BUILD_TIMESTAMP: '2025-01-01', KBUILD_BUILD_USER: 'v86-virtiofs', KBUILD_BUILD_HOST: 'v86-virtiofs',
+    KBUILD_BUILD_TIMESTAMP: '2025-01-01',
+    KBUILD_BUILD_USER: 'v86-virtiofs',
+    KBUILD_BUILD_HOST: 'v86-virtiofs',
   };
   onProgress('unpacking', 0.1);
-  await run('tar', ['--use-compress-program=xz', '-xf', join(root, `usr/src/${SOURCE}.tar.xz`), '-C', work], { env, maxBuffer: MAX_OUTPUT });
+  await run('tar', ['--use-compress-program=xz', '-xf', join(root, `usr/src/${SOURCE}.tar.xz`), '-C', work], {
+    env,
+    maxBuffer: MAX_OUTPUT,
+  });
 
   const source = join(work, SOURCE);
   const make = (...args: string[]) => {
-    const making = run('make', ['-C', source, 'ARCH=i386', `CC=${tools.cc}`, `HOSTCC=${tools.cc}`, ...args], { env, maxBuffer: MAX_OUTPUT });
+    const making = run('make', ['-C', source, 'ARCH=i386', `CC=${tools.cc}`, `HOSTCC=${tools.cc}`, ...args], {
+      env,
+      maxBuffer: MAX_OUTPUT,
+    });
     const settled = making.catch((error: { stderr?: string; message: string }) => {
-      throw new GuestImageError(`the minimal kernel can't be built: ${error.stderr?.trim().slice(-2000) || error.message}`, { cause: error });
+      throw new GuestImageError(
+        `the minimal kernel can't be built: ${error.stderr?.trim().slice(-2000) || error.message}`,
+        { cause: error },
+      );
     });
     return { child: making.child, settled };
   };
   await make('tinyconfig').settled;
-  await run('scripts/kconfig/merge_config.sh', ['-m', '-O', '.', '.config', CONFIG], { cwd: source, env, maxBuffer: MAX_OUTPUT });
+  await run('scripts/kconfig/merge_config.sh', ['-m', '-O', '.', '.config', CONFIG], {
+    cwd: source,
+    env,
+    maxBuffer: MAX_OUTPUT,
+  });
   await make('olddefconfig').settled;
   await checkConfig(await readFile(join(source, '.config'), 'utf8'));
 
@@ -113,7 +148,11 @@ async function buildBelow(work: string, finished: string, onProgress: NonNullabl
   child.stdout?.on('data', (data: string) => {
     objects += data.match(/^ {2}CC /gm)?.length ?? 0;
     const percent = Math.min(99, Math.floor((100 * objects) / OBJECTS));
-    if (percent > told) onProgress(`building the minimal kernel, which takes some minutes once: ${(told = percent)} %`, 0.15 + 0.0084 * percent);
+    if (percent > told)
+      onProgress(
+        `building the minimal kernel, which takes some minutes once: ${(told = percent)} %`,
+        0.15 + 0.0084 * percent,
+      );
   });
   await settled;
   await copyFile(join(source, 'arch/x86/boot/bzImage'), join(finished, FILES.kernel));
@@ -126,5 +165,6 @@ async function buildBelow(work: string, finished: string, onProgress: NonNullabl
 async function checkConfig(config: string): Promise<void> {
   const wanted = (await readFile(CONFIG, 'utf8')).match(/^CONFIG_\w+=y$/gm) ?? [];
   const missing = wanted.filter((line) => !config.includes(`\n${line}\n`));
-  if (missing.length) throw new GuestImageError(`the kernel's configuration does not take ${missing.join(', ')}: mend ${CONFIG}`);
+  if (missing.length)
+    throw new GuestImageError(`the kernel's configuration does not take ${missing.join(', ')}: mend ${CONFIG}`);
 }

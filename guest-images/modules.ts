@@ -4,8 +4,18 @@ import { glob } from './files.ts';
 
 /** Loaded by init, in this order: what a mount of virtio-fs or 9p needs. */
 export const BOOT_MODULES = [
-  'virtio', 'virtio_ring', 'virtio_pci_modern_dev', 'virtio_pci_legacy_dev', 'virtio_pci', 'fuse', 'virtiofs',
-  'netfs', 'fscache', '9pnet', '9pnet_virtio', '9p',
+  'virtio',
+  'virtio_ring',
+  'virtio_pci_modern_dev',
+  'virtio_pci_legacy_dev',
+  'virtio_pci',
+  'fuse',
+  'virtiofs',
+  'netfs',
+  'fscache',
+  '9pnet',
+  '9pnet_virtio',
+  '9p',
 ];
 
 /** There for `modprobe`. */
@@ -31,7 +41,10 @@ export async function readModules(directory: string): Promise<KernelModule[]> {
     found.set(name, {
       name,
       aliases: info.get('alias') ?? [],
-      depends: (info.get('depends') ?? []).flatMap((names) => names.split(',')).filter(Boolean).map((depends) => depends.replaceAll('-', '_')),
+      depends: (info.get('depends') ?? [])
+        .flatMap((names) => names.split(','))
+        .filter(Boolean)
+        .map((depends) => depends.replaceAll('-', '_')),
       content,
     });
   }
@@ -44,7 +57,7 @@ export function modinfo(module: Buffer): Map<string, string[]> {
   const info = new Map<string, string[]>();
   for (const line of section.toString('latin1').split('\0')) {
     const [key, ...value] = line.split('=');
-    if (key && value.length) info.set(key, [...info.get(key) ?? [], value.join('=')]);
+    if (key && value.length) info.set(key, [...(info.get(key) ?? []), value.join('=')]);
   }
   return info;
 }

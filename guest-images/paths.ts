@@ -23,7 +23,9 @@ export const CACHE_VARIABLE = 'V86_VIRTIOFS_CACHE';
 
 /** Where guest images, kernels and booted machines are kept: `$V86_VIRTIOFS_CACHE`, or the user's cache directory. It need not exist. */
 export function cacheDirectory(): string {
-  return process.env[CACHE_VARIABLE] || join(process.env['XDG_CACHE_HOME'] || join(homedir(), '.cache'), 'v86-virtiofs');
+  return (
+    process.env[CACHE_VARIABLE] || join(process.env['XDG_CACHE_HOME'] || join(homedir(), '.cache'), 'v86-virtiofs')
+  );
 }
 
 /** Where snapshots are kept that nobody gave another place: they are the user's data, which no cleaner of caches may remove. */
@@ -43,10 +45,15 @@ export function writableCacheDirectory(): string {
     return writable(wanted);
   } catch (error) {
     const instead = fallbackDirectory();
-    warnOnce(`${wanted} can't be written (${(error as NodeJS.ErrnoException).code}), so ${instead} is used. Set ${CACHE_VARIABLE} to a directory that can be written and kept.`);
+    warnOnce(
+      `${wanted} can't be written (${(error as NodeJS.ErrnoException).code}), so ${instead} is used. Set ${CACHE_VARIABLE} to a directory that can be written and kept.`,
+    );
     const { uid, mode } = lstatSync(writable(instead, 0o700));
     if (process.getuid && (uid !== process.getuid() || (mode & 0o022) !== 0)) {
-      throw new Error(`${instead} can be written by other users: remove it, or set ${CACHE_VARIABLE} to a directory of your own`, { cause: error });
+      throw new Error(
+        `${instead} can be written by other users: remove it, or set ${CACHE_VARIABLE} to a directory of your own`,
+        { cause: error },
+      );
     }
     return instead;
   }

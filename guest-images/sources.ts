@@ -25,7 +25,9 @@ export async function privateSources(): Promise<string> {
     archives.push(...(path.endsWith('.sources') ? parseDeb822(text) : parseOneLine(text)));
   }
   if (archives.length === 0) {
-    throw new GuestImageError(`${ETC_APT} names no Debian archive: add one with the suite ${CODENAME} (man sources.list says how)\n\n${provideImage()}`);
+    throw new GuestImageError(
+      `${ETC_APT} names no Debian archive: add one with the suite ${CODENAME} (man sources.list says how)\n\n${provideImage()}`,
+    );
   }
   const keyring = KEYRINGS.find((path) => existsSync(path));
   const lines = archives.flatMap(({ uri, signedBy = keyring, isSecurity }) => {
@@ -48,7 +50,13 @@ export function parseOneLine(text: string): Archive[] {
   return text.split('\n').flatMap((line) => {
     const match = /^\s*deb\s+(?:\[([^\]]*)\]\s+)?(\S+)\s+(\S+)((?:\s+[^#\s]+)*)/.exec(line);
     if (!match) return [];
-    const [, options = '', uri, suite, components] = match as unknown as [string, string | undefined, string, string, string];
+    const [, options = '', uri, suite, components] = match as unknown as [
+      string,
+      string | undefined,
+      string,
+      string,
+      string,
+    ];
     const signedBy = /(?:^|\s)signed-by=(\S+)/.exec(options)?.[1];
     return toArchives([uri], [suite], components.trim().split(/\s+/), signedBy);
   });
@@ -68,11 +76,17 @@ export function parseDeb822(text: string): Archive[] {
     const words = (name: string) => (fields.get(name) ?? '').split(/\s+/).filter(Boolean);
     if (!words('types').includes('deb') || /^(no|false|0|off)$/i.test(fields.get('enabled') ?? '')) return [];
     const signedBy = fields.get('signed-by');
-    return toArchives(words('uris'), words('suites'), words('components'), signedBy?.startsWith('/') ? signedBy : undefined);
+    return toArchives(
+      words('uris'),
+      words('suites'),
+      words('components'),
+      signedBy?.startsWith('/') ? signedBy : undefined,
+    );
   });
 }
 
-const DEBIAN_SUITES = /^(bullseye|bookworm|trixie|forky|sid|oldoldstable|oldstable|stable|testing|unstable)(-updates|-security|\/updates)?\/?$/;
+const DEBIAN_SUITES =
+  /^(bullseye|bookworm|trixie|forky|sid|oldoldstable|oldstable|stable|testing|unstable)(-updates|-security|\/updates)?\/?$/;
 
 /** Debian's own archive has its suites and its components, and "debian" in the path of its mirrors. */
 function toArchives(uris: string[], suites: string[], components: string[], signedBy?: string): Archive[] {
@@ -80,5 +94,9 @@ function toArchives(uris: string[], suites: string[], components: string[], sign
   if (!suite || !components.includes('main')) return [];
   return uris
     .filter((uri) => /debian/.test(uri))
-    .map((uri) => ({ uri, signedBy, isSecurity: suites.every((name) => /security|\/updates/.test(name)) || /security/.test(uri) }));
+    .map((uri) => ({
+      uri,
+      signedBy,
+      isSecurity: suites.every((name) => /security|\/updates/.test(name)) || /security/.test(uri),
+    }));
 }

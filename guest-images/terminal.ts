@@ -6,7 +6,10 @@ import { GuestImageError } from './errors.ts';
  * Does something with progress on stderr: a spinner on a terminal, one line a step in a log. `action` returns what to say in the end;
  * nothing is said where it had nothing to do. A {@link GuestImageError} is told, and makes the process fail.
  */
-export async function onTerminal(prefixText: string, action: (onProgress: (message: string) => void) => Promise<string>): Promise<void> {
+export async function onTerminal(
+  prefixText: string,
+  action: (onProgress: (message: string) => void) => Promise<string>,
+): Promise<void> {
   const spinner = ora({ prefixText });
   let hasBegun = false;
   try {

@@ -16,7 +16,10 @@ const LEFT_OUT = ['usr/share/doc', 'usr/share/man', 'usr/share/locale', 'usr/sha
  */
 export async function ensureUserland(packages: string[]): Promise<string> {
   const all = [...new Set([...BASE, ...packages])].sort();
-  const directory = join(writableCacheDirectory(), `userland-${createHash('sha256').update(all.join()).digest('hex').slice(0, 12)}`);
+  const directory = join(
+    writableCacheDirectory(),
+    `userland-${createHash('sha256').update(all.join()).digest('hex').slice(0, 12)}`,
+  );
   if (existsSync(directory)) return directory;
   checkAptIsThere();
   const work = await mkdtemp(`${directory}.building-`);

@@ -2,7 +2,16 @@ import { constants, createReadStream } from 'node:fs';
 import { access, open, readFile, rm, stat } from 'node:fs/promises';
 import { dirname } from 'node:path';
 import { Readable } from 'node:stream';
-import { dumpJson, dumpTar, loadJson, loadTar, type DirectoryJson, type MemfsBackend, type TreeProgress, type TreeReport } from '../device/index.ts';
+import {
+  dumpJson,
+  dumpTar,
+  loadJson,
+  loadTar,
+  type DirectoryJson,
+  type MemfsBackend,
+  type TreeProgress,
+  type TreeReport,
+} from '../device/index.ts';
 import { formatBytes, note } from '../device/trees/report.ts';
 import { VmError } from './errors.ts';
 import { reasonOf } from './host-directory.ts';
@@ -19,7 +28,10 @@ function formOf(path: string): Form {
   if (/\.json$/.test(path)) return 'json';
   if (/\.(tar\.gz|tgz)$/.test(path)) return 'tar.gz';
   if (/\.tar$/.test(path)) return 'tar';
-  throw new VmError('share', `${printable(path)} is neither a directory nor a .tar, .tar.gz, .tgz or .json file: give one of these`);
+  throw new VmError(
+    'share',
+    `${printable(path)} is neither a directory nor a .tar, .tar.gz, .tgz or .json file: give one of these`,
+  );
 }
 
 /** Whether a share is to be filled from an archive; of what is not there, by its name. */
@@ -56,16 +68,27 @@ export async function checkSaveTarget(path: string): Promise<void> {
   try {
     formOf(path);
   } catch (error) {
-    throw new VmError('configuration', `can't save to ${printable(path)}: its name must end in .tar, .tar.gz, .tgz or .json`, { cause: error });
+    throw new VmError(
+      'configuration',
+      `can't save to ${printable(path)}: its name must end in .tar, .tar.gz, .tgz or .json`,
+      { cause: error },
+    );
   }
-  const refuse = (what: string, cause?: unknown) => new VmError('configuration', `can't save to ${printable(path)}: ${what}`, { cause });
+  const refuse = (what: string, cause?: unknown) =>
+    new VmError('configuration', `can't save to ${printable(path)}: ${what}`, { cause });
   const there = await stat(path).catch(() => undefined);
-  if (there && !there.isFile()) throw refuse(`it is ${there.isDirectory() ? 'a directory' : 'not a regular file'}; give another name`);
+  if (there && !there.isFile())
+    throw refuse(`it is ${there.isDirectory() ? 'a directory' : 'not a regular file'}; give another name`);
   const probe = temporaryName(path);
   try {
     await (await open(probe, 'wx')).close();
   } catch (error) {
-    throw refuse((error as NodeJS.ErrnoException).code === 'ENOENT' ? `the directory ${printable(dirname(path))} does not exist; make it first` : reasonOf(error), error);
+    throw refuse(
+      (error as NodeJS.ErrnoException).code === 'ENOENT'
+        ? `the directory ${printable(dirname(path))} does not exist; make it first`
+        : reasonOf(error),
+      error,
+    );
   } finally {
     await rm(probe, { force: true });
   }
@@ -79,7 +102,9 @@ export async function checkWriteBackTarget(source: string): Promise<void> {
   } catch (error) {
     // Loading says it better.
     if (['ENOENT', 'ENOTDIR'].includes((error as NodeJS.ErrnoException).code ?? '')) return;
-    throw new VmError('configuration', `can't write back to ${printable(source)}: ${reasonOf(error)}`, { cause: error });
+    throw new VmError('configuration', `can't write back to ${printable(source)}: ${reasonOf(error)}`, {
+      cause: error,
+    });
   }
 }
 
@@ -93,10 +118,15 @@ export async function saveArchive(path: string, backend: MemfsBackend, onProgres
       return report;
     }
     const { stream, report } = dumpTar(backend, { gzip: form === 'tar.gz', onProgress });
-    await writeFileWhole(path, Readable.fromWeb(stream as Parameters<typeof Readable.fromWeb>[0]) as AsyncIterable<Uint8Array>);
+    await writeFileWhole(
+      path,
+      Readable.fromWeb(stream as Parameters<typeof Readable.fromWeb>[0]) as AsyncIterable<Uint8Array>,
+    );
     return report;
   } catch (error) {
-    throw new VmError('share', `${printable(path)} could not be written: ${printable((error as Error).message)}`, { cause: error });
+    throw new VmError('share', `${printable(path)} could not be written: ${printable((error as Error).message)}`, {
+      cause: error,
+    });
   }
 }
 
@@ -108,7 +138,11 @@ function* jsonParts(json: DirectoryJson, report: TreeReport): Generator<Uint8Arr
   for (const [path, content] of Object.entries(json)) {
     const part = encoder.encode(`${before}${JSON.stringify(path)}: ${JSON.stringify(content)}`);
     if (length + part.length > MAX_JSON_LENGTH) {
-      note(report.skipped, path.slice(1), `the JSON would be longer than ${formatBytes(MAX_JSON_LENGTH)}, which can't be read again: save to a .tar`);
+      note(
+        report.skipped,
+        path.slice(1),
+        `the JSON would be longer than ${formatBytes(MAX_JSON_LENGTH)}, which can't be read again: save to a .tar`,
+      );
       report.files--;
       continue;
     }

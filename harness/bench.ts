@@ -29,10 +29,22 @@ type Progress = (message: string) => void;
 const SUBJECTS: Record<string, (flags: Flags, onProgress: Progress) => Promise<Measured>> = {
   files: ({ rounds, size }, onProgress) => benchFilesystems(rounds, size, onProgress),
   boot: async ({ rounds }, onProgress) => table('Boot', ROADS, await benchBoot(rounds, onProgress)),
-  migration: async ({ rounds }, onProgress) => table('Live migration of a guest with 256 MiB to another process, over TCP', GUESTS, await benchMigration(rounds, onProgress)),
-  queue: async ({ rounds }, onProgress) => table('Virtqueues, driven over plain memory', RINGS, benchQueue(rounds, onProgress)),
-  snapshots: async ({ rounds }, onProgress) => table('Snapshots of a guest with 256 MiB, and v86’s own', WAYS, await benchSnapshots(rounds, onProgress)),
-  worst: async ({ rounds }, onProgress) => table('Processor time of one request: the worst that was found for each opcode', WORST, benchWorst(rounds, onProgress)),
+  migration: async ({ rounds }, onProgress) =>
+    table(
+      'Live migration of a guest with 256 MiB to another process, over TCP',
+      GUESTS,
+      await benchMigration(rounds, onProgress),
+    ),
+  queue: async ({ rounds }, onProgress) =>
+    table('Virtqueues, driven over plain memory', RINGS, benchQueue(rounds, onProgress)),
+  snapshots: async ({ rounds }, onProgress) =>
+    table('Snapshots of a guest with 256 MiB, and v86’s own', WAYS, await benchSnapshots(rounds, onProgress)),
+  worst: async ({ rounds }, onProgress) =>
+    table(
+      'Processor time of one request: the worst that was found for each opcode',
+      WORST,
+      benchWorst(rounds, onProgress),
+    ),
 };
 
 function table(title: string, subjects: readonly string[], rows: BenchRow[]): Measured {
@@ -54,13 +66,21 @@ async function bench(what: string, flags: Flags): Promise<void> {
   for (const { title, subjects, rows } of result.tables) console.log(`\n${title}\n\n${formatTable(rows, subjects)}`);
   console.log(`\nMedians of ${rounds} rounds in turn. A ratio above 1 says that the first one is better.`);
   if (!json) return;
-  const report = { date: new Date().toISOString(), node: process.version, cpu: cpus()[0]?.model ?? '', rounds, ...result };
+  const report = {
+    date: new Date().toISOString(),
+    node: process.version,
+    cpu: cpus()[0]?.model ?? '',
+    rounds,
+    ...result,
+  };
   await writeFile(json, `${JSON.stringify(report, null, 2)}\n`);
   console.log(`Every value is in ${json}.`);
 }
 
 await new Command('bench')
-  .description("Measures virtio-fs beside v86's own 9p and tmpfs in one guest; or boots, migrations, virtqueues, snapshots, the worst request.")
+  .description(
+    "Measures virtio-fs beside v86's own 9p and tmpfs in one guest; or boots, migrations, virtqueues, snapshots, the worst request.",
+  )
   .addArgument(new Argument('[what]', 'what to measure').choices(Object.keys(SUBJECTS)).default('files'))
   .addOption(new Option('-r, --rounds <n>', 'rounds; medians are shown').default(3).argParser(number))
   .addOption(new Option('-s, --size <MiB>', 'size of the large file').default(64).argParser(number))

@@ -41,13 +41,18 @@ export class BootCache {
       await writeSnapshot(this.#path(origin), snapshot);
       await this.#prune();
     } catch (error) {
-      process.emitWarning(`the booted machine can't be kept in ${this.directory}, so the next one boots again: ${(error as Error).message}`, { type: 'v86-virtiofs' });
+      process.emitWarning(
+        `the booted machine can't be kept in ${this.directory}, so the next one boots again: ${(error as Error).message}`,
+        { type: 'v86-virtiofs' },
+      );
     }
   }
 
   async #prune(): Promise<void> {
     const names = (await readdir(this.directory)).filter((name) => name.endsWith(SUFFIX));
-    const used = await Promise.all(names.map(async (name) => ({ name, time: (await stat(join(this.directory, name))).mtimeMs })));
+    const used = await Promise.all(
+      names.map(async (name) => ({ name, time: (await stat(join(this.directory, name))).mtimeMs })),
+    );
     const oldest = used.sort((a, b) => b.time - a.time).slice(this.#capacity);
     await Promise.all(oldest.map(({ name }) => rm(join(this.directory, name), { force: true })));
   }

@@ -19,8 +19,13 @@ try {
   } else if (error instanceof CommanderError) {
     process.exitCode = error.exitCode === 0 ? 0 : OWN_FAILURE;
   } else {
-    const isExpected = [VmError, GuestImageError, MachineError, MigrationError, SnapshotError].some((kind) => error instanceof kind);
-    put('stderr', `v86-virtiofs: ${printableLines((isExpected ? (error as Error).message : (error as Error).stack) ?? String(error))}\n`);
+    const isExpected = [VmError, GuestImageError, MachineError, MigrationError, SnapshotError].some(
+      (kind) => error instanceof kind,
+    );
+    put(
+      'stderr',
+      `v86-virtiofs: ${printableLines((isExpected ? (error as Error).message : (error as Error).stack) ?? String(error))}\n`,
+    );
     process.exitCode = exitCodeOf(error);
   }
 }

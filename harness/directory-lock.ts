@@ -58,9 +58,9 @@ export class DirectoryLock {
       }
       const last = numbers.at(-1)!;
       const found = await this.#read(last);
-      if (found !== '' && await this.#isFree(last, found)) {
+      if (found !== '' && (await this.#isFree(last, found))) {
         if (await this.#make(last + 1, holder)) {
-          if (await this.#read(last) === found) {
+          if ((await this.#read(last)) === found) {
             await this.#removeBelow(last + 1);
             return last + 1;
           }
@@ -71,7 +71,10 @@ export class DirectoryLock {
         [waitedFor, since, delay] = [found, performance.now(), MIN_PAUSE];
       } else if (performance.now() - since > this.#patience) {
         const [pid] = found.split('@');
-        throw new VmError('snapshot', `process ${pid} has been changing the snapshots in ${this.#directory} for ${Math.round(this.#patience / 1000)} seconds: let it end, or remove ${this.#chain} if there is none`);
+        throw new VmError(
+          'snapshot',
+          `process ${pid} has been changing the snapshots in ${this.#directory} for ${Math.round(this.#patience / 1000)} seconds: let it end, or remove ${this.#chain} if there is none`,
+        );
       }
       await pause(delay * (0.5 + Math.random()));
     }
@@ -83,7 +86,10 @@ export class DirectoryLock {
       if (error.code === 'ENOENT') return [];
       throw error;
     });
-    return names.map(Number).filter(Number.isSafeInteger).sort((a, b) => a - b);
+    return names
+      .map(Number)
+      .filter(Number.isSafeInteger)
+      .sort((a, b) => a - b);
   }
 
   /** Makes the chain with its first file in one step, which fails where there is one already. */
@@ -114,7 +120,9 @@ export class DirectoryLock {
 
   /** '' for one that is not there. */
   #read(number: number): Promise<string> {
-    return readlink(this.#path(number)).catch(() => readFile(this.#path(number), 'utf8')).catch(() => '');
+    return readlink(this.#path(number))
+      .catch(() => readFile(this.#path(number), 'utf8'))
+      .catch(() => '');
   }
 
   async #isFree(number: number, content: string): Promise<boolean> {

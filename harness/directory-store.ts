@@ -2,7 +2,15 @@ import { mkdir, open, readdir, rm, stat } from 'node:fs/promises';
 import { join } from 'node:path';
 import type { FileStore } from '../device/index.ts';
 import { DirectoryLock, LOCK_NAME } from './directory-lock.ts';
-import { isAbandoned, makePrivateDirectory, PRIVATE, PRIVATE_DIRECTORY, syncDirectory, TEMPORARY_SUFFIX, writeFileWhole } from './whole-file.ts';
+import {
+  isAbandoned,
+  makePrivateDirectory,
+  PRIVATE,
+  PRIVATE_DIRECTORY,
+  syncDirectory,
+  TEMPORARY_SUFFIX,
+  writeFileWhole,
+} from './whole-file.ts';
 
 /**
  * Layers as files of a directory, each written to a temporary name, synced and renamed. Several processes may have it: they change it in
@@ -32,7 +40,9 @@ export class DirectoryStore implements FileStore {
 
   async list(): Promise<string[]> {
     try {
-      return (await readdir(this.directory)).filter((name) => !name.startsWith('.') && !name.endsWith(TEMPORARY_SUFFIX));
+      return (await readdir(this.directory)).filter(
+        (name) => !name.startsWith('.') && !name.endsWith(TEMPORARY_SUFFIX),
+      );
     } catch (error) {
       if ((error as NodeJS.ErrnoException).code === 'ENOENT') return [];
       throw error;

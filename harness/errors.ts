@@ -13,7 +13,19 @@
  * - `unsettled`: the machine may run on the other side of a migration that broke in its switch;
  * - `stopped`: the machine is not running any more.
  */
-export type VmErrorKind = 'configuration' | 'image' | 'share' | 'boot' | 'guest' | 'crashed' | 'halted' | 'rebooted' | 'timeout' | 'snapshot' | 'unsettled' | 'stopped';
+export type VmErrorKind =
+  | 'configuration'
+  | 'image'
+  | 'share'
+  | 'boot'
+  | 'guest'
+  | 'crashed'
+  | 'halted'
+  | 'rebooted'
+  | 'timeout'
+  | 'snapshot'
+  | 'unsettled'
+  | 'stopped';
 
 /** How a guest can end by itself. */
 export type GuestEnd = Extract<VmErrorKind, 'crashed' | 'halted' | 'rebooted'>;

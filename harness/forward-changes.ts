@@ -52,7 +52,8 @@ export function forwardChanges(vm: Vm, { tag, directory, onProblem = () => {} }:
     isSending = true;
     try {
       for (const [mode, paths] of take()) {
-        for (let at = 0; at < paths.length; at += LOT) await vm.exec(['chmod', mode, '--', ...paths.slice(at, at + LOT)]);
+        for (let at = 0; at < paths.length; at += LOT)
+          await vm.exec(['chmod', mode, '--', ...paths.slice(at, at + LOT)]);
       }
     } catch (error) {
       onProblem(error as Error);

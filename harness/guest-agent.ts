@@ -1,5 +1,13 @@
 import type { AgentChannel } from './agent/channel.ts';
-import { encodeFrame, FrameReader, LONGEST_TO_GUEST, MAX_TO_GUEST, TO_GUEST, TO_HOST, type Frame } from './agent/frames.ts';
+import {
+  encodeFrame,
+  FrameReader,
+  LONGEST_TO_GUEST,
+  MAX_TO_GUEST,
+  TO_GUEST,
+  TO_HOST,
+  type Frame,
+} from './agent/frames.ts';
 import { Process, words, type Stream } from './agent/process.ts';
 import { encodeRenewal, renewalFailure, type Renewal } from './agent/renewal.ts';
 import type { SignalName } from './agent/signals.ts';
@@ -93,7 +101,10 @@ export class GuestAgent {
 
   constructor(channel: AgentChannel) {
     this.#channel = channel;
-    this.#reader = new FrameReader((frame) => this.#receive(frame), () => this.#lie("something else than the agent's frames has come over its serial port"));
+    this.#reader = new FrameReader(
+      (frame) => this.#receive(frame),
+      () => this.#lie("something else than the agent's frames has come over its serial port"),
+    );
     channel.onData((bytes, age = 0) => {
       this.#age = age;
       this.#reader.push(bytes);
@@ -128,7 +139,11 @@ export class GuestAgent {
     sayAgainIn(FIRST_HELLO_PAUSE);
     let timeout: ReturnType<typeof setTimeout> | undefined;
     const tooLate = new Promise<never>((_, reject) => {
-      timeout = setTimeout(() => reject(new Error(`no answer from its agent within ${Math.round((performance.now() - started) / 1000)} s`)), timeoutMs);
+      timeout = setTimeout(
+        () =>
+          reject(new Error(`no answer from its agent within ${Math.round((performance.now() - started) / 1000)} s`)),
+        timeoutMs,
+      );
     });
     try {
       await Promise.race([begun, tooLate]);
@@ -159,33 +174,54 @@ export class GuestAgent {
 
   /** The agent is not what it should be, or something else in the guest writes to its port: what it says is not believed any more. */
   #lie(what: string): void {
-    this.lose(new VmError('guest', `the link to the guest's agent has ended: ${what}; the guest runs on, and can be asked again when a new session was begun`));
+    this.lose(
+      new VmError(
+        'guest',
+        `the link to the guest's agent has ended: ${what}; the guest runs on, and can be asked again when a new session was begun`,
+      ),
+    );
   }
 
   /** Runs a command to its end. A string goes to `/bin/sh -c`, an array is run as it is. */
-  async exec(command: string | string[], { stdin, timeoutMs, signal, maxOutput = MAX_OUTPUT, ...options }: ExecOptions = {}): Promise<ExecOutput> {
-    const signals = [signal, timeoutMs === undefined ? undefined : AbortSignal.timeout(timeoutMs)].filter((each) => each !== undefined);
+  async exec(
+    command: string | string[],
+    { stdin, timeoutMs, signal, maxOutput = MAX_OUTPUT, ...options }: ExecOptions = {},
+  ): Promise<ExecOutput> {
+    const signals = [signal, timeoutMs === undefined ? undefined : AbortSignal.timeout(timeoutMs)].filter(
+      (each) => each !== undefined,
+    );
     const abort = AbortSignal.any(signals);
     abort.throwIfAborted();
     const process = this.spawn(command, options);
     let left = maxOutput;
     const collect = (): [Uint8Array[], (data: Uint8Array) => void] => {
       const parts: Uint8Array[] = [];
-      return [parts, (data) => {
-        left -= data.length;
-        if (left < 0) throw new VmError('guest', `the guest's command has said more than ${maxOutput} bytes, and was killed: raise maxOutput, or spawn it and take its output as it comes`);
-        parts.push(data);
-      }];
+      return [
+        parts,
+        (data) => {
+          left -= data.length;
+          if (left < 0)
+            throw new VmError(
+              'guest',
+              `the guest's command has said more than ${maxOutput} bytes, and was killed: raise maxOutput, or spawn it and take its output as it comes`,
+            );
+          parts.push(data);
+        },
+      ];
     };
     const [stdout, onStdout] = collect();
     const [stderr, onStderr] = collect();
     process.onStdout = onStdout;
     process.onStderr = onStderr;
     const aborted = new Promise<never>((_, reject) => {
-      abort.addEventListener('abort', () => {
-        process.kill(SIGKILL);
-        reject(abort.reason as Error);
-      }, { once: true });
+      abort.addEventListener(
+        'abort',
+        () => {
+          process.kill(SIGKILL);
+          reject(abort.reason as Error);
+        },
+        { once: true },
+      );
     });
     if (stdin !== undefined) process.write(stdin).catch(() => {});
     process.closeStdin();
@@ -216,7 +252,11 @@ export class GuestAgent {
     return process;
   }
 
-  #add(id: number, describe: (errno: number, isDirectory: boolean) => Error = (errno) => new VmError('guest', `the guest can't run the command: ${errnoName(errno)}`)): Process {
+  #add(
+    id: number,
+    describe: (errno: number, isDirectory: boolean) => Error = (errno) =>
+      new VmError('guest', `the guest can't run the command: ${errnoName(errno)}`),
+  ): Process {
     const process = new Process(id, {
       send: (type, payload) => this.#send(type, id, payload),
       sendInput: (data) => this.#sendParts(TO_GUEST.INPUT, TO_GUEST.INPUT, id, data),
@@ -297,7 +337,9 @@ export class GuestAgent {
     const { clock, seed } = beginning.renewal ?? {};
     if (!clock && !seed) return this.#begin();
     try {
-      this.#outbox.unshift(encodeFrame(TO_GUEST.RENEW, this.#session, encodeRenewal({ clock, seed }, payload, this.#age)));
+      this.#outbox.unshift(
+        encodeFrame(TO_GUEST.RENEW, this.#session, encodeRenewal({ clock, seed }, payload, this.#age)),
+      );
     } catch (error) {
       return this.#begin((error as Error).message);
     }
@@ -326,14 +368,22 @@ export class GuestAgent {
         this.#taken = Math.min(number(), this.#sent);
         this.#pump();
         break;
-      case TO_HOST.STARTED: if (process) process.pid = number(); break;
+      case TO_HOST.STARTED:
+        if (process) process.pid = number();
+        break;
       case TO_HOST.FAILED:
         this.#forgetCredit(id);
         process?.fail(number());
         break;
-      case TO_HOST.OUTPUT: this.#output('stdout', id, payload); break;
-      case TO_HOST.ERRORS: this.#output('stderr', id, payload); break;
-      case TO_HOST.INPUT_TAKEN: process?.inputTaken(number()); break;
+      case TO_HOST.OUTPUT:
+        this.#output('stdout', id, payload);
+        break;
+      case TO_HOST.ERRORS:
+        this.#output('stderr', id, payload);
+        break;
+      case TO_HOST.INPUT_TAKEN:
+        process?.inputTaken(number());
+        break;
       case TO_HOST.EXITED:
         if (number() > MAX_CODE) return this.#lie(`a process has ended with the code ${number()}`);
         this.#forgetCredit(id);

@@ -21,7 +21,8 @@ interface Watched {
 const WHAT: Record<GuestEnd, string> = {
   crashed: 'the guest has crashed: restore a snapshot of it, or boot another one',
   halted: 'the guest has halted, or turned its power off: restore a snapshot of it, or boot another one',
-  rebooted: 'the guest has rebooted, and what ran in it is gone: wait until it answers again, or restore a snapshot of it',
+  rebooted:
+    'the guest has rebooted, and what ran in it is gone: wait until it answers again, or restore a snapshot of it',
 };
 
 /**
@@ -82,7 +83,9 @@ export class GuestLife {
     } catch (error) {
       if (error instanceof VmError) throw error;
       const what = failure === 'boot' ? 'the guest did not come up' : 'the guest does not answer';
-      throw new VmError(failure, `${what}: ${(error as Error).message}\nIts console ends with\n${console.tail()}`, { cause: error });
+      throw new VmError(failure, `${what}: ${(error as Error).message}\nIts console ends with\n${console.tail()}`, {
+        cause: error,
+      });
     }
   }
 
@@ -94,8 +97,12 @@ export class GuestLife {
     if (kind !== 'rebooted') void emulator.stop();
     // For the reader: that it has panicked is known otherwise.
     const panic = kind === 'crashed' && console.lines.findLast((line) => line.includes('Kernel panic'));
-    const what = fault ? `the guest did what the emulator can't, such as a triple fault (${fault.message}): boot another one` : WHAT[kind];
-    const end = new VmError(kind, `${what}${panic ? `\n  | ${panic}` : ''}\nIts console ends with\n${console.tail()}`, { cause: fault });
+    const what = fault
+      ? `the guest did what the emulator can't, such as a triple fault (${fault.message}): boot another one`
+      : WHAT[kind];
+    const end = new VmError(kind, `${what}${panic ? `\n  | ${panic}` : ''}\nIts console ends with\n${console.tail()}`, {
+      cause: fault,
+    });
     this.#end = end;
     agent.lose(end);
     this.#ended.abort(end);

@@ -1,5 +1,18 @@
 import {
-  chmodSync, chownSync, closeSync, constants, fstatSync, lstatSync, openSync, readdirSync, readFileSync, readlinkSync, realpathSync, utimesSync, type BigIntStats, type Dirent,
+  chmodSync,
+  chownSync,
+  closeSync,
+  constants,
+  fstatSync,
+  lstatSync,
+  openSync,
+  readdirSync,
+  readFileSync,
+  readlinkSync,
+  realpathSync,
+  utimesSync,
+  type BigIntStats,
+  type Dirent,
 } from 'node:fs';
 import type { Timespec } from '../device/fs/backend.ts';
 import { encodeName, isFileName } from '../device/fs/names.ts';
@@ -75,7 +88,9 @@ export class HostDirectory {
   reach(name: string): HostPath {
     if (!isFileName(name)) throw new Error('no file can have this name');
     const prefix = this.#opened();
-    return this.#fd !== undefined && name.isWellFormed() ? `/proc/self/fd/${this.#fd}/${name}` : Buffer.concat([prefix, SEPARATOR, encodeName(name)]);
+    return this.#fd !== undefined && name.isWellFormed()
+      ? `/proc/self/fd/${this.#fd}/${name}`
+      : Buffer.concat([prefix, SEPARATOR, encodeName(name)]);
   }
 
   /** What an entry is; undefined when there is none. */
@@ -143,7 +158,10 @@ export class HostDirectory {
 
   /** Whether it still is where it was: through which names it is reached is not for others to choose. */
   #check(): void {
-    const path = this.#fd === undefined ? realpathSync(this.#path, { encoding: 'buffer' }) : readlinkSync(this.#prefix!, { encoding: 'buffer' });
+    const path =
+      this.#fd === undefined
+        ? realpathSync(this.#path, { encoding: 'buffer' })
+        : readlinkSync(this.#prefix!, { encoding: 'buffer' });
     if (!path.equals(this.#path)) throw new Refusal(MOVED);
   }
 }

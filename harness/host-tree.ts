@@ -1,5 +1,14 @@
 import { randomUUID } from 'node:crypto';
-import { closeSync, constants, fstatSync, lstatSync, openSync, readlinkSync, readSync, type BigIntStats } from 'node:fs';
+import {
+  closeSync,
+  constants,
+  fstatSync,
+  lstatSync,
+  openSync,
+  readlinkSync,
+  readSync,
+  type BigIntStats,
+} from 'node:fs';
 import type { Backend, Inode, Timespec } from '../device/fs/backend.ts';
 import { PATH_MAX, S_IALLUGO, S_IFDIR, S_IFLNK, S_IFMT, S_IFREG, S_IFSOCK } from '../device/fs/constants.ts';
 import { EDQUOT, ENOSPC, errnoName, FsError } from '../device/fs/errno.ts';
@@ -9,7 +18,16 @@ import { SparseWriter } from '../device/trees/sparse.ts';
 import { TOO_LONG, TreeWriter, Unfit } from '../device/trees/tree-writer.ts';
 import { BytesSource } from '../device/fs/tree/byte-io.ts';
 import { VmError } from './errors.ts';
-import { HostDirectory, isHostError, MAX_DEPTH, reasonOf, Refusal, TOO_DEEP, type HostEntry, type HostPath } from './host-directory.ts';
+import {
+  HostDirectory,
+  isHostError,
+  MAX_DEPTH,
+  reasonOf,
+  Refusal,
+  TOO_DEEP,
+  type HostEntry,
+  type HostPath,
+} from './host-directory.ts';
 import { printable } from './printable.ts';
 import { atOnce, type Steps } from './slices.ts';
 import { isAbandoned, temporaryName } from './whole-file.ts';
@@ -75,7 +93,14 @@ class Loader {
     this.#writer = new TreeWriter(backend, backend.root);
     this.#isDue = isDue;
     this.#onProgress = onProgress;
-    this.#tree = { id: randomUUID(), directory, known: { host: '', ino: backend.root.ino, guest: '', mode: 0 }, files: 0, bytes: 0, skipped: [] };
+    this.#tree = {
+      id: randomUUID(),
+      directory,
+      known: { host: '', ino: backend.root.ino, guest: '', mode: 0 },
+      files: 0,
+      bytes: 0,
+      skipped: [],
+    };
   }
 
   *load(): Generator<void, LoadedTree> {
@@ -87,7 +112,11 @@ class Loader {
         root = HostDirectory.open(directory);
         entries = root.list();
       } catch (error) {
-        throw new VmError('share', `the share's directory ${printable(directory)} ${refusal(error)}: give an existing directory, or none for an empty share`, { cause: error });
+        throw new VmError(
+          'share',
+          `the share's directory ${printable(directory)} ${refusal(error)}: give an existing directory, or none for an empty share`,
+          { cause: error },
+        );
       }
       const stats = root.stats();
       this.#tree.known.children = new Map();
@@ -97,12 +126,19 @@ class Loader {
     } finally {
       root?.close();
     }
-    for (const { inode, known } of this.#links.values()) for (const each of known) each.guest = attrStamp(this.#backend, inode);
+    for (const { inode, known } of this.#links.values())
+      for (const each of known) each.guest = attrStamp(this.#backend, inode);
     this.#onProgress?.(this.#tree.files, this.#tree.bytes);
     return this.#tree;
   }
 
-  *#fill(dir: HostDirectory, entries: HostEntry[], path: string, parent: Inode, known: Map<string, Known>): Generator<void> {
+  *#fill(
+    dir: HostDirectory,
+    entries: HostEntry[],
+    path: string,
+    parent: Inode,
+    known: Map<string, Known>,
+  ): Generator<void> {
     for (const entry of entries) {
       const name = decodeName(entry.name);
       const childPath = path + name;
@@ -187,7 +223,10 @@ class Loader {
     const owner = { uid: Number(stats.uid), gid: Number(stats.gid) };
     const target = type === S_IFLNK ? decodeName(readlinkSync(path, { encoding: 'buffer' })) : undefined;
     this.#writer.clear(place);
-    const inode = target === undefined ? this.#backend.mknod(parent, name, { mode: Number(stats.mode), rdev: Number(stats.rdev), ...owner }) : this.#backend.symlink(parent, name, target, owner);
+    const inode =
+      target === undefined
+        ? this.#backend.mknod(parent, name, { mode: Number(stats.mode), rdev: Number(stats.rdev), ...owner })
+        : this.#backend.symlink(parent, name, target, owner);
     try {
       this.#settle(inode, stats);
     } catch (error) {
@@ -216,7 +255,12 @@ class Loader {
   }
 
   #knownOf(inode: Inode, stats: BigIntStats): Known {
-    return { host: fingerprint(stats), ino: inode.ino, guest: attrStamp(this.#backend, inode), mode: this.#backend.getattr(inode).mode };
+    return {
+      host: fingerprint(stats),
+      ino: inode.ino,
+      guest: attrStamp(this.#backend, inode),
+      mode: this.#backend.getattr(inode).mode,
+    };
   }
 
   /** What a write-back was writing: not the user's. What a process that was killed has left is known, so that the next write-back removes it. */
@@ -232,9 +276,13 @@ class Loader {
   *#read(fd: number, stats: BigIntStats, inode: Inode): Generator<void, number> {
     const size = Number(stats.size);
     // What procfs and sysfs have says that it is empty.
-    if (size <= CHUNK_LENGTH && stats.blocks * 512n >= stats.size) return this.#readSmall(fd, size || CHUNK_LENGTH, inode);
+    if (size <= CHUNK_LENGTH && stats.blocks * 512n >= stats.size)
+      return this.#readSmall(fd, size || CHUNK_LENGTH, inode);
     const holes = size - Number(stats.blocks) * 512;
-    if (holes > MAX_HOLES) throw new Refusal(`it has ${formatBytes(holes)} of holes, and no more than ${formatBytes(MAX_HOLES)} are looked through`);
+    if (holes > MAX_HOLES)
+      throw new Refusal(
+        `it has ${formatBytes(holes)} of holes, and no more than ${formatBytes(MAX_HOLES)} are looked through`,
+      );
     for (let attempt = 1; ; attempt++) {
       const length = yield* this.#readLarge(fd, size, inode, holes > 0);
       const after = fstatSync(fd, { bigint: true });
@@ -285,7 +333,11 @@ class Loader {
     if (error.code !== ENOSPC && error.code !== EDQUOT) return `the share refuses it: ${errnoName(error.code)}`;
     const { blocks, frsize, files } = this.#backend.statfs();
     const limit = `${formatBytes(blocks * frsize)} and ${files} inodes`;
-    throw new VmError('share', `${printable(path)} of ${printable(this.#tree.directory)} does not fit into the share, which holds ${limit}: share less, or give it more room (--size, \`size\`)`, { cause: error });
+    throw new VmError(
+      'share',
+      `${printable(path)} of ${printable(this.#tree.directory)} does not fit into the share, which holds ${limit}: share less, or give it more room (--size, \`size\`)`,
+      { cause: error },
+    );
   }
 }
 
@@ -318,7 +370,11 @@ export function isTemporary(name: string): boolean {
 
 function refusal(error: unknown): string {
   if (!isHostError(error)) throw error;
-  return error.code === 'ENOENT' ? 'does not exist' : error.code === 'ENOTDIR' ? 'is not a directory' : `can't be read (${reasonOf(error)})`;
+  return error.code === 'ENOENT'
+    ? 'does not exist'
+    : error.code === 'ENOTDIR'
+      ? 'is not a directory'
+      : `can't be read (${reasonOf(error)})`;
 }
 
 function timespec(nanoseconds: bigint): Timespec {

@@ -29,14 +29,30 @@ const VGA_BIOS = 'vgabios-stdvga.bin';
 type Wanted = Pick<VmOptions, 'initrd' | 'bios' | 'driver' | 'bootMethod' | 'onProgress'> & { kernel: string };
 
 /** The image that `guest-images/` builds, or the one the caller brought. Throws {@link VmError} `image` or `configuration`. */
-export async function resolveImage({ kernel, initrd, bios, driver, bootMethod, onProgress }: Wanted): Promise<BootFiles> {
+export async function resolveImage({
+  kernel,
+  initrd,
+  bios,
+  driver,
+  bootMethod,
+  onProgress,
+}: Wanted): Promise<BootFiles> {
   if (isNamed(kernel)) {
-    if (initrd !== undefined) throw new VmError('image', `the kernel ${kernel} has its own initial RAM disk: give --kernel FILE with --initrd, or leave that out`);
+    if (initrd !== undefined)
+      throw new VmError(
+        'image',
+        `the kernel ${kernel} has its own initial RAM disk: give --kernel FILE with --initrd, or leave that out`,
+      );
     const image = await ensureGuestImage({ suspendDriver: driver === 'suspend', kernel, onProgress });
     return bios === undefined ? image : { ...image, ...findFirmware(bios) };
   }
-  if (driver === 'suspend') throw new VmError('configuration', 'the driver with suspend goes into the image that guest-images/ builds: put it into yours, or leave out --kernel and --initrd');
-  if (initrd === undefined) throw new VmError('image', 'a kernel of your own needs an initial RAM disk: give --initrd FILE too');
+  if (driver === 'suspend')
+    throw new VmError(
+      'configuration',
+      'the driver with suspend goes into the image that guest-images/ builds: put it into yours, or leave out --kernel and --initrd',
+    );
+  if (initrd === undefined)
+    throw new VmError('image', 'a kernel of your own needs an initial RAM disk: give --initrd FILE too');
   const hash = createHash('sha256');
   const bytes = await readImageFile(kernel);
   hash.update(bytes).update(await readImageFile(initrd));
@@ -66,7 +82,11 @@ async function unpacked(path: string, kernel: Uint8Array, isNeeded: boolean): Pr
 }
 
 function findFirmware(bios = existsSync(SYSTEM_BIOS) ? SYSTEM_BIOS : undefined): Pick<BootFiles, 'bios' | 'vgaBios'> {
-  if (bios === undefined) throw new VmError('image', 'no BIOS found: give --bios FILE (SeaBIOS), install the package seabios, or give an unpacked vmlinux, which boots without');
+  if (bios === undefined)
+    throw new VmError(
+      'image',
+      'no BIOS found: give --bios FILE (SeaBIOS), install the package seabios, or give an unpacked vmlinux, which boots without',
+    );
   const vgaBios = join(dirname(bios), VGA_BIOS);
   return { bios, vgaBios: existsSync(vgaBios) ? vgaBios : undefined };
 }
@@ -81,6 +101,8 @@ export async function readImageFile(path: string): Promise<Uint8Array<ArrayBuffe
   try {
     return new Uint8Array(await readFile(path));
   } catch (error) {
-    throw new VmError('image', `can't read the guest image's file ${path}: ${(error as Error).message}`, { cause: error });
+    throw new VmError('image', `can't read the guest image's file ${path}: ${(error as Error).message}`, {
+      cause: error,
+    });
   }
 }

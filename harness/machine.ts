@@ -32,7 +32,13 @@ export interface AssemblyHooks extends Pick<EmulatorHooks, 'beforeDevices'> {
 }
 
 /** Emulator, shares and agent, not running yet. `lines`: of its console, from before. */
-export async function assemble(plan: Plan, shares: ShareOptions[], emulatorOptions: V86Options, hooks: AssemblyHooks = {}, lines: string[] = []): Promise<Machine> {
+export async function assemble(
+  plan: Plan,
+  shares: ShareOptions[],
+  emulatorOptions: V86Options,
+  hooks: AssemblyHooks = {},
+  lines: string[] = [],
+): Promise<Machine> {
   const { onConsole, onProgress } = plan.options;
   const console = new ConsoleLog({ lines, onLine: onConsole });
   const plugged: Share[] = [];
@@ -52,7 +58,10 @@ export async function assemble(plan: Plan, shares: ShareOptions[], emulatorOptio
     await Promise.all(plugged.map(({ device }) => device.ready));
     plan.prepareReboot(emulator);
     for (const [index, { source }] of shares.entries()) {
-      if (source !== undefined) await plugged[index]!.load(source, (files, bytes) => onProgress?.(`loading ${source}: ${files} files, ${(bytes / 1e6).toFixed(1)} MB`));
+      if (source !== undefined)
+        await plugged[index]!.load(source, (files, bytes) =>
+          onProgress?.(`loading ${source}: ${files} files, ${(bytes / 1e6).toFixed(1)} MB`),
+        );
     }
     const agent = new GuestAgent(uartChannel(emulator as unknown as UartBus));
     const life = new GuestLife({ emulator, agent, console }, plan.options);

@@ -6,7 +6,16 @@ import { directBoot, directReboot } from './boot/direct-boot.ts';
 import { v86Version } from './emulator.ts';
 import { VmError } from './errors.ts';
 import { defaultKernel, readImageFile, resolveImage } from './image.ts';
-import { ACPI, MINIMAL_KERNEL, namedVideoMemory, NINEP, SUSPEND_DRIVER, videoMemoryOf, VIRTIO_FS, VIRTIO_NETWORK } from './machine-parts.ts';
+import {
+  ACPI,
+  MINIMAL_KERNEL,
+  namedVideoMemory,
+  NINEP,
+  SUSPEND_DRIVER,
+  videoMemoryOf,
+  VIRTIO_FS,
+  VIRTIO_NETWORK,
+} from './machine-parts.ts';
 import type { MachineConfig } from './snapshot-file.ts';
 import { DEFAULT_MEMORY, DEFAULT_VIDEO_MEMORY, checkShares, type ShareOptions, type VmOptions } from './vm-options.ts';
 
@@ -41,13 +50,22 @@ export interface BootRoad {
 
 /** Throws {@link VmError} for options that don't fit together, or files that are missing. */
 export async function makePlan(options: VmOptions): Promise<Plan> {
-  const { shares = [], memory = DEFAULT_MEMORY, videoMemory = DEFAULT_VIDEO_MEMORY, ninep = false, network = 'ne2k', acpi = false } = options;
+  const {
+    shares = [],
+    memory = DEFAULT_MEMORY,
+    videoMemory = DEFAULT_VIDEO_MEMORY,
+    ninep = false,
+    network = 'ne2k',
+    acpi = false,
+  } = options;
   checkShares(shares);
   const driver = options.driver ?? 'stock';
   const kernel = options.kernel ?? (driver === 'stock' ? defaultKernel() : 'stock');
   const wanted = options.bootMethod ?? (acpi || options.bios !== undefined ? 'bios' : undefined);
-  if (wanted === 'direct' && options.bios !== undefined) throw new VmError('configuration', 'the boot method `direct` takes no BIOS: leave out one of them');
-  if (wanted === 'direct' && acpi) throw new VmError('configuration', 'ACPI comes from the BIOS: leave out the boot method `direct`');
+  if (wanted === 'direct' && options.bios !== undefined)
+    throw new VmError('configuration', 'the boot method `direct` takes no BIOS: leave out one of them');
+  if (wanted === 'direct' && acpi)
+    throw new VmError('configuration', 'ACPI comes from the BIOS: leave out the boot method `direct`');
   const image = await resolveImage({ ...options, driver, kernel, bootMethod: wanted });
   const { vmlinux } = image;
   const bootMethod = wanted ?? (vmlinux ? 'direct' : 'bios');
@@ -84,10 +102,19 @@ export async function makePlan(options: VmOptions): Promise<Plan> {
     options,
     shares,
     config,
-    origin: { config, bootMethod, cmdline, bios: bootMethod === 'bios' ? options.bios && resolve(options.bios) : undefined, version: CACHE_VERSION },
+    origin: {
+      config,
+      bootMethod,
+      cmdline,
+      bios: bootMethod === 'bios' ? options.bios && resolve(options.bios) : undefined,
+      version: CACHE_VERSION,
+    },
     emulatorOptions,
     prepareReboot: (emulator) => {
-      if (bootMethod === 'direct') directReboot(emulator, () => ({ vmlinux: readFileSync(vmlinux!), initrd: readFileSync(image.initrd) }), { cmdline });
+      if (bootMethod === 'direct')
+        directReboot(emulator, () => ({ vmlinux: readFileSync(vmlinux!), initrd: readFileSync(image.initrd) }), {
+          cmdline,
+        });
     },
     bootRoad: async () => {
       if (bootMethod === 'bios') {
@@ -104,7 +131,11 @@ export async function makePlan(options: VmOptions): Promise<Plan> {
 /** v86 lets its BIOS find the initial RAM disk at 64 MiB. @throws VmError `configuration`. */
 async function checkRoom(initrd: string, memory: number): Promise<void> {
   const least = Math.ceil((await readImageFile(initrd)).length / MIB) + BIOS_INITRD;
-  if (memory < least) throw new VmError('configuration', `${memory} MiB of memory are too few to boot through a BIOS, which has the initial RAM disk at ${BIOS_INITRD} MiB: give at least ${least}, or boot direct`);
+  if (memory < least)
+    throw new VmError(
+      'configuration',
+      `${memory} MiB of memory are too few to boot through a BIOS, which has the initial RAM disk at ${BIOS_INITRD} MiB: give at least ${least}, or boot direct`,
+    );
 }
 
 /** The configuration of a machine with these shares. */
@@ -114,7 +145,9 @@ export function withShares(config: MachineConfig, shares: ShareOptions[]): Machi
 
 /** `options`, and where they are silent, what a machine of this configuration was made with. */
 export function optionsFor(config: MachineConfig, options: VmOptions): VmOptions {
-  const tags = config.devices.filter((device) => device.startsWith(VIRTIO_FS)).map((device) => device.slice(VIRTIO_FS.length));
+  const tags = config.devices
+    .filter((device) => device.startsWith(VIRTIO_FS))
+    .map((device) => device.slice(VIRTIO_FS.length));
   return {
     ...options,
     memory: options.memory ?? config.memory,

@@ -29,7 +29,9 @@ export function printableConsole(line: string): string {
 
 /** JSON for programs and terminals: the same value, with all that is unsafe as JSON's own escapes. */
 export function printableJson(json: string): string {
-  return json.replace(UNSAFE_BUT_LINES, (character) => [...Array(character.length).keys()].map((n) => `\\u${hex(character.charCodeAt(n), 4)}`).join(''));
+  return json.replace(UNSAFE_BUT_LINES, (character) =>
+    [...Array(character.length).keys()].map((n) => `\\u${hex(character.charCodeAt(n), 4)}`).join(''),
+  );
 }
 
 function escape(character: string): string {

@@ -3,8 +3,13 @@ import { readFileSync, readlinkSync } from 'node:fs';
 import { hostname } from 'node:os';
 
 /** Where this process runs, as three times 8 hex digits: the host, its boot, and the namespace of process numbers (of a container). */
-export const PLACE = [hostname(), read(() => readFileSync('/proc/sys/kernel/random/boot_id', 'utf8')), read(() => readlinkSync('/proc/self/ns/pid'))]
-  .map((text) => createHash('sha256').update(text).digest('hex').slice(0, 8)).join('');
+export const PLACE = [
+  hostname(),
+  read(() => readFileSync('/proc/sys/kernel/random/boot_id', 'utf8')),
+  read(() => readlinkSync('/proc/self/ns/pid')),
+]
+  .map((text) => createHash('sha256').update(text).digest('hex').slice(0, 8))
+  .join('');
 
 /** Whether `place` is on this host, before it was started last. */
 export function isOfEarlierBoot(place: string): boolean {

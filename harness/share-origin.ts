@@ -50,7 +50,8 @@ export function readOrigin(origin: unknown): { id: string; directory: string; kn
 function decode(encoded: unknown, depth: number): Known | undefined {
   if (!Array.isArray(encoded) || depth > MAX_DEPTH + 1) return undefined;
   const [host, ino, guest, mode, entries] = encoded as unknown[];
-  if (typeof host !== 'string' || typeof guest !== 'string' || !Number.isInteger(ino) || !Number.isInteger(mode)) return undefined;
+  if (typeof host !== 'string' || typeof guest !== 'string' || !Number.isInteger(ino) || !Number.isInteger(mode))
+    return undefined;
   const known: Known = { host, ino: ino as number, guest, mode: mode as number };
   if (entries === undefined) return known;
   if (!Array.isArray(entries)) return undefined;

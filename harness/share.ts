@@ -126,17 +126,37 @@ export class Share {
     const cure = 'write it to an archive with `save`';
     const claim = this.#claim;
     if (claim && to !== undefined) {
-      if (resolve(to) !== resolve(claim.directory)) throw new VmError('share', `${share} was loaded from ${printable(claim.directory)}, not from ${printable(to)}: ${cure}`);
-      if (!claim.known) throw new VmError('share', `${share} has too many entries for its snapshot to say what ${printable(to)} had, so nobody knows what the host has changed since: ${cure}`);
+      if (resolve(to) !== resolve(claim.directory))
+        throw new VmError(
+          'share',
+          `${share} was loaded from ${printable(claim.directory)}, not from ${printable(to)}: ${cure}`,
+        );
+      if (!claim.known)
+        throw new VmError(
+          'share',
+          `${share} has too many entries for its snapshot to say what ${printable(to)} had, so nobody knows what the host has changed since: ${cure}`,
+        );
       this.#tree = { id: claim.id, directory: to, known: claim.known };
       this.#claim = undefined;
     }
     if (this.#tree) {
-      if (to !== undefined && resolve(to) !== resolve(this.#tree.directory)) throw new VmError('share', `${share} was loaded from ${printable(this.#tree.directory)}, not from ${printable(to)}: ${cure}`);
+      if (to !== undefined && resolve(to) !== resolve(this.#tree.directory))
+        throw new VmError(
+          'share',
+          `${share} was loaded from ${printable(this.#tree.directory)}, not from ${printable(to)}: ${cure}`,
+        );
       return this.#tree;
     }
-    if (claim) throw new VmError('share', `${share} came back from a snapshot, which says that it was loaded from ${printable(claim.directory)}: if it may be written there, give \`to\` with that directory`);
-    if (this.#isRestored) throw new VmError('share', `${share} came back from a snapshot, which does not say what a host directory had: ${cure}`);
+    if (claim)
+      throw new VmError(
+        'share',
+        `${share} came back from a snapshot, which says that it was loaded from ${printable(claim.directory)}: if it may be written there, give \`to\` with that directory`,
+      );
+    if (this.#isRestored)
+      throw new VmError(
+        'share',
+        `${share} came back from a snapshot, which does not say what a host directory had: ${cure}`,
+      );
     throw new VmError('share', `${share} was not loaded from the host: give it a directory or an archive`);
   }
 

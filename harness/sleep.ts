@@ -9,7 +9,8 @@ interface Sleeper {
 }
 
 /** What the kernel's `/sys/power/state` calls suspend to idle. Without ACPI some kernels sleep, and nothing wakes them. */
-const SLEEP = '[ -d /sys/firmware/acpi ] || { echo no ACPI, so nothing would wake it >&2; exit 1; }; echo enabled > /sys/class/tty/ttyS0/power/wakeup && echo none > /sys/power/pm_test && exec echo freeze > /sys/power/state';
+const SLEEP =
+  '[ -d /sys/firmware/acpi ] || { echo no ACPI, so nothing would wake it >&2; exit 1; }; echo enabled > /sys/class/tty/ttyS0/power/wakeup && echo none > /sys/power/pm_test && exec echo freeze > /sys/power/state';
 const LOOK_INTERVAL = 500;
 /** A guest that runs fewer instructions than this in an interval waits: its process that does not end is asleep, then. */
 const ASLEEP_INSTRUCTIONS = 1_000_000;
@@ -24,16 +25,22 @@ export async function suspendGuest({ emulator, agent }: Sleeper): Promise<void> 
   let lost: Error | undefined;
   const process = agent.spawn(['/bin/sh', '-c', SLEEP]);
   process.onStderr = (bytes) => (failure = (failure ?? '') + new TextDecoder().decode(bytes));
-  const ended = process.exited.then(() => (isAwake = true), (error: Error) => {
-    lost = error;
-    isAwake = true;
-  });
+  const ended = process.exited.then(
+    () => (isAwake = true),
+    (error: Error) => {
+      lost = error;
+      isAwake = true;
+    },
+  );
   let before = -Infinity;
   for (const end = Date.now() + PATIENCE; ; ) {
     await Promise.race([ended, new Promise((resolve) => setTimeout(resolve, LOOK_INTERVAL))]);
     if (lost instanceof VmError) throw lost;
     if (isAwake) {
-      throw new VmError('guest', `the guest does not sleep: ${failure?.trim() || 'something woke it at once'}; it takes ACPI, and the driver "suspend" or Linux 6.12`);
+      throw new VmError(
+        'guest',
+        `the guest does not sleep: ${failure?.trim() || 'something woke it at once'}; it takes ACPI, and the driver "suspend" or Linux 6.12`,
+      );
     }
     // It would seem to sleep.
     if (!emulator.is_running()) throw new VmError('stopped', 'the machine was stopped before its guest slept');
@@ -45,7 +52,10 @@ export async function suspendGuest({ emulator, agent }: Sleeper): Promise<void> 
 }
 
 /** Returns when the guest answers, which `answer` waits for. */
-export async function wakeGuest({ emulator }: Pick<Sleeper, 'emulator'>, answer: (timeoutMs: number) => Promise<void>): Promise<void> {
+export async function wakeGuest(
+  { emulator }: Pick<Sleeper, 'emulator'>,
+  answer: (timeoutMs: number) => Promise<void>,
+): Promise<void> {
   const knock = () => emulator.serial0_send('\n');
   knock();
   const knocking = setInterval(knock, KNOCK_INTERVAL);

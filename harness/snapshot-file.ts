@@ -53,7 +53,12 @@ export interface Snapshot extends SnapshotHead {
   bytes: Uint8Array;
 }
 
-export function makeSnapshot(config: MachineConfig, console: string[], bytes: Uint8Array, shares: ShareOrigins = {}): Snapshot {
+export function makeSnapshot(
+  config: MachineConfig,
+  console: string[],
+  bytes: Uint8Array,
+  shares: ShareOrigins = {},
+): Snapshot {
   return {
     created: new Date().toISOString(),
     config,
@@ -97,7 +102,8 @@ export function decodeSnapshot(file: Buffer, name: string): Snapshot {
   const refuse = (what: string): VmError => new VmError('snapshot', `the snapshot ${name} ${what}`);
   const cutOff = (expected: number) =>
     refuse(`is cut off: ${file.length} bytes of ${expected}; copy it again, or take it anew`);
-  if (file.toString('latin1', 0, MAGIC.length) !== MAGIC) throw refuse('is no snapshot of v86-virtiofs: its first bytes are others');
+  if (file.toString('latin1', 0, MAGIC.length) !== MAGIC)
+    throw refuse('is no snapshot of v86-virtiofs: its first bytes are others');
   if (file.length < PREFIX_LENGTH) throw cutOff(PREFIX_LENGTH);
   const version = file.readUInt32LE(8);
   if (version !== FORMAT_VERSION) {
@@ -125,7 +131,10 @@ function decodeHead(encoded: Uint8Array): SnapshotHead | undefined {
     const head = decode(encoded) as SnapshotHead;
     const { config, state } = head;
     const isWhole =
-      Array.isArray(head.console) && Array.isArray(config.devices) && Number.isInteger(config.memory) && Number.isInteger(state.length);
+      Array.isArray(head.console) &&
+      Array.isArray(config.devices) &&
+      Number.isInteger(config.memory) &&
+      Number.isInteger(state.length);
     return isWhole ? head : undefined;
   } catch {
     return undefined;
@@ -134,7 +143,8 @@ function decodeHead(encoded: Uint8Array): SnapshotHead | undefined {
 
 /** Throws {@link VmError} `snapshot` that names each setting in which `saved` differs from `present`. */
 export function checkConfig(saved: MachineConfig, present: MachineConfig): void {
-  const show = (value: string | number | string[]) => (Array.isArray(value) ? value.join(', ') || 'none' : String(value));
+  const show = (value: string | number | string[]) =>
+    Array.isArray(value) ? value.join(', ') || 'none' : String(value);
   const settings = [
     ['emulator', 'v86 version', 'install that version of v86, or one that can restore its snapshots'],
     ['image', 'guest image', 'use the image it was taken with'],
@@ -146,7 +156,8 @@ export function checkConfig(saved: MachineConfig, present: MachineConfig): void 
     const agree = key === 'emulator' ? haveSameState(then, now) : then === now;
     return agree ? [] : [`${name}: the snapshot has ${then}, this machine ${now} (${cure})`];
   });
-  if (differences.length) throw new VmError('snapshot', `the snapshot is of another machine: ${differences.join('; ')}`);
+  if (differences.length)
+    throw new VmError('snapshot', `the snapshot is of another machine: ${differences.join('; ')}`);
 }
 
 /** The bytes as a buffer of their own, copied only when they are part of a larger one. */

@@ -16,7 +16,10 @@ export interface Summary {
 export function configOf(store: SnapshotStore, id: string): MachineConfig {
   const { machine, summary } = store.info(id);
   if ((summary as Summary | undefined)?.unsettled) {
-    throw new VmError('unsettled', `the machine of ${id.slice(0, 12)} may run on another side, since its migration broke in the switch: settle that first, with \`v86-virtiofs settle ${id.slice(0, 12)}\``);
+    throw new VmError(
+      'unsettled',
+      `the machine of ${id.slice(0, 12)} may run on another side, since its migration broke in the switch: settle that first, with \`v86-virtiofs settle ${id.slice(0, 12)}\``,
+    );
   }
   return machine as unknown as MachineConfig;
 }

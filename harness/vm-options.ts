@@ -75,14 +75,20 @@ export interface VmOptions extends LifeOptions {
 export function checkShares(shares: ShareOptions[]): void {
   const tags = new Set<string>();
   for (const { tag, size, volume } of shares) {
-    if (size !== undefined && (!Number.isSafeInteger(size) || size < MIN_SHARE_SIZE)) throw new VmError('configuration', `a share can't have a size of ${size} bytes: give at least ${MIN_SHARE_SIZE}`);
-    if (size !== undefined && volume) throw new VmError('configuration', `the share ${JSON.stringify(tag)} has a volume, and so its limit: leave out \`size\`, or give \`MemfsBackend.of(volume, { size })\``);
+    if (size !== undefined && (!Number.isSafeInteger(size) || size < MIN_SHARE_SIZE))
+      throw new VmError('configuration', `a share can't have a size of ${size} bytes: give at least ${MIN_SHARE_SIZE}`);
+    if (size !== undefined && volume)
+      throw new VmError(
+        'configuration',
+        `the share ${JSON.stringify(tag)} has a volume, and so its limit: leave out \`size\`, or give \`MemfsBackend.of(volume, { size })\``,
+      );
     try {
       encodeTag(tag);
     } catch (error) {
       throw new VmError('configuration', (error as Error).message, { cause: error });
     }
-    if (tags.has(tag)) throw new VmError('configuration', `two shares have the tag ${JSON.stringify(tag)}: give each its own`);
+    if (tags.has(tag))
+      throw new VmError('configuration', `two shares have the tag ${JSON.stringify(tag)}: give each its own`);
     tags.add(tag);
   }
 }

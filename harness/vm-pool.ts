@@ -56,6 +56,10 @@ export class VmPool {
   async close(): Promise<void> {
     this.#isClosed = true;
     clearTimeout(this.#refill);
-    for (const vm of this.#ready.splice(0)) await vm.then((made) => made.stop(), () => {});
+    for (const vm of this.#ready.splice(0))
+      await vm.then(
+        (made) => made.stop(),
+        () => {},
+      );
   }
 }

@@ -1,7 +1,17 @@
 import type { V86 } from 'v86';
 import {
-  loadCodec, MachineSnapshots, migrateOut, MigrationTarget, MigrationUnknownError, type FreezeResult, type MigrationChannel, type MigrationOptions,
-  type MigrationResult, type RestorePolicies, type SnapshotStore, type Successor,
+  loadCodec,
+  MachineSnapshots,
+  migrateOut,
+  MigrationTarget,
+  MigrationUnknownError,
+  type FreezeResult,
+  type MigrationChannel,
+  type MigrationOptions,
+  type MigrationResult,
+  type RestorePolicies,
+  type SnapshotStore,
+  type Successor,
 } from '../device/index.ts';
 import { V86Machine } from '../device/v86/adapter.ts';
 import type { MachineLease } from '../device/v86/lease.ts';
@@ -17,7 +27,14 @@ import { makePlan, optionsFor, withShares } from './plan.ts';
 import type { Share } from './share.ts';
 import type { ShareOrigins } from './share-origin.ts';
 import { suspendGuest, wakeGuest } from './sleep.ts';
-import { checkConfig, makeSnapshot, readSnapshot, toArrayBuffer, type MachineConfig, type Snapshot } from './snapshot-file.ts';
+import {
+  checkConfig,
+  makeSnapshot,
+  readSnapshot,
+  toArrayBuffer,
+  type MachineConfig,
+  type Snapshot,
+} from './snapshot-file.ts';
 import { configOf, type Summary } from './summary.ts';
 import { unlessAborted } from './unless-aborted.ts';
 import type { VmOptions } from './vm-options.ts';
@@ -96,14 +113,24 @@ export class Vm implements Machine {
   }
 
   /** A new machine that goes on where a snapshot of a store was taken: as {@link restore}. Several may go on from one. */
-  static async thaw(store: SnapshotStore, id: string, options: VmOptions = {}, policies: RestorePolicies = {}): Promise<Vm> {
+  static async thaw(
+    store: SnapshotStore,
+    id: string,
+    options: VmOptions = {},
+    policies: RestorePolicies = {},
+  ): Promise<Vm> {
     const vm = await Vm.prepare(store, id, options, policies);
     await vm.start();
     return vm;
   }
 
   /** As {@link thaw}, but the machine stands still until {@link start}. */
-  static async prepare(store: SnapshotStore, id: string, options: VmOptions = {}, policies: RestorePolicies = {}): Promise<Vm> {
+  static async prepare(
+    store: SnapshotStore,
+    id: string,
+    options: VmOptions = {},
+    policies: RestorePolicies = {},
+  ): Promise<Vm> {
     const vm = await Vm.like(configOf(store, id), store.info(id).summary, options);
     await vm.#orStop(async () => (await vm.#snapshots(store)).restore(id, { ...policies, isFresh: true }));
     return vm;
@@ -128,7 +155,8 @@ export class Vm implements Machine {
   }
 
   #adoptOrigins(origins: ShareOrigins | undefined): void {
-    for (const share of this.shares) share.adoptOrigin(origins && Object.hasOwn(origins, share.tag) ? origins[share.tag] : undefined);
+    for (const share of this.shares)
+      share.adoptOrigin(origins && Object.hasOwn(origins, share.tag) ? origins[share.tag] : undefined);
   }
 
   get #origins(): ShareOrigins {
@@ -147,29 +175,35 @@ export class Vm implements Machine {
    * @throws VmError `guest` with the kernel's reason when it does not; MachineStateError while it is migrated.
    */
   suspend(): Promise<void> {
-    return this.#inTurn(() => this.#lease.inTurn('suspend', async () => {
-      if (this.isAsleep) return;
-      this.life.check();
-      await suspendGuest(this);
-      this.#summary.isAsleep = true;
-    }));
+    return this.#inTurn(() =>
+      this.#lease.inTurn('suspend', async () => {
+        if (this.isAsleep) return;
+        this.life.check();
+        await suspendGuest(this);
+        this.#summary.isAsleep = true;
+      }),
+    );
   }
 
   /** Wakes a guest that sleeps, by a byte on its first serial port; one that was prepared from a snapshot is let go on first. */
   wake(): Promise<void> {
-    return this.#inTurn(() => this.#lease.inTurn('wake', async () => {
-      await this.emulator.run();
-      await wakeGuest(this, (timeoutMs) => this.life.answer(timeoutMs));
-      this.#summary.isAsleep = false;
-    }));
+    return this.#inTurn(() =>
+      this.#lease.inTurn('wake', async () => {
+        await this.emulator.run();
+        await wakeGuest(this, (timeoutMs) => this.life.answer(timeoutMs));
+        this.#summary.isAsleep = false;
+      }),
+    );
   }
 
   /** Lets a machine that stands still go on. */
   async start(): Promise<void> {
-    await this.#orStop(() => this.#inTurn(async () => {
-      await this.emulator.run();
-      await this.#answer();
-    }));
+    await this.#orStop(() =>
+      this.#inTurn(async () => {
+        await this.emulator.run();
+        await this.#answer();
+      }),
+    );
   }
 
   /**
@@ -232,7 +266,11 @@ export class Vm implements Machine {
     } catch (error) {
       this.#checkRunning();
       if (!timeout.aborted) throw error;
-      throw new VmError('timeout', `the guest's command did not end within ${timeoutMs / 1000} s: ${name}\nIts console ends with\n${this.console.tail()}`, { cause: error });
+      throw new VmError(
+        'timeout',
+        `the guest's command did not end within ${timeoutMs / 1000} s: ${name}\nIts console ends with\n${this.console.tail()}`,
+        { cause: error },
+      );
     }
   }
 
@@ -246,7 +284,11 @@ export class Vm implements Machine {
   /** The whole machine as it is now, shares included. The guest goes on. @throws VmError `unsettled` when it may run elsewhere, which these files do not tell. */
   async save(): Promise<Snapshot> {
     this.#checkAlive();
-    if (this.#lease.state === 'unknown') throw new VmError('unsettled', 'this machine may run on the other side: freeze it into a store, where that is noted');
+    if (this.#lease.state === 'unknown')
+      throw new VmError(
+        'unsettled',
+        'this machine may run on the other side: freeze it into a store, where that is noted',
+      );
     const state = await this.emulator.save_state();
     return makeSnapshot(this.config, this.console.lines, new Uint8Array(state), this.#origins);
   }
@@ -286,7 +328,12 @@ export class Vm implements Machine {
   }
 
   #summarize(): Summary {
-    return { ...this.#summary, ...(this.#lease.state === 'unknown' && { unsettled: this.#unsettled }), shares: this.#origins, console: this.console.lines };
+    return {
+      ...this.#summary,
+      ...(this.#lease.state === 'unknown' && { unsettled: this.#unsettled }),
+      shares: this.#origins,
+      console: this.console.lines,
+    };
   }
 
   /**
@@ -295,11 +342,20 @@ export class Vm implements Machine {
    * @throws MigrationError when nothing came of it, and the machine runs on here; MigrationUnknownError when it stands still, because it may run there,
    * until that is settled; MachineStateError when it is being migrated already.
    */
-  async migrate(channel: MigrationChannel, options: Omit<MigrationOptions, 'machine' | 'summary' | 'codec'>): Promise<MigrationResult> {
+  async migrate(
+    channel: MigrationChannel,
+    options: Omit<MigrationOptions, 'machine' | 'summary' | 'codec'>,
+  ): Promise<MigrationResult> {
     this.#checkAlive();
     const signal = AbortSignal.any([this.life.signal, ...(options.signal ? [options.signal] : [])]);
     try {
-      const result = await migrateOut(this.emulator, channel, { ...options, signal, machine: this.#machine, summary: () => this.#summarize(), codec: loadCodec() });
+      const result = await migrateOut(this.emulator, channel, {
+        ...options,
+        signal,
+        machine: this.#machine,
+        summary: () => this.#summarize(),
+        codec: loadCodec(),
+      });
       await this.stop();
       return result;
     } catch (error) {
@@ -394,6 +450,7 @@ export class Vm implements Machine {
   }
 
   #checkRunning(): void {
-    if (this.#stopped.signal.aborted) throw new VmError('stopped', 'this machine was stopped: boot or restore another one');
+    if (this.#stopped.signal.aborted)
+      throw new VmError('stopped', 'this machine was stopped: boot or restore another one');
   }
 }

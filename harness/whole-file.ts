@@ -29,7 +29,11 @@ export function temporaryName(stem: string): string {
  * Writes a file to a temporary name beside `path`, syncs and renames it: a crash leaves the old file
  * or the new one, whole. `parts` are borrowed. `mode`: {@link PRIVATE} for what holds a guest's memory.
  */
-export async function writeFileWhole(path: string, parts: Iterable<Uint8Array> | AsyncIterable<Uint8Array>, mode = 0o666): Promise<void> {
+export async function writeFileWhole(
+  path: string,
+  parts: Iterable<Uint8Array> | AsyncIterable<Uint8Array>,
+  mode = 0o666,
+): Promise<void> {
   const temporary = temporaryName(path);
   try {
     const file = await open(temporary, 'wx', mode);

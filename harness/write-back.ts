@@ -1,6 +1,24 @@
 import {
-  closeSync, constants, fchmodSync, fchownSync, fdatasyncSync, fstatSync, ftruncateSync, futimesSync, lchownSync, linkSync, lstatSync, lutimesSync, mkdirSync, openSync,
-  renameSync, rmdirSync, symlinkSync, unlinkSync, writeSync, type BigIntStats,
+  closeSync,
+  constants,
+  fchmodSync,
+  fchownSync,
+  fdatasyncSync,
+  fstatSync,
+  ftruncateSync,
+  futimesSync,
+  lchownSync,
+  linkSync,
+  lstatSync,
+  lutimesSync,
+  mkdirSync,
+  openSync,
+  renameSync,
+  rmdirSync,
+  symlinkSync,
+  unlinkSync,
+  writeSync,
+  type BigIntStats,
 } from 'node:fs';
 import type { Attr, Backend, Inode } from '../device/fs/backend.ts';
 import { S_IALLUGO, S_IFDIR, S_IFLNK, S_IFMT, S_IFREG } from '../device/fs/constants.ts';
@@ -9,7 +27,16 @@ import { BytesSink } from '../device/fs/tree/byte-io.ts';
 import { formatBytes, note, type Skipped } from '../device/trees/report.ts';
 import { dataSegments, MAX_FILE_LENGTH } from '../device/trees/sparse.ts';
 import { VmError } from './errors.ts';
-import { HostDirectory, hostTime, ignoringPermission, isHostError, reasonOf, Refusal, umask, type HostPath } from './host-directory.ts';
+import {
+  HostDirectory,
+  hostTime,
+  ignoringPermission,
+  isHostError,
+  reasonOf,
+  Refusal,
+  umask,
+  type HostPath,
+} from './host-directory.ts';
 import { attrStamp, fingerprint, isTemporary, newTemporary, typeOf, type Known, type LoadedTree } from './host-tree.ts';
 import { printable } from './printable.ts';
 import { forEach, isDirectory, survey, type Item } from './share-survey.ts';
@@ -66,7 +93,11 @@ export function writeBack(tree: WriteBackTarget, backend: Backend, options: Writ
 }
 
 /** {@link writeBack} for `inSlices`: what the guest changes meanwhile is written as it was before or after, or left to the next time. */
-export function writingBack(tree: WriteBackTarget, backend: Backend, options: WriteBackOptions = {}): Steps<WriteBackReport> {
+export function writingBack(
+  tree: WriteBackTarget,
+  backend: Backend,
+  options: WriteBackOptions = {},
+): Steps<WriteBackReport> {
   return (isDue) => new WriteBack(tree, backend, options, isDue).run();
 }
 
@@ -110,7 +141,8 @@ class WriteBack {
       const itemPath = [...path, item.name];
       try {
         if (item.unfit !== undefined) throw new Refusal(item.unfit);
-        if (isTemporary(item.name)) throw new Refusal('names like this are those of files that a write-back has not finished: rename it');
+        if (isTemporary(item.name))
+          throw new Refusal('names like this are those of files that a write-back has not finished: rename it');
         if (item.items) yield* this.#saveDirectory(item, item.items, parent, dir, itemPath);
         else yield* this.#saveLeaf(item, parent, dir, itemPath);
       } catch (error) {
@@ -120,7 +152,13 @@ class WriteBack {
     }
   }
 
-  *#saveDirectory({ name, inode, stamp, known }: Item, items: Item[], parent: Known, dir: HostDirectory, path: string[]): Generator<void> {
+  *#saveDirectory(
+    { name, inode, stamp, known }: Item,
+    items: Item[],
+    parent: Known,
+    dir: HostDirectory,
+    path: string[],
+  ): Generator<void> {
     const attr = this.#attrOf(inode);
     let stats = dir.lookup(name);
     if (stats && typeOf(stats) !== S_IFDIR) {
@@ -133,10 +171,12 @@ class WriteBack {
     const child = dir.child(name);
     try {
       const before = child.stats();
-      const node: Known = known && isDirectory(known) ? known : { host: '', ino: 0, guest: '', mode: 0, children: new Map() };
+      const node: Known =
+        known && isDirectory(known) ? known : { host: '', ino: 0, guest: '', mode: 0, children: new Map() };
       const isHostChanged = !isNew && fingerprint(before) !== node.host;
       const isOurs = isNew || (isDirectory(known) && known.mode !== attr.mode && !isHostChanged);
-      if (!isOurs && isDirectory(known) && known.mode !== attr.mode) this.#keep(path, 'the host has changed or replaced the directory meanwhile: its permissions are left alone');
+      if (!isOurs && isDirectory(known) && known.mode !== attr.mode)
+        this.#keep(path, 'the host has changed or replaced the directory meanwhile: its permissions are left alone');
       const mode = this.#modeOf(attr, isNew ? undefined : Number(before.mode));
       if (isOurs) child.chmod(mode | S_IRWXU);
       children(parent).set(name, Object.assign(node, { host: fingerprint(child.stats()), ino: inode.ino }));
@@ -156,7 +196,9 @@ class WriteBack {
     if (type !== S_IFREG && type !== S_IFLNK) throw new Refusal('devices, FIFOs and sockets are not written back');
     if (attr.nlink === 0) throw new Refusal('the guest has removed it meanwhile');
     if (type === S_IFREG && attr.size > maxFileLength) {
-      throw new Refusal(`its size of ${formatBytes(attr.size)}, holes included, is above the limit of ${formatBytes(maxFileLength)} for one file`);
+      throw new Refusal(
+        `its size of ${formatBytes(attr.size)}, holes included, is above the limit of ${formatBytes(maxFileLength)} for one file`,
+      );
     }
     const old = dir.lookup(name);
     this.#checkHost(known, old);
@@ -164,10 +206,15 @@ class WriteBack {
     let isPlaced = false;
     let made: { stats: BigIntStats; stamp: string } | undefined;
     try {
-      made = this.#linked(inode, dir, temporary) ?? (type === S_IFREG ? yield* this.#copied(inode, dir, temporary, path, old) : this.#symlinked(inode, attr, dir, temporary, path, old));
+      made =
+        this.#linked(inode, dir, temporary) ??
+        (type === S_IFREG
+          ? yield* this.#copied(inode, dir, temporary, path, old)
+          : this.#symlinked(inode, attr, dir, temporary, path, old));
       const now = dir.lookup(name);
       this.#checkHost(known, now);
-      if (now && typeOf(now) === S_IFDIR && !this.#removeKnown(known!, name, dir, path)) throw new Refusal('the host has put something into the directory that was there');
+      if (now && typeOf(now) === S_IFDIR && !this.#removeKnown(known!, name, dir, path))
+        throw new Refusal('the host has put something into the directory that was there');
       renameSync(dir.at(temporary), dir.at(name));
       isPlaced = true;
     } finally {
@@ -201,7 +248,14 @@ class WriteBack {
     return undefined;
   }
 
-  #symlinked(inode: Inode, { uid, gid, atime, mtime }: Attr, dir: HostDirectory, temporary: string, path: string[], old: BigIntStats | undefined): { stats: BigIntStats; stamp: string } {
+  #symlinked(
+    inode: Inode,
+    { uid, gid, atime, mtime }: Attr,
+    dir: HostDirectory,
+    temporary: string,
+    path: string[],
+    old: BigIntStats | undefined,
+  ): { stats: BigIntStats; stamp: string } {
     const stamp = attrStamp(this.#backend, inode);
     symlinkSync(Buffer.from(encodeName(this.#backend.readlink(inode))), dir.at(temporary));
     const give = (owner: { uid: number; gid: number }) => lchownSync(dir.at(temporary), owner.uid, owner.gid);
@@ -211,8 +265,18 @@ class WriteBack {
     return { stats: lstatSync(dir.at(temporary), { bigint: true }), stamp };
   }
 
-  *#copied(inode: Inode, dir: HostDirectory, temporary: string, path: string[], old: BigIntStats | undefined): Generator<void, { stats: BigIntStats; stamp: string }> {
-    const fd = openSync(dir.at(temporary), constants.O_CREAT | constants.O_EXCL | constants.O_WRONLY | constants.O_NOFOLLOW, 0o600);
+  *#copied(
+    inode: Inode,
+    dir: HostDirectory,
+    temporary: string,
+    path: string[],
+    old: BigIntStats | undefined,
+  ): Generator<void, { stats: BigIntStats; stamp: string }> {
+    const fd = openSync(
+      dir.at(temporary),
+      constants.O_CREAT | constants.O_EXCL | constants.O_WRONLY | constants.O_NOFOLLOW,
+      0o600,
+    );
     try {
       for (let attempt = 1; ; attempt++) {
         const stamp = attrStamp(this.#backend, inode);
@@ -249,7 +313,11 @@ class WriteBack {
   /** Owner, permissions and times of a file that is not in its place yet: it may get bits there that it must not have before. */
   #settle(fd: number, attr: Attr, path: string[], old: BigIntStats | undefined): void {
     this.#options.beforeOperation?.();
-    const mode = this.#given(path, this.#modeOf(attr, old && typeOf(old) === S_IFREG ? Number(old.mode) : undefined), () => fchownSync(fd, attr.uid, attr.gid));
+    const mode = this.#given(
+      path,
+      this.#modeOf(attr, old && typeOf(old) === S_IFREG ? Number(old.mode) : undefined),
+      () => fchownSync(fd, attr.uid, attr.gid),
+    );
     if (!this.#options.owners && old) ignoringPermission(() => fchownSync(fd, Number(old.uid), Number(old.gid)));
     fchmodSync(fd, mode);
     futimesSync(fd, hostTime(attr.atime), hostTime(attr.mtime));
@@ -323,7 +391,8 @@ class WriteBack {
 
   /** Attributes as they are now. */
   #attrOf(inode: Inode): Attr {
-    const { ino, size, blocks, atime, mtime, ctime, btime, mode, nlink, uid, gid, rdev, blksize } = this.#backend.getattr(inode);
+    const { ino, size, blocks, atime, mtime, ctime, btime, mode, nlink, uid, gid, rdev, blksize } =
+      this.#backend.getattr(inode);
     return { ino, size, blocks, atime, mtime, ctime, btime, mode, nlink, uid, gid, rdev, blksize };
   }
 
@@ -331,7 +400,10 @@ class WriteBack {
   #checkHost(known: Known | undefined, stats: BigIntStats | undefined): void {
     if (!stats) return;
     if (!known) throw new Refusal('the host has an entry of this name that the share was not loaded with');
-    const isSame = isDirectory(known) && typeOf(stats) === S_IFDIR ? isSameDirectory(known, stats) : fingerprint(stats) === known.host;
+    const isSame =
+      isDirectory(known) && typeOf(stats) === S_IFDIR
+        ? isSameDirectory(known, stats)
+        : fingerprint(stats) === known.host;
     if (!isSame) throw new Refusal('the host has changed it meanwhile');
   }
 
@@ -365,7 +437,8 @@ function openRoot(path: string, known: Known, beforeOperation: (() => void) | un
   let root: HostDirectory | undefined;
   try {
     root = HostDirectory.open(path, beforeOperation);
-    if (!isSameDirectory(known, root.stats())) throw new Refusal('another directory has taken its place since it was loaded');
+    if (!isSameDirectory(known, root.stats()))
+      throw new Refusal('another directory has taken its place since it was loaded');
     return root;
   } catch (error) {
     root?.close();

@@ -13,7 +13,9 @@ if (missing.length) {
   };
   run('update');
   if (!run('install', '--no-install-recommends', '--yes', ...missing)) {
-    console.error(`The tests of the page need ${missing.join(' and ')}, which could not be installed: as root, run \`apt-get install ${missing.join(' ')}\`, and try again.`);
+    console.error(
+      `The tests of the page need ${missing.join(' and ')}, which could not be installed: as root, run \`apt-get install ${missing.join(' ')}\`, and try again.`,
+    );
     process.exit(1);
   }
 }

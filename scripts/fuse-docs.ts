@@ -30,7 +30,9 @@ export function fuseDocs(): string {
     const answer = operation.noReply ? 'none' : operation.output ? `\`${operation.output.name}\`` : 'data or nothing';
     return `| ${opcode} | ${name} | ${answer} | ${operation.about}${operation.changes ? ' Read-only shares: EROFS.' : ''} |`;
   });
-  const flags = INIT_FLAGS.map(({ name, bit, when, about }) => `| ${bit.toString(2).length - 1} | ${name} | ${when} | ${about} |`);
+  const flags = INIT_FLAGS.map(
+    ({ name, bit, when, about }) => `| ${bit.toString(2).length - 1} | ${name} | ${when} | ${about} |`,
+  );
   return `# FUSE: every opcode and INIT flag
 
 Written by \`npm run docs\` from the tables in device/fuse; a test compares. The protocol is ${constants.FUSE_KERNEL_VERSION}.${MIN_MINOR} to ${constants.FUSE_KERNEL_VERSION}.${constants.FUSE_KERNEL_MINOR_VERSION},

@@ -1,6 +1,8 @@
 import { createVm } from './embed/page/virtiofs-vm.js';
 
-const [script, run, back, state, output, container] = ['script', 'run', 'back', 'state', 'output', 'vm'].map((id) => document.getElementById(id));
+const [script, run, back, state, output, container] = ['script', 'run', 'back', 'state', 'output', 'vm'].map((id) =>
+  document.getElementById(id),
+);
 const vm = createVm({ container, panels: ['files'] });
 vm.on('problem', (message) => (state.textContent = message));
 const beginning = await vm.snapshot('beginning');

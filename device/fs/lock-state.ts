@@ -23,13 +23,16 @@ export type CheckedLockTableState = LockTableState & { [checked]: true };
 /** Decides whether a table can have been in `state`. @throws TypeError saying what is wrong with it. */
 export function checkLockState(state: unknown): CheckedLockTableState {
   const { locks, waiters, nextWaiter } = (state ?? {}) as Partial<LockTableState>;
-  if (!Array.isArray(locks) || !Array.isArray(waiters)) throw new TypeError('lock table: no lists of locks and waiters');
-  if (!Number.isSafeInteger(nextWaiter) || nextWaiter! < 1) throw new TypeError(`lock table: nextWaiter is ${nextWaiter}`);
+  if (!Array.isArray(locks) || !Array.isArray(waiters))
+    throw new TypeError('lock table: no lists of locks and waiters');
+  if (!Number.isSafeInteger(nextWaiter) || nextWaiter! < 1)
+    throw new TypeError(`lock table: nextWaiter is ${nextWaiter}`);
   locks.forEach((lock, index) => checkLock(lock, `lock ${index}`));
   const ids = new Set<number>();
   waiters.forEach((waiter, index) => {
     const id = (waiter as { id?: unknown } | null)?.id;
-    if (typeof id !== 'number' || !Number.isSafeInteger(id) || id < 1 || id >= nextWaiter! || ids.has(id)) throw new TypeError(`lock table: waiter ${index} has id ${String(id)}`);
+    if (typeof id !== 'number' || !Number.isSafeInteger(id) || id < 1 || id >= nextWaiter! || ids.has(id))
+      throw new TypeError(`lock table: waiter ${index} has id ${String(id)}`);
     ids.add(id);
     checkLock(waiter.lock, `waiter ${index}`);
   });
@@ -38,11 +41,20 @@ export function checkLockState(state: unknown): CheckedLockTableState {
 }
 
 /** Says what of a checked state is more than the limits allow; undefined when nothing is. */
-export function excessOf({ locks, waiters }: CheckedLockTableState, limits: { locks: number; waiters: number; perFile: number }): string | undefined {
-  for (const [what, list] of [['locks', locks], ['waiters', waiters.map(({ lock }) => lock)]] as const) {
+export function excessOf(
+  { locks, waiters }: CheckedLockTableState,
+  limits: { locks: number; waiters: number; perFile: number },
+): string | undefined {
+  for (const [what, list] of [
+    ['locks', locks],
+    ['waiters', waiters.map(({ lock }) => lock)],
+  ] as const) {
     const counts = new Map<string, number>();
     for (const { session, space, ino } of list) {
-      for (const [key, most, where] of [[session, limits[what], 'a session'], [`${space} ${ino}`, limits.perFile * limits[what], 'a file']] as const) {
+      for (const [key, most, where] of [
+        [session, limits[what], 'a session'],
+        [`${space} ${ino}`, limits.perFile * limits[what], 'a file'],
+      ] as const) {
         const count = (counts.get(key) ?? 0) + 1;
         if (count > most) return `${where} with more than ${most} ${what}`;
         counts.set(key, count);
@@ -69,7 +81,8 @@ function checkConflicts(locks: readonly Lock[]): void {
     const set = new LockSet();
     set.replace(entries.map(({ lock }) => lock).sort((a, b) => (a.start < b.start ? -1 : a.start > b.start ? 1 : 0)));
     for (const { lock, index } of entries) {
-      if (set.inTheWay(lock, lock.holder)) throw new TypeError(`lock table: lock ${index} conflicts with another that is held`);
+      if (set.inTheWay(lock, lock.holder))
+        throw new TypeError(`lock table: lock ${index} conflicts with another that is held`);
     }
   }
 }

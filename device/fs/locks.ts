@@ -2,7 +2,13 @@ import { F_UNLCK } from './constants.ts';
 import { EDEADLK, ENOLCK, FsError } from './errno.ts';
 import { copyOf, excludes, normalize, ownerKey, type Lock, type LockSpace } from './lock.ts';
 import { LockSet, type HeldLock, type Holder } from './lock-set.ts';
-import { checkLockState, excessOf, type CheckedLockTableState, type LockLimits, type LockTableState } from './lock-state.ts';
+import {
+  checkLockState,
+  excessOf,
+  type CheckedLockTableState,
+  type LockLimits,
+  type LockTableState,
+} from './lock-state.ts';
 
 export { LOCK_END_MAX, type Lock, type LockSpace } from './lock.ts';
 export type { CheckedLockTableState, LockLimits, LockTableState } from './lock-state.ts';
@@ -119,7 +125,8 @@ export class LockTable {
         return undefined;
       }
       const waiting = this.#counts.get(lock.session)?.waiters ?? 0;
-      if (waiting >= this.#maxWaiters || area.queue.length >= SESSIONS_PER_FILE * this.#maxWaiters) throw FsError.of(ENOLCK);
+      if (waiting >= this.#maxWaiters || area.queue.length >= SESSIONS_PER_FILE * this.#maxWaiters)
+        throw FsError.of(ENOLCK);
       if (lock.space === 'posix' && this.#isDeadlock(waiter)) throw FsError.of(EDEADLK);
       this.#enqueue(waiter);
       this.#nextWaiter++;
@@ -150,7 +157,8 @@ export class LockTable {
 
   /** Gives up all that was locked through `fh`: OFD locks have no other end, the kernel sends nothing for them. */
   releaseHandle(ino: number, session: string, fh: bigint): void {
-    for (const space of ['posix', 'flock'] as const) this.#release(space, ino, (lock) => lock.session === session && lock.fh === fh);
+    for (const space of ['posix', 'flock'] as const)
+      this.#release(space, ino, (lock) => lock.session === session && lock.fh === fh);
   }
 
   /** Who has `session`: undefined when nobody does. */
@@ -206,7 +214,15 @@ export class LockTable {
     for (const map of [this.#waiters, this.#counts, this.#owners]) map.clear();
     this.#put(state.locks);
     for (const { id, lock } of state.waiters) {
-      this.#enqueue({ id, lock: copyOf(lock), owner: this.#owner(lock), area: this.#area(lock), granted: undefined, behind: undefined, isWaiting: true });
+      this.#enqueue({
+        id,
+        lock: copyOf(lock),
+        owner: this.#owner(lock),
+        area: this.#area(lock),
+        granted: undefined,
+        behind: undefined,
+        isWaiting: true,
+      });
     }
     this.#nextWaiter = state.nextWaiter;
   }
@@ -280,7 +296,10 @@ export class LockTable {
       if (held) held.push({ ...copyOf(lock), holder });
       else added.set(area, [{ ...copyOf(lock), holder }]);
     }
-    for (const [area, held] of added) area.locks.replace([...area.locks.held, ...held].sort((a, b) => (a.start < b.start ? -1 : a.start > b.start ? 1 : 0)));
+    for (const [area, held] of added)
+      area.locks.replace(
+        [...area.locks.held, ...held].sort((a, b) => (a.start < b.start ? -1 : a.start > b.start ? 1 : 0)),
+      );
   }
 
   #count(session: string, what: 'locks' | 'waiters', change: number): void {
@@ -351,7 +370,8 @@ export class LockTable {
       if (isFirst) for (const other of owner.waiters) concerned.add(other.area);
       if (frees || errno || (isFirst && owner.waiters.size)) startOver();
     }
-    for (const area of concerned) if (area.locks.size + area.queue.length === 0) this.#areas[area.space].delete(area.ino);
+    for (const area of concerned)
+      if (area.locks.size + area.queue.length === 0) this.#areas[area.space].delete(area.ino);
     for (const { waiter, errno } of given) waiter.granted?.(errno);
   }
 

@@ -40,7 +40,10 @@ export class MemfsBackend extends Tree {
    */
   static of(volume: Volume, options?: MemfsBackendOptions): MemfsBackend {
     let backend = MemfsBackend.#all.get(volume);
-    if (backend && options) throw new RangeError('this volume has a backend already: give the options where it is made first, and share the backend');
+    if (backend && options)
+      throw new RangeError(
+        'this volume has a backend already: give the options where it is made first, and share the backend',
+      );
     if (!backend) {
       backend = new MemfsBackend(volume, options);
       MemfsBackend.#all.set(volume, backend);
@@ -69,7 +72,8 @@ export class MemfsBackend extends Tree {
     const tree = Tree.checkState(state);
     const locks = LockTable.checkState((state as Partial<MemfsBackendState>).locks);
     for (const { ino } of [...locks.locks, ...locks.waiters.map(({ lock }) => lock)]) {
-      if (!tree.has(ino)) throw new TypeError(`the filesystem state is not sound: a lock is on inode ${ino}, which is not there`);
+      if (!tree.has(ino))
+        throw new TypeError(`the filesystem state is not sound: a lock is on inode ${ino}, which is not there`);
     }
     return { ...tree, locks };
   }
@@ -78,7 +82,10 @@ export class MemfsBackend extends Tree {
   override checkFits(state: CheckedMemfsBackendState): void {
     super.checkFits(state);
     const excess = this.locks.excessOf(state.locks);
-    if (excess) throw new RangeError(`the snapshot has ${excess}, which is the limit here: give the volume's backend higher limits for \`locks\``);
+    if (excess)
+      throw new RangeError(
+        `the snapshot has ${excess}, which is the limit here: give the volume's backend higher limits for \`locks\``,
+      );
   }
 
   /**

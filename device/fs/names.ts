@@ -55,14 +55,22 @@ export function isFileName(name: string): boolean {
 
 /** {@link isFileName}, and what the host could name a file before version 0.2. */
 export function isEntryName(name: string): boolean {
-  return name !== '' && name !== '.' && name !== '..' && !name.includes('/') && !name.includes('\0') && nameLength(name) <= NAME_MAX;
+  return (
+    name !== '' &&
+    name !== '.' &&
+    name !== '..' &&
+    !name.includes('/') &&
+    !name.includes('\0') &&
+    nameLength(name) <= NAME_MAX
+  );
 }
 
 function decodeEscaped(bytes: Uint8Array): string {
   const parts: string[] = [];
-  for (let at = 0; at < bytes.length;) {
+  for (let at = 0; at < bytes.length; ) {
     let end = at;
-    for (let length = sequenceLength(bytes, end); length; length = end < bytes.length ? sequenceLength(bytes, end) : 0) end += length;
+    for (let length = sequenceLength(bytes, end); length; length = end < bytes.length ? sequenceLength(bytes, end) : 0)
+      end += length;
     if (end > at) parts.push(strict.decode(bytes.subarray(at, end)));
     if (end < bytes.length) parts.push(String.fromCharCode(0xdc00 + bytes[end]!));
     at = end + 1;
@@ -74,7 +82,8 @@ function decodeEscaped(bytes: Uint8Array): string {
 function sequenceLength(bytes: Uint8Array, at: number): number {
   const lead = bytes[at]!;
   if (lead < 0x80) return 1;
-  const length = lead >= 0xc2 && lead < 0xe0 ? 2 : lead >= 0xe0 && lead < 0xf0 ? 3 : lead >= 0xf0 && lead < 0xf5 ? 4 : 0;
+  const length =
+    lead >= 0xc2 && lead < 0xe0 ? 2 : lead >= 0xe0 && lead < 0xf0 ? 3 : lead >= 0xf0 && lead < 0xf5 ? 4 : 0;
   if (!length || at + length > bytes.length) return 0;
   const second = bytes[at + 1]!;
   const low = lead === 0xe0 ? 0xa0 : lead === 0xf0 ? 0x90 : 0x80;

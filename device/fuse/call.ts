@@ -33,7 +33,13 @@ export class Call {
   /** The names of the message, in its order. */
   strings: readonly string[] = [];
 
-  constructor(parts: { backend: Backend; nodes: NodeTable; handles: HandleTable; locks: SessionLocks; policy: Policy }) {
+  constructor(parts: {
+    backend: Backend;
+    nodes: NodeTable;
+    handles: HandleTable;
+    locks: SessionLocks;
+    policy: Policy;
+  }) {
     this.backend = parts.backend;
     this.nodes = parts.nodes;
     this.handles = parts.handles;
@@ -82,7 +88,9 @@ export class Call {
 
   /** @throws FsError EBADF, ESTALE. */
   openDirectory(fh: number): DirectoryHandle {
-    return this.uses(FUSE_NO_OPENDIR_SUPPORT) ? this.handles.passing(this.inode) : this.handles.directory(fh, this.header.nodeid);
+    return this.uses(FUSE_NO_OPENDIR_SUPPORT)
+      ? this.handles.passing(this.inode)
+      : this.handles.directory(fh, this.header.nodeid);
   }
 
   /** Room for the reply's payload, in bytes. */

@@ -102,7 +102,8 @@ function checkString(kind: Exclude<StringKind, 'ignored'>, bytes: Uint8Array): U
     case 'lookup':
       if (length > NAME_MAX) throw FsError.of(ENAMETOOLONG);
       if (length === 0 || bytes.includes(SLASH)) throw FsError.of(EINVAL);
-      if (kind === 'name' && bytes[0] === DOT && (length === 1 || (length === 2 && bytes[1] === DOT))) throw FsError.of(EINVAL);
+      if (kind === 'name' && bytes[0] === DOT && (length === 1 || (length === 2 && bytes[1] === DOT)))
+        throw FsError.of(EINVAL);
       break;
     case 'target':
       if (length >= PATH_MAX) throw FsError.of(ENAMETOOLONG);

@@ -25,7 +25,7 @@ export function securityContexts(call: Call): SecurityContext[] {
   const bytes = call.message.rest();
   const view = new DataView(bytes.buffer, bytes.byteOffset, bytes.length);
   const contexts: SecurityContext[] = [];
-  for (let at = 0; at + fuse_ext_header.size <= bytes.length;) {
+  for (let at = 0; at + fuse_ext_header.size <= bytes.length; ) {
     const { size, type } = fuse_ext_header.at(view, at);
     if (size < fuse_ext_header.size || at + size > bytes.length) throw FsError.of(EINVAL);
     if (type <= FUSE_MAX_NR_SECCTX) readContexts(bytes.subarray(at + fuse_ext_header.size, at + size), type, contexts);

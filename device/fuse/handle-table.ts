@@ -72,7 +72,15 @@ export class HandleTable {
 
   /** @throws FsError ENFILE at the limit. */
   openDirectory(inode: Inode, flags: number): DirectoryHandle {
-    return this.#open({ kind: 'directory', fh: this.#next, inode, flags, reader: this.#backend.openDirectory(inode), position: 0, end: undefined });
+    return this.#open({
+      kind: 'directory',
+      fh: this.#next,
+      inode,
+      flags,
+      reader: this.#backend.openDirectory(inode),
+      position: 0,
+      end: undefined,
+    });
   }
 
   #open<H extends Handle>(handle: H): H {
@@ -99,7 +107,15 @@ export class HandleTable {
 
   /** A directory that the guest has opened without asking. The last ones are kept, to go on where they were. */
   passing(inode: Inode): DirectoryHandle {
-    const handle = this.#passing.get(inode) ?? { kind: 'directory', fh: 0, inode, flags: 0, reader: undefined, position: 0, end: undefined };
+    const handle = this.#passing.get(inode) ?? {
+      kind: 'directory',
+      fh: 0,
+      inode,
+      flags: 0,
+      reader: undefined,
+      position: 0,
+      end: undefined,
+    };
     this.#passing.delete(inode);
     this.#passing.set(inode, handle);
     if (this.#passing.size > MAX_PASSING) this.#passing.delete(this.#passing.keys().next().value!);
@@ -131,7 +147,7 @@ export class HandleTable {
         generation: handle.inode.generation,
         flags: handle.flags,
         position: handle.kind === 'directory' ? handle.position : 0,
-        end: handle.kind === 'directory' ? handle.reader?.end ?? handle.end! : 0,
+        end: handle.kind === 'directory' ? (handle.reader?.end ?? handle.end!) : 0,
       })),
       next: this.#next,
     };
@@ -149,7 +165,10 @@ export class HandleTable {
       const inode = this.#backend.inode(ino);
       if (!inode || inode.generation !== generation) continue;
       this.#backend.retain(inode);
-      this.#handles.set(fh, kind === 'file' ? { kind, fh, inode, flags } : { kind, fh, inode, flags, reader: undefined, position, end });
+      this.#handles.set(
+        fh,
+        kind === 'file' ? { kind, fh, inode, flags } : { kind, fh, inode, flags, reader: undefined, position, end },
+      );
     }
     this.#next = Math.max(this.#next, next);
     for (const { inode } of before) this.#backend.release(inode);

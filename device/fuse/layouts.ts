@@ -118,9 +118,20 @@ export const fuse_forget_one = struct('fuse_forget_one', { nodeid: n64, nlookup:
 export const fuse_batch_forget_in = struct('fuse_batch_forget_in', { count: u32, dummy: u32 });
 
 export const fuse_getattr_in = struct('fuse_getattr_in', { getattr_flags: u32, dummy: u32, fh: n64 });
-export const fuse_attr_out = struct('fuse_attr_out', { attr_valid: n64, attr_valid_nsec: u32, dummy: u32, attr: fuse_attr });
+export const fuse_attr_out = struct('fuse_attr_out', {
+  attr_valid: n64,
+  attr_valid_nsec: u32,
+  dummy: u32,
+  attr: fuse_attr,
+});
 
-export const fuse_statx_in = struct('fuse_statx_in', { getattr_flags: u32, reserved: u32, fh: n64, sx_flags: u32, sx_mask: u32 });
+export const fuse_statx_in = struct('fuse_statx_in', {
+  getattr_flags: u32,
+  reserved: u32,
+  fh: n64,
+  sx_flags: u32,
+  sx_mask: u32,
+});
 export const fuse_statx_out = struct('fuse_statx_out', {
   attr_valid: n64,
   attr_valid_nsec: u32,
@@ -186,7 +197,13 @@ export const fuse_write_in = struct('fuse_write_in', {
 
 export const fuse_write_out = struct('fuse_write_out', { size: u32, padding: u32 });
 
-export const fuse_fallocate_in = struct('fuse_fallocate_in', { fh: n64, offset: n64, length: n64, mode: u32, padding: u32 });
+export const fuse_fallocate_in = struct('fuse_fallocate_in', {
+  fh: n64,
+  offset: n64,
+  length: n64,
+  mode: u32,
+  padding: u32,
+});
 export const fuse_lseek_in = struct('fuse_lseek_in', { fh: n64, offset: n64, whence: u32, padding: u32 });
 export const fuse_lseek_out = struct('fuse_lseek_out', { offset: n64 });
 
@@ -206,15 +223,33 @@ export const fuse_statfs_out = struct('fuse_statfs_out', { st: fuse_kstatfs });
 export const fuse_dirent = struct('fuse_dirent', { ino: n64, off: n64, namelen: u32, type: u32 });
 export const fuse_direntplus = struct('fuse_direntplus', { entry_out: fuse_entry_out, dirent: fuse_dirent });
 
-export const fuse_setxattr_in = struct('fuse_setxattr_in', { size: u32, flags: u32, setxattr_flags: u32, padding: u32 });
+export const fuse_setxattr_in = struct('fuse_setxattr_in', {
+  size: u32,
+  flags: u32,
+  setxattr_flags: u32,
+  padding: u32,
+});
 export const fuse_getxattr_in = struct('fuse_getxattr_in', { size: u32, padding: u32 });
 export const fuse_getxattr_out = struct('fuse_getxattr_out', { size: u32, padding: u32 });
 
-export const fuse_lk_in = struct('fuse_lk_in', { fh: n64, owner: u64, lk: fuse_file_lock, lk_flags: u32, padding: u32 });
+export const fuse_lk_in = struct('fuse_lk_in', {
+  fh: n64,
+  owner: u64,
+  lk: fuse_file_lock,
+  lk_flags: u32,
+  padding: u32,
+});
 export const fuse_lk_out = struct('fuse_lk_out', { lk: fuse_file_lock });
 export const fuse_interrupt_in = struct('fuse_interrupt_in', { unique: u64 });
 
-export const fuse_ioctl_in = struct('fuse_ioctl_in', { fh: n64, flags: u32, cmd: u32, arg: u64, in_size: u32, out_size: u32 });
+export const fuse_ioctl_in = struct('fuse_ioctl_in', {
+  fh: n64,
+  flags: u32,
+  cmd: u32,
+  arg: u64,
+  in_size: u32,
+  out_size: u32,
+});
 
 /** Each followed by a NUL-terminated name, `size` bytes of context, and padding to a multiple of 8. */
 export const fuse_secctx = struct('fuse_secctx', { size: u32, padding: u32 });

@@ -61,7 +61,11 @@ export const INIT_FLAGS: readonly InitFlag[] = [
   flag('FUSE_ASYNC_READ', 'always', 'Reads of one file may come side by side.'),
   flag('FUSE_POSIX_LOCKS', 'locks `shared`', 'POSIX and OFD locks are kept here, for all guests.'),
   flag('FUSE_FILE_OPS', 'never', 'Linux never looks at it.'),
-  flag('FUSE_ATOMIC_O_TRUNC', 'never', 'Linux does not lock the file for such an OPEN, and would cache what others write meanwhile in the wrong place. It sends SETATTR instead.'),
+  flag(
+    'FUSE_ATOMIC_O_TRUNC',
+    'never',
+    'Linux does not lock the file for such an OPEN, and would cache what others write meanwhile in the wrong place. It sends SETATTR instead.',
+  ),
   flag('FUSE_EXPORT_SUPPORT', 'always', '`open_by_handle_at`: LOOKUP of "." and ".." by node id, forgotten ones too.'),
   flag('FUSE_BIG_WRITES', 'always', 'Writes of more than a page.'),
   flag('FUSE_DONT_MASK', 'posixAcl', 'The umask is applied here, unless a default ACL takes its place.'),
@@ -70,10 +74,18 @@ export const INIT_FLAGS: readonly InitFlag[] = [
   flag('FUSE_SPLICE_READ', 'never', 'Of /dev/fuse.'),
   flag('FUSE_FLOCK_LOCKS', 'locks `shared`', 'flock locks are kept here, for all guests.'),
   flag('FUSE_HAS_IOCTL_DIR', 'never', 'There are no ioctls.'),
-  flag('FUSE_AUTO_INVAL_DATA', 'always', 'The guest drops cached pages of a file whose size or time of modification has changed.'),
+  flag(
+    'FUSE_AUTO_INVAL_DATA',
+    'always',
+    'The guest drops cached pages of a file whose size or time of modification has changed.',
+  ),
   flag('FUSE_DO_READDIRPLUS', 'always', 'READDIRPLUS.'),
   flag('FUSE_READDIRPLUS_AUTO', 'always', 'READDIRPLUS where it pays.'),
-  flag('FUSE_ASYNC_DIO', 'never', 'Linux keeps what others have cached of a file when such a write ends. It waits for each direct write instead.'),
+  flag(
+    'FUSE_ASYNC_DIO',
+    'never',
+    'Linux keeps what others have cached of a file when such a write ends. It waits for each direct write instead.',
+  ),
   flag('FUSE_WRITEBACK_CACHE', 'writeback', 'The guest gathers writes.'),
   flag('FUSE_NO_OPEN_SUPPORT', 'stateless', 'OPEN is answered ENOSYS: the guest opens files by itself.'),
   flag('FUSE_PARALLEL_DIROPS', 'always', 'Lookups and lists of one directory side by side.'),
@@ -96,12 +108,19 @@ export const INIT_FLAGS: readonly InitFlag[] = [
   flag('FUSE_DIRECT_IO_ALLOW_MMAP', 'cache `never`', 'Shared mappings all the same, from Linux 6.6.'),
   flag('FUSE_PASSTHROUGH', 'never', 'Of /dev/fuse.'),
   flag('FUSE_NO_EXPORT_SUPPORT', 'never', 'EXPORT_SUPPORT is there.'),
-  flag('FUSE_HAS_RESEND', 'never', 'Linux takes no notifications over virtio; restored queues have all that was under way.'),
+  flag(
+    'FUSE_HAS_RESEND',
+    'never',
+    'Linux takes no notifications over virtio; restored queues have all that was under way.',
+  ),
   flag('FUSE_ALLOW_IDMAP', 'never', 'Linux has it for other file systems than virtio-fs only.'),
 ];
 
 /** What a session can go on with, whoever negotiated it. ASYNC_DIO, ATOMIC_O_TRUNC and CREATE_SUPP_GROUP were taken once; the latter brings nothing that has to be done. */
-export const IMPLEMENTED = INIT_FLAGS.reduce((all, { bit, when }) => (when === 'never' ? all : all | bit), C.FUSE_ASYNC_DIO | C.FUSE_ATOMIC_O_TRUNC | C.FUSE_CREATE_SUPP_GROUP);
+export const IMPLEMENTED = INIT_FLAGS.reduce(
+  (all, { bit, when }) => (when === 'never' ? all : all | bit),
+  C.FUSE_ASYNC_DIO | C.FUSE_ATOMIC_O_TRUNC | C.FUSE_CREATE_SUPP_GROUP,
+);
 
 function wanted(policy: Policy): bigint {
   return INIT_FLAGS.reduce((all, { bit, when }) => (CONDITIONS[when](policy) ? all | bit : all), 0n);
@@ -141,7 +160,9 @@ export function maxData({ max_write }: Negotiated): number {
 
 /** Bytes that one message may have, whatever the buffers are that it lies in. Before INIT: what every server takes. */
 export function maxMessage(negotiated: Negotiated | undefined): number {
-  return negotiated ? Math.max(MESSAGE_MAX, IN_HEADER_SIZE + fuse_write_in.size + maxData(negotiated)) : C.FUSE_MIN_READ_BUFFER;
+  return negotiated
+    ? Math.max(MESSAGE_MAX, IN_HEADER_SIZE + fuse_write_in.size + maxData(negotiated))
+    : C.FUSE_MIN_READ_BUFFER;
 }
 
 export function writeInit(output: View<typeof fuse_init_out>, negotiated: Negotiated): void {

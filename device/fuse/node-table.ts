@@ -28,7 +28,8 @@ export class NodeTable {
   #leaving: Iterator<Node>[] = [];
 
   constructor(backend: Backend) {
-    if (backend.root.ino !== FUSE_ROOT_ID) throw new RangeError(`the root's inode number is ${backend.root.ino}; FUSE knows it as ${FUSE_ROOT_ID}`);
+    if (backend.root.ino !== FUSE_ROOT_ID)
+      throw new RangeError(`the root's inode number is ${backend.root.ino}; FUSE knows it as ${FUSE_ROOT_ID}`);
     this.#backend = backend;
   }
 

@@ -55,7 +55,33 @@ interface Row<I extends Declaration, O extends Declaration> {
 }
 
 /** Declares a row. */
-export function operation<I extends Declaration, O extends Declaration>(opcode: number, name: string, row: Row<I, O>): Operation {
-  const { input, inputSize, strings = [], tail = 'none', output, noReply = false, changes = false, about, handle } = row;
-  return { opcode, name, input: input as Layout | undefined, inputSize, strings, tail, output: output as Layout | undefined, noReply, changes, about, handle: handle as Operation['handle'] };
+export function operation<I extends Declaration, O extends Declaration>(
+  opcode: number,
+  name: string,
+  row: Row<I, O>,
+): Operation {
+  const {
+    input,
+    inputSize,
+    strings = [],
+    tail = 'none',
+    output,
+    noReply = false,
+    changes = false,
+    about,
+    handle,
+  } = row;
+  return {
+    opcode,
+    name,
+    input: input as Layout | undefined,
+    inputSize,
+    strings,
+    tail,
+    output: output as Layout | undefined,
+    noReply,
+    changes,
+    about,
+    handle: handle as Operation['handle'],
+  };
 }

@@ -66,16 +66,31 @@ export class Policy {
 
   /** @throws RangeError for options that contradict each other or the protocol. */
   constructor(options: PolicyOptions) {
-    const { locks = 'guest', cache = 'auto', readOnly = false, maxWrite = MAX_PAGES * PAGE_SIZE, writeback = false, posixAcl = false, stateless = false } = options;
-    if (locks !== 'guest' && locks !== 'shared') throw new RangeError(`locks is ${JSON.stringify(locks)}: choose "guest" or "shared"`);
-    if (!Object.hasOwn(TIMEOUTS, cache)) throw new RangeError(`cache is ${JSON.stringify(cache)}: choose "never", "auto" or "always"`);
+    const {
+      locks = 'guest',
+      cache = 'auto',
+      readOnly = false,
+      maxWrite = MAX_PAGES * PAGE_SIZE,
+      writeback = false,
+      posixAcl = false,
+      stateless = false,
+    } = options;
+    if (locks !== 'guest' && locks !== 'shared')
+      throw new RangeError(`locks is ${JSON.stringify(locks)}: choose "guest" or "shared"`);
+    if (!Object.hasOwn(TIMEOUTS, cache))
+      throw new RangeError(`cache is ${JSON.stringify(cache)}: choose "never", "auto" or "always"`);
     if (!(maxWrite >= PAGE_SIZE && maxWrite <= MAX_PAGES * PAGE_SIZE && maxWrite % PAGE_SIZE === 0)) {
       throw new RangeError(`maxWrite is ${maxWrite}: choose a multiple of ${PAGE_SIZE} up to ${MAX_PAGES * PAGE_SIZE}`);
     }
     if (writeback && cache === 'never') throw new RangeError('writeback is a cache: choose cache "auto" or "always"');
-    if (stateless && cache === 'never') throw new RangeError('what a guest opens by itself it caches: choose cache "auto" or "always" for a stateless share');
-    if (stateless && locks === 'shared') throw new RangeError('locks are held through open files, and a stateless share has none: choose locks "guest"');
-    if (posixAcl && (options.uidMap || options.gidMap)) throw new RangeError('the ids in ACLs are not mapped: leave out posixAcl, or uidMap and gidMap');
+    if (stateless && cache === 'never')
+      throw new RangeError(
+        'what a guest opens by itself it caches: choose cache "auto" or "always" for a stateless share',
+      );
+    if (stateless && locks === 'shared')
+      throw new RangeError('locks are held through open files, and a stateless share has none: choose locks "guest"');
+    if (posixAcl && (options.uidMap || options.gidMap))
+      throw new RangeError('the ids in ACLs are not mapped: leave out posixAcl, or uidMap and gidMap');
     this.locks = locks;
     this.cache = cache;
     this.readOnly = readOnly;
@@ -117,15 +132,22 @@ class IdMap {
 
   constructor(name: string, ranges: readonly IdRange[] | undefined) {
     for (const { guest, host, count } of ranges ?? []) {
-      const sound = [guest, host, count].every(Number.isInteger) && guest >= 0 && host >= 0 && count > 0 && Math.max(guest, host) + count <= 2 ** 32;
-      if (!sound) throw new RangeError(`${name} has a range that is none: guest ${guest}, host ${host}, count ${count}`);
+      const sound =
+        [guest, host, count].every(Number.isInteger) &&
+        guest >= 0 &&
+        host >= 0 &&
+        count > 0 &&
+        Math.max(guest, host) + count <= 2 ** 32;
+      if (!sound)
+        throw new RangeError(`${name} has a range that is none: guest ${guest}, host ${host}, count ${count}`);
     }
     this.#ranges = ranges;
   }
 
   toHost(id: number): number {
     if (!this.#ranges) return id;
-    for (const { guest, host, count } of this.#ranges) if (id >= guest && id < guest + count) return host + (id - guest);
+    for (const { guest, host, count } of this.#ranges)
+      if (id >= guest && id < guest + count) return host + (id - guest);
     throw FsError.of(EOVERFLOW);
   }
 

@@ -77,7 +77,11 @@ export class SessionLocks {
   }
 
   /** Goes on waiting. Who has no request or no place in the lock table any more has nothing to wait for. */
-  restore(session: string, waiters: readonly WaiterState[], requestOf: (unique: bigint) => FuseRequest | undefined): void {
+  restore(
+    session: string,
+    waiters: readonly WaiterState[],
+    requestOf: (unique: bigint) => FuseRequest | undefined,
+  ): void {
     if (this.isOwner) this.table.setOwner(this.session, undefined);
     this.session = session;
     this.table.setOwner(session, this);
@@ -99,6 +103,8 @@ export class SessionLocks {
     if (!deferred) return;
     this.#deferred.delete(unique);
     const { request } = deferred;
-    request.complete(errno ? this.#reply.error(request.sink, unique, errno) : this.#reply.success(request.sink, unique, 0, 0));
+    request.complete(
+      errno ? this.#reply.error(request.sink, unique, errno) : this.#reply.success(request.sink, unique, 0, 0),
+    );
   }
 }

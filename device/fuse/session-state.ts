@@ -31,20 +31,36 @@ export interface CheckedSessionState extends SessionState {
   readonly missing: readonly number[];
 }
 
-const NUMBERS = ['max_readahead', 'max_background', 'congestion_threshold', 'max_write', 'time_gran', 'max_pages', 'map_alignment'] as const;
+const NUMBERS = [
+  'max_readahead',
+  'max_background',
+  'congestion_threshold',
+  'max_write',
+  'time_gran',
+  'max_pages',
+  'map_alignment',
+] as const;
 const U32 = 0xffffffff;
 /** What no device has ever settled on: messages and replies may be as long. */
-const LIMITS: Partial<Record<(typeof NUMBERS)[number], number>> = { max_write: MAX_PAGES * PAGE_SIZE, max_pages: MAX_PAGES };
+const LIMITS: Partial<Record<(typeof NUMBERS)[number], number>> = {
+  max_write: MAX_PAGES * PAGE_SIZE,
+  max_pages: MAX_PAGES,
+};
 
 /** @throws TypeError that names what is wrong. */
 export function checkSessionState(state: unknown, filesystem: InodeIndex): CheckedSessionState {
-  const { negotiated, number, outlivesReset, nodes, handles, session, waiters } = (state ?? {}) as Partial<SessionState>;
+  const { negotiated, number, outlivesReset, nodes, handles, session, waiters } = (state ??
+    {}) as Partial<SessionState>;
   if (typeof session !== 'string' || session.length > 100) fail('it has no name');
   if (!isInteger(number, U32)) fail(`its number is ${String(number)}`);
   if (typeof outlivesReset !== 'boolean') fail('it does not say whether it outlives a reset');
   checkNodes(nodes);
   checkHandles(handles);
-  if (!Array.isArray(waiters) || !waiters.every((waiter) => typeof waiter?.unique === 'bigint' && Number.isInteger(waiter.waiter))) fail('its waiting requests are none');
+  if (
+    !Array.isArray(waiters) ||
+    !waiters.every((waiter) => typeof waiter?.unique === 'bigint' && Number.isInteger(waiter.waiter))
+  )
+    fail('its waiting requests are none');
   const missing = new Set<number>();
   const look = (ino: number, generation: number) => {
     if (filesystem.inode(ino)?.generation !== generation) missing.add(ino);
@@ -66,29 +82,43 @@ export function checkSessionState(state: unknown, filesystem: InodeIndex): Check
 function checkNegotiated(negotiated: Negotiated): Negotiated {
   const { major, minor, flags } = negotiated;
   if (major !== FUSE_KERNEL_VERSION || !isInteger(minor, FUSE_KERNEL_MINOR_VERSION) || minor < MIN_MINOR) {
-    fail(`the guest has negotiated FUSE ${major}.${minor}; this server speaks ${FUSE_KERNEL_VERSION}.${MIN_MINOR} to ${FUSE_KERNEL_VERSION}.${FUSE_KERNEL_MINOR_VERSION}`);
+    fail(
+      `the guest has negotiated FUSE ${major}.${minor}; this server speaks ${FUSE_KERNEL_VERSION}.${MIN_MINOR} to ${FUSE_KERNEL_VERSION}.${FUSE_KERNEL_MINOR_VERSION}`,
+    );
   }
   if (typeof flags !== 'bigint') fail('its INIT flags are none');
   const unknown = flags & ~IMPLEMENTED;
-  if (unknown !== 0n) fail(`the guest has negotiated INIT flags 0x${unknown.toString(16)}, which this server does not have`);
-  for (const name of NUMBERS) if (!isInteger(negotiated[name], LIMITS[name] ?? U32)) fail(`${name} is ${String(negotiated[name])}`);
+  if (unknown !== 0n)
+    fail(`the guest has negotiated INIT flags 0x${unknown.toString(16)}, which this server does not have`);
+  for (const name of NUMBERS)
+    if (!isInteger(negotiated[name], LIMITS[name] ?? U32)) fail(`${name} is ${String(negotiated[name])}`);
   return negotiated;
 }
 
 function checkNodes(nodes: NodeTableState | undefined): void {
   const columns = [nodes?.ino, nodes?.generation, nodes?.nlookup];
-  if (!columns.every((column) => Array.isArray(column) && column.length === columns[0]!.length && column.every((value) => isInteger(value, Number.MAX_SAFE_INTEGER)))) {
+  if (
+    !columns.every(
+      (column) =>
+        Array.isArray(column) &&
+        column.length === columns[0]!.length &&
+        column.every((value) => isInteger(value, Number.MAX_SAFE_INTEGER)),
+    )
+  ) {
     fail('its node table is none');
   }
   if (new Set(nodes!.ino).size !== nodes!.ino.length) fail('it has a node twice');
 }
 
 function checkHandles(table: HandleTableState | undefined): void {
-  if (!Array.isArray(table?.handles) || !isInteger(table.next, Number.MAX_SAFE_INTEGER)) fail('its handle table is none');
+  if (!Array.isArray(table?.handles) || !isInteger(table.next, Number.MAX_SAFE_INTEGER))
+    fail('its handle table is none');
   const seen = new Set<number>();
   for (const handle of table!.handles as Partial<HandleState>[]) {
     const { fh, kind, ino, generation, flags, position, end } = handle ?? {};
-    const numbers = [fh, ino, generation, flags, position, end].every((value) => isInteger(value, Number.MAX_SAFE_INTEGER));
+    const numbers = [fh, ino, generation, flags, position, end].every((value) =>
+      isInteger(value, Number.MAX_SAFE_INTEGER),
+    );
     if (!numbers || (kind !== 'file' && kind !== 'directory')) fail('one of its handles is none');
     if (fh! >= table!.next || seen.has(fh!)) fail(`its handle ${fh} is there twice, or beyond the next`);
     seen.add(fh!);

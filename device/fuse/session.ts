@@ -118,7 +118,12 @@ export class FuseSession {
 
   #serve(operation: Operation | undefined): number {
     const call = this.#call;
-    const { message, reply, request, request: { sink } } = call;
+    const {
+      message,
+      reply,
+      request,
+      request: { sink },
+    } = call;
     if (!operation) throw FsError.of(ENOSYS);
     if (!call.negotiated && operation.opcode !== FUSE_INIT) throw FsError.of(EPROTO);
     if (operation.changes && call.policy.readOnly) throw FsError.of(EROFS);
@@ -159,7 +164,18 @@ export class FuseSession {
     const { unique, nodeid, uid, gid, pid, opcode } = header;
     const args = operation?.input?.decode(message.view, IN_HEADER_SIZE) ?? {};
     if (operation?.strings.length) args['names'] = [...strings];
-    this.onTrace!({ unique, opcode: operation?.name ?? `opcode ${opcode}`, nodeid, uid, gid, pid, args, error, length, duration });
+    this.onTrace!({
+      unique,
+      opcode: operation?.name ?? `opcode ${opcode}`,
+      nodeid,
+      uid,
+      gid,
+      pid,
+      args,
+      error,
+      length,
+      duration,
+    });
   }
 
   /** The driver took a request back that was answered {@link DEFERRED}: it is dead, and forgotten without a reply. */
@@ -185,7 +201,15 @@ export class FuseSession {
   /** Plain data, a copy. */
   state(): SessionState {
     const { negotiated, number, outlivesReset, nodes, handles, locks } = this.#call;
-    return { negotiated, number, outlivesReset, nodes: nodes.state(), handles: handles.state(), session: locks.session, waiters: locks.state() };
+    return {
+      negotiated,
+      number,
+      outlivesReset,
+      nodes: nodes.state(),
+      handles: handles.state(),
+      session: locks.session,
+      waiters: locks.state(),
+    };
   }
 
   /** Decides whether `state` can be restored, and changes nothing. @throws TypeError that says what is wrong. */

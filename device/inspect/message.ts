@@ -39,18 +39,27 @@ export function requestFields(request: Uint8Array, flags = 0n): MessageField[] {
   if (!operation) return fields;
   let at = IN_HEADER_SIZE;
   if (operation.input) {
-    const size = operation.inputSize?.({ uses: (flag) => (flags & flag) !== 0n, message: { unread: request.length - at } }) ?? operation.input.size;
+    const size =
+      operation.inputSize?.({ uses: (flag) => (flags & flag) !== 0n, message: { unread: request.length - at } }) ??
+      operation.input.size;
     fields.push(...structFields(operation.input, request.subarray(0, at + size), at));
     at += size;
   }
   for (const _ of operation.strings) {
     const end = request.indexOf(0, at);
     if (end < 0) break;
-    fields.push({ struct: '', name: 'name', offset: at, length: end + 1 - at, value: textOf(request.subarray(at, end)) });
+    fields.push({
+      struct: '',
+      name: 'name',
+      offset: at,
+      length: end + 1 - at,
+      value: textOf(request.subarray(at, end)),
+    });
     at = end + 1;
   }
   if (opcode === FUSE_BATCH_FORGET) {
-    for (; at + fuse_forget_one.size <= request.length; at += fuse_forget_one.size) fields.push(...structFields(fuse_forget_one, request, at));
+    for (; at + fuse_forget_one.size <= request.length; at += fuse_forget_one.size)
+      fields.push(...structFields(fuse_forget_one, request, at));
   }
   return [...fields, ...rest(request, at)];
 }
@@ -71,7 +80,13 @@ export function replyFields(reply: Uint8Array, request: Uint8Array): MessageFiel
     const namelen = viewOf(reply).getUint32(at + entry.size - fuse_dirent.size + fuse_dirent.offsets.namelen, true);
     const name = at + entry.size;
     if (name + namelen > reply.length) return fields;
-    fields.push({ struct: '', name: 'name', offset: name, length: namelen, value: textOf(reply.subarray(name, name + namelen)) });
+    fields.push({
+      struct: '',
+      name: 'name',
+      offset: name,
+      length: namelen,
+      value: textOf(reply.subarray(name, name + namelen)),
+    });
     at += Math.ceil((entry.size + namelen) / DIRENT_ALIGNMENT) * DIRENT_ALIGNMENT;
   }
   return [...fields, ...rest(reply, at)];
@@ -79,7 +94,15 @@ export function replyFields(reply: Uint8Array, request: Uint8Array): MessageFiel
 
 function rest(message: Uint8Array, at: number): MessageField[] {
   if (at >= message.length) return [];
-  return [{ struct: '', name: 'data', offset: at, length: message.length - at, value: textOf(message.subarray(at, at + MAX_TEXT)) }];
+  return [
+    {
+      struct: '',
+      name: 'data',
+      offset: at,
+      length: message.length - at,
+      value: textOf(message.subarray(at, at + MAX_TEXT)),
+    },
+  ];
 }
 
 function textOf(bytes: Uint8Array): string {
@@ -93,7 +116,15 @@ function structFields(layout: Layout, bytes: Uint8Array, base: number, prefix = 
     const offset = base + layout.offsets[name]!;
     if (offset + type.size > bytes.length) return [];
     if ('fields' in type) return structFields(type as Layout, bytes, offset, `${prefix}${name}.`);
-    return [{ struct: layout.name, name: prefix + name, offset, length: type.size, value: valueOf(name, type.get(view, offset)) }];
+    return [
+      {
+        struct: layout.name,
+        name: prefix + name,
+        offset,
+        length: type.size,
+        value: valueOf(name, type.get(view, offset)),
+      },
+    ];
   });
 }
 

@@ -124,10 +124,14 @@ export class Recorder {
   #onTransport(event: TransportEvent): void {
     if (event.type !== 'register') this.#version++;
     switch (event.type) {
-      case 'chain': return this.#begin(event);
-      case 'used': return this.#end(event);
-      case 'interrupt': return this.#tell(event);
-      case 'reset': return this.#drop(event.queue);
+      case 'chain':
+        return this.#begin(event);
+      case 'used':
+        return this.#end(event);
+      case 'interrupt':
+        return this.#tell(event);
+      case 'reset':
+        return this.#drop(event.queue);
     }
   }
 
@@ -139,10 +143,29 @@ export class Recorder {
   }
 
   #begin({ queue, id, buffers }: Extract<TransportEvent, { type: 'chain' }>): void {
-    const request = this.#read(buffers.filter(({ writable }) => !writable), MAX_BYTES);
+    const request = this.#read(
+      buffers.filter(({ writable }) => !writable),
+      MAX_BYTES,
+    );
     const record: RequestRecord = {
-      number: ++this.#count, time: now(), queue, id, buffers: buffers.length > MAX_BUFFERS ? firstOf(buffers) : buffers, unique: 0n, opcode: opcodeName(opcodeOf(request) ?? 0), nodeid: 0, pid: 0, uid: 0, args: {}, error: '',
-      written: undefined, duration: 0, hasWaited: false, interrupt: undefined, request, reply: new Uint8Array(0),
+      number: ++this.#count,
+      time: now(),
+      queue,
+      id,
+      buffers: buffers.length > MAX_BUFFERS ? firstOf(buffers) : buffers,
+      unique: 0n,
+      opcode: opcodeName(opcodeOf(request) ?? 0),
+      nodeid: 0,
+      pid: 0,
+      uid: 0,
+      args: {},
+      error: '',
+      written: undefined,
+      duration: 0,
+      hasWaited: false,
+      interrupt: undefined,
+      request,
+      reply: new Uint8Array(0),
     };
     this.#records.push(record);
     if (this.#records.length > MAX_REQUESTS) this.#records.shift();
@@ -154,7 +177,16 @@ export class Recorder {
     const record = this.#current;
     if (!record) return;
     this.#current = undefined;
-    Object.assign(record, { unique, nodeid, pid, uid, args, error: error ? errnoName(error) : '', duration, hasWaited: length === DEFERRED });
+    Object.assign(record, {
+      unique,
+      nodeid,
+      pid,
+      uid,
+      args,
+      error: error ? errnoName(error) : '',
+      duration,
+      hasWaited: length === DEFERRED,
+    });
     if (!record.hasWaited) this.#measure(record);
   }
 
@@ -163,7 +195,10 @@ export class Recorder {
     if (!record) return;
     this.#pending.delete(`${queue}/${id}`);
     record.written = written;
-    record.reply = this.#read(record.buffers.filter(({ writable }) => writable), Math.min(written, MAX_BYTES));
+    record.reply = this.#read(
+      record.buffers.filter(({ writable }) => writable),
+      Math.min(written, MAX_BYTES),
+    );
     this.#untold.push(record);
     if (!record.hasWaited) return;
     record.error = errorOf(record.reply);
@@ -178,7 +213,12 @@ export class Recorder {
 
   #read(buffers: RequestRecord['buffers'], limit: number): Uint8Array {
     const { memory } = this.#device.transport.queues[0]!;
-    const bytes = new Uint8Array(Math.min(limit, buffers.reduce((sum, { length }) => sum + length, 0)));
+    const bytes = new Uint8Array(
+      Math.min(
+        limit,
+        buffers.reduce((sum, { length }) => sum + length, 0),
+      ),
+    );
     let at = 0;
     for (const { address, length } of buffers) {
       const count = Math.min(length, bytes.length - at);

@@ -1,6 +1,11 @@
 import type { GuestMemory } from '../guest-memory.ts';
 import {
-  VIRTQ_DESC_F_AVAIL, VIRTQ_DESC_F_INDIRECT, VIRTQ_DESC_F_NEXT, VIRTQ_DESC_F_USED, VIRTQ_DESC_F_WRITE, VIRTQ_DESC_SIZE,
+  VIRTQ_DESC_F_AVAIL,
+  VIRTQ_DESC_F_INDIRECT,
+  VIRTQ_DESC_F_NEXT,
+  VIRTQ_DESC_F_USED,
+  VIRTQ_DESC_F_WRITE,
+  VIRTQ_DESC_SIZE,
 } from '../virtio/constants.ts';
 import { isAvailable } from '../virtio/packed-ring.ts';
 import type { PciTransport } from '../virtio/pci-transport.ts';
@@ -89,8 +94,16 @@ export function viewQueue({ queues, ringFeatures }: PciTransport, index: number)
   const { size, isEnabled, queue_desc, queue_driver, queue_device } = queue;
   const { ring, inFlight } = queue.state();
   const view: QueueView = {
-    index, size, isEnabled, isPacked: ringFeatures.isPacked, queue_desc, queue_driver, queue_device,
-    inFlight: inFlight.map(({ id }) => id), entries: new Uint8Array(size), descriptors: [],
+    index,
+    size,
+    isEnabled,
+    isPacked: ringFeatures.isPacked,
+    queue_desc,
+    queue_driver,
+    queue_device,
+    inFlight: inFlight.map(({ id }) => id),
+    entries: new Uint8Array(size),
+    descriptors: [],
   };
   if (!ring) return view;
   view.device = ring;
@@ -111,16 +124,20 @@ function viewPacked(view: QueueView, { next_avail, avail_wrap, next_used, used_w
   for (let n = 0; n < taken; n++) entries[(next_used + n) % size] = 2;
   for (let n = taken; n < size; n++) {
     const at = next_avail + n - taken;
-    if (!isAvailable(ram.u16(queue_desc + (at % size) * VIRTQ_DESC_SIZE + 14), at < size ? avail_wrap : 1 - avail_wrap)) break;
+    if (!isAvailable(ram.u16(queue_desc + (at % size) * VIRTQ_DESC_SIZE + 14), at < size ? avail_wrap : 1 - avail_wrap))
+      break;
     entries[at % size] = 1;
   }
   const count = Math.min(WINDOW, size);
-  view.descriptors = Array.from({ length: count }, (_, n) => readPacked(ram, queue_desc, (next_avail + size - Math.floor(count / 2) + n) % size));
+  view.descriptors = Array.from({ length: count }, (_, n) =>
+    readPacked(ram, queue_desc, (next_avail + size - Math.floor(count / 2) + n) % size),
+  );
 }
 
 function viewSplit(view: QueueView, { next_avail }: RingState, ram: Ram, hasEventIdx: boolean): void {
   const { size, queue_desc, queue_driver, queue_device, entries } = view;
-  const lastOf = (idx: number) => Array.from({ length: Math.min(WINDOW, size, idx) }, (_, n) => idx - Math.min(WINDOW, size, idx) + n);
+  const lastOf = (idx: number) =>
+    Array.from({ length: Math.min(WINDOW, size, idx) }, (_, n) => idx - Math.min(WINDOW, size, idx) + n);
   const headAt = (number: number) => ram.u16(queue_driver + RING + 2 * (number % size));
   const avail_idx = ram.u16(queue_driver + 2);
   const used_idx = ram.u16(queue_device + 2);
@@ -129,7 +146,11 @@ function viewSplit(view: QueueView, { next_avail }: RingState, ram: Ram, hasEven
     flags: ram.u16(queue_driver),
     idx: avail_idx,
     ...(hasEventIdx && { used_event: ram.u16(queue_driver + RING + 2 * size) }),
-    ring: lastOf(avail_idx).map((number) => ({ at: number % size, head: headAt(number), isNew: ((number - next_avail) & U16) < waiting })),
+    ring: lastOf(avail_idx).map((number) => ({
+      at: number % size,
+      head: headAt(number),
+      isNew: ((number - next_avail) & U16) < waiting,
+    })),
   };
   view.used = {
     flags: ram.u16(queue_device),
@@ -142,7 +163,7 @@ function viewSplit(view: QueueView, { next_avail }: RingState, ram: Ram, hasEven
     }),
   };
   const mark = (head: number, state: number) => {
-    for (let next: number | undefined = head; next !== undefined && next < size && !entries[next];) {
+    for (let next: number | undefined = head; next !== undefined && next < size && !entries[next]; ) {
       entries[next] = state;
       const at: number = queue_desc + next * VIRTQ_DESC_SIZE;
       next = ram.u16(at + 12) & VIRTQ_DESC_F_NEXT ? ram.u16(at + 14) : undefined;
@@ -153,7 +174,10 @@ function viewSplit(view: QueueView, { next_avail }: RingState, ram: Ram, hasEven
   const shown = new Map<number, DescriptorView>();
   const heads = [...view.avail.ring.map(({ head }) => head).reverse(), ...view.inFlight];
   for (const head of heads) {
-    for (let next: number | undefined = head; next !== undefined && next < size && !shown.has(next) && shown.size < MAX_DESCRIPTORS;) {
+    for (
+      let next: number | undefined = head;
+      next !== undefined && next < size && !shown.has(next) && shown.size < MAX_DESCRIPTORS;
+    ) {
       const descriptor = readSplit(ram, queue_desc, next);
       shown.set(next, descriptor);
       next = descriptor.next;
@@ -163,7 +187,10 @@ function viewSplit(view: QueueView, { next_avail }: RingState, ram: Ram, hasEven
 }
 
 /** The chain that the device would take next, as {@link viewQueue} reads it; undefined when there is none. */
-export function nextChain(queue: Virtqueue, isPacked: boolean): { head: number; descriptors: DescriptorView[] } | undefined {
+export function nextChain(
+  queue: Virtqueue,
+  isPacked: boolean,
+): { head: number; descriptors: DescriptorView[] } | undefined {
   const { size, queue_desc, queue_driver } = queue;
   const { ring } = queue.state();
   if (!ring) return undefined;
@@ -177,7 +204,7 @@ export function nextChain(queue: Virtqueue, isPacked: boolean): { head: number; 
   }
   if (ram.u16(queue_driver + 2) === ring.next_avail) return undefined;
   const head = ram.u16(queue_driver + RING + 2 * (ring.next_avail % size));
-  for (let next: number | undefined = head; next !== undefined && next < size && descriptors.length < size;) {
+  for (let next: number | undefined = head; next !== undefined && next < size && descriptors.length < size; ) {
     descriptors.push(readSplit(ram, queue_desc, next, size));
     next = descriptors.at(-1)!.next;
   }
@@ -185,12 +212,20 @@ export function nextChain(queue: Virtqueue, isPacked: boolean): { head: number; 
 }
 
 /** The buffers of a chain, indirect tables followed. */
-export function buffersOf(descriptors: readonly DescriptorView[]): { addr: number; len: number; isWritable: boolean }[] {
-  return descriptors.flatMap(({ addr, len, flags, table }) => (table ? buffersOf(table) : [{ addr, len, isWritable: flags.includes('WRITE') }]));
+export function buffersOf(
+  descriptors: readonly DescriptorView[],
+): { addr: number; len: number; isWritable: boolean }[] {
+  return descriptors.flatMap(({ addr, len, flags, table }) =>
+    table ? buffersOf(table) : [{ addr, len, isWritable: flags.includes('WRITE') }],
+  );
 }
 
 /** Copies buffers up to `limit` bytes, as far as they are in guest RAM. */
-export function gather(memory: GuestMemory, buffers: readonly { addr: number; len: number }[], limit: number): Uint8Array {
+export function gather(
+  memory: GuestMemory,
+  buffers: readonly { addr: number; len: number }[],
+  limit: number,
+): Uint8Array {
   const bytes = new Uint8Array(limit);
   let at = 0;
   for (const { addr, len } of buffers) {
@@ -208,25 +243,46 @@ function readSplit(ram: Ram, table: number, index: number, inner = MAX_INDIRECT)
   const flags = ram.u16(at + 12);
   const view: DescriptorView = { index, addr: ram.u64(at), len: ram.u32(at + 8), flags: flagNames(flags) };
   if (flags & VIRTQ_DESC_F_NEXT) view.next = ram.u16(at + 14);
-  if (flags & VIRTQ_DESC_F_INDIRECT && inner) view.table = readTable(ram, view, inner, (n) => readSplit(ram, view.addr, n, 0));
+  if (flags & VIRTQ_DESC_F_INDIRECT && inner)
+    view.table = readTable(ram, view, inner, (n) => readSplit(ram, view.addr, n, 0));
   return view;
 }
 
 function readPacked(ram: Ram, table: number, index: number, inner = MAX_INDIRECT): DescriptorView {
   const at = table + index * VIRTQ_DESC_SIZE;
   const flags = ram.u16(at + 14);
-  const view: DescriptorView = { index, addr: ram.u64(at), len: ram.u32(at + 8), id: ram.u16(at + 12), flags: flagNames(flags) };
-  if (flags & VIRTQ_DESC_F_INDIRECT && inner) view.table = readTable(ram, view, inner, (n) => readPacked(ram, view.addr, n, 0));
+  const view: DescriptorView = {
+    index,
+    addr: ram.u64(at),
+    len: ram.u32(at + 8),
+    id: ram.u16(at + 12),
+    flags: flagNames(flags),
+  };
+  if (flags & VIRTQ_DESC_F_INDIRECT && inner)
+    view.table = readTable(ram, view, inner, (n) => readPacked(ram, view.addr, n, 0));
   return view;
 }
 
-function readTable(ram: Ram, { addr, len }: DescriptorView, most: number, read: (n: number) => DescriptorView): DescriptorView[] {
+function readTable(
+  ram: Ram,
+  { addr, len }: DescriptorView,
+  most: number,
+  read: (n: number) => DescriptorView,
+): DescriptorView[] {
   const count = Math.min(most, Math.floor(len / VIRTQ_DESC_SIZE));
   return ram.has(addr, count * VIRTQ_DESC_SIZE) ? Array.from({ length: count }, (_, n) => read(n)) : [];
 }
 
-const FLAGS = { NEXT: VIRTQ_DESC_F_NEXT, WRITE: VIRTQ_DESC_F_WRITE, INDIRECT: VIRTQ_DESC_F_INDIRECT, AVAIL: VIRTQ_DESC_F_AVAIL, USED: VIRTQ_DESC_F_USED };
+const FLAGS = {
+  NEXT: VIRTQ_DESC_F_NEXT,
+  WRITE: VIRTQ_DESC_F_WRITE,
+  INDIRECT: VIRTQ_DESC_F_INDIRECT,
+  AVAIL: VIRTQ_DESC_F_AVAIL,
+  USED: VIRTQ_DESC_F_USED,
+};
 
 function flagNames(flags: number): string[] {
-  return Object.entries(FLAGS).filter(([, flag]) => flags & flag).map(([name]) => name);
+  return Object.entries(FLAGS)
+    .filter(([, flag]) => flags & flag)
+    .map(([name]) => name);
 }

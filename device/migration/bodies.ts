@@ -22,12 +22,15 @@ class Body {
 
   /** @throws MigrationError also for what is no JSON. */
   static parse(what: string, bytes: Uint8Array): Body {
-    if (bytes.length > MAX_JSON) throw new MigrationError(`the other side's ${what} has ${bytes.length} bytes: ${MAX_JSON} are allowed`);
+    if (bytes.length > MAX_JSON)
+      throw new MigrationError(`the other side's ${what} has ${bytes.length} bytes: ${MAX_JSON} are allowed`);
     let value: unknown;
     try {
       value = JSON.parse(new TextDecoder('utf-8', { fatal: true }).decode(bytes));
     } catch (error) {
-      throw new MigrationError(`the other side's ${what} is damaged: ${printable((error as Error).message, 100)}`, { cause: error });
+      throw new MigrationError(`the other side's ${what} is damaged: ${printable((error as Error).message, 100)}`, {
+        cause: error,
+      });
     }
     return new Body(what, value);
   }
@@ -57,15 +60,21 @@ const isText = (value: unknown): value is string => typeof value === 'string';
 const isNumber = (value: unknown): value is number => Number.isFinite(value);
 /** Of a snapshot. */
 const isName = (value: unknown): value is string => isText(value) && /^[\w-]{1,100}$/.test(value);
-const isFate = (value: unknown): value is Fate | 'unknown' => value === 'started' || value === 'never' || value === 'unknown';
+const isFate = (value: unknown): value is Fate | 'unknown' =>
+  value === 'started' || value === 'never' || value === 'unknown';
 const isLayerName = (value: unknown): value is string => isText(value) && /^[\w-]{1,100}\.layer$/.test(value);
-const isTextList = (value: unknown): value is string[] => Array.isArray(value) && value.length <= MAX_FIELDS && value.every(isText);
-const isMachineField = (value: unknown): value is string | number | string[] => isText(value) || isNumber(value) || isTextList(value);
+const isTextList = (value: unknown): value is string[] =>
+  Array.isArray(value) && value.length <= MAX_FIELDS && value.every(isText);
+const isMachineField = (value: unknown): value is string | number | string[] =>
+  isText(value) || isNumber(value) || isTextList(value);
 
 export function decodeDescription(bytes: Uint8Array): Description {
   const body = Body.parse('description of the machine', bytes);
   const machine = body.field('machine', (value): value is object => typeof value === 'object');
-  return { id: body.field('id', isMigrationId), machine: new Body('description of the machine', machine).entries(isMachineField) };
+  return {
+    id: body.field('id', isMigrationId),
+    machine: new Body('description of the machine', machine).entries(isMachineField),
+  };
 }
 
 export function decodeLayer(bytes: Uint8Array): { name: string; length: number } {

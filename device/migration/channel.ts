@@ -48,7 +48,10 @@ export class MigrationUnknownError extends MigrationError {
   readonly #departure: Departure;
 
   constructor(id: string, departure: Departure, cause: unknown) {
-    super('the link broke when the machine was being switched over: it may run on the other side, and stands still here; ask the other side, or look there, before you let it go on here', { cause });
+    super(
+      'the link broke when the machine was being switched over: it may run on the other side, and stands still here; ask the other side, or look there, before you let it go on here',
+      { cause },
+    );
     this.id = id;
     this.#departure = departure;
   }

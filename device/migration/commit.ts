@@ -36,7 +36,12 @@ export async function switchOver(link: CommitLink, departure: Departure, id: str
 }
 
 /** The destination's part. `start`: lets the machine go on; whatever it throws, the machine is here. @throws MigrationError when it is not started, and never will be. */
-export async function takeOver(link: CommitLink, fates: FateStore, id: string, start: () => Promise<void>): Promise<{ problem?: Error }> {
+export async function takeOver(
+  link: CommitLink,
+  fates: FateStore,
+  id: string,
+  start: () => Promise<void>,
+): Promise<{ problem?: Error }> {
   await link.receive(MESSAGE.SWITCH);
   // A disk that fails may have kept it all the same: then it holds.
   const fate = await fates.decide(id, 'started').catch(() => fates.decide(id, 'never'));

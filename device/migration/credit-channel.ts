@@ -18,11 +18,16 @@ const WINDOW = 16;
 /** A piece that has come, as far as it can be judged by itself. @throws MigrationError */
 export function decodePiece(data: unknown, limit: number): { kind: number; message: Uint8Array } {
   const bytes = data instanceof ArrayBuffer ? new Uint8Array(data) : data;
-  if (!(bytes instanceof Uint8Array) || !(bytes.buffer instanceof ArrayBuffer)) throw new MigrationError('the other side sends something else than bytes: it is no migration');
+  if (!(bytes instanceof Uint8Array) || !(bytes.buffer instanceof ArrayBuffer))
+    throw new MigrationError('the other side sends something else than bytes: it is no migration');
   const kind = bytes[0];
-  if (kind !== MESSAGE && kind !== TAKEN && kind !== CLOSED) throw new MigrationError('the other side speaks something else than this migration, or is of another release: use the same on both');
+  if (kind !== MESSAGE && kind !== TAKEN && kind !== CLOSED)
+    throw new MigrationError(
+      'the other side speaks something else than this migration, or is of another release: use the same on both',
+    );
   // A view brings along all of what it is a view of.
-  if (bytes.buffer.byteLength > limit + 1 || (kind !== MESSAGE && bytes.length > 1)) throw new MigrationError(`the other side sends ${bytes.buffer.byteLength - 1} bytes at once: ${limit} are allowed`);
+  if (bytes.buffer.byteLength > limit + 1 || (kind !== MESSAGE && bytes.length > 1))
+    throw new MigrationError(`the other side sends ${bytes.buffer.byteLength - 1} bytes at once: ${limit} are allowed`);
   return { kind, message: bytes.subarray(1) };
 }
 
@@ -61,7 +66,11 @@ export class CreditChannel implements MigrationChannel {
       else if (kind === MESSAGE) this.#push(message);
       else if (this.#onWay-- === 0) throw new MigrationError('the other side confirms a message that was not sent');
     } catch (error) {
-      this.end(error instanceof MigrationError ? error : new MigrationError("the other side sends what can't be read", { cause: error }));
+      this.end(
+        error instanceof MigrationError
+          ? error
+          : new MigrationError("the other side sends what can't be read", { cause: error }),
+      );
     }
     this.#changed();
   };

@@ -58,5 +58,8 @@ export class MemoryFates implements FateStore {
 
 /** @throws MigrationError when `count` are as many as are kept. */
 export function checkRoom(count: number, capacity: number): void {
-  if (count >= capacity) throw new MigrationError(`it has taken down ${capacity} migrations, and can't forget one: give it a new place for them`);
+  if (count >= capacity)
+    throw new MigrationError(
+      `it has taken down ${capacity} migrations, and can't forget one: give it a new place for them`,
+    );
 }

@@ -89,7 +89,7 @@ export class MigrationTarget<S extends Successor> {
       if (this.#machines >= maxMachines) throw new MigrationError('it has a machine already');
       isCounted = true;
       this.#machines++;
-      const made = successor = await this.options.make(description);
+      const made = (successor = await this.options.make(description));
       const begin = V86Machine.of(made.emulator).lease.arrive();
       await this.#fates.accept(id);
       await link.send(MESSAGE.ACCEPTED, new Uint8Array(0));
@@ -110,7 +110,9 @@ export class MigrationTarget<S extends Successor> {
       if (isCounted) this.#machines--;
       await link.refuse((error as Error).message);
       await successor?.destroy();
-      throw error instanceof MigrationError ? error : new MigrationError(`the machine could not be taken over: ${(error as Error).message}`, { cause: error });
+      throw error instanceof MigrationError
+        ? error
+        : new MigrationError(`the machine could not be taken over: ${(error as Error).message}`, { cause: error });
     }
   }
 
@@ -127,14 +129,21 @@ export class MigrationTarget<S extends Successor> {
       const { type, body } = await link.receive(MESSAGE.LAYER, MESSAGE.ROUND);
       if (type === MESSAGE.LAYER) {
         const { name, length } = decodeLayer(body);
-        if ((kept += length + LAYER_COST) > limit) throw new MigrationError(`more than ${limit} bytes are coming: raise the limit`);
+        if ((kept += length + LAYER_COST) > limit)
+          throw new MigrationError(`more than ${limit} bytes are coming: raise the limit`);
         await files.write(name, [await receiveBytes(link, length, (part) => onProgress?.(came + part))]);
         came += length;
         await store.look(name);
         continue;
       }
       const { snapshot, isLast } = decodeRound(body);
-      const finish = await snapshots.stage(snapshot, { ...policies, isMove: true, isFresh: isFirst, isUnchanged: !isFirst, isInterim: !isLast });
+      const finish = await snapshots.stage(snapshot, {
+        ...policies,
+        isMove: true,
+        isFresh: isFirst,
+        isUnchanged: !isFirst,
+        isInterim: !isLast,
+      });
       isFirst = false;
       await link.send(MESSAGE.READY, new Uint8Array(0));
       if (isLast) return { finish, summary: store.info(snapshot).summary };
@@ -144,7 +153,7 @@ export class MigrationTarget<S extends Successor> {
 
 async function receiveBytes(link: Link, length: number, onProgress: (bytes: number) => void): Promise<Uint8Array> {
   const bytes = new Uint8Array(length);
-  for (let at = 0; at < length;) {
+  for (let at = 0; at < length; ) {
     const { body } = await link.receive(MESSAGE.BYTES);
     if (body.length === 0 || at + body.length > length) throw new MigrationError('a layer is not as long as was said');
     bytes.set(body, at);

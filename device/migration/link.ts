@@ -101,7 +101,8 @@ export class Link {
     if (!isCaller) await say();
     const [caller, called] = isCaller ? [hello, theirs] : [theirs, hello];
     const secret = await hmacKey(encoder.encode(token));
-    const keyOf = async (isCallers: boolean) => hmacKey(await hmac(secret, concat(encoder.encode(isCallers ? 'caller' : 'called'), caller, called)));
+    const keyOf = async (isCallers: boolean) =>
+      hmacKey(await hmac(secret, concat(encoder.encode(isCallers ? 'caller' : 'called'), caller, called)));
     const link = new Link(channel, timeoutMs, await keyOf(isCaller), await keyOf(!isCaller));
     if (isCaller) await link.#prove();
     await link.#check();
@@ -163,7 +164,9 @@ export class Link {
 
   async #open(message: Uint8Array): Promise<Message> {
     const end = message.length - TAG_LENGTH;
-    const isSound = end >= HEADER_LENGTH && (await crypto.subtle.verify('HMAC', this.#other, message.slice(end), message.slice(0, end)));
+    const isSound =
+      end >= HEADER_LENGTH &&
+      (await crypto.subtle.verify('HMAC', this.#other, message.slice(end), message.slice(0, end)));
     if (!isSound || new DataView(message.buffer, message.byteOffset).getBigUint64(0) !== BigInt(this.#received)) {
       this.#channel.close();
       throw new MigrationError('a message was damaged, or is not from the other side: the link is closed');
@@ -200,7 +203,10 @@ async function within<T>(timeoutMs: number, channel: MigrationChannel, work: Pro
 }
 
 function hmacKey(bytes: Uint8Array): Promise<CryptoKey> {
-  return crypto.subtle.importKey('raw', bytes as Uint8Array<ArrayBuffer>, { name: 'HMAC', hash: 'SHA-256' }, false, ['sign', 'verify']);
+  return crypto.subtle.importKey('raw', bytes as Uint8Array<ArrayBuffer>, { name: 'HMAC', hash: 'SHA-256' }, false, [
+    'sign',
+    'verify',
+  ]);
 }
 
 async function hmac(key: CryptoKey, bytes: Uint8Array<ArrayBuffer>): Promise<Uint8Array<ArrayBuffer>> {

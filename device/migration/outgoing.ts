@@ -102,7 +102,7 @@ class SendingStore implements FileStore {
       if (took < QUICK) this.#size = Math.min(PIECE, this.#size * 2);
     };
     for (const part of parts) {
-      for (let at = 0; at < part.length;) {
+      for (let at = 0; at < part.length; ) {
         const count = Math.min(this.#size - filled, part.length - at);
         piece.set(part.subarray(at, at + count), filled);
         filled += count;
@@ -124,8 +124,23 @@ class SendingStore implements FileStore {
  * MigrationUnknownError when it can't be told whether it was switched over: the machine stands still, and can't be run until that is settled.
  * MachineStateError when it can't be migrated now.
  */
-export async function migrateOut(emulator: V86Like, channel: MigrationChannel, options: MigrationOptions): Promise<MigrationResult> {
-  const { token, machine, summary, sessionOnly, codec, bandwidth = Infinity, policy = 'throttle', timeoutMs, onProgress, signal } = options;
+export async function migrateOut(
+  emulator: V86Like,
+  channel: MigrationChannel,
+  options: MigrationOptions,
+): Promise<MigrationResult> {
+  const {
+    token,
+    machine,
+    summary,
+    sessionOnly,
+    codec,
+    bandwidth = Infinity,
+    policy = 'throttle',
+    timeoutMs,
+    onProgress,
+    signal,
+  } = options;
   const id = randomUuid();
   const { lease } = V86Machine.of(emulator);
   const departure = await lease.depart().catch((error: unknown) => {
@@ -154,7 +169,7 @@ export async function migrateOut(emulator: V86Like, channel: MigrationChannel, o
       onProgress?.({ round: rounds, pages: changedPages, bytes: link!.bytes });
       return link!.bytes - before;
     };
-    for (let last = Infinity; ;) {
+    for (let last = Infinity; ; ) {
       cancel.throwIfAborted();
       const sent = await send(false);
       if (sent <= SMALL) break;
@@ -162,7 +177,9 @@ export async function migrateOut(emulator: V86Like, channel: MigrationChannel, o
       if (rounds >= 3 && sent > last * 0.8) {
         if (policy === 'stop') break;
         if (policy === 'give-up' || rounds >= MAX_ROUNDS) {
-          throw new MigrationError(`the guest changes more than can be sent: ${(sent / 1e6).toFixed(1)} MB in round ${rounds}; let it rest, raise the bandwidth, or choose another policy`);
+          throw new MigrationError(
+            `the guest changes more than can be sent: ${(sent / 1e6).toFixed(1)} MB in round ${rounds}; let it rest, raise the bandwidth, or choose another policy`,
+          );
         }
         throttle.more();
       }
@@ -180,9 +197,15 @@ export async function migrateOut(emulator: V86Like, channel: MigrationChannel, o
     if (error instanceof MigrationUnknownError) throw error;
     await link?.refuse((error as Error).message);
     departure.keep();
-    if (departure.signal.aborted) throw new MigrationError('the migration was cancelled, since the machine was stopped', { cause: error });
-    if (signal?.aborted) throw new MigrationError('the migration was broken off: the machine runs on here', { cause: error });
-    throw error instanceof MigrationError ? error : new MigrationError(`the migration failed, and the machine runs on here: ${(error as Error).message}`, { cause: error });
+    if (departure.signal.aborted)
+      throw new MigrationError('the migration was cancelled, since the machine was stopped', { cause: error });
+    if (signal?.aborted)
+      throw new MigrationError('the migration was broken off: the machine runs on here', { cause: error });
+    throw error instanceof MigrationError
+      ? error
+      : new MigrationError(`the migration failed, and the machine runs on here: ${(error as Error).message}`, {
+          cause: error,
+        });
   } finally {
     cancel.removeEventListener('abort', end);
     await throttle.stop();
@@ -197,7 +220,11 @@ export async function migrateOut(emulator: V86Like, channel: MigrationChannel, o
  *
  * @throws MigrationError when there is no answer.
  */
-export async function settleMigration(unknown: MigrationUnknownError, channel: MigrationChannel, token: string): Promise<MigrationFate> {
+export async function settleMigration(
+  unknown: MigrationUnknownError,
+  channel: MigrationChannel,
+  token: string,
+): Promise<MigrationFate> {
   return onLink(channel, token, (link) => settle(link, unknown));
 }
 
@@ -206,7 +233,11 @@ export async function askForFate(id: string, channel: MigrationChannel, token: s
   return onLink(channel, token, (link) => askFate(link, id));
 }
 
-async function onLink(channel: MigrationChannel, token: string, ask: (link: Link) => Promise<Fate | 'unknown'>): Promise<MigrationFate> {
+async function onLink(
+  channel: MigrationChannel,
+  token: string,
+  ask: (link: Link) => Promise<Fate | 'unknown'>,
+): Promise<MigrationFate> {
   const link = await Link.open(channel, 'source', token);
   try {
     return ({ started: 'runs there', never: 'runs here', unknown: 'unknown' } as const)[await ask(link)];

@@ -14,16 +14,19 @@ export interface PortLike {
 
 /** A channel over a port that nobody else uses. `isCaller`: see {@link MigrationChannel}. `onEnd` is called once, whoever has ended it. */
 export function portChannel(port: PortLike, isCaller?: boolean, onEnd: () => void = () => {}): MigrationChannel {
-  const channel = new CreditChannel({
-    post: (bytes) => port.postMessage(bytes),
-    // Node's process lives for as long as somebody listens.
-    close: () => {
-      port.removeEventListener('message', listen);
-      port.removeEventListener('messageerror', fail);
-      port.removeEventListener('close', end);
-      onEnd();
+  const channel = new CreditChannel(
+    {
+      post: (bytes) => port.postMessage(bytes),
+      // Node's process lives for as long as somebody listens.
+      close: () => {
+        port.removeEventListener('message', listen);
+        port.removeEventListener('messageerror', fail);
+        port.removeEventListener('close', end);
+        onEnd();
+      },
     },
-  }, isCaller);
+    isCaller,
+  );
   const listen = ({ data }: { data: unknown }) => channel.take(data);
   const fail = () => channel.end(new MigrationError("the other side has sent what can't be read"));
   const end = () => channel.end();

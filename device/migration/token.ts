@@ -13,17 +13,24 @@ const CHECK = 4;
 export function makeToken(): string {
   const bytes = crypto.getRandomValues(new Uint8Array(RANDOM + CHECK));
   bytes.set(checksum(bytes.subarray(0, RANDOM)), RANDOM);
-  return btoa(String.fromCharCode(...bytes)).replaceAll('+', '-').replaceAll('/', '_');
+  return btoa(String.fromCharCode(...bytes))
+    .replaceAll('+', '-')
+    .replaceAll('/', '_');
 }
 
 /** @throws MigrationError for what {@link makeToken} has not made, or was not copied whole. */
 export function checkToken(token: string): void {
-  if (!isToken(token)) throw new MigrationError('this token is not one that was made for a migration, or was not copied whole: make one with `v86-virtiofs token`, or makeToken(), and give both sides the same');
+  if (!isToken(token))
+    throw new MigrationError(
+      'this token is not one that was made for a migration, or was not copied whole: make one with `v86-virtiofs token`, or makeToken(), and give both sides the same',
+    );
 }
 
 function isToken(token: string): boolean {
   if (typeof token !== 'string' || !/^[\w-]{28}$/.test(token)) return false;
-  const bytes = Uint8Array.from(atob(token.replaceAll('-', '+').replaceAll('_', '/')), (character) => character.charCodeAt(0));
+  const bytes = Uint8Array.from(atob(token.replaceAll('-', '+').replaceAll('_', '/')), (character) =>
+    character.charCodeAt(0),
+  );
   return checksum(bytes.subarray(0, RANDOM)).every((byte, n) => byte === bytes[RANDOM + n]);
 }
 

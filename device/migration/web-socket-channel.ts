@@ -18,15 +18,21 @@ const OPEN = 1;
  */
 export async function webSocketChannel(socket: WebSocketLike, isCaller?: boolean): Promise<MigrationChannel> {
   socket.binaryType = 'arraybuffer';
-  const channel = new CreditChannel({
-    post: (bytes) => {
-      if (socket.readyState !== OPEN) throw new Error('the socket is closed');
-      socket.send(bytes);
+  const channel = new CreditChannel(
+    {
+      post: (bytes) => {
+        if (socket.readyState !== OPEN) throw new Error('the socket is closed');
+        socket.send(bytes);
+      },
+      close: () => socket.close(),
     },
-    close: () => socket.close(),
-  }, isCaller);
+    isCaller,
+  );
   socket.addEventListener('message', ({ data }) => channel.take(data));
   for (const type of ['close', 'error']) socket.addEventListener(type, () => channel.end());
-  if (socket.readyState < OPEN) await new Promise<void>((resolve) => ['open', 'close', 'error'].forEach((type) => socket.addEventListener(type, () => resolve())));
+  if (socket.readyState < OPEN)
+    await new Promise<void>((resolve) =>
+      ['open', 'close', 'error'].forEach((type) => socket.addEventListener(type, () => resolve())),
+    );
   return channel;
 }

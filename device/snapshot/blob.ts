@@ -20,7 +20,10 @@ const HEADER_LENGTH = 20;
 /** `payload` as {@link encodeFields} takes it. The result is a copy. @throws SnapshotError when it is longer than the header can say. */
 export function encodeBlob(version: number, payload: unknown): Uint8Array {
   const body = encodeFields(payload);
-  if (body.length > 0xffffffff) throw new SnapshotError(`the virtio-fs state has ${body.length} bytes, and a snapshot of v86's own has room for ${0xffffffff}: freeze into a store`);
+  if (body.length > 0xffffffff)
+    throw new SnapshotError(
+      `the virtio-fs state has ${body.length} bytes, and a snapshot of v86's own has room for ${0xffffffff}: freeze into a store`,
+    );
   const blob = new Uint8Array(HEADER_LENGTH + body.length);
   const view = new DataView(blob.buffer);
   blob.set(new TextEncoder().encode(MAGIC));
@@ -32,17 +35,28 @@ export function encodeBlob(version: number, payload: unknown): Uint8Array {
 }
 
 /** The payload and its schema version. @throws SnapshotError unless `blob` is whole and of a version that `checkVersion` lets pass. */
-export function decodeBlob(blob: Uint8Array, checkVersion: (version: number) => void): { version: number; payload: unknown } {
+export function decodeBlob(
+  blob: Uint8Array,
+  checkVersion: (version: number) => void,
+): { version: number; payload: unknown } {
   const view = new DataView(blob.buffer, blob.byteOffset, blob.byteLength);
-  if (blob.length < HEADER_LENGTH) throw new SnapshotError(`the virtio-fs state is cut off: ${blob.length} bytes, its header alone has ${HEADER_LENGTH}`);
+  if (blob.length < HEADER_LENGTH)
+    throw new SnapshotError(
+      `the virtio-fs state is cut off: ${blob.length} bytes, its header alone has ${HEADER_LENGTH}`,
+    );
   const magic = new TextDecoder('latin1').decode(blob.subarray(0, 8));
-  if (magic !== MAGIC) throw new SnapshotError(`this is no virtio-fs state: it begins with ${JSON.stringify(magic)}, not ${JSON.stringify(MAGIC)}`);
+  if (magic !== MAGIC)
+    throw new SnapshotError(
+      `this is no virtio-fs state: it begins with ${JSON.stringify(magic)}, not ${JSON.stringify(MAGIC)}`,
+    );
   const version = view.getUint32(8, true);
   checkVersion(version);
   const length = view.getUint32(12, true);
   const body = blob.subarray(HEADER_LENGTH);
-  if (body.length !== length) throw new SnapshotError(`the virtio-fs state is cut off: ${body.length} bytes of ${length}`);
+  if (body.length !== length)
+    throw new SnapshotError(`the virtio-fs state is cut off: ${body.length} bytes of ${length}`);
   const checksum = CRC32.buf(body) >>> 0;
-  if (checksum !== view.getUint32(16, true)) throw new SnapshotError('the virtio-fs state is damaged: its checksum does not match');
+  if (checksum !== view.getUint32(16, true))
+    throw new SnapshotError('the virtio-fs state is damaged: its checksum does not match');
   return { version, payload: decodeFields(body) };
 }

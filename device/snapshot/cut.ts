@@ -17,10 +17,10 @@ const GEAR = Int32Array.from({ length: 256 }, (_, byte) => {
  * parts before and after it as they were. Each is a view of `bytes`.
  */
 export function* cutByContent(bytes: Uint8Array): Generator<Uint8Array> {
-  for (let from = 0; from < bytes.length;) {
+  for (let from = 0; from < bytes.length; ) {
     const end = Math.min(from + MAX_PART, bytes.length);
     let to = Math.min(from + MIN_PART, end);
-    for (let hash = 0; to < end;) {
+    for (let hash = 0; to < end; ) {
       hash = ((hash << 1) + GEAR[bytes[to++]!]!) | 0;
       if ((hash & MASK) === 0) break;
     }

@@ -52,20 +52,29 @@ export function deviceStateLength({ devices, deviceParts }: KeptState, lengthOf:
  *
  * @throws SnapshotError when it is damaged.
  */
-export function readDeviceState({ schema, devices, deviceParts }: KeptState, chunk: (name: string) => Uint8Array | undefined): SavedMachine {
+export function readDeviceState(
+  { schema, devices, deviceParts }: KeptState,
+  chunk: (name: string) => Uint8Array | undefined,
+): SavedMachine {
   const find = (name: string): Uint8Array => {
     const bytes = chunk(name);
-    if (!bytes) throw new SnapshotError('the snapshot is not sound: its device state names a chunk that it does not list');
+    if (!bytes)
+      throw new SnapshotError('the snapshot is not sound: its device state names a chunk that it does not list');
     return bytes;
   };
   const names = hashNames(deviceParts);
   const encoded = names.length ? concat(names.map(find)) : devices;
-  return readState(schema, decodeFields(encoded, (hash) => find(toHex(hash))));
+  return readState(
+    schema,
+    decodeFields(encoded, (hash) => find(toHex(hash))),
+  );
 }
 
 function checkLength(length: number): void {
   if (length > MAX_STATE_BYTES) {
-    throw new SnapshotError(`the names and attributes of the files take ${length} bytes, and a snapshot has room for ${MAX_STATE_BYTES}: remove files, or freeze with \`sessionOnly\``);
+    throw new SnapshotError(
+      `the names and attributes of the files take ${length} bytes, and a snapshot has room for ${MAX_STATE_BYTES}: remove files, or freeze with \`sessionOnly\``,
+    );
   }
 }
 

@@ -17,7 +17,8 @@ export function encodeFields(payload: unknown, toChunk?: ToChunk): Uint8Array {
   return encode(payload, {
     typeEncoders: {
       bigint: structBigIntEncoder,
-      string: (text: string) => (text.isWellFormed() ? null : [new Token(Type.tag, TAG_WTF8), new Token(Type.bytes, encodeWtf8(text))]),
+      string: (text: string) =>
+        text.isWellFormed() ? null : [new Token(Type.tag, TAG_WTF8), new Token(Type.bytes, encodeWtf8(text))],
       Uint8Array: (bytes: Uint8Array) => {
         const hash = toChunk?.(bytes);
         return hash ? [new Token(Type.tag, TAG_CHUNK), new Token(Type.bytes, hash)] : null;

@@ -91,12 +91,21 @@ interface ReadFilesystem {
   pathOf(ino: number): string;
 }
 
-function deviceContents({ tag, slot, filesystem, session }: SavedMachine['devices'][number], filesystems: readonly ReadFilesystem[]): DeviceContents {
+function deviceContents(
+  { tag, slot, filesystem, session }: SavedMachine['devices'][number],
+  filesystems: readonly ReadFilesystem[],
+): DeviceContents {
   const { negotiated, nodes, handles, waiters } = FuseSession.checkState(session, { inode: () => undefined });
   const found = filesystems[filesystem];
-  if (!found) throw new SnapshotError(`device ${JSON.stringify(tag)} names filesystem ${filesystem} of ${filesystems.length}`);
+  if (!found)
+    throw new SnapshotError(`device ${JSON.stringify(tag)} names filesystem ${filesystem} of ${filesystems.length}`);
   return {
-    tag, slot, filesystem, negotiated, nodes: nodes.ino.length, waiting: waiters.length,
+    tag,
+    slot,
+    filesystem,
+    negotiated,
+    nodes: nodes.ino.length,
+    waiting: waiters.length,
     handles: handles.handles.map(({ fh, kind, ino, flags }) => ({ fh, kind, ino, flags, path: found.pathOf(ino) })),
   };
 }
@@ -105,13 +114,25 @@ async function readFilesystem(store: SnapshotStore, state: unknown): Promise<Rea
   const { uuid, sessionOnly, locks } = (state ?? {}) as Partial<FilesystemIdentity>;
   if (sessionOnly) {
     const pathOf = (ino: number) => `(inode ${ino})`;
-    return { pathOf, contents: { uuid: String(uuid), isElsewhere: true, files: new Map(), bytes: 0, ...locksOf(LockTable.checkState(locks), pathOf) } };
+    return {
+      pathOf,
+      contents: {
+        uuid: String(uuid),
+        isElsewhere: true,
+        files: new Map(),
+        bytes: 0,
+        ...locksOf(LockTable.checkState(locks), pathOf),
+      },
+    };
   }
   const checked = MemfsBackend.checkState(await withColumns(store, state));
   const { files, paths } = readFiles(checked);
   const pathOf = (ino: number) => paths.get(ino) ?? '(deleted)';
   const bytes = checked.files.size.reduce((sum, size) => sum + size, 0);
-  return { pathOf, contents: { uuid: checked.uuid, isElsewhere: false, files, bytes, ...locksOf(checked.locks, pathOf) } };
+  return {
+    pathOf,
+    contents: { uuid: checked.uuid, isElsewhere: false, files, bytes, ...locksOf(checked.locks, pathOf) },
+  };
 }
 
 /** A filesystem's state whose columns are there, and the content of files is not. */
@@ -119,14 +140,28 @@ async function withColumns(store: SnapshotStore, state: unknown): Promise<unknow
   const loaded: Record<string, unknown> = { ...(state as object) };
   for (const group of COLUMN_GROUPS) {
     const columns = Object.entries((loaded[group] ?? {}) as object) as [string, unknown][];
-    const chunks = await store.chunks(columns.flatMap(([, column]) => (column instanceof ChunkReference ? [toHex(column)] : [])));
-    loaded[group] = Object.fromEntries(columns.map(([name, column]) => [name, column instanceof ChunkReference ? chunks.get(toHex(column)) : column]));
+    const chunks = await store.chunks(
+      columns.flatMap(([, column]) => (column instanceof ChunkReference ? [toHex(column)] : [])),
+    );
+    loaded[group] = Object.fromEntries(
+      columns.map(([name, column]) => [name, column instanceof ChunkReference ? chunks.get(toHex(column)) : column]),
+    );
   }
   return loaded;
 }
 
-function locksOf({ locks, waiters }: CheckedMemfsBackendState['locks'], pathOf: (ino: number) => string): { locks: LockContents[]; waiters: LockContents[] } {
-  const tell = ({ space, pid, type, start, end, ino }: Lock): LockContents => ({ space, pid, type, start, end, path: pathOf(ino) });
+function locksOf(
+  { locks, waiters }: CheckedMemfsBackendState['locks'],
+  pathOf: (ino: number) => string,
+): { locks: LockContents[]; waiters: LockContents[] } {
+  const tell = ({ space, pid, type, start, end, ino }: Lock): LockContents => ({
+    space,
+    pid,
+    type,
+    start,
+    end,
+    path: pathOf(ino),
+  });
   return { locks: locks.map(tell), waiters: waiters.map(({ lock }) => tell(lock)) };
 }
 
@@ -153,7 +188,13 @@ function readFiles(state: CheckedMemfsBackendState): { files: Map<string, FileCo
       const row = rows.get(ino)!;
       const childPath = `${path.length > MAX_PATH ? `(inode ${directory})` : path}/${entries.names[entry]}`;
       paths.set(ino, childPath);
-      files.set(childPath, { ino, mode: inodes.mode[row]!, size: sizes.get(ino) ?? 0, mtime: inodes.mtime[row]!, content: contents.get(ino) ?? targets.get(ino) ?? '' });
+      files.set(childPath, {
+        ino,
+        mode: inodes.mode[row]!,
+        size: sizes.get(ino) ?? 0,
+        mtime: inodes.mtime[row]!,
+        content: contents.get(ino) ?? targets.get(ino) ?? '',
+      });
       if (first.has(ino)) below.push([ino, childPath]);
     }
   }
@@ -161,13 +202,19 @@ function readFiles(state: CheckedMemfsBackendState): { files: Map<string, FileCo
 }
 
 /** Sizes of files by inode, and what tells their contents apart. */
-function readContents({ files, chunks }: CheckedMemfsBackendState): { sizes: Map<number, number>; contents: Map<number, string> } {
+function readContents({ files, chunks }: CheckedMemfsBackendState): {
+  sizes: Map<number, number>;
+  contents: Map<number, string>;
+} {
   const sizes = new Map<number, number>();
   const contents = new Map<number, string>();
   let at = 0;
   files.ino.forEach((ino, n) => {
     sizes.set(ino, files.size[n]!);
-    const parts = Array.from({ length: files.chunks[n]! }, (_, k) => `${chunks.index[at + k]}:${chunks.map[at + k]}:${toHex(chunks.bytes[at + k]!)}`);
+    const parts = Array.from(
+      { length: files.chunks[n]! },
+      (_, k) => `${chunks.index[at + k]}:${chunks.map[at + k]}:${toHex(chunks.bytes[at + k]!)}`,
+    );
     contents.set(ino, parts.join());
     at += files.chunks[n]!;
   });
@@ -189,12 +236,15 @@ export async function diff(store: SnapshotStore, from: string, to: string): Prom
   let pages = Math.abs(old.pageCount - now.pageCount);
   for (let page = 0; page < Math.min(old.pageCount, now.pageCount); page++) if (!old.agrees(now, page)) pages++;
   const filesystems = Array.from({ length: Math.max(before.filesystems.length, after.filesystems.length) }, (_, n) => {
-    const filesOf = ({ filesystems }: Contents): Contents['filesystems'][number]['files'] => filesystems[n]?.files ?? new Map();
+    const filesOf = ({ filesystems }: Contents): Contents['filesystems'][number]['files'] =>
+      filesystems[n]?.files ?? new Map();
     const [earlier, files] = [filesOf(before), filesOf(after)];
     return {
       added: [...files.keys()].filter((path) => !earlier.has(path)),
       removed: [...earlier.keys()].filter((path) => !files.has(path)),
-      changed: [...files].filter(([path, file]) => earlier.has(path) && !same(earlier.get(path)!, file)).map(([path]) => path),
+      changed: [...files]
+        .filter(([path, file]) => earlier.has(path) && !same(earlier.get(path)!, file))
+        .map(([path]) => path),
     };
   });
   return { pages, pageCount, filesystems };

@@ -110,10 +110,16 @@ export interface LayerPrefix {
  */
 export function encodeLayer(codec: Codec, head: LayerHead, chunks: readonly Uint8Array[]): Uint8Array[] {
   const { stateLength = 0 } = head.frozen ?? {};
-  if (stateLength > MAX_STATE_LENGTH) throw new SnapshotError(`the emulator's own state has ${stateLength} bytes, and a snapshot has room for ${MAX_STATE_LENGTH}: give the machine smaller disks or less video memory`);
+  if (stateLength > MAX_STATE_LENGTH)
+    throw new SnapshotError(
+      `the emulator's own state has ${stateLength} bytes, and a snapshot has room for ${MAX_STATE_LENGTH}: give the machine smaller disks or less video memory`,
+    );
   checkHead(head, { dataLength: totalLength(chunks) }, 'the snapshot');
   const encoded = encodeFields(head);
-  if (encoded.length > MAX_HEAD_LENGTH) throw new SnapshotError(`the head of the snapshot has ${encoded.length} bytes, and there is room for ${MAX_HEAD_LENGTH}: it has too many chunks, or too long a summary`);
+  if (encoded.length > MAX_HEAD_LENGTH)
+    throw new SnapshotError(
+      `the head of the snapshot has ${encoded.length} bytes, and there is room for ${MAX_HEAD_LENGTH}: it has too many chunks, or too long a summary`,
+    );
   return layerParts(codec, encoded, chunks);
 }
 
@@ -135,25 +141,39 @@ function totalLength(chunks: readonly Uint8Array[]): number {
 
 /** `name` is for messages. @throws SnapshotError for what is no layer, cut off, or of another version. */
 export function decodePrefix(bytes: Uint8Array, name: string): LayerPrefix {
-  if (bytes.length < PREFIX_LENGTH) throw new SnapshotError(`${name} is cut off: ${bytes.length} bytes, its prefix alone has ${PREFIX_LENGTH}; copy it again`);
+  if (bytes.length < PREFIX_LENGTH)
+    throw new SnapshotError(
+      `${name} is cut off: ${bytes.length} bytes, its prefix alone has ${PREFIX_LENGTH}; copy it again`,
+    );
   const magic = new TextDecoder('latin1').decode(bytes.subarray(0, MAGIC.length));
-  if (magic !== MAGIC) throw new SnapshotError(`${name} is no snapshot of v86-virtiofs: it begins with ${JSON.stringify(magic)}, not ${JSON.stringify(MAGIC)}`);
+  if (magic !== MAGIC)
+    throw new SnapshotError(
+      `${name} is no snapshot of v86-virtiofs: it begins with ${JSON.stringify(magic)}, not ${JSON.stringify(MAGIC)}`,
+    );
   const view = new DataView(bytes.buffer, bytes.byteOffset, bytes.byteLength);
   const version = view.getUint32(8, true);
   if (version < 1 || version > LAYER_VERSION) {
-    throw new SnapshotError(`${name} has format version ${version}, this release reads versions 1 to ${LAYER_VERSION}: ${version > LAYER_VERSION ? 'use a newer release' : 'take it again'}`);
+    throw new SnapshotError(
+      `${name} has format version ${version}, this release reads versions 1 to ${LAYER_VERSION}: ${version > LAYER_VERSION ? 'use a newer release' : 'take it again'}`,
+    );
   }
   const headLength = view.getUint32(12, true);
   const dataLength = view.getFloat64(16, true);
-  if (bytes.subarray(24, 32).some((byte) => byte !== 0)) throw new SnapshotError(`${name} is damaged: bytes 24 to 31 are not zeros; copy it again`);
-  if (headLength > MAX_HEAD_LENGTH || !Number.isSafeInteger(dataLength) || dataLength < 0) throw new SnapshotError(`${name} is damaged: its lengths are impossible; copy it again`);
+  if (bytes.subarray(24, 32).some((byte) => byte !== 0))
+    throw new SnapshotError(`${name} is damaged: bytes 24 to 31 are not zeros; copy it again`);
+  if (headLength > MAX_HEAD_LENGTH || !Number.isSafeInteger(dataLength) || dataLength < 0)
+    throw new SnapshotError(`${name} is damaged: its lengths are impossible; copy it again`);
   return { version, headLength, dataLength, headHash: bytes.slice(32, 64) };
 }
 
 /** @throws SnapshotError unless `bytes` are the head that `prefix` speaks of, and sound. */
 export function decodeHead(codec: Codec, prefix: LayerPrefix, bytes: Uint8Array, name: string): LayerHead {
-  if (bytes.length < prefix.headLength) throw new SnapshotError(`${name} is cut off: its head has ${bytes.length} bytes of ${prefix.headLength}; copy it again`);
-  if (!sameBytes(codec.hash(bytes), prefix.headHash)) throw new SnapshotError(`${name} is damaged: the checksum of its head does not match; copy it again`);
+  if (bytes.length < prefix.headLength)
+    throw new SnapshotError(
+      `${name} is cut off: its head has ${bytes.length} bytes of ${prefix.headLength}; copy it again`,
+    );
+  if (!sameBytes(codec.hash(bytes), prefix.headHash))
+    throw new SnapshotError(`${name} is damaged: the checksum of its head does not match; copy it again`);
   const head = upgradeHead(prefix.version, decodeFields(bytes) as LayerHead);
   checkHead(head, prefix, name);
   return head;
@@ -175,29 +195,46 @@ function checkHead(head: LayerHead, { dataLength }: Pick<LayerPrefix, 'dataLengt
   };
   if (typeof head?.id !== 'string' || !/^[0-9a-f]{32}$/.test(head.id)) fail('its id is invalid');
   const { hash, length, packed } = head.chunks ?? {};
-  if (!(hash instanceof Uint8Array && length instanceof Uint8Array && packed instanceof Uint8Array)) fail('it has no list of chunks');
+  if (!(hash instanceof Uint8Array && length instanceof Uint8Array && packed instanceof Uint8Array))
+    fail('it has no list of chunks');
   const count = hash.length / HASH_LENGTH;
-  if (!Number.isInteger(count) || length.length !== 4 * count || packed.length !== 4 * count) fail('its list of chunks has columns of different lengths');
+  if (!Number.isInteger(count) || length.length !== 4 * count || packed.length !== 4 * count)
+    fail('its list of chunks has columns of different lengths');
   if (fromU32(length).some((value) => value > MAX_CHUNK_LENGTH)) fail('it has a chunk that is too long');
-  if (fromU32(packed).reduce((sum, value) => sum + value, 0) !== dataLength) fail('its chunks are not as long as it says');
+  if (fromU32(packed).reduce((sum, value) => sum + value, 0) !== dataLength)
+    fail('its chunks are not as long as it says');
   const { frozen } = head;
   if (!frozen) return;
-  for (const field of ['created', 'name', 'parent'] as const) if (typeof frozen[field] !== 'string') fail(`${field} is no text`);
+  for (const field of ['created', 'name', 'parent'] as const)
+    if (typeof frozen[field] !== 'string') fail(`${field} is no text`);
   if (typeof frozen.machine !== 'object' || frozen.machine === null) fail('it describes no machine');
   if (!(frozen.devices instanceof Uint8Array)) fail('it has no device state');
   if (!Number.isInteger(frozen.schema)) fail('its device state has no version');
-  if (!(frozen.deviceParts instanceof Uint8Array) || frozen.deviceParts.length % HASH_LENGTH !== 0) fail('it does not list the parts of its device state');
-  if (!(frozen.deviceChunks instanceof Uint8Array) || frozen.deviceChunks.length % HASH_LENGTH !== 0) fail('it does not list the chunks of its device state');
+  if (!(frozen.deviceParts instanceof Uint8Array) || frozen.deviceParts.length % HASH_LENGTH !== 0)
+    fail('it does not list the parts of its device state');
+  if (!(frozen.deviceChunks instanceof Uint8Array) || frozen.deviceChunks.length % HASH_LENGTH !== 0)
+    fail('it does not list the chunks of its device state');
   const { state, stateLength } = frozen;
-  const isState = state instanceof Uint8Array && state.length % HASH_LENGTH === 0 && Number.isInteger(stateLength) && stateLength >= 0 && stateLength <= MAX_STATE_LENGTH;
+  const isState =
+    state instanceof Uint8Array &&
+    state.length % HASH_LENGTH === 0 &&
+    Number.isInteger(stateLength) &&
+    stateLength >= 0 &&
+    stateLength <= MAX_STATE_LENGTH;
   if (!isState) fail('it has no state of the emulator');
   checkRam(frozen.ram, fail);
 }
 
 function checkRam(ram: RamMap, fail: (what: string) => never): void {
-  if (!Number.isInteger(ram?.pageCount) || ram.pageCount < 0 || ram.pageCount > MAX_PAGES) fail('its RAM has no proper size');
+  if (!Number.isInteger(ram?.pageCount) || ram.pageCount < 0 || ram.pageCount > MAX_PAGES)
+    fail('its RAM has no proper size');
   const columns = [ram.first, ram.count, ram.chunk, ram.page];
-  if (!columns.every((column) => column instanceof Uint8Array && column.length === columns[0]!.length && column.length % 4 === 0)) fail('its map of RAM has columns of different lengths');
+  if (
+    !columns.every(
+      (column) => column instanceof Uint8Array && column.length === columns[0]!.length && column.length % 4 === 0,
+    )
+  )
+    fail('its map of RAM has columns of different lengths');
   if (!(ram.used instanceof Uint8Array) || ram.used.length % HASH_LENGTH !== 0) fail('its map of RAM names no chunks');
   const [first, count, chunk, page] = columns.map(fromU32) as [Uint32Array, Uint32Array, Uint32Array, Uint32Array];
   let next = 0;
@@ -238,5 +275,7 @@ const HEX = Array.from({ length: 256 }, (_, n) => n.toString(16).padStart(2, '0'
 
 /** The hashes of a column, as names. */
 export function hashNames(column: Uint8Array): string[] {
-  return Array.from({ length: column.length / HASH_LENGTH }, (_, n) => toHex(column.subarray(n * HASH_LENGTH, (n + 1) * HASH_LENGTH)));
+  return Array.from({ length: column.length / HASH_LENGTH }, (_, n) =>
+    toHex(column.subarray(n * HASH_LENGTH, (n + 1) * HASH_LENGTH)),
+  );
 }

@@ -139,18 +139,20 @@ export class MachineSnapshots {
    * @throws SnapshotError when that can't be; the machine goes on as if nothing had been asked.
    */
   restore(id: string, options: RestoreOptions = {}): Promise<number> {
-    return this.#inTurn(() => this.#machine.lease.inTurn('restore', async () => {
-      const load = await this.#prepare(id, options);
-      const resume = await this.#machine.lease.hold();
-      const started = performance.now();
-      try {
-        const finish = await load();
-        finish();
-        return performance.now() - started;
-      } finally {
-        resume();
-      }
-    }));
+    return this.#inTurn(() =>
+      this.#machine.lease.inTurn('restore', async () => {
+        const load = await this.#prepare(id, options);
+        const resume = await this.#machine.lease.hold();
+        const started = performance.now();
+        try {
+          const finish = await load();
+          finish();
+          return performance.now() - started;
+        } finally {
+          resume();
+        }
+      }),
+    );
   }
 
   /**
@@ -162,29 +164,35 @@ export class MachineSnapshots {
   }
 
   /** What it returns is called while the machine stands still, and restores it but for its devices; those are what that returns. */
-  async #prepare(id: string, { isFresh = false, isUnchanged = false, isInterim = false, ...policies }: RestoreOptions): Promise<() => Promise<() => void>> {
+  async #prepare(
+    id: string,
+    { isFresh = false, isUnchanged = false, isInterim = false, ...policies }: RestoreOptions,
+  ): Promise<() => Promise<() => void>> {
     const frozen = this.#store.frozen(id);
     if (frozen.ram.pageCount !== this.#scanner.pageCount) {
-      throw new SnapshotError(`memory differs: the snapshot has ${frozen.ram.pageCount / 256} MiB, this emulator ${this.#scanner.pageCount / 256}; make it with the snapshot's`);
+      throw new SnapshotError(
+        `memory differs: the snapshot has ${frozen.ram.pageCount / 256} MiB, this emulator ${this.#scanner.pageCount / 256}; make it with the snapshot's`,
+      );
     }
     const state = await this.#readState(frozen);
     const devices = await this.#readDevices(frozen);
     const target = PageMap.decode(frozen.ram);
-    return () => this.#orStartOver(async () => {
-      const pages = this.#differing(target, isUnchanged ? 0 : isFresh ? FIRMWARE_PAGES : target.pageCount);
-      const filled = pages.filter((page) => !target.isZero(page));
-      const write = isFresh ? await this.#writeNow(target, filled) : await this.#writeLater(target, filled);
-      // Not before: other machines on the same filesystems have gone on meanwhile.
-      const restoreDevices = isInterim ? () => {} : this.#devices.prepareState(devices, policies);
-      this.#machine.applyState(state, (ram) => {
-        for (const page of pages) if (target.isZero(page)) ram.fill(0, page * PAGE_SIZE, (page + 1) * PAGE_SIZE);
-        write?.(ram);
+    return () =>
+      this.#orStartOver(async () => {
+        const pages = this.#differing(target, isUnchanged ? 0 : isFresh ? FIRMWARE_PAGES : target.pageCount);
+        const filled = pages.filter((page) => !target.isZero(page));
+        const write = isFresh ? await this.#writeNow(target, filled) : await this.#writeLater(target, filled);
+        // Not before: other machines on the same filesystems have gone on meanwhile.
+        const restoreDevices = isInterim ? () => {} : this.#devices.prepareState(devices, policies);
+        this.#machine.applyState(state, (ram) => {
+          for (const page of pages) if (target.isZero(page)) ram.fill(0, page * PAGE_SIZE, (page + 1) * PAGE_SIZE);
+          write?.(ram);
+        });
+        this.#scanner.rescan(pages);
+        this.#map = target;
+        this.#last = id;
+        return restoreDevices;
       });
-      this.#scanner.rescan(pages);
-      this.#map = target;
-      this.#last = id;
-      return restoreDevices;
-    });
   }
 
   /** Reads pages straight into guest RAM. */
@@ -214,7 +222,11 @@ export class MachineSnapshots {
   }
 
   /** Gives what pages are to hold to `put`, several at once where they lie together there and in their chunk. */
-  async #readPages(target: PageMap, filled: Uint32Array, put: (first: number, bytes: Uint8Array) => void): Promise<void> {
+  async #readPages(
+    target: PageMap,
+    filled: Uint32Array,
+    put: (first: number, bytes: Uint8Array) => void,
+  ): Promise<void> {
     const wanted = new Map<string, number[]>();
     for (const page of filled) {
       const name = target.chunkOf(page);
@@ -227,7 +239,8 @@ export class MachineSnapshots {
       for (const { first, count } of runsOf(pages, (page) => target.offsetOf(page) / PAGE_SIZE)) {
         const from = target.offsetOf(first);
         const to = from + count * PAGE_SIZE;
-        if (to > bytes.length) throw new SnapshotError(`the snapshot is not sound: its chunk ${name.slice(0, 12)} lacks pages`);
+        if (to > bytes.length)
+          throw new SnapshotError(`the snapshot is not sound: its chunk ${name.slice(0, 12)} lacks pages`);
         put(first, bytes.subarray(from, to));
       }
     });
@@ -235,9 +248,14 @@ export class MachineSnapshots {
 
   #inTurn<T>(action: () => Promise<T>): Promise<T> {
     const result = this.#queue ? this.#queue.then(action) : action();
-    const settled = result.then(() => {}, () => {}).then(() => {
-      if (this.#queue === settled) this.#queue = undefined;
-    });
+    const settled = result
+      .then(
+        () => {},
+        () => {},
+      )
+      .then(() => {
+        if (this.#queue === settled) this.#queue = undefined;
+      });
     this.#queue = settled;
     return result;
   }
@@ -280,12 +298,15 @@ export class MachineSnapshots {
       zeroed,
       state: this.#machine.captureState(),
       devices: this.#devices.capture(sessionOnly),
-      summary: typeof summary === 'function' ? summary() as unknown : summary,
+      summary: typeof summary === 'function' ? (summary() as unknown) : summary,
       changedPages: changed.length,
     };
   }
 
-  async #keep({ packs, zeroed, state, devices, summary }: Moment, { name = '', machine, isJudged = true }: FreezeOptions): Promise<string> {
+  async #keep(
+    { packs, zeroed, state, devices, summary }: Moment,
+    { name = '', machine, isJudged = true }: FreezeOptions,
+  ): Promise<string> {
     const { codec } = this.#store;
     const chunks = new Map<string, Uint8Array>();
     const add = (bytes: Uint8Array): Uint8Array => {
@@ -307,17 +328,20 @@ export class MachineSnapshots {
       return hash;
     });
     if (isJudged) this.#devices.judge(await readDeviceState(kept, (name) => chunks.get(name)));
-    const id = await this.#store.add({
-      created: new Date().toISOString(),
-      name,
-      parent: this.#last,
-      machine,
-      summary,
-      ram: this.#map.encode(),
-      state: concat(stateHashes),
-      stateLength: state.length,
-      ...kept,
-    }, chunks);
+    const id = await this.#store.add(
+      {
+        created: new Date().toISOString(),
+        name,
+        parent: this.#last,
+        machine,
+        summary,
+        ram: this.#map.encode(),
+        state: concat(stateHashes),
+        stateLength: state.length,
+        ...kept,
+      },
+      chunks,
+    );
     this.#last = id;
     return id;
   }
@@ -333,7 +357,8 @@ export class MachineSnapshots {
   async #readState({ state, stateLength }: Frozen): Promise<Uint8Array> {
     const names = hashNames(state);
     const length = this.#store.lengthOf(names);
-    if (length !== stateLength) throw new SnapshotError(`the snapshot is not sound: its emulator state has ${length} bytes of ${stateLength}`);
+    if (length !== stateLength)
+      throw new SnapshotError(`the snapshot is not sound: its emulator state has ${length} bytes of ${stateLength}`);
     const chunks = await this.#store.chunks(names);
     return concat(names.map((name) => chunks.get(name)!));
   }
@@ -343,11 +368,15 @@ export class MachineSnapshots {
     const length = this.#store.lengthOf(names) + deviceStateLength(frozen, (parts) => this.#store.lengthOf(parts));
     const { capacity } = this.#devices;
     if (length > capacity + ENVELOPE) {
-      const reason = capacity ? `have room for ${capacity}: give them a larger \`size\`` : 'are none: attach the devices of the snapshot';
+      const reason = capacity
+        ? `have room for ${capacity}: give them a larger \`size\``
+        : 'are none: attach the devices of the snapshot';
       throw new SnapshotError(`the files of the snapshot take ${length} bytes, the filesystems here ${reason}`);
     }
     const chunks = this.#unchanged(names);
-    const read = await this.#store.chunks([...names, ...hashNames(frozen.deviceParts)].filter((name) => !chunks.has(name)));
+    const read = await this.#store.chunks(
+      [...names, ...hashNames(frozen.deviceParts)].filter((name) => !chunks.has(name)),
+    );
     for (const [name, bytes] of read) {
       chunks.set(name, bytes);
       if (names.has(name)) this.#hashes.set(bytes.buffer, { offset: bytes.byteOffset, length: bytes.length, name });
@@ -360,7 +389,8 @@ export class MachineSnapshots {
     const found = new Map<string, Uint8Array>();
     for (const bytes of this.#devices.contents()) {
       const known = this.#hashes.get(bytes.buffer);
-      if (known?.offset === bytes.byteOffset && known.length === bytes.length && names.has(known.name)) found.set(known.name, bytes);
+      if (known?.offset === bytes.byteOffset && known.length === bytes.length && names.has(known.name))
+        found.set(known.name, bytes);
     }
     return found;
   }
@@ -368,21 +398,26 @@ export class MachineSnapshots {
   /** The pages of RAM that are not what `target` has; only the first `unknown` ones may have changed since the last scan. */
   #differing(target: PageMap, unknown: number): Uint32Array {
     const changed = new Uint8Array(target.pageCount);
-    for (const page of (unknown ? this.#scanner.scan(unknown) : [])) changed[page] = 1;
+    for (const page of unknown ? this.#scanner.scan(unknown) : []) changed[page] = 1;
     const pages: number[] = [];
     for (let page = 0; page < target.pageCount; page++) {
-      if (changed[page] ? !(target.isZero(page) && this.#scanner.isZero(page)) : !target.agrees(this.#map, page)) pages.push(page);
+      if (changed[page] ? !(target.isZero(page) && this.#scanner.isZero(page)) : !target.agrees(this.#map, page))
+        pages.push(page);
     }
     return Uint32Array.from(pages);
   }
 }
 
 /** Pages that follow each other, and whose `positions` do, as runs. */
-function* runsOf(pages: ArrayLike<number>, position: (page: number) => number = (page) => page): Generator<{ first: number; count: number }> {
-  for (let from = 0; from < pages.length;) {
+function* runsOf(
+  pages: ArrayLike<number>,
+  position: (page: number) => number = (page) => page,
+): Generator<{ first: number; count: number }> {
+  for (let from = 0; from < pages.length; ) {
     const first = pages[from]!;
     let to = from + 1;
-    while (to < pages.length && pages[to] === first + to - from && position(pages[to]!) === position(first) + to - from) to++;
+    while (to < pages.length && pages[to] === first + to - from && position(pages[to]!) === position(first) + to - from)
+      to++;
     yield { first, count: to - from };
     from = to;
   }

@@ -8,7 +8,16 @@ import type { Chain } from '../virtio/device.ts';
 import { decodeBlob, encodeBlob } from './blob.ts';
 import { SnapshotError } from './errors.ts';
 import { checkStateVersion, STATE_VERSION, upgradeState } from './upgrades.ts';
-import { emptyReport, identify, planLocks, renameSessions, type FilesystemIdentity, type RestorePolicies, type RestoreReport, type SessionNames } from './session-only.ts';
+import {
+  emptyReport,
+  identify,
+  planLocks,
+  renameSessions,
+  type FilesystemIdentity,
+  type RestorePolicies,
+  type RestoreReport,
+  type SessionNames,
+} from './session-only.ts';
 
 /** What the columns of the schema take for an inode and an entry that names it, amply. */
 const INODE_BYTES = 256;
@@ -57,7 +66,10 @@ export class MachineState implements StateCarrier {
 
   /** Bytes that the filesystems may hold, what is kept about their inodes included. */
   get capacity(): number {
-    return this.#backends.reduce((sum, { space: { maxBytes, maxInodes } }) => sum + maxBytes + maxInodes * INODE_BYTES, 0);
+    return this.#backends.reduce(
+      (sum, { space: { maxBytes, maxInodes } }) => sum + maxBytes + maxInodes * INODE_BYTES,
+      0,
+    );
   }
 
   save(): Uint8Array {
@@ -68,7 +80,9 @@ export class MachineState implements StateCarrier {
 
   prepare(blob: Uint8Array | undefined): () => void {
     if (!blob) {
-      throw new SnapshotError('this snapshot was taken without v86-virtiofs, so it has no session to restore: restore it on an emulator without virtio-fs devices');
+      throw new SnapshotError(
+        'this snapshot was taken without v86-virtiofs, so it has no session to restore: restore it on an emulator without virtio-fs devices',
+      );
     }
     const { version, payload } = decodeBlob(blob, checkStateVersion);
     return this.prepareState(readState(version, payload));
@@ -99,7 +113,8 @@ export class MachineState implements StateCarrier {
   /** The content of all files, as {@link capture} gives it. Borrowed, and changed by the next write unless it was captured before. */
   *contents(): Generator<Uint8Array> {
     for (const { inodes } of this.#backends) {
-      for (const { content } of inodes.values()) if (content) for (const chunk of content.chunks()) yield chunk.stored();
+      for (const { content } of inodes.values())
+        if (content) for (const chunk of content.chunks()) yield chunk.stored();
     }
   }
 
@@ -110,12 +125,17 @@ export class MachineState implements StateCarrier {
    */
   judge(saved: SavedMachine): void {
     const backends = this.#match(saved);
-    const indexes = saved.filesystems.map((state, index) => sound(`filesystem ${index + 1}`, () => judgeFilesystem(state, backends[index]!)));
+    const indexes = saved.filesystems.map((state, index) =>
+      sound(`filesystem ${index + 1}`, () => judgeFilesystem(state, backends[index]!)),
+    );
     this.devices.forEach(({ tag, transport: here }, index) => {
       const { transport, session, filesystem } = saved.devices[index]!;
       sound(`device ${JSON.stringify(tag)}`, () => {
         const { missing } = FuseSession.checkState(session, indexes[filesystem] ?? ANY_INODE);
-        if (indexes[filesystem] && missing.length) throw new SnapshotError(`the guest knows inodes that the filesystem does not have: ${missing.slice(0, 10).join(', ')}`);
+        if (indexes[filesystem] && missing.length)
+          throw new SnapshotError(
+            `the guest knows inodes that the filesystem does not have: ${missing.slice(0, 10).join(', ')}`,
+          );
         PciTransport.checkState(transport, here);
       });
     });
@@ -130,25 +150,40 @@ export class MachineState implements StateCarrier {
     const backends = this.#match(saved);
     const report = emptyReport();
     const names = this.#namesFor(saved, policies);
-    const filesystems = saved.filesystems.map((filesystem, index) => sound(`filesystem ${index + 1}`, () => planFilesystem(filesystem, backends[index]!, names, policies, report)));
+    const filesystems = saved.filesystems.map((filesystem, index) =>
+      sound(`filesystem ${index + 1}`, () => planFilesystem(filesystem, backends[index]!, names, policies, report)),
+    );
     const plans = this.devices.map((device, index) => {
       const { transport, session, filesystem } = saved.devices[index]!;
       return sound(`device ${JSON.stringify(device.tag)}`, () => {
         const checked = FuseSession.checkState(session, filesystems[filesystem]!.index);
         const { onMissingInode = 'fail' } = policies;
         if (checked.missing.length && onMissingInode === 'fail') {
-          throw new SnapshotError(`the filesystem does not have inodes ${checked.missing.slice(0, 10).join(', ')} any more, which the guest knows: bring them back, or restore with onMissingInode "stale"`);
+          throw new SnapshotError(
+            `the filesystem does not have inodes ${checked.missing.slice(0, 10).join(', ')} any more, which the guest knows: bring them back, or restore with onMissingInode "stale"`,
+          );
         }
         report.missingInodes.push(...checked.missing.map((ino) => ({ tag: device.tag, ino })));
-        return { device, filesystem, transport: PciTransport.checkState(transport, device.transport), session: checked };
+        return {
+          device,
+          filesystem,
+          transport: PciTransport.checkState(transport, device.transport),
+          session: checked,
+        };
       });
     });
     return () => {
       const waiters = filesystems.map(({ apply }) => apply());
       for (const { device, filesystem, transport, session } of plans) {
         device.transport.restoreState(transport);
-        const renumbered = session.waiters.map(({ unique, waiter }) => ({ unique, waiter: waiters[filesystem]!.get(waiter) ?? waiter }));
-        device.session.restore({ ...session, session: names.renamed.get(session.session) ?? session.session, waiters: renumbered }, waitingRequests(device.transport));
+        const renumbered = session.waiters.map(({ unique, waiter }) => ({
+          unique,
+          waiter: waiters[filesystem]!.get(waiter) ?? waiter,
+        }));
+        device.session.restore(
+          { ...session, session: names.renamed.get(session.session) ?? session.session, waiters: renumbered },
+          waitingRequests(device.transport),
+        );
       }
       for (const backend of backends) backend.settle();
       this.report = report;
@@ -165,7 +200,8 @@ export class MachineState implements StateCarrier {
     saved.devices.forEach(({ session: state, filesystem }, index) => {
       const { session: name } = state as { session: string };
       const { sessionOnly } = (saved.filesystems[filesystem] ?? {}) as Partial<FilesystemIdentity>;
-      const isElsewhere = !replaced.has(name) && (!sessionOnly || this.devices[index]!.backend.locks.ownerOf(name) !== undefined);
+      const isElsewhere =
+        !replaced.has(name) && (!sessionOnly || this.devices[index]!.backend.locks.ownerOf(name) !== undefined);
       if (isElsewhere && !isMove) renamed.set(name, randomUuid());
       else replaced.add(name);
     });
@@ -174,19 +210,30 @@ export class MachineState implements StateCarrier {
 
   /** The backend for each saved filesystem. @throws SnapshotError when the devices are not those of the snapshot. */
   #match(saved: SavedMachine): MemfsBackend[] {
-    const tell = (devices: { tag: string; slot: number }[]) => devices.map(({ tag, slot }) => `${JSON.stringify(tag)} in slot ${slot}`).join(', ') || 'none';
+    const tell = (devices: { tag: string; slot: number }[]) =>
+      devices.map(({ tag, slot }) => `${JSON.stringify(tag)} in slot ${slot}`).join(', ') || 'none';
     const [found, here] = [tell(saved.devices), tell([...this.devices])];
-    if (found !== here) throw new SnapshotError(`the virtio-fs devices differ: the snapshot has ${found}; this emulator ${here}; attach the snapshot's`);
+    if (found !== here)
+      throw new SnapshotError(
+        `the virtio-fs devices differ: the snapshot has ${found}; this emulator ${here}; attach the snapshot's`,
+      );
     const backends: MemfsBackend[] = [];
     saved.devices.forEach(({ filesystem }, index) => {
       const { tag, backend } = this.devices[index]!;
-      if (!(filesystem in saved.filesystems)) throw new SnapshotError(`device ${JSON.stringify(tag)} names filesystem ${filesystem} of ${saved.filesystems.length}`);
+      if (!(filesystem in saved.filesystems))
+        throw new SnapshotError(
+          `device ${JSON.stringify(tag)} names filesystem ${filesystem} of ${saved.filesystems.length}`,
+        );
       if ((backends[filesystem] ??= backend) !== backend) {
-        throw new SnapshotError(`device ${JSON.stringify(tag)} shared its filesystem with another in the snapshot: give both the same volume`);
+        throw new SnapshotError(
+          `device ${JSON.stringify(tag)} shared its filesystem with another in the snapshot: give both the same volume`,
+        );
       }
     });
     if (new Set(backends).size !== saved.filesystems.length || this.#backends.length !== saved.filesystems.length) {
-      throw new SnapshotError('devices that had filesystems of their own in the snapshot share one here: give each its own volume');
+      throw new SnapshotError(
+        'devices that had filesystems of their own in the snapshot share one here: give each its own volume',
+      );
     }
     return backends;
   }
@@ -198,7 +245,13 @@ interface FilesystemPlan {
   apply(): Map<number, number>;
 }
 
-function planFilesystem(state: unknown, backend: MemfsBackend, names: SessionNames, policies: RestorePolicies, report: RestoreReport): FilesystemPlan {
+function planFilesystem(
+  state: unknown,
+  backend: MemfsBackend,
+  names: SessionNames,
+  policies: RestorePolicies,
+  report: RestoreReport,
+): FilesystemPlan {
   const checked = judgeFilesystem(state, backend);
   if (checked) {
     const locks = renameSessions(checked.locks, names);
@@ -212,7 +265,10 @@ function planFilesystem(state: unknown, backend: MemfsBackend, names: SessionNam
 function judgeFilesystem(state: unknown, backend: MemfsBackend): CheckedMemfsBackendState | undefined {
   const { sessionOnly, uuid, locks } = (state ?? {}) as Partial<FilesystemIdentity>;
   if (sessionOnly) {
-    if (uuid !== backend.uuid) throw new SnapshotError(`the snapshot is of sessions on filesystem ${uuid}, which has stayed where it was; this device has ${backend.uuid}: attach it with the same volume`);
+    if (uuid !== backend.uuid)
+      throw new SnapshotError(
+        `the snapshot is of sessions on filesystem ${uuid}, which has stayed where it was; this device has ${backend.uuid}: attach it with the same volume`,
+      );
     LockTable.checkState(locks);
     return undefined;
   }
@@ -251,7 +307,8 @@ export function readState(version: number, state: unknown): SavedMachine {
 
 function checkShape(saved: unknown): SavedMachine {
   const { devices, filesystems } = (saved ?? {}) as Partial<SavedMachine>;
-  if (!Array.isArray(devices) || !Array.isArray(filesystems)) throw new SnapshotError('the virtio-fs state has no devices or filesystems');
+  if (!Array.isArray(devices) || !Array.isArray(filesystems))
+    throw new SnapshotError('the virtio-fs state has no devices or filesystems');
   for (const device of devices) {
     if (typeof device?.tag !== 'string' || !Number.isInteger(device.slot) || !Number.isInteger(device.filesystem)) {
       throw new SnapshotError('the virtio-fs state has a device without tag, slot or filesystem');

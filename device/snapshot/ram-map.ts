@@ -82,7 +82,7 @@ export class PageMap {
   encode(): RamMap {
     const columns = { first: [] as number[], count: [] as number[], chunk: [] as number[], page: [] as number[] };
     const used = new Map<number, number>();
-    for (let page = 0; page < this.pageCount;) {
+    for (let page = 0; page < this.pageCount; ) {
       const place = this.#places[page]!;
       if (place === 0) {
         page++;
@@ -99,7 +99,11 @@ export class PageMap {
       columns.page.push((place - 1) % PAGES_PER_CHUNK);
     }
     const hashes = new Uint8Array(used.size * 32);
-    for (const [number, index] of used) hashes.set(Uint8Array.from(this.#names[number]!.match(/../g)!, (pair) => parseInt(pair, 16)), index * 32);
+    for (const [number, index] of used)
+      hashes.set(
+        Uint8Array.from(this.#names[number]!.match(/../g)!, (pair) => parseInt(pair, 16)),
+        index * 32,
+      );
     return {
       pageCount: this.pageCount,
       first: toU32(columns.first),

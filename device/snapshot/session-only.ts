@@ -18,7 +18,15 @@ export interface RestorePolicies {
 /** What could not come back as it was, and what was done about it. */
 export interface RestoreReport {
   missingInodes: { tag: string; ino: number }[];
-  locks: { ino: number; space: Lock['space']; pid: number; start: bigint; end: bigint; holder: { session: string; pid: number }; outcome: 'dropped' | 'stolen' }[];
+  locks: {
+    ino: number;
+    space: Lock['space'];
+    pid: number;
+    start: bigint;
+    end: bigint;
+    holder: { session: string; pid: number };
+    outcome: 'dropped' | 'stolen';
+  }[];
 }
 
 export function emptyReport(): RestoreReport {
@@ -34,7 +42,11 @@ export interface FilesystemIdentity {
 
 export function identify(uuid: string, table: LockTable, sessions: ReadonlySet<string>): FilesystemIdentity {
   const { locks, waiters, nextWaiter } = table.state();
-  const own = { locks: locks.filter(({ session }) => sessions.has(session)), waiters: waiters.filter(({ lock }) => sessions.has(lock.session)), nextWaiter };
+  const own = {
+    locks: locks.filter(({ session }) => sessions.has(session)),
+    waiters: waiters.filter(({ lock }) => sessions.has(lock.session)),
+    nextWaiter,
+  };
   return { uuid, sessionOnly: true, locks: own as CheckedLockTableState };
 }
 
@@ -64,7 +76,11 @@ export function renameSessions(state: CheckedLockTableState, { renamed }: Sessio
  * @throws SnapshotError for a conflict, under the policy `fail`.
  */
 export function planLocks(
-  table: LockTable, saved: CheckedLockTableState, { replaced, renamed }: SessionNames, { onLockConflict = 'fail' }: RestorePolicies, report: RestoreReport,
+  table: LockTable,
+  saved: CheckedLockTableState,
+  { replaced, renamed }: SessionNames,
+  { onLockConflict = 'fail' }: RestorePolicies,
+  report: RestoreReport,
 ): () => Map<number, number> {
   const others = [...table.locks()].filter(({ session }) => !replaced.has(session));
   const regained: Lock[] = [];
@@ -104,5 +120,11 @@ function waitAgain(table: LockTable, lock: Lock): number {
 }
 
 function conflicts(a: Lock, b: Lock): boolean {
-  return a.space === b.space && a.ino === b.ino && (a.type === F_WRLCK || b.type === F_WRLCK) && a.start <= b.end && b.start <= a.end;
+  return (
+    a.space === b.space &&
+    a.ino === b.ino &&
+    (a.type === F_WRLCK || b.type === F_WRLCK) &&
+    a.start <= b.end &&
+    b.start <= a.end
+  );
 }

@@ -28,7 +28,8 @@ const UPGRADES: readonly Upgrade[] = [
       const { handles: list } = (handles ?? {}) as Fields;
       if (!Array.isArray(list)) return;
       // Lists of directories went on to whatever was there in the end.
-      for (const handle of list as Fields[]) if (handle) handle['end'] = handle['kind'] === 'directory' ? LAST_COOKIE : 0;
+      for (const handle of list as Fields[])
+        if (handle) handle['end'] = handle['kind'] === 'directory' ? LAST_COOKIE : 0;
     },
   },
 ];
@@ -55,6 +56,7 @@ export function checkStateVersion(version: number): void {
 }
 
 function fieldsOf(part: unknown, what: string): Fields {
-  if (typeof part !== 'object' || part === null) throw new SnapshotError(`the virtio-fs state has a ${what} without fields`);
+  if (typeof part !== 'object' || part === null)
+    throw new SnapshotError(`the virtio-fs state has a ${what} without fields`);
   return part as Fields;
 }

@@ -13,7 +13,7 @@ export class ByteQueue {
   async take(length: number): Promise<Uint8Array> {
     if (this.#chunk.length < length) {
       const parts = [this.#chunk];
-      for (let missing = length - this.#chunk.length; missing > 0;) {
+      for (let missing = length - this.#chunk.length; missing > 0; ) {
         const { done, value } = await this.#reader.read();
         if (done) break;
         parts.push(value);

@@ -22,5 +22,7 @@ export async function gunzipped(stream: ReadableStream<Uint8Array>): Promise<Rea
     },
     cancel: (reason) => reader.cancel(reason),
   });
-  return first === GZIP_MAGIC[0] && second === GZIP_MAGIC[1] ? whole.pipeThrough(new DecompressionStream('gzip') as ReadableWritablePair<Uint8Array, Uint8Array>) : whole;
+  return first === GZIP_MAGIC[0] && second === GZIP_MAGIC[1]
+    ? whole.pipeThrough(new DecompressionStream('gzip') as ReadableWritablePair<Uint8Array, Uint8Array>)
+    : whole;
 }

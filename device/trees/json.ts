@@ -18,9 +18,13 @@ const MAX_TEXTS = 512 << 20;
  * @throws TypeError for what is no object, or a value that is neither text nor null, with nothing changed; FsError ENOSPC.
  */
 export function loadJson(backend: Backend, json: DirectoryJson, directory = '/'): TreeReport {
-  if (typeof json !== 'object' || json === null || Array.isArray(json)) throw new TypeError('it is not a JSON object of paths and texts');
+  if (typeof json !== 'object' || json === null || Array.isArray(json))
+    throw new TypeError('it is not a JSON object of paths and texts');
   for (const [path, content] of Object.entries(json)) {
-    if (typeof content !== 'string' && content !== null) throw new TypeError(`${path} is ${JSON.stringify(content).slice(0, 100)}: expected a file's text, or null for a directory`);
+    if (typeof content !== 'string' && content !== null)
+      throw new TypeError(
+        `${path} is ${JSON.stringify(content).slice(0, 100)}: expected a file's text, or null for a directory`,
+      );
   }
   const report = emptyReport();
   const writer = new TreeWriter(backend, inodeAt(backend, directory));
@@ -62,8 +66,12 @@ export function dumpJson(backend: Backend, directory = '/'): { json: DirectoryJs
     else if ((mode & S_IFMT) === S_IFDIR) {
       if (entriesOf(backend, inode).length === 0) json[`/${path}`] = null;
     } else if ((mode & S_IFMT) !== S_IFREG) skip('JSON has files and directories only');
-    else if (size > MAX_TEXT) skip(`its size of ${formatBytes(size)}, holes included, is above the limit of ${formatBytes(MAX_TEXT)} for one file in JSON`);
-    else if (report.bytes + size > MAX_TEXTS) skip(`all texts together, holes included, are above the limit of ${formatBytes(MAX_TEXTS)} for JSON`);
+    else if (size > MAX_TEXT)
+      skip(
+        `its size of ${formatBytes(size)}, holes included, is above the limit of ${formatBytes(MAX_TEXT)} for one file in JSON`,
+      );
+    else if (report.bytes + size > MAX_TEXTS)
+      skip(`all texts together, holes included, are above the limit of ${formatBytes(MAX_TEXTS)} for JSON`);
     else {
       const bytes = new Uint8Array(size);
       backend.read(inode, 0, size, new BytesSink(bytes), 0);

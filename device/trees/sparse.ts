@@ -76,7 +76,8 @@ export class SparseWriter {
 
   /** Gives the file its size, which ends in a hole maybe. @throws FsError EFBIG. */
   end(): void {
-    if (this.#backend.getattr(this.#inode).size !== this.#size) this.#backend.setattr(this.#inode, { size: this.#size });
+    if (this.#backend.getattr(this.#inode).size !== this.#size)
+      this.#backend.setattr(this.#inode, { size: this.#size });
   }
 }
 

@@ -56,13 +56,31 @@ export function encodeHeader(header: TarHeader, records: [string, Uint8Array][] 
   if (more.length === 0) return [block];
   const body = encodePax(more);
   const pax = { ...header, mode: 0o644, type: 'x', size: body.length };
-  return [encodeBlock(pax, encoder.encode('PaxHeader'), EMPTY), body, new Uint8Array(padded(body.length) - body.length), block];
+  return [
+    encodeBlock(pax, encoder.encode('PaxHeader'), EMPTY),
+    body,
+    new Uint8Array(padded(body.length) - body.length),
+    block,
+  ];
 }
 
-function encodeBlock({ mode, uid, gid, size, mtime, type }: TarHeader, name: Uint8Array, linkname: Uint8Array): Uint8Array {
+function encodeBlock(
+  { mode, uid, gid, size, mtime, type }: TarHeader,
+  name: Uint8Array,
+  linkname: Uint8Array,
+): Uint8Array {
   const block = new Uint8Array(BLOCK);
   const put = (at: number, bytes: Uint8Array, length: number) => block.set(bytes.subarray(0, length), at);
-  const octal = (at: number, length: number, value: number, max: number) => put(at, encoder.encode(Math.min(Math.max(value, 0), max).toString(8).padStart(length - 1, '0')), length - 1);
+  const octal = (at: number, length: number, value: number, max: number) =>
+    put(
+      at,
+      encoder.encode(
+        Math.min(Math.max(value, 0), max)
+          .toString(8)
+          .padStart(length - 1, '0'),
+      ),
+      length - 1,
+    );
   put(0, name, 100);
   octal(100, 8, mode, MAX_OCTAL_8);
   octal(108, 8, uid, MAX_OCTAL_8);
@@ -91,12 +109,13 @@ function encodePax(records: [string, Uint8Array][]): Uint8Array {
 /** The records of a PAX header, in order. @throws Error when they are malformed. */
 export function decodePax(bytes: Uint8Array): [string, Uint8Array][] {
   const records: [string, Uint8Array][] = [];
-  for (let at = 0; at < bytes.length;) {
+  for (let at = 0; at < bytes.length; ) {
     const space = bytes.indexOf(0x20, at);
     const digits = space < 0 || space - at > 9 ? '' : latin1(bytes.subarray(at, space));
     const end = at + Number(digits);
     const equals = bytes.indexOf(0x3d, space);
-    if (!/^\d{1,9}$/.test(digits) || end > bytes.length || equals < 0 || equals >= end - 1 || bytes[end - 1] !== 0x0a) throw new Error('a PAX header is malformed');
+    if (!/^\d{1,9}$/.test(digits) || end > bytes.length || equals < 0 || equals >= end - 1 || bytes[end - 1] !== 0x0a)
+      throw new Error('a PAX header is malformed');
     records.push([utf8(bytes.subarray(space + 1, equals)), bytes.subarray(equals + 1, end - 1)]);
     at = end;
   }

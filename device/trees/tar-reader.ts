@@ -2,7 +2,18 @@ import { decodeName } from '../fs/names.ts';
 import { MAX_FILE_SIZE } from '../fs/tree/values.ts';
 import type { Timespec } from '../fs/backend.ts';
 import type { ByteQueue } from './byte-queue.ts';
-import { BLOCK, decodeBlock, decodePax, decodeSparseBlock, fromDecimal, number, padded, utf8, type SparseMap, type TarHeader } from './tar-format.ts';
+import {
+  BLOCK,
+  decodeBlock,
+  decodePax,
+  decodeSparseBlock,
+  fromDecimal,
+  number,
+  padded,
+  utf8,
+  type SparseMap,
+  type TarHeader,
+} from './tar-format.ts';
 import { Unfit } from './tree-writer.ts';
 
 /** Of headers that are read whole, PAX and long names, of one entry and for all: an archive may say anything. In bytes. */
@@ -76,7 +87,7 @@ export class TarReader {
 
   /** What the archive has of an entry, in parts, borrowed until the next one. @throws Error when it breaks off. */
   async *body(entry: TarEntry, length = entry.remaining): AsyncGenerator<Uint8Array> {
-    for (let left = Math.min(length, entry.remaining); left > 0;) {
+    for (let left = Math.min(length, entry.remaining); left > 0; ) {
       const bytes = await this.#queue.some(left);
       if (bytes.length === 0) throw new Error(`it breaks off in ${entry.name}: copy it again`);
       entry.remaining -= bytes.length;
@@ -98,7 +109,9 @@ export class TarReader {
       size: count('size') ?? header.size,
       mtime: fromDecimal(text('mtime') ?? '') ?? header.mtime,
       atime: fromDecimal(text('atime') ?? ''),
-      xattrs: records.flatMap(([key, value]) => (key.startsWith(XATTR) ? [[decodeXattrName(key.slice(XATTR.length)), value] satisfies [string, Uint8Array]] : [])),
+      xattrs: records.flatMap(([key, value]) =>
+        key.startsWith(XATTR) ? [[decodeXattrName(key.slice(XATTR.length)), value] satisfies [string, Uint8Array]] : [],
+      ),
       sparse: undefined,
       remaining: 0,
       unfit: undefined,
@@ -123,7 +136,7 @@ export class TarReader {
   async #oldSparse(block: Uint8Array, entry: TarEntry): Promise<SparseMap> {
     const segments = decodeSparseBlock(block, 386, 4);
     const realSize = number(block, 483, 12);
-    for (let isMore = block[482] !== 0; isMore;) {
+    for (let isMore = block[482] !== 0; isMore; ) {
       const extension = (await this.#take(BLOCK)).slice();
       if (segments.length < MAX_SEGMENTS) segments.push(...decodeSparseBlock(extension, 0, 21));
       isMore = extension[504] !== 0;
@@ -133,7 +146,11 @@ export class TarReader {
   }
 
   /** GNU tar's formats in PAX headers: 1.0, where the list precedes the content, 0.1 and 0.0. */
-  async #paxSparse(entry: TarEntry, records: [string, Uint8Array][], pax: Map<string, Uint8Array>): Promise<SparseMap | undefined> {
+  async #paxSparse(
+    entry: TarEntry,
+    records: [string, Uint8Array][],
+    pax: Map<string, Uint8Array>,
+  ): Promise<SparseMap | undefined> {
     const size = pax.get('GNU.sparse.realsize') ?? pax.get('GNU.sparse.size');
     const major = pax.get('GNU.sparse.major');
     if (!size && !major) return undefined;
@@ -143,8 +160,12 @@ export class TarReader {
       return { realSize, segments: await this.#sparseList(entry) };
     }
     const list = pax.has('GNU.sparse.map')
-      ? utf8(pax.get('GNU.sparse.map')!).split(',').map((digits) => decimal(digits))
-      : records.filter(([key]) => key === 'GNU.sparse.offset' || key === 'GNU.sparse.numbytes').map(([, value]) => decimal(value));
+      ? utf8(pax.get('GNU.sparse.map')!)
+          .split(',')
+          .map((digits) => decimal(digits))
+      : records
+          .filter(([key]) => key === 'GNU.sparse.offset' || key === 'GNU.sparse.numbytes')
+          .map(([, value]) => decimal(value));
     return { realSize, segments: pairs(list) };
   }
 
@@ -152,7 +173,7 @@ export class TarReader {
   async #sparseList(entry: TarEntry): Promise<SparseMap['segments']> {
     let digits = '';
     const numbers: number[] = [];
-    for (let expected = 1; numbers.length < expected;) {
+    for (let expected = 1; numbers.length < expected; ) {
       if (entry.remaining < BLOCK) throw new Unfit(LYING);
       const block = (await this.#take(BLOCK)).slice();
       entry.remaining -= BLOCK;
@@ -192,7 +213,10 @@ function latest(records: [string, Uint8Array][]): [string, Uint8Array][] {
 
 function pairs(numbers: number[]): SparseMap['segments'] {
   if (numbers.length % 2 || numbers.length > 2 * MAX_SEGMENTS) throw new Unfit(LYING);
-  return Array.from({ length: numbers.length / 2 }, (_, n) => ({ offset: numbers[2 * n]!, length: numbers[2 * n + 1]! }));
+  return Array.from({ length: numbers.length / 2 }, (_, n) => ({
+    offset: numbers[2 * n]!,
+    length: numbers[2 * n + 1]!,
+  }));
 }
 
 /** Parts in order, that don't overlap, within the file, and as long together as what the archive has. */
@@ -202,7 +226,12 @@ function checkSparse(entry: TarEntry): void {
   let sum = 0;
   let isSound = Number.isSafeInteger(realSize) && realSize >= 0 && realSize <= MAX_FILE_SIZE;
   for (const { offset, length } of segments) {
-    isSound &&= Number.isSafeInteger(offset) && Number.isSafeInteger(length) && offset >= end && length >= 0 && offset + length <= realSize;
+    isSound &&=
+      Number.isSafeInteger(offset) &&
+      Number.isSafeInteger(length) &&
+      offset >= end &&
+      length >= 0 &&
+      offset + length <= realSize;
     end = offset + length;
     sum += length;
   }

@@ -31,7 +31,11 @@ export interface TarOptions {
  *
  * @throws Error for what is no tar archive, or breaks off; FsError ENOSPC. What was unpacked before stays.
  */
-export async function loadTar(backend: Backend, archive: ReadableStream<Uint8Array>, { directory = '/', maxFileLength = MAX_FILE_LENGTH, onProgress }: TarOptions = {}): Promise<TreeReport> {
+export async function loadTar(
+  backend: Backend,
+  archive: ReadableStream<Uint8Array>,
+  { directory = '/', maxFileLength = MAX_FILE_LENGTH, onProgress }: TarOptions = {},
+): Promise<TreeReport> {
   const report = emptyReport();
   const writer = new TreeWriter(backend, inodeAt(backend, directory));
   /** Directories get their metadata last: what is put into them changes their times. */
@@ -45,7 +49,8 @@ export async function loadTar(backend: Backend, archive: ReadableStream<Uint8Arr
         if (entry.unfit !== undefined) throw new Unfit(entry.unfit);
         if (entry.type === '5' || (entry.type === '0' && entry.name.endsWith('/'))) {
           directories.push({ inode: writer.directory(entry.name), entry });
-        } else if ('07'.includes(entry.type)) report.bytes += await loadFile(backend, writer, reader, entry, maxFileLength, report);
+        } else if ('07'.includes(entry.type))
+          report.bytes += await loadFile(backend, writer, reader, entry, maxFileLength, report);
         else loadOther(backend, writer, entry, report);
         report.files++;
       } catch (error) {
@@ -56,7 +61,10 @@ export async function loadTar(backend: Backend, archive: ReadableStream<Uint8Arr
     await queue.drain();
   } catch (error) {
     queue?.cancel(error);
-    throw new Error(`the tar archive could not be unpacked: ${(error as Error).message}; ${report.files} files of it are there`, { cause: error });
+    throw new Error(
+      `the tar archive could not be unpacked: ${(error as Error).message}; ${report.files} files of it are there`,
+      { cause: error },
+    );
   }
   for (const { inode, entry } of directories.reverse()) {
     // A later entry, or the guest, may have taken its place.
@@ -73,14 +81,25 @@ export async function loadTar(backend: Backend, archive: ReadableStream<Uint8Arr
 /** @throws what ends the unpacking. */
 function reasonToSkip(error: unknown): string {
   if (error instanceof Unfit) return error.message;
-  if (error instanceof FsError && error.code !== ENOSPC && error.code !== EDQUOT) return `the share refuses it: ${errnoName(error.code)}`;
+  if (error instanceof FsError && error.code !== ENOSPC && error.code !== EDQUOT)
+    return `the share refuses it: ${errnoName(error.code)}`;
   throw error;
 }
 
-async function loadFile(backend: Backend, writer: TreeWriter, reader: TarReader, entry: TarEntry, maxFileLength: number, report: TreeReport): Promise<number> {
+async function loadFile(
+  backend: Backend,
+  writer: TreeWriter,
+  reader: TarReader,
+  entry: TarEntry,
+  maxFileLength: number,
+  report: TreeReport,
+): Promise<number> {
   const { sparse, uid, gid } = entry;
   const size = sparse?.realSize ?? entry.size;
-  if (size > maxFileLength) throw new Unfit(`its size of ${formatBytes(size)}, holes included, is above the limit of ${formatBytes(maxFileLength)} for one file`);
+  if (size > maxFileLength)
+    throw new Unfit(
+      `its size of ${formatBytes(size)}, holes included, is above the limit of ${formatBytes(maxFileLength)} for one file`,
+    );
   const place = writer.place(entry.name);
   const inode = writer.draft(place.dir, { mode: S_IFREG | 0o600, uid, gid });
   try {
@@ -101,7 +120,12 @@ async function loadFile(backend: Backend, writer: TreeWriter, reader: TarReader,
 
 function loadOther(backend: Backend, writer: TreeWriter, entry: TarEntry, report: TreeReport): void {
   const { name, linkname, uid, gid, type } = entry;
-  if (!'126'.includes(type)) throw new Unfit(type === '3' || type === '4' ? 'devices are not taken from archives' : `entries of type ${JSON.stringify(type)} can't be read from a tar archive here`);
+  if (!'126'.includes(type))
+    throw new Unfit(
+      type === '3' || type === '4'
+        ? 'devices are not taken from archives'
+        : `entries of type ${JSON.stringify(type)} can't be read from a tar archive here`,
+    );
   if (type === '1') {
     const inode = writer.find(linkname);
     const place = writer.place(name);
@@ -112,7 +136,10 @@ function loadOther(backend: Backend, writer: TreeWriter, entry: TarEntry, report
   }
   const place = writer.place(name);
   writer.clear(place);
-  const inode = type === '2' ? backend.symlink(place.dir, place.name, linkname, { uid, gid }) : backend.mknod(place.dir, place.name, { mode: S_IFIFO | 0o600, uid, gid });
+  const inode =
+    type === '2'
+      ? backend.symlink(place.dir, place.name, linkname, { uid, gid })
+      : backend.mknod(place.dir, place.name, { mode: S_IFIFO | 0o600, uid, gid });
   try {
     setMetadata(backend, inode, entry, report);
   } catch (error) {
@@ -121,7 +148,12 @@ function loadOther(backend: Backend, writer: TreeWriter, entry: TarEntry, report
   }
 }
 
-function setMetadata(backend: Backend, inode: Inode, { name, uid, gid, mode, type, mtime, atime = mtime, xattrs }: TarEntry, report: TreeReport): void {
+function setMetadata(
+  backend: Backend,
+  inode: Inode,
+  { name, uid, gid, mode, type, mtime, atime = mtime, xattrs }: TarEntry,
+  report: TreeReport,
+): void {
   for (const [key, value] of xattrs) {
     try {
       backend.setxattr(inode, key, value, 0);
@@ -137,7 +169,10 @@ function setMetadata(backend: Backend, inode: Inode, { name, uid, gid, mode, typ
  * stay as it is meanwhile. `report` is complete when the stream has ended; sockets and devices are left out and in it.
  * Files with holes are as GNU tar writes them in PAX archives: its format 1.0.
  */
-export function dumpTar(backend: Backend, { directory = '/', gzip = false, ...options }: TarOptions & { gzip?: boolean } = {}): { stream: ReadableStream<Uint8Array>; report: TreeReport } {
+export function dumpTar(
+  backend: Backend,
+  { directory = '/', gzip = false, ...options }: TarOptions & { gzip?: boolean } = {},
+): { stream: ReadableStream<Uint8Array>; report: TreeReport } {
   const report = emptyReport();
   const parts = blocks(backend, inodeAt(backend, directory), report, options);
   const stream = new ReadableStream<Uint8Array>({
@@ -155,10 +190,20 @@ export function dumpTar(backend: Backend, { directory = '/', gzip = false, ...op
     },
     cancel: () => void parts.return(undefined),
   });
-  return { stream: gzip ? stream.pipeThrough(new CompressionStream('gzip') as ReadableWritablePair<Uint8Array, Uint8Array>) : stream, report };
+  return {
+    stream: gzip
+      ? stream.pipeThrough(new CompressionStream('gzip') as ReadableWritablePair<Uint8Array, Uint8Array>)
+      : stream,
+    report,
+  };
 }
 
-function* blocks(backend: Backend, top: Inode, report: TreeReport, { maxFileLength = MAX_FILE_LENGTH, onProgress }: TarOptions): Generator<Uint8Array, void> {
+function* blocks(
+  backend: Backend,
+  top: Inode,
+  report: TreeReport,
+  { maxFileLength = MAX_FILE_LENGTH, onProgress }: TarOptions,
+): Generator<Uint8Array, void> {
   /** Paths of files with several names, by inode number. */
   const known = new Map<number, string>();
   for (const { path, inode } of walk(backend, top, (long) => note(report.skipped, long, TOO_LONG))) {
@@ -166,14 +211,24 @@ function* blocks(backend: Backend, top: Inode, report: TreeReport, { maxFileLeng
     const type = mode & S_IFMT;
     const twin = known.get(ino);
     if (twin !== undefined) yield* encodeHeader(headerOf(backend.getattr(inode), path, '1', twin));
-    else if (type === S_IFDIR) yield* encodeHeader(headerOf(backend.getattr(inode), `${path}/`, '5'), recordsOf(backend, inode));
-    else if (type === S_IFIFO) yield* encodeHeader(headerOf(backend.getattr(inode), path, '6'), recordsOf(backend, inode));
-    else if (type === S_IFLNK) yield* encodeHeader(headerOf(backend.getattr(inode), path, '2', backend.readlink(inode)), recordsOf(backend, inode));
+    else if (type === S_IFDIR)
+      yield* encodeHeader(headerOf(backend.getattr(inode), `${path}/`, '5'), recordsOf(backend, inode));
+    else if (type === S_IFIFO)
+      yield* encodeHeader(headerOf(backend.getattr(inode), path, '6'), recordsOf(backend, inode));
+    else if (type === S_IFLNK)
+      yield* encodeHeader(
+        headerOf(backend.getattr(inode), path, '2', backend.readlink(inode)),
+        recordsOf(backend, inode),
+      );
     else if (type !== S_IFREG) {
       note(report.skipped, path, 'sockets and devices are not packed');
       continue;
     } else if (size > maxFileLength) {
-      note(report.skipped, path, `its size of ${formatBytes(size)}, holes included, is above the limit of ${formatBytes(maxFileLength)} for one file`);
+      note(
+        report.skipped,
+        path,
+        `its size of ${formatBytes(size)}, holes included, is above the limit of ${formatBytes(maxFileLength)} for one file`,
+      );
       continue;
     } else yield* fileBlocks(backend, inode, path, report);
     if (nlink > 1 && type !== S_IFDIR && twin === undefined) known.set(ino, path);
@@ -200,12 +255,18 @@ function* fileBlocks(backend: Backend, inode: Inode, path: string, report: TreeR
       text('minor', '0');
       records.push(['GNU.sparse.name', encodeName(path)]);
       text('realsize', String(size));
-      yield* encodeHeader({ ...headerOf(attr, `${path.slice(0, slash)}GNUSparseFile.0/${path.slice(slash)}`, '0'), size: list.length + length }, records);
+      yield* encodeHeader(
+        {
+          ...headerOf(attr, `${path.slice(0, slash)}GNUSparseFile.0/${path.slice(slash)}`, '0'),
+          size: list.length + length,
+        },
+        records,
+      );
     } else yield* encodeHeader({ ...headerOf(attr, path, '0'), size }, records);
     if (list.length) yield list;
     let isShorter = false;
     for (const { start, end } of segments) {
-      for (let at = start; at < end;) {
+      for (let at = start; at < end; ) {
         const room = new Uint8Array(Math.min(SLICE, end - at));
         const count = backend.read(inode, at, room.length, new BytesSink(room), 0);
         // Zeros in place of what is not there any more: the header has told how much follows.
@@ -216,7 +277,12 @@ function* fileBlocks(backend: Backend, inode: Inode, path: string, report: TreeR
     }
     yield new Uint8Array(padded(length) - length);
     const now = backend.getattr(inode);
-    if (isShorter || !isSame(now.mtime, mtime) || !isSame(now.ctime, ctime)) note(report.skipped, path, 'it was changed while it was packed: what is in the archive may be half of the one and half of the other');
+    if (isShorter || !isSame(now.mtime, mtime) || !isSame(now.ctime, ctime))
+      note(
+        report.skipped,
+        path,
+        'it was changed while it was packed: what is in the archive may be half of the one and half of the other',
+      );
     report.bytes += size;
   } finally {
     backend.release(inode);
@@ -244,7 +310,9 @@ function headerOf({ uid, gid, mode, mtime }: Attr, name: string, type: string, l
 function recordsOf(backend: Backend, inode: Inode): [string, Uint8Array][] {
   const { atime, mtime } = backend.getattr(inode);
   const records: [string, Uint8Array][] = [];
-  if (atime.sec !== mtime.sec || atime.nsec !== mtime.nsec) records.push(['atime', new TextEncoder().encode(toDecimal(atime))]);
-  for (const name of backend.listxattr(inode)) records.push([XATTR + name.replaceAll('%', '%25').replaceAll('=', '%3D'), backend.getxattr(inode, name)]);
+  if (atime.sec !== mtime.sec || atime.nsec !== mtime.nsec)
+    records.push(['atime', new TextEncoder().encode(toDecimal(atime))]);
+  for (const name of backend.listxattr(inode))
+    records.push([XATTR + name.replaceAll('%', '%25').replaceAll('=', '%3D'), backend.getxattr(inode, name)]);
   return records;
 }

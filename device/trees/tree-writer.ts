@@ -133,7 +133,10 @@ export const TOO_LONG = `its path is longer than ${PATH_MAX - 1} bytes`;
 
 /** The inode at a path like `/a/b`. @throws FsError ENOENT, ENOTDIR. */
 export function inodeAt(backend: Backend, path: string): Inode {
-  return path.split('/').filter(Boolean).reduce((dir, name) => backend.lookup(dir, name), backend.root);
+  return path
+    .split('/')
+    .filter(Boolean)
+    .reduce((dir, name) => backend.lookup(dir, name), backend.root);
 }
 
 /** The entries of a directory as they are now, without `.` and `..`. */
@@ -151,7 +154,11 @@ export function entriesOf(backend: Backend, dir: Inode): { name: string; inode: 
  * Everything below a directory, directories before what is in them; paths without a leading slash. Paths of
  * PATH_MAX bytes and more are given to `onTooLong` instead: a guest can make them as long as it has inodes.
  */
-export function* walk(backend: Backend, top: Inode, onTooLong?: (path: string) => void): Generator<{ path: string; inode: Inode }> {
+export function* walk(
+  backend: Backend,
+  top: Inode,
+  onTooLong?: (path: string) => void,
+): Generator<{ path: string; inode: Inode }> {
   const open = [{ entries: entriesOf(backend, top).values(), prefix: '', length: 0 }];
   for (let dir = open.at(-1); dir; dir = open.at(-1)) {
     const next = dir.entries.next();

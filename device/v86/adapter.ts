@@ -20,7 +20,8 @@ export interface StateCarrier {
   prepare(saved: Uint8Array | undefined): () => void;
 }
 
-const TOO_LATE = 'this emulator has started already, so no device can be added: attach right after `new V86(…)`, before it loads its files';
+const TOO_LATE =
+  'this emulator has started already, so no device can be added: attach right after `new V86(…)`, before it loads its files';
 
 /** Where our blob sits in v86's positional state array, clear of the slots v86 uses (0-89). */
 const STATE_SLOT = 128;
@@ -119,7 +120,10 @@ export class V86Machine {
     const lease = new MachineLease({ run: () => this.#run(), stop: () => this.#stop() });
     emulator.add_listener('emulator-started', () => lease.started());
     emulator.add_listener('emulator-stopped', () => lease.stopped());
-    for (const [name, operation] of [['save_state', 'save'], ['restore_state', 'restore']] as const) {
+    for (const [name, operation] of [
+      ['save_state', 'save'],
+      ['restore_state', 'restore'],
+    ] as const) {
       const own = emulator[name] as (...args: unknown[]) => Promise<never>;
       emulator[name] = (...args: unknown[]) => lease.inTurn(operation, () => own.apply(emulator, args));
     }
@@ -226,7 +230,10 @@ export class V86Machine {
     const pci_id = slot << 3;
     this.#ours.add(pci_id);
     this.#plugs.push(() => {
-      const { io, devices: { pci } } = this.#cpu!;
+      const {
+        io,
+        devices: { pci },
+      } = this.#cpu!;
       const fn = makeFunction();
       const port = PORT_BASE + slot * 0x100;
       const pci_space = fn.configSpace.slice();
@@ -299,7 +306,9 @@ export class V86Machine {
     this.#isParted = true;
     try {
       const { buffer } = state;
-      this.#emulator.v86!.restore_state(buffer instanceof ArrayBuffer && buffer.byteLength === state.length ? buffer : state.slice().buffer);
+      this.#emulator.v86!.restore_state(
+        buffer instanceof ArrayBuffer && buffer.byteLength === state.length ? buffer : state.slice().buffer,
+      );
     } finally {
       cpu.unpack_memory = unpack_memory;
       this.#isParted = false;
@@ -316,7 +325,10 @@ export class V86Machine {
       } catch (error) {
         // v86 counts bytes in 32 bits with a sign: a longer state gets a negative length.
         if (!(error instanceof RangeError && /array buffer/i.test(error.message))) throw error;
-        throw new MachineError('the state of the machine is larger than 2 GiB, which is all that v86 can save: freeze it into a store, or remove files from the shares', { cause: error });
+        throw new MachineError(
+          'the state of the machine is larger than 2 GiB, which is all that v86 can save: freeze it into a store, or remove files from the shares',
+          { cause: error },
+        );
       }
     };
     const { get_state, set_state } = cpu;
@@ -330,7 +342,8 @@ export class V86Machine {
       if (!this.#isParted) this.lease.check('restore');
       checkMachine(cpu, state);
       const saved = state[STATE_SLOT] ?? undefined;
-      if (saved !== undefined && !(saved instanceof Uint8Array)) throw new MachineError('this snapshot is damaged: its virtio-fs part is not bytes');
+      if (saved !== undefined && !(saved instanceof Uint8Array))
+        throw new MachineError('this snapshot is damaged: its virtio-fs part is not bytes');
       const apply = this.#isParted ? undefined : this.#carrier?.prepare(saved);
       restoreWhole(cpu, () => set_state.call(cpu, state), this.keepsRtc);
       this.#asserted.clear();

@@ -13,7 +13,10 @@ export function checkMachine(cpu: Cpu, state: unknown[]): void {
     ['memory_size', cpu.memory_size[0]! >>> 0, state[STATE_SLOT_MEMORY_SIZE]],
     ['vga_memory_size', cpu.devices.vga.vga_memory_size, (state[STATE_SLOT_VGA] as unknown[] | undefined)?.[0]],
   ] as const) {
-    if (theirs !== mine) throw new MachineError(`${name} differs: the snapshot has ${theirs} bytes, this emulator ${mine}; make it with the snapshot's`);
+    if (theirs !== mine)
+      throw new MachineError(
+        `${name} differs: the snapshot has ${theirs} bytes, this emulator ${mine}; make it with the snapshot's`,
+      );
   }
   const spaces = state[STATE_SLOT_PCI];
   if (!Array.isArray(spaces)) throw new MachineError('this snapshot is damaged: it has no PCI state');

@@ -5,7 +5,15 @@ import { FIRST_TESTED, LAST_TESTED } from './versions.ts';
 type Kind = 'function' | 'object' | 'numbers';
 
 /** What the adapter uses of v86's public object. */
-const PUBLIC: Record<string, Kind> = { add_listener: 'function', is_running: 'function', run: 'function', stop: 'function', destroy: 'function', save_state: 'function', restore_state: 'function' };
+const PUBLIC: Record<string, Kind> = {
+  add_listener: 'function',
+  is_running: 'function',
+  run: 'function',
+  stop: 'function',
+  destroy: 'function',
+  save_state: 'function',
+  restore_state: 'function',
+};
 
 /** What it uses behind that, there when v86 is ready: see types.ts. */
 const INTERNALS: Record<string, Kind> = {
@@ -57,13 +65,19 @@ export function checkInternals(emulator: Emulator): void {
 }
 
 function check(emulator: object, members: Record<string, Kind>, what: string): void {
-  const missing = Object.entries(members).filter(([path, kind]) => !isA(kind, at(emulator, path))).map(([path]) => path);
+  const missing = Object.entries(members)
+    .filter(([path, kind]) => !isA(kind, at(emulator, path)))
+    .map(([path]) => path);
   if (!missing.length) return;
-  throw new MachineError(`${what}: it lacks ${missing.join(', ')}. v86-virtiofs is tested with v86 ${FIRST_TESTED} to ${LAST_TESTED}: install one of these`);
+  throw new MachineError(
+    `${what}: it lacks ${missing.join(', ')}. v86-virtiofs is tested with v86 ${FIRST_TESTED} to ${LAST_TESTED}: install one of these`,
+  );
 }
 
 function at(root: unknown, path: string): unknown {
-  return path.split('.').reduce<unknown>((value, name) => (value as Record<string, unknown> | null | undefined)?.[name], root);
+  return path
+    .split('.')
+    .reduce<unknown>((value, name) => (value as Record<string, unknown> | null | undefined)?.[name], root);
 }
 
 function isA(kind: Kind, value: unknown): boolean {

@@ -24,7 +24,7 @@ const ALLOWED = {
   wake: ['ours'],
   migrate: ['ours'],
   'move another machine into': ['ours'],
-  'fill': ['arriving'],
+  fill: ['arriving'],
 } as const satisfies Record<string, readonly LeaseState[]>;
 
 export type Operation = keyof typeof ALLOWED;
@@ -34,7 +34,8 @@ const REASONS: Record<LeaseState, string> = {
   arriving: 'another machine is moving into it; wait until that has arrived',
   migrating: 'it is being migrated; wait until it has moved, or cancel the migration',
   switching: 'it is being switched over to the other side; wait until that is decided',
-  unknown: 'it may run on the other side, since the link broke in the switch; settle that first (settleMigration), or decide with `resume` or `handOver` of the error',
+  unknown:
+    'it may run on the other side, since the link broke in the switch; settle that first (settleMigration), or decide with `resume` or `handOver` of the error',
   'handed over': 'it has moved, and runs on the other side',
   ended: 'it was stopped; boot or restore another one',
 };
@@ -85,7 +86,8 @@ export class MachineLease {
 
   /** @throws MachineStateError */
   check(operation: Operation): void {
-    if (!(ALLOWED[operation] as readonly LeaseState[]).includes(this.#state)) throw new MachineStateError(operation, this.#state);
+    if (!(ALLOWED[operation] as readonly LeaseState[]).includes(this.#state))
+      throw new MachineStateError(operation, this.#state);
   }
 
   /** Settles when no switch is under way. */
@@ -141,9 +143,14 @@ export class MachineLease {
       return action();
     };
     const result = this.#queue ? this.#queue.then(begin) : begin();
-    const settled = result.then(() => {}, () => {}).then(() => {
-      if (this.#queue === settled) this.#queue = undefined;
-    });
+    const settled = result
+      .then(
+        () => {},
+        () => {},
+      )
+      .then(() => {
+        if (this.#queue === settled) this.#queue = undefined;
+      });
     this.#queue = settled;
     return result;
   }
@@ -170,7 +177,8 @@ export class MachineLease {
   /** Begins to fill it with a machine that comes from elsewhere: it can't be run until what this returns is called. @throws MachineStateError */
   arrive(): () => void {
     this.check('move another machine into');
-    if (this.#isWanted || this.#departure) throw new MachineError("can't move another machine into one that runs: make a new one");
+    if (this.#isWanted || this.#departure)
+      throw new MachineError("can't move another machine into one that runs: make a new one");
     this.#become('arriving');
     return () => {
       if (this.#state !== 'arriving') throw new MachineStateError('fill', this.#state);
@@ -270,7 +278,8 @@ export class Departure {
 
   /** It runs on the other side. @throws MachineStateError when it was kept. */
   handOver(): void {
-    if (this.#outcome === 'kept') throw new MachineError('this machine was kept: it goes on here, and must not run on the other side');
+    if (this.#outcome === 'kept')
+      throw new MachineError('this machine was kept: it goes on here, and must not run on the other side');
     if (this.#outcome) return;
     if (!this.#isCommitted) throw new Error('the order to go on was not sent');
     this.#decide('handed over');

@@ -35,7 +35,10 @@ export function hookConfigPorts({ io, devices: { pci } }: Cpu, functions: Readon
       const offset = pci.pci_addr[0]! + byte;
       if (!fn || (offset < PCI_HEADER_END && (offset & ~3) !== PCI_COMMAND)) return fallback.call(port.device);
       if (offset >= PCI_HEADER_END) return fn.readConfig(offset, width) | 0;
-      const command = new DataView(pci.device_spaces[(pci.pci_addr[2]! << 8) | pci.pci_addr[1]!]!.buffer).getUint16(PCI_COMMAND, true);
+      const command = new DataView(pci.device_spaces[(pci.pci_addr[2]! << 8) | pci.pci_addr[1]!]!.buffer).getUint16(
+        PCI_COMMAND,
+        true,
+      );
       const both = (command | (fn.readConfig(PCI_STATUS, 2) << 16)) >> (8 * byte);
       return width === 4 ? both : both & (width === 2 ? 0xffff : 0xff);
     };
@@ -82,7 +85,12 @@ export function hookPciState({ devices: { pci } }: Cpu): void {
   const { set_state } = pci;
   pci.set_state = (state) => {
     const holes = pci.devices.flatMap((device) =>
-      device ? Array.from(device.pci_bars.entries()).filter(([, bar]) => !bar).map(([n]) => ({ bars: device.pci_bars, n })) : []);
+      device
+        ? Array.from(device.pci_bars.entries())
+            .filter(([, bar]) => !bar)
+            .map(([n]) => ({ bars: device.pci_bars, n }))
+        : [],
+    );
     for (const { bars, n } of holes) bars[n] = { size: 0, original_bar: 0, entries: [] };
     try {
       set_state.call(pci, state);

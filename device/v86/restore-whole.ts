@@ -17,7 +17,8 @@ export function restoreWhole(cpu: Cpu, restore: () => void, keepsRtc = false): v
   try {
     restore();
     // Undefined in a state that v86 took before it saved them.
-    for (const name of ['last_result', 'fpu_status_word', 'mxcsr'] as const) views[name][0] = (cpu[name] ?? views[name])[0]!;
+    for (const name of ['last_result', 'fpu_status_word', 'mxcsr'] as const)
+      views[name][0] = (cpu[name] ?? views[name])[0]!;
   } finally {
     Object.assign(cpu, views);
   }

@@ -15,5 +15,7 @@ export function haveSameState(a: string, b: string): boolean {
 function isTested(version: string): boolean {
   const [, major, minor, patch] = /^(\d+)\.(\d+)\.(\d+)(?:\+.*)?$/.exec(version) ?? [];
   const patchOf = (tested: string) => Number(tested.split('.')[2]);
-  return `${major}.${minor}` === '0.5' && Number(patch) >= patchOf(FIRST_TESTED) && Number(patch) <= patchOf(LAST_TESTED);
+  return (
+    `${major}.${minor}` === '0.5' && Number(patch) >= patchOf(FIRST_TESTED) && Number(patch) <= patchOf(LAST_TESTED)
+  );
 }

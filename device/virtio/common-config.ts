@@ -27,7 +27,9 @@ export type CommonField = (typeof COMMON_CFG)[number];
 export type CommonFieldName = CommonField['name'];
 
 /** The field at each byte. */
-const AT: readonly (CommonField | undefined)[] = COMMON_CFG.flatMap((field) => Array.from({ length: field.size }, () => field));
+const AT: readonly (CommonField | undefined)[] = COMMON_CFG.flatMap((field) =>
+  Array.from({ length: field.size }, () => field),
+);
 
 export function commonFieldAt(offset: number): CommonField | undefined {
   return AT[offset];
@@ -38,7 +40,7 @@ export function readFields(offset: number, width: number, get: (name: CommonFiel
   const exact = AT[offset];
   if (exact?.offset === offset && exact.size === width) return get(exact.name);
   let value = 0;
-  for (let byte = 0; byte < width;) {
+  for (let byte = 0; byte < width; ) {
     const field = AT[offset + byte];
     if (!field) break;
     const from = offset + byte - field.offset;
@@ -50,8 +52,14 @@ export function readFields(offset: number, width: number, get: (name: CommonFiel
 }
 
 /** Writes `width` bytes from `offset` on; a field that is written in part keeps its other bytes. */
-export function writeFields(offset: number, width: number, value: number, get: (name: CommonFieldName) => number, set: (name: CommonFieldName, value: number) => void): void {
-  for (let byte = 0; byte < width;) {
+export function writeFields(
+  offset: number,
+  width: number,
+  value: number,
+  get: (name: CommonFieldName) => number,
+  set: (name: CommonFieldName, value: number) => void,
+): void {
+  for (let byte = 0; byte < width; ) {
     const field = AT[offset + byte];
     if (!field) return;
     const from = offset + byte - field.offset;

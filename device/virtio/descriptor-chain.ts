@@ -86,19 +86,34 @@ export class DescriptorChain implements Chain, ByteSource, ByteSink {
   #add(address: number, length: number, isWritable: boolean): void {
     const { index, size, memory } = this.#owner;
     // 2.7.5.3.1, 2.8.19: a driver must not create a chain longer than the queue size.
-    if (this.#count === size) throw new VirtioError('chain', index, `chain ${this.id} has more than ${size} descriptors, the queue's size, or loops`);
+    if (this.#count === size)
+      throw new VirtioError(
+        'chain',
+        index,
+        `chain ${this.id} has more than ${size} descriptors, the queue's size, or loops`,
+      );
     if (address + length > memory.size) {
-      throw new VirtioError('address', index, `chain ${this.id} has a buffer at 0x${address.toString(16)} + ${length}, outside guest RAM (${memory.size} bytes)`);
+      throw new VirtioError(
+        'address',
+        index,
+        `chain ${this.id} has a buffer at 0x${address.toString(16)} + ${length}, outside guest RAM (${memory.size} bytes)`,
+      );
     }
     // 2.7.4.2, 2.8.6.1: device-writable buffers come after all device-readable ones.
     if (isWritable) this.#capacity += length;
-    else if (this.#count > this.#readable) throw new VirtioError('chain', index, `chain ${this.id} has a device-readable descriptor after a device-writable one`);
+    else if (this.#count > this.#readable)
+      throw new VirtioError(
+        'chain',
+        index,
+        `chain ${this.id} has a device-readable descriptor after a device-writable one`,
+      );
     else {
       this.#readable++;
       this.#remaining += length;
     }
     // 2.7.5.1: a driver must not add more than 2^32 bytes in total.
-    if (this.#remaining + this.#capacity > HIGH) throw new VirtioError('chain', index, `chain ${this.id} has more than 2^32 bytes`);
+    if (this.#remaining + this.#capacity > HIGH)
+      throw new VirtioError('chain', index, `chain ${this.id} has more than 2^32 bytes`);
     this.#addresses[this.#count] = address;
     this.#lengths[this.#count] = length;
     this.#count++;
@@ -117,25 +132,44 @@ export class DescriptorChain implements Chain, ByteSource, ByteSink {
    */
   addIndirect(descriptor: number, isNegotiated: boolean, isLinked: boolean): void {
     const { index, memory } = this.#owner;
-    if (!isNegotiated) throw new VirtioError('chain', index, `chain ${this.id} has an indirect table, and VIRTIO_F_INDIRECT_DESC is not negotiated`);
+    if (!isNegotiated)
+      throw new VirtioError(
+        'chain',
+        index,
+        `chain ${this.id} has an indirect table, and VIRTIO_F_INDIRECT_DESC is not negotiated`,
+      );
     const table = memory.readU32(descriptor) + memory.readU32(descriptor + 4) * HIGH;
     const length = memory.readU32(descriptor + 8);
     if (length === 0 || length % VIRTQ_DESC_SIZE !== 0) {
-      throw new VirtioError('chain', index, `chain ${this.id} has an indirect table of ${length} bytes: expected a multiple of ${VIRTQ_DESC_SIZE}`);
+      throw new VirtioError(
+        'chain',
+        index,
+        `chain ${this.id} has an indirect table of ${length} bytes: expected a multiple of ${VIRTQ_DESC_SIZE}`,
+      );
     }
     if (table + length > memory.size) {
-      throw new VirtioError('address', index, `chain ${this.id} has an indirect table at 0x${table.toString(16)} + ${length}, outside guest RAM (${memory.size} bytes)`);
+      throw new VirtioError(
+        'address',
+        index,
+        `chain ${this.id} has an indirect table at 0x${table.toString(16)} + ${length}, outside guest RAM (${memory.size} bytes)`,
+      );
     }
     const entries = length / VIRTQ_DESC_SIZE;
-    for (let entry = 0; ;) {
+    for (let entry = 0; ; ) {
       const at = table + entry * VIRTQ_DESC_SIZE;
       const flags = memory.readU16(at + (isLinked ? 12 : 14));
-      if (flags & VIRTQ_DESC_F_INDIRECT) throw new VirtioError('chain', index, `chain ${this.id} has an indirect table within an indirect table`);
+      if (flags & VIRTQ_DESC_F_INDIRECT)
+        throw new VirtioError('chain', index, `chain ${this.id} has an indirect table within an indirect table`);
       this.addDescriptor(at, flags);
       if (isLinked) {
         if (!(flags & VIRTQ_DESC_F_NEXT)) return;
         entry = memory.readU16(at + 14);
-        if (entry >= entries) throw new VirtioError('chain', index, `chain ${this.id} goes on at entry ${entry} of an indirect table of ${entries}`);
+        if (entry >= entries)
+          throw new VirtioError(
+            'chain',
+            index,
+            `chain ${this.id} goes on at entry ${entry} of an indirect table of ${entries}`,
+          );
       } else if (++entry === entries) return;
     }
   }
@@ -147,7 +181,8 @@ export class DescriptorChain implements Chain, ByteSource, ByteSink {
     while (left > 0) {
       const inBuffer = this.#lengths[this.#readBuffer]! - this.#readOffset;
       const count = Math.min(left, inBuffer);
-      if (count > 0) memory.read(this.#addresses[this.#readBuffer]! + this.#readOffset, dst, offset + wanted - left, count);
+      if (count > 0)
+        memory.read(this.#addresses[this.#readBuffer]! + this.#readOffset, dst, offset + wanted - left, count);
       left -= count;
       if (count === inBuffer) {
         this.#readBuffer++;

@@ -1,6 +1,13 @@
 import {
-  RING_EVENT_FLAGS_DESC, RING_EVENT_FLAGS_DISABLE, RING_EVENT_FLAGS_ENABLE, VIRTQ_DESC_F_AVAIL, VIRTQ_DESC_F_INDIRECT, VIRTQ_DESC_F_NEXT,
-  VIRTQ_DESC_F_USED, VIRTQ_DESC_F_WRITE, VIRTQ_DESC_SIZE,
+  RING_EVENT_FLAGS_DESC,
+  RING_EVENT_FLAGS_DISABLE,
+  RING_EVENT_FLAGS_ENABLE,
+  VIRTQ_DESC_F_AVAIL,
+  VIRTQ_DESC_F_INDIRECT,
+  VIRTQ_DESC_F_NEXT,
+  VIRTQ_DESC_F_USED,
+  VIRTQ_DESC_F_WRITE,
+  VIRTQ_DESC_SIZE,
 } from './constants.ts';
 import type { DescriptorChain } from './descriptor-chain.ts';
 import { VirtioError } from './errors.ts';
@@ -51,15 +58,18 @@ export class PackedRing implements Ring {
     let slots = 1;
     if (flags & VIRTQ_DESC_F_INDIRECT) {
       // 2.8.8: no indirect descriptor in a list that NEXT links.
-      if (flags & VIRTQ_DESC_F_NEXT) throw new VirtioError('chain', index, `chain ${first} has a descriptor with both INDIRECT and NEXT`);
+      if (flags & VIRTQ_DESC_F_NEXT)
+        throw new VirtioError('chain', index, `chain ${first} has a descriptor with both INDIRECT and NEXT`);
       chain.addIndirect(descriptor, hasIndirect, false);
     } else {
       chain.addDescriptor(descriptor, flags);
       for (; flags & VIRTQ_DESC_F_NEXT; slots++) {
-        if (slots === size) throw new VirtioError('chain', index, `chain ${first} has more than ${size} descriptors, the queue's size`);
+        if (slots === size)
+          throw new VirtioError('chain', index, `chain ${first} has more than ${size} descriptors, the queue's size`);
         descriptor = this.#desc + ((first + slots) % size) * VIRTQ_DESC_SIZE;
         flags = memory.readU16(descriptor + FLAGS);
-        if (flags & VIRTQ_DESC_F_INDIRECT) throw new VirtioError('chain', index, `chain ${first} has an INDIRECT descriptor linked by NEXT`);
+        if (flags & VIRTQ_DESC_F_INDIRECT)
+          throw new VirtioError('chain', index, `chain ${first} has an INDIRECT descriptor linked by NEXT`);
         chain.addDescriptor(descriptor, flags);
       }
     }
@@ -92,7 +102,8 @@ export class PackedRing implements Ring {
   /** 2.8.14: every kick is wanted. The device serves all there is at each, so that is also the least there can be. */
   askForKick(): void {
     const { memory } = this.#parts;
-    if (memory.readU16(this.#deviceEvent + 2) !== RING_EVENT_FLAGS_ENABLE) memory.writeU16(this.#deviceEvent + 2, RING_EVENT_FLAGS_ENABLE);
+    if (memory.readU16(this.#deviceEvent + 2) !== RING_EVENT_FLAGS_ENABLE)
+      memory.writeU16(this.#deviceEvent + 2, RING_EVENT_FLAGS_ENABLE);
   }
 
   /** 2.8.14. A reserved flags value is taken as "enable": an interrupt too many does no harm. */
@@ -111,7 +122,13 @@ export class PackedRing implements Ring {
   }
 
   state(): RingState {
-    return { next_avail: this.#nextAvail, next_used: this.#nextUsed, avail_wrap: this.#availWrap, used_wrap: this.#usedWrap, unsignalled: this.#unsignalled };
+    return {
+      next_avail: this.#nextAvail,
+      next_used: this.#nextUsed,
+      avail_wrap: this.#availWrap,
+      used_wrap: this.#usedWrap,
+      unsignalled: this.#unsignalled,
+    };
   }
 
   restore({ next_avail, next_used, avail_wrap, used_wrap, unsignalled }: RingState): void {

@@ -1,5 +1,9 @@
 import {
-  VIRTIO_PCI_CAP_COMMON_CFG, VIRTIO_PCI_CAP_DEVICE_CFG, VIRTIO_PCI_CAP_ISR_CFG, VIRTIO_PCI_CAP_NOTIFY_CFG, VIRTIO_PCI_CAP_PCI_CFG,
+  VIRTIO_PCI_CAP_COMMON_CFG,
+  VIRTIO_PCI_CAP_DEVICE_CFG,
+  VIRTIO_PCI_CAP_ISR_CFG,
+  VIRTIO_PCI_CAP_NOTIFY_CFG,
+  VIRTIO_PCI_CAP_PCI_CFG,
 } from './constants.ts';
 import type { Region } from './trace.ts';
 
@@ -70,7 +74,10 @@ function capabilities(deviceConfigLength: number): Capability[] {
 
 /** The 256 bytes of configuration space at reset, of a virtio device `deviceId` whose own config has `deviceConfigLength` bytes. */
 export function makeConfigSpace(deviceId: number, deviceConfigLength: number): Uint8Array {
-  if (deviceConfigLength > BAR.device.length) throw new RangeError(`the device's configuration has ${deviceConfigLength} bytes: there is room for ${BAR.device.length}`);
+  if (deviceConfigLength > BAR.device.length)
+    throw new RangeError(
+      `the device's configuration has ${deviceConfigLength} bytes: there is room for ${BAR.device.length}`,
+    );
   const space = new Uint8Array(256);
   const view = new DataView(space.buffer);
   view.setUint16(0x00, PCI_VENDOR_ID_VIRTIO, true);

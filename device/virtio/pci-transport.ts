@@ -1,15 +1,35 @@
 import type { GuestMemory } from '../guest-memory.ts';
 import { COMMON_CFG, commonFieldAt, readFields, writeFields, type CommonFieldName } from './common-config.ts';
 import {
-  VIRTIO_CONFIG_S_DRIVER_OK, VIRTIO_CONFIG_S_FEATURES_OK, VIRTIO_CONFIG_S_NEEDS_RESET, VIRTIO_F_EVENT_IDX, VIRTIO_F_IN_ORDER,
-  VIRTIO_F_INDIRECT_DESC, VIRTIO_F_RING_PACKED, VIRTIO_F_RING_RESET, VIRTIO_F_VERSION_1, VIRTIO_MSI_NO_VECTOR, VIRTIO_PCI_ISR_CONFIG,
+  VIRTIO_CONFIG_S_DRIVER_OK,
+  VIRTIO_CONFIG_S_FEATURES_OK,
+  VIRTIO_CONFIG_S_NEEDS_RESET,
+  VIRTIO_F_EVENT_IDX,
+  VIRTIO_F_IN_ORDER,
+  VIRTIO_F_INDIRECT_DESC,
+  VIRTIO_F_RING_PACKED,
+  VIRTIO_F_RING_RESET,
+  VIRTIO_F_VERSION_1,
+  VIRTIO_MSI_NO_VECTOR,
+  VIRTIO_PCI_ISR_CONFIG,
   VIRTIO_PCI_ISR_QUEUE,
 } from './constants.ts';
 import type { VirtioDevice } from './device.ts';
 import { VirtioError } from './errors.ts';
 import {
-  BAR, BAR_SIZE, PCI_CFG_BAR, PCI_CFG_DATA, PCI_CFG_LENGTH, PCI_CFG_OFFSET, PCI_COMMAND, PCI_COMMAND_INTX_DISABLE, PCI_STATUS,
-  PCI_STATUS_INTERRUPT, PMCSR, PMCSR_POWER_STATE, makeConfigSpace,
+  BAR,
+  BAR_SIZE,
+  PCI_CFG_BAR,
+  PCI_CFG_DATA,
+  PCI_CFG_LENGTH,
+  PCI_CFG_OFFSET,
+  PCI_COMMAND,
+  PCI_COMMAND_INTX_DISABLE,
+  PCI_STATUS,
+  PCI_STATUS_INTERRUPT,
+  PMCSR,
+  PMCSR_POWER_STATE,
+  makeConfigSpace,
 } from './pci-config-space.ts';
 import { QueueRunner, TURN_BUDGET } from './queue-runner.ts';
 import type { TransportEvent } from './trace.ts';
@@ -89,21 +109,39 @@ export class PciTransport {
     this.#setIrq = setIrq;
     const own = (isOffered: boolean, n: number) => (isOffered ? bit(n) : 0n);
     const always = VERSION_1 | device.deviceFeatures;
-    this.#offered = always | own(indirect, VIRTIO_F_INDIRECT_DESC) | own(eventIdx, VIRTIO_F_EVENT_IDX) | own(packed, VIRTIO_F_RING_PACKED)
-      | own(inOrder && device.answersInOrder, VIRTIO_F_IN_ORDER) | own(ringReset, VIRTIO_F_RING_RESET);
-    this.#implemented = this.#offered | [VIRTIO_F_INDIRECT_DESC, VIRTIO_F_EVENT_IDX, VIRTIO_F_RING_PACKED, VIRTIO_F_RING_RESET]
-      .reduce((all, n) => all | bit(n), own(device.answersInOrder, VIRTIO_F_IN_ORDER));
+    this.#offered =
+      always |
+      own(indirect, VIRTIO_F_INDIRECT_DESC) |
+      own(eventIdx, VIRTIO_F_EVENT_IDX) |
+      own(packed, VIRTIO_F_RING_PACKED) |
+      own(inOrder && device.answersInOrder, VIRTIO_F_IN_ORDER) |
+      own(ringReset, VIRTIO_F_RING_RESET);
+    this.#implemented =
+      this.#offered |
+      [VIRTIO_F_INDIRECT_DESC, VIRTIO_F_EVENT_IDX, VIRTIO_F_RING_PACKED, VIRTIO_F_RING_RESET].reduce(
+        (all, n) => all | bit(n),
+        own(device.answersInOrder, VIRTIO_F_IN_ORDER),
+      );
     this.configSpace = makeConfigSpace(device.deviceId, device.config.length);
     this.#seenConfig = device.config.slice();
     const transport = this;
-    this.queues = device.queueSizes.map((size, index) => new Virtqueue(index, size, memory, {
-      interrupt: () => this.#raise(VIRTIO_PCI_ISR_QUEUE),
-      fail: (error) => this.#fail(error),
-      get onTrace() {
-        return transport.onTrace;
-      },
-    }));
-    this.#runner = new QueueRunner({ queues: this.queues, serve: (queueIndex, chain) => device.serve(queueIndex, chain), isLive: () => this.isLive, turns, budget: turnBudget });
+    this.queues = device.queueSizes.map(
+      (size, index) =>
+        new Virtqueue(index, size, memory, {
+          interrupt: () => this.#raise(VIRTIO_PCI_ISR_QUEUE),
+          fail: (error) => this.#fail(error),
+          get onTrace() {
+            return transport.onTrace;
+          },
+        }),
+    );
+    this.#runner = new QueueRunner({
+      queues: this.queues,
+      serve: (queueIndex, chain) => device.serve(queueIndex, chain),
+      isLive: () => this.isLive,
+      turns,
+      budget: turnBudget,
+    });
   }
 
   /** `device_status` as the driver reads it. */
@@ -123,7 +161,9 @@ export class PciTransport {
 
   /** 3.1.1: the device does nothing with its queues before DRIVER_OK, nor after an error (2.1.2). */
   get isLive(): boolean {
-    return (this.#device_status & (VIRTIO_CONFIG_S_DRIVER_OK | VIRTIO_CONFIG_S_NEEDS_RESET)) === VIRTIO_CONFIG_S_DRIVER_OK;
+    return (
+      (this.#device_status & (VIRTIO_CONFIG_S_DRIVER_OK | VIRTIO_CONFIG_S_NEEDS_RESET)) === VIRTIO_CONFIG_S_DRIVER_OK
+    );
   }
 
   /** The rings' format, as negotiated. */
@@ -133,7 +173,12 @@ export class PciTransport {
 
   /** `virtio_pci_common_cfg` by the specification's names, as it is without an access by the driver. */
   get common(): Record<CommonFieldName, number> {
-    return Object.fromEntries(COMMON_CFG.map(({ name }) => [name, name === 'config_generation' ? this.#config_generation : this.#getCommon(name)])) as Record<CommonFieldName, number>;
+    return Object.fromEntries(
+      COMMON_CFG.map(({ name }) => [
+        name,
+        name === 'config_generation' ? this.#config_generation : this.#getCommon(name),
+      ]),
+    ) as Record<CommonFieldName, number>;
   }
 
   #negotiated(n: number): boolean {
@@ -145,12 +190,28 @@ export class PciTransport {
     const { common, isr, device } = BAR;
     if (offset < common.length) {
       const value = readFields(offset, width, this.#getCommon);
-      this.onTrace?.({ type: 'register', region: 'common', access: 'read', field: commonFieldAt(offset)?.name, offset, width, value });
+      this.onTrace?.({
+        type: 'register',
+        region: 'common',
+        access: 'read',
+        field: commonFieldAt(offset)?.name,
+        offset,
+        width,
+        value,
+      });
       return value;
     }
     if (offset >= device.offset) {
       const value = this.#readDeviceConfig(offset - device.offset, width);
-      this.onTrace?.({ type: 'register', region: 'device', access: 'read', field: undefined, offset: offset - device.offset, width, value });
+      this.onTrace?.({
+        type: 'register',
+        region: 'device',
+        access: 'read',
+        field: undefined,
+        offset: offset - device.offset,
+        width,
+        value,
+      });
       return value;
     }
     if (offset !== isr.offset) return 0;
@@ -169,7 +230,15 @@ export class PciTransport {
       if (width > 1) this.#kick(value & 0xffff);
       else this.#kick(value);
     } else if (offset < common.length) {
-      this.onTrace?.({ type: 'register', region: 'common', access: 'write', field: commonFieldAt(offset)?.name, offset, width, value });
+      this.onTrace?.({
+        type: 'register',
+        region: 'common',
+        access: 'write',
+        field: commonFieldAt(offset)?.name,
+        offset,
+        width,
+        value,
+      });
       writeFields(offset, width, value, this.#getCommon, this.#setCommon);
     }
   }
@@ -178,7 +247,8 @@ export class PciTransport {
     this.#noteConfig();
     const config = this.#seenConfig;
     let value = 0;
-    for (let byte = Math.min(width, config.length - offset) - 1; byte >= 0; byte--) value = value * 256 + config[offset + byte]!;
+    for (let byte = Math.min(width, config.length - offset) - 1; byte >= 0; byte--)
+      value = value * 256 + config[offset + byte]!;
     return value;
   }
 
@@ -193,49 +263,81 @@ export class PciTransport {
   readonly #getCommon = (name: CommonFieldName): number => {
     const queue = this.queues[this.#queue_select];
     switch (name) {
-      case 'device_feature_select': return this.#device_feature_select;
-      case 'device_feature': return featureWindow(this.#offered, this.#device_feature_select);
-      case 'driver_feature_select': return this.#driver_feature_select;
-      case 'driver_feature': return featureWindow(this.#driver_features, this.#driver_feature_select);
+      case 'device_feature_select':
+        return this.#device_feature_select;
+      case 'device_feature':
+        return featureWindow(this.#offered, this.#device_feature_select);
+      case 'driver_feature_select':
+        return this.#driver_feature_select;
+      case 'driver_feature':
+        return featureWindow(this.#driver_features, this.#driver_feature_select);
       case 'config_msix_vector':
-      case 'queue_msix_vector': return VIRTIO_MSI_NO_VECTOR;
-      case 'num_queues': return this.queues.length;
-      case 'device_status': return this.#device_status;
+      case 'queue_msix_vector':
+        return VIRTIO_MSI_NO_VECTOR;
+      case 'num_queues':
+        return this.queues.length;
+      case 'device_status':
+        return this.#device_status;
       case 'config_generation':
         this.#noteConfig();
         return this.#config_generation;
-      case 'queue_select': return this.#queue_select;
+      case 'queue_select':
+        return this.#queue_select;
       // 4.1.4.3.1: 0 for a queue that is not there.
-      case 'queue_size': return queue?.size ?? 0;
-      case 'queue_enable': return queue?.isEnabled ? 1 : 0;
-      case 'queue_notify_off': return 0;
-      case 'queue_notify_data': return queue?.index ?? 0;
+      case 'queue_size':
+        return queue?.size ?? 0;
+      case 'queue_enable':
+        return queue?.isEnabled ? 1 : 0;
+      case 'queue_notify_off':
+        return 0;
+      case 'queue_notify_data':
+        return queue?.index ?? 0;
       // 4.1.4.3.1: a reset of a queue is over as soon as it was asked for.
-      case 'queue_reset': return 0;
-      default: return queue?.addressHalves[ADDRESS_HALVES[name]] ?? 0;
+      case 'queue_reset':
+        return 0;
+      default:
+        return queue?.addressHalves[ADDRESS_HALVES[name]] ?? 0;
     }
   };
 
   readonly #setCommon = (name: CommonFieldName, value: number): void => {
     const queue = this.queues[this.#queue_select];
     switch (name) {
-      case 'device_feature_select': this.#device_feature_select = value; break;
-      case 'driver_feature_select': this.#driver_feature_select = value; break;
-      case 'driver_feature': this.#acceptFeatures(value); break;
-      case 'device_status': this.#setStatus(value); break;
-      case 'queue_select': this.#queue_select = value; break;
-      case 'queue_size': if (queue && !queue.isEnabled) queue.size = value; break;
+      case 'device_feature_select':
+        this.#device_feature_select = value;
+        break;
+      case 'driver_feature_select':
+        this.#driver_feature_select = value;
+        break;
+      case 'driver_feature':
+        this.#acceptFeatures(value);
+        break;
+      case 'device_status':
+        this.#setStatus(value);
+        break;
+      case 'queue_select':
+        this.#queue_select = value;
+        break;
+      case 'queue_size':
+        if (queue && !queue.isEnabled) queue.size = value;
+        break;
       // 4.1.4.3.2: the driver must not write 0.
-      case 'queue_enable': if (queue && value === 1 && !queue.isEnabled) this.#enable(queue); break;
-      case 'queue_reset': if (queue && value === 1 && this.#negotiated(VIRTIO_F_RING_RESET)) this.#resetQueue(queue); break;
+      case 'queue_enable':
+        if (queue && value === 1 && !queue.isEnabled) this.#enable(queue);
+        break;
+      case 'queue_reset':
+        if (queue && value === 1 && this.#negotiated(VIRTIO_F_RING_RESET)) this.#resetQueue(queue);
+        break;
       case 'device_feature':
       case 'config_msix_vector':
       case 'num_queues':
       case 'config_generation':
       case 'queue_msix_vector':
       case 'queue_notify_off':
-      case 'queue_notify_data': break;
-      default: if (queue && !queue.isEnabled) queue.addressHalves[ADDRESS_HALVES[name]] = value;
+      case 'queue_notify_data':
+        break;
+      default:
+        if (queue && !queue.isEnabled) queue.addressHalves[ADDRESS_HALVES[name]] = value;
     }
   };
 
@@ -258,7 +360,10 @@ export class PciTransport {
     const before = this.#device_status;
     let status = (value & ~VIRTIO_CONFIG_S_NEEDS_RESET) | (before & VIRTIO_CONFIG_S_NEEDS_RESET);
     // 2.2.2, 6.1: only a subset of what was offered, and always VIRTIO_F_VERSION_1.
-    const isAcceptable = !this.#acceptsUnknown && (this.#driver_features & ~this.#offered) === 0n && (this.#driver_features & VERSION_1) !== 0n;
+    const isAcceptable =
+      !this.#acceptsUnknown &&
+      (this.#driver_features & ~this.#offered) === 0n &&
+      (this.#driver_features & VERSION_1) !== 0n;
     if (status & ~before & VIRTIO_CONFIG_S_FEATURES_OK && !isAcceptable) status &= ~VIRTIO_CONFIG_S_FEATURES_OK;
     if (!(status & VIRTIO_CONFIG_S_FEATURES_OK)) status &= ~VIRTIO_CONFIG_S_DRIVER_OK;
     this.#device_status = status;
@@ -379,7 +484,8 @@ export class PciTransport {
     view.setUint32(PCI_CFG_OFFSET, at, true);
     view.setUint32(PCI_CFG_LENGTH, length, true);
     // 4.1.4.9.1: reading the data carries out a read of the BAR.
-    if (offset < PCI_CFG_DATA + 4 && offset + width > PCI_CFG_DATA && this.#isWindowValid) view.setUint32(PCI_CFG_DATA, this.readBar(at, length), true);
+    if (offset < PCI_CFG_DATA + 4 && offset + width > PCI_CFG_DATA && this.#isWindowValid)
+      view.setUint32(PCI_CFG_DATA, this.readBar(at, length), true);
     let value = 0;
     for (let byte = width - 1; byte >= 0; byte--) value = value * 256 + (space[offset + byte] ?? 0);
     return value;
@@ -402,8 +508,10 @@ export class PciTransport {
     }
     if (covers(PMCSR)) this.#powerState = bytes[PMCSR - offset]! & PMCSR_POWER_STATE;
     if (covers(PCI_CFG_BAR)) this.#window.bar = bytes[PCI_CFG_BAR - offset]!;
-    if (offset + width > PCI_CFG_OFFSET && offset < PCI_CFG_OFFSET + 4) this.#window.offset = merge(PCI_CFG_OFFSET, this.#window.offset);
-    if (offset + width > PCI_CFG_LENGTH && offset < PCI_CFG_LENGTH + 4) this.#window.length = merge(PCI_CFG_LENGTH, this.#window.length);
+    if (offset + width > PCI_CFG_OFFSET && offset < PCI_CFG_OFFSET + 4)
+      this.#window.offset = merge(PCI_CFG_OFFSET, this.#window.offset);
+    if (offset + width > PCI_CFG_LENGTH && offset < PCI_CFG_LENGTH + 4)
+      this.#window.length = merge(PCI_CFG_LENGTH, this.#window.length);
     // 4.1.4.9.1: writing the data carries out a write to the BAR.
     if (offset === PCI_CFG_DATA && this.#isWindowValid) {
       this.writeBar(this.#window.offset, this.#window.length, value % 2 ** (8 * Math.min(width, this.#window.length)));
@@ -413,7 +521,12 @@ export class PciTransport {
   /** 4.1.4.9.2: a length of 1, 2 or 4, an offset that is a multiple of it, a BAR that is there. */
   get #isWindowValid(): boolean {
     const { bar, offset, length } = this.#window;
-    return bar === 0 && (length === 1 || length === 2 || length === 4) && offset % length === 0 && offset + length <= BAR_SIZE;
+    return (
+      bar === 0 &&
+      (length === 1 || length === 2 || length === 4) &&
+      offset % length === 0 &&
+      offset + length <= BAR_SIZE
+    );
   }
 
   state(): TransportState {
@@ -438,11 +551,16 @@ export class PciTransport {
    * @throws Error that says which setting is impossible, or differs.
    */
   static checkState(state: unknown, transport: PciTransport): TransportState {
-    const checked = checkTransportState(state, { queueCount: transport.queues.length, features: transport.#implemented });
+    const checked = checkTransportState(state, {
+      queueCount: transport.queues.length,
+      features: transport.#implemented,
+    });
     const features = ringFeatures(checked.driver_features);
     const memory = transport.queues[0]!.memory;
     const nobody = { interrupt: () => {}, fail: () => {}, onTrace: undefined };
-    checked.queues.forEach((queue, index) => new Virtqueue(index, transport.queues[index]!.maxSize, memory, nobody).restore(queue, features));
+    checked.queues.forEach((queue, index) =>
+      new Virtqueue(index, transport.queues[index]!.maxSize, memory, nobody).restore(queue, features),
+    );
     return checked;
   }
 
@@ -470,7 +588,12 @@ export class PciTransport {
 }
 
 const ADDRESS_HALVES = {
-  queue_desc_lo: 0, queue_desc_hi: 1, queue_driver_lo: 2, queue_driver_hi: 3, queue_device_lo: 4, queue_device_hi: 5,
+  queue_desc_lo: 0,
+  queue_desc_hi: 1,
+  queue_driver_lo: 2,
+  queue_driver_hi: 3,
+  queue_device_lo: 4,
+  queue_device_hi: 5,
 } as const;
 
 function featureWindow(features: bigint, select: number): number {
@@ -479,5 +602,9 @@ function featureWindow(features: bigint, select: number): number {
 
 function ringFeatures(features: bigint): RingFeatures {
   const has = (n: number) => (features & bit(n)) !== 0n;
-  return { isPacked: has(VIRTIO_F_RING_PACKED), hasIndirect: has(VIRTIO_F_INDIRECT_DESC), hasEventIdx: has(VIRTIO_F_EVENT_IDX) };
+  return {
+    isPacked: has(VIRTIO_F_RING_PACKED),
+    hasIndirect: has(VIRTIO_F_INDIRECT_DESC),
+    hasEventIdx: has(VIRTIO_F_EVENT_IDX),
+  };
 }

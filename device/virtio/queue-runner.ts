@@ -173,7 +173,8 @@ export class QueueRunner {
   /** Serves one chain, the one that would be first. False when there is none. */
   step(): boolean {
     const { queues, isLive } = this.#parts;
-    for (let index = queues.length - 1; index >= 0 && isLive(); index--) if (queues[index]!.run(this.#serve, 1)) return true;
+    for (let index = queues.length - 1; index >= 0 && isLive(); index--)
+      if (queues[index]!.run(this.#serve, 1)) return true;
     return false;
   }
 

@@ -42,18 +42,21 @@ export class SplitRing implements Ring {
   take(chain: DescriptorChain): boolean {
     const { memory, index, size, hasIndirect } = this.#parts;
     const available = (memory.readU16(this.#avail + IDX) - this.#nextAvail) & U16;
-    if (available > size) throw new VirtioError('ring', index, `avail.idx is ${available} ahead, more than the queue's size ${size}`);
+    if (available > size)
+      throw new VirtioError('ring', index, `avail.idx is ${available} ahead, more than the queue's size ${size}`);
     if (available === 0) return false;
     const head = memory.readU16(this.#avail + RING + 2 * (this.#nextAvail & this.#mask));
     this.#nextAvail = (this.#nextAvail + 1) & U16;
     chain.begin(head);
-    for (let next = head; ;) {
-      if (next >= size) throw new VirtioError('ring', index, `chain ${head} has descriptor ${next}: the table has ${size}`);
+    for (let next = head; ; ) {
+      if (next >= size)
+        throw new VirtioError('ring', index, `chain ${head} has descriptor ${next}: the table has ${size}`);
       const descriptor = this.#desc + next * VIRTQ_DESC_SIZE;
       const flags = memory.readU16(descriptor + 12);
       if (flags & VIRTQ_DESC_F_INDIRECT) {
         // 2.7.5.3.1: not both. 2.7.5.3.2: WRITE is ignored here, and direct descriptors may come before.
-        if (flags & VIRTQ_DESC_F_NEXT) throw new VirtioError('chain', index, `chain ${head} has a descriptor with both INDIRECT and NEXT`);
+        if (flags & VIRTQ_DESC_F_NEXT)
+          throw new VirtioError('chain', index, `chain ${head} has a descriptor with both INDIRECT and NEXT`);
         chain.addIndirect(descriptor, hasIndirect, true);
         break;
       }
@@ -94,7 +97,13 @@ export class SplitRing implements Ring {
   }
 
   state(): RingState {
-    return { next_avail: this.#nextAvail, next_used: this.#nextUsed, avail_wrap: 0, used_wrap: 0, unsignalled: this.#unsignalled };
+    return {
+      next_avail: this.#nextAvail,
+      next_used: this.#nextUsed,
+      avail_wrap: 0,
+      used_wrap: 0,
+      unsignalled: this.#unsignalled,
+    };
   }
 
   restore({ next_avail, next_used, unsignalled }: RingState): void {

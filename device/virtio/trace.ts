@@ -1,7 +1,15 @@
 /** One thing that happened between driver and device, with the specification's names. */
 export type TransportEvent =
   /** An access to a register: `field` by its name in the specification, undefined between the fields. */
-  | { type: 'register'; region: Region; access: 'read' | 'write'; field: string | undefined; offset: number; width: number; value: number }
+  | {
+      type: 'register';
+      region: Region;
+      access: 'read' | 'write';
+      field: string | undefined;
+      offset: number;
+      width: number;
+      value: number;
+    }
   /** The driver's available buffer notification (2.9). */
   | { type: 'kick'; queue: number }
   /** A chain was taken out of the ring. Addresses are guest-physical, lengths bytes. */

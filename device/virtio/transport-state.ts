@@ -43,7 +43,9 @@ export function checkTransportState(state: unknown, { queueCount, features }: Li
   }
   const queues = reader.array('queues');
   if (queues.length !== queueCount) {
-    throw new Error(`requestQueues differs: the snapshot has ${queues.length - 1}, this device ${queueCount - 1}; attach it with the snapshot's`);
+    throw new Error(
+      `requestQueues differs: the snapshot has ${queues.length - 1}, this device ${queueCount - 1}; attach it with the snapshot's`,
+    );
   }
   const window = new FieldReader(reader.field('pci_cfg'), 'transport.pci_cfg');
   return {
@@ -57,7 +59,11 @@ export function checkTransportState(state: unknown, { queueCount, features }: Li
     isr: reader.integer('isr', 3),
     intx_disabled: reader.boolean('intx_disabled'),
     power_state: reader.integer('power_state', 3),
-    pci_cfg: { bar: window.integer('bar', U8), offset: window.integer('offset', U32), length: window.integer('length', U32) },
+    pci_cfg: {
+      bar: window.integer('bar', U8),
+      offset: window.integer('offset', U32),
+      length: window.integer('length', U32),
+    },
     queues: queues.map((queue, index) => checkQueue(queue, `transport.queues[${index}]`)),
   };
 }
@@ -94,7 +100,12 @@ function checkChain(state: unknown, path: string): ChainState {
   if (buffers.length % 2 !== 0 || !buffers.every((value) => Number.isSafeInteger(value) && (value as number) >= 0)) {
     throw new Error(`${path}.buffers are not pairs of address and length`);
   }
-  return { id: reader.integer('id', U16), slots: reader.integer('slots', U16), buffers: buffers as number[], readable: reader.integer('readable', buffers.length / 2) };
+  return {
+    id: reader.integer('id', U16),
+    slots: reader.integer('slots', U16),
+    buffers: buffers as number[],
+    readable: reader.integer('readable', buffers.length / 2),
+  };
 }
 
 /** Reads named fields of decoded data, and complains by their paths. */
@@ -114,7 +125,8 @@ class FieldReader {
 
   integer(name: string, max: number): number {
     const value = this.field(name);
-    if (!Number.isInteger(value) || (value as number) < 0 || (value as number) > max) throw this.#unexpected(name, `an integer from 0 to ${max}`);
+    if (!Number.isInteger(value) || (value as number) < 0 || (value as number) > max)
+      throw this.#unexpected(name, `an integer from 0 to ${max}`);
     return value as number;
   }
 
@@ -137,6 +149,8 @@ class FieldReader {
   }
 
   #unexpected(name: string, expected: string): Error {
-    return new Error(`${this.#path}.${name} is ${JSON.stringify(this.field(name), (_, value) => (typeof value === 'bigint' ? `${value}n` : value as unknown))}: expected ${expected}`);
+    return new Error(
+      `${this.#path}.${name} is ${JSON.stringify(this.field(name), (_, value) => (typeof value === 'bigint' ? `${value}n` : (value as unknown)))}: expected ${expected}`,
+    );
   }
 }

@@ -58,7 +58,15 @@ export class Virtqueue implements ChainOwner, RingAddresses {
   size: number;
   /** `queue_desc`, `queue_driver` and `queue_device`, low and high halves. */
   readonly addressHalves = new Uint32Array(6);
-  readonly statistics: QueueStatistics = { kicks: 0, requests: 0, bytesRead: 0, bytesWritten: 0, interrupts: 0, suppressed: 0, deepest: 0 };
+  readonly statistics: QueueStatistics = {
+    kicks: 0,
+    requests: 0,
+    bytesRead: 0,
+    bytesWritten: 0,
+    interrupts: 0,
+    suppressed: 0,
+    deepest: 0,
+  };
   readonly #events: QueueEvents;
   readonly #inFlight = new Set<DescriptorChain>();
   readonly #free: DescriptorChain[] = [];
@@ -109,15 +117,35 @@ export class Virtqueue implements ChainOwner, RingAddresses {
     const { index, size, memory } = this;
     // 2.7: a power of two; 2.8: any size.
     const isSize = size >= 1 && size <= maxSize && (isPacked || Number.isInteger(Math.log2(size)));
-    if (!isSize) throw new VirtioError('queue', index, `queue_size is ${size}: expected ${isPacked ? '1' : 'a power of two'} to ${maxSize}`);
-    for (const { name, size: bytes, alignment } of isPacked ? PackedRing.areas(size) : SplitRing.areas(size, hasEventIdx)) {
+    if (!isSize)
+      throw new VirtioError(
+        'queue',
+        index,
+        `queue_size is ${size}: expected ${isPacked ? '1' : 'a power of two'} to ${maxSize}`,
+      );
+    for (const { name, size: bytes, alignment } of isPacked
+      ? PackedRing.areas(size)
+      : SplitRing.areas(size, hasEventIdx)) {
       const address = this[name];
       const at = `${name} is 0x${address.toString(16)}`;
-      if (address % alignment !== 0) throw new VirtioError('queue', index, `${at}: expected a multiple of ${alignment}`);
-      if (address + bytes > memory.size) throw new VirtioError('address', index, `${at}: its ${bytes} bytes are not in guest RAM (${memory.size} bytes)`);
+      if (address % alignment !== 0)
+        throw new VirtioError('queue', index, `${at}: expected a multiple of ${alignment}`);
+      if (address + bytes > memory.size)
+        throw new VirtioError(
+          'address',
+          index,
+          `${at}: its ${bytes} bytes are not in guest RAM (${memory.size} bytes)`,
+        );
     }
     const { queue_desc, queue_driver, queue_device } = this;
-    const parts = { index, size, memory, addresses: { queue_desc, queue_driver, queue_device }, hasIndirect, hasEventIdx };
+    const parts = {
+      index,
+      size,
+      memory,
+      addresses: { queue_desc, queue_driver, queue_device },
+      hasIndirect,
+      hasEventIdx,
+    };
     return isPacked ? new PackedRing(parts) : new SplitRing(parts);
   }
 
@@ -135,7 +163,11 @@ export class Virtqueue implements ChainOwner, RingAddresses {
    * Serves up to `limit` available chains, as long as `mayGoOn` before each, and tells the driver if it wants to know: at once, or
    * soon when it waits for none of them. Returns how many were served; {@link isDrained} tells whether others may be available.
    */
-  run(serve: (queueIndex: number, chain: DescriptorChain) => number, limit: number, mayGoOn: () => boolean = always): number {
+  run(
+    serve: (queueIndex: number, chain: DescriptorChain) => number,
+    limit: number,
+    mayGoOn: () => boolean = always,
+  ): number {
     this.#isDrained = !this.#ring;
     if (!this.#ring) return 0;
     const most = Math.min(limit, this.size);
@@ -173,7 +205,8 @@ export class Virtqueue implements ChainOwner, RingAddresses {
       this.#free.push(chain);
       return false;
     }
-    if (this.#inFlight.size >= this.size) throw new VirtioError('ring', this.index, `more than ${this.size} chains are with the device at once`);
+    if (this.#inFlight.size >= this.size)
+      throw new VirtioError('ring', this.index, `more than ${this.size} chains are with the device at once`);
     const { onTrace } = this.#events;
     if (onTrace) onTrace(chainEvent(this.index, chain));
     const { statistics } = this;
@@ -235,7 +268,8 @@ export class Virtqueue implements ChainOwner, RingAddresses {
 
   #asVirtioError(error: unknown): VirtioError {
     if (error instanceof VirtioError) return error;
-    if (error instanceof GuestMemoryError) return new VirtioError('address', this.index, error.message, { cause: error });
+    if (error instanceof GuestMemoryError)
+      return new VirtioError('address', this.index, error.message, { cause: error });
     return new VirtioError('device', this.index, `the device failed: ${String(error)}`, { cause: error });
   }
 
@@ -255,7 +289,12 @@ export class Virtqueue implements ChainOwner, RingAddresses {
   restore(state: QueueState, features: RingFeatures): void {
     this.reset();
     this.size = state.queue_size;
-    this.addressHalves.set([state.queue_desc, state.queue_driver, state.queue_device].flatMap((address) => [address % HIGH, Math.floor(address / HIGH)]));
+    this.addressHalves.set(
+      [state.queue_desc, state.queue_driver, state.queue_device].flatMap((address) => [
+        address % HIGH,
+        Math.floor(address / HIGH),
+      ]),
+    );
     if (!state.ring) return;
     this.#ring = this.#makeRing(features, VIRTQ_SIZE_MAX);
     this.#ring.restore(state.ring);
@@ -274,6 +313,10 @@ function chainEvent(queue: number, chain: DescriptorChain): TransportEvent {
     type: 'chain',
     queue,
     id,
-    buffers: Array.from({ length: buffers.length / 2 }, (_, n) => ({ address: buffers[2 * n]!, length: buffers[2 * n + 1]!, writable: n >= readable })),
+    buffers: Array.from({ length: buffers.length / 2 }, (_, n) => ({
+      address: buffers[2 * n]!,
+      length: buffers[2 * n + 1]!,
+      writable: n >= readable,
+    })),
   };
 }

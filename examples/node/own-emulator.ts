@@ -10,22 +10,25 @@ const volume = Volume.fromJSON({ '/hello.txt': 'from the host\n' });
 const emulator = new V86({
   wasm_path: fileURLToPath(import.meta.resolve('v86/build/v86.wasm')),
   memory_size: 256 << 20,
-  bios: { url: bios }, vga_bios: { url: vgaBios },
-  bzimage: { url: kernel }, initrd: { url: initrd }, cmdline: 'console=ttyS0',
+  bios: { url: bios },
+  vga_bios: { url: vgaBios },
+  bzimage: { url: kernel },
+  initrd: { url: initrd },
+  cmdline: 'console=ttyS0',
   autostart: true,
 });
-const device = attachVirtioFs(emulator, { tag: 'share', volume });   // right after `new V86`
+const device = attachVirtioFs(emulator, { tag: 'share', volume }); // right after `new V86`
 await device.ready;
 
 const script = 'mount -t virtiofs share /mnt && cat /mnt/hello.txt && date > /mnt/now';
-await consoleShows('guest:~#');                        // the shell on the guest's first serial port
+await consoleShows('guest:~#'); // the shell on the guest's first serial port
 emulator.serial0_send(`${script}\n`);
 await consoleShows('from the host');
 while (!volume.existsSync('/now')) await consoleShows('#');
 console.log(volume.readFileSync('/now', 'utf8'));
 
-const snapshot = await emulator.save_state();      // the FUSE session and the files ride along
-await emulator.restore_state(snapshot);            // here, or in another emulator with the same devices
+const snapshot = await emulator.save_state(); // the FUSE session and the files ride along
+await emulator.restore_state(snapshot); // here, or in another emulator with the same devices
 await emulator.destroy();
 
 function consoleShows(text: string): Promise<void> {

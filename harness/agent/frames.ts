@@ -20,8 +20,31 @@ export interface Frame {
   payload: Uint8Array;
 }
 
-export const TO_GUEST = { HELLO: 1, PART: 2, SPAWN: 3, INPUT: 4, END_INPUT: 5, KILL: 6, RESIZE: 7, CREDIT: 8, CLOSE: 9, LIST: 10, RENEW: 11 } as const;
-export const TO_HOST = { WELCOME: 65, TAKEN: 66, STARTED: 67, FAILED: 68, OUTPUT: 69, ERRORS: 70, INPUT_TAKEN: 71, EXITED: 72, LISTED: 73, RENEWED: 74 } as const;
+export const TO_GUEST = {
+  HELLO: 1,
+  PART: 2,
+  SPAWN: 3,
+  INPUT: 4,
+  END_INPUT: 5,
+  KILL: 6,
+  RESIZE: 7,
+  CREDIT: 8,
+  CLOSE: 9,
+  LIST: 10,
+  RENEW: 11,
+} as const;
+export const TO_HOST = {
+  WELCOME: 65,
+  TAKEN: 66,
+  STARTED: 67,
+  FAILED: 68,
+  OUTPUT: 69,
+  ERRORS: 70,
+  INPUT_TAKEN: 71,
+  EXITED: 72,
+  LISTED: 73,
+  RENEWED: 74,
+} as const;
 
 const SYNC = [0xa5, 0x5a] as const;
 const HEADER_SIZE = 10;
@@ -93,7 +116,7 @@ export class FrameReader {
 
   /** `bytes` is borrowed. */
   push(bytes: Uint8Array): void {
-    for (let at = 0; at < bytes.length && this.#state !== 'ended';) {
+    for (let at = 0; at < bytes.length && this.#state !== 'ended'; ) {
       this.#bytes.copyWithin(0, this.#start, this.#end);
       this.#end -= this.#start;
       this.#start = 0;
@@ -141,9 +164,15 @@ export class FrameReader {
     const type = bytes[start + 2]!;
     const length = this.#view.getUint16(start + 8, true);
     if (bytes[start + 3] !== 0 || !LENGTHS[type]?.(length)) return false;
-    if (this.#state === 'seeking' && (type !== TO_HOST.WELCOME || this.#view.getUint32(start + 4, true) !== this.#session)) return false;
+    if (
+      this.#state === 'seeking' &&
+      (type !== TO_HOST.WELCOME || this.#view.getUint32(start + 4, true) !== this.#session)
+    )
+      return false;
     if (available < HEADER_SIZE + length + CHECK_SIZE) return undefined;
-    return this.#view.getUint32(start + HEADER_SIZE + length, true) === checksum(bytes, start, start + HEADER_SIZE + length);
+    return (
+      this.#view.getUint32(start + HEADER_SIZE + length, true) === checksum(bytes, start, start + HEADER_SIZE + length)
+    );
   }
 }
 

@@ -38,7 +38,10 @@ export class Process implements GuestProcess {
   pid: number | undefined;
   readonly #link: Link;
   #settle!: { resolve: (code: number) => void; reject: (error: Error) => void };
-  readonly #callbacks: Record<Stream, ((data: Uint8Array) => void) | undefined> = { stdout: undefined, stderr: undefined };
+  readonly #callbacks: Record<Stream, ((data: Uint8Array) => void) | undefined> = {
+    stdout: undefined,
+    stderr: undefined,
+  };
   readonly #held: Record<Stream, Uint8Array[]> = { stdout: [], stderr: [] };
   readonly #input: PendingInput[] = [];
   /** Bytes of stdin that were sent and not taken yet. */
@@ -113,7 +116,7 @@ export class Process implements GuestProcess {
   inputTaken(count: number): void {
     const own = Math.min(count, this.#inputUnderWay);
     this.#inputUnderWay -= own;
-    for (let left = own; left > 0 && this.#inputUntaken.length;) {
+    for (let left = own; left > 0 && this.#inputUntaken.length; ) {
       const first = this.#inputUntaken[0]!;
       const part = Math.min(left, first.length);
       first.length -= part;
@@ -148,7 +151,11 @@ export class Process implements GuestProcess {
 
   fail(reason: number): void {
     const errno = reason & 0xffff;
-    this.lose(errno === ESRCH ? new VmError('guest', 'there is no such process in the guest: it has ended, or never was') : this.#link.describe(errno, (reason & DIRECTORY_FAILED) !== 0));
+    this.lose(
+      errno === ESRCH
+        ? new VmError('guest', 'there is no such process in the guest: it has ended, or never was')
+        : this.#link.describe(errno, (reason & DIRECTORY_FAILED) !== 0),
+    );
     this.#link.forget();
   }
 

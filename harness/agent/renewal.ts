@@ -26,10 +26,13 @@ export function encodeRenewal({ clock, seed = new Uint8Array(0) }: Renewal, welc
   const payload = new Uint8Array(HEAD_SIZE + seed.length);
   const view = new DataView(payload.buffer);
   if (clock) {
-    if (welcome.length < 12) throw new Error("the guest's agent is of an older image, which can't set its clock: build the image again");
+    if (welcome.length < 12)
+      throw new Error("the guest's agent is of an older image, which can't set its clock: build the image again");
     const told = new DataView(welcome.buffer, welcome.byteOffset, welcome.byteLength);
     const { sec, nsec } = clock();
-    const ahead = (BigInt(sec) - told.getBigInt64(0, true)) * NS_PER_S + BigInt(nsec - told.getUint32(8, true) - Math.round(age * NS_PER_MS));
+    const ahead =
+      (BigInt(sec) - told.getBigInt64(0, true)) * NS_PER_S +
+      BigInt(nsec - told.getUint32(8, true) - Math.round(age * NS_PER_MS));
     if (ahead > CLOSE_ENOUGH || ahead < -CLOSE_ENOUGH) {
       const rest = ((ahead % NS_PER_S) + NS_PER_S) % NS_PER_S;
       view.setUint32(0, SET_CLOCK, true);

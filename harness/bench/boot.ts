@@ -64,7 +64,9 @@ async function startPlain(): Promise<Machine> {
     cmdline: PLAIN_CMDLINE,
     uart1: true,
   } as V86Options;
-  const emulator = await createEmulator(options, { attach: (made) => void shares.map((share) => attachVirtioFs(made, share)) });
+  const emulator = await createEmulator(options, {
+    attach: (made) => void shares.map((share) => attachVirtioFs(made, share)),
+  });
   const agent = new GuestAgent(uartChannel(emulator as unknown as UartBus));
   await emulator.run();
   await agent.ready(TIMEOUT);

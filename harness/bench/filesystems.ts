@@ -53,7 +53,11 @@ export interface FilesystemBench {
 }
 
 /** Every file system in turn, `rounds` times, in one guest. `mib`: size of the large file. */
-export async function benchFilesystems(rounds: number, mib: number, onProgress: (message: string) => void): Promise<FilesystemBench> {
+export async function benchFilesystems(
+  rounds: number,
+  mib: number,
+  onProgress: (message: string) => void,
+): Promise<FilesystemBench> {
   const tables = TABLES.map((table) => {
     const names = table.subjects.map(({ name }) => name);
     return { ...table, names, values: new Collector(names), instructions: new Collector(names) };
@@ -61,11 +65,23 @@ export async function benchFilesystems(rounds: number, mib: number, onProgress: 
   const tags = TABLES.flatMap(({ subjects }) => subjects.flatMap(({ tag }) => tag ?? []));
   const counted = new Collector(tags);
   onProgress('booting the guest');
-  const vm = await Vm.boot({ memory: 512, ninep: true, shares: [...TABLES.map(({ cache }) => ({ tag: cache, cache })), { tag: 'auto-stateless', stateless: true }] });
+  const vm = await Vm.boot({
+    memory: 512,
+    ninep: true,
+    shares: [...TABLES.map(({ cache }) => ({ tag: cache, cache })), { tag: 'auto-stateless', stateless: true }],
+  });
   /** A row is here as soon as the guest has printed it, so that what was served until then belongs to it. */
   const measure = async ({ mount, tag }: Subject): Promise<Row[]> => {
-    const served = () => (tag === undefined ? 0 : vm.share(tag).device.transport.statistics.slice(1).reduce((sum, { requests }) => sum + requests, 0));
-    const warmUp = await vm.exec(`mkdir -p /bench && ${mount} /bench && vfsbench /bench ${WARM_UP}`, { timeoutMs: 600_000 });
+    const served = () =>
+      tag === undefined
+        ? 0
+        : vm
+            .share(tag)
+            .device.transport.statistics.slice(1)
+            .reduce((sum, { requests }) => sum + requests, 0);
+    const warmUp = await vm.exec(`mkdir -p /bench && ${mount} /bench && vfsbench /bench ${WARM_UP}`, {
+      timeoutMs: 600_000,
+    });
     if (warmUp.code !== 0) throw new Error(`the benchmark failed on "${mount}": ${warmUp.stderr}`);
     const guest = vm.spawn(`vfsbench /bench ${mib}; code=$?; umount /bench; exit $code`);
     const rows: Row[] = [];
@@ -81,14 +97,18 @@ export async function benchFilesystems(rounds: number, mib: number, onProgress: 
         const now = look();
         const each = (count: number) => count / Number(calls);
         rows.push({
-          name, unit, value: Number(value), requests: each(now.served - before.served), instructions: each((now.instructions - before.instructions) >>> 0),
+          name,
+          unit,
+          value: Number(value),
+          requests: each(now.served - before.served),
+          instructions: each((now.instructions - before.instructions) >>> 0),
         });
         before = now;
       }
     };
     let complaints = '';
     guest.onStderr = (bytes) => (complaints += new TextDecoder().decode(bytes));
-    if (await guest.exited !== 0) throw new Error(`the benchmark failed on "${mount}": ${complaints}`);
+    if ((await guest.exited) !== 0) throw new Error(`the benchmark failed on "${mount}": ${complaints}`);
     return rows;
   };
   try {
@@ -111,7 +131,9 @@ export async function benchFilesystems(rounds: number, mib: number, onProgress: 
       tables: [
         ...tables.map(({ title, names, values }) => ({ title, subjects: names, rows: values.rows() })),
         ...tables.map(({ title, names, instructions }) => ({
-          title: `Instructions of the guest: ${title[0]!.toLowerCase()}${title.slice(1)}`, subjects: names, rows: instructions.rows(),
+          title: `Instructions of the guest: ${title[0]!.toLowerCase()}${title.slice(1)}`,
+          subjects: names,
+          rows: instructions.rows(),
         })),
         { title: 'Requests to the device, FORGETs not counted', subjects: tags, rows: counted.rows() },
         costs,

@@ -17,7 +17,8 @@ const ROUNDS: Measure = { name: 'rounds', unit: '', isRate: false };
 const BYTES: Measure = { name: 'sent', unit: 'MB', isRate: false };
 const USED: Measure = { name: 'sent, to memory in use', unit: '×', isRate: false };
 /** Writes files, reads them back and compares, for ever. */
-const LOAD = 'cd /mnt/share; n=0; while :; do n=$((n+1)); dd if=/tmp/data of=new bs=$((n % 50 * 100 + 100)) count=20 2>/dev/null; dd if=/tmp/data bs=$((n % 50 * 100 + 100)) count=20 2>/dev/null | cmp - new || exit 1; mv new old; done';
+const LOAD =
+  'cd /mnt/share; n=0; while :; do n=$((n+1)); dd if=/tmp/data of=new bs=$((n % 50 * 100 + 100)) count=20 2>/dev/null; dd if=/tmp/data bs=$((n % 50 * 100 + 100)) count=20 2>/dev/null | cmp - new || exit 1; mv new old; done';
 
 /** Migrations of a guest with 256 MiB to another process of this computer, over TCP. */
 export async function benchMigration(rounds: number, onProgress: (message: string) => void): Promise<BenchRow[]> {
@@ -30,7 +31,9 @@ export async function benchMigration(rounds: number, onProgress: (message: strin
         await vm.mount('share');
         await vm.exec('dd if=/dev/urandom of=/tmp/data bs=64k count=4 2>/dev/null');
         if (guest !== 'idle') await vm.exec(`sh -c '${LOAD}' > /dev/null 2>&1 &`);
-        const { stdout } = await vm.exec("awk '/MemTotal/ { total = $2 } /MemFree/ { free = $2 } END { print total - free }' /proc/meminfo");
+        const { stdout } = await vm.exec(
+          "awk '/MemTotal/ { total = $2 } /MemFree/ { free = $2 } END { print total - free }' /proc/meminfo",
+        );
         const { port, end } = await startDestination();
         const socket = connect(port, 'localhost');
         const started = performance.now();
@@ -52,7 +55,9 @@ export async function benchMigration(rounds: number, onProgress: (message: strin
 async function startDestination(): Promise<{ port: number; end: () => void }> {
   const cli = join(PACKAGE_ROOT, 'dist/cli/v86-virtiofs.mjs');
   if (!existsSync(cli)) throw new Error('the command line is not compiled: run `npm run build:library` first');
-  const child = spawn(process.execPath, [cli, 'serve', '--incoming', '0', '--token', TOKEN], { stdio: ['ignore', 'ignore', 'pipe'] });
+  const child = spawn(process.execPath, [cli, 'serve', '--incoming', '0', '--token', TOKEN], {
+    stdio: ['ignore', 'ignore', 'pipe'],
+  });
   const port = await new Promise<number>((resolve, reject) => {
     child.stderr.on('data', (data: Buffer) => {
       const [, found] = /:(\d+)/.exec(data.toString()) ?? [];

@@ -28,7 +28,10 @@ const GETATTR = 3;
 function fuseDriver(packed: boolean): MockDriver {
   const backend = MemfsBackend.of(new Volume());
   const session = new FuseSession({ backend, lockTable: backend.locks });
-  const driver = new MockDriver(new VirtioFs(session, { tag: 'bench', requestQueues: 1, queueSize: 128, answersInOrder: true }), { offer: { packed } }).start();
+  const driver = new MockDriver(
+    new VirtioFs(session, { tag: 'bench', requestQueues: 1, queueSize: 128, answersInOrder: true }),
+    { offer: { packed } },
+  ).start();
   const init = new Uint8Array(64);
   new DataView(init.buffer).setUint32(0, 7, true);
   new DataView(init.buffer).setUint32(4, 38, true);
@@ -44,8 +47,18 @@ export function benchQueue(rounds: number, onProgress: (message: string) => void
       onProgress(`round ${round} of ${rounds}: ${ring}`);
       const packed = ring === 'packed';
       const cases = [
-        { name: 'echo 64 bytes', driver: new MockDriver(new EchoDevice([128, 128]), { offer: { packed } }).start(), sent: new Uint8Array(64), room: [64] },
-        { name: 'FUSE GETATTR', driver: fuseDriver(packed), sent: message(GETATTR, 1, new Uint8Array(16)), room: [16, 104] },
+        {
+          name: 'echo 64 bytes',
+          driver: new MockDriver(new EchoDevice([128, 128]), { offer: { packed } }).start(),
+          sent: new Uint8Array(64),
+          room: [64],
+        },
+        {
+          name: 'FUSE GETATTR',
+          driver: fuseDriver(packed),
+          sent: message(GETATTR, 1, new Uint8Array(16)),
+          room: [16, 104],
+        },
       ];
       for (const { name, driver, sent, room } of cases) {
         const buffers = driver.buffers([sent], room);
@@ -66,9 +79,21 @@ export function benchQueue(rounds: number, onProgress: (message: string) => void
           if (round === 0) continue;
           const label = `${name}, ${batch} a kick`;
           collector.add(ring, { name: label, unit: 'requests/s', isRate: true }, REQUESTS / seconds);
-          collector.add(ring, { name: `${label}: kicks`, unit: 'per request', isRate: false }, (kicks - before.kicks) / REQUESTS);
-          collector.add(ring, { name: `${label}: interrupts`, unit: 'per request', isRate: false }, (interrupts - before.interrupts) / REQUESTS);
-          collector.add(ring, { name: `${label}: garbage`, unit: 'bytes per request, the mock driver’s too', isRate: false }, allocated(() => run(COUNTED)) / COUNTED);
+          collector.add(
+            ring,
+            { name: `${label}: kicks`, unit: 'per request', isRate: false },
+            (kicks - before.kicks) / REQUESTS,
+          );
+          collector.add(
+            ring,
+            { name: `${label}: interrupts`, unit: 'per request', isRate: false },
+            (interrupts - before.interrupts) / REQUESTS,
+          );
+          collector.add(
+            ring,
+            { name: `${label}: garbage`, unit: 'bytes per request, the mock driver’s too', isRate: false },
+            allocated(() => run(COUNTED)) / COUNTED,
+          );
         }
       }
     }

@@ -32,9 +32,15 @@ export class Collector {
     const [first, ...others] = this.#subjects as [string, ...string[]];
     return [...this.#rows.values()].map(({ measure, values }) => {
       const medians = Object.fromEntries(Object.entries(values).map(([subject, list]) => [subject, median(list)]));
-      const ratio = (other: string) => (measure.isRate ? medians[first]! / medians[other]! : medians[other]! / medians[first]!);
+      const ratio = (other: string) =>
+        measure.isRate ? medians[first]! / medians[other]! : medians[other]! / medians[first]!;
       const compared = others.filter((other) => other in medians && first in medians);
-      return { ...measure, values, medians, ratios: Object.fromEntries(compared.map((other) => [other, ratio(other)])) };
+      return {
+        ...measure,
+        values,
+        medians,
+        ratios: Object.fromEntries(compared.map((other) => [other, ratio(other)])),
+      };
     });
   }
 }
@@ -57,7 +63,10 @@ export function formatTable(rows: BenchRow[], subjects: readonly string[]): stri
   ]);
   const widths = header.map((_, column) => Math.max(...[header, ...body].map((line) => line[column]!.length)));
   const format = (line: string[]) =>
-    line.map((cell, column) => (column < 2 ? cell.padEnd(widths[column]!) : cell.padStart(widths[column]!))).join('  ').trimEnd();
+    line
+      .map((cell, column) => (column < 2 ? cell.padEnd(widths[column]!) : cell.padStart(widths[column]!)))
+      .join('  ')
+      .trimEnd();
   return [format(header), widths.map((width) => '-'.repeat(width)).join('  '), ...body.map(format)].join('\n');
 }
 

@@ -14,7 +14,12 @@ const KICKS = measure('kicks', '');
 const INTERRUPTS = measure('interrupts', '');
 
 /** What one request costs, by requests that are nothing but that: `fstat` of an open file, without a cache. */
-export async function benchRequests(vm: Vm, subjects: readonly Subject[], rounds: number, onProgress: (message: string) => void): Promise<{ title: string; subjects: string[]; rows: BenchRow[] }> {
+export async function benchRequests(
+  vm: Vm,
+  subjects: readonly Subject[],
+  rounds: number,
+  onProgress: (message: string) => void,
+): Promise<{ title: string; subjects: string[]; rows: BenchRow[] }> {
   const names = subjects.map(({ name }) => name);
   const collector = new Collector(names);
   const instructions = () => vm.emulator.get_instruction_counter();

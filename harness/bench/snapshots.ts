@@ -39,7 +39,9 @@ export async function benchSnapshots(rounds: number, onProgress: (message: strin
   };
   try {
     await vm.mount('share');
-    await vm.exec(`dd if=/dev/urandom of=/dev/shm/used bs=1M count=${USED - CHANGED}; dd if=/dev/urandom of=/mnt/share/file bs=64k count=16`);
+    await vm.exec(
+      `dd if=/dev/urandom of=/dev/shm/used bs=1M count=${USED - CHANGED}; dd if=/dev/urandom of=/mnt/share/file bs=64k count=16`,
+    );
     await dirty();
     for (let round = 1; round <= rounds; round++) {
       onProgress(`round ${round} of ${rounds}: layers`);
@@ -96,7 +98,9 @@ async function inNewProcess(store: SnapshotStore, id: string): Promise<number> {
   if (!existsSync(cli)) throw new Error('the command line is not compiled: run `npm run build:library` first');
   const directory = await mkdtemp(join(tmpdir(), 'bench-'));
   try {
-    const copy = await (await SnapshotStore.open(new DirectoryStore(directory), loadCodec())).import(Buffer.concat(await store.export(id)));
+    const copy = await (await SnapshotStore.open(new DirectoryStore(directory), loadCodec())).import(
+      Buffer.concat(await store.export(id)),
+    );
     const started = performance.now();
     execFileSync(process.execPath, [cli, 'restore', '--store', directory, copy, '--', 'true']);
     return performance.now() - started;

@@ -22,7 +22,8 @@ const DEPTH = 50_000;
 /** Chunks of a file that is scattered, and of one that is full. */
 const SCATTERED = 200_000;
 const FULL = 512 * MIB;
-const F_WRLCK = 1, F_UNLCK = 2;
+const F_WRLCK = 1,
+  F_UNLCK = 2;
 const OWNER = { uid: 0, gid: 0 };
 
 type Body = (number | bigint | string | Uint8Array)[];
@@ -43,7 +44,10 @@ class Subject {
 
   constructor() {
     const session = new FuseSession({ backend: this.backend, lockTable: this.backend.locks, locks: 'shared' });
-    this.driver = new MockDriver(new VirtioFs(session, { tag: 'w', requestQueues: 1, queueSize: QUEUE, answersInOrder: false }), { memory: this.#memory }).start();
+    this.driver = new MockDriver(
+      new VirtioFs(session, { tag: 'w', requestQueues: 1, queueSize: QUEUE, answersInOrder: false }),
+      { memory: this.#memory },
+    ).start();
     this.#at = this.driver.allocate(MIB + PAGE);
     this.#out = this.driver.allocate(2 * MIB);
     this.init();
@@ -72,10 +76,17 @@ class Subject {
     const operation = OPERATIONS.get(opcode)!;
     const pieces = (address: number, size: number, count: number, writable: boolean): Buffer[] => {
       const step = Math.max(1, Math.ceil(size / count));
-      return Array.from({ length: Math.ceil(size / step) }, (_, n) => ({ address: address + n * step, length: Math.min(step, size - n * step), writable }));
+      return Array.from({ length: Math.ceil(size / step) }, (_, n) => ({
+        address: address + n * step,
+        length: Math.min(step, size - n * step),
+        writable,
+      }));
     };
     const queue = driver.queues[1]!;
-    queue.add([...pieces(this.#at, length, 500, false), ...(operation.noReply ? [] : pieces(this.#out, MIB + PAGE, 500, true))], { indirectFrom: 0 });
+    queue.add(
+      [...pieces(this.#at, length, 500, false), ...(operation.noReply ? [] : pieces(this.#out, MIB + PAGE, 500, true))],
+      { indirectFrom: 0 },
+    );
     const before = process.cpuUsage();
     driver.kick(1);
     const { user, system } = process.cpuUsage(before);
@@ -103,7 +114,8 @@ const SHAPES: Record<string, (subject: Subject) => void> = {
     for (let n = 0; n < ENTRIES; n++) backend.mknod(dir, `${n}`, { mode: 0o100644, ...OWNER });
     const fh = send(C.FUSE_OPENDIR, nodeid, 0, 0).getBigUint64(0, true);
     for (const opcode of [C.FUSE_READDIR, C.FUSE_READDIRPLUS]) {
-      for (const offset of [0n, BigInt(ENTRIES), 5n, BigInt(ENTRIES / 2), 2n ** 31n, 2n ** 53n]) send(opcode, nodeid, fh, offset, MIB, 0, 0n, 0, 0);
+      for (const offset of [0n, BigInt(ENTRIES), 5n, BigInt(ENTRIES / 2), 2n ** 31n, 2n ** 53n])
+        send(opcode, nodeid, fh, offset, MIB, 0, 0n, 0, 0);
     }
     for (let n = 0; n < 20; n++) {
       send(C.FUSE_LOOKUP, nodeid, `${n}`);
@@ -138,11 +150,24 @@ const SHAPES: Record<string, (subject: Subject) => void> = {
     const created = send(C.FUSE_CREATE, 1, 2, 0o644, 0, 0, 'full');
     const nodeid = Number(created.getBigUint64(0, true));
     const fh = created.getBigUint64(128, true);
-    for (let at = 0; at < FULL; at += MIB) subject.sendLong(C.FUSE_WRITE, nodeid, MIB, fh, BigInt(at), MIB, 0, 0n, 0, 0);
+    for (let at = 0; at < FULL; at += MIB)
+      subject.sendLong(C.FUSE_WRITE, nodeid, MIB, fh, BigInt(at), MIB, 0, 0n, 0, 0);
     for (let at = 0; at < 20 * MIB; at += MIB) send(C.FUSE_READ, nodeid, fh, BigInt(at), MIB, 0, 0n, 0, 0);
-    const fallocate = (offset: number, length: number, mode: number) => send(C.FUSE_FALLOCATE, nodeid, fh, BigInt(offset), BigInt(length), mode, 0);
+    const fallocate = (offset: number, length: number, mode: number) =>
+      send(C.FUSE_FALLOCATE, nodeid, fh, BigInt(offset), BigInt(length), mode, 0);
     const other = send(C.FUSE_CREATE, 1, 2, 0o644, 0, 0, 'copy');
-    const copy = (from: bigint, to: bigint) => send(C.FUSE_COPY_FILE_RANGE, nodeid, fh, from, other.getBigUint64(0, true), other.getBigUint64(128, true), to, 0x7ffff000n, 0n);
+    const copy = (from: bigint, to: bigint) =>
+      send(
+        C.FUSE_COPY_FILE_RANGE,
+        nodeid,
+        fh,
+        from,
+        other.getBigUint64(0, true),
+        other.getBigUint64(128, true),
+        to,
+        0x7ffff000n,
+        0n,
+      );
     copy(0n, 0n);
     copy(1n, 5n);
     for (let n = 0; n < 2; n++) {
@@ -166,7 +191,12 @@ const SHAPES: Record<string, (subject: Subject) => void> = {
     let left = 0;
     for (let n = 0; n < SCATTERED; n++) {
       left = 1;
-      backend.write(inode, n * 65536, 1, { get remaining() { return left; }, read: (dst, offset) => ((dst[offset] = 1), (left = 0), 1) });
+      backend.write(inode, n * 65536, 1, {
+        get remaining() {
+          return left;
+        },
+        read: (dst, offset) => ((dst[offset] = 1), (left = 0), 1),
+      });
     }
     for (let n = 0; n < 5; n++) {
       subject.sendLong(C.FUSE_WRITE, nodeid, PAGE, fh, BigInt((SCATTERED + 2 * n) * 65536), PAGE, 0, 0n, 0, 0);
@@ -193,7 +223,13 @@ const SHAPES: Record<string, (subject: Subject) => void> = {
     const target = 'é'.repeat(2047);
     for (let n = 0; n < 5; n++) {
       const link = Number(send(C.FUSE_SYMLINK, 1, `link ${n}`, target).getBigUint64(0, true));
-      send(C.FUSE_SYMLINK, 1, `bytes ${n}`, Uint8Array.from({ length: 4090 }, (_, at) => (at % 2 ? 0xff : 0x41)), '');
+      send(
+        C.FUSE_SYMLINK,
+        1,
+        `bytes ${n}`,
+        Uint8Array.from({ length: 4090 }, (_, at) => (at % 2 ? 0xff : 0x41)),
+        '',
+      );
       send(C.FUSE_READLINK, link);
     }
   },
@@ -202,7 +238,8 @@ const SHAPES: Record<string, (subject: Subject) => void> = {
     const created = send(C.FUSE_CREATE, 1, 2, 0o644, 0, 0, 'locked');
     const nodeid = Number(created.getBigUint64(0, true));
     const fh = created.getBigUint64(128, true);
-    const lock = (opcode: number, owner: number, type: number, start: number, end: bigint) => send(opcode, nodeid, fh, BigInt(owner), BigInt(start), end, type, owner, 0, 0);
+    const lock = (opcode: number, owner: number, type: number, start: number, end: bigint) =>
+      send(opcode, nodeid, fh, BigInt(owner), BigInt(start), end, type, owner, 0, 0);
     const LAST = 2n ** 63n - 1n;
     for (let n = 0; n < 3800; n++) lock(C.FUSE_SETLK, 1, F_WRLCK, 10 + 2 * n, BigInt(10 + 2 * n));
     lock(C.FUSE_SETLK, 2, F_WRLCK, 0, 0n);
@@ -222,7 +259,7 @@ const SHAPES: Record<string, (subject: Subject) => void> = {
     send(C.FUSE_LOOKUP, 1, 'nodes');
     const fh = send(C.FUSE_OPENDIR, dir.ino, 0, 0).getBigUint64(0, true);
     const lookUpAll = () => {
-      for (let offset = 0n, last = -1n; offset !== last;) {
+      for (let offset = 0n, last = -1n; offset !== last; ) {
         last = offset;
         send(C.FUSE_READDIRPLUS, dir.ino, fh, offset, 65536, 0, 0n, 0, 0);
         offset = BigInt(Math.min(ENTRIES + 3, Number(offset) + 350));
@@ -231,7 +268,13 @@ const SHAPES: Record<string, (subject: Subject) => void> = {
     lookUpAll();
     const first = dir.ino + 1;
     for (let batch = 0; batch < 10; batch++) {
-      subject.send(C.FUSE_BATCH_FORGET, 0, 8000, 0, ...Array.from({ length: 8000 }, (_, n) => [BigInt(first + batch * 8000 + n), 2n ** 63n]).flat());
+      subject.send(
+        C.FUSE_BATCH_FORGET,
+        0,
+        8000,
+        0,
+        ...Array.from({ length: 8000 }, (_, n) => [BigInt(first + batch * 8000 + n), 2n ** 63n]).flat(),
+      );
     }
     send(C.FUSE_FORGET, first + 90_000, 2n ** 64n - 1n);
     lookUpAll();
@@ -264,6 +307,14 @@ export function benchWorst(rounds: number, onProgress: (message: string) => void
     const opcode = name.split(':')[0]!;
     if (times.worst >= (byOpcode.get(opcode)?.worst ?? -1)) byOpcode.set(opcode, { name, ...times });
   }
-  return [...byOpcode.values()].sort((a, b) => b.worst - a.worst)
-    .map(({ name, worst, median }) => ({ name, unit: 'ms', isRate: false, values: { worst: [worst], median: [median] }, medians: { worst, median }, ratios: {} }));
+  return [...byOpcode.values()]
+    .sort((a, b) => b.worst - a.worst)
+    .map(({ name, worst, median }) => ({
+      name,
+      unit: 'ms',
+      isRate: false,
+      values: { worst: [worst], median: [median] },
+      medians: { worst, median },
+      ratios: {},
+    }));
 }

@@ -28,7 +28,9 @@ async function fromCache(plan: Plan): Promise<Machine> {
     }
   }
   const { config, emulator, console } = await coldBoot(plan, []);
-  const snapshot = await orDestroy(emulator, async () => makeSnapshot(config, console.lines, new Uint8Array(await emulator.save_state())));
+  const snapshot = await orDestroy(emulator, async () =>
+    makeSnapshot(config, console.lines, new Uint8Array(await emulator.save_state())),
+  );
   await emulator.destroy();
   await cache.store(plan.origin, snapshot);
   return plugIn(plan, snapshot);
@@ -60,7 +62,8 @@ async function coldBoot(plan: Plan, shares: ShareOptions[]): Promise<Machine> {
 async function plugIn(plan: Plan, base: Snapshot): Promise<Machine> {
   const state = toArrayBuffer(base.bytes);
   const hooks = {
-    beforeDevices: (internals: EmulatorInternals) => restoreBareMachine(internals, state, plan.options.clock === 'keep'),
+    beforeDevices: (internals: EmulatorInternals) =>
+      restoreBareMachine(internals, state, plan.options.clock === 'keep'),
     afterDevices: ({ v86 }: EmulatorInternals, shares: Share[]) => {
       for (const { device } of shares) routeInterrupt(v86.cpu.devices.pci, device.slot);
     },
@@ -70,10 +73,15 @@ async function plugIn(plan: Plan, base: Snapshot): Promise<Machine> {
   return orDestroy(emulator, async () => {
     await emulator.run();
     await life.answer(PATIENCE);
-    if (plan.shares.length) await agent.exec('echo 1 >/sys/bus/pci/rescan', { timeoutMs: PATIENCE }).catch((error: Error) => {
-      if (error instanceof VmError) throw error;
-      throw new VmError('timeout', `the guest does not find its shares: ${error.message}\nIts console ends with\n${console.tail()}`, { cause: error });
-    });
+    if (plan.shares.length)
+      await agent.exec('echo 1 >/sys/bus/pci/rescan', { timeoutMs: PATIENCE }).catch((error: Error) => {
+        if (error instanceof VmError) throw error;
+        throw new VmError(
+          'timeout',
+          `the guest does not find its shares: ${error.message}\nIts console ends with\n${console.tail()}`,
+          { cause: error },
+        );
+      });
     return machine;
   });
 }

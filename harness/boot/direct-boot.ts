@@ -45,7 +45,8 @@ const INITRD_END_MAX = 0x38000000;
  */
 export function directBoot(emulator: V86, image: DirectBootImage, options: DirectBootOptions = {}): void {
   const machine = emulator as unknown as Emulator;
-  if (machine.v86?.cpu && machine.is_running()) throw new DirectBootError('the emulator runs already: make it with `autostart: false`');
+  if (machine.v86?.cpu && machine.is_running())
+    throw new DirectBootError('the emulator runs already: make it with `autostart: false`');
   directReboot(emulator, () => image, options)();
 }
 
@@ -55,9 +56,14 @@ export function directBoot(emulator: V86, image: DirectBootImage, options: Direc
  * `image` is called at each reboot, in the middle of the emulation: what it throws comes out of
  * v86's loop. Returns what does the same now.
  */
-export function directReboot(emulator: V86, image: () => DirectBootImage, { cmdline = KERNEL_CMDLINE }: DirectBootOptions = {}): () => void {
+export function directReboot(
+  emulator: V86,
+  image: () => DirectBootImage,
+  { cmdline = KERNEL_CMDLINE }: DirectBootOptions = {},
+): () => void {
   const cpu = (emulator as unknown as Emulator).v86?.cpu as (Cpu & { load_bios(): void }) | undefined;
-  if (!cpu?.devices?.pci) throw new DirectBootError("the emulator has not loaded yet: wait for its event 'emulator-loaded'");
+  if (!cpu?.devices?.pci)
+    throw new DirectBootError("the emulator has not loaded yet: wait for its event 'emulator-loaded'");
   // v86 resets the processor, and then loads its BIOS anew.
   return (cpu.load_bios = () => {
     for (const { address, bytes } of layOut(image(), cmdline, cpu.mem8.length)) {
@@ -69,19 +75,30 @@ export function directReboot(emulator: V86, image: () => DirectBootImage, { cmdl
 }
 
 /** What goes where in `ramSize` bytes of RAM. */
-function layOut({ vmlinux, initrd }: DirectBootImage, cmdline: string, ramSize: number): { address: number; bytes: Uint8Array }[] {
+function layOut(
+  { vmlinux, initrd }: DirectBootImage,
+  cmdline: string,
+  ramSize: number,
+): { address: number; bytes: Uint8Array }[] {
   const { segments, entry } = readExecutable(vmlinux);
   const lowest = Math.min(...segments.map(({ address }) => address));
-  if (lowest < HIGH_RAM) throw new DirectBootError(`the kernel wants to lie at ${hex(lowest)}, below 1 MiB: direct boot needs one that lies above`);
+  if (lowest < HIGH_RAM)
+    throw new DirectBootError(
+      `the kernel wants to lie at ${hex(lowest)}, below 1 MiB: direct boot needs one that lies above`,
+    );
   const kernelEnd = Math.max(...segments.map(({ address, size }) => address + size));
   const initrdAddress = (Math.min(ramSize, INITRD_END_MAX) - initrd.length) & ~(PAGE_SIZE - 1);
   if (initrdAddress < kernelEnd) {
     const pages = Math.ceil(kernelEnd / PAGE_SIZE) + Math.ceil(initrd.length / PAGE_SIZE);
-    throw new DirectBootError(`${ramSize / MIB} MiB of RAM are too few: kernel and initial RAM disk alone take ${Math.ceil((pages * PAGE_SIZE) / MIB)} MiB`);
+    throw new DirectBootError(
+      `${ramSize / MIB} MiB of RAM are too few: kernel and initial RAM disk alone take ${Math.ceil((pages * PAGE_SIZE) / MIB)} MiB`,
+    );
   }
   const words = new TextEncoder().encode(`${NO_FIRMWARE} ${cmdline}\0`);
   if (words.length > COMMAND_LINE_SIZE) {
-    throw new DirectBootError(`the kernel's command line has ${words.length - 1} bytes: ${COMMAND_LINE_SIZE - 1} are the limit`);
+    throw new DirectBootError(
+      `the kernel's command line has ${words.length - 1} bytes: ${COMMAND_LINE_SIZE - 1} are the limit`,
+    );
   }
   const bootParams = encodeBootParams({
     cmdline: CMDLINE,

@@ -56,7 +56,7 @@ function sizeIoBars(config: ConfigSpace, slot: number): { slot: number; offset: 
     const before = config.read32(slot, offset);
     config.write32(slot, offset, 0xffffffff);
     const mask = config.read32(slot, offset);
-    if (mask & PCI_BASE_ADDRESS_SPACE_IO) bars.push({ slot, offset, size: -(mask & 0xfffc | ~0xffff) });
+    if (mask & PCI_BASE_ADDRESS_SPACE_IO) bars.push({ slot, offset, size: -((mask & 0xfffc) | ~0xffff) });
     else config.write32(slot, offset, before);
   }
   return bars;

@@ -23,37 +23,79 @@ export const NOTHING_TO_BOOT = '\r\nThis machine was reset and has nothing to bo
 export function encodeResetVector(entry: number, bootParams: number): Uint8Array {
   const offset = (at: number) => u16(RESET_CODE + at);
   const stop = [
-    0xbe, ...offset(MESSAGE), // mov si, message
-    0xba, ...u16(COM1), // mov dx, COM1
-    0x2e, 0xac, // next: lodsb cs:[si]
-    0x84, 0xc0, // test al, al
-    0x74, 0x03, // jz halt
+    0xbe,
+    ...offset(MESSAGE), // mov si, message
+    0xba,
+    ...u16(COM1), // mov dx, COM1
+    0x2e,
+    0xac, // next: lodsb cs:[si]
+    0x84,
+    0xc0, // test al, al
+    0x74,
+    0x03, // jz halt
     0xee, // out dx, al
-    0xeb, 0xf7, // jmp next
+    0xeb,
+    0xf7, // jmp next
     0xf4, // halt: hlt
-    0xeb, 0xfd, // jmp halt
+    0xeb,
+    0xfd, // jmp halt
   ];
   const start = [
     0xfa, // cli
     0xfc, // cld
-    0x2e, 0x80, 0x3e, ...offset(FRESH), 0x00, // cmp byte cs:[fresh], 0
-    0x75, stop.length, // jne go
+    0x2e,
+    0x80,
+    0x3e,
+    ...offset(FRESH),
+    0x00, // cmp byte cs:[fresh], 0
+    0x75,
+    stop.length, // jne go
     ...stop,
-    0x2e, 0xc6, 0x06, ...offset(FRESH), 0x00, // go: mov byte cs:[fresh], 0
-    0x2e, 0x66, 0x0f, 0x01, 0x16, ...offset(GDT), // lgdt cs:[gdt]
-    0x0f, 0x20, 0xc0, // mov eax, cr0
-    0x0c, 0x01, // or al, 1
-    0x0f, 0x22, 0xc0, // mov cr0, eax
+    0x2e,
+    0xc6,
+    0x06,
+    ...offset(FRESH),
+    0x00, // go: mov byte cs:[fresh], 0
+    0x2e,
+    0x66,
+    0x0f,
+    0x01,
+    0x16,
+    ...offset(GDT), // lgdt cs:[gdt]
+    0x0f,
+    0x20,
+    0xc0, // mov eax, cr0
+    0x0c,
+    0x01, // or al, 1
+    0x0f,
+    0x22,
+    0xc0, // mov cr0, eax
   ];
   const code = new Uint8Array(SIZE);
   code.set([
     ...start,
-    0x66, 0xea, ...u32(RESET_CODE + start.length + 8), ...u16(BOOT_CS), // jmp __BOOT_CS:protected
-    0xb8, ...u32(BOOT_DS), // protected: mov eax, __BOOT_DS
-    0x8e, 0xd8, 0x8e, 0xc0, 0x8e, 0xe0, 0x8e, 0xe8, 0x8e, 0xd0, // mov ds, es, fs, gs, ss
-    0xbe, ...u32(bootParams), // mov esi, boot_params
-    0xb8, ...u32(entry), // mov eax, entry
-    0xff, 0xe0, // jmp eax
+    0x66,
+    0xea,
+    ...u32(RESET_CODE + start.length + 8),
+    ...u16(BOOT_CS), // jmp __BOOT_CS:protected
+    0xb8,
+    ...u32(BOOT_DS), // protected: mov eax, __BOOT_DS
+    0x8e,
+    0xd8,
+    0x8e,
+    0xc0,
+    0x8e,
+    0xe0,
+    0x8e,
+    0xe8,
+    0x8e,
+    0xd0, // mov ds, es, fs, gs, ss
+    0xbe,
+    ...u32(bootParams), // mov esi, boot_params
+    0xb8,
+    ...u32(entry), // mov eax, entry
+    0xff,
+    0xe0, // jmp eax
   ]);
   code.set(new TextEncoder().encode(NOTHING_TO_BOOT), MESSAGE);
   code[FRESH] = 1;

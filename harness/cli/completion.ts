@@ -10,12 +10,23 @@ export function addCompletionCommand(program: Command): void {
     .summary('print what completes commands and options in your shell')
     .description('Prints a script that completes commands, options and their values.')
     .addArgument(new Argument('<shell>', 'which').choices(SHELLS))
-    .addHelpText('after', `
+    .addHelpText(
+      'after',
+      `
 Examples:
   source <(${NAME} completion bash)                                   # in ~/.bashrc
   source <(${NAME} completion zsh)                                    # in ~/.zshrc, behind compinit
-  ${NAME} completion fish > ~/.config/fish/completions/${NAME}.fish`)
-    .action((shell: (typeof SHELLS)[number]) => console.log(shell === 'fish' ? fish(program) : shell === 'zsh' ? `autoload -U +X bashcompinit && bashcompinit\n${bash(program)}` : bash(program)));
+  ${NAME} completion fish > ~/.config/fish/completions/${NAME}.fish`,
+    )
+    .action((shell: (typeof SHELLS)[number]) =>
+      console.log(
+        shell === 'fish'
+          ? fish(program)
+          : shell === 'zsh'
+            ? `autoload -U +X bashcompinit && bashcompinit\n${bash(program)}`
+            : bash(program),
+      ),
+    );
 }
 
 const visible = (command: Command) => command.options.filter(({ hidden }) => !hidden);
@@ -24,8 +35,12 @@ const flags = ({ short, long }: Option) => [short, long].filter((flag) => flag !
 /** Words of commander's definitions need no quoting in a shell: names, flags and choices. */
 function bash(program: Command): string {
   const cases = program.commands.map((command) => {
-    const choices = visible(command).filter((option) => option.argChoices).map((option) => `      ${flags(option).join('|')}) words="${option.argChoices!.join(' ')}" ;;`);
-    const files = visible(command).filter((option) => option.required && !option.argChoices).map(flags);
+    const choices = visible(command)
+      .filter((option) => option.argChoices)
+      .map((option) => `      ${flags(option).join('|')}) words="${option.argChoices!.join(' ')}" ;;`);
+    const files = visible(command)
+      .filter((option) => option.required && !option.argChoices)
+      .map(flags);
     return `    ${command.name()})
       case "$before" in
 ${choices.join('\n')}${choices.length ? '\n' : ''}${files.length ? `      ${files.flat().join('|')}) words="" ;;\n` : ''}      *) words="${[...visible(command).flatMap(flags), '--help'].join(' ')}${argumentChoices(command)}" ;;
@@ -51,18 +66,25 @@ function fish(program: Command): string {
   const quoted = (text: string) => `'${text.replaceAll('\\', '\\\\').replaceAll("'", "\\'")}'`;
   const lines = program.commands.flatMap((command) => [
     `complete -c ${NAME} -n __fish_use_subcommand -f -a ${command.name()} -d ${quoted(command.summary())}`,
-    ...visible(command).map((option) => [
-      `complete -c ${NAME} -n '__fish_seen_subcommand_from ${command.name()}'`,
-      option.short && `-s ${option.short.slice(1)}`,
-      option.long && `-l ${option.long.slice(2)}`,
-      option.required && '-r',
-      option.argChoices && `-f -a '${option.argChoices.join(' ')}'`,
-      `-d ${quoted(option.description)}`,
-    ].filter(Boolean).join(' ')),
+    ...visible(command).map((option) =>
+      [
+        `complete -c ${NAME} -n '__fish_seen_subcommand_from ${command.name()}'`,
+        option.short && `-s ${option.short.slice(1)}`,
+        option.long && `-l ${option.long.slice(2)}`,
+        option.required && '-r',
+        option.argChoices && `-f -a '${option.argChoices.join(' ')}'`,
+        `-d ${quoted(option.description)}`,
+      ]
+        .filter(Boolean)
+        .join(' '),
+    ),
   ]);
   return lines.join('\n');
 }
 
 function argumentChoices(command: Command): string {
-  return command.registeredArguments.flatMap((argument) => argument.argChoices ?? []).map((choice) => ` ${choice}`).join('');
+  return command.registeredArguments
+    .flatMap((argument) => argument.argChoices ?? [])
+    .map((choice) => ` ${choice}`)
+    .join('');
 }

@@ -20,22 +20,67 @@ export interface ExecFlags {
 export function addExecOptions(command: Command): Command {
   return command
     .optionsGroup('Command:')
-    .addOption(new Option('-e, --env <NAME=VALUE>', 'variable for the command; NAME alone takes its value from here (again for more)').argParser(addVariable))
-    .addOption(new Option('-w, --workdir <dir>', "where it runs, from the (first) share's directory on (default: there)").argParser(parseWorkdir))
-    .addOption(new Option('-u, --user <uid[:gid]>', 'whom it runs as: numbers, or names that the guest knows (default: root)').argParser(parseUser))
-    .addOption(new Option('--timeout <seconds>', `end it when it takes longer, by SIGTERM, and ${GRACE} s later by SIGKILL; the exit code is ${TIMED_OUT} then`).argParser(parseSeconds));
+    .addOption(
+      new Option(
+        '-e, --env <NAME=VALUE>',
+        'variable for the command; NAME alone takes its value from here (again for more)',
+      ).argParser(addVariable),
+    )
+    .addOption(
+      new Option(
+        '-w, --workdir <dir>',
+        "where it runs, from the (first) share's directory on (default: there)",
+      ).argParser(parseWorkdir),
+    )
+    .addOption(
+      new Option(
+        '-u, --user <uid[:gid]>',
+        'whom it runs as: numbers, or names that the guest knows (default: root)',
+      ).argParser(parseUser),
+    )
+    .addOption(
+      new Option(
+        '--timeout <seconds>',
+        `end it when it takes longer, by SIGTERM, and ${GRACE} s later by SIGKILL; the exit code is ${TIMED_OUT} then`,
+      ).argParser(parseSeconds),
+    );
 }
 
 /** The words that run `argv` as flags say, and how. */
-export function execution(vm: Vm, argv: string[], { env, workdir, user }: ExecFlags): { argv: string[]; options: SpawnOptions } {
+export function execution(
+  vm: Vm,
+  argv: string[],
+  { env, workdir, user }: ExecFlags,
+): { argv: string[]; options: SpawnOptions } {
   const cwd = vm.shares[0]?.mountPoint ?? '/root';
   // The file of a process that runs already is looked for where there never is one; the shell tells of a missing program as shells do.
-  const asUser = (id: string) => ['start-stop-daemon', '-S', '-p', '/proc/self/none', '-c', id, '-x', '/bin/sh', '--', '-c', 'exec "$@"', 'sh', ...argv];
-  return { argv: user === undefined ? argv : asUser(user), options: { env, cwd: workdir === undefined ? cwd : posix.resolve(cwd, workdir) } };
+  const asUser = (id: string) => [
+    'start-stop-daemon',
+    '-S',
+    '-p',
+    '/proc/self/none',
+    '-c',
+    id,
+    '-x',
+    '/bin/sh',
+    '--',
+    '-c',
+    'exec "$@"',
+    'sh',
+    ...argv,
+  ];
+  return {
+    argv: user === undefined ? argv : asUser(user),
+    options: { env, cwd: workdir === undefined ? cwd : posix.resolve(cwd, workdir) },
+  };
 }
 
 /** Ends a command that takes longer than it may. Returns its exit code. */
-export async function withinTime(command: Pick<GuestProcess, 'kill'>, seconds: number | undefined, exited: Promise<number>): Promise<number> {
+export async function withinTime(
+  command: Pick<GuestProcess, 'kill'>,
+  seconds: number | undefined,
+  exited: Promise<number>,
+): Promise<number> {
   if (seconds === undefined) return exited;
   let isLate = false;
   const kill = setTimeout(() => {
@@ -63,7 +108,10 @@ function addVariable(text: string, before: Record<string, string> = {}): Record<
 
 function parseWorkdir(text: string): string {
   // It was --write-back once.
-  if (!text || text.startsWith('-')) throw new InvalidArgumentError('Give a directory, ./-x for one that begins with a dash; --write-back has no short form.');
+  if (!text || text.startsWith('-'))
+    throw new InvalidArgumentError(
+      'Give a directory, ./-x for one that begins with a dash; --write-back has no short form.',
+    );
   return text;
 }
 
@@ -74,6 +122,7 @@ function parseUser(text: string): string {
 
 function parseSeconds(text: string): number {
   const seconds = Number(text);
-  if (!(seconds > 0) || seconds > 2_000_000) throw new InvalidArgumentError('Give a number of seconds above 0, and not above 2000000.');
+  if (!(seconds > 0) || seconds > 2_000_000)
+    throw new InvalidArgumentError('Give a number of seconds above 0, and not above 2000000.');
   return seconds;
 }

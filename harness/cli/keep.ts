@@ -17,9 +17,19 @@ export interface KeepFlags {
 }
 
 /** Before anything runs, so that nothing is done in vain. @throws VmError `configuration` for where `--save` and `--write-back` can't write. */
-export async function checkTargets({ share = [], writeBack, owners, save }: KeepFlags & { share?: string[] }): Promise<void> {
-  if (owners && !writeBack) throw new VmError('configuration', '--owners says what --write-back carries back: give that too');
-  if (writeBack === true && !share.length) throw new VmError('configuration', 'there is nothing to write back to: give --share DIR with --write-back, or --save FILE for an empty share');
+export async function checkTargets({
+  share = [],
+  writeBack,
+  owners,
+  save,
+}: KeepFlags & { share?: string[] }): Promise<void> {
+  if (owners && !writeBack)
+    throw new VmError('configuration', '--owners says what --write-back carries back: give that too');
+  if (writeBack === true && !share.length)
+    throw new VmError(
+      'configuration',
+      'there is nothing to write back to: give --share DIR with --write-back, or --save FILE for an empty share',
+    );
   if (save !== undefined) await checkSaveTarget(save);
   for (const target of writeBack === true ? share : writeBack || []) await checkWriteBackTarget(target);
 }
@@ -56,7 +66,9 @@ async function keepShares(vm: Vm, flags: KeepFlags, signal: AbortSignal): Promis
   try {
     await vm.exec(['sync'], { signal });
   } catch (error) {
-    say(`the guest can't sync, so what it has not written to its shares yet is lost: ${(error as Error).message.split('\n', 1)[0]!}`);
+    say(
+      `the guest can't sync, so what it has not written to its shares yet is lost: ${(error as Error).message.split('\n', 1)[0]!}`,
+    );
   }
   let failures = 0;
   const attempt = async (place: string, action: () => Promise<{ path: string; reason: string }[]>) => {
@@ -66,7 +78,11 @@ async function keepShares(vm: Vm, flags: KeepFlags, signal: AbortSignal): Promis
       failures += left.length;
     } catch (error) {
       failures++;
-      const interrupted = signal.aborted ? ': interrupted' : error instanceof VmError ? `: ${error.message}` : undefined;
+      const interrupted = signal.aborted
+        ? ': interrupted'
+        : error instanceof VmError
+          ? `: ${error.message}`
+          : undefined;
       if (interrupted === undefined) throw error;
       say(`not written to ${place}${interrupted}`);
     }
@@ -78,10 +94,12 @@ async function keepShares(vm: Vm, flags: KeepFlags, signal: AbortSignal): Promis
     onProgress('');
   }
   if (save) {
-    await attempt(save, () => vm.share().save(save, (files, bytes) => {
-      signal.throwIfAborted();
-      onProgress(`saving ${save}: ${files} files, ${(bytes / 1e6).toFixed(1)} MB`);
-    }));
+    await attempt(save, () =>
+      vm.share().save(save, (files, bytes) => {
+        signal.throwIfAborted();
+        onProgress(`saving ${save}: ${files} files, ${(bytes / 1e6).toFixed(1)} MB`);
+      }),
+    );
     onProgress('');
   }
   return failures;
@@ -97,7 +115,10 @@ function* backTargets(vm: Vm, { writeBack }: KeepFlags): Generator<{ share: Shar
     const share = vm.shares.find(({ loadedFrom }) => loadedFrom !== undefined && resolve(loadedFrom) === resolve(to));
     if (!share) {
       const known = vm.shares.flatMap(({ loadedFrom }) => loadedFrom ?? []);
-      throw new VmError('configuration', `no share of this guest was loaded from ${printable(to)}${known.length ? `, but from ${printable(known.join(', '))}` : ''}: write it to an archive with --save`);
+      throw new VmError(
+        'configuration',
+        `no share of this guest was loaded from ${printable(to)}${known.length ? `, but from ${printable(known.join(', '))}` : ''}: write it to an archive with --save`,
+      );
     }
     share.checkWriteBack(to);
     yield { share, to };

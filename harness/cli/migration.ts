@@ -1,7 +1,17 @@
 import { InvalidArgumentError, Option, type Command } from 'commander';
 import { resolve } from 'node:path';
 import {
-  checkToken, loadCodec, makeToken, MigrationError, MigrationLink, MigrationTarget, MigrationUnknownError, settleMigration, SnapshotStore, type MigrationChannel, type MigrationFate,
+  checkToken,
+  loadCodec,
+  makeToken,
+  MigrationError,
+  MigrationLink,
+  MigrationTarget,
+  MigrationUnknownError,
+  settleMigration,
+  SnapshotStore,
+  type MigrationChannel,
+  type MigrationFate,
 } from '../../device/index.ts';
 import { DirectoryStore } from '../directory-store.ts';
 import { VmError } from '../errors.ts';
@@ -13,7 +23,16 @@ import { unlessAborted } from '../unless-aborted.ts';
 import { Vm, type MigratedVm } from '../vm.ts';
 import type { ExecFlags } from './exec-options.ts';
 import { checkRestoredTargets, checkTargets, keepingShares, type KeepFlags } from './keep.ts';
-import { addGuestOptions, addRenewalOptions, OWN_FAILURE, progressReporter, thawOptions, storeOption, UNSETTLED, type RenewalFlags } from './options.ts';
+import {
+  addGuestOptions,
+  addRenewalOptions,
+  OWN_FAILURE,
+  progressReporter,
+  thawOptions,
+  storeOption,
+  UNSETTLED,
+  type RenewalFlags,
+} from './options.ts';
 import { runIn } from './run.ts';
 import { fingerprintNote, isWaiting, listen, openWay, STDIO, type Way, type WayFlags } from './ways.ts';
 
@@ -33,51 +52,85 @@ export interface LinkFlags extends WayFlags, RenewalFlags {
 export function addCallOptions(command: Command): Command {
   return command
     .addOption(storeOption())
-    .addOption(new Option('--token <text>', `what both sides know, of \`v86-virtiofs token\`; better put into ${TOKEN_VARIABLE}, where no list of processes shows it`))
+    .addOption(
+      new Option(
+        '--token <text>',
+        `what both sides know, of \`v86-virtiofs token\`; better put into ${TOKEN_VARIABLE}, where no list of processes shows it`,
+      ),
+    )
     .option('--tls-ca <file>', 'certificates of authorities, PEM, to know the other side by')
     .option('--tls-fingerprint <SHA-256>', "the other side's certificate, whoever has signed it");
 }
 
 /** Adds `migrate`, `serve` and `token`. */
 export function addMigrationCommands(program: Command): void {
-  const addLinkOptions = (command: Command) => addRenewalOptions(addCallOptions(command))
-    .addOption(new Option('--host <address>', 'address to wait on').default('localhost'))
-    .option('--origin <origin>', 'let pages from there call too, such as https://example.org; * for all (again for more)', (origin: string, before: string[] = []) => [...before, origin])
-    .option('--tls-cert <file>', 'certificate to wait with on tls:PORT or wss:PORT, PEM')
-    .option('--tls-key <file>', 'its key')
-    .addOption(new Option('--bandwidth <MB/s>', 'send no faster').argParser(parsePositive))
-    .addOption(new Option('--policy <what>', 'when the guest changes more than can be sent').choices(['throttle', 'give-up', 'stop']))
-    .option('-v, --verbose', 'tell what happens, on stderr');
+  const addLinkOptions = (command: Command) =>
+    addRenewalOptions(addCallOptions(command))
+      .addOption(new Option('--host <address>', 'address to wait on').default('localhost'))
+      .option(
+        '--origin <origin>',
+        'let pages from there call too, such as https://example.org; * for all (again for more)',
+        (origin: string, before: string[] = []) => [...before, origin],
+      )
+      .option('--tls-cert <file>', 'certificate to wait with on tls:PORT or wss:PORT, PEM')
+      .option('--tls-key <file>', 'its key')
+      .addOption(new Option('--bandwidth <MB/s>', 'send no faster').argParser(parsePositive))
+      .addOption(
+        new Option('--policy <what>', 'when the guest changes more than can be sent').choices([
+          'throttle',
+          'give-up',
+          'stop',
+        ]),
+      )
+      .option('-v, --verbose', 'tell what happens, on stderr');
   addLinkOptions(
     program
       .command('migrate')
       .summary('move a running guest to another process, or to a page')
-      .description('Lets a guest go on from a snapshot and, when a command has been started in it, moves it to a waiting `serve`, or to a page, while it runs.')
+      .description(
+        'Lets a guest go on from a snapshot and, when a command has been started in it, moves it to a waiting `serve`, or to a page, while it runs.',
+      )
       .argument('<snapshot>', 'name, id or beginning of an id')
       .argument('[command...]', 'command to start in it first; put -- before it')
-      .requiredOption('--to <address>', `HOST:PORT, tls:HOST:PORT, ws://HOST:PORT or wss://HOST:PORT of a \`serve\`; ws:PORT or wss:PORT to wait for a page; or ${STDIO}`),
+      .requiredOption(
+        '--to <address>',
+        `HOST:PORT, tls:HOST:PORT, ws://HOST:PORT or wss://HOST:PORT of a \`serve\`; ws:PORT or wss:PORT to wait for a page; or ${STDIO}`,
+      ),
   )
-    .addHelpText('after', `
+    .addHelpText(
+      'after',
+      `
 Examples:
   v86-virtiofs serve --incoming 7000 -- ps                              # in one terminal; it prints localhost:7000#TOKEN
   v86-virtiofs migrate base --to localhost:7000#TOKEN -- sh -c 'make &' # in another
   v86-virtiofs migrate base --to ws:7000                                # give the page what this says
 When it can't be moved the guest goes on here, and this exits with ${OWN_FAILURE} when the command has ended. When nobody can tell where it
-runs it is kept as a snapshot, to be settled by \`v86-virtiofs settle\`, and this exits with ${UNSETTLED}.`)
+runs it is kept as a snapshot, to be settled by \`v86-virtiofs settle\`, and this exits with ${UNSETTLED}.`,
+    )
     .action(migrate);
-  addGuestOptions(addLinkOptions(
-    program
-      .command('serve')
-      .summary('take over a running guest from another process, or from a page')
-      .description('Waits for a `migrate`, or for a page, takes its guest over, runs a command in it and exits with its code; without one, the guest runs until Ctrl-C.')
-      .argument('[command...]', 'command to run in it then; put -- before it')
-      .requiredOption('--incoming <port>', `TCP port to wait on, 0 for any; tls:PORT; ws:PORT or wss:PORT for pages; or ${STDIO}`)
-      .option('--to <address>', 'move it on, when the command has ended: as in `migrate`'),
-  ))
-    .addHelpText('after', `
+  addGuestOptions(
+    addLinkOptions(
+      program
+        .command('serve')
+        .summary('take over a running guest from another process, or from a page')
+        .description(
+          'Waits for a `migrate`, or for a page, takes its guest over, runs a command in it and exits with its code; without one, the guest runs until Ctrl-C.',
+        )
+        .argument('[command...]', 'command to run in it then; put -- before it')
+        .requiredOption(
+          '--incoming <port>',
+          `TCP port to wait on, 0 for any; tls:PORT; ws:PORT or wss:PORT for pages; or ${STDIO}`,
+        )
+        .option('--to <address>', 'move it on, when the command has ended: as in `migrate`'),
+    ),
+  )
+    .addHelpText(
+      'after',
+      `
 Examples:
   v86-virtiofs serve --incoming ws:7000                                 # give the page what this says
-  v86-virtiofs serve --incoming ws:7000 --to ws:7001 -- make            # and back`)
+  v86-virtiofs serve --incoming ws:7000 --to ws:7001 -- make            # and back`,
+    )
     .action(serve);
   program
     .command('token')
@@ -104,14 +157,21 @@ async function migrate(snapshot: string, argv: string[], { to, ...flags }: LinkF
   }
 }
 
-async function serve(argv: string[], { incoming, to, ...flags }: LinkFlags & KeepFlags & ExecFlags & { incoming: string; to?: string }): Promise<void> {
+async function serve(
+  argv: string[],
+  { incoming, to, ...flags }: LinkFlags & KeepFlags & ExecFlags & { incoming: string; to?: string },
+): Promise<void> {
   await checkTargets(flags);
   // Builds the image too, where there is none: nobody waits for that yet.
   await makePlan(thawOptions(flags));
   const { secret, isGiven, note } = chooseToken(flags);
-  if (!isGiven && incoming === STDIO) throw new VmError('configuration', `give the token that \`migrate\` has, by --token or in ${TOKEN_VARIABLE}`);
+  if (!isGiven && incoming === STDIO)
+    throw new VmError('configuration', `give the token that \`migrate\` has, by --token or in ${TOKEN_VARIABLE}`);
   const target = new MigrationTarget<MigratedVm>({
-    ...Vm.takeOver(secret, thawOptions(flags)).options, maxMachines: 1, fates: fatesBeside(flags.store), onProblem: ({ message }) => say(`it has come, but ${message}`),
+    ...Vm.takeOver(secret, thawOptions(flags)).options,
+    maxMachines: 1,
+    fates: fatesBeside(flags.store),
+    onProblem: ({ message }) => say(`it has come, but ${message}`),
   });
   let listener: { address: string; close(): void } | undefined;
   let vm: Vm | undefined;
@@ -183,13 +243,19 @@ async function moveOn(vm: Vm, to: string, flags: LinkFlags): Promise<void> {
 /** Keeps a machine that has come and is nowhere else, because of an error. Returns what tells of both. */
 async function keptInStead(vm: Vm, flags: LinkFlags, error: Error): Promise<VmError> {
   const { id } = await vm.freeze(await openStore(flags));
-  return new VmError('snapshot', `${error.message}; the guest is kept as ${id.slice(0, 12)}: \`v86-virtiofs restore\` lets it go on`, { cause: error });
+  return new VmError(
+    'snapshot',
+    `${error.message}; the guest is kept as ${id.slice(0, 12)}: \`v86-virtiofs restore\` lets it go on`,
+    { cause: error },
+  );
 }
 
 /** What is to be done about a machine that may run elsewhere. */
 function howToSettle(snapshot: string): string {
-  return `It is kept as ${snapshot}. When the other side can be reached, or a \`serve\` with its --store there: v86-virtiofs settle ${snapshot} --to ADDRESS\n`
-    + `When not, look there, and then: v86-virtiofs settle ${snapshot} --runs-here, or --runs-there`;
+  return (
+    `It is kept as ${snapshot}. When the other side can be reached, or a \`serve\` with its --store there: v86-virtiofs settle ${snapshot} --to ADDRESS\n` +
+    `When not, look there, and then: v86-virtiofs settle ${snapshot} --runs-here, or --runs-there`
+  );
 }
 
 interface MoveOut {
@@ -205,18 +271,24 @@ interface MoveOut {
 }
 
 /** Moves a machine out, and says how that went. */
-async function moveOut(vm: Vm, { way, first, token, flags: { bandwidth, policy, verbose }, store, started }: MoveOut): Promise<void> {
+async function moveOut(
+  vm: Vm,
+  { way, first, token, flags: { bandwidth, policy, verbose }, store, started }: MoveOut,
+): Promise<void> {
   const report = progressReporter(verbose);
   for (;;) {
     try {
-      const { rounds, bytes, downtime } = await vm.migrate(first ?? await way.connect(), {
+      const { rounds, bytes, downtime } = await vm.migrate(first ?? (await way.connect()), {
         token,
         bandwidth: bandwidth && bandwidth * 1e6,
         policy,
-        onProgress: ({ round, pages, bytes: sent }) => report(`round ${round}: ${pages} pages, ${(sent / 1e6).toFixed(1)} MB sent`),
+        onProgress: ({ round, pages, bytes: sent }) =>
+          report(`round ${round}: ${pages} pages, ${(sent / 1e6).toFixed(1)} MB sent`),
       });
       report('');
-      return say(`moved: ${rounds} rounds, ${(bytes / 1e6).toFixed(1)} MB, the guest stood still for ${downtime.toFixed(0)} ms`);
+      return say(
+        `moved: ${rounds} rounds, ${(bytes / 1e6).toFixed(1)} MB, the guest stood still for ${downtime.toFixed(0)} ms`,
+      );
     } catch (error) {
       if (!(error instanceof MigrationError)) throw error;
       const fate = error instanceof MigrationUnknownError ? await askAgain(error, way, token) : 'runs here';
@@ -265,14 +337,19 @@ async function askAgain(unknown: MigrationUnknownError, way: Way, token: string)
 export async function openWayOut(to: string, flags: LinkFlags): Promise<{ way: Way; token: string }> {
   const [address, fragment] = to.split('#', 2) as [string, string?];
   const { secret, isGiven, note } = chooseToken(fragment ? { ...flags, token: fragment } : flags);
-  if (!isGiven && !isWaiting(address)) throw new VmError('configuration', `give the token that \`serve\` has, by --token or in ${TOKEN_VARIABLE}`);
+  if (!isGiven && !isWaiting(address))
+    throw new VmError('configuration', `give the token that \`serve\` has, by --token or in ${TOKEN_VARIABLE}`);
   const way = await openWay(address, secret, flags);
   if (way.address !== undefined) say(`waiting on ${way.address}${note}${fingerprintNote(address, flags)}`);
   return { way, token: secret };
 }
 
 /** The token; one that is made here is told behind the address. @throws MigrationError for one that somebody has thought of. */
-function chooseToken({ token = process.env[TOKEN_VARIABLE] }: LinkFlags): { secret: string; isGiven: boolean; note: string } {
+function chooseToken({ token = process.env[TOKEN_VARIABLE] }: LinkFlags): {
+  secret: string;
+  isGiven: boolean;
+  note: string;
+} {
   const secret = token || makeToken();
   checkToken(secret);
   return { secret, isGiven: Boolean(token), note: token ? '' : `#${secret}` };

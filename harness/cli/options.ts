@@ -18,7 +18,7 @@ export const UNSETTLED = 120;
 export function exitCodeOf(error: unknown): number {
   if (error instanceof CommandError) return error.code;
   if (!(error instanceof VmError)) return OWN_FAILURE;
-  return error.kind === 'unsettled' ? UNSETTLED : GUEST_ENDS[error.kind as GuestEnd] ?? OWN_FAILURE;
+  return error.kind === 'unsettled' ? UNSETTLED : (GUEST_ENDS[error.kind as GuestEnd] ?? OWN_FAILURE);
 }
 
 /** How commands tell of exit codes in their help. */
@@ -75,7 +75,12 @@ export interface MachineFlags extends ExecFlags {
 export function addGuestOptions(command: Command): Command {
   return addExecOptions(command)
     .optionsGroup('Shares:')
-    .addOption(new Option('--write-back <dir>', 'when the command is done, carry changes back to this host directory, which a share was loaded from before the snapshot (again for more)').argParser(collect))
+    .addOption(
+      new Option(
+        '--write-back <dir>',
+        'when the command is done, carry changes back to this host directory, which a share was loaded from before the snapshot (again for more)',
+      ).argParser(collect),
+    )
     .option('--owners', OWNERS)
     .option('--save <file>', SAVE);
 }
@@ -91,26 +96,61 @@ const MIN_MEMORY = 64;
 const MAX_MEMORY = 2048;
 
 export function addMachineOptions(command: Command): Command {
-  return addImageOptions(addExecOptions(command)
-    .optionsGroup('Shares:')
-    .option('-s, --share <source>', 'share a copy of a host directory, or of what is in a .tar, .tar.gz, .tgz or .json file (again for more); without it, an empty share', collect)
-    .option('-t, --tag <tag>', 'tag of the share, for the n-th --share the n-th --tag (default: "share", "share2", …)', collect)
-    .addOption(new Option('--size <size>', 'what each share may hold, 512M or 4G say; holes take nothing (default: 2G)').argParser(parseSize))
-    .option('--write-back', 'when the command is done, and whatever its exit code, carry changes back to where the shares came from')
-    .option('--owners', OWNERS)
-    .option('--save <file>', SAVE)
-    .optionsGroup('Machine:')
-    .addOption(new Option('-m, --memory <MiB>', `guest memory, ${MIN_MEMORY} to ${MAX_MEMORY}`).default(DEFAULT_MEMORY).argParser(parseMemory)))
+  return addImageOptions(
+    addExecOptions(command)
+      .optionsGroup('Shares:')
+      .option(
+        '-s, --share <source>',
+        'share a copy of a host directory, or of what is in a .tar, .tar.gz, .tgz or .json file (again for more); without it, an empty share',
+        collect,
+      )
+      .option(
+        '-t, --tag <tag>',
+        'tag of the share, for the n-th --share the n-th --tag (default: "share", "share2", …)',
+        collect,
+      )
+      .addOption(
+        new Option(
+          '--size <size>',
+          'what each share may hold, 512M or 4G say; holes take nothing (default: 2G)',
+        ).argParser(parseSize),
+      )
+      .option(
+        '--write-back',
+        'when the command is done, and whatever its exit code, carry changes back to where the shares came from',
+      )
+      .option('--owners', OWNERS)
+      .option('--save <file>', SAVE)
+      .optionsGroup('Machine:')
+      .addOption(
+        new Option('-m, --memory <MiB>', `guest memory, ${MIN_MEMORY} to ${MAX_MEMORY}`)
+          .default(DEFAULT_MEMORY)
+          .argParser(parseMemory),
+      ),
+  )
     .option('--cmdline <words>', "more words for the kernel's command line")
-    .addOption(new Option('--boot <road>', 'load the kernel into RAM, or let a BIOS do it (default: direct where the kernel can be unpacked)').choices(['direct', 'bios']))
-    .addOption(new Option('--driver <which>', "virtio-fs driver of the guest: the kernel's own, or one that can suspend").choices(['stock', 'suspend']))
+    .addOption(
+      new Option(
+        '--boot <road>',
+        'load the kernel into RAM, or let a BIOS do it (default: direct where the kernel can be unpacked)',
+      ).choices(['direct', 'bios']),
+    )
+    .addOption(
+      new Option(
+        '--driver <which>',
+        "virtio-fs driver of the guest: the kernel's own, or one that can suspend",
+      ).choices(['stock', 'suspend']),
+    )
     .option('--no-cache', 'boot anew, even when a booted machine is in the cache')
     .option('-v, --verbose', "show the guest's console and what happens, on stderr");
 }
 
 function addImageOptions(command: Command): Command {
   return command
-    .option('--kernel <which>', "stock (Debian's), minimal (Linux 6.12, small), or a kernel's file, bzImage or vmlinux, which needs --initrd too")
+    .option(
+      '--kernel <which>',
+      "stock (Debian's), minimal (Linux 6.12, small), or a kernel's file, bzImage or vmlinux, which needs --initrd too",
+    )
     .option('--initrd <file>', 'initial RAM disk for it, with the agent of guest-images/')
     .option('--bios <file>', 'SeaBIOS image; implies --boot bios');
 }
@@ -120,13 +160,19 @@ export function machineOptions(flags: MachineFlags): VmOptions {
   const { share = [], tag = [], size, memory, kernel, initrd, bios, cmdline, boot, driver, cache, verbose } = flags;
   const count = Math.max(share.length, 1);
   if (tag.length > count) {
-    throw new VmError('configuration', `${tag.length} tags for ${count === 1 ? 'one share' : `${count} shares`}: give a --share for each --tag`);
+    throw new VmError(
+      'configuration',
+      `${tag.length} tags for ${count === 1 ? 'one share' : `${count} shares`}: give a --share for each --tag`,
+    );
   }
-  const shares = Array.from({ length: count }, (_, index): ShareOptions => ({
-    tag: tag[index] ?? (index === 0 ? 'share' : `share${index + 1}`),
-    source: share[index],
-    size,
-  }));
+  const shares = Array.from(
+    { length: count },
+    (_, index): ShareOptions => ({
+      tag: tag[index] ?? (index === 0 ? 'share' : `share${index + 1}`),
+      source: share[index],
+      size,
+    }),
+  );
   return {
     shares,
     memory,

@@ -34,7 +34,8 @@ export function put(output: Output, data: Uint8Array | string): void {
 
 /** When all has been written that can be: what stdout being lost makes of the exit code. */
 export async function finishOutput(): Promise<void> {
-  for (const name of ['stdout', 'stderr'] as const) if (!lost.has(name)) await new Promise((written) => process[name].write('', written));
+  for (const name of ['stdout', 'stderr'] as const)
+    if (!lost.has(name)) await new Promise((written) => process[name].write('', written));
   const error = lost.get('stdout');
   if (!error || process.exitCode) return;
   if (error.code === 'EPIPE') {

@@ -17,7 +17,9 @@ const OF_ANY_GUEST = new Set(['store', 'env', 'workdir', 'user', 'timeout', 'sav
 /** All commands and their options. */
 export function makeProgram(): Command {
   const program = new Command('v86-virtiofs')
-    .description('Linux guests in the v86 emulator that share directories with the host over virtio-fs, and can be frozen with files open.')
+    .description(
+      'Linux guests in the v86 emulator that share directories with the host over virtio-fs, and can be frozen with files open.',
+    )
     .exitOverride()
     .addOption(new Option('-V, --version', 'tell the versions of this package and of v86'))
     .on('option:version', () => {
@@ -54,11 +56,15 @@ ${EXIT_CODES}`,
     program
       .command('shell')
       .summary('open a shell in a guest')
-      .description('Opens an interactive shell in a guest, in the directory of the (first) share. Ctrl-] leaves it; with a snapshot, in the frozen guest, whose machine and shares it has.')
+      .description(
+        'Opens an interactive shell in a guest, in the directory of the (first) share. Ctrl-] leaves it; with a snapshot, in the frozen guest, whose machine and shares it has.',
+      )
       .argument('[snapshot]', 'name, id, or beginning of an id')
       .addOption(storeOption()),
   )
-    .addHelpText('after', `
+    .addHelpText(
+      'after',
+      `
 Without a terminal it reads its commands from stdin and ends with them.
 
 Examples:
@@ -66,15 +72,24 @@ Examples:
   v86-virtiofs shell ready
   echo 'ls -l' | v86-virtiofs shell --share .
 
-${EXIT_CODES}`)
+${EXIT_CODES}`,
+    )
     .action(async (snapshot: string | undefined, flags: MachineFlags & { store: string }, command: Command) => {
       if (snapshot === undefined) {
-        if (command.getOptionValueSource('store') === 'cli') throw new VmError('configuration', '--store says where a snapshot is: name that too');
+        if (command.getOptionValueSource('store') === 'cli')
+          throw new VmError('configuration', '--store says where a snapshot is: name that too');
         const { shell } = await import('./shell.ts');
         process.exitCode = await shell(flags);
       } else {
-        const given = command.options.filter((option) => command.getOptionValueSource(option.attributeName()) === 'cli' && !OF_ANY_GUEST.has(option.attributeName()));
-        if (given.length) throw new VmError('configuration', `a frozen guest has its machine and shares: leave out ${given.map(({ long }) => long).join(', ')}, or see \`v86-virtiofs restore --help\``);
+        const given = command.options.filter(
+          (option) =>
+            command.getOptionValueSource(option.attributeName()) === 'cli' && !OF_ANY_GUEST.has(option.attributeName()),
+        );
+        if (given.length)
+          throw new VmError(
+            'configuration',
+            `a frozen guest has its machine and shares: leave out ${given.map(({ long }) => long).join(', ')}, or see \`v86-virtiofs restore --help\``,
+          );
         const { restore } = await import('./snapshots.ts');
         await restore(snapshot, [], { ...flags, writeBack: undefined, reseed: true });
       }
@@ -89,7 +104,9 @@ ${EXIT_CODES}`)
   program
     .command('demo')
     .summary('see a guest frozen with files open go on in another process')
-    .description('Boots a guest, shares files both ways, freezes it with files open to disk, and lets a second process go on with it.')
+    .description(
+      'Boots a guest, shares files both ways, freezes it with files open to disk, and lets a second process go on with it.',
+    )
     .addOption(new Option('--second-half <what>', 'what the second process goes on with').hideHelp())
     .action(async ({ secondHalf: handOver }: { secondHalf?: string }) => {
       if (handOver === undefined) {

@@ -24,7 +24,8 @@ export async function bootWithShares(flags: MachineFlags, more: VmOptions = {}):
   const vm = await Vm.boot({ ...machineOptions(flags), ...more });
   try {
     for (const { tag, source, skipped } of vm.shares) {
-      for (const { path, reason } of skipped) process.stderr.write(`${printable(`not taken from ${source}: ${path}: ${reason}`)}\n`);
+      for (const { path, reason } of skipped)
+        process.stderr.write(`${printable(`not taken from ${source}: ${path}: ${reason}`)}\n`);
       await vm.mount(tag);
     }
     return vm;

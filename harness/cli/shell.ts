@@ -27,7 +27,11 @@ export async function shellIn(vm: Vm, flags: ExecFlags): Promise<number> {
   const { argv, options } = execution(vm, ['/bin/sh', '-l'], flags);
   if (!stdin.isTTY) return onStdio(vm.spawn(argv, options), flags.timeout);
   const size = () => ({ columns: stdout.columns ?? 80, rows: stdout.rows ?? 24 });
-  const terminal = vm.spawn(argv, { ...options, env: { TERM: process.env['TERM'] ?? 'vt100', ...flags.env }, pty: size() });
+  const terminal = vm.spawn(argv, {
+    ...options,
+    env: { TERM: process.env['TERM'] ?? 'vt100', ...flags.env },
+    pty: size(),
+  });
   stderr.write(`${dim('Ctrl-] leaves the guest.')}\n`);
   stdin.setRawMode(true);
   terminal.onStdout = (data) => put('stdout', data);
@@ -44,10 +48,14 @@ export async function shellIn(vm: Vm, flags: ExecFlags): Promise<number> {
   });
   try {
     // A shell at its prompt is deaf to all but these.
-    return await passingSignals(terminal, () => withinTime(terminal, flags.timeout, Promise.race([terminal.exited, left])), (signal) => {
-      if (signal === 'SIGINT') terminal.write(CTRL_C).catch(() => {});
-      else terminal.kill('SIGHUP');
-    });
+    return await passingSignals(
+      terminal,
+      () => withinTime(terminal, flags.timeout, Promise.race([terminal.exited, left])),
+      (signal) => {
+        if (signal === 'SIGINT') terminal.write(CTRL_C).catch(() => {});
+        else terminal.kill('SIGHUP');
+      },
+    );
   } finally {
     stopListening();
     stdin.setRawMode(false);

@@ -10,7 +10,11 @@ const PASSED_ON = ['SIGINT', 'SIGTERM', 'SIGHUP', 'SIGQUIT'] as const;
  *
  * @returns what `action` returns, or 128 + the signal's number.
  */
-export async function passingSignals(command: Pick<GuestProcess, 'kill'>, action: () => Promise<number>, pass: (signal: SignalName) => void = (signal) => command.kill(signal)): Promise<number> {
+export async function passingSignals(
+  command: Pick<GuestProcess, 'kill'>,
+  action: () => Promise<number>,
+  pass: (signal: SignalName) => void = (signal) => command.kill(signal),
+): Promise<number> {
   let count = 0;
   let giveUp = (_code: number) => {};
   const givenUp = new Promise<number>((resolve) => (giveUp = resolve));

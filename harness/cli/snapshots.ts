@@ -1,7 +1,15 @@
 import { Command, InvalidArgumentError, Option } from 'commander';
 import { readFile } from 'node:fs/promises';
 import { basename } from 'node:path';
-import { diff, inspect, loadCodec, SnapshotError, SnapshotStore, type Contents, type LockContents } from '../../device/index.ts';
+import {
+  diff,
+  inspect,
+  loadCodec,
+  SnapshotError,
+  SnapshotStore,
+  type Contents,
+  type LockContents,
+} from '../../device/index.ts';
 import { formatBytes } from '../../device/trees/report.ts';
 import { DirectoryStore } from '../directory-store.ts';
 import { compileV86 } from '../emulator.ts';
@@ -11,7 +19,16 @@ import { Vm } from '../vm.ts';
 import { PRIVATE, writeFileWhole } from '../whole-file.ts';
 import { addExecOptions, execution, TIMED_OUT, type ExecFlags } from './exec-options.ts';
 import { checkRestoredTargets, checkTargets, keepingShares, type KeepFlags } from './keep.ts';
-import { addGuestOptions, addMachineOptions, addRenewalOptions, EXIT_CODES, storeOption, thawOptions, type MachineFlags, type RenewalFlags } from './options.ts';
+import {
+  addGuestOptions,
+  addMachineOptions,
+  addRenewalOptions,
+  EXIT_CODES,
+  storeOption,
+  thawOptions,
+  type MachineFlags,
+  type RenewalFlags,
+} from './options.ts';
 import { bootWithShares, runIn } from './run.ts';
 import { shellIn } from './shell.ts';
 
@@ -23,43 +40,83 @@ interface StoreFlags {
 /** `freeze`, `restore`, and all that can be done with what they leave in a store. */
 export function addSnapshotCommands(program: Command): void {
   const command = (name: string, summary: string, description = `${summary[0]!.toUpperCase()}${summary.slice(1)}.`) =>
-    program.command(name).summary(summary).description(description)
-      .addOption(storeOption());
+    program.command(name).summary(summary).description(description).addOption(storeOption());
   const json = (made: Command) => made.option('--json', 'as JSON');
 
-  addMachineOptions(command('freeze', 'start a guest, run a command in it, and freeze it', 'Starts a guest, runs a command in it, and freezes it into the store, with all that still runs and is open.'))
+  addMachineOptions(
+    command(
+      'freeze',
+      'start a guest, run a command in it, and freeze it',
+      'Starts a guest, runs a command in it, and freezes it into the store, with all that still runs and is open.',
+    ),
+  )
     .option('-n, --name <name>', 'name of the snapshot')
     .argument('[command...]', 'command and arguments; put -- before them')
     .addHelpText('after', '\nExample:\n  v86-virtiofs freeze --name ready --share . -- sh -c "tail -f log &"')
     .action((argv: string[], flags: MachineFlags & StoreFlags & { name?: string }) => freeze(argv, flags));
 
-  addGuestOptions(addRenewalOptions(command('restore', 'go on with a frozen guest', 'Goes on with a frozen guest in this process: runs a command in it and exits with its code.')))
+  addGuestOptions(
+    addRenewalOptions(
+      command(
+        'restore',
+        'go on with a frozen guest',
+        'Goes on with a frozen guest in this process: runs a command in it and exits with its code.',
+      ),
+    ),
+  )
     .argument('<snapshot>', 'name, id, or beginning of an id')
     .argument('[command...]', 'command and arguments; put -- before them (default: an interactive shell)')
     .option('-n, --name <name>', 'freeze it again afterwards, under this name')
-    .addHelpText('after', `
+    .addHelpText(
+      'after',
+      `
 Examples:
   v86-virtiofs restore ready -- ps
   v86-virtiofs restore ready                                            # a shell
   v86-virtiofs restore ready --name later -- sh -c 'make > log 2>&1'
 
-${EXIT_CODES}`)
+${EXIT_CODES}`,
+    )
     .action(restore);
 
-  addExecOptions(addRenewalOptions(command('fork', 'let several copies of a frozen guest run side by side', 'Lets several copies of a frozen guest run a command side by side, each with files of its own. FORK in the command\'s environment is the number of the copy.')))
+  addExecOptions(
+    addRenewalOptions(
+      command(
+        'fork',
+        'let several copies of a frozen guest run side by side',
+        "Lets several copies of a frozen guest run a command side by side, each with files of its own. FORK in the command's environment is the number of the copy.",
+      ),
+    ),
+  )
     .argument('<snapshot>', 'name, id, or beginning of an id')
     .argument('<command...>', 'command and arguments; put -- before them')
     .addOption(new Option('-c, --copies <n>', 'how many').default(2).argParser(parseCount))
     .action(fork);
 
   json(command('list', 'list the snapshots of a store')).action(list);
-  json(command('inspect', 'tell what is in a snapshot', 'Tells what is in a snapshot: its machine, memory, files, what is open, and locks.'))
-    .argument('<snapshot>').option('-f, --files', 'every file too').action(inspectCommand);
+  json(
+    command(
+      'inspect',
+      'tell what is in a snapshot',
+      'Tells what is in a snapshot: its machine, memory, files, what is open, and locks.',
+    ),
+  )
+    .argument('<snapshot>')
+    .option('-f, --files', 'every file too')
+    .action(inspectCommand);
   json(command('diff', 'tell what lies between two snapshots')).argument('<from>').argument('<to>').action(diffCommand);
-  command('export', 'write a snapshot to one file that stands alone').argument('<snapshot>').argument('<file>').action(exportCommand);
+  command('export', 'write a snapshot to one file that stands alone')
+    .argument('<snapshot>')
+    .argument('<file>')
+    .action(exportCommand);
   command('import', 'take a file of `export` into a store').argument('<file>').action(importCommand);
-  json(command('verify', 'read every part of a snapshot, or of all, and check it')).argument('[snapshot]', 'name, id, or beginning of an id (default: all)').action(verify);
-  command('rename', 'give a snapshot another name').argument('<snapshot>', 'name, id, or beginning of an id').argument('<name>').action(rename);
+  json(command('verify', 'read every part of a snapshot, or of all, and check it'))
+    .argument('[snapshot]', 'name, id, or beginning of an id (default: all)')
+    .action(verify);
+  command('rename', 'give a snapshot another name')
+    .argument('<snapshot>', 'name, id, or beginning of an id')
+    .argument('<name>')
+    .action(rename);
   command('remove', 'remove snapshots; what others need stays').argument('<snapshot...>').action(remove);
   json(command('gc', 'remove what no snapshot needs, and what killed processes have left')).action(gc);
 }
@@ -69,7 +126,8 @@ const LONG = 24 * 60 * 60 * 1000;
 
 function parseCount(value: string): number {
   const count = Number(value);
-  if (!Number.isInteger(count) || count < 1 || count > 100) throw new InvalidArgumentError('Give a number from 1 to 100.');
+  if (!Number.isInteger(count) || count < 1 || count > 100)
+    throw new InvalidArgumentError('Give a number from 1 to 100.');
   return count;
 }
 
@@ -91,44 +149,63 @@ async function freeze(argv: string[], flags: MachineFlags & StoreFlags & { name?
 
 async function tellFrozen(store: SnapshotStore, { id, standstill }: { id: string; standstill: number }): Promise<void> {
   const { name, addedBytes } = store.info(id);
-  process.stderr.write(`frozen as ${name ? `${printable(name)} (${id.slice(0, 12)})` : id.slice(0, 12)}: ${formatBytes(addedBytes)} added, the guest stood still for ${standstill.toFixed(0)} ms\n`);
+  process.stderr.write(
+    `frozen as ${name ? `${printable(name)} (${id.slice(0, 12)})` : id.slice(0, 12)}: ${formatBytes(addedBytes)} added, the guest stood still for ${standstill.toFixed(0)} ms\n`,
+  );
 }
 
-export async function restore(snapshot: string, argv: string[], flags: StoreFlags & RenewalFlags & KeepFlags & ExecFlags & { name?: string }): Promise<void> {
+export async function restore(
+  snapshot: string,
+  argv: string[],
+  flags: StoreFlags & RenewalFlags & KeepFlags & ExecFlags & { name?: string },
+): Promise<void> {
   void compileV86();
   await checkTargets(flags);
   const store = await open(flags);
   const vm = await Vm.thaw(store, store.find(snapshot), thawOptions(flags));
   try {
     checkRestoredTargets(vm, flags);
-    process.exitCode = await keepingShares(vm, flags, () => (argv.length ? runIn(vm, argv, flags) : shellIn(vm, flags)));
+    process.exitCode = await keepingShares(vm, flags, () =>
+      argv.length ? runIn(vm, argv, flags) : shellIn(vm, flags),
+    );
     if (flags.name !== undefined) await tellFrozen(store, await vm.freeze(store, flags.name));
   } finally {
     await vm.stop();
   }
 }
 
-async function fork(snapshot: string, argv: string[], flags: StoreFlags & RenewalFlags & ExecFlags & { copies: number }): Promise<void> {
+async function fork(
+  snapshot: string,
+  argv: string[],
+  flags: StoreFlags & RenewalFlags & ExecFlags & { copies: number },
+): Promise<void> {
   const store = await open(flags);
   const id = store.find(snapshot);
-  const codes = await Promise.all(Array.from({ length: flags.copies }, async (_, n) => {
-    const vm = await Vm.thaw(store, id, thawOptions(flags));
-    try {
-      const { argv: words, options } = execution(vm, argv, flags);
-      const { stdout, stderr, code } = await vm.exec(words, { ...options, env: { ...flags.env, FORK: `${n + 1}` }, timeoutMs: flags.timeout === undefined ? LONG : flags.timeout * 1000 });
-      // On a terminal, one guest's output must not move what the others have written.
-      const prefixed = (text: string) => (process.stdout.isTTY ? printableLines(text) : text).replace(/^(?=[^])/gm, `${n + 1} | `);
-      process.stdout.write(prefixed(stdout));
-      process.stderr.write(prefixed(stderr));
-      return code;
-    } catch (error) {
-      if (!(error instanceof VmError && error.kind === 'timeout')) throw error;
-      process.stderr.write(`${n + 1} | it took longer than ${flags.timeout} s\n`);
-      return TIMED_OUT;
-    } finally {
-      await vm.stop();
-    }
-  }));
+  const codes = await Promise.all(
+    Array.from({ length: flags.copies }, async (_, n) => {
+      const vm = await Vm.thaw(store, id, thawOptions(flags));
+      try {
+        const { argv: words, options } = execution(vm, argv, flags);
+        const { stdout, stderr, code } = await vm.exec(words, {
+          ...options,
+          env: { ...flags.env, FORK: `${n + 1}` },
+          timeoutMs: flags.timeout === undefined ? LONG : flags.timeout * 1000,
+        });
+        // On a terminal, one guest's output must not move what the others have written.
+        const prefixed = (text: string) =>
+          (process.stdout.isTTY ? printableLines(text) : text).replace(/^(?=[^])/gm, `${n + 1} | `);
+        process.stdout.write(prefixed(stdout));
+        process.stderr.write(prefixed(stderr));
+        return code;
+      } catch (error) {
+        if (!(error instanceof VmError && error.kind === 'timeout')) throw error;
+        process.stderr.write(`${n + 1} | it took longer than ${flags.timeout} s\n`);
+        return TIMED_OUT;
+      } finally {
+        await vm.stop();
+      }
+    }),
+  );
   process.exitCode = Math.max(...codes);
 }
 
@@ -136,10 +213,23 @@ async function list(flags: StoreFlags): Promise<void> {
   const store = await open(flags);
   const snapshots = store.list();
   const damaged = store.damaged();
-  if (flags.json) return tellJson([...snapshots, ...damaged.map(({ id, file, reason }) => ({ id, file, damage: reason }))]);
-  if (!snapshots.length && !damaged.length) process.stderr.write(`no snapshots in ${flags.store}: make one with \`freeze\`\n`);
+  if (flags.json)
+    return tellJson([...snapshots, ...damaged.map(({ id, file, reason }) => ({ id, file, damage: reason }))]);
+  if (!snapshots.length && !damaged.length)
+    process.stderr.write(`no snapshots in ${flags.store}: make one with \`freeze\`\n`);
   for (const { id, name, created, addedBytes, ramBytes, parent, damage } of snapshots) {
-    tell([id.slice(0, 12), name.padEnd(20), created, formatBytes(ramBytes).padStart(10), `+${formatBytes(addedBytes)}`.padStart(11), parent && `after ${parent.slice(0, 12)}`].join('  ').trimEnd());
+    tell(
+      [
+        id.slice(0, 12),
+        name.padEnd(20),
+        created,
+        formatBytes(ramBytes).padStart(10),
+        `+${formatBytes(addedBytes)}`.padStart(11),
+        parent && `after ${parent.slice(0, 12)}`,
+      ]
+        .join('  ')
+        .trimEnd(),
+    );
     if (damage) tell(`  damaged: ${damage}`);
   }
   for (const { id, reason } of damaged) tell(`${id.slice(0, 12)}  damaged: ${reason}`);
@@ -148,24 +238,46 @@ async function list(flags: StoreFlags): Promise<void> {
 async function inspectCommand(snapshot: string, flags: StoreFlags & { files?: boolean }): Promise<void> {
   const store = await open(flags);
   const contents = await inspect(store, store.find(snapshot));
-  if (flags.json) return tellJson({ ...contents, filesystems: contents.filesystems.map((filesystem) => ({ ...filesystem, files: Object.fromEntries(filesystem.files) })) });
+  if (flags.json)
+    return tellJson({
+      ...contents,
+      filesystems: contents.filesystems.map((filesystem) => ({
+        ...filesystem,
+        files: Object.fromEntries(filesystem.files),
+      })),
+    });
   tellContents(contents, flags.files);
 }
 
-function tellContents({ id, name, created, parent, machine, ramBytes, addedBytes, devices, filesystems }: Contents, everyFile = false): void {
+function tellContents(
+  { id, name, created, parent, machine, ramBytes, addedBytes, devices, filesystems }: Contents,
+  everyFile = false,
+): void {
   tell(`${name || '(no name)'}  ${id}`);
-  tell(`taken ${created}${parent ? `, after ${parent.slice(0, 12)}` : ''}; ${formatBytes(addedBytes)} added to the store`);
-  tell(`machine: ${Object.entries(machine).map(([key, value]) => `${key} ${key === 'image' ? String(value).slice(0, 12) : value}`).join(', ')}`);
+  tell(
+    `taken ${created}${parent ? `, after ${parent.slice(0, 12)}` : ''}; ${formatBytes(addedBytes)} added to the store`,
+  );
+  tell(
+    `machine: ${Object.entries(machine)
+      .map(([key, value]) => `${key} ${key === 'image' ? String(value).slice(0, 12) : value}`)
+      .join(', ')}`,
+  );
   tell(`memory: ${formatBytes(ramBytes)} in use`);
   for (const { tag, slot, filesystem, negotiated, nodes, handles, waiting } of devices) {
     console.log();
-    tell(`share ${JSON.stringify(tag)}, PCI slot ${slot}, filesystem ${filesystem + 1}: ${negotiated ? `mounted, FUSE ${negotiated.major}.${negotiated.minor}` : 'not mounted'}, ${nodes} nodes known to the guest${waiting ? `, ${waiting} requests waiting for locks` : ''}`);
+    tell(
+      `share ${JSON.stringify(tag)}, PCI slot ${slot}, filesystem ${filesystem + 1}: ${negotiated ? `mounted, FUSE ${negotiated.major}.${negotiated.minor}` : 'not mounted'}, ${nodes} nodes known to the guest${waiting ? `, ${waiting} requests waiting for locks` : ''}`,
+    );
     for (const { fh, kind, ino, path } of handles) tell(`  open ${kind} ${path}  (handle ${fh}, inode ${ino})`);
   }
   filesystems.forEach(({ isElsewhere, files, bytes, locks, waiters }, n) => {
     console.log();
-    tell(`filesystem ${n + 1}: ${isElsewhere ? 'has stayed where it was' : `${files.size} entries, ${formatBytes(bytes)}`}`);
-    if (everyFile) for (const [path, { mode, size }] of files) tell(`  ${mode.toString(8).padStart(6, '0')} ${String(size).padStart(12)} ${path}`);
+    tell(
+      `filesystem ${n + 1}: ${isElsewhere ? 'has stayed where it was' : `${files.size} entries, ${formatBytes(bytes)}`}`,
+    );
+    if (everyFile)
+      for (const [path, { mode, size }] of files)
+        tell(`  ${mode.toString(8).padStart(6, '0')} ${String(size).padStart(12)} ${path}`);
     for (const lock of locks) tell(`  ${describe(lock)}`);
     for (const lock of waiters) tell(`  waiting for: ${describe(lock)}`);
   });
@@ -179,9 +291,16 @@ async function diffCommand(from: string, to: string, flags: StoreFlags): Promise
   const store = await open(flags);
   const difference = await diff(store, store.find(from), store.find(to));
   if (flags.json) return tellJson(difference);
-  console.log(`${difference.pages} of ${difference.pageCount} pages of memory (${formatBytes(difference.pages * 4096)})`);
+  console.log(
+    `${difference.pages} of ${difference.pageCount} pages of memory (${formatBytes(difference.pages * 4096)})`,
+  );
   for (const { added, removed, changed } of difference.filesystems) {
-    for (const [mark, paths] of [['+', added], ['-', removed], ['~', changed]] as const) for (const path of paths) tell(`${mark} ${path}`);
+    for (const [mark, paths] of [
+      ['+', added],
+      ['-', removed],
+      ['~', changed],
+    ] as const)
+      for (const path of paths) tell(`${mark} ${path}`);
   }
 }
 
@@ -238,10 +357,19 @@ async function remove(snapshots: string[], flags: StoreFlags): Promise<void> {
 
 async function gc(flags: StoreFlags): Promise<void> {
   const store = await open(flags);
-  const freed = await store.gc() + await new DirectoryStore(flags.store).removeLeftovers();
-  if (flags.json) return tellJson({ freedBytes: freed, keptFor: store.damaged().filter(({ mayNeed }) => mayNeed).map(({ id, file, reason }) => ({ id, file, damage: reason })) });
+  const freed = (await store.gc()) + (await new DirectoryStore(flags.store).removeLeftovers());
+  if (flags.json)
+    return tellJson({
+      freedBytes: freed,
+      keptFor: store
+        .damaged()
+        .filter(({ mayNeed }) => mayNeed)
+        .map(({ id, file, reason }) => ({ id, file, damage: reason })),
+    });
   process.stderr.write(`${formatBytes(freed)} freed\n`);
-  for (const { reason, mayNeed } of store.damaged()) if (mayNeed) process.stderr.write(`nothing that this snapshot may need was removed: ${printable(reason)}; or remove it\n`);
+  for (const { reason, mayNeed } of store.damaged())
+    if (mayNeed)
+      process.stderr.write(`nothing that this snapshot may need was removed: ${printable(reason)}; or remove it\n`);
 }
 
 /** A line. What a snapshot says may be anybody's words: it must not steer the terminal. */
@@ -250,5 +378,7 @@ function tell(line: string): void {
 }
 
 function tellJson(value: unknown): void {
-  console.log(printableJson(JSON.stringify(value, (_, each: unknown) => (typeof each === 'bigint' ? Number(each) : each), 2)));
+  console.log(
+    printableJson(JSON.stringify(value, (_, each: unknown) => (typeof each === 'bigint' ? Number(each) : each), 2)),
+  );
 }

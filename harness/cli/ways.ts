@@ -62,11 +62,14 @@ async function waitFor(address: string, token: string, flags: WayFlags): Promise
   const queue: MigrationChannel[] = [];
   let called = () => {};
   const door = await listen(address, flags, (channel) => {
-    MigrationLink.open(channel, 'source', token).then(() => {
-      if (queue.length === MAX_QUEUE) return channel.close();
-      queue.push(channel);
-      called();
-    }, () => {});
+    MigrationLink.open(channel, 'source', token).then(
+      () => {
+        if (queue.length === MAX_QUEUE) return channel.close();
+        queue.push(channel);
+        called();
+      },
+      () => {},
+    );
   });
   return {
     address: door.address,
@@ -79,24 +82,43 @@ async function waitFor(address: string, token: string, flags: WayFlags): Promise
 }
 
 /** Waits for callers at `PORT` or `tls:PORT`, or at `ws:PORT` or `wss:PORT` for pages. @throws VmError `configuration`. */
-export function listen(address: string, { host, origin, tlsCert, tlsKey }: WayFlags, onCaller: (channel: MigrationChannel) => void): Promise<Door> {
+export function listen(
+  address: string,
+  { host, origin, tlsCert, tlsKey }: WayFlags,
+  onCaller: (channel: MigrationChannel) => void,
+): Promise<Door> {
   const [, scheme, port] = WAITING.exec(address) ?? [];
-  if (port === undefined) throw new VmError('configuration', `${address} is not a port to wait on: give PORT, tls:PORT, ws:PORT, wss:PORT, or ${STDIO}`);
+  if (port === undefined)
+    throw new VmError(
+      'configuration',
+      `${address} is not a port to wait on: give PORT, tls:PORT, ws:PORT, wss:PORT, or ${STDIO}`,
+    );
   const isSecure = scheme === 'tls:' || scheme === 'wss:';
-  if (isSecure && !(tlsCert && tlsKey)) throw new VmError('configuration', `${scheme} needs a certificate and its key: give --tls-cert and --tls-key`);
-  return Door.open({
-    host, port: parsePort(port), isWeb: scheme!.startsWith('ws'), origins: origin, onNotice: (message) => process.stderr.write(`${message}\n`),
-    tls: isSecure ? { cert: readPem(tlsCert!), key: readPem(tlsKey!) } : undefined,
-  }, onCaller);
+  if (isSecure && !(tlsCert && tlsKey))
+    throw new VmError('configuration', `${scheme} needs a certificate and its key: give --tls-cert and --tls-key`);
+  return Door.open(
+    {
+      host,
+      port: parsePort(port),
+      isWeb: scheme!.startsWith('ws'),
+      origins: origin,
+      onNotice: (message) => process.stderr.write(`${message}\n`),
+      tls: isSecure ? { cert: readPem(tlsCert!), key: readPem(tlsKey!) } : undefined,
+    },
+    onCaller,
+  );
 }
 
 /** What those who call need to know of a certificate that no authority has signed; '' where there is none. */
 export function fingerprintNote(address: string, { tlsCert }: WayFlags): string {
-  return /^(tls|wss):/.test(address) && tlsCert ? `\nits certificate has the SHA-256 fingerprint ${new X509Certificate(readPem(tlsCert)).fingerprint256}` : '';
+  return /^(tls|wss):/.test(address) && tlsCert
+    ? `\nits certificate has the SHA-256 fingerprint ${new X509Certificate(readPem(tlsCert)).fingerprint256}`
+    : '';
 }
 
 function trustOf({ tlsCa, tlsFingerprint }: WayFlags): Trust {
-  if (tlsFingerprint !== undefined && !/^([\da-f]{2}:?){32}$/i.test(tlsFingerprint)) throw new VmError('configuration', `${tlsFingerprint} is not a SHA-256 fingerprint: give 64 hexadecimal digits`);
+  if (tlsFingerprint !== undefined && !/^([\da-f]{2}:?){32}$/i.test(tlsFingerprint))
+    throw new VmError('configuration', `${tlsFingerprint} is not a SHA-256 fingerprint: give 64 hexadecimal digits`);
   return { ca: tlsCa === undefined ? undefined : readPem(tlsCa), fingerprint: tlsFingerprint };
 }
 
@@ -110,6 +132,7 @@ function readPem(file: string): Buffer {
 
 function parsePort(text: string): number {
   const port = Number(text);
-  if (!text || !Number.isInteger(port) || port < 0 || port > 65535) throw new VmError('configuration', `${text} is no TCP port: give 0 to 65535`);
+  if (!text || !Number.isInteger(port) || port < 0 || port > 65535)
+    throw new VmError('configuration', `${text} is no TCP port: give 0 to 65535`);
   return port;
 }

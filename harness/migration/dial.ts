@@ -33,8 +33,17 @@ export async function dialWeb(url: string, tls?: Trust): Promise<MigrationChanne
   const { WebSocket } = await import('ws');
   const { protocol, hostname, port } = new URL(url);
   const isSecure = protocol === 'wss:';
-  const connection = await open({ host: hostname.replace(/^\[|\]$/g, ''), port: Number(port || (isSecure ? 443 : 80)), tls: isSecure ? (tls ?? {}) : undefined });
-  const socket = new WebSocket(url, { createConnection: () => connection, maxPayload: MAX_MESSAGE + 1, perMessageDeflate: false, handshakeTimeout: PATIENCE });
+  const connection = await open({
+    host: hostname.replace(/^\[|\]$/g, ''),
+    port: Number(port || (isSecure ? 443 : 80)),
+    tls: isSecure ? (tls ?? {}) : undefined,
+  });
+  const socket = new WebSocket(url, {
+    createConnection: () => connection,
+    maxPayload: MAX_MESSAGE + 1,
+    perMessageDeflate: false,
+    handshakeTimeout: PATIENCE,
+  });
   const failure = new Promise<never>((_, reject) => socket.on('error', (error) => reject(silence(url, error))));
   failure.catch(() => {});
   return Promise.race([webSocketChannel(socket as unknown as WebSocketLike, true), failure]);
@@ -43,7 +52,15 @@ export async function dialWeb(url: string, tls?: Trust): Promise<MigrationChanne
 async function open({ host, port, tls }: DialOptions): Promise<Socket> {
   const address = `${host}:${port}`;
   // A certificate that is known by its fingerprint may be signed by anybody, for any name.
-  const socket = tls ? connectTls({ host, port, servername: /^[\d.]+$|:/.test(host) ? '' : host, ca: tls.ca, rejectUnauthorized: !tls.fingerprint }) : connect({ host, port });
+  const socket = tls
+    ? connectTls({
+        host,
+        port,
+        servername: /^[\d.]+$|:/.test(host) ? '' : host,
+        ca: tls.ca,
+        rejectUnauthorized: !tls.fingerprint,
+      })
+    : connect({ host, port });
   const timer = setTimeout(() => socket.destroy(new Error(`it does not answer within ${PATIENCE / 1000} s`)), PATIENCE);
   try {
     await new Promise<void>((resolve, reject) => {
@@ -57,7 +74,10 @@ async function open({ host, port, tls }: DialOptions): Promise<Socket> {
     const found = (socket as TLSSocket).getPeerCertificate().fingerprint256;
     if (normalize(found) !== normalize(tls.fingerprint)) {
       socket.destroy();
-      throw new VmError('configuration', `${address} has another certificate than it should: its SHA-256 fingerprint is ${found}`);
+      throw new VmError(
+        'configuration',
+        `${address} has another certificate than it should: its SHA-256 fingerprint is ${found}`,
+      );
     }
   }
   return socket;
@@ -68,5 +88,8 @@ function normalize(fingerprint: string): string {
 }
 
 function silence(address: string, { message }: Error): VmError {
-  return new VmError('configuration', `nobody answers at ${address}: ${message}; start \`v86-virtiofs serve --incoming PORT\` there`);
+  return new VmError(
+    'configuration',
+    `nobody answers at ${address}: ${message}; start \`v86-virtiofs serve --incoming PORT\` there`,
+  );
 }

@@ -27,7 +27,8 @@ export class DirectoryFates implements FateStore {
     await mkdir(this.directory, { recursive: true, mode: 0o700 });
     const names = await readdir(this.directory);
     checkRoom(names.length, this.#capacity);
-    if (names.some((name) => name.startsWith(id))) throw new MigrationError('this migration was here before: begin another one');
+    if (names.some((name) => name.startsWith(id)))
+      throw new MigrationError('this migration was here before: begin another one');
     // Fails when somebody accepts the same one.
     await (await open(this.#path(id, ACCEPTED), 'wx', 0o600)).close();
     await syncDirectory(this.directory);

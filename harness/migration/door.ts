@@ -60,10 +60,20 @@ export class Door {
     const server = createServer((socket) => {
       receive(lobby.enter(socket, secureContext ? new TLSSocket(socket, { isServer: true, secureContext }) : socket));
     });
-    const failure = (error: Error) => new VmError('configuration', `can't wait on ${host}:${port}: ${error.message}; choose another port`);
-    await new Promise<void>((resolve, reject) => server.listen({ host, port }).once('listening', resolve).once('error', (error: Error) => reject(failure(error))));
+    const failure = (error: Error) =>
+      new VmError('configuration', `can't wait on ${host}:${port}: ${error.message}; choose another port`);
+    await new Promise<void>((resolve, reject) =>
+      server
+        .listen({ host, port })
+        .once('listening', resolve)
+        .once('error', (error: Error) => reject(failure(error))),
+    );
     const scheme = isWeb ? (tls ? 'wss://' : 'ws://') : tls ? 'tls:' : '';
-    return new Door(server, lobby, `${scheme}${host.includes(':') ? `[${host}]` : host}:${(server.address() as AddressInfo).port}`);
+    return new Door(
+      server,
+      lobby,
+      `${scheme}${host.includes(':') ? `[${host}]` : host}:${(server.address() as AddressInfo).port}`,
+    );
   }
 
   close(): void {
@@ -114,7 +124,10 @@ class Lobby {
   enter(connection: Socket, stream: Duplex): Visitor {
     const visitor = new Visitor(this, connection, stream);
     this.#visitors.add(visitor);
-    this.strangers.set(visitor, setTimeout(() => visitor.end(), STRANGER_TIME));
+    this.strangers.set(
+      visitor,
+      setTimeout(() => visitor.end(), STRANGER_TIME),
+    );
     for (const each of [connection, stream]) each.on('error', () => {}).once('close', () => this.#leave(visitor));
     if (this.strangers.size > MAX_STRANGERS) {
       const [oldest] = this.strangers.keys();
@@ -145,13 +158,17 @@ class Lobby {
   }
 }
 
-async function webReceiver({ host, origins = [], onNotice = () => {} }: DoorOptions, onCaller: (channel: MigrationChannel) => void): Promise<(visitor: Visitor) => void> {
+async function webReceiver(
+  { host, origins = [], onNotice = () => {} }: DoorOptions,
+  onCaller: (channel: MigrationChannel) => void,
+): Promise<(visitor: Visitor) => void> {
   // Half of what Node would load for every other command.
   const { WebSocketServer } = await import('ws');
   const sockets = new WebSocketServer({ noServer: true, maxPayload: MAX_MESSAGE + 1, perMessageDeflate: false });
   const visitors = new WeakMap<Duplex, Visitor>();
   const told = new Set<string>();
-  const refuse = (stream: Duplex, status: string) => stream.end(`HTTP/1.1 ${status}\r\nConnection: close\r\nContent-Length: 0\r\n\r\n`, () => stream.destroy());
+  const refuse = (stream: Duplex, status: string) =>
+    stream.end(`HTTP/1.1 ${status}\r\nConnection: close\r\nContent-Length: 0\r\n\r\n`, () => stream.destroy());
   // It listens nowhere: it is given connections.
   const server = createHttpServer({ maxHeaderSize: MAX_REQUEST_HEAD });
   server.on('clientError', (_, stream) => stream.destroy());
@@ -175,7 +192,9 @@ async function webReceiver({ host, origins = [], onNotice = () => {} }: DoorOpti
         else if ((left -= length) < 0) visitor.end();
       };
       stream.on('data', count);
-      void webSocketChannel(webSocket as unknown as WebSocketLike, false).then((channel) => onCaller(visitor.guard(channel)));
+      void webSocketChannel(webSocket as unknown as WebSocketLike, false).then((channel) =>
+        onCaller(visitor.guard(channel)),
+      );
     });
   });
   return (visitor) => {
@@ -188,7 +207,11 @@ function openCertificate(tls: NonNullable<DoorOptions['tls']>): ReturnType<typeo
   try {
     return createSecureContext(tls);
   } catch (error) {
-    throw new VmError('configuration', `can't use the certificate: ${(error as Error).message}; give a certificate and its key, both as PEM`, { cause: error });
+    throw new VmError(
+      'configuration',
+      `can't use the certificate: ${(error as Error).message}; give a certificate and its key, both as PEM`,
+      { cause: error },
+    );
   }
 }
 

@@ -26,7 +26,7 @@ export function duplexChannel(readable: Readable, writable: Writable, isCaller?:
   /** As many bytes, however small the parts are that they come in; undefined when the stream ends before. */
   const take = async (length: number): Promise<Buffer | undefined> => {
     const bytes = Buffer.alloc(length);
-    for (let at = 0; ;) {
+    for (let at = 0; ; ) {
       const part = rest.subarray(0, length - at);
       bytes.set(part, at);
       rest = rest.subarray(part.length);
@@ -53,7 +53,9 @@ export function duplexChannel(readable: Readable, writable: Writable, isCaller?:
       const length = head.readUInt32BE();
       if (length > limit) {
         close();
-        throw new MigrationError(`the other side sends ${length} bytes at once, or something else than a migration: ${limit} are allowed`);
+        throw new MigrationError(
+          `the other side sends ${length} bytes at once, or something else than a migration: ${limit} are allowed`,
+        );
       }
       return take(length);
     },

@@ -26,21 +26,61 @@ describe('attachVirtioFs, on a real v86', () => {
 
   it('stands beside v86’s own devices', async () => {
     const full = await bareMachine((emulator) => attachVirtioFs(emulator, { tag: 'share' }), {
-      filesystem: {}, virtio_console: true, virtio_balloon: true, net_device: { type: 'virtio' }, acpi: true,
+      filesystem: {},
+      virtio_console: true,
+      virtio_balloon: true,
+      net_device: { type: 'virtio' },
+      acpi: true,
     });
     const devices = full.cpu.devices.pci.devices.flatMap((device) => device?.name ?? []);
-    expect(devices).to.include.members(['virtio-9p', 'virtio-console', 'virtio-net', 'virtio-balloon', 'virtio-fs share']);
+    expect(devices).to.include.members([
+      'virtio-9p',
+      'virtio-console',
+      'virtio-net',
+      'virtio-balloon',
+      'virtio-fs share',
+    ]);
     await full.destroy();
   });
 
-  const refused: { name: string; options: Parameters<typeof attachVirtioFs>[1]; error: typeof MachineError | typeof RangeError; says: RegExp }[] = [
-    { name: 'a tag over 36 bytes of UTF-8', options: { tag: 'ü'.repeat(19) }, error: RangeError, says: /38 bytes of UTF-8.*1 to 36.*choose a shorter/ },
+  const refused: {
+    name: string;
+    options: Parameters<typeof attachVirtioFs>[1];
+    error: typeof MachineError | typeof RangeError;
+    says: RegExp;
+  }[] = [
+    {
+      name: 'a tag over 36 bytes of UTF-8',
+      options: { tag: 'ü'.repeat(19) },
+      error: RangeError,
+      says: /38 bytes of UTF-8.*1 to 36.*choose a shorter/,
+    },
     { name: 'an empty tag', options: { tag: '' }, error: RangeError, says: /0 bytes/ },
     { name: 'a tag with NUL', options: { tag: 'a\0b' }, error: RangeError, says: /no NUL/ },
-    { name: 'a slot of v86’s own', options: { tag: 'x', slot: 6 }, error: MachineError, says: /slot 6 is taken.*leave `slot` out/ },
-    { name: 'no request queue', options: { tag: 'x', requestQueues: 0 }, error: RangeError, says: /requestQueues is 0/ },
-    { name: 'a queue size that is no power of two', options: { tag: 'x', queueSize: 100 }, error: RangeError, says: /queueSize is 100/ },
-    { name: 'a queue size that the guest could not mount with', options: { tag: 'x', queueSize: 4 }, error: RangeError, says: /queueSize is 4/ },
+    {
+      name: 'a slot of v86’s own',
+      options: { tag: 'x', slot: 6 },
+      error: MachineError,
+      says: /slot 6 is taken.*leave `slot` out/,
+    },
+    {
+      name: 'no request queue',
+      options: { tag: 'x', requestQueues: 0 },
+      error: RangeError,
+      says: /requestQueues is 0/,
+    },
+    {
+      name: 'a queue size that is no power of two',
+      options: { tag: 'x', queueSize: 100 },
+      error: RangeError,
+      says: /queueSize is 100/,
+    },
+    {
+      name: 'a queue size that the guest could not mount with',
+      options: { tag: 'x', queueSize: 4 },
+      error: RangeError,
+      says: /queueSize is 4/,
+    },
   ];
   for (const { name, options, error, says } of refused) {
     it(`refuses ${name}, and names the cure`, async () => {

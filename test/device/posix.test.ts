@@ -14,7 +14,8 @@ describe('POSIX scenarios at a session', () => {
       session.begin(`s${n}`);
       for (const { text, expected } of steps) {
         const actual = await session.step(text);
-        if (!agrees(expected, actual)) throw new Error(`${text.slice(0, 100)}: expected ${expected.slice(0, 200)}, found ${actual.slice(0, 200)}`);
+        if (!agrees(expected, actual))
+          throw new Error(`${text.slice(0, 100)}: expected ${expected.slice(0, 200)}, found ${actual.slice(0, 200)}`);
       }
     });
   });

@@ -7,14 +7,16 @@ import { FUSE, FuseDriver } from '../support/fuse-driver.ts';
 /** In the device configuration. */
 const SESSION = 44;
 const ROOT = 1;
-const HIPRIO = 0, REQUESTS = 1;
+const HIPRIO = 0,
+  REQUESTS = 1;
 
 /** By the numbers of the statements; those of the driver's are in test/full/suspend.test.ts. */
 describe('SESSION_KEEP, docs/virtio-spec-proposal.md', () => {
   let fuse: FuseDriver;
   const number = (of = fuse) => of.transport.readBar(BAR.device.offset + SESSION, 4);
   const read = (nodeid: number, fh: bigint) => fuse.attempt(FUSE.READ, nodeid, fh, 0n, 10, 0, 0n, 0, 0).error;
-  const lock = (opcode: number, nodeid: number, fh: bigint, owner: number, isLock = true) => fuse.attempt(opcode, nodeid, ...FuseDriver.lock(fh, owner, isLock)).error;
+  const lock = (opcode: number, nodeid: number, fh: bigint, owner: number, isLock = true) =>
+    fuse.attempt(opcode, nodeid, ...FuseDriver.lock(fh, owner, isLock)).error;
   /** Makes a request wait for a lock that another owner has. */
   const wait = (nodeid: number, fh: bigint): void => {
     expect(lock(FUSE.SETLK, nodeid, fh, 1)).to.equal(0);
@@ -130,7 +132,7 @@ describe('SESSION_KEEP, docs/virtio-spec-proposal.md', () => {
     fuse.call(FUSE.WRITE, nodeid, fh, 0n, 4, 0, 0n, 0, 0, Uint8Array.of(1, 2, 3, 4));
     expect(lock(FUSE.SETLK, nodeid, fh, 1)).to.equal(0);
     fuse.driver.start();
-    expect([...fuse.volume.readFileSync('/file') as Buffer]).to.deep.equal([1, 2, 3, 4]);
+    expect([...(fuse.volume.readFileSync('/file') as Buffer)]).to.deep.equal([1, 2, 3, 4]);
     expect(read(nodeid, fh)).to.equal(0);
     expect(lock(FUSE.SETLK, nodeid, fh, 2), 'it is locked').to.be.lessThan(0);
   });
@@ -169,7 +171,11 @@ describe('SESSION_KEEP, docs/virtio-spec-proposal.md', () => {
   });
 
   it('15. tag, queues and features stay while there is a session', () => {
-    const facts = (of: FuseDriver) => [of.driver.offered, of.driver.read('num_queues'), ...Array.from({ length: 44 }, (_, n) => of.transport.readBar(BAR.device.offset + n, 1))];
+    const facts = (of: FuseDriver) => [
+      of.driver.offered,
+      of.driver.read('num_queues'),
+      ...Array.from({ length: 44 }, (_, n) => of.transport.readBar(BAR.device.offset + n, 1)),
+    ];
     const before = facts(fuse.init());
     fuse.driver.write('device_status', 0);
     expect(facts(fuse)).to.deep.equal(before);

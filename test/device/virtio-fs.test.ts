@@ -7,8 +7,14 @@ import { PciTransport } from '../../device/virtio/pci-transport.ts';
 import { BAR } from '../../device/virtio/pci-config-space.ts';
 import { MockDriver } from '../support/mock-driver.ts';
 
-const FORGET = 2, GETATTR = 3, INIT = 26, SETLK = 32, SETLKW = 33, CREATE = 35;
-const F_WRLCK = 1, F_UNLCK = 2;
+const FORGET = 2,
+  GETATTR = 3,
+  INIT = 26,
+  SETLK = 32,
+  SETLKW = 33,
+  CREATE = 35;
+const F_WRLCK = 1,
+  F_UNLCK = 2;
 const O_RDWR = 2;
 const ROOT = 1n;
 const ENOSYS = -38;
@@ -38,17 +44,27 @@ describe('virtio-fs device', () => {
   function start({ tag = 'share', requestQueues = 1, locks = 'guest' as 'guest' | 'shared' } = {}): void {
     const backend = MemfsBackend.of(new Volume());
     const session = new FuseSession({ backend, lockTable: backend.locks, locks });
-    driver = new MockDriver(new VirtioFs(session, { tag, requestQueues, queueSize: 8, answersInOrder: locks === 'guest' })).start();
+    driver = new MockDriver(
+      new VirtioFs(session, { tag, requestQueues, queueSize: 8, answersInOrder: locks === 'guest' }),
+    ).start();
     unique = 2n;
   }
 
   /** Sends a request and returns its answer's error and payload. */
-  function call(queue: number, opcode: number, nodeid: bigint, ...body: (number | bigint | string)[]): { error: number; payload: DataView } {
+  function call(
+    queue: number,
+    opcode: number,
+    nodeid: bigint,
+    ...body: (number | bigint | string)[]
+  ): { error: number; payload: DataView } {
     const reply = driver.request(queue, [message(opcode, (unique += 2n), nodeid, ...body)], [16, 200]);
     const view = new DataView(reply.buffer, reply.byteOffset, reply.byteLength);
     expect(view.getUint32(0, true), 'fuse_out_header.len').to.equal(reply.length);
     expect(view.getBigUint64(8, true), 'fuse_out_header.unique').to.equal(unique);
-    return { error: view.getInt32(4, true), payload: new DataView(reply.buffer, reply.byteOffset + 16, reply.byteLength - 16) };
+    return {
+      error: view.getInt32(4, true),
+      payload: new DataView(reply.buffer, reply.byteOffset + 16, reply.byteLength - 16),
+    };
   }
 
   const init = (queue = 1) => call(queue, INIT, 0n, 7, 38, 0x20000, 0xffffffff, 0, ...Array<number>(11).fill(0));
@@ -118,8 +134,11 @@ describe('virtio-fs device', () => {
       init();
       driver.readIsr();
       forget();
-      driver.transport.restoreState(PciTransport.checkState(structuredClone(driver.transport.state()), driver.transport));
-      for (const end = Date.now() + 10_000; !driver.irq && Date.now() < end;) await new Promise((resolve) => setTimeout(resolve, 1));
+      driver.transport.restoreState(
+        PciTransport.checkState(structuredClone(driver.transport.state()), driver.transport),
+      );
+      for (const end = Date.now() + 10_000; !driver.irq && Date.now() < end; )
+        await new Promise((resolve) => setTimeout(resolve, 1));
       expect(driver.irq).to.equal(true);
       expect(driver.queues[0]!.collect()).to.have.length(1);
     });
@@ -135,7 +154,9 @@ describe('virtio-fs device', () => {
     expect(call(1, SETLK, nodeid, ...lock(1, F_WRLCK)).error).to.equal(0);
     const queue = driver.queues[1]!;
     for (let owner = 2; owner < 10; owner++) {
-      queue.add(driver.buffers([message(SETLKW, (unique += 2n), nodeid, ...lock(owner, F_WRLCK))], [16]), { indirectFrom: 0 });
+      queue.add(driver.buffers([message(SETLKW, (unique += 2n), nodeid, ...lock(owner, F_WRLCK))], [16]), {
+        indirectFrom: 0,
+      });
     }
     driver.kick(1);
     expect(queue.collect(), 'all eight wait').to.deep.equal([]);

@@ -19,7 +19,9 @@ describe('boot cache', () => {
     for (const attempt of ['after a while', 'at once']) {
       const vm = await Vm.boot(options);
       try {
-        expect((await vm.exec(`mkdir -p /mnt/share && mount -t virtiofs share /mnt/share && echo ${attempt}`)).stdout).to.equal(`${attempt}\n`);
+        expect(
+          (await vm.exec(`mkdir -p /mnt/share && mount -t virtiofs share /mnt/share && echo ${attempt}`)).stdout,
+        ).to.equal(`${attempt}\n`);
       } finally {
         await vm.stop();
       }

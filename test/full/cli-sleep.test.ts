@@ -21,11 +21,35 @@ describe('a guest that is put to sleep and woken', function () {
     const cli = (command: string, ...args: string[]) => run([command, '--store', directory, ...args]);
 
     it('sleeps in a snapshot, and wakes in another process, twice, with a deleted file open', async () => {
-      const slept = await cli('suspend', '--name', 'first', '--', 'sh', '-c', 'echo kept > f; exec 3<f; rm f; (sleep 2; cat <&3 > g; sleep 1000) &');
+      const slept = await cli(
+        'suspend',
+        '--name',
+        'first',
+        '--',
+        'sh',
+        '-c',
+        'echo kept > f; exec 3<f; rm f; (sleep 2; cat <&3 > g; sleep 1000) &',
+      );
       expect(slept.stderr).to.match(/asleep as first \(/);
-      const woken = await cli('wake', 'first', '--name', 'second', '--', 'sh', '-c', 'until [ -s g ]; do sleep 0.1; done; cat g; dmesg | grep -c "PM: suspend exit"');
+      const woken = await cli(
+        'wake',
+        'first',
+        '--name',
+        'second',
+        '--',
+        'sh',
+        '-c',
+        'until [ -s g ]; do sleep 0.1; done; cat g; dmesg | grep -c "PM: suspend exit"',
+      );
       expect(woken.stdout, woken.stderr).to.equal('kept\n1\n');
-      const again = await cli('wake', 'second', '--', 'sh', '-c', 'cat g; dmesg | grep -c "PM: suspend exit"; grep virtiofs /proc/mounts');
+      const again = await cli(
+        'wake',
+        'second',
+        '--',
+        'sh',
+        '-c',
+        'cat g; dmesg | grep -c "PM: suspend exit"; grep virtiofs /proc/mounts',
+      );
       expect(again.stdout, again.stderr).to.match(/^kept\n2\nshare \/mnt\/share virtiofs /);
     });
   });
@@ -43,8 +67,38 @@ describe('a guest that is put to sleep and woken', function () {
       mkdirSync(join(share, 'sub'), { recursive: true });
       const json = join(directory, 'share.json');
       const { code, stdout, stderr } = await run([
-        'suspend', '--store', join(directory, 'store'), '--name', 'asleep', '--share', share, '--tag', 'mine', '--size', '64M', '--write-back', '--owners', '--save', json, '--memory', '128',
-        '--cmdline', 'word=1', '--no-cache', '--verbose', '--env', 'A=b', '--workdir', 'sub', '--user', '0:0', '--timeout', '200', '--', 'sh', '-c',
+        'suspend',
+        '--store',
+        join(directory, 'store'),
+        '--name',
+        'asleep',
+        '--share',
+        share,
+        '--tag',
+        'mine',
+        '--size',
+        '64M',
+        '--write-back',
+        '--owners',
+        '--save',
+        json,
+        '--memory',
+        '128',
+        '--cmdline',
+        'word=1',
+        '--no-cache',
+        '--verbose',
+        '--env',
+        'A=b',
+        '--workdir',
+        'sub',
+        '--user',
+        '0:0',
+        '--timeout',
+        '200',
+        '--',
+        'sh',
+        '-c',
         "echo slept > ../file; echo $A $(pwd) $(id -u) $(grep -c word=1 /proc/cmdline) $(df -k . | tail -1 | awk '{ print $2 }') $(awk '/MemTotal/ { print ($2 < 140000) }' /proc/meminfo); exit 9",
       ]);
       expect({ code, stdout }, stderr).to.deep.equal({ code: 9, stdout: 'b /mnt/mine/sub 0 1 65536 1\n' });
@@ -58,7 +112,10 @@ describe('a guest that is put to sleep and woken', function () {
     const vm = await Vm.boot({ acpi: true, shares: [{ tag: 'share' }] });
     try {
       await vm.mount('share');
-      expect(await vm.suspend().catch((error: Error) => error)).to.be.instanceOf(Error).with.property('message').that.matches(/does not sleep: .*Operation not supported.*driver "suspend"/);
+      expect(await vm.suspend().catch((error: Error) => error))
+        .to.be.instanceOf(Error)
+        .with.property('message')
+        .that.matches(/does not sleep: .*Operation not supported.*driver "suspend"/);
       expect((await vm.exec('echo awake > /mnt/share/f; cat /mnt/share/f')).stdout).to.equal('awake\n');
     } finally {
       await vm.stop();

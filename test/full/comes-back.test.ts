@@ -7,7 +7,8 @@ import { Vm, VmError } from '../../harness/index.ts';
 const WEEK = 7 * 24 * 60 * 60 * 1000;
 const ROOT = '/mnt/debian';
 /** Sources on the share, objects in the guest's memory. */
-const MAKEFILE = 'OUT = /dev/shm/out\nall: $(OUT)/prog\n$(OUT)/prog: a.c b.h | $(OUT)\n\tcat a.c b.h > $@\n$(OUT):\n\tmkdir -p $@\n';
+const MAKEFILE =
+  'OUT = /dev/shm/out\nall: $(OUT)/prog\n$(OUT)/prog: a.c b.h | $(OUT)\n\tcat a.c b.h > $@\n$(OUT):\n\tmkdir -p $@\n';
 
 describe('make, across a week in which the guest was frozen', function () {
   this.timeout(600_000);
@@ -25,9 +26,15 @@ describe('make, across a week in which the guest was frozen', function () {
   before(async () => {
     const aWeekAgo = () => Date.now() - WEEK;
     const volume = MemfsBackend.of(new Volume(), { clock: () => fromMilliseconds(aWeekAgo()) });
-    vm = await Vm.boot({ shares: [{ tag: 'debian', source: await ensureUserland(['make']), volume }], clock: aWeekAgo });
+    vm = await Vm.boot({
+      shares: [{ tag: 'debian', source: await ensureUserland(['make']), volume }],
+      clock: aWeekAgo,
+    });
     await vm.mount('debian');
-    await vm.exec(`cd ${ROOT} && mkdir -p dev work && mount -o bind /dev dev && mkdir -p dev/shm && mount -o bind /dev/shm dev/shm && cd work && cat > Makefile && echo 1 > a.c && echo 1 > b.h`, { stdin: MAKEFILE });
+    await vm.exec(
+      `cd ${ROOT} && mkdir -p dev work && mount -o bind /dev dev && mkdir -p dev/shm && mount -o bind /dev/shm dev/shm && cd work && cat > Makefile && echo 1 > a.c && echo 1 > b.h`,
+      { stdin: MAKEFILE },
+    );
     expect(await make(vm)).to.match(/^mkdir .*\ncat .*\n$/);
     expect(await make(vm)).to.contain('Nothing to be done');
     snapshots = await SnapshotStore.open(new MemoryStore(), loadCodec());
@@ -39,10 +46,13 @@ describe('make, across a week in which the guest was frozen', function () {
   it('builds what has changed since, once, and complains of nothing', async () => {
     vm = await Vm.thaw(snapshots, base);
     expect(await make(vm)).to.equal("make: Nothing to be done for 'all'.\n");
-    for (const change of [async (machine: Vm) => make(machine, 'echo 2 > a.c'), async (machine: Vm) => {
-      machine.share().fs.writeFileSync('/work/b.h', '2\n');
-      return make(machine, 'sleep 2');
-    }]) {
+    for (const change of [
+      async (machine: Vm) => make(machine, 'echo 2 > a.c'),
+      async (machine: Vm) => {
+        machine.share().fs.writeFileSync('/work/b.h', '2\n');
+        return make(machine, 'sleep 2');
+      },
+    ]) {
       expect(await change(vm)).to.match(/^cat .*\n$/);
       expect(await make(vm)).to.equal("make: Nothing to be done for 'all'.\n");
     }
@@ -50,7 +60,10 @@ describe('make, across a week in which the guest was frozen', function () {
 
   it('would build again and again with the clock kept', async () => {
     vm = await Vm.thaw(snapshots, base, { clock: 'keep' });
-    for (const before of ['echo 2 > a.c', 'true']) expect(await make(vm, before)).to.match(/cat /).and.to.match(/Clock skew detected/);
+    for (const before of ['echo 2 > a.c', 'true'])
+      expect(await make(vm, before))
+        .to.match(/cat /)
+        .and.to.match(/Clock skew detected/);
   });
 });
 
@@ -66,7 +79,10 @@ describe('a guest that ends while it boots', function () {
   ] as const) {
     for (const bootMethod of ['direct', 'bios'] as const) {
       it(`is told of, ${name}, on the ${bootMethod} road`, async () => {
-        const error = await Vm.boot({ cmdline, bootMethod, cache: false }).then(async (vm) => vm.stop(), (caught: Error) => caught);
+        const error = await Vm.boot({ cmdline, bootMethod, cache: false }).then(
+          async (vm) => vm.stop(),
+          (caught: Error) => caught,
+        );
         expect(error).to.be.instanceOf(VmError).with.property('kind', kind);
       });
     }
@@ -76,11 +92,23 @@ describe('a guest that ends while it boots', function () {
 describe('a guest with ACPI', function () {
   this.timeout(600_000);
 
-  for (const [command, kind] of [['poweroff -f', 'halted'], ['poweroff', 'halted'], ['halt -f', 'halted'], ['reboot -f', 'rebooted'], ['echo c > /proc/sysrq-trigger', 'crashed']] as const) {
+  for (const [command, kind] of [
+    ['poweroff -f', 'halted'],
+    ['poweroff', 'halted'],
+    ['halt -f', 'halted'],
+    ['reboot -f', 'rebooted'],
+    ['echo c > /proc/sysrq-trigger', 'crashed'],
+  ] as const) {
     it(`is seen to end by ${command}`, async () => {
       const vm = await Vm.boot({ acpi: true });
       try {
-        const error = await vm.exec(command).then(() => vm.exec('sleep 1000'), (caught: Error) => caught).catch((caught: Error) => caught);
+        const error = await vm
+          .exec(command)
+          .then(
+            () => vm.exec('sleep 1000'),
+            (caught: Error) => caught,
+          )
+          .catch((caught: Error) => caught);
         expect(error).to.be.instanceOf(VmError).with.property('kind', kind);
       } finally {
         await vm.stop();

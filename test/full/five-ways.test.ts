@@ -15,9 +15,17 @@ import { expectations, goOn, setUp, type Expectations, type Scene } from '../sup
 
 const ROOT = join(import.meta.dirname, '../..');
 const CHROMIUM = '/usr/bin/chromium';
-const TYPES: Record<string, string> = { '.js': 'text/javascript', '.mjs': 'text/javascript', '.wasm': 'application/wasm', '.html': 'text/html' };
+const TYPES: Record<string, string> = {
+  '.js': 'text/javascript',
+  '.mjs': 'text/javascript',
+  '.wasm': 'application/wasm',
+  '.html': 'text/html',
+};
 /** The second one has dirty pages in the guest's cache when the freeze comes. */
-const SHARES: Omit<ShareOptions, 'tag'>[] = [{ locks: 'shared' }, { locks: 'shared', writeback: true, offer: { packed: true } }];
+const SHARES: Omit<ShareOptions, 'tag'>[] = [
+  { locks: 'shared' },
+  { locks: 'shared', writeback: true, offer: { packed: true } },
+];
 
 for (const share of SHARES) {
   describe(`a guest in the middle of everything is frozen once and restored in five ways (${JSON.stringify(share)})`, function () {
@@ -35,7 +43,8 @@ for (const share of SHARES) {
     const complaints: string[] = [];
 
     before(async () => {
-      if (!existsSync(CHROMIUM)) throw new Error('these tests need Chromium: run `node scripts/browsers.mjs`, or apt-get install chromium');
+      if (!existsSync(CHROMIUM))
+        throw new Error('these tests need Chromium: run `node scripts/browsers.mjs`, or apt-get install chromium');
       execFileSync('npm', ['run', '--silent', 'build:library'], { cwd: ROOT, stdio: ['ignore', 'ignore', 'inherit'] });
       directory = await mkdtemp(join(tmpdir(), 'scene-'));
       store = await SnapshotStore.open(new DirectoryStore(directory), loadCodec());
@@ -47,10 +56,15 @@ for (const share of SHARES) {
       layer = Buffer.concat(await store.export(id));
       server = createServer((request, response) => {
         const path = normalize(decodeURIComponent(new URL(request.url!, 'http://localhost').pathname));
-        const send = (body: Uint8Array | string, type: string) => response.writeHead(200, { 'content-type': type, 'content-length': body.length }).end(body);
+        const send = (body: Uint8Array | string, type: string) =>
+          response.writeHead(200, { 'content-type': type, 'content-length': body.length }).end(body);
         if (path === '/') send('<!doctype html><title>test</title>', 'text/html');
         else if (path === '/snapshots/node.layer') send(layer, 'application/octet-stream');
-        else readFile(join(ROOT, path)).then((body) => send(body, TYPES[extname(path)] ?? 'application/octet-stream'), () => response.writeHead(404).end());
+        else
+          readFile(join(ROOT, path)).then(
+            (body) => send(body, TYPES[extname(path)] ?? 'application/octet-stream'),
+            () => response.writeHead(404).end(),
+          );
       }).listen(0);
       browser = await chromium.launch({ executablePath: CHROMIUM, args: ['--no-sandbox'] });
     });
@@ -72,7 +86,9 @@ for (const share of SHARES) {
 
     const goOnWith = (machine: Vm) => goOn(machine.agent, scene, machine.share().device, expected);
     const inPage = <T>(call: string, ...args: unknown[]) =>
-      page.evaluate<T>(`import('/test/support/browser-page.mjs').then(({ ${call} }) => ${call}(...${JSON.stringify([share, ...args])}))`);
+      page.evaluate<T>(
+        `import('/test/support/browser-page.mjs').then(({ ${call} }) => ${call}(...${JSON.stringify([share, ...args])}))`,
+      );
 
     it('in the same emulator, rewinding it', async () => {
       await vm.exec('killall locker holder cpu; rm -rf /mnt/share/*');
@@ -90,7 +106,18 @@ for (const share of SHARES) {
     });
 
     it('in a new Node process', () => {
-      const told = execFileSync(process.execPath, ['--import', 'tsx', join(ROOT, 'test/support/scene-process.ts'), directory, id, ...[share, scene, expected].map((part) => JSON.stringify(part))], { encoding: 'utf8', timeout: 120_000, killSignal: 'SIGKILL' });
+      const told = execFileSync(
+        process.execPath,
+        [
+          '--import',
+          'tsx',
+          join(ROOT, 'test/support/scene-process.ts'),
+          directory,
+          id,
+          ...[share, scene, expected].map((part) => JSON.stringify(part)),
+        ],
+        { encoding: 'utf8', timeout: 120_000, killSignal: 'SIGKILL' },
+      );
       expect(JSON.parse(told)).to.deep.equal([]);
     });
 

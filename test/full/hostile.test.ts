@@ -4,11 +4,13 @@ import { sendWildly } from '../support/hostile-guest.ts';
 describe('ten million hostile FUSE messages', function () {
   this.timeout(1_200_000);
 
-  for (let seed = 101; seed <= 120; seed++) it(`half a million from seed ${seed}`, () => void sendWildly(seed, 500_000));
+  for (let seed = 101; seed <= 120; seed++)
+    it(`half a million from seed ${seed}`, () => void sendWildly(seed, 500_000));
 });
 
 describe('ten million messages of hostile guests, peers, tabs and pages', function () {
   this.timeout(1_200_000);
 
-  for (let seed = 101; seed <= 120; seed++) it(`half a million from seed ${seed}`, () => fuzzPeers(seed, 500_000).then(() => {}));
+  for (let seed = 101; seed <= 120; seed++)
+    it(`half a million from seed ${seed}`, () => fuzzPeers(seed, 500_000).then(() => {}));
 });

@@ -57,7 +57,19 @@ describe('large files and directories in the guest', function () {
   after(() => vm?.stop());
 
   async function inChroot(directory: string, ...command: string[]): Promise<string> {
-    const { stdout, stderr, code } = await vm.exec(['chroot', '/mnt/share', '/bin/sh', '-c', 'export LC_ALL=C; cd "$1" && shift && exec "$@"', 'sh', directory, ...command], { timeoutMs: 1_700_000 });
+    const { stdout, stderr, code } = await vm.exec(
+      [
+        'chroot',
+        '/mnt/share',
+        '/bin/sh',
+        '-c',
+        'export LC_ALL=C; cd "$1" && shift && exec "$@"',
+        'sh',
+        directory,
+        ...command,
+      ],
+      { timeoutMs: 1_700_000 },
+    );
     expect(code, stdout + stderr).to.equal(0);
     return stdout;
   }
@@ -66,7 +78,9 @@ describe('large files and directories in the guest', function () {
     const { volume } = vm.share();
     volume.mkdirSync('/many');
     for (let n = 0; n < ENTRIES; n++) volume.writeFileSync(`/many/file-${n}`, '');
-    const told = /^seen (\d+) left (\d+) gone (\d+) places (\d+)\n$/.exec(await inChroot('/many', 'perl', '-e', READ_ALL))!;
+    const told = /^seen (\d+) left (\d+) gone (\d+) places (\d+)\n$/.exec(
+      await inChroot('/many', 'perl', '-e', READ_ALL),
+    )!;
     const [seen, left, gone, places] = told.slice(1).map(Number) as [number, number, number, number];
     expect(seen).to.be.above(ENTRIES);
     expect(gone).to.be.above(100);
@@ -78,7 +92,17 @@ describe('large files and directories in the guest', function () {
   it('1 GiB appended by 4 KiB takes as much memory as it is long', async () => {
     const { backend } = vm.share().device;
     const before = backend.statfs().bfree;
-    await inChroot('/', 'dd', 'if=/dev/zero', 'of=log', 'bs=4k', `count=${GIB / 4096}`, 'oflag=append', 'conv=notrunc', 'status=none');
+    await inChroot(
+      '/',
+      'dd',
+      'if=/dev/zero',
+      'of=log',
+      'bs=4k',
+      `count=${GIB / 4096}`,
+      'oflag=append',
+      'conv=notrunc',
+      'status=none',
+    );
     expect(vm.share().volume.statSync('/log').size).to.equal(GIB);
     const { content } = backend.lookup(backend.root, 'log') as Inode;
     const stored = [...content!.chunks()].reduce((sum, { bytes }) => sum + bytes.buffer.byteLength, 0);
@@ -93,7 +117,9 @@ describe('large files and directories in the guest', function () {
     const script = `truncate -s 1T holes; for at in 0 1 100 268435455; do echo "at $at" | dd of=holes bs=4k seek=$at conv=notrunc status=none; done
       stat -c '%s %b' holes; dd if=holes bs=4k skip=268435455 count=1 status=none | head -c 12; cp --sparse=always --reflink=never holes other; stat -c '%s %b' other
       perl -e 'open F, "<", "other" or die; sysseek F, 8192, 3 or die; print sysseek(F, 0, 1), "\\n"; sysseek F, 409600, 4 or die; print sysseek(F, 0, 1), "\\n"'; rm holes other`;
-    expect(await inChroot('/', 'sh', '-ec', script)).to.equal(`${2 ** 40} 32\nat 268435455${2 ** 40} 32\n409600\n413696\n`);
+    expect(await inChroot('/', 'sh', '-ec', script)).to.equal(
+      `${2 ** 40} 32\nat 268435455${2 ** 40} 32\n409600\n413696\n`,
+    );
     expect(backend.statfs().bfree).to.equal(before);
   });
 });

@@ -18,7 +18,23 @@ describe('the page: lessons in every order', () => {
     const visit = await site.open();
     await prepare(visit);
     const before = await stateOf(visit);
-    for (const [index, steps] of [[0, 1], [1, 1], [1, 2], [2, 2], [3, 1], [3, 2], [4, 1], [4, 3], [4, 4], [5, 1], [5, 2], [5, 3], [6, 1], [6, 3], [7, 2]] as const) {
+    for (const [index, steps] of [
+      [0, 1],
+      [1, 1],
+      [1, 2],
+      [2, 2],
+      [3, 1],
+      [3, 2],
+      [4, 1],
+      [4, 3],
+      [4, 4],
+      [5, 1],
+      [5, 2],
+      [5, 3],
+      [6, 1],
+      [6, 3],
+      [7, 2],
+    ] as const) {
       await follow(visit, index, steps);
       await leave(visit, before, `lesson ${index + 1} after ${steps} steps`);
     }
@@ -28,6 +44,12 @@ describe('the page: lessons in every order', () => {
     const visit = await site.open();
     await prepare(visit);
     const before = await stateOf(visit);
-    for (const [index, steps] of [[3, 2], [4, 3], [6, 3], [7, 2]] as const) await interrupt(visit, before, index, steps);
+    for (const [index, steps] of [
+      [3, 2],
+      [4, 3],
+      [6, 3],
+      [7, 2],
+    ] as const)
+      await interrupt(visit, before, index, steps);
   });
 });

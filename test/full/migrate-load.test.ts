@@ -27,7 +27,10 @@ describe('live migration of a guest that changes more than the link takes', func
   it('stops it when the rounds do not get smaller, by the policy to stop', async () => {
     const [here, there] = pipe();
     const target = new MigrationTarget({ ...Vm.takeOver(TOKEN).options, timeoutMs: PATIENCE });
-    const [result, successor] = await Promise.all([vms[0]!.migrate(await outpace(vms[0]!, here), { token: TOKEN, policy: 'stop', timeoutMs: PATIENCE }), target.serve(there)]);
+    const [result, successor] = await Promise.all([
+      vms[0]!.migrate(await outpace(vms[0]!, here), { token: TOKEN, policy: 'stop', timeoutMs: PATIENCE }),
+      target.serve(there),
+    ]);
     expect(result.rounds).to.be.at.least(4);
     await goesOn(successor!);
   });
@@ -36,7 +39,10 @@ describe('live migration of a guest that changes more than the link takes', func
     const [here, there] = pipe();
     await outpace(vms[0]!, here);
     const started = performance.now();
-    const [result, successor] = await Promise.all([vms[0]!.migrate(here, { token: TOKEN, policy: 'throttle', bandwidth: BANDWIDTH }), Vm.takeOver(TOKEN).serve(there)]);
+    const [result, successor] = await Promise.all([
+      vms[0]!.migrate(here, { token: TOKEN, policy: 'throttle', bandwidth: BANDWIDTH }),
+      Vm.takeOver(TOKEN).serve(there),
+    ]);
     expect(result.bytes / ((performance.now() - started) / 1000), 'bytes a second').to.be.below(BANDWIDTH * 1.1);
     await goesOn(successor!);
   });

@@ -1,6 +1,15 @@
 import { expect } from 'chai';
 import { execFileSync, spawnSync } from 'node:child_process';
-import { copyFileSync, cpSync, mkdirSync, mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import {
+  copyFileSync,
+  cpSync,
+  mkdirSync,
+  mkdtempSync,
+  readdirSync,
+  readFileSync,
+  rmSync,
+  writeFileSync,
+} from 'node:fs';
 import { createServer, type Server } from 'node:http';
 import type { AddressInfo } from 'node:net';
 import { tmpdir } from 'node:os';
@@ -14,7 +23,17 @@ const ROOT = join(import.meta.dirname, '../..');
 const EXAMPLES = join(ROOT, 'examples');
 /** What users of the package bring themselves. */
 const TOOLS = ['typescript', 'tsx', 'webpack@5', 'webpack-cli@6', 'esbuild', '@types/node@20'];
-const STRICT = { compilerOptions: { target: 'es2022', lib: ['es2024', 'dom', 'dom.iterable'], module: 'nodenext', strict: true, noEmit: true, types: ['node'] }, include: ['**/*.ts'] };
+const STRICT = {
+  compilerOptions: {
+    target: 'es2022',
+    lib: ['es2024', 'dom', 'dom.iterable'],
+    module: 'nodenext',
+    strict: true,
+    noEmit: true,
+    types: ['node'],
+  },
+  include: ['**/*.ts'],
+};
 
 describe('the package, packed and installed', function () {
   this.timeout(900_000);
@@ -33,10 +52,25 @@ describe('the package, packed and installed', function () {
     project = join(directory, 'project');
     run(ROOT, 'npm', 'pack', '--silent', '--pack-destination', directory);
     const tarball = readdirSync(directory).find((name) => name.endsWith('.tgz'))!;
-    files = run(directory, 'tar', '-tzf', tarball).stdout.split('\n').filter(Boolean).map((name) => name.replace(/^package\//, ''));
+    files = run(directory, 'tar', '-tzf', tarball)
+      .stdout.split('\n')
+      .filter(Boolean)
+      .map((name) => name.replace(/^package\//, ''));
     mkdirSync(project);
-    writeFileSync(join(project, 'package.json'), JSON.stringify({ name: 'project', private: true, type: 'module', allowScripts: { esbuild: false } }));
-    const { stdout, stderr } = run(project, 'npm', 'install', '--no-audit', '--no-fund', join(directory, tarball), `v86@${LAST_TESTED}`, ...TOOLS);
+    writeFileSync(
+      join(project, 'package.json'),
+      JSON.stringify({ name: 'project', private: true, type: 'module', allowScripts: { esbuild: false } }),
+    );
+    const { stdout, stderr } = run(
+      project,
+      'npm',
+      'install',
+      '--no-audit',
+      '--no-fund',
+      join(directory, tarball),
+      `v86@${LAST_TESTED}`,
+      ...TOOLS,
+    );
     installed = stdout + stderr;
     for (const name of ['node', 'page']) cpSync(join(EXAMPLES, name), join(project, name), { recursive: true });
     writeFileSync(join(project, 'tsconfig.json'), JSON.stringify(STRICT));
@@ -44,7 +78,10 @@ describe('the package, packed and installed', function () {
   after(() => rmSync(directory, { recursive: true, force: true }));
 
   it('has all that its exports name, no maps, and nothing of the command line twice', () => {
-    const { exports, bin } = JSON.parse(readFileSync(join(ROOT, 'package.json'), 'utf8')) as { exports: object; bin: Record<string, string> };
+    const { exports, bin } = JSON.parse(readFileSync(join(ROOT, 'package.json'), 'utf8')) as {
+      exports: object;
+      bin: Record<string, string>;
+    };
     const targets = [...JSON.stringify(exports).matchAll(/"\.\/([^"*]+\.[^"*]+)"/g)].map((match) => match[1]!);
     expect(files).to.include.members([...targets, ...Object.values(bin)]);
     expect(files.some((name) => name.startsWith('dist/page/guest/'))).to.equal(true);
@@ -53,7 +90,9 @@ describe('the package, packed and installed', function () {
 
   it('installs without a warning, and without the tools of the command line', () => {
     expect(installed).not.to.match(/warn/i);
-    const { dependencies } = JSON.parse(run(project, 'npm', 'ls', '--json', '--depth', '1', 'v86-virtiofs', 'ora', 'ws').stdout) as { dependencies: Record<string, { dependencies?: object }> };
+    const { dependencies } = JSON.parse(
+      run(project, 'npm', 'ls', '--json', '--depth', '1', 'v86-virtiofs', 'ora', 'ws').stdout,
+    ) as { dependencies: Record<string, { dependencies?: object }> };
     expect(Object.keys(dependencies['v86-virtiofs']!.dependencies ?? {})).not.to.include.members(['ora', 'ws']);
   });
 
@@ -61,7 +100,11 @@ describe('the package, packed and installed', function () {
     run(project, 'npx', 'tsc', '-p', '.');
   });
 
-  for (const [name, says] of [['vm', /from the host\n from the guest\n\n[1-9]/], ['own-emulator', /\d\d:\d\d:\d\d/], ['snapshots', /INIT .*paused for \d+ ms\nfalse/s]] as const) {
+  for (const [name, says] of [
+    ['vm', /from the host\n from the guest\n\n[1-9]/],
+    ['own-emulator', /\d\d:\d\d:\d\d/],
+    ['snapshots', /INIT .*paused for \d+ ms\nfalse/s],
+  ] as const) {
     it(`node/${name}.ts runs`, () => {
       expect(run(project, 'node', '--import', 'tsx', `node/${name}.ts`).stdout).to.match(says);
     });
@@ -87,7 +130,13 @@ describe('the package, packed and installed', function () {
         const site = join(directory, bundler);
         cpSync(join(pages, 'public'), site, { recursive: true });
         for (const name of ['own-page.html', 'embedded.html']) copyFileSync(join(pages, name), join(site, name));
-        for (const [name, path] of Object.entries({ 'bios.bin': bios, 'vgabios.bin': vgaBios, vmlinuz: kernel, 'initrd.img': initrd })) copyFileSync(path, join(site, name));
+        for (const [name, path] of Object.entries({
+          'bios.bin': bios,
+          'vgabios.bin': vgaBios,
+          vmlinuz: kernel,
+          'initrd.img': initrd,
+        }))
+          copyFileSync(path, join(site, name));
         copyFileSync(join(project, 'node_modules/v86/build/v86.wasm'), join(site, 'v86.wasm'));
         cpSync(join(project, 'node_modules/v86-virtiofs/dist/page/guest'), join(site, 'guest'), { recursive: true });
         rmSync(join(pages, 'public'), { recursive: true });
@@ -111,8 +160,14 @@ describe('the package, packed and installed', function () {
       it(`own-page.ts gives the guest files, bundled by ${bundler}`, async () => {
         const page = await open(`${bundler}/own-page.html`);
         await page.waitForFunction('window.emulator');
-        await page.evaluate(`window.shown = ''; emulator.add_listener('serial0-output-byte', (byte) => (shown += String.fromCharCode(byte)))`);
-        await page.setInputFiles('input', { name: 'hello.txt', mimeType: 'text/plain', buffer: Buffer.from('from the visitor\n') });
+        await page.evaluate(
+          `window.shown = ''; emulator.add_listener('serial0-output-byte', (byte) => (shown += String.fromCharCode(byte)))`,
+        );
+        await page.setInputFiles('input', {
+          name: 'hello.txt',
+          mimeType: 'text/plain',
+          buffer: Buffer.from('from the visitor\n'),
+        });
         await page.waitForFunction(`shown.includes('guest:~#')`);
         await page.evaluate(`emulator.serial0_send('mount -t virtiofs share /mnt && cat /mnt/hello.txt\\n')`);
         await page.waitForFunction(`shown.includes('\\nfrom the visitor')`);

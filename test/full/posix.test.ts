@@ -19,12 +19,16 @@ for (const options of VARIANTS) {
     before(async () => {
       outcomes = await runScenarios(guest.vm, '/mnt/share');
     });
-    declareScenarios(() => outcomes, ({ steps, name }) => {
-      // Linux 6.1 has no shared mappings of files without a cache.
-      if (options.cache === 'never') return !steps.some(({ text }) => /^map . shared/.test(text));
-      // What the guest has not written back is a hole here.
-      if (options.writeback) return !steps.some(({ text, expected }) => text.startsWith('seek') || expected.includes('blocks='));
-      return !options.posixAcl || !name.startsWith('ACLs are not');
-    });
+    declareScenarios(
+      () => outcomes,
+      ({ steps, name }) => {
+        // Linux 6.1 has no shared mappings of files without a cache.
+        if (options.cache === 'never') return !steps.some(({ text }) => /^map . shared/.test(text));
+        // What the guest has not written back is a hole here.
+        if (options.writeback)
+          return !steps.some(({ text, expected }) => text.startsWith('seek') || expected.includes('blocks='));
+        return !options.posixAcl || !name.startsWith('ACLs are not');
+      },
+    );
   });
 }

@@ -12,7 +12,11 @@ describe('the command line as it is shipped', function () {
   this.timeout(300_000);
   let directory: string;
   const run = (...args: string[]) => {
-    const { status, stdout, stderr } = spawnSync(process.execPath, [join(ROOT, 'dist/cli/v86-virtiofs.mjs'), ...args], { encoding: 'utf8', timeout: 240_000, cwd: directory });
+    const { status, stdout, stderr } = spawnSync(process.execPath, [join(ROOT, 'dist/cli/v86-virtiofs.mjs'), ...args], {
+      encoding: 'utf8',
+      timeout: 240_000,
+      cwd: directory,
+    });
     return { code: status, stdout, stderr };
   };
 
@@ -23,8 +27,14 @@ describe('the command line as it is shipped', function () {
   after(() => rmSync(directory, { recursive: true }));
 
   it('freezes a guest and goes on with it', () => {
-    expect(run('freeze', '--store', 'store', '--name', 'base', '--', 'sh', '-c', 'echo kept > file')).to.include({ code: 0 });
-    expect(run('restore', '--store', 'store', 'base', '--', 'cat', 'file')).to.include({ code: 0, stdout: 'kept\n', stderr: '' });
+    expect(run('freeze', '--store', 'store', '--name', 'base', '--', 'sh', '-c', 'echo kept > file')).to.include({
+      code: 0,
+    });
+    expect(run('restore', '--store', 'store', 'base', '--', 'cat', 'file')).to.include({
+      code: 0,
+      stdout: 'kept\n',
+      stderr: '',
+    });
     expect(run('verify', '--store', 'store')).to.include({ code: 0 });
   });
 

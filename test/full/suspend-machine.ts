@@ -56,7 +56,14 @@ export class SuspendMachine {
   }
 
   /** Booted, nothing mounted. */
-  static async boot({ driver = 'suspend', share, cmdline = '', acpi = false, disk, prepare }: SuspendMachineOptions = {}): Promise<SuspendMachine> {
+  static async boot({
+    driver = 'suspend',
+    share,
+    cmdline = '',
+    acpi = false,
+    disk,
+    prepare,
+  }: SuspendMachineOptions = {}): Promise<SuspendMachine> {
     const image = await ensureGuestImage({ suspendDriver: driver === 'suspend' });
     const read = async (path: string) => ({ buffer: new Uint8Array(await readFile(path)).buffer });
     const words = `${KERNEL_CMDLINE} no_console_suspend ${cmdline}`;
@@ -66,7 +73,10 @@ export class SuspendMachine {
       acpi,
       ...(disk && { hda: { buffer: disk } }),
       ...(acpi && {
-        bios: await read(image.bios), vga_bios: await read(image.vgaBios), bzimage: await read(image.kernel), initrd: await read(image.initrd),
+        bios: await read(image.bios),
+        vga_bios: await read(image.vgaBios),
+        bzimage: await read(image.kernel),
+        initrd: await read(image.initrd),
         cmdline: `${words} acpiphp.disable=1`,
       }),
     } as V86Options;
@@ -79,7 +89,12 @@ export class SuspendMachine {
     await device!.ready;
     prepare?.(device!);
     const machine = new SuspendMachine(emulator, device!, disk);
-    if (!acpi) directBoot(emulator, { vmlinux: await readFile(image.vmlinux), initrd: await readFile(image.initrd) }, { cmdline: words });
+    if (!acpi)
+      directBoot(
+        emulator,
+        { vmlinux: await readFile(image.vmlinux), initrd: await readFile(image.initrd) },
+        { cmdline: words },
+      );
     await emulator.run();
     await machine.agent.ready(BOOT_TIMEOUT);
     // v86's keyboard controller raises IRQ 1 while it is suspended.
@@ -112,7 +127,10 @@ export class SuspendMachine {
 
   /** Freezes tasks and devices as for suspend, waits `seconds` and wakes them; or says why not. */
   async suspend(seconds = 0): Promise<{ stderr: string; code: number }> {
-    return this.run(`echo devices > /sys/power/pm_test && echo ${seconds} > /sys/module/suspend/parameters/pm_test_delay && echo freeze > /sys/power/state`, '/');
+    return this.run(
+      `echo devices > /sys/power/pm_test && echo ${seconds} > /sys/module/suspend/parameters/pm_test_delay && echo freeze > /sys/power/state`,
+      '/',
+    );
   }
 
   wake(waker: Waker): void {
@@ -141,12 +159,15 @@ export class SuspendMachine {
   /** Loads what drives the disk, as `sda`. */
   async loadDiskDrivers(): Promise<void> {
     // Decoding of IDE ports is off (PIIX IDETIM, 0x40) until somebody turns it on: a BIOS would have.
-    await this.sh(String.raw`for device in /sys/bus/pci/devices/*; do
+    await this.sh(
+      String.raw`for device in /sys/bus/pci/devices/*; do
   read class < $device/class
   [ $class != 0x010180 ] || printf '\000\200\000\200' | dd of=$device/config bs=1 seek=64 2>/dev/null
 done
 while read module; do insmod $module; done < /lib/modules/disk
-until [ -b /dev/sda ]; do sleep 0.1; done`, '/');
+until [ -b /dev/sda ]; do sleep 0.1; done`,
+      '/',
+    );
   }
 
   /** Requests that wait for a lock. */
@@ -202,10 +223,12 @@ export class Lines {
   /** Resolves when it has written this line; fails when it ends without. */
   async until(line: string): Promise<void> {
     let ended = false;
-    void this.process.exited.catch(() => {}).then(() => {
-      ended = true;
-      this.#changed();
-    });
+    void this.process.exited
+      .catch(() => {})
+      .then(() => {
+        ended = true;
+        this.#changed();
+      });
     while (!this.lines.includes(line)) {
       if (ended) throw new Error(`it ended without ${JSON.stringify(line)}: ${this.lines.join(' | ')}`);
       await new Promise<void>((resolve) => {

@@ -20,7 +20,9 @@ describe('suspend-to-idle', function () {
       const [holder, waiter] = await contend(machine, 'posix');
       const { resets } = machine;
       const from = machine.console.length;
-      const asleep = machine.run(`exec 5<> ${waker}; echo before >&5; rm ${waker}; echo freeze > /sys/power/state && echo after >&5 && cat /proc/self/fd/5`);
+      const asleep = machine.run(
+        `exec 5<> ${waker}; echo before >&5; rm ${waker}; echo freeze > /sys/power/state && echo after >&5 && cat /proc/self/fd/5`,
+      );
       await machine.says('remaining freezable tasks completed', from);
       await machine.untilReset(resets);
       expect(machine.device.session.number).not.to.equal(0);
@@ -58,10 +60,18 @@ describe('suspend-to-idle with the stock driver of Linux 6.12', function () {
       await new Lines(holder).until('locked');
       const waiter = lock();
       const granted = new Lines(waiter).until('locked');
-      await vm.exec('echo kept > /mnt/share/f; exec 5</mnt/share/f; rm /mnt/share/f; (sleep 5; cat <&5 > /mnt/share/g) > /dev/null 2>&1 &');
+      await vm.exec(
+        'echo kept > /mnt/share/f; exec 5</mnt/share/f; rm /mnt/share/f; (sleep 5; cat <&5 > /mnt/share/g) > /dev/null 2>&1 &',
+      );
       await vm.suspend();
       await vm.wake();
-      expect((await vm.exec('until [ -s /mnt/share/g ]; do sleep 0.1; done; cat /mnt/share/g; dmesg | grep -c "PM: suspend exit"')).stdout).to.equal('kept\n1\n');
+      expect(
+        (
+          await vm.exec(
+            'until [ -s /mnt/share/g ]; do sleep 0.1; done; cat /mnt/share/g; dmesg | grep -c "PM: suspend exit"',
+          )
+        ).stdout,
+      ).to.equal('kept\n1\n');
       expect(resets).to.deep.equal([]);
       const awake = await vm.save();
       await vm.suspend();
@@ -78,7 +88,9 @@ describe('hibernation in one emulator, and resume in another', function () {
 
   it('goes on with open and unlinked files, half-read directories, and locks held and waited for', async () => {
     const first = await bootWithDisk();
-    await first.sh('dd if=/dev/urandom of=book bs=64k count=4 2>/dev/null; mkdir chapters; for i in $(seq 60); do echo $i > chapters/$i; done');
+    await first.sh(
+      'dd if=/dev/urandom of=book bs=64k count=4 2>/dev/null; mkdir chapters; for i in $(seq 60); do echo $i > chapters/$i; done',
+    );
     const undisturbed = first.spawn(['holder', '/mnt/share']);
     await undisturbed.until('ready');
     await undisturbed.process.write('go on\n');
@@ -90,7 +102,9 @@ describe('hibernation in one emulator, and resume in another', function () {
     const second = await hibernate(first);
     try {
       await resume(second);
-      const [again, locked, waiting] = [holder, ...contenders].map(({ process }) => new Lines(second.agent.attach(process.id)));
+      const [again, locked, waiting] = [holder, ...contenders].map(
+        ({ process }) => new Lines(second.agent.attach(process.id)),
+      );
       await again!.process.write('go on\n');
       await again!.until('done');
       expect([...holder.lines, ...again!.lines]).to.deep.equal(undisturbed.lines);
@@ -108,10 +122,15 @@ describe('hibernation in one emulator, and resume in another', function () {
     await first.sh('echo content > file');
     const second = await hibernate(first);
     try {
-      await second.sh('mkdir -p /mnt/share && mount -t virtiofs share /mnt/share && cat /mnt/share/file && umount /mnt/share', '/');
+      await second.sh(
+        'mkdir -p /mnt/share && mount -t virtiofs share /mnt/share && cat /mnt/share/file && umount /mnt/share',
+        '/',
+      );
       await resume(second);
       expect((await second.run('cat /mnt/share/file', '/')).stderr).to.include(ENOTCONN);
-      expect(await second.sh('umount /mnt/share && mount -t virtiofs share /mnt/share && cat /mnt/share/file', '/')).to.equal('content\n');
+      expect(
+        await second.sh('umount /mnt/share && mount -t virtiofs share /mnt/share && cat /mnt/share/file', '/'),
+      ).to.equal('content\n');
     } finally {
       await second.stop();
     }
@@ -121,7 +140,10 @@ describe('hibernation in one emulator, and resume in another', function () {
 async function bootWithDisk(): Promise<SuspendMachine> {
   const machine = await SuspendMachine.mounted({ disk: new ArrayBuffer(DISK_SIZE), share: { locks: 'shared' } });
   await machine.loadDiskDrivers();
-  await machine.sh('dmesg -n 7; mkswap /dev/sda >/dev/null && swapon /dev/sda && echo 8:0 > /sys/power/resume && echo shutdown > /sys/power/disk', '/');
+  await machine.sh(
+    'dmesg -n 7; mkswap /dev/sda >/dev/null && swapon /dev/sda && echo 8:0 > /sys/power/resume && echo shutdown > /sys/power/disk',
+    '/',
+  );
   return machine;
 }
 
@@ -133,7 +155,10 @@ async function hibernate(machine: SuspendMachine): Promise<SuspendMachine> {
     machine.says('System halted', from).then(() => ({ stderr: '', code: 0 })),
   ]);
   expect(code, stderr + machine.console.slice(from)).to.equal(0);
-  const { disk, device: { backend, session } } = machine;
+  const {
+    disk,
+    device: { backend, session },
+  } = machine;
   const state = session.state();
   try {
     return await SuspendMachine.boot({

@@ -24,7 +24,9 @@ describe('suspend with the driver of guest-images/suspend-driver', function () {
     });
 
     it('keeps open files and offsets, unlinked files, half-read directories and locks', async () => {
-      await machine.sh('dd if=/dev/urandom of=book bs=64k count=4 2>/dev/null; mkdir chapters; for i in $(seq 60); do echo $i > chapters/$i; done');
+      await machine.sh(
+        'dd if=/dev/urandom of=book bs=64k count=4 2>/dev/null; mkdir chapters; for i in $(seq 60); do echo $i > chapters/$i; done',
+      );
       const undisturbed = await hold(machine, async () => {});
       const suspended = await hold(machine, async () => {
         expect(await machine.suspend()).to.deep.include({ code: 0 });
@@ -35,7 +37,12 @@ describe('suspend with the driver of guest-images/suspend-driver', function () {
 
     it('keeps the working directory, and mapped files', async () => {
       await machine.sh('mkdir -p here && cp /bin/busybox here/busybox');
-      const shell = machine.spawn(['/mnt/share/here/busybox', 'sh', '-c', 'cd here; echo started; read line; pwd; ls | wc -l; echo done']);
+      const shell = machine.spawn([
+        '/mnt/share/here/busybox',
+        'sh',
+        '-c',
+        'cd here; echo started; read line; pwd; ls | wc -l; echo done',
+      ]);
       await shell.until('started');
       expect(await machine.suspend()).to.deep.include({ code: 0 });
       await machine.sh('echo 3 > /proc/sys/vm/drop_caches');
@@ -57,7 +64,10 @@ describe('suspend with the driver of guest-images/suspend-driver', function () {
         expect(await waiter.process.exited).to.equal(0);
       });
 
-      for (const [name, signal] of [['SIGINT', SIGINT], ['SIGKILL', SIGKILL]] as const) {
+      for (const [name, signal] of [
+        ['SIGINT', SIGINT],
+        ['SIGKILL', SIGKILL],
+      ] as const) {
         it(`lets ${name} end who waits for a ${kind} lock`, async () => {
           const [holder, waiter] = await contend(machine, kind);
           waiter.process.kill(signal);
@@ -88,7 +98,8 @@ describe('suspend with the driver of guest-images/suspend-driver', function () {
           isUp = false;
         }
         if (event.type !== 'register') return;
-        if (event.field === 'device_status' && event.access === 'write') isUp = (event.value & VIRTIO_CONFIG_S_DRIVER_OK) !== 0;
+        if (event.field === 'device_status' && event.access === 'write')
+          isUp = (event.value & VIRTIO_CONFIG_S_DRIVER_OK) !== 0;
         if (event.region === 'device' && event.offset === SESSION && event.access === 'read') note('session');
       };
       session.onTrace = ({ opcode }) => opcodes.push(opcode);
@@ -97,8 +108,13 @@ describe('suspend with the driver of guest-images/suspend-driver', function () {
         expect(await machine.suspend()).to.deep.include({ code: 0 });
         await machine.sh('ls > /dev/null');
         expect(transport.features.accepted, '19: the same features').to.equal(accepted);
-        expect(resets, '18: nothing is under way').to.have.length.above(0).and.satisfy((all: number[]) => all.every((count) => count === 0));
-        expect(afterDriverOk.slice(0, 2), '19: session is read before the first request').to.deep.equal(['session', 'request']);
+        expect(resets, '18: nothing is under way')
+          .to.have.length.above(0)
+          .and.satisfy((all: number[]) => all.every((count) => count === 0));
+        expect(afterDriverOk.slice(0, 2), '19: session is read before the first request').to.deep.equal([
+          'session',
+          'request',
+        ]);
         expect(opcodes, '20').to.not.include('INIT');
       } finally {
         transport.onTrace = onTrace;
@@ -137,7 +153,10 @@ describe('suspend with the driver of guest-images/suspend-driver', function () {
       expect(await suspended).to.deep.include({ code: 0 });
       expect(await waiter.process.exited).not.to.equal(0);
       expect((await machine.run('ls /mnt/share', '/')).stderr).to.include(ENOTCONN);
-      await machine.sh('killall locker; umount /mnt/share && mount -t virtiofs share /mnt/share && ls /mnt/share/posix', '/');
+      await machine.sh(
+        'killall locker; umount /mnt/share && mount -t virtiofs share /mnt/share && ls /mnt/share/posix',
+        '/',
+      );
       expect(await machine.suspend()).to.deep.include({ code: 0 });
       await machine.sh('ls posix');
     } finally {
@@ -148,10 +167,19 @@ describe('suspend with the driver of guest-images/suspend-driver', function () {
   it('holds back what the kernel writes while the device is away, and sends it then', async () => {
     const machine = await SuspendMachine.mounted({ share: { writeback: true } });
     try {
-      await machine.sh('echo 0 > /sys/power/sync_on_suspend; for name in /sys/class/bdi/*; do echo 100 > $name/max_ratio; echo 50 > $name/min_ratio; done');
-      await machine.sh('cd /proc/sys/vm; echo 1000 > dirty_expire_centisecs; echo 50 > dirty_writeback_centisecs; dmesg -n 7', '/');
+      await machine.sh(
+        'echo 0 > /sys/power/sync_on_suspend; for name in /sys/class/bdi/*; do echo 100 > $name/max_ratio; echo 50 > $name/min_ratio; done',
+      );
+      await machine.sh(
+        'cd /proc/sys/vm; echo 1000 > dirty_expire_centisecs; echo 50 > dirty_writeback_centisecs; dmesg -n 7',
+        '/',
+      );
       // Nothing but builtins: the end of a child would close the file, and so write it back.
-      const writer = machine.spawn(['/bin/sh', '-c', 'echo started; read line; exec > file; for i in 1 2 3 4 5 6 7 8 9; do echo line $i; done; read line']);
+      const writer = machine.spawn([
+        '/bin/sh',
+        '-c',
+        'echo started; read line; exec > file; for i in 1 2 3 4 5 6 7 8 9; do echo line $i; done; read line',
+      ]);
       await writer.until('started');
       let writes = 0;
       machine.device.session.onTrace = ({ opcode }) => {
@@ -166,7 +194,9 @@ describe('suspend with the driver of guest-images/suspend-driver', function () {
       expect(writes).to.equal(0);
       expect(await suspended).to.deep.include({ code: 0 });
       expect(writes).to.be.above(0);
-      expect(machine.device.volume.readFileSync('/file', 'utf8')).to.equal(Array.from({ length: 9 }, (_, n) => `line ${n + 1}\n`).join(''));
+      expect(machine.device.volume.readFileSync('/file', 'utf8')).to.equal(
+        Array.from({ length: 9 }, (_, n) => `line ${n + 1}\n`).join(''),
+      );
     } finally {
       await machine.stop();
     }
@@ -182,7 +212,8 @@ while [ ! -e stop ]; do
 done; echo "done $i"`;
       await machine.sh('dd if=/dev/urandom of=/tmp/data bs=50k count=1 2>/dev/null');
       const workers = [1, 2].map((number) => machine.spawn(['/bin/sh', '-c', load, 'sh', String(number)]));
-      for (let cycle = 0; cycle < 50; cycle++) expect(await machine.suspend(), `cycle ${cycle}`).to.deep.include({ code: 0 });
+      for (let cycle = 0; cycle < 50; cycle++)
+        expect(await machine.suspend(), `cycle ${cycle}`).to.deep.include({ code: 0 });
       await machine.sh('echo > stop');
       for (const { process, lines } of workers) {
         expect(await process.exited).to.equal(0);

@@ -14,30 +14,47 @@ describe('every version of v86', function () {
   let directory: string;
   /** The command line, on one version. */
   const run = (version: string, ...args: string[]) => {
-    const { status, stdout, stderr } = spawnSync(process.execPath, ['--import', 'tsx', '--import', join(ROOT, 'test/support/other-v86.mjs'), join(ROOT, 'harness/cli.ts'), ...args], {
-      encoding: 'utf8', cwd: ROOT, timeout: 240_000, env: { ...process.env, V86_PACKAGE: join(directory, version, 'node_modules/v86') },
-    });
+    const { status, stdout, stderr } = spawnSync(
+      process.execPath,
+      ['--import', 'tsx', '--import', join(ROOT, 'test/support/other-v86.mjs'), join(ROOT, 'harness/cli.ts'), ...args],
+      {
+        encoding: 'utf8',
+        cwd: ROOT,
+        timeout: 240_000,
+        env: { ...process.env, V86_PACKAGE: join(directory, version, 'node_modules/v86') },
+      },
+    );
     return { code: status, stdout, stderr };
   };
   const store = (version: string) => join(directory, `store-${version}`);
 
   before(() => {
     directory = mkdtempSync(join(tmpdir(), 'v86-versions-'));
-    for (const version of VERSIONS) execFileSync('npm', ['install', '--silent', '--no-audit', '--no-fund', '--prefix', join(directory, version), `v86@${version}`], { stdio: ['ignore', 'ignore', 'inherit'] });
+    for (const version of VERSIONS)
+      execFileSync(
+        'npm',
+        ['install', '--silent', '--no-audit', '--no-fund', '--prefix', join(directory, version), `v86@${version}`],
+        { stdio: ['ignore', 'ignore', 'inherit'] },
+      );
   });
   after(() => rmSync(directory, { recursive: true }));
 
   for (const version of VERSIONS) {
     it(`${version} boots a guest, and freezes it with a file open`, () => {
       const script = 'exec 3>held; echo before >&3; (sleep 1000; echo) >&3 & echo $! > pid';
-      expect(run(version, 'freeze', '--no-cache', '--store', store(version), '--name', 'base', '--', 'sh', '-c', script)).to.include({ code: 0 });
+      expect(
+        run(version, 'freeze', '--no-cache', '--store', store(version), '--name', 'base', '--', 'sh', '-c', script),
+      ).to.include({ code: 0 });
     });
   }
 
   for (const [from, to] of VERSIONS.flatMap((one) => VERSIONS.map((other) => [one, other] as const))) {
     it(`a snapshot of ${from} goes on in ${to}`, () => {
       const script = 'ls -l /proc/$(cat pid)/fd/3 | grep -o "[a-z/]*held"; cat held; awk "BEGIN { print 1.5 * 3 }"';
-      expect(run(to, 'restore', '--store', store(from), 'base', '--', 'sh', '-c', script)).to.include({ code: 0, stdout: '/mnt/share/held\nbefore\n4.5\n' });
+      expect(run(to, 'restore', '--store', store(from), 'base', '--', 'sh', '-c', script)).to.include({
+        code: 0,
+        stdout: '/mnt/share/held\nbefore\n4.5\n',
+      });
     });
   }
 });

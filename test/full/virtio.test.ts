@@ -41,20 +41,27 @@ describe('the real driver with every set of ring features', function () {
     for (const indirect of [true, false]) {
       for (const eventIdx of [true, false]) {
         const name = `${packed ? 'packed' : 'split'}, ${indirect ? 'with' : 'without'} INDIRECT_DESC, ${eventIdx ? 'with' : 'without'} EVENT_IDX`;
-        it(name, () => withGuest({ offer: { packed, indirect, eventIdx } }, async (vm) => {
-          const { accepted } = vm.share().device.transport.features;
-          const has = (n: number) => (accepted & (1n << BigInt(n))) !== 0n;
-          expect([has(VIRTIO_F_RING_PACKED), has(VIRTIO_F_INDIRECT_DESC), has(VIRTIO_F_EVENT_IDX)]).to.deep.equal([packed, indirect, eventIdx]);
-          expect(await runShell(vm, WORKLOAD, { timeoutMs: 120_000 })).to.equal('done\n');
-        }));
+        it(name, () =>
+          withGuest({ offer: { packed, indirect, eventIdx } }, async (vm) => {
+            const { accepted } = vm.share().device.transport.features;
+            const has = (n: number) => (accepted & (1n << BigInt(n))) !== 0n;
+            expect([has(VIRTIO_F_RING_PACKED), has(VIRTIO_F_INDIRECT_DESC), has(VIRTIO_F_EVENT_IDX)]).to.deep.equal([
+              packed,
+              indirect,
+              eventIdx,
+            ]);
+            expect(await runShell(vm, WORKLOAD, { timeoutMs: 120_000 })).to.equal('done\n');
+          }),
+        );
       }
     }
   }
 
   for (const queueSize of [8, 16, 64, 256, 1024]) {
-    it(`a queue of ${queueSize}, and three request queues`, () => withGuest({ queueSize, requestQueues: 3 }, async (vm) => {
-      expect(await runShell(vm, WORKLOAD, { timeoutMs: 120_000 })).to.equal('done\n');
-    }));
+    it(`a queue of ${queueSize}, and three request queues`, () =>
+      withGuest({ queueSize, requestQueues: 3 }, async (vm) => {
+        expect(await runShell(vm, WORKLOAD, { timeoutMs: 120_000 })).to.equal('done\n');
+      }));
   }
 });
 
@@ -70,41 +77,51 @@ while [ $(cut -d. -f1 /proc/uptime) -lt $end ]; do
 done; echo $n`;
 
   for (const options of [{}, { offer: { packed: true } }, { writeback: true }] satisfies Omit<ShareOptions, 'tag'>[]) {
-    it(`64 tasks through a queue of 8 for a minute (${JSON.stringify(options)})`, () => withGuest({ queueSize: 8, ...options }, async (vm) => {
-      await vm.exec(['/bin/sh', '-c', 'cat > /tmp/task; dd if=/dev/urandom of=/tmp/data bs=64k count=2 2>/dev/null'], { stdin: TASK });
-      const results = await Promise.all(Array.from({ length: 64 }, (_, n) => vm.exec(`sh /tmp/task ${n} 60`, { timeoutMs: 300_000 })));
-      expect(results.filter(({ code }) => code !== 0).map(({ stdout, stderr }) => stdout + stderr)).to.deep.equal([]);
-      expect(Math.min(...results.map(({ stdout }) => Number(stdout))), 'rounds of the slowest task').to.be.greaterThan(0);
-      expect(vm.share().device.transport.statistics[1]!.deepest).to.be.at.most(8);
-    }));
+    it(`64 tasks through a queue of 8 for a minute (${JSON.stringify(options)})`, () =>
+      withGuest({ queueSize: 8, ...options }, async (vm) => {
+        await vm.exec(
+          ['/bin/sh', '-c', 'cat > /tmp/task; dd if=/dev/urandom of=/tmp/data bs=64k count=2 2>/dev/null'],
+          { stdin: TASK },
+        );
+        const results = await Promise.all(
+          Array.from({ length: 64 }, (_, n) => vm.exec(`sh /tmp/task ${n} 60`, { timeoutMs: 300_000 })),
+        );
+        expect(results.filter(({ code }) => code !== 0).map(({ stdout, stderr }) => stdout + stderr)).to.deep.equal([]);
+        expect(
+          Math.min(...results.map(({ stdout }) => Number(stdout))),
+          'rounds of the slowest task',
+        ).to.be.greaterThan(0);
+        expect(vm.share().device.transport.statistics[1]!.deepest).to.be.at.most(8);
+      }));
   }
 });
 
 describe('blocked lock waiters that hold descriptors', function () {
   this.timeout(300_000);
 
-  it('six wait in a queue of 8, others do I/O past them, and each gets the lock in its turn', () => withGuest({ queueSize: 8, locks: 'shared' }, async (vm) => {
-    const file = `${MOUNT}/locked`;
-    const holder = vm.spawn(['locker', 'flock', file, 'wait']);
-    await new Lines(holder).until('locked');
-    const { session, transport } = vm.share().device;
-    const waiters: { process: GuestProcess; lines: Lines }[] = [];
-    // One after the other: their turns are in the order in which they ask.
-    while (waiters.length < 6) {
-      const process = vm.spawn(['locker', 'flock', file, 'wait']);
-      waiters.push({ process, lines: new Lines(process) });
-      while (session.state().waiters.length < waiters.length) await new Promise((resolve) => setTimeout(resolve, 20));
-    }
-    expect(transport.queues[1]!.inFlight.size).to.equal(6);
-    const hiprio = transport.statistics[0]!.requests;
-    expect(await runShell(vm, WORKLOAD, { timeoutMs: 120_000 })).to.equal('done\n');
-    expect(transport.statistics[0]!.requests, 'FORGETs went through').to.be.greaterThan(hiprio);
-    await holder.write('\n');
-    for (const { lines, process } of waiters) {
-      await lines.until('locked');
-      await process.write('\n');
-      expect(await process.exited).to.equal(0);
-    }
-    expect(transport.queues[1]!.inFlight.size).to.equal(0);
-  }));
+  it('six wait in a queue of 8, others do I/O past them, and each gets the lock in its turn', () =>
+    withGuest({ queueSize: 8, locks: 'shared' }, async (vm) => {
+      const file = `${MOUNT}/locked`;
+      const holder = vm.spawn(['locker', 'flock', file, 'wait']);
+      await new Lines(holder).until('locked');
+      const { session, transport } = vm.share().device;
+      const waiters: { process: GuestProcess; lines: Lines }[] = [];
+      // One after the other: their turns are in the order in which they ask.
+      while (waiters.length < 6) {
+        const process = vm.spawn(['locker', 'flock', file, 'wait']);
+        waiters.push({ process, lines: new Lines(process) });
+        while (session.state().waiters.length < waiters.length) await new Promise((resolve) => setTimeout(resolve, 20));
+      }
+      expect(transport.queues[1]!.inFlight.size).to.equal(6);
+      const hiprio = transport.statistics[0]!.requests;
+      expect(await runShell(vm, WORKLOAD, { timeoutMs: 120_000 })).to.equal('done\n');
+      expect(transport.statistics[0]!.requests, 'FORGETs went through').to.be.greaterThan(hiprio);
+      await holder.write('\n');
+      for (const { lines, process } of waiters) {
+        await lines.until('locked');
+        await process.write('\n');
+        expect(await process.exited).to.equal(0);
+      }
+      expect(transport.queues[1]!.inFlight.size).to.equal(0);
+    }));
 });

@@ -19,7 +19,9 @@ describe('write-back while guest and host move directories and links', () => {
   it('in a process of its own, at any time, 2,500 rounds: nothing outside changes', async () => {
     mkdirSync(join(root, 'share'));
     const program = new URL('../support/write-back-swapper.ts', import.meta.url).pathname;
-    const swapper = spawn(process.execPath, ['--import', 'tsx', program, root], { stdio: ['ignore', 'pipe', 'inherit'] });
+    const swapper = spawn(process.execPath, ['--import', 'tsx', program, root], {
+      stdio: ['ignore', 'pipe', 'inherit'],
+    });
     try {
       await new Promise((ready) => swapper.stdout.once('data', ready));
       expect(attackWriteBack(root, 2500, 6, false).written).to.be.above(500);

@@ -17,9 +17,13 @@ describe('commands in the guest', () => {
   });
 
   it('output of any bytes comes whole', async () => {
-    const { stdout } = await guest.vm.execBytes('i=0; while [ $i -lt 256 ]; do printf "\\\\$(printf %o $i)"; i=$((i+1)); done');
+    const { stdout } = await guest.vm.execBytes(
+      'i=0; while [ $i -lt 256 ]; do printf "\\\\$(printf %o $i)"; i=$((i+1)); done',
+    );
     expect([...stdout]).to.deep.equal([...Array(256).keys()]);
-    const { stdout: big } = await guest.vm.execBytes('dd if=/dev/urandom of=/tmp/big bs=64k count=40 2>/dev/null; cat /tmp/big');
+    const { stdout: big } = await guest.vm.execBytes(
+      'dd if=/dev/urandom of=/tmp/big bs=64k count=40 2>/dev/null; cat /tmp/big',
+    );
     const { stdout: sum } = await guest.vm.exec('sha256sum /tmp/big; rm /tmp/big');
     expect(big.length).to.equal(40 * 65536);
     expect(sum.split(' ')[0]).to.equal(sha256(big));
@@ -43,20 +47,31 @@ describe('commands in the guest', () => {
   });
 
   it('many run at once', async () => {
-    const results = await Promise.all(Array.from({ length: 30 }, (_, n) => guest.vm.exec(`read x; echo $((x * 2)); exit ${n}`, { stdin: `${n}\n` })));
-    expect(results.map(({ stdout, code }) => [stdout, code])).to.deep.equal(Array.from({ length: 30 }, (_, n) => [`${2 * n}\n`, n]));
+    const results = await Promise.all(
+      Array.from({ length: 30 }, (_, n) => guest.vm.exec(`read x; echo $((x * 2)); exit ${n}`, { stdin: `${n}\n` })),
+    );
+    expect(results.map(({ stdout, code }) => [stdout, code])).to.deep.equal(
+      Array.from({ length: 30 }, (_, n) => [`${2 * n}\n`, n]),
+    );
   });
 
   it('arguments, environment and working directory arrive as they are', async () => {
-    const { stdout } = await guest.vm.exec(['sh', '-c', 'printf "%s|" "$@"; echo "$A$PWD"', 'sh', 'a b', '', 'ünï "\'$x'], { env: { A: 'x=y ' }, cwd: '/proc' });
+    const { stdout } = await guest.vm.exec(
+      ['sh', '-c', 'printf "%s|" "$@"; echo "$A$PWD"', 'sh', 'a b', '', 'ünï "\'$x'],
+      { env: { A: 'x=y ' }, cwd: '/proc' },
+    );
     expect(stdout).to.equal('a b||ünï "\'$x|x=y /proc\n');
     const long = 'x'.repeat(50_000);
     expect((await guest.vm.exec(['sh', '-c', 'echo ${#1}', 'sh', long])).stdout).to.equal('50000\n');
   });
 
   it('variables take the place of those that were there, for one command, and PATH says where it is looked for', async () => {
-    await guest.vm.exec('mkdir -p /tmp/tools && printf "#!/bin/sh\\necho \\$HOME \\$USER\\n" >/tmp/tools/whose && chmod +x /tmp/tools/whose');
-    expect((await guest.vm.exec(['whose'], { env: { PATH: '/tmp/tools:/bin', HOME: '/elsewhere' } })).stdout).to.equal('/elsewhere root\n');
+    await guest.vm.exec(
+      'mkdir -p /tmp/tools && printf "#!/bin/sh\\necho \\$HOME \\$USER\\n" >/tmp/tools/whose && chmod +x /tmp/tools/whose',
+    );
+    expect((await guest.vm.exec(['whose'], { env: { PATH: '/tmp/tools:/bin', HOME: '/elsewhere' } })).stdout).to.equal(
+      '/elsewhere root\n',
+    );
     expect((await guest.vm.exec('echo $HOME $PATH')).stdout).to.match(/^\/root \/usr\/local\/sbin:/);
   });
 
@@ -93,7 +108,10 @@ describe('commands in the guest', () => {
     const parent = await begin('sleep 1000 & echo $!; wait');
     parent.command.kill('SIGUSR1');
     expect(await parent.command.exited).to.equal(128 + 10);
-    expect((await guest.vm.exec(`while kill -0 ${parent.told[0]} 2>/dev/null; do sleep 0.05; done`, { timeoutMs: 10_000 })).code).to.equal(0);
+    expect(
+      (await guest.vm.exec(`while kill -0 ${parent.told[0]} 2>/dev/null; do sleep 0.05; done`, { timeoutMs: 10_000 }))
+        .code,
+    ).to.equal(0);
     expect(() => parent.command.kill('SIGNONE' as 'SIGTERM')).to.throw(RangeError);
   });
 
@@ -119,7 +137,9 @@ describe('commands in the guest', () => {
   });
 
   it('a terminal has its size, takes Ctrl-C and can be resized', async () => {
-    const shell = guest.vm.spawn('trap "stty size; exit 3" WINCH; stty size; while :; do sleep 0.1; done', { pty: { columns: 100, rows: 30 } });
+    const shell = guest.vm.spawn('trap "stty size; exit 3" WINCH; stty size; while :; do sleep 0.1; done', {
+      pty: { columns: 100, rows: 30 },
+    });
     let heard = '';
     const until = async (text: string) => {
       while (!heard.includes(text)) await new Promise((resolve) => setTimeout(resolve, 20));
@@ -166,14 +186,21 @@ describe('commands in the guest', () => {
     }
   });
 
-  for (const [what, frame] of [['a frame that is too short', encodeFrame(TO_HOST.TAKEN, 0, new Uint8Array(0))], ['something else', Uint8Array.of(104, 105)]] as const) {
+  for (const [what, frame] of [
+    ['a frame that is too short', encodeFrame(TO_HOST.TAKEN, 0, new Uint8Array(0))],
+    ['something else', Uint8Array.of(104, 105)],
+  ] as const) {
     it(`a guest that writes ${what} to the agent's port ends that link alone`, async () => {
       const octal = [...frame].map((byte) => `\\${byte.toString(8).padStart(3, '0')}`).join('');
       const waiting = guest.vm.spawn('sleep 1000');
       const list = guest.vm.agent.list();
-      const error = await guest.vm.exec(['sh', '-c', `printf '${octal}' > /dev/ttyS1; sleep 1000`]).catch((caught: Error) => caught);
+      const error = await guest.vm
+        .exec(['sh', '-c', `printf '${octal}' > /dev/ttyS1; sleep 1000`])
+        .catch((caught: Error) => caught);
       expect(error).to.be.instanceOf(VmError).with.property('kind', 'guest');
-      expect(error).to.have.property('message').that.matches(/the link to the guest's agent has ended: something else than the agent's frames has come/);
+      expect(error)
+        .to.have.property('message')
+        .that.matches(/the link to the guest's agent has ended: something else than the agent's frames has come/);
       expect(await waiting.exited.catch((caught: Error) => caught)).to.equal(error);
       await list.catch(() => {});
       expect(await guest.vm.exec('true').catch((caught: Error) => caught)).to.equal(error);

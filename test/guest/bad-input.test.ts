@@ -15,17 +15,50 @@ async function failure(action: Promise<unknown>): Promise<Error> {
 
 describe('what a machine is refused for', () => {
   const cases: { name: string; input: VmOptions; expect: RegExp }[] = [
-    { name: 'a tag of 37 bytes', input: { shares: [{ tag: `${'ä'.repeat(18)}x` }] }, expect: /37 bytes.*1 to 36.*shorter/ },
+    {
+      name: 'a tag of 37 bytes',
+      input: { shares: [{ tag: `${'ä'.repeat(18)}x` }] },
+      expect: /37 bytes.*1 to 36.*shorter/,
+    },
     { name: 'an empty tag', input: { shares: [{ tag: '' }] }, expect: /0 bytes.*1 to 36/ },
-    { name: 'one tag twice', input: { shares: [{ tag: 'a' }, { tag: 'a' }] }, expect: /two shares have the tag "a".*own/ },
-    { name: 'two devices in one slot', input: { shares: [{ tag: 'a', slot: 20 }, { tag: 'b', slot: 20 }] }, expect: /slot 20 is taken.*choose/ },
-    { name: 'a directory that is missing', input: { shares: [{ tag: 'a', source: '/no/such' }] }, expect: /\/no\/such does not exist.*existing/ },
-    { name: 'a file that is no archive', input: { shares: [{ tag: 'a', source: '/etc/passwd' }] }, expect: /\/etc\/passwd is neither a directory nor/ },
-    { name: 'an archive that is missing', input: { shares: [{ tag: 'a', source: '/no/such.tar.gz' }] }, expect: /\/no\/such.tar.gz: .*ENOENT/ },
+    {
+      name: 'one tag twice',
+      input: { shares: [{ tag: 'a' }, { tag: 'a' }] },
+      expect: /two shares have the tag "a".*own/,
+    },
+    {
+      name: 'two devices in one slot',
+      input: {
+        shares: [
+          { tag: 'a', slot: 20 },
+          { tag: 'b', slot: 20 },
+        ],
+      },
+      expect: /slot 20 is taken.*choose/,
+    },
+    {
+      name: 'a directory that is missing',
+      input: { shares: [{ tag: 'a', source: '/no/such' }] },
+      expect: /\/no\/such does not exist.*existing/,
+    },
+    {
+      name: 'a file that is no archive',
+      input: { shares: [{ tag: 'a', source: '/etc/passwd' }] },
+      expect: /\/etc\/passwd is neither a directory nor/,
+    },
+    {
+      name: 'an archive that is missing',
+      input: { shares: [{ tag: 'a', source: '/no/such.tar.gz' }] },
+      expect: /\/no\/such.tar.gz: .*ENOENT/,
+    },
     { name: 'a kernel that is missing', input: { kernel: '/no/kernel', initrd: '/no/initrd' }, expect: /\/no\/kernel/ },
   ];
   for (const { name, input, expect: message } of cases) {
-    it(name, async () => expect(await failure(Vm.boot(input))).to.have.property('message').that.matches(message));
+    it(name, async () =>
+      expect(await failure(Vm.boot(input)))
+        .to.have.property('message')
+        .that.matches(message),
+    );
   }
 });
 

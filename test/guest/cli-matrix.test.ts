@@ -23,7 +23,22 @@ interface Row {
 const ELSEWHERE: Record<string, Record<string, string[]>> = {
   suspend: {
     'full/cli-sleep.test.ts': [
-      'share', 'tag', 'size', 'write-back', 'owners', 'save', 'memory', 'cmdline', 'no-cache', 'verbose', 'env', 'workdir', 'user', 'timeout', 'name', 'store',
+      'share',
+      'tag',
+      'size',
+      'write-back',
+      'owners',
+      'save',
+      'memory',
+      'cmdline',
+      'no-cache',
+      'verbose',
+      'env',
+      'workdir',
+      'user',
+      'timeout',
+      'name',
+      'store',
     ],
   },
   wake: { 'full/cli-sleep.test.ts': ['name'] },
@@ -47,33 +62,100 @@ describe('command line: every option of every command', function () {
   /** How a command runs; it shows that by what it says. */
   const execution = ['--env', 'A=b', '--workdir', 'sub', '--user', '0:0', '--timeout', '200'];
   const machine = (name: string) => [
-    ...execution, '--share', share, '--tag', 'mine', '--size', '64M', '--write-back', '--owners', '--save', at(`${name}.json`), '--memory', '128', '--cmdline', 'word=1', '--verbose',
+    ...execution,
+    '--share',
+    share,
+    '--tag',
+    'mine',
+    '--size',
+    '64M',
+    '--write-back',
+    '--owners',
+    '--save',
+    at(`${name}.json`),
+    '--memory',
+    '128',
+    '--cmdline',
+    'word=1',
+    '--verbose',
   ];
-  const script = (name: string) => `echo ${name} > ../file; chmod u+s ../file; echo $A $(pwd) $(id -u) $(grep -c word=1 /proc/cmdline) $(df -k . | tail -1 | awk '{ print $2 }') $(awk '/MemTotal/ { print ($2 < 140000) }' /proc/meminfo)`;
+  const script = (name: string) =>
+    `echo ${name} > ../file; chmod u+s ../file; echo $A $(pwd) $(id -u) $(grep -c word=1 /proc/cmdline) $(df -k . | tail -1 | awk '{ print $2 }') $(awk '/MemTotal/ { print ($2 < 140000) }' /proc/meminfo)`;
   const said = /^b \/mnt\/mine\/sub 0 1 65536 1$/m;
   const kept = (name: string) => () => {
     expect(readFileSync(join(share, 'file'), 'utf8'), 'written back').to.equal(`${name}\n`);
     expect(statSync(join(share, 'file')).mode & 0o4000, '--owners').to.equal(0o4000);
     expect(JSON.parse(readFileSync(at(`${name}.json`), 'utf8')), 'saved').to.have.property('/file', `${name}\n`);
   };
-  const thawed = (name: string) => [...store, ...execution, '--keep-clock', '--no-reseed', '--write-back', share, '--owners', '--save', at(`${name}.json`)];
+  const thawed = (name: string) => [
+    ...store,
+    ...execution,
+    '--keep-clock',
+    '--no-reseed',
+    '--write-back',
+    share,
+    '--owners',
+    '--save',
+    at(`${name}.json`),
+  ];
   const again = (name: string) => `echo ${name} > ../file; echo $A $(pwd) $(id -u) $(date +%s)`;
   const saidAgain = /^b \/mnt\/mine\/sub 0 \d+$/m;
 
   const rows = (): Row[] => [
-    { args: ['run', ...machine('run'), '--', 'sh', '-c', script('run')], stdout: said, stderr: /./, check: kept('run') },
+    {
+      args: ['run', ...machine('run'), '--', 'sh', '-c', script('run')],
+      stdout: said,
+      stderr: /./,
+      check: kept('run'),
+    },
     { args: ['run', '--no-cache', '--', 'true'], stderr: /^booting the guest\n$/ },
     { args: ['shell', ...machine('shell')], input: script('shell'), stdout: said, stderr: /./, check: kept('shell') },
-    { args: ['freeze', ...store, '--name', 'base', ...machine('freeze'), '--', 'sh', '-c', script('freeze')], stdout: said, stderr: /frozen as base/, check: kept('freeze') },
-    { args: ['restore', ...thawed('restore'), '--name', 'next', 'base', '--', 'sh', '-c', again('restore')], stdout: saidAgain, stderr: /frozen as next/, check: kept('restore') },
-    { args: ['wake', ...thawed('wake'), 'next', '--', 'sh', '-c', again('wake')], stdout: saidAgain, check: kept('wake') },
-    { args: ['fork', ...store, ...execution, '--keep-clock', '--no-reseed', '--copies', '3', 'base', '--', 'sh', '-c', `${again('fork')}; echo copy $FORK`], stdout: /3 \| copy 3/ },
+    {
+      args: ['freeze', ...store, '--name', 'base', ...machine('freeze'), '--', 'sh', '-c', script('freeze')],
+      stdout: said,
+      stderr: /frozen as base/,
+      check: kept('freeze'),
+    },
+    {
+      args: ['restore', ...thawed('restore'), '--name', 'next', 'base', '--', 'sh', '-c', again('restore')],
+      stdout: saidAgain,
+      stderr: /frozen as next/,
+      check: kept('restore'),
+    },
+    {
+      args: ['wake', ...thawed('wake'), 'next', '--', 'sh', '-c', again('wake')],
+      stdout: saidAgain,
+      check: kept('wake'),
+    },
+    {
+      args: [
+        'fork',
+        ...store,
+        ...execution,
+        '--keep-clock',
+        '--no-reseed',
+        '--copies',
+        '3',
+        'base',
+        '--',
+        'sh',
+        '-c',
+        `${again('fork')}; echo copy $FORK`,
+      ],
+      stdout: /3 \| copy 3/,
+    },
     { args: ['shell', ...store, 'base'], input: 'pwd', stdout: /^\/mnt\/mine$/m },
     { args: ['list', ...store, '--json'], stdout: /"name": "base"[^]*"name": "next"/ },
     { args: ['inspect', ...store, '--json', '--files', 'base'], stdout: /"\/file": \{/ },
     { args: ['diff', ...store, '--json', 'base', 'next'], stdout: /"pages": \d+/ },
-    { args: ['verify', ...store, '--json'], stdout: /"sound": \[\s+"[\da-f]{32}",\s+"[\da-f]{32}"\s+\],\s+"problems": \[\]/ },
-    { args: ['export', ...store, 'base', at('base.layer')], check: () => expect(existsSync(at('base.layer'))).to.equal(true) },
+    {
+      args: ['verify', ...store, '--json'],
+      stdout: /"sound": \[\s+"[\da-f]{32}",\s+"[\da-f]{32}"\s+\],\s+"problems": \[\]/,
+    },
+    {
+      args: ['export', ...store, 'base', at('base.layer')],
+      check: () => expect(existsSync(at('base.layer'))).to.equal(true),
+    },
     { args: ['import', '--store', at('other'), at('base.layer')], stderr: /base.layer is base now/ },
     { args: ['rename', '--store', at('other'), 'base', 'moved'] },
     { args: ['list', '--store', at('other')], stdout: / moved / },
@@ -87,24 +169,114 @@ describe('command line: every option of every command', function () {
     const rest = ['--', 'echo', 'ran'];
     const stays = { code: 125, stdout: /^$/ };
     return [
-      ...['run', 'freeze'].map((command) => ({ ...stays, args: [command, ...other, '--no-cache', '--boot', 'direct', ...rest], stderr: /takes no BIOS/ })),
+      ...['run', 'freeze'].map((command) => ({
+        ...stays,
+        args: [command, ...other, '--no-cache', '--boot', 'direct', ...rest],
+        stderr: /takes no BIOS/,
+      })),
       { ...stays, args: ['shell', ...other, '--no-cache', '--boot', 'direct'], stderr: /takes no BIOS/ },
       { ...stays, args: ['suspend', ...other, '--boot', 'direct'], stderr: /takes no BIOS/ },
-      ...['run', 'freeze'].map((command) => ({ ...stays, args: [command, '--driver', 'suspend', '--kernel', 'none.bin', '--initrd', 'none.img', ...rest], stderr: /driver with suspend goes into the image/ })),
-      { ...stays, args: ['shell', '--driver', 'suspend', '--kernel', 'none.bin', '--initrd', 'none.img'], stderr: /driver with suspend goes into the image/ },
+      ...['run', 'freeze'].map((command) => ({
+        ...stays,
+        args: [command, '--driver', 'suspend', '--kernel', 'none.bin', '--initrd', 'none.img', ...rest],
+        stderr: /driver with suspend goes into the image/,
+      })),
+      {
+        ...stays,
+        args: ['shell', '--driver', 'suspend', '--kernel', 'none.bin', '--initrd', 'none.img'],
+        stderr: /driver with suspend goes into the image/,
+      },
       { ...stays, args: ['suspend', '--driver', 'stock'], stderr: /can't suspend/ },
-      ...['restore', 'fork', 'wake'].map((command) => ({ ...stays, args: [command, ...store, ...other, 'base', ...rest], stderr: /can't read the guest image's file none.bin/ })),
-      { ...stays, args: ['serve', '--incoming', '0', ...other, ...rest], stderr: /can't read the guest image's file none.bin/ },
-      { ...stays, args: ['migrate', ...store, 'base', '--to', 'ws:0', ...other, ...rest], stderr: /can't read the guest image's file none.bin/ },
+      ...['restore', 'fork', 'wake'].map((command) => ({
+        ...stays,
+        args: [command, ...store, ...other, 'base', ...rest],
+        stderr: /can't read the guest image's file none.bin/,
+      })),
+      {
+        ...stays,
+        args: ['serve', '--incoming', '0', ...other, ...rest],
+        stderr: /can't read the guest image's file none.bin/,
+      },
+      {
+        ...stays,
+        args: ['migrate', ...store, 'base', '--to', 'ws:0', ...other, ...rest],
+        stderr: /can't read the guest image's file none.bin/,
+      },
       { ...stays, args: ['shell', '--write-back', ...store, 'base'], stderr: /leave out --write-back/ },
       { ...stays, args: ['shell', ...store], stderr: /name that too/ },
-      ...['--tls-ca', '--tls-fingerprint'].map((option) => ({ ...stays, args: ['serve', '--incoming', '0', '--to', 'tls:localhost:1', '--token', 'x', option, 'none'], stderr: /token/ })),
-      { ...stays, args: ['migrate', ...store, 'base', '--to', 'tls:localhost:1', '--token', token, '--tls-ca', 'none.pem'], stderr: /can't read none.pem/ },
-      { ...stays, args: ['settle', ...store, 'base', '--token', token, '--tls-ca', 'none.pem', '--tls-fingerprint', 'none', '--to', 'tls:localhost:1'], stderr: /nothing to settle/ },
-      ...['--runs-here', '--runs-there'].map((option) => ({ ...stays, args: ['settle', ...store, 'base', option], stderr: /nothing to settle/ })),
-      { ...stays, args: ['migrate', ...store, 'base', '--to', 'wss:0', '--host', 'localhost', '--origin', '*', '--tls-cert', 'none.pem', '--tls-key', 'none.pem'], stderr: /can't read none.pem/ },
-      { ...stays, args: ['serve', '--incoming', 'wss:0', '--host', 'localhost', '--origin', '*', '--tls-cert', 'none.pem', '--tls-key', 'none.pem'], stderr: /can't read none.pem/ },
-      { ...stays, args: ['serve', '--incoming', '0', '--policy', 'none', '--bandwidth', '1'], stderr: /throttle, give-up, stop/ },
+      ...['--tls-ca', '--tls-fingerprint'].map((option) => ({
+        ...stays,
+        args: ['serve', '--incoming', '0', '--to', 'tls:localhost:1', '--token', 'x', option, 'none'],
+        stderr: /token/,
+      })),
+      {
+        ...stays,
+        args: ['migrate', ...store, 'base', '--to', 'tls:localhost:1', '--token', token, '--tls-ca', 'none.pem'],
+        stderr: /can't read none.pem/,
+      },
+      {
+        ...stays,
+        args: [
+          'settle',
+          ...store,
+          'base',
+          '--token',
+          token,
+          '--tls-ca',
+          'none.pem',
+          '--tls-fingerprint',
+          'none',
+          '--to',
+          'tls:localhost:1',
+        ],
+        stderr: /nothing to settle/,
+      },
+      ...['--runs-here', '--runs-there'].map((option) => ({
+        ...stays,
+        args: ['settle', ...store, 'base', option],
+        stderr: /nothing to settle/,
+      })),
+      {
+        ...stays,
+        args: [
+          'migrate',
+          ...store,
+          'base',
+          '--to',
+          'wss:0',
+          '--host',
+          'localhost',
+          '--origin',
+          '*',
+          '--tls-cert',
+          'none.pem',
+          '--tls-key',
+          'none.pem',
+        ],
+        stderr: /can't read none.pem/,
+      },
+      {
+        ...stays,
+        args: [
+          'serve',
+          '--incoming',
+          'wss:0',
+          '--host',
+          'localhost',
+          '--origin',
+          '*',
+          '--tls-cert',
+          'none.pem',
+          '--tls-key',
+          'none.pem',
+        ],
+        stderr: /can't read none.pem/,
+      },
+      {
+        ...stays,
+        args: ['serve', '--incoming', '0', '--policy', 'none', '--bandwidth', '1'],
+        stderr: /throttle, give-up, stop/,
+      },
     ];
   };
 
@@ -117,8 +289,36 @@ describe('command line: every option of every command', function () {
   });
 
   const movers = {
-    serve: ['serve', '--incoming', '0', '--host', 'localhost', '--token', token, ...thawed('serve'), '--kernel', 'stock', '--verbose'],
-    migrate: ['migrate', ...store, 'moving', '--token', token, '--keep-clock', '--no-reseed', '--kernel', 'stock', '--bandwidth', '1000', '--policy', 'stop', '--verbose', '--to'],
+    serve: [
+      'serve',
+      '--incoming',
+      '0',
+      '--host',
+      'localhost',
+      '--token',
+      token,
+      ...thawed('serve'),
+      '--kernel',
+      'stock',
+      '--verbose',
+    ],
+    migrate: [
+      'migrate',
+      ...store,
+      'moving',
+      '--token',
+      token,
+      '--keep-clock',
+      '--no-reseed',
+      '--kernel',
+      'stock',
+      '--bandwidth',
+      '1000',
+      '--policy',
+      'stop',
+      '--verbose',
+      '--to',
+    ],
   };
 
   it('has a row: an option that is new needs one too', () => {
@@ -127,7 +327,8 @@ describe('command line: every option of every command', function () {
     for (const args of [...[...rows(), ...refused()].map((row) => row.args), movers.serve, movers.migrate]) {
       const command = program.commands.find((each) => each.name() === args[0])!;
       const words = args.slice(0, args.includes('--') ? args.indexOf('--') : undefined);
-      for (const option of command.options) if (words.includes(option.long!)) covered.add(`${args[0]} --${nameOf(option)}`);
+      for (const option of command.options)
+        if (words.includes(option.long!)) covered.add(`${args[0]} --${nameOf(option)}`);
     }
     for (const [command, files] of Object.entries(ELSEWHERE)) {
       for (const [file, names] of Object.entries(files)) {
@@ -138,7 +339,9 @@ describe('command line: every option of every command', function () {
         }
       }
     }
-    const all = program.commands.flatMap((command) => visible(command).map((option) => `${command.name()} --${nameOf(option)}`));
+    const all = program.commands.flatMap((command) =>
+      visible(command).map((option) => `${command.name()} --${nameOf(option)}`),
+    );
     expect(all.filter((pair) => !covered.has(pair))).to.deep.equal([]);
   });
 
@@ -153,9 +356,11 @@ describe('command line: every option of every command', function () {
     };
     for (const row of rows()) await attempt(row);
     const left = refused();
-    await Promise.all([0, 1, 2].map(async () => {
-      for (let row = left.pop(); row; row = left.pop()) await attempt(row);
-    }));
+    await Promise.all(
+      [0, 1, 2].map(async () => {
+        for (let row = left.pop(); row; row = left.pop()) await attempt(row);
+      }),
+    );
   });
 
   it('works on both sides of a migration', async () => {

@@ -20,17 +20,39 @@ describe('command line: migration', function () {
 
   before(async () => {
     directory = mkdtempSync(join(tmpdir(), 'cli-'));
-    const { code, stderr } = await run(['freeze', '--store', directory, '--name', 'base', '--', 'sh', '-c', 'echo kept > file']);
+    const { code, stderr } = await run([
+      'freeze',
+      '--store',
+      directory,
+      '--name',
+      'base',
+      '--',
+      'sh',
+      '-c',
+      'echo kept > file',
+    ]);
     expect(code, stderr).to.equal(0);
   });
   after(() => {
     for (const path of [directory, `${directory}.migrations`]) rmSync(path, { recursive: true, force: true });
   });
 
-  const begin = 'exec 5<file; rm file; while :; do n=$((n+1)); echo $n > new; mv new count; read line <&5 && echo "$line" > read; sleep 0.05; done';
+  const begin =
+    'exec 5<file; rm file; while :; do n=$((n+1)); echo $n > new; mv new count; read line <&5 && echo "$line" > read; sleep 0.05; done';
 
   it('moves a guest with a running command to another process, over TCP, whoever else calls there', async () => {
-    const server = start(['serve', '--incoming', '0', '--', 'sh', '-c', 'until [ -s read ]; do sleep 0.1; done; cat read; test -s count && echo goes on'], { env });
+    const server = start(
+      [
+        'serve',
+        '--incoming',
+        '0',
+        '--',
+        'sh',
+        '-c',
+        'until [ -s read ]; do sleep 0.1; done; cat read; test -s count && echo goes on',
+      ],
+      { env },
+    );
     const [, port] = await server.says(/waiting on localhost:(\d+)\n/);
     const silent = connect(Number(port), 'localhost').on('error', () => {});
     try {
@@ -47,31 +69,64 @@ describe('command line: migration', function () {
   });
 
   it('moves one over a WebSocket, and on from there to whoever calls', async () => {
-    const server = start(['serve', '--incoming', 'ws:0', '--to', 'ws:0', '--', 'sh', '-c', 'until [ -s read ]; do sleep 0.1; done; cat read']);
+    const server = start([
+      'serve',
+      '--incoming',
+      'ws:0',
+      '--to',
+      'ws:0',
+      '--',
+      'sh',
+      '-c',
+      'until [ -s read ]; do sleep 0.1; done; cat read',
+    ]);
     const [, first] = await server.says(/waiting on (ws:\S+)\n/);
     const here = await run(migrate('--to', first!, '--', 'sh', '-c', begin));
     expect(here.stderr).to.match(/^moved: /);
     const [, second] = await server.says(/waiting on[^]*waiting on (ws:\S+)\n/);
     const { hostname, port, hash } = new URL(second!);
     const socket = new WebSocket(`ws://${hostname}:${port}`);
-    const wrong = await Vm.takeOver(makeToken()).serve(await webSocketChannel(socket as unknown as WebSocketLike, true)).catch((error: Error) => error);
+    const wrong = await Vm.takeOver(makeToken())
+      .serve(await webSocketChannel(socket as unknown as WebSocketLike, true))
+      .catch((error: Error) => error);
     expect(wrong).to.be.instanceOf(MigrationError);
-    const successor = await Vm.takeOver(hash.slice(1)).serve(await webSocketChannel(new WebSocket(`ws://${hostname}:${port}`) as unknown as WebSocketLike, true));
+    const successor = await Vm.takeOver(hash.slice(1)).serve(
+      await webSocketChannel(new WebSocket(`ws://${hostname}:${port}`) as unknown as WebSocketLike, true),
+    );
     try {
       expect(await server.ended).to.deep.include({ code: 0, stdout: 'kept\n' });
-      expect((await successor!.vm.exec('cat /mnt/share/read; test -s /mnt/share/count && echo goes on')).stdout).to.equal('kept\ngoes on\n');
+      expect(
+        (await successor!.vm.exec('cat /mnt/share/read; test -s /mnt/share/count && echo goes on')).stdout,
+      ).to.equal('kept\ngoes on\n');
     } finally {
       await successor!.vm.stop();
     }
   });
 
   it('moves one over TLS, by the fingerprint that is told', async () => {
-    const { cert, private: key } = await generate([{ name: 'commonName', value: 'localhost' }], { keyType: 'ec', algorithm: 'sha256' });
+    const { cert, private: key } = await generate([{ name: 'commonName', value: 'localhost' }], {
+      keyType: 'ec',
+      algorithm: 'sha256',
+    });
     const [certFile, keyFile] = [join(directory, 'cert.pem'), join(directory, 'key.pem')];
     writeFileSync(certFile, cert);
     writeFileSync(keyFile, key);
-    const server = start(['serve', '--incoming', 'tls:0', '--tls-cert', certFile, '--tls-key', keyFile, '--', 'sh', '-c', 'until [ -s read ]; do sleep 0.1; done; cat read']);
-    const [, address, fingerprint] = await server.says(/waiting on (tls:localhost:\d+#\S+)\n.*fingerprint ([\dA-F:]+)\n/);
+    const server = start([
+      'serve',
+      '--incoming',
+      'tls:0',
+      '--tls-cert',
+      certFile,
+      '--tls-key',
+      keyFile,
+      '--',
+      'sh',
+      '-c',
+      'until [ -s read ]; do sleep 0.1; done; cat read',
+    ]);
+    const [, address, fingerprint] = await server.says(
+      /waiting on (tls:localhost:\d+#\S+)\n.*fingerprint ([\dA-F:]+)\n/,
+    );
     const stranger = await run(migrate('--to', address!, '--tls-fingerprint', '00'.repeat(32)));
     expect(stranger.stderr).to.contain(`its SHA-256 fingerprint is ${fingerprint}`);
     const here = await run(migrate('--to', address!, '--tls-fingerprint', fingerprint!, '--', 'sh', '-c', begin));
@@ -96,7 +151,17 @@ describe('command line: migration', function () {
       const server = start(['serve', '--incoming', '0', ...serve], { env });
       const [, port] = await server.says(/waiting on localhost:(\d+)\n/);
       const proxy = await breakingProxy(Number(port), type);
-      const here = await run(migrate('--to', `localhost:${(proxy.address() as AddressInfo).port}`, '--', 'sh', '-c', `(sleep 8; touch end) & ${task}`), { env });
+      const here = await run(
+        migrate(
+          '--to',
+          `localhost:${(proxy.address() as AddressInfo).port}`,
+          '--',
+          'sh',
+          '-c',
+          `(sleep 8; touch end) & ${task}`,
+        ),
+        { env },
+      );
       proxy.close();
       return { server, here };
     };
@@ -111,7 +176,13 @@ describe('command line: migration', function () {
     });
 
     it('it goes on there, when only the answer was lost', async () => {
-      const { server, here } = await through(RUNNING, '--', 'sh', '-c', 'until [ -e end ]; do sleep 0.1; done; echo found');
+      const { server, here } = await through(
+        RUNNING,
+        '--',
+        'sh',
+        '-c',
+        'until [ -e end ]; do sleep 0.1; done; echo found',
+      );
       expect(here.stderr).to.match(/^moved: .*runs there/);
       expect(here).to.deep.include({ code: 0, stdout: 'begun\n' });
       expect(await server.ended).to.deep.include({ code: 0, stdout: 'found\n' });
@@ -120,7 +191,11 @@ describe('command line: migration', function () {
 
   describe('when the link breaks in the switch, and nobody answers any more', () => {
     const task = 'n=0; while :; do n=$((n+1)); echo $n > new; mv new count; sleep 0.05; done';
-    const counts = ['sh', '-c', 'test -s count && before=$(cat count) && until [ $(cat count) != $before ]; do sleep 0.1; done; echo goes on'];
+    const counts = [
+      'sh',
+      '-c',
+      'test -s count && before=$(cat count) && until [ $(cat count) != $before ]; do sleep 0.1; done; echo goes on',
+    ];
     const settle = (...args: string[]) => run(['settle', '--store', directory, ...args], { env });
 
     /** Moves a guest over a link that breaks instead of passing a message on. Returns what it was kept as. */
@@ -128,7 +203,10 @@ describe('command line: migration', function () {
       const server = start(['serve', '--store', directory, '--incoming', '0'], { env });
       const [, port] = await server.says(/waiting on localhost:(\d+)\n/);
       const proxy = await breakingProxy(Number(port), type, true);
-      const here = await run(migrate('--to', `localhost:${(proxy.address() as AddressInfo).port}`, '--', 'sh', '-c', task), { env });
+      const here = await run(
+        migrate('--to', `localhost:${(proxy.address() as AddressInfo).port}`, '--', 'sh', '-c', task),
+        { env },
+      );
       expect(here.code, here.stderr).to.equal(120);
       const [, kept] = /It is kept as (\w+)\..*settle/.exec(here.stderr)!;
       return { server, port: port!, kept: kept! };
@@ -137,14 +215,21 @@ describe('command line: migration', function () {
     it('it is kept, goes on nowhere else, and can be settled: it runs there, also when that process was killed', async () => {
       const { server, port, kept } = await lose(RUNNING);
       await server.says(/taken over/);
-      for (const args of [['restore', kept, '--', 'true'], ['fork', kept, '--', 'true'], ['migrate', kept, '--to', `localhost:${port}`]]) {
+      for (const args of [
+        ['restore', kept, '--', 'true'],
+        ['fork', kept, '--', 'true'],
+        ['migrate', kept, '--to', `localhost:${port}`],
+      ]) {
         const refused = await run([args[0]!, '--store', directory, ...args.slice(1)], { env });
         expect(refused.stderr).to.match(/may run on another side.*settle/);
         expect(refused.code).to.equal(120);
       }
       expect((await settle(kept)).stderr).to.match(/say whom to ask/);
       const there = await settle(kept, '--to', `localhost:${port}`);
-      expect([there.code, there.stderr]).to.deep.equal([0, `it was started there: this copy is not needed any more, and v86-virtiofs remove ${kept} removes it\n`]);
+      expect([there.code, there.stderr]).to.deep.equal([
+        0,
+        `it was started there: this copy is not needed any more, and v86-virtiofs remove ${kept} removes it\n`,
+      ]);
       process.kill(-server.child.pid!, 'SIGKILL');
       await server.ended;
       const next = start(['serve', '--store', directory, '--incoming', '0'], { env });
@@ -166,7 +251,10 @@ describe('command line: migration', function () {
       await next.ended;
       // Its owner knows that the process that it had moved to was killed.
       expect((await settle(kept, '--runs-here')).code).to.equal(0);
-      expect(await run(['restore', '--store', directory, kept, '--', ...counts])).to.deep.include({ code: 0, stdout: 'goes on\n' });
+      expect(await run(['restore', '--store', directory, kept, '--', ...counts])).to.deep.include({
+        code: 0,
+        stdout: 'goes on\n',
+      });
     });
 
     it('it goes on here, when it was not told to go on there, and never does there', async () => {
@@ -175,7 +263,10 @@ describe('command line: migration', function () {
       const here = await settle(kept, '--to', `localhost:${port}`);
       expect(here.stderr).to.match(/does not run there, and never will.*restore/);
       expect(here.code).to.equal(0);
-      expect(await run(['restore', '--store', directory, kept, '--', ...counts])).to.deep.include({ code: 0, stdout: 'goes on\n' });
+      expect(await run(['restore', '--store', directory, kept, '--', ...counts])).to.deep.include({
+        code: 0,
+        stdout: 'goes on\n',
+      });
       expect((await settle(kept, '--to', `localhost:${port}`)).stderr).to.match(/nothing to settle/);
       server.child.kill();
       await server.ended;
@@ -186,7 +277,11 @@ describe('command line: migration', function () {
     ['nobody answers', ['--to', 'localhost:1'], /nobody answers at localhost:1.*serve/],
     ['there is no address', ['--to', 'somewhere'], /not an address: give HOST:PORT/],
     ['there is no token', ['--to', 'ws://localhost:1', '--token', ''], /give the token that `serve` has/],
-    ['the token was thought of', ['--to', 'localhost:1', '--token', 'secret'], /not one that was made for a migration.*v86-virtiofs token/],
+    [
+      'the token was thought of',
+      ['--to', 'localhost:1', '--token', 'secret'],
+      /not one that was made for a migration.*v86-virtiofs token/,
+    ],
     ['there is no certificate', ['--to', 'wss:0'], /wss: needs a certificate and its key/],
     ['the fingerprint is none', ['--to', 'tls:localhost:1', '--tls-fingerprint', '12:34'], /not a SHA-256 fingerprint/],
     ['the policy is none', ['--to', 'x:1', '--policy', 'pray'], /throttle, give-up, stop/],

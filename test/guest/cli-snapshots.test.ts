@@ -19,13 +19,37 @@ describe('command line: snapshots', function () {
 
   before(async () => {
     directory = mkdtempSync(join(tmpdir(), 'cli-snapshots-'));
-    await inStore('freeze', '--name', 'base', '--', 'sh', '-c', 'echo kept > file; exec 3>gone; rm gone; (sleep 1000 >&3 &)');
+    await inStore(
+      'freeze',
+      '--name',
+      'base',
+      '--',
+      'sh',
+      '-c',
+      'echo kept > file; exec 3>gone; rm gone; (sleep 1000 >&3 &)',
+    );
   });
   after(() => rmSync(directory, { recursive: true }));
 
   it('restore goes on in another process, with what was running, and freezes again', async () => {
-    expect(await inStore('restore', 'base', '--name', 'next', '--', 'sh', '-c', 'cat file; pidof sleep > /dev/null && echo sleeping; echo more > other')).to.equal('kept\nsleeping\n');
-    const listed = JSON.parse(await inStore('list', '--json')) as { id: string; name: string; parent: string; addedBytes: number }[];
+    expect(
+      await inStore(
+        'restore',
+        'base',
+        '--name',
+        'next',
+        '--',
+        'sh',
+        '-c',
+        'cat file; pidof sleep > /dev/null && echo sleeping; echo more > other',
+      ),
+    ).to.equal('kept\nsleeping\n');
+    const listed = JSON.parse(await inStore('list', '--json')) as {
+      id: string;
+      name: string;
+      parent: string;
+      addedBytes: number;
+    }[];
     expect(listed.map(({ name }) => name)).to.deep.equal(['base', 'next']);
     expect(listed[1]!.parent).to.equal(listed[0]!.id);
     expect(listed[1]!.addedBytes).to.be.lessThan(listed[0]!.addedBytes / 5);
@@ -36,13 +60,32 @@ describe('command line: snapshots', function () {
   });
 
   it('inspect and diff tell what is in it', async () => {
-    expect(await inStore('inspect', 'next')).to.match(/memory 256/).and.to.match(/open file \(deleted\)/).and.to.match(/2 entries/);
-    expect(await inStore('diff', 'base', 'next')).to.match(/pages of memory/).and.to.match(/^\+ \/other$/m);
+    expect(await inStore('inspect', 'next'))
+      .to.match(/memory 256/)
+      .and.to.match(/open file \(deleted\)/)
+      .and.to.match(/2 entries/);
+    expect(await inStore('diff', 'base', 'next'))
+      .to.match(/pages of memory/)
+      .and.to.match(/^\+ \/other$/m);
   });
 
   it('fork runs copies side by side, each with files of its own', async () => {
-    const told = await inStore('fork', '--copies', '3', 'base', '--', 'sh', '-c', 'echo $FORK > mine; sleep 0.3; cat mine; ls');
-    expect(told.split('\n').filter((line) => /^\d \| \d$/.test(line)).sort()).to.deep.equal(['1 | 1', '2 | 2', '3 | 3']);
+    const told = await inStore(
+      'fork',
+      '--copies',
+      '3',
+      'base',
+      '--',
+      'sh',
+      '-c',
+      'echo $FORK > mine; sleep 0.3; cat mine; ls',
+    );
+    expect(
+      told
+        .split('\n')
+        .filter((line) => /^\d \| \d$/.test(line))
+        .sort(),
+    ).to.deep.equal(['1 | 1', '2 | 2', '3 | 3']);
   });
 
   it('copies draw random numbers of their own and have the time of now, unless told otherwise', async () => {
@@ -55,7 +98,11 @@ describe('command line: snapshots', function () {
   });
 
   it('a guest that crashes, halts or reboots has an exit code of its own, and says what its console said', async () => {
-    for (const [command, exit, said] of [['echo c > /proc/sysrq-trigger', 121, 'Kernel panic'], ['poweroff -f', 122, 'System halted'], ['reboot -f', 123, 'Restarting system']] as const) {
+    for (const [command, exit, said] of [
+      ['echo c > /proc/sysrq-trigger', 121, 'Kernel panic'],
+      ['poweroff -f', 122, 'System halted'],
+      ['reboot -f', 123, 'Restarting system'],
+    ] as const) {
       const { code, stderr } = await run('restore', '--store', at('store'), 'base', '--', 'sh', '-c', command);
       expect(code).to.equal(exit);
       expect(stderr).to.contain(said);
@@ -81,7 +128,10 @@ describe('command line: snapshots', function () {
 
   it('rename gives a snapshot another name, under which it is what it was', async () => {
     await inStore('rename', 'next', 'latest');
-    expect((JSON.parse(await inStore('list', '--json')) as { name: string }[]).map(({ name }) => name)).to.deep.equal(['base', 'latest']);
+    expect((JSON.parse(await inStore('list', '--json')) as { name: string }[]).map(({ name }) => name)).to.deep.equal([
+      'base',
+      'latest',
+    ]);
     expect(await inStore('restore', 'latest', '--', 'cat', 'other')).to.equal('more\n');
     await inStore('rename', 'latest', 'next');
   });

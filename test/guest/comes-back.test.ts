@@ -112,7 +112,10 @@ describe('a guest that comes back', () => {
       it('can keep its clocks', async () => {
         const vm = keep(await comeBack({ clock: 'keep' }));
         expect(await guestTime(vm)).to.be.within(Date.now() - WEEK - HOUR, Date.now() - WEEK + SLACK);
-        expect(1000 * Number(await runShell(vm, 'cat /sys/class/rtc/rtc0/since_epoch'))).to.be.within(Date.now() - WEEK - HOUR, Date.now() - WEEK + 1000);
+        expect(1000 * Number(await runShell(vm, 'cat /sys/class/rtc/rtc0/since_epoch'))).to.be.within(
+          Date.now() - WEEK - HOUR,
+          Date.now() - WEEK + 1000,
+        );
       }).timeout(120_000);
     });
   }
@@ -121,8 +124,11 @@ describe('a guest that comes back', () => {
     // The kernel mixes in something new by itself at times: soon after a boot every second or so.
     let areSame = false;
     for (let n = 0; n < 8 && !areSame; n++) {
-      const [one, two] = [keep(await Vm.thaw(snapshots, base, { reseed: false })), keep(await Vm.thaw(snapshots, base, { reseed: false }))];
-      areSame = await draw(one) === await draw(two);
+      const [one, two] = [
+        keep(await Vm.thaw(snapshots, base, { reseed: false })),
+        keep(await Vm.thaw(snapshots, base, { reseed: false })),
+      ];
+      areSame = (await draw(one)) === (await draw(two));
       await Promise.all(made.splice(0).map((vm) => vm.stop()));
     }
     expect(areSame).to.equal(true);
@@ -130,15 +136,24 @@ describe('a guest that comes back', () => {
 
   it('goes on with CLOCK_MONOTONIC, and with sleeps that are under way', async () => {
     const vm = keep(await Vm.thaw(snapshots, base));
-    const uptime = Number(await runShell(vm, 'while [ ! -s /tmp/woken ]; do sleep 0.1; done; cut -d. -f1 /proc/uptime'));
-    expect(uptime).to.be.within(Number(await runShell(vm, 'cat /tmp/uptime')), Number(await runShell(vm, 'cat /tmp/uptime')) + HOUR / 1000);
+    const uptime = Number(
+      await runShell(vm, 'while [ ! -s /tmp/woken ]; do sleep 0.1; done; cut -d. -f1 /proc/uptime'),
+    );
+    expect(uptime).to.be.within(
+      Number(await runShell(vm, 'cat /tmp/uptime')),
+      Number(await runShell(vm, 'cat /tmp/uptime')) + HOUR / 1000,
+    );
     expect(1000 * Number(await runShell(vm, 'cat /tmp/woken'))).to.be.within(Date.now() - HOUR, Date.now() + SLACK);
   }).timeout(120_000);
 
-  for (const [clock, isRight] of [['host', true], ['keep', false]] as const) {
+  for (const [clock, isRight] of [
+    ['host', true],
+    ['keep', false],
+  ] as const) {
     it(`${isRight ? 'builds what has changed' : 'would build it each time with its clock kept'}: files of the share and its own have comparable times`, async () => {
       const vm = keep(await Vm.thaw(snapshots, base, { clock }));
-      const build = 'if [ ! -e /tmp/object ] || [ source -nt /tmp/object ]; then cp source /tmp/object; echo built; else echo up to date; fi';
+      const build =
+        'if [ ! -e /tmp/object ] || [ source -nt /tmp/object ]; then cp source /tmp/object; echo built; else echo up to date; fi';
       await runShell(vm, 'echo 1 > source; sleep 1');
       expect(await runShell(vm, build)).to.equal('built\n');
       expect(await runShell(vm, build)).to.equal(isRight ? 'up to date\n' : 'built\n');

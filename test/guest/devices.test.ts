@@ -7,13 +7,19 @@ describe('several devices in one guest', () => {
   const shared = new Volume();
   const longTag = 'ä'.repeat(18);
   const guest = useGuest({
-    shares: [{ tag: 'share', volume: shared }, { tag: 'second share/with odd characters' }, { tag: longTag }, { tag: 'twin', volume: shared }],
+    shares: [
+      { tag: 'share', volume: shared },
+      { tag: 'second share/with odd characters' },
+      { tag: longTag },
+      { tag: 'twin', volume: shared },
+    ],
     ninep: true,
   });
   const { sh } = guest;
 
   it('keeps filesystems apart by their tags', async () => {
-    for (const [index, { mountPoint }] of guest.vm.shares.slice(0, 3).entries()) await sh(`echo ${index} > '${mountPoint}/number'`);
+    for (const [index, { mountPoint }] of guest.vm.shares.slice(0, 3).entries())
+      await sh(`echo ${index} > '${mountPoint}/number'`);
     const numbers = guest.vm.shares.slice(0, 3).map(({ fs }) => fs.readFileSync('/number', 'utf8'));
     expect(numbers).to.deep.equal(['0\n', '1\n', '2\n']);
   });
@@ -30,8 +36,12 @@ describe('several devices in one guest', () => {
 
   it('works beside 9p', async () => {
     await sh('mkdir -p /mnt/9p && mount -t 9p -o trans=virtio,version=9p2000.L host9p /mnt/9p');
-    await sh('head -c 1000000 /dev/urandom > /mnt/share/data && cp /mnt/share/data /mnt/9p/data && cmp /mnt/share/data /mnt/9p/data');
-    await sh('(cat /mnt/9p/data | md5sum > /tmp/a) & (cat /mnt/share/data | md5sum > /tmp/b) & wait; cmp /tmp/a /tmp/b');
+    await sh(
+      'head -c 1000000 /dev/urandom > /mnt/share/data && cp /mnt/share/data /mnt/9p/data && cmp /mnt/share/data /mnt/9p/data',
+    );
+    await sh(
+      '(cat /mnt/9p/data | md5sum > /tmp/a) & (cat /mnt/share/data | md5sum > /tmp/b) & wait; cmp /tmp/a /tmp/b',
+    );
   });
 });
 
@@ -44,7 +54,9 @@ describe('devices that are on the bus when the guest boots', function () {
       try {
         await vm.mount('one');
         await vm.mount('two', '/two');
-        expect((await vm.exec('echo 1 > /mnt/one/f; echo 2 > /two/f; cat /mnt/one/f /two/f')).stdout).to.equal('1\n2\n');
+        expect((await vm.exec('echo 1 > /mnt/one/f; echo 2 > /two/f; cat /mnt/one/f /two/f')).stdout).to.equal(
+          '1\n2\n',
+        );
         expect(vm.share('two').fs.readFileSync('/f', 'utf8')).to.equal('2\n');
       } finally {
         await vm.stop();
@@ -77,12 +89,25 @@ describe('a guest that reboots', () => {
 
 describe('a machine with ACPI and every device that v86 has', () => {
   it('runs virtio-fs beside network, console and balloon', async () => {
-    const vm = await Vm.boot({ shares: [{ tag: 'share' }], ninep: true, network: 'virtio', bootMethod: 'bios', cmdline: 'acpiphp.disable=1', v86: { acpi: true, virtio_console: true, virtio_balloon: true } });
+    const vm = await Vm.boot({
+      shares: [{ tag: 'share' }],
+      ninep: true,
+      network: 'virtio',
+      bootMethod: 'bios',
+      cmdline: 'acpiphp.disable=1',
+      v86: { acpi: true, virtio_console: true, virtio_balloon: true },
+    });
     try {
       await vm.mount('share');
       await vm.exec('mkdir -p /9p && mount -t 9p -o trans=virtio,version=9p2000.L host9p /9p');
       expect((await vm.exec('ls /sys/bus/virtio/devices | wc -l')).stdout).to.equal('5\n');
-      expect((await vm.exec('head -c 300000 /dev/urandom > /9p/a; cp /9p/a /mnt/share/b; cmp /9p/a /mnt/share/b && grep -c virtio /proc/interrupts')).stdout).to.match(/^\d+\n$/);
+      expect(
+        (
+          await vm.exec(
+            'head -c 300000 /dev/urandom > /9p/a; cp /9p/a /mnt/share/b; cmp /9p/a /mnt/share/b && grep -c virtio /proc/interrupts',
+          )
+        ).stdout,
+      ).to.match(/^\d+\n$/);
     } finally {
       await vm.stop();
     }

@@ -42,14 +42,18 @@ describe('everyday commands in the guest', () => {
     fs().writeFileSync('/tree/a/b/two', '');
     fs().chmodSync('/tree/a/one', 0o640);
     const listing = await sh('ls -lR tree');
-    expect(listing).to.match(/^-rw-r----- +1 .* 5 .* one$/m).and.to.match(/^tree\/a\/b:$/m).and.to.match(/two$/m);
+    expect(listing)
+      .to.match(/^-rw-r----- +1 .* 5 .* one$/m)
+      .and.to.match(/^tree\/a\/b:$/m)
+      .and.to.match(/two$/m);
   });
 
   it('cp -a keeps contents, modes, times and links', async () => {
     await sh(`mkdir -p orig/sub && head -c 300000 /dev/urandom > orig/sub/data && echo '#!/bin/sh' > orig/run && chmod 4755 orig/run
       ln orig/run orig/hard && ln -s sub/data orig/soft && chown 12:34 orig/sub/data && touch -d '2001-02-03 04:05:06' orig/sub/data orig/sub`);
     await sh('cp -a orig copy');
-    const list = (dir: string) => sh(`cd ${dir} && find . | sort | while read f; do stat -c '%n %f %u %g %s %h' "$f"; done`);
+    const list = (dir: string) =>
+      sh(`cd ${dir} && find . | sort | while read f; do stat -c '%n %f %u %g %s %h' "$f"; done`);
     expect((await list('copy')).replace(/^\. .*\n/, '')).to.equal((await list('orig')).replace(/^\. .*\n/, ''));
     expect(await sh('stat -c %Y copy/sub/data copy/sub')).to.equal('981173106\n981173106\n');
     await sh('cmp orig/sub/data copy/sub/data && cmp copy/soft orig/soft');
@@ -96,10 +100,14 @@ describe('everyday commands in the guest', () => {
   });
 
   it('dd writes and reads blocks, in the middle of files and past their end', async () => {
-    await sh('dd if=/dev/urandom of=big bs=1M count=8 2>/dev/null && dd if=/dev/zero of=big bs=4k seek=100 count=3 conv=notrunc 2>/dev/null');
+    await sh(
+      'dd if=/dev/urandom of=big bs=1M count=8 2>/dev/null && dd if=/dev/zero of=big bs=4k seek=100 count=3 conv=notrunc 2>/dev/null',
+    );
     const size = fs().statSync('/big').size;
     expect(size).to.equal(8 * 1024 * 1024);
-    const sums = await sh('md5sum < big; dd if=big bs=64k 2>/dev/null | md5sum; dd if=big bs=3 skip=100000 count=1000 2>/dev/null | md5sum');
+    const sums = await sh(
+      'md5sum < big; dd if=big bs=64k 2>/dev/null | md5sum; dd if=big bs=3 skip=100000 count=1000 2>/dev/null | md5sum',
+    );
     const [whole, blocks] = sums.split('\n');
     expect(blocks).to.equal(whole);
     await sh('dd if=/dev/zero of=sparse bs=1 seek=100M count=1 2>/dev/null');
@@ -111,9 +119,13 @@ describe('everyday commands in the guest', () => {
   });
 
   it('keeps names of every kind of byte', async () => {
-    await sh(`touch "$(printf 'sp ace\\nline\\377\\200')" 'ünï' && mkdir names && cd names && touch a-$(head -c 250 /dev/zero | tr '\\0' x)`);
-    expect(await sh("ls | grep -c ünï")).to.equal('1\n');
-    expect(await sh('for f in sp*; do printf "%s" "$f" | od -An -tx1; done')).to.match(/73 70 20 61 63 65 0a 6c 69 6e 65 ff 80/);
+    await sh(
+      `touch "$(printf 'sp ace\\nline\\377\\200')" 'ünï' && mkdir names && cd names && touch a-$(head -c 250 /dev/zero | tr '\\0' x)`,
+    );
+    expect(await sh('ls | grep -c ünï')).to.equal('1\n');
+    expect(await sh('for f in sp*; do printf "%s" "$f" | od -An -tx1; done')).to.match(
+      /73 70 20 61 63 65 0a 6c 69 6e 65 ff 80/,
+    );
     expect(await shFails('touch $(head -c 256 /dev/zero | tr "\\0" x)')).to.match(/too long/);
   });
 

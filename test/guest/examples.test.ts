@@ -15,7 +15,11 @@ describe('the examples for Node', function () {
     ['snapshots', /^INIT .*paused for \d+ ms\nfalse\n$/s],
   ] as const) {
     it(`${name}.ts`, async () => {
-      const { stdout } = await promisify(execFile)(process.execPath, ['--import', 'tsx', join(ROOT, 'examples/node', `${name}.ts`)], { cwd: ROOT });
+      const { stdout } = await promisify(execFile)(
+        process.execPath,
+        ['--import', 'tsx', join(ROOT, 'examples/node', `${name}.ts`)],
+        { cwd: ROOT },
+      );
       expect(stdout).to.match(says);
     });
   }

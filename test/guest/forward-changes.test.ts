@@ -14,12 +14,13 @@ describe('changes of the host, for those in the guest who wait with inotify', ()
       log += Buffer.from(data).toString();
       came();
     };
-    const lines = (count: number) => new Promise<void>((resolve) => {
-      came = () => {
-        if (log.split('\n').length > count) resolve();
-      };
-      came();
-    });
+    const lines = (count: number) =>
+      new Promise<void>((resolve) => {
+        came = () => {
+          if (log.split('\n').length > count) resolve();
+        };
+        came();
+      });
     await lines(1);
     act();
     await lines(2);
@@ -35,7 +36,9 @@ describe('changes of the host, for those in the guest who wait with inotify', ()
     await guest.sh('cat src/main.js');
     const stop = forwardChanges(guest.vm);
     try {
-      expect(await heard('src/main.js', () => fs.writeFileSync('/src/main.js', 'two'))).to.match(/^src\/main\.js attrib$/m);
+      expect(await heard('src/main.js', () => fs.writeFileSync('/src/main.js', 'two'))).to.match(
+        /^src\/main\.js attrib$/m,
+      );
       expect(await heard('src', () => fs.writeFileSync('/src/new.js', 'new'))).to.match(/^src(\/new\.js)? attrib$/m);
     } finally {
       stop();

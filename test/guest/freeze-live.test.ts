@@ -9,10 +9,12 @@ describe('freeze and restore of a guest at work', function () {
   this.timeout(240_000);
 
   for (const packed of [false, true]) {
-    it(`loses nothing and does nothing twice, ${packed ? 'packed' : 'split'} ring`, () => freezeUnderLoad({ share: { offer: { packed } }, rounds: 12, seed: 1 }));
+    it(`loses nothing and does nothing twice, ${packed ? 'packed' : 'split'} ring`, () =>
+      freezeUnderLoad({ share: { offer: { packed } }, rounds: 12, seed: 1 }));
   }
 
-  it('does neither with one request in each turn of the event loop', () => freezeUnderLoad({ share: { turnBudget: 0 }, rounds: 8, seed: 2 }));
+  it('does neither with one request in each turn of the event loop', () =>
+    freezeUnderLoad({ share: { turnBudget: 0 }, rounds: 8, seed: 2 }));
 
   describe('locks of mode `shared`', () => {
     const guest = useGuest({ shares: [{ tag: 'share', locks: 'shared' }] });
@@ -25,11 +27,14 @@ describe('freeze and restore of a guest at work', function () {
         const holder = vm.spawn(['locker', kind, '/mnt/share/locked', 'wait']);
         await new Lines(holder).until('locked');
         const waiter = vm.spawn(['locker', kind, '/mnt/share/locked', 'wait']);
-        while (!vm.share().device.session.state().waiters.length) await new Promise((resolve) => setTimeout(resolve, 20));
+        while (!vm.share().device.session.state().waiters.length)
+          await new Promise((resolve) => setTimeout(resolve, 20));
         const { id } = await vm.freeze(store);
 
         // Configured differently: what was negotiated holds.
-        const other = await Vm.thaw(store, id, { shares: [{ tag: 'share', locks: 'guest', cache: 'never', maxWrite: 65536 }] });
+        const other = await Vm.thaw(store, id, {
+          shares: [{ tag: 'share', locks: 'guest', cache: 'never', maxWrite: 65536 }],
+        });
         try {
           expect((await other.exec(['locker', kind, '/mnt/share/locked', 'try'])).stdout).to.match(/^failed/);
           const waiting = other.agent.attach(waiter.id);
@@ -39,7 +44,9 @@ describe('freeze and restore of a guest at work', function () {
           expect(other.share().device.session.state().waiters).to.deep.equal([]);
           await waiting.write('\n');
           expect(await waiting.exited).to.equal(0);
-          expect((await other.exec(['locker', kind, '/mnt/share/locked', 'try'], { stdin: '\n' })).stdout).to.match(/^locked/);
+          expect((await other.exec(['locker', kind, '/mnt/share/locked', 'try'], { stdin: '\n' })).stdout).to.match(
+            /^locked/,
+          );
         } finally {
           await other.stop();
         }
@@ -66,7 +73,11 @@ describe('freeze and restore of a guest at work', function () {
     const ALL_BY_ADDITION = 0x8d5;
     /** `place`: where the program is while it leaves its registers alone. */
     const moments: { name: string; isNow: (cpu: Registers, place: number) => boolean }[] = [
-      { name: 'arithmetic flags that v86 has not worked out yet', isNow: ({ instruction_pointer, flags_changed }, place) => instruction_pointer[0] === place && flags_changed[0] === ALL_BY_ADDITION },
+      {
+        name: 'arithmetic flags that v86 has not worked out yet',
+        isNow: ({ instruction_pointer, flags_changed }, place) =>
+          instruction_pointer[0] === place && flags_changed[0] === ALL_BY_ADDITION,
+      },
       { name: 'the x87’s status word', isNow: ({ fpu_status_word }) => fpu_status_word[0] !== 0 },
       { name: 'a rounding mode of SSE', isNow: ({ mxcsr }) => mxcsr[0] === 0x7f80 },
     ];

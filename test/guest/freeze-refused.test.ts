@@ -27,13 +27,21 @@ describe('a snapshot that is not sound, or of another machine, is refused with o
 
   /** The one error that every way to restore from `files` ends in. */
   async function refusal(attempt: () => Promise<unknown>): Promise<Error> {
-    const error = await attempt().then(() => undefined, (caught: Error) => caught);
-    expect(error).to.satisfy((caught: unknown) => caught instanceof SnapshotError || caught instanceof VmError, `refused with ${error?.name}: ${error?.message}`);
+    const error = await attempt().then(
+      () => undefined,
+      (caught: Error) => caught,
+    );
+    expect(error).to.satisfy(
+      (caught: unknown) => caught instanceof SnapshotError || caught instanceof VmError,
+      `refused with ${error?.name}: ${error?.message}`,
+    );
     return error!;
   }
 
   async function runsOn(): Promise<void> {
-    expect(await guest.sh('cat whose; a=$(cat /tmp/count); sleep 0.2; [ "$(cat /tmp/count)" != "$a" ] && echo counts')).to.equal('mine\ncounts\n');
+    expect(
+      await guest.sh('cat whose; a=$(cat /tmp/count); sleep 0.2; [ "$(cat /tmp/count)" != "$a" ] && echo counts'),
+    ).to.equal('mine\ncounts\n');
   }
 
   const open = (bytes: Uint8Array) => SnapshotStore.open(new MemoryStore([['damaged.layer', bytes]]), codec);
@@ -53,7 +61,8 @@ describe('a snapshot that is not sound, or of another machine, is refused with o
       expect(error.message, `${end} bytes`).to.match(/cut off/);
     }
     // In place in a store it is found when its chunks are read.
-    for (const part of [0.01, 0.3, 0.6, 0.9, 0.999]) await refusal(() => restore(layer.subarray(0, Math.floor(part * layer.length))));
+    for (const part of [0.01, 0.3, 0.6, 0.9, 0.999])
+      await refusal(() => restore(layer.subarray(0, Math.floor(part * layer.length))));
     await runsOn();
   });
 
@@ -77,7 +86,11 @@ describe('a snapshot that is not sound, or of another machine, is refused with o
     }
     const { chunks } = decodeHead(codec, decodePrefix(layer, 'x'), layer.subarray(PREFIX_LENGTH, headEnd), 'x');
     const first = new DataView(chunks.packed.slice().buffer).getUint32(0, true);
-    const swapped = Buffer.concat([layer.subarray(0, headEnd), layer.subarray(headEnd + first), layer.subarray(headEnd, headEnd + first)]);
+    const swapped = Buffer.concat([
+      layer.subarray(0, headEnd),
+      layer.subarray(headEnd + first),
+      layer.subarray(headEnd, headEnd + first),
+    ]);
     expect((await refusal(() => restore(swapped))).message).to.match(/is damaged: its chunk/);
     const files = new MemoryStore();
     const store = await SnapshotStore.open(files, codec);
@@ -87,7 +100,8 @@ describe('a snapshot that is not sound, or of another machine, is refused with o
     const { id } = await guest.vm.freeze(store, 'second');
     const { id: later } = await guest.vm.freeze(store, 'third');
     const without = new MemoryStore();
-    for (const name of await files.list()) if (!name.startsWith(id)) await without.write(name, [await files.read(name, 0)]);
+    for (const name of await files.list())
+      if (!name.startsWith(id)) await without.write(name, [await files.read(name, 0)]);
     const partial = await SnapshotStore.open(without, codec);
     expect((await refusal(() => guest.vm.thaw(partial, later))).message).to.match(/missing from the store/);
     await runsOn();
@@ -96,14 +110,19 @@ describe('a snapshot that is not sound, or of another machine, is refused with o
   it('of a newer version', async () => {
     const newer = Buffer.from(layer);
     newer.writeUInt32LE(LAYER_VERSION + 1, 8);
-    expect((await refusal(() => restore(newer))).message).to.match(/format version 3, this release reads .*: use a newer release/);
+    expect((await refusal(() => restore(newer))).message).to.match(
+      /format version 3, this release reads .*: use a newer release/,
+    );
     await runsOn();
   });
 
   it('of a machine with other memory, other devices, or another tag', async () => {
     for (const [options, says] of [
       [{ memory: 128, shares: [{ tag: 'share' }] }, /memory in MiB: the snapshot has 128, this machine 256/],
-      [{ shares: [{ tag: 'share' }, { tag: 'second' }] }, /devices: the snapshot has .*virtio-fs share, virtio-fs second, this machine .*virtio-fs share/],
+      [
+        { shares: [{ tag: 'share' }, { tag: 'second' }] },
+        /devices: the snapshot has .*virtio-fs share, virtio-fs second, this machine .*virtio-fs share/,
+      ],
       [{ shares: [{ tag: 'other' }] }, /devices: the snapshot has .*virtio-fs other, this machine .*virtio-fs share/],
     ] as const) {
       const other = await Vm.boot({ ...options, shares: [...options.shares] });
@@ -118,15 +137,20 @@ describe('a snapshot that is not sound, or of another machine, is refused with o
   it('of a v86 without a virtio-fs device', async () => {
     const store = await SnapshotStore.open(new MemoryStore(), codec);
     let snapshots: Promise<MachineSnapshots>;
-    const plain = await createEmulator({ memory_size: 256 << 20, vga_memory_size: 256 << 10, uart1: true, net_device: { type: 'ne2k' } } as never, {
-      attach: (emulator) => {
-        V86Machine.of(emulator);
-        snapshots = MachineSnapshots.of(emulator, store);
+    const plain = await createEmulator(
+      { memory_size: 256 << 20, vga_memory_size: 256 << 10, uart1: true, net_device: { type: 'ne2k' } } as never,
+      {
+        attach: (emulator) => {
+          V86Machine.of(emulator);
+          snapshots = MachineSnapshots.of(emulator, store);
+        },
       },
-    });
+    );
     const { id } = await (await snapshots!).freeze({ machine: { ...guest.vm.config } });
     await plain.destroy();
-    expect((await refusal(() => guest.vm.thaw(store, id))).message).to.match(/devices differ: the snapshot has none; this emulator "share" in slot 13/);
+    expect((await refusal(() => guest.vm.thaw(store, id))).message).to.match(
+      /devices differ: the snapshot has none; this emulator "share" in slot 13/,
+    );
     await runsOn();
   });
 });

@@ -44,12 +44,18 @@ async function goOn(process: GuestProcess, volume: Volume, read: string[], remov
   const entries = [...read, ...told].flatMap((line) => (line.startsWith('entry ') ? [line.slice(6)] : []));
   expect(new Set(entries).size, 'no entry twice').to.equal(entries.length);
   expect(entries).to.include.members(['.', '..', ...CHAPTERS.filter((name) => !removed.includes(name))]);
-  expect(told).to.include.members(['cwd /mnt/share/deep/down/in/the/tree', 'mapped dd', `handle of ${BOOK.length} bytes`]);
+  expect(told).to.include.members([
+    'cwd /mnt/share/deep/down/in/the/tree',
+    'mapped dd',
+    `handle of ${BOOK.length} bytes`,
+  ]);
   expect(await process.exited).to.equal(0);
   expect(volume.readFileSync('/append', 'utf8')).to.equal('before after');
   expect(volume.readFileSync('/named', 'utf8')).to.equal('nameless');
   const mapped = volume.readFileSync('/mapped') as Buffer;
-  expect([mapped.length, mapped[4000], mapped[4099], mapped[4100], mapped[4199], mapped[4200]]).to.deep.equal([8192, 101, 101, 100, 100, 0]);
+  expect([mapped.length, mapped[4000], mapped[4099], mapped[4100], mapped[4199], mapped[4200]]).to.deep.equal([
+    8192, 101, 101, 100, 100, 0,
+  ]);
 }
 
 describe('freeze and restore', () => {
@@ -115,11 +121,20 @@ describe('freeze and restore', () => {
     const { holder, read } = await startHolder(vm);
     const state = await vm.emulator.save_state();
     let device: VirtioFsDevice;
-    const emulator = await createEmulator({ memory_size: 256 << 20, vga_memory_size: 256 << 10, initial_state: { buffer: state }, uart1: true, net_device: { type: 'ne2k' } } as never, {
-      attach: (made) => {
-        device = attachVirtioFs(made, { tag: 'share' });
+    const emulator = await createEmulator(
+      {
+        memory_size: 256 << 20,
+        vga_memory_size: 256 << 10,
+        initial_state: { buffer: state },
+        uart1: true,
+        net_device: { type: 'ne2k' },
+      } as never,
+      {
+        attach: (made) => {
+          device = attachVirtioFs(made, { tag: 'share' });
+        },
       },
-    });
+    );
     try {
       const agent = new GuestAgent(uartChannel(emulator as unknown as UartBus));
       await emulator.run();
@@ -142,7 +157,10 @@ describe('freeze and restore', () => {
 
   describe('a snapshot that does not fit is refused, and the machine goes on', () => {
     const refusal = async (action: Promise<unknown>): Promise<string> => {
-      const error = await action.then(() => undefined, (caught: Error) => caught);
+      const error = await action.then(
+        () => undefined,
+        (caught: Error) => caught,
+      );
       expect(error).to.be.instanceOf(Error);
       expect(await guest.sh('echo still here')).to.equal('still here\n');
       return error!.message;
@@ -153,7 +171,9 @@ describe('freeze and restore', () => {
       const snapshot = await other.save();
       await other.stop();
       expect(await refusal(guest.vm.restore(snapshot))).to.match(/memory.*128.*256/);
-      expect(await refusal(guest.vm.emulator.restore_state(new Uint8Array(snapshot.bytes).buffer))).to.match(/memory_size differs/);
+      expect(await refusal(guest.vm.emulator.restore_state(new Uint8Array(snapshot.bytes).buffer))).to.match(
+        /memory_size differs/,
+      );
     });
 
     it('of another tag', async () => {
@@ -161,14 +181,21 @@ describe('freeze and restore', () => {
       const snapshot = await other.save();
       await other.stop();
       expect(await refusal(guest.vm.restore(snapshot))).to.match(/share/);
-      expect(await refusal(guest.vm.emulator.restore_state(new Uint8Array(snapshot.bytes).buffer))).to.match(/"other" in slot 13; this emulator "share"/);
+      expect(await refusal(guest.vm.emulator.restore_state(new Uint8Array(snapshot.bytes).buffer))).to.match(
+        /"other" in slot 13; this emulator "share"/,
+      );
     });
 
     it('of a v86 without virtio-fs', async () => {
-      const plain = await createEmulator({ memory_size: 256 << 20, vga_memory_size: 256 << 10, uart1: true, net_device: { type: 'ne2k' } } as never, {});
+      const plain = await createEmulator(
+        { memory_size: 256 << 20, vga_memory_size: 256 << 10, uart1: true, net_device: { type: 'ne2k' } } as never,
+        {},
+      );
       const state = await (plain as V86).save_state();
       await plain.destroy();
-      expect(await refusal(guest.vm.emulator.restore_state(state))).to.match(/slot 13 differs: the snapshot has nothing/);
+      expect(await refusal(guest.vm.emulator.restore_state(state))).to.match(
+        /slot 13 differs: the snapshot has nothing/,
+      );
     });
 
     it('a file that is cut off', async () => {

@@ -4,7 +4,10 @@ import { Vm, VmError, type VmOptions } from '../../harness/index.ts';
 
 /** A failure of this kind that shows the console, and not the end of a time limit. */
 async function expectEnd(kind: string, work: Promise<unknown>): Promise<VmError> {
-  const error = await work.then((result) => `it came to an end: ${JSON.stringify(result)}`, (caught: Error) => caught);
+  const error = await work.then(
+    (result) => `it came to an end: ${JSON.stringify(result)}`,
+    (caught: Error) => caught,
+  );
   expect(error).to.be.instanceOf(VmError);
   expect(error).to.have.property('kind', kind);
   expect(error).to.have.property('message').that.contains('Its console ends with');
@@ -44,7 +47,15 @@ describe('a guest that ends by itself', function () {
       const waiting = [machine.exec(FOREVER), machine.spawn(FOREVER).exited, shell.exited, machine.exec(command)];
       for (const work of waiting) expect((await expectEnd(kind, work)).message).to.match(said);
       if (kind === 'rebooted') return;
-      for (const ask of [() => machine.exec('true'), async () => machine.spawn('true'), () => machine.freeze(snapshots), () => machine.save(), () => machine.mount('share'), () => machine.suspend(), () => machine.ready()]) {
+      for (const ask of [
+        () => machine.exec('true'),
+        async () => machine.spawn('true'),
+        () => machine.freeze(snapshots),
+        () => machine.save(),
+        () => machine.mount('share'),
+        () => machine.suspend(),
+        () => machine.ready(),
+      ]) {
         await expectEnd(kind, ask());
       }
       while (machine.emulator.is_running()) await new Promise((resolve) => setTimeout(resolve, 20));
@@ -53,7 +64,11 @@ describe('a guest that ends by itself', function () {
 
   it('goes on from a snapshot after a panic, and after halting', async () => {
     const machine = await thaw();
-    for (const [command, kind] of [['echo c > /proc/sysrq-trigger', 'crashed'], ['halt -f', 'halted'], ['reboot -f', 'rebooted']] as const) {
+    for (const [command, kind] of [
+      ['echo c > /proc/sysrq-trigger', 'crashed'],
+      ['halt -f', 'halted'],
+      ['reboot -f', 'rebooted'],
+    ] as const) {
       await expectEnd(kind, machine.exec(command));
       await machine.thaw(snapshots, base);
       expect((await machine.exec('cat /mnt/share/file')).stdout).to.equal('kept\n');
@@ -72,7 +87,10 @@ describe('a guest that ends by itself', function () {
   it('tells of a panic, and of nothing else', async () => {
     const panics: VmError[] = [];
     const machine = await thaw({ onPanic: (error) => void panics.push(error) });
-    await expectEnd('rebooted', machine.exec('echo "Kernel panic - not syncing: so they say" > /dev/console; reboot -f'));
+    await expectEnd(
+      'rebooted',
+      machine.exec('echo "Kernel panic - not syncing: so they say" > /dev/console; reboot -f'),
+    );
     await machine.ready();
     expect(panics).to.deep.equal([]);
     const error = await expectEnd('crashed', machine.exec('echo c > /proc/sysrq-trigger'));
@@ -85,7 +103,10 @@ describe('a guest that ends by itself', function () {
     const { id } = await first.freeze(snapshots);
     await first.stop();
     // It halts while its machine is made, when it answers, or a moment later.
-    await expectEnd('halted', Vm.thaw(snapshots, id).then((machine) => ((vm = machine), machine.exec(FOREVER))));
+    await expectEnd(
+      'halted',
+      Vm.thaw(snapshots, id).then((machine) => ((vm = machine), machine.exec(FOREVER))),
+    );
   });
 
   it('is told of while it boots', async () => {

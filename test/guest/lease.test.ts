@@ -1,5 +1,15 @@
 import { expect } from 'chai';
-import { loadCodec, MachineStateError, MemoryStore, MigrationError, MigrationTarget, MigrationUnknownError, settleMigration, SnapshotStore, type MigrationChannel } from '../../device/index.ts';
+import {
+  loadCodec,
+  MachineStateError,
+  MemoryStore,
+  MigrationError,
+  MigrationTarget,
+  MigrationUnknownError,
+  settleMigration,
+  SnapshotStore,
+  type MigrationChannel,
+} from '../../device/index.ts';
 import { Link, MESSAGE } from '../../device/migration/link.ts';
 import { V86Machine } from '../../device/v86/adapter.ts';
 import { VmError } from '../../harness/errors.ts';
@@ -32,7 +42,11 @@ describe('a machine runs in one place', function () {
   const stateOf = ({ emulator }: Vm) => V86Machine.of(emulator).lease.state;
 
   /** Calls `act` before the source sends its first message for which that is true. */
-  function before(channel: MigrationChannel, is: (message: Uint8Array) => boolean, act: () => Promise<unknown>): MigrationChannel {
+  function before(
+    channel: MigrationChannel,
+    is: (message: Uint8Array) => boolean,
+    act: () => Promise<unknown>,
+  ): MigrationChannel {
     let isDone = false;
     return {
       ...channel,
@@ -66,10 +80,14 @@ describe('a machine runs in one place', function () {
   it('a rewind between the last round and the switch is refused, and the machine arrives', async () => {
     const [here, there] = pipe();
     let rewound: unknown;
-    const spy = before(here, (message) => message[TYPE_AT] === SWITCH, async () => {
-      rewound = await vm.thaw(store, earlier).catch((error: Error) => error);
-      expect(runs(vm)).to.equal(false);
-    });
+    const spy = before(
+      here,
+      (message) => message[TYPE_AT] === SWITCH,
+      async () => {
+        rewound = await vm.thaw(store, earlier).catch((error: Error) => error);
+        expect(runs(vm)).to.equal(false);
+      },
+    );
     const [, successor] = await Promise.all([vm.migrate(spy, { token: TOKEN }), Vm.takeOver(TOKEN).serve(there)]);
     successors.push(successor!.vm);
     expect(rewound).to.be.instanceOf(MachineStateError).and.to.include({ operation: 'restore', state: 'switching' });
@@ -99,15 +117,27 @@ describe('a machine runs in one place', function () {
     const { target, unknown, successor } = await lose(SWITCH);
     expect(successor).to.equal(undefined);
     for (const [what, act] of Object.entries({
-      exec: () => vm.exec('true'), thaw: () => vm.thaw(store, earlier), migrate: () => vm.migrate(pipe()[0], { token: TOKEN }), suspend: () => vm.suspend(), wake: () => vm.wake(),
-      spawn: async () => vm.spawn('true'), run: () => vm.emulator.run(),
+      exec: () => vm.exec('true'),
+      thaw: () => vm.thaw(store, earlier),
+      migrate: () => vm.migrate(pipe()[0], { token: TOKEN }),
+      suspend: () => vm.suspend(),
+      wake: () => vm.wake(),
+      spawn: async () => vm.spawn('true'),
+      run: () => vm.emulator.run(),
     })) {
-      const error = await act().then(() => 'done', (thrown: Error) => thrown);
+      const error = await act().then(
+        () => 'done',
+        (thrown: Error) => thrown,
+      );
       expect(error, what).to.be.instanceOf(MachineStateError).with.property('state', 'unknown');
     }
-    expect(await vm.save().catch((error: Error) => error)).to.be.instanceOf(VmError).with.property('kind', 'unsettled');
+    expect(await vm.save().catch((error: Error) => error))
+      .to.be.instanceOf(VmError)
+      .with.property('kind', 'unsettled');
     const { id } = await vm.freeze(store, 'kept');
-    expect(await Vm.thaw(store, id).catch((error: Error) => error)).to.be.instanceOf(VmError).with.property('kind', 'unsettled');
+    expect(await Vm.thaw(store, id).catch((error: Error) => error))
+      .to.be.instanceOf(VmError)
+      .with.property('kind', 'unsettled');
     // A destination that does not know of it decides nothing.
     expect(await ask(unknown, Vm.takeOver(TOKEN))).to.equal('unknown');
     expect([runs(vm), stateOf(vm)]).to.deep.equal([false, 'unknown']);
@@ -116,7 +146,10 @@ describe('a machine runs in one place', function () {
     expect(await file(vm)).to.equal('later');
     await vm.thaw(store, earlier);
     expect(await file(vm)).to.equal('earlier');
-    expect(await vm.thaw(store, id).catch((error: Error) => error), 'the one that was kept is as it was').to.be.instanceOf(VmError);
+    expect(
+      await vm.thaw(store, id).catch((error: Error) => error),
+      'the one that was kept is as it was',
+    ).to.be.instanceOf(VmError);
     const after = await vm.freeze(store);
     const copy = await Vm.thaw(store, after.id);
     successors.push(copy);
@@ -125,23 +158,41 @@ describe('a machine runs in one place', function () {
 
   it('stopped in its rounds it arrives nowhere', async () => {
     const [here, there] = pipe();
-    const spy = before(here, (message) => message[TYPE_AT] === MESSAGE.ROUND, () => vm.stop());
-    const [sent, taken] = await Promise.allSettled([vm.migrate(spy, { token: TOKEN }), Vm.takeOver(TOKEN).serve(there)]);
-    expect((sent as PromiseRejectedResult).reason).to.be.instanceOf(MigrationError).with.property('message').that.matches(/since the machine was stopped/);
+    const spy = before(
+      here,
+      (message) => message[TYPE_AT] === MESSAGE.ROUND,
+      () => vm.stop(),
+    );
+    const [sent, taken] = await Promise.allSettled([
+      vm.migrate(spy, { token: TOKEN }),
+      Vm.takeOver(TOKEN).serve(there),
+    ]);
+    expect((sent as PromiseRejectedResult).reason)
+      .to.be.instanceOf(MigrationError)
+      .with.property('message')
+      .that.matches(/since the machine was stopped/);
     expect(taken.status).to.equal('rejected');
     expect(runs(vm)).to.equal(false);
-    expect(await vm.exec('true').catch((error: Error) => error)).to.be.instanceOf(VmError).with.property('kind', 'stopped');
+    expect(await vm.exec('true').catch((error: Error) => error))
+      .to.be.instanceOf(VmError)
+      .with.property('kind', 'stopped');
   });
 
   it('a command that is given while it is switched over waits, and runs when it stays', async () => {
     const [here, there] = pipe();
     let command: Promise<string> | undefined;
-    const spy = before(here, (message) => message[TYPE_AT] === MESSAGE.ROUND && stateOf(vm) === 'switching', async () => {
-      command = file(vm);
-      there.close();
-    });
+    const spy = before(
+      here,
+      (message) => message[TYPE_AT] === MESSAGE.ROUND && stateOf(vm) === 'switching',
+      async () => {
+        command = file(vm);
+        there.close();
+      },
+    );
     const [sent] = await Promise.allSettled([vm.migrate(spy, { token: TOKEN }), Vm.takeOver(TOKEN).serve(there)]);
-    expect((sent as PromiseRejectedResult).reason).to.be.instanceOf(MigrationError).and.not.instanceOf(MigrationUnknownError);
+    expect((sent as PromiseRejectedResult).reason)
+      .to.be.instanceOf(MigrationError)
+      .and.not.instanceOf(MigrationUnknownError);
     expect(await command).to.equal('later');
   });
 

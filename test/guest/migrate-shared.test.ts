@@ -4,7 +4,8 @@ import type { GuestProcess } from '../../harness/guest-agent.ts';
 import { Vm } from '../../harness/vm.ts';
 import { pipe, TOKEN } from '../support/migrations.ts';
 
-const VERIFY = 'n=0; while :; do n=$((n+1)); echo $n > count.new && mv count.new count && [ $(cat count) = $n ] || { echo $n > failed; exit; }; done';
+const VERIFY =
+  'n=0; while :; do n=$((n+1)); echo $n > count.new && mv count.new count && [ $(cat count) = $n ] || { echo $n > failed; exit; }; done';
 
 describe('live migration of guests on a folder that stays where it is', function () {
   this.timeout(240_000);
@@ -18,20 +19,26 @@ describe('live migration of guests on a folder that stays where it is', function
     return vm;
   }
 
-  const locker = (vm: Vm, kind: string, how: string): GuestProcess => vm.spawn(['locker', kind, `/mnt/share/${kind}`, how], { cwd: '/mnt/share' });
-  const line = (process: GuestProcess): Promise<string> => new Promise((resolve) => {
-    let text = '';
-    process.onStdout = (bytes) => {
-      text += new TextDecoder().decode(bytes);
-      if (text.endsWith('\n')) resolve(text.trim());
-    };
-  });
-  const tryLock = async (vm: Vm, kind: string): Promise<string> => (await vm.exec(`locker ${kind} /mnt/share/${kind} try < /dev/null`)).stdout.trim();
+  const locker = (vm: Vm, kind: string, how: string): GuestProcess =>
+    vm.spawn(['locker', kind, `/mnt/share/${kind}`, how], { cwd: '/mnt/share' });
+  const line = (process: GuestProcess): Promise<string> =>
+    new Promise((resolve) => {
+      let text = '';
+      process.onStdout = (bytes) => {
+        text += new TextDecoder().decode(bytes);
+        if (text.endsWith('\n')) resolve(text.trim());
+      };
+    });
+  const tryLock = async (vm: Vm, kind: string): Promise<string> =>
+    (await vm.exec(`locker ${kind} /mnt/share/${kind} try < /dev/null`)).stdout.trim();
 
   async function move(vm: Vm, volumeThere = volume, policies = {}): Promise<Vm> {
     const [here, there] = pipe();
     const target = Vm.takeOver(TOKEN, { shares: [{ tag: 'share', locks: 'shared', volume: volumeThere }] }, policies);
-    const [, successor] = await Promise.all([vm.migrate(here, { token: TOKEN, sessionOnly: true }), target.serve(there)]);
+    const [, successor] = await Promise.all([
+      vm.migrate(here, { token: TOKEN, sessionOnly: true }),
+      target.serve(there),
+    ]);
     vms.push(successor!.vm);
     return successor!.vm;
   }
@@ -54,7 +61,10 @@ describe('live migration of guests on a folder that stays where it is', function
     const moved = await move(first);
     await first.stop();
     const before = Number(volume.readFileSync('/count', 'utf8'));
-    expect((await moved.exec(`until [ $(cat /mnt/share/count) -gt ${before} ]; do sleep 0.1; done`)).code, 'its writer goes on').to.equal(0);
+    expect(
+      (await moved.exec(`until [ $(cat /mnt/share/count) -gt ${before} ]; do sleep 0.1; done`)).code,
+      'its writer goes on',
+    ).to.equal(0);
     expect(volume.existsSync('/failed')).to.equal(false);
     expect(granted, 'the other guest has got none of the locks').to.equal(0);
     for (const kind of ['posix', 'ofd', 'flock']) expect(await tryLock(other, kind)).to.match(/^failed/);
@@ -79,7 +89,10 @@ describe('live migration of guests on a folder that stays where it is', function
     const [first, other] = [await guest(), await guest()];
     expect(await line(locker(first, 'flock', 'wait'))).to.equal('locked');
     const error = await move(first, new Volume()).catch((failure: Error) => failure);
-    expect(error).to.be.instanceOf(Error).with.property('message').that.matches(/has stayed where it was/);
+    expect(error)
+      .to.be.instanceOf(Error)
+      .with.property('message')
+      .that.matches(/has stayed where it was/);
     expect(await tryLock(other, 'flock')).to.match(/^failed/);
     expect((await first.exec('echo here')).stdout).to.equal('here\n');
   });
@@ -101,7 +114,10 @@ describe('live migration of guests on a folder that stays where it is', function
     const { id } = await snapshots.freeze({ machine: { ...first.config }, sessionOnly: true });
     const shares = [{ tag: 'share', locks: 'shared' as const, volume }];
     const refused = await Vm.thaw(store, id, { shares }).catch((error: Error) => error);
-    expect(refused).to.be.instanceOf(Error).with.property('message').that.matches(/another guest .* has a flock lock/);
+    expect(refused)
+      .to.be.instanceOf(Error)
+      .with.property('message')
+      .that.matches(/another guest .* has a flock lock/);
     const copy = await Vm.thaw(store, id, { shares }, { onLockConflict: 'drop' });
     vms.push(copy);
     await copy.exec('echo from the copy > /mnt/share/copy');

@@ -1,6 +1,14 @@
 import { expect } from 'chai';
 import { MessageChannel } from 'node:worker_threads';
-import { makeToken, MemfsBackend, MigrationTarget, portChannel, Volume, type MigrationChannel, type PortLike } from '../../device/index.ts';
+import {
+  makeToken,
+  MemfsBackend,
+  MigrationTarget,
+  portChannel,
+  Volume,
+  type MigrationChannel,
+  type PortLike,
+} from '../../device/index.ts';
 import { Vm } from '../../harness/vm.ts';
 import { expectations, goOn, setUp } from '../support/scene.mjs';
 import { migrateThroughCuts, migrateWith, outpace, pipe, TOKEN } from '../support/migrations.ts';
@@ -20,9 +28,14 @@ describe('live migration', function () {
     const scene = await setUp(vm.agent);
     const [here, there] = port();
     const rounds: number[] = [];
-    const [result, successor] = await Promise.all([vm.migrate(here, { token: TOKEN, onProgress: ({ round }) => rounds.push(round) }), Vm.takeOver(TOKEN).serve(there)]);
+    const [result, successor] = await Promise.all([
+      vm.migrate(here, { token: TOKEN, onProgress: ({ round }) => rounds.push(round) }),
+      Vm.takeOver(TOKEN).serve(there),
+    ]);
     try {
-      expect(rounds).to.deep.equal(Array.from({ length: result.rounds }, (_, n) => n + 1)).and.have.length.greaterThan(1);
+      expect(rounds)
+        .to.deep.equal(Array.from({ length: result.rounds }, (_, n) => n + 1))
+        .and.have.length.greaterThan(1);
       expect(await vm.exec('true').catch((error: Error) => error.message)).to.match(/was stopped/);
       const { vm: moved } = successor!;
       expect(await goOn(moved.agent, scene, moved.share().device, expected)).to.deep.equal([]);
@@ -32,7 +45,8 @@ describe('live migration', function () {
     }
   });
 
-  it('whatever the byte at which the link breaks, one machine runs and loses nothing', () => migrateThroughCuts({ cuts: 8, seed: 1 }));
+  it('whatever the byte at which the link breaks, one machine runs and loses nothing', () =>
+    migrateThroughCuts({ cuts: 8, seed: 1 }));
 
   describe('is refused, and the machine runs on', () => {
     let vm: Vm;
@@ -42,18 +56,32 @@ describe('live migration', function () {
       await vm.exec('dd if=/dev/urandom of=/mnt/share/large bs=64k count=4 2>/dev/null');
     });
     after(() => vm.stop());
-    afterEach(async () => expect((await vm.exec('echo runs > /mnt/share/f; cat /mnt/share/f')).stdout).to.equal('runs\n'));
+    afterEach(async () =>
+      expect((await vm.exec('echo runs > /mnt/share/f; cat /mnt/share/f')).stdout).to.equal('runs\n'),
+    );
 
     const refused: [string, Parameters<typeof migrateWith>[1], RegExp][] = [
       ['with another token', { token: makeToken() }, /another token|hung up/],
       ['for another memory size', { options: { memory: 512 } }, /memory/],
       ['for other shares', { options: { shares: [{ tag: 'other' }] } }, /other|devices/],
-      ['where the folder may not be as large', { options: { shares: [{ tag: 'share', volume: MemfsBackend.of(new Volume(), { size: 65_536 }) }] } }, /quota|room|no space/i],
+      [
+        'where the folder may not be as large',
+        { options: { shares: [{ tag: 'share', volume: MemfsBackend.of(new Volume(), { size: 65_536 }) }] } },
+        /quota|room|no space/i,
+      ],
       ['where there is no room', { limit: 1000 }, /more than 1000 bytes/],
-      ['by a listener that says something else', { listen: async (channel) => channel.send(new TextEncoder().encode('HTTP/1.1 400 Bad Request')) }, /speaks something else/],
+      [
+        'by a listener that says something else',
+        { listen: async (channel) => channel.send(new TextEncoder().encode('HTTP/1.1 400 Bad Request')) },
+        /speaks something else/,
+      ],
       ['by one that says nothing', { timeoutMs: 300, listen: async () => {} }, /silent for 0.3 s/],
       ['by one that hangs up', { listen: async (channel) => channel.close() }, /does not answer|ended|closed/],
-      ['by one that repeats what it hears', { listen: async (channel) => channel.send((await channel.receive())!) }, /has called too/],
+      [
+        'by one that repeats what it hears',
+        { listen: async (channel) => channel.send((await channel.receive())!) },
+        /has called too/,
+      ],
     ];
     for (const [what, how, says] of refused) {
       it(what, async () => {
@@ -64,15 +92,25 @@ describe('live migration', function () {
 
     it('when it is broken off', async () => {
       const abort = new AbortController();
-      const error = await migrateWith(vm, { signal: abort.signal, onProgress: () => abort.abort() }).catch((thrown: Error) => thrown);
-      expect(error).to.be.an('error').with.property('message').that.matches(/broken off/);
+      const error = await migrateWith(vm, { signal: abort.signal, onProgress: () => abort.abort() }).catch(
+        (thrown: Error) => thrown,
+      );
+      expect(error)
+        .to.be.an('error')
+        .with.property('message')
+        .that.matches(/broken off/);
     });
 
     it('when the guest changes more than can be sent, and the policy is to give up', async () => {
       const [here, there] = pipe();
       void new MigrationTarget({ ...Vm.takeOver(TOKEN).options, timeoutMs: 300_000 }).serve(there).catch(() => {});
-      const error = await vm.migrate(await outpace(vm, here), { token: TOKEN, policy: 'give-up', timeoutMs: 300_000 }).catch((thrown: Error) => thrown);
-      expect(error).to.be.an('error').with.property('message').that.matches(/changes more than can be sent/);
+      const error = await vm
+        .migrate(await outpace(vm, here), { token: TOKEN, policy: 'give-up', timeoutMs: 300_000 })
+        .catch((thrown: Error) => thrown);
+      expect(error)
+        .to.be.an('error')
+        .with.property('message')
+        .that.matches(/changes more than can be sent/);
       await vm.exec('kill $(cat /tmp/pid)');
     });
   });

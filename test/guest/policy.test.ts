@@ -4,16 +4,28 @@ import { useGuest } from '../support/guest.ts';
 
 describe('what the host changes, by cache mode', () => {
   const volume = new Volume();
-  const guest = useGuest({ shares: [{ tag: 'never', volume, cache: 'never' }, { tag: 'auto', volume }, { tag: 'always', volume, cache: 'always' }] });
+  const guest = useGuest({
+    shares: [
+      { tag: 'never', volume, cache: 'never' },
+      { tag: 'auto', volume },
+      { tag: 'always', volume, cache: 'always' },
+    ],
+  });
   const all = (command: string) => guest.sh(`for mode in never auto always; do cd /mnt/$mode; ${command}; done`);
 
   it('content and size: never at once, auto after a second, always when the guest has forgotten', async () => {
     volume.writeFileSync('/f', 'first');
     expect(await all('cat f; stat -c " %s" f')).to.equal('first 5\n'.repeat(3));
     volume.writeFileSync('/f', 'the second');
-    expect(await guest.sh('cat /mnt/never/f; stat -c " %s" /mnt/never/f; cat /mnt/always/f; stat -c " %s" /mnt/always/f')).to.equal('the second 10\nfirst 5\n');
-    expect(await guest.sh('sleep 1.1; cat /mnt/auto/f; stat -c " %s" /mnt/auto/f; cat /mnt/always/f')).to.equal('the second 10\nfirst');
-    expect(await all('echo 3 > /proc/sys/vm/drop_caches; cat f; stat -c " %s" f')).to.equal('the second 10\n'.repeat(3));
+    expect(
+      await guest.sh('cat /mnt/never/f; stat -c " %s" /mnt/never/f; cat /mnt/always/f; stat -c " %s" /mnt/always/f'),
+    ).to.equal('the second 10\nfirst 5\n');
+    expect(await guest.sh('sleep 1.1; cat /mnt/auto/f; stat -c " %s" /mnt/auto/f; cat /mnt/always/f')).to.equal(
+      'the second 10\nfirst',
+    );
+    expect(await all('echo 3 > /proc/sys/vm/drop_caches; cat f; stat -c " %s" f')).to.equal(
+      'the second 10\n'.repeat(3),
+    );
   });
 
   it('names: auto believes for a second what is there, always also what is not', async () => {
@@ -21,7 +33,9 @@ describe('what the host changes, by cache mode', () => {
     const look = 'test -e old && echo old; test -e new && echo new; true';
     expect(await all(look)).to.equal('old\n'.repeat(3));
     volume.renameSync('/old', '/new');
-    expect(await guest.sh(`cd /mnt/never; ${look}; cd /mnt/auto; test -e new && echo new; cd /mnt/always; ${look}`)).to.equal('new\nnew\nold\n');
+    expect(
+      await guest.sh(`cd /mnt/never; ${look}; cd /mnt/auto; test -e new && echo new; cd /mnt/always; ${look}`),
+    ).to.equal('new\nnew\nold\n');
     expect(await guest.sh(`sleep 1.1; cd /mnt/auto; ${look}`)).to.equal('new\n');
     expect(await all(`echo 3 > /proc/sys/vm/drop_caches; ${look}`)).to.equal('new\n'.repeat(3));
   });
@@ -67,7 +81,12 @@ describe('what the host changes, by cache mode', () => {
 
 describe('limits of a share', () => {
   const small = MemfsBackend.of(new Volume(), { size: 4 << 20, inodes: 40 });
-  const guest = useGuest({ shares: [{ tag: 'share', volume: small }, { tag: 'read-only', volume: Volume.fromJSON({ '/f': 'text', '/d/g': '' }), readOnly: true }] });
+  const guest = useGuest({
+    shares: [
+      { tag: 'share', volume: small },
+      { tag: 'read-only', volume: Volume.fromJSON({ '/f': 'text', '/d/g': '' }), readOnly: true },
+    ],
+  });
   const { sh, shFails } = guest;
   const available = async () => Number(await sh("df -k /mnt/share | awk 'END { print $4 }'"));
 
@@ -76,18 +95,24 @@ describe('limits of a share', () => {
     const before = await available();
     expect(await shFails('dd if=/dev/zero of=big bs=64k count=100')).to.match(/No space left/);
     expect(await available()).to.be.below(64);
-    expect(await shFails('for n in $(seq 17); do dd if=/dev/zero of=more$n bs=4k count=1 || exit 1; done')).to.match(/No space left/);
+    expect(await shFails('for n in $(seq 17); do dd if=/dev/zero of=more$n bs=4k count=1 || exit 1; done')).to.match(
+      /No space left/,
+    );
     await sh('rm more1; mkdir d && mv big d/big && rm -r d more*');
     expect(await available()).to.equal(before);
   });
 
   it('size: an unlinked file gives back when it is closed', async () => {
     const before = await available();
-    await sh(`exec 3> open; head -c 1000000 /dev/zero >&3; rm open; test $(df -k . | awk 'END { print $4 }') -lt ${before - 900}; exec 3>&-; test $(df -k . | awk 'END { print $4 }') -eq ${before}`);
+    await sh(
+      `exec 3> open; head -c 1000000 /dev/zero >&3; rm open; test $(df -k . | awk 'END { print $4 }') -lt ${before - 900}; exec 3>&-; test $(df -k . | awk 'END { print $4 }') -eq ${before}`,
+    );
   });
 
   it('holes cost nothing, and filling one may fail', async () => {
-    await sh('truncate -s 1G holes; dd if=/dev/zero of=holes bs=4k seek=10000 count=10 conv=notrunc 2>/dev/null; test $(du -k holes | cut -f1) -eq 40');
+    await sh(
+      'truncate -s 1G holes; dd if=/dev/zero of=holes bs=4k seek=10000 count=10 conv=notrunc 2>/dev/null; test $(du -k holes | cut -f1) -eq 40',
+    );
     expect(await shFails('dd if=/dev/zero of=holes bs=64k count=100 conv=notrunc')).to.match(/No space left/);
     await sh('rm holes');
   });
@@ -95,12 +120,29 @@ describe('limits of a share', () => {
   it('inodes: no space left for the one too many, df -i says so', async () => {
     expect(await sh("df -i /mnt/share | awk 'END { print $2 }'")).to.equal('40\n');
     expect(await shFails('for n in $(seq 50); do : > i$n || exit 1; done')).to.match(/No space left/);
-    expect(await sh("df -i /mnt/share | awk 'END { print $3, $4 }'; ls | wc -l; rm i*; df -i . | awk 'END { print $3 }'")).to.equal('40 0\n39\n1\n');
+    expect(
+      await sh("df -i /mnt/share | awk 'END { print $3, $4 }'; ls | wc -l; rm i*; df -i . | awk 'END { print $3 }'"),
+    ).to.equal('40 0\n39\n1\n');
   });
 
   it('read-only: everything can be read and nothing changed', async () => {
     expect(await sh('cd /mnt/read-only; cat f; ls d; cp -a . /tmp/copy; cat /tmp/copy/f')).to.equal('textg\ntext');
-    for (const command of ['touch new', 'echo x > f', 'echo x >> f', 'mkdir e', 'rm f', 'rmdir d', 'mv f h', 'ln f h', 'ln -s f h', 'chmod 600 f', 'chown 1 f', 'touch -d @0 f', 'mknod p p', 'truncate -s 0 f']) {
+    for (const command of [
+      'touch new',
+      'echo x > f',
+      'echo x >> f',
+      'mkdir e',
+      'rm f',
+      'rmdir d',
+      'mv f h',
+      'ln f h',
+      'ln -s f h',
+      'chmod 600 f',
+      'chown 1 f',
+      'touch -d @0 f',
+      'mknod p p',
+      'truncate -s 0 f',
+    ]) {
       expect(await shFails(`cd /mnt/read-only; ${command}`), command).to.match(/Read-only/);
     }
     expect(guest.vm.share('read-only').volume.toJSON()).to.deep.equal({ '/f': 'text', '/d/g': '' });
@@ -109,14 +151,19 @@ describe('limits of a share', () => {
 
 describe('ids that are mapped', () => {
   const volume = Volume.fromJSON({ '/inside': '', '/outside': '' });
-  const map = [{ guest: 0, host: 100_000, count: 1000 }, { guest: 5000, host: 7, count: 1 }];
+  const map = [
+    { guest: 0, host: 100_000, count: 1000 },
+    { guest: 5000, host: 7, count: 1 },
+  ];
   const guest = useGuest({ shares: [{ tag: 'share', volume, uidMap: map, gidMap: map }] });
 
   it('both ways; those in no range are refused, or nobody’s', async () => {
     volume.chownSync('/inside', 100_012, 7);
     volume.chownSync('/outside', 50, 100_000);
     volume.chownSync('/', 100_000, 100_000);
-    expect(await guest.sh('stat -c "%u %g" inside outside; touch made; chown 5000:999 made; stat -c "%u %g" made')).to.equal('12 5000\n65534 0\n5000 999\n');
+    expect(
+      await guest.sh('stat -c "%u %g" inside outside; touch made; chown 5000:999 made; stat -c "%u %g" made'),
+    ).to.equal('12 5000\n65534 0\n5000 999\n');
     expect(volume.statSync('/made')).to.include({ uid: 7, gid: 100_999 });
     expect(await guest.shFails('chown 2000 made')).to.match(/too large/i);
     expect(await guest.shFails('chgrp 1000 made')).to.match(/too large/i);
@@ -142,7 +189,13 @@ describe('links and copies', () => {
     volume.writeFileSync('/from', Buffer.alloc(8 << 20, 'x'));
     const seen: string[] = [];
     device.session.onTrace = ({ opcode }) => seen.push(opcode);
-    const steps = ['scenario s', 'open a ../from O_RDONLY', 'open b to O_CREAT|O_RDWR', `copy a 0 b 0 ${8 << 20}`, 'fstat b'];
+    const steps = [
+      'scenario s',
+      'open a ../from O_RDONLY',
+      'open b to O_CREAT|O_RDWR',
+      `copy a 0 b 0 ${8 << 20}`,
+      'fstat b',
+    ];
     const { stdout } = await guest.vm.exec(['posix', '/mnt/share'], { stdin: `${steps.join('\n')}\n` });
     device.session.onTrace = undefined;
     expect(stdout.split('\n')[3]).to.equal(String(8 << 20));

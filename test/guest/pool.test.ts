@@ -17,8 +17,10 @@ describe('a pool of machines that wait', function () {
     await pool.filled();
     const taken = await Promise.all([pool.take(), pool.take(), pool.take()]);
     try {
-      for (const [n, machine] of taken.entries()) expect((await machine.exec(`cat /mnt/share/file; echo ${n} > /mnt/share/file`)).stdout).to.equal('before\n');
-      for (const [n, machine] of taken.entries()) expect(machine.share().fs.readFileSync('/file', 'utf8')).to.equal(`${n}\n`);
+      for (const [n, machine] of taken.entries())
+        expect((await machine.exec(`cat /mnt/share/file; echo ${n} > /mnt/share/file`)).stdout).to.equal('before\n');
+      for (const [n, machine] of taken.entries())
+        expect(machine.share().fs.readFileSync('/file', 'utf8')).to.equal(`${n}\n`);
     } finally {
       await Promise.all(taken.map((machine) => machine.stop()));
       await pool.close();

@@ -12,7 +12,10 @@ describe('POSIX scenarios in the guest', function () {
         if (directory === '/tmpfs') await guest.vm.exec('mkdir /tmpfs && mount -t tmpfs tmpfs /tmpfs');
         outcomes = await runScenarios(guest.vm, directory);
       });
-      declareScenarios(() => outcomes, ({ tmpfs }) => directory !== '/tmpfs' || !tmpfs);
+      declareScenarios(
+        () => outcomes,
+        ({ tmpfs }) => directory !== '/tmpfs' || !tmpfs,
+      );
     });
   }
 });

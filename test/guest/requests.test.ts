@@ -3,22 +3,38 @@ import type { ShareOptions } from '../../harness/vm-options.ts';
 import { useGuest } from '../support/guest.ts';
 
 const FILES = 20;
-const S_IFDIR = 0o040000, S_IFMT = 0o170000;
+const S_IFDIR = 0o040000,
+  S_IFMT = 0o170000;
 
 /** What docs/filesystem.md says that operations on a file in a directory cost: requests about the file itself, whatever else is asked of directories. */
 const EXPECTED: Record<string, Record<string, string>> = {
   never: {
-    create: 'LOOKUP CREATE GETATTR WRITE RELEASE', stat: 'LOOKUP GETATTR', read: 'LOOKUP GETATTR OPEN READ RELEASE', overwrite: 'LOOKUP GETATTR OPEN GETXATTR SETATTR WRITE RELEASE', unlink: 'LOOKUP UNLINK',
+    create: 'LOOKUP CREATE GETATTR WRITE RELEASE',
+    stat: 'LOOKUP GETATTR',
+    read: 'LOOKUP GETATTR OPEN READ RELEASE',
+    overwrite: 'LOOKUP GETATTR OPEN GETXATTR SETATTR WRITE RELEASE',
+    unlink: 'LOOKUP UNLINK',
   },
   auto: {
-    create: 'LOOKUP CREATE GETXATTR WRITE RELEASE', stat: 'LOOKUP', read: 'LOOKUP OPEN READ RELEASE',
-    overwrite: 'LOOKUP OPEN GETXATTR SETATTR GETXATTR WRITE RELEASE', unlink: 'LOOKUP UNLINK',
+    create: 'LOOKUP CREATE GETXATTR WRITE RELEASE',
+    stat: 'LOOKUP',
+    read: 'LOOKUP OPEN READ RELEASE',
+    overwrite: 'LOOKUP OPEN GETXATTR SETATTR GETXATTR WRITE RELEASE',
+    unlink: 'LOOKUP UNLINK',
   },
   stateless: {
-    create: 'LOOKUP CREATE GETXATTR WRITE', stat: 'LOOKUP', read: 'LOOKUP READ', overwrite: 'LOOKUP GETXATTR SETATTR GETXATTR WRITE', unlink: 'LOOKUP UNLINK',
+    create: 'LOOKUP CREATE GETXATTR WRITE',
+    stat: 'LOOKUP',
+    read: 'LOOKUP READ',
+    overwrite: 'LOOKUP GETXATTR SETATTR GETXATTR WRITE',
+    unlink: 'LOOKUP UNLINK',
   },
 };
-const SHARES: ShareOptions[] = [{ tag: 'never', cache: 'never' }, { tag: 'auto' }, { tag: 'stateless', stateless: true }];
+const SHARES: ShareOptions[] = [
+  { tag: 'never', cache: 'never' },
+  { tag: 'auto' },
+  { tag: 'stateless', stateless: true },
+];
 const STEPS: Record<string, (file: string) => string[]> = {
   create: (file) => [`open a ${file} O_CREAT|O_WRONLY|O_EXCL`, 'write a 0 hello', 'close a'],
   stat: (file) => [`stat ${file}`],
@@ -42,10 +58,14 @@ describe('requests that operations take', () => {
         const seen: string[] = [];
         device.session.onTrace = ({ opcode, nodeid, args: { names } }) => {
           const isDirectory = ((device.backend.inode(nodeid)?.mode ?? 0) & S_IFMT) === S_IFDIR;
-          const isOfFile = names && opcode !== 'GETXATTR' ? /^f\d+$/.test(String((names as string[])[0])) : !isDirectory;
+          const isOfFile =
+            names && opcode !== 'GETXATTR' ? /^f\d+$/.test(String((names as string[])[0])) : !isDirectory;
           if (isOfFile && opcode !== 'FORGET' && opcode !== 'BATCH_FORGET') seen.push(opcode);
         };
-        const lines = [`scenario s${scenario++}`, ...Array.from({ length: FILES }, (_, n) => steps(`../d/f${n}`)).flat()];
+        const lines = [
+          `scenario s${scenario++}`,
+          ...Array.from({ length: FILES }, (_, n) => steps(`../d/f${n}`)).flat(),
+        ];
         const { stdout } = await guest.vm.exec(['posix', mountPoint], { stdin: `${lines.join('\n')}\n` });
         device.session.onTrace = undefined;
         expect(stdout).not.to.match(/^E/m);

@@ -14,7 +14,11 @@ describe('a share of a host directory', function () {
   let vm: Vm | undefined;
   const host = (path: string) => readFileSync(join(directory, path), 'utf8');
   const sh = (command: string, machine = vm!) => runShell(machine, `${command}; sync`);
-  const refusal = (action: Promise<unknown>) => action.then(() => 'not refused', (error: unknown) => (error instanceof VmError ? error.message : String(error)));
+  const refusal = (action: Promise<unknown>) =>
+    action.then(
+      () => 'not refused',
+      (error: unknown) => (error instanceof VmError ? error.message : String(error)),
+    );
 
   beforeEach(async () => {
     directory = mkdtempSync(join(tmpdir(), 'share-'));
@@ -34,14 +38,21 @@ describe('a share of a host directory', function () {
     expect(await vm!.share().writeBack()).to.deep.equal([]);
     await sh('echo two >> a; echo y >> n/x; rm d/b; mv d/c d/e');
     expect(await vm!.share().writeBack()).to.deep.equal([]);
-    expect([host('a'), host('n/x'), host('d/e'), readdirSync(join(directory, 'd')).join()]).to.deep.equal(['host\none\ntwo\n', 'x\ny\n', 'host\n', 'e']);
+    expect([host('a'), host('n/x'), host('d/e'), readdirSync(join(directory, 'd')).join()]).to.deep.equal([
+      'host\none\ntwo\n',
+      'x\ny\n',
+      'host\n',
+      'e',
+    ]);
     writeFileSync(join(directory, 'a'), 'by the host');
     await sh('echo three >> a; touch -d 1965-05-05 d; ln -s a l');
     expect(await vm!.share().writeBack()).to.deep.equal([{ path: 'a', reason: 'the host has changed it meanwhile' }]);
     expect(readdirSync(directory)).to.have.members(['a', 'd', 'l', 'n']);
     // Two at once, one after the other.
     await sh('echo four > d/e');
-    expect((await Promise.all([vm!.share().writeBack(), vm!.share().writeBack()])).map((kept) => kept.length)).to.deep.equal([1, 1]);
+    expect(
+      (await Promise.all([vm!.share().writeBack(), vm!.share().writeBack()])).map((kept) => kept.length),
+    ).to.deep.equal([1, 1]);
     expect(host('d/e')).to.equal('four\n');
   });
 
@@ -71,10 +82,16 @@ describe('a share of a host directory', function () {
       vm = await restore();
       await sh('echo two >> a; echo two >> d/c');
       const share = vm.share();
-      expect(await refusal(share.writeBack())).to.contain(`says that it was loaded from ${directory}`).and.to.contain('`to`');
-      expect(await refusal(share.writeBack({ to: tmpdir() }))).to.contain(`was loaded from ${directory}, not from ${tmpdir()}`);
+      expect(await refusal(share.writeBack()))
+        .to.contain(`says that it was loaded from ${directory}`)
+        .and.to.contain('`to`');
+      expect(await refusal(share.writeBack({ to: tmpdir() }))).to.contain(
+        `was loaded from ${directory}, not from ${tmpdir()}`,
+      );
       expect(host('a')).to.equal('host\n');
-      expect(await share.writeBack({ to: directory })).to.deep.equal([{ path: 'd/c', reason: 'the host has changed it meanwhile' }]);
+      expect(await share.writeBack({ to: directory })).to.deep.equal([
+        { path: 'd/c', reason: 'the host has changed it meanwhile' },
+      ]);
       expect(host('a')).to.equal('host\none\ntwo\n');
       await sh('echo three >> a');
       expect(await share.writeBack()).to.have.length(1);
@@ -103,7 +120,9 @@ describe('a share of a host directory', function () {
       expect(await refusal(other.share().writeBack())).to.contain('was not loaded from the host: give it a directory');
       await other.share().load(directory);
       await other.thaw(store, id);
-      expect(await refusal(other.share().writeBack())).to.contain('does not say what a host directory had: write it to an archive with `save`');
+      expect(await refusal(other.share().writeBack())).to.contain(
+        'does not say what a host directory had: write it to an archive with `save`',
+      );
       expect(host('a')).to.equal('host\n');
       other.share().adoptOrigin({ id: 'x', directory, known: ['not', 'sound'] });
       expect(await refusal(other.share().writeBack({ to: directory }))).to.contain('too many entries');

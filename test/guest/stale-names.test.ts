@@ -56,7 +56,11 @@ describe('what a guest writes to a name that others have removed or replaced', (
           await guest.vm.exec('sync');
           const files = (fs.readdirSync('/') as string[]).map((name) => fs.readFileSync(`/${name}`, 'utf8') as string);
           // Late sight may show it the file that has another name now; but what it was told is written is somewhere.
-          if (code === 0) expect(files.some((text) => text.includes('mine')), `${what}: ${JSON.stringify(files)}`).to.equal(true);
+          if (code === 0)
+            expect(
+              files.some((text) => text.includes('mine')),
+              `${what}: ${JSON.stringify(files)}`,
+            ).to.equal(true);
         }
       });
     }
@@ -64,7 +68,8 @@ describe('what a guest writes to a name that others have removed or replaced', (
 
   it('of its own file that it has deleted and has open goes on being its own', async () => {
     for (const tag of tags) {
-      const command = 'exec 3>k; echo a >&3; rm k; echo b > /proc/self/fd/3; chmod 600 /proc/self/fd/3; cat /proc/self/fd/3';
+      const command =
+        'exec 3>k; echo a >&3; rm k; echo b > /proc/self/fd/3; chmod 600 /proc/self/fd/3; cat /proc/self/fd/3';
       expect((await guest.vm.exec(command, { cwd: `/mnt/${tag}` })).stdout, tag).to.equal('b\n');
     }
   });

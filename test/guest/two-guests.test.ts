@@ -10,7 +10,10 @@ describe('two guests in two emulators on one filesystem', () => {
   const both = [one, two];
 
   /** A process that locks, and the lines that it says. */
-  function locker({ vm }: typeof one, ...words: string[]): { process: GuestProcess; said: (pattern: RegExp) => Promise<void> } {
+  function locker(
+    { vm }: typeof one,
+    ...words: string[]
+  ): { process: GuestProcess; said: (pattern: RegExp) => Promise<void> } {
     const process = vm.spawn(['locker', ...words], { cwd: '/mnt/share' });
     let text = '';
     const looks: (() => void)[] = [];
@@ -20,10 +23,11 @@ describe('two guests in two emulators on one filesystem', () => {
     };
     return {
       process,
-      said: (pattern) => new Promise((resolve) => {
-        looks.push(() => void (pattern.test(text) && resolve()));
-        looks.at(-1)!();
-      }),
+      said: (pattern) =>
+        new Promise((resolve) => {
+          looks.push(() => void (pattern.test(text) && resolve()));
+          looks.at(-1)!();
+        }),
     };
   }
 
@@ -72,15 +76,21 @@ describe('two guests in two emulators on one filesystem', () => {
     await one.sh('echo from one > f; mkdir d; echo x > d/x');
     expect(await two.sh('cat f; stat -c %s f; mv d e; rm f; ls e')).to.equal('from one\n9\nx\n');
     expect(await one.sh('cat e/x; ls')).to.match(/^x\n(?!.*\bf\n)/s);
-    await Promise.all(both.map(({ sh }, n) => sh(`i=0; while [ $i -lt 100 ]; do echo "guest ${n} line $i" >> log; i=$((i+1)); done`)));
+    await Promise.all(
+      both.map(({ sh }, n) => sh(`i=0; while [ $i -lt 100 ]; do echo "guest ${n} line $i" >> log; i=$((i+1)); done`)),
+    );
     const lines = String(volume.readFileSync('/log')).trim().split('\n');
-    for (const n of [0, 1]) expect(lines.filter((line) => line.startsWith(`guest ${n} `))).to.deep.equal(Array.from({ length: 100 }, (_, i) => `guest ${n} line ${i}`));
+    for (const n of [0, 1])
+      expect(lines.filter((line) => line.startsWith(`guest ${n} `))).to.deep.equal(
+        Array.from({ length: 100 }, (_, i) => `guest ${n} line ${i}`),
+      );
     expect(lines).to.have.length(200);
   });
 
   it('a counter that both count up comes out right: who makes a directory is alone', async () => {
     volume.writeFileSync('/counter', '0');
-    const count = 'set -e; for i in $(seq 20); do until mkdir busy 2> /dev/null; do :; done; n=$(cat counter); echo $((n + 1)) > counter; rmdir busy; done';
+    const count =
+      'set -e; for i in $(seq 20); do until mkdir busy 2> /dev/null; do :; done; n=$(cat counter); echo $((n + 1)) > counter; rmdir busy; done';
     await Promise.all(both.map(({ sh }) => sh(count, { timeoutMs: 200_000 })));
     expect(String(volume.readFileSync('/counter'))).to.equal('40\n');
   });

@@ -15,7 +15,10 @@ describe('benchmark report', () => {
     const collector = new Collector(['ours', 'theirs']);
     const rate = { name: 'read', unit: 'MB/s', isRate: true };
     const time = { name: 'stat', unit: 'µs', isRate: false };
-    for (const [subject, read, stat] of [['ours', 100, 10], ['theirs', 50, 40]] as const) {
+    for (const [subject, read, stat] of [
+      ['ours', 100, 10],
+      ['theirs', 50, 40],
+    ] as const) {
       collector.add(subject, rate, read);
       collector.add(subject, time, stat);
     }

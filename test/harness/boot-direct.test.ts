@@ -19,13 +19,30 @@ interface ElfOptions {
 }
 
 /** A kernel of one segment, linked at 3 GiB and loaded at 1 MiB as Linux would be. */
-function elf(code: number[], { entry = KERNEL_ADDRESS, paddr = KERNEL_ADDRESS, filesz = code.length, memsz = 4096 }: ElfOptions = {}): Uint8Array {
+function elf(
+  code: number[],
+  { entry = KERNEL_ADDRESS, paddr = KERNEL_ADDRESS, filesz = code.length, memsz = 4096 }: ElfOptions = {},
+): Uint8Array {
   const file = new Uint8Array(CODE_OFFSET + code.length);
   const view = new DataView(file.buffer);
   file.set([0x7f, 0x45, 0x4c, 0x46, 1, 1, 1]);
-  for (const [offset, value] of [[16, 2], [18, 3], [40, 52], [42, 32], [44, 1]]) view.setUint16(offset!, value!, true);
-  for (const [offset, value] of [[20, 1], [24, entry], [28, 52]]) view.setUint32(offset!, value!, true);
-  [1, CODE_OFFSET, paddr + VIRTUAL_OFFSET, paddr, filesz, memsz].forEach((value, index) => view.setUint32(52 + 4 * index, value, true));
+  for (const [offset, value] of [
+    [16, 2],
+    [18, 3],
+    [40, 52],
+    [42, 32],
+    [44, 1],
+  ])
+    view.setUint16(offset!, value!, true);
+  for (const [offset, value] of [
+    [20, 1],
+    [24, entry],
+    [28, 52],
+  ])
+    view.setUint32(offset!, value!, true);
+  [1, CODE_OFFSET, paddr + VIRTUAL_OFFSET, paddr, filesz, memsz].forEach((value, index) =>
+    view.setUint32(52 + 4 * index, value, true),
+  );
   file.set(code, CODE_OFFSET);
   return file;
 }
@@ -41,15 +58,26 @@ const put = (...code: number[]) => [...code, 0xee]; // out dx, al
 
 /** Writes the first letters of its command line to COM1, and stops. */
 const ANNOUNCE = [
-  0xba, ...u32(0x3f8), // mov edx, COM1
-  0x8b, 0xb6, ...u32(0x228), // mov esi, [esi + cmd_line_ptr]
-  0xac, 0x84, 0xc0, 0x74, 0x03, 0xee, 0xeb, 0xf8, // next: lodsb; test al, al; jz end; out dx, al; jmp next
+  0xba,
+  ...u32(0x3f8), // mov edx, COM1
+  0x8b,
+  0xb6,
+  ...u32(0x228), // mov esi, [esi + cmd_line_ptr]
+  0xac,
+  0x84,
+  0xc0,
+  0x74,
+  0x03,
+  0xee,
+  0xeb,
+  0xf8, // next: lodsb; test al, al; jz end; out dx, al; jmp next
   0xf4, // hlt
 ];
 
 /** Writes what the boot protocol promises about the processor to COM1, as bytes, and stops. */
 const REPORT = [
-  0xba, ...u32(0x3f8),
+  0xba,
+  ...u32(0x3f8),
   ...put(0x8c, 0xc8), // mov eax, cs
   ...[0xd8, 0xc0, 0xd0].flatMap((modrm) => put(0x8c, modrm)), // ds, es, ss
   ...put(0x0f, 0x20, 0xc0, 0x24, 0x01), // mov eax, cr0; and al, 1
@@ -65,12 +93,22 @@ const REPORT = [
  * soon: v86 counts instructions from the reset on, and returns to its host after 100,000 of them.
  */
 const REBOOT = [
-  0xba, ...u32(0x3f8),
-  0xa0, ...u32(KERNEL_ADDRESS + 0x1c), // mov al, [variable]
+  0xba,
+  ...u32(0x3f8),
+  0xa0,
+  ...u32(KERNEL_ADDRESS + 0x1c), // mov al, [variable]
   0xee,
-  0xfe, 0x05, ...u32(KERNEL_ADDRESS + 0x1c), // inc byte [variable]
-  0xb9, ...u32(200_000), 0xe2, 0xfe, // mov ecx, 200000; loop $
-  0xb0, 0xfe, 0xe6, 0x64, // mov al, 0xfe; out 0x64, al
+  0xfe,
+  0x05,
+  ...u32(KERNEL_ADDRESS + 0x1c), // inc byte [variable]
+  0xb9,
+  ...u32(200_000),
+  0xe2,
+  0xfe, // mov ecx, 200000; loop $
+  0xb0,
+  0xfe,
+  0xe6,
+  0x64, // mov al, 0xfe; out 0x64, al
   0x41, // variable
 ];
 
@@ -99,22 +137,64 @@ describe('direct boot', () => {
 
   describe('refuses', () => {
     const cases = [
-      { name: 'a text', vmlinux: new TextEncoder().encode('not a kernel'.repeat(100)), expect: /is not an ELF file: direct boot takes the unpacked one/ },
+      {
+        name: 'a text',
+        vmlinux: new TextEncoder().encode('not a kernel'.repeat(100)),
+        expect: /is not an ELF file: direct boot takes the unpacked one/,
+      },
       { name: 'an empty file', vmlinux: new Uint8Array(), expect: /is not an ELF file/ },
-      { name: 'a bzImage', vmlinux: bzImage(), expect: /is a compressed kernel \(bzImage\): direct boot takes the unpacked one, vmlinux/ },
-      { name: 'a 64-bit kernel', vmlinux: patched(4, 2), expect: /another processor \(ELF class 2, machine 3\): v86 runs 32-bit x86/ },
+      {
+        name: 'a bzImage',
+        vmlinux: bzImage(),
+        expect: /is a compressed kernel \(bzImage\): direct boot takes the unpacked one, vmlinux/,
+      },
+      {
+        name: 'a 64-bit kernel',
+        vmlinux: patched(4, 2),
+        expect: /another processor \(ELF class 2, machine 3\): v86 runs 32-bit x86/,
+      },
       { name: 'an ARM kernel', vmlinux: patched(18, 40), expect: /another processor \(ELF class 1, machine 40\)/ },
       { name: 'a shared object', vmlinux: patched(16, 3), expect: /no executable but an ELF file of type 3/ },
-      { name: 'headers beyond the end', vmlinux: patched(28, 0xff, 0xff), expect: /cut short or damaged: its headers point beyond its \d+ bytes/ },
+      {
+        name: 'headers beyond the end',
+        vmlinux: patched(28, 0xff, 0xff),
+        expect: /cut short or damaged: its headers point beyond its \d+ bytes/,
+      },
       { name: 'headers of another size', vmlinux: patched(42, 56), expect: /cut short or damaged/ },
       { name: 'a file cut short', vmlinux: elf(ANNOUNCE).subarray(0, -1), expect: /cut short or damaged/ },
-      { name: 'more in the file than in memory', vmlinux: elf(ANNOUNCE, { memsz: 4 }), expect: /damaged: a segment has \d+ bytes in the file and 4 in memory/ },
-      { name: 'an entry point outside', vmlinux: elf(ANNOUNCE, { entry: 0x500000 }), expect: /entry point 0x500000 is in none of its segments/ },
+      {
+        name: 'more in the file than in memory',
+        vmlinux: elf(ANNOUNCE, { memsz: 4 }),
+        expect: /damaged: a segment has \d+ bytes in the file and 4 in memory/,
+      },
+      {
+        name: 'an entry point outside',
+        vmlinux: elf(ANNOUNCE, { entry: 0x500000 }),
+        expect: /entry point 0x500000 is in none of its segments/,
+      },
       { name: 'nothing to load', vmlinux: patched(52, 4), expect: /entry point 0x100000 is in none/ },
-      { name: 'a kernel in low memory', vmlinux: elf(ANNOUNCE, { paddr: 0x10000, entry: 0x10000 }), expect: /wants to lie at 0x10000, below 1 MiB/ },
-      { name: 'too little RAM for the kernel', vmlinux: elf(ANNOUNCE, { memsz: 16 * MIB }), expect: /16 MiB of RAM are too few: kernel and initial RAM disk alone take 18 MiB/ },
-      { name: 'too little RAM for the initial RAM disk', vmlinux: elf(ANNOUNCE), initrd: new Uint8Array(15 * MIB), expect: /16 MiB of RAM are too few: .* take 17 MiB/ },
-      { name: 'a command line too long', vmlinux: elf(ANNOUNCE), cmdline: 'x'.repeat(2039), expect: /has 2048 bytes: 2047 are the limit/ },
+      {
+        name: 'a kernel in low memory',
+        vmlinux: elf(ANNOUNCE, { paddr: 0x10000, entry: 0x10000 }),
+        expect: /wants to lie at 0x10000, below 1 MiB/,
+      },
+      {
+        name: 'too little RAM for the kernel',
+        vmlinux: elf(ANNOUNCE, { memsz: 16 * MIB }),
+        expect: /16 MiB of RAM are too few: kernel and initial RAM disk alone take 18 MiB/,
+      },
+      {
+        name: 'too little RAM for the initial RAM disk',
+        vmlinux: elf(ANNOUNCE),
+        initrd: new Uint8Array(15 * MIB),
+        expect: /16 MiB of RAM are too few: .* take 17 MiB/,
+      },
+      {
+        name: 'a command line too long',
+        vmlinux: elf(ANNOUNCE),
+        cmdline: 'x'.repeat(2039),
+        expect: /has 2048 bytes: 2047 are the limit/,
+      },
     ];
     for (const { name, vmlinux, initrd: disk = initrd, cmdline, expect: message } of cases) {
       it(name, async () => {
@@ -128,7 +208,10 @@ describe('direct boot', () => {
     it('an emulator that runs', async () => {
       await make();
       await machine.emulator.run();
-      expect(() => directBoot(emulator(), { vmlinux: elf(ANNOUNCE), initrd })).to.throw(DirectBootError, /runs already/);
+      expect(() => directBoot(emulator(), { vmlinux: elf(ANNOUNCE), initrd })).to.throw(
+        DirectBootError,
+        /runs already/,
+      );
     });
 
     it('an emulator that has not loaded', async () => {
@@ -140,7 +223,10 @@ describe('direct boot', () => {
           error = thrown;
         }
       });
-      expect(error).to.be.instanceOf(DirectBootError).with.property('message').that.matches(/has not loaded yet: wait for its event 'emulator-loaded'/);
+      expect(error)
+        .to.be.instanceOf(DirectBootError)
+        .with.property('message')
+        .that.matches(/has not loaded yet: wait for its event 'emulator-loaded'/);
     });
   });
 
@@ -149,10 +235,19 @@ describe('direct boot', () => {
     directBoot(emulator(), { vmlinux: elf(REPORT), initrd });
     const [cs, ds, es, ss, pe, pg, interrupts, zero, bootFlag] = Buffer.from(await run(9), 'latin1');
     expect({ cs, ds, es, ss }).to.deep.equal({ cs: 0x10, ds: 0x18, es: 0x18, ss: 0x18 });
-    expect({ pe, pg, interrupts, zero, bootFlag }).to.deep.equal({ pe: 1, pg: 0, interrupts: 0, zero: 0, bootFlag: 0x55 });
+    expect({ pe, pg, interrupts, zero, bootFlag }).to.deep.equal({
+      pe: 1,
+      pg: 0,
+      interrupts: 0,
+      zero: 0,
+      bootFlag: 0x55,
+    });
   });
 
-  for (const [name, entry] of [['physical', KERNEL_ADDRESS], ['virtual', KERNEL_ADDRESS + VIRTUAL_OFFSET]] as const) {
+  for (const [name, entry] of [
+    ['physical', KERNEL_ADDRESS],
+    ['virtual', KERNEL_ADDRESS + VIRTUAL_OFFSET],
+  ] as const) {
     it(`takes a ${name} entry point`, async () => {
       await make();
       directBoot(emulator(), { vmlinux: elf(ANNOUNCE, { entry }), initrd }, { cmdline: 'hello kernel' });
@@ -182,9 +277,17 @@ describe('direct boot', () => {
     directBoot(emulator(), { vmlinux: elf(ANNOUNCE), initrd });
     const { mem8 } = machine.cpu;
     const params = new DataView(mem8.buffer, mem8.byteOffset + 0x90000, 4096);
-    const entries = Array.from({ length: params.getUint8(0x1e8) }, (_, index) => 0x2d0 + index * 20)
-      .map((at) => [params.getUint32(at, true), params.getUint32(at + 8, true), params.getUint32(at + 16, true)]);
-    expect(entries).to.deep.equal([[0, 0x9fc00, 1], [0x9fc00, 0x400, 2], [0xf0000, 0x10000, 2], [MIB, 15 * MIB, 1]]);
+    const entries = Array.from({ length: params.getUint8(0x1e8) }, (_, index) => 0x2d0 + index * 20).map((at) => [
+      params.getUint32(at, true),
+      params.getUint32(at + 8, true),
+      params.getUint32(at + 16, true),
+    ]);
+    expect(entries).to.deep.equal([
+      [0, 0x9fc00, 1],
+      [0x9fc00, 0x400, 2],
+      [0xf0000, 0x10000, 2],
+      [MIB, 15 * MIB, 1],
+    ]);
   });
 
   describe('when the guest resets the machine', () => {
@@ -219,17 +322,31 @@ describe('direct boot', () => {
       directBoot(emulator(), { vmlinux: elf(ANNOUNCE), initrd });
       return Array.from({ length: 32 }, (_, slot) => slot).filter((slot) => machine.readConfig(slot, 0) !== 0xffffffff);
     };
-    const ioBars = (slots: number[]) => slots.flatMap((slot) => [0, 1, 2, 3, 4, 5].flatMap((index) => {
-      const value = machine.readConfig(slot, 0x10 + 4 * index);
-      return value & 1 ? [{ slot, index, port: value & 0xfffc, size: Math.max(machine.cpu.devices.pci.devices[slot << 3]!.pci_bars[index]!.size, 4) }] : [];
-    }));
+    const ioBars = (slots: number[]) =>
+      slots.flatMap((slot) =>
+        [0, 1, 2, 3, 4, 5].flatMap((index) => {
+          const value = machine.readConfig(slot, 0x10 + 4 * index);
+          return value & 1
+            ? [
+                {
+                  slot,
+                  index,
+                  port: value & 0xfffc,
+                  size: Math.max(machine.cpu.devices.pci.devices[slot << 3]!.pci_bars[index]!.size, 4),
+                },
+              ]
+            : [];
+        }),
+      );
 
     it('each I/O BAR has ports of its own', async () => {
       const bars = ioBars(await attached());
       expect(bars.filter(({ slot }) => slot === 13 || slot === 14)).to.have.length(2);
       const sorted = bars.sort((a, b) => a.port - b.port);
       for (const { port, size } of sorted) expect(port % size).to.equal(0);
-      sorted.slice(1).forEach(({ port }, index) => expect(port).to.be.at.least(sorted[index]!.port + sorted[index]!.size));
+      sorted
+        .slice(1)
+        .forEach(({ port }, index) => expect(port).to.be.at.least(sorted[index]!.port + sorted[index]!.size));
       expect(sorted[0]!.port).to.be.at.least(0x1000);
     });
 
@@ -247,7 +364,9 @@ describe('direct boot', () => {
       for (const slot of withPin) {
         const line = machine.readConfig(slot, 0x3c, 1);
         const pirq = (machine.readConfig(slot, 0x3d, 1) + slot - 2) & 3;
-        expect(line).to.equal(machine.readConfig(1, 0x60 + pirq, 1)).and.to.be.oneOf([10, 11]);
+        expect(line)
+          .to.equal(machine.readConfig(1, 0x60 + pirq, 1))
+          .and.to.be.oneOf([10, 11]);
         expect((levels >> line) & 1).to.equal(1);
       }
     });

@@ -68,19 +68,30 @@ describe('cache directory', () => {
 
   it('need not have room for booted machines', async () => {
     await writeFile(join(place, 'file'), '');
-    await new BootCache(join(place, 'file')).store('origin', makeSnapshot({ emulator: '1', image: '', memory: 64, devices: [] }, [], new Uint8Array(1)));
+    await new BootCache(join(place, 'file')).store(
+      'origin',
+      makeSnapshot({ emulator: '1', image: '', memory: 64, devices: [] }, [], new Uint8Array(1)),
+    );
     await told();
     expect(warnings.join()).to.match(/can't be kept in .*file/);
   });
 
   it('without apt the command line says what to provide, and no stack', async () => {
     const run = promisify(execFile)(process.execPath, ['--import', 'tsx', 'harness/cli.ts', 'run', '--', 'true'], {
-      cwd: root, env: { ...process.env, PATH: place, V86_VIRTIOFS_CACHE: join(place, 'empty'), TMPDIR: place },
+      cwd: root,
+      env: { ...process.env, PATH: place, V86_VIRTIOFS_CACHE: join(place, 'empty'), TMPDIR: place },
     });
-    const { code, stderr } = await run.then(() => expect.fail('it ran'), (error: { code: number; stderr: string }) => error);
+    const { code, stderr } = await run.then(
+      () => expect.fail('it ran'),
+      (error: { code: number; stderr: string }) => error,
+    );
     expect(code).to.equal(125);
-    expect(stderr).to.match(/^v86-virtiofs: The guest is made of Debian packages, and this machine has no apt-get, .*Provide a guest instead:/s);
-    expect(stderr).to.include(join(place, 'empty')).and.not.match(/\n {4}at /);
+    expect(stderr).to.match(
+      /^v86-virtiofs: The guest is made of Debian packages, and this machine has no apt-get, .*Provide a guest instead:/s,
+    );
+    expect(stderr)
+      .to.include(join(place, 'empty'))
+      .and.not.match(/\n {4}at /);
     expect(await readdir(join(place, 'empty')).catch(() => [])).to.deep.equal([]);
   });
 });

@@ -17,11 +17,15 @@ describe('what became of migrations', () => {
   });
   afterEach(() => rmSync(join(directory, '../../..'), { recursive: true }));
 
-  for (const [where, make] of [['in memory', () => new MemoryFates()], ['in a directory', () => new DirectoryFates(directory)]] as [string, () => FateStore][]) {
+  for (const [where, make] of [
+    ['in memory', () => new MemoryFates()],
+    ['in a directory', () => new DirectoryFates(directory)],
+  ] as [string, () => FateStore][]) {
     describe(where, () => {
       it('an id that was never accepted has none, and nothing is left behind', async () => {
         const fates = make();
-        for (const id of [randomUUID(), randomUUID()]) for (const fate of ['never', 'started'] as const) expect(await fates.decide(id, fate)).to.equal(undefined);
+        for (const id of [randomUUID(), randomUUID()])
+          for (const fate of ['never', 'started'] as const) expect(await fates.decide(id, fate)).to.equal(undefined);
         expect(() => readdirSync(directory)).to.throw('ENOENT');
       });
 
@@ -30,8 +34,10 @@ describe('what became of migrations', () => {
         const [first, second] = [randomUUID(), randomUUID()];
         await fates.accept(first);
         await fates.accept(second);
-        for (const fate of ['started', 'never', 'started'] as const) expect(await fates.decide(first, fate)).to.equal('started');
-        for (const fate of ['never', 'started', 'never'] as const) expect(await fates.decide(second, fate)).to.equal('never');
+        for (const fate of ['started', 'never', 'started'] as const)
+          expect(await fates.decide(first, fate)).to.equal('started');
+        for (const fate of ['never', 'started', 'never'] as const)
+          expect(await fates.decide(second, fate)).to.equal('never');
       });
 
       it('two at once decide the same', async () => {
@@ -39,7 +45,10 @@ describe('what became of migrations', () => {
         for (let n = 0; n < 50; n++) {
           const id = randomUUID();
           await fates.accept(id);
-          const [one, other] = await Promise.all([fates.decide(id, n % 2 ? 'started' : 'never'), fates.decide(id, n % 2 ? 'never' : 'started')]);
+          const [one, other] = await Promise.all([
+            fates.decide(id, n % 2 ? 'started' : 'never'),
+            fates.decide(id, n % 2 ? 'never' : 'started'),
+          ]);
           expect(one).to.be.oneOf(['started', 'never']);
           expect(other).to.equal(one);
         }
@@ -50,7 +59,10 @@ describe('what became of migrations', () => {
         const id = randomUUID();
         await fates.accept(id);
         const again = async () => fates.accept(id).catch((error: Error) => error);
-        expect(await again()).to.be.instanceOf(MigrationError).with.property('message').that.matches(/here before/);
+        expect(await again())
+          .to.be.instanceOf(MigrationError)
+          .with.property('message')
+          .that.matches(/here before/);
         await fates.decide(id, 'never');
         expect(await again()).to.be.instanceOf(MigrationError);
         expect(await fates.decide(id, 'started')).to.equal('never');
@@ -79,11 +91,15 @@ describe('what became of migrations', () => {
     const processes = (['started', 'never'] as const).map((fate) => {
       const child = spawn(process.execPath, ['--import', 'tsx', PROCESS, directory, fate, ...ids]);
       let said = '';
-      const ready = new Promise<void>((resolve) => child.stdout.setEncoding('utf8').on('data', (text: string) => {
-        said += text;
-        if (said.startsWith('ready\n')) resolve();
-      }));
-      const ended = new Promise<string[]>((resolve) => child.on('close', () => resolve(said.trim().split('\n').slice(1))));
+      const ready = new Promise<void>((resolve) =>
+        child.stdout.setEncoding('utf8').on('data', (text: string) => {
+          said += text;
+          if (said.startsWith('ready\n')) resolve();
+        }),
+      );
+      const ended = new Promise<string[]>((resolve) =>
+        child.on('close', () => resolve(said.trim().split('\n').slice(1))),
+      );
       return { child, ready, ended };
     });
     await Promise.all(processes.map(({ ready }) => ready));
@@ -101,7 +117,10 @@ describe('what became of migrations', () => {
     const full = new MemoryFates(1);
     await full.accept(id);
     const error = await full.accept(randomUUID()).catch((thrown: Error) => thrown);
-    expect(error).to.be.instanceOf(MigrationError).with.property('message').that.matches(/can't forget one/);
+    expect(error)
+      .to.be.instanceOf(MigrationError)
+      .with.property('message')
+      .that.matches(/can't forget one/);
     expect(await full.decide(id, 'started')).to.equal('started');
     writeFileSync(join(directory, 'other'), '');
     const small = await new DirectoryFates(directory, 2).accept(randomUUID()).catch((thrown: Error) => thrown);

@@ -19,16 +19,18 @@ describe('directory store', () => {
     expect(await store.list()).to.deep.equal([]);
     await store.write('a.layer', [Uint8Array.of(1, 2), Uint8Array.of(3, 4, 5)]);
     expect(await store.list()).to.deep.equal(['a.layer']);
-    expect([...await store.read('a.layer', 0)]).to.deep.equal([1, 2, 3, 4, 5]);
-    expect([...await store.read('a.layer', 1, 3)]).to.deep.equal([2, 3]);
-    expect([...await store.read('a.layer', 4, 100)]).to.deep.equal([5]);
+    expect([...(await store.read('a.layer', 0))]).to.deep.equal([1, 2, 3, 4, 5]);
+    expect([...(await store.read('a.layer', 1, 3))]).to.deep.equal([2, 3]);
+    expect([...(await store.read('a.layer', 4, 100))]).to.deep.equal([5]);
     await store.remove('a.layer');
     expect(await store.list()).to.deep.equal([]);
   });
 
   it('leaves nothing of a write that failed', async () => {
     await writeFile(join(directory, 'file'), '');
-    const error = await new DirectoryStore(join(directory, 'file', 'below')).write('a', []).catch((caught: NodeJS.ErrnoException) => caught.code);
+    const error = await new DirectoryStore(join(directory, 'file', 'below'))
+      .write('a', [])
+      .catch((caught: NodeJS.ErrnoException) => caught.code);
     expect(error).to.equal('ENOTDIR');
     expect(await readdir(directory)).to.deep.equal(['file']);
   });
@@ -48,7 +50,9 @@ describe('directory store', () => {
     const writer = new URL('../support/store-writer.ts', import.meta.url).pathname;
     const finished: string[] = [];
     for (let round = 0; round < 8; round++) {
-      const child = spawn(process.execPath, ['--import', 'tsx', writer, directory], { stdio: ['ignore', 'pipe', 'inherit'] });
+      const child = spawn(process.execPath, ['--import', 'tsx', writer, directory], {
+        stdio: ['ignore', 'pipe', 'inherit'],
+      });
       let output = '';
       child.stdout.setEncoding('utf8').on('data', (text: string) => {
         output += text;
@@ -65,7 +69,10 @@ describe('directory store', () => {
     }
     expect(finished.length).to.be.at.least(8);
     const store = await SnapshotStore.open(new DirectoryStore(directory), loadCodec());
-    const layers = store.list().map(({ id }) => `${id}.layer`).sort();
+    const layers = store
+      .list()
+      .map(({ id }) => `${id}.layer`)
+      .sort();
     await store.gc();
     await new DirectoryStore(directory).removeLeftovers();
     expect((await readdir(directory)).filter((name) => name !== '.lock').sort()).to.deep.equal(layers);

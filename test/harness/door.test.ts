@@ -13,7 +13,8 @@ import { Door, mayCall, type DoorOptions } from '../../harness/migration/door.ts
 const TOKEN = makeToken();
 const MiB = 1 << 20;
 /** Strangers that a door lets wait, and callers who have proven themselves. */
-const STRANGERS = 32, CALLERS = 8;
+const STRANGERS = 32,
+  CALLERS = 8;
 
 describe('the door for migrations', function () {
   this.timeout(60_000);
@@ -25,7 +26,12 @@ describe('the door for migrations', function () {
 
   before(async () => {
     const made = await generate([{ name: 'commonName', value: 'localhost' }], {
-      keyType: 'ec', algorithm: 'sha256', extensions: [{ name: 'basicConstraints', cA: true }, { name: 'subjectAltName', altNames: [{ type: 2, value: 'localhost' }] }],
+      keyType: 'ec',
+      algorithm: 'sha256',
+      extensions: [
+        { name: 'basicConstraints', cA: true },
+        { name: 'subjectAltName', altNames: [{ type: 2, value: 'localhost' }] },
+      ],
     });
     certificate = { cert: made.cert, key: made.private };
   });
@@ -37,9 +43,15 @@ describe('the door for migrations', function () {
 
   async function open(options: Partial<DoorOptions> = {}): Promise<{ port: number; url: string; strangers: Error[] }> {
     const strangers: Error[] = [];
-    const door = await Door.open({ host: 'localhost', port: 0, onNotice: (message) => notices.push(message), ...options }, (channel) => {
-      MigrationLink.open(channel, 'destination', TOKEN).then((link) => known.push(link), (error: Error) => strangers.push(error));
-    });
+    const door = await Door.open(
+      { host: 'localhost', port: 0, onNotice: (message) => notices.push(message), ...options },
+      (channel) => {
+        MigrationLink.open(channel, 'destination', TOKEN).then(
+          (link) => known.push(link),
+          (error: Error) => strangers.push(error),
+        );
+      },
+    );
     doors.push(door);
     return { port: Number(/\d+$/.exec(door.address)![0]), url: door.address, strangers };
   }
@@ -56,7 +68,11 @@ describe('the door for migrations', function () {
     return socket;
   }
 
-  const call = (isWeb: boolean, { port, url }: { port: number; url: string }, tls?: Trust): Promise<MigrationChannel> => (isWeb ? dialWeb(url, tls) : dial({ host: 'localhost', port, tls }));
+  const call = (
+    isWeb: boolean,
+    { port, url }: { port: number; url: string },
+    tls?: Trust,
+  ): Promise<MigrationChannel> => (isWeb ? dialWeb(url, tls) : dial({ host: 'localhost', port, tls }));
 
   /** Somebody who knows the token gets in, and is heard. */
   async function honest(channel: MigrationChannel): Promise<void> {
@@ -78,14 +94,20 @@ describe('the door for migrations', function () {
           if (n % 100 === 99) await once(others.at(-1)!, 'connect');
         }
         await honest(await call(isWeb, way));
-        while (others.filter(({ destroyed }) => !destroyed).length > STRANGERS) await new Promise((resolve) => setImmediate(resolve));
+        while (others.filter(({ destroyed }) => !destroyed).length > STRANGERS)
+          await new Promise((resolve) => setImmediate(resolve));
         await honest(await call(isWeb, way));
       });
 
       it('lets in who knows the token while others do not, or say half of a greeting', async () => {
         const way = await open({ isWeb });
-        const wrong = await MigrationLink.open(await call(isWeb, way), 'source', makeToken()).catch((error: Error) => error);
-        expect(wrong).to.be.instanceOf(MigrationError).with.property('message').that.matches(/its token is another one/);
+        const wrong = await MigrationLink.open(await call(isWeb, way), 'source', makeToken()).catch(
+          (error: Error) => error,
+        );
+        expect(wrong)
+          .to.be.instanceOf(MigrationError)
+          .with.property('message')
+          .that.matches(/its token is another one/);
         const half = await call(isWeb, way);
         await half.send(encodeHello('source', true).subarray(0, 30));
         expect(await half.receive()).to.equal(undefined);
@@ -94,7 +116,11 @@ describe('the door for migrations', function () {
         expect(await long.receive().catch(() => undefined)).to.equal(undefined);
         await honest(await call(isWeb, way));
         while (way.strangers.length < 3) await new Promise((resolve) => setImmediate(resolve));
-        expect(way.strangers.map(({ name }) => name)).to.deep.equal(['MigrationError', 'MigrationError', 'MigrationError']);
+        expect(way.strangers.map(({ name }) => name)).to.deep.equal([
+          'MigrationError',
+          'MigrationError',
+          'MigrationError',
+        ]);
       });
 
       it('lets in so many at once', async () => {
@@ -102,7 +128,12 @@ describe('the door for migrations', function () {
         const outcomes = [];
         for (let n = 0; n < CALLERS + 2; n++) {
           const channel = await call(isWeb, way);
-          outcomes.push(await MigrationLink.open(channel, 'source', TOKEN).then(() => 'in', () => 'out'));
+          outcomes.push(
+            await MigrationLink.open(channel, 'source', TOKEN).then(
+              () => 'in',
+              () => 'out',
+            ),
+          );
         }
         expect(outcomes).to.deep.equal([...Array(CALLERS).fill('in'), 'out', 'out']);
         known[0]!.close();
@@ -120,10 +151,16 @@ describe('the door for migrations', function () {
       for (let n = 0; n < 40; n++) {
         const socket = tcp(way.port);
         await once(socket, 'connect');
-        if (way === web) socket.write('GET / HTTP/1.1\r\nHost: localhost\r\nUpgrade: websocket\r\nConnection: Upgrade\r\nSec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n');
+        if (way === web)
+          socket.write(
+            'GET / HTTP/1.1\r\nHost: localhost\r\nUpgrade: websocket\r\nConnection: Upgrade\r\nSec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n',
+          );
         // A frame of 64 MiB, or a message of as many, that never ends.
-        socket.write(way === web ? Uint8Array.of(0x82, 0xff, 0, 0, 0, 0, 4, 0, 0, 0, 1, 2, 3, 4) : Uint8Array.of(4, 0, 0, 0));
-        for (let sent = 0; sent < 8 && !socket.destroyed; sent++) await new Promise<void>((resolve) => socket.write(block, () => resolve()));
+        socket.write(
+          way === web ? Uint8Array.of(0x82, 0xff, 0, 0, 0, 0, 4, 0, 0, 0, 1, 2, 3, 4) : Uint8Array.of(4, 0, 0, 0),
+        );
+        for (let sent = 0; sent < 8 && !socket.destroyed; sent++)
+          await new Promise<void>((resolve) => socket.write(block, () => resolve()));
         if (!socket.destroyed) await once(socket, 'close');
       }
     }
@@ -135,7 +172,7 @@ describe('the door for migrations', function () {
 
   it('answers no request that is none for a WebSocket, and none with a long head', async () => {
     const { port } = await open({ isWeb: true });
-    const [response] = await once(get({ port, host: 'localhost' }), 'response') as [{ statusCode: number }];
+    const [response] = (await once(get({ port, host: 'localhost' }), 'response')) as [{ statusCode: number }];
     expect(response.statusCode).to.equal(426);
     const socket = tcp(port);
     socket.write(`GET / HTTP/1.1\r\nX: ${'x'.repeat(20_000)}\r\n\r\n`);
@@ -145,15 +182,29 @@ describe('the door for migrations', function () {
   describe('browsers', () => {
     const answerTo = async (url: string, origin: string) => {
       const socket = web(url, { origin });
-      return Promise.race([once(socket, 'open').then(() => 'in'), once(socket, 'unexpected-response').then(([, response]) => (response as { statusCode: number }).statusCode)]);
+      return Promise.race([
+        once(socket, 'open').then(() => 'in'),
+        once(socket, 'unexpected-response').then(([, response]) => (response as { statusCode: number }).statusCode),
+      ]);
     };
 
     it('get in with pages of this computer, and those of others that were named', async () => {
       const { url } = await open({ isWeb: true, origins: ['https://example.org'] });
-      for (const origin of ['http://localhost:8086', 'http://127.0.0.1', 'https://example.org']) expect(await answerTo(url, origin), origin).to.equal('in');
-      for (const origin of ['https://evil.example', 'https://localhost.evil.example', 'https://example.org.evil.example', 'http://example.org', 'null', 'file://']) expect(await answerTo(url, origin), origin).to.equal(403);
+      for (const origin of ['http://localhost:8086', 'http://127.0.0.1', 'https://example.org'])
+        expect(await answerTo(url, origin), origin).to.equal('in');
+      for (const origin of [
+        'https://evil.example',
+        'https://localhost.evil.example',
+        'https://example.org.evil.example',
+        'http://example.org',
+        'null',
+        'file://',
+      ])
+        expect(await answerTo(url, origin), origin).to.equal(403);
       expect(await answerTo(url, 'https://evil.example')).to.equal(403);
-      expect(notices.filter((notice) => notice.includes('"https://evil.example"'))).to.have.length(1).and.satisfy(([notice]: string[]) => notice!.includes('--origin'));
+      expect(notices.filter((notice) => notice.includes('"https://evil.example"')))
+        .to.have.length(1)
+        .and.satisfy(([notice]: string[]) => notice!.includes('--origin'));
       const any = await open({ isWeb: true, origins: ['*'] });
       expect(await answerTo(any.url, 'https://evil.example')).to.equal('in');
     });
@@ -161,7 +212,15 @@ describe('the door for migrations', function () {
     it('are judged by the whole of it', () => {
       expect(mayCall('http://[::1]:8086', 'localhost', [])).to.equal(true);
       expect(mayCall('http://192.168.0.7', '192.168.0.7', [])).to.equal(true);
-      for (const origin of ['', 'localhost', 'http://localhost@evil.example', 'chrome-extension://localhost', 'http://', 'http://localhost.']) expect(mayCall(origin, 'localhost', []), origin).to.equal(false);
+      for (const origin of [
+        '',
+        'localhost',
+        'http://localhost@evil.example',
+        'chrome-extension://localhost',
+        'http://',
+        'http://localhost.',
+      ])
+        expect(mayCall(origin, 'localhost', []), origin).to.equal(false);
     });
   });
 
@@ -175,10 +234,13 @@ describe('the door for migrations', function () {
         await honest(await call(isWeb, way, { fingerprint }));
         await honest(await call(isWeb, way, { fingerprint: fingerprint.replaceAll(':', '').toLowerCase() }));
         const failures = [];
-        for (const trust of [{}, { fingerprint: '00'.repeat(32) }]) failures.push(await call(isWeb, way, trust).catch((error: Error) => error));
+        for (const trust of [{}, { fingerprint: '00'.repeat(32) }])
+          failures.push(await call(isWeb, way, trust).catch((error: Error) => error));
         for (const failure of failures) expect(failure).to.be.instanceOf(VmError);
         expect(String(failures[0])).to.match(/self-signed certificate/);
-        expect(String(failures[1])).to.contain(`has another certificate than it should: its SHA-256 fingerprint is ${fingerprint}`);
+        expect(String(failures[1])).to.contain(
+          `has another certificate than it should: its SHA-256 fingerprint is ${fingerprint}`,
+        );
       });
     }
 
@@ -190,12 +252,17 @@ describe('the door for migrations', function () {
 
     it('says what is wrong with a certificate', async () => {
       const error = await open({ tls: { cert: 'none', key: certificate.key } }).catch((thrown: Error) => thrown);
-      expect(error).to.be.instanceOf(VmError).with.property('message').that.matches(/can't use the certificate/);
+      expect(error)
+        .to.be.instanceOf(VmError)
+        .with.property('message')
+        .that.matches(/can't use the certificate/);
     });
   });
 
   async function fingerprintOf(port: number): Promise<string> {
-    const error = await dial({ host: 'localhost', port, tls: { fingerprint: '11'.repeat(32) } }).catch((thrown: Error) => thrown);
+    const error = await dial({ host: 'localhost', port, tls: { fingerprint: '11'.repeat(32) } }).catch(
+      (thrown: Error) => thrown,
+    );
     return /is ([\dA-F:]{95})/.exec(String(error))![1]!;
   }
 });

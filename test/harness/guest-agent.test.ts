@@ -15,7 +15,10 @@ describe('the agent of a guest that takes long to boot', () => {
     let sent = 0;
     let calls = 0;
     const agent = new GuestAgent({ write: ({ length }) => void ((sent += length), calls++), onData: () => {} });
-    const ready = agent.ready(600_000).then(() => 'answered', (error: Error) => error.message);
+    const ready = agent.ready(600_000).then(
+      () => 'answered',
+      (error: Error) => error.message,
+    );
     for (let second = 0; second < 600; second++) mock.timers.tick(1000);
     expect(await ready).to.match(/no answer from its agent/);
     expect(calls).to.be.above(20);
@@ -35,7 +38,8 @@ function lyingGuest() {
       if (type === TO_GUEST.HELLO) queueMicrotask(() => deliver(encodeFrame(TO_HOST.WELCOME, id)));
     },
   });
-  const say = (type: number, id: number, payload: Uint8Array = new Uint8Array(0)) => deliver(encodeFrame(type, id, payload));
+  const say = (type: number, id: number, payload: Uint8Array = new Uint8Array(0)) =>
+    deliver(encodeFrame(type, id, payload));
   return { agent, sent, say, deliver: (bytes: Uint8Array) => deliver(bytes) };
 }
 const number = (value: number) => new Uint8Array(Uint32Array.of(value).buffer);
@@ -79,7 +83,7 @@ describe('the agent of a guest that lies', () => {
     const process = agent.spawn('true');
     for (let n = 0; n < 128; n++) say(TO_HOST.OUTPUT, process.id, new Uint8Array(8192));
     let heard = 0;
-    const stop = process.onStdout = (data) => void (heard += data.length);
+    const stop = (process.onStdout = (data) => void (heard += data.length));
     expect(heard).to.equal(1 << 20);
     process.onStdout = undefined;
     // Its window is that of the terminal, which it takes nothing from: the credit waits.
@@ -120,7 +124,9 @@ describe('the agent of a guest that lies', () => {
     await agent.ready();
     const [process, other] = [agent.spawn('true'), agent.spawn('true')];
     const failure = new Error('the disk is full');
-    process.onStdout = () => { throw failure; };
+    process.onStdout = () => {
+      throw failure;
+    };
     say(TO_HOST.OUTPUT, process.id, Uint8Array.of(1));
     expect(await process.exited.catch((thrown: Error) => thrown)).to.equal(failure);
     say(TO_HOST.EXITED, process.id, number(137));
@@ -147,7 +153,11 @@ describe('the agent of a guest that lies', () => {
     const process = agent.spawn('true');
     const heard: number[] = [];
     process.onStdout = (data) => void heard.push(...data);
-    const bytes = Buffer.concat([encodeFrame(TO_HOST.OUTPUT, process.id, Uint8Array.of(0xa5, 0x5a)), encodeFrame(TO_HOST.OUTPUT, process.id, Uint8Array.of(3)), encodeFrame(TO_HOST.EXITED, process.id, number(9))]);
+    const bytes = Buffer.concat([
+      encodeFrame(TO_HOST.OUTPUT, process.id, Uint8Array.of(0xa5, 0x5a)),
+      encodeFrame(TO_HOST.OUTPUT, process.id, Uint8Array.of(3)),
+      encodeFrame(TO_HOST.EXITED, process.id, number(9)),
+    ]);
     for (const byte of bytes) deliver(Uint8Array.of(byte));
     expect(await process.exited).to.equal(9);
     expect(heard).to.deep.equal([0xa5, 0x5a, 3]);

@@ -1,7 +1,19 @@
 import { expect } from 'chai';
 import { execFileSync, spawn } from 'node:child_process';
 import { once } from 'node:events';
-import { appendFileSync, chmodSync, chownSync, mkdirSync, mkdtempSync, readFileSync, rmSync, symlinkSync, truncateSync, unlinkSync, writeFileSync } from 'node:fs';
+import {
+  appendFileSync,
+  chmodSync,
+  chownSync,
+  mkdirSync,
+  mkdtempSync,
+  readFileSync,
+  rmSync,
+  symlinkSync,
+  truncateSync,
+  unlinkSync,
+  writeFileSync,
+} from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { dumpJson, dumpTar, loadTar, MemfsBackend, Volume } from '../../device/index.ts';
@@ -51,27 +63,43 @@ describe('loading host directories', () => {
     for (const path of ['.', 'secret', 'open', 'closed']) if (isRoot) chownSync(host(path), 65534, 65534);
     const { volume, backend } = fresh();
     const tree = asNobody(() => loadHostTree(directory, backend));
-    expect(tree.skipped).to.have.deep.members(['secret', 'closed'].map((path) => ({ path, reason: 'the host does not permit it (EACCES): check the permissions there' })));
+    expect(tree.skipped).to.have.deep.members(
+      ['secret', 'closed'].map((path) => ({
+        path,
+        reason: 'the host does not permit it (EACCES): check the permissions there',
+      })),
+    );
     expect(volume.readdirSync('/')).to.deep.equal(['open']);
     volume.writeFileSync('/open', 'changed');
     expect(asNobody(() => writeBack(tree, backend))).to.deep.equal({ written: ['open'], removed: [], kept: [] });
     volume.writeFileSync('/secret', 'by the guest');
-    expect(asNobody(() => writeBack(tree, backend)).kept).to.deep.equal([{ path: 'secret', reason: 'the host has an entry of this name that the share was not loaded with' }]);
+    expect(asNobody(() => writeBack(tree, backend)).kept).to.deep.equal([
+      { path: 'secret', reason: 'the host has an entry of this name that the share was not loaded with' },
+    ]);
     chmodSync(host('closed'), 0o700);
   });
 
   it('a directory that can’t be read is an error that says so', () => {
     chmodSync(directory, 0);
     if (isRoot) chownSync(directory, 65534, 65534);
-    expect(() => asNobody(() => loadHostTree(directory, fresh().backend))).to.throw(VmError, /can't be read \(the host does not permit it \(EACCES\)/);
+    expect(() => asNobody(() => loadHostTree(directory, fresh().backend))).to.throw(
+      VmError,
+      /can't be read \(the host does not permit it \(EACCES\)/,
+    );
     chmodSync(directory, 0o755);
   });
 
   it('more than the share holds is an error that says what did not fit, and what to do', () => {
     writeFileSync(host('large\x1b[2J'), Buffer.alloc(200_000));
-    expect(() => loadHostTree(directory, fresh({ size: 100_000 }).backend)).to.throw(VmError, /^large\\x1b\[2J of .* does not fit into the share, which holds .* KiB and .* inodes: share less/);
+    expect(() => loadHostTree(directory, fresh({ size: 100_000 }).backend)).to.throw(
+      VmError,
+      /^large\\x1b\[2J of .* does not fit into the share, which holds .* KiB and .* inodes: share less/,
+    );
     writeFileSync(host('another'), '');
-    expect(() => loadHostTree(directory, fresh({ inodes: 2 }).backend)).to.throw(VmError, /does not fit.*give it more room/);
+    expect(() => loadHostTree(directory, fresh({ inodes: 2 }).backend)).to.throw(
+      VmError,
+      /does not fit.*give it more room/,
+    );
   });
 
   it('into a share that has something: the same as from an archive', async () => {
@@ -84,23 +112,40 @@ describe('loading host directories', () => {
     writeFileSync(host('was-a-link/x'), 'new');
     symlinkSync('file', host('link'));
     const before = () => {
-      const volume = Volume.fromJSON({ '/file': 'old', '/dir/kept': 'old', '/dir/a': 'old', '/was-a-directory': null, '/was-full/x': 'old', '/was-a-file': 'old', '/elsewhere/y': 'old', '/link': 'old' });
+      const volume = Volume.fromJSON({
+        '/file': 'old',
+        '/dir/kept': 'old',
+        '/dir/a': 'old',
+        '/was-a-directory': null,
+        '/was-full/x': 'old',
+        '/was-a-file': 'old',
+        '/elsewhere/y': 'old',
+        '/link': 'old',
+      });
       volume.symlinkSync('elsewhere', '/was-a-link');
       return { volume, backend: MemfsBackend.of(volume) };
     };
     const [fromHost, fromTar] = [before(), before()];
     const { skipped } = loadHostTree(directory, fromHost.backend);
-    const report = await loadTar(fromTar.backend, streamOf(execFileSync('tar', ['-c', '--format=posix', '-C', directory, '.'])));
+    const report = await loadTar(
+      fromTar.backend,
+      streamOf(execFileSync('tar', ['-c', '--format=posix', '-C', directory, '.'])),
+    );
     const reason = 'a directory that is not empty is in its place';
     expect(skipped).to.deep.equal([{ path: 'was-full', reason }]);
     expect(report.skipped).to.deep.equal([{ path: './was-full', reason }]);
-    const listing = ({ backend }: ReturnType<typeof before>) => [...walk(backend, backend.root)].map(({ path, inode }) => {
-      const { mode, mtime } = backend.getattr(inode as Inode);
-      return `${path} ${mode.toString(8)} ${path.startsWith('elsewhere') || path === 'was-full' || /kept|\/x$/.test(path) ? '' : mtime.sec}`;
-    }).sort();
+    const listing = ({ backend }: ReturnType<typeof before>) =>
+      [...walk(backend, backend.root)]
+        .map(({ path, inode }) => {
+          const { mode, mtime } = backend.getattr(inode as Inode);
+          return `${path} ${mode.toString(8)} ${path.startsWith('elsewhere') || path === 'was-full' || /kept|\/x$/.test(path) ? '' : mtime.sec}`;
+        })
+        .sort();
     expect(listing(fromHost)).to.deep.equal(listing(fromTar));
     expect(fromHost.volume.toJSON()).to.deep.equal(fromTar.volume.toJSON());
-    expect(`${fromHost.volume.readFileSync('/dir/kept', 'utf8')}${fromHost.volume.readFileSync('/dir/a', 'utf8')}`).to.equal('oldnew');
+    expect(
+      `${fromHost.volume.readFileSync('/dir/kept', 'utf8')}${fromHost.volume.readFileSync('/dir/a', 'utf8')}`,
+    ).to.equal('oldnew');
   });
 
   it('others have their turn: at each entry, if need be, with the counts so far', () => {
@@ -130,7 +175,9 @@ describe('loading host directories', () => {
       let step = steps.next();
       for (; !step.done; step = steps.next()) if (name === 'changes' || turns++ === 0) change();
       const { skipped } = step.value as LoadedTree;
-      expect(skipped).to.deep.equal(name === 'changes' ? [{ path: name, reason: 'it was changed each time that it was read' }] : []);
+      expect(skipped).to.deep.equal(
+        name === 'changes' ? [{ path: name, reason: 'it was changed each time that it was read' }] : [],
+      );
       expect(volume.existsSync(`/${name}`)).to.equal(name !== 'changes');
       if (name === 'grows') expect(volume.statSync(`/${name}`).size).to.equal(size);
       if (name === 'shrinks') expect(volume.statSync(`/${name}`).size).to.equal(size - 4096);
@@ -144,13 +191,17 @@ describe('loading host directories', () => {
       truncateSync(host(name), 0);
       truncateSync(host(name), 20 << 20);
     }
-    execFileSync('dd', [`of=${host('middle')}`, 'bs=1', `seek=${10 << 20}`, 'conv=notrunc', 'status=none'], { input: 'in the middle' });
+    execFileSync('dd', [`of=${host('middle')}`, 'bs=1', `seek=${10 << 20}`, 'conv=notrunc', 'status=none'], {
+      input: 'in the middle',
+    });
     const { backend } = fresh({ size: 1 << 20 });
     expect(loadHostTree(directory, backend).skipped).to.deep.equal([]);
     expect(backend.lookup(backend.root, 'hole')).to.include({ size: 20 << 20, blocks: 0 });
     expect(backend.lookup(backend.root, 'middle')).to.include({ size: 20 << 20, blocks: 8 });
     truncateSync(host('hole'), 2 ** 40);
-    expect(loadHostTree(directory, fresh().backend).skipped).to.deep.equal([{ path: 'hole', reason: 'it has 1.0 TiB of holes, and no more than 64.0 GiB are looked through' }]);
+    expect(loadHostTree(directory, fresh().backend).skipped).to.deep.equal([
+      { path: 'hole', reason: 'it has 1.0 TiB of holes, and no more than 64.0 GiB are looked through' },
+    ]);
   });
 
   it('links in circles, devices and FIFOs are taken as what they are', function () {
@@ -185,7 +236,9 @@ describe('loading host directories', () => {
     expect(dumpJson(guest.backend).report.skipped[0]!.reason).to.match(reason);
     const { kept, written } = writeBack(tree, guest.backend);
     expect(written.length).to.equal(501);
-    expect(kept).to.deep.equal([{ path: Array(502).fill('d').join('/'), reason: 'it is in more than 500 directories' }]);
+    expect(kept).to.deep.equal([
+      { path: Array(502).fill('d').join('/'), reason: 'it is in more than 500 directories' },
+    ]);
   });
 
   it('what takes the place of a file or a directory after it was listed is not followed, waited for, or taken for it', () => {
@@ -202,7 +255,8 @@ describe('loading host directories', () => {
       file: (path) => writeFileSync(path, 'inside'),
     };
     for (const kind of ['file', 'directory']) {
-      for (const name of Object.keys(makers)) for (const copy of ['1', '2']) makers[kind]!(host(`share/${name}${copy}`));
+      for (const name of Object.keys(makers))
+        for (const copy of ['1', '2']) makers[kind]!(host(`share/${name}${copy}`));
       const { volume, backend } = fresh();
       const steps = loadingHostTree(host('share'), backend)(() => true);
       steps.next();
@@ -219,8 +273,13 @@ describe('loading host directories', () => {
       while (!step.done) step = steps.next();
       const { skipped } = step.value as LoadedTree;
       const left = Object.keys(makers).filter((name) => name !== kind && !first!.includes(name));
-      expect(new Set(skipped.map(({ path }) => path.slice(0, -1)).filter((name) => !first!.includes(name)))).to.deep.equal(new Set(left));
-      for (const { reason } of skipped) expect(reason).to.match(/took its place while the directory was read|removed on the host meanwhile|moved or replaced on the host/);
+      expect(
+        new Set(skipped.map(({ path }) => path.slice(0, -1)).filter((name) => !first!.includes(name))),
+      ).to.deep.equal(new Set(left));
+      for (const { reason } of skipped)
+        expect(reason).to.match(
+          /took its place while the directory was read|removed on the host meanwhile|moved or replaced on the host/,
+        );
       expect(JSON.stringify(volume.toJSON())).not.to.contain('SECRET');
       rmSync(host('share'), { recursive: true });
       mkdirSync(host('share'));

@@ -1,6 +1,18 @@
 import {
-  chmodSync, existsSync, linkSync, lstatSync, mkdirSync, mkdtempSync, readFileSync, readdirSync, readlinkSync, rmSync, statSync, symlinkSync,
-  utimesSync, writeFileSync,
+  chmodSync,
+  existsSync,
+  linkSync,
+  lstatSync,
+  mkdirSync,
+  mkdtempSync,
+  readFileSync,
+  readdirSync,
+  readlinkSync,
+  rmSync,
+  statSync,
+  symlinkSync,
+  utimesSync,
+  writeFileSync,
 } from 'node:fs';
 import { createServer } from 'node:net';
 import { tmpdir } from 'node:os';
@@ -65,7 +77,9 @@ describe('host directories', () => {
       const server = createServer().listen(host('socket'));
       await new Promise((resolve) => server.once('listening', resolve));
       try {
-        expect(load().skipped).to.have.deep.members([{ path: 'socket', reason: 'a socket belongs to the program that listens on it' }]);
+        expect(load().skipped).to.have.deep.members([
+          { path: 'socket', reason: 'a socket belongs to the program that listens on it' },
+        ]);
       } finally {
         server.close();
       }

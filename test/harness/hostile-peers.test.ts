@@ -13,8 +13,16 @@ describe('what hostile guests, peers, tabs and pages send', function () {
         const kinds = [...counts.keys()];
         expect(kinds.length, `${reader}: ${kinds.join(', ')}`).to.be.greaterThan(1);
       }
-      expect(outcomes.get('fuzzCreditChannel')).to.include.keys('the other side sends on without waiting', 'the other side confirms a message that was not sent');
-      expect(outcomes.get('fuzzAgent')).to.include.keys('accepted', 'something else than the agent', 'a process has ended with the code ', 'a process has sent more than it was allowed to');
+      expect(outcomes.get('fuzzCreditChannel')).to.include.keys(
+        'the other side sends on without waiting',
+        'the other side confirms a message that was not sent',
+      );
+      expect(outcomes.get('fuzzAgent')).to.include.keys(
+        'accepted',
+        'something else than the agent',
+        'a process has ended with the code ',
+        'a process has sent more than it was allowed to',
+      );
     });
   }
 });

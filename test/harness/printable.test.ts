@@ -21,7 +21,9 @@ describe('printable text', () => {
   });
 
   it('of a console loses its colours, and can’t move the cursor', () => {
-    expect(printableConsole('\x1b[32m  OK\x1b[0m\tdone\x1b[2A\x1b]0;title\x07')).to.equal('  OK    done\\x1b]0;title\\x07');
+    expect(printableConsole('\x1b[32m  OK\x1b[0m\tdone\x1b[2A\x1b]0;title\x07')).to.equal(
+      '  OK    done\\x1b]0;title\\x07',
+    );
   });
 
   it('in JSON is the same value', () => {

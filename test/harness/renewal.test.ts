@@ -34,11 +34,12 @@ describe('what a guest is told about the time', () => {
   }
 
   it('is a number whatever it says itself', () => {
-    for (const sec of [0n, 2n ** 63n - 1n, -(2n ** 63n)]) for (const nsec of [0, 0xffffffff]) {
-      const [flags, , nanoseconds] = steps(encodeRenewal({ clock }, guestTime(sec, nsec)));
-      expect(flags).to.equal(1);
-      expect(nanoseconds).to.be.within(0, 999_999_999);
-    }
+    for (const sec of [0n, 2n ** 63n - 1n, -(2n ** 63n)])
+      for (const nsec of [0, 0xffffffff]) {
+        const [flags, , nanoseconds] = steps(encodeRenewal({ clock }, guestTime(sec, nsec)));
+        expect(flags).to.equal(1);
+        expect(nanoseconds).to.be.within(0, 999_999_999);
+      }
   });
 
   it('needs an agent that tells the time', () => {
@@ -61,10 +62,12 @@ describe('the link to a guest that comes back', () => {
     const agent = new GuestAgent({ write: hear, onData: (callback) => (deliver = callback) });
     return { agent, types };
   }
-  const welcoming = (renewed: Uint8Array | undefined) => ({ type, id }: { type: number; id: number }) => {
-    if (type === TO_GUEST.HELLO) return encodeFrame(TO_HOST.WELCOME, id, guestTime(0n, 0));
-    return type === TO_GUEST.RENEW && renewed ? encodeFrame(TO_HOST.RENEWED, id, renewed) : undefined;
-  };
+  const welcoming =
+    (renewed: Uint8Array | undefined) =>
+    ({ type, id }: { type: number; id: number }) => {
+      if (type === TO_GUEST.HELLO) return encodeFrame(TO_HOST.WELCOME, id, guestTime(0n, 0));
+      return type === TO_GUEST.RENEW && renewed ? encodeFrame(TO_HOST.RENEWED, id, renewed) : undefined;
+    };
   const renewal = { clock: () => ({ sec: 1, nsec: 0 }), seed: new Uint8Array(32) };
 
   it('carries the renewal before anything that was asked meanwhile', async () => {
@@ -75,7 +78,10 @@ describe('the link to a guest that comes back', () => {
     expect(types.slice(0, 3)).to.deep.equal([TO_GUEST.HELLO, TO_GUEST.RENEW, TO_GUEST.SPAWN]);
   });
 
-  for (const [what, errors, message] of [['clock', [1, 0], "can't set its clock: EPERM"], ['seed', [0, 22], "can't take new random numbers: EINVAL"]] as const) {
+  for (const [what, errors, message] of [
+    ['clock', [1, 0], "can't set its clock: EPERM"],
+    ['seed', [0, 22], "can't take new random numbers: EINVAL"],
+  ] as const) {
     it(`says that the ${what} is refused`, async () => {
       const { agent } = link(welcoming(new Uint8Array(Uint32Array.from(errors).buffer)));
       const error = await agent.ready(1000, renewal).catch((caught: Error) => caught);
@@ -86,7 +92,8 @@ describe('the link to a guest that comes back', () => {
   it('can be ended: what waits fails, and what is asked afterwards, until it is begun anew', async () => {
     const { agent } = link(welcoming(undefined));
     const lost = new Error('the guest has halted');
-    const failing = async (promise: Promise<unknown>) => expect(await promise.catch((caught: Error) => caught)).to.equal(lost);
+    const failing = async (promise: Promise<unknown>) =>
+      expect(await promise.catch((caught: Error) => caught)).to.equal(lost);
     const ready = agent.ready(1000, renewal);
     const process = agent.spawn('true');
     const list = agent.list();

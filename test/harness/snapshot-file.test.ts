@@ -3,7 +3,14 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { expect } from 'chai';
 import { VmError } from '../../harness/errors.ts';
-import { checkConfig, decodeSnapshot, makeSnapshot, readSnapshot, writeSnapshot, type MachineConfig } from '../../harness/snapshot-file.ts';
+import {
+  checkConfig,
+  decodeSnapshot,
+  makeSnapshot,
+  readSnapshot,
+  writeSnapshot,
+  type MachineConfig,
+} from '../../harness/snapshot-file.ts';
 
 const CONFIG: MachineConfig = { emulator: '0.5.1', image: 'abc', memory: 256, devices: ['virtio-fs share'] };
 const STATE = Uint8Array.from({ length: 5000 }, (_, index) => index * 7);
@@ -32,7 +39,12 @@ describe('snapshot file', () => {
   it('reads the golden file of version 1', () => {
     const { bytes, ...head } = decodeSnapshot(Buffer.from(GOLDEN, 'base64'), 'golden');
     expect([...bytes]).to.deep.equal([1, 2, 3, 4, 5]);
-    expect(head).to.deep.equal({ created: '2026-01-02T03:04:05.678Z', config: CONFIG, console: ['login:'], state: { length: 5, crc32: head.state.crc32 } });
+    expect(head).to.deep.equal({
+      created: '2026-01-02T03:04:05.678Z',
+      config: CONFIG,
+      console: ['login:'],
+      state: { length: 5, crc32: head.state.crc32 },
+    });
   });
 
   it('replaces an older one and leaves nothing else behind', async () => {
@@ -46,7 +58,10 @@ describe('snapshot file', () => {
     await writeSnapshot(path, makeSnapshot(CONFIG, [], STATE));
     const file = await readFile(path);
     for (let length = 0; length < file.length; length += 13) {
-      expect(() => decodeSnapshot(file.subarray(0, length), 'x'), `${length} bytes`).to.throw(VmError, /cut off|no snapshot/);
+      expect(() => decodeSnapshot(file.subarray(0, length), 'x'), `${length} bytes`).to.throw(
+        VmError,
+        /cut off|no snapshot/,
+      );
     }
   });
 
@@ -66,7 +81,10 @@ describe('snapshot file', () => {
     file.writeUInt32LE(9, 8);
     await writeFile(path, file);
     const error = await readSnapshot(path).catch((reason: unknown) => reason);
-    expect(error).to.be.instanceOf(VmError).with.property('message').that.matches(/version 9.*reads 1.*newer release/);
+    expect(error)
+      .to.be.instanceOf(VmError)
+      .with.property('message')
+      .that.matches(/version 9.*reads 1.*newer release/);
   });
 
   it('says which file is missing', async () => {
@@ -78,7 +96,11 @@ describe('snapshot file', () => {
     { name: 'memory', change: { memory: 128 }, expect: /memory in MiB: the snapshot has 256, this machine 128/ },
     { name: 'v86', change: { emulator: '0.6.0' }, expect: /v86 version: the snapshot has 0.5.1, this machine 0.6.0/ },
     { name: 'image', change: { image: 'def' }, expect: /guest image: the snapshot has abc, this machine def/ },
-    { name: 'tag', change: { devices: ['virtio-fs other'] }, expect: /the snapshot has virtio-fs share, this machine virtio-fs other/ },
+    {
+      name: 'tag',
+      change: { devices: ['virtio-fs other'] },
+      expect: /the snapshot has virtio-fs share, this machine virtio-fs other/,
+    },
     { name: 'no devices', change: { devices: [] }, expect: /this machine none/ },
   ];
   for (const { name, change, expect: message } of mismatches) {

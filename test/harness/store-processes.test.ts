@@ -26,7 +26,9 @@ describe('a store of several processes', () => {
   afterEach(() => rm(directory, { recursive: true }));
 
   const hold = async () => {
-    const child = spawn(process.execPath, ['--import', 'tsx', '--input-type=module', '-e', HOLDER, directory], { stdio: ['ignore', 'pipe', 'inherit'] });
+    const child = spawn(process.execPath, ['--import', 'tsx', '--input-type=module', '-e', HOLDER, directory], {
+      stdio: ['ignore', 'pipe', 'inherit'],
+    });
     await once(child.stdout, 'data');
     return child;
   };
@@ -34,12 +36,16 @@ describe('a store of several processes', () => {
   it('the lock lets one at a time, also of many in one process', async () => {
     let inside = 0;
     let count = 0;
-    await Promise.all(Array.from({ length: 20 }, () => new DirectoryLock(directory).hold(async () => {
-      expect(++inside).to.equal(1);
-      await new Promise((resolve) => setTimeout(resolve, 1));
-      inside--;
-      count++;
-    })));
+    await Promise.all(
+      Array.from({ length: 20 }, () =>
+        new DirectoryLock(directory).hold(async () => {
+          expect(++inside).to.equal(1);
+          await new Promise((resolve) => setTimeout(resolve, 1));
+          inside--;
+          count++;
+        }),
+      ),
+    );
     expect(count).to.equal(20);
   });
 
@@ -55,7 +61,10 @@ describe('a store of several processes', () => {
     const child = await hold();
     child.kill('SIGSTOP');
     const error = await new DirectoryLock(directory, 300).hold(async () => 'mine').catch((caught: Error) => caught);
-    expect(error).to.be.instanceOf(VmError).with.property('message').that.contains(`process ${child.pid} has been changing the snapshots`);
+    expect(error)
+      .to.be.instanceOf(VmError)
+      .with.property('message')
+      .that.contains(`process ${child.pid} has been changing the snapshots`);
     const waiting = new DirectoryLock(directory).hold(async () => 'mine');
     child.kill('SIGKILL');
     expect(await waiting).to.equal('mine');
@@ -67,7 +76,9 @@ describe('a store of several processes', () => {
   });
 
   it('two that are open keep what the other builds on, and find what the other has moved', async () => {
-    const [a, b] = await Promise.all([0, 1].map(() => SnapshotStore.open(new DirectoryStore(directory), loadCodec()))) as [SnapshotStore, SnapshotStore];
+    const [a, b] = (await Promise.all(
+      [0, 1].map(() => SnapshotStore.open(new DirectoryStore(directory), loadCodec())),
+    )) as [SnapshotStore, SnapshotStore];
     const base = await addSnapshot(a, 'base', [contentOf(1), contentOf(2)]);
     await b.refresh();
     const two = await addSnapshot(a, 'two', [contentOf(1), contentOf(3)]);
@@ -88,7 +99,11 @@ describe('a store of several processes', () => {
     await chmod(join(store, 'old.layer'), 0o644);
     await new DirectoryStore(store).write('new.layer', [Uint8Array.of(1)]);
     const modeOf = async (name: string) => ((await stat(join(store, name))).mode & 0o777).toString(8);
-    expect([await modeOf('.'), await modeOf('old.layer'), await modeOf('new.layer')]).to.deep.equal(['700', '600', '600']);
+    expect([await modeOf('.'), await modeOf('old.layer'), await modeOf('new.layer')]).to.deep.equal([
+      '700',
+      '600',
+      '600',
+    ]);
     await new DirectoryStore(join(directory, 'made')).exclusively(async () => {});
     expect((await stat(join(directory, 'made'))).mode & 0o777).to.equal(0o700);
   });
@@ -98,6 +113,10 @@ describe('a store of several processes', () => {
     await mkdir(store, { mode: 0o755 });
     await writeFile(join(store, 'notes.txt'), 'x', { mode: 0o644 });
     await new DirectoryStore(store).write('new.layer', [Uint8Array.of(1)]);
-    expect([(await stat(store)).mode & 0o777, (await stat(join(store, 'notes.txt'))).mode & 0o777, (await stat(join(store, 'new.layer'))).mode & 0o777]).to.deep.equal([0o755, 0o644, 0o600]);
+    expect([
+      (await stat(store)).mode & 0o777,
+      (await stat(join(store, 'notes.txt'))).mode & 0o777,
+      (await stat(join(store, 'new.layer'))).mode & 0o777,
+    ]).to.deep.equal([0o755, 0o644, 0o600]);
   });
 });

@@ -1,6 +1,20 @@
 import {
-  chmodSync, existsSync, linkSync, lstatSync, mkdirSync, mkdtempSync, readdirSync, readFileSync, readlinkSync, renameSync, rmSync, statSync, symlinkSync, unlinkSync,
-  utimesSync, writeFileSync,
+  chmodSync,
+  existsSync,
+  linkSync,
+  lstatSync,
+  mkdirSync,
+  mkdtempSync,
+  readdirSync,
+  readFileSync,
+  readlinkSync,
+  renameSync,
+  rmSync,
+  statSync,
+  symlinkSync,
+  unlinkSync,
+  utimesSync,
+  writeFileSync,
 } from 'node:fs';
 import { execFileSync, spawnSync } from 'node:child_process';
 import { tmpdir } from 'node:os';
@@ -46,7 +60,10 @@ describe('write-back', () => {
       expect(readlinkSync(join(share, 'a'))).to.equal('../outside');
     });
 
-    for (const [what, path] of [['directory', 'a'], ['directory further up', 'a/s']] as const) {
+    for (const [what, path] of [
+      ['directory', 'a'],
+      ['directory further up', 'a/s'],
+    ] as const) {
       it(`when the host replaces the ${what} by a link`, () => {
         mkdirSync(join(share, path), { recursive: true });
         mkdirSync(join(outside, 's'));
@@ -66,7 +83,10 @@ describe('write-back', () => {
       const { volume, backend, tree } = load();
       volume.writeFileSync('/planted', 'x');
       renameSync(share, `${share}.old`);
-      expect(() => writeBack(tree, backend)).to.throw(VmError, /can't write back to .*share: it, or a directory above it, was removed/);
+      expect(() => writeBack(tree, backend)).to.throw(
+        VmError,
+        /can't write back to .*share: it, or a directory above it, was removed/,
+      );
       symlinkSync('outside', share);
       expect(() => writeBack(tree, backend)).to.throw(VmError, /another directory has taken its place/);
       expect(readdirSync(outside)).to.deep.equal([]);
@@ -124,7 +144,13 @@ describe('write-back', () => {
 
     it('no devices, FIFOs and sockets', () => {
       const { backend, tree } = load();
-      for (const [name, type] of [['c', 0o20000], ['b', 0o60000], ['p', 0o10000], ['s', 0o140000]] as const) backend.mknod(backend.root, name, { mode: type | 0o666, rdev: 0x103, ...own });
+      for (const [name, type] of [
+        ['c', 0o20000],
+        ['b', 0o60000],
+        ['p', 0o10000],
+        ['s', 0o140000],
+      ] as const)
+        backend.mknod(backend.root, name, { mode: type | 0o666, rdev: 0x103, ...own });
       expect(writeBack(tree, backend).kept.map(({ path }) => path)).to.have.members(['c', 'b', 'p', 's']);
       expect(readdirSync(share)).to.deep.equal(['a']);
     });
@@ -140,13 +166,26 @@ describe('write-back', () => {
       file('large', 2 ** 28);
       volume.writeSync(volume.openSync('/large', 'r+'), 'in the middle', 2 ** 27);
       const { kept } = writeBack(tree, backend);
-      expect(kept).to.deep.equal([{ path: 'huge', reason: 'its size of 8.0 TiB, holes included, is above the limit of 1.0 TiB for one file' }]);
+      expect(kept).to.deep.equal([
+        { path: 'huge', reason: 'its size of 8.0 TiB, holes included, is above the limit of 1.0 TiB for one file' },
+      ]);
       const { size, blocks } = statSync(join(share, 'large'));
       expect(size).to.equal(2 ** 28);
       expect(blocks * 512).to.be.below(2 ** 20);
-      expect(execFileSync('dd', [`if=${join(share, 'large')}`, 'bs=1', `skip=${2 ** 27}`, 'count=13', 'status=none']).toString()).to.equal('in the middle');
+      expect(
+        execFileSync('dd', [
+          `if=${join(share, 'large')}`,
+          'bs=1',
+          `skip=${2 ** 27}`,
+          'count=13',
+          'status=none',
+        ]).toString(),
+      ).to.equal('in the middle');
       const again = load();
-      expect(again.backend.getattr(again.backend.lookup(again.backend.root, 'large'))).to.include({ size: 2 ** 28, blocks: 8 });
+      expect(again.backend.getattr(again.backend.lookup(again.backend.root, 'large'))).to.include({
+        size: 2 ** 28,
+        blocks: 8,
+      });
     });
   });
 
@@ -175,7 +214,10 @@ describe('write-back', () => {
       const { volume, backend, tree } = load();
       volume.writeFileSync('/x', 'guest');
       writeFileSync(join(share, 'x'), 'by the host');
-      for (let n = 0; n < 2; n++) expect(writeBack(tree, backend).kept).to.deep.equal([{ path: 'x', reason: 'the host has changed it meanwhile' }]);
+      for (let n = 0; n < 2; n++)
+        expect(writeBack(tree, backend).kept).to.deep.equal([
+          { path: 'x', reason: 'the host has changed it meanwhile' },
+        ]);
       unlinkSync(join(share, 'x'));
       expect(writeBack(tree, backend).written).to.deep.equal(['x']);
       expect(readFileSync(join(share, 'x'), 'utf8')).to.equal('guest');
@@ -188,7 +230,9 @@ describe('write-back', () => {
       Date.now = () => 1_000_000_000_000 + Math.floor(calls++ / 100);
       try {
         const volume = new Volume();
-        const backend = MemfsBackend.of(volume, { clock: () => ({ sec: Math.floor(Date.now() / 1000), nsec: (Date.now() % 1000) * 1_000_000 }) });
+        const backend = MemfsBackend.of(volume, {
+          clock: () => ({ sec: Math.floor(Date.now() / 1000), nsec: (Date.now() % 1000) * 1_000_000 }),
+        });
         const tree = loadHostTree(share, backend);
         for (let n = 100; n < 150; n++) {
           volume.writeFileSync('/x', String(n));
@@ -211,12 +255,15 @@ describe('write-back', () => {
         let step = steps.next();
         for (; !step.done; step = steps.next()) {
           // As `inSlices` does it.
-          for (const now = Date.now(); Date.now() === now;);
+          for (const now = Date.now(); Date.now() === now; );
           guest.step();
         }
-        for (const now = Date.now(); Date.now() === now;);
+        for (const now = Date.now(); Date.now() === now; );
         const { kept } = writeBack(tree, backend);
-        expect(kept.filter(({ reason }) => !reason.startsWith('devices')), `round ${round}`).to.deep.equal([]);
+        expect(
+          kept.filter(({ reason }) => !reason.startsWith('devices')),
+          `round ${round}`,
+        ).to.deep.equal([]);
         expect(differences(share, backend), `round ${round}`).to.deep.equal([]);
       }
     });
@@ -242,7 +289,8 @@ describe('write-back', () => {
     const setUp = () => {
       rmSync(share, { recursive: true, force: true });
       mkdirSync(join(share, 'dir'), { recursive: true });
-      for (const name of ['kept', 'dir/changed', 'dir/removed']) writeFileSync(join(share, name), `old ${name}`.repeat(1000));
+      for (const name of ['kept', 'dir/changed', 'dir/removed'])
+        writeFileSync(join(share, name), `old ${name}`.repeat(1000));
       const loaded = load();
       loaded.volume.writeFileSync('/dir/changed', 'new'.repeat(1000));
       loaded.volume.unlinkSync('/dir/removed');
@@ -261,12 +309,17 @@ describe('write-back', () => {
       let left = step;
       try {
         // From then on nothing can be done any more, cleaning up neither.
-        writeBack(tree, backend, { beforeOperation: () => { if (left-- <= 0) throw new Crash(); } });
+        writeBack(tree, backend, {
+          beforeOperation: () => {
+            if (left-- <= 0) throw new Crash();
+          },
+        });
         isOver = true;
       } catch (error) {
         expect(error).to.be.an.instanceof(Crash);
       }
-      const text = (name: string) => (existsSync(join(share, name)) ? readFileSync(join(share, name), 'utf8') : undefined);
+      const text = (name: string) =>
+        existsSync(join(share, name)) ? readFileSync(join(share, name), 'utf8') : undefined;
       expect(text('kept')).to.equal('old kept'.repeat(1000));
       expect(text('dir/changed')).to.be.oneOf(['old dir/changed'.repeat(1000), 'new'.repeat(1000)]);
       expect(text('dir/removed')).to.be.oneOf(['old dir/removed'.repeat(1000), undefined]);
@@ -290,11 +343,16 @@ describe('write-back', () => {
 
   it('times before 1970, and fractions to the microsecond', () => {
     const { volume, backend, tree } = load();
-    for (const [name, mtime] of [['old', { sec: -5, nsec: 250_000_999 }], ['new', { sec: 1_700_000_000, nsec: 999_999_999 }], ['early', { sec: -1_000_000_000, nsec: 1000 }]] as const) {
+    for (const [name, mtime] of [
+      ['old', { sec: -5, nsec: 250_000_999 }],
+      ['new', { sec: 1_700_000_000, nsec: 999_999_999 }],
+      ['early', { sec: -1_000_000_000, nsec: 1000 }],
+    ] as const) {
       volume.writeFileSync(`/${name}`, 'x');
       volume.symlinkSync('x', `/${name}-link`);
       volume.mkdirSync(`/${name}-dir`);
-      for (const each of [name, `${name}-link`, `${name}-dir`]) backend.setattr(backend.lookup(backend.root, each), { mtime, atime: mtime });
+      for (const each of [name, `${name}-link`, `${name}-dir`])
+        backend.setattr(backend.lookup(backend.root, each), { mtime, atime: mtime });
     }
     writeBack(tree, backend);
     const time = (name: string) => lstatSync(join(share, name), { bigint: true }).mtimeNs;
@@ -305,6 +363,9 @@ describe('write-back', () => {
     }
     utimesSync(join(share, 'old'), '-1.5', '-1.5');
     const again = load();
-    expect(again.backend.getattr(again.backend.lookup(again.backend.root, 'old')).mtime).to.deep.equal({ sec: -2, nsec: 500_000_000 });
+    expect(again.backend.getattr(again.backend.lookup(again.backend.root, 'old')).mtime).to.deep.equal({
+      sec: -2,
+      nsec: 500_000_000,
+    });
   });
 });

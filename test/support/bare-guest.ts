@@ -3,8 +3,12 @@ import { attachVirtioFs, MachineSnapshots, type SnapshotStore, type VirtioFsDevi
 import { bareMachine, type BareMachine } from './bare-machine.ts';
 import { call } from './fuse-call.ts';
 
-const INIT = 26, CREATE = 35;
-export const SETLK = 32, SETLKW = 33, WRITE_LOCK = 1, UNLOCK = 2;
+const INIT = 26,
+  CREATE = 35;
+export const SETLK = 32,
+  SETLKW = 33,
+  WRITE_LOCK = 1,
+  UNLOCK = 2;
 
 /** A real v86 without a guest, and its device, which the functions below call in the guest's place. */
 export interface BareGuest {
@@ -36,7 +40,13 @@ export function openFile({ device: { session } }: BareGuest, name: string): Open
 }
 
 /** Locks the first 100 bytes. Returns the answer's error, undefined while it waits; the process has the owner's number. */
-export function lockFile({ device: { session } }: BareGuest, { nodeid, fh }: OpenFile, owner: bigint, type = WRITE_LOCK, opcode = SETLK): number | undefined {
+export function lockFile(
+  { device: { session } }: BareGuest,
+  { nodeid, fh }: OpenFile,
+  owner: bigint,
+  type = WRITE_LOCK,
+  opcode = SETLK,
+): number | undefined {
   return call(session, opcode, nodeid, fh, owner, 0n, 99n, type, Number(owner), 0, 0).error;
 }
 

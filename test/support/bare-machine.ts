@@ -16,9 +16,18 @@ export interface BareMachine {
 }
 
 /** `prepare` is called right after the constructor, as a host would attach its devices. */
-export async function bareMachine(prepare: (emulator: V86 & Emulator) => void, options: Record<string, unknown> = {}): Promise<BareMachine> {
+export async function bareMachine(
+  prepare: (emulator: V86 & Emulator) => void,
+  options: Record<string, unknown> = {},
+): Promise<BareMachine> {
   const emulator = new V86({
-    wasm_path: V86_WASM, memory_size: 16 << 20, autostart: false, disable_keyboard: true, disable_mouse: true, disable_speaker: true, ...options,
+    wasm_path: V86_WASM,
+    memory_size: 16 << 20,
+    autostart: false,
+    disable_keyboard: true,
+    disable_mouse: true,
+    disable_speaker: true,
+    ...options,
   } as never) as V86 & Emulator;
   prepare(emulator);
   await new Promise<void>((resolve) => emulator.add_listener('emulator-loaded', () => resolve()));
@@ -28,7 +37,12 @@ export async function bareMachine(prepare: (emulator: V86 & Emulator) => void, o
     cpu,
     in: (port, width) => {
       const entry = cpu.io.ports[port]!;
-      const value = width === 1 ? entry.read8.call(entry.device) : width === 2 ? entry.read16.call(entry.device) : entry.read32.call(entry.device);
+      const value =
+        width === 1
+          ? entry.read8.call(entry.device)
+          : width === 2
+            ? entry.read16.call(entry.device)
+            : entry.read32.call(entry.device);
       return value >>> 0;
     },
     out: (port, width, value) => {

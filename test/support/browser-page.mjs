@@ -1,15 +1,32 @@
 // Runs in a page: goes on with the snapshot that a Node process took, or freezes it again.
 import { V86 } from '/node_modules/v86/build/libv86.mjs';
-import { attachVirtioFs, HttpStore, loadCodec, MachineSnapshots, MemoryStore, SnapshotStore } from '/dist/web/v86-virtiofs.mjs';
+import {
+  attachVirtioFs,
+  HttpStore,
+  loadCodec,
+  MachineSnapshots,
+  MemoryStore,
+  SnapshotStore,
+} from '/dist/web/v86-virtiofs.mjs';
 import { GuestAgent, uartChannel } from '/dist/harness/guest-agent.js';
 import { goOn } from '/test/support/scene.mjs';
 
 async function restore(share) {
-  const store = await SnapshotStore.open(new HttpStore(new URL('/snapshots/', location.href), ['node.layer']), loadCodec());
+  const store = await SnapshotStore.open(
+    new HttpStore(new URL('/snapshots/', location.href), ['node.layer']),
+    loadCodec(),
+  );
   const [snapshot] = store.list();
   const emulator = new V86({
-    wasm_path: '/node_modules/v86/build/v86.wasm', memory_size: 256 << 20, vga_memory_size: 256 << 10, uart1: true, net_device: { type: 'ne2k' },
-    autostart: false, disable_keyboard: true, disable_mouse: true, disable_speaker: true,
+    wasm_path: '/node_modules/v86/build/v86.wasm',
+    memory_size: 256 << 20,
+    vga_memory_size: 256 << 10,
+    uart1: true,
+    net_device: { type: 'ne2k' },
+    autostart: false,
+    disable_keyboard: true,
+    disable_mouse: true,
+    disable_speaker: true,
   });
   const device = attachVirtioFs(emulator, { tag: 'share', ...share });
   const loaded = new Promise((resolve) => emulator.add_listener('emulator-loaded', resolve));
@@ -45,6 +62,7 @@ export async function freezeAgain(share) {
 
 function toBase64(bytes) {
   let text = '';
-  for (let at = 0; at < bytes.length; at += 30_000) text += btoa(String.fromCharCode(...bytes.subarray(at, at + 30_000)));
+  for (let at = 0; at < bytes.length; at += 30_000)
+    text += btoa(String.fromCharCode(...bytes.subarray(at, at + 30_000)));
   return text;
 }

@@ -16,8 +16,10 @@ export function checkTree(backend: MemfsBackend, sessions: readonly FuseSession[
     let last = 0;
     for (const entry of dir.directory!.entries()) {
       const { inode } = entry;
-      if (entry.dir !== dir || dir.directory!.get(entry.name) !== entry) fail(inode, `is ${entry.name} of directory ${dir.ino}, which it is not`);
-      if (entry.cookie <= last || entry.cookie >= dir.directory!.nextCookie) fail(inode, `has cookie ${entry.cookie} after ${last}`);
+      if (entry.dir !== dir || dir.directory!.get(entry.name) !== entry)
+        fail(inode, `is ${entry.name} of directory ${dir.ino}, which it is not`);
+      if (entry.cookie <= last || entry.cookie >= dir.directory!.nextCookie)
+        fail(inode, `has cookie ${entry.cookie} after ${last}`);
       last = entry.cookie;
       if (backend.inode(inode.ino) !== inode) fail(inode, `has the name ${entry.name} and is not there`);
       add(inode, 1);
@@ -31,14 +33,18 @@ export function checkTree(backend: MemfsBackend, sessions: readonly FuseSession[
   const held = new Map<number, number>();
   for (const session of sessions) {
     const { nodes, handles } = session.state();
-    for (const ino of [...nodes.ino, ...handles.handles.map((handle) => handle.ino)]) held.set(ino, (held.get(ino) ?? 0) + 1);
-    if (nodes.nlookup.some((count) => !(count > 0))) throw new Error(`a node has a lookup count of ${Math.min(...nodes.nlookup)}`);
+    for (const ino of [...nodes.ino, ...handles.handles.map((handle) => handle.ino)])
+      held.set(ino, (held.get(ino) ?? 0) + 1);
+    if (nodes.nlookup.some((count) => !(count > 0)))
+      throw new Error(`a node has a lookup count of ${Math.min(...nodes.nlookup)}`);
   }
   let pages = 0;
   let metadata = 0;
   for (const inode of backend.inodes.values()) {
-    if (inode.nlink !== (links.get(inode) ?? 0)) fail(inode, `has nlink ${inode.nlink}, and ${links.get(inode) ?? 0} names`);
-    if (inode.retained !== (held.get(inode.ino) ?? 0)) fail(inode, `is retained ${inode.retained} times, and ${held.get(inode.ino) ?? 0} hold it`);
+    if (inode.nlink !== (links.get(inode) ?? 0))
+      fail(inode, `has nlink ${inode.nlink}, and ${links.get(inode) ?? 0} names`);
+    if (inode.retained !== (held.get(inode.ino) ?? 0))
+      fail(inode, `is retained ${inode.retained} times, and ${held.get(inode.ino) ?? 0} hold it`);
     if (inode.nlink === 0 && inode.retained === 0) fail(inode, 'has no name and no one who holds it');
     const { content } = inode;
     if (content) {
@@ -47,16 +53,20 @@ export function checkTree(backend: MemfsBackend, sessions: readonly FuseSession[
     }
     pages += content?.pages ?? 0;
     metadata += inode.metadata;
-    const entries = [...inode.directory?.entries() ?? []].reduce((sum, { name }) => sum + entryCost(name), 0);
-    if (entries !== (inode.directory?.cost ?? 0)) fail(inode, `is charged ${inode.directory?.cost} for names that cost ${entries}`);
+    const entries = [...(inode.directory?.entries() ?? [])].reduce((sum, { name }) => sum + entryCost(name), 0);
+    if (entries !== (inode.directory?.cost ?? 0))
+      fail(inode, `is charged ${inode.directory?.cost} for names that cost ${entries}`);
   }
   const { space } = backend;
   if (space.pages !== pages) throw new Error(`the filesystem counts ${space.pages} pages, and has ${pages}`);
-  if (space.metadata !== metadata) throw new Error(`the filesystem counts ${space.metadata} bytes of metadata, and has ${metadata}`);
-  if (space.inodes !== backend.inodes.size) throw new Error(`the filesystem counts ${space.inodes} inodes, and has ${backend.inodes.size}`);
+  if (space.metadata !== metadata)
+    throw new Error(`the filesystem counts ${space.metadata} bytes of metadata, and has ${metadata}`);
+  if (space.inodes !== backend.inodes.size)
+    throw new Error(`the filesystem counts ${space.inodes} inodes, and has ${backend.inodes.size}`);
   space.checkFits(space);
   const { usage } = MemfsBackend.checkState(backend.state());
-  if (usage.pages !== pages || usage.metadata !== metadata || usage.inodes !== space.inodes) throw new Error('a snapshot would be charged otherwise');
+  if (usage.pages !== pages || usage.metadata !== metadata || usage.inodes !== space.inodes)
+    throw new Error('a snapshot would be charged otherwise');
 }
 
 function fail(inode: Inode, what: string): never {

@@ -41,7 +41,11 @@ export function useCli(): Cli {
 
   const start: Cli['start'] = (args, { input = '', env = {}, isPiped = false } = {}) => {
     // A group of its own, and a clock that goes on when these tests are killed.
-    const child = spawn('timeout', ['--foreground', '--signal=KILL', String(PATIENCE), process.execPath, '--import', 'tsx', CLI, ...args], { env: { ...process.env, ...env }, detached: true });
+    const child = spawn(
+      'timeout',
+      ['--foreground', '--signal=KILL', String(PATIENCE), process.execPath, '--import', 'tsx', CLI, ...args],
+      { env: { ...process.env, ...env }, detached: true },
+    );
     running.add(child);
     const said = { stdout: '', stderr: '' };
     let told = () => {};
@@ -63,14 +67,15 @@ export function useCli(): Cli {
         resolve({ code, ...said });
       });
     });
-    const says: CliProcess['says'] = (pattern) => new Promise((resolve, reject) => {
-      told = () => {
-        const found = pattern.exec(said.stderr);
-        if (found) resolve(found);
-        else if (isOver) reject(new Error(`${args.join(' ')} has ended without ${pattern}: ${said.stderr}`));
-      };
-      told();
-    });
+    const says: CliProcess['says'] = (pattern) =>
+      new Promise((resolve, reject) => {
+        told = () => {
+          const found = pattern.exec(said.stderr);
+          if (found) resolve(found);
+          else if (isOver) reject(new Error(`${args.join(' ')} has ended without ${pattern}: ${said.stderr}`));
+        };
+        told();
+      });
     return { child, ended, says };
   };
   return { start, run: (args, options) => start(args, options).ended };

@@ -20,12 +20,19 @@ export async function compareWithModel(seed: number, count: number): Promise<voi
   const generator = randomSteps(random, model);
   const session = new PosixSession();
   for (let n = 0; n <= count; n++) {
-    const step = n === count ? 'move' : random(WHOLE_EVERY) === 0 ? WHOLE[random(WHOLE.length)]! : generator.next().value as string;
+    const step =
+      n === count
+        ? 'move'
+        : random(WHOLE_EVERY) === 0
+          ? WHOLE[random(WHOLE.length)]!
+          : (generator.next().value as string);
     steps.push(step);
     const difference = await doStep(session, model, step);
     if (difference) {
       const shortest = await shorten(steps);
-      throw new Error(`seed ${seed}, step ${n}: ${difference}\nThe shortest way to ${await fails(shortest)}:\n${shortest.map((line) => line.replace(/(.)\1{20,}/g, '$1…')).join('\n')}`);
+      throw new Error(
+        `seed ${seed}, step ${n}: ${difference}\nThe shortest way to ${await fails(shortest)}:\n${shortest.map((line) => line.replace(/(.)\1{20,}/g, '$1…')).join('\n')}`,
+      );
     }
   }
 }
@@ -62,11 +69,17 @@ async function compareAll(session: PosixSession, model: ModelFilesystem): Promis
   }
   const look = async (step: string) => {
     const [expected, actual] = [model.step(step), await session.step(step)];
-    return matches(expected, actual) ? undefined : `${step}: expected ${expected.slice(0, 200)}, found ${actual.slice(0, 200)}`;
+    return matches(expected, actual)
+      ? undefined
+      : `${step}: expected ${expected.slice(0, 200)}, found ${actual.slice(0, 200)}`;
   };
   for (const path of ['.', ...model.paths()]) {
     const stat = model.step(`stat ${path}`);
-    const steps = [`stat ${path}`, `listxattr ${path}`, ...(/type=directory/.test(stat) ? [`ls ${path}`] : /type=symlink/.test(stat) ? [`readlink ${path}`] : [])];
+    const steps = [
+      `stat ${path}`,
+      `listxattr ${path}`,
+      ...(/type=directory/.test(stat) ? [`ls ${path}`] : /type=symlink/.test(stat) ? [`readlink ${path}`] : []),
+    ];
     for (const step of steps) {
       const difference = await look(step);
       if (difference) return difference;
@@ -85,7 +98,7 @@ async function compareAll(session: PosixSession, model: ModelFilesystem): Promis
 async function shorten(steps: string[]): Promise<string[]> {
   let shortest = steps;
   for (let length = Math.ceil(steps.length / 2); length >= 1; length = Math.floor(length / 2)) {
-    for (let at = 0; at < shortest.length - 1;) {
+    for (let at = 0; at < shortest.length - 1; ) {
       const candidate = [...shortest.slice(0, at), ...shortest.slice(Math.min(at + length, shortest.length - 1))];
       if (await fails(candidate)) shortest = candidate;
       else at += length;

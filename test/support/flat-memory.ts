@@ -55,6 +55,7 @@ export class FlatMemory implements GuestMemory {
   }
 
   #check(address: number, length: number): void {
-    if (!(address >= 0 && length >= 0 && address + length <= this.size)) throw new GuestMemoryError(address, length, this.size);
+    if (!(address >= 0 && length >= 0 && address + length <= this.size))
+      throw new GuestMemoryError(address, length, this.size);
   }
 }

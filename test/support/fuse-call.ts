@@ -2,7 +2,12 @@ import type { FuseSession } from '../../device/fuse/session.ts';
 import { DEFERRED } from '../../device/fuse/request.ts';
 
 /** A message: `fuse_in_header`, and the body as numbers (u32), bigints (u64), text (with its NUL) or bytes. */
-export function message(opcode: number, unique: bigint, nodeid: number, ...body: (number | bigint | string | Uint8Array)[]): Uint8Array {
+export function message(
+  opcode: number,
+  unique: bigint,
+  nodeid: number,
+  ...body: (number | bigint | string | Uint8Array)[]
+): Uint8Array {
   const out: number[] = [];
   const push = (value: number | bigint, size: number) => {
     for (let n = 0; n < size; n++) out.push(Number((BigInt(value) >> BigInt(8 * n)) & 0xffn));
@@ -34,7 +39,12 @@ export interface Answer {
 let unique = 0n;
 
 /** One request to a session, over plain buffers. */
-export function call(session: FuseSession, opcode: number, nodeid: number, ...body: (number | bigint | string | Uint8Array)[]): Answer {
+export function call(
+  session: FuseSession,
+  opcode: number,
+  nodeid: number,
+  ...body: (number | bigint | string | Uint8Array)[]
+): Answer {
   const sent = message(opcode, (unique += 2n), nodeid, ...body);
   let at = 0;
   const reply = new Uint8Array(70_000);

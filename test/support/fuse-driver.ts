@@ -6,9 +6,28 @@ import type { OfferedFeatures } from '../../device/virtio/pci-transport.ts';
 import { message } from './fuse-call.ts';
 import { MockDriver, type AddOptions } from './mock-driver.ts';
 
-export const FUSE = { LOOKUP: 1, FORGET: 2, GETATTR: 3, OPEN: 14, READ: 15, WRITE: 16, RELEASE: 18, SETXATTR: 21, INIT: 26, OPENDIR: 27, READDIR: 28, SETLK: 32, SETLKW: 33, CREATE: 35, INTERRUPT: 36, DESTROY: 38, BATCH_FORGET: 42 };
+export const FUSE = {
+  LOOKUP: 1,
+  FORGET: 2,
+  GETATTR: 3,
+  OPEN: 14,
+  READ: 15,
+  WRITE: 16,
+  RELEASE: 18,
+  SETXATTR: 21,
+  INIT: 26,
+  OPENDIR: 27,
+  READDIR: 28,
+  SETLK: 32,
+  SETLKW: 33,
+  CREATE: 35,
+  INTERRUPT: 36,
+  DESTROY: 38,
+  BATCH_FORGET: 42,
+};
 const ROOT = 1;
-const F_WRLCK = 1, F_UNLCK = 2;
+const F_WRLCK = 1,
+  F_UNLCK = 2;
 
 type Body = (number | bigint | string | Uint8Array)[];
 
@@ -22,11 +41,18 @@ export class FuseDriver {
   /** Of the last request. */
   unique = 0n;
 
-  constructor({ offer, indirect = true, files = {} }: { offer?: OfferedFeatures; indirect?: boolean; files?: Record<string, string> } = {}) {
+  constructor({
+    offer,
+    indirect = true,
+    files = {},
+  }: { offer?: OfferedFeatures; indirect?: boolean; files?: Record<string, string> } = {}) {
     this.volume = Volume.fromJSON(files);
     this.backend = MemfsBackend.of(this.volume);
     this.session = new FuseSession({ backend: this.backend, lockTable: this.backend.locks, locks: 'shared' });
-    this.driver = new MockDriver(new VirtioFs(this.session, { tag: 'share', requestQueues: 1, queueSize: 16, answersInOrder: false }), { offer }).start();
+    this.driver = new MockDriver(
+      new VirtioFs(this.session, { tag: 'share', requestQueues: 1, queueSize: 16, answersInOrder: false }),
+      { offer },
+    ).start();
     this.#options = indirect ? { indirectFrom: 0 } : {};
   }
 
@@ -42,7 +68,10 @@ export class FuseDriver {
   /** Makes a request available in a queue, and kicks; FORGETs have no room for a reply. Returns its id. */
   send(queue: number, opcode: number, nodeid: number, ...body: Body): number {
     const bytes = message(opcode, (this.unique += 2n), nodeid, ...body);
-    const buffers = this.driver.buffers([bytes.subarray(0, 40), bytes.subarray(40)].filter(({ length }) => length), queue === 0 ? [] : [16, 200]);
+    const buffers = this.driver.buffers(
+      [bytes.subarray(0, 40), bytes.subarray(40)].filter(({ length }) => length),
+      queue === 0 ? [] : [16, 200],
+    );
     const id = this.driver.queues[queue]!.add(buffers, this.#options);
     this.driver.kick(queue);
     return id;

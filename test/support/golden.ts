@@ -5,14 +5,31 @@
  */
 import { writeFile } from 'node:fs/promises';
 import { gzipSync } from 'node:zlib';
-import { attachVirtioFs, createFsFromVolume, loadCodec, MachineSnapshots, MemoryStore, SnapshotStore, type VirtioFsDevice } from '../../device/index.ts';
+import {
+  attachVirtioFs,
+  createFsFromVolume,
+  loadCodec,
+  MachineSnapshots,
+  MemoryStore,
+  SnapshotStore,
+  type VirtioFsDevice,
+} from '../../device/index.ts';
 import { MachineState } from '../../device/snapshot/machine-state.ts';
 import { STATE_VERSION } from '../../device/snapshot/upgrades.ts';
 import { V86Machine } from '../../device/v86/adapter.ts';
 import { bareMachine } from './bare-machine.ts';
 import { call } from './fuse-call.ts';
 
-const INIT = 26, CREATE = 35, WRITE = 16, UNLINK = 10, LOOKUP = 1, OPENDIR = 27, READDIR = 28, SETLK = 32, SETLKW = 33, SETXATTR = 21;
+const INIT = 26,
+  CREATE = 35,
+  WRITE = 16,
+  UNLINK = 10,
+  LOOKUP = 1,
+  OPENDIR = 27,
+  READDIR = 28,
+  SETLK = 32,
+  SETLKW = 33,
+  SETXATTR = 21;
 const O_RDWR = 2;
 
 const store = await SnapshotStore.open(new MemoryStore(), loadCodec());
@@ -46,7 +63,11 @@ const dh = call(session, OPENDIR, dir, 0, 0).payload.getBigUint64(0, true);
 call(session, READDIR, dir, dh, 0n, 400, 0, 0n, 0, 0);
 
 machine.cpu.mem8.set(new TextEncoder().encode('golden page'), 5 * 4096);
-const { id } = await (await snapshots!).freeze({ name: 'golden', machine: { memory: 16 }, summary: { secret, fh: Number(fh), dir, dh: Number(dh) } });
+const { id } = await (await snapshots!).freeze({
+  name: 'golden',
+  machine: { memory: 16 },
+  summary: { secret, fh: Number(fh), dir, dh: Number(dh) },
+});
 const path = (suffix: string) => new URL(`../snapshots/v${STATE_VERSION}.${suffix}`, import.meta.url);
 await writeFile(path('layer'), Buffer.concat(await store.export(id)));
 await writeFile(path('blob.gz'), gzipSync(MachineState.of(V86Machine.of(machine.emulator)).save()));

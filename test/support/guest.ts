@@ -28,7 +28,11 @@ export function useGuest(options: VmOptions = { shares: [{ tag: 'share' }] }): T
   };
 }
 
-export async function runShell(vm: Vm, command: string, options: { stdin?: string | Uint8Array; timeoutMs?: number } = {}): Promise<string> {
+export async function runShell(
+  vm: Vm,
+  command: string,
+  options: { stdin?: string | Uint8Array; timeoutMs?: number } = {},
+): Promise<string> {
   const result = await vm.exec(command, { ...options, cwd: workingDirectory(vm) });
   expect(result.code, `${command}\n${result.stdout}${result.stderr}`).to.equal(0);
   return result.stdout;

@@ -54,21 +54,33 @@ class Filler {
 }
 
 type Kind = (fill: Filler) => void;
-const forEver = (step: (fill: Filler) => void): Kind => (fill) => {
-  for (;;) step(fill);
-};
+const forEver =
+  (step: (fill: Filler) => void): Kind =>
+  (fill) => {
+    for (;;) step(fill);
+  };
 const filesOf = (fill_: (fill: Filler, inode: Inode) => void) => forEver((fill) => fill_(fill, fill.make()));
 
 const KINDS: Record<string, Kind> = {
   // First: what makes V8 keep larger numbers makes it keep them from then on.
   'empty files with times and owners of many bits': filesOf((fill, inode) => {
     const time = (sec: number) => ({ sec, nsec: 999_999_999 });
-    fill.backend.setattr(inode, { uid: 2 ** 32 - 2, gid: 2 ** 32 - 2, atime: time(2 ** 40), mtime: time(2 ** 41), ctime: time(2 ** 42) });
+    fill.backend.setattr(inode, {
+      uid: 2 ** 32 - 2,
+      gid: 2 ** 32 - 2,
+      atime: time(2 ** 40),
+      mtime: time(2 ** 41),
+      ctime: time(2 ** 42),
+    });
   }),
   'empty files': filesOf(() => {}),
   'empty files that are known to a guest': filesOf((fill, inode) => fill.nodes.add(inode)),
-  'empty files that were read': filesOf((fill, inode) => void fill.backend.read(inode, 0, 100, { capacity: 100, writeAt: () => 0 }, 0)),
-  'files without a name': forEver((fill) => fill.backend.retain(fill.backend.tmpfile(fill.backend.root, { mode: 0o100644, ...owner }))),
+  'empty files that were read': filesOf(
+    (fill, inode) => void fill.backend.read(inode, 0, 100, { capacity: 100, writeAt: () => 0 }, 0),
+  ),
+  'files without a name': forEver((fill) =>
+    fill.backend.retain(fill.backend.tmpfile(fill.backend.root, { mode: 0o100644, ...owner })),
+  ),
   'unlinked files that are held': forEver((fill) => {
     const name = fill.name();
     fill.backend.retain(fill.make(fill.backend.root, 0o100644, name));
@@ -84,7 +96,9 @@ const KINDS: Record<string, Kind> = {
     fill.write(inode, 0, page);
     fill.backend.setattr(inode, { size: 0 });
   }),
-  devices: forEver((fill) => void fill.backend.mknod(fill.backend.root, fill.name(), { mode: 0o20644, rdev: 5, ...owner })),
+  devices: forEver(
+    (fill) => void fill.backend.mknod(fill.backend.root, fill.name(), { mode: 0o20644, rdev: 5, ...owner }),
+  ),
   'empty directories': forEver((fill) => void fill.directory()),
   'directories with a file': forEver((fill) => void fill.make(fill.directory())),
   'hard links': (fill) => fill.links(''),
@@ -92,10 +106,21 @@ const KINDS: Record<string, Kind> = {
   'hard links with names of 255 bytes': (fill) => fill.links('-'.repeat(250)),
   'hard links with names that take two bytes a character': (fill) => fill.links('Ā' + '-'.repeat(200)),
   'hard links with names that are not UTF-8': (fill) => fill.links('\udc80'.repeat(200)),
-  'hard links of which most were removed': (fill) => fill.links('', (dir, names) => names.forEach((name, n) => n % 4 && fill.backend.unlink(dir, name))),
+  'hard links of which most were removed': (fill) =>
+    fill.links('', (dir, names) => names.forEach((name, n) => n % 4 && fill.backend.unlink(dir, name))),
   'symbolic links': forEver((fill) => void fill.backend.symlink(fill.backend.root, fill.name(), 'target', owner)),
-  'symbolic links of 4,095 bytes': forEver((fill) => void fill.backend.symlink(fill.backend.root, fill.name(), decodeName(encodeName(fill.name('-'.repeat(4080)))), owner)),
-  'files with an empty attribute': filesOf((fill, inode) => fill.backend.setxattr(inode, 'user.a', new Uint8Array(0), 0)),
+  'symbolic links of 4,095 bytes': forEver(
+    (fill) =>
+      void fill.backend.symlink(
+        fill.backend.root,
+        fill.name(),
+        decodeName(encodeName(fill.name('-'.repeat(4080)))),
+        owner,
+      ),
+  ),
+  'files with an empty attribute': filesOf((fill, inode) =>
+    fill.backend.setxattr(inode, 'user.a', new Uint8Array(0), 0),
+  ),
   'files with 1,000 empty attributes': filesOf((fill, inode) => {
     for (let n = 0; n < 1000; n++) fill.backend.setxattr(inode, fill.name('user.'), new Uint8Array(0), 0);
   }),

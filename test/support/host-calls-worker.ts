@@ -13,7 +13,8 @@ for (const kind of [...KINDS, ...SPECIAL] as Kind[]) {
     backend.volume.mkdirSync('/top');
     furnish(fs, '/top');
     const top = backend.lookup(backend.root, 'top');
-    for (const special of SPECIAL) backend.mknod(top, special, { mode: TYPES[special] | 0o644, uid: 0, gid: 0, rdev: 0x501 });
+    for (const special of SPECIAL)
+      backend.mknod(top, special, { mode: TYPES[special] | 0o644, uid: 0, gid: 0, rdev: 0x501 });
     process.send!({ kind, name });
     const said = await outcome(() => call(fs, pathOf('/top', kind), '/top/other'));
     const tree = treeOf(fs, '/top').filter((line) => !SPECIAL.some((special) => line.startsWith(`${special} is`)));

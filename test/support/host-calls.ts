@@ -7,7 +7,8 @@ export type Kind = (typeof KINDS)[number] | (typeof SPECIAL)[number];
 
 type Host = typeof Fs;
 
-const stream = (run: (done: (error?: unknown) => void) => void) => new Promise<void>((resolve, reject) => run((error) => (error ? reject(error as Error) : resolve())));
+const stream = (run: (done: (error?: unknown) => void) => void) =>
+  new Promise<void>((resolve, reject) => run((error) => (error ? reject(error as Error) : resolve())));
 
 /**
  * Calls of the `fs` API on a path, by name. What they return is compared with Node's on a real directory; those of `promises` and
@@ -22,10 +23,24 @@ export const CALLS: Record<string, (fs: Host, path: string, other: string) => un
   readdir: (fs, path) => [...(fs.readdirSync(path) as string[])].sort(),
   readFile: (fs, path) => fs.readFileSync(path, 'utf8'),
   'promises.readFile': (fs, path) => fs.promises.readFile(path, 'utf8'),
-  'stream read': (fs, path) => stream((done) => fs.createReadStream(path).on('error', done).on('close', () => done()).resume()),
+  'stream read': (fs, path) =>
+    stream((done) =>
+      fs
+        .createReadStream(path)
+        .on('error', done)
+        .on('close', () => done())
+        .resume(),
+    ),
   writeFile: (fs, path) => fs.writeFileSync(path, 'x'),
   'promises.writeFile': (fs, path) => fs.promises.writeFile(path, 'x'),
-  'stream write': (fs, path) => stream((done) => fs.createWriteStream(path).on('error', done).on('close', () => done()).end('x')),
+  'stream write': (fs, path) =>
+    stream((done) =>
+      fs
+        .createWriteStream(path)
+        .on('error', done)
+        .on('close', () => done())
+        .end('x'),
+    ),
   appendFile: (fs, path) => fs.appendFileSync(path, 'x'),
   'promises.appendFile': (fs, path) => fs.promises.appendFile(path, 'x'),
   truncate: (fs, path) => fs.truncateSync(path, 1),

@@ -69,7 +69,8 @@ class RestlessDevice implements VirtioDevice {
     while (chain.source.remaining > 0 && random(8)) chain.source.read(this.#scratch, 0, random(256));
     this.#memory.bytes[random(MEMORY_SIZE)] = random(256);
     const { capacity } = chain.sink;
-    for (let n = random(3); n > 0; n--) chain.sink.writeAt(random(Math.min(capacity + 10, 1e6)), this.#scratch, 0, random(256));
+    for (let n = random(3); n > 0; n--)
+      chain.sink.writeAt(random(Math.min(capacity + 10, 1e6)), this.#scratch, 0, random(256));
     if (random(6) === 0) {
       this.kept.add(chain);
       return DEFERRED;
@@ -108,18 +109,29 @@ export function driveWildly(seed: number, steps: number): Outcome {
   const device = new RestlessDevice(random, memory);
   const turns = new FakeTurns();
   const packed = random(2) === 1;
-  const transport = new PciTransport({ device, memory, setIrq: () => {}, offer: { packed, inOrder: random(2) === 1 }, turns, turnBudget: random(4) });
+  const transport = new PciTransport({
+    device,
+    memory,
+    setIrq: () => {},
+    offer: { packed, inOrder: random(2) === 1 },
+    turns,
+    turnBudget: random(4),
+  });
   const outcome: Outcome = { served: 0, errors: 0, resets: 0, restores: 0, looks: 0 };
   transport.onError = (error) => {
     if (error.kind === 'device') throw error;
     outcome.errors++;
   };
-  const common = (offset: number, width: number, value: number) => transport.writeBar(BAR.common.offset + offset, width, value);
+  const common = (offset: number, width: number, value: number) =>
+    transport.writeBar(BAR.common.offset + offset, width, value);
 
   const setUp = () => {
     common(0x14, 1, 0);
     common(0x14, 1, 3);
-    const masks = [0x10000000 * random(4) + (random(2) << 22), 1 | (random(2) ? 4 : 0) | (random(2) ? 8 : 0) | (random(2) ? 256 : 0)];
+    const masks = [
+      0x10000000 * random(4) + (random(2) << 22),
+      1 | (random(2) ? 4 : 0) | (random(2) ? 8 : 0) | (random(2) ? 256 : 0),
+    ];
     common(0x00, 4, 0);
     const offered = [transport.readBar(4, 4), (common(0x00, 4, 1), transport.readBar(4, 4))];
     masks.forEach((mask, select) => {
@@ -178,7 +190,8 @@ export function driveWildly(seed: number, steps: number): Outcome {
   device.onServe = (queueIndex) => {
     const { size } = transport.queues[queueIndex]!;
     const { accesses } = memory;
-    if (accesses > ACCESSES_PER_CHAIN + ACCESSES_PER_DESCRIPTOR * size) throw new Error(`${accesses} accesses to RAM for one chain of a queue of ${size}`);
+    if (accesses > ACCESSES_PER_CHAIN + ACCESSES_PER_DESCRIPTOR * size)
+      throw new Error(`${accesses} accesses to RAM for one chain of a queue of ${size}`);
   };
   device.onServed = () => {
     memory.accesses = 0;
@@ -189,16 +202,48 @@ export function driveWildly(seed: number, steps: number): Outcome {
   for (let step = 0; step < steps; step++) {
     memory.accesses = 0;
     switch (random(16)) {
-      case 0: case 1: case 2: case 3: descriptor(); break;
-      case 4: case 5: makeAvailable(); break;
-      case 6: case 7: case 8: transport.writeBar(BAR.notify.offset, 2, random(random(20) ? 3 : 65536)); break;
-      case 9: transport.writeBar(random(BAR_SIZE), WIDTHS[random(3)]!, random(2) ? random(16) : random(2 ** 32)); break;
-      case 10: transport.readBar(random(BAR_SIZE), WIDTHS[random(3)]!); break;
-      case 11: transport.readConfig(random(256), WIDTHS[random(3)]!); break;
-      case 12: transport.writeConfig(random(4) ? PCI_CFG_BAR + random(PCI_CFG_DATA + 4 - PCI_CFG_BAR) : random(256), WIDTHS[random(3)]!, random(2) ? random(16) : random(2 ** 32)); break;
-      case 13: memory.bytes[random(MEMORY_SIZE)] = random(256); break;
-      case 14: device.answer(); if (random(4) === 0) turns.turn(); break;
-      case 15: if (random(40) === 0) saveAndRestore(); else if (transport.deviceStatus & 0x40 || random(100) === 0) setUp(); break;
+      case 0:
+      case 1:
+      case 2:
+      case 3:
+        descriptor();
+        break;
+      case 4:
+      case 5:
+        makeAvailable();
+        break;
+      case 6:
+      case 7:
+      case 8:
+        transport.writeBar(BAR.notify.offset, 2, random(random(20) ? 3 : 65536));
+        break;
+      case 9:
+        transport.writeBar(random(BAR_SIZE), WIDTHS[random(3)]!, random(2) ? random(16) : random(2 ** 32));
+        break;
+      case 10:
+        transport.readBar(random(BAR_SIZE), WIDTHS[random(3)]!);
+        break;
+      case 11:
+        transport.readConfig(random(256), WIDTHS[random(3)]!);
+        break;
+      case 12:
+        transport.writeConfig(
+          random(4) ? PCI_CFG_BAR + random(PCI_CFG_DATA + 4 - PCI_CFG_BAR) : random(256),
+          WIDTHS[random(3)]!,
+          random(2) ? random(16) : random(2 ** 32),
+        );
+        break;
+      case 13:
+        memory.bytes[random(MEMORY_SIZE)] = random(256);
+        break;
+      case 14:
+        device.answer();
+        if (random(4) === 0) turns.turn();
+        break;
+      case 15:
+        if (random(40) === 0) saveAndRestore();
+        else if (transport.deviceStatus & 0x40 || random(100) === 0) setUp();
+        break;
     }
     if (step % LOOK_EVERY === 0) look(step / LOOK_EVERY);
     const held = transport.queues.reduce((sum, { inFlight }) => sum + inFlight.size, 0);

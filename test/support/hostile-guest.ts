@@ -11,7 +11,8 @@ import { restored } from './restored.ts';
 
 const HEADER = 40;
 const OUT_HEADER = 16;
-const EBADF = 9, ESTALE = 116;
+const EBADF = 9,
+  ESTALE = 116;
 const MESSAGE = 300_000;
 /** What one request may read or write: 1 MiB of data, headers and structs. */
 const DATA_MAX = 2 ** 20 + 256;
@@ -19,9 +20,54 @@ const LIMITS = { size: 32 << 20, inodes: 3000, maxHandles: 300, maxLocks: 200, m
 /** Between two counts of everything, at most. */
 const CHECK_EVERY = 20_000;
 
-const NUMBERS = [0n, 1n, 2n, 3n, 8n, 100n, 4095n, 4096n, 65536n, 2n ** 20n, 2n ** 31n - 1n, 2n ** 31n, 2n ** 32n - 1n, 2n ** 32n, 2n ** 40n, 2n ** 53n - 4096n, 2n ** 53n, 2n ** 63n - 1n, 2n ** 63n, 2n ** 64n - 1n];
-const NAMES = ['a', 'b', 'c', 'd', 'e', 'f', 'g', 'h', '', '.', '..', 'x/y', '/', 'nul\0inside', 'l'.repeat(255), 'l'.repeat(256), 'l'.repeat(5000), '\xff\xfe', '\xed\xa0\x80', 'user.x', 'trusted.y', 'security.capability', 'system.posix_acl_access', 'user.' + 'n'.repeat(260)]
-  .map((name) => Uint8Array.from(name, (character) => character.charCodeAt(0)));
+const NUMBERS = [
+  0n,
+  1n,
+  2n,
+  3n,
+  8n,
+  100n,
+  4095n,
+  4096n,
+  65536n,
+  2n ** 20n,
+  2n ** 31n - 1n,
+  2n ** 31n,
+  2n ** 32n - 1n,
+  2n ** 32n,
+  2n ** 40n,
+  2n ** 53n - 4096n,
+  2n ** 53n,
+  2n ** 63n - 1n,
+  2n ** 63n,
+  2n ** 64n - 1n,
+];
+const NAMES = [
+  'a',
+  'b',
+  'c',
+  'd',
+  'e',
+  'f',
+  'g',
+  'h',
+  '',
+  '.',
+  '..',
+  'x/y',
+  '/',
+  'nul\0inside',
+  'l'.repeat(255),
+  'l'.repeat(256),
+  'l'.repeat(5000),
+  '\xff\xfe',
+  '\xed\xa0\x80',
+  'user.x',
+  'trusted.y',
+  'security.capability',
+  'system.posix_acl_access',
+  'user.' + 'n'.repeat(260),
+].map((name) => Uint8Array.from(name, (character) => character.charCodeAt(0)));
 
 const GOOD_NAMES = NAMES.slice(0, 8);
 const ATTRIBUTES = NAMES.slice(-5, -1);
@@ -42,11 +88,13 @@ class Room implements ByteSink {
   reach = 0;
 
   writeAt(position: number, src: Uint8Array, offset: number, length: number): number {
-    if (!(position >= 0 && length >= 0 && offset >= 0) || offset + length > src.length) throw new Error(`writeAt(${position}, ${src.length} bytes, ${offset}, ${length})`);
+    if (!(position >= 0 && length >= 0 && offset >= 0) || offset + length > src.length)
+      throw new Error(`writeAt(${position}, ${src.length} bytes, ${offset}, ${length})`);
     const count = Math.max(0, Math.min(length, this.capacity - position));
     this.reach = Math.max(this.reach, position + count);
     this.written += count;
-    if (position < this.head.length) this.head.set(src.subarray(offset, offset + Math.min(count, this.head.length - position)), position);
+    if (position < this.head.length)
+      this.head.set(src.subarray(offset, offset + Math.min(count, this.head.length - position)), position);
     return count;
   }
 }
@@ -86,7 +134,13 @@ export function sendWildly(seed: number, messages: number): Outcome {
   const random = randomNumbers(seed);
   const pick = <T>(list: readonly T[]): T => list[random(list.length)]!;
   const backend = MemfsBackend.of(new Volume(), { size: LIMITS.size, inodes: LIMITS.inodes, locks: LIMITS });
-  const session = new FuseSession({ backend, lockTable: backend.locks, maxHandles: LIMITS.maxHandles, locks: 'shared', posixAcl: random(2) === 1 });
+  const session = new FuseSession({
+    backend,
+    lockTable: backend.locks,
+    maxHandles: LIMITS.maxHandles,
+    locks: 'shared',
+    posixAcl: random(2) === 1,
+  });
   let fault: unknown;
   session.onError = (error) => (fault = error);
   const operations = [...OPERATIONS.values()];
@@ -104,7 +158,8 @@ export function sendWildly(seed: number, messages: number): Outcome {
   /** A number for a field, by its name: mostly one that means something. */
   const numberFor = (field: string, size: number, handle: { nodeid: bigint; fh: bigint } | undefined): bigint => {
     if (random(12) === 0) return pick(NUMBERS);
-    if (/_out$/.test(field) && other && random(10)) return field === 'fh_out' ? other.fh : field === 'nodeid_out' ? other.nodeid : BigInt(random(200_000));
+    if (/_out$/.test(field) && other && random(10))
+      return field === 'fh_out' ? other.fh : field === 'nodeid_out' ? other.nodeid : BigInt(random(200_000));
     if (/^fh/.test(field)) return handle && random(10) ? handle.fh : BigInt(random(400));
     if (/^(newdir|oldnodeid|nodeid)/.test(field)) return pick(nodeids);
     if (/^(off|offset|start|off_in|off_out)$/.test(field)) return random(3) ? BigInt(random(200_000)) : pick(NUMBERS);
@@ -117,7 +172,8 @@ export function sendWildly(seed: number, messages: number): Outcome {
     if (field === 'nlookup') return BigInt(random(4));
     if (field === 'major') return 7n;
     if (field === 'minor') return BigInt(random(50));
-    if (field === 'mode') return BigInt(pick([0o100644, 0o40755, 0o120777, 0o10600, 0o20600, 0o644, 0, 1, 3, 8, 16, 32, 0o177777]));
+    if (field === 'mode')
+      return BigInt(pick([0o100644, 0o40755, 0o120777, 0o10600, 0o20600, 0o644, 0, 1, 3, 8, 16, 32, 0o177777]));
     return BigInt(random(2) ? random(256) : random(2 ** 31)) & ((1n << BigInt(8 * size)) - 1n);
   };
 
@@ -141,7 +197,14 @@ export function sendWildly(seed: number, messages: number): Outcome {
         } else if (type.size === 8) view.setBigUint64(offset, BigInt.asUintN(64, numberFor(field, 8, handle)), true);
         else if (type.size === 4) view.setUint32(offset, Number(BigInt.asUintN(32, numberFor(field, 4, handle))), true);
       }
-      at += random(30) === 0 ? random(size + 1) : operation.inputSize && random(2) ? (opcode === C.FUSE_SETXATTR ? 8 : 16) : size;
+      at +=
+        random(30) === 0
+          ? random(size + 1)
+          : operation.inputSize && random(2)
+            ? opcode === C.FUSE_SETXATTR
+              ? 8
+              : 16
+            : size;
     }
     if (opcode === C.FUSE_INIT && random(4)) view.setUint32(HEADER + 12, 0xffffffff, true);
     for (const _ of operation?.strings ?? []) {
@@ -156,7 +219,7 @@ export function sendWildly(seed: number, messages: number): Outcome {
     view.setUint32(0, random(40) ? message.length : random(2 ** 31), true);
     view.setUint32(4, opcode, true);
     view.setBigUint64(8, (unique += 2n), true);
-    view.setBigUint64(16, random(30) ? handle?.nodeid ?? pick(nodeids) : pick(NUMBERS), true);
+    view.setBigUint64(16, random(30) ? (handle?.nodeid ?? pick(nodeids)) : pick(NUMBERS), true);
     view.setUint32(24, random(3) ? 0 : random(2000), true);
     view.setUint32(28, random(3) ? 0 : random(2000), true);
     view.setUint32(32, random(100), true);
@@ -165,7 +228,14 @@ export function sendWildly(seed: number, messages: number): Outcome {
       view.setUint32(0, random(3) ? message.length : 2 ** 17 + random(2 ** 21), true);
       if (opcode === C.FUSE_WRITE) view.setUint32(HEADER + 16, random(message.length), true);
     }
-    room.capacity = operation?.noReply && random(10) ? 0 : random(60) === 0 ? 2 ** 32 : random(6) ? 1 << 20 : pick([0, 8, 16, 24, 80, 160, 400, 4096, 70_000]);
+    room.capacity =
+      operation?.noReply && random(10)
+        ? 0
+        : random(60) === 0
+          ? 2 ** 32
+          : random(6)
+            ? 1 << 20
+            : pick([0, 8, 16, 24, 80, 160, 400, 4096, 70_000]);
     if (opcode === C.FUSE_READ && random(8) === 0) {
       view.setUint32(HEADER + 16, random(2 ** 24), true);
       room.capacity = 2 ** 32;
@@ -175,13 +245,19 @@ export function sendWildly(seed: number, messages: number): Outcome {
   /** What the answer tells a guest to go on with. */
   const learn = (operation: Operation, length: number) => {
     const { view } = room;
-    const remember = (nodeid: bigint) => (nodeids.length < 100 ? nodeids.push(nodeid) : (nodeids[1 + random(99)] = nodeid));
+    const remember = (nodeid: bigint) =>
+      nodeids.length < 100 ? nodeids.push(nodeid) : (nodeids[1 + random(99)] = nodeid);
     const open = (nodeid: bigint, fh: bigint) => {
-      handles[handles.length < 60 ? handles.length : random(60)] = { nodeid, fh, isDirectory: operation.opcode === C.FUSE_OPENDIR };
+      handles[handles.length < 60 ? handles.length : random(60)] = {
+        nodeid,
+        fh,
+        isDirectory: operation.opcode === C.FUSE_OPENDIR,
+      };
     };
     const asked = message.view.getBigUint64(16, true);
     if (operation.output?.name === 'fuse_entry_out') remember(view.getBigUint64(OUT_HEADER, true));
-    if (operation.output?.name === 'fuse_create_out' && length >= OUT_HEADER + 144) open(view.getBigUint64(OUT_HEADER, true), view.getBigUint64(OUT_HEADER + 128, true));
+    if (operation.output?.name === 'fuse_create_out' && length >= OUT_HEADER + 144)
+      open(view.getBigUint64(OUT_HEADER, true), view.getBigUint64(OUT_HEADER + 128, true));
     if (operation.output?.name === 'fuse_open_out') open(asked, view.getBigUint64(OUT_HEADER, true));
   };
 
@@ -203,7 +279,8 @@ export function sendWildly(seed: number, messages: number): Outcome {
     const request: FuseRequest = { source: message, sink: room, isAwaited: true, complete: () => waiting.delete(own) };
     const length = session.handle(request);
     if (fault) throw fault;
-    if (message.taken > most || room.written > DATA_MAX) throw new Error(`${message.taken} bytes were read and ${room.written} written for one request`);
+    if (message.taken > most || room.written > DATA_MAX)
+      throw new Error(`${message.taken} bytes were read and ${room.written} written for one request`);
     if (length === DEFERRED) {
       waiting.set(own, request);
       outcome.deferred++;
@@ -215,14 +292,20 @@ export function sendWildly(seed: number, messages: number): Outcome {
     let answer = 'no reply';
     if (length > 0) {
       const error = view.getInt32(4, true);
-      if (view.getUint32(0, true) !== length || room.reach < length) throw new Error(`fuse_out_header.len is ${view.getUint32(0, true)}, the reply ${length} bytes, ${room.reach} were written`);
-      if (error > 0 || error < -4095 || (error && length !== OUT_HEADER)) throw new Error(`fuse_out_header.error is ${error} in ${length} bytes`);
+      if (view.getUint32(0, true) !== length || room.reach < length)
+        throw new Error(
+          `fuse_out_header.len is ${view.getUint32(0, true)}, the reply ${length} bytes, ${room.reach} were written`,
+        );
+      if (error > 0 || error < -4095 || (error && length !== OUT_HEADER))
+        throw new Error(`fuse_out_header.error is ${error} in ${length} bytes`);
       const cut = message.length < 16;
-      if (view.getBigUint64(8, true) !== (cut ? view.getBigUint64(8, true) : own)) throw new Error('fuse_out_header.unique is another request’s');
+      if (view.getBigUint64(8, true) !== (cut ? view.getBigUint64(8, true) : own))
+        throw new Error('fuse_out_header.unique is another request’s');
       answer = String(error);
       if (!error && operation) learn(operation, length);
       else if (error === -ESTALE || error === -EBADF) unlearn();
-    } else if (operation && !operation.noReply && capacity >= OUT_HEADER) throw new Error('no reply where there is room for one');
+    } else if (operation && !operation.noReply && capacity >= OUT_HEADER)
+      throw new Error('no reply where there is room for one');
     const key = `${operation?.name ?? 'unknown'} ${answer}`;
     outcome.answers.set(key, (outcome.answers.get(key) ?? 0) + 1);
   };
@@ -247,13 +330,19 @@ export function sendWildly(seed: number, messages: number): Outcome {
         nextCheck += 1 + random(CHECK_EVERY);
         checkTree(backend, [session]);
         restored(backend, [session]);
-        session.restore(FuseSession.checkState(structuredClone(session.state()), backend), (request) => waiting.get(request));
+        session.restore(FuseSession.checkState(structuredClone(session.state()), backend), (request) =>
+          waiting.get(request),
+        );
         const { handles: open, nodes } = session.state();
-        if (open.handles.length > LIMITS.maxHandles || nodes.ino.length > LIMITS.inodes) throw new Error(`${open.handles.length} handles, ${nodes.ino.length} nodes`);
+        if (open.handles.length > LIMITS.maxHandles || nodes.ino.length > LIMITS.inodes)
+          throw new Error(`${open.handles.length} handles, ${nodes.ino.length} nodes`);
         if ([...backend.locks.locks()].length > LIMITS.maxLocks) throw new Error('too many locks');
       }
     } catch (error) {
-      throw new Error(`seed ${seed}, message ${n} (opcode ${message.view.getUint32(4, true)}): ${(error as Error).message}`, { cause: error });
+      throw new Error(
+        `seed ${seed}, message ${n} (opcode ${message.view.getUint32(4, true)}): ${(error as Error).message}`,
+        { cause: error },
+      );
     }
   }
   restored(backend, [session]);

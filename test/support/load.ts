@@ -61,8 +61,11 @@ export async function freezeUnderLoad({ share, rounds, seed }: LoadOptions): Pro
       }
       expect(errors, `round ${round}`).to.deep.equal([]);
     }
-    const { stdout } = await vm.exec(`rm -f /tmp/progress*; while [ $(ls /tmp | grep -c progress) -lt ${TASKS} ] && [ ! -e /mnt/share/failed ]; do sleep 0.1; done
-      cat /mnt/share/failed 2>/dev/null; ps | grep -c "[s]h /tmp/task"`, { timeoutMs: 200_000 });
+    const { stdout } = await vm.exec(
+      `rm -f /tmp/progress*; while [ $(ls /tmp | grep -c progress) -lt ${TASKS} ] && [ ! -e /mnt/share/failed ]; do sleep 0.1; done
+      cat /mnt/share/failed 2>/dev/null; ps | grep -c "[s]h /tmp/task"`,
+      { timeoutMs: 200_000 },
+    );
     expect(stdout, 'nothing failed, and every task goes on').to.equal(`${TASKS}\n`);
   } finally {
     await vm.stop();

@@ -25,7 +25,15 @@ export interface Budget {
   ownerActs: number;
 }
 
-export const NOTHING: Budget = { crashesThere: 0, crashesHere: 0, questions: 0, strays: 0, diskFailures: 0, losses: 0, ownerActs: 0 };
+export const NOTHING: Budget = {
+  crashesThere: 0,
+  crashesHere: 0,
+  questions: 0,
+  strays: 0,
+  diskFailures: 0,
+  losses: 0,
+  ownerActs: 0,
+};
 
 /** What is taken out, to see that it is missed. */
 export interface Faults {
@@ -202,9 +210,10 @@ export class MigrationWorld implements World {
   #fates({ name }: End): FateStore {
     return {
       accept: (id) => this.#records.accept(id),
-      decide: (id, fate) => new Promise((resolve, reject) => {
-        this.#decisions.push({ name, id, fate, step: 'asked', resolve, reject });
-      }),
+      decide: (id, fate) =>
+        new Promise((resolve, reject) => {
+          this.#decisions.push({ name, id, fate, step: 'asked', resolve, reject });
+        }),
     };
   }
 
@@ -233,7 +242,13 @@ export class MigrationWorld implements World {
     }
     for (const { name, step, outcome } of this.#decisions) {
       if (step === 'asked') {
-        list.push(this.#faults.isDecidedInTwoSteps ? `read ${name}` : this.#faults.startsBeforeKept ? `answer ${name}` : `keep ${name}`);
+        list.push(
+          this.#faults.isDecidedInTwoSteps
+            ? `read ${name}`
+            : this.#faults.startsBeforeKept
+              ? `answer ${name}`
+              : `keep ${name}`,
+        );
         if (diskFailures) list.push(`fail ${name}`);
       }
       if (step === 'read' || (step === 'answered' && outcome === undefined)) list.push(`keep ${name}`);
@@ -265,8 +280,12 @@ export class MigrationWorld implements World {
     const end = this.#ends.find((candidate) => candidate.name === name);
     const decision = this.#decisions.find((candidate) => candidate.name === name);
     switch (verb) {
-      case 'deliver': return end!.deliver();
-      case 'end': return end!.close(this.#faults.isEndRefusal && end!.where === 'here' ? new MigrationRefusedError('refused') : undefined);
+      case 'deliver':
+        return end!.deliver();
+      case 'end':
+        return end!.close(
+          this.#faults.isEndRefusal && end!.where === 'here' ? new MigrationRefusedError('refused') : undefined,
+        );
       case 'read':
         decision!.step = 'read';
         decision!.found = this.#record;
@@ -290,8 +309,11 @@ export class MigrationWorld implements World {
         this.#budget.diskFailures--;
         decision!.reject(new Error('the disk is full'));
         return this.#forget(decision!);
-      case 'crash': return rest[0] === 'there' ? this.#crashThere() : this.#crashHere();
-      case 'restart': this.#isUpThere = true; return;
+      case 'crash':
+        return rest[0] === 'there' ? this.#crashThere() : this.#crashHere();
+      case 'restart':
+        this.#isUpThere = true;
+        return;
       case 'lose':
         this.#budget.losses--;
         this.#wasLost = true;
@@ -304,8 +326,10 @@ export class MigrationWorld implements World {
         void this.#answer(answering).catch(() => {});
         return;
       }
-      case 'question': return this.#ask(`question ${this.#budget.questions--}`);
-      default: return this.#owner(name);
+      case 'question':
+        return this.#ask(`question ${this.#budget.questions--}`);
+      default:
+        return this.#owner(name);
     }
   }
 
@@ -318,8 +342,10 @@ export class MigrationWorld implements World {
   /** Rewinding is what lets a machine run in the end, whoever does it. */
   #owner(what: string): void {
     switch (what) {
-      case 'resumes': return this.#unknown!.resume();
-      case 'hands over': return this.#unknown!.handOver();
+      case 'resumes':
+        return this.#unknown!.resume();
+      case 'hands over':
+        return this.#unknown!.handOver();
       case 'stops':
         this.#budget.ownerActs--;
         this.#wasStoppedHere = true;
@@ -370,23 +396,43 @@ export class MigrationWorld implements World {
 
   key(): string {
     return JSON.stringify([
-      this.#budget, this.#decisions.map(({ name, fate, step, outcome, found }) => [name, fate, step, outcome, found]),
-      this.#ends.map(({ name, isOpen, isDead, inbox, log, waiting }) => [name, isOpen, isDead, inbox.map(({ type }) => type), log, waiting?.expected]),
-      this.#lease.state, this.#runsHere, this.#runsThere, this.#isUpHere, this.#isUpThere, this.#isGoneThere, this.#outcome, this.#wasLost, this.#record,
+      this.#budget,
+      this.#decisions.map(({ name, fate, step, outcome, found }) => [name, fate, step, outcome, found]),
+      this.#ends.map(({ name, isOpen, isDead, inbox, log, waiting }) => [
+        name,
+        isOpen,
+        isDead,
+        inbox.map(({ type }) => type),
+        log,
+        waiting?.expected,
+      ]),
+      this.#lease.state,
+      this.#runsHere,
+      this.#runsThere,
+      this.#isUpHere,
+      this.#isUpThere,
+      this.#isGoneThere,
+      this.#outcome,
+      this.#wasLost,
+      this.#record,
     ]);
   }
 
   check(): void {
     if (this.#runsHere && this.#runsThere) throw new Error('two machines run');
-    if (this.#runsHere && ['switching', 'unknown', 'handed over'].includes(this.#lease.state)) throw new Error(`a machine runs that is ${this.#lease.state}`);
+    if (this.#runsHere && ['switching', 'unknown', 'handed over'].includes(this.#lease.state))
+      throw new Error(`a machine runs that is ${this.#lease.state}`);
   }
 
   /** The network is whole, both sides are up, and the source asks when it does not know: one machine runs then, unless a side that had it has crashed or was stopped. */
   async heal(): Promise<void> {
     for (let turn = 0; turn < 100; turn++) {
       const actions = this.actions();
-      const next = actions.find((action) => /^(deliver|keep|read|answer|restart)/.test(action))
-        ?? this.#ends.filter(({ waiting, isDead, peer }) => waiting && !isDead && (peer.isDead || !peer.isOpen || !peer.waiting)).map(({ name }) => `end ${name}`)[0];
+      const next =
+        actions.find((action) => /^(deliver|keep|read|answer|restart)/.test(action)) ??
+        this.#ends
+          .filter(({ waiting, isDead, peer }) => waiting && !isDead && (peer.isDead || !peer.isOpen || !peer.waiting))
+          .map(({ name }) => `end ${name}`)[0];
       if (next) {
         this.act(next);
       } else if (this.#isUpHere && this.#unknown && this.#lease.state === 'unknown' && !this.#wasLost && turn < 90) {

@@ -1,7 +1,14 @@
 import { expect } from 'chai';
 import { connect, createServer, type Server } from 'node:net';
 import { PassThrough } from 'node:stream';
-import { makeToken, MigrationError, MigrationTarget, MigrationUnknownError, settleMigration, type MigrationChannel } from '../../device/index.ts';
+import {
+  makeToken,
+  MigrationError,
+  MigrationTarget,
+  MigrationUnknownError,
+  settleMigration,
+  type MigrationChannel,
+} from '../../device/index.ts';
 import { duplexChannel } from '../../harness/migration/duplex-channel.ts';
 import { Vm, type MigratedVm } from '../../harness/vm.ts';
 import type { VmOptions } from '../../harness/vm-options.ts';
@@ -10,7 +17,8 @@ import { randomNumbers } from './hostile-driver.ts';
 export const TOKEN = makeToken();
 /** In a message of a link. */
 const TYPE_AT = 8;
-export const SWITCH = 8, RUNNING = 9;
+export const SWITCH = 8,
+  RUNNING = 9;
 /** More than a short message has, with its length. */
 const SHORT = 60;
 /** After which a side gives up in tests, in milliseconds. */
@@ -26,7 +34,12 @@ export interface Break {
 }
 
 /** Two ends of a connection. */
-export function pipe({ bytes = Infinity, type, after = 0, isSilent = false }: Break = {}): [MigrationChannel, MigrationChannel] {
+export function pipe({
+  bytes = Infinity,
+  type,
+  after = 0,
+  isSilent = false,
+}: Break = {}): [MigrationChannel, MigrationChannel] {
   const [there, back] = [new PassThrough(), new PassThrough()];
   let left = bytes;
   const cut = (from: PassThrough): PassThrough => {
@@ -66,7 +79,13 @@ export async function breakingProxy(port: number, type: number, isLast = false):
         break;
       }
     };
-    for (const [from, to] of [[0, 1], [1, 0]] as const) void pass(ends[from], ends[to]).catch(() => {}).finally(() => ends.forEach((end) => end.close()));
+    for (const [from, to] of [
+      [0, 1],
+      [1, 0],
+    ] as const)
+      void pass(ends[from], ends[to])
+        .catch(() => {})
+        .finally(() => ends.forEach((end) => end.close()));
   });
   await new Promise<void>((resolve) => server.listen(0, 'localhost', resolve));
   return server;
@@ -80,7 +99,8 @@ interface Destination {
 }
 
 /** Writes this many bytes of randomness, all others than before, and counts how often it has. */
-const CHANGING = '(while :; do dd if=/dev/urandom of=/dev/shm/x bs=1M count=3 2>/dev/null; n=$((n+1)); echo $n > /mnt/share/new; mv /mnt/share/new /mnt/share/count; done) > /dev/null 2>&1 & echo $! > /tmp/pid';
+const CHANGING =
+  '(while :; do dd if=/dev/urandom of=/dev/shm/x bs=1M count=3 2>/dev/null; n=$((n+1)); echo $n > /mnt/share/new; mv /mnt/share/new /mnt/share/count; done) > /dev/null 2>&1 & echo $! > /tmp/pid';
 /** A link takes so many large messages in the time that it takes the guest to change all that. */
 const BATCH = 12;
 
@@ -94,7 +114,8 @@ export async function outpace(vm: Vm, channel: MigrationChannel): Promise<Migrat
     ...channel,
     send: async (message) => {
       if (message.length > 100_000 && sent++ % BATCH === 0) {
-        for (const before = count(); count() <= before && vm.emulator.is_running();) await new Promise((resolve) => setTimeout(resolve, 10));
+        for (const before = count(); count() <= before && vm.emulator.is_running(); )
+          await new Promise((resolve) => setTimeout(resolve, 10));
       }
       return channel.send(message);
     },
@@ -102,7 +123,10 @@ export async function outpace(vm: Vm, channel: MigrationChannel): Promise<Migrat
 }
 
 /** Tries to migrate to something that may not be what it should. */
-export async function migrateWith(vm: Vm, { token = TOKEN, options = {}, limit, listen, ...source }: Destination & Omit<Parameters<Vm['migrate']>[1], 'token'>): Promise<unknown> {
+export async function migrateWith(
+  vm: Vm,
+  { token = TOKEN, options = {}, limit, listen, ...source }: Destination & Omit<Parameters<Vm['migrate']>[1], 'token'>,
+): Promise<unknown> {
   const [here, there] = pipe();
   const serve = async () => {
     if (listen) return listen(there);
@@ -129,19 +153,29 @@ export async function migrateThroughCuts({ cuts, seed }: { cuts: number; seed: n
   const outcomes = { here: 0, there: 0, unknown: 0 };
   try {
     await vm.mount('share');
-    await vm.exec('cat > /tmp/task; dd if=/dev/urandom of=/tmp/data bs=64k count=2 2>/dev/null; sh /tmp/task > /dev/null 2>&1 &', { stdin: TASK });
+    await vm.exec(
+      'cat > /tmp/task; dd if=/dev/urandom of=/tmp/data bs=64k count=2 2>/dev/null; sh /tmp/task > /dev/null 2>&1 &',
+      { stdin: TASK },
+    );
     // How much a whole one takes.
     let whole = 0;
     for (let n = 0; n <= cuts; n++) {
       const isWhole = n === 0;
       // Two thirds of the breaks are in the last two messages, where it matters.
-      const where: Break = [{ bytes: random(whole) }, { type: SWITCH, after: random(SHORT) }, { type: RUNNING, after: random(SHORT) }][random(3)]!;
+      const where: Break = [
+        { bytes: random(whole) },
+        { type: SWITCH, after: random(SHORT) },
+        { type: RUNNING, after: random(SHORT) },
+      ][random(3)]!;
       const broken: Break = isWhole ? {} : { ...where, isSilent: n % 4 === 0 };
       const [here, there] = pipe(broken);
       const timeoutMs = broken.isSilent ? SILENCE : undefined;
       const target = new MigrationTarget<MigratedVm>({ ...Vm.takeOver(TOKEN).options, timeoutMs });
       const before = Number((await vm.exec('cat /mnt/share/number')).stdout);
-      const [sent, taken] = await Promise.allSettled([vm.migrate(here, { token: TOKEN, timeoutMs }), target.serve(there)]);
+      const [sent, taken] = await Promise.allSettled([
+        vm.migrate(here, { token: TOKEN, timeoutMs }),
+        target.serve(there),
+      ]);
       const successor = taken.status === 'fulfilled' ? taken.value?.vm : undefined;
       const at = `cut ${n}, ${JSON.stringify(broken)}`;
       if (sent.status === 'fulfilled') {
@@ -164,7 +198,9 @@ export async function migrateThroughCuts({ cuts, seed }: { cuts: number; seed: n
         outcomes.here++;
       }
       const now = await vm.exec('sleep 0.2; cat /mnt/share/number; cat /mnt/share/failed 2>/dev/null');
-      expect(Number(now.stdout), `${at}: the task goes on, and nothing failed: ${now.stdout}`).to.be.greaterThan(before);
+      expect(Number(now.stdout), `${at}: the task goes on, and nothing failed: ${now.stdout}`).to.be.greaterThan(
+        before,
+      );
     }
     expect(outcomes.here, JSON.stringify(outcomes)).to.be.greaterThan(0);
     expect(outcomes.unknown, JSON.stringify(outcomes)).to.be.greaterThan(0);

@@ -1,7 +1,16 @@
 import { COMMON_CFG, type CommonFieldName } from '../../device/virtio/common-config.ts';
 import {
-  VIRTIO_CONFIG_S_ACKNOWLEDGE, VIRTIO_CONFIG_S_DRIVER, VIRTIO_CONFIG_S_DRIVER_OK, VIRTIO_CONFIG_S_FEATURES_OK, VIRTIO_F_EVENT_IDX,
-  VIRTIO_F_RING_PACKED, VIRTQ_DESC_F_AVAIL, VIRTQ_DESC_F_INDIRECT, VIRTQ_DESC_F_NEXT, VIRTQ_DESC_F_USED, VIRTQ_DESC_F_WRITE,
+  VIRTIO_CONFIG_S_ACKNOWLEDGE,
+  VIRTIO_CONFIG_S_DRIVER,
+  VIRTIO_CONFIG_S_DRIVER_OK,
+  VIRTIO_CONFIG_S_FEATURES_OK,
+  VIRTIO_F_EVENT_IDX,
+  VIRTIO_F_RING_PACKED,
+  VIRTQ_DESC_F_AVAIL,
+  VIRTQ_DESC_F_INDIRECT,
+  VIRTQ_DESC_F_NEXT,
+  VIRTQ_DESC_F_USED,
+  VIRTQ_DESC_F_WRITE,
 } from '../../device/virtio/constants.ts';
 import { DEFERRED, type Chain, type VirtioDevice } from '../../device/virtio/device.ts';
 import type { VirtioError } from '../../device/virtio/errors.ts';
@@ -90,7 +99,16 @@ export class MockDriver {
   #next = 0x1000;
 
   /** `turnBudget`: without one every kick is served at once, however long it takes. */
-  constructor(device: VirtioDevice, { offer, memorySize = 1 << 20, memory = new FlatMemory(memorySize), turns, turnBudget = Infinity }: { offer?: OfferedFeatures; memorySize?: number; memory?: FlatMemory; turns?: Turns; turnBudget?: number } = {}) {
+  constructor(
+    device: VirtioDevice,
+    {
+      offer,
+      memorySize = 1 << 20,
+      memory = new FlatMemory(memorySize),
+      turns,
+      turnBudget = Infinity,
+    }: { offer?: OfferedFeatures; memorySize?: number; memory?: FlatMemory; turns?: Turns; turnBudget?: number } = {},
+  ) {
     this.memory = memory;
     this.transport = new PciTransport({
       device,
@@ -152,9 +170,10 @@ export class MockDriver {
   setUpQueue(index: number, features: bigint, size?: number): DriverQueue {
     this.write('queue_select', index);
     if (size !== undefined) this.write('queue_size', size);
-    const queue = features & bit(VIRTIO_F_RING_PACKED)
-      ? new PackedDriverQueue(this, index, this.read('queue_size'), features)
-      : new SplitDriverQueue(this, index, this.read('queue_size'), features);
+    const queue =
+      features & bit(VIRTIO_F_RING_PACKED)
+        ? new PackedDriverQueue(this, index, this.read('queue_size'), features)
+        : new SplitDriverQueue(this, index, this.read('queue_size'), features);
     for (const area of ['desc', 'driver', 'device'] as const) {
       this.write(`queue_${area}_lo`, queue.areas[area]);
       this.write(`queue_${area}_hi`, 0);
@@ -171,7 +190,9 @@ export class MockDriver {
   start({ without = [], sizes = [] }: { without?: number[]; sizes?: (number | undefined)[] } = {}): this {
     const features = without.reduce((all, n) => all & ~bit(n), this.offered);
     if (!this.negotiate(features)) throw new Error('the device refused the features');
-    this.queues = Array.from({ length: this.read('num_queues') }, (_, index) => this.setUpQueue(index, features, sizes[index]));
+    this.queues = Array.from({ length: this.read('num_queues') }, (_, index) =>
+      this.setUpQueue(index, features, sizes[index]),
+    );
     this.driverOk();
     return this;
   }
@@ -204,13 +225,18 @@ export class MockDriver {
     const id = queue.add(buffers, options);
     this.kick(queueIndex);
     const used = queue.collect();
-    if (used.length !== 1 || used[0]!.id !== id) throw new Error(`expected the answer to ${id}, found ${JSON.stringify(used)}`);
+    if (used.length !== 1 || used[0]!.id !== id)
+      throw new Error(`expected the answer to ${id}, found ${JSON.stringify(used)}`);
     return this.written(buffers).subarray(0, used[0]!.length);
   }
 
   /** What is in the writable buffers. */
   written(buffers: Buffer[]): Uint8Array {
-    return Uint8Array.from(buffers.filter(({ writable }) => writable).flatMap(({ address, length }) => [...this.memory.bytes.subarray(address, address + length)]));
+    return Uint8Array.from(
+      buffers
+        .filter(({ writable }) => writable)
+        .flatMap(({ address, length }) => [...this.memory.bytes.subarray(address, address + length)]),
+    );
   }
 }
 
@@ -290,12 +316,18 @@ export class SplitDriverQueue extends DriverQueue {
   }
 
   #table(buffers: Buffer[]): Buffer {
-    const { driver, driver: { memory } } = this;
+    const {
+      driver,
+      driver: { memory },
+    } = this;
     const table = driver.allocate(16 * buffers.length);
     buffers.forEach((buffer, n) => {
       const isLast = n === buffers.length - 1;
       this.writeDescriptor(table + 16 * n, buffer);
-      memory.writeU16(table + 16 * n + 12, (buffer.writable ? VIRTQ_DESC_F_WRITE : 0) | (isLast ? 0 : VIRTQ_DESC_F_NEXT));
+      memory.writeU16(
+        table + 16 * n + 12,
+        (buffer.writable ? VIRTQ_DESC_F_WRITE : 0) | (isLast ? 0 : VIRTQ_DESC_F_NEXT),
+      );
       memory.writeU16(table + 16 * n + 14, isLast ? 0 : n + 1);
     });
     return { address: table, length: 16 * buffers.length, writable: false };
@@ -313,7 +345,11 @@ export class SplitDriverQueue extends DriverQueue {
   collect(): Used[] {
     const { memory } = this.driver;
     const used: Used[] = [];
-    for (const end = memory.readU16(this.deviceArea + 2); this.#usedIdx !== end; this.#usedIdx = (this.#usedIdx + 1) & 0xffff) {
+    for (
+      const end = memory.readU16(this.deviceArea + 2);
+      this.#usedIdx !== end;
+      this.#usedIdx = (this.#usedIdx + 1) & 0xffff
+    ) {
       const elem = this.deviceArea + 4 + 8 * (this.#usedIdx % this.size);
       const id = memory.readU32(elem);
       used.push({ id, length: memory.readU32(elem + 4) });
@@ -325,7 +361,8 @@ export class SplitDriverQueue extends DriverQueue {
 
   wantInterruptAfter(n: number | false): void {
     const { memory } = this.driver;
-    if (this.hasEventIdx) memory.writeU16(this.driverArea + 4 + 2 * this.size, (this.#usedIdx + (n === false ? 0x8000 : n)) & 0xffff);
+    if (this.hasEventIdx)
+      memory.writeU16(this.driverArea + 4 + 2 * this.size, (this.#usedIdx + (n === false ? 0x8000 : n)) & 0xffff);
     else memory.writeU16(this.driverArea, n === false ? 1 : 0);
   }
 
@@ -362,8 +399,11 @@ export class PackedDriverQueue extends DriverQueue {
       const at = this.desc + 16 * this.#next;
       this.writeDescriptor(at, buffer);
       memory.writeU16(at + 12, id);
-      const flags = (buffer.writable ? VIRTQ_DESC_F_WRITE : 0) | (isIndirect ? VIRTQ_DESC_F_INDIRECT : 0) | (n < list.length - 1 ? VIRTQ_DESC_F_NEXT : 0)
-        | (this.#wrap ? VIRTQ_DESC_F_AVAIL : VIRTQ_DESC_F_USED);
+      const flags =
+        (buffer.writable ? VIRTQ_DESC_F_WRITE : 0) |
+        (isIndirect ? VIRTQ_DESC_F_INDIRECT : 0) |
+        (n < list.length - 1 ? VIRTQ_DESC_F_NEXT : 0) |
+        (this.#wrap ? VIRTQ_DESC_F_AVAIL : VIRTQ_DESC_F_USED);
       if (n === 0) firstFlags = flags;
       else memory.writeU16(at + 14, flags);
       if (++this.#next === this.size) {
@@ -376,7 +416,10 @@ export class PackedDriverQueue extends DriverQueue {
   }
 
   #table(buffers: Buffer[]): Buffer {
-    const { driver, driver: { memory } } = this;
+    const {
+      driver,
+      driver: { memory },
+    } = this;
     const table = driver.allocate(16 * buffers.length);
     buffers.forEach((buffer, n) => {
       this.writeDescriptor(table + 16 * n, buffer);
@@ -391,7 +434,9 @@ export class PackedDriverQueue extends DriverQueue {
     for (;;) {
       const at = this.desc + 16 * this.#usedAt;
       const flags = memory.readU16(at + 14);
-      const isUsed = ((flags & VIRTQ_DESC_F_AVAIL) !== 0) === (this.#usedWrap === 1) && ((flags & VIRTQ_DESC_F_USED) !== 0) === (this.#usedWrap === 1);
+      const isUsed =
+        ((flags & VIRTQ_DESC_F_AVAIL) !== 0) === (this.#usedWrap === 1) &&
+        ((flags & VIRTQ_DESC_F_USED) !== 0) === (this.#usedWrap === 1);
       if (!isUsed) return used;
       const id = memory.readU16(at + 12);
       used.push({ id, length: flags & VIRTQ_DESC_F_WRITE ? memory.readU32(at + 8) : 0 });

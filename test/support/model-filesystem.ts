@@ -23,7 +23,17 @@ function fail(name: string): never {
 }
 
 function node(type: Node['type'], mode: number): Node {
-  return { type, mode, uid: 0, gid: 0, bytes: new Uint8Array(0), target: '', entries: new Map(), xattrs: new Map(), isNameless: false };
+  return {
+    type,
+    mode,
+    uid: 0,
+    gid: 0,
+    bytes: new Uint8Array(0),
+    target: '',
+    entries: new Map(),
+    xattrs: new Map(),
+    isNameless: false,
+  };
 }
 
 export class ModelFilesystem {
@@ -44,34 +54,65 @@ export class ModelFilesystem {
   #do(name: string, [a = '', b = '', c = '', d = '', e = '']: string[]): string | undefined {
     const isByHost = name.startsWith('host-');
     switch (name.replace(/^host-/, '')) {
-      case 'mkdir': return this.#make(a, node('directory', 0o755), isByHost);
-      case 'create': return this.#make(a, node('file', 0o644));
-      case 'mknod': return this.#make(a, node('fifo', 0o600));
-      case 'symlink': return this.#make(b, { ...node('symlink', 0o777), target: a }, isByHost);
-      case 'link': return this.#link(this.#place(b), this.#find(a));
-      case 'linkfd': return this.#link(this.#place(b), this.handles.get(a)!.node);
-      case 'unlink': return this.#unlink(a);
-      case 'rmdir': return this.#rmdir(a);
-      case 'rename': return this.#rename(a, b, c);
-      case 'chmod': this.#find(a).mode = parseInt(b, 8); return;
-      case 'chown': return this.#chown(this.#find(a), Number(b), Number(c));
-      case 'truncate': return this.#resize(this.#find(a), Number(b));
-      case 'ftruncate': return this.#resize(this.handles.get(a)!.node, Number(b));
-      case 'open': return this.#open(a, b, c);
-      case 'close': this.handles.delete(a); return;
-      case 'read': return `"${text(this.#file(this.handles.get(a)!.node).bytes.subarray(Number(b), Number(b) + Number(c)))}"`;
-      case 'write': return this.#write(this.handles.get(a)!, b, c);
-      case 'fallocate': return this.#fallocate(this.handles.get(a)!.node, b, Number(c), Number(d));
-      case 'copy': return this.#copy(this.handles.get(a)!.node, Number(b), this.handles.get(c)!.node, Number(d), Number(e));
-      case 'setxattr': return this.#setxattr(this.#find(a), b, c, d);
-      case 'getxattr': return `"${this.#find(a).xattrs.get(b) ?? fail('ENODATA')}"`;
-      case 'removexattr': if (!this.#find(a).xattrs.delete(b)) fail('ENODATA'); return;
-      case 'listxattr': return list([...this.#find(a).xattrs.keys()]);
-      case 'ls': return list([...this.#directory(this.#find(a)).entries.keys()]);
-      case 'readlink': return `"${this.#symlink(this.#find(a)).target}"`;
-      case 'stat': return this.#stat(this.#find(a));
-      case 'fstat': return this.#stat(this.handles.get(a)!.node);
-      default: throw new Error(`no such step: ${name}`);
+      case 'mkdir':
+        return this.#make(a, node('directory', 0o755), isByHost);
+      case 'create':
+        return this.#make(a, node('file', 0o644));
+      case 'mknod':
+        return this.#make(a, node('fifo', 0o600));
+      case 'symlink':
+        return this.#make(b, { ...node('symlink', 0o777), target: a }, isByHost);
+      case 'link':
+        return this.#link(this.#place(b), this.#find(a));
+      case 'linkfd':
+        return this.#link(this.#place(b), this.handles.get(a)!.node);
+      case 'unlink':
+        return this.#unlink(a);
+      case 'rmdir':
+        return this.#rmdir(a);
+      case 'rename':
+        return this.#rename(a, b, c);
+      case 'chmod':
+        this.#find(a).mode = parseInt(b, 8);
+        return;
+      case 'chown':
+        return this.#chown(this.#find(a), Number(b), Number(c));
+      case 'truncate':
+        return this.#resize(this.#find(a), Number(b));
+      case 'ftruncate':
+        return this.#resize(this.handles.get(a)!.node, Number(b));
+      case 'open':
+        return this.#open(a, b, c);
+      case 'close':
+        this.handles.delete(a);
+        return;
+      case 'read':
+        return `"${text(this.#file(this.handles.get(a)!.node).bytes.subarray(Number(b), Number(b) + Number(c)))}"`;
+      case 'write':
+        return this.#write(this.handles.get(a)!, b, c);
+      case 'fallocate':
+        return this.#fallocate(this.handles.get(a)!.node, b, Number(c), Number(d));
+      case 'copy':
+        return this.#copy(this.handles.get(a)!.node, Number(b), this.handles.get(c)!.node, Number(d), Number(e));
+      case 'setxattr':
+        return this.#setxattr(this.#find(a), b, c, d);
+      case 'getxattr':
+        return `"${this.#find(a).xattrs.get(b) ?? fail('ENODATA')}"`;
+      case 'removexattr':
+        if (!this.#find(a).xattrs.delete(b)) fail('ENODATA');
+        return;
+      case 'listxattr':
+        return list([...this.#find(a).xattrs.keys()]);
+      case 'ls':
+        return list([...this.#directory(this.#find(a)).entries.keys()]);
+      case 'readlink':
+        return `"${this.#symlink(this.#find(a)).target}"`;
+      case 'stat':
+        return this.#stat(this.#find(a));
+      case 'fstat':
+        return this.#stat(this.handles.get(a)!.node);
+      default:
+        throw new Error(`no such step: ${name}`);
     }
   }
 
@@ -152,7 +193,8 @@ export class ModelFilesystem {
     const there = newEntries.get(newName);
     if (there && flag === 'noreplace') fail('EEXIST');
     if (!there && flag === 'exchange') fail('ENOENT');
-    const isWithin = (map: Map<string, Node>, at: Node): boolean => at.entries === map || [...at.entries.values()].some((child) => isWithin(map, child));
+    const isWithin = (map: Map<string, Node>, at: Node): boolean =>
+      at.entries === map || [...at.entries.values()].some((child) => isWithin(map, child));
     if (isWithin(newEntries, moved)) fail('EINVAL');
     if (there && isWithin(entries, there)) fail(flag === 'exchange' ? 'EINVAL' : 'ENOTEMPTY');
     if (there === moved) return;
@@ -186,7 +228,10 @@ export class ModelFilesystem {
 
   #open(name: string, path: string, flags: string): undefined {
     if (flags.includes('O_TMPFILE')) {
-      this.handles.set(name, { node: this.#inherit(this.root, { ...node('file', 0o644), isNameless: true }), appends: false });
+      this.handles.set(name, {
+        node: this.#inherit(this.root, { ...node('file', 0o644), isNameless: true }),
+        appends: false,
+      });
       return;
     }
     const [entries, leaf] = this.#place(path);
@@ -212,10 +257,15 @@ export class ModelFilesystem {
       if (from % 4096 || length % 4096) fail('EINVAL');
       if (mode === 'collapse' ? from + length >= size : from >= size) fail('EINVAL');
       const gap = mode === 'insert' ? new Uint8Array(length) : new Uint8Array(0);
-      at.bytes = Uint8Array.from([...at.bytes.subarray(0, from), ...gap, ...at.bytes.subarray(mode === 'insert' ? from : from + length)]);
+      at.bytes = Uint8Array.from([
+        ...at.bytes.subarray(0, from),
+        ...gap,
+        ...at.bytes.subarray(mode === 'insert' ? from : from + length),
+      ]);
       return;
     }
-    if (mode === 'punch' || mode.startsWith('zero')) at.bytes.fill(0, Math.min(from, size), Math.min(from + length, size));
+    if (mode === 'punch' || mode.startsWith('zero'))
+      at.bytes.fill(0, Math.min(from, size), Math.min(from + length, size));
     if ((mode === '0' || mode === 'zero') && from + length > size) this.#resize(at, from + length);
   }
 
@@ -241,7 +291,11 @@ export class ModelFilesystem {
     const nlink = at.type === 'directory' ? (isLinked ? 2 + directories : 0) : this.#links(at);
     const size = at.type === 'symlink' ? at.target.length : at.bytes.length;
     return [
-      `type=${at.type}`, `mode=${at.mode.toString(8).padStart(4, '0')}`, `nlink=${nlink}`, `uid=${at.uid}`, `gid=${at.gid}`,
+      `type=${at.type}`,
+      `mode=${at.mode.toString(8).padStart(4, '0')}`,
+      `nlink=${nlink}`,
+      `uid=${at.uid}`,
+      `gid=${at.gid}`,
       ...(at.type === 'directory' ? [] : [`size=${size}`]),
     ].join(' ');
   }
@@ -259,7 +313,8 @@ function text(bytes: Uint8Array): string {
 export function* randomSteps(random: (below: number) => number, model: ModelFilesystem): Generator<string> {
   const pick = <T>(from: readonly T[]): T => from[random(from.length)]!;
   const names = ['a', 'b', 'c', 'd'];
-  const path = () => (random(3) ? pick([...model.paths(), 'a', 'b']) : `${random(2) ? `${pick(names)}/` : ''}${pick(names)}`);
+  const path = () =>
+    random(3) ? pick([...model.paths(), 'a', 'b']) : `${random(2) ? `${pick(names)}/` : ''}${pick(names)}`;
   const place = () => {
     const dir = pick(['', '', 'a/', 'b/', 'a/b/', 'c/']);
     return dir + pick(names);
@@ -270,39 +325,118 @@ export function* randomSteps(random: (below: number) => number, model: ModelFile
   /** By whom, and where: memfs follows links on the way, so the host stays at the top. */
   const by = (where: () => string): [string, string] => (random(6) ? ['', where()] : ['host-', pick(names)]);
   for (;;) {
-    const kinds = ['mkdir', 'create', 'symlink', 'link', 'unlink', 'rmdir', 'rename', 'rename', 'chmod', 'chown', 'truncate', 'open', 'open', 'xattr', 'ls', 'mknod'];
-    const withHandle = ['write', 'write', 'write', 'read', 'read', 'ftruncate', 'fallocate', 'fallocate', 'copy', 'copy', 'close', 'fstat', 'linkfd'];
+    const kinds = [
+      'mkdir',
+      'create',
+      'symlink',
+      'link',
+      'unlink',
+      'rmdir',
+      'rename',
+      'rename',
+      'chmod',
+      'chown',
+      'truncate',
+      'open',
+      'open',
+      'xattr',
+      'ls',
+      'mknod',
+    ];
+    const withHandle = [
+      'write',
+      'write',
+      'write',
+      'read',
+      'read',
+      'ftruncate',
+      'fallocate',
+      'fallocate',
+      'copy',
+      'copy',
+      'close',
+      'fstat',
+      'linkfd',
+    ];
     const kind = model.handles.size && random(2) ? pick(withHandle) : pick(kinds);
     switch (kind) {
-      case 'mkdir': yield by(place).join('mkdir '); break;
-      case 'create': yield `create ${place()}`; break;
-      case 'mknod': yield `mknod ${place()} fifo 0600`; break;
-      case 'symlink': yield by(place).join(`symlink ${pick(['nowhere', 'a', 'b/c'])} `); break;
-      case 'link': yield random(6) ? `link ${path()} ${place()}` : `host-link ${pick(names)} ${pick(names)}`; break;
-      case 'unlink': yield by(path).join('unlink '); break;
-      case 'rmdir': yield by(path).join('rmdir '); break;
-      case 'rename': yield random(6) ? `rename ${path()} ${place()} ${pick(['', '', '', 'noreplace', 'exchange', 'whiteout'])}`.trim() : `host-rename ${pick(names)} ${pick(names)}`; break;
-      case 'chmod': yield `chmod ${path()} ${pick(['0600', '6755', '0000', '2644'])}`; break;
-      case 'chown': yield `chown ${path()} ${random(3)} ${random(3)}`; break;
-      case 'truncate': yield `truncate ${path()} ${offset()}`; break;
+      case 'mkdir':
+        yield by(place).join('mkdir ');
+        break;
+      case 'create':
+        yield `create ${place()}`;
+        break;
+      case 'mknod':
+        yield `mknod ${place()} fifo 0600`;
+        break;
+      case 'symlink':
+        yield by(place).join(`symlink ${pick(['nowhere', 'a', 'b/c'])} `);
+        break;
+      case 'link':
+        yield random(6) ? `link ${path()} ${place()}` : `host-link ${pick(names)} ${pick(names)}`;
+        break;
+      case 'unlink':
+        yield by(path).join('unlink ');
+        break;
+      case 'rmdir':
+        yield by(path).join('rmdir ');
+        break;
+      case 'rename':
+        yield random(6)
+          ? `rename ${path()} ${place()} ${pick(['', '', '', 'noreplace', 'exchange', 'whiteout'])}`.trim()
+          : `host-rename ${pick(names)} ${pick(names)}`;
+        break;
+      case 'chmod':
+        yield `chmod ${path()} ${pick(['0600', '6755', '0000', '2644'])}`;
+        break;
+      case 'chown':
+        yield `chown ${path()} ${random(3)} ${random(3)}`;
+        break;
+      case 'truncate':
+        yield `truncate ${path()} ${offset()}`;
+        break;
       case 'open':
         if (model.handles.size > 8) yield `close ${handle()}`;
-        else yield `open ${pick([...'ghijklmnop'].filter((name) => !model.handles.has(name)))} ${random(8) ? `${place()} ${pick(['O_CREAT|O_RDWR', 'O_CREAT|O_RDWR|O_TRUNC', 'O_CREAT|O_RDWR|O_APPEND'])}` : '. O_TMPFILE|O_RDWR'}`;
+        else
+          yield `open ${pick([...'ghijklmnop'].filter((name) => !model.handles.has(name)))} ${random(8) ? `${place()} ${pick(['O_CREAT|O_RDWR', 'O_CREAT|O_RDWR|O_TRUNC', 'O_CREAT|O_RDWR|O_APPEND'])}` : '. O_TMPFILE|O_RDWR'}`;
         break;
       case 'xattr': {
         const name = `user.${pick(names)}`;
-        yield pick([`setxattr ${path()} ${name} ${pick(['v', 'w'.repeat(300)])} ${pick(['', 'create', 'replace'])}`.trim(), `getxattr ${path()} ${name}`, `removexattr ${path()} ${name}`, `listxattr ${path()}`]);
+        yield pick([
+          `setxattr ${path()} ${name} ${pick(['v', 'w'.repeat(300)])} ${pick(['', 'create', 'replace'])}`.trim(),
+          `getxattr ${path()} ${name}`,
+          `removexattr ${path()} ${name}`,
+          `listxattr ${path()}`,
+        ]);
         break;
       }
-      case 'ls': yield `ls ${pick(['.', path()])}`; break;
-      case 'write': yield `write ${handle()} ${offset()} ${pick(words)}`; break;
-      case 'read': yield `read ${handle()} ${offset()} ${pick([1, 10, 5000, 60_000])}`; break;
-      case 'ftruncate': yield `ftruncate ${handle()} ${offset()}`; break;
-      case 'fallocate': yield `fallocate ${handle()} ${pick(['0', 'keep', 'punch', 'zero', 'zero-keep', 'collapse', 'insert'])} ${offset()} ${pick([1, 10, 4096, 8192, 65536, 5000])}`; break;
-      case 'copy': yield `copy ${handle()} ${offset()} ${handle()} ${offset()} ${pick([1, 4096, 65536, 100_000])}`; break;
-      case 'close': yield `close ${handle()}`; break;
-      case 'fstat': yield `fstat ${handle()}`; break;
-      case 'linkfd': yield `linkfd ${handle()} ${place()}`; break;
+      case 'ls':
+        yield `ls ${pick(['.', path()])}`;
+        break;
+      case 'write':
+        yield `write ${handle()} ${offset()} ${pick(words)}`;
+        break;
+      case 'read':
+        yield `read ${handle()} ${offset()} ${pick([1, 10, 5000, 60_000])}`;
+        break;
+      case 'ftruncate':
+        yield `ftruncate ${handle()} ${offset()}`;
+        break;
+      case 'fallocate':
+        yield `fallocate ${handle()} ${pick(['0', 'keep', 'punch', 'zero', 'zero-keep', 'collapse', 'insert'])} ${offset()} ${pick([1, 10, 4096, 8192, 65536, 5000])}`;
+        break;
+      case 'copy':
+        yield `copy ${handle()} ${offset()} ${handle()} ${offset()} ${pick([1, 4096, 65536, 100_000])}`;
+        break;
+      case 'close':
+        yield `close ${handle()}`;
+        break;
+      case 'fstat':
+        yield `fstat ${handle()}`;
+        break;
+      case 'linkfd':
+        yield `linkfd ${handle()} ${place()}`;
+        break;
     }
   }
 }

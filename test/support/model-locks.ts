@@ -42,8 +42,13 @@ export class ModelLocks {
   /** Owners whose held locks exclude `lock`. */
   #blockers(lock: Lock): string[] {
     const [from, to] = this.#range(lock);
-    return [...(this.held.get(fileOf(lock)) ?? [])].filter(([owner, bytes]) => owner !== ownerOf(lock)
-      && bytes.slice(from, to).some((type) => type === F_WRLCK || (type === F_RDLCK && lock.type === F_WRLCK))).map(([owner]) => owner);
+    return [...(this.held.get(fileOf(lock)) ?? [])]
+      .filter(
+        ([owner, bytes]) =>
+          owner !== ownerOf(lock) &&
+          bytes.slice(from, to).some((type) => type === F_WRLCK || (type === F_RDLCK && lock.type === F_WRLCK)),
+      )
+      .map(([owner]) => owner);
   }
 
   #holdsAny(owner: string): boolean {
@@ -52,7 +57,13 @@ export class ModelLocks {
 
   #excludes(a: Lock, b: Lock): boolean {
     const [[from, to], [start, end]] = [this.#range(a), this.#range(b)];
-    return fileOf(a) === fileOf(b) && ownerOf(a) !== ownerOf(b) && (a.type === F_WRLCK || b.type === F_WRLCK) && from < end && start < to;
+    return (
+      fileOf(a) === fileOf(b) &&
+      ownerOf(a) !== ownerOf(b) &&
+      (a.type === F_WRLCK || b.type === F_WRLCK) &&
+      from < end &&
+      start < to
+    );
   }
 
   #mayHave(waiter: Waiter): boolean {
@@ -62,7 +73,11 @@ export class ModelLocks {
   }
 
   #grant(): void {
-    for (let next = this.queue.find((waiter) => this.#mayHave(waiter)); next; next = this.queue.find((waiter) => this.#mayHave(waiter))) {
+    for (
+      let next = this.queue.find((waiter) => this.#mayHave(waiter));
+      next;
+      next = this.queue.find((waiter) => this.#mayHave(waiter))
+    ) {
       this.queue.splice(this.queue.indexOf(next), 1);
       this.#set(next.lock);
       this.granted.push(next.id);
@@ -71,12 +86,13 @@ export class ModelLocks {
 
   #isDeadlock(lock: Lock): boolean {
     const seen = new Set<string>();
-    const visit = (wanted: Lock): boolean => this.#blockers(wanted).some((blocker) => {
-      if (blocker === ownerOf(lock)) return true;
-      if (seen.has(blocker)) return false;
-      seen.add(blocker);
-      return this.queue.some((waiter) => ownerOf(waiter.lock) === blocker && visit(waiter.lock));
-    });
+    const visit = (wanted: Lock): boolean =>
+      this.#blockers(wanted).some((blocker) => {
+        if (blocker === ownerOf(lock)) return true;
+        if (seen.has(blocker)) return false;
+        seen.add(blocker);
+        return this.queue.some((waiter) => ownerOf(waiter.lock) === blocker && visit(waiter.lock));
+      });
     return visit(lock);
   }
 
@@ -125,20 +141,32 @@ export class ModelLocks {
 
   releaseSession(session: string): void {
     this.queue = this.queue.filter(({ lock }) => lock.session !== session);
-    for (const owners of this.held.values()) for (const owner of owners.keys()) if (owner.split(' ')[1] === session) owners.delete(owner);
+    for (const owners of this.held.values())
+      for (const owner of owners.keys()) if (owner.split(' ')[1] === session) owners.delete(owner);
     this.#grant();
   }
 
   /** "file owner byte type" of everything that is held. */
   list(): string[] {
-    return [...this.held].flatMap(([file, owners]) => [...owners].flatMap(([owner, bytes]) => bytes.flatMap((type, byte) => (type === F_UNLCK ? [] : [`${file}|${owner}|${byte}|${type}`])))).sort();
+    return [...this.held]
+      .flatMap(([file, owners]) =>
+        [...owners].flatMap(([owner, bytes]) =>
+          bytes.flatMap((type, byte) => (type === F_UNLCK ? [] : [`${file}|${owner}|${byte}|${type}`])),
+        ),
+      )
+      .sort();
   }
 }
 
 /** The same of a table's locks. */
 export function listLocks(locks: Iterable<Readonly<Lock>>): string[] {
-  return [...locks].flatMap((lock) => {
-    const end = lock.end >= BigInt(BYTES) ? BYTES - 1 : Number(lock.end);
-    return Array.from({ length: end - Number(lock.start) + 1 }, (_, n) => `${fileOf(lock)}|${ownerOf(lock)}|${Number(lock.start) + n}|${lock.type}`);
-  }).sort();
+  return [...locks]
+    .flatMap((lock) => {
+      const end = lock.end >= BigInt(BYTES) ? BYTES - 1 : Number(lock.end);
+      return Array.from(
+        { length: end - Number(lock.start) + 1 },
+        (_, n) => `${fileOf(lock)}|${ownerOf(lock)}|${Number(lock.start) + n}|${lock.type}`,
+      );
+    })
+    .sort();
 }

@@ -5,22 +5,67 @@ import { fuse_attr_out, fuse_dirent, fuse_entry_out, fuse_open_out } from '../..
 import { FuseSession } from '../../device/fuse/session.ts';
 import { call, type Answer } from './fuse-call.ts';
 
-const ERRNO_NAMES = new Map(Object.entries(errno).filter(([name, value]) => /^E[A-Z0-9]+$/.test(name) && typeof value === 'number').map(([name, value]) => [value as unknown as number, name]));
+const ERRNO_NAMES = new Map(
+  Object.entries(errno)
+    .filter(([name, value]) => /^E[A-Z0-9]+$/.test(name) && typeof value === 'number')
+    .map(([name, value]) => [value as unknown as number, name]),
+);
 const OPEN_FLAGS: Record<string, number> = {
-  O_RDONLY: 0, O_WRONLY: 1, O_RDWR: 2, O_CREAT: 0o100, O_EXCL: 0o200, O_TRUNC: 0o1000, O_APPEND: 0o2000, O_TMPFILE: 0o20200000, O_DIRECT: 0o40000, O_NOATIME: 0o1000000,
+  O_RDONLY: 0,
+  O_WRONLY: 1,
+  O_RDWR: 2,
+  O_CREAT: 0o100,
+  O_EXCL: 0o200,
+  O_TRUNC: 0o1000,
+  O_APPEND: 0o2000,
+  O_TMPFILE: 0o20200000,
+  O_DIRECT: 0o40000,
+  O_NOATIME: 0o1000000,
 };
-const FALLOCATE: Record<string, number> = { 0: 0, keep: 1, punch: 3, collapse: 8, zero: 16, 'zero-keep': 17, insert: 32 };
-const TYPES: Record<string, number> = { fifo: 0o010000, char: 0o020000, directory: 0o040000, block: 0o060000, file: 0o100000, symlink: 0o120000, socket: 0o140000 };
+const FALLOCATE: Record<string, number> = {
+  0: 0,
+  keep: 1,
+  punch: 3,
+  collapse: 8,
+  zero: 16,
+  'zero-keep': 17,
+  insert: 32,
+};
+const TYPES: Record<string, number> = {
+  fifo: 0o010000,
+  char: 0o020000,
+  directory: 0o040000,
+  block: 0o060000,
+  file: 0o100000,
+  symlink: 0o120000,
+  socket: 0o140000,
+};
 const RENAME: Record<string, number> = { noreplace: 1, exchange: 2, 'noreplace-exchange': 3, whiteout: 4 };
 const XATTR: Record<string, number> = { create: 1, replace: 2 };
 const SEEK: Record<string, number> = { data: 3, hole: 4 };
 const TIME_NAMES = ['atime', 'mtime', 'ctime'] as const;
 
 interface Attr {
-  ino: number; size: number; blocks: number; mode: number; nlink: number; uid: number; gid: number; rdev: number;
-  atime: number; mtime: number; ctime: number; atimensec: number; mtimensec: number; ctimensec: number;
+  ino: number;
+  size: number;
+  blocks: number;
+  mode: number;
+  nlink: number;
+  uid: number;
+  gid: number;
+  rdev: number;
+  atime: number;
+  mtime: number;
+  ctime: number;
+  atimensec: number;
+  mtimensec: number;
+  ctimensec: number;
 }
-interface Handle { nodeid: number; fh: number; flags: number }
+interface Handle {
+  nodeid: number;
+  fh: number;
+  flags: number;
+}
 
 class Refused extends Error {}
 
@@ -75,35 +120,99 @@ export class PosixSession {
   #do(name: string, [a = '', b = '', c = '', d = '', e = '']: string[]): string | undefined {
     const handle = this.#handles.get(a);
     switch (name) {
-      case 'umask': this.#umask = parseInt(a, 8); return;
-      case 'mkdir': this.#ask(C.FUSE_MKDIR, ...this.#place(a, [this.#mode(b, '0755'), 0])); return;
-      case 'create': this.#release(this.#create(a, 0o301, b)); return;
-      case 'mknod': this.#ask(C.FUSE_MKNOD, ...this.#place(a, [TYPES[b]! | this.#mode(c, '0644'), d ? makedev(Number(d), Number(e)) : 0, 0, 0])); return;
-      case 'symlink': this.#ask(C.FUSE_SYMLINK, ...this.#place(b, []), bytesOf(a)); return;
-      case 'link': this.#ask(C.FUSE_LINK, this.#parent(b), BigInt(this.#node(a)), leaf(b)); return;
-      case 'linkfd': this.#ask(C.FUSE_LINK, this.#parent(b), BigInt(handle!.nodeid), leaf(b)); return;
-      case 'unlink': this.#ask(C.FUSE_UNLINK, ...this.#place(a, [])); return;
-      case 'rmdir': this.#ask(C.FUSE_RMDIR, ...this.#place(a, [])); return;
-      case 'rename': this.#ask(C.FUSE_RENAME2, this.#parent(a), BigInt(this.#parent(b)), RENAME[c] ?? 0, 0, leaf(a), leaf(b)); return;
-      case 'readlink': return quote(this.#payload(this.#ask(C.FUSE_READLINK, this.#node(a))));
-      case 'chmod': this.#setattr(this.#node(a), C.FATTR_MODE, { mode: parseInt(b, 8) }); return;
-      case 'fchmod': this.#setattr(handle!.nodeid, C.FATTR_MODE, { mode: parseInt(b, 8) }); return;
-      case 'chown': this.#setattr(this.#node(a), (b === '-1' ? 0 : C.FATTR_UID) | (c === '-1' ? 0 : C.FATTR_GID), { uid: Number(b) >>> 0, gid: Number(c) >>> 0 }); return;
-      case 'truncate': this.#resize(this.#node(a), b); return;
-      case 'ftruncate': this.#resize(handle!.nodeid, b, handle!.fh); return;
-      case 'utimens': this.#utimens(this.#node(a), b, c); return;
-      case 'stat': return describe(this.#attr(this.#node(a)));
-      case 'fstat': return describe(this.#attr(handle!.nodeid));
-      case 'changed': return this.#changed(this.#attr(this.#node(a)));
-      case 'open': this.#open(a, b, c, d); return;
-      case 'close': this.#release(handle!); this.#handles.delete(a); return;
-      case 'read': return quote(this.#payload(this.#ask(C.FUSE_READ, handle!.nodeid, BigInt(handle!.fh), BigInt(b), Number(c), 0, 0n, handle!.flags, 0)));
-      case 'write': return this.#write(handle!, b, bytesOf(c).subarray(0, -1));
-      case 'fallocate': return this.#fallocate(handle!, b, Number(c), Number(d));
-      case 'seek': return String(this.#ask(C.FUSE_LSEEK, handle!.nodeid, BigInt(handle!.fh), BigInt(c), SEEK[b]!, 0).payload.getBigUint64(0, true));
-      case 'copy': return this.#copy(handle!, b, this.#handles.get(c)!, d, e);
+      case 'umask':
+        this.#umask = parseInt(a, 8);
+        return;
+      case 'mkdir':
+        this.#ask(C.FUSE_MKDIR, ...this.#place(a, [this.#mode(b, '0755'), 0]));
+        return;
+      case 'create':
+        this.#release(this.#create(a, 0o301, b));
+        return;
+      case 'mknod':
+        this.#ask(
+          C.FUSE_MKNOD,
+          ...this.#place(a, [TYPES[b]! | this.#mode(c, '0644'), d ? makedev(Number(d), Number(e)) : 0, 0, 0]),
+        );
+        return;
+      case 'symlink':
+        this.#ask(C.FUSE_SYMLINK, ...this.#place(b, []), bytesOf(a));
+        return;
+      case 'link':
+        this.#ask(C.FUSE_LINK, this.#parent(b), BigInt(this.#node(a)), leaf(b));
+        return;
+      case 'linkfd':
+        this.#ask(C.FUSE_LINK, this.#parent(b), BigInt(handle!.nodeid), leaf(b));
+        return;
+      case 'unlink':
+        this.#ask(C.FUSE_UNLINK, ...this.#place(a, []));
+        return;
+      case 'rmdir':
+        this.#ask(C.FUSE_RMDIR, ...this.#place(a, []));
+        return;
+      case 'rename':
+        this.#ask(C.FUSE_RENAME2, this.#parent(a), BigInt(this.#parent(b)), RENAME[c] ?? 0, 0, leaf(a), leaf(b));
+        return;
+      case 'readlink':
+        return quote(this.#payload(this.#ask(C.FUSE_READLINK, this.#node(a))));
+      case 'chmod':
+        this.#setattr(this.#node(a), C.FATTR_MODE, { mode: parseInt(b, 8) });
+        return;
+      case 'fchmod':
+        this.#setattr(handle!.nodeid, C.FATTR_MODE, { mode: parseInt(b, 8) });
+        return;
+      case 'chown':
+        this.#setattr(this.#node(a), (b === '-1' ? 0 : C.FATTR_UID) | (c === '-1' ? 0 : C.FATTR_GID), {
+          uid: Number(b) >>> 0,
+          gid: Number(c) >>> 0,
+        });
+        return;
+      case 'truncate':
+        this.#resize(this.#node(a), b);
+        return;
+      case 'ftruncate':
+        this.#resize(handle!.nodeid, b, handle!.fh);
+        return;
+      case 'utimens':
+        this.#utimens(this.#node(a), b, c);
+        return;
+      case 'stat':
+        return describe(this.#attr(this.#node(a)));
+      case 'fstat':
+        return describe(this.#attr(handle!.nodeid));
+      case 'changed':
+        return this.#changed(this.#attr(this.#node(a)));
+      case 'open':
+        this.#open(a, b, c, d);
+        return;
+      case 'close':
+        this.#release(handle!);
+        this.#handles.delete(a);
+        return;
+      case 'read':
+        return quote(
+          this.#payload(
+            this.#ask(C.FUSE_READ, handle!.nodeid, BigInt(handle!.fh), BigInt(b), Number(c), 0, 0n, handle!.flags, 0),
+          ),
+        );
+      case 'write':
+        return this.#write(handle!, b, bytesOf(c).subarray(0, -1));
+      case 'fallocate':
+        return this.#fallocate(handle!, b, Number(c), Number(d));
+      case 'seek':
+        return String(
+          this.#ask(C.FUSE_LSEEK, handle!.nodeid, BigInt(handle!.fh), BigInt(c), SEEK[b]!, 0).payload.getBigUint64(
+            0,
+            true,
+          ),
+        );
+      case 'copy':
+        return this.#copy(handle!, b, this.#handles.get(c)!, d, e);
       // ENOSYS is success, once and for all: fuse_fsync of Linux.
-      case 'fsync': return answerOf(call(this.session, C.FUSE_FSYNC, handle!.nodeid, BigInt(handle!.fh), 0, 0)) === 'ENOSYS' ? undefined : 'not ENOSYS';
+      case 'fsync':
+        return answerOf(call(this.session, C.FUSE_FSYNC, handle!.nodeid, BigInt(handle!.fh), 0, 0)) === 'ENOSYS'
+          ? undefined
+          : 'not ENOSYS';
       case 'setxattr': {
         const value = bytesOf(c).subarray(0, -1);
         // xattr(7): the kernel takes no more.
@@ -111,18 +220,35 @@ export class PosixSession {
         this.#ask(C.FUSE_SETXATTR, this.#node(a), value.length, XATTR[d] ?? 0, bytesOf(b), value);
         return;
       }
-      case 'getxattr': return quote(this.#payload(this.#ask(C.FUSE_GETXATTR, this.#node(a), Number(c || 65536), 0, bytesOf(b))));
-      case 'removexattr': this.#ask(C.FUSE_REMOVEXATTR, this.#node(a), bytesOf(b)); return;
-      case 'listxattr': return list(split(this.#payload(this.#ask(C.FUSE_LISTXATTR, this.#node(a), 65536, 0))));
-      case 'ls': return list(this.#entries(this.#opendir(this.#node(a))));
-      case 'opendir': this.#directories.set(a, this.#opendir(this.#node(b))); return;
-      case 'readdir': return list(this.#entries(this.#directories.get(a)!));
-      case 'renamewhilelisted': return String(this.#renameWhileListed(a));
-      case 'rewinddir': return;
-      case 'know': this.#known.set(a, entry(this.#ask(C.FUSE_LOOKUP, this.#parent(b), leaf(b)))); return;
-      case 'openknown': this.#openKnown(a, this.#known.get(b)!, c); return;
-      case 'dropcaches': this.#forget(); return;
-      default: throw new Error(`no such step: ${name}`);
+      case 'getxattr':
+        return quote(this.#payload(this.#ask(C.FUSE_GETXATTR, this.#node(a), Number(c || 65536), 0, bytesOf(b))));
+      case 'removexattr':
+        this.#ask(C.FUSE_REMOVEXATTR, this.#node(a), bytesOf(b));
+        return;
+      case 'listxattr':
+        return list(split(this.#payload(this.#ask(C.FUSE_LISTXATTR, this.#node(a), 65536, 0))));
+      case 'ls':
+        return list(this.#entries(this.#opendir(this.#node(a))));
+      case 'opendir':
+        this.#directories.set(a, this.#opendir(this.#node(b)));
+        return;
+      case 'readdir':
+        return list(this.#entries(this.#directories.get(a)!));
+      case 'renamewhilelisted':
+        return String(this.#renameWhileListed(a));
+      case 'rewinddir':
+        return;
+      case 'know':
+        this.#known.set(a, entry(this.#ask(C.FUSE_LOOKUP, this.#parent(b), leaf(b))));
+        return;
+      case 'openknown':
+        this.#openKnown(a, this.#known.get(b)!, c);
+        return;
+      case 'dropcaches':
+        this.#forget();
+        return;
+      default:
+        throw new Error(`no such step: ${name}`);
     }
   }
 
@@ -131,13 +257,26 @@ export class PosixSession {
     const { volume } = this.backend;
     try {
       switch (name) {
-        case 'mkdir': volume.mkdirSync(`/${a}`, { mode: 0o755 }); break;
-        case 'symlink': volume.symlinkSync(a, `/${b}`); break;
-        case 'link': volume.linkSync(`/${a}`, `/${b}`); break;
-        case 'unlink': volume.unlinkSync(`/${a}`); break;
-        case 'rmdir': volume.rmdirSync(`/${a}`); break;
-        case 'rename': volume.renameSync(`/${a}`, `/${b}`); break;
-        default: throw new Error(`no such step: ${name}`);
+        case 'mkdir':
+          volume.mkdirSync(`/${a}`, { mode: 0o755 });
+          break;
+        case 'symlink':
+          volume.symlinkSync(a, `/${b}`);
+          break;
+        case 'link':
+          volume.linkSync(`/${a}`, `/${b}`);
+          break;
+        case 'unlink':
+          volume.unlinkSync(`/${a}`);
+          break;
+        case 'rmdir':
+          volume.rmdirSync(`/${a}`);
+          break;
+        case 'rename':
+          volume.renameSync(`/${a}`, `/${b}`);
+          break;
+        default:
+          throw new Error(`no such step: ${name}`);
       }
       return 'ok';
     } catch (error) {
@@ -185,9 +324,47 @@ export class PosixSession {
     return fuse_attr_out.decode(payload, 0)['attr'] as Attr;
   }
 
-  #setattr(nodeid: number, valid: number, { fh = 0, size = 0n, atime = [0n, 0], mtime = [0n, 0], mode = 0, uid = 0, gid = 0 }:
-  { fh?: number; size?: bigint; atime?: [bigint, number]; mtime?: [bigint, number]; mode?: number; uid?: number; gid?: number }): void {
-    this.#ask(C.FUSE_SETATTR, nodeid, valid, 0, BigInt(fh), size, 0n, atime[0], mtime[0], 0n, atime[1], mtime[1], 0, mode, 0, uid, gid, 0);
+  #setattr(
+    nodeid: number,
+    valid: number,
+    {
+      fh = 0,
+      size = 0n,
+      atime = [0n, 0],
+      mtime = [0n, 0],
+      mode = 0,
+      uid = 0,
+      gid = 0,
+    }: {
+      fh?: number;
+      size?: bigint;
+      atime?: [bigint, number];
+      mtime?: [bigint, number];
+      mode?: number;
+      uid?: number;
+      gid?: number;
+    },
+  ): void {
+    this.#ask(
+      C.FUSE_SETATTR,
+      nodeid,
+      valid,
+      0,
+      BigInt(fh),
+      size,
+      0n,
+      atime[0],
+      mtime[0],
+      0n,
+      atime[1],
+      mtime[1],
+      0,
+      mode,
+      0,
+      uid,
+      gid,
+      0,
+    );
   }
 
   #resize(nodeid: number, size: string, fh?: number): void {
@@ -197,23 +374,32 @@ export class PosixSession {
 
   #utimens(nodeid: number, atime: string, mtime: string): void {
     if (atime === 'omit' && mtime === 'omit') return;
-    const bits = (word: string, given: number, now: number) => (word === 'omit' ? 0 : word === 'now' ? given | now : given);
+    const bits = (word: string, given: number, now: number) =>
+      word === 'omit' ? 0 : word === 'now' ? given | now : given;
     const time = (word: string): [bigint, number] => {
-      const [sec, nsec = '0'] = /^-?\d/.test(word) ? word.split('.') as [string, string?] : ['0'];
+      const [sec, nsec = '0'] = /^-?\d/.test(word) ? (word.split('.') as [string, string?]) : ['0'];
       return [BigInt.asUintN(64, BigInt(sec)), Number(nsec)];
     };
-    this.#setattr(nodeid, bits(atime, C.FATTR_ATIME, C.FATTR_ATIME_NOW) | bits(mtime, C.FATTR_MTIME, C.FATTR_MTIME_NOW), { atime: time(atime), mtime: time(mtime) });
+    this.#setattr(
+      nodeid,
+      bits(atime, C.FATTR_ATIME, C.FATTR_ATIME_NOW) | bits(mtime, C.FATTR_MTIME, C.FATTR_MTIME_NOW),
+      { atime: time(atime), mtime: time(mtime) },
+    );
   }
 
   async #mark(path: string): Promise<string> {
     this.#marked = this.#attr(this.#node(path));
-    for (const now = Date.now(); Date.now() === now;) await new Promise((resolve) => setTimeout(resolve, 1));
+    for (const now = Date.now(); Date.now() === now; ) await new Promise((resolve) => setTimeout(resolve, 1));
     return 'ok';
   }
 
   #changed(now: Attr): string {
     const before = this.#marked!;
-    return TIME_NAMES.filter((name) => now[name] !== before[name] || now[`${name}nsec`] !== before[`${name}nsec`]).join('+') || 'none';
+    return (
+      TIME_NAMES.filter((name) => now[name] !== before[name] || now[`${name}nsec`] !== before[`${name}nsec`]).join(
+        '+',
+      ) || 'none'
+    );
   }
 
   #create(path: string, flags: number, mode: string): Handle {
@@ -228,7 +414,15 @@ export class PosixSession {
   #open(name: string, path: string, words: string, mode: string): void {
     const flags = words.split('|').reduce((all, word) => all | OPEN_FLAGS[word]!, 0);
     if ((flags & OPEN_FLAGS['O_TMPFILE']!) === OPEN_FLAGS['O_TMPFILE']) {
-      const { payload } = this.#ask(C.FUSE_TMPFILE, this.#node(path), flags, this.#mode(mode, '0644') | TYPES['file']!, 0, 0, '/');
+      const { payload } = this.#ask(
+        C.FUSE_TMPFILE,
+        this.#node(path),
+        flags,
+        this.#mode(mode, '0644') | TYPES['file']!,
+        0,
+        0,
+        '/',
+      );
       this.#handles.set(name, { nodeid: entry({ payload }).nodeid, fh: opened(payload, fuse_entry_out.size), flags });
       return;
     }
@@ -256,8 +450,13 @@ export class PosixSession {
   /** Every inode that is not in use. */
   #forget(): void {
     const { nodes } = this.session.state();
-    const used = new Set([this.#top, ...[...this.#handles.values(), ...this.#directories.values()].map(({ nodeid }) => nodeid)]);
-    nodes.ino.forEach((nodeid, n) => void (used.has(nodeid) || call(this.session, C.FUSE_FORGET, nodeid, BigInt(nodes.nlookup[n]!))));
+    const used = new Set([
+      this.#top,
+      ...[...this.#handles.values(), ...this.#directories.values()].map(({ nodeid }) => nodeid),
+    ]);
+    nodes.ino.forEach(
+      (nodeid, n) => void (used.has(nodeid) || call(this.session, C.FUSE_FORGET, nodeid, BigInt(nodes.nlookup[n]!))),
+    );
   }
 
   #release({ nodeid, fh, flags }: Handle): void {
@@ -265,7 +464,18 @@ export class PosixSession {
   }
 
   #write({ nodeid, fh, flags }: Handle, at: string, bytes: Uint8Array): string {
-    const { payload } = this.#ask(C.FUSE_WRITE, nodeid, BigInt(fh), at === '-' ? 0n : BigInt(at), bytes.length, 0, 0n, flags, 0, bytes);
+    const { payload } = this.#ask(
+      C.FUSE_WRITE,
+      nodeid,
+      BigInt(fh),
+      at === '-' ? 0n : BigInt(at),
+      bytes.length,
+      0,
+      0n,
+      flags,
+      0,
+      bytes,
+    );
     return String(payload.getUint32(0, true));
   }
 
@@ -275,7 +485,17 @@ export class PosixSession {
   }
 
   #copy(from: Handle, at: string, to: Handle, toAt: string, length: string): string {
-    const { payload } = this.#ask(C.FUSE_COPY_FILE_RANGE, from.nodeid, BigInt(from.fh), BigInt(at), BigInt(to.nodeid), BigInt(to.fh), BigInt(toAt), BigInt(length), 0n);
+    const { payload } = this.#ask(
+      C.FUSE_COPY_FILE_RANGE,
+      from.nodeid,
+      BigInt(from.fh),
+      BigInt(at),
+      BigInt(to.nodeid),
+      BigInt(to.fh),
+      BigInt(toAt),
+      BigInt(length),
+      0n,
+    );
     return String(payload.getUint32(0, true));
   }
 
@@ -286,17 +506,27 @@ export class PosixSession {
   #renameWhileListed(path: string): number {
     const { nodeid, fh } = this.#opendir(this.#node(path));
     return this.#entries({ nodeid, fh, flags: 0 }, (name) => {
-      for (const [from, to] of [[name, Buffer.from('renamed')], [Buffer.from('renamed'), name]] as const) this.#ask(C.FUSE_RENAME, nodeid, BigInt(nodeid), Buffer.concat([from, Buffer.of(0)]), Buffer.concat([to, Buffer.of(0)]));
+      for (const [from, to] of [
+        [name, Buffer.from('renamed')],
+        [Buffer.from('renamed'), name],
+      ] as const)
+        this.#ask(
+          C.FUSE_RENAME,
+          nodeid,
+          BigInt(nodeid),
+          Buffer.concat([from, Buffer.of(0)]),
+          Buffer.concat([to, Buffer.of(0)]),
+        );
     }).length;
   }
 
   #entries({ nodeid, fh }: Handle, onName: (name: Uint8Array) => void = () => {}): Uint8Array[] {
     const names: Uint8Array[] = [];
     const isDot = (name: Uint8Array) => ['.', '..'].includes(new TextDecoder().decode(name));
-    for (let offset = 0n; names.length < 100_000;) {
+    for (let offset = 0n; names.length < 100_000; ) {
       const bytes = this.#payload(this.#ask(C.FUSE_READDIR, nodeid, BigInt(fh), offset, 512, 0, 0n, 0, 0));
       if (!bytes.length) break;
-      for (let from = 0; from < bytes.length;) {
+      for (let from = 0; from < bytes.length; ) {
         const dirent = fuse_dirent.at(new DataView(bytes.buffer), from);
         const name = bytes.slice(from + fuse_dirent.size, from + fuse_dirent.size + dirent.namelen);
         if (!isDot(name)) names.push(name);
@@ -323,7 +553,13 @@ function opened(payload: DataView, at: number): number {
 
 /** With its NUL. */
 function bytesOf(word: string): Uint8Array {
-  return Uint8Array.from([...Buffer.from(word.replace(/%(..)/g, (_, hex: string) => String.fromCharCode(parseInt(hex, 16))), 'latin1'), 0]);
+  return Uint8Array.from([
+    ...Buffer.from(
+      word.replace(/%(..)/g, (_, hex: string) => String.fromCharCode(parseInt(hex, 16))),
+      'latin1',
+    ),
+    0,
+  ]);
 }
 
 function leaf(path: string): Uint8Array {
@@ -331,11 +567,19 @@ function leaf(path: string): Uint8Array {
 }
 
 function split(bytes: Uint8Array): Uint8Array[] {
-  return Buffer.from(bytes).toString('latin1').split('\0').slice(0, -1).map((name) => Buffer.from(name, 'latin1'));
+  return Buffer.from(bytes)
+    .toString('latin1')
+    .split('\0')
+    .slice(0, -1)
+    .map((name) => Buffer.from(name, 'latin1'));
 }
 
 function escape(bytes: Uint8Array, plain: RegExp): string {
-  return [...bytes].map((byte) => (plain.test(String.fromCharCode(byte)) ? String.fromCharCode(byte) : `%${byte.toString(16).padStart(2, '0')}`)).join('');
+  return [...bytes]
+    .map((byte) =>
+      plain.test(String.fromCharCode(byte)) ? String.fromCharCode(byte) : `%${byte.toString(16).padStart(2, '0')}`,
+    )
+    .join('');
 }
 
 function quote(bytes: Uint8Array): string {
@@ -343,7 +587,10 @@ function quote(bytes: Uint8Array): string {
 }
 
 function list(names: Uint8Array[]): string {
-  return `[${names.sort((a, b) => Buffer.compare(a, b)).map((name) => escape(name, /[!-$&-+\-.-~]/)).join(',')}]`;
+  return `[${names
+    .sort((a, b) => Buffer.compare(a, b))
+    .map((name) => escape(name, /[!-$&-+\-.-~]/))
+    .join(',')}]`;
 }
 
 function makedev(major: number, minor: number): number {
@@ -354,7 +601,15 @@ function describe({ mode, nlink, uid, gid, size, rdev, blocks, atime, mtime, ati
   const type = Object.entries(TYPES).find(([, bits]) => bits === (mode & 0o170000))![0];
   const time = (sec: number, nsec: number) => `${sec}.${String(nsec).padStart(9, '0')}`;
   return [
-    `type=${type}`, `mode=${(mode & 0o7777).toString(8).padStart(4, '0')}`, `nlink=${nlink}`, `uid=${uid | 0}`, `gid=${gid | 0}`, `size=${size}`,
-    `rdev=${(rdev >>> 8) & 0xfff}:${(rdev & 0xff) | ((rdev >>> 12) & 0xfff00)}`, `blocks=${blocks}`, `atime=${time(atime, atimensec)}`, `mtime=${time(mtime, mtimensec)}`,
+    `type=${type}`,
+    `mode=${(mode & 0o7777).toString(8).padStart(4, '0')}`,
+    `nlink=${nlink}`,
+    `uid=${uid | 0}`,
+    `gid=${gid | 0}`,
+    `size=${size}`,
+    `rdev=${(rdev >>> 8) & 0xfff}:${(rdev & 0xff) | ((rdev >>> 12) & 0xfff00)}`,
+    `blocks=${blocks}`,
+    `atime=${time(atime, atimensec)}`,
+    `mtime=${time(mtime, mtimensec)}`,
   ].join(' ');
 }

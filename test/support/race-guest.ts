@@ -4,13 +4,30 @@ import type { ShareOptions } from '../../harness/vm-options.ts';
 import { useGuest } from './guest.ts';
 
 const SHARES: (Omit<ShareOptions, 'tag'> & { tag: string })[] = [
-  { tag: 'auto' }, { tag: 'never', cache: 'never' }, { tag: 'always', cache: 'always' }, { tag: 'writeback', writeback: true }, { tag: 'stateless', stateless: true },
+  { tag: 'auto' },
+  { tag: 'never', cache: 'never' },
+  { tag: 'always', cache: 'always' },
+  { tag: 'writeback', writeback: true },
+  { tag: 'stateless', stateless: true },
 ];
 /** What guest-images/src/race.c does in a scene, with shared mappings and without. */
 const KINDS = {
   words: ['write', 'append', 'read', 'ftruncate', 'truncate', 'o-trunc', 'allocate', 'punch', 'zero', 'sizes', 'sync'],
   records: ['append', 'read', 'ftruncate', 'truncate', 'o-trunc', 'allocate', 'punch', 'sizes'],
-  turns: ['write', 'append', 'read', 'ftruncate', 'truncate', 'o-trunc', 'allocate', 'punch', 'zero', 'copy', 'sizes', 'sync'],
+  turns: [
+    'write',
+    'append',
+    'read',
+    'ftruncate',
+    'truncate',
+    'o-trunc',
+    'allocate',
+    'punch',
+    'zero',
+    'copy',
+    'sizes',
+    'sync',
+  ],
 };
 const MAPPED = { words: ['mapped-write', 'mapped-read'], records: [], turns: ['mapped-write', 'mapped-read'] };
 
@@ -25,15 +42,27 @@ export function declareRaces(rounds: number, seed: number): void {
         const directory = tag === 'tmpfs' ? '/tmpfs' : `/mnt/${tag}`;
         // Linux 6.1 has no shared mappings of files without a cache.
         const mayMap = tag !== 'never';
-        const { stdout, stderr, code } = await guest.vm.exec(['race', directory, scene, String(rounds), String(seed), ...(mayMap ? [] : ['nomap'])], { timeoutMs: 60_000 + rounds * 10_000 });
+        const { stdout, stderr, code } = await guest.vm.exec(
+          ['race', directory, scene, String(rounds), String(seed), ...(mayMap ? [] : ['nomap'])],
+          { timeoutMs: 60_000 + rounds * 10_000 },
+        );
         expect(code, `seed ${seed}: ${stderr}`).to.equal(0);
-        const counts = new Map(stdout.trim().split('\n').map((line) => line.split(' ') as [string, string]));
+        const counts = new Map(
+          stdout
+            .trim()
+            .split('\n')
+            .map((line) => line.split(' ') as [string, string]),
+        );
         for (const kind of [...KINDS[scene], ...(mayMap ? MAPPED[scene] : [])]) {
           if (tag !== 'tmpfs' || kind !== 'zero') expect(Number(counts.get(kind)), kind).to.be.above(0);
         }
         if (tag === 'tmpfs') return;
         const inGuest = await guest.sh(`sync; echo 3 > /proc/sys/vm/drop_caches; sha256sum < ${directory}/${scene}`);
-        expect(inGuest.slice(0, 64)).to.equal(createHash('sha256').update(guest.vm.share(tag).fs.readFileSync(`/${scene}`)).digest('hex'));
+        expect(inGuest.slice(0, 64)).to.equal(
+          createHash('sha256')
+            .update(guest.vm.share(tag).fs.readFileSync(`/${scene}`))
+            .digest('hex'),
+        );
       });
     }
   }

@@ -25,7 +25,10 @@ export class Guest {
     const backend = this.#backend;
     const next = this.#next;
     const own = { uid: 0, gid: 0 };
-    const directories = [backend.root, ...[...walk(backend, backend.root)].map(({ inode }) => inode as Inode).filter((inode) => inode.isDirectory)];
+    const directories = [
+      backend.root,
+      ...[...walk(backend, backend.root)].map(({ inode }) => inode as Inode).filter((inode) => inode.isDirectory),
+    ];
     const directory = () => directories[next(directories.length)]!;
     const name = () => NAMES[next(NAMES.length)]!;
     const dir = directory();
@@ -38,7 +41,12 @@ export class Guest {
         case 1:
         case 2: {
           const bytes = new Uint8Array(next(3) ? next(100) : next(100_000)).fill(1 + next(255));
-          backend.write(backend.mknod(dir, at, { mode: 0o100600 | next(0o100), ...own }), next(4) ? 0 : next(1_000_000), bytes.length, new BytesSource(bytes));
+          backend.write(
+            backend.mknod(dir, at, { mode: 0o100600 | next(0o100), ...own }),
+            next(4) ? 0 : next(1_000_000),
+            bytes.length,
+            new BytesSource(bytes),
+          );
           break;
         }
         case 3:
@@ -61,7 +69,10 @@ export class Guest {
           break;
         case 9: {
           const inode = backend.lookup(dir, at) as Inode;
-          if (!inode.isSymlink) backend.setattr(inode, { mode: (inode.isDirectory ? 0o700 : 0o600) | next(0o100) | (next(4) ? 0 : next(8) << 9) });
+          if (!inode.isSymlink)
+            backend.setattr(inode, {
+              mode: (inode.isDirectory ? 0o700 : 0o600) | next(0o100) | (next(4) ? 0 : next(8) << 9),
+            });
           break;
         }
         case 10: {
@@ -99,7 +110,8 @@ export function differences(directory: string, backend: MemfsBackend): string[] 
     if (!stats) found.push(`${path} is missing`);
     else if ((Number(stats.mode) & S_IFMT) !== type) found.push(`${path} is of another type`);
     else if (type === 0o120000) {
-      if (readlinkSync(join(directory, path)) !== backend.readlink(inode as Inode)) found.push(`${path} leads elsewhere`);
+      if (readlinkSync(join(directory, path)) !== backend.readlink(inode as Inode))
+        found.push(`${path} leads elsewhere`);
     } else {
       if (type === 0o100000) {
         const bytes = new Uint8Array(size);

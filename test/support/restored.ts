@@ -5,7 +5,12 @@ import { decodeFields, encodeFields } from '../../device/snapshot/fields.ts';
 import { checkTree } from './check-tree.ts';
 
 /** For each request that waits for a lock: nobody looks at the answer. */
-const WAITING: FuseRequest = { source: { remaining: 0, read: () => 0 }, sink: { capacity: 0, writeAt: () => 0 }, isAwaited: true, complete: () => {} };
+const WAITING: FuseRequest = {
+  source: { remaining: 0, read: () => 0 },
+  sink: { capacity: 0, writeAt: () => 0 },
+  isAwaited: true,
+  complete: () => {},
+};
 
 interface Restored {
   backend: MemfsBackend;
@@ -20,7 +25,11 @@ export function restored(backend: MemfsBackend, sessions: readonly FuseSession[]
   const { maxBytes, maxInodes } = backend.space;
   const saved = capture(backend, sessions);
   const state = decodeFields(saved) as { filesystem: unknown; sessions: unknown[] };
-  const twin = MemfsBackend.of(new Volume(), { size: maxBytes, inodes: maxInodes, locks: { maxLocks: Infinity, maxWaiters: Infinity } });
+  const twin = MemfsBackend.of(new Volume(), {
+    size: maxBytes,
+    inodes: maxInodes,
+    locks: { maxLocks: Infinity, maxWaiters: Infinity },
+  });
   twin.restore(MemfsBackend.checkState(state.filesystem));
   const twins = state.sessions.map((session) => {
     const made = new FuseSession({ backend: twin, lockTable: twin.locks, maxHandles: Infinity, locks: 'shared' });
@@ -28,7 +37,8 @@ export function restored(backend: MemfsBackend, sessions: readonly FuseSession[]
     return made;
   });
   twin.settle();
-  if (Buffer.compare(saved, capture(twin, twins)) !== 0) throw new Error('what was restored is another filesystem, or other sessions');
+  if (Buffer.compare(saved, capture(twin, twins)) !== 0)
+    throw new Error('what was restored is another filesystem, or other sessions');
   checkTree(twin, twins);
   return { backend: twin, sessions: twins };
 }

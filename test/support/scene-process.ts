@@ -7,7 +7,9 @@ import { goOn, type Expectations, type Scene } from './scene.mjs';
 
 const [directory, id, share, scene, expected] = process.argv.slice(2) as [string, string, string, string, string];
 const store = await SnapshotStore.open(new DirectoryStore(directory), loadCodec());
-const vm = await Vm.thaw(store, id, { shares: [{ tag: 'share', ...(JSON.parse(share) as Omit<ShareOptions, 'tag'>) }] });
+const vm = await Vm.thaw(store, id, {
+  shares: [{ tag: 'share', ...(JSON.parse(share) as Omit<ShareOptions, 'tag'>) }],
+});
 const wrong = await goOn(vm.agent, JSON.parse(scene) as Scene, vm.share().device, JSON.parse(expected) as Expectations);
 await vm.stop();
 console.log(JSON.stringify(wrong));

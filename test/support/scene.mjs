@@ -17,7 +17,7 @@ class Listener {
   }
 
   async until(pattern) {
-    for (const end = Date.now() + 60_000; !pattern.test(this.text);) {
+    for (const end = Date.now() + 60_000; !pattern.test(this.text); ) {
       if (Date.now() > end) throw new Error(`expected ${pattern}, found ${this.text}`);
       await new Promise((resolve) => setTimeout(resolve, 5));
     }
@@ -39,7 +39,9 @@ export async function setUp(agent) {
     if (code) throw new Error(`${command}: ${text(stderr)}`);
     return text(stdout);
   };
-  await sh(`head -c 50000 /dev/zero > book; mkdir chapters; cd chapters; n=0; while [ $n -lt ${CHAPTERS} ]; do : > a-chapter-with-a-long-name-$n; n=$((n+1)); done`);
+  await sh(
+    `head -c 50000 /dev/zero > book; mkdir chapters; cd chapters; n=0; while [ $n -lt ${CHAPTERS} ]; do : > a-chapter-with-a-long-name-$n; n=$((n+1)); done`,
+  );
   const started = async (args, pattern) => {
     const process = agent.spawn(args, { cwd: '/mnt/share' });
     await new Listener(process).until(pattern);
@@ -69,7 +71,16 @@ export async function setUp(agent) {
   await sh('rm chapters/a-chapter-with-a-long-name-198; : > chapters/early');
   const calculation = agent.spawn(CALCULATION).id;
   await agent.exec(['true']);
-  return { held, waiting, pid, first: first.id, second, holder: holder.id, read: told.match(/^entry .*$/gm), calculation };
+  return {
+    held,
+    waiting,
+    pid,
+    first: first.id,
+    second,
+    holder: holder.id,
+    read: told.match(/^entry .*$/gm),
+    calculation,
+  };
 }
 
 /**
@@ -101,7 +112,7 @@ export async function goOn(agent, scene, device, expected) {
     await agent.attach(scene.held[kind]).write('\n');
     await listener.until(/locked/);
     await waiting.write('\n');
-    check(await waiting.exited === 0, `who waited for the ${kind} lock has failed`);
+    check((await waiting.exited) === 0, `who waited for the ${kind} lock has failed`);
   }
 
   const second = agent.attach(scene.second);
@@ -120,26 +131,44 @@ export async function goOn(agent, scene, device, expected) {
   await agent.exec('rm chapters/a-chapter-with-a-long-name-199; : > chapters/new', { cwd: '/mnt/share' });
   await holder.write('go on\n');
   const told = await listener.until(/done\n|failed/);
-  for (const line of ['book from 25000 bytes 25000 crc 15609749 links 1', 'secret from 470 bytes 46530 crc 97c90fae links 0', 'cwd /mnt/share/deep/down/in/the/tree', 'mapped dd', 'handle of 50000 bytes']) {
+  for (const line of [
+    'book from 25000 bytes 25000 crc 15609749 links 1',
+    'secret from 470 bytes 46530 crc 97c90fae links 0',
+    'cwd /mnt/share/deep/down/in/the/tree',
+    'mapped dd',
+    'handle of 50000 bytes',
+  ]) {
     check(told.includes(`${line}\n`), `the holder does not say ${line}: ${told.replace(/^entry .*\n/gm, '')}`);
   }
   const entries = [...scene.read, ...(told.match(/^entry .*$/gm) ?? [])];
   check(new Set(entries).size === entries.length, 'an entry was read twice');
-  for (let n = 0; n < CHAPTERS - 2; n++) check(entries.includes(`entry a-chapter-with-a-long-name-${n}`), `chapter ${n} was not read`);
+  for (let n = 0; n < CHAPTERS - 2; n++)
+    check(entries.includes(`entry a-chapter-with-a-long-name-${n}`), `chapter ${n} was not read`);
   check(!entries.some((entry) => /-19[89]$/.test(entry)), 'an entry was read that had been removed');
   await agent.exec('sync');
   check(text(readFile('/append')) === 'before after', `append holds ${text(readFile('/append'))}`);
   check(text(readFile('/named')) === 'nameless', 'the file without a name got none');
   const mapped = readFile('/mapped');
-  check([mapped.length, mapped[4000], mapped[4099], mapped[4100], mapped[4199], mapped[4200]].join() === '8192,101,101,100,100,0', 'the mapped page was lost');
+  check(
+    [mapped.length, mapped[4000], mapped[4099], mapped[4100], mapped[4199], mapped[4200]].join() ===
+      '8192,101,101,100,100,0',
+    'the mapped page was lost',
+  );
 
-  check(await calculation.exited === 0 && (await calculated.until(/\n/)) === expected.calculated, `the calculation comes to ${calculated.text}, not ${expected.calculated}`);
-  check(negotiatedOf(device) === expected.negotiated, `what INIT settled is ${negotiatedOf(device)} now, not ${expected.negotiated}`);
+  check(
+    (await calculation.exited) === 0 && (await calculated.until(/\n/)) === expected.calculated,
+    `the calculation comes to ${calculated.text}, not ${expected.calculated}`,
+  );
+  check(
+    negotiatedOf(device) === expected.negotiated,
+    `what INIT settled is ${negotiatedOf(device)} now, not ${expected.negotiated}`,
+  );
 
   // The kernel forgets all that it has looked up: not a lookup too many, or too few, has come back.
   await agent.exec('sync; echo 3 > /proc/sys/vm/drop_caches');
   const known = () => device.session.state().nodes.ino;
-  for (const end = Date.now() + 20_000; known().length && Date.now() < end;) await new Promise((resolve) => setTimeout(resolve, 20));
+  for (const end = Date.now() + 20_000; known().length && Date.now() < end; )
+    await new Promise((resolve) => setTimeout(resolve, 20));
   check(!known().length, `inodes ${known()} were not forgotten`);
   const named = await run(['sh', '-c', 'find . | xargs stat -c %i | sort -u | wc -l']);
   const kept = device.backend.state().inodes.ino.length / 4;
@@ -153,5 +182,8 @@ export async function expectations(agent, device) {
 }
 
 function negotiatedOf({ session: { negotiated } }) {
-  return Object.entries(negotiated ?? {}).map(([name, value]) => `${name}=${value}`).sort().join(' ');
+  return Object.entries(negotiated ?? {})
+    .map(([name, value]) => `${name}=${value}`)
+    .sort()
+    .join(' ');
 }

@@ -2,14 +2,32 @@ import { toHex, toU32, type Frozen } from '../../device/snapshot/layer.ts';
 import type { SnapshotStore } from '../../device/snapshot/store/snapshot-store.ts';
 
 /** A snapshot of no machine, whose RAM is `contents`: one chunk each, of up to 64 pages. */
-export function smallSnapshot(store: SnapshotStore, name: string, contents: readonly Uint8Array[]): { frozen: Frozen; chunks: Map<string, Uint8Array> } {
+export function smallSnapshot(
+  store: SnapshotStore,
+  name: string,
+  contents: readonly Uint8Array[],
+): { frozen: Frozen; chunks: Map<string, Uint8Array> } {
   const hashes = contents.map((bytes) => store.codec.hash(bytes));
   const pages = contents.map(({ length }) => length / 4096);
   const none = new Uint8Array(0);
   const frozen: Frozen = {
-    created: new Date().toISOString(), name, parent: '', machine: {}, summary: {}, state: none, stateLength: 0, schema: 2, devices: none, deviceParts: none, deviceChunks: none,
+    created: new Date().toISOString(),
+    name,
+    parent: '',
+    machine: {},
+    summary: {},
+    state: none,
+    stateLength: 0,
+    schema: 2,
+    devices: none,
+    deviceParts: none,
+    deviceChunks: none,
     ram: {
-      pageCount: 64 * contents.length, first: toU32(contents.map((_, n) => 64 * n)), count: toU32(pages), chunk: toU32(contents.map((_, n) => n)), page: toU32(contents.map(() => 0)),
+      pageCount: 64 * contents.length,
+      first: toU32(contents.map((_, n) => 64 * n)),
+      count: toU32(pages),
+      chunk: toU32(contents.map((_, n) => n)),
+      page: toU32(contents.map(() => 0)),
       used: Buffer.concat(hashes),
     },
   };

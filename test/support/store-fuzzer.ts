@@ -27,7 +27,11 @@ const isThere = async (id: string) => {
 
 /** As a machine does: what seems to be there is built on. */
 async function add(): Promise<void> {
-  const { frozen, chunks } = smallSnapshot(store, `${process.pid}`, Array.from({ length: 1 + below(4) }, () => contentOf(below(CONTENTS))));
+  const { frozen, chunks } = smallSnapshot(
+    store,
+    `${process.pid}`,
+    Array.from({ length: 1 + below(4) }, () => contentOf(below(CONTENTS))),
+  );
   const fresh = new Map([...chunks].filter(([name]) => !store.has(name)));
   const id = await store.add(frozen, fresh).catch((error: Error) => {
     if (!(error instanceof MissingChunkError)) throw error;
@@ -37,7 +41,9 @@ async function add(): Promise<void> {
 }
 
 const actions: (() => Promise<unknown>)[] = [
-  add, add, add,
+  add,
+  add,
+  add,
   async () => {
     const id = someId();
     if (!id || store.list().length < 3) return;
@@ -68,8 +74,9 @@ for (;;) {
   } catch (error) {
     // Others may remove what this one is about to use, and nothing else may go wrong.
     const gone = [];
-    for (const id of before) if (!await isThere(id)) gone.push(id);
+    for (const id of before) if (!(await isThere(id))) gone.push(id);
     if (!gone.length) tell(`!${(error as Error).message}`);
   }
-  for (const { id, damage } of store.list()) if (damage && await isThere(id) && store.info(id).damage) tell(`!${id} is damaged: ${damage}`);
+  for (const { id, damage } of store.list())
+    if (damage && (await isThere(id)) && store.info(id).damage) tell(`!${id} is damaged: ${damage}`);
 }

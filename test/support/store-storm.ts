@@ -9,13 +9,18 @@ import { DirectoryStore } from '../../harness/directory-store.ts';
 const FUZZER = new URL('./store-fuzzer.ts', import.meta.url).pathname;
 
 /** Lets several processes change the store in `directory` at random, some of which are killed on the way, and looks whether anything is lost. */
-export async function storm(directory: string, { processes, milliseconds }: { processes: number; milliseconds: number }): Promise<void> {
+export async function storm(
+  directory: string,
+  { processes, milliseconds }: { processes: number; milliseconds: number },
+): Promise<void> {
   const stored = new Set<string>();
   const removed = new Set<string>();
   const problems: string[] = [];
   let kills = 0;
   const start = (): ChildProcess => {
-    const child = spawn(process.execPath, ['--import', 'tsx', FUZZER, directory], { stdio: ['ignore', 'pipe', 'pipe'] });
+    const child = spawn(process.execPath, ['--import', 'tsx', FUZZER, directory], {
+      stdio: ['ignore', 'pipe', 'pipe'],
+    });
     let rest = '';
     child.stdout!.setEncoding('utf8').on('data', (text: string) => {
       const lines = (rest + text).split('\n');
@@ -36,7 +41,7 @@ export async function storm(directory: string, { processes, milliseconds }: { pr
   };
   const children = Array.from({ length: processes }, start);
   await Promise.all(children.map((child) => once(child.stdout!, 'data')));
-  for (const end = performance.now() + milliseconds; performance.now() < end;) {
+  for (const end = performance.now() + milliseconds; performance.now() < end; ) {
     await pause(Math.random() * 1500);
     const n = Math.floor(Math.random() * processes);
     await kill(children[n]!);

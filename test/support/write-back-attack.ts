@@ -1,5 +1,15 @@
 import {
-  linkSync, lstatSync, mkdirSync, readdirSync, readFileSync, readlinkSync, renameSync, rmSync, symlinkSync, unlinkSync, writeFileSync,
+  linkSync,
+  lstatSync,
+  mkdirSync,
+  readdirSync,
+  readFileSync,
+  readlinkSync,
+  renameSync,
+  rmSync,
+  symlinkSync,
+  unlinkSync,
+  writeFileSync,
 } from 'node:fs';
 import { join } from 'node:path';
 import { MemfsBackend, Volume } from '../../device/index.ts';
@@ -17,14 +27,20 @@ const ROUNDS_OF_A_TREE = 12;
  * another process does it. Both share what is in `root`/share;
  * `root`/outside must stay as it is, and is compared whole after each round.
  */
-export function attackWriteBack(root: string, rounds: number, seed: number, isSwapping = true): { rounds: number; swaps: number; written: number } {
+export function attackWriteBack(
+  root: string,
+  rounds: number,
+  seed: number,
+  isSwapping = true,
+): { rounds: number; swaps: number; written: number } {
   const next = randomNumbers(seed);
   const share = join(root, 'share');
   const outside = join(root, 'outside');
   for (const dir of [share, outside]) rmSync(dir, { recursive: true, force: true });
   mkdirSync(share);
   mkdirSync(join(outside, 'dir/a/b'), { recursive: true });
-  for (const name of ['a', 'b', 'dir/a/c', 'dir/c', 'dir/a/b/d']) writeFileSync(join(outside, name), `precious ${name}`, { mode: 0o640 });
+  for (const name of ['a', 'b', 'dir/a/c', 'dir/c', 'dir/a/b/d'])
+    writeFileSync(join(outside, name), `precious ${name}`, { mode: 0o640 });
   symlinkSync('a', join(outside, 'e'));
   const precious = fingerprints(outside);
 
@@ -47,9 +63,15 @@ export function attackWriteBack(root: string, rounds: number, seed: number, isSw
     const guest = new Guest(backend, next);
     for (let n = next(5); n >= 0; n--) guest.step();
     const eagerness = 1 + next(6);
-    written += writeBack(tree, backend, { owners: next(2) === 0, beforeOperation: () => { if (isSwapping && next(eagerness) === 0) swap(); } }).written.length;
+    written += writeBack(tree, backend, {
+      owners: next(2) === 0,
+      beforeOperation: () => {
+        if (isSwapping && next(eagerness) === 0) swap();
+      },
+    }).written.length;
     const now = fingerprints(outside);
-    if (now !== precious) throw new Error(`round ${round} of seed ${seed} has changed what is outside:\n${precious}\n${now}`);
+    if (now !== precious)
+      throw new Error(`round ${round} of seed ${seed} has changed what is outside:\n${precious}\n${now}`);
   }
   const left = readdirSync('/proc/self/fd').length;
   if (left > descriptors) throw new Error(`${left - descriptors} files are still open`);
@@ -71,7 +93,12 @@ function fingerprints(directory: string): string {
   const lines = ['.', ...listing(directory)].sort().map((path) => {
     const { mode, uid, gid, size, mtimeNs, ino } = lstatSync(join(directory, path), { bigint: true });
     const type = Number(mode) & 0o170000;
-    const content = type === 0o100000 ? readFileSync(join(directory, path), 'utf8') : type === 0o120000 ? readlinkSync(join(directory, path)) : '';
+    const content =
+      type === 0o100000
+        ? readFileSync(join(directory, path), 'utf8')
+        : type === 0o120000
+          ? readlinkSync(join(directory, path))
+          : '';
     return [path, ino, mode.toString(8), uid, gid, size, mtimeNs, content].join(' ');
   });
   return lines.join('\n');
@@ -79,7 +106,12 @@ function fingerprints(directory: string): string {
 
 /** Directories of the share that are reached through none but directories. */
 function directoriesOf(directory: string, depth = 0): string[] {
-  const below = depth < 4 ? readdirSync(directory, { withFileTypes: true }).filter((entry) => entry.isDirectory()).flatMap(({ name }) => directoriesOf(join(directory, name), depth + 1)) : [];
+  const below =
+    depth < 4
+      ? readdirSync(directory, { withFileTypes: true })
+          .filter((entry) => entry.isDirectory())
+          .flatMap(({ name }) => directoriesOf(join(directory, name), depth + 1))
+      : [];
   return [directory, ...below];
 }
 

@@ -11,7 +11,8 @@ import { PATIENCE, useWebSite, type Visit } from './support.ts';
 const ROOT = join(import.meta.dirname, '../..');
 
 /** As docs/embedding.md has it. */
-const POLICY = "default-src 'none'; script-src 'self' 'wasm-unsafe-eval'; worker-src 'self' blob:; connect-src 'self'; style-src 'self' 'unsafe-inline'; img-src data: blob:";
+const POLICY =
+  "default-src 'none'; script-src 'self' 'wasm-unsafe-eval'; worker-src 'self' blob:; connect-src 'self'; style-src 'self' 'unsafe-inline'; img-src data: blob:";
 
 declare const createVm: typeof CreateVm;
 declare let vm: Vm;
@@ -26,10 +27,14 @@ describe('the page: embedding', () => {
     site.intercept = (request, response, next) => {
       response.setHeader('content-security-policy', POLICY);
       if (!request.url!.endsWith('/blank.html')) return next();
-      response.writeHead(200, { 'content-type': 'text/html' }).end(`<!doctype html><html lang="en"><title>blank</title><link rel="icon" href="data:,"><body>${body}`);
+      response
+        .writeHead(200, { 'content-type': 'text/html' })
+        .end(`<!doctype html><html lang="en"><title>blank</title><link rel="icon" href="data:,"><body>${body}`);
     };
     const visit = await site.open({ path: 'blank.html' });
-    await visit.page.evaluate(`import('${site.url}embed/page/virtiofs-vm.js').then(({ createVm }) => Object.assign(globalThis, { createVm, heard: [], directoryChanges: 0 }))`);
+    await visit.page.evaluate(
+      `import('${site.url}embed/page/virtiofs-vm.js').then(({ createVm }) => Object.assign(globalThis, { createVm, heard: [], directoryChanges: 0 }))`,
+    );
     return visit;
   }
 
@@ -38,12 +43,18 @@ describe('the page: embedding', () => {
     const { page } = visit;
     await page.getByText('3 files').waitFor();
     await page.getByRole('button', { name: 'Run' }).click();
-    await page.getByRole('log').getByText(/line 1\nline 2\nline 3\n\(ended with 0\)/).waitFor();
+    await page
+      .getByRole('log')
+      .getByText(/line 1\nline 2\nline 3\n\(ended with 0\)/)
+      .waitFor();
     await page.getByText('5 files').waitFor();
     await page.locator('vm-files .row[data-path="/numbers.txt"]').waitFor();
     await page.getByLabel('Script').fill('ls nothing');
     await page.getByRole('button', { name: 'Run' }).click();
-    await page.getByRole('log').getByText(/nothing: No such file or directory\n\(ended with 1\)/).waitFor();
+    await page
+      .getByRole('log')
+      .getByText(/nothing: No such file or directory\n\(ended with 1\)/)
+      .waitFor();
     expect(await visit.run('cat script.sh')).to.equal('ls nothing');
     await visit.picture('example');
     await page.getByRole('button', { name: 'Undo all' }).click();
@@ -65,29 +76,45 @@ describe('the page: embedding', () => {
     });
     expect(events).to.deep.equal(['emulator', 'download', 'snapshot', 'guest', 'ready', 'Linux\n']);
 
-    expect(await page.evaluate(async () => vm.exec('read line; echo "$line $WHO in $(pwd)"; echo oops >&2; exit 3', { stdin: 'hello', cwd: vm.mountPoint, env: { WHO: 'you' } })))
-      .to.deep.equal({ stdout: 'hello you in /mnt/share\n', stderr: 'oops\n', code: 3 });
-    expect(await page.evaluate(() => vm.exec('sleep 1000', { timeout: 200 }).catch((error: Error) => error.name))).to.equal('TimeoutError');
+    expect(
+      await page.evaluate(async () =>
+        vm.exec('read line; echo "$line $WHO in $(pwd)"; echo oops >&2; exit 3', {
+          stdin: 'hello',
+          cwd: vm.mountPoint,
+          env: { WHO: 'you' },
+        }),
+      ),
+    ).to.deep.equal({ stdout: 'hello you in /mnt/share\n', stderr: 'oops\n', code: 3 });
+    expect(
+      await page.evaluate(() => vm.exec('sleep 1000', { timeout: 200 }).catch((error: Error) => error.name)),
+    ).to.equal('TimeoutError');
 
-    expect(await page.evaluate(async () => {
-      const { fs } = vm;
-      await fs.write('/deep/er/text', 'text');
-      await fs.write('/bytes', Uint8Array.of(0, 255));
-      await fs.makeDirectory('/empty');
-      await fs.rename('/bytes', '/deep/bytes');
-      const bytes = [...await fs.read('/deep/bytes')];
-      const archive = await fs.pack('/deep');
-      await fs.unpack(archive, '/empty');
-      await fs.remove('/deep');
-      const text = await fs.readText('/empty/er/text');
-      const names = (await fs.list('/empty')).map(({ name, kind }) => `${name} ${kind}`);
-      return { bytes, text, names, gone: await fs.stat('/deep'), size: (await fs.stat('/empty/bytes'))!.size };
-    })).to.deep.equal({ bytes: [0, 255], text: 'text', names: ['er directory', 'bytes file'], gone: undefined, size: 2 });
-    expect(await page.evaluate(async () => (await vm.exec('cat empty/er/text; ls', { cwd: vm.mountPoint })).stdout)).to.equal('textREADME.txt\ncount.sh\ndocs\nempty\n');
+    expect(
+      await page.evaluate(async () => {
+        const { fs } = vm;
+        await fs.write('/deep/er/text', 'text');
+        await fs.write('/bytes', Uint8Array.of(0, 255));
+        await fs.makeDirectory('/empty');
+        await fs.rename('/bytes', '/deep/bytes');
+        const bytes = [...(await fs.read('/deep/bytes'))];
+        const archive = await fs.pack('/deep');
+        await fs.unpack(archive, '/empty');
+        await fs.remove('/deep');
+        const text = await fs.readText('/empty/er/text');
+        const names = (await fs.list('/empty')).map(({ name, kind }) => `${name} ${kind}`);
+        return { bytes, text, names, gone: await fs.stat('/deep'), size: (await fs.stat('/empty/bytes'))!.size };
+      }),
+    ).to.deep.equal({ bytes: [0, 255], text: 'text', names: ['er directory', 'bytes file'], gone: undefined, size: 2 });
+    expect(
+      await page.evaluate(async () => (await vm.exec('cat empty/er/text; ls', { cwd: vm.mountPoint })).stdout),
+    ).to.equal('textREADME.txt\ncount.sh\ndocs\nempty\n');
     for (const [call, message] of [
-      [`vm.fs.read('/none')`, /\/none is not there any more/], [`vm.fs.list('/README.txt')`, /no directory/], [`vm.fs.write('/docs', '')`, /directory that is not empty is in its place/],
+      [`vm.fs.read('/none')`, /\/none is not there any more/],
+      [`vm.fs.list('/README.txt')`, /no directory/],
+      [`vm.fs.write('/docs', '')`, /directory that is not empty is in its place/],
       [`vm.rewind('nothing')`, /nothing/],
-    ] as const) expect(await page.evaluate(`${call}.then(() => 'done', (error) => error.message)`)).to.match(message);
+    ] as const)
+      expect(await page.evaluate(`${call}.then(() => 'done', (error) => error.message)`)).to.match(message);
 
     await page.evaluate(() => {
       heard.length = 0;
@@ -97,7 +124,11 @@ describe('the page: embedding', () => {
         stop();
       });
     });
-    for (const [command, told] of [['echo one > watched', 4], ['echo two >> watched', 8], ['touch other; rm watched', null]] as const) {
+    for (const [command, told] of [
+      ['echo one > watched', 4],
+      ['echo two >> watched', 8],
+      ['touch other; rm watched', null],
+    ] as const) {
       await page.evaluate((line) => vm.exec(line, { cwd: vm.mountPoint }), command);
       await page.waitForFunction((last) => (heard.at(-1) ?? null) === last, told);
     }
@@ -118,20 +149,27 @@ describe('the page: embedding', () => {
     });
     expect(rewound).to.deep.equal({ texts: ['first', 'second'], names: ['', 'first', 'start'] });
 
-    expect(await page.evaluate(async () => {
-      const pending = vm.exec('sleep 1000').catch((error: Error) => error.message);
-      vm.destroy();
-      return [await pending, await vm.fs.list().catch((error: Error) => error.message)];
-    })).to.deep.equal(['this guest was destroyed', 'this guest was destroyed']);
+    expect(
+      await page.evaluate(async () => {
+        const pending = vm.exec('sleep 1000').catch((error: Error) => error.message);
+        vm.destroy();
+        return [await pending, await vm.fs.list().catch((error: Error) => error.message)];
+      }),
+    ).to.deep.equal(['this guest was destroyed', 'this guest was destroyed']);
     await visit.until(async () => page.workers().length === 0, 'its worker goes on');
   });
 
   it('shows what is asked for, beside another guest, where it is put', async () => {
-    const visit = await openBlank('<style>div { width: 600px; height: 340px; }</style><div id="one"></div><div id="two"></div>');
+    const visit = await openBlank(
+      '<style>div { width: 600px; height: 340px; }</style><div id="one"></div><div id="two"></div>',
+    );
     const { page } = visit;
     await page.evaluate(async () => {
       const [one, two] = ['one', 'two'].map((id) => document.getElementById(id)!);
-      const vms = [createVm({ container: one!, panels: [], theme: 'dark' }), createVm({ container: two!, panels: ['timeline', 'files'], heading: 'The second' })];
+      const vms = [
+        createVm({ container: one!, panels: [], theme: 'dark' }),
+        createVm({ container: two!, panels: ['timeline', 'files'], heading: 'The second' }),
+      ];
       await Promise.all(vms.map(({ ready }) => ready));
       await vms[0]!.fs.write('/only', 'here');
     });
@@ -158,7 +196,8 @@ describe('the page: embedding', () => {
     const { page } = await openBlank();
     await page.evaluate(() => {
       const element = document.createElement('virtiofs-vm');
-      for (const event of ['ready', 'fileschange', 'problem']) element.addEventListener(event, () => !heard.includes(event) && heard.push(event));
+      for (const event of ['ready', 'fileschange', 'problem'])
+        element.addEventListener(event, () => !heard.includes(event) && heard.push(event));
       element.setAttribute('src', new URL('guest', document.baseURI).href + '/');
       element.setAttribute('panels', 'files');
       document.body.append(element);
@@ -171,10 +210,11 @@ describe('the page: embedding', () => {
 
   it('keeps snapshots where it is told to, for who tells the same name', async () => {
     const { page } = await openBlank();
-    const start = (store: string) => page.evaluate(async (name) => {
-      vm = createVm({ store: name });
-      return (await vm.exec('cat /mnt/share/kept')).stdout;
-    }, store);
+    const start = (store: string) =>
+      page.evaluate(async (name) => {
+        vm = createVm({ store: name });
+        return (await vm.exec('cat /mnt/share/kept')).stdout;
+      }, store);
     expect(await start('mine')).to.equal('');
     await page.evaluate(async () => {
       await vm.fs.write('/kept', 'kept');
@@ -191,18 +231,28 @@ describe('the page: embedding', () => {
     const told = await visit.page.evaluate(async () => {
       vm = createVm({ src: 'nowhere/' });
       vm.on('problem', (message) => heard.push(message));
-      const failures = await Promise.all([vm.ready, vm.exec('true'), vm.fs.list()].map((call) => (call as Promise<unknown>).then(() => 'done', (error: Error) => error.message)));
+      const failures = await Promise.all(
+        [vm.ready, vm.exec('true'), vm.fs.list()].map((call) =>
+          (call as Promise<unknown>).then(
+            () => 'done',
+            (error: Error) => error.message,
+          ),
+        ),
+      );
       return [...failures, ...heard];
     });
     expect(told).to.have.length(4);
-    for (const message of told) expect(message).to.match(/nowhere\/guest\.json can't be fetched: the server answers 404/);
-    expect(await visit.page.evaluate(() => {
-      try {
-        createVm({ container: document.createElement('div') });
-      } catch (error) {
-        return (error as Error).message;
-      }
-    })).to.match(/the container is in no document/);
+    for (const message of told)
+      expect(message).to.match(/nowhere\/guest\.json can't be fetched: the server answers 404/);
+    expect(
+      await visit.page.evaluate(() => {
+        try {
+          createVm({ container: document.createElement('div') });
+        } catch (error) {
+          return (error as Error).message;
+        }
+      }),
+    ).to.match(/the container is in no document/);
     visit.complaints.length = 0;
   });
 
@@ -218,7 +268,9 @@ describe('the page: embedding', () => {
     after(() => rmSync(project, { recursive: true, force: true }));
 
     it('has types that stand alone', () => {
-      writeFileSync(join(project, 'index.ts'), `
+      writeFileSync(
+        join(project, 'index.ts'),
+        `
         import { createVm, type FileEntry, type Vm } from 'v86-virtiofs/page';
         const vm: Vm = createVm({ panels: ['files'], theme: 'dark' });
         vm.on('progress', ({ what, loaded = 0 }) => console.log(what, loaded + 1));
@@ -227,21 +279,47 @@ describe('the page: embedding', () => {
         const element: HTMLElement & { vm: Vm | undefined } = document.createElement('virtiofs-vm');
         // @ts-expect-error: no such panel
         createVm({ panels: ['nothing'] });
-        export { code, element, entries };`);
-      const options = { strict: true, noEmit: true, module: 'esnext', moduleResolution: 'bundler', target: 'es2022', lib: ['es2022', 'dom'], types: [] };
+        export { code, element, entries };`,
+      );
+      const options = {
+        strict: true,
+        noEmit: true,
+        module: 'esnext',
+        moduleResolution: 'bundler',
+        target: 'es2022',
+        lib: ['es2022', 'dom'],
+        types: [],
+      };
       writeFileSync(join(project, 'tsconfig.json'), JSON.stringify({ compilerOptions: options, files: ['index.ts'] }));
-      execFileSync('node', [join(ROOT, 'node_modules/typescript/bin/tsc'), '-p', project], { stdio: ['ignore', 'inherit', 'inherit'] });
+      execFileSync('node', [join(ROOT, 'node_modules/typescript/bin/tsc'), '-p', project], {
+        stdio: ['ignore', 'inherit', 'inherit'],
+      });
     });
 
     it('works in a bundle made by others, below another path', async () => {
-      writeFileSync(join(project, 'index.js'), `import { createVm } from 'v86-virtiofs/page'; globalThis.vm = createVm({ src: '../guest/' });`);
+      writeFileSync(
+        join(project, 'index.js'),
+        `import { createVm } from 'v86-virtiofs/page'; globalThis.vm = createVm({ src: '../guest/' });`,
+      );
       const output = join(project, 'output');
       const stats = await new Promise<webpack.Stats | undefined>((resolve, reject) => {
         const done = (error: Error | null, result?: webpack.Stats) => (error ? reject(error) : resolve(result));
-        webpack({ mode: 'development', devtool: false, context: project, entry: './index.js', output: { path: output, filename: 'bundle.js' } }, done);
+        webpack(
+          {
+            mode: 'development',
+            devtool: false,
+            context: project,
+            entry: './index.js',
+            output: { path: output, filename: 'bundle.js' },
+          },
+          done,
+        );
       });
       expect(stats?.toJson({ all: false, errors: true, warnings: true })).to.deep.equal({ errors: [], warnings: [] });
-      writeFileSync(join(output, 'index.html'), '<!doctype html><link rel="icon" href="data:,"><script src="bundle.js"></script>');
+      writeFileSync(
+        join(output, 'index.html'),
+        '<!doctype html><link rel="icon" href="data:,"><script src="bundle.js"></script>',
+      );
       const serve = sirv(output, { dev: true });
       site.intercept = (request, response, next) => {
         if (!request.url!.includes('/bundled/')) return next();

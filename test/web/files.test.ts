@@ -7,7 +7,10 @@ import type { Locator } from 'playwright-core';
 import { useWebSite, type Visit } from './support.ts';
 
 /** A red dot. */
-const PNG = Buffer.from('iVBORw0KGgoAAAANSUhEUgAAAAUAAAAFCAYAAACNbyblAAAAHElEQVQI12P4//8/w38GIAXDIBKE0DHxgljNBAAO9TXL0Y4OHwAAAABJRU5ErkJggg==', 'base64');
+const PNG = Buffer.from(
+  'iVBORw0KGgoAAAANSUhEUgAAAAUAAAAFCAYAAACNbyblAAAAHElEQVQI12P4//8/w38GIAXDIBKE0DHxgljNBAAO9TXL0Y4OHwAAAABJRU5ErkJggg==',
+  'base64',
+);
 
 describe('the page: files', () => {
   const site = useWebSite();
@@ -57,9 +60,14 @@ describe('the page: files', () => {
       await row(visit, '/note.txt').click();
       await visit.until(async () => (await contentOf(visit)) === 'from the guest\n', 'the content is not there');
       await visit.run('echo more >> note.txt; chmod 600 note.txt; chown 1000:1000 note.txt');
-      await visit.until(async () => (await contentOf(visit)) === 'from the guest\nmore\n', 'the content is not the new one');
+      await visit.until(
+        async () => (await contentOf(visit)) === 'from the guest\nmore\n',
+        'the content is not the new one',
+      );
       await viewer(visit).getByText('-rw-------').waitFor();
-      await viewer(visit).getByText(/^(user|1000):(user|1000)$/).waitFor();
+      await viewer(visit)
+        .getByText(/^(user|1000):(user|1000)$/)
+        .waitFor();
       const ino = await visit.run('stat -c %i note.txt');
       await viewer(visit).locator('.facts').getByText(ino, { exact: true }).waitFor();
       await visit.run('mv note.txt renamed.txt; mkdir -p a/b; ln -s renamed.txt link');
@@ -80,11 +88,19 @@ describe('the page: files', () => {
       await viewer(visit).getByText('not saved').first().waitFor();
       await editor(visit).press('Control+s');
       await viewer(visit).getByText('not saved').first().waitFor({ state: 'detached' });
-      await visit.until(async () => (await visit.run('cat README.txt')) === 'edited in the page', 'the guest has not seen the edit');
+      await visit.until(
+        async () => (await visit.run('cat README.txt')) === 'edited in the page',
+        'the guest has not seen the edit',
+      );
       await viewer(visit).getByText('Not open').waitFor();
       await visit.run('(sleep 1000 | locker flock README.txt > /dev/null) & true');
-      await viewer(visit).getByText(/to read and write, in guest, fh \d+/).first().waitFor();
-      await viewer(visit).getByText(/write \(flock\), in guest, pid \d+, whole file/).waitFor();
+      await viewer(visit)
+        .getByText(/to read and write, in guest, fh \d+/)
+        .first()
+        .waitFor();
+      await viewer(visit)
+        .getByText(/write \(flock\), in guest, pid \d+, whole file/)
+        .waitFor();
       await visit.run('(sleep 1000 | locker flock README.txt > /dev/null) & true');
       await viewer(visit).getByText('Waits for a lock').waitFor();
       await visit.picture('files-locks');
@@ -102,8 +118,13 @@ describe('the page: files', () => {
       await visit.page.getByRole('tab', { name: 'Files' }).click();
       await visit.terminal(0).locator('.screens').click();
       await row(visit, '/README.txt').click();
-      await viewer(visit).getByText(/to read and write, in guest 2, fh \d+/).first().waitFor();
-      await viewer(visit).getByText(/write \(\w+\), in guest 2, .*whole file/).waitFor();
+      await viewer(visit)
+        .getByText(/to read and write, in guest 2, fh \d+/)
+        .first()
+        .waitFor();
+      await viewer(visit)
+        .getByText(/write \(\w+\), in guest 2, .*whole file/)
+        .waitFor();
     });
 
     it('creates, renames, changes the mode and deletes, for the guest too', async () => {
@@ -123,7 +144,10 @@ describe('the page: files', () => {
       await viewer(visit).getByRole('button', { name: /Mode/ }).click();
       await answer(visit, 'Change', '0751');
       await viewer(visit).getByText('-rwxr-x--x').waitFor();
-      await visit.until(async () => (await visit.run('stat -c "%a %n" things/*')) === '751 things/two.txt', 'the guest sees another mode');
+      await visit.until(
+        async () => (await visit.run('stat -c "%a %n" things/*')) === '751 things/two.txt',
+        'the guest sees another mode',
+      );
       await row(visit, '/things').press('Delete');
       await answer(visit, 'Delete');
       await row(visit, '/things').waitFor({ state: 'detached' });
@@ -161,9 +185,13 @@ describe('the page: files', () => {
       await row(visit, '/tree').click();
       await row(visit, '/tree/empty').waitFor();
       expect(await visit.run('md5sum < data.bin; cat tree/deep/leaf.txt; ls -d tree/empty')).to.equal(
-        `${execFileSync('md5sum', [file]).toString().split(' ')[0]}  -\nleaftree/empty`);
+        `${execFileSync('md5sum', [file]).toString().split(' ')[0]}  -\nleaftree/empty`,
+      );
       await visit.drop(row(visit, '/tree/empty'), [local('into.txt', 'here')]);
-      await visit.until(async () => (await visit.run('cat tree/empty/into.txt')) === 'here', 'it is not in the directory it was dropped on');
+      await visit.until(
+        async () => (await visit.run('cat tree/empty/into.txt')) === 'here',
+        'it is not in the directory it was dropped on',
+      );
     });
 
     it('takes files and folders that are chosen with its buttons', async () => {
@@ -191,7 +219,10 @@ describe('the page: files', () => {
       await visit.run('chmod 640 README.txt');
       await visit.drop(area(visit), [file]);
       await answer(visit, 'Replace');
-      await visit.until(async () => (await visit.run('cat README.txt; stat -c " %a" README.txt')) === 'another 640', 'it was not replaced');
+      await visit.until(
+        async () => (await visit.run('cat README.txt; stat -c " %a" README.txt')) === 'another 640',
+        'it was not replaced',
+      );
     });
 
     it('unpacks a tar or tar.gz that is dropped, or keeps it, and says what it leaves out', async () => {
@@ -226,7 +257,9 @@ describe('the page: files', () => {
       await row(visit, '/random').click();
       const file = await fetch('Download random');
       expect(file.name).to.equal('random');
-      expect(execFileSync('md5sum', [file.path]).toString().split(' ')[0]).to.equal((await visit.run('md5sum random')).split(' ')[0]);
+      expect(execFileSync('md5sum', [file.path]).toString().split(' ')[0]).to.equal(
+        (await visit.run('md5sum random')).split(' ')[0],
+      );
       await row(visit, '/docs').click();
       const folder = await fetch('Download docs');
       expect(folder.name).to.equal('docs.tar');
@@ -234,8 +267,14 @@ describe('the page: files', () => {
       await row(visit, '/docs').press('Escape');
       const all = await fetch('Download all');
       expect(all.name).to.equal('share.tar');
-      expect(execFileSync('tar', ['-tf', all.path]).toString().split('\n')).to.include.members(['README.txt', 'docs/how-it-works.txt', 'random']);
-      expect(execFileSync('tar', ['-xOf', all.path, 'README.txt']).toString()).to.equal(readFileSync(join(import.meta.dirname, '../../web/share/README.txt'), 'utf8'));
+      expect(execFileSync('tar', ['-tf', all.path]).toString().split('\n')).to.include.members([
+        'README.txt',
+        'docs/how-it-works.txt',
+        'random',
+      ]);
+      expect(execFileSync('tar', ['-xOf', all.path, 'README.txt']).toString()).to.equal(
+        readFileSync(join(import.meta.dirname, '../../web/share/README.txt'), 'utf8'),
+      );
     });
 
     it('says that the folder is full, and loses nothing', async () => {
@@ -249,7 +288,9 @@ describe('the page: files', () => {
       await button(visit, 'Save').click();
       await told(visit, /README\.txt does not fit: the shared folder is full; delete something, and try again/);
       await viewer(visit).getByText('not saved').first().waitFor();
-      expect(await visit.run('cat README.txt | md5sum')).to.equal(await visit.run(`printf %s '${Buffer.from(before).toString('base64')}' | base64 -d | md5sum`));
+      expect(await visit.run('cat README.txt | md5sum')).to.equal(
+        await visit.run(`printf %s '${Buffer.from(before).toString('base64')}' | base64 -d | md5sum`),
+      );
       await visit.run('rm filler');
       await button(visit, 'Save').click();
       await viewer(visit).getByText('not saved').first().waitFor({ state: 'detached' });
@@ -339,10 +380,18 @@ describe('the page: files', () => {
       const visit = await open();
       await visit.drop(area(visit), [local('dot.png', PNG), local('broken.png', 'no picture')]);
       await row(visit, '/dot.png').click();
-      await visit.until(async () => viewer(visit).locator('img').evaluate((image) => (image as unknown as { naturalWidth: number }).naturalWidth === 5), 'no picture');
+      await visit.until(
+        async () =>
+          viewer(visit)
+            .locator('img')
+            .evaluate((image) => (image as unknown as { naturalWidth: number }).naturalWidth === 5),
+        'no picture',
+      );
       await row(visit, '/broken.png').click();
       await viewer(visit).getByText('no picture').waitFor();
-      await visit.run('head -c 3000 /dev/zero > zeros; seq 1 2000 > long.txt; for i in 1 2 3 4 5 6 7 8; do cat long.txt long.txt > l; mv l long.txt; done; truncate -s 200M sparse');
+      await visit.run(
+        'head -c 3000 /dev/zero > zeros; seq 1 2000 > long.txt; for i in 1 2 3 4 5 6 7 8; do cat long.txt long.txt > l; mv l long.txt; done; truncate -s 200M sparse',
+      );
       // While files come and go their rows move.
       await row(visit, '/sparse').waitFor();
       await row(visit, '/l').waitFor({ state: 'detached' });
@@ -367,11 +416,12 @@ describe('the page: files', () => {
     const visit = await open();
     const { page } = visit;
     await row(visit, '/docs').focus();
-    const focused = () => page.evaluate(() => {
-      let element = document.activeElement;
-      while (element?.shadowRoot?.activeElement) element = element.shadowRoot.activeElement;
-      return (element as HTMLElement | null)?.dataset['path'];
-    });
+    const focused = () =>
+      page.evaluate(() => {
+        let element = document.activeElement;
+        while (element?.shadowRoot?.activeElement) element = element.shadowRoot.activeElement;
+        return (element as HTMLElement | null)?.dataset['path'];
+      });
     const press = async (key: string) => {
       await page.keyboard.press(key);
       return focused();

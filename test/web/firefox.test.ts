@@ -12,18 +12,30 @@ describe('the page in Firefox', function () {
   after(() => firefox?.close());
 
   /** An element, through open shadow roots: a selector for each. */
-  const find = (...selectors: string[]) => `[${selectors.map((selector) => JSON.stringify(selector))}].reduce((root, selector) => (root?.shadowRoot ?? root)?.querySelector(selector), document)`;
+  const find = (...selectors: string[]) =>
+    `[${selectors.map((selector) => JSON.stringify(selector))}].reduce((root, selector) => (root?.shadowRoot ?? root)?.querySelector(selector), document)`;
   const screen = () => firefox.evaluate(`${find('virtiofs-vm', 'vm-terminals')}?.text ?? ''`);
   const until = async (what: () => Promise<string>, pattern: RegExp): Promise<string> => {
     let seen = '';
-    for (const end = Date.now() + PATIENCE; Date.now() < end; await new Promise((resolve) => setTimeout(resolve, 100))) {
-      if (pattern.test(seen = await what())) return seen;
+    for (
+      const end = Date.now() + PATIENCE;
+      Date.now() < end;
+      await new Promise((resolve) => setTimeout(resolve, 100))
+    ) {
+      if (pattern.test((seen = await what()))) return seen;
     }
     throw new Error(`${pattern} is not to be seen in\n${seen}`);
   };
 
   /** The page may have something else to do with the focus yet. */
-  const enterTerminal = () => until(() => firefox.evaluate(`${find('virtiofs-vm', 'vm-terminals')}.focus(), ${find('virtiofs-vm', 'vm-terminals')}.shadowRoot.activeElement?.localName ?? ''`), /textarea/);
+  const enterTerminal = () =>
+    until(
+      () =>
+        firefox.evaluate(
+          `${find('virtiofs-vm', 'vm-terminals')}.focus(), ${find('virtiofs-vm', 'vm-terminals')}.shadowRoot.activeElement?.localName ?? ''`,
+        ),
+      /textarea/,
+    );
 
   it('starts a guest, takes what is typed, shows the folder, keeps snapshots over a reload, and has nothing to complain of', async () => {
     await firefox.goto(site.url);
@@ -36,7 +48,9 @@ describe('the page in Firefox', function () {
     await firefox.evaluate(`${find('virtiofs-vm', '#panel-timeline-tab')}.click(), ''`);
     const timeline = find('virtiofs-vm', 'vm-timeline');
     await until(() => firefox.evaluate(`String(!!${timeline}?.shadowRoot.querySelector('input'))`), /true/);
-    await firefox.evaluate(`${timeline}.shadowRoot.querySelector('input').value = 'mark', [...${timeline}.shadowRoot.querySelectorAll('button')].find((button) => /Snapshot now/.test(button.textContent)).click(), ''`);
+    await firefox.evaluate(
+      `${timeline}.shadowRoot.querySelector('input').value = 'mark', [...${timeline}.shadowRoot.querySelectorAll('button')].find((button) => /Snapshot now/.test(button.textContent)).click(), ''`,
+    );
     await until(() => firefox.evaluate(`${timeline}.shadowRoot.textContent`), /mark[^]*Current position[^]*Start/);
     await mkdir(SCREENSHOTS, { recursive: true });
     await writeFile(join(SCREENSHOTS, 'firefox.png'), await firefox.picture());

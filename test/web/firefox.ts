@@ -38,16 +38,23 @@ export class Firefox {
 
   static async launch(): Promise<Firefox> {
     const profile = await mkdtemp(join(tmpdir(), 'v86-virtiofs-firefox-'));
-    const process = spawn(FIREFOX, ['--headless', '--no-remote', '--profile', profile, '--remote-debugging-port', '0'], { stdio: ['ignore', 'ignore', 'pipe'] });
+    const process = spawn(
+      FIREFOX,
+      ['--headless', '--no-remote', '--profile', profile, '--remote-debugging-port', '0'],
+      { stdio: ['ignore', 'ignore', 'pipe'] },
+    );
     try {
       const socket = new WebSocket(`${await listening(process)}/session`);
       await once(socket, 'open', { signal: AbortSignal.timeout(PATIENCE) });
       const firefox = new Firefox(process, profile, socket);
       await firefox.#send('session.new', { capabilities: {} });
       await firefox.#send('session.subscribe', { events: ['log.entryAdded'] });
-      const { contexts } = await firefox.#send('browsingContext.getTree', {}) as { contexts: { context: string }[] };
+      const { contexts } = (await firefox.#send('browsingContext.getTree', {})) as { contexts: { context: string }[] };
       firefox.#context = contexts[0]!.context;
-      await firefox.#send('browsingContext.setViewport', { context: firefox.#context, viewport: { width: 1280, height: 800 } });
+      await firefox.#send('browsingContext.setViewport', {
+        context: firefox.#context,
+        viewport: { width: 1280, height: 800 },
+      });
       return firefox;
     } catch (error) {
       process.kill('SIGKILL');
@@ -66,22 +73,33 @@ export class Firefox {
 
   /** What an expression of the page comes to, which has to be a string; its promise is awaited. */
   async evaluate(expression: string): Promise<string> {
-    const { type, result, exceptionDetails } = await this.#send('script.evaluate', {
-      expression, target: { context: this.#context }, awaitPromise: true, userActivation: true,
-    }) as { type: string; result?: { value: string }; exceptionDetails?: { text: string } };
+    const { type, result, exceptionDetails } = (await this.#send('script.evaluate', {
+      expression,
+      target: { context: this.#context },
+      awaitPromise: true,
+      userActivation: true,
+    })) as { type: string; result?: { value: string }; exceptionDetails?: { text: string } };
     if (type !== 'success') throw new Error(exceptionDetails?.text);
     return result!.value;
   }
 
   /** Types keys where the focus is. `\n` is Enter. */
   async type(text: string): Promise<void> {
-    const actions = [...text.replaceAll('\n', '\uE007')].flatMap((value) => [{ type: 'keyDown', value }, { type: 'keyUp', value }]);
-    await this.#send('input.performActions', { context: this.#context, actions: [{ type: 'key', id: 'keyboard', actions }] });
+    const actions = [...text.replaceAll('\n', '\uE007')].flatMap((value) => [
+      { type: 'keyDown', value },
+      { type: 'keyUp', value },
+    ]);
+    await this.#send('input.performActions', {
+      context: this.#context,
+      actions: [{ type: 'key', id: 'keyboard', actions }],
+    });
   }
 
   /** PNG. */
   async picture(): Promise<Buffer> {
-    const { data } = await this.#send('browsingContext.captureScreenshot', { context: this.#context }) as { data: string };
+    const { data } = (await this.#send('browsingContext.captureScreenshot', { context: this.#context })) as {
+      data: string;
+    };
     return Buffer.from(data, 'base64');
   }
 
@@ -96,7 +114,9 @@ export class Firefox {
   #send(method: string, params: object): Promise<Record<string, unknown>> {
     const id = ++this.#lastId;
     return new Promise((resolve, reject) => {
-      this.#waiting.set(id, ({ result, error, message }) => (result ? resolve(result) : reject(new Error(`${method}: ${error}: ${message}`))));
+      this.#waiting.set(id, ({ result, error, message }) =>
+        result ? resolve(result) : reject(new Error(`${method}: ${error}: ${message}`)),
+      );
       this.#socket.send(JSON.stringify({ id, method, params }));
     });
   }

@@ -7,7 +7,14 @@ describe('the worker’s shared folder', () => {
   function open(count: number): { backend: MemfsBackend; folders: Folder[]; told: number[] } {
     const backend = MemfsBackend.of(Volume.fromJSON({ '/f': 'text' }));
     const told = Array.from({ length: count }, () => 0);
-    const folders = told.map((_, n) => new Folder({ backend } as unknown as VirtioFsDevice, () => [], () => told[n]!++));
+    const folders = told.map(
+      (_, n) =>
+        new Folder(
+          { backend } as unknown as VirtioFsDevice,
+          () => [],
+          () => told[n]!++,
+        ),
+    );
     return { backend, folders, told };
   }
   const text = (backend: MemfsBackend, path: string) => backend.volume.readFileSync(path, 'utf8');
@@ -17,9 +24,22 @@ describe('the worker’s shared folder', () => {
     const { backend, folders } = open(0);
     const before = backend.observerCount;
     for (let round = 0; round < 20; round++) {
-      const more = Array.from({ length: 4 }, () => new Folder({ backend } as unknown as VirtioFsDevice, () => [], () => {}));
+      const more = Array.from(
+        { length: 4 },
+        () =>
+          new Folder(
+            { backend } as unknown as VirtioFsDevice,
+            () => [],
+            () => {},
+          ),
+      );
       expect(backend.observerCount).to.equal(before + 4);
-      for (const n of [[0, 1, 2, 3], [3, 2, 1, 0], [1, 3, 0, 2]][round % 3]!) more[n]!.close();
+      for (const n of [
+        [0, 1, 2, 3],
+        [3, 2, 1, 0],
+        [1, 3, 0, 2],
+      ][round % 3]!)
+        more[n]!.close();
       expect(backend.observerCount).to.equal(before);
     }
     expect(folders).to.deep.equal([]);
@@ -49,22 +69,41 @@ describe('the worker’s shared folder', () => {
     const file = (path: string, content: string) => ({ path, content: new Blob([content]) });
 
     it('files that are put there', async () => {
-      const { backend, folders: [folder] } = open(1);
+      const {
+        backend,
+        folders: [folder],
+      } = open(1);
       backend.volume.writeFileSync('/g', 'old');
       const versions = folder!.existing('/', ['f', 'g', 'new']);
       expect([...versions.keys()]).to.deep.equal(['f', 'g']);
       backend.volume.writeFileSync('/g', 'the guest’s');
       backend.volume.writeFileSync('/new', 'the guest’s');
-      expect(await folder!.put('/', [file('f', 'mine'), file('g', 'mine'), file('new', 'mine'), file('newer', 'mine')], versions)).to.deep.equal(['g', 'new']);
-      expect(['f', 'g', 'new', 'newer'].map((name) => text(backend, `/${name}`))).to.deep.equal(['mine', 'the guest’s', 'the guest’s', 'mine']);
-      expect(await folder!.put('/', [file('g', 'mine'), file('new', 'mine')], folder!.existing('/', ['g', 'new']))).to.deep.equal([]);
+      expect(
+        await folder!.put(
+          '/',
+          [file('f', 'mine'), file('g', 'mine'), file('new', 'mine'), file('newer', 'mine')],
+          versions,
+        ),
+      ).to.deep.equal(['g', 'new']);
+      expect(['f', 'g', 'new', 'newer'].map((name) => text(backend, `/${name}`))).to.deep.equal([
+        'mine',
+        'the guest’s',
+        'the guest’s',
+        'mine',
+      ]);
+      expect(
+        await folder!.put('/', [file('g', 'mine'), file('new', 'mine')], folder!.existing('/', ['g', 'new'])),
+      ).to.deep.equal([]);
       expect(await folder!.put('/', [file('g', 'whatever is there')])).to.deep.equal([]);
       backend.volume.unlinkSync('/g');
       expect(await folder!.put('/', [file('g', 'mine')], folder!.existing('/', ['f']))).to.deep.equal([]);
     });
 
     it('texts that are saved', () => {
-      const { backend, folders: [folder] } = open(1);
+      const {
+        backend,
+        folders: [folder],
+      } = open(1);
       const mine = new TextEncoder().encode('mine');
       const { version } = folder!.read('/f', 100);
       backend.volume.writeFileSync('/f', 'the guest’s');
@@ -83,10 +122,16 @@ describe('the worker’s shared folder', () => {
     const names = (backend: MemfsBackend) => (backend.volume.readdirSync('/') as string[]).sort();
 
     it('which take no name that is in use, and go with what was to be in them', () => {
-      const { backend, folders: [folder] } = open(1);
+      const {
+        backend,
+        folders: [folder],
+      } = open(1);
       backend.volume.mkdirSync('/lesson-x');
       backend.volume.writeFileSync('/lesson-x-2', 'a file');
-      const path = folder!.makeMarked('lesson-x', { 'a.txt': 'a', 'docs/': '', 'docs/b.txt': 'b' }, ['made.txt', 'docs/moved']);
+      const path = folder!.makeMarked('lesson-x', { 'a.txt': 'a', 'docs/': '', 'docs/b.txt': 'b' }, [
+        'made.txt',
+        'docs/moved',
+      ]);
       expect(path).to.equal('/lesson-x-3');
       expect(folder!.marked()).to.deep.equal([path]);
       backend.volume.writeFileSync(`${path}/made.txt`, '');
@@ -98,7 +143,10 @@ describe('the worker’s shared folder', () => {
     });
 
     it('which stay when somebody has put something there', () => {
-      const { backend, folders: [folder] } = open(1);
+      const {
+        backend,
+        folders: [folder],
+      } = open(1);
       const path = folder!.makeMarked('lesson', { 'a.txt': 'a', 'docs/': '' }, []);
       backend.volume.writeFileSync(`${path}/docs/mine`, 'mine');
       folder!.removeMarked(path);
@@ -109,7 +157,11 @@ describe('the worker’s shared folder', () => {
 
     it('none where there is no room', () => {
       const backend = MemfsBackend.of(new Volume(), { size: 4 * 4096 });
-      const folder = new Folder({ backend } as unknown as VirtioFsDevice, () => [], () => {});
+      const folder = new Folder(
+        { backend } as unknown as VirtioFsDevice,
+        () => [],
+        () => {},
+      );
       expect(() => folder.makeMarked('lesson', { 'a.txt': 'a'.repeat(20_000) }, [])).to.throw(/full/);
       expect(names(backend)).to.deep.equal([]);
     });

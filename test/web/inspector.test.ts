@@ -15,7 +15,8 @@ describe('the page: inspector', () => {
   const panel = ({ page }: Visit): Locator => page.locator('vm-inspector');
   const rows = (visit: Visit): Locator => panel(visit).locator('vm-requests .row');
   const banner = ({ page }: Visit): Locator => page.getByText('device is paused: requests');
-  const button = (visit: Visit, name: string | RegExp): Locator => panel(visit).getByRole('button', typeof name === 'string' ? { name, exact: true } : { name });
+  const button = (visit: Visit, name: string | RegExp): Locator =>
+    panel(visit).getByRole('button', typeof name === 'string' ? { name, exact: true } : { name });
   const fact = (visit: Visit, name: string): Locator => panel(visit).locator('dt', { hasText: name }).locator('+ dd');
 
   async function show(visit: Visit, view: (typeof VIEWS)[number] = 'Requests'): Promise<Visit> {
@@ -52,12 +53,18 @@ describe('the page: inspector', () => {
       await visit.run('cat README.txt docs/*; cat nothere');
       await logWith(visit, /nothere/);
       await button(visit, 'Errors').click();
-      expect(await logWith(visit, /nothere/)).to.satisfy((log: string[]) => log.every((row) => /E[A-Z]+/.test(row.replace(/^\d+ [A-Z]+/, ''))));
+      expect(await logWith(visit, /nothere/)).to.satisfy((log: string[]) =>
+        log.every((row) => /E[A-Z]+/.test(row.replace(/^\d+ [A-Z]+/, ''))),
+      );
       await button(visit, 'Errors').click();
       await panel(visit).getByLabel('Opcode').selectOption('READ');
-      expect(await logWith(visit, /READ/)).to.satisfy((log: string[]) => log.length > 1 && log.every((row) => / READ /.test(row)));
+      expect(await logWith(visit, /READ/)).to.satisfy(
+        (log: string[]) => log.length > 1 && log.every((row) => / READ /.test(row)),
+      );
       await panel(visit).getByRole('searchbox').fill('readme');
-      expect(await logWith(visit, /README/)).to.satisfy((log: string[]) => log.every((row) => row.includes('README.txt')));
+      expect(await logWith(visit, /README/)).to.satisfy((log: string[]) =>
+        log.every((row) => row.includes('README.txt')),
+      );
       await panel(visit).getByRole('searchbox').fill('nobody has this');
       await visit.page.getByText('No request is like that').waitFor();
       await button(visit, 'Clear the log').click();
@@ -67,7 +74,9 @@ describe('the page: inspector', () => {
     it('have their bytes, whose fields are lit up both ways, and the buffers that they are in', async () => {
       const visit = await show(await site.open());
       await visit.run('cat README.txt');
-      await rows(visit).filter({ hasText: /LOOKUP\s+"README.txt"/ }).click();
+      await rows(visit)
+        .filter({ hasText: /LOOKUP\s+"README.txt"/ })
+        .click();
       const request = panel(visit).locator('vm-hex').first();
       const lit = async () => (await request.locator('.byte.lit').allInnerTexts()).join(' ');
       await request.getByRole('option', { name: 'opcode 1 LOOKUP' }).hover();
@@ -82,11 +91,16 @@ describe('the page: inspector', () => {
       expect(await request.locator('[aria-selected=true]').innerText()).to.match(/opcode/);
       const buffer = panel(visit).getByRole('list', { name: 'Buffers of the request' }).getByRole('button').nth(1);
       await buffer.hover();
-      expect(await request.locator('.byte.in-range').allInnerTexts()).to.have.length(Number(/(\d+) bytes/.exec((await buffer.getAttribute('aria-label'))!)![1]));
+      expect(await request.locator('.byte.in-range').allInnerTexts()).to.have.length(
+        Number(/(\d+) bytes/.exec((await buffer.getAttribute('aria-label'))!)![1]),
+      );
       const answer = panel(visit).locator('vm-hex').nth(1);
-      expect(await answer.getByRole('option').allInnerTexts()).to.satisfy((fields: string[]) => fields.some((field) => /attr.size\s+\d+/.test(field)));
+      expect(await answer.getByRole('option').allInnerTexts()).to.satisfy((fields: string[]) =>
+        fields.some((field) => /attr.size\s+\d+/.test(field)),
+      );
       await visit.picture('inspector-request');
-      const number = async () => Number((await panel(visit).locator('vm-request-detail .title .muted').innerText()).replace(/\D/g, ''));
+      const number = async () =>
+        Number((await panel(visit).locator('vm-request-detail .title .muted').innerText()).replace(/\D/g, ''));
       const before = await number();
       await panel(visit).getByRole('listbox', { name: 'Requests' }).focus();
       await visit.page.keyboard.press('ArrowDown');
@@ -94,22 +108,31 @@ describe('the page: inspector', () => {
       await panel(visit).getByRole('list', { name: 'Buffers of the request' }).getByRole('button').first().focus();
       await visit.page.keyboard.press('Escape');
       await panel(visit).locator('vm-request-detail').waitFor({ state: 'detached' });
-      expect(await panel(visit).getByRole('listbox', { name: 'Requests' }).evaluate((list) => list.matches(':focus'))).to.equal(true);
+      expect(
+        await panel(visit)
+          .getByRole('listbox', { name: 'Requests' })
+          .evaluate((list) => list.matches(':focus')),
+      ).to.equal(true);
     });
 
     it('go out as JSON and as a trace', async () => {
       const visit = await show(await site.open());
       await visit.run('cat README.txt');
       await logWith(visit, /RELEASE/);
-      const save = async (name: string): Promise<Download> => (await Promise.all([visit.page.waitForEvent('download'), button(visit, name).click()]))[0];
+      const save = async (name: string): Promise<Download> =>
+        (await Promise.all([visit.page.waitForEvent('download'), button(visit, name).click()]))[0];
       const json = await save('JSON');
       expect(json.suggestedFilename()).to.equal('guest-requests.json');
-      const { requests } = JSON.parse(await readFile(await json.path(), 'utf8')) as { requests: { opcode: string; request: string }[] };
+      const { requests } = JSON.parse(await readFile(await json.path(), 'utf8')) as {
+        requests: { opcode: string; request: string }[];
+      };
       expect(requests.map(({ opcode }) => opcode)).to.include.members(['LOOKUP', 'OPEN', 'READ']);
       expect(requests[0]!.request).to.match(/^[0-9a-f]{80,}$/);
       const trace = await save('Perfetto trace');
       expect(trace.suggestedFilename()).to.equal('guest-trace.json');
-      const { traceEvents } = JSON.parse(await readFile(await trace.path(), 'utf8')) as { traceEvents: { ph: string; name: string; ts: number; dur: number }[] };
+      const { traceEvents } = JSON.parse(await readFile(await trace.path(), 'utf8')) as {
+        traceEvents: { ph: string; name: string; ts: number; dur: number }[];
+      };
       const slices = traceEvents.filter(({ ph }) => ph === 'X');
       expect(slices.map(({ name }) => name)).to.deep.equal(requests.map(({ opcode }) => opcode));
       expect(slices.every(({ ts, dur }) => ts > 0 && dur > 0)).to.equal(true);
@@ -133,13 +156,24 @@ describe('the page: inspector', () => {
     await visit.run('cat README.txt');
     await visit.until(async () => (await idx()) > before, 'avail.idx has not moved');
     expect(await panel(visit).locator('.strip').first().locator('.cell[data-changed]').count()).to.be.at.least(1);
-    expect(await panel(visit).locator('.descriptors tr[data-inner]').count(), 'entries of indirect tables').to.be.at.least(2);
-    await panel(visit).getByRole('img', { name: /^0 available, 0 in flight, of 1024/ }).waitFor();
+    expect(
+      await panel(visit).locator('.descriptors tr[data-inner]').count(),
+      'entries of indirect tables',
+    ).to.be.at.least(2);
+    await panel(visit)
+      .getByRole('img', { name: /^0 available, 0 in flight, of 1024/ })
+      .waitFor();
     await visit.run('for n in 1 2; do (sleep 1000 | locker flock README.txt > /dev/null) & sleep 0.3; done; true');
-    await panel(visit).getByRole('img', { name: /^0 available, 1 in flight, of 1024/ }).waitFor();
+    await panel(visit)
+      .getByRole('img', { name: /^0 available, 1 in flight, of 1024/ })
+      .waitFor();
     await panel(visit).getByRole('img', { name: '1 of 1024 descriptors in use' }).waitFor();
     const head = await fact(visit, 'In flight').innerText();
-    await panel(visit).getByRole('listbox', { name: 'Available ring' }).getByRole('option', { name: new RegExp(`: ${head}$`) }).last().hover();
+    await panel(visit)
+      .getByRole('listbox', { name: 'Available ring' })
+      .getByRole('option', { name: new RegExp(`: ${head}$`) })
+      .last()
+      .hover();
     await panel(visit).locator('.descriptors tr[data-lit]').getByText(head, { exact: true }).waitFor();
     expect(await panel(visit).locator('.cell[data-lit]').count()).to.equal(1);
     await panel(visit).getByRole('listbox', { name: 'Used ring' }).getByRole('option').first().hover();
@@ -159,7 +193,10 @@ describe('the page: inspector', () => {
       try {
         await vm.mount();
         await vm.exec('echo packed > /mnt/share/file');
-        await writeFile(join(directory, 'packed.layer'), Buffer.concat(await store.export((await vm.freeze(store, 'packed')).id)));
+        await writeFile(
+          join(directory, 'packed.layer'),
+          Buffer.concat(await store.export((await vm.freeze(store, 'packed')).id)),
+        );
       } finally {
         await vm.stop();
       }
@@ -175,16 +212,27 @@ describe('the page: inspector', () => {
       expect(await visit.run('cat file', 1)).to.equal('packed');
       const takes = Number((await fact(visit, 'device takes').innerText()).split(',')[0]);
       await visit.run('cat file', 1);
-      await visit.until(async () => Number((await fact(visit, 'device takes').innerText()).split(',')[0]) > takes, 'the device has taken nothing');
+      await visit.until(
+        async () => Number((await fact(visit, 'device takes').innerText()).split(',')[0]) > takes,
+        'the device has taken nothing',
+      );
       expect(await panel(visit).locator('.descriptors tr[data-changed]').count()).to.be.at.least(1);
-      expect(await panel(visit).locator('.descriptors').innerText()).to.match(/AVAIL/).and.match(/USED/).and.match(/◂ device/);
-      await panel(visit).getByText(/The driver wants to hear (of|only)/).waitFor();
+      expect(await panel(visit).locator('.descriptors').innerText())
+        .to.match(/AVAIL/)
+        .and.match(/USED/)
+        .and.match(/◂ device/);
+      await panel(visit)
+        .getByText(/The driver wants to hear (of|only)/)
+        .waitFor();
       await visit.picture('inspector-queues-packed');
       await visit.page.getByRole('button', { name: 'Close guest 2' }).click();
       await fact(visit, 'Format').getByText('split, 1024 descriptors').waitFor();
       const idx = Number(await fact(visit, 'avail.idx').innerText());
       await visit.run('cat README.txt');
-      await visit.until(async () => Number(await fact(visit, 'avail.idx').innerText()) > idx, 'the picture stands still');
+      await visit.until(
+        async () => Number(await fact(visit, 'avail.idx').innerText()) > idx,
+        'the picture stands still',
+      );
     } finally {
       await rm(directory, { recursive: true });
     }
@@ -192,7 +240,9 @@ describe('the page: inspector', () => {
 
   it('leads from a request to its chain', async () => {
     const visit = await show(await site.open());
-    await visit.run('(sleep 1000 | locker flock README.txt > /dev/null) & sleep 0.3; (sleep 1000 | locker flock README.txt > /dev/null) & sleep 0.3; true');
+    await visit.run(
+      '(sleep 1000 | locker flock README.txt > /dev/null) & sleep 0.3; (sleep 1000 | locker flock README.txt > /dev/null) & sleep 0.3; true',
+    );
     await rows(visit).filter({ hasText: 'waits' }).click();
     await button(visit, 'Show the queue').click();
     const head = await fact(visit, 'In flight').innerText();
@@ -203,7 +253,9 @@ describe('the page: inspector', () => {
     const visit = await show(await site.open(), 'Latency');
     await visit.page.getByText('Nothing was requested yet').waitFor();
     await visit.run('for n in 1 2 3 4 5; do cat README.txt > /dev/null; done');
-    const open = panel(visit).locator('.opcode').filter({ has: visit.page.getByText('OPEN', { exact: true }) });
+    const open = panel(visit)
+      .locator('.opcode')
+      .filter({ has: visit.page.getByText('OPEN', { exact: true }) });
     await open.getByText(/^5 · (\d|< )/).waitFor();
     expect(await open.getByRole('img').getAttribute('aria-label')).to.match(/^OPEN: \d up to [\d.]+ (µs|ms)/);
     await visit.picture('inspector-latency');
@@ -213,8 +265,16 @@ describe('the page: inspector', () => {
     const visit = await show(await site.open(), 'Device');
     const device = panel(visit).locator('vm-device');
     await device.getByText('Device 1af4:105a').waitFor();
-    expect(await device.getByRole('list', { name: 'Device status' }).locator('[data-on]').allInnerTexts()).to.have.length(4);
-    const row = async (text: string) => (await device.getByRole('row').filter({ has: visit.page.getByText(text, { exact: true }) }).innerText()).replace(/\s+/g, ' ');
+    expect(
+      await device.getByRole('list', { name: 'Device status' }).locator('[data-on]').allInnerTexts(),
+    ).to.have.length(4);
+    const row = async (text: string) =>
+      (
+        await device
+          .getByRole('row')
+          .filter({ has: visit.page.getByText(text, { exact: true }) })
+          .innerText()
+      ).replace(/\s+/g, ' ');
     expect(await row('VIRTIO_F_VERSION_1')).to.equal('32 VIRTIO_F_VERSION_1 offers accepts');
     expect(await row('VIRTIO_PCI_CAP_COMMON_CFG')).to.equal('0x48 VIRTIO_PCI_CAP_COMMON_CFG 0 0x00 0x3c');
     expect(await row('num_queues')).to.equal('num_queues 0x2 2');
@@ -228,18 +288,29 @@ describe('the page: inspector', () => {
 
   it('shows the session: inodes, open files, directory streams, locks and who waits for them', async () => {
     const visit = await show(await site.open(), 'Session');
-    await visit.run('exec 5<README.txt 6>>new.txt 7<docs; for n in 1 2; do (sleep 1000 | locker flock README.txt > /dev/null) & sleep 0.3; done; true');
-    const table = async (name: string) => (await panel(visit).getByRole('region', { name, exact: true }).getByRole('row').allInnerTexts()).slice(1).map((row) => row.replace(/\s+/g, ' '));
+    await visit.run(
+      'exec 5<README.txt 6>>new.txt 7<docs; for n in 1 2; do (sleep 1000 | locker flock README.txt > /dev/null) & sleep 0.3; done; true',
+    );
+    const table = async (name: string) =>
+      (await panel(visit).getByRole('region', { name, exact: true }).getByRole('row').allInnerTexts())
+        .slice(1)
+        .map((row) => row.replace(/\s+/g, ' '));
     await panel(visit).getByRole('region', { name: 'Waiters' }).waitFor();
-    expect(await table('Open files')).to.satisfy((files: string[]) => files.some((file) => /\/new.txt O_WRONLY O_APPEND$/.test(file)));
-    expect(await table('Directory streams')).to.satisfy((streams: string[]) => streams.length === 1 && / \/docs \d+$/.test(streams[0]!));
+    expect(await table('Open files')).to.satisfy((files: string[]) =>
+      files.some((file) => /\/new.txt O_WRONLY O_APPEND$/.test(file)),
+    );
+    expect(await table('Directory streams')).to.satisfy(
+      (streams: string[]) => streams.length === 1 && / \/docs \d+$/.test(streams[0]!),
+    );
     const [lock, ...locks] = await table('Locks');
     const [waiter] = await table('Waiters');
     expect(locks).to.deep.equal([]);
     expect(lock).to.match(/^flock write \/README.txt all \d+ guest$/);
     expect(waiter).to.match(/^flock write \/README.txt all \d+ guest$/);
     expect(waiter).to.not.equal(lock);
-    expect(await table('Inode map')).to.satisfy((nodes: string[]) => nodes.some((node) => /^\d+ \d+ \d+ \/README.txt$/.test(node)));
+    expect(await table('Inode map')).to.satisfy((nodes: string[]) =>
+      nodes.some((node) => /^\d+ \d+ \d+ \/README.txt$/.test(node)),
+    );
     await visit.picture('inspector-session');
     await visit.run('killall locker; exec 5<&- 6>&- 7<&-');
     await visit.page.getByText('Nobody waits for a lock.').waitFor();
@@ -280,7 +351,9 @@ describe('the page: inspector', () => {
       await timeline(visit).getByLabel('Automatic').selectOption('never');
       await timeline(visit).getByLabel('Name of the snapshot').fill('paused');
       await timeline(visit).getByRole('button', { name: 'Snapshot now' }).click();
-      const row = timeline(visit).getByRole('listitem').filter({ has: visit.page.locator('.name').getByText('paused', { exact: true }) });
+      const row = timeline(visit)
+        .getByRole('listitem')
+        .filter({ has: visit.page.locator('.name').getByText('paused', { exact: true }) });
       await row.waitFor();
       return row;
     }
@@ -295,7 +368,11 @@ describe('the page: inspector', () => {
       await visit.type('cat README.txt; echo through');
       await walking(visit).waitFor();
       expect(await title(visit)).to.match(/^The driver has written a (GETATTR|LOOKUP) request$/);
-      expect(await step(visit).getByText(/^virtio 1.3, section 2.7.4 Message Framing$/).count()).to.equal(1);
+      expect(
+        await step(visit)
+          .getByText(/^virtio 1.3, section 2.7.4 Message Framing$/)
+          .count(),
+      ).to.equal(1);
       await button(visit, 'Next').click();
       await step(visit).getByRole('listbox', { name: 'Available ring' }).locator('.cell[data-new]').waitFor();
       await button(visit, 'Back').click();
@@ -305,13 +382,18 @@ describe('the page: inspector', () => {
       expect(await step(visit).locator('.byte.lit').count()).to.equal(4);
       await visit.picture('inspector-step');
       const titles = await walk(visit);
-      expect(titles.join('\n')).to.match(/Entry \d+: room for \d+ bytes\n[^]*The message: (GETATTR|LOOKUP)\nThe filesystem answers\nThe chain is used at ring\[\d+\]\n(The device interrupts|No interrupt)$/);
+      expect(titles.join('\n')).to.match(
+        /Entry \d+: room for \d+ bytes\n[^]*The message: (GETATTR|LOOKUP)\nThe filesystem answers\nThe chain is used at ring\[\d+\]\n(The device interrupts|No interrupt)$/,
+      );
       expect(await visit.screen()).to.not.match(/^through/m);
       // Each further request of `cat`, until it has all that it needs.
-      for (const requests: string[] = []; !/^through/m.test(await visit.screen());) {
+      for (const requests: string[] = []; !/^through/m.test(await visit.screen()); ) {
         expect(requests).to.have.length.below(12);
         await button(visit, /^Next request|^Skip it/).click();
-        await visit.until(async () => /^through/m.test(await visit.screen()) || (await walking(visit).isVisible()), 'neither a request nor the end');
+        await visit.until(
+          async () => /^through/m.test(await visit.screen()) || (await walking(visit).isVisible()),
+          'neither a request nor the end',
+        );
         if (await walking(visit).isVisible()) requests.push(await title(visit));
       }
       await button(visit, /^Continue/).click();
@@ -339,7 +421,10 @@ describe('the page: inspector', () => {
     it('lets the rest of the guest go on, and other views of the page; but not let it sleep', async () => {
       const visit = await pause(await site.open());
       await visit.page.getByRole('button', { name: 'Let guest sleep' }).click();
-      await visit.page.getByRole('alert').getByText(/device is paused, and who waits for it keeps the guest awake: continue first/).waitFor();
+      await visit.page
+        .getByRole('alert')
+        .getByText(/device is paused, and who waits for it keeps the guest awake: continue first/)
+        .waitFor();
       await visit.type("cat README.txt > /tmp/copy & echo al''ive");
       await visit.until(async () => /^alive/m.test(await visit.screen()), 'the shell has stopped');
       await visit.page.getByRole('tab', { name: 'Files' }).click();
@@ -355,12 +440,18 @@ describe('the page: inspector', () => {
       await walking(visit).waitFor();
       const row = await takeSnapshot(visit);
       await fork(visit, 'Folder of its own');
-      await visit.until(async () => /^copied/m.test(await visit.screen(1)), 'the second guest’s request was not served');
+      await visit.until(
+        async () => /^copied/m.test(await visit.screen(1)),
+        'the second guest’s request was not served',
+      );
       expect(await visit.screen()).to.not.match(/^copied/m);
       await banner(visit).waitFor();
       await row.getByRole('button', { name: 'Rewind to' }).click();
       await banner(visit).waitFor({ state: 'detached' });
-      await visit.until(async () => /^copied/m.test(await visit.screen()), 'the request was not served after the rewind');
+      await visit.until(
+        async () => /^copied/m.test(await visit.screen()),
+        'the request was not served after the rewind',
+      );
     });
 
     it('is over after a reload, which serves what had waited; and a paused guest can be closed', async () => {
@@ -369,7 +460,10 @@ describe('the page: inspector', () => {
       await walking(visit).waitFor();
       await takeSnapshot(visit);
       await visit.page.reload();
-      await visit.until(async () => /^copied/m.test(await visit.screen()), 'the request was not served after the reload');
+      await visit.until(
+        async () => /^copied/m.test(await visit.screen()),
+        'the request was not served after the reload',
+      );
       expect(await banner(visit).count()).to.equal(0);
       await visit.page.getByRole('tab', { name: 'Timeline' }).click();
       await fork(visit, 'Same folder');

@@ -7,7 +7,19 @@ export const LESSONS = 8;
 const STEP_TIME = 120_000;
 
 /** Names that lessons use, and others, as a visitor may have them. */
-const FILES = ['note.txt', 'secret.txt', 'kept.txt', 'suspend.txt', 'locker.pid', 'docs/moved.txt', 'docs/more.txt', 'lesson-cat/README.txt', 'lesson-cat/mine', 'lesson-nodes', 'lesson-locks-2/README.txt'];
+const FILES = [
+  'note.txt',
+  'secret.txt',
+  'kept.txt',
+  'suspend.txt',
+  'locker.pid',
+  'docs/moved.txt',
+  'docs/more.txt',
+  'lesson-cat/README.txt',
+  'lesson-cat/mine',
+  'lesson-nodes',
+  'lesson-locks-2/README.txt',
+];
 
 const panel = ({ page }: Visit): Locator => page.locator('vm-lessons');
 
@@ -29,12 +41,32 @@ export async function stateOf({ page }: Visit): Promise<string> {
   return page.evaluate(async () => {
     const element = document.querySelector('virtiofs-vm')!;
     const vm = element.vm!;
-    const list = async (path: string): Promise<string[]> => (await Promise.all((await vm.fs.list(path)).map(async (entry) =>
-      (entry.kind === 'directory' ? [entry.path, ...await list(entry.path)] : [`${entry.path}: ${await vm.fs.readText(entry.path)}`])))).flat();
-    const { stdout } = await vm.exec('ps | grep -Eo "[s]leep 100000|[l]ocker.*|[c]rowd.*|[s]leep 1000$"; grep -o "\\[none\\]" /sys/power/pm_test');
-    const { guests } = (vm as unknown as { connection: { guests: { isHeld: boolean; shells: unknown[] }[] } }).connection;
-    const shown = guests.map(({ isHeld, shells }) => `a guest${isHeld ? ' that is held' : ''} with ${shells.length} shells`);
-    return [...await list('/'), stdout, ...shown, ...(await vm.snapshots()).filter(({ kind }) => kind === 'manual').map(({ name }) => name)].join('\n');
+    const list = async (path: string): Promise<string[]> =>
+      (
+        await Promise.all(
+          (
+            await vm.fs.list(path)
+          ).map(async (entry) =>
+            entry.kind === 'directory'
+              ? [entry.path, ...(await list(entry.path))]
+              : [`${entry.path}: ${await vm.fs.readText(entry.path)}`],
+          ),
+        )
+      ).flat();
+    const { stdout } = await vm.exec(
+      'ps | grep -Eo "[s]leep 100000|[l]ocker.*|[c]rowd.*|[s]leep 1000$"; grep -o "\\[none\\]" /sys/power/pm_test',
+    );
+    const { guests } = (vm as unknown as { connection: { guests: { isHeld: boolean; shells: unknown[] }[] } })
+      .connection;
+    const shown = guests.map(
+      ({ isHeld, shells }) => `a guest${isHeld ? ' that is held' : ''} with ${shells.length} shells`,
+    );
+    return [
+      ...(await list('/')),
+      stdout,
+      ...shown,
+      ...(await vm.snapshots()).filter(({ kind }) => kind === 'manual').map(({ name }) => name),
+    ].join('\n');
   });
 }
 
@@ -46,9 +78,13 @@ export async function follow(visit: Visit, index: number, steps = Infinity): Pro
   const count = Math.min(steps, await marks.count());
   for (let n = 0; n < count; n++) {
     await panel(visit).getByRole('button', { name: 'Do it for me' }).click();
-    await marks.nth(n).locator('.seen').waitFor({ timeout: STEP_TIME }).catch(async (error: Error) => {
-      throw new Error(`${await panel(visit).innerText()}\n${await visit.screen()}`, { cause: error });
-    });
+    await marks
+      .nth(n)
+      .locator('.seen')
+      .waitFor({ timeout: STEP_TIME })
+      .catch(async (error: Error) => {
+        throw new Error(`${await panel(visit).innerText()}\n${await visit.screen()}`, { cause: error });
+      });
   }
   if (steps === Infinity) await panel(visit).getByText('Lesson complete.').waitFor();
 }
@@ -62,7 +98,12 @@ export async function leave(visit: Visit, before: string, what: string): Promise
 /** Reloads the page after `steps` of a lesson, which are in a snapshot; everything is as it was before it. */
 export async function interrupt(visit: Visit, before: string, index: number, steps: number): Promise<void> {
   await follow(visit, index, steps);
-  await visit.page.evaluate(() => document.querySelector('virtiofs-vm')!.vm!.snapshot().then(() => undefined));
+  await visit.page.evaluate(() =>
+    document
+      .querySelector('virtiofs-vm')!
+      .vm!.snapshot()
+      .then(() => undefined),
+  );
   await visit.page.reload();
   await visit.ready();
   await visit.page.evaluate(async () => {
@@ -75,11 +116,25 @@ export async function interrupt(visit: Visit, before: string, index: number, ste
 
 async function same(visit: Visit, before: string, what: string): Promise<void> {
   // The page says when it has cleared up; then all is as it was.
-  const isClear = visit.page.waitForFunction(() => !(document.querySelector('virtiofs-vm')!.vm as unknown as { connection: { guests: { shells: unknown[] }[] } }).connection.guests.some(({ shells }) => shells.length > 1), undefined, { timeout: STEP_TIME });
+  const isClear = visit.page.waitForFunction(
+    () =>
+      !(
+        document.querySelector('virtiofs-vm')!.vm as unknown as { connection: { guests: { shells: unknown[] }[] } }
+      ).connection.guests.some(({ shells }) => shells.length > 1),
+    undefined,
+    { timeout: STEP_TIME },
+  );
   await isClear.catch(async (error: Error) => {
     throw new Error(`${what}: ${await stateOf(visit)}`, { cause: error });
   });
-  await visit.until(async () => (await stateOf(visit)) === before, what).catch(async () => expect(await stateOf(visit), `${what}; ${(await visit.page.locator('.problem').allInnerTexts()).join('; ')}`).to.equal(before));
+  await visit
+    .until(async () => (await stateOf(visit)) === before, what)
+    .catch(async () =>
+      expect(
+        await stateOf(visit),
+        `${what}; ${(await visit.page.locator('.problem').allInnerTexts()).join('; ')}`,
+      ).to.equal(before),
+    );
 }
 
 /** An order of `count` things that has each after each other, itself included: a tour through all edges of the complete graph. */

@@ -6,31 +6,66 @@ import { useWebSite, type Visit } from './support.ts';
 const LESSONS: { title: string; seen: RegExp[] }[] = [
   {
     title: 'What happens on cat',
-    seen: [/LOOKUP, OPEN, READ, FLUSH, RELEASE\. LOOKUP turned the name into node \d+/, /OPEN, FLUSH, RELEASE, and no READ/, /OPENDIR, READDIRPLUS.*RELEASEDIR/],
+    seen: [
+      /LOOKUP, OPEN, READ, FLUSH, RELEASE\. LOOKUP turned the name into node \d+/,
+      /OPEN, FLUSH, RELEASE, and no READ/,
+      /OPENDIR, READDIRPLUS.*RELEASEDIR/,
+    ],
   },
   {
     title: 'One request, slowly',
-    seen: [/waits from now on/, /(GETATTR|LOOKUP) waits in queue 1/, /(GETATTR|LOOKUP) is answered: \d+ bytes/, /(LOOKUP|OPEN).* followed|serves by itself/],
+    seen: [
+      /waits from now on/,
+      /(GETATTR|LOOKUP) waits in queue 1/,
+      /(GETATTR|LOOKUP) is answered: \d+ bytes/,
+      /(LOOKUP|OPEN).* followed|serves by itself/,
+    ],
   },
   {
     title: 'A file that changes from outside',
-    seen: [/note\.txt has 4 bytes/, /OPEN.*READ.*RELEASE/, /note\.txt has 12 bytes now/, /READ.*threw its pages away/, /\d questions for three answers/],
+    seen: [
+      /note\.txt has 4 bytes/,
+      /OPEN.*READ.*RELEASE/,
+      /note\.txt has 12 bytes now/,
+      /READ.*threw its pages away/,
+      /\d questions for three answers/,
+    ],
   },
   {
     title: 'A full queue',
-    seen: [/takes nothing out of its queues/, /All 1024 descriptors are taken/, /1\d{3} were served, up to \d+ in one go/],
+    seen: [
+      /takes nothing out of its queues/,
+      /All 1024 descriptors are taken/,
+      /1\d{3} were served, up to \d+ in one go/,
+    ],
   },
   {
     title: 'Freeze with an unlinked open file',
-    seen: [/file handle \d+ of node \d+, which has no name any more/, /paused for \d+ ms/, /RELEASE.*is free/, /File handle \d+ of node \d+ is there again/, /OPEN.*the guest noticed nothing/],
+    seen: [
+      /file handle \d+ of node \d+, which has no name any more/,
+      /paused for \d+ ms/,
+      /RELEASE.*is free/,
+      /File handle \d+ of node \d+ is there again/,
+      /OPEN.*the guest noticed nothing/,
+    ],
   },
   {
     title: 'Two guests, one lock',
-    seen: [/guest and guest 2 have one folder/, /guest, pid \d+: a write lock \(flock\) on \/lesson-locks\/README\.txt/, /guest 2 waits/, /it had the lock, and has ended/],
+    seen: [
+      /guest and guest 2 have one folder/,
+      /guest, pid \d+: a write lock \(flock\) on \/lesson-locks\/README\.txt/,
+      /guest 2 waits/,
+      /it had the lock, and has ended/,
+    ],
   },
   {
     title: 'Why suspend was refused since 2019',
-    seen: [/Operation not supported”|It slept\. Linux 6\.12/, /paused for \d+ ms/, /README\.txt is gone/, /README\.txt is back.*sent no INIT/],
+    seen: [
+      /Operation not supported”|It slept\. Linux 6\.12/,
+      /paused for \d+ ms/,
+      /README\.txt is gone/,
+      /README\.txt is back.*sent no INIT/,
+    ],
   },
   {
     title: 'A number for each file',
@@ -82,7 +117,9 @@ describe('the page: lessons', function () {
     const visit = await site.open();
     await visit.ready();
     await visit.page.getByRole('tab', { name: 'Lessons' }).click();
-    expect(await panel(visit).locator('.lessons .title').allInnerTexts()).to.deep.equal(LESSONS.map(({ title }) => title));
+    expect(await panel(visit).locator('.lessons .title').allInnerTexts()).to.deep.equal(
+      LESSONS.map(({ title }) => title),
+    );
     await visit.picture('lessons');
   });
 
@@ -121,7 +158,8 @@ describe('the page: lessons', function () {
 
   it('begin anew when they are restarted, left or interrupted by a reload; those that were done are remembered', async () => {
     const visit = await open('A number for each file');
-    const current = async () => (await mark(visit).evaluateAll((steps) => steps.findIndex((step) => step.getAttribute('aria-current') === 'step')));
+    const current = async () =>
+      await mark(visit).evaluateAll((steps) => steps.findIndex((step) => step.getAttribute('aria-current') === 'step'));
     for (let index = 0; index < 3; index++) {
       await doIt(visit).click();
       await seen(visit, index);
@@ -137,10 +175,16 @@ describe('the page: lessons', function () {
     await visit.page.evaluate(() => document.querySelector('virtiofs-vm')!.vm!.snapshot('half way'));
     await visit.page.reload();
     await visit.ready();
-    await visit.until(async () => (await visit.terminal().getByRole('tab').count()) === 1, 'the lesson’s shell is still there');
+    await visit.until(
+      async () => (await visit.terminal().getByRole('tab').count()) === 1,
+      'the lesson’s shell is still there',
+    );
     expect(await visit.run('ls -d lesson*')).to.match(/No such file/);
     await visit.page.getByRole('tab', { name: 'Lessons' }).click();
-    expect(await panel(visit).locator('.steps').allInnerTexts()).to.deep.equal([...LESSONS.slice(0, -1).map(({ seen: { length } }) => `${length} steps`), 'done']);
+    expect(await panel(visit).locator('.steps').allInnerTexts()).to.deep.equal([
+      ...LESSONS.slice(0, -1).map(({ seen: { length } }) => `${length} steps`),
+      'done',
+    ]);
     await panel(visit).getByRole('button', { name: 'What happens on cat' }).click();
     expect(await current()).to.equal(0);
   });
@@ -159,11 +203,12 @@ describe('the page: lessons', function () {
   it('can be followed with the keyboard, on a phone too', async () => {
     const visit = await open('What happens on cat', { width: 390, height: 780 });
     const { page } = visit;
-    const focused = () => page.evaluate(() => {
-      let element = document.activeElement;
-      while (element?.shadowRoot?.activeElement) element = element.shadowRoot.activeElement;
-      return element?.textContent?.trim();
-    });
+    const focused = () =>
+      page.evaluate(() => {
+        let element = document.activeElement;
+        while (element?.shadowRoot?.activeElement) element = element.shadowRoot.activeElement;
+        return element?.textContent?.trim();
+      });
     expect(await focused()).to.equal('What happens on cat');
     await doIt(visit).and(page.locator(':enabled')).waitFor();
     await page.keyboard.press('Tab');
@@ -173,6 +218,9 @@ describe('the page: lessons', function () {
     await visit.picture('lesson-phone');
     await panel(visit).getByRole('button', { name: 'All lessons' }).focus();
     await page.keyboard.press('Enter');
-    await visit.until(async () => (await focused())!.includes('What happens on cat'), 'the focus is not on the lesson that was left');
+    await visit.until(
+      async () => (await focused())!.includes('What happens on cat'),
+      'the focus is not on the lesson that was left',
+    );
   });
 });

@@ -6,12 +6,30 @@ import { useWebSite, type Visit } from './support.ts';
 
 const AXE = readFileSync(createRequire(import.meta.url).resolve('axe-core/axe.min.js'), 'utf8');
 /** A page and a phone. */
-const SIZES = [{ name: 'wide', width: 1280, height: 800 }, { name: 'phone', width: 390, height: 780 }];
+const SIZES = [
+  { name: 'wide', width: 1280, height: 800 },
+  { name: 'phone', width: 390, height: 780 },
+];
 /** Foreground and background, as they are used together. */
 const PAIRS = [
-  ['text', 'bg'], ['text', 'surface'], ['text', 'raised'], ['text', 'hover'], ['text', 'accent-soft'], ['text', 'bad-soft'],
-  ['muted', 'bg'], ['muted', 'surface'], ['muted', 'raised'], ['muted', 'hover'], ['muted', 'accent-soft'],
-  ['accent', 'surface'], ['accent', 'accent-soft'], ['on-accent', 'accent'], ['good', 'surface'], ['warn', 'surface'], ['bad', 'surface'], ['bad', 'bad-soft'],
+  ['text', 'bg'],
+  ['text', 'surface'],
+  ['text', 'raised'],
+  ['text', 'hover'],
+  ['text', 'accent-soft'],
+  ['text', 'bad-soft'],
+  ['muted', 'bg'],
+  ['muted', 'surface'],
+  ['muted', 'raised'],
+  ['muted', 'hover'],
+  ['muted', 'accent-soft'],
+  ['accent', 'surface'],
+  ['accent', 'accent-soft'],
+  ['on-accent', 'accent'],
+  ['good', 'surface'],
+  ['warn', 'surface'],
+  ['bad', 'surface'],
+  ['bad', 'bad-soft'],
 ];
 const MIN_CONTRAST = 4.5;
 
@@ -32,7 +50,12 @@ describe('the page: looks and accessibility', () => {
       const { axe } = globalThis as unknown as { axe: { run(options: RunOptions): Promise<AxeResults> } };
       return axe.run({ resultTypes: ['violations'] });
     });
-    expect(violations.map(({ id, help, nodes }) => `${id}: ${help}: ${nodes.map(({ target, html, failureSummary }) => `${target.join(' ')} ${html} ${failureSummary}`).join('; ')}`)).to.deep.equal([]);
+    expect(
+      violations.map(
+        ({ id, help, nodes }) =>
+          `${id}: ${help}: ${nodes.map(({ target, html, failureSummary }) => `${target.join(' ')} ${html} ${failureSummary}`).join('; ')}`,
+      ),
+    ).to.deep.equal([]);
   }
 
   /** What sticks out of the window to the right, by tag and class. */
@@ -42,7 +65,8 @@ describe('the page: looks and accessibility', () => {
       const look = (root: ParentNode, clipped: boolean) => {
         for (const element of root.children) {
           const { overflowX } = getComputedStyle(element);
-          if (!clipped && element.getClientRects().length && element.getBoundingClientRect().right > innerWidth + 1) found.push(`${element.localName}.${element.className}`);
+          if (!clipped && element.getClientRects().length && element.getBoundingClientRect().right > innerWidth + 1)
+            found.push(`${element.localName}.${element.className}`);
           const clips = clipped || overflowX !== 'visible';
           look(element, clips);
           if (element.shadowRoot) look(element.shadowRoot, clips);
@@ -82,11 +106,21 @@ describe('the page: looks and accessibility', () => {
     for (const theme of ['light', 'dark'] as const) {
       it(`is accessible and fits, ${name}, ${theme}`, async () => {
         const visit = await open(size, theme);
-        const views = name === 'phone' ? await visit.page.getByRole('navigation').getByRole('button').allInnerTexts() : await visit.page.getByRole('region', { name: 'Panels' }).locator('> .tabs').getByRole('tab').allInnerTexts();
+        const views =
+          name === 'phone'
+            ? await visit.page.getByRole('navigation').getByRole('button').allInnerTexts()
+            : await visit.page
+                .getByRole('region', { name: 'Panels' })
+                .locator('> .tabs')
+                .getByRole('tab')
+                .allInnerTexts();
         expect(views).to.not.be.empty;
         for (const view of views) {
           const label = view.trim();
-          await (name === 'phone' ? visit.page.getByRole('navigation').getByRole('button', { name: label }) : visit.page.getByRole('tab', { name: label, exact: true })).click();
+          await (name === 'phone'
+            ? visit.page.getByRole('navigation').getByRole('button', { name: label })
+            : visit.page.getByRole('tab', { name: label, exact: true })
+          ).click();
           if (label === 'Files') await visit.page.locator('vm-files .row[data-path="/README.txt"]').click();
           const check = async (part: string) => {
             await visit.page.waitForLoadState();
@@ -120,7 +154,11 @@ describe('the page: looks and accessibility', () => {
         await check(name);
         await page.getByRole('dialog').getByRole('textbox').fill('README.txt');
         await page.keyboard.press('Enter');
-        await page.getByRole('alert').getByText(/README\.txt is there already/).first().waitFor();
+        await page
+          .getByRole('alert')
+          .getByText(/README\.txt is there already/)
+          .first()
+          .waitFor();
       }
       await check('problems');
       await visit.picture(`problems-phone-${theme}`);
@@ -142,10 +180,13 @@ describe('the page: looks and accessibility', () => {
         host.shadowRoot!.append(probe);
         const luminance = (name: string) => {
           probe.style.color = `var(--${name})`;
-          const [r, g, b] = getComputedStyle(probe).color.match(/[\d.]+/g)!.slice(0, 3).map((value) => {
-            const part = Number(value) / 255;
-            return part <= 0.04045 ? part / 12.92 : ((part + 0.055) / 1.055) ** 2.4;
-          });
+          const [r, g, b] = getComputedStyle(probe)
+            .color.match(/[\d.]+/g)!
+            .slice(0, 3)
+            .map((value) => {
+              const part = Number(value) / 255;
+              return part <= 0.04045 ? part / 12.92 : ((part + 0.055) / 1.055) ** 2.4;
+            });
           return 0.2126 * r! + 0.7152 * g! + 0.0722 * b!;
         };
         const result = pairs.map(([front, back]) => {
@@ -162,14 +203,23 @@ describe('the page: looks and accessibility', () => {
   it('does not move for who wants no motion', async () => {
     const visit = await open(SIZES[0]!, 'light');
     await visit.page.locator('vm-files .row[data-path="/docs"]').click();
-    const moving = await visit.page.evaluate(() => document.getAnimations().map((animation) => (animation.effect as KeyframeEffect).target!.className));
+    const moving = await visit.page.evaluate(() =>
+      document.getAnimations().map((animation) => (animation.effect as KeyframeEffect).target!.className),
+    );
     expect(moving).to.deep.equal([]);
-    expect(await visit.page.locator('vm-files .twisty').first().locator('svg').evaluate((element) => getComputedStyle(element).transitionDuration)).to.match(/^0s/);
+    expect(
+      await visit.page
+        .locator('vm-files .twisty')
+        .first()
+        .locator('svg')
+        .evaluate((element) => getComputedStyle(element).transitionDuration),
+    ).to.match(/^0s/);
   });
 
   it('is light or dark as the visitor likes', async () => {
     const visit = await open(SIZES[0]!, 'light');
-    const background = () => visit.page.locator('virtiofs-vm').evaluate((element) => getComputedStyle(element).backgroundColor);
+    const background = () =>
+      visit.page.locator('virtiofs-vm').evaluate((element) => getComputedStyle(element).backgroundColor);
     const light = await background();
     await visit.page.getByRole('button', { name: 'Light or dark' }).click();
     expect(await background()).to.not.equal(light);
@@ -180,11 +230,12 @@ describe('the page: looks and accessibility', () => {
   it('goes from the terminal to the panel and back with F6', async () => {
     const visit = await open(SIZES[0]!, 'light');
     const { page } = visit;
-    const focused = () => page.evaluate(() => {
-      let element = document.activeElement;
-      while (element?.shadowRoot?.activeElement) element = element.shadowRoot.activeElement;
-      return element?.getAttribute('role') ?? element?.className;
-    });
+    const focused = () =>
+      page.evaluate(() => {
+        let element = document.activeElement;
+        while (element?.shadowRoot?.activeElement) element = element.shadowRoot.activeElement;
+        return element?.getAttribute('role') ?? element?.className;
+      });
     await visit.terminal().locator('.screens').click();
     expect(await focused()).to.match(/xterm/);
     await page.keyboard.press('F6');

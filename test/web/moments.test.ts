@@ -15,10 +15,17 @@ describe('the page: moments that are left', function () {
   after(() => rmSync(directory, { recursive: true, force: true }));
 
   const panel = ({ page }: Visit): Locator => page.locator('vm-timeline');
-  const rows = (visit: Visit, name: string): Locator => panel(visit).getByRole('listitem').filter({ has: visit.page.locator('.name').getByText(name, { exact: true }) });
-  const idle = (visit: Visit) => panel(visit).getByRole('button', { name: 'Snapshot now' }).and(visit.page.locator(':enabled')).waitFor();
+  const rows = (visit: Visit, name: string): Locator =>
+    panel(visit)
+      .getByRole('listitem')
+      .filter({ has: visit.page.locator('.name').getByText(name, { exact: true }) });
+  const idle = (visit: Visit) =>
+    panel(visit).getByRole('button', { name: 'Snapshot now' }).and(visit.page.locator(':enabled')).waitFor();
   const undo = (visit: Visit): Locator => panel(visit).getByRole('button', { name: 'Undo' });
-  const kinds = (visit: Visit): Promise<(string | null)[]> => panel(visit).getByRole('listitem').evaluateAll((items) => items.map((item) => item.getAttribute('data-kind')));
+  const kinds = (visit: Visit): Promise<(string | null)[]> =>
+    panel(visit)
+      .getByRole('listitem')
+      .evaluateAll((items) => items.map((item) => item.getAttribute('data-kind')));
 
   async function show(visit: Visit): Promise<Visit> {
     await visit.ready();
@@ -39,10 +46,14 @@ describe('the page: moments that are left', function () {
     await idle(visit);
   }
 
-  const rewind = (visit: Visit, name: string) => press(visit, rows(visit, name).first().getByRole('button', { name: 'Rewind to' }));
+  const rewind = (visit: Visit, name: string) =>
+    press(visit, rows(visit, name).first().getByRole('button', { name: 'Rewind to' }));
   const quota = async ({ page }: Visit, quotaSize?: number) => {
     const session = await page.context().newCDPSession(page);
-    await session.send('Storage.overrideQuotaForOrigin', { origin: new URL(site.url).origin, ...(quotaSize !== undefined && { quotaSize }) });
+    await session.send('Storage.overrideQuotaForOrigin', {
+      origin: new URL(site.url).origin,
+      ...(quotaSize !== undefined && { quotaSize }),
+    });
   };
 
   it('a rewind keeps the present, which undo brings back, and again; a reload goes on where the guest is', async () => {
@@ -54,7 +65,9 @@ describe('the page: moments that are left', function () {
     expect(await visit.run('cat f')).to.equal('one');
     await rows(visit, 'one').getByText('Current position').waitFor();
     expect(await kinds(visit)).to.deep.equal(['rewind', 'manual', 'start']);
-    await panel(visit).getByText(/guest went to “one”\. What was before is kept as “Before going back, .*”\./).waitFor();
+    await panel(visit)
+      .getByText(/guest went to “one”\. What was before is kept as “Before going back, .*”\./)
+      .waitFor();
     await visit.picture('undo');
     await visit.run('echo three > f');
     await press(visit, undo(visit));
@@ -68,7 +81,14 @@ describe('the page: moments that are left', function () {
     expect(await visit.run('cat f')).to.equal('one');
     await show(visit);
     await rows(visit, 'one').waitFor();
-    expect((await kinds(visit)).filter((kind) => kind !== 'automatic')).to.deep.equal(['rewind', 'rewind', 'rewind', 'rewind', 'manual', 'start']);
+    expect((await kinds(visit)).filter((kind) => kind !== 'automatic')).to.deep.equal([
+      'rewind',
+      'rewind',
+      'rewind',
+      'rewind',
+      'manual',
+      'start',
+    ]);
     await rewind(visit, 'Before going back');
     expect(await visit.run('cat f')).to.equal('three');
   });
@@ -81,7 +101,12 @@ describe('the page: moments that are left', function () {
     await take(visit, 'two');
     await visit.run('echo three > f');
     await visit.page.evaluate(async () => {
-      const { connection: { worker: { timeline }, guests } } = document.querySelector('virtiofs-vm')!.vm as unknown as { connection: Connection };
+      const {
+        connection: {
+          worker: { timeline },
+          guests,
+        },
+      } = document.querySelector('virtiofs-vm')!.vm as unknown as { connection: Connection };
       const { snapshots } = await timeline.view();
       const [one, two] = ['one', 'two'].map((wanted) => snapshots.find(({ name }) => name === wanted)!.id);
       await Promise.all([timeline.rewind(guests[0]!.id, one!), timeline.rewind(guests[0]!.id, two!)]);
@@ -164,7 +189,10 @@ describe('the page: moments that are left', function () {
     await panel(visit).getByRole('combobox').selectOption('every 5 s');
     await rows(visit, 'Automatic').first().waitFor();
     await panel(visit).getByRole('combobox').selectOption('never');
-    const [download] = await Promise.all([page.waitForEvent('download'), rows(visit, 'Automatic').first().getByRole('button', { name: 'Export' }).click()]);
+    const [download] = await Promise.all([
+      page.waitForEvent('download'),
+      rows(visit, 'Automatic').first().getByRole('button', { name: 'Export' }).click(),
+    ]);
     const file = join(directory, 'automatic.layer');
     await download.saveAs(file);
     await rows(visit, 'Automatic').last().getByRole('button', { name: 'Rename' }).click();
@@ -181,7 +209,12 @@ describe('the page: moments that are left', function () {
     // As many forks as there are automatic snapshots until the oldest are removed, and more.
     await page.getByRole('tab', { name: 'Timeline' }).click();
     await page.evaluate(async () => {
-      const { connection: { worker, worker: { timeline } } } = document.querySelector('virtiofs-vm')!.vm as unknown as { connection: Connection };
+      const {
+        connection: {
+          worker,
+          worker: { timeline },
+        },
+      } = document.querySelector('virtiofs-vm')!.vm as unknown as { connection: Connection };
       for (let n = 0; n < 20; n++) {
         const { id } = await worker.fork({ guest: 1, folder: 'own' });
         await worker.close(id, false);
@@ -202,7 +235,9 @@ describe('the page: moments that are left', function () {
     const visit = await show(await site.open());
     const notices = await visit.page.evaluate(async () => {
       const vm = document.querySelector('virtiofs-vm')!.vm!;
-      const { connection: { worker } } = vm as unknown as { connection: Connection };
+      const {
+        connection: { worker },
+      } = vm as unknown as { connection: Connection };
       for (let n = 0; n < 5; n++) {
         const { id } = await worker.fork({ guest: 1, folder: 'shared' });
         await worker.close(id, false);
@@ -224,7 +259,15 @@ describe('the page: moments that are left', function () {
     const visit = await site.open();
     const { page } = visit;
     await visit.ready();
-    const write = (text: string) => page.evaluate((line) => document.querySelector('virtiofs-vm')!.vm!.exec(`echo ${line} > README.txt`, { cwd: '/mnt/share' }).then(({ code }) => code), text);
+    const write = (text: string) =>
+      page.evaluate(
+        (line) =>
+          document
+            .querySelector('virtiofs-vm')!
+            .vm!.exec(`echo ${line} > README.txt`, { cwd: '/mnt/share' })
+            .then(({ code }) => code),
+        text,
+      );
     const file = join(directory, 'README.txt');
     writeFileSync(file, 'uploaded');
     await visit.drop(page.locator('vm-files .area'), [file]);
@@ -232,9 +275,16 @@ describe('the page: moments that are left', function () {
     await write('newer');
     await page.getByRole('dialog').getByRole('button', { name: 'Replace' }).click();
     await page.getByRole('dialog').getByText('Replace the file?').waitFor();
-    expect(await page.evaluate(() => document.querySelector('virtiofs-vm')!.vm!.fs.readText('/README.txt'))).to.equal('newer\n');
+    expect(await page.evaluate(() => document.querySelector('virtiofs-vm')!.vm!.fs.readText('/README.txt'))).to.equal(
+      'newer\n',
+    );
     await page.getByRole('dialog').getByRole('button', { name: 'Replace' }).click();
-    await visit.until(async () => (await page.evaluate(() => document.querySelector('virtiofs-vm')!.vm!.fs.readText('/README.txt'))) === 'uploaded', 'it was not replaced');
+    await visit.until(
+      async () =>
+        (await page.evaluate(() => document.querySelector('virtiofs-vm')!.vm!.fs.readText('/README.txt'))) ===
+        'uploaded',
+      'it was not replaced',
+    );
   });
 
   it('text that is not saved stays over a rewind, and is not driven out by a file that gets its name', async () => {

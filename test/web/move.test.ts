@@ -10,7 +10,8 @@ import { useWebSite, type Visit } from './support.ts';
 
 const README = join(import.meta.dirname, '../../web/share/README.txt');
 /** A guest with the page's kernel whose driver suspends. */
-const CAN_SLEEP: VmOptions = process.env['V86_VIRTIOFS_KERNEL'] === 'stock' ? { driver: 'suspend' } : { kernel: 'minimal' };
+const CAN_SLEEP: VmOptions =
+  process.env['V86_VIRTIOFS_KERNEL'] === 'stock' ? { driver: 'suspend' } : { kernel: 'minimal' };
 
 describe('the page: moving, and sleep', () => {
   const site = useWebSite();
@@ -33,8 +34,10 @@ describe('the page: moving, and sleep', () => {
   };
   const told = ({ page }: Visit, text: RegExp) => page.getByRole('alert').getByText(text).waitFor();
   /** Something running, a deleted file that is open, a lock, and a variable. */
-  const BEGIN = 'echo deleted > f; exec 5<f; rm f; n=42; (sleep 10000 | locker flock README.txt > /dev/null) & (while :; do i=$((i+1)); echo $i > new; mv new count; sleep 0.1; done) & true';
-  const GOES_ON = 'cat <&5; echo $n; a=$(cat count); sleep 1; [ $(cat count) -gt $a ] && echo counts; locker flock README.txt try < /dev/null | cut -d: -f1';
+  const BEGIN =
+    'echo deleted > f; exec 5<f; rm f; n=42; (sleep 10000 | locker flock README.txt > /dev/null) & (while :; do i=$((i+1)); echo $i > new; mv new count; sleep 0.1; done) & true';
+  const GOES_ON =
+    'cat <&5; echo $n; a=$(cat count); sleep 1; [ $(cat count) -gt $a ] && echo counts; locker flock README.txt try < /dev/null | cut -d: -f1';
   const WENT_ON = 'deleted\n42\ncounts\nfailed';
 
   it('moves the guest to another tab, with all that runs and is open, its shells and its timeline', async () => {
@@ -83,7 +86,9 @@ describe('the page: moving, and sleep', () => {
     await first.run('dd if=/dev/urandom of=big bs=1M count=10 2>/dev/null');
     const path = (await linkOf(first)).slice(site.url.length);
     const second = await site.open({ context, path });
-    await dialog(first).getByText(/On its way/).waitFor();
+    await dialog(first)
+      .getByText(/On its way/)
+      .waitFor();
     await second.page.close();
     await dialog(first).getByRole('button', { name: 'Cancel' }).click();
     expect(await first.run(GOES_ON)).to.equal(WENT_ON);
@@ -106,11 +111,25 @@ describe('the page: moving, and sleep', () => {
     this.timeout(180_000);
     const visit = await site.open();
     await visit.run(BEGIN);
-    const server = cli.start(['serve', '--incoming', 'ws:0', '--to', 'ws:0', '--store', directory, '--', 'sh', '-c', 'wc -c < README.txt; echo from Node > node; ps | grep -c "[l]ocker flock"']);
+    const server = cli.start([
+      'serve',
+      '--incoming',
+      'ws:0',
+      '--to',
+      'ws:0',
+      '--store',
+      directory,
+      '--',
+      'sh',
+      '-c',
+      'wc -c < README.txt; echo from Node > node; ps | grep -c "[l]ocker flock"',
+    ]);
     const [, there] = await server.says(/waiting on (ws:\S+)\n/);
     await openDialog(visit);
     await give(visit, 'Where guest moves to', there!.replace(/#.*/, `#${makeToken()}`));
-    await dialog(visit).getByText(/another token|hung up/).waitFor();
+    await dialog(visit)
+      .getByText(/another token|hung up/)
+      .waitFor();
     await give(visit, 'Where guest moves to', there!);
     await visit.page.getByText(/guest runs at ws:\/\/localhost:\d+ now/).waitFor();
     const [, back] = await server.says(/waiting on[^]*waiting on (ws:\S+)\n/);
@@ -123,16 +142,32 @@ describe('the page: moving, and sleep', () => {
   });
 
   it('takes a guest over from Node beside its own, and says when nobody is there', async () => {
-    const frozen = await cli.run(['freeze', '--store', directory, '--name', 'node', '--memory', '128', '--', 'sh', '-c', 'echo from Node > file']);
+    const frozen = await cli.run([
+      'freeze',
+      '--store',
+      directory,
+      '--name',
+      'node',
+      '--memory',
+      '128',
+      '--',
+      'sh',
+      '-c',
+      'echo from Node > file',
+    ]);
     expect(frozen.code, frozen.stderr).to.equal(0);
     const source = cli.start(['migrate', 'node', '--store', directory, '--to', 'ws:0']);
     const [, address] = await source.says(/waiting on (ws:\S+)\n/);
     const visit = await site.open();
     await openDialog(visit);
     await give(visit, 'Where a guest comes from', 'localhost:7000');
-    await dialog(visit).getByText(/is no address of a machine/).waitFor();
+    await dialog(visit)
+      .getByText(/is no address of a machine/)
+      .waitFor();
     await give(visit, 'Where a guest comes from', `ws://localhost:1#${makeToken()}`);
-    await dialog(visit).getByText(/nobody answers at ws:\/\/localhost:1/).waitFor();
+    await dialog(visit)
+      .getByText(/nobody answers at ws:\/\/localhost:1/)
+      .waitFor();
     visit.complaints.length = 0;
     await give(visit, 'Where a guest comes from', address!);
     expect(await visit.run('cat file', 1)).to.equal('from Node');
@@ -155,7 +190,10 @@ describe('the page: moving, and sleep', () => {
     try {
       await vm.mount('share');
       await vm.suspend();
-      writeFileSync(join(directory, 'asleep.layer'), Buffer.concat(await store.export((await vm.freeze(store, 'asleep')).id)));
+      writeFileSync(
+        join(directory, 'asleep.layer'),
+        Buffer.concat(await store.export((await vm.freeze(store, 'asleep')).id)),
+      );
     } finally {
       await vm.stop();
     }

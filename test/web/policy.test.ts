@@ -38,7 +38,10 @@ describe('the page: policy', function () {
     const visit = await site.open();
     await visit.ready();
     expect(visit.complaints).to.deep.equal([]);
-    expect(JSON.parse(await visit.page.evaluate(INJECT) as string)).to.deep.equal([[], ['connect-src', 'script-src']]);
+    expect(JSON.parse((await visit.page.evaluate(INJECT)) as string)).to.deep.equal([
+      [],
+      ['connect-src', 'script-src'],
+    ]);
     expect(visit.complaints.length).to.be.above(4);
     visit.complaints.length = visit.strangers.length = 0;
   });
@@ -47,8 +50,9 @@ describe('the page: policy', function () {
     const firefox = await Firefox.launch();
     try {
       await firefox.goto(site.url);
-      const screen = () => firefox.evaluate(`document.querySelector('virtiofs-vm')?.shadowRoot.querySelector('vm-terminals')?.text ?? ''`);
-      for (const end = Date.now() + PATIENCE; !/#\s*$/.test(await screen());) {
+      const screen = () =>
+        firefox.evaluate(`document.querySelector('virtiofs-vm')?.shadowRoot.querySelector('vm-terminals')?.text ?? ''`);
+      for (const end = Date.now() + PATIENCE; !/#\s*$/.test(await screen()); ) {
         if (Date.now() > end) throw new Error(`no prompt: ${firefox.complaints.join('\n')}`);
         await new Promise((resolve) => setTimeout(resolve, 100));
       }
@@ -68,7 +72,10 @@ describe('the page: policy', function () {
     };
     const visit = await site.open();
     await visit.ready();
-    expect(JSON.parse(await visit.page.evaluate(INJECT) as string)).to.deep.equal([[], ['connect-src', 'script-src']]);
+    expect(JSON.parse((await visit.page.evaluate(INJECT)) as string)).to.deep.equal([
+      [],
+      ['connect-src', 'script-src'],
+    ]);
     visit.complaints.length = visit.strangers.length = 0;
   });
 });

@@ -14,14 +14,23 @@ describe('the page: size', () => {
     const sizes = new Map<string, Promise<number>>();
     page.on('response', (response) => {
       const path = response.url().slice(site.url.length);
-      if (!path.startsWith('guest/')) sizes.set(path, response.body().then((body) => brotliCompressSync(body).length));
+      if (!path.startsWith('guest/'))
+        sizes.set(
+          path,
+          response.body().then((body) => brotliCompressSync(body).length),
+        );
     });
     const visit = new Visit(page, site.url);
     await page.goto(site.url);
     await visit.ready();
     const all = await Promise.all([...sizes].map(async ([path, size]) => [path, await size] as const));
-    expect(all.map(([path]) => path).join(' ')).to.match(/main.*\.js/).and.match(/v86.*\.wasm/);
-    expect(all.reduce((sum, [, size]) => sum + size, 0), all.map(([path, size]) => `${path || 'index.html'} ${size}`).join(', ')).to.be.below(LIMIT);
+    expect(all.map(([path]) => path).join(' '))
+      .to.match(/main.*\.js/)
+      .and.match(/v86.*\.wasm/);
+    expect(
+      all.reduce((sum, [, size]) => sum + size, 0),
+      all.map(([path, size]) => `${path || 'index.html'} ${size}`).join(', '),
+    ).to.be.below(LIMIT);
     expect(visit.strangers).to.deep.equal([]);
   });
 });

@@ -21,7 +21,10 @@ describe('the page: start and terminal', () => {
     const visit = await site.open({ host: INSECURE_HOST });
     expect(await visit.run('echo kept > f; cat f')).to.equal('kept');
     await visit.page.getByRole('tab', { name: 'Timeline' }).click();
-    await visit.page.getByRole('alert').getByText(/keeps files for pages from https or localhost only/).waitFor();
+    await visit.page
+      .getByRole('alert')
+      .getByText(/keeps files for pages from https or localhost only/)
+      .waitFor();
     await visit.page.getByRole('button', { name: 'Snapshot now' }).click();
     await visit.page.locator('vm-timeline li').filter({ hasText: 'Snapshot' }).waitFor();
     await visit.page.getByRole('button', { name: 'Move guest' }).click();
@@ -53,9 +56,12 @@ describe('the page: start and terminal', () => {
     this.timeout(180_000);
     const visit = await site.open();
     await visit.run('echo stays > f');
-    site.intercept = (request, response, next) => (request.url!.endsWith('guest.json') ? void response.writeHead(403).end() : next());
+    site.intercept = (request, response, next) =>
+      request.url!.endsWith('guest.json') ? void response.writeHead(403).end() : next();
     await visit.type('reboot -f');
-    await visit.page.getByText(/has stopped, and can't boot again: .*guest.json can't be fetched: the server answers 403/).waitFor();
+    await visit.page
+      .getByText(/has stopped, and can't boot again: .*guest.json can't be fetched: the server answers 403/)
+      .waitFor();
     visit.complaints.length = 0;
     site.intercept = undefined;
     await visit.page.getByRole('button', { name: 'Start again' }).click();
@@ -121,9 +127,18 @@ describe('the page: start and terminal', () => {
     };
 
     it('says what it is, and what to do', async () => {
-      await lacks('delete globalThis.WebAssembly', /This browser can't run the emulator: it has no WebAssembly with SIMD\. Chromium, Firefox and Safari of 2024/);
-      await lacks('WebAssembly.validate = () => false; delete globalThis.DecompressionStream', /it has no WebAssembly with SIMD, no DecompressionStream\./);
-      await lacks('const { Worker } = globalThis; globalThis.Worker = class { constructor() { throw new Error("no"); } }', /it has no module workers/);
+      await lacks(
+        'delete globalThis.WebAssembly',
+        /This browser can't run the emulator: it has no WebAssembly with SIMD\. Chromium, Firefox and Safari of 2024/,
+      );
+      await lacks(
+        'WebAssembly.validate = () => false; delete globalThis.DecompressionStream',
+        /it has no WebAssembly with SIMD, no DecompressionStream\./,
+      );
+      await lacks(
+        'const { Worker } = globalThis; globalThis.Worker = class { constructor() { throw new Error("no"); } }',
+        /it has no module workers/,
+      );
     });
   });
 
@@ -133,13 +148,17 @@ describe('the page: start and terminal', () => {
     const told = (visit: Visit, text: RegExp) => visit.page.getByRole('alert').getByText(text).waitFor();
     /** Files of the guest by what they are. */
     const file = async (name: keyof GuestManifest['boot'] | 'snapshot') => {
-      const { snapshot, boot } = JSON.parse(await readFile(join(PAGE_DIRECTORY, 'guest/guest.json'), 'utf8')) as GuestManifest;
+      const { snapshot, boot } = JSON.parse(
+        await readFile(join(PAGE_DIRECTORY, 'guest/guest.json'), 'utf8'),
+      ) as GuestManifest;
       return readFile(join(PAGE_DIRECTORY, 'guest', { snapshot, ...boot }[name].file));
     };
     const bootsCold = async (visit: Visit) => {
       await told(visit, /boots from its kernel/);
       await visit.terminal().waitFor({ timeout: 120_000 });
-      expect(await visit.run('cat README.txt | head -1; uname -s; echo new > f; cat f')).to.match(/^This folder is shared[^]*\nLinux\nnew$/);
+      expect(await visit.run('cat README.txt | head -1; uname -s; echo new > f; cat f')).to.match(
+        /^This folder is shared[^]*\nLinux\nnew$/,
+      );
       visit.complaints.length = 0;
     };
 
@@ -183,7 +202,9 @@ describe('the page: start and terminal', () => {
       const snapshot = await file('snapshot');
       site.intercept = (request, response, next) => {
         if (!isSnapshot(request)) return next();
-        response.writeHead(200, { 'content-encoding': 'gzip', 'content-type': 'application/octet-stream' }).end(snapshot);
+        response
+          .writeHead(200, { 'content-encoding': 'gzip', 'content-type': 'application/octet-stream' })
+          .end(snapshot);
       };
       const visit = await site.open();
       expect(await visit.run('echo there')).to.equal('there');
@@ -200,12 +221,17 @@ describe('the page: start and terminal', () => {
     });
 
     it('says so when the guest is not there, or of another version', async () => {
-      site.intercept = (request, response, next) => (request.url!.endsWith('guest.json') ? response.writeHead(404).end() : next());
+      site.intercept = (request, response, next) =>
+        request.url!.endsWith('guest.json') ? response.writeHead(404).end() : next();
       const visit = await site.open();
       await told(visit, /guest\.json can't be fetched: the server answers 404/);
-      site.intercept = (request, response, next) => (request.url!.endsWith('guest.json') ? response.end('{"version":99}') : next());
+      site.intercept = (request, response, next) =>
+        request.url!.endsWith('guest.json') ? response.end('{"version":99}') : next();
       await visit.page.reload();
-      await told(visit, /of version 99, this page takes version 1: reload the page without the browser's cache, or deploy/);
+      await told(
+        visit,
+        /of version 99, this page takes version 1: reload the page without the browser's cache, or deploy/,
+      );
       visit.complaints.length = 0;
     });
 
@@ -216,7 +242,8 @@ describe('the page: start and terminal', () => {
 
     it('boots from the kernel when the snapshot is cut short', async () => {
       const snapshot = await file('snapshot');
-      site.intercept = (request, response, next) => (isSnapshot(request) ? response.end(snapshot.subarray(0, 3_000_000)) : next());
+      site.intercept = (request, response, next) =>
+        isSnapshot(request) ? response.end(snapshot.subarray(0, 3_000_000)) : next();
       const visit = await site.open();
       await told(visit, /has 3000000 of its \d+ bytes only: deploy the page again/);
       await bootsCold(visit);
@@ -241,7 +268,10 @@ describe('the page: start and terminal', () => {
 
     it('boots from the kernel when the snapshot is of another emulator', async () => {
       const manifest = await readFile(join(PAGE_DIRECTORY, 'guest/guest.json'), 'utf8');
-      site.intercept = (request, response, next) => (request.url!.endsWith('guest.json') ? response.end(manifest.replace(/"emulator": "[^"]+"/, '"emulator": "0.4.0"')) : next());
+      site.intercept = (request, response, next) =>
+        request.url!.endsWith('guest.json')
+          ? response.end(manifest.replace(/"emulator": "[^"]+"/, '"emulator": "0.4.0"'))
+          : next();
       const visit = await site.open();
       await told(visit, /v86 0\.4\.0, this page has/);
       await bootsCold(visit);

@@ -25,7 +25,13 @@ export interface WebSite {
   /** Sees each request before the server. */
   intercept: Interceptor | undefined;
   /** A tab of an empty profile: its store is gone with it. */
-  open(options?: { context?: BrowserContext; width?: number; height?: number; path?: string; host?: string }): Promise<Visit>;
+  open(options?: {
+    context?: BrowserContext;
+    width?: number;
+    height?: number;
+    path?: string;
+    host?: string;
+  }): Promise<Visit>;
   newProfile(): Promise<BrowserContext>;
 }
 
@@ -48,7 +54,7 @@ export function useWebSite(): WebSite {
       return context;
     },
     async open({ context, width = 1280, height = 800, path = '', host = 'localhost' } = {}) {
-      const page = await (context ?? await site.newProfile()).newPage();
+      const page = await (context ?? (await site.newProfile())).newPage();
       await page.setViewportSize({ width, height });
       page.setDefaultTimeout(PATIENCE);
       // tsx puts this around functions with names, those for the page too.
@@ -62,8 +68,12 @@ export function useWebSite(): WebSite {
   };
   before(async function () {
     this.timeout(300_000);
-    if (!existsSync(CHROMIUM)) throw new Error('the tests of the page need Chromium: run `node scripts/browsers.mjs`, or apt-get install chromium');
-    if (!isBuilt) execFileSync('npm', ['run', '--silent', 'build:page'], { cwd: ROOT, stdio: ['ignore', 'ignore', 'inherit'] });
+    if (!existsSync(CHROMIUM))
+      throw new Error(
+        'the tests of the page need Chromium: run `node scripts/browsers.mjs`, or apt-get install chromium',
+      );
+    if (!isBuilt)
+      execFileSync('npm', ['run', '--silent', 'build:page'], { cwd: ROOT, stdio: ['ignore', 'ignore', 'inherit'] });
     isBuilt = true;
     const serve = await pageListener(PAGE_DIRECTORY);
     server = createServer((request, response) => {
@@ -74,7 +84,10 @@ export function useWebSite(): WebSite {
       if (site.intercept) site.intercept(request, response, answer);
       else answer();
     }).listen(0);
-    browser = await chromium.launch({ executablePath: CHROMIUM, args: ['--no-sandbox', `--host-resolver-rules=MAP ${INSECURE_HOST} localhost`] });
+    browser = await chromium.launch({
+      executablePath: CHROMIUM,
+      args: ['--no-sandbox', `--host-resolver-rules=MAP ${INSECURE_HOST} localhost`],
+    });
   });
   afterEach(async () => {
     site.intercept = undefined;
@@ -153,15 +166,21 @@ export class Visit {
     const { x, y, width, height } = (await target.boundingBox())!;
     const session = await this.page.context().newCDPSession(this.page);
     for (const type of ['dragEnter', 'dragOver', 'drop'] as const) {
-      await session.send('Input.dispatchDragEvent', { type, x: x + width / 2, y: y + height / 2, data: { items: [], files, dragOperationsMask: 1 } });
+      await session.send('Input.dispatchDragEvent', {
+        type,
+        x: x + width / 2,
+        y: y + height / 2,
+        data: { items: [], files, dragOperationsMask: 1 },
+      });
     }
     await session.detach();
   }
 
   /** Waits for something to become true. */
   async until(condition: () => Promise<boolean>, complaint: string): Promise<void> {
-    for (const end = Date.now() + PATIENCE; !(await condition().catch(() => false));) {
-      if (Date.now() > end) throw new Error(`${complaint}; the terminal shows\n${await this.screen().catch(() => '(nothing)')}`);
+    for (const end = Date.now() + PATIENCE; !(await condition().catch(() => false)); ) {
+      if (Date.now() > end)
+        throw new Error(`${complaint}; the terminal shows\n${await this.screen().catch(() => '(nothing)')}`);
       await this.page.waitForTimeout(50);
     }
   }

@@ -16,7 +16,10 @@ describe('the page: timeline', () => {
   after(() => rmSync(directory, { recursive: true, force: true }));
 
   const panel = ({ page }: Visit): Locator => page.locator('vm-timeline');
-  const row = (visit: Visit, name: string): Locator => panel(visit).getByRole('listitem').filter({ has: visit.page.locator('.name').getByText(name, { exact: true }) });
+  const row = (visit: Visit, name: string): Locator =>
+    panel(visit)
+      .getByRole('listitem')
+      .filter({ has: visit.page.locator('.name').getByText(name, { exact: true }) });
 
   async function show(visit: Visit): Promise<Visit> {
     await visit.ready();
@@ -38,14 +41,17 @@ describe('the page: timeline', () => {
     await idle(visit);
   }
 
-  const idle = (visit: Visit) => panel(visit).getByRole('button', { name: 'Snapshot now' }).and(visit.page.locator(':enabled')).waitFor();
+  const idle = (visit: Visit) =>
+    panel(visit).getByRole('button', { name: 'Snapshot now' }).and(visit.page.locator(':enabled')).waitFor();
   const told = ({ page }: Visit, text: RegExp) => page.getByRole('alert').getByText(text).waitFor();
 
   it('takes a guest back, with its files, shells and what is open, and forth again', async () => {
     const visit = await show(await site.open());
     await visit.run('echo one > f; exec 5<f; rm f; echo kept > g');
     await take(visit, 'before');
-    expect(await row(visit, 'before').innerText()).to.match(/[\d.]+ [KM]B added, paused for [\d.]+ ms, Current position/);
+    expect(await row(visit, 'before').innerText()).to.match(
+      /[\d.]+ [KM]B added, paused for [\d.]+ ms, Current position/,
+    );
     await visit.run('cat <&5; rm g; echo later > h');
     await take(visit, 'after');
     await press(visit, 'before', 'Rewind to');
@@ -123,7 +129,7 @@ describe('the page: timeline', () => {
   it('forks a guest with a folder of its own, side by side', async () => {
     const visit = await show(await site.open());
     await visit.run('echo both > f');
-    await panel(visit).getByRole('button', { name: 'Fork' , exact: true }).click();
+    await panel(visit).getByRole('button', { name: 'Fork', exact: true }).click();
     await visit.page.getByRole('dialog').getByRole('button', { name: 'Folder of its own' }).click();
     await visit.ready(1);
     expect(await visit.run('cat f; echo second > f; cat f', 1)).to.equal('both\nsecond');
@@ -139,13 +145,17 @@ describe('the page: timeline', () => {
     const visit = await site.open();
     await visit.run('true');
     const made = await visit.page.evaluate(async () => {
-      const { connection: { worker } } = document.querySelector('virtiofs-vm')!.vm as unknown as { connection: Connection };
+      const {
+        connection: { worker },
+      } = document.querySelector('virtiofs-vm')!.vm as unknown as { connection: Connection };
       const forks = () => Promise.allSettled(Array.from({ length: 5 }, () => worker.fork({ guest: 1, folder: 'own' })));
       const first = await forks();
       const ids = first.flatMap((fork) => (fork.status === 'fulfilled' ? [fork.value.id] : []));
       for (const id of ids) await worker.close(id, false);
       const second = await forks();
-      return [first, second].map((all) => all.map((fork) => (fork.status === 'fulfilled' ? 'made' : String(fork.reason))));
+      return [first, second].map((all) =>
+        all.map((fork) => (fork.status === 'fulfilled' ? 'made' : String(fork.reason))),
+      );
     });
     for (const outcomes of made) {
       expect(outcomes.filter((outcome) => outcome === 'made')).to.have.length(3);
@@ -161,7 +171,9 @@ describe('the page: timeline', () => {
     await told(visit, /1 of guest 2's locks stay with the guest that has them already/);
     await visit.ready(1);
     await visit.run('echo from the first > f');
-    expect(await visit.run('cat f; killall locker; locker flock README.txt try < /dev/null', 1)).to.match(/^from the first\n[^]*failed: /);
+    expect(await visit.run('cat f; killall locker; locker flock README.txt try < /dev/null', 1)).to.match(
+      /^from the first\n[^]*failed: /,
+    );
     await visit.run('killall locker');
     expect(await visit.run('locker flock README.txt try < /dev/null', 1)).to.match(/^locked/);
     await visit.page.getByText('guest 2, folder shared with guest').waitFor();
@@ -186,14 +198,19 @@ describe('the page: timeline', () => {
     const visit = await show(await site.open());
     await visit.run('echo from the page > f; exec 5<f; rm f; (read line <&5; echo "$line" > g; sleep 1000) & true');
     await take(visit, 'moving');
-    const [download] = await Promise.all([visit.page.waitForEvent('download'), row(visit, 'moving').getByRole('button', { name: 'Export' }).click()]);
+    const [download] = await Promise.all([
+      visit.page.waitForEvent('download'),
+      row(visit, 'moving').getByRole('button', { name: 'Export' }).click(),
+    ]);
     expect(download.suggestedFilename()).to.equal('moving.layer');
     const exported = join(directory, 'moving.layer');
     await download.saveAs(exported);
     const store = await SnapshotStore.open(new MemoryStore(), loadCodec());
     const vm = await Vm.thaw(store, await store.import(await readFile(exported)));
     try {
-      expect((await vm.exec('cat /mnt/share/g; echo from Node > /mnt/share/h; ps | grep -c "[s]leep 1000"')).stdout).to.equal('from the page\n1\n');
+      expect(
+        (await vm.exec('cat /mnt/share/g; echo from Node > /mnt/share/h; ps | grep -c "[s]leep 1000"')).stdout,
+      ).to.equal('from the page\n1\n');
       const parts = await store.export((await vm.freeze(store, 'from Node')).id);
       await writeFile(join(directory, 'node.layer'), Buffer.concat(parts));
     } finally {
@@ -210,7 +227,10 @@ describe('the page: timeline', () => {
     try {
       await vm.mount();
       await vm.exec('echo small > /mnt/other/f');
-      writeFileSync(join(directory, 'small.layer'), Buffer.concat(await store.export((await vm.freeze(store, 'small')).id)));
+      writeFileSync(
+        join(directory, 'small.layer'),
+        Buffer.concat(await store.export((await vm.freeze(store, 'small')).id)),
+      );
     } finally {
       await vm.stop();
     }
@@ -226,13 +246,20 @@ describe('the page: timeline', () => {
     it('a file that is no snapshot, one that is cut off, and one of a newer version', async () => {
       const visit = await show(await site.open());
       await take(visit, 'good');
-      const [download] = await Promise.all([visit.page.waitForEvent('download'), row(visit, 'good').getByRole('button', { name: 'Export' }).click()]);
+      const [download] = await Promise.all([
+        visit.page.waitForEvent('download'),
+        row(visit, 'good').getByRole('button', { name: 'Export' }).click(),
+      ]);
       await download.saveAs(join(directory, 'good.layer'));
       const good = await readFile(join(directory, 'good.layer'));
       const newer = Buffer.from(good);
       newer.writeUInt32LE(99, 8);
       for (const [name, content, message] of [
-        ['notes.txt', 'no snapshot at all, but long enough to have a head', /notes\.txt can't be imported: .*not a snapshot|notes\.txt can't be imported: /],
+        [
+          'notes.txt',
+          'no snapshot at all, but long enough to have a head',
+          /notes\.txt can't be imported: .*not a snapshot|notes\.txt can't be imported: /,
+        ],
         ['cut.layer', good.subarray(0, good.length - 1000), /cut\.layer can't be imported: .*cut off/],
         ['newer.layer', newer, /newer\.layer can't be imported: .*version/],
       ] as const) {
@@ -249,12 +276,20 @@ describe('the page: timeline', () => {
       // As private windows of some browsers do. Workers have a global object of their own.
       await context.route('**/*.js', async (route) => {
         const response = await route.fetch();
-        const refuse = 'StorageManager.prototype.getDirectory = () => Promise.reject(new DOMException("not in private windows", "SecurityError"));';
+        const refuse =
+          'StorageManager.prototype.getDirectory = () => Promise.reject(new DOMException("not in private windows", "SecurityError"));';
         await route.fulfill({ response, body: `${refuse}\n${await response.text()}` });
       });
       const visit = await show(await site.open({ context }));
-      await told(visit, /this browser keeps no files for this page: not in private windows; snapshots will be lost with the page, export those that matter/);
-      await panel(visit).getByText(/this browser keeps no files for this page: not in private windows; snapshots will be lost with the page, export those that matter/).waitFor();
+      await told(
+        visit,
+        /this browser keeps no files for this page: not in private windows; snapshots will be lost with the page, export those that matter/,
+      );
+      await panel(visit)
+        .getByText(
+          /this browser keeps no files for this page: not in private windows; snapshots will be lost with the page, export those that matter/,
+        )
+        .waitFor();
       await visit.run('echo before > f');
       await take(visit, 'mark');
       await visit.run('echo after > f');
@@ -267,8 +302,13 @@ describe('the page: timeline', () => {
       const first = await show(await site.open({ context }));
       await take(first, 'mine');
       const second = await show(await site.open({ context }));
-      await told(second, /Another tab has this page’s snapshots open, so that those of this tab are lost with it: export what matters, or close the other tab and reload/);
-      await panel(second).getByText(/Another tab has this page’s snapshots open/).waitFor();
+      await told(
+        second,
+        /Another tab has this page’s snapshots open, so that those of this tab are lost with it: export what matters, or close the other tab and reload/,
+      );
+      await panel(second)
+        .getByText(/Another tab has this page’s snapshots open/)
+        .waitFor();
       await second.run('echo lost > f');
       await take(second, 'theirs');
       await second.page.close();
@@ -300,9 +340,15 @@ describe('the page: timeline', () => {
 
     it('no room for the guest itself: it runs, and what is not kept is told', async () => {
       const page = await (await site.newProfile()).newPage();
-      await (await page.context().newCDPSession(page)).send('Storage.overrideQuotaForOrigin', { origin: new URL(site.url).origin, quotaSize: 1_000_000 });
+      await (await page.context().newCDPSession(page)).send('Storage.overrideQuotaForOrigin', {
+        origin: new URL(site.url).origin,
+        quotaSize: 1_000_000,
+      });
       const visit = await site.open({ context: page.context() });
-      await told(visit, /Snapshots of this visit are lost with it: there is no room for the snapshot: .*remove snapshots, or export them first/);
+      await told(
+        visit,
+        /Snapshots of this visit are lost with it: there is no room for the snapshot: .*remove snapshots, or export them first/,
+      );
       await show(visit);
       await visit.run('echo before > f');
       await take(visit, 'mark');
@@ -340,7 +386,9 @@ describe('the page: timeline', () => {
       visit.complaints.length = 0;
       await visit.page.goto(site.url);
       await show(visit);
-      await panel(visit).getByText(/torn\.layer is cut off/).waitFor();
+      await panel(visit)
+        .getByText(/torn\.layer is cut off/)
+        .waitFor();
       await row(visit, 'whole').waitFor();
       await take(visit, 'beside');
       await visit.page.reload();
@@ -348,7 +396,9 @@ describe('the page: timeline', () => {
       await row(visit, 'beside').waitFor();
       await panel(visit).getByRole('button', { name: 'Remove: damaged snapshot' }).click();
       await visit.page.getByRole('dialog').getByRole('button', { name: 'Remove' }).click();
-      await panel(visit).getByText(/torn\.layer is cut off/).waitFor({ state: 'detached' });
+      await panel(visit)
+        .getByText(/torn\.layer is cut off/)
+        .waitFor({ state: 'detached' });
       await panel(visit).getByRole('button', { name: 'Remove all' }).click();
       await visit.page.getByRole('dialog').getByRole('button', { name: 'Remove all' }).click();
       await idle(visit);
@@ -357,7 +407,11 @@ describe('the page: timeline', () => {
       await take(visit, 'new');
       await visit.page.reload();
       await show(visit);
-      await row(visit, 'new').waitFor({ timeout: 5000 }).catch(async () => { throw new Error(await panel(visit).innerText()); });
+      await row(visit, 'new')
+        .waitFor({ timeout: 5000 })
+        .catch(async () => {
+          throw new Error(await panel(visit).innerText());
+        });
     });
   });
 });

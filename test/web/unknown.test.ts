@@ -60,13 +60,24 @@ describe('the page: a guest of which nobody heard where it runs', function () {
     rmSync(directory, { recursive: true });
   });
 
-  const asked = ({ page }: Visit) => page.getByRole('alert').getByText('The link broke when guest was being switched over');
+  const asked = ({ page }: Visit) =>
+    page.getByRole('alert').getByText('The link broke when guest was being switched over');
 
   /** A guest that moves to Node over a road that breaks. */
   async function move(last: number, heals: boolean) {
     const visit = await site.open();
     await visit.run('n=42; echo kept > f; exec 5<f; rm f');
-    const server = cli.start(['serve', '--incoming', 'ws:0', '--store', directory, '--', 'sh', '-c', 'echo runs in Node >&2; sleep 100000']);
+    const server = cli.start([
+      'serve',
+      '--incoming',
+      'ws:0',
+      '--store',
+      directory,
+      '--',
+      'sh',
+      '-c',
+      'echo runs in Node >&2; sleep 100000',
+    ]);
     const [, there, token] = await server.says(/waiting on (ws:\S+?)(#\S+)\n/);
     const road = new BreakingRoad(there!, last, heals);
     roads.push(road);
@@ -111,6 +122,10 @@ describe('the page: a guest of which nobody heard where it runs', function () {
     visit.complaints.length = 0;
     await visit.page.getByRole('button', { name: 'It runs there' }).click();
     await visit.page.getByText('guest runs elsewhere now').waitFor();
-    await visit.page.getByText('No guest runs here').or(visit.page.getByRole('button', { name: 'New guest' })).first().waitFor();
+    await visit.page
+      .getByText('No guest runs here')
+      .or(visit.page.getByRole('button', { name: 'New guest' }))
+      .first()
+      .waitFor();
   });
 });

@@ -64,10 +64,18 @@ async function openShell(vm: Vm, cwd: string): Promise<ShellInfo> {
 }
 
 /** Boots a guest, mounts its share, and packs what the page needs of it. */
-async function buildGuest(kernel: GuestImageOptions['kernel'], onProgress: (message: string) => void): Promise<GuestManifest> {
+async function buildGuest(
+  kernel: GuestImageOptions['kernel'],
+  onProgress: (message: string) => void,
+): Promise<GuestManifest> {
   const guest = new Guest();
   const image = await ensureGuestImage({ kernel, onProgress });
-  const vm = await Vm.boot({ kernel, memory: MEMORY, shares: [{ tag: TAG, locks: 'shared', source: SHARED }], onProgress });
+  const vm = await Vm.boot({
+    kernel,
+    memory: MEMORY,
+    shares: [{ tag: TAG, locks: 'shared', source: SHARED }],
+    onProgress,
+  });
   try {
     onProgress('taking the snapshot');
     const mountPoint = await vm.mount(TAG);
@@ -76,16 +84,28 @@ async function buildGuest(kernel: GuestImageOptions['kernel'], onProgress: (mess
     const shell = await openShell(vm, mountPoint);
     // Chunks as they are: gzip packs all of them together, and better.
     const codec = loadCodec();
-    const plain = { hash: codec.hash.bind(codec), unseal: codec.unseal.bind(codec), compress: (bytes: Uint8Array) => bytes };
+    const plain = {
+      hash: codec.hash.bind(codec),
+      unseal: codec.unseal.bind(codec),
+      compress: (bytes: Uint8Array) => bytes,
+    };
     const store = await SnapshotStore.open(new MemoryStore(), plain);
     const { emulator, image: imageId, memory, devices } = vm.config;
     const snapshots = await MachineSnapshots.of(vm.emulator, store);
-    const { id } = await snapshots.freeze({ name: 'start', machine: { emulator, image: imageId, memory, devices }, summary: { shells: [shell] } });
+    const { id } = await snapshots.freeze({
+      name: 'start',
+      machine: { emulator, image: imageId, memory, devices },
+      summary: { shells: [shell] },
+    });
     const layer = Buffer.concat(await store.export(id));
     const exported = new MemoryStore();
     await exported.write('start.layer', [layer]);
     const [start] = (await SnapshotStore.open(exported, plain)).list();
-    const folder = Buffer.from(await new Response(dumpTar(vm.share().device.backend).stream as ReadableStream<Uint8Array<ArrayBuffer>>).arrayBuffer());
+    const folder = Buffer.from(
+      await new Response(
+        dumpTar(vm.share().device.backend).stream as ReadableStream<Uint8Array<ArrayBuffer>>,
+      ).arrayBuffer(),
+    );
     const manifest: GuestManifest = {
       version: GUEST_VERSION,
       snapshot: { ...guest.pack('layer', layer), id: start!.id },
@@ -94,7 +114,10 @@ async function buildGuest(kernel: GuestImageOptions['kernel'], onProgress: (mess
         initrd: guest.pack('initrd', await readFile(image.initrd)),
         folder: guest.pack('tar', folder),
       },
-      machine: store.info(id).machine, memory: MEMORY, tag: TAG, mountPoint,
+      machine: store.info(id).machine,
+      memory: MEMORY,
+      tag: TAG,
+      mountPoint,
     };
     await guest.write(DIRECTORY, manifest);
     return manifest;
@@ -104,13 +127,22 @@ async function buildGuest(kernel: GuestImageOptions['kernel'], onProgress: (mess
 }
 
 const { kernel } = new Command('build:page')
-  .addOption(new Option('--kernel <which>', "the guest's kernel: a small one that is built first, in some minutes and once; or Debian's, which makes the download larger")
-    .choices(['minimal', 'stock']).default('minimal').env('V86_VIRTIOFS_KERNEL'))
-  .parse().opts<{ kernel: NonNullable<GuestImageOptions['kernel']> }>();
+  .addOption(
+    new Option(
+      '--kernel <which>',
+      "the guest's kernel: a small one that is built first, in some minutes and once; or Debian's, which makes the download larger",
+    )
+      .choices(['minimal', 'stock'])
+      .default('minimal')
+      .env('V86_VIRTIOFS_KERNEL'),
+  )
+  .parse()
+  .opts<{ kernel: NonNullable<GuestImageOptions['kernel']> }>();
 
 await onTerminal("the page's guest:", async (onProgress) => {
   const { snapshot } = await buildGuest(kernel, onProgress).catch((error: Error) => {
-    if (kernel === 'minimal' && error instanceof GuestImageError) error.message += '\nThe page on that kernel: npm run build:page -- --kernel stock';
+    if (kernel === 'minimal' && error instanceof GuestImageError)
+      error.message += '\nThe page on that kernel: npm run build:page -- --kernel stock';
     throw error;
   });
   return `${(snapshot.size / 1e6).toFixed(1)} MB to download, ${(snapshot.unpackedSize / 1e6).toFixed(1)} MB unpacked`;

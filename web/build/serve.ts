@@ -15,13 +15,20 @@ export const PAGE_DIRECTORY = fileURLToPath(new URL('../../dist/page', import.me
  * without it is in index.html.
  */
 const HEADERS = {
-  'content-security-policy': [...Object.entries(policy), ['frame-ancestors', "'self'"]].map((directive) => directive.join(' ')).join('; '),
+  'content-security-policy': [...Object.entries(policy), ['frame-ancestors', "'self'"]]
+    .map((directive) => directive.join(' '))
+    .join('; '),
   'x-content-type-options': 'nosniff',
 };
 
 /** What gains from it. The guest's files are compressed already, and parts of them are asked for. */
 const COMPRESSED: Record<string, string> = {
-  '.html': 'text/html;charset=utf-8', '.js': 'text/javascript', '.map': 'application/json', '.json': 'application/json', '.wasm': 'application/wasm', '.txt': 'text/plain;charset=utf-8',
+  '.html': 'text/html;charset=utf-8',
+  '.js': 'text/javascript',
+  '.map': 'application/json',
+  '.json': 'application/json',
+  '.wasm': 'application/wasm',
+  '.txt': 'text/plain;charset=utf-8',
 };
 /** Bytes. */
 const MIN_COMPRESSED = 1024;
@@ -61,7 +68,8 @@ export async function pageListener(directory: string): Promise<RequestListener> 
 
   const answer = async (request: IncomingMessage, response: ServerResponse) => {
     for (const [name, value] of Object.entries(HEADERS)) if (!response.hasHeader(name)) response.setHeader(name, value);
-    const refuse = (status: number, text: string) => void response.writeHead(status, { 'content-type': 'text/plain;charset=utf-8' }).end(text);
+    const refuse = (status: number, text: string) =>
+      void response.writeHead(status, { 'content-type': 'text/plain;charset=utf-8' }).end(text);
     if (request.method !== 'GET' && request.method !== 'HEAD') return refuse(405, 'only GET and HEAD');
     const file = await fileOf(root, request.url!);
     if (!file) return refuse(404, 'not found');
@@ -72,18 +80,22 @@ export async function pageListener(directory: string): Promise<RequestListener> 
     if (range !== undefined && !isPlainRange(range)) delete request.headers.range;
     const encoding = encodingFor(request.headers['accept-encoding']);
     const { size, mtimeMs } = await stat(file);
-    if (!type || !encoding || range !== undefined || size < MIN_COMPRESSED) return serve(request, response, () => refuse(404, 'not found'));
+    if (!type || !encoding || range !== undefined || size < MIN_COMPRESSED)
+      return serve(request, response, () => refuse(404, 'not found'));
     const etag = `W/"${size}-${mtimeMs}-${encoding}"`;
     response.setHeader('etag', etag);
     response.setHeader('cache-control', 'no-cache');
     if (request.headers['if-none-match'] === etag) return void response.writeHead(304).end();
     const bytes = await compress(file, encoding, etag);
-    response.writeHead(200, { 'content-type': type, 'content-encoding': encoding, 'content-length': bytes.length }).end(request.method === 'HEAD' ? undefined : bytes);
+    response
+      .writeHead(200, { 'content-type': type, 'content-encoding': encoding, 'content-length': bytes.length })
+      .end(request.method === 'HEAD' ? undefined : bytes);
   };
   return (request, response) => {
     answer(request, response).catch((error: Error) => {
       if (response.headersSent) response.destroy();
-      else response.writeHead(500, { 'content-type': 'text/plain;charset=utf-8' }).end(`can't be read: ${error.message}`);
+      else
+        response.writeHead(500, { 'content-type': 'text/plain;charset=utf-8' }).end(`can't be read: ${error.message}`);
     });
   };
 }
@@ -110,10 +122,15 @@ function isPlainRange(range: string): boolean {
 
 /** The better one of those that an Accept-Encoding names and does not rule out. */
 function encodingFor(accepted: string | string[] | undefined): Encoding | undefined {
-  const taken = new Map(String(accepted ?? '').toLowerCase().split(',').map((item) => {
-    const [name = '', ...parameters] = item.split(';').map((part) => part.trim());
-    return [name, Number(parameters.find((parameter) => parameter.startsWith('q='))?.slice(2) ?? 1)] as const;
-  }));
+  const taken = new Map(
+    String(accepted ?? '')
+      .toLowerCase()
+      .split(',')
+      .map((item) => {
+        const [name = '', ...parameters] = item.split(';').map((part) => part.trim());
+        return [name, Number(parameters.find((parameter) => parameter.startsWith('q='))?.slice(2) ?? 1)] as const;
+      }),
+  );
   return (['br', 'gzip'] as const).find((encoding) => (taken.get(encoding) ?? 0) > 0);
 }
 

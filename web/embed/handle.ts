@@ -1,5 +1,13 @@
 import { Connection, type GuestView } from '../page/connection.ts';
-import type { ExecOptions, ExecResult, FileEntry, FolderApi, SnapshotView, TimelineApi, VmEvents } from '../protocol.ts';
+import type {
+  ExecOptions,
+  ExecResult,
+  FileEntry,
+  FolderApi,
+  SnapshotView,
+  TimelineApi,
+  VmEvents,
+} from '../protocol.ts';
 import type { Remote } from 'comlink';
 import type { GuestOptions, SharedFolder, Vm } from './vm.ts';
 
@@ -13,7 +21,10 @@ export class Handle implements Vm {
   readonly #asking = new Set<(reason: Error) => void>();
   #isDestroyed = false;
 
-  constructor({ src = 'guest/', store, from }: GuestOptions & { from?: string | undefined }, onDestroy: () => void = () => {}) {
+  constructor(
+    { src = 'guest/', store, from }: GuestOptions & { from?: string | undefined },
+    onDestroy: () => void = () => {},
+  ) {
     this.#onDestroy = onDestroy;
     this.ready = this.connection.start({ base: new URL(src, document.baseURI).href, store, from });
     // Whoever asks is told.
@@ -121,11 +132,11 @@ class HostFolder implements SharedFolder {
 
   write(path: string, content: string | Uint8Array | Blob): Promise<void> {
     const blob = content instanceof Blob ? content : new Blob([content as string | Uint8Array<ArrayBuffer>]);
-    return this.#ask(async (folder) => void await folder.put('/', [{ path, content: blob }]));
+    return this.#ask(async (folder) => void (await folder.put('/', [{ path, content: blob }])));
   }
 
   makeDirectory(path: string): Promise<void> {
-    return this.#ask(async (folder) => void await folder.put('/', [{ path }]));
+    return this.#ask(async (folder) => void (await folder.put('/', [{ path }])));
   }
 
   rename(path: string, newPath: string): Promise<void> {
@@ -138,7 +149,10 @@ class HostFolder implements SharedFolder {
 
   async unpack(archive: Blob, directory = '/'): Promise<void> {
     const { skipped } = await this.#ask((folder) => folder.unpack(directory, archive));
-    if (skipped.length) throw new Error(`the archive was unpacked, except for ${skipped.map(({ path, reason }) => `${path}: ${reason}`).join('; ')}`);
+    if (skipped.length)
+      throw new Error(
+        `the archive was unpacked, except for ${skipped.map(({ path, reason }) => `${path}: ${reason}`).join('; ')}`,
+      );
   }
 
   pack(directory = '/'): Promise<Blob> {

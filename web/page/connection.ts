@@ -1,7 +1,20 @@
 import { proxy, wrap, type Remote } from 'comlink';
 import { printableLines } from '../../harness/printable.ts';
 import type {
-  GuestApi, GuestId, GuestInfo, KeepResult, MoveProgress, MoveResult, PageApi, Progress, ShellId, ShellInfo, StartOptions, TerminalSize, VmEvents, WorkerApi,
+  GuestApi,
+  GuestId,
+  GuestInfo,
+  KeepResult,
+  MoveProgress,
+  MoveResult,
+  PageApi,
+  Progress,
+  ShellId,
+  ShellInfo,
+  StartOptions,
+  TerminalSize,
+  VmEvents,
+  WorkerApi,
 } from '../protocol.ts';
 import { guarded } from '../protocol/guard.ts';
 import { movedAt, rememberMove } from './move/links.ts';
@@ -90,7 +103,10 @@ export class Connection extends EventTarget {
     try {
       checkBrowser();
       this.#load();
-      const { guests, milliseconds, resumed } = await this.worker.start({ ...options, since: movedAt(options.store) }, proxy(this.#page()));
+      const { guests, milliseconds, resumed } = await this.worker.start(
+        { ...options, since: movedAt(options.store) },
+        proxy(this.#page()),
+      );
       this.guests = await Promise.all(guests.map((guest) => this.#viewOf(guest)));
       this.startTime = milliseconds;
       this.resumed = resumed;

@@ -13,20 +13,32 @@ interface Question {
 }
 
 /** Asks in a modal dialog below `root`. Settles with the text (or '' where none is asked for), or undefined when the visitor thinks better of it. */
-export async function ask(root: ShadowRoot, { title, text, action, isDangerous, input }: Question): Promise<string | undefined> {
-  const answer = await show(root, html`
+export async function ask(
+  root: ShadowRoot,
+  { title, text, action, isDangerous, input }: Question,
+): Promise<string | undefined> {
+  const answer = await show(
+    root,
+    html`
     ${heading(title, text)}
     ${input ? html`<label>${input.label}<input name="text" required autocomplete="off" spellcheck="false" .value=${input.value}></label>` : nothing}
-    <div class="buttons">${cancel}<button type="submit" value="action" class=${isDangerous ? 'danger' : 'primary'}>${action}</button></div>`);
+    <div class="buttons">${cancel}<button type="submit" value="action" class=${isDangerous ? 'danger' : 'primary'}>${action}</button></div>`,
+  );
   return answer && answer.text;
 }
 
 /** Lets the visitor choose: settles with a key of `choices`, whose last one is the likely one, or undefined. */
-export async function choose<C extends string>(root: ShadowRoot, { title, text, choices }: { title: string; text?: string; choices: Record<C, string> }): Promise<C | undefined> {
+export async function choose<C extends string>(
+  root: ShadowRoot,
+  { title, text, choices }: { title: string; text?: string; choices: Record<C, string> },
+): Promise<C | undefined> {
   const all = Object.entries<string>(choices);
-  const answer = await show(root, html`
+  const answer = await show(
+    root,
+    html`
     ${heading(title, text)}
-    <div class="buttons">${cancel}${all.map(([value, label], n) => html`<button type="submit" value=${value} class=${n === all.length - 1 ? 'primary' : ''} ?autofocus=${n === all.length - 1}>${label}</button>`)}</div>`);
+    <div class="buttons">${cancel}${all.map(([value, label], n) => html`<button type="submit" value=${value} class=${n === all.length - 1 ? 'primary' : ''} ?autofocus=${n === all.length - 1}>${label}</button>`)}</div>`,
+  );
   return answer?.value as C | undefined;
 }
 
@@ -34,7 +46,10 @@ export async function choose<C extends string>(root: ShadowRoot, { title, text, 
  * Does what leaves the present moment of a guest behind, and asks where that can't be kept: `action` is given whether it has to be. Settles
  * with whether it was done.
  */
-export async function leaveMoment(root: ShadowRoot, { what, guest, action }: { what: string; guest: string; action: (keep: boolean) => Promise<KeepResult> }): Promise<boolean> {
+export async function leaveMoment(
+  root: ShadowRoot,
+  { what, guest, action }: { what: string; guest: string; action: (keep: boolean) => Promise<KeepResult> },
+): Promise<boolean> {
   const { isDone, reason } = await action(true);
   if (isDone) return true;
   const answer = await choose(root, {
@@ -45,7 +60,8 @@ export async function leaveMoment(root: ShadowRoot, { what, guest, action }: { w
   return answer !== undefined && (await action(false)).isDone;
 }
 
-const heading = (title: string, text?: string) => html`<h2 id="dialog-title">${printable(title)}</h2>${text ? html`<p>${printable(text)}</p>` : nothing}`;
+const heading = (title: string, text?: string) =>
+  html`<h2 id="dialog-title">${printable(title)}</h2>${text ? html`<p>${printable(text)}</p>` : nothing}`;
 const cancel = html`<button type="button" @click=${(event: Event) => (event.currentTarget as HTMLElement).closest('dialog')!.close()}>Cancel</button>`;
 
 /** Settles when the dialog is gone, and the focus is back where it was. */

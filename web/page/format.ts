@@ -11,12 +11,24 @@ export function formatBytes(bytes: number): string {
   return `${value < 10 ? value.toFixed(1) : Math.round(value)} ${units[unit]}`;
 }
 
-const TYPE_LETTERS: Record<number, string> = { 0o14: 's', 0o12: 'l', 0o10: '-', 0o6: 'b', 0o4: 'd', 0o2: 'c', 0o1: 'p' };
+const TYPE_LETTERS: Record<number, string> = {
+  0o14: 's',
+  0o12: 'l',
+  0o10: '-',
+  0o6: 'b',
+  0o4: 'd',
+  0o2: 'c',
+  0o1: 'p',
+};
 
 /** A mode as `ls -l` shows it. */
 export function formatMode(mode: number): string {
   const bits = [...'rwxrwxrwx'].map((letter, n) => (mode & (0o400 >> n) ? letter : '-'));
-  const special = [[0o4000, 2, 's'], [0o2000, 5, 's'], [0o1000, 8, 't']] as const;
+  const special = [
+    [0o4000, 2, 's'],
+    [0o2000, 5, 's'],
+    [0o1000, 8, 't'],
+  ] as const;
   for (const [bit, at, letter] of special) if (mode & bit) bits[at] = bits[at] === '-' ? letter.toUpperCase() : letter;
   return (TYPE_LETTERS[mode >> 12] ?? '?') + bits.join('');
 }
@@ -35,5 +47,7 @@ export function formatTime(milliseconds: number): string {
 /** The time alone for today's, the date as well for others. */
 export function formatMoment(milliseconds: number): string {
   const time = new Date(milliseconds);
-  return time.toDateString() === new Date().toDateString() ? time.toLocaleTimeString() : time.toLocaleString(undefined, { dateStyle: 'short', timeStyle: 'short' });
+  return time.toDateString() === new Date().toDateString()
+    ? time.toLocaleTimeString()
+    : time.toLocaleString(undefined, { dateStyle: 'short', timeStyle: 'short' });
 }

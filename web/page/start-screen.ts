@@ -17,9 +17,11 @@ export function startScreen({ what, loaded = 0, total = 0, isBroken = false }: P
   const megabytes = (bytes: number) => (bytes / 1e6).toFixed(1);
   return html`<div class="start" role="status" aria-live="polite">
     <p class="what">${STEPS[what]}</p>
-    ${isCounted
-      ? html`<progress max=${total} value=${loaded} aria-label=${STEPS[what]}></progress>`
-      : html`<progress aria-label=${STEPS[what]}></progress>`}
+    ${
+      isCounted
+        ? html`<progress max=${total} value=${loaded} aria-label=${STEPS[what]}></progress>`
+        : html`<progress aria-label=${STEPS[what]}></progress>`
+    }
     <p class="muted">${isCounted ? html`${megabytes(loaded)} of ${megabytes(total)} MB` : nothing}&nbsp;</p>
     ${isBroken ? html`<p>The network broke. Trying again …</p>` : nothing}
   </div>`;

@@ -21,7 +21,14 @@ interface TabList {
 /** A list of tabs, with the keys of the WAI-ARIA pattern: arrows, Home and End choose, Delete closes. */
 export function tabList({ label, tabs, selected, panelPrefix, onSelect }: TabList): TemplateResult {
   const choose = (event: KeyboardEvent, index: number) => {
-    const target = { ArrowRight: index + 1, ArrowDown: index + 1, ArrowLeft: index - 1, ArrowUp: index - 1, Home: 0, End: tabs.length - 1 }[event.key];
+    const target = {
+      ArrowRight: index + 1,
+      ArrowDown: index + 1,
+      ArrowLeft: index - 1,
+      ArrowUp: index - 1,
+      Home: 0,
+      End: tabs.length - 1,
+    }[event.key];
     if (event.key === 'Delete') tabs[index]!.onClose?.();
     if (target === undefined) return;
     event.preventDefault();
@@ -33,14 +40,16 @@ export function tabList({ label, tabs, selected, panelPrefix, onSelect }: TabLis
   // The tabs are not below their list, where no buttons may be.
   return html`<div class="tabs">
     <span role="tablist" aria-label=${label} aria-owns=${tabs.map(({ id }) => `${panelPrefix}${id}-tab`).join(' ')}></span>
-    ${tabs.map((tab, index) => html`<span class="tab" ?data-selected=${tab.id === selected} role="presentation">
+    ${tabs.map(
+      (tab, index) => html`<span class="tab" ?data-selected=${tab.id === selected} role="presentation">
       <button role="tab" class="plain" id=${`${panelPrefix}${tab.id}-tab`} aria-selected=${tab.id === selected} aria-controls=${panelPrefix + tab.id}
         tabindex=${tab.id === selected ? 0 : -1}
         @click=${() => onSelect(tab.id)} @keydown=${(event: KeyboardEvent) => choose(event, index)}>
         ${tab.icon ? icon(tab.icon) : nothing}<span>${tab.label}</span>
       </button>
       ${tab.onClose ? html`<button class="plain icon close" tabindex="-1" aria-label=${`Close ${tab.label}`} @click=${tab.onClose}>${icon('close')}</button>` : nothing}
-    </span>`)}
+    </span>`,
+    )}
   </div>`;
 }
 

@@ -5,9 +5,27 @@ import type { TerminalSize } from '../protocol.ts';
 import type { ShellOutput, ShellStream } from './connection.ts';
 
 const THEME = {
-  background: '#0d1117', foreground: '#d6dde6', cursor: '#6cb0ff', cursorAccent: '#0d1117', selectionBackground: '#2f4f7a',
-  black: '#30363d', red: '#ff7b72', green: '#5fd39b', yellow: '#e3b341', blue: '#6cb0ff', magenta: '#d2a8ff', cyan: '#56d4dd', white: '#d6dde6',
-  brightBlack: '#8b98a8', brightRed: '#ffa198', brightGreen: '#7ee2b0', brightYellow: '#f0c85a', brightBlue: '#93c5ff', brightMagenta: '#e2c5ff', brightCyan: '#7ee7ee', brightWhite: '#ffffff',
+  background: '#0d1117',
+  foreground: '#d6dde6',
+  cursor: '#6cb0ff',
+  cursorAccent: '#0d1117',
+  selectionBackground: '#2f4f7a',
+  black: '#30363d',
+  red: '#ff7b72',
+  green: '#5fd39b',
+  yellow: '#e3b341',
+  blue: '#6cb0ff',
+  magenta: '#d2a8ff',
+  cyan: '#56d4dd',
+  white: '#d6dde6',
+  brightBlack: '#8b98a8',
+  brightRed: '#ffa198',
+  brightGreen: '#7ee2b0',
+  brightYellow: '#f0c85a',
+  brightBlue: '#93c5ff',
+  brightMagenta: '#e2c5ff',
+  brightCyan: '#7ee7ee',
+  brightWhite: '#ffffff',
 };
 
 export interface TerminalEvents {
@@ -27,8 +45,15 @@ export class TerminalView implements ShellOutput {
   constructor(shell: ShellStream, label: string, events: TerminalEvents) {
     this.element.className = 'terminal';
     this.#terminal = new Terminal({
-      fontFamily: getComputedStyle(document.documentElement).getPropertyValue('--mono') || 'ui-monospace, Menlo, Consolas, "DejaVu Sans Mono", monospace',
-      fontSize: 13, lineHeight: 1.15, scrollback: 5000, cursorBlink: true, theme: THEME, macOptionIsMeta: true,
+      fontFamily:
+        getComputedStyle(document.documentElement).getPropertyValue('--mono') ||
+        'ui-monospace, Menlo, Consolas, "DejaVu Sans Mono", monospace',
+      fontSize: 13,
+      lineHeight: 1.15,
+      scrollback: 5000,
+      cursorBlink: true,
+      theme: THEME,
+      macOptionIsMeta: true,
     });
     this.#terminal.loadAddon(this.#fit);
     this.#terminal.loadAddon(new WebLinksAddon());

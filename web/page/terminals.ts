@@ -11,8 +11,18 @@ const KILL_LINE = '\x15';
 
 /** The shells of one guest, each in a tab. */
 export class GuestTerminals extends LitElement {
-  static override properties = { connection: { attribute: false }, guest: { attribute: false }, version: { attribute: false }, selected: { state: true }, isBusy: { state: true } };
-  static override styles = [unsafeCSS(xtermCss), controls, tabStyles, css`
+  static override properties = {
+    connection: { attribute: false },
+    guest: { attribute: false },
+    version: { attribute: false },
+    selected: { state: true },
+    isBusy: { state: true },
+  };
+  static override styles = [
+    unsafeCSS(xtermCss),
+    controls,
+    tabStyles,
+    css`
     :host { display: flex; flex-direction: column; min-width: 0; min-height: 0; background: var(--surface); }
     .bar { display: flex; align-items: center; gap: 4px; padding: 2px 6px 0; border-bottom: 1px solid var(--border); }
     .name { padding: 0 6px; font-weight: 600; white-space: nowrap; }
@@ -23,7 +33,8 @@ export class GuestTerminals extends LitElement {
     .standstill { position: absolute; inset: 0; z-index: 10; display: grid; place-content: center; justify-items: center; gap: 12px; padding: 16px; background: color-mix(in srgb, var(--surface) 88%, transparent); text-align: center; }
     .standstill p { margin: 0; max-width: 44ch; }
     .xterm .xterm-viewport { background: transparent !important; scrollbar-color: #3a4350 transparent; }
-  `];
+  `,
+  ];
 
   declare connection: Connection;
   declare guest: GuestView;
@@ -60,7 +71,9 @@ export class GuestTerminals extends LitElement {
     const current = this.#current;
     for (const shell of guest.shells) if (!this.#numbers.has(shell)) this.#numbers.set(shell, ++this.#opened);
     const tabs = guest.shells.map((shell) => ({
-      id: String(shell.id), label: `Shell ${this.#numbers.get(shell)}`, icon: 'terminal' as const,
+      id: String(shell.id),
+      label: `Shell ${this.#numbers.get(shell)}`,
+      icon: 'terminal' as const,
       onClose: () => void this.connection.attempt(guest.api.shells.close(shell.id)),
     }));
     return html`
@@ -86,12 +99,15 @@ export class GuestTerminals extends LitElement {
       return html`<div class="standstill" role="alert"><p>The link broke when ${guest.name} was being switched over. It may run on the other side, so it stands still here. Look there: it must run on one side only.</p>
         <div><button @click=${() => decide(true)}>It runs there</button> <button @click=${() => decide(false)}>It does not: go on here</button></div></div>`;
     }
-    if (guest.power === 'booting') return html`<div class="standstill" role="status"><p>${guest.name} boots again. Its folder stays as it is</p></div>`;
+    if (guest.power === 'booting')
+      return html`<div class="standstill" role="status"><p>${guest.name} boots again. Its folder stays as it is</p></div>`;
     if (guest.power === 'off') {
       return html`<div class="standstill" role="status"><p>${guest.name} has stopped. Its folder is as it was, and the timeline has earlier moments</p>
         <button class="primary" ?disabled=${this.isBusy} @click=${() => this.#act(guest.api.start())}>Start again</button></div>`;
     }
-    return guest.isAsleep ? html`<div class="standstill" role="status"><p>${guest.name} sleeps, its files open and its locks held</p><button class="primary" ?disabled=${this.isBusy} @click=${() => this.#toggleSleep()}>Wake</button></div>` : nothing;
+    return guest.isAsleep
+      ? html`<div class="standstill" role="status"><p>${guest.name} sleeps, its files open and its locks held</p><button class="primary" ?disabled=${this.isBusy} @click=${() => this.#toggleSleep()}>Wake</button></div>`
+      : nothing;
   }
 
   async #toggleSleep(): Promise<void> {

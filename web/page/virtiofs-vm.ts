@@ -36,8 +36,25 @@ const EVENTS = ['ready', 'progress', 'problem', 'fileschange'] as const;
 
 /** A Linux guest in v86 with a shared folder, all of it in one element. */
 export class VirtiofsVm extends LitElement implements VirtiofsVmElement {
-  static override properties = { src: {}, store: {}, panels: {}, heading: {}, movable: { type: Boolean }, theme: { reflect: true }, version: { state: true }, view: { state: true }, active: { state: true } };
-  static override styles = [tokens, controls, dialogStyles, startStyles, nobodyStyles, tabStyles, css`
+  static override properties = {
+    src: {},
+    store: {},
+    panels: {},
+    heading: {},
+    movable: { type: Boolean },
+    theme: { reflect: true },
+    version: { state: true },
+    view: { state: true },
+    active: { state: true },
+  };
+  static override styles = [
+    tokens,
+    controls,
+    dialogStyles,
+    startStyles,
+    nobodyStyles,
+    tabStyles,
+    css`
     :host { display: flex; flex-direction: column; container-type: inline-size; height: 100%; min-height: min(320px, 100dvh); background: var(--bg); color: var(--text); font: 14px/1.45 var(--sans); }
     :host([theme='light']) { color-scheme: light; }
     :host([theme='dark']) { color-scheme: dark; }
@@ -75,7 +92,8 @@ export class VirtiofsVm extends LitElement implements VirtiofsVmElement {
       nav button[aria-current='true'] { color: var(--accent); }
       .state { display: none; }
     }
-  `];
+  `,
+  ];
 
   declare src: string | undefined;
   declare store: string | undefined;
@@ -110,7 +128,10 @@ export class VirtiofsVm extends LitElement implements VirtiofsVmElement {
     this.#vm = vm;
     vm.connection.addEventListener('change', () => this.version++);
     for (const type of EVENTS) vm.on(type, (detail) => this.dispatchEvent(new CustomEvent(type, { detail })));
-    vm.ready.then(() => this.#begin(), () => {});
+    vm.ready.then(
+      () => this.#begin(),
+      () => {},
+    );
   }
 
   async #begin(): Promise<void> {
@@ -156,37 +177,71 @@ export class VirtiofsVm extends LitElement implements VirtiofsVmElement {
     const panel = panels.find(({ id }) => id === this.#panel)?.id ?? panels[0]?.id;
     const { guests, progress, problems, startTime } = connection;
     return html`
-      ${this.heading === undefined ? nothing : html`<header>
+      ${
+        this.heading === undefined
+          ? nothing
+          : html`<header>
         <h1>${icon('device')} ${this.heading}</h1>
         ${startTime === undefined || !guests.length ? nothing : html`<span class="state muted">${connection.resumed === undefined ? 'Running' : `Resumed from ${formatMoment(connection.resumed)}`}, started in ${(startTime / 1000).toFixed(1)} s</span>`}
         <span class="space"></span>
         <button class="plain icon" aria-label="Light or dark" title="Light or dark" @click=${() => this.#toggleTheme()}>${icon('theme')}</button>
-      </header>`}
+      </header>`
+      }
       <div class="problems" role="alert" ?hidden=${!problems.length}>
-        ${problems.map((message, index) => html`<div class="problem"><span>${message}</span>
-          <button class="plain icon" aria-label="Dismiss" @click=${() => connection.dismissProblem(index)}>${icon('close')}</button></div>`)}
+        ${problems.map(
+          (message, index) => html`<div class="problem"><span>${message}</span>
+          <button class="plain icon" aria-label="Dismiss" @click=${() => connection.dismissProblem(index)}>${icon('close')}</button></div>`,
+        )}
       </div>
-      ${guests.filter(({ isHeld }) => isHeld).map((guest) => html`<div class="held" role="status"><span>${guest.name}’s device is paused: requests to the shared folder wait</span>
-        <button @click=${() => connection.attempt(connection.hold(guest, false))}>${icon('play')} Continue</button></div>`)}
+      ${guests
+        .filter(({ isHeld }) => isHeld)
+        .map(
+          (
+            guest,
+          ) => html`<div class="held" role="status"><span>${guest.name}’s device is paused: requests to the shared folder wait</span>
+        <button @click=${() => connection.attempt(connection.hold(guest, false))}>${icon('play')} Continue</button></div>`,
+        )}
       <main data-view=${this.view} ?data-alone=${!panel} @keydown=${this.#onKey} @type=${this.#onType}>
         ${progress ? startScreen(progress) : guests.length ? nothing : this.#renderNobody(connection)}
-        ${guests.length ? html`
-          <div class="guests">${repeat(guests, ({ id }) => id, (guest) => html`<vm-terminals .connection=${connection} .guest=${guest} .version=${this.version}
+        ${
+          guests.length
+            ? html`
+          <div class="guests">${repeat(
+            guests,
+            ({ id }) => id,
+            (guest) => html`<vm-terminals .connection=${connection} .guest=${guest} .version=${this.version}
             ?data-active=${guests.length > 1 && guest === this.#activeOf(guests)} @focusin=${() => (this.active = guest.id)}>
             ${this.movable ? html`<vm-move slot="actions" .connection=${connection} .guest=${guest} .version=${this.version}></vm-move>` : nothing}
-            ${guests.length > 1 ? html`<span slot="name" class="name">${guest.name}</span>
-              <button slot="actions" class="plain icon" aria-label=${`Close ${guest.name}`} title=${`Close ${guest.name}`} @click=${() => connection.attempt(this.#close(connection, guest))}>${icon('close')}</button>` : nothing}
-          </vm-terminals>`)}</div>
-          ${panel ? html`<section class="side" aria-label="Panels">
+            ${
+              guests.length > 1
+                ? html`<span slot="name" class="name">${guest.name}</span>
+              <button slot="actions" class="plain icon" aria-label=${`Close ${guest.name}`} title=${`Close ${guest.name}`} @click=${() => connection.attempt(this.#close(connection, guest))}>${icon('close')}</button>`
+                : nothing
+            }
+          </vm-terminals>`,
+          )}</div>
+          ${
+            panel
+              ? html`<section class="side" aria-label="Panels">
             ${guests.length > 1 ? html`<p class="about">${this.#activeOf(guests).name}<span class="muted">, folder ${this.#folderOf(guests)}</span></p>` : nothing}
             ${tabList({ label: 'Panels', tabs: panels, selected: panel, panelPrefix: 'panel-', onSelect: (id) => this.#show(id as View) })}
             <div class="panel" role="tabpanel" id=${`panel-${panel}`} aria-labelledby=${`panel-${panel}-tab`}>${this.#renderPanel(panel, connection, this.#activeOf(guests))}</div>
-          </section>` : nothing}` : nothing}
+          </section>`
+              : nothing
+          }`
+            : nothing
+        }
       </main>
-      ${guests.length && panel ? html`<nav aria-label="Views">
-        ${[{ id: 'terminal', label: 'Terminal', icon: 'terminal' } as const, ...panels].map(({ id, label, icon: name }) =>
-          html`<button aria-current=${this.view === id} @click=${() => this.#show(id)}>${icon(name)}${label}</button>`)}
-      </nav>` : nothing}`;
+      ${
+        guests.length && panel
+          ? html`<nav aria-label="Views">
+        ${[{ id: 'terminal', label: 'Terminal', icon: 'terminal' } as const, ...panels].map(
+          ({ id, label, icon: name }) =>
+            html`<button aria-current=${this.view === id} @click=${() => this.#show(id)}>${icon(name)}${label}</button>`,
+        )}
+      </nav>`
+          : nothing
+      }`;
   }
 
   /** With what it was kept, and nothing unsaved left behind unasked. */
@@ -194,8 +249,13 @@ export class VirtiofsVm extends LitElement implements VirtiofsVmElement {
     const drafts = Drafts.of(guest);
     const root = this.renderRoot as ShadowRoot;
     const text = `${drafts.paths.join(', ')}: what you wrote is not saved, and will be lost.`;
-    if (drafts.paths.length && await choose(root, { title: `Close ${guest.name}?`, text, choices: { close: 'Close' } }) === undefined) return;
-    if (await leaveMoment(root, { what: 'Close', guest: guest.name, action: (keep) => connection.close(guest, keep) })) drafts.removed('');
+    if (
+      drafts.paths.length &&
+      (await choose(root, { title: `Close ${guest.name}?`, text, choices: { close: 'Close' } })) === undefined
+    )
+      return;
+    if (await leaveMoment(root, { what: 'Close', guest: guest.name, action: (keep) => connection.close(guest, keep) }))
+      drafts.removed('');
   }
 
   #renderNobody(connection: Connection) {
@@ -216,10 +276,14 @@ export class VirtiofsVm extends LitElement implements VirtiofsVmElement {
 
   #renderPanel(panel: Exclude<View, 'terminal'>, connection: Connection, guest: GuestView) {
     switch (panel) {
-      case 'timeline': return html`<vm-timeline class="panel" style="height: 100%" .connection=${connection} .guest=${guest} .version=${this.version}></vm-timeline>`;
-      case 'inspector': return html`<vm-inspector class="panel" style="height: 100%" .connection=${connection} .guest=${guest} .version=${this.version}></vm-inspector>`;
-      case 'lessons': return html`<vm-lessons class="panel" style="height: 100%" .connection=${connection} .guest=${guest} .version=${this.version}></vm-lessons>`;
-      case 'files': return html`<vm-files class="panel" style="height: 100%" .connection=${connection} .guest=${guest} .version=${this.version}></vm-files>`;
+      case 'timeline':
+        return html`<vm-timeline class="panel" style="height: 100%" .connection=${connection} .guest=${guest} .version=${this.version}></vm-timeline>`;
+      case 'inspector':
+        return html`<vm-inspector class="panel" style="height: 100%" .connection=${connection} .guest=${guest} .version=${this.version}></vm-inspector>`;
+      case 'lessons':
+        return html`<vm-lessons class="panel" style="height: 100%" .connection=${connection} .guest=${guest} .version=${this.version}></vm-lessons>`;
+      case 'files':
+        return html`<vm-files class="panel" style="height: 100%" .connection=${connection} .guest=${guest} .version=${this.version}></vm-files>`;
     }
   }
 
@@ -233,9 +297,15 @@ export class VirtiofsVm extends LitElement implements VirtiofsVmElement {
   readonly #onKey = (event: KeyboardEvent): void => {
     if (event.key !== 'F6' || !this.#panels.length) return;
     event.preventDefault();
-    const isInTerminal = event.composedPath().some((element) => element instanceof HTMLElement && element.localName === 'vm-terminals');
-    if (this.clientWidth <= NARROW) this.#show(isInTerminal ? this.#panel ?? this.#panels[0]!.id : 'terminal');
-    void this.updateComplete.then(() => this.renderRoot.querySelector<HTMLElement>(isInTerminal ? '.side [role=tab][aria-selected=true]' : 'vm-terminals')!.focus());
+    const isInTerminal = event
+      .composedPath()
+      .some((element) => element instanceof HTMLElement && element.localName === 'vm-terminals');
+    if (this.clientWidth <= NARROW) this.#show(isInTerminal ? (this.#panel ?? this.#panels[0]!.id) : 'terminal');
+    void this.updateComplete.then(() =>
+      this.renderRoot
+        .querySelector<HTMLElement>(isInTerminal ? '.side [role=tab][aria-selected=true]' : 'vm-terminals')!
+        .focus(),
+    );
   };
 
   readonly #onType = ({ detail: { guest, text } }: CustomEvent<TypeDetail>): void => {

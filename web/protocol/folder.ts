@@ -17,7 +17,14 @@ export const MAX_LISTED = 1000;
 export interface FileUse {
   /** `flags`: O_* of the guest. */
   handles: { guest: string; fh: number; flags: number }[];
-  locks: { guest: string; space: string; type: 'read' | 'write'; pid: number; start: number; end: number | undefined }[];
+  locks: {
+    guest: string;
+    space: string;
+    type: 'read' | 'write';
+    pid: number;
+    start: number;
+    end: number | undefined;
+  }[];
   /** Requests that wait for a lock on it. */
   waiting: { guest: string; pid: number; type: 'read' | 'write' }[];
 }
@@ -64,7 +71,12 @@ export interface FolderApi extends ProxyMarked {
    * Puts files into a directory, in place of those of the same name; each is replaced when the new one is whole. With `versions`, by path, only what is still in that
    * version is replaced. Returns the paths of files that were left out, because something else is there. `onProgress` gets bytes.
    */
-  put(directory: string, files: NewFile[], versions?: Map<string, string>, onProgress?: (bytes: number) => void): Promise<string[]>;
+  put(
+    directory: string,
+    files: NewFile[],
+    versions?: Map<string, string>,
+    onProgress?: (bytes: number) => void,
+  ): Promise<string[]>;
   /** Unpacks a tar file, gzipped or not, into a directory. `onProgress` gets bytes of files. Says what had to be left out. */
   unpack(directory: string, archive: Blob, onProgress?: (bytes: number) => void): Promise<TreeReport>;
   /** A file's content, or a directory as a tar file. */

@@ -12,9 +12,11 @@ export function isComlinkMessage(data: unknown): boolean {
   if (!isObject(data) || typeof data['id'] !== 'string') return false;
   const { type, path = [], argumentList = [] } = data;
   // Both ends look at all of it, whichever it is.
-  return (CALLS.has(type) || isAnswer(data))
-    && isListOf(path, MAX_PATH, (part) => typeof part === 'string' && !NEVER.has(part))
-    && isListOf(argumentList, MAX_ARGUMENTS, isArgument);
+  return (
+    (CALLS.has(type) || isAnswer(data)) &&
+    isListOf(path, MAX_PATH, (part) => typeof part === 'string' && !NEVER.has(part)) &&
+    isListOf(argumentList, MAX_ARGUMENTS, isArgument)
+  );
 }
 
 function isArgument(value: unknown): boolean {
@@ -22,7 +24,11 @@ function isArgument(value: unknown): boolean {
 }
 
 function isAnswer(value: Record<string, unknown>): boolean {
-  return value['type'] === 'RAW' || isProxy(value) || (value['type'] === 'HANDLER' && value['name'] === 'throw' && isObject(value['value']));
+  return (
+    value['type'] === 'RAW' ||
+    isProxy(value) ||
+    (value['type'] === 'HANDLER' && value['name'] === 'throw' && isObject(value['value']))
+  );
 }
 
 /** A function or an object of the other side, which is called over a port of its own. */

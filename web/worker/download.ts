@@ -15,13 +15,19 @@ export async function fetchManifest(base: URL): Promise<GuestManifest> {
     throw new DownloadError(`${url.href} can't be read (${(error as Error).message}): ${DEPLOY}`, { cause: error });
   }
   if (manifest.version !== GUEST_VERSION) {
-    throw new DownloadError(`${url.href} is of version ${manifest.version}, this page takes version ${GUEST_VERSION}: reload the page without the browser's cache, or ${DEPLOY}`);
+    throw new DownloadError(
+      `${url.href} is of version ${manifest.version}, this page takes version ${GUEST_VERSION}: reload the page without the browser's cache, or ${DEPLOY}`,
+    );
   }
   return manifest;
 }
 
 /** A file's content, unpacked while it comes in. */
-export async function fetchPacked(base: URL, { file, size, unpackedSize }: PackedFile, onDownload: OnDownload): Promise<Uint8Array<ArrayBuffer>> {
+export async function fetchPacked(
+  base: URL,
+  { file, size, unpackedSize }: PackedFile,
+  onDownload: OnDownload,
+): Promise<Uint8Array<ArrayBuffer>> {
   const url = new URL(file, base);
   const content = new Uint8Array(unpackedSize);
   let at = 0;
@@ -35,6 +41,7 @@ export async function fetchPacked(base: URL, { file, size, unpackedSize }: Packe
     if (error instanceof DownloadError) throw error;
     throw new DownloadError(`${url.href} is damaged (${(error as Error).message}): ${DEPLOY}`, { cause: error });
   }
-  if (at !== unpackedSize) throw new DownloadError(`${url.href} has ${at} bytes, not the ${unpackedSize} of guest.json: ${DEPLOY}`);
+  if (at !== unpackedSize)
+    throw new DownloadError(`${url.href} has ${at} bytes, not the ${unpackedSize} of guest.json: ${DEPLOY}`);
   return content;
 }

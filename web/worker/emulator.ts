@@ -18,7 +18,10 @@ export function compile(): Promise<WebAssembly.Module> {
  * right after it was made: the place to attach devices. The machine is the one of
  * harness/plan.ts without a BIOS.
  */
-export async function createEmulator({ memory, videoMemory, hasAcpi }: MachineSpec, attach: (emulator: V86) => void): Promise<V86> {
+export async function createEmulator(
+  { memory, videoMemory, hasAcpi }: MachineSpec,
+  attach: (emulator: V86) => void,
+): Promise<V86> {
   const wasm = await compile();
   const emulator = new V86({
     wasm_fn: async (imports: WebAssembly.Imports) => (await WebAssembly.instantiate(wasm, imports)).exports,

@@ -1,6 +1,16 @@
 import { proxyMarker } from 'comlink';
 import { F_WRLCK, RENAME_NOREPLACE, S_IALLUGO, S_IFDIR, S_IFREG } from '../../device/fs/constants.ts';
-import { EEXIST, EINVAL, EISDIR, ENAMETOOLONG, ENOENT, ENOSPC, ENOTDIR, ESTALE, FsError } from '../../device/fs/errno.ts';
+import {
+  EEXIST,
+  EINVAL,
+  EISDIR,
+  ENAMETOOLONG,
+  ENOENT,
+  ENOSPC,
+  ENOTDIR,
+  ESTALE,
+  FsError,
+} from '../../device/fs/errno.ts';
 import { LOCK_END_MAX } from '../../device/fs/locks.ts';
 import { BytesSink, BytesSource } from '../../device/fs/tree/byte-io.ts';
 import type { Inode } from '../../device/fs/tree/inode.ts';
@@ -9,7 +19,14 @@ import { dumpTar, loadTar, type MemfsBackend, type TreeReport, type VirtioFsDevi
 import { inodeAt, TreeWriter } from '../../device/trees/tree-writer.ts';
 import { formatBytes } from '../page/format.ts';
 import type { FileEntry } from '../protocol/data.ts';
-import { type FileUse, type FolderApi, type Listing, MAX_LISTED, type NewFile, type SpaceInfo } from '../protocol/folder.ts';
+import {
+  type FileUse,
+  type FolderApi,
+  type Listing,
+  MAX_LISTED,
+  type NewFile,
+  type SpaceInfo,
+} from '../protocol/folder.ts';
 
 /** Bytes of a file in memory at once, on its way in or out. */
 const SLICE = 4 << 20;
@@ -56,7 +73,13 @@ export class Folder implements FolderApi {
     this.#users = users;
     this.#onChange = onChange;
     const changed = () => this.changed();
-    this.#unsubscribe = backend.observe({ created: changed, deleting: changed, moved: changed, modified: changed, attributesChanged: changed });
+    this.#unsubscribe = backend.observe({
+      created: changed,
+      deleting: changed,
+      moved: changed,
+      modified: changed,
+      attributesChanged: changed,
+    });
   }
 
   /** Hears of no more changes. */
@@ -67,7 +90,8 @@ export class Folder implements FolderApi {
 
   /** Settles when guests see all that was changed from outside. */
   async settled(): Promise<void> {
-    for (let left; (left = this.#outdated + CACHE_TIME - performance.now()) > 0;) await new Promise((resolve) => setTimeout(resolve, left));
+    for (let left; (left = this.#outdated + CACHE_TIME - performance.now()) > 0; )
+      await new Promise((resolve) => setTimeout(resolve, left));
   }
 
   /** Tells the page, now or soon. */
@@ -88,7 +112,9 @@ export class Folder implements FolderApi {
         if (entries.length === limit) break;
         entries.push(entryOf(join(path, name), name, inode));
       }
-      entries.sort((a, b) => Number(b.kind === 'directory') - Number(a.kind === 'directory') || byName.compare(a.name, b.name));
+      entries.sort(
+        (a, b) => Number(b.kind === 'directory') - Number(a.kind === 'directory') || byName.compare(a.name, b.name),
+      );
       listings.set(path, { entries, count: directory.length });
     }
     return listings;
@@ -111,11 +137,24 @@ export class Folder implements FolderApi {
     const type = (value: number) => (value === F_WRLCK ? 'write' : 'read');
     return {
       handles: users.flatMap(({ name, device }) =>
-        device.session.state().handles.handles.filter((handle) => handle.ino === ino).map(({ fh, flags }) => ({ guest: name, fh, flags }))),
-      locks: [...locks.locks()].filter((lock) => lock.ino === ino).map(({ session, space, pid, start, end, ...lock }) => ({
-        guest: nameOf(session), space, pid, type: type(lock.type), start: Number(start), end: end === LOCK_END_MAX ? undefined : Number(end),
-      })),
-      waiting: [...locks.waiters()].filter(({ lock }) => lock.ino === ino).map(({ lock }) => ({ guest: nameOf(lock.session), pid: lock.pid, type: type(lock.type) })),
+        device.session
+          .state()
+          .handles.handles.filter((handle) => handle.ino === ino)
+          .map(({ fh, flags }) => ({ guest: name, fh, flags })),
+      ),
+      locks: [...locks.locks()]
+        .filter((lock) => lock.ino === ino)
+        .map(({ session, space, pid, start, end, ...lock }) => ({
+          guest: nameOf(session),
+          space,
+          pid,
+          type: type(lock.type),
+          start: Number(start),
+          end: end === LOCK_END_MAX ? undefined : Number(end),
+        })),
+      waiting: [...locks.waiters()]
+        .filter(({ lock }) => lock.ino === ino)
+        .map(({ lock }) => ({ guest: nameOf(lock.session), pid: lock.pid, type: type(lock.type) })),
     };
   }
 
@@ -167,11 +206,17 @@ export class Folder implements FolderApi {
   makeMarked(name: string, files: Record<string, string>, others: string[]): string {
     const candidates = Array.from({ length: 100 }, (_, n) => `/${name}${n ? `-${n + 1}` : ''}`);
     const path = candidates.find((candidate) => !this.#find(candidate));
-    if (path === undefined) throw new Error(`/${name} and 99 names like it are there already: delete one, and try again`);
+    if (path === undefined)
+      throw new Error(`/${name} and 99 names like it are there already: delete one, and try again`);
     const directory = this.#make(path, S_IFDIR | 0o755);
     try {
       // First of all, so that it can be removed whatever comes next.
-      this.#backend.setxattr(directory, MARK, new TextEncoder().encode([...Object.keys(files), ...others].map((file) => file.replace(/\/$/, '')).join('\n')), 0);
+      this.#backend.setxattr(
+        directory,
+        MARK,
+        new TextEncoder().encode([...Object.keys(files), ...others].map((file) => file.replace(/\/$/, '')).join('\n')),
+        0,
+      );
       for (const [file, text] of Object.entries(files)) {
         if (file.endsWith('/')) this.create(`${path}/${file.slice(0, -1)}`, 'directory');
         else this.save(`${path}/${file}`, new TextEncoder().encode(text));
@@ -186,7 +231,9 @@ export class Folder implements FolderApi {
 
   /** Paths of those there are. */
   marked(): string[] {
-    return [...this.#backend.root.directory!.entries()].filter(({ inode }) => inode.isDirectory && inode.xattrs?.has(MARK)).map(({ name }) => `/${name}`);
+    return [...this.#backend.root.directory!.entries()]
+      .filter(({ inode }) => inode.isDirectory && inode.xattrs?.has(MARK))
+      .map(({ name }) => `/${name}`);
   }
 
   /** With what was to be made there. If something else is in it, that stays, and it is a directory like others. */
@@ -217,27 +264,41 @@ export class Folder implements FolderApi {
   }
 
   existing(directory: string, paths: string[]): Map<string, string> {
-    return new Map(paths.flatMap((path) => {
-      const inode = this.#find(join(directory, path));
-      return inode ? [[path, versionOf(inode)] as const] : [];
-    }));
+    return new Map(
+      paths.flatMap((path) => {
+        const inode = this.#find(join(directory, path));
+        return inode ? [[path, versionOf(inode)] as const] : [];
+      }),
+    );
   }
 
-  async put(directory: string, files: NewFile[], versions?: Map<string, string>, onProgress?: (bytes: number) => void): Promise<string[]> {
+  async put(
+    directory: string,
+    files: NewFile[],
+    versions?: Map<string, string>,
+    onProgress?: (bytes: number) => void,
+  ): Promise<string[]> {
     const total = files.reduce((sum, { content }) => sum + (content?.size ?? 0), 0);
     const { size, used } = this.space();
     if (total > size - used) {
-      throw new Error(`${formatBytes(total)} do not fit into the shared folder: it has ${formatBytes(size - used)} of room; delete something, and try again. Nothing was copied.`);
+      throw new Error(
+        `${formatBytes(total)} do not fit into the shared folder: it has ${formatBytes(size - used)} of room; delete something, and try again. Nothing was copied.`,
+      );
     }
-    const writer = new TreeWriter(this.#backend, explained(directory, () => this.#at(directory)));
+    const writer = new TreeWriter(
+      this.#backend,
+      explained(directory, () => this.#at(directory)),
+    );
     const tell = paced(onProgress);
     let bytes = 0;
     const leftOut: string[] = [];
     for (const [done, { path, content }] of files.entries()) {
-      const isAsExpected = (before?: Inode) => !versions || (before ? versionOf(before) : undefined) === versions.get(path);
+      const isAsExpected = (before?: Inode) =>
+        !versions || (before ? versionOf(before) : undefined) === versions.get(path);
       try {
         if (!content) writer.directory(path);
-        else if (!(await this.#putFile(writer, path, content, isAsExpected, (count) => tell(bytes += count)))) leftOut.push(path);
+        else if (!(await this.#putFile(writer, path, content, isAsExpected, (count) => tell((bytes += count)))))
+          leftOut.push(path);
       } catch (error) {
         const count = files.length > 1 ? ` ${done - leftOut.length} of ${files.length} files were copied.` : '';
         throw new Error(`${join(directory, path)} could not be copied: ${reasonOf(error)}.${count}`, { cause: error });
@@ -247,7 +308,13 @@ export class Folder implements FolderApi {
   }
 
   /** Settles with whether it was put there: not over what is not `isAsExpected`. */
-  async #putFile(writer: TreeWriter, path: string, content: Blob, isAsExpected: (before?: Inode) => boolean, onBytes: (count: number) => void): Promise<boolean> {
+  async #putFile(
+    writer: TreeWriter,
+    path: string,
+    content: Blob,
+    isAsExpected: (before?: Inode) => boolean,
+    onBytes: (count: number) => void,
+  ): Promise<boolean> {
     const backend = this.#backend;
     const place = writer.place(path);
     const dir = place.dir as Inode;
@@ -273,10 +340,14 @@ export class Folder implements FolderApi {
 
   unpack(directory: string, archive: Blob, onProgress?: (bytes: number) => void): Promise<TreeReport> {
     const tell = paced(onProgress);
-    return loadTar(this.#backend, archive.stream(), { directory, onProgress: (_, bytes) => tell(bytes) }).finally(() => (this.#outdated = performance.now())).catch((error: Error) => {
-      const isFull = error.cause instanceof FsError && error.cause.code === ENOSPC;
-      throw isFull ? new Error(`${error.message}. The shared folder is full: delete something, and try again.`, { cause: error }) : error;
-    });
+    return loadTar(this.#backend, archive.stream(), { directory, onProgress: (_, bytes) => tell(bytes) })
+      .finally(() => (this.#outdated = performance.now()))
+      .catch((error: Error) => {
+        const isFull = error.cause instanceof FsError && error.cause.code === ENOSPC;
+        throw isFull
+          ? new Error(`${error.message}. The shared folder is full: delete something, and try again.`, { cause: error })
+          : error;
+      });
   }
 
   async download(path: string): Promise<Blob> {
@@ -288,7 +359,9 @@ export class Folder implements FolderApi {
       return new Blob(parts, { type: 'application/octet-stream' });
     }
     const { stream } = dumpTar(this.#backend, { directory: path });
-    return new Response(stream as ReadableStream<Uint8Array<ArrayBuffer>>, { headers: { 'content-type': 'application/x-tar' } }).blob();
+    return new Response(stream as ReadableStream<Uint8Array<ArrayBuffer>>, {
+      headers: { 'content-type': 'application/x-tar' },
+    }).blob();
   }
 
   #at(path: string): Inode {
@@ -320,7 +393,14 @@ export class Folder implements FolderApi {
 function entryOf(path: string, name: string, inode: Inode): FileEntry {
   const { size, mode, uid, gid, ino, nlink, mtime, target } = inode;
   return {
-    name, path, size, mode, uid, gid, ino, nlink,
+    name,
+    path,
+    size,
+    mode,
+    uid,
+    gid,
+    ino,
+    nlink,
     kind: inode.isRegular ? 'file' : inode.isDirectory ? 'directory' : inode.isSymlink ? 'symlink' : 'special',
     mtime: mtime.sec * 1000 + mtime.nsec / 1e6,
     version: versionOf(inode),
@@ -342,13 +422,15 @@ function explained<T>(path: string, run: () => T): T {
   try {
     return run();
   } catch (error) {
-    if (error instanceof FsError) throw new Error(`${path} ${REASONS[error.code] ?? `can't be used: ${error.message}`}`, { cause: error });
+    if (error instanceof FsError)
+      throw new Error(`${path} ${REASONS[error.code] ?? `can't be used: ${error.message}`}`, { cause: error });
     throw error;
   }
 }
 
 function reasonOf(error: unknown): string {
-  if (error instanceof FsError && error.code === ENOSPC) return 'the shared folder is full; delete something, and try again';
+  if (error instanceof FsError && error.code === ENOSPC)
+    return 'the shared folder is full; delete something, and try again';
   return (error as Error).message;
 }
 

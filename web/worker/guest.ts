@@ -1,8 +1,20 @@
 import { proxyMarker } from 'comlink';
 import type { V86 } from 'v86';
 import {
-  attachVirtioFs, loadCodec, loadTar, MachineSnapshots, MemfsBackend, migrateOut, Volume, type FreezeResult, type MigrationChannel, type MigrationOptions,
-  type MigrationResult, type SnapshotStore, type Successor, type VirtioFsDevice,
+  attachVirtioFs,
+  loadCodec,
+  loadTar,
+  MachineSnapshots,
+  MemfsBackend,
+  migrateOut,
+  Volume,
+  type FreezeResult,
+  type MigrationChannel,
+  type MigrationOptions,
+  type MigrationResult,
+  type SnapshotStore,
+  type Successor,
+  type VirtioFsDevice,
 } from '../../device/index.ts';
 import { V86Machine } from '../../device/v86/adapter.ts';
 import type { Emulator } from '../../device/v86/types.ts';
@@ -83,7 +95,12 @@ export class Guest implements GuestApi, FolderUser {
   /** Counts the moments that it was put to, and its end: what was begun before is of no use then. */
   #moment = 0;
 
-  private constructor({ id, name, spec, store, events }: GuestOptions, emulator: V86, device: VirtioFsDevice, snapshots: MachineSnapshots) {
+  private constructor(
+    { id, name, spec, store, events }: GuestOptions,
+    emulator: V86,
+    device: VirtioFsDevice,
+    snapshots: MachineSnapshots,
+  ) {
     this.id = id;
     this.name = name;
     this.spec = spec;
@@ -109,7 +126,10 @@ export class Guest implements GuestApi, FolderUser {
     if (end === 'rebooted') return void this.#bootAgain(true);
     if (end === 'crashed') {
       void this.#emulator.stop();
-      if (was === 'on') this.#events.problem(`${this.name} has crashed${fault ? `: it did what the emulator can't (${fault.message})` : ': its kernel panicked'}. Start it again, or rewind it`);
+      if (was === 'on')
+        this.#events.problem(
+          `${this.name} has crashed${fault ? `: it did what the emulator can't (${fault.message})` : ': its kernel panicked'}. Start it again, or rewind it`,
+        );
     }
     if (was === 'on') void this.#setPower('off');
   }
@@ -132,8 +152,23 @@ export class Guest implements GuestApi, FolderUser {
   }
 
   get info(): GuestInfo {
-    const { id, name, spec: { tag, mountPoint, memory } } = this;
-    return { id, name, tag, mountPoint, memory, folder: numberOf(this.device.backend), shells: this.shells.list(), isAsleep: this.#isAsleep, isHeld: this.inspector.isHeld, power: this.#power };
+    const {
+      id,
+      name,
+      spec: { tag, mountPoint, memory },
+    } = this;
+    return {
+      id,
+      name,
+      tag,
+      mountPoint,
+      memory,
+      folder: numberOf(this.device.backend),
+      shells: this.shells.list(),
+      isAsleep: this.#isAsleep,
+      isHeld: this.inspector.isHeld,
+      power: this.#power,
+    };
   }
 
   /** The snapshot it went on from, or was frozen to, last. */
@@ -156,7 +191,10 @@ export class Guest implements GuestApi, FolderUser {
   }
 
   async exec(command: string | string[], { timeout, ...options }: ExecOptions): Promise<ExecResult> {
-    if (this.#power !== 'on') throw new Error(`${this.name} ${this.#power === 'off' ? 'has stopped: start it again, or rewind it' : 'boots: wait until it answers'}`);
+    if (this.#power !== 'on')
+      throw new Error(
+        `${this.name} ${this.#power === 'off' ? 'has stopped: start it again, or rewind it' : 'boots: wait until it answers'}`,
+      );
     await this.folder.settled();
     await this.#machine.lease.decided();
     this.#machine.lease.check('run a command in');
@@ -166,8 +204,14 @@ export class Guest implements GuestApi, FolderUser {
   }
 
   async freeze(name: string, summary: object, sessionOnly: boolean): Promise<FreezeResult> {
-    if (this.isUnsettled) throw new Error(`${this.name} may run on the other side of its move: say first where it runs`);
-    return this.#snapshots.freeze({ name, machine: this.spec.machine, summary: () => ({ ...summary, ...this.#summary }), sessionOnly });
+    if (this.isUnsettled)
+      throw new Error(`${this.name} may run on the other side of its move: say first where it runs`);
+    return this.#snapshots.freeze({
+      name,
+      machine: this.spec.machine,
+      summary: () => ({ ...summary, ...this.#summary }),
+      sessionOnly,
+    });
   }
 
   get #summary(): Pick<Summary, 'shells' | 'isAsleep' | 'isOff'> {
@@ -194,7 +238,14 @@ export class Guest implements GuestApi, FolderUser {
   async #comeUp(): Promise<void> {
     const { tag, mountPoint } = this.spec;
     await this.#answer(BOOT_PATIENCE);
-    const { code, stderr } = await this.#agent.exec(['/bin/sh', '-c', 'mkdir -p "$2" && mount -t virtiofs "$1" "$2"', 'sh', tag, mountPoint]);
+    const { code, stderr } = await this.#agent.exec([
+      '/bin/sh',
+      '-c',
+      'mkdir -p "$2" && mount -t virtiofs "$1" "$2"',
+      'sh',
+      tag,
+      mountPoint,
+    ]);
     if (code !== 0) throw new Error(`the guest could not mount its folder: ${new TextDecoder().decode(stderr).trim()}`);
     await this.#goOn(undefined);
   }
@@ -249,12 +300,17 @@ export class Guest implements GuestApi, FolderUser {
   /** @throws Error when other guests have its folder. */
   checkAlone(): void {
     const others = this.#companions;
-    if (others.length) throw new Error(`${others.map(({ name }) => name).join(', ')} has the same folder, which would change under it: close it first`);
+    if (others.length)
+      throw new Error(
+        `${others.map(({ name }) => name).join(', ')} has the same folder, which would change under it: close it first`,
+      );
   }
 
   /** Other guests that have its folder. */
   get #companions(): FolderUser[] {
-    return [...this.#events.guests()].filter(({ device }) => device !== this.device && device.backend === this.device.backend);
+    return [...this.#events.guests()].filter(
+      ({ device }) => device !== this.device && device.backend === this.device.backend,
+    );
   }
 
   /** Of the machine, which runs: what it is to the page. */
@@ -280,7 +336,8 @@ export class Guest implements GuestApi, FolderUser {
 
   async suspend(): Promise<void> {
     if (this.#isAsleep) return;
-    if (this.inspector.isHeld) throw new Error(`${this.name}'s device is paused, and who waits for it keeps the guest awake: continue first`);
+    if (this.inspector.isHeld)
+      throw new Error(`${this.name}'s device is paused, and who waits for it keeps the guest awake: continue first`);
     await this.#machine.lease.inTurn('suspend', async () => {
       await suspendGuest({ emulator: this.#emulator, agent: this.#agent });
       this.#isAsleep = true;
@@ -292,7 +349,9 @@ export class Guest implements GuestApi, FolderUser {
     if (!this.#isAsleep) return;
     const shells = this.shells.detach();
     try {
-      await this.#machine.lease.inTurn('wake', () => wakeGuest({ emulator: this.#emulator }, (timeoutMs) => this.#answer(timeoutMs)));
+      await this.#machine.lease.inTurn('wake', () =>
+        wakeGuest({ emulator: this.#emulator }, (timeoutMs) => this.#answer(timeoutMs)),
+      );
     } catch (error) {
       this.shells.restore(shells);
       throw error;
@@ -304,8 +363,16 @@ export class Guest implements GuestApi, FolderUser {
   }
 
   /** Moves it to the other side of a channel. Afterwards it stands still here, for the caller to close. @throws as `migrateOut`. */
-  moveOut(channel: MigrationChannel, options: Pick<MigrationOptions, 'token' | 'signal' | 'onProgress'>): Promise<MigrationResult> {
-    return migrateOut(this.#emulator, channel, { ...options, machine: this.spec.machine, summary: () => this.#summary, codec: loadCodec() });
+  moveOut(
+    channel: MigrationChannel,
+    options: Pick<MigrationOptions, 'token' | 'signal' | 'onProgress'>,
+  ): Promise<MigrationResult> {
+    return migrateOut(this.#emulator, channel, {
+      ...options,
+      machine: this.spec.machine,
+      summary: () => this.#summary,
+      codec: loadCodec(),
+    });
   }
 
   /** The machine, as one that another moves into: it has not run yet. */

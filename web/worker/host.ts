@@ -1,6 +1,17 @@
 import { loadCodec, MemoryStore, SnapshotStore, type MemfsBackend, type SnapshotInfo } from '../../device/index.ts';
 import type { DirectBootImage } from '../../harness/boot/direct-boot.ts';
-import type { GuestId, GuestInfo, GuestManifest, KeepResult, PackedFile, PageApi, Progress, StartOptions, StartResult, WorkerApi } from '../protocol.ts';
+import type {
+  GuestId,
+  GuestInfo,
+  GuestManifest,
+  KeepResult,
+  PackedFile,
+  PageApi,
+  Progress,
+  StartOptions,
+  StartResult,
+  WorkerApi,
+} from '../protocol.ts';
 import { fetchManifest, fetchPacked } from './download.ts';
 import { compile } from './emulator.ts';
 import { Guest } from './guest.ts';
@@ -30,7 +41,8 @@ export class Host implements WorkerApi {
   readonly moves = new Moves({
     guest: (id) => this.guest(id),
     // Until the machine is here there may be no timeline.
-    make: async (spec) => this.#make(spec, this.#timeline?.store ?? await SnapshotStore.open(new MemoryStore(), loadCodec())),
+    make: async (spec) =>
+      this.#make(spec, this.#timeline?.store ?? (await SnapshotStore.open(new MemoryStore(), loadCodec()))),
     arrived: async (guest) => {
       this.#guests.set(guest.id, guest);
       if (this.#timeline) await this.#keep(guest);
@@ -53,12 +65,16 @@ export class Host implements WorkerApi {
     compile().catch(() => {});
     const resumed = from === undefined ? await this.#startHere(store, since) : await this.#startFrom(from, store);
     if (store !== undefined) this.timeline.start();
-    return { guests: [...this.#guests.values()].map(({ info }) => info), milliseconds: performance.now() - started, ...resumed };
+    return {
+      guests: [...this.#guests.values()].map(({ info }) => info),
+      milliseconds: performance.now() - started,
+      ...resumed,
+    };
   }
 
   async #startHere(store: string | undefined, since: number): Promise<{ resumed?: number }> {
     await this.#openTimeline(await PageStore.open(store), store);
-    return await this.#resume(since) ?? await this.#begin();
+    return (await this.#resume(since)) ?? (await this.#begin());
   }
 
   /** With a machine that runs elsewhere; its snapshots are those of that tab, when it was the last one there. */
@@ -73,7 +89,11 @@ export class Host implements WorkerApi {
 
   /** A guest that has come runs on also where it can't be kept. */
   async #keep(guest: Guest): Promise<void> {
-    await this.timeline.takeNow(guest).catch((error: Error) => this.#page.problem(`${guest.name} has come, and no snapshot of it can be kept: ${error.message}`));
+    await this.timeline
+      .takeNow(guest)
+      .catch((error: Error) =>
+        this.#page.problem(`${guest.name} has come, and no snapshot of it can be kept: ${error.message}`),
+      );
   }
 
   async #openTimeline(files: PageStore, store: string | undefined): Promise<void> {
@@ -98,14 +118,23 @@ export class Host implements WorkerApi {
         await this.#add(specOfSnapshot(snapshot), (guest) => guest.restore(snapshot.id));
       } catch (error) {
         const isAlone = last.snapshots.length === 1;
-        this.#page.problem(`${isAlone ? 'The guest of your last visit can’t go on, so this is a new one' : 'A guest of your last visit can’t go on'}: ${(error as Error).message}`);
+        this.#page.problem(
+          `${isAlone ? 'The guest of your last visit can’t go on, so this is a new one' : 'A guest of your last visit can’t go on'}: ${(error as Error).message}`,
+        );
         lost.push(snapshot);
       }
     }
     // New ones must not drive them out.
-    await this.timeline.protect(lost).catch((error: Error) => this.#page.problem(`The snapshots of your last visit may go when new ones come: ${error.message}`));
+    await this.timeline
+      .protect(lost)
+      .catch((error: Error) =>
+        this.#page.problem(`The snapshots of your last visit may go when new ones come: ${error.message}`),
+      );
     if (!this.#guests.size) return undefined;
-    if (last.parted.length) this.#page.problem(`${last.parted.join(', ')} had the folder of another guest, and was not kept over the reload: fork that one again.`);
+    if (last.parted.length)
+      this.#page.problem(
+        `${last.parted.join(', ')} had the folder of another guest, and was not kept over the reload: fork that one again.`,
+      );
     return { resumed: last.moment };
   }
 
@@ -119,7 +148,9 @@ export class Host implements WorkerApi {
       await this.#add(specOf(manifest), (guest) => guest.restore(manifest.snapshot.id));
     } catch (error) {
       if (error instanceof NetworkError) throw error;
-      this.#page.problem(`The guest boots from its kernel, since its snapshot can't be used: ${(error as Error).message}`);
+      this.#page.problem(
+        `The guest boots from its kernel, since its snapshot can't be used: ${(error as Error).message}`,
+      );
       await this.#boot(manifest);
     }
     return {};
@@ -146,8 +177,12 @@ export class Host implements WorkerApi {
   }
 
   async #kernelOf({ machine: { image } }: MachineSpec): Promise<DirectBootImage> {
-    const { machine, boot: { kernel, initrd } } = await fetchManifest(this.#base);
-    if (image !== machine['image']) throw new Error('it has not booted from this page’s kernel; go to a snapshot of it');
+    const {
+      machine,
+      boot: { kernel, initrd },
+    } = await fetchManifest(this.#base);
+    if (image !== machine['image'])
+      throw new Error('it has not booted from this page’s kernel; go to a snapshot of it');
     const files = await Promise.all([kernel, initrd].map((file) => fetchPacked(this.#base, file, () => {})));
     return { vmlinux: files[0]!, initrd: files[1]! };
   }
@@ -155,10 +190,14 @@ export class Host implements WorkerApi {
   async #fetch(what: Progress['what'], files: PackedFile[]): Promise<Uint8Array<ArrayBuffer>[]> {
     const total = files.reduce((sum, { size }) => sum + size, 0);
     const loaded = files.map(() => 0);
-    return Promise.all(files.map((file, n) => fetchPacked(this.#base, file, (bytes, isBroken) => {
-      loaded[n] = Math.min(bytes, file.size);
-      this.#page.progress({ what, loaded: loaded.reduce((sum, count) => sum + count), total, isBroken });
-    })));
+    return Promise.all(
+      files.map((file, n) =>
+        fetchPacked(this.#base, file, (bytes, isBroken) => {
+          loaded[n] = Math.min(bytes, file.size);
+          this.#page.progress({ what, loaded: loaded.reduce((sum, count) => sum + count), total, isBroken });
+        }),
+      ),
+    );
   }
 
   get timeline(): Timeline {
@@ -176,7 +215,8 @@ export class Host implements WorkerApi {
       throw error;
     }
     this.#guests.set(guest.id, guest);
-    if (guest.lostLocks) this.#page.problem(`${guest.lostLocks} of ${guest.name}'s locks stay with the guest that has them already`);
+    if (guest.lostLocks)
+      this.#page.problem(`${guest.lostLocks} of ${guest.name}'s locks stay with the guest that has them already`);
     return guest;
   }
 
@@ -188,7 +228,11 @@ export class Host implements WorkerApi {
     const id = this.#nextId++;
     const page = this.#page;
     const guest = await Guest.create({
-      id, name: id === 1 ? 'guest' : `guest ${id}`, spec, store, folder,
+      id,
+      name: id === 1 ? 'guest' : `guest ${id}`,
+      spec,
+      store,
+      folder,
       events: {
         output: async (shell, bytes) => page.output(id, shell, bytes),
         ended: (shell) => page.shellEnded(id, shell),
@@ -219,7 +263,10 @@ export class Host implements WorkerApi {
 
   async fork(from: { snapshot: string } | { guest: GuestId; folder: 'own' | 'shared' }): Promise<GuestInfo> {
     const { store } = this.timeline;
-    const fork = 'snapshot' in from ? await this.#add(specOfSnapshot(store.info(from.snapshot)), (guest) => guest.restore(from.snapshot)) : await this.#forkGuest(this.guest(from.guest), from.folder === 'shared');
+    const fork =
+      'snapshot' in from
+        ? await this.#add(specOfSnapshot(store.info(from.snapshot)), (guest) => guest.restore(from.snapshot))
+        : await this.#forkGuest(this.guest(from.guest), from.folder === 'shared');
     await this.timeline.remember();
     return fork.info;
   }
@@ -227,7 +274,11 @@ export class Host implements WorkerApi {
   async #forkGuest(original: Guest, isShared: boolean): Promise<Guest> {
     const snapshot = await this.timeline.takeForFork(original, isShared);
     try {
-      return await this.#add(original.spec, (guest) => guest.restore(snapshot), isShared ? original.device.backend : undefined);
+      return await this.#add(
+        original.spec,
+        (guest) => guest.restore(snapshot),
+        isShared ? original.device.backend : undefined,
+      );
     } finally {
       // Without its folder nobody else can go on from it.
       if (isShared) await this.timeline.discard(snapshot);

@@ -3,10 +3,30 @@ import { F_WRLCK } from '../../device/fs/constants.ts';
 import { LOCK_END_MAX, type Lock } from '../../device/fs/locks.ts';
 import { INIT_FLAGS } from '../../device/fuse/negotiation.ts';
 import {
-  Recorder, replyFields, requestFields, toJson, toTraceEvents, viewDevice, viewQueue, walkIn, walkOut, type DeviceView, type Latency, type QueueView, type RequestRecord,
+  Recorder,
+  replyFields,
+  requestFields,
+  toJson,
+  toTraceEvents,
+  viewDevice,
+  viewQueue,
+  walkIn,
+  walkOut,
+  type DeviceView,
+  type Latency,
+  type QueueView,
+  type RequestRecord,
   type VirtioFsDevice,
 } from '../../device/index.ts';
-import { MAX_NODES, type InspectorApi, type LockView, type RequestDetail, type RequestRow, type SessionView, type Walk } from '../protocol/inspector.ts';
+import {
+  MAX_NODES,
+  type InspectorApi,
+  type LockView,
+  type RequestDetail,
+  type RequestRow,
+  type SessionView,
+  type Walk,
+} from '../protocol/inspector.ts';
 import type { FolderUser } from './folder.ts';
 import { pathsOf } from './paths.ts';
 
@@ -43,24 +63,46 @@ export class Inspector implements InspectorApi {
   }
 
   session(): SessionView {
-    const { backend, backend: { locks }, session } = this.#device;
-    const { negotiated, nodes, handles: { handles } } = session.state();
+    const {
+      backend,
+      backend: { locks },
+      session,
+    } = this.#device;
+    const {
+      negotiated,
+      nodes,
+      handles: { handles },
+    } = session.state();
     const paths = pathsOf(backend);
     const pathOf = (ino: number) => paths.get(ino) ?? '(no name)';
     const guests = new Map([...this.#users()].map(({ name, device }) => [device.session.name, name]));
     const lockOf = ({ session: owner, space, type, ino, pid, start, end }: Readonly<Lock>): LockView => ({
-      guest: guests.get(owner) ?? 'another', space, type: type === F_WRLCK ? 'write' : 'read', ino, path: pathOf(ino), pid,
-      start: Number(start), end: end === LOCK_END_MAX ? undefined : Number(end),
+      guest: guests.get(owner) ?? 'another',
+      space,
+      type: type === F_WRLCK ? 'write' : 'read',
+      ino,
+      path: pathOf(ino),
+      pid,
+      start: Number(start),
+      end: end === LOCK_END_MAX ? undefined : Number(end),
     });
     return {
       negotiated: negotiated && {
-        major: negotiated.major, minor: negotiated.minor, max_write: negotiated.max_write,
+        major: negotiated.major,
+        minor: negotiated.minor,
+        max_write: negotiated.max_write,
         flags: INIT_FLAGS.filter(({ bit }) => (negotiated.flags & bit) !== 0n).map(({ name }) => name),
       },
-      nodes: nodes.ino.slice(0, MAX_NODES).map((ino, n) => ({ ino, generation: nodes.generation[n]!, nlookup: nodes.nlookup[n]!, path: pathOf(ino) })),
+      nodes: nodes.ino
+        .slice(0, MAX_NODES)
+        .map((ino, n) => ({ ino, generation: nodes.generation[n]!, nlookup: nodes.nlookup[n]!, path: pathOf(ino) })),
       nodeCount: nodes.ino.length,
-      files: handles.filter(({ kind }) => kind === 'file').map(({ fh, ino, flags }) => ({ fh, ino, path: pathOf(ino), flags })),
-      directories: handles.filter(({ kind }) => kind === 'directory').map(({ fh, ino, position }) => ({ fh, ino, path: pathOf(ino), position })),
+      files: handles
+        .filter(({ kind }) => kind === 'file')
+        .map(({ fh, ino, flags }) => ({ fh, ino, path: pathOf(ino), flags })),
+      directories: handles
+        .filter(({ kind }) => kind === 'directory')
+        .map(({ fh, ino, position }) => ({ fh, ino, path: pathOf(ino), position })),
       locks: [...locks.locks()].map(lockOf),
       waiters: [...locks.waiters()].map(({ lock }) => lockOf(lock)),
     };
@@ -88,8 +130,16 @@ export class Inspector implements InspectorApi {
     const { unique, id, interrupt, buffers, request, reply } = record;
     const { backend, session, transport } = this.#device;
     return {
-      ...rowOf(record, pathsOf(backend)), unique: String(unique), id, isPacked: transport.ringFeatures.isPacked, interrupt, buffers,
-      request, requestFields: requestFields(request, session.negotiated?.flags), reply, replyFields: replyFields(reply, request),
+      ...rowOf(record, pathsOf(backend)),
+      unique: String(unique),
+      id,
+      isPacked: transport.ringFeatures.isPacked,
+      interrupt,
+      buffers,
+      request,
+      requestFields: requestFields(request, session.negotiated?.flags),
+      reply,
+      replyFields: replyFields(reply, request),
     };
   }
 
@@ -135,7 +185,10 @@ export class Inspector implements InspectorApi {
   }
 }
 
-function rowOf({ number, time, queue, opcode, nodeid, pid, args, error, written, duration }: RequestRecord, paths: ReadonlyMap<number, string>): RequestRow {
+function rowOf(
+  { number, time, queue, opcode, nodeid, pid, args, error, written, duration }: RequestRecord,
+  paths: ReadonlyMap<number, string>,
+): RequestRow {
   const where = paths.get(nodeid) ?? (nodeid ? `node ${nodeid}` : '');
   return { number, time, queue, opcode, nodeid, pid, about: aboutOf(args, where), error, written, duration };
 }
@@ -143,6 +196,8 @@ function rowOf({ number, time, queue, opcode, nodeid, pid, args, error, written,
 /** Names first, else the file and the numbers that tell most. */
 function aboutOf({ names, ...args }: Record<string, unknown>, where: string): string {
   if (Array.isArray(names)) return `${names.map((name) => JSON.stringify(name)).join(', ')} in ${where}`;
-  const told = TELLING.filter((key) => key in args && (key !== 'fh' || args[key] !== 0)).map((key) => `${key} ${String(args[key])}`);
+  const told = TELLING.filter((key) => key in args && (key !== 'fh' || args[key] !== 0)).map(
+    (key) => `${key} ${String(args[key])}`,
+  );
   return [...(where ? [where] : []), ...told.slice(0, 2)].join(', ');
 }

@@ -1,5 +1,13 @@
 import { proxyMarker } from 'comlink';
-import { loadCodec, MigrationTarget, MigrationUnknownError, settleMigration, type MigrationChannel, type MigrationFate, type Successor } from '../../device/index.ts';
+import {
+  loadCodec,
+  MigrationTarget,
+  MigrationUnknownError,
+  settleMigration,
+  type MigrationChannel,
+  type MigrationFate,
+  type Successor,
+} from '../../device/index.ts';
 import type { GuestId, GuestInfo, MoveApi, MoveProgress, MoveResult } from '../protocol.ts';
 import type { Guest } from './guest.ts';
 import { specOfSnapshot, type MachineSpec } from './machine-spec.ts';
@@ -60,7 +68,11 @@ export class Moves implements MoveApi {
     this.#offer = new AbortController();
     const channel = await offer(code, this.#offer.signal);
     try {
-      return await this.#moveOut(guest, { token: code, connect: async () => channel, ask: () => join(inquiries(code)) });
+      return await this.#moveOut(guest, {
+        token: code,
+        connect: async () => channel,
+        ask: () => join(inquiries(code)),
+      });
     } finally {
       channel.close();
     }
@@ -79,7 +91,8 @@ export class Moves implements MoveApi {
       return this.#events.undisturbed(async () => {
         const began = Date.now();
         try {
-          const onProgress = ({ round, bytes }: { round: number; bytes: number }) => this.#events.progress({ round, bytes });
+          const onProgress = ({ round, bytes }: { round: number; bytes: number }) =>
+            this.#events.progress({ round, bytes });
           const { downtime } = await guest.moveOut(channel, { token: road.token, signal, onProgress });
           await this.#events.left(guest);
           return { outcome: 'moved', began, downtime };

@@ -19,7 +19,11 @@ const GZIP_MAGIC_0 = 0x1f;
 
 /** What `use` makes of the answer to a request, which is repeated while network or server fail for the moment. */
 export function request<T>(url: URL, use: (response: Response) => Promise<T>): Promise<T> {
-  return persist(url, async () => use(await open(url, {})), () => {});
+  return persist(
+    url,
+    async () => use(await open(url, {})),
+    () => {},
+  );
 }
 
 /**
@@ -51,7 +55,10 @@ export function download(url: URL, size: number, onDownload: OnDownload): Readab
       const { done, value } = await patiently(reader.read());
       if (done && !isStored) return undefined;
       if (done) {
-        if (endedAt === at) throw new DownloadError(`${url.href} has ${at} of its ${size} bytes only: deploy the page again, with all its files`);
+        if (endedAt === at)
+          throw new DownloadError(
+            `${url.href} has ${at} of its ${size} bytes only: deploy the page again, with all its files`,
+          );
         endedAt = at;
         throw new Error(`it ended after ${at} of ${size} bytes`);
       }
@@ -97,7 +104,11 @@ async function persist<T>(url: URL, action: () => Promise<T>, onBroken: () => vo
       return await action();
     } catch (error) {
       if (error instanceof DownloadError) throw error;
-      if (failures === PAUSES.length) throw new NetworkError(`${url.href} can't be fetched (${(error as Error).message}): look at the network, and try again`, { cause: error });
+      if (failures === PAUSES.length)
+        throw new NetworkError(
+          `${url.href} can't be fetched (${(error as Error).message}): look at the network, and try again`,
+          { cause: error },
+        );
       onBroken();
       await new Promise((resolve) => setTimeout(resolve, PAUSES[failures]));
     }

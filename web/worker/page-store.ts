@@ -29,11 +29,19 @@ export class PageStore implements FileStore {
 
   /** `directory`: in the browser's file system; undefined to keep nothing. `patience`: milliseconds that another tab has to let go. */
   static async open(directory: string | undefined, patience = GRACE): Promise<PageStore> {
-    if (directory === undefined) return new PageStore(undefined, 'Snapshots are lost when this page is left: export those that matter.');
-    if (!isSecureContext) return new PageStore(undefined, 'The browser keeps files for pages from https or localhost only, so that snapshots are lost with this page: export those that matter.');
+    if (directory === undefined)
+      return new PageStore(undefined, 'Snapshots are lost when this page is left: export those that matter.');
+    if (!isSecureContext)
+      return new PageStore(
+        undefined,
+        'The browser keeps files for pages from https or localhost only, so that snapshots are lost with this page: export those that matter.',
+      );
     const release = await becomeWriter(directory, patience);
     if (!release) {
-      return new PageStore(undefined, 'Another tab has this page’s snapshots open, so that those of this tab are lost with it: export what matters, or close the other tab and reload.');
+      return new PageStore(
+        undefined,
+        'Another tab has this page’s snapshots open, so that those of this tab are lost with it: export what matters, or close the other tab and reload.',
+      );
     }
     try {
       return new PageStore(await OpfsStore.open(directory), '', release);
@@ -66,11 +74,14 @@ export class PageStore implements FileStore {
     await this.#memory.write(name, [file]);
     const kept = this.#kept;
     if (!kept) return;
-    this.#writing = kept.write(name, [file]).then(() => this.#memory.remove(name), (error: Error) => this.giveUp(`Snapshots of this visit are lost with it: ${error.message}`));
+    this.#writing = kept.write(name, [file]).then(
+      () => this.#memory.remove(name),
+      (error: Error) => this.giveUp(`Snapshots of this visit are lost with it: ${error.message}`),
+    );
   }
 
   async list(): Promise<string[]> {
-    return [...new Set([...await this.#memory.list(), ...await this.#kept?.list() ?? []])];
+    return [...new Set([...(await this.#memory.list()), ...((await this.#kept?.list()) ?? [])])];
   }
 
   async read(name: string, from: number, to?: number): Promise<Uint8Array> {
@@ -90,7 +101,7 @@ export class PageStore implements FileStore {
   }
 
   exclusively<T>(action: () => Promise<T>): Promise<T> {
-    return (this.#kept?.exclusively ? this.#kept as Required<FileStore> : this.#memory).exclusively(action);
+    return (this.#kept?.exclusively ? (this.#kept as Required<FileStore>) : this.#memory).exclusively(action);
   }
 
   /** Removes all files, whatever they are, and begins to keep them again where that is possible. */

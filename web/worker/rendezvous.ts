@@ -8,7 +8,10 @@ const open = (code: string) => new BroadcastChannel(`v86-virtiofs ${code}`);
 
 /** The id in a note of another tab; undefined in what is no such note. */
 export function decodeNote(kind: 'here' | 'go', data: unknown): string | undefined {
-  const id = typeof data === 'object' && data !== null && Object.hasOwn(data, kind) ? (data as Record<string, unknown>)[kind] : undefined;
+  const id =
+    typeof data === 'object' && data !== null && Object.hasOwn(data, kind)
+      ? (data as Record<string, unknown>)[kind]
+      : undefined;
   return typeof id === 'string' && UUID.test(id) ? id : undefined;
 }
 
@@ -37,7 +40,9 @@ export function join(code: string): Promise<MigrationChannel> {
   return new Promise<MigrationChannel>((resolve, reject) => {
     const timer = setTimeout(() => {
       channel.close();
-      reject(new Error('no tab of this browser has a machine for this link, or not any more: ask for a new link there'));
+      reject(
+        new Error('no tab of this browser has a machine for this link, or not any more: ask for a new link there'),
+      );
     }, PATIENCE);
     board.addEventListener('message', ({ data }) => {
       if (decodeNote('go', data) !== id) return;
@@ -60,7 +65,10 @@ export function parseAddress(address: string): { url: string; token: string } {
     url = new URL(address.trim());
     if (!/^wss?:$/.test(url.protocol) || url.hash.length < 2) throw new Error('it has no token');
   } catch (error) {
-    throw new Error(`${JSON.stringify(address)} is no address of a machine: paste what v86-virtiofs tells when it waits, ws://HOST:PORT#TOKEN`, { cause: error });
+    throw new Error(
+      `${JSON.stringify(address)} is no address of a machine: paste what v86-virtiofs tells when it waits, ws://HOST:PORT#TOKEN`,
+      { cause: error },
+    );
   }
   const token = url.hash.slice(1);
   checkToken(token);
@@ -72,7 +80,9 @@ export function parseAddress(address: string): { url: string; token: string } {
 export async function call(url: string): Promise<MigrationChannel> {
   const socket = new WebSocket(url);
   const failure = new Promise<never>((_, reject) => {
-    socket.addEventListener('error', () => reject(new Error(`nobody answers at ${url}: look whether v86-virtiofs waits there`)));
+    socket.addEventListener('error', () =>
+      reject(new Error(`nobody answers at ${url}: look whether v86-virtiofs waits there`)),
+    );
   });
   failure.catch(() => {});
   return Promise.race([webSocketChannel(socket, true), failure]);

@@ -24,7 +24,12 @@ interface Shell {
 export type SavedShell = ShellInfo;
 
 /** An interactive shell, as the page's terminals have them. `cwd`: where it begins. */
-export function spawnShell(agent: GuestAgent, cwd: string, { columns, rows }: TerminalSize, env: Record<string, string> = {}): GuestProcess {
+export function spawnShell(
+  agent: GuestAgent,
+  cwd: string,
+  { columns, rows }: TerminalSize,
+  env: Record<string, string> = {},
+): GuestProcess {
   return agent.spawn(['/bin/sh', '-l'], { cwd, env: { TERM: 'xterm-256color', ...env }, pty: { columns, rows } });
 }
 
@@ -75,7 +80,10 @@ export class Shells implements ShellsApi {
 
   async type(id: ShellId, text: string): Promise<void> {
     // What a shell has not read when it ends, or its guest does, nobody reads.
-    await this.#shells.get(id)?.process.write(text).catch(() => {});
+    await this.#shells
+      .get(id)
+      ?.process.write(text)
+      .catch(() => {});
   }
 
   resize(id: ShellId, { columns, rows }: TerminalSize): void {

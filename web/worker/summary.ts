@@ -23,7 +23,9 @@ const MAX_GUESTS = 100;
 
 /** Snapshots, and machines that move, come from anywhere: what is not as the page writes it is left out. */
 export function readSummary(summary: unknown): Summary {
-  const { guest, kind, together, parted, shells, isAsleep, isOff } = (typeof summary === 'object' && summary !== null ? summary : {}) as Record<string, unknown>;
+  const { guest, kind, together, parted, shells, isAsleep, isOff } = (
+    typeof summary === 'object' && summary !== null ? summary : {}
+  ) as Record<string, unknown>;
   return {
     guest: typeof guest === 'string' ? guest : '',
     kind: KINDS.find((known) => known === kind),
@@ -37,7 +39,10 @@ export function readSummary(summary: unknown): Summary {
 
 /** Of a snapshot that comes in as a file: whatever it was where it was taken, the visitor has brought it here. */
 export function importedSummary(summary: unknown): object {
-  return { ...(typeof summary === 'object' ? summary : {}), ...({ kind: 'imported', together: [''], parted: [] } satisfies Partial<Summary>) };
+  return {
+    ...(typeof summary === 'object' ? summary : {}),
+    ...({ kind: 'imported', together: [''], parted: [] } satisfies Partial<Summary>),
+  };
 }
 
 function textsOf(values: unknown[]): string[] {
@@ -46,7 +51,9 @@ function textsOf(values: unknown[]): string[] {
 
 /** One of each number. */
 function shellsOf(values: unknown[]): SavedShell[] {
-  const shells = new Map(values.filter(isShell).map(({ id, output }) => [id, { id, output: output.subarray(-2 * KEPT_OUTPUT) }]));
+  const shells = new Map(
+    values.filter(isShell).map(({ id, output }) => [id, { id, output: output.subarray(-2 * KEPT_OUTPUT) }]),
+  );
   return [...shells.values()];
 }
 

@@ -42,7 +42,12 @@ export class Timeline implements TimelineApi {
   #ticker: ReturnType<typeof setInterval> | undefined;
   #turn: Promise<unknown> = Promise.resolve();
 
-  private constructor(files: PageStore, codec: ChunkCodec, store: SnapshotStore, events: { guests: () => Iterable<Guest>; changed: () => void; problem: (message: string) => void }) {
+  private constructor(
+    files: PageStore,
+    codec: ChunkCodec,
+    store: SnapshotStore,
+    events: { guests: () => Iterable<Guest>; changed: () => void; problem: (message: string) => void },
+  ) {
     this.#files = files;
     this.#codec = codec;
     this.#store = store;
@@ -52,12 +57,18 @@ export class Timeline implements TimelineApi {
   }
 
   /** Over all that `files` has. What can't be read is left alone, and nothing is kept then. */
-  static async open(files: PageStore, codec: ChunkCodec, events: { guests: () => Iterable<Guest>; changed: () => void; problem: (message: string) => void }): Promise<Timeline> {
+  static async open(
+    files: PageStore,
+    codec: ChunkCodec,
+    events: { guests: () => Iterable<Guest>; changed: () => void; problem: (message: string) => void },
+  ): Promise<Timeline> {
     let store: SnapshotStore;
     try {
       store = await SnapshotStore.open(files, codec);
     } catch (error) {
-      files.giveUp(`The snapshots that were kept can't be read (${(error as Error).message}), and are left as they are; new ones are not kept. “Remove all” in the timeline makes room for new ones.`);
+      files.giveUp(
+        `The snapshots that were kept can't be read (${(error as Error).message}), and are left as they are; new ones are not kept. “Remove all” in the timeline makes room for new ones.`,
+      );
       store = await SnapshotStore.open(files, codec);
     }
     return new Timeline(files, codec, store, events);
@@ -75,10 +86,18 @@ export class Timeline implements TimelineApi {
   /** The newest snapshot since a moment in milliseconds, and those of the guests that ran beside. */
   async newest(since: number): Promise<Resumption | undefined> {
     const all = this.#store.list().filter(({ damage }) => !damage);
-    const last = all.filter((info) => !['imported', 'close'].includes(kindOf(info)) && Date.parse(info.created) > since).at(-1);
+    const last = all
+      .filter((info) => !['imported', 'close'].includes(kindOf(info)) && Date.parse(info.created) > since)
+      .at(-1);
     const position = await this.#readPosition();
-    const isPosition = position && position.moment > since && !(position.moment < Date.parse(last?.created ?? '')) && position.together.every((id) => all.some((info) => info.id === id));
-    const { moment, together, parted } = isPosition ? position : { ...readSummary(last?.summary), moment: Date.parse(last?.created ?? '') };
+    const isPosition =
+      position &&
+      position.moment > since &&
+      !(position.moment < Date.parse(last?.created ?? '')) &&
+      position.together.every((id) => all.some((info) => info.id === id));
+    const { moment, together, parted } = isPosition
+      ? position
+      : { ...readSummary(last?.summary), moment: Date.parse(last?.created ?? '') };
     const snapshots = together.flatMap((id) => all.find((info) => info.id === (id || last?.id)) ?? []);
     return snapshots.length ? { snapshots, moment, parted } : undefined;
   }
@@ -89,8 +108,13 @@ export class Timeline implements TimelineApi {
     const guests = [...this.#guests()].filter(({ isUnsettled }) => !isUnsettled);
     const ofFolder = new Map(guest && [[guest.device.backend, guest]]);
     for (const other of guests) if (!ofFolder.has(other.device.backend)) ofFolder.set(other.device.backend, other);
-    const kept = guests.filter((other) => ofFolder.get(other.device.backend) === other && (other === guest || other.at));
-    return { together: kept.map((other) => (other === guest ? '' : other.at)), parted: guests.filter((other) => !kept.includes(other)).map(({ name }) => name) };
+    const kept = guests.filter(
+      (other) => ofFolder.get(other.device.backend) === other && (other === guest || other.at),
+    );
+    return {
+      together: kept.map((other) => (other === guest ? '' : other.at)),
+      parted: guests.filter((other) => !kept.includes(other)).map(({ name }) => name),
+    };
   }
 
   /** So that a reload goes on from here although no snapshot was taken since. */
@@ -98,15 +122,21 @@ export class Timeline implements TimelineApi {
     const position = { moment: Date.now(), ...this.#company() };
     const bytes = new TextEncoder().encode(JSON.stringify(position));
     // A reload goes on from the newest snapshot then.
-    await this.#files.write(POSITION, [bytes]).catch((error: Error) => this.#onProblem(`A reload will not find the guests where they are now: ${error.message}`));
+    await this.#files
+      .write(POSITION, [bytes])
+      .catch((error: Error) =>
+        this.#onProblem(`A reload will not find the guests where they are now: ${error.message}`),
+      );
   }
 
-  async #readPosition(): Promise<{ moment: number } & Pick<Summary, 'together' | 'parted'> | undefined> {
+  async #readPosition(): Promise<({ moment: number } & Pick<Summary, 'together' | 'parted'>) | undefined> {
     try {
       if (!(await this.#files.list()).includes(POSITION)) return undefined;
       const position = JSON.parse(new TextDecoder().decode(await this.#files.read(POSITION, 0))) as { moment: unknown };
       const { together, parted } = readSummary(position);
-      return Number.isFinite(position.moment) && together.length ? { moment: position.moment as number, together, parted } : undefined;
+      return Number.isFinite(position.moment) && together.length
+        ? { moment: position.moment as number, together, parted }
+        : undefined;
     } catch {
       // The newest snapshot is as good.
       return undefined;
@@ -114,7 +144,10 @@ export class Timeline implements TimelineApi {
   }
 
   view(): TimelineView {
-    const snapshots = this.#store.list().map((info) => this.#viewOf(info)).reverse();
+    const snapshots = this.#store
+      .list()
+      .map((info) => this.#viewOf(info))
+      .reverse();
     return {
       snapshots,
       damaged: this.#store.damaged().map(({ id, reason }) => ({ id, reason })),
@@ -122,14 +155,19 @@ export class Timeline implements TimelineApi {
       reason: this.#files.reason,
       used: snapshots.reduce((sum, { addedBytes }) => sum + addedBytes, 0),
       interval: this.#interval,
-      undo: [...this.#undo].filter(([, { before }]) => snapshots.some(({ id }) => id === before)).map(([guest, places]) => ({ guest, ...places })),
+      undo: [...this.#undo]
+        .filter(([, { before }]) => snapshots.some(({ id }) => id === before))
+        .map(([guest, places]) => ({ guest, ...places })),
     };
   }
 
   #viewOf(info: SnapshotInfo): SnapshotView {
     const { id, name, created, addedBytes, damage } = info;
     return {
-      id, name, addedBytes, damage,
+      id,
+      name,
+      addedBytes,
+      damage,
       guest: readSummary(info.summary).guest,
       kind: kindOf(info),
       created: Date.parse(created),
@@ -153,7 +191,11 @@ export class Timeline implements TimelineApi {
   }
 
   async #freeze(guest: Guest, kind: SnapshotKind, name = '', sessionOnly = false): Promise<FreezeResult> {
-    const result = await guest.freeze(name, { guest: guest.name, kind, ...this.#company(guest) } satisfies Partial<Summary>, sessionOnly);
+    const result = await guest.freeze(
+      name,
+      { guest: guest.name, kind, ...this.#company(guest) } satisfies Partial<Summary>,
+      sessionOnly,
+    );
     this.#standstills.set(result.id, result.standstill);
     this.#onChange();
     return result;
@@ -173,14 +215,20 @@ export class Timeline implements TimelineApi {
 
   /** Runs what ends a guest, when it is kept. */
   end(guest: Guest, keep: boolean, action: () => Promise<void>): Promise<KeepResult> {
-    return this.inTurn(() => this.#leave(guest, keep && 'close', async () => {
-      await action();
-      this.#undo.delete(guest.id);
-    }));
+    return this.inTurn(() =>
+      this.#leave(guest, keep && 'close', async () => {
+        await action();
+        this.#undo.delete(guest.id);
+      }),
+    );
   }
 
   /** Does what ends the present moment of a guest, once a snapshot has it: of kind `kept`, and none if that is false. */
-  async #leave(guest: Guest, kept: 'rewind' | 'close' | false, action: (before: string | undefined) => Promise<void>): Promise<KeepResult> {
+  async #leave(
+    guest: Guest,
+    kept: 'rewind' | 'close' | false,
+    action: (before: string | undefined) => Promise<void>,
+  ): Promise<KeepResult> {
     let before: string | undefined;
     try {
       if (kept) before = (await this.#freeze(guest, kept)).id;
@@ -225,7 +273,10 @@ export class Timeline implements TimelineApi {
     return this.inTurn(async () => {
       const { name, created } = this.#store.info(snapshot);
       const parts = await this.#store.export(snapshot);
-      return { name: `${(name || created).replaceAll(/[^\w.-]+/g, '-')}.layer`, blob: new Blob(parts as Uint8Array<ArrayBuffer>[]) };
+      return {
+        name: `${(name || created).replaceAll(/[^\w.-]+/g, '-')}.layer`,
+        blob: new Blob(parts as Uint8Array<ArrayBuffer>[]),
+      };
     });
   }
 
@@ -266,7 +317,10 @@ export class Timeline implements TimelineApi {
     const nameless = this.#store.list().filter(({ name, damage }) => name === '' && !damage);
     const ofKind = (...kinds: SnapshotKind[]) => nameless.filter((info) => kinds.includes(kindOf(info)));
     const automatic = ofKind('automatic', 'fork');
-    const surplus = [...(automatic.length > AUTOMATIC + SURPLUS ? automatic.slice(0, -AUTOMATIC) : []), ...ofKind('rewind', 'close').slice(0, -BEFORE)];
+    const surplus = [
+      ...(automatic.length > AUTOMATIC + SURPLUS ? automatic.slice(0, -AUTOMATIC) : []),
+      ...ofKind('rewind', 'close').slice(0, -BEFORE),
+    ];
     if (!surplus.length) return;
     const needed = new Set([...this.#guests()].map(({ at }) => at));
     for (const { id } of surplus) if (!needed.has(id)) await this.#store.remove(id);

@@ -31,7 +31,9 @@ export function adopt(tree: Tree, core: Core, views: Views): void {
   const adopted: [link: CoreLink, entry: Entry][] = [];
   for (const [dirLink, children] of links) {
     const dir = inodes.get(dirLink.getNode())!;
-    const entries = children.map(([name, link], at) => new Entry(dir, name, inodes.get(link.getNode())!, FIRST_COOKIE + at));
+    const entries = children.map(
+      ([name, link], at) => new Entry(dir, name, inodes.get(link.getNode())!, FIRST_COOKIE + at),
+    );
     entries.forEach((entry, at) => adopted.push([children[at]![1], entry]));
     loadEntries(dir, entries, FIRST_COOKIE + entries.length);
   }
@@ -51,10 +53,20 @@ function survey(core: Core): { links: Map<CoreLink, Children>; nodes: Set<CoreNo
     for (const [name, link] of dirLink.children) {
       if (name === '.' || name === '..') continue;
       const node = link.getNode();
-      if ((node.mode & S_IFMT) === S_IFDIR && nodes.has(node)) throw new TypeError(`the volume has a directory in two places, ${link.steps.join('/')}: remove one`);
-      judge(() => checkName(name), `a file name that Linux can't have, ${JSON.stringify(name)} in ${dirLink.steps.join('/') || '/'}: rename it`);
-      judge(() => checkNode(modeOf(node), node.rdev, node.symlink), `something that no file can be, ${link.steps.join('/')}, with mode 0${node.mode.toString(8)}: remove it`);
-      judge(() => checkOwner(node.uid, node.gid), `a file, ${link.steps.join('/')}, whose owner is ${node.uid}:${node.gid}: choose others`);
+      if ((node.mode & S_IFMT) === S_IFDIR && nodes.has(node))
+        throw new TypeError(`the volume has a directory in two places, ${link.steps.join('/')}: remove one`);
+      judge(
+        () => checkName(name),
+        `a file name that Linux can't have, ${JSON.stringify(name)} in ${dirLink.steps.join('/') || '/'}: rename it`,
+      );
+      judge(
+        () => checkNode(modeOf(node), node.rdev, node.symlink),
+        `something that no file can be, ${link.steps.join('/')}, with mode 0${node.mode.toString(8)}: remove it`,
+      );
+      judge(
+        () => checkOwner(node.uid, node.gid),
+        `a file, ${link.steps.join('/')}, whose owner is ${node.uid}:${node.gid}: choose others`,
+      );
       nodes.add(node);
       children.push([name, link]);
       if (link.children.size) links.set(link, []);

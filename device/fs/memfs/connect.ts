@@ -18,13 +18,16 @@ export function connect(tree: Tree, core: Core, views: Views): void {
   core.inodes = {};
   core.createNode = (mode) => {
     const owner = { uid: core.process.getuid?.() ?? 0, gid: core.process.getgid?.() ?? 0 };
-    return views.nodeOf(forHost('open', undefined, undefined, () => tree.allocate(mode & S_IFMT ? mode : mode | S_IFREG, owner)));
+    return views.nodeOf(
+      forHost('open', undefined, undefined, () => tree.allocate(mode & S_IFMT ? mode : mode | S_IFREG, owner)),
+    );
   };
   // memfs takes type bits for granted that come with a mode of the host's.
   const { mkdir, mkdirp, createLink } = core;
   core.mkdir = (path, mode) => mkdir.call(core, path, mode & S_IALLUGO);
   core.mkdirp = (path, mode) => mkdirp.call(core, path, mode & S_IALLUGO);
-  core.createLink = (parent, name, isDirectory, mode) => createLink.call(core, parent, name, isDirectory, mode === undefined ? mode : mode & S_IALLUGO);
+  core.createLink = (parent, name, isDirectory, mode) =>
+    createLink.call(core, parent, name, isDirectory, mode === undefined ? mode : mode & S_IALLUGO);
   // The tree frees an inode itself, with its last name or its last user.
   core.deleteNode = (node) => (node as NodeView).fanOut?.emit(['delete']);
 
@@ -33,7 +36,9 @@ export function connect(tree: Tree, core: Core, views: Views): void {
     const newDir = core.getLinkParentAsDirOrThrow(to, 'rename') as LinkView;
     const { parent } = link;
     const newName = core.filenameToSteps(to).at(-1) ?? '';
-    forHost('rename', from, to, () => tree.rename((parent ?? link).node.inode, link.name, newDir.node.inode, newName, 0, { uid: 0, gid: 0 }));
+    forHost('rename', from, to, () =>
+      tree.rename((parent ?? link).node.inode, link.name, newDir.node.inode, newName, 0, { uid: 0, gid: 0 }),
+    );
   };
 
   // memfs takes a link for no directory here.

@@ -77,24 +77,56 @@ export const MODIFY = 2;
 export const ATTRIB = 3;
 export const MOVE = 4;
 
-const CORE_METHODS = ['createNode', 'deleteNode', 'createLink', 'mkdir', 'mkdirp', 'openLink', 'closeFile', 'rename', 'reset', 'getLinkOrThrow', 'getLinkParentAsDirOrThrow', 'getResolvedLinkOrThrow', 'filenameToSteps', 'link', 'unlink', 'rm'] as const;
-const NODE_METHODS = ['getBuffer', 'getSize', 'setString', '_setBuf', 'write', 'read', 'truncate', 'makeSymlink', 'isDirectory'] as const;
+const CORE_METHODS = [
+  'createNode',
+  'deleteNode',
+  'createLink',
+  'mkdir',
+  'mkdirp',
+  'openLink',
+  'closeFile',
+  'rename',
+  'reset',
+  'getLinkOrThrow',
+  'getLinkParentAsDirOrThrow',
+  'getResolvedLinkOrThrow',
+  'filenameToSteps',
+  'link',
+  'unlink',
+  'rm',
+] as const;
+const NODE_METHODS = [
+  'getBuffer',
+  'getSize',
+  'setString',
+  '_setBuf',
+  'write',
+  'read',
+  'truncate',
+  'makeSymlink',
+  'isDirectory',
+] as const;
 const LINK_METHODS = ['createChild', 'deleteChild', 'getChild', 'getNode'] as const;
 
 /** The inside of a memfs volume. @throws TypeError when there is none that the backend knows. */
 export function coreOf(volume: object): Core {
   const core = (volume as { _core?: Partial<Core> })._core;
   const node = core?.root?.getNode?.();
-  const missing = !core?.root || !node
-    ? ['_core.root']
-    : [
-        ...CORE_METHODS.filter((name) => typeof core[name] !== 'function'),
-        ...NODE_METHODS.filter((name) => typeof (node as unknown as Record<string, unknown>)[name] !== 'function'),
-        ...LINK_METHODS.filter((name) => typeof (core.root as unknown as Record<string, unknown>)[name] !== 'function'),
-        ...(core.changes?.listeners && node.changes?.listeners ? [] : ['changes']),
-      ];
+  const missing =
+    !core?.root || !node
+      ? ['_core.root']
+      : [
+          ...CORE_METHODS.filter((name) => typeof core[name] !== 'function'),
+          ...NODE_METHODS.filter((name) => typeof (node as unknown as Record<string, unknown>)[name] !== 'function'),
+          ...LINK_METHODS.filter(
+            (name) => typeof (core.root as unknown as Record<string, unknown>)[name] !== 'function',
+          ),
+          ...(core.changes?.listeners && node.changes?.listeners ? [] : ['changes']),
+        ];
   if (missing.length) {
-    throw new TypeError(`this is no volume of memfs 4.80 or a release like it: it lacks ${missing.join(', ')}; pass a \`Volume\` of the memfs that v86-virtiofs depends on`);
+    throw new TypeError(
+      `this is no volume of memfs 4.80 or a release like it: it lacks ${missing.join(', ')}; pass a \`Volume\` of the memfs that v86-virtiofs depends on`,
+    );
   }
   return core as Core;
 }

@@ -26,6 +26,12 @@ export function forHost<T>(syscall: string, path: string | undefined, dest: stri
     if (!(error instanceof FsError)) throw error;
     const code = errnoName(error.code) as ErrnoName;
     const where = path === undefined ? '' : ` '${path}'${dest === undefined ? '' : ` -> '${dest}'`}`;
-    throw Object.assign(new Error(`${code}: ${DESCRIPTIONS[code] ?? 'filesystem error'}, ${syscall}${where}`), { errno: -ERRNO[code], code, syscall, path, dest });
+    throw Object.assign(new Error(`${code}: ${DESCRIPTIONS[code] ?? 'filesystem error'}, ${syscall}${where}`), {
+      errno: -ERRNO[code],
+      code,
+      syscall,
+      path,
+      dest,
+    });
   }
 }

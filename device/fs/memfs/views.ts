@@ -23,8 +23,14 @@ type BufferClass = { from(bytes: ArrayBuffer): Uint8Array };
 export class Views {
   readonly tree: Tree;
   readonly core: Core;
-  readonly #node: new (views: Views, inode: Inode) => NodeView;
-  readonly #link: new (views: Views, entry: Entry) => LinkView;
+  readonly #node: new (
+    views: Views,
+    inode: Inode,
+  ) => NodeView;
+  readonly #link: new (
+    views: Views,
+    entry: Entry,
+  ) => LinkView;
   readonly FanOut: new () => FanOut;
   readonly Buffer: BufferClass;
 
@@ -33,17 +39,25 @@ export class Views {
     this.tree = tree;
     this.core = core;
     const node = core.root.getNode();
-    this.#node = graft(Object.getPrototypeOf(node), NodeView.prototype, function (this: Mutable<NodeView>, views: Views, inode: Inode) {
-      this.views = views;
-      this.inode = inode;
-      this.fanOut = undefined;
-    });
-    this.#link = graft(Object.getPrototypeOf(core.root), LinkView.prototype, function (this: Mutable<LinkView>, views: Views, entry: Entry) {
-      this.views = views;
-      this.entry = entry;
-      this.inode = entry.inode;
-      this.fanOut = undefined;
-    });
+    this.#node = graft(
+      Object.getPrototypeOf(node),
+      NodeView.prototype,
+      function (this: Mutable<NodeView>, views: Views, inode: Inode) {
+        this.views = views;
+        this.inode = inode;
+        this.fanOut = undefined;
+      },
+    );
+    this.#link = graft(
+      Object.getPrototypeOf(core.root),
+      LinkView.prototype,
+      function (this: Mutable<LinkView>, views: Views, entry: Entry) {
+        this.views = views;
+        this.entry = entry;
+        this.inode = entry.inode;
+        this.fanOut = undefined;
+      },
+    );
     this.FanOut = node.changes.constructor as new () => FanOut;
     this.Buffer = node.getBuffer().constructor as unknown as BufferClass;
   }
@@ -66,14 +80,23 @@ export class Views {
   adoptNode(node: CoreNode, inode: Inode): void {
     const { changes } = node;
     for (const key of Object.keys(node)) delete (node as unknown as Record<string, unknown>)[key];
-    inode.view = Object.assign(Object.setPrototypeOf(node, this.#node.prototype), { views: this, inode, fanOut: changes });
+    inode.view = Object.assign(Object.setPrototypeOf(node, this.#node.prototype), {
+      views: this,
+      inode,
+      fanOut: changes,
+    });
   }
 
   /** Turns a link that memfs made into a view: of the root without `entry`. */
   adoptLink(link: CoreLink, inode: Inode, entry?: Entry): void {
     const { changes } = link;
     for (const key of Object.keys(link)) delete (link as unknown as Record<string, unknown>)[key];
-    const view = Object.assign(Object.setPrototypeOf(link, this.#link.prototype), { views: this, inode, entry, fanOut: changes });
+    const view = Object.assign(Object.setPrototypeOf(link, this.#link.prototype), {
+      views: this,
+      inode,
+      entry,
+      fanOut: changes,
+    });
     if (entry) entry.view = view;
   }
 }
@@ -81,10 +104,18 @@ export class Views {
 type Mutable<T> = { -readonly [K in keyof T]: T[K] };
 
 /** A class with the members of `own`, over those of memfs's class, so that `instanceof` and all else of memfs goes on. */
-function graft<Args extends unknown[], T>(base: object, own: object, init: (this: T, ...args: Args) => void): new (...args: Args) => T {
+function graft<Args extends unknown[], T>(
+  base: object,
+  own: object,
+  init: (this: T, ...args: Args) => void,
+): new (
+  ...args: Args
+) => T {
   const { constructor: _, ...members } = Object.getOwnPropertyDescriptors(own) as PropertyDescriptorMap;
   init.prototype = Object.create(base, members);
-  return init as unknown as new (...args: Args) => T;
+  return init as unknown as new (
+    ...args: Args
+  ) => T;
 }
 
 /** memfs's `Node`: an inode, as the host's `fs` sees and changes it. */
@@ -186,7 +217,10 @@ export class NodeView {
 
   getBuffer(): Uint8Array {
     const size = this.inode.written?.size ?? 0;
-    if (size > MAX_BUFFER) throw Object.assign(new RangeError(`File size (${size}) is greater than 2 GiB`), { code: 'ERR_FS_FILE_TOO_LARGE' });
+    if (size > MAX_BUFFER)
+      throw Object.assign(new RangeError(`File size (${size}) is greater than 2 GiB`), {
+        code: 'ERR_FS_FILE_TOO_LARGE',
+      });
     const buffer = this.views.Buffer.from(new ArrayBuffer(size));
     this.inode.written?.read(0, size, new BytesSink(buffer), 0);
     return buffer;
@@ -203,14 +237,23 @@ export class NodeView {
 
   write(buffer: Uint8Array, offset = 0, length = buffer.length, position = 0): number {
     const bytes = buffer.subarray(offset, Math.min(offset + length, buffer.length));
-    const count = forHost('write', undefined, undefined, () => this.contentFor('write').write(position, bytes.length, new BytesSource(bytes)));
+    const count = forHost('write', undefined, undefined, () =>
+      this.contentFor('write').write(position, bytes.length, new BytesSource(bytes)),
+    );
     if (count > 0) this.touch();
     return count;
   }
 
   read(buffer: ArrayBufferView, offset = 0, length = buffer.byteLength, position = 0): number {
-    if (this.inode.isDirectory) forHost('read', undefined, undefined, () => { throw FsError.of(EISDIR); });
-    const bytes = new Uint8Array(buffer.buffer, buffer.byteOffset + offset, Math.min(length, buffer.byteLength - offset));
+    if (this.inode.isDirectory)
+      forHost('read', undefined, undefined, () => {
+        throw FsError.of(EISDIR);
+      });
+    const bytes = new Uint8Array(
+      buffer.buffer,
+      buffer.byteOffset + offset,
+      Math.min(length, buffer.byteLength - offset),
+    );
     this.atime = new Date();
     return this.inode.written?.read(position, bytes.length, new BytesSink(bytes), 0) ?? 0;
   }
@@ -226,7 +269,9 @@ export class NodeView {
 
   /** chown(2): -1 leaves what is there. */
   chown(uid: number, gid: number): void {
-    forHost('chown', undefined, undefined, () => this.views.tree.setattrQuietly(this.inode, { ...(uid !== -1 && { uid }), ...(gid !== -1 && { gid }) }));
+    forHost('chown', undefined, undefined, () =>
+      this.views.tree.setattrQuietly(this.inode, { ...(uid !== -1 && { uid }), ...(gid !== -1 && { gid }) }),
+    );
   }
 
   touch(): void {
@@ -272,7 +317,12 @@ export class NodeView {
 
   /** What can be written: of a FIFO or device here, nothing. */
   contentFor(syscall: string): Content {
-    return this.inode.content ?? forHost(syscall, undefined, undefined, () => { throw FsError.of(this.inode.isDirectory ? EISDIR : ENXIO); });
+    return (
+      this.inode.content ??
+      forHost(syscall, undefined, undefined, () => {
+        throw FsError.of(this.inode.isDirectory ? EISDIR : ENXIO);
+      })
+    );
   }
 }
 
@@ -349,7 +399,9 @@ export class LinkView {
   /** memfs has no name for what is to be in the place of the root. */
   createChild(name = '', node = this.views.core.createNode(0o100666) as unknown as NodeView): LinkView {
     const { views } = this;
-    const entry = forHost('open', [...this.steps, name].join('/'), undefined, () => views.tree.attach(node.inode, this.inode, name));
+    const entry = forHost('open', [...this.steps, name].join('/'), undefined, () =>
+      views.tree.attach(node.inode, this.inode, name),
+    );
     const link = views.linkOf(entry);
     this.fanOut?.emit(['child:add', link, this]);
     return link;

@@ -33,10 +33,15 @@ export class Acl {
   /** @throws FsError EINVAL for what is no list, or not a valid one. */
   static decode(bytes: Uint8Array): Acl {
     const view = new DataView(bytes.buffer, bytes.byteOffset, bytes.length);
-    if (bytes.length < HEADER_SIZE || (bytes.length - HEADER_SIZE) % ENTRY_SIZE || view.getUint32(0, true) !== VERSION) throw FsError.of(EINVAL);
+    if (bytes.length < HEADER_SIZE || (bytes.length - HEADER_SIZE) % ENTRY_SIZE || view.getUint32(0, true) !== VERSION)
+      throw FsError.of(EINVAL);
     const entries: AclEntry[] = [];
     for (let at = HEADER_SIZE; at < bytes.length; at += ENTRY_SIZE) {
-      entries.push({ tag: view.getUint16(at, true), perm: view.getUint16(at + 2, true), id: view.getUint32(at + 4, true) });
+      entries.push({
+        tag: view.getUint16(at, true),
+        perm: view.getUint16(at + 2, true),
+        id: view.getUint32(at + 4, true),
+      });
     }
     if (entries.length && !isValid(entries)) throw FsError.of(EINVAL);
     return new Acl(entries);
@@ -89,10 +94,16 @@ export class Acl {
 /** acl(5), "VALID ACLs"; in the order that Linux wants. */
 function isValid(entries: readonly AclEntry[]): boolean {
   const count = (wanted: number) => entries.filter(({ tag }) => tag === wanted).length;
-  const isSorted = entries.every(({ tag }, n) => RANK.includes(tag) && (n === 0 || RANK.indexOf(entries[n - 1]!.tag) <= RANK.indexOf(tag)));
+  const isSorted = entries.every(
+    ({ tag }, n) => RANK.includes(tag) && (n === 0 || RANK.indexOf(entries[n - 1]!.tag) <= RANK.indexOf(tag)),
+  );
   const names = entries.filter(({ tag }) => tag === USER || tag === GROUP);
-  return isSorted && entries.every(({ perm }) => perm <= 7)
-    && [USER_OBJ, GROUP_OBJ, OTHER].every((tag) => count(tag) === 1)
-    && count(MASK) <= 1 && (names.length === 0 || count(MASK) === 1)
-    && new Set(names.map(({ tag, id }) => tag * 2 ** 32 + id)).size === names.length;
+  return (
+    isSorted &&
+    entries.every(({ perm }) => perm <= 7) &&
+    [USER_OBJ, GROUP_OBJ, OTHER].every((tag) => count(tag) === 1) &&
+    count(MASK) <= 1 &&
+    (names.length === 0 || count(MASK) === 1) &&
+    new Set(names.map(({ tag, id }) => tag * 2 ** 32 + id)).size === names.length
+  );
 }

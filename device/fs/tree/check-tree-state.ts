@@ -14,7 +14,8 @@ const MAX_U31 = 2 ** 31;
 export function checkTreeState(state: unknown): CheckedTreeState {
   const source = record(state, 'state');
   const { uuid, nextIno } = source as { uuid: unknown; nextIno: number };
-  if (typeof uuid !== 'string' || !/^[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$/.test(uuid)) fail('its uuid is invalid');
+  if (typeof uuid !== 'string' || !/^[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$/.test(uuid))
+    fail('its uuid is invalid');
   if (!Number.isInteger(nextIno) || nextIno < 2 || nextIno > MAX_U31) fail(`nextIno is ${nextIno}`);
 
   const inodes = Object.fromEntries([
@@ -47,13 +48,26 @@ export function checkTreeState(state: unknown): CheckedTreeState {
       nextCookie: u32Column(directories, 'directories.nextCookie'),
       entries: u32Column(directories, 'directories.entries'),
     },
-    entries: { names: list(entries.names, 'entries.names'), ino: u32Column(entries, 'entries.ino'), cookie: u32Column(entries, 'entries.cookie') },
-    files: { ino: u32Column(files, 'files.ino'), size: f64Column(files, 'files.size'), chunks: u32Column(files, 'files.chunks') },
-    chunks: { index: f64Column(chunks, 'chunks.index'), map: u32Column(chunks, 'chunks.map'), bytes: list(chunks.bytes, 'chunks.bytes') },
+    entries: {
+      names: list(entries.names, 'entries.names'),
+      ino: u32Column(entries, 'entries.ino'),
+      cookie: u32Column(entries, 'entries.cookie'),
+    },
+    files: {
+      ino: u32Column(files, 'files.ino'),
+      size: f64Column(files, 'files.size'),
+      chunks: u32Column(files, 'files.chunks'),
+    },
+    chunks: {
+      index: f64Column(chunks, 'chunks.index'),
+      map: u32Column(chunks, 'chunks.map'),
+      bytes: list(chunks.bytes, 'chunks.bytes'),
+    },
     symlinks: list(source.symlinks, 'symlinks'),
     xattrs: list(source.xattrs, 'xattrs'),
   };
-  for (const name of ['directories', 'entries', 'files', 'chunks'] as const) sameLength(name, Object.values(checked[name]));
+  for (const name of ['directories', 'entries', 'files', 'chunks'] as const)
+    sameLength(name, Object.values(checked[name]));
   checkDirectories(checked, typeOf);
   checkFiles(checked, typeOf);
   checkSymlinks(checked, typeOf);
@@ -63,7 +77,8 @@ export function checkTreeState(state: unknown): CheckedTreeState {
   inodes.mode.forEach((mode, row) => (usage.metadata += inodeCost(mode, targets.get(inodes.ino[row]!))));
   for (const name of checked.entries.names) usage.metadata += entryCost(name);
   const attributes = new Map<number, number>();
-  for (const { ino, name, value } of checked.xattrs) attributes.set(ino, (attributes.get(ino) ?? 0) + xattrCost(name, value));
+  for (const { ino, name, value } of checked.xattrs)
+    attributes.set(ino, (attributes.get(ino) ?? 0) + xattrCost(name, value));
   for (const bytes of attributes.values()) usage.metadata += xattrsCost(bytes);
   return checked;
 }
@@ -73,9 +88,17 @@ function checkInodes(inodes: InodeColumns, nextIno: number): Map<number, number>
   for (let row = 0; row < inodes.ino.length; row++) {
     const ino = inodes.ino[row]!;
     const mode = inodes.mode[row]!;
-    if (ino < 1 || ino >= nextIno || rows.has(ino)) fail(`inode number ${ino} ${rows.has(ino) ? 'is there twice' : 'is out of range'}`);
-    judge(() => checkNode(mode, inodes.rdev[row]!, (mode & S_IFMT) === S_IFLNK ? '.' : undefined), () => `inode ${ino} has mode 0${mode.toString(8)}`);
-    for (const name of F64) judge(() => checkTime({ sec: inodes[name][row]!, nsec: inodes[`${name}Nsec`][row]! }), () => `${name} of inode ${ino} is invalid`);
+    if (ino < 1 || ino >= nextIno || rows.has(ino))
+      fail(`inode number ${ino} ${rows.has(ino) ? 'is there twice' : 'is out of range'}`);
+    judge(
+      () => checkNode(mode, inodes.rdev[row]!, (mode & S_IFMT) === S_IFLNK ? '.' : undefined),
+      () => `inode ${ino} has mode 0${mode.toString(8)}`,
+    );
+    for (const name of F64)
+      judge(
+        () => checkTime({ sec: inodes[name][row]!, nsec: inodes[`${name}Nsec`][row]! }),
+        () => `${name} of inode ${ino} is invalid`,
+      );
     rows.set(ino, row);
   }
   const root = rows.get(1) ?? fail('it has no root');
@@ -101,8 +124,10 @@ function checkDirectories({ inodes, directories, entries }: CheckedTreeState, ty
       const name = entries.names[row] as unknown;
       const ino = entries.ino[row]!;
       const cookie = entries.cookie[row]!;
-      if (typeof name !== 'string' || !isEntryName(name) || names.has(name)) fail(`directory ${dir} has an entry with a bad name, ${JSON.stringify(name)}`);
-      if (cookie <= last || cookie >= nextCookie) fail(`entry ${JSON.stringify(name)} of directory ${dir} has cookie ${cookie}`);
+      if (typeof name !== 'string' || !isEntryName(name) || names.has(name))
+        fail(`directory ${dir} has an entry with a bad name, ${JSON.stringify(name)}`);
+      if (cookie <= last || cookie >= nextCookie)
+        fail(`entry ${JSON.stringify(name)} of directory ${dir} has cookie ${cookie}`);
       last = cookie;
       names.add(name);
       if (typeOf(ino) !== S_IFDIR) {
@@ -143,7 +168,10 @@ function checkFiles({ inodes, files, chunks }: CheckedTreeState, typeOf: (ino: n
     const size = files.size[at]!;
     if (typeOf(ino) !== S_IFREG || seen.has(ino)) fail(`file ${ino} is none, or there twice`);
     seen.add(ino);
-    judge(() => checkSize(size), () => `file ${ino} has size ${size}`);
+    judge(
+      () => checkSize(size),
+      () => `file ${ino} has size ${size}`,
+    );
     const end = row + files.chunks[at]!;
     if (end > chunks.bytes.length) fail(`file ${ino} has more chunks than there are`);
     let next = 0;
@@ -152,9 +180,11 @@ function checkFiles({ inodes, files, chunks }: CheckedTreeState, typeOf: (ino: n
       const map = chunks.map[row]!;
       const bytes = chunks.bytes[row] as unknown;
       const page = index * PAGES_PER_CHUNK;
-      if (!Number.isInteger(page) || page < next || page >= MAX_FILE_SIZE / PAGE_SIZE) fail(`file ${ino} has a chunk with index ${index}`);
+      if (!Number.isInteger(page) || page < next || page >= MAX_FILE_SIZE / PAGE_SIZE)
+        fail(`file ${ino} has a chunk with index ${index}`);
       next = page + 32 - Math.clz32(map);
-      const sound = map > 0 && map <= 0xffff && bytes instanceof Uint8Array && bytes.length <= countBits(map) * PAGE_SIZE;
+      const sound =
+        map > 0 && map <= 0xffff && bytes instanceof Uint8Array && bytes.length <= countBits(map) * PAGE_SIZE;
       if (!sound) fail(`chunk ${index} of file ${ino} is malformed`);
     }
   }
@@ -169,7 +199,10 @@ function checkSymlinks({ inodes, symlinks }: CheckedTreeState, typeOf: (ino: num
     const { ino, target } = record(link, 'symlinks') as { ino: number; target: unknown };
     if (typeOf(ino) !== S_IFLNK || seen.has(ino)) fail(`symbolic link ${ino} is none, or there twice`);
     if (typeof target !== 'string') fail(`symbolic link ${ino} has no target`);
-    judge(() => checkNode(S_IFLNK, 0, target as string), () => `the target of symbolic link ${ino} is invalid`);
+    judge(
+      () => checkNode(S_IFLNK, 0, target as string),
+      () => `the target of symbolic link ${ino} is invalid`,
+    );
     seen.add(ino);
   }
   const expected = inodes.mode.reduce((count, mode) => count + ((mode & S_IFMT) === S_IFLNK ? 1 : 0), 0);
@@ -189,7 +222,10 @@ function checkXattrs({ xattrs }: CheckedTreeState, modeOf: (ino: number) => numb
     if ((name === ACL_ACCESS || name === ACL_DEFAULT) && Acl.decode(value as Uint8Array).isEmpty) fail(what());
     own.names.add(name as string);
     own.bytes += nameLength(name as string) + 1;
-    judge(() => checkXattrList(own.bytes), () => `inode ${ino} has too many attributes`);
+    judge(
+      () => checkXattrList(own.bytes),
+      () => `inode ${ino} has too many attributes`,
+    );
   }
 }
 

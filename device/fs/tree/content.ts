@@ -215,7 +215,14 @@ export class Content {
     this.clear();
     chunks.forEach(({ at, map, bytes }, n) => {
       const own = bytes.buffer.byteLength > CHUNK_SIZE ? bytes.slice() : bytes;
-      const chunk = new Chunk(at, Math.min(PAGES_PER_CHUNK, (chunks[n + 1]?.at ?? MAX_PAGE) - at), own, map, this.#space.epoch, true);
+      const chunk = new Chunk(
+        at,
+        Math.min(PAGES_PER_CHUNK, (chunks[n + 1]?.at ?? MAX_PAGE) - at),
+        own,
+        map,
+        this.#space.epoch,
+        true,
+      );
       this.#add(chunk);
       this.#pages += chunk.pages;
       this.#space.pages += chunk.pages;
@@ -250,7 +257,8 @@ export class Content {
     const end = Math.ceil(to / PAGE_SIZE);
     let missing = end - first;
     const chunk = this.#chunks.at(first);
-    if (chunk && chunk.end >= end) return missing - chunk.allocated(from - chunk.at * PAGE_SIZE, to - chunk.at * PAGE_SIZE);
+    if (chunk && chunk.end >= end)
+      return missing - chunk.allocated(from - chunk.at * PAGE_SIZE, to - chunk.at * PAGE_SIZE);
     for (const chunk of this.#chunks.over(first, end)) {
       const base = chunk.at * PAGE_SIZE;
       missing -= chunk.allocated(Math.max(0, from - base), Math.min(chunk.length * PAGE_SIZE, to - base));
@@ -265,7 +273,9 @@ export class Content {
     if (first) this.#discardIn(first, from, to);
     const last = this.#chunks.at(Math.ceil(to / PAGE_SIZE) - 1);
     if (last && last !== first) this.#discardIn(last, from, to);
-    this.#give(this.#chunks.remove(first ? first.end : Math.floor(from / PAGE_SIZE), last ? last.at : Math.ceil(to / PAGE_SIZE)));
+    this.#give(
+      this.#chunks.remove(first ? first.end : Math.floor(from / PAGE_SIZE), last ? last.at : Math.ceil(to / PAGE_SIZE)),
+    );
   }
 
   #discardIn(chunk: Chunk, from: number, to: number): void {
@@ -282,7 +292,8 @@ export class Content {
     let kept = chunk;
     if (freed || !chunk.mayWrite(this.#space.epoch)) this.#chunks.replace((kept = chunk.copy(this.#space.epoch, map)));
     if (start % PAGE_SIZE) kept.zero(start, Math.min(end, Math.ceil(start / PAGE_SIZE) * PAGE_SIZE));
-    if (end % PAGE_SIZE && Math.floor(end / PAGE_SIZE) >= Math.ceil(start / PAGE_SIZE)) kept.zero(Math.floor(end / PAGE_SIZE) * PAGE_SIZE, end);
+    if (end % PAGE_SIZE && Math.floor(end / PAGE_SIZE) >= Math.ceil(start / PAGE_SIZE))
+      kept.zero(Math.floor(end / PAGE_SIZE) * PAGE_SIZE, end);
   }
 
   /** Takes away what is at pages `from` to before `to`, with no chunk left that reaches into them. */
@@ -325,7 +336,10 @@ export class Content {
   #appends(chunk: Chunk, from: number, to: number): boolean {
     if (to >= chunk.length * PAGE_SIZE) return false;
     const stored = chunk.bytes.length;
-    const goesOn = chunk.map === 0 ? from === 0 && this.#chunks.at(chunk.at - 1)?.full === true : to > PAGE_SIZE && from <= stored && to > stored;
+    const goesOn =
+      chunk.map === 0
+        ? from === 0 && this.#chunks.at(chunk.at - 1)?.full === true
+        : to > PAGE_SIZE && from <= stored && to > stored;
     if (goesOn) this.#space.grows(chunk);
     return goesOn;
   }
@@ -341,7 +355,8 @@ export class Content {
     if (!chunk || chunk.at === page) return;
     const { epoch } = this.#space;
     this.#chunks.remove(chunk.at, chunk.at + 1);
-    for (const part of [chunk.part(0, page - chunk.at, epoch), chunk.part(page - chunk.at, chunk.length, epoch)]) if (part.map) this.#add(part);
+    for (const part of [chunk.part(0, page - chunk.at, epoch), chunk.part(page - chunk.at, chunk.length, epoch)])
+      if (part.map) this.#add(part);
   }
 
   /** A chunk with `page` that may be changed. Bytes `from` to `to` of the file are about to be written: what is there of them need not be copied. */

@@ -179,8 +179,10 @@ export class Reader implements DirectoryReader {
   peek(): DirectoryEntry | undefined {
     const { parent } = this.#directory;
     if (!parent) return undefined;
-    if (this.#position < DOT_COOKIE) return { name: '.', inode: this.#inode, mode: this.#inode.mode, cookie: DOT_COOKIE };
-    if (this.#position < DOT_DOT_COOKIE) return { name: '..', inode: parent, mode: parent.mode, cookie: DOT_DOT_COOKIE };
+    if (this.#position < DOT_COOKIE)
+      return { name: '.', inode: this.#inode, mode: this.#inode.mode, cookie: DOT_COOKIE };
+    if (this.#position < DOT_DOT_COOKIE)
+      return { name: '..', inode: parent, mode: parent.mode, cookie: DOT_DOT_COOKIE };
     const entry = this.#entry();
     return entry && { name: entry.name, inode: entry.inode, mode: entry.inode.mode, cookie: entry.cookie };
   }

@@ -80,8 +80,10 @@ export class InodeTable {
 
   /** @throws RangeError for a limit that is none. */
   constructor({ size = DEFAULT_SIZE, inodes = DEFAULT_INODES, clock = systemClock() }: TreeOptions = {}) {
-    if (!Number.isSafeInteger(size) || size < PAGE_SIZE) throw new RangeError(`size is ${size}: a filesystem has at least ${PAGE_SIZE} bytes`);
-    if (!Number.isSafeInteger(inodes) || inodes < 1 || inodes > MAX_INODES) throw new RangeError(`inodes is ${inodes}: a filesystem has 1 to ${MAX_INODES}`);
+    if (!Number.isSafeInteger(size) || size < PAGE_SIZE)
+      throw new RangeError(`size is ${size}: a filesystem has at least ${PAGE_SIZE} bytes`);
+    if (!Number.isSafeInteger(inodes) || inodes < 1 || inodes > MAX_INODES)
+      throw new RangeError(`inodes is ${inodes}: a filesystem has 1 to ${MAX_INODES}`);
     this.#clock = clock;
     this.space = new Space({ maxBytes: size, maxInodes: inodes });
     this.root = new Inode(1, 1, S_IFDIR | 0o755, this.space, clock());

@@ -233,7 +233,14 @@ export class Namespace extends InodeTable {
     return false;
   }
 
-  #move(from: Entry, directory: Directory, newDir: Inode, newName: string, to: Entry | undefined, whiteout: Inode | undefined): void {
+  #move(
+    from: Entry,
+    directory: Directory,
+    newDir: Inode,
+    newName: string,
+    to: Entry | undefined,
+    whiteout: Inode | undefined,
+  ): void {
     const { inode, dir } = from;
     const newDirectory = newDir.directory!;
     let entry = to;
@@ -275,7 +282,10 @@ export class Namespace extends InodeTable {
     [a.view, b.view] = [b.view, a.view];
     const now = this.#touch(a.dir);
     b.dir.mtime = b.dir.ctime = now;
-    for (const [entry, before] of [[a, b], [b, a]] as const) {
+    for (const [entry, before] of [
+      [a, b],
+      [b, a],
+    ] as const) {
       const { inode, dir } = entry;
       inode.ctime = now;
       inode.entry = entry;

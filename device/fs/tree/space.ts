@@ -114,7 +114,8 @@ export class Space implements Usage {
   /** Takes `bytes` for something that is not content, or gives them back when negative. @throws FsError ENOSPC, with nothing taken. */
   takeMetadata(bytes: number): void {
     const metadata = this.metadata + bytes;
-    if (bytes > 0 && (metadata > this.maxMetadata || metadata + this.pages * PAGE_SIZE > this.maxBytes)) throw FsError.of(ENOSPC);
+    if (bytes > 0 && (metadata > this.maxMetadata || metadata + this.pages * PAGE_SIZE > this.maxBytes))
+      throw FsError.of(ENOSPC);
     this.metadata = metadata;
   }
 
@@ -130,10 +131,14 @@ export class Space implements Usage {
     const { maxBytes, maxMetadata, maxInodes } = this;
     const bytes = pages * PAGE_SIZE + metadata;
     if (bytes > maxBytes || inodes > maxInodes) {
-      throw new RangeError(`the files take ${bytes} bytes and ${inodes} inodes, more than the quota here (${maxBytes} and ${maxInodes}): give the volume at least that`);
+      throw new RangeError(
+        `the files take ${bytes} bytes and ${inodes} inodes, more than the quota here (${maxBytes} and ${maxInodes}): give the volume at least that`,
+      );
     }
     if (metadata > maxMetadata) {
-      throw new RangeError(`names, attributes and inodes take ${metadata} bytes, more than ${maxInodes} inodes may here (${maxMetadata}): give the volume at least ${Math.ceil(metadata / METADATA_PER_INODE)}`);
+      throw new RangeError(
+        `names, attributes and inodes take ${metadata} bytes, more than ${maxInodes} inodes may here (${maxMetadata}): give the volume at least ${Math.ceil(metadata / METADATA_PER_INODE)}`,
+      );
     }
   }
 }

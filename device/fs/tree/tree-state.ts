@@ -71,7 +71,19 @@ export interface TreeState {
   xattrs: { ino: number; name: string; value: Uint8Array }[];
 }
 
-export const U32 = ['ino', 'generation', 'mode', 'uid', 'gid', 'rdev', 'linkable', 'atimeNsec', 'mtimeNsec', 'ctimeNsec', 'btimeNsec'] as const;
+export const U32 = [
+  'ino',
+  'generation',
+  'mode',
+  'uid',
+  'gid',
+  'rdev',
+  'linkable',
+  'atimeNsec',
+  'mtimeNsec',
+  'ctimeNsec',
+  'btimeNsec',
+] as const;
 export const F64 = ['atime', 'mtime', 'ctime', 'btime'] as const;
 
 export type InodeColumns = Record<(typeof U32)[number], Uint32Array> & Record<(typeof F64)[number], Float64Array>;
@@ -158,8 +170,14 @@ export function saveTree(tree: Tree): TreeState {
   return {
     uuid: tree.uuid,
     nextIno: tree.nextIno,
-    inodes: Object.fromEntries(Object.entries(columns).map(([name, column]) => [name, bytesOf(column)])) as TreeState['inodes'],
-    directories: { ino: u32(directories.ino), nextCookie: u32(directories.nextCookie), entries: u32(directories.entries) },
+    inodes: Object.fromEntries(
+      Object.entries(columns).map(([name, column]) => [name, bytesOf(column)]),
+    ) as TreeState['inodes'],
+    directories: {
+      ino: u32(directories.ino),
+      nextCookie: u32(directories.nextCookie),
+      entries: u32(directories.entries),
+    },
     entries: { names: entries.names, ino: u32(entries.ino), cookie: u32(entries.cookie) },
     files: { ino: u32(files.ino), size: f64(files.size), chunks: u32(files.chunks) },
     chunks: { index: f64(chunks.index), map: u32(chunks.map), bytes: chunks.bytes },
@@ -251,7 +269,8 @@ function loadFiles(tree: Tree, { files, chunks }: CheckedTreeState): void {
   let row = 0;
   for (let at = 0; at < files.ino.length; at++) {
     const own: { at: number; map: number; bytes: Uint8Array }[] = [];
-    for (const end = row + files.chunks[at]!; row < end; row++) own.push({ at: chunks.index[row]! * PAGES_PER_CHUNK, map: chunks.map[row]!, bytes: chunks.bytes[row]! });
+    for (const end = row + files.chunks[at]!; row < end; row++)
+      own.push({ at: chunks.index[row]! * PAGES_PER_CHUNK, map: chunks.map[row]!, bytes: chunks.bytes[row]! });
     if (files.size[at] || own.length) tree.inodes.get(files.ino[at]!)!.content!.load(files.size[at]!, own);
   }
 }

@@ -107,7 +107,8 @@ export class Tree extends Namespace implements Backend {
     this.#checkAlive(to);
     checkOffset(fromOffset);
     checkOffset(length);
-    if (from === to && Math.abs(fromOffset - toOffset) < Math.min(length, source.size - fromOffset)) throw FsError.of(EINVAL);
+    if (from === to && Math.abs(fromOffset - toOffset) < Math.min(length, source.size - fromOffset))
+      throw FsError.of(EINVAL);
     const count = target.copyFrom(source, fromOffset, toOffset, length);
     if (count > 0) {
       this.accessed(from);
@@ -203,7 +204,8 @@ export class Tree extends Namespace implements Backend {
   accessed(inode: Inode): void {
     const { atime, mtime, ctime } = inode;
     const now = this.now();
-    if (!isBefore(mtime, atime) || !isBefore(ctime, atime) || now.sec - atime.sec >= RELATIME_INTERVAL) inode.atime = now;
+    if (!isBefore(mtime, atime) || !isBefore(ctime, atime) || now.sec - atime.sec >= RELATIME_INTERVAL)
+      inode.atime = now;
   }
 
   #dropPrivileges(inode: Inode): void {

@@ -1,6 +1,19 @@
 import type { Timespec } from '../backend.ts';
 import {
-  NAME_MAX, PATH_MAX, S_IALLUGO, S_IFBLK, S_IFCHR, S_IFDIR, S_IFIFO, S_IFLNK, S_IFMT, S_IFREG, S_IFSOCK, XATTR_LIST_MAX, XATTR_NAME_MAX, XATTR_SIZE_MAX,
+  NAME_MAX,
+  PATH_MAX,
+  S_IALLUGO,
+  S_IFBLK,
+  S_IFCHR,
+  S_IFDIR,
+  S_IFIFO,
+  S_IFLNK,
+  S_IFMT,
+  S_IFREG,
+  S_IFSOCK,
+  XATTR_LIST_MAX,
+  XATTR_NAME_MAX,
+  XATTR_SIZE_MAX,
 } from '../constants.ts';
 import { E2BIG, EACCES, EFBIG, EINVAL, ENAMETOOLONG, ENOENT, ENOSPC, EOPNOTSUPP, ERANGE, FsError } from '../errno.ts';
 import { isFileName, nameLength } from '../names.ts';
@@ -23,7 +36,8 @@ const TYPES = new Set([S_IFSOCK, S_IFLNK, S_IFREG, S_IFBLK, S_IFDIR, S_IFCHR, S_
 /** The time that a file keeps: as in Linux one out of range becomes the nearest. @throws FsError EINVAL for nanoseconds that are none, as utimensat(2). */
 export function checkTime(time: Timespec): Timespec {
   const { sec, nsec } = time;
-  if (!isU32(nsec) || nsec > 999_999_999 || !(Number.isInteger(sec) || Math.abs(sec) === Infinity)) throw FsError.of(EINVAL);
+  if (!isU32(nsec) || nsec > 999_999_999 || !(Number.isInteger(sec) || Math.abs(sec) === Infinity))
+    throw FsError.of(EINVAL);
   if (sec > TIME_MAX) return { sec: TIME_MAX, nsec: 0 };
   return sec < -TIME_MAX ? { sec: -TIME_MAX, nsec: 0 } : time;
 }
@@ -35,7 +49,8 @@ export function checkOwner(uid: number, gid: number): void {
 
 /** Of an inode: type and permission bits, a device's number, a symbolic link's target and nobody else's. @throws FsError EINVAL, ENOENT, ENAMETOOLONG. */
 export function checkNode(mode: number, rdev: number, target: string | undefined): void {
-  if (!TYPES.has(mode & S_IFMT) || mode & ~(S_IFMT | S_IALLUGO) || !isU32(mode) || !isU32(rdev)) throw FsError.of(EINVAL);
+  if (!TYPES.has(mode & S_IFMT) || mode & ~(S_IFMT | S_IALLUGO) || !isU32(mode) || !isU32(rdev))
+    throw FsError.of(EINVAL);
   if (((mode & S_IFMT) === S_IFLNK) !== (target !== undefined)) throw FsError.of(EINVAL);
   if (target === undefined) return;
   if (target === '') throw FsError.of(ENOENT);

@@ -4,7 +4,15 @@ import { encodeName } from '../../fs/names.ts';
 import type { Call } from '../call.ts';
 import { OUT_HEADER_SIZE, REPLY_MAX } from '../codec.ts';
 import * as C from '../constants.ts';
-import { fuse_dirent, fuse_direntplus, fuse_fsync_in, fuse_open_in, fuse_open_out, fuse_read_in, fuse_release_in } from '../layouts.ts';
+import {
+  fuse_dirent,
+  fuse_direntplus,
+  fuse_fsync_in,
+  fuse_open_in,
+  fuse_open_out,
+  fuse_read_in,
+  fuse_release_in,
+} from '../layouts.ts';
 import { operation } from '../operation.ts';
 import { writeEntry } from '../replies.ts';
 import type { View } from '../struct.ts';
@@ -47,7 +55,12 @@ function readdir(call: Call, { fh, offset, size, flags }: View<typeof fuse_read_
 }
 
 /** "." and ".." are not lookups: their node id is 0. */
-function writePlus(call: Call, at: number, name: string, { inode }: { inode: Parameters<typeof writeEntry>[2] }): View<typeof fuse_dirent> {
+function writePlus(
+  call: Call,
+  at: number,
+  name: string,
+  { inode }: { inode: Parameters<typeof writeEntry>[2] },
+): View<typeof fuse_dirent> {
   const { entry_out, dirent } = fuse_direntplus.at(call.reply.view, at);
   if (name !== '.' && name !== '..') writeEntry(call, entry_out, inode);
   return dirent;
@@ -67,7 +80,8 @@ export const DIRECTORY_OPERATIONS = [
     },
   }),
   operation(C.FUSE_READDIR, 'READDIR', {
-    about: 'Names of a directory, those that were there at OPENDIR or the last time from offset 0; cookies stay good whatever changes.',
+    about:
+      'Names of a directory, those that were there at OPENDIR or the last time from offset 0; cookies stay good whatever changes.',
     input: fuse_read_in,
     handle: (call, input) => readdir(call, input, false),
   }),

@@ -7,8 +7,22 @@ import { OUT_HEADER_SIZE } from '../codec.ts';
 import * as C from '../constants.ts';
 import { securityContexts } from '../extensions.ts';
 import {
-  fuse_copy_file_range_in, fuse_create_in, fuse_create_out, fuse_fallocate_in, fuse_flush_in, fuse_fsync_in, fuse_lk_in, fuse_lk_out,
-  fuse_lseek_in, fuse_lseek_out, fuse_open_in, fuse_open_out, fuse_read_in, fuse_release_in, fuse_write_in, fuse_write_out,
+  fuse_copy_file_range_in,
+  fuse_create_in,
+  fuse_create_out,
+  fuse_fallocate_in,
+  fuse_flush_in,
+  fuse_fsync_in,
+  fuse_lk_in,
+  fuse_lk_out,
+  fuse_lseek_in,
+  fuse_lseek_out,
+  fuse_open_in,
+  fuse_open_out,
+  fuse_read_in,
+  fuse_release_in,
+  fuse_write_in,
+  fuse_write_out,
 } from '../layouts.ts';
 import { maxData } from '../negotiation.ts';
 import { operation } from '../operation.ts';
@@ -29,13 +43,15 @@ function open(call: Call, inode: Inode, flags: number, openFlags: number, output
   if (writes && call.policy.readOnly) throw FsError.of(EROFS);
   const handle = call.uses(C.FUSE_NO_OPEN_SUPPORT) ? undefined : call.handles.openFile(inode, flags);
   try {
-    if (flags & C.O_TRUNC) call.backend.setattr(inode, { size: 0, killSuidgid: (openFlags & C.FUSE_OPEN_KILL_SUIDGID) !== 0 });
+    if (flags & C.O_TRUNC)
+      call.backend.setattr(inode, { size: 0, killSuidgid: (openFlags & C.FUSE_OPEN_KILL_SUIDGID) !== 0 });
   } catch (error) {
     if (handle) call.handles.close(handle);
     throw error;
   }
   if (handle) output.fh = handle.fh;
-  output.open_flags = call.policy.cache === 'never' ? C.FOPEN_DIRECT_IO | C.FOPEN_PARALLEL_DIRECT_WRITES : C.FOPEN_KEEP_CACHE;
+  output.open_flags =
+    call.policy.cache === 'never' ? C.FOPEN_DIRECT_IO | C.FOPEN_PARALLEL_DIRECT_WRITES : C.FOPEN_KEEP_CACHE;
 }
 
 /** The inode of an open file whose locks are kept here, as INIT has settled: also where this device would have them in the guest. */
@@ -46,12 +62,23 @@ function lockable(call: Call, { fh, lk_flags }: View<typeof fuse_lk_in>): Inode 
 
 function lockOf(call: Call, { ino }: Inode, { fh, owner, lk, lk_flags }: View<typeof fuse_lk_in>): Lock {
   const space = lk_flags & C.FUSE_LK_FLOCK ? 'flock' : 'posix';
-  return { space, ino, session: call.locks.session, owner, fh: BigInt(fh), pid: lk.pid, type: lk.type, start: lk.start, end: lk.end };
+  return {
+    space,
+    ino,
+    session: call.locks.session,
+    owner,
+    fh: BigInt(fh),
+    pid: lk.pid,
+    type: lk.type,
+    start: lk.start,
+    end: lk.end,
+  };
 }
 
 export const FILE_OPERATIONS = [
   operation(C.FUSE_OPEN, 'OPEN', {
-    about: 'Opens a file, and truncates it for O_TRUNC, which a guest that negotiates anew leaves out (ATOMIC_O_TRUNC). Stateless shares: ENOSYS, and the guest opens files by itself.',
+    about:
+      'Opens a file, and truncates it for O_TRUNC, which a guest that negotiates anew leaves out (ATOMIC_O_TRUNC). Stateless shares: ENOSYS, and the guest opens files by itself.',
     input: fuse_open_in,
     output: fuse_open_out,
     handle(call, { flags, open_flags }, output) {
@@ -135,7 +162,8 @@ export const FILE_OPERATIONS = [
     },
   }),
   operation(C.FUSE_FLUSH, 'FLUSH', {
-    about: 'close(2): the POSIX locks of the process go. Locks `guest`: ENOSYS, which saves the guest a request each time.',
+    about:
+      'close(2): the POSIX locks of the process go. Locks `guest`: ENOSYS, which saves the guest a request each time.',
     input: fuse_flush_in,
     handle(call, { fh, lock_owner }) {
       if (!call.uses(C.FUSE_POSIX_LOCKS)) throw FsError.of(ENOSYS);
@@ -218,6 +246,7 @@ export const FILE_OPERATIONS = [
   operation(C.FUSE_SETLKW, 'SETLKW', {
     about: 'Waits for a lock, first come, first served; EDEADLK for a wait that can’t end. Locks `guest`: ENOSYS.',
     input: fuse_lk_in,
-    handle: (call, input) => call.locks.wait(lockOf(call, lockable(call, input), input), call.header.unique, call.request),
+    handle: (call, input) =>
+      call.locks.wait(lockOf(call, lockable(call, input), input), call.header.unique, call.request),
   }),
 ];

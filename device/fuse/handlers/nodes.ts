@@ -6,8 +6,17 @@ import type { Call } from '../call.ts';
 import * as C from '../constants.ts';
 import { withLabels } from '../extensions.ts';
 import {
-  fuse_attr_out, fuse_entry_out, fuse_getattr_in, fuse_link_in, fuse_mkdir_in, fuse_mknod_in, fuse_rename2_in, fuse_rename_in,
-  fuse_setattr_in, fuse_statx_in, fuse_statx_out,
+  fuse_attr_out,
+  fuse_entry_out,
+  fuse_getattr_in,
+  fuse_link_in,
+  fuse_mkdir_in,
+  fuse_mknod_in,
+  fuse_rename2_in,
+  fuse_rename_in,
+  fuse_setattr_in,
+  fuse_statx_in,
+  fuse_statx_out,
 } from '../layouts.ts';
 import { operation } from '../operation.ts';
 import { writeAttrOut, writeEntry, writeStatxOut } from '../replies.ts';
@@ -20,7 +29,12 @@ export function owner(call: Call): { uid: number; gid: number } {
 
 /** A new node with the caller as its owner. The kernel has applied the umask, unless it was asked not to. */
 export function newNode(call: Call, mode: number, umask: number, rdev = 0): NewNode {
-  return { mode: mode & (S_IFMT | S_IALLUGO), umask: call.uses(C.FUSE_DONT_MASK) ? umask & 0o777 : 0, rdev, ...owner(call) };
+  return {
+    mode: mode & (S_IFMT | S_IALLUGO),
+    umask: call.uses(C.FUSE_DONT_MASK) ? umask & 0o777 : 0,
+    rdev,
+    ...owner(call),
+  };
 }
 
 /** Makes what the message's first name is to be, with the labels that come with it. */
@@ -28,12 +42,19 @@ export function makeNode(call: Call, node: NewNode): Inode {
   const { backend, inode: dir } = call;
   const name = call.strings[0]!;
   const isDirectory = (node.mode & S_IFMT) === S_IFDIR;
-  return withLabels(call, () => backend.mknod(dir, name, node), () => (isDirectory ? backend.rmdir(dir, name) : backend.unlink(dir, name)));
+  return withLabels(
+    call,
+    () => backend.mknod(dir, name, node),
+    () => (isDirectory ? backend.rmdir(dir, name) : backend.unlink(dir, name)),
+  );
 }
 
 /** "." and ".." by node id, which a file handle may bring after the guest has forgotten it (FUSE_EXPORT_SUPPORT). */
 function lookup(call: Call, name: string): Inode {
-  const { backend, header: { nodeid } } = call;
+  const {
+    backend,
+    header: { nodeid },
+  } = call;
   if (name !== '.' && name !== '..') return backend.lookup(call.inode, name);
   const inode = backend.inode(nodeid);
   if (!inode) throw FsError.of(ESTALE);
@@ -94,7 +115,15 @@ export const NODE_OPERATIONS = [
     changes: true,
     handle(call, _input, output) {
       const [name, target] = call.strings as [string, string];
-      writeEntry(call, output, withLabels(call, () => call.backend.symlink(call.inode, name, target, owner(call)), () => call.backend.unlink(call.inode, name)));
+      writeEntry(
+        call,
+        output,
+        withLabels(
+          call,
+          () => call.backend.symlink(call.inode, name, target, owner(call)),
+          () => call.backend.unlink(call.inode, name),
+        ),
+      );
     },
   }),
   operation(C.FUSE_MKNOD, 'MKNOD', {
@@ -175,8 +204,10 @@ function changesOf(call: Call, input: View<typeof fuse_setattr_in>, inode: Inode
     if (valid & C.FATTR_FH) call.openFile(input.fh, inode.ino);
     changes.size = input.size;
   }
-  if (valid & C.FATTR_ATIME) changes.atime = valid & C.FATTR_ATIME_NOW ? 'now' : { sec: input.atime, nsec: input.atimensec };
-  if (valid & C.FATTR_MTIME) changes.mtime = valid & C.FATTR_MTIME_NOW ? 'now' : { sec: input.mtime, nsec: input.mtimensec };
+  if (valid & C.FATTR_ATIME)
+    changes.atime = valid & C.FATTR_ATIME_NOW ? 'now' : { sec: input.atime, nsec: input.atimensec };
+  if (valid & C.FATTR_MTIME)
+    changes.mtime = valid & C.FATTR_MTIME_NOW ? 'now' : { sec: input.mtime, nsec: input.mtimensec };
   if (valid & C.FATTR_CTIME) changes.ctime = { sec: input.ctime, nsec: input.ctimensec };
   // fuse.h, FUSE_HANDLE_KILLPRIV_V2: on chown always, on truncate when the kernel says so.
   const isChown = (valid & (C.FATTR_UID | C.FATTR_GID)) !== 0 && !(valid & C.FATTR_MODE);

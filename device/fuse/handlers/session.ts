@@ -1,6 +1,16 @@
 import { FsError, ENOTTY } from '../../fs/errno.ts';
 import * as C from '../constants.ts';
-import { fuse_batch_forget_in, fuse_forget_in, fuse_forget_one, fuse_init_in, fuse_init_out, fuse_interrupt_in, fuse_ioctl_in, fuse_statfs_out, fuse_syncfs_in } from '../layouts.ts';
+import {
+  fuse_batch_forget_in,
+  fuse_forget_in,
+  fuse_forget_one,
+  fuse_init_in,
+  fuse_init_out,
+  fuse_interrupt_in,
+  fuse_ioctl_in,
+  fuse_statfs_out,
+  fuse_syncfs_in,
+} from '../layouts.ts';
 import { negotiate, writeInit } from '../negotiation.ts';
 import { operation } from '../operation.ts';
 import { writeStatfs } from '../replies.ts';

@@ -14,7 +14,9 @@ const TRUSTED = 'trusted.';
 /** The attribute that a request is about. @throws FsError EOPNOTSUPP for other namespaces than xattr(7) has, and for ACLs unless the share has them. */
 function attributeName(call: Call): string {
   const name = call.strings[0]!;
-  const isKnown = /^(user|trusted|security)\../s.test(name) || (call.uses(C.FUSE_POSIX_ACL) && /^system\.posix_acl_(access|default)$/.test(name));
+  const isKnown =
+    /^(user|trusted|security)\../s.test(name) ||
+    (call.uses(C.FUSE_POSIX_ACL) && /^system\.posix_acl_(access|default)$/.test(name));
   if (!isKnown) throw FsError.of(EOPNOTSUPP);
   return name;
 }
@@ -48,7 +50,8 @@ export const XATTR_OPERATIONS = [
       const value = call.message.rest();
       if (value.length < input.size) throw FsError.of(EINVAL);
       backend.setxattr(inode, attributeName(call), value.subarray(0, input.size), input.flags);
-      if (input.setxattr_flags & C.FUSE_SETXATTR_ACL_KILL_SGID) backend.setattr(inode, { mode: backend.getattr(inode).mode & S_IALLUGO & ~S_ISGID });
+      if (input.setxattr_flags & C.FUSE_SETXATTR_ACL_KILL_SGID)
+        backend.setattr(inode, { mode: backend.getattr(inode).mode & S_IALLUGO & ~S_ISGID });
       return 0;
     },
   }),
@@ -56,7 +59,9 @@ export const XATTR_OPERATIONS = [
     about: 'The names of all extended attributes, or their length; `trusted.` for root alone.',
     input: fuse_getxattr_in,
     handle(call, input) {
-      const shown = call.backend.listxattr(call.inode).filter((name) => call.header.uid === 0 || !name.startsWith(TRUSTED));
+      const shown = call.backend
+        .listxattr(call.inode)
+        .filter((name) => call.header.uid === 0 || !name.startsWith(TRUSTED));
       const names = shown.map((name) => encodeName(`${name}\0`));
       const list = new Uint8Array(names.reduce((sum, { length }) => sum + length, 0));
       names.reduce((at, name) => (list.set(name, at), at + name.length), 0);

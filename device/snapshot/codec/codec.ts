@@ -95,7 +95,8 @@ export class ChunkCodec {
 
   /** To right behind `packed` in the staging area. */
   #unpack(packed: Uint8Array, rawLength: number): void {
-    if (!isChunkLength(rawLength)) throw new SnapshotError(`a chunk can't have ${rawLength} bytes, only 0 to ${MAX_CHUNK_BYTES}`);
+    if (!isChunkLength(rawLength))
+      throw new SnapshotError(`a chunk can't have ${rawLength} bytes, only 0 to ${MAX_CHUNK_BYTES}`);
     if (rawLength > packed.length * MAX_EXPANSION || packed.length > Stage.compressed_bound(rawLength)) {
       throw new SnapshotError(`a chunk is damaged: ${packed.length} bytes can't be ${rawLength} compressed ones`);
     }
@@ -103,12 +104,15 @@ export class ChunkCodec {
     try {
       this.#stage.decompress(packed.length, rawLength);
     } catch (error) {
-      throw new SnapshotError(`a chunk of ${rawLength} bytes is damaged: ${(error as Error).message}`, { cause: error });
+      throw new SnapshotError(`a chunk of ${rawLength} bytes is damaged: ${(error as Error).message}`, {
+        cause: error,
+      });
     }
   }
 
   #stageChunk(bytes: Uint8Array): void {
-    if (!isChunkLength(bytes.length)) throw new RangeError(`A chunk has at most ${MAX_CHUNK_BYTES} bytes, not ${bytes.length}`);
+    if (!isChunkLength(bytes.length))
+      throw new RangeError(`A chunk has at most ${MAX_CHUNK_BYTES} bytes, not ${bytes.length}`);
     this.#copyIn(bytes, bytes.length + Stage.compressed_bound(bytes.length));
   }
 

@@ -59,7 +59,7 @@ export class RamScanner {
 
   /** Takes note of `pages` as they are now; the others are taken for unchanged. */
   rescan(pages: Uint32Array): void {
-    for (let from = 0; from < pages.length;) {
+    for (let from = 0; from < pages.length; ) {
       let to = from + 1;
       while (to < pages.length && pages[to] === pages[to - 1]! + 1) to++;
       this.#changedCount = 0;
@@ -77,5 +77,7 @@ export class RamScanner {
 let compiled: WebAssembly.Module | undefined;
 
 function scanModule(): WebAssembly.Module {
-  return (compiled ??= new WebAssembly.Module(Uint8Array.from(atob(SCAN_WASM), (character) => character.charCodeAt(0))));
+  return (compiled ??= new WebAssembly.Module(
+    Uint8Array.from(atob(SCAN_WASM), (character) => character.charCodeAt(0)),
+  ));
 }

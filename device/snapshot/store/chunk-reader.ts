@@ -52,7 +52,9 @@ export class ChunkReader {
     const place = this.#layers.place(name);
     if (place) return place;
     const suspects = this.#layers.suspects().join(', ');
-    throw new MissingChunkError(`the chunk ${name.slice(0, 12)} is missing from the store: ${suspects ? `it may be in ${suspects}, which is damaged: copy that again` : 'a layer was removed; copy it again'}, or import the snapshot again`);
+    throw new MissingChunkError(
+      `the chunk ${name.slice(0, 12)} is missing from the store: ${suspects ? `it may be in ${suspects}, which is damaged: copy that again` : 'a layer was removed; copy it again'}, or import the snapshot again`,
+    );
   }
 
   /** Several chunks by their names. @throws SnapshotError when one is missing or damaged. */
@@ -92,7 +94,10 @@ export class ChunkReader {
   /** Chunks as they are kept, each checked. */
   async stored(names: Iterable<string>): Promise<StoredChunk[]> {
     const chunks: StoredChunk[] = [];
-    await this.#read(names, ({ name, place, stored }) => void chunks.push({ name, length: place.length, stored: stored.slice() }));
+    await this.#read(
+      names,
+      ({ name, place, stored }) => void chunks.push({ name, length: place.length, stored: stored.slice() }),
+    );
     return chunks;
   }
 
@@ -130,31 +135,41 @@ export class ChunkReader {
         });
         return;
       } catch (error) {
-        if (tries === MAX_TRIES || !await this.#hasMoved(error)) throw error;
+        if (tries === MAX_TRIES || !(await this.#hasMoved(error))) throw error;
       }
     }
   }
 
   /** Whether what could not be read is to be tried again, elsewhere. */
   async #hasMoved(error: unknown): Promise<boolean> {
-    if (this.#files.exclusively && await this.#layers.refresh()) return true;
+    if (this.#files.exclusively && (await this.#layers.refresh())) return true;
     return error instanceof DamagedChunkError && this.#layers.markBad(error.chunk, error.place);
   }
 
   /** Those that lie together are read together, and while one lot is used the next one is read. What `use` is given is borrowed. */
-  async #readPlaced(names: Iterable<string>, use: (name: string, place: Place, stored: Uint8Array) => void): Promise<void> {
+  async #readPlaced(
+    names: Iterable<string>,
+    use: (name: string, place: Place, stored: Uint8Array) => void,
+  ): Promise<void> {
     const wanted = [...names].map((name) => ({ name, place: this.placeOf(name) }));
-    wanted.sort((a, b) => (a.place.layer === b.place.layer ? a.place.at - b.place.at : a.place.layer.name < b.place.layer.name ? -1 : 1));
+    wanted.sort((a, b) =>
+      a.place.layer === b.place.layer ? a.place.at - b.place.at : a.place.layer.name < b.place.layer.name ? -1 : 1,
+    );
     const fetchNext = () => {
       if (!wanted.length) return undefined;
       const { layer, at } = wanted[0]!.place;
-      const far = wanted.findIndex(({ place }, n) => place.layer !== layer || place.at + place.packed - at > READ_SIZE || (n > 0 && place.at - endOf(wanted[n - 1]!.place) > GAP));
+      const far = wanted.findIndex(
+        ({ place }, n) =>
+          place.layer !== layer ||
+          place.at + place.packed - at > READ_SIZE ||
+          (n > 0 && place.at - endOf(wanted[n - 1]!.place) > GAP),
+      );
       const run = wanted.splice(0, far < 0 ? wanted.length : Math.max(1, far));
       const bytes = this.#files.read(layer.name, at, endOf(run.at(-1)!.place));
       bytes.catch(() => {});
       return { run, at, bytes };
     };
-    for (let lot = fetchNext(); lot;) {
+    for (let lot = fetchNext(); lot; ) {
       const bytes = await lot.bytes;
       const next = fetchNext();
       for (const { name, place } of lot.run) use(name, place, bytes.subarray(place.at - lot.at, endOf(place) - lot.at));
@@ -184,7 +199,10 @@ class DamagedChunkError extends SnapshotError {
   readonly place: Place;
 
   constructor(chunk: string, place: Place, cause?: unknown) {
-    super(`${place.layer.name} is damaged: its chunk ${chunk.slice(0, 12)} is not what it should be; copy the file again`, { cause });
+    super(
+      `${place.layer.name} is damaged: its chunk ${chunk.slice(0, 12)} is not what it should be; copy the file again`,
+      { cause },
+    );
     this.chunk = chunk;
     this.place = place;
   }

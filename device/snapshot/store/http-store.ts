@@ -37,9 +37,12 @@ export class HttpStore implements FileStore {
   async #fetch(name: string, init: RequestInit): Promise<Response> {
     const url = new URL(name, this.#base);
     const response = await fetch(url, init).catch((error: Error) => {
-      throw new SnapshotError(`can't fetch ${url.href}: ${error.message}; look at the network, and try again`, { cause: error });
+      throw new SnapshotError(`can't fetch ${url.href}: ${error.message}; look at the network, and try again`, {
+        cause: error,
+      });
     });
-    if (!response.ok && response.status !== 416) throw new SnapshotError(`can't fetch ${url.href}: the server answers ${response.status} ${response.statusText}`);
+    if (!response.ok && response.status !== 416)
+      throw new SnapshotError(`can't fetch ${url.href}: the server answers ${response.status} ${response.statusText}`);
     return response;
   }
 
@@ -49,7 +52,7 @@ export class HttpStore implements FileStore {
     const parts: Uint8Array[] = [];
     let length = 0;
     try {
-      for (const reader = response.body!.getReader(); ;) {
+      for (const reader = response.body!.getReader(); ; ) {
         const { done, value } = await reader.read();
         if (done) break;
         parts.push(value);
@@ -62,7 +65,9 @@ export class HttpStore implements FileStore {
       }
     } catch (error) {
       if (error instanceof SnapshotError) throw error;
-      throw new SnapshotError(`the network broke while ${name} was fetched, after ${length} bytes: try again`, { cause: error });
+      throw new SnapshotError(`the network broke while ${name} was fetched, after ${length} bytes: try again`, {
+        cause: error,
+      });
     }
     const bytes = new Uint8Array(length);
     parts.reduce((at, part) => (bytes.set(part, at), at + part.length), 0);
@@ -70,7 +75,11 @@ export class HttpStore implements FileStore {
   }
 
   write(): Promise<void> {
-    return Promise.reject(new SnapshotError('a web server’s snapshots can only be read: export them, and import them into a store of your own'));
+    return Promise.reject(
+      new SnapshotError(
+        'a web server’s snapshots can only be read: export them, and import them into a store of your own',
+      ),
+    );
   }
 
   remove(): Promise<void> {

@@ -1,5 +1,16 @@
 import { SnapshotError } from '../errors.ts';
-import { decodeHead, decodePrefix, fromU32, HASH_LENGTH, hashNames, PREFIX_LENGTH, sameBytes, type Codec, type Frozen, type LayerHead } from '../layer.ts';
+import {
+  decodeHead,
+  decodePrefix,
+  fromU32,
+  HASH_LENGTH,
+  hashNames,
+  PREFIX_LENGTH,
+  sameBytes,
+  type Codec,
+  type Frozen,
+  type LayerHead,
+} from '../layer.ts';
 import type { FileStore } from './file-store.ts';
 
 export const SUFFIX = '.layer';
@@ -70,7 +81,8 @@ export class Layers {
     const gone = [...this.#layers.values()].filter(({ name }) => !present.has(name));
     const rewritten = await this.#rewritten();
     let isDifferent = this.forget([...gone, ...rewritten]);
-    for (const name of [...this.#unreadable.keys()]) if (!present.has(name)) isDifferent = this.#unreadable.delete(name);
+    for (const name of [...this.#unreadable.keys()])
+      if (!present.has(name)) isDifferent = this.#unreadable.delete(name);
     for (const name of names) {
       if (this.#layers.has(name)) continue;
       const before = this.#unreadable.get(name)?.reason;
@@ -80,8 +92,16 @@ export class Layers {
       } catch (error) {
         // Another process may have removed it meanwhile.
         if (!(await this.#files.list()).includes(name)) continue;
-        const reason = error instanceof SnapshotError ? error.message : `${name} can't be read: ${(error as Error).message}; give this process the right to read it, or copy it again`;
-        this.#unreadable.set(name, { id: name.slice(0, -SUFFIX.length), file: name, reason, mayNeed: OWN_NAME.test(name) });
+        const reason =
+          error instanceof SnapshotError
+            ? error.message
+            : `${name} can't be read: ${(error as Error).message}; give this process the right to read it, or copy it again`;
+        this.#unreadable.set(name, {
+          id: name.slice(0, -SUFFIX.length),
+          file: name,
+          reason,
+          mayNeed: OWN_NAME.test(name),
+        });
         isDifferent ||= reason !== before;
       }
     }
@@ -91,10 +111,12 @@ export class Layers {
   /** Known layers whose files begin otherwise now, or can't be read any more. */
   async #rewritten(): Promise<Layer[]> {
     const found: Layer[] = [];
-    await Promise.all([...this.#layers.values()].map(async (layer) => {
-      const prefix = await this.#files.read(layer.name, 0, PREFIX_LENGTH).catch(() => undefined);
-      if (!prefix || layer.damage || !sameBytes(prefix, layer.prefix)) found.push(layer);
-    }));
+    await Promise.all(
+      [...this.#layers.values()].map(async (layer) => {
+        const prefix = await this.#files.read(layer.name, 0, PREFIX_LENGTH).catch(() => undefined);
+        if (!prefix || layer.damage || !sameBytes(prefix, layer.prefix)) found.push(layer);
+      }),
+    );
     return found;
   }
 
@@ -112,8 +134,15 @@ export class Layers {
     const head = decodeHead(this.#codec, prefix, await this.#files.read(name, PREFIX_LENGTH, dataStart), name);
     const end = dataStart + prefix.dataLength;
     // Of what others may write to it is looked at how long it is.
-    const isWhole = !this.#files.exclusively || prefix.dataLength === 0 || (await this.#files.read(name, end - 1, end)).length === 1;
-    return { name, head, prefix: first, dataStart, damage: isWhole ? '' : `${name} is cut off: it should have ${end} bytes; copy it again` };
+    const isWhole =
+      !this.#files.exclusively || prefix.dataLength === 0 || (await this.#files.read(name, end - 1, end)).length === 1;
+    return {
+      name,
+      head,
+      prefix: first,
+      dataStart,
+      damage: isWhole ? '' : `${name} is cut off: it should have ${end} bytes; copy it again`,
+    };
   }
 
   /** In the place of the one with the same name, if there is one. */
@@ -198,12 +227,19 @@ export class Layers {
   /** What can't be read, or is there twice. */
   damaged(): DamagedLayer[] {
     const snapshots = this.snapshots();
-    const of = ({ name }: Layer, reason: string): DamagedLayer => ({ id: name.slice(0, -SUFFIX.length), file: name, reason, mayNeed: false });
+    const of = ({ name }: Layer, reason: string): DamagedLayer => ({
+      id: name.slice(0, -SUFFIX.length),
+      file: name,
+      reason,
+      mayNeed: false,
+    });
     const others = [...this.#layers.values()].flatMap((layer) => {
       const { id, frozen } = layer.head;
       if (!frozen) return layer.damage ? [of(layer, layer.damage)] : [];
       const first = snapshots.get(id)!;
-      return first === layer ? [] : [of(layer, `${layer.name} has the same snapshot as ${first.name}: remove one of the files`)];
+      return first === layer
+        ? []
+        : [of(layer, `${layer.name} has the same snapshot as ${first.name}: remove one of the files`)];
     });
     return [...this.#unreadable.values(), ...others].sort((a, b) => (a.file < b.file ? -1 : 1));
   }
@@ -219,7 +255,8 @@ export class Layers {
     let count = 0;
     for (const { buffer, byteOffset, length } of [ram.used, state, deviceParts, deviceChunks]) {
       const view = new DataView(buffer, byteOffset, length);
-      for (let at = 0; at < length; at += HASH_LENGTH) if (!this.#keys.has(view.getUint32(at) * 2 ** 16 + view.getUint16(at + 4))) count++;
+      for (let at = 0; at < length; at += HASH_LENGTH)
+        if (!this.#keys.has(view.getUint32(at) * 2 ** 16 + view.getUint16(at + 4))) count++;
     }
     return count;
   }

@@ -27,11 +27,15 @@ export class OpfsStore implements FileStore {
       const directory = await (await navigator.storage.getDirectory()).getDirectoryHandle(name, { create: true });
       const store = new OpfsStore(directory, name);
       await store.exclusively(async () => {
-        for await (const file of directory.keys()) if (file.endsWith(TEMPORARY_SUFFIX)) await directory.removeEntry(file);
+        for await (const file of directory.keys())
+          if (file.endsWith(TEMPORARY_SUFFIX)) await directory.removeEntry(file);
       });
       return store;
     } catch (error) {
-      throw new SnapshotError(`this browser keeps no files for this page: ${(error as Error).message}; snapshots will be lost with the page, export those that matter`, { cause: error });
+      throw new SnapshotError(
+        `this browser keeps no files for this page: ${(error as Error).message}; snapshots will be lost with the page, export those that matter`,
+        { cause: error },
+      );
     }
   }
 

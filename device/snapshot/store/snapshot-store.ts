@@ -1,6 +1,17 @@
 import { MissingChunkError, SnapshotError } from '../errors.ts';
 import {
-  HASH_LENGTH, PREFIX_LENGTH, decodePrefix, encodeLayer, fromHex, fromU32, hashNames, toHex, toU32, type Codec, type Frozen, type LayerHead,
+  HASH_LENGTH,
+  PREFIX_LENGTH,
+  decodePrefix,
+  encodeLayer,
+  fromHex,
+  fromU32,
+  hashNames,
+  toHex,
+  toU32,
+  type Codec,
+  type Frozen,
+  type LayerHead,
 } from '../layer.ts';
 import { ChunkReader, type StoredChunk } from './chunk-reader.ts';
 import { MemoryStore, type FileStore } from './file-store.ts';
@@ -67,7 +78,9 @@ export class SnapshotStore {
 
   /** Oldest first. */
   list(): SnapshotInfo[] {
-    return [...this.#layers.snapshots().values()].map((layer) => this.#infoOf(layer)).sort((a, b) => a.created.localeCompare(b.created));
+    return [...this.#layers.snapshots().values()]
+      .map((layer) => this.#infoOf(layer))
+      .sort((a, b) => a.created.localeCompare(b.created));
   }
 
   /** Files of the store that no snapshot can be made of, and why. They stay until they are removed by their id. */
@@ -79,11 +92,20 @@ export class SnapshotStore {
   find(key: string): string {
     const all = [...this.list(), ...this.damaged().map(({ id }) => ({ id, name: '' }))];
     const named = all.filter(({ name }) => name === key);
-    const found = new Set((named.length ? named : all.filter(({ id }) => key !== '' && id.startsWith(key))).map(({ id }) => id));
+    const found = new Set(
+      (named.length ? named : all.filter(({ id }) => key !== '' && id.startsWith(key))).map(({ id }) => id),
+    );
     if (found.size === 1) return [...found][0]!;
-    const known = this.list().map(({ id, name }) => name || id.slice(0, 12)).join(', ') || 'none';
-    const unreadable = this.damaged().map(({ reason }) => `; ${reason}`).join('');
-    throw new SnapshotError(`${found.size ? 'several snapshots are' : 'no snapshot is'} called ${JSON.stringify(key)}: there are ${known}${unreadable}`);
+    const known =
+      this.list()
+        .map(({ id, name }) => name || id.slice(0, 12))
+        .join(', ') || 'none';
+    const unreadable = this.damaged()
+      .map(({ reason }) => `; ${reason}`)
+      .join('');
+    throw new SnapshotError(
+      `${found.size ? 'several snapshots are' : 'no snapshot is'} called ${JSON.stringify(key)}: there are ${known}${unreadable}`,
+    );
   }
 
   info(id: string): SnapshotInfo {
@@ -93,7 +115,17 @@ export class SnapshotStore {
   #infoOf(layer: Layer): SnapshotInfo {
     const { id, chunks, frozen } = layer.head;
     const { name, created, parent, machine, summary, ram } = frozen!;
-    return { id, name, created, parent, machine, summary, ramBytes: 4096 * sum(fromU32(ram.count)), addedBytes: sum(fromU32(chunks.packed)), damage: this.#damageOf(layer) };
+    return {
+      id,
+      name,
+      created,
+      parent,
+      machine,
+      summary,
+      ramBytes: 4096 * sum(fromU32(ram.count)),
+      addedBytes: sum(fromU32(chunks.packed)),
+      damage: this.#damageOf(layer),
+    };
   }
 
   #damageOf(layer: Layer): string {
@@ -161,9 +193,16 @@ export class SnapshotStore {
     // Most of the work, before others have to wait.
     for (const [name, bytes] of chunks) if (!this.has(name)) packed.set(name, pack(name, bytes));
     return this.#change(async () => {
-      for (const name of chunksOf(frozen)) if (!chunks.has(name) && !this.has(name)) throw new MissingChunkError(`the snapshot builds on the chunk ${name.slice(0, 12)}, which another process has removed: freeze again`);
+      for (const name of chunksOf(frozen))
+        if (!chunks.has(name) && !this.has(name))
+          throw new MissingChunkError(
+            `the snapshot builds on the chunk ${name.slice(0, 12)}, which another process has removed: freeze again`,
+          );
       const fresh = [...chunks].filter(([name]) => !this.has(name));
-      const id = await this.#write(fresh.map(([name, bytes]) => packed.get(name) ?? pack(name, bytes)), frozen);
+      const id = await this.#write(
+        fresh.map(([name, bytes]) => packed.get(name) ?? pack(name, bytes)),
+        frozen,
+      );
       for (const [name, bytes] of fresh) this.#reader.written(name, bytes);
       return id;
     });
@@ -171,7 +210,11 @@ export class SnapshotStore {
 
   async #write(chunks: StoredChunk[], frozen?: Frozen): Promise<string> {
     const head = makeHead(chunks, frozen);
-    await this.#writeLayer(head.id + SUFFIX, head, chunks.map(({ stored }) => stored));
+    await this.#writeLayer(
+      head.id + SUFFIX,
+      head,
+      chunks.map(({ stored }) => stored),
+    );
     return head.id;
   }
 
@@ -179,7 +222,13 @@ export class SnapshotStore {
   async #writeLayer(name: string, head: LayerHead, chunks: readonly Uint8Array[]): Promise<void> {
     const parts = encodeLayer(this.#codec, head, chunks);
     await this.#files.write(name, parts);
-    this.#layers.add({ name, head, prefix: parts[0]!.slice(), dataStart: parts[0]!.length + parts[1]!.length, damage: '' });
+    this.#layers.add({
+      name,
+      head,
+      prefix: parts[0]!.slice(),
+      dataStart: parts[0]!.length + parts[1]!.length,
+      damage: '',
+    });
   }
 
   /** Gives a snapshot another name. */
@@ -194,8 +243,13 @@ export class SnapshotStore {
       if (layer.damage) throw new SnapshotError(layer.damage);
       const data = await this.#files.read(layer.name, layer.dataStart);
       const length = sum(fromU32(layer.head.chunks.packed));
-      if (data.length < length) throw new SnapshotError(`${layer.name} is cut off: its chunks have ${data.length} bytes of ${length}; copy it again`);
-      await this.#writeLayer(layer.name, { ...layer.head, frozen: { ...layer.head.frozen!, ...changes } }, [data.subarray(0, length)]);
+      if (data.length < length)
+        throw new SnapshotError(
+          `${layer.name} is cut off: its chunks have ${data.length} bytes of ${length}; copy it again`,
+        );
+      await this.#writeLayer(layer.name, { ...layer.head, frozen: { ...layer.head.frozen!, ...changes } }, [
+        data.subarray(0, length),
+      ]);
     });
   }
 
@@ -211,7 +265,10 @@ export class SnapshotStore {
       if (damaged && (!layer || damaged.file !== layer.name)) return this.#removeDamaged(damaged);
       const { name, damage } = this.#layer(id);
       if (damage) return this.#removeDamaged({ file: name, id });
-      const chunks = await this.#takeOut(layer!, this.#needed((other) => other !== layer));
+      const chunks = await this.#takeOut(
+        layer!,
+        this.#needed((other) => other !== layer),
+      );
       if (chunks.length) await this.#write(chunks);
       await this.#files.remove(name);
       this.#layers.forget([layer!]);
@@ -222,7 +279,9 @@ export class SnapshotStore {
     const robbed = this.list().filter((info) => info.damage && info.id !== id);
     if (robbed.length) {
       const names = robbed.map((info) => info.name || info.id.slice(0, 12)).join(', ');
-      throw new SnapshotError(`${file} is damaged and may have what ${names} lack${robbed.length === 1 ? 's' : ''}: copy it again, or remove ${robbed.length === 1 ? 'that' : 'those'} first`);
+      throw new SnapshotError(
+        `${file} is damaged and may have what ${names} lack${robbed.length === 1 ? 's' : ''}: copy it again, or remove ${robbed.length === 1 ? 'that' : 'those'} first`,
+      );
     }
     await this.#files.remove(file);
     await this.refresh();
@@ -261,7 +320,9 @@ export class SnapshotStore {
 
   /** The chunks of a layer that are needed and have no other place. @throws SnapshotError when one is damaged. */
   #takeOut(layer: Layer, needed: (chunk: string) => boolean): Promise<StoredChunk[]> {
-    const names = hashNames(layer.head.chunks.hash).filter((name) => needed(name) && this.#reader.placeOf(name).layer === layer);
+    const names = hashNames(layer.head.chunks.hash).filter(
+      (name) => needed(name) && this.#reader.placeOf(name).layer === layer,
+    );
     return this.#reader.stored(names);
   }
 
@@ -289,7 +350,11 @@ export class SnapshotStore {
   async export(id: string): Promise<Uint8Array[]> {
     const frozen = { ...this.frozen(id), parent: '' };
     const chunks = await this.#reader.stored(chunksOf(frozen));
-    return encodeLayer(this.#codec, makeHead(chunks, frozen), chunks.map(({ stored }) => stored));
+    return encodeLayer(
+      this.#codec,
+      makeHead(chunks, frozen),
+      chunks.map(({ stored }) => stored),
+    );
   }
 
   /** Takes a file of {@link export} in, checked whole; `summarize` may make another summary of the one in it. Returns the snapshot's id. */
@@ -297,14 +362,26 @@ export class SnapshotStore {
     const name = 'the file';
     const { headLength, dataLength } = decodePrefix(file, name);
     const expected = PREFIX_LENGTH + headLength + dataLength;
-    if (file.length !== expected) throw new SnapshotError(`${name} is ${file.length < expected ? 'cut off' : 'too long'}: ${file.length} bytes of ${expected}; copy it again`);
+    if (file.length !== expected)
+      throw new SnapshotError(
+        `${name} is ${file.length < expected ? 'cut off' : 'too long'}: ${file.length} bytes of ${expected}; copy it again`,
+      );
     const source = new SnapshotStore(new MemoryStore([[name, file]]), this.#codec);
-    const { head: { frozen } } = await source.#layers.look(name);
+    const {
+      head: { frozen },
+    } = await source.#layers.look(name);
     if (!frozen) throw new SnapshotError(`${name} is a layer without a snapshot: import what \`export\` gave`);
     const names = chunksOf(frozen);
-    for (const chunk of names) if (!source.has(chunk)) throw new SnapshotError(`${name} is not sound: it lacks the chunk ${chunk.slice(0, 12)}; export it again`);
+    for (const chunk of names)
+      if (!source.has(chunk))
+        throw new SnapshotError(`${name} is not sound: it lacks the chunk ${chunk.slice(0, 12)}; export it again`);
     const chunks = await source.#reader.stored(names);
-    return this.#change(() => this.#write(chunks.filter((chunk) => !this.has(chunk.name)), { ...frozen, summary: summarize(frozen.summary) }));
+    return this.#change(() =>
+      this.#write(
+        chunks.filter((chunk) => !this.has(chunk.name)),
+        { ...frozen, summary: summarize(frozen.summary) },
+      ),
+    );
   }
 }
 
@@ -312,7 +389,11 @@ export class SnapshotStore {
 function makeHead(chunks: readonly StoredChunk[], frozen?: Frozen): LayerHead {
   const hash = new Uint8Array(chunks.length * HASH_LENGTH);
   chunks.forEach(({ name }, n) => hash.set(fromHex(name), n * HASH_LENGTH));
-  const columns = { hash, length: toU32(chunks.map(({ length }) => length)), packed: toU32(chunks.map(({ stored }) => stored.length)) };
+  const columns = {
+    hash,
+    length: toU32(chunks.map(({ length }) => length)),
+    packed: toU32(chunks.map(({ stored }) => stored.length)),
+  };
   return { id: newId(), chunks: columns, ...(frozen && { frozen }) };
 }
 

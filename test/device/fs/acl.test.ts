@@ -21,7 +21,8 @@ const FULL = acl([1, 6], [2, 4, 1000], [4, 4], [0x10, 6], [0x20, 0]);
 describe('POSIX ACLs', () => {
   let backend: MemfsBackend;
   const root = { uid: 0, gid: 0 };
-  const make = (mode: number, umask = 0, dir = backend.root, name = 'f') => backend.mknod(dir, name, { mode, umask, ...root });
+  const make = (mode: number, umask = 0, dir = backend.root, name = 'f') =>
+    backend.mknod(dir, name, { mode, umask, ...root });
   const bits = (inode: { ino: number }) => (backend.inode(inode.ino)!.mode & 0o7777).toString(8);
 
   beforeEach(() => {
@@ -64,8 +65,12 @@ describe('POSIX ACLs', () => {
   });
 
   it('a default ACL is for directories, and none is for links', () => {
-    expect(() => backend.setxattr(make(0o100644), DEFAULT, FULL, 0)).to.throw().with.property('code', 13);
-    expect(() => backend.setxattr(backend.symlink(backend.root, 'l', 'x', root), ACCESS, FULL, 0)).to.throw().with.property('code', 95);
+    expect(() => backend.setxattr(make(0o100644), DEFAULT, FULL, 0))
+      .to.throw()
+      .with.property('code', 13);
+    expect(() => backend.setxattr(backend.symlink(backend.root, 'l', 'x', root), ACCESS, FULL, 0))
+      .to.throw()
+      .with.property('code', 95);
   });
 
   for (const [what, bytes] of [
@@ -81,7 +86,9 @@ describe('POSIX ACLs', () => {
   ] as const) {
     it(`with ${what} is refused`, () => {
       const file = make(0o100644);
-      expect(() => backend.setxattr(file, ACCESS, bytes, 0)).to.throw().with.property('code', 22);
+      expect(() => backend.setxattr(file, ACCESS, bytes, 0))
+        .to.throw()
+        .with.property('code', 22);
       expect(bits(file)).to.equal('644');
     });
   }

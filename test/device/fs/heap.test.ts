@@ -17,7 +17,10 @@ describe('what the quota charges, and what it takes of the heap', function () {
   let measured: Measured[];
   before(async () => {
     const { stdout } = await promisify(execFile)(process.execPath, ['--expose-gc', '--import', 'tsx', SCRIPT]);
-    measured = stdout.trim().split('\n').map((line) => JSON.parse(line) as Measured);
+    measured = stdout
+      .trim()
+      .split('\n')
+      .map((line) => JSON.parse(line) as Measured);
   });
 
   it('fills the quota with things of more than twenty kinds', () => {
@@ -30,6 +33,7 @@ describe('what the quota charges, and what it takes of the heap', function () {
   });
 
   it('none is charged much more than it takes, but for pages that are not full', () => {
-    for (const { kind, charged, heap } of measured) if (kind !== 'files of a byte') expect(charged / heap, kind).to.be.at.most(1.35);
+    for (const { kind, charged, heap } of measured)
+      if (kind !== 'files of a byte') expect(charged / heap, kind).to.be.at.most(1.35);
   });
 });

@@ -2,7 +2,14 @@ import { expect } from 'chai';
 import { Volume } from 'memfs';
 import { MemfsBackend } from '../../../device/index.ts';
 import {
-  FALLOC_FL_COLLAPSE_RANGE, FALLOC_FL_INSERT_RANGE, FALLOC_FL_KEEP_SIZE, FALLOC_FL_PUNCH_HOLE, FALLOC_FL_ZERO_RANGE, S_IFREG, SEEK_DATA, SEEK_HOLE,
+  FALLOC_FL_COLLAPSE_RANGE,
+  FALLOC_FL_INSERT_RANGE,
+  FALLOC_FL_KEEP_SIZE,
+  FALLOC_FL_PUNCH_HOLE,
+  FALLOC_FL_ZERO_RANGE,
+  S_IFREG,
+  SEEK_DATA,
+  SEEK_HOLE,
 } from '../../../device/fs/constants.ts';
 import { ENXIO, FsError } from '../../../device/fs/errno.ts';
 import { BytesSink, BytesSource } from '../../../device/fs/tree/byte-io.ts';
@@ -54,7 +61,8 @@ describe('holes', () => {
         const offset = random(SIZE);
         const length = 1 + random(random(3) ? 20_000 : 140_000);
         switch (random(10)) {
-          case 0: case 1: {
+          case 0:
+          case 1: {
             const bytes = new Uint8Array(length).fill(1 + random(255));
             write(offset, bytes);
             grow(offset + length);
@@ -65,7 +73,9 @@ describe('holes', () => {
             backend.fallocate(inode, offset, length, FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE);
             model.fill(0, Math.min(offset, model.length), Math.min(offset + length, model.length));
             break;
-          case 3: backend.fallocate(inode, offset, length, random(2) ? FALLOC_FL_KEEP_SIZE : (grow(offset + length), 0)); break;
+          case 3:
+            backend.fallocate(inode, offset, length, random(2) ? FALLOC_FL_KEEP_SIZE : (grow(offset + length), 0));
+            break;
           case 4: {
             const size = random(4) ? offset : 0;
             backend.setattr(inode, { size });
@@ -73,7 +83,9 @@ describe('holes', () => {
             else grow(size);
             break;
           }
-          case 5: backend.state(); break;
+          case 5:
+            backend.state();
+            break;
           case 6:
             if (random(10) === 0) {
               backend.restore(MemfsBackend.checkState(backend.state()));
@@ -87,7 +99,10 @@ describe('holes', () => {
             break;
           }
           case 8: {
-            const [at, end] = [offset, offset + Math.min(length, 20_000)].map((value) => value - (value % PAGE)) as [number, number];
+            const [at, end] = [offset, offset + Math.min(length, 20_000)].map((value) => value - (value % PAGE)) as [
+              number,
+              number,
+            ];
             if (end === at || at >= model.length || model.length > 2 * SIZE) break;
             backend.fallocate(inode, at, end - at, FALLOC_FL_INSERT_RANGE);
             model = joined(model.subarray(0, at), new Uint8Array(end - at), model.subarray(at));
@@ -98,7 +113,8 @@ describe('holes', () => {
             const [from, target] = random(2) ? [offset, to] : [offset - (offset % PAGE), to - (to % PAGE)];
             const count = Math.min(length, model.length - from);
             if (count <= 0 || Math.abs(from - target) < count) break;
-            if (backend.copyFileRange(inode, from, inode, target, length) !== count) expect.fail(`step ${step}: a short copy`);
+            if (backend.copyFileRange(inode, from, inode, target, length) !== count)
+              expect.fail(`step ${step}: a short copy`);
             grow(target + count);
             model.copyWithin(target, from, from + count);
             break;
@@ -119,7 +135,8 @@ describe('holes', () => {
       let model = new Map<number, number>();
       /** One of ten places, so that many are near to each other. */
       const somewhere = () => random(10) * Math.floor(PAGES / 10) + random(4000);
-      const shift = (from: number, by: number) => (model = new Map([...model].map(([page, value]) => [page >= from ? page + by : page, value])));
+      const shift = (from: number, by: number) =>
+        (model = new Map([...model].map(([page, value]) => [page >= from ? page + by : page, value])));
       for (let step = 0; step < 6000; step++) {
         const at = somewhere();
         const count = 1 + random(random(20) ? 40 : 40_000);
@@ -142,11 +159,15 @@ describe('holes', () => {
             shift(at + count, -count);
             break;
           }
-          case 3: if (count < 100) {
-            backend.fallocate(inode, at * PAGE, count * PAGE, FALLOC_FL_ZERO_RANGE | FALLOC_FL_KEEP_SIZE);
-            for (let page = at; page < at + count; page++) model.set(page, 0);
-          } break;
-          case 4: backend.state(); break;
+          case 3:
+            if (count < 100) {
+              backend.fallocate(inode, at * PAGE, count * PAGE, FALLOC_FL_ZERO_RANGE | FALLOC_FL_KEEP_SIZE);
+              for (let page = at; page < at + count; page++) model.set(page, 0);
+            }
+            break;
+          case 4:
+            backend.state();
+            break;
           default: {
             const value = 1 + random(255);
             write(at * PAGE, new Uint8Array(PAGE).fill(value));
@@ -163,7 +184,7 @@ describe('holes', () => {
           }
         };
         const found: number[] = [];
-        for (let page = seek(0, SEEK_DATA); page !== undefined;) {
+        for (let page = seek(0, SEEK_DATA); page !== undefined; ) {
           const end = seek(page, SEEK_HOLE)!;
           for (; page < end; page++) found.push(page);
           page = seek(end, SEEK_DATA);
@@ -181,7 +202,11 @@ describe('holes', () => {
     });
   }
 
-  for (const [name, at, length] of [['by a page', 0, PAGE], ['in the middle of a chunk', 5 * PAGE, PAGE], ['by a chunk', 65536, 65536]] as const) {
+  for (const [name, at, length] of [
+    ['by a page', 0, PAGE],
+    ['in the middle of a chunk', 5 * PAGE, PAGE],
+    ['by a chunk', 65536, 65536],
+  ] as const) {
     it(`inserting and collapsing ${name} moves what follows without copying it`, () => {
       const { inode, backend, write } = file();
       for (let n = 0; n < 512; n++) write(n * 65536, new Uint8Array(65536).fill(n));
@@ -212,12 +237,25 @@ describe('holes', () => {
       const size = backend.getattr(inode).size;
       const at = random(4) ? size : random(size + 1);
       switch (random(12)) {
-        case 0: backend.fallocate(inode, at - (at % PAGE), PAGE * (1 + random(200)), FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE); break;
-        case 1: backend.setattr(inode, { size: random(3) ? at : Math.ceil(size / 65536) * 65536 }); break;
-        case 2: backend.state(); break;
-        default: write(at, new Uint8Array(1 + random(random(2) ? PAGE : 3 * PAGE)));
+        case 0:
+          backend.fallocate(
+            inode,
+            at - (at % PAGE),
+            PAGE * (1 + random(200)),
+            FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE,
+          );
+          break;
+        case 1:
+          backend.setattr(inode, { size: random(3) ? at : Math.ceil(size / 65536) * 65536 });
+          break;
+        case 2:
+          backend.state();
+          break;
+        default:
+          write(at, new Uint8Array(1 + random(random(2) ? PAGE : 3 * PAGE)));
       }
-      if (room() > inode.content!.pages * PAGE + (1 << 20)) expect.fail(`step ${step}: room for ${room()} bytes, and ${inode.content!.pages} pages`);
+      if (room() > inode.content!.pages * PAGE + (1 << 20))
+        expect.fail(`step ${step}: room for ${room()} bytes, and ${inode.content!.pages} pages`);
     }
   });
 });

@@ -12,14 +12,18 @@ interface Told {
 }
 
 /** What Linux does with a FIFO that nobody reads, a socket, and a device without a driver. */
-const WRITES = Object.keys(CALLS).filter((name) => /write|append|truncate/i.test(name) && !/below|open r, write/.test(name));
+const WRITES = Object.keys(CALLS).filter(
+  (name) => /write|append|truncate/i.test(name) && !/below|open r, write/.test(name),
+);
 
 describe('every call of the host on every kind of inode', function () {
   this.timeout(120_000);
   const told = new Map<string, string>();
 
   before((done) => {
-    const child = fork(join(import.meta.dirname, '../../support/host-calls-worker.ts'), { execArgv: ['--import', 'tsx'] });
+    const child = fork(join(import.meta.dirname, '../../support/host-calls-worker.ts'), {
+      execArgv: ['--import', 'tsx'],
+    });
     let last: Told | undefined;
     let patience: NodeJS.Timeout;
     const wait = () => {
@@ -33,7 +37,13 @@ describe('every call of the host on every kind of inode', function () {
     });
     child.on('exit', (code) => {
       clearTimeout(patience);
-      done(code === 0 ? undefined : new Error(`${last?.name} on ${last?.kind} ${last?.said === undefined ? 'never ends' : 'was the last'} (${code})`));
+      done(
+        code === 0
+          ? undefined
+          : new Error(
+              `${last?.name} on ${last?.kind} ${last?.said === undefined ? 'never ends' : 'was the last'} (${code})`,
+            ),
+      );
     });
     wait();
   });
@@ -59,7 +69,8 @@ describe('every call of the host on every kind of inode', function () {
 
   for (const kind of SPECIAL) {
     it(`${kind}: each ends, with an error where there is nobody to write to`, () => {
-      for (const name of Object.keys(CALLS)) expect(told.get(`${name} on ${kind}`), name).to.match(/^(ok|true|\d+|""|E[A-Z]+), then/);
+      for (const name of Object.keys(CALLS))
+        expect(told.get(`${name} on ${kind}`), name).to.match(/^(ok|true|\d+|""|E[A-Z]+), then/);
       for (const name of WRITES) expect(told.get(`${name} on ${kind}`), name).to.match(/^(ENXIO|EINVAL), then/);
     });
   }

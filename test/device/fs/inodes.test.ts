@@ -8,21 +8,32 @@ import { BytesSource } from '../../../device/fs/tree/byte-io.ts';
 import { call, type Answer } from '../../support/fuse-call.ts';
 import { checkTree } from '../../support/check-tree.ts';
 
-const ENOSPC = -28, EROFS = -30, ESTALE = -116, EOVERFLOW = -75, ENFILE = -23, ENOENT = -2;
+const ENOSPC = -28,
+  EROFS = -30,
+  ESTALE = -116,
+  EOVERFLOW = -75,
+  ENFILE = -23,
+  ENOENT = -2;
 const root = { uid: 0, gid: 0 };
 
-function start({ backend = MemfsBackend.of(new Volume()), ...options }: Partial<FuseSessionOptions> & { backend?: MemfsBackend } = {}) {
+function start({
+  backend = MemfsBackend.of(new Volume()),
+  ...options
+}: Partial<FuseSessionOptions> & { backend?: MemfsBackend } = {}) {
   const session = new FuseSession({ backend, lockTable: backend.locks, ...options });
   call(session, C.FUSE_INIT, 0, 7, 41, 0x20000, 0xffffffff, 0xffffffff, ...Array<number>(11).fill(0));
   const entry = (answer: Answer) => fuse_entry_out.at(answer.payload, 0);
   const create = (name: string, dir = 1) => {
     const answer = call(session, C.FUSE_CREATE, dir, 2, 0o100644, 0, 0, name);
-    return answer.error ? { error: answer.error, nodeid: 0, fh: 0n } : { error: 0, nodeid: entry(answer).nodeid, fh: answer.payload.getBigUint64(128, true) };
+    return answer.error
+      ? { error: answer.error, nodeid: 0, fh: 0n }
+      : { error: 0, nodeid: entry(answer).nodeid, fh: answer.payload.getBigUint64(128, true) };
   };
   const lookup = (name: string, dir = 1) => call(session, C.FUSE_LOOKUP, dir, name);
   const forget = (nodeid: number, count: number) => call(session, C.FUSE_FORGET, nodeid, BigInt(count));
   const release = (nodeid: number, fh: bigint) => call(session, C.FUSE_RELEASE, nodeid, fh, 0, 0, 0n);
-  const write = (nodeid: number, fh: bigint, offset: number, bytes: Uint8Array) => call(session, C.FUSE_WRITE, nodeid, fh, BigInt(offset), bytes.length, 0, 0n, 2, 0, bytes);
+  const write = (nodeid: number, fh: bigint, offset: number, bytes: Uint8Array) =>
+    call(session, C.FUSE_WRITE, nodeid, fh, BigInt(offset), bytes.length, 0, 0n, 2, 0, bytes);
   return { backend, session, entry, create, lookup, forget, release, write };
 }
 
@@ -31,7 +42,7 @@ function names({ payload }: Answer, isPlus: boolean): { names: string[]; last: n
   const found: string[] = [];
   let last = 0;
   const skip = isPlus ? fuse_direntplus.size - fuse_dirent.size : 0;
-  for (let at = 0; at < payload.byteLength;) {
+  for (let at = 0; at < payload.byteLength; ) {
     const dirent = fuse_dirent.at(payload, at + skip);
     const start = payload.byteOffset + at + skip + fuse_dirent.size;
     found.push(Buffer.from(payload.buffer, start, dirent.namelen).toString());
@@ -122,7 +133,10 @@ describe('directories', () => {
       const seen = new Map<string, number>();
       const gone = new Set<string>();
       for (let offset = 0, round = 0; ; round++) {
-        const { names: found, last } = names(call(session, isPlus ? C.FUSE_READDIRPLUS : C.FUSE_READDIR, 1, fh, BigInt(offset), 32768, 0, 0n, 0, 0), isPlus);
+        const { names: found, last } = names(
+          call(session, isPlus ? C.FUSE_READDIRPLUS : C.FUSE_READDIR, 1, fh, BigInt(offset), 32768, 0, 0n, 0, 0),
+          isPlus,
+        );
         if (!found.length) break;
         for (const name of found) seen.set(name, (seen.get(name) ?? 0) + 1);
         offset = last;
@@ -132,7 +146,8 @@ describe('directories', () => {
         gone.add(victim);
       }
       expect(Math.max(...seen.values())).to.equal(1);
-      for (let n = 0; n < COUNT; n++) if (!gone.has(`file-${n}`)) expect(seen.has(`file-${n}`), `file-${n}`).to.equal(true);
+      for (let n = 0; n < COUNT; n++)
+        if (!gone.has(`file-${n}`)) expect(seen.has(`file-${n}`), `file-${n}`).to.equal(true);
       checkTree(backend, [session]);
     });
   }
@@ -174,9 +189,17 @@ describe('limits and policy', () => {
     const { nodeid } = entry(lookup('f'));
     const before = JSON.stringify(backend.volume.toJSON());
     for (const [opcode, id, ...body] of [
-      [C.FUSE_MKDIR, 1, 0o755, 0, 'd'], [C.FUSE_MKNOD, 1, 0o100644, 0, 0, 0, 'n'], [C.FUSE_SYMLINK, 1, 'l', 'x'], [C.FUSE_UNLINK, 1, 'f'], [C.FUSE_RENAME, 1, 1n, 'f', 'g'],
-      [C.FUSE_CREATE, 1, 2, 0o100644, 0, 0, 'c'], [C.FUSE_OPEN, nodeid, 1, 0], [C.FUSE_OPEN, nodeid, 0o1000, 0], [C.FUSE_LINK, 1, BigInt(nodeid), 'h'],
-      [C.FUSE_SETXATTR, 1, 1, 0, 'user.a', Buffer.from('x')], [C.FUSE_TMPFILE, 1, 2, 0o100644, 0, 0, '/'],
+      [C.FUSE_MKDIR, 1, 0o755, 0, 'd'],
+      [C.FUSE_MKNOD, 1, 0o100644, 0, 0, 0, 'n'],
+      [C.FUSE_SYMLINK, 1, 'l', 'x'],
+      [C.FUSE_UNLINK, 1, 'f'],
+      [C.FUSE_RENAME, 1, 1n, 'f', 'g'],
+      [C.FUSE_CREATE, 1, 2, 0o100644, 0, 0, 'c'],
+      [C.FUSE_OPEN, nodeid, 1, 0],
+      [C.FUSE_OPEN, nodeid, 0o1000, 0],
+      [C.FUSE_LINK, 1, BigInt(nodeid), 'h'],
+      [C.FUSE_SETXATTR, 1, 1, 0, 'user.a', Buffer.from('x')],
+      [C.FUSE_TMPFILE, 1, 2, 0o100644, 0, 0, '/'],
     ] as [number, number, ...(number | bigint | string | Uint8Array)[]][]) {
       expect(call(session, opcode, id, ...body).error, String(opcode)).to.equal(EROFS);
     }
@@ -188,12 +211,37 @@ describe('limits and policy', () => {
   it('ids are mapped both ways, and those in no range are refused or nobody’s', () => {
     const backend = MemfsBackend.of(Volume.fromJSON({ '/f': '', '/other': '' }));
     backend.volume.chownSync('/f', 100_005, 200_007);
-    const { session, entry, lookup } = start({ backend, uidMap: [{ guest: 0, host: 100_000, count: 10 }], gidMap: [{ guest: 0, host: 200_000, count: 10 }] });
+    const { session, entry, lookup } = start({
+      backend,
+      uidMap: [{ guest: 0, host: 100_000, count: 10 }],
+      gidMap: [{ guest: 0, host: 200_000, count: 10 }],
+    });
     expect(entry(lookup('f')).attr).to.include({ uid: 5, gid: 7 });
     expect(entry(lookup('other')).attr).to.include({ uid: 65534, gid: 65534 });
     call(session, C.FUSE_MKDIR, 1, 0o755, 0, 'd');
     expect(backend.volume.statSync('/d')).to.include({ uid: 100_000, gid: 200_000 });
-    const setattr = (uid: number) => call(session, C.FUSE_SETATTR, entry(lookup('d')).nodeid, C.FATTR_UID, 0, 0n, 0n, 0n, 0n, 0n, 0n, 0, 0, 0, 0, 0, uid, 0, 0).error;
+    const setattr = (uid: number) =>
+      call(
+        session,
+        C.FUSE_SETATTR,
+        entry(lookup('d')).nodeid,
+        C.FATTR_UID,
+        0,
+        0n,
+        0n,
+        0n,
+        0n,
+        0n,
+        0n,
+        0,
+        0,
+        0,
+        0,
+        0,
+        uid,
+        0,
+        0,
+      ).error;
     expect(setattr(9)).to.equal(0);
     expect(backend.volume.statSync('/d').uid).to.equal(100_009);
     expect(setattr(10)).to.equal(EOVERFLOW);

@@ -15,9 +15,15 @@ function compare(seed: number, steps: number): { waited: number; granted: number
   const wanted = (): Lock => {
     const start = random(BYTES);
     return {
-      space: random(4) ? 'posix' : 'flock', ino: 1 + random(2), session: random(3) ? 'one' : 'two', owner: BigInt(random(5)), fh: 1n, pid: 1,
+      space: random(4) ? 'posix' : 'flock',
+      ino: 1 + random(2),
+      session: random(3) ? 'one' : 'two',
+      owner: BigInt(random(5)),
+      fh: 1n,
+      pid: 1,
       type: [F_RDLCK, F_WRLCK, F_WRLCK, F_UNLCK, F_UNLCK][random(5)]!,
-      start: BigInt(start), end: random(4) && start < BYTES - 1 ? BigInt(start + random(BYTES - 1 - start)) : LOCK_END_MAX,
+      start: BigInt(start),
+      end: random(4) && start < BYTES - 1 ? BigInt(start + random(BYTES - 1 - start)) : LOCK_END_MAX,
     };
   };
   for (let step = 0; step < steps; step++) {
@@ -30,10 +36,11 @@ function compare(seed: number, steps: number): { waited: number; granted: number
       let id = 0;
       let found: ReturnType<typeof model.setlkw>;
       try {
-        id = table.setlkw(lock, (errno) => {
-          if (errno) throw new Error(`errno ${errno}`);
-          granted.push(id);
-        }) ?? 0;
+        id =
+          table.setlkw(lock, (errno) => {
+            if (errno) throw new Error(`errno ${errno}`);
+            granted.push(id);
+          }) ?? 0;
         found = id || undefined;
       } catch (error) {
         if (!(error instanceof FsError) || error.code !== EDEADLK) throw error;
@@ -43,7 +50,7 @@ function compare(seed: number, steps: number): { waited: number; granted: number
       expect(found, where).to.equal(expected);
       if (id) total.waited++;
     } else if (kind < 20) {
-      const id = random(5) ? model.queue[random(model.queue.length)]?.id ?? 0 : random(1000);
+      const id = random(5) ? (model.queue[random(model.queue.length)]?.id ?? 0) : random(1000);
       expect(table.cancel(id), where).to.equal(model.cancel(id));
     } else if (kind < 22) {
       table.releaseOwner(lock.space, lock.ino, lock.session, lock.owner);
@@ -61,7 +68,10 @@ function compare(seed: number, steps: number): { waited: number; granted: number
     }
     expect(granted.sort(), where).to.deep.equal(model.granted.sort());
     expect(listLocks(table.locks()), where).to.deep.equal(model.list());
-    expect([...table.waiters()].map(({ id }) => id), where).to.deep.equal(model.queue.map(({ id }) => id));
+    expect(
+      [...table.waiters()].map(({ id }) => id),
+      where,
+    ).to.deep.equal(model.queue.map(({ id }) => id));
     total.granted += granted.length;
     granted = [];
     model.granted = [];

@@ -8,16 +8,37 @@ const TYPES = { none: F_UNLCK, read: F_RDLCK, write: F_WRLCK };
 type Type = keyof typeof TYPES;
 
 /** A lock of `owner` ("a", or "other:a" of another session) on bytes `start` to `end` of a file. */
-function lock(owner: string, type: Type, start = 0, end?: number, { ino = 1, space = 'posix', fh = 1n }: Partial<Pick<Lock, 'ino' | 'space' | 'fh'>> = {}): Lock {
+function lock(
+  owner: string,
+  type: Type,
+  start = 0,
+  end?: number,
+  { ino = 1, space = 'posix', fh = 1n }: Partial<Pick<Lock, 'ino' | 'space' | 'fh'>> = {},
+): Lock {
   const [name, session = 'one'] = owner.split(':').reverse() as [string, string?];
-  return { space, ino, session, owner: BigInt(name.codePointAt(0)!), fh, pid: 1, type: TYPES[type], start: BigInt(start), end: end === undefined ? LOCK_END_MAX : BigInt(end) };
+  return {
+    space,
+    ino,
+    session,
+    owner: BigInt(name.codePointAt(0)!),
+    fh,
+    pid: 1,
+    type: TYPES[type],
+    start: BigInt(start),
+    end: end === undefined ? LOCK_END_MAX : BigInt(end),
+  };
 }
 
 const flock = (owner: string, type: Type) => lock(owner, type, 0, undefined, { space: 'flock' });
 
 /** Which bytes of file 1 who has how, as "a read 0-9". */
 function held(table: LockTable): string[] {
-  return [...table.locks()].map(({ owner, type, start, end }) => `${String.fromCodePoint(Number(owner))} ${type === F_RDLCK ? 'read' : 'write'} ${start}-${end === LOCK_END_MAX ? '' : end}`).sort();
+  return [...table.locks()]
+    .map(
+      ({ owner, type, start, end }) =>
+        `${String.fromCodePoint(Number(owner))} ${type === F_RDLCK ? 'read' : 'write'} ${start}-${end === LOCK_END_MAX ? '' : end}`,
+    )
+    .sort();
 }
 
 function refused(action: () => unknown): string {
@@ -30,20 +51,96 @@ function refused(action: () => unknown): string {
   return 'granted';
 }
 
-const EDEADLK = '35', ENOLCK = '37', EINVAL = '22';
+const EDEADLK = '35',
+  ENOLCK = '37',
+  EINVAL = '22';
 
 describe('locks: ranges of one owner', () => {
   const cases: { name: string; locks: [Type, number, number?][]; expect: string[] }[] = [
-    { name: 'apart', locks: [['read', 0, 9], ['read', 20, 29]], expect: ['a read 0-9', 'a read 20-29'] },
-    { name: 'beside each other become one', locks: [['read', 0, 9], ['read', 10, 19]], expect: ['a read 0-19'] },
-    { name: 'across each other become one', locks: [['write', 5, 15], ['write', 0, 9], ['write', 12, 30]], expect: ['a write 0-30'] },
-    { name: 'of two kinds stay apart', locks: [['read', 0, 9], ['write', 10, 19]], expect: ['a read 0-9', 'a write 10-19'] },
-    { name: 'the middle of another kind splits', locks: [['read', 0, 99], ['write', 40, 59]], expect: ['a read 0-39', 'a read 60-99', 'a write 40-59'] },
-    { name: 'the middle given up splits', locks: [['write', 0, 99], ['none', 40, 59]], expect: ['a write 0-39', 'a write 60-99'] },
-    { name: 'both ends given up', locks: [['write', 10, 89], ['none', 0, 19], ['none', 80, 99]], expect: ['a write 20-79'] },
-    { name: 'all given up', locks: [['write', 10, 89], ['read', 200], ['none', 0]], expect: [] },
-    { name: 'to the end of the file', locks: [['write', 10], ['none', 50, 59]], expect: ['a write 10-49', 'a write 60-'] },
-    { name: 'another kind takes the place of all it covers', locks: [['read', 0, 9], ['read', 20, 29], ['write', 0, 100]], expect: ['a write 0-100'] },
+    {
+      name: 'apart',
+      locks: [
+        ['read', 0, 9],
+        ['read', 20, 29],
+      ],
+      expect: ['a read 0-9', 'a read 20-29'],
+    },
+    {
+      name: 'beside each other become one',
+      locks: [
+        ['read', 0, 9],
+        ['read', 10, 19],
+      ],
+      expect: ['a read 0-19'],
+    },
+    {
+      name: 'across each other become one',
+      locks: [
+        ['write', 5, 15],
+        ['write', 0, 9],
+        ['write', 12, 30],
+      ],
+      expect: ['a write 0-30'],
+    },
+    {
+      name: 'of two kinds stay apart',
+      locks: [
+        ['read', 0, 9],
+        ['write', 10, 19],
+      ],
+      expect: ['a read 0-9', 'a write 10-19'],
+    },
+    {
+      name: 'the middle of another kind splits',
+      locks: [
+        ['read', 0, 99],
+        ['write', 40, 59],
+      ],
+      expect: ['a read 0-39', 'a read 60-99', 'a write 40-59'],
+    },
+    {
+      name: 'the middle given up splits',
+      locks: [
+        ['write', 0, 99],
+        ['none', 40, 59],
+      ],
+      expect: ['a write 0-39', 'a write 60-99'],
+    },
+    {
+      name: 'both ends given up',
+      locks: [
+        ['write', 10, 89],
+        ['none', 0, 19],
+        ['none', 80, 99],
+      ],
+      expect: ['a write 20-79'],
+    },
+    {
+      name: 'all given up',
+      locks: [
+        ['write', 10, 89],
+        ['read', 200],
+        ['none', 0],
+      ],
+      expect: [],
+    },
+    {
+      name: 'to the end of the file',
+      locks: [
+        ['write', 10],
+        ['none', 50, 59],
+      ],
+      expect: ['a write 10-49', 'a write 60-'],
+    },
+    {
+      name: 'another kind takes the place of all it covers',
+      locks: [
+        ['read', 0, 9],
+        ['read', 20, 29],
+        ['write', 0, 100],
+      ],
+      expect: ['a write 0-100'],
+    },
   ];
   for (const { name, locks, expect: expected } of cases) {
     it(name, () => {
@@ -75,7 +172,13 @@ describe('locks: who gets in whose way', () => {
         const type = (['none', 'read', 'write'] as const)[random(3)]!;
         const start = random(BYTES);
         const end = start + random(BYTES - start);
-        const isFree = type === 'none' || !model.some((bytes, other) => other !== who && bytes.slice(start, end + 1).some((taken) => taken === 'write' || (taken === 'read' && type === 'write')));
+        const isFree =
+          type === 'none' ||
+          !model.some(
+            (bytes, other) =>
+              other !== who &&
+              bytes.slice(start, end + 1).some((taken) => taken === 'write' || (taken === 'read' && type === 'write')),
+          );
         const wanted = lock(owners[who]!, type, start, end);
         if (type !== 'none') expect(table.getlk(wanted) === undefined, `seed ${seed}, step ${n}`).to.equal(isFree);
         expect(table.setlk(wanted), `seed ${seed}, step ${n}`).to.equal(isFree);
@@ -88,7 +191,12 @@ describe('locks: who gets in whose way', () => {
     const table = new LockTable();
     expect(table.setlk(lock('a', 'write'))).to.equal(true);
     expect(table.setlk(lock('other:a', 'write'))).to.equal(false);
-    expect(table.getlk(lock('other:a', 'read', 7, 7))).to.include({ session: 'one', pid: 1, start: 0n, end: LOCK_END_MAX });
+    expect(table.getlk(lock('other:a', 'read', 7, 7))).to.include({
+      session: 'one',
+      pid: 1,
+      start: 0n,
+      end: LOCK_END_MAX,
+    });
     expect(table.setlk(lock('other:a', 'write', 0, 9, { ino: 2 }))).to.equal(true);
     expect(table.setlk(flock('other:a', 'write'))).to.equal(true);
   });

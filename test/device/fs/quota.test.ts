@@ -13,7 +13,8 @@ const MIB = 1 << 20;
 function make(size = MIB, inodes = 1000) {
   const backend = MemfsBackend.of(new Volume(), { size, inodes });
   const file = (name: string, mode = 0o100644) => backend.mknod(backend.root, name, { mode, ...own }) as Inode;
-  const write = (inode: Inode, length: number, offset = 0) => backend.write(inode, offset, length, new BytesSource(new Uint8Array(length).fill(1)));
+  const write = (inode: Inode, length: number, offset = 0) =>
+    backend.write(inode, offset, length, new BytesSource(new Uint8Array(length).fill(1)));
   return { backend, file, write };
 }
 
@@ -21,7 +22,11 @@ const used = ({ space }: MemfsBackend) => space.metadata + space.pages * PAGE;
 
 /** All but times and the next inode number, which an attempt may take. */
 function stateOf(backend: MemfsBackend): string {
-  const { nextIno: _, inodes: { ino, mode }, ...rest } = backend.state();
+  const {
+    nextIno: _,
+    inodes: { ino, mode },
+    ...rest
+  } = backend.state();
   return JSON.stringify({ ino, mode, ...rest });
 }
 
@@ -39,7 +44,7 @@ describe('quotas', () => {
     'a longer attribute': (b, f) => b.setxattr(f, 'user.old', new Uint8Array(200), 0),
     'a page': (b, f) => b.write(f, 0, 1, new BytesSource(new Uint8Array(1))),
     'an allocation': (b, f) => b.fallocate(f, 0, 1, 0),
-    'zeros': (b, f) => b.fallocate(f, 0, PAGE, 16),
+    zeros: (b, f) => b.fallocate(f, 0, PAGE, 16),
     'a file of the host': ({ volume }) => volume.writeFileSync('/new', ''),
     'a symbolic link of the host': ({ volume }) => volume.symlinkSync('target', '/new'),
     'a directory of the host': ({ volume }) => volume.mkdirSync('/new'),
@@ -55,7 +60,11 @@ describe('quotas', () => {
       backend.setxattr(filler, 'user.filler', new Uint8Array(MIB - used(backend) - 437), 0);
       expect(used(backend)).to.equal(MIB);
       const before = stateOf(backend);
-      expect(() => step(backend, f)).to.throw().that.satisfies((error: NodeJS.ErrnoException) => error === (FsError.of(ENOSPC) as Error) || error.code === 'ENOSPC');
+      expect(() => step(backend, f))
+        .to.throw()
+        .that.satisfies(
+          (error: NodeJS.ErrnoException) => error === (FsError.of(ENOSPC) as Error) || error.code === 'ENOSPC',
+        );
       checkTree(backend, []);
       expect(stateOf(backend)).to.equal(before);
       backend.unlink(backend.root, 'filler');
@@ -93,25 +102,37 @@ describe('quotas', () => {
     let count = 0;
     const dirs = Array.from({ length: 8 }, (_, n) => file(`d${n}`, 0o40755));
     try {
-      for (; count < 60_000 * 8; count++) backend.link(count % 60_000 === 0 ? file(`f${count}`) : f, dirs[Math.floor(count / 60_000)]!, `${count}-`.padEnd(250, '-'));
+      for (; count < 60_000 * 8; count++)
+        backend.link(
+          count % 60_000 === 0 ? file(`f${count}`) : f,
+          dirs[Math.floor(count / 60_000)]!,
+          `${count}-`.padEnd(250, '-'),
+        );
     } catch (error) {
       expect([FsError.of(ENOSPC).code, 31]).to.include((error as FsError).code);
     }
     expect(backend.space.metadata).to.be.at.most(64 * MIB);
   });
 
-  it('more than 8,388,608 inodes are refused at once', () => expect(() => make(MIB, 2 ** 23 + 1)).to.throw(RangeError, /1 to 8388608/));
+  it('more than 8,388,608 inodes are refused at once', () =>
+    expect(() => make(MIB, 2 ** 23 + 1)).to.throw(RangeError, /1 to 8388608/));
 
   it('a volume that holds more is refused, and stays as it was', () => {
     const volume = Volume.fromJSON({ '/f': 'x'.repeat(MIB) });
-    expect(() => MemfsBackend.of(volume, { size: MIB })).to.throw(RangeError, /the files take \d+ bytes and 2 inodes, more than the quota here/);
+    expect(() => MemfsBackend.of(volume, { size: MIB })).to.throw(
+      RangeError,
+      /the files take \d+ bytes and 2 inodes, more than the quota here/,
+    );
     expect(volume.readFileSync('/f', 'utf8')).to.have.length(MIB);
     expect(MemfsBackend.of(volume).statfs().bfree).to.be.above(0);
   });
 
   const forged: Record<string, (backend: MemfsBackend) => void> = {
     'pages of one chunk again and again': (b) => {
-      const [page, file] = ['p', 'f'].map((name) => b.mknod(b.root, name, { mode: 0o100644, ...own }) as Inode) as [Inode, Inode];
+      const [page, file] = ['p', 'f'].map((name) => b.mknod(b.root, name, { mode: 0o100644, ...own }) as Inode) as [
+        Inode,
+        Inode,
+      ];
       b.write(page, 0, 65536, new BytesSource(new Uint8Array(65536)));
       for (let n = 0; n < 100; n++) b.copyFileRange(page, 0, file, n * 65536, 65536);
     },
@@ -130,7 +151,18 @@ describe('quotas', () => {
     },
     locks: (b) => {
       const { ino } = b.mknod(b.root, 'f', { mode: 0o100644, ...own });
-      for (let n = 0n; n < 3000n; n++) b.locks.setlk({ space: 'posix', ino, session: 's', owner: 1n, fh: 1n, pid: 1, type: 1, start: 2n * n, end: 2n * n });
+      for (let n = 0n; n < 3000n; n++)
+        b.locks.setlk({
+          space: 'posix',
+          ino,
+          session: 's',
+          owner: 1n,
+          fh: 1n,
+          pid: 1,
+          type: 1,
+          start: 2n * n,
+          end: 2n * n,
+        });
     },
   };
   for (const [what, fill] of Object.entries(forged)) {
@@ -138,7 +170,11 @@ describe('quotas', () => {
       const large = MemfsBackend.of(new Volume());
       fill(large);
       const state = MemfsBackend.checkState(structuredClone(large.state()));
-      const small = MemfsBackend.of(Volume.fromJSON({ '/mine': 'untouched' }), { size: 2 * MIB, inodes: 5000, locks: { maxLocks: 100 } });
+      const small = MemfsBackend.of(Volume.fromJSON({ '/mine': 'untouched' }), {
+        size: 2 * MIB,
+        inodes: 5000,
+        locks: { maxLocks: 100 },
+      });
       const { pages, metadata } = small.space;
       expect(() => small.restore(state)).to.throw(RangeError);
       expect(small.space).to.include({ pages, metadata });

@@ -19,13 +19,21 @@ function start({ maxWrite = MIB, init = true } = {}) {
   const backend = MemfsBackend.of(new Volume());
   const session = new FuseSession({ backend, lockTable: backend.locks, maxWrite });
   const memory = new CountingMemory(RAM);
-  const driver = new MockDriver(new VirtioFs(session, { tag: 's', requestQueues: 1, queueSize: QUEUE, answersInOrder: true }), { memory }).start();
+  const driver = new MockDriver(
+    new VirtioFs(session, { tag: 's', requestQueues: 1, queueSize: QUEUE, answersInOrder: true }),
+    { memory },
+  ).start();
   const at = driver.allocate(1 << 16);
   const out = driver.allocate(1 << 16);
   const room = { address: out, length: 4096, writable: true };
   let unique = 0n;
   /** One request of header and body, `claimed` bytes in all of which the rest is anywhere; what it cost, and its answer. */
-  const send = (opcode: number, nodeid: number, body: (number | bigint | string | Uint8Array)[], { readable = 0, writable = 0, claimed = 0 } = {}) => {
+  const send = (
+    opcode: number,
+    nodeid: number,
+    body: (number | bigint | string | Uint8Array)[],
+    { readable = 0, writable = 0, claimed = 0 } = {},
+  ) => {
     const bytes = message(opcode, (unique += 2n), nodeid, ...body);
     if (claimed) new DataView(bytes.buffer).setUint32(0, claimed, true);
     memory.write(at, bytes, 0, bytes.length);
@@ -42,7 +50,13 @@ function start({ maxWrite = MIB, init = true } = {}) {
     const { accesses, copied } = memory;
     const used = queue.collect().find((entry) => entry.id === id)!;
     const answer = new DataView(memory.bytes.buffer, out);
-    return { accesses, copied, length: used.length, error: answer.getInt32(4, true), payload: new DataView(memory.bytes.slice(out + 16, out + 4096).buffer) };
+    return {
+      accesses,
+      copied,
+      length: used.length,
+      error: answer.getInt32(4, true),
+      payload: new DataView(memory.bytes.slice(out + 16, out + 4096).buffer),
+    };
   };
   const open = () => {
     const { payload } = send(C.FUSE_CREATE, 1, [2, 0o644, 0, 0, 'f']);
@@ -150,6 +164,8 @@ describe('what one request costs is bounded by what INIT has settled, whatever i
       return [header, body];
     };
     expect(send(C.FUSE_MKNOD, 1, [0o100644, 0, 0, 0, 'few', ...labels(31)])).to.include({ error: 0 });
-    expect(send(C.FUSE_MKNOD, 1, [0o100644, 0, 0, 0, 'many', ...labels(31), ...labels(31)])).to.include({ error: EINVAL });
+    expect(send(C.FUSE_MKNOD, 1, [0o100644, 0, 0, 0, 'many', ...labels(31), ...labels(31)])).to.include({
+      error: EINVAL,
+    });
   });
 });

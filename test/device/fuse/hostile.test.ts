@@ -19,7 +19,9 @@ describe('a hostile guest’s FUSE messages', function () {
   }
 
   it('were not all refused: every operation was done, and some waited', () => {
-    expect([...OPERATIONS.values()].map(({ name }) => name).filter((name) => !REFUSED.includes(name) && !done.has(name))).to.deep.equal([]);
+    expect(
+      [...OPERATIONS.values()].map(({ name }) => name).filter((name) => !REFUSED.includes(name) && !done.has(name)),
+    ).to.deep.equal([]);
     expect(waited).to.be.greaterThan(0);
   });
 });

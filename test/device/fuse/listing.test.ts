@@ -8,7 +8,8 @@ import { FuseSession } from '../../../device/fuse/session.ts';
 import { MemfsBackend, Volume } from '../../../device/index.ts';
 import { call } from '../../support/fuse-call.ts';
 
-const ENOSPC = -28, ESTALE = -116;
+const ENOSPC = -28,
+  ESTALE = -116;
 const OWNER = { uid: 0, gid: 0 };
 const HOURS = 3600;
 
@@ -56,7 +57,14 @@ class Scene {
   }
 
   directory(name: string) {
-    return this.backend.lookup(this.backend.root, name) as ReturnType<MemfsBackend['lookup']> & { directory: { load(entries: Entry[], next: number): void; entries(): Iterable<Entry>; nextCookie: number; numbering: number } };
+    return this.backend.lookup(this.backend.root, name) as ReturnType<MemfsBackend['lookup']> & {
+      directory: {
+        load(entries: Entry[], next: number): void;
+        entries(): Iterable<Entry>;
+        nextCookie: number;
+        numbering: number;
+      };
+    };
   }
 }
 
@@ -76,10 +84,21 @@ class List {
 
   /** What the next READDIR gives, "." and ".." left out. */
   next(): string[] {
-    const { error, payload } = call(this.#scene.session, C.FUSE_READDIR, this.nodeid, this.#fh, this.offset, 512, 0, 0n, this.#flags, 0);
+    const { error, payload } = call(
+      this.#scene.session,
+      C.FUSE_READDIR,
+      this.nodeid,
+      this.#fh,
+      this.offset,
+      512,
+      0,
+      0n,
+      this.#flags,
+      0,
+    );
     expect(error).to.equal(0);
     const names: string[] = [];
-    for (let at = 0; at < payload.byteLength;) {
+    for (let at = 0; at < payload.byteLength; ) {
       const { namelen, off } = fuse_dirent.at(payload, at);
       names.push(Buffer.from(payload.buffer, payload.byteOffset + at + fuse_dirent.size, namelen).toString());
       this.offset = BigInt(off);
@@ -115,7 +134,10 @@ describe('a list of a directory', () => {
       const scene = new Scene({ stateless });
       const [one, other] = [scene.open('d'), scene.open('e')];
       let made = 0;
-      const make = () => ['d', 'e'].forEach((name) => Array.from({ length: 40 }, () => scene.backend.volume.writeFileSync(`/${name}/new${made++}`, '')));
+      const make = () =>
+        ['d', 'e'].forEach((name) =>
+          Array.from({ length: 40 }, () => scene.backend.volume.writeFileSync(`/${name}/new${made++}`, '')),
+        );
       for (let lots = 0; lots < 1000; lots++) {
         make();
         if (![...one.next(), ...other.next()].length) return;
@@ -161,7 +183,9 @@ describe('a list of a directory', () => {
     const before = list.next();
     for (let n = 250; n < 300; n++) scene.backend.volume.unlinkSync(`/d/${n}`);
     scene.backend.volume.writeFileSync('/d/new', '');
-    expect([...before, ...list.rest()].filter((name) => /^\d/.test(name))).to.deep.equal(Array.from({ length: 250 }, (_, n) => String(n)));
+    expect([...before, ...list.rest()].filter((name) => /^\d/.test(name))).to.deep.equal(
+      Array.from({ length: 250 }, (_, n) => String(n)),
+    );
     expect(list.next()).to.deep.equal([]);
   });
 });
@@ -224,7 +248,10 @@ describe('access times', () => {
     directory: (scene, flags) => void scene.open('f', flags).rest(),
   };
   for (const [kind, read] of Object.entries(READERS)) {
-    for (const [flags, moves] of [[0, true], [C.O_NOATIME, false]] as const) {
+    for (const [flags, moves] of [
+      [0, true],
+      [C.O_NOATIME, false],
+    ] as const) {
       it(`of a ${kind} ${moves ? 'move when it is read' : 'stay with O_NOATIME'}`, () => {
         const scene = new Scene({}, 0);
         if (kind === 'file') scene.backend.volume.writeFileSync('/f', 'content');
@@ -241,7 +268,8 @@ describe('access times', () => {
 describe('a file that has lost its last name', () => {
   const CHANGES: Record<string, (scene: Scene, nodeid: number) => { error: number | undefined }> = {
     OPEN: (scene, nodeid) => call(scene.session, C.FUSE_OPEN, nodeid, 1, 0),
-    SETATTR: (scene, nodeid) => call(scene.session, C.FUSE_SETATTR, nodeid, C.FATTR_SIZE, 0, 0n, 0n, 0n, 0n, 0n, 0n, 0, 0, 0, 0, 0, 0, 0, 0),
+    SETATTR: (scene, nodeid) =>
+      call(scene.session, C.FUSE_SETATTR, nodeid, C.FATTR_SIZE, 0, 0n, 0n, 0n, 0n, 0n, 0n, 0, 0, 0, 0, 0, 0, 0, 0),
     SETXATTR: (scene, nodeid) => call(scene.session, C.FUSE_SETXATTR, nodeid, 1, 0, 'user.a', new Uint8Array([1])),
     REMOVEXATTR: (scene, nodeid) => call(scene.session, C.FUSE_REMOVEXATTR, nodeid, 'user.b'),
   };

@@ -5,8 +5,13 @@ import { FuseSession } from '../../../device/fuse/session.ts';
 import { MemfsBackend, Volume } from '../../../device/index.ts';
 import { call, type Answer } from '../../support/fuse-call.ts';
 
-const F_RDLCK = 0, F_WRLCK = 1, F_UNLCK = 2;
-const EAGAIN = -11, EINTR = -4, ENOSYS = -38, EBADF = -9;
+const F_RDLCK = 0,
+  F_WRLCK = 1,
+  F_UNLCK = 2;
+const EAGAIN = -11,
+  EINTR = -4,
+  ENOSYS = -38,
+  EBADF = -9;
 
 function start(volume = new Volume(), locks: 'guest' | 'shared' = 'shared') {
   const backend = MemfsBackend.of(volume);
@@ -16,8 +21,13 @@ function start(volume = new Volume(), locks: 'guest' | 'shared' = 'shared') {
     const { payload } = call(session, C.FUSE_CREATE, 1, 2, 0o100644, 0, 0, 'f');
     return { nodeid: Number(payload.getBigUint64(0, true)), fh: payload.getBigUint64(128, true) };
   };
-  const ask = (opcode: number, { nodeid, fh }: ReturnType<typeof open>, owner: number, type: number, { flags = 0, start: from = 0n, end = 2n ** 63n - 1n } = {}): Answer =>
-    call(session, opcode, nodeid, fh, BigInt(owner), from, end, type, 4711, flags, 0);
+  const ask = (
+    opcode: number,
+    { nodeid, fh }: ReturnType<typeof open>,
+    owner: number,
+    type: number,
+    { flags = 0, start: from = 0n, end = 2n ** 63n - 1n } = {},
+  ): Answer => call(session, opcode, nodeid, fh, BigInt(owner), from, end, type, 4711, flags, 0);
   return { session, open, ask };
 }
 
@@ -44,8 +54,18 @@ describe('locks that are kept here (locks `shared`)', () => {
     const [one, two] = [start(volume), start(volume)];
     const told = ({ payload }: Answer) => fuse_lk_out.at(payload, 0).lk;
     one.ask(C.FUSE_SETLK, one.open(), 1, F_WRLCK, { start: 10n, end: 19n });
-    expect(told(one.ask(C.FUSE_GETLK, one.open(), 2, F_RDLCK))).to.include({ type: F_WRLCK, start: 10n, end: 19n, pid: 4711 });
-    expect(told(two.ask(C.FUSE_GETLK, two.open(), 1, F_RDLCK))).to.include({ type: F_WRLCK, start: 10n, end: 19n, pid: 0 });
+    expect(told(one.ask(C.FUSE_GETLK, one.open(), 2, F_RDLCK))).to.include({
+      type: F_WRLCK,
+      start: 10n,
+      end: 19n,
+      pid: 4711,
+    });
+    expect(told(two.ask(C.FUSE_GETLK, two.open(), 1, F_RDLCK))).to.include({
+      type: F_WRLCK,
+      start: 10n,
+      end: 19n,
+      pid: 0,
+    });
     expect(told(two.ask(C.FUSE_GETLK, two.open(), 1, F_RDLCK, { start: 20n }))).to.include({ type: F_UNLCK });
   });
 
@@ -88,7 +108,8 @@ describe('locks that are kept here (locks `shared`)', () => {
     expect(shared.ask(C.FUSE_SETLK, { ...file, fh: 99n }, 1, F_WRLCK).error).to.equal(EBADF);
     const guest = start(new Volume(), 'guest');
     const own = guest.open();
-    for (const opcode of [C.FUSE_GETLK, C.FUSE_SETLK, C.FUSE_SETLKW]) expect(guest.ask(opcode, own, 1, F_WRLCK).error).to.equal(ENOSYS);
+    for (const opcode of [C.FUSE_GETLK, C.FUSE_SETLK, C.FUSE_SETLKW])
+      expect(guest.ask(opcode, own, 1, F_WRLCK).error).to.equal(ENOSYS);
     expect(call(guest.session, C.FUSE_FLUSH, own.nodeid, own.fh, 0, 0, 1n).error).to.equal(ENOSYS);
   });
 });

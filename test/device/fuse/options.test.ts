@@ -6,7 +6,9 @@ import { FuseSession } from '../../../device/fuse/session.ts';
 import { MemfsBackend, Volume } from '../../../device/index.ts';
 import { call } from '../../support/fuse-call.ts';
 
-const ENOSYS = -38, EINVAL = -22, EOPNOTSUPP = -95;
+const ENOSYS = -38,
+  EINVAL = -22,
+  EOPNOTSUPP = -95;
 
 function start(options: PolicyOptions = {}) {
   const backend = MemfsBackend.of(new Volume());
@@ -36,7 +38,9 @@ describe('security labels of what is made (SECURITY_CTX)', () => {
   for (const [name, make] of made) {
     it(`${name} keeps them as attributes`, () => {
       const { backend, session } = start();
-      expect(make(session, labels(label('security.selinux', 'system_u:object_r\0'), label('security.other', 'x'))).error).to.equal(0);
+      expect(
+        make(session, labels(label('security.selinux', 'system_u:object_r\0'), label('security.other', 'x'))).error,
+      ).to.equal(0);
       const inode = backend.lookup(backend.root, 'new');
       expect(backend.listxattr(inode)).to.have.members(['security.selinux', 'security.other']);
       expect(Buffer.from(backend.getxattr(inode, 'security.selinux')).toString()).to.equal('system_u:object_r\0');
@@ -61,14 +65,28 @@ describe('security labels of what is made (SECURITY_CTX)', () => {
     const backend = MemfsBackend.of(new Volume(), { size: 4096 });
     const session = new FuseSession({ backend });
     call(session, C.FUSE_INIT, 0, 7, 41, 0x20000, 0xffffffff, 0xffffffff, ...Array<number>(11).fill(0));
-    expect(call(session, C.FUSE_MKDIR, 1, 0o755, 0, 'new', labels(label('security.selinux', 'x'.repeat(3500)))).error).to.equal(-28);
+    expect(
+      call(session, C.FUSE_MKDIR, 1, 0o755, 0, 'new', labels(label('security.selinux', 'x'.repeat(3500)))).error,
+    ).to.equal(-28);
     expect(backend.space.inodes).to.equal(1);
   });
 
   it('TMPFILE keeps them too', () => {
     const { backend, session } = start();
-    const { payload } = call(session, C.FUSE_TMPFILE, 1, 2, 0o100644, 0, 0, '/', labels(label('security.selinux', 'x')));
-    expect(backend.listxattr(backend.inode(Number(payload.getBigUint64(0, true)))!)).to.deep.equal(['security.selinux']);
+    const { payload } = call(
+      session,
+      C.FUSE_TMPFILE,
+      1,
+      2,
+      0o100644,
+      0,
+      0,
+      '/',
+      labels(label('security.selinux', 'x')),
+    );
+    expect(backend.listxattr(backend.inode(Number(payload.getBigUint64(0, true)))!)).to.deep.equal([
+      'security.selinux',
+    ]);
   });
 });
 
@@ -106,7 +124,9 @@ describe('a stateless share', () => {
     expect(call(session, C.FUSE_READ, nodeid, 0n, 0n, 100, 0, 0n, 0, 0).text).to.equal('hello');
     expect(call(session, C.FUSE_READDIR, 1, 0n, 0n, 4096, 0, 0n, 0, 0).text).to.contain('f');
     call(session, C.FUSE_UNLINK, 1, 'f');
-    expect(call(session, C.FUSE_READ, nodeid, 0n, 0n, 100, 0, 0n, 0, 0).text, 'unlinked, and looked up still').to.equal('hello');
+    expect(call(session, C.FUSE_READ, nodeid, 0n, 0n, 100, 0, 0n, 0, 0).text, 'unlinked, and looked up still').to.equal(
+      'hello',
+    );
     call(session, C.FUSE_FORGET, nodeid, 2n);
     expect(backend.inode(nodeid)).to.equal(undefined);
   });
@@ -118,7 +138,11 @@ describe('a stateless share', () => {
 });
 
 describe('how long the guest may believe an answer', () => {
-  for (const [cache, entry, attr, ofDirectory] of [['never', 0, 0, 1], ['auto', 1e9, 1e9, 1e9], ['always', 864e11, 864e11, 864e11]] as const) {
+  for (const [cache, entry, attr, ofDirectory] of [
+    ['never', 0, 0, 1],
+    ['auto', 1e9, 1e9, 1e9],
+    ['always', 864e11, 864e11, 864e11],
+  ] as const) {
     it(`cache ${cache}`, () => {
       const { session } = start({ cache });
       const times = ({ payload }: ReturnType<typeof call>) => {
@@ -128,7 +152,10 @@ describe('how long the guest may believe an answer', () => {
       expect(times(call(session, C.FUSE_MKNOD, 1, 0o100644, 0, 0, 0, 'f'))).to.deep.equal([entry, attr]);
       expect(times(call(session, C.FUSE_LOOKUP, 1, 'f'))).to.deep.equal([entry, attr]);
       expect(times(call(session, C.FUSE_MKDIR, 1, 0o755, 0, 'd'))).to.deep.equal([entry, ofDirectory]);
-      for (const [opcode, ...body] of [[C.FUSE_GETATTR, 0, 0, 0n], [C.FUSE_STATX, 0, 0, 0n, 0, 0]] as const) {
+      for (const [opcode, ...body] of [
+        [C.FUSE_GETATTR, 0, 0, 0n],
+        [C.FUSE_STATX, 0, 0, 0n, 0, 0],
+      ] as const) {
         const { attr_valid, attr_valid_nsec } = fuse_attr_out.at(call(session, opcode, 1, ...body).payload, 0);
         expect(attr_valid * 1e9 + attr_valid_nsec).to.equal(ofDirectory);
       }

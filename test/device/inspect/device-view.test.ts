@@ -3,15 +3,23 @@ import { viewDevice, type DeviceView } from '../../../device/inspect/device-view
 import { FUSE, FuseDriver } from '../../support/fuse-driver.ts';
 
 describe('view of a device', () => {
-  const view = ({ transport, session }: FuseDriver): DeviceView => viewDevice({ tag: 'share', slot: 13, transport, session });
+  const view = ({ transport, session }: FuseDriver): DeviceView =>
+    viewDevice({ tag: 'share', slot: 13, transport, session });
   const set = ({ status }: DeviceView) => status.filter(({ isSet }) => isSet).map(({ name }) => name);
-  const register = ({ registers }: DeviceView, name: string) => registers.find((candidate) => candidate.name === name)?.value;
+  const register = ({ registers }: DeviceView, name: string) =>
+    registers.find((candidate) => candidate.name === name)?.value;
 
   it('has status and features, as offered and as accepted', () => {
     const fuse = new FuseDriver({ offer: { packed: true, eventIdx: false } });
     expect(set(view(fuse))).to.deep.equal(['ACKNOWLEDGE', 'DRIVER', 'FEATURES_OK', 'DRIVER_OK']);
-    const features = Object.fromEntries(view(fuse).features.map(({ name, bit, isOffered, isAccepted }) => [name, [bit, isOffered, isAccepted]]));
-    expect(features).to.deep.include({ VIRTIO_F_VERSION_1: [32, true, true], VIRTIO_F_RING_PACKED: [34, true, true], VIRTIO_F_EVENT_IDX: [29, false, false] });
+    const features = Object.fromEntries(
+      view(fuse).features.map(({ name, bit, isOffered, isAccepted }) => [name, [bit, isOffered, isAccepted]]),
+    );
+    expect(features).to.deep.include({
+      VIRTIO_F_VERSION_1: [32, true, true],
+      VIRTIO_F_RING_PACKED: [34, true, true],
+      VIRTIO_F_EVENT_IDX: [29, false, false],
+    });
     fuse.driver.write('device_status', 0);
     expect(set(view(fuse))).to.deep.equal([]);
     expect(view(fuse).features.filter(({ isAccepted }) => isAccepted)).to.deep.equal([]);
@@ -20,7 +28,14 @@ describe('view of a device', () => {
   it('has the capabilities that a driver finds, and what they lead to', () => {
     const { pciId, capabilities } = view(new FuseDriver());
     expect(pciId).to.equal('1af4:105a');
-    expect(capabilities.map(({ name }) => name.replace('VIRTIO_PCI_CAP_', ''))).to.deep.equal(['Power Management', 'COMMON_CFG', 'NOTIFY_CFG', 'ISR_CFG', 'DEVICE_CFG', 'PCI_CFG']);
+    expect(capabilities.map(({ name }) => name.replace('VIRTIO_PCI_CAP_', ''))).to.deep.equal([
+      'Power Management',
+      'COMMON_CFG',
+      'NOTIFY_CFG',
+      'ISR_CFG',
+      'DEVICE_CFG',
+      'PCI_CFG',
+    ]);
     expect(capabilities[1]).to.include({ at: 0x48, bar: 0, offset: 0, length: 0x3c });
   });
 

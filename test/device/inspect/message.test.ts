@@ -20,7 +20,13 @@ describe('fields of FUSE messages', () => {
     const bytes = message(FUSE.LOOKUP, 6n, 1, 'näme');
     const fields = requestFields(bytes);
     expectWhole(fields, bytes.length);
-    expect(fields[1]).to.deep.equal({ struct: 'fuse_in_header', name: 'opcode', offset: 4, length: 4, value: '1 LOOKUP' });
+    expect(fields[1]).to.deep.equal({
+      struct: 'fuse_in_header',
+      name: 'opcode',
+      offset: 4,
+      length: 4,
+      value: '1 LOOKUP',
+    });
     expect(fields.at(-1)).to.deep.equal({ struct: '', name: 'name', offset: 40, length: 6, value: '"näme"' });
     expect(told(fields)).to.include({ len: '46', unique: '6', nodeid: '1', pid: '1' });
   });
@@ -49,19 +55,30 @@ describe('fields of FUSE messages', () => {
 
   it('of lists', () => {
     const fields = requestFields(message(FUSE.BATCH_FORGET, 6n, 0, 2, 0, 5n, 1n, 6n, 3n));
-    expect(fields.filter(({ struct }) => struct === 'fuse_forget_one').map(({ name, value }) => [name, value])).to.deep.equal([['nodeid', '5'], ['nlookup', '1'], ['nodeid', '6'], ['nlookup', '3']]);
+    expect(
+      fields.filter(({ struct }) => struct === 'fuse_forget_one').map(({ name, value }) => [name, value]),
+    ).to.deep.equal([
+      ['nodeid', '5'],
+      ['nlookup', '1'],
+      ['nodeid', '6'],
+      ['nlookup', '3'],
+    ]);
   });
 
   it('of messages that are cut off, or none', () => {
     const whole = message(FUSE.CREATE, 6n, 1, 0, 0, 0, 0, 'file');
     for (let length = 0; length < whole.length; length++) {
-      for (const { offset, length: size } of requestFields(whole.subarray(0, length))) expect(offset + size).to.be.at.most(length);
+      for (const { offset, length: size } of requestFields(whole.subarray(0, length)))
+        expect(offset + size).to.be.at.most(length);
     }
     expect(requestFields(message(4999, 6n, 1, 1, 2, 3)).map(({ struct }) => struct)).to.not.include('');
   });
 
   describe('of replies', () => {
-    function record(files: Record<string, string>, run: (fuse: FuseDriver) => void): { request: Uint8Array; reply: Uint8Array } {
+    function record(
+      files: Record<string, string>,
+      run: (fuse: FuseDriver) => void,
+    ): { request: Uint8Array; reply: Uint8Array } {
       const fuse = new FuseDriver({ files }).init();
       const recorder = new Recorder(fuse);
       recorder.isOn = true;
@@ -71,7 +88,11 @@ describe('fields of FUSE messages', () => {
 
     it('errors have their names', () => {
       const { request, reply } = record({}, (fuse) => fuse.call(FUSE.LOOKUP, 1, 'nobody'));
-      expect(replyFields(reply, request).map(({ name, value }) => [name, value])).to.deep.equal([['len', '16'], ['error', '-2 ENOENT'], ['unique', '4']]);
+      expect(replyFields(reply, request).map(({ name, value }) => [name, value])).to.deep.equal([
+        ['len', '16'],
+        ['error', '-2 ENOENT'],
+        ['unique', '4'],
+      ]);
     });
 
     it('structs', () => {
@@ -87,7 +108,12 @@ describe('fields of FUSE messages', () => {
         fuse.call(FUSE.READDIR, 1, fh, 0n, 200, 0, 0n, 0, 0);
       });
       const fields = replyFields(reply, request);
-      expect(fields.filter(({ name }) => name === 'name').map(({ value }) => value)).to.deep.equal(['"."', '".."', '"first"', '"second-name"']);
+      expect(fields.filter(({ name }) => name === 'name').map(({ value }) => value)).to.deep.equal([
+        '"."',
+        '".."',
+        '"first"',
+        '"second-name"',
+      ]);
     });
 
     it('data', () => {

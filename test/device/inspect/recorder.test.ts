@@ -17,9 +17,25 @@ describe('recorder', () => {
       fuse.driver.queues[1]!.wantInterruptAfter(0);
       const id = fuse.send(1, FUSE.LOOKUP, 1, 'nobody');
       const [record] = recorder.records;
-      expect(record).to.include({ number: 1, queue: 1, id, opcode: 'LOOKUP', nodeid: 1, pid: 1, error: 'ENOENT', written: 16, interrupt: 'raised', hasWaited: false });
+      expect(record).to.include({
+        number: 1,
+        queue: 1,
+        id,
+        opcode: 'LOOKUP',
+        nodeid: 1,
+        pid: 1,
+        error: 'ENOENT',
+        written: 16,
+        interrupt: 'raised',
+        hasWaited: false,
+      });
       expect(record!.args).to.deep.equal({ names: ['nobody'] });
-      expect(record!.buffers.map(({ length, writable }) => [length, writable])).to.deep.equal([[40, false], [7, false], [16, true], [200, true]]);
+      expect(record!.buffers.map(({ length, writable }) => [length, writable])).to.deep.equal([
+        [40, false],
+        [7, false],
+        [16, true],
+        [200, true],
+      ]);
       expect(record!.request).to.have.length(47);
       expect(new DataView(record!.request.buffer).getUint32(0, true), 'fuse_in_header.len').to.equal(47);
       expect(new DataView(record!.reply.buffer).getInt32(4, true), 'fuse_out_header.error').to.equal(-2);
@@ -60,8 +76,12 @@ describe('recorder', () => {
     fuse.send(0, FUSE.FORGET, 1, 0n);
     fuse.send(0, FUSE.FORGET, 1, 0n);
     expect(recorder.records.slice(-2).map(({ interrupt }) => interrupt)).to.deep.equal([undefined, undefined]);
-    for (const end = Date.now() + 10_000; !recorder.records.at(-1)!.interrupt && Date.now() < end;) await new Promise((resolve) => setTimeout(resolve, 1));
-    expect(recorder.records.slice(-2).map(({ interrupt, written }) => [interrupt, written])).to.deep.equal([['raised', 0], ['raised', 0]]);
+    for (const end = Date.now() + 10_000; !recorder.records.at(-1)!.interrupt && Date.now() < end; )
+      await new Promise((resolve) => setTimeout(resolve, 1));
+    expect(recorder.records.slice(-2).map(({ interrupt, written }) => [interrupt, written])).to.deep.equal([
+      ['raised', 0],
+      ['raised', 0],
+    ]);
   });
 
   it('counts all requests by opcode, and keeps the last thousand', () => {
@@ -121,17 +141,40 @@ describe('recorder', () => {
     it('as JSON', () => {
       const { format, version, requests } = JSON.parse(toJson(example().records));
       expect([format, version]).to.deep.equal(['v86-virtiofs trace', 1]);
-      expect(requests.map(({ opcode }: { opcode: string }) => opcode)).to.deep.equal(['CREATE', 'SETLK', 'SETLKW', 'FORGET', 'SETLK', 'SETLKW']);
+      expect(requests.map(({ opcode }: { opcode: string }) => opcode)).to.deep.equal([
+        'CREATE',
+        'SETLK',
+        'SETLKW',
+        'FORGET',
+        'SETLK',
+        'SETLKW',
+      ]);
       expect(requests[0]).to.deep.include({ unique: '4', nodeid: 1, error: '' });
       expect(requests[0].request).to.match(/^([0-9a-f]{2}){61}$/);
     });
 
     it('as trace events: every slice has a time and a place, waits begin and end', () => {
       const { records } = example();
-      const { traceEvents } = JSON.parse(toTraceEvents(records)) as { traceEvents: { ph: string; name: string; ts: number; dur: number; pid: number; tid: number; id: number; args: { name?: string } }[] };
+      const { traceEvents } = JSON.parse(toTraceEvents(records)) as {
+        traceEvents: {
+          ph: string;
+          name: string;
+          ts: number;
+          dur: number;
+          pid: number;
+          tid: number;
+          id: number;
+          args: { name?: string };
+        }[];
+      };
       const of = (ph: string) => traceEvents.filter((event) => event.ph === ph);
       expect(of('M').map(({ args }) => args.name)).to.deep.equal(['virtio-fs', 'hiprio queue', 'request queue 1']);
-      expect(of('X').map(({ name, tid }) => [name, tid])).to.deep.equal([['CREATE', 1], ['SETLK', 1], ['FORGET', 0], ['SETLK', 1]]);
+      expect(of('X').map(({ name, tid }) => [name, tid])).to.deep.equal([
+        ['CREATE', 1],
+        ['SETLK', 1],
+        ['FORGET', 0],
+        ['SETLK', 1],
+      ]);
       for (const { ts, dur, pid } of of('X')) {
         expect(ts).to.be.greaterThan(1e15);
         expect(dur).to.be.at.least(1);

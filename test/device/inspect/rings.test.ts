@@ -3,10 +3,15 @@ import { viewQueue } from '../../../device/inspect/rings.ts';
 import { FUSE, FuseDriver } from '../../support/fuse-driver.ts';
 
 const FORMATS = [
-  { name: 'split, direct', packed: false, indirect: false }, { name: 'split, indirect', packed: false, indirect: true },
-  { name: 'packed, direct', packed: true, indirect: false }, { name: 'packed, indirect', packed: true, indirect: true },
+  { name: 'split, direct', packed: false, indirect: false },
+  { name: 'split, indirect', packed: false, indirect: true },
+  { name: 'packed, direct', packed: true, indirect: false },
+  { name: 'packed, indirect', packed: true, indirect: true },
 ];
-const states = (entries: Uint8Array) => Array.from(entries, (state) => 'fai'[state]).join('').replace(/f+$/, '');
+const states = (entries: Uint8Array) =>
+  Array.from(entries, (state) => 'fai'[state])
+    .join('')
+    .replace(/f+$/, '');
 
 describe('view of a virtqueue', () => {
   for (const { name, packed, indirect } of FORMATS) {
@@ -27,10 +32,19 @@ describe('view of a virtqueue', () => {
         const first = waiting.entries.indexOf(1);
         const head = waiting.descriptors.find(({ index }) => index === first)!;
         const chain = indirect ? head.table! : waiting.descriptors.filter(({ index }) => waiting.entries[index] === 1);
-        expect(chain.map(({ len, flags }) => [len, flags.includes('WRITE')])).to.deep.equal([[40, false], [5, false], [16, true], [200, true]]);
+        expect(chain.map(({ len, flags }) => [len, flags.includes('WRITE')])).to.deep.equal([
+          [40, false],
+          [5, false],
+          [16, true],
+          [200, true],
+        ]);
         expect(head.flags.includes('INDIRECT')).to.equal(indirect);
         if (!packed) {
-          expect(waiting.avail!.ring.at(-1)).to.deep.equal({ at: (waiting.avail!.idx - 1) % 16, head: id, isNew: true });
+          expect(waiting.avail!.ring.at(-1)).to.deep.equal({
+            at: (waiting.avail!.idx - 1) % 16,
+            head: id,
+            isNew: true,
+          });
           expect(waiting.avail!.idx).to.equal(waiting.device!.next_avail + 1);
         }
         fuse.transport.release();
@@ -60,7 +74,12 @@ describe('view of a virtqueue', () => {
         fuse.send(1, FUSE.LOOKUP, 1, 'other');
         const view = viewQueue(fuse.transport, 1);
         expect([...view.entries].filter((state) => state === 1)).to.have.length(2 * slots);
-        if (!packed) expect(view.avail!.ring.map(({ isNew }) => isNew)).to.deep.equal([...Array<boolean>(14).fill(false), true, true]);
+        if (!packed)
+          expect(view.avail!.ring.map(({ isNew }) => isNew)).to.deep.equal([
+            ...Array<boolean>(14).fill(false),
+            true,
+            true,
+          ]);
       });
     });
   }
@@ -69,9 +88,12 @@ describe('view of a virtqueue', () => {
     const split = viewQueue(new FuseDriver().init().transport, 1);
     expect(split.used!.avail_event).to.equal(split.avail!.idx);
     expect(split.avail!.used_event).to.be.a('number');
-    expect(viewQueue(new FuseDriver({ offer: { eventIdx: false } }).init().transport, 1).avail!.used_event).to.equal(undefined);
+    expect(viewQueue(new FuseDriver({ offer: { eventIdx: false } }).init().transport, 1).avail!.used_event).to.equal(
+      undefined,
+    );
     expect(viewQueue(new FuseDriver({ offer: { packed: true } }).init().transport, 1).events).to.deep.equal([
-      { side: 'driver', offset: 0, wrap: 0, flags: 0 }, { side: 'device', offset: 0, wrap: 0, flags: 0 },
+      { side: 'driver', offset: 0, wrap: 0, flags: 0 },
+      { side: 'device', offset: 0, wrap: 0, flags: 0 },
     ]);
   });
 
@@ -91,7 +113,9 @@ describe('view of a virtqueue', () => {
     const table = memory.readU32(at);
     const shown = () => viewQueue(fuse.transport, 1).descriptors.find(({ index }) => index === head)!;
     memory.writeU16(table + 12, 4);
-    expect(shown().table![0]).to.deep.include({ flags: ['INDIRECT'] }).and.not.have.property('table');
+    expect(shown().table![0])
+      .to.deep.include({ flags: ['INDIRECT'] })
+      .and.not.have.property('table');
     memory.writeU32(at, 0xfffffff0);
     expect(shown().table).to.deep.equal([]);
   });

@@ -5,7 +5,8 @@ import { message } from '../../support/fuse-call.ts';
 import { FUSE, FuseDriver } from '../../support/fuse-driver.ts';
 
 const stages = (steps: WalkStep[]) => steps.map(({ stage }) => stage);
-const titles = (steps: WalkStep[], stage: WalkStep['stage']) => steps.filter((step) => step.stage === stage).map(({ title }) => title);
+const titles = (steps: WalkStep[], stage: WalkStep['stage']) =>
+  steps.filter((step) => step.stage === stage).map(({ title }) => title);
 
 describe('a walk through the device', () => {
   function hold(options?: ConstructorParameters<typeof FuseDriver>[0]) {
@@ -31,15 +32,31 @@ describe('a walk through the device', () => {
         const { fuse, recorder } = hold({ offer: { packed }, indirect });
         fuse.send(1, FUSE.LOOKUP, 1, 'file');
         const { steps } = walkIn(fuse)!;
-        expect(stages(steps)).to.deep.equal(['message', 'available', 'kick', ...Array<string>(indirect ? 5 : 4).fill('descriptors'), 'request']);
+        expect(stages(steps)).to.deep.equal([
+          'message',
+          'available',
+          'kick',
+          ...Array<string>(indirect ? 5 : 4).fill('descriptors'),
+          'request',
+        ]);
         const descriptors = titles(steps, 'descriptors').map((title) => title.replace(/^\w+ \d+/, ''));
-        expect(descriptors).to.deep.equal([...(indirect ? [' refers to a table'] : []), ': 40 bytes to read', ': 5 bytes to read', ': room for 16 bytes', ': room for 200 bytes']);
+        expect(descriptors).to.deep.equal([
+          ...(indirect ? [' refers to a table'] : []),
+          ': 40 bytes to read',
+          ': 5 bytes to read',
+          ': room for 16 bytes',
+          ': room for 200 bytes',
+        ]);
         const [header, name] = steps.filter(({ bytes, stage }) => bytes && stage === 'descriptors');
-        expect(header!.fields!.map((field) => field.name)).to.include.members(['len', 'opcode', 'pid']).and.not.include('name');
+        expect(header!.fields!.map((field) => field.name))
+          .to.include.members(['len', 'opcode', 'pid'])
+          .and.not.include('name');
         expect(name!.fields).to.deep.equal([{ struct: '', name: 'name', offset: 0, length: 5, value: '"file"' }]);
         for (const { section, text } of steps) {
           expect(section).to.match(/^(\d+(\.\d+)+ |fuse\.h)/);
-          expect(section.startsWith('2.')).to.equal(section.startsWith(packed ? '2.8' : '2.7') || section.startsWith('2.7.4'));
+          expect(section.startsWith('2.')).to.equal(
+            section.startsWith(packed ? '2.8' : '2.7') || section.startsWith('2.7.4'),
+          );
           expect(text).to.match(/\.$/);
         }
         expect(fuse.transport.step()).to.equal(true);
@@ -58,14 +75,22 @@ describe('a walk through the device', () => {
       const { fuse } = hold();
       const { driver } = fuse;
       const bytes = message(FUSE.READ, 100n, 1, 1n, 0n, 36_864, 0, 0n, 0, 0);
-      driver.queues[1]!.add(driver.buffers([bytes.subarray(0, 40), bytes.subarray(40)], [16, ...Array<number>(9).fill(4096)]), { indirectFrom: indirect ? 0 : undefined });
+      driver.queues[1]!.add(
+        driver.buffers([bytes.subarray(0, 40), bytes.subarray(40)], [16, ...Array<number>(9).fill(4096)]),
+        { indirectFrom: indirect ? 0 : undefined },
+      );
       const { steps } = walkIn(fuse)!;
       expect(steps[0]!.text).to.match(/in 2 buffers, with 10 buffers more/);
       const told = titles(steps, 'descriptors').map((title) => title.replace(/\d+ to \d+|(?<=^\w+ )\d+/, 'n'));
       const [one, many] = indirect ? ['Entry', 'Entries'] : ['Descriptor', 'Descriptors'];
       expect(told).to.deep.equal([
-        ...(indirect ? ['Descriptor n refers to a table'] : []), `${one} n: 40 bytes to read`, `${one} n: 40 bytes to read`,
-        `${one} n: room for 16 bytes`, `${one} n: room for 4096 bytes`, `${one} n: room for 4096 bytes`, `${many} n: room for 28672 bytes`,
+        ...(indirect ? ['Descriptor n refers to a table'] : []),
+        `${one} n: 40 bytes to read`,
+        `${one} n: 40 bytes to read`,
+        `${one} n: room for 16 bytes`,
+        `${one} n: room for 4096 bytes`,
+        `${one} n: room for 4096 bytes`,
+        `${many} n: room for 28672 bytes`,
       ]);
     });
   }
@@ -113,7 +138,9 @@ describe('a walk through the device', () => {
     fuse.transport.step();
     expect(fuse.transport.isLive).to.equal(false);
     expect(walkIn(fuse)).to.equal(undefined);
-    expect(walkOut(fuse, recorder.records.at(-1)).map(({ title }) => title)).to.deep.equal(['The device needs a reset']);
+    expect(walkOut(fuse, recorder.records.at(-1)).map(({ title }) => title)).to.deep.equal([
+      'The device needs a reset',
+    ]);
   });
 
   it('has its stages in their order', () => {

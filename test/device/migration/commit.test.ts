@@ -24,15 +24,32 @@ describe('the switch of a migration, in every order and with every loss', functi
 
   const mends: [string, Partial<Budget>, Faults, RegExp][] = [
     ['a machine that is rewound while it is switched over', { ownerActs: 1 }, { isLeaseIgnored: true }, /runs/],
-    ['a record that was evicted, taken for a machine that was not started', { questions: 1, losses: 1 }, { isUnknownNever: true }, /two machines run/],
-    ['a record that is read and written in two steps', { questions: 1 }, { isDecidedInTwoSteps: true }, /two machines run/],
+    [
+      'a record that was evicted, taken for a machine that was not started',
+      { questions: 1, losses: 1 },
+      { isUnknownNever: true },
+      /two machines run/,
+    ],
+    [
+      'a record that is read and written in two steps',
+      { questions: 1 },
+      { isDecidedInTwoSteps: true },
+      /two machines run/,
+    ],
     ['a machine that starts before that is kept', { questions: 1 }, { startsBeforeKept: true }, /two machines run/],
-    ['a question that is answered and not taken down', { questions: 1 }, { isQuestionNotKept: true }, /two machines run/],
+    [
+      'a question that is answered and not taken down',
+      { questions: 1 },
+      { isQuestionNotKept: true },
+      /two machines run/,
+    ],
     ['a link that ends, taken for a refusal', {}, { isEndRefusal: true }, /two machines run/],
   ];
   for (const [what, budget, faults, says] of mends) {
     it(`finds ${what}`, async () => {
-      const found = await explore(() => MigrationWorld.make({ ...NOTHING, ...budget }, faults)).catch((error: Error) => error);
+      const found = await explore(() => MigrationWorld.make({ ...NOTHING, ...budget }, faults)).catch(
+        (error: Error) => error,
+      );
       expect(found).to.be.instanceOf(Counterexample).with.property('message').that.matches(says);
     });
   }

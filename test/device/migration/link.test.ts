@@ -1,6 +1,16 @@
 import { expect } from 'chai';
 import { MessageChannel } from 'node:worker_threads';
-import { checkToken, makeToken, MigrationError, MigrationLink, MigrationTarget, loadCodec, portChannel, type MigrationChannel, type PortLike } from '../../../device/index.ts';
+import {
+  checkToken,
+  makeToken,
+  MigrationError,
+  MigrationLink,
+  MigrationTarget,
+  loadCodec,
+  portChannel,
+  type MigrationChannel,
+  type PortLike,
+} from '../../../device/index.ts';
 import { encodeHello } from '../../../device/migration/hello.ts';
 
 const TOKEN = makeToken();
@@ -12,8 +22,15 @@ function ports(...callers: (boolean | undefined)[]): [MigrationChannel, Migratio
 }
 
 /** What both sides come to: links, or what they were told. */
-async function greet([here, there]: [MigrationChannel, MigrationChannel], tokens = [TOKEN, TOKEN], roles: [Role, Role] = ['source', 'destination']): Promise<(MigrationLink | string)[]> {
-  const links = await Promise.allSettled([MigrationLink.open(here, roles[0], tokens[0]!, 500), MigrationLink.open(there, roles[1], tokens[1]!, 500)]);
+async function greet(
+  [here, there]: [MigrationChannel, MigrationChannel],
+  tokens = [TOKEN, TOKEN],
+  roles: [Role, Role] = ['source', 'destination'],
+): Promise<(MigrationLink | string)[]> {
+  const links = await Promise.allSettled([
+    MigrationLink.open(here, roles[0], tokens[0]!, 500),
+    MigrationLink.open(there, roles[1], tokens[1]!, 500),
+  ]);
   return links.map((link) => {
     if (link.status === 'fulfilled') return link.value;
     expect(link.reason).to.be.instanceOf(MigrationError);
@@ -22,12 +39,18 @@ async function greet([here, there]: [MigrationChannel, MigrationChannel], tokens
 }
 
 describe('link of a migration', () => {
-  for (const [who, callers] of [['the source', [undefined, undefined]], ['the destination', [false, true]]] as const) {
+  for (const [who, callers] of [
+    ['the source', [undefined, undefined]],
+    ['the destination', [false, true]],
+  ] as const) {
     it(`takes long messages both ways when ${who} has called`, async () => {
       const channels = ports(...callers);
-      const [source, destination] = await greet(channels) as [MigrationLink, MigrationLink];
+      const [source, destination] = (await greet(channels)) as [MigrationLink, MigrationLink];
       const body = new Uint8Array(100_000).fill(7);
-      for (const [from, to] of [[source, destination], [destination, source]] as const) {
+      for (const [from, to] of [
+        [source, destination],
+        [destination, source],
+      ] as const) {
         await from.send(5, body);
         expect((await to.receive(5)).body).to.deep.equal(body);
       }
@@ -37,14 +60,21 @@ describe('link of a migration', () => {
   }
 
   it('says that the tokens differ, to both', async () => {
-    expect(await greet(ports(), [makeToken(), TOKEN])).to.deep.equal(['the other side has hung up: its token is another one', 'the other side has another token: give both the same']);
+    expect(await greet(ports(), [makeToken(), TOKEN])).to.deep.equal([
+      'the other side has hung up: its token is another one',
+      'the other side has another token: give both the same',
+    ]);
   });
 
   it('says when both have called, when nobody has, and when both have a machine or none', async () => {
     expect((await greet(ports(true, true)))[0]).to.match(/has called too/);
     expect((await greet(ports(false, false)))[0]).to.match(/silent for 0.5 s/);
-    expect((await greet(ports(true, false), undefined, ['source', 'source']))[1]).to.match(/has a machine to move as well/);
-    expect((await greet(ports(true, false), undefined, ['destination', 'destination']))[1]).to.match(/no machine to move/);
+    expect((await greet(ports(true, false), undefined, ['source', 'source']))[1]).to.match(
+      /has a machine to move as well/,
+    );
+    expect((await greet(ports(true, false), undefined, ['destination', 'destination']))[1]).to.match(
+      /no machine to move/,
+    );
   });
 
   /** All that a side that waits says to a caller which does not know its token. */
@@ -68,18 +98,35 @@ describe('link of a migration', () => {
     for (const proof of [undefined, new Uint8Array(0), new Uint8Array(41), new Uint8Array(128)]) {
       const heard = await probe(hello, ...(proof ? [proof] : []));
       expect(heard.length, 'its hello alone').to.equal(1);
-      expect(heard[0]!.subarray(0, beforeNonce)).to.deep.equal(encodeHello('destination', false).subarray(0, beforeNonce));
+      expect(heard[0]!.subarray(0, beforeNonce)).to.deep.equal(
+        encodeHello('destination', false).subarray(0, beforeNonce),
+      );
     }
     expect(await probe(hello.subarray(0, 30)), 'half a hello').to.deep.equal([]);
     expect(await probe(new Uint8Array(60)), 'another protocol').to.deep.equal([]);
   });
 
   it('takes no token that somebody has thought of', async () => {
-    for (const token of ['', 'secret', 'correct horse battery staple', 'a'.repeat(28), TOKEN.slice(1), TOKEN.slice(0, -1), `${TOKEN}A`, TOKEN.replace(/^./, (first) => (first === 'A' ? 'B' : 'A')), undefined as unknown as string]) {
+    for (const token of [
+      '',
+      'secret',
+      'correct horse battery staple',
+      'a'.repeat(28),
+      TOKEN.slice(1),
+      TOKEN.slice(0, -1),
+      `${TOKEN}A`,
+      TOKEN.replace(/^./, (first) => (first === 'A' ? 'B' : 'A')),
+      undefined as unknown as string,
+    ]) {
       expect(() => checkToken(token), token).to.throw(MigrationError, /v86-virtiofs token/);
-      expect(() => new MigrationTarget({ token, codec: loadCodec(), make: () => Promise.reject(new Error()) }), token).to.throw(MigrationError);
+      expect(
+        () => new MigrationTarget({ token, codec: loadCodec(), make: () => Promise.reject(new Error()) }),
+        token,
+      ).to.throw(MigrationError);
       const [here, there] = ports();
-      expect(await MigrationLink.open(here, 'source', token).catch((error: Error) => error)).to.be.instanceOf(MigrationError);
+      expect(await MigrationLink.open(here, 'source', token).catch((error: Error) => error)).to.be.instanceOf(
+        MigrationError,
+      );
       expect(await there.receive(), 'nothing was sent').to.equal(undefined);
     }
     for (let n = 0; n < 100; n++) checkToken(makeToken());

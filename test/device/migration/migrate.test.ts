@@ -2,11 +2,31 @@ import { expect } from 'chai';
 import { Volume } from 'memfs';
 import { MessageChannel } from 'node:worker_threads';
 import {
-  loadCodec, makeToken, MemoryStore, migrateOut, MigrationError, MigrationTarget, portChannel, SnapshotStore, type MigrationChannel, type PortLike, type RestorePolicies,
+  loadCodec,
+  makeToken,
+  MemoryStore,
+  migrateOut,
+  MigrationError,
+  MigrationTarget,
+  portChannel,
+  SnapshotStore,
+  type MigrationChannel,
+  type PortLike,
+  type RestorePolicies,
   type Successor,
 } from '../../../device/index.ts';
 import { encodeHello } from '../../../device/migration/hello.ts';
-import { bareGuest, lockFile, lockHolders, openFile, SETLKW, UNLOCK, WRITE_LOCK, type BareGuest, type OpenFile } from '../../support/bare-guest.ts';
+import {
+  bareGuest,
+  lockFile,
+  lockHolders,
+  openFile,
+  SETLKW,
+  UNLOCK,
+  WRITE_LOCK,
+  type BareGuest,
+  type OpenFile,
+} from '../../support/bare-guest.ts';
 
 const codec = loadCodec();
 /** In a hello: behind the name of the protocol. */
@@ -22,20 +42,33 @@ describe('live migration of a machine', () => {
   let running: BareGuest[] = [];
 
   async function guest(volume: Volume, store?: SnapshotStore): Promise<BareGuest> {
-    const made = await bareGuest(store ?? await SnapshotStore.open(new MemoryStore(), codec), volume);
+    const made = await bareGuest(store ?? (await SnapshotStore.open(new MemoryStore(), codec)), volume);
     running.push(made);
     return made;
   }
 
-  const send = ({ machine }: BareGuest, channel: MigrationChannel) => migrateOut(machine.emulator, channel, { token: TOKEN, machine: {}, sessionOnly: true, codec });
+  const send = ({ machine }: BareGuest, channel: MigrationChannel) =>
+    migrateOut(machine.emulator, channel, { token: TOKEN, machine: {}, sessionOnly: true, codec });
 
   /** Takes machines into `there`, and writes down what becomes of each. */
-  function targetOf({ machine }: BareGuest, policies: RestorePolicies = {}, ready?: () => Promise<void>): { target: MigrationTarget<Successor>; calls: string[] } {
+  function targetOf(
+    { machine }: BareGuest,
+    policies: RestorePolicies = {},
+    ready?: () => Promise<void>,
+  ): { target: MigrationTarget<Successor>; calls: string[] } {
     const calls: string[] = [];
     const note = (what: string) => async () => void calls.push(what);
     const target = new MigrationTarget<Successor>({
-      token: TOKEN, codec, policies, onProblem: ({ message }) => void calls.push(`problem: ${message}`),
-      make: async () => ({ emulator: machine.emulator, start: note('start'), ready: ready ?? note('ready'), destroy: note('destroy') }),
+      token: TOKEN,
+      codec,
+      policies,
+      onProblem: ({ message }) => void calls.push(`problem: ${message}`),
+      make: async () => ({
+        emulator: machine.emulator,
+        start: note('start'),
+        ready: ready ?? note('ready'),
+        destroy: note('destroy'),
+      }),
     });
     return { target, calls };
   }
@@ -58,10 +91,14 @@ describe('live migration of a machine', () => {
   it('a slow link gets small messages, so that no pause between them seems like silence', async () => {
     const first = await guest(new Volume());
     const second = await guest(first.device.volume);
-    for (let at = 2 << 20; at < (2 << 20) + 100_000; at += 50_000) first.machine.cpu.mem8.set(crypto.getRandomValues(new Uint8Array(50_000)), at);
+    for (let at = 2 << 20; at < (2 << 20) + 100_000; at += 50_000)
+      first.machine.cpu.mem8.set(crypto.getRandomValues(new Uint8Array(50_000)), at);
     const [here, there] = ports();
     const lengths: number[] = [];
-    const measured: MigrationChannel = { ...here, send: (message) => (lengths.push(message.length), here.send(message)) };
+    const measured: MigrationChannel = {
+      ...here,
+      send: (message) => (lengths.push(message.length), here.send(message)),
+    };
     const bandwidth = 50_000;
     await Promise.all([
       migrateOut(first.machine.emulator, measured, { token: TOKEN, machine: {}, sessionOnly: true, codec, bandwidth }),
@@ -82,7 +119,10 @@ describe('live migration of a machine', () => {
     const second = await guest(copy.device.volume);
     const [here, there] = ports();
     const [sent] = await Promise.allSettled([send(first, here), targetOf(second).target.serve(there)]);
-    expect(sent).to.have.property('reason').that.has.property('message').that.matches(/another guest .* has a posix lock/);
+    expect(sent)
+      .to.have.property('reason')
+      .that.has.property('message')
+      .that.matches(/another guest .* has a posix lock/);
     expect(lockHolders(copy)).to.deep.equal([5]);
     // A rewind is of the machine itself.
     const { name } = copy.device.session;
@@ -113,13 +153,19 @@ describe('live migration of a machine', () => {
       return { first, file, second, thief, sent, taken, calls };
     }
 
-    const stillLocks = (guest: BareGuest, file: OpenFile) => lockFile(guest, file, 7n, WRITE_LOCK, SETLKW) === undefined;
+    const stillLocks = (guest: BareGuest, file: OpenFile) =>
+      lockFile(guest, file, 7n, WRITE_LOCK, SETLKW) === undefined;
 
     it('fail: is refused, and the machine keeps its lock', async () => {
       const { first, file, thief, second, sent, taken, calls } = await conflict({});
-      for (const [side, { status, reason }] of Object.entries({ MigrationRefusedError: sent, MigrationError: taken }) as [string, PromiseRejectedResult][]) {
+      for (const [side, { status, reason }] of Object.entries({
+        MigrationRefusedError: sent,
+        MigrationError: taken,
+      }) as [string, PromiseRejectedResult][]) {
         expect([status, reason.name]).to.deep.equal(['rejected', side]);
-        expect(reason.message).to.match(/another guest \(process 6\) has a posix lock on inode \d+ that this one's process 5 had/);
+        expect(reason.message).to.match(
+          /another guest \(process 6\) has a posix lock on inode \d+ that this one's process 5 had/,
+        );
       }
       expect(calls).to.deep.equal(['destroy']);
       expect([lockHolders(first), lockHolders(thief)]).to.deep.equal([[5], [6]]);
@@ -127,7 +173,10 @@ describe('live migration of a machine', () => {
       expect(stillLocks(first, file)).to.equal(true);
     });
 
-    for (const [onLockConflict, holders, outcome] of [['drop', [6], 'dropped'], ['steal', [5], 'stolen']] as const) {
+    for (const [onLockConflict, holders, outcome] of [
+      ['drop', [6], 'dropped'],
+      ['steal', [5], 'stolen'],
+    ] as const) {
       it(`${onLockConflict}: it moves, and the lock is ${outcome}`, async () => {
         const { thief, second, sent, taken, calls } = await conflict({ onLockConflict });
         expect([sent.status, taken.status]).to.deep.equal(['fulfilled', 'fulfilled']);
@@ -154,7 +203,11 @@ describe('live migration of a machine', () => {
       const file = openFile(first, 'here');
       const [here, there] = ports();
       const [sent] = await Promise.allSettled([send(first, here), next(there)]);
-      expect(sent).to.have.property('reason').that.is.instanceOf(MigrationError).with.property('message').that.matches(refusal);
+      expect(sent)
+        .to.have.property('reason')
+        .that.is.instanceOf(MigrationError)
+        .with.property('message')
+        .that.matches(refusal);
       expect(await there.receive(), 'the channel is closed').to.equal(undefined);
       expect(lockFile(first, file, 5n)).to.equal(0);
     });

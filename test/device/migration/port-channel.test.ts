@@ -1,7 +1,14 @@
 import { expect } from 'chai';
 import { once } from 'node:events';
 import { MessageChannel, type MessagePort } from 'node:worker_threads';
-import { MAX_MESSAGE, MAX_STRANGER_MESSAGE, MigrationError, portChannel, type MigrationChannel, type PortLike } from '../../../device/index.ts';
+import {
+  MAX_MESSAGE,
+  MAX_STRANGER_MESSAGE,
+  MigrationError,
+  portChannel,
+  type MigrationChannel,
+  type PortLike,
+} from '../../../device/index.ts';
 
 /** Node has it since 18.1; its types don't. */
 const keepsAlive = (port: MessagePort) => (port as MessagePort & { hasRef(): boolean }).hasRef();
@@ -58,7 +65,10 @@ describe('channel over a message port', () => {
 
   it('takes longer messages from who was admitted, up to a limit', async () => {
     const { port1, port2 } = new MessageChannel();
-    const [here, there] = [port1, port2].map((port) => portChannel(port as unknown as PortLike)) as [MigrationChannel, MigrationChannel];
+    const [here, there] = [port1, port2].map((port) => portChannel(port as unknown as PortLike)) as [
+      MigrationChannel,
+      MigrationChannel,
+    ];
     there.admit();
     await here.send(new Uint8Array(MAX_MESSAGE));
     expect((await there.receive())!.length).to.equal(MAX_MESSAGE);

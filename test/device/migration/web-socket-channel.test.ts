@@ -31,14 +31,19 @@ describe('channel over a WebSocket', () => {
     expect([await channel.receive(), await channel.receive()]).to.deep.equal([Uint8Array.of(1, 2), new Uint8Array(0)]);
     channel.close();
     expect([await channel.receive(), await other.receive()]).to.deep.equal([undefined, undefined]);
-    expect(await channel.send(Uint8Array.of(3)).catch((error: Error) => error.message)).to.equal('the connection is closed');
+    expect(await channel.send(Uint8Array.of(3)).catch((error: Error) => error.message)).to.equal(
+      'the connection is closed',
+    );
   });
 
   for (const text of ['-1', '4000000000', 'GET / HTTP/1.1']) {
     it(`ends at the text ${text}`, async () => {
       caller.send(text);
       const [error] = await Promise.all([channel.receive().catch((thrown: Error) => thrown), once(caller, 'close')]);
-      expect(error).to.be.instanceOf(MigrationError).with.property('message').that.matches(/something else than bytes/);
+      expect(error)
+        .to.be.instanceOf(MigrationError)
+        .with.property('message')
+        .that.matches(/something else than bytes/);
     });
   }
 

@@ -1,5 +1,12 @@
 import { expect } from 'chai';
-import { buildCodec, hashAll, hashFiles, hashSources, readRecord, TOOLCHAIN_DIRECTORY } from '../../../scripts/build-codec.ts';
+import {
+  buildCodec,
+  hashAll,
+  hashFiles,
+  hashSources,
+  readRecord,
+  TOOLCHAIN_DIRECTORY,
+} from '../../../scripts/build-codec.ts';
 import { CodecToolchain } from '../../../scripts/build-codec-toolchain.ts';
 
 /** With CODEC_REBUILD=1 the toolchain is fetched if it isn't there, and a rebuild that can't be compared fails. */
@@ -25,12 +32,16 @@ const isTheSame = JSON.stringify(installed?.versions) === JSON.stringify(record.
 describe('The codec rebuilt', function () {
   this.timeout(600_000);
   if (!mustRebuild && !isTheSame) {
-    it(`NOT REBUILT: ${installed ? 'another toolchain is installed' : 'the toolchain is not installed'}; CODEC_REBUILD=1 fetches and demands it`);
+    it(
+      `NOT REBUILT: ${installed ? 'another toolchain is installed' : 'the toolchain is not installed'}; CODEC_REBUILD=1 fetches and demands it`,
+    );
     return;
   }
   it('is the committed one, byte for byte', async () => {
     const toolchain = installed ?? (await CodecToolchain.install(TOOLCHAIN_DIRECTORY));
-    expect(toolchain.versions, `Debian's toolchain is not that of the record: ${BUILD_AGAIN} --install`).to.deep.equal(record.toolchain);
+    expect(toolchain.versions, `Debian's toolchain is not that of the record: ${BUILD_AGAIN} --install`).to.deep.equal(
+      record.toolchain,
+    );
     expect(hashAll(await buildCodec(toolchain))).to.deep.equal(record.outputs);
   });
 });

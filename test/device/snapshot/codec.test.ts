@@ -41,18 +41,25 @@ describe('ChunkCodec: LZ4', () => {
   /** Text-like, page-like and random content, also as a view into a larger buffer. */
   const contents = fc.oneof(
     fc.uint8Array({ maxLength: 5000 }),
-    fc.tuple(fc.uint8Array({ minLength: 1, maxLength: 40 }), fc.integer({ min: 0, max: 4000 })).map(([unit, times]) => Uint8Array.from({ length: unit.length * times }, (_, i) => unit[i % unit.length]!)),
-    fc.array(fc.tuple(fc.nat(255), fc.integer({ min: 1, max: 400 })), { maxLength: 60 }).map((runs) => Uint8Array.from(runs.flatMap(([byte, length]) => Array<number>(length).fill(byte)))),
+    fc
+      .tuple(fc.uint8Array({ minLength: 1, maxLength: 40 }), fc.integer({ min: 0, max: 4000 }))
+      .map(([unit, times]) => Uint8Array.from({ length: unit.length * times }, (_, i) => unit[i % unit.length]!)),
+    fc
+      .array(fc.tuple(fc.nat(255), fc.integer({ min: 1, max: 400 })), { maxLength: 60 })
+      .map((runs) => Uint8Array.from(runs.flatMap(([byte, length]) => Array<number>(length).fill(byte)))),
     fc.uint8Array({ minLength: 10, maxLength: 300 }).map((bytes) => bytes.subarray(3, -2)),
   );
 
   it('gives back any content, and so does another decoder', () => {
-    fc.assert(fc.property(contents, (bytes) => {
-      const packed = codec.compress(bytes);
-      expect(codec.seal(bytes).packed).to.deep.equal(packed);
-      expect(codec.decompress(packed, bytes.length)).to.deep.equal(Uint8Array.from(bytes));
-      expect(lz4Decode(packed)).to.deep.equal(Uint8Array.from(bytes));
-    }), { numRuns: 300 });
+    fc.assert(
+      fc.property(contents, (bytes) => {
+        const packed = codec.compress(bytes);
+        expect(codec.seal(bytes).packed).to.deep.equal(packed);
+        expect(codec.decompress(packed, bytes.length)).to.deep.equal(Uint8Array.from(bytes));
+        expect(lz4Decode(packed)).to.deep.equal(Uint8Array.from(bytes));
+      }),
+      { numRuns: 300 },
+    );
   });
 
   for (const length of [0, 1, 12, 13, 4096, 65534, 65535, 65536, 1 << 20, 5 << 20]) {
@@ -82,15 +89,30 @@ describe('ChunkCodec: damaged chunks', () => {
   const good = codec.compress(counting(3000));
   const cases = [
     { name: 'nothing', packed: [], rawLength: 1, expect: "0 bytes can't be 1 compressed" },
-    { name: 'more than so few bytes can make', packed: [0x1f, 0x61, 1, 0], rawLength: 1 << 20, expect: "4 bytes can't be 1048576 compressed" },
-    { name: 'more bytes than so few can need', packed: [...good], rawLength: 10, expect: `${good.length} bytes can't be 10 compressed` },
+    {
+      name: 'more than so few bytes can make',
+      packed: [0x1f, 0x61, 1, 0],
+      rawLength: 1 << 20,
+      expect: "4 bytes can't be 1048576 compressed",
+    },
+    {
+      name: 'more bytes than so few can need',
+      packed: [...good],
+      rawLength: 10,
+      expect: `${good.length} bytes can't be 10 compressed`,
+    },
     { name: 'a shorter length', packed: [...good], rawLength: 2999, expect: 'it makes more bytes' },
     { name: 'a longer length', packed: [...good], rawLength: 3001, expect: 'it makes only 3000 bytes' },
     { name: 'an offset of 0', packed: [0x14, 0x61, 0, 0, 0x10, 0x62], rawLength: 10, expect: 'offset' },
     { name: 'an offset before the start', packed: [0x14, 0x61, 2, 0, 0x10, 0x62], rawLength: 10, expect: 'offset' },
     { name: 'literals past the end', packed: [0x50, 0x61], rawLength: 5, expect: 'literal' },
     { name: 'a length without end', packed: [0xf0, 255, 255, 255], rawLength: 500, expect: 'is damaged' },
-    { name: 'lengths that add up to over 4 GiB', packed: [0xf0, ...Array<number>(1000).fill(255), 0], rawLength: 5000, expect: 'is damaged' },
+    {
+      name: 'lengths that add up to over 4 GiB',
+      packed: [0xf0, ...Array<number>(1000).fill(255), 0],
+      rawLength: 5000,
+      expect: 'is damaged',
+    },
     { name: 'a negative length', packed: [...good], rawLength: -1, expect: "can't have -1 bytes" },
     { name: 'a fraction', packed: [...good], rawLength: 0.5, expect: "can't have 0.5 bytes" },
     { name: 'no number', packed: [...good], rawLength: NaN, expect: "can't have NaN bytes" },
@@ -111,28 +133,33 @@ describe('ChunkCodec: damaged chunks', () => {
 
   it('random, or with bytes changed: refused, or the length asked for, as another decoder has it', () => {
     const source = codec.compress(Buffer.concat([counting(600), new Uint8Array(900), noise(300), counting(700)]));
-    const changed = fc.array(fc.tuple(fc.nat(source.length - 1), fc.nat(255)), { minLength: 1, maxLength: 6 }).map((changes) => {
-      const packed = source.slice();
-      for (const [at, byte] of changes) packed[at] = byte;
-      return packed;
-    });
+    const changed = fc
+      .array(fc.tuple(fc.nat(source.length - 1), fc.nat(255)), { minLength: 1, maxLength: 6 })
+      .map((changes) => {
+        const packed = source.slice();
+        for (const [at, byte] of changes) packed[at] = byte;
+        return packed;
+      });
     const lengths = fc.oneof(fc.constant(2500), fc.nat(5000), fc.nat(MAX_CHUNK_BYTES));
-    fc.assert(fc.property(fc.oneof(fc.uint8Array({ maxLength: 2000 }), changed), lengths, (packed, rawLength) => {
-      let raw: Uint8Array;
-      try {
-        raw = codec.decompress(packed, rawLength);
-      } catch (error) {
-        expect(error).to.be.instanceOf(SnapshotError);
-        return;
-      }
-      expect(raw.length).to.equal(rawLength);
-      expect(raw).to.deep.equal(lz4Decode(packed));
-    }), { numRuns: 3000 });
+    fc.assert(
+      fc.property(fc.oneof(fc.uint8Array({ maxLength: 2000 }), changed), lengths, (packed, rawLength) => {
+        let raw: Uint8Array;
+        try {
+          raw = codec.decompress(packed, rawLength);
+        } catch (error) {
+          expect(error).to.be.instanceOf(SnapshotError);
+          return;
+        }
+        expect(raw.length).to.equal(rawLength);
+        expect(raw).to.deep.equal(lz4Decode(packed));
+      }),
+      { numRuns: 3000 },
+    );
   });
 });
 
 describe('ChunkCodec: memory', () => {
-  it('allocates nothing for lengths that the bytes can\'t make', () => {
+  it("allocates nothing for lengths that the bytes can't make", () => {
     const before = memory.buffer.byteLength;
     expect(() => codec.decompress(new Uint8Array(100), MAX_CHUNK_BYTES)).to.throw(SnapshotError);
     expect(memory.buffer.byteLength).to.equal(before);

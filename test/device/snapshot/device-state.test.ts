@@ -1,5 +1,15 @@
 import { expect } from 'chai';
-import { attachVirtioFs, inspect, loadCodec, MachineSnapshots, MemfsBackend, MemoryStore, SnapshotError, SnapshotStore, Volume } from '../../../device/index.ts';
+import {
+  attachVirtioFs,
+  inspect,
+  loadCodec,
+  MachineSnapshots,
+  MemfsBackend,
+  MemoryStore,
+  SnapshotError,
+  SnapshotStore,
+  Volume,
+} from '../../../device/index.ts';
 import { cutByContent, MAX_PART } from '../../../device/snapshot/cut.ts';
 import { bareMachine, type BareMachine } from '../../support/bare-machine.ts';
 
@@ -22,7 +32,9 @@ describe('the state of the devices in a snapshot', function () {
   let store: SnapshotStore;
   let running: BareMachine[] = [];
 
-  async function make(size = 256 << 20): Promise<{ machine: BareMachine; backend: MemfsBackend; snapshots: MachineSnapshots }> {
+  async function make(
+    size = 256 << 20,
+  ): Promise<{ machine: BareMachine; backend: MemfsBackend; snapshots: MachineSnapshots }> {
     const backend = MemfsBackend.of(new Volume(), { size });
     let snapshots: Promise<MachineSnapshots>;
     const machine = await bareMachine((emulator) => {
@@ -101,7 +113,10 @@ describe('the state of the devices in a snapshot', function () {
     // As a defect would: no way in lets this pass.
     backend.lookup(backend.root, 'file').mode = 0o644;
     const error = await snapshots.freeze({ machine: machineOf }).catch((caught: Error) => caught);
-    expect(error).to.be.instanceOf(SnapshotError).with.property('message').that.matches(/has mode 0644/);
+    expect(error)
+      .to.be.instanceOf(SnapshotError)
+      .with.property('message')
+      .that.matches(/has mode 0644/);
     expect(await files.list()).to.deep.equal(before);
     expect(await machine.emulator.save_state().catch((caught: Error) => caught)).to.be.instanceOf(SnapshotError);
     await snapshots.restore(id);
@@ -113,7 +128,10 @@ describe('the state of the devices in a snapshot', function () {
     const { snapshots } = await make();
     const long = { machine: machineOf, summary: 'x'.repeat((256 << 20) + 1) };
     const error = await snapshots.freeze(long).catch((caught: Error) => caught);
-    expect(error).to.be.instanceOf(SnapshotError).with.property('message').that.matches(/the head of the snapshot has 268\d+ bytes, and there is room for 268435456/);
+    expect(error)
+      .to.be.instanceOf(SnapshotError)
+      .with.property('message')
+      .that.matches(/the head of the snapshot has 268\d+ bytes, and there is room for 268435456/);
     expect(await files.list()).to.deep.equal([]);
   });
 

@@ -2,9 +2,28 @@ import { expect } from 'chai';
 import { mkdtemp, readdir, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { attachVirtioFs, diff, inspect, loadCodec, MachineSnapshots, MemfsBackend, MemoryStore, SnapshotError, SnapshotStore, Volume } from '../../../device/index.ts';
+import {
+  attachVirtioFs,
+  diff,
+  inspect,
+  loadCodec,
+  MachineSnapshots,
+  MemfsBackend,
+  MemoryStore,
+  SnapshotError,
+  SnapshotStore,
+  Volume,
+} from '../../../device/index.ts';
 import { decodeFields, encodeFields } from '../../../device/snapshot/fields.ts';
-import { decodeHead, decodePrefix, hashNames, layerParts, PREFIX_LENGTH, toU32, type LayerHead } from '../../../device/snapshot/layer.ts';
+import {
+  decodeHead,
+  decodePrefix,
+  hashNames,
+  layerParts,
+  PREFIX_LENGTH,
+  toU32,
+  type LayerHead,
+} from '../../../device/snapshot/layer.ts';
 import type { MemfsBackendState } from '../../../device/fs/memfs-backend.ts';
 import type { SavedMachine } from '../../../device/snapshot/machine-state.ts';
 import { DirectoryStore } from '../../../harness/directory-store.ts';
@@ -33,15 +52,25 @@ function forge(file: Uint8Array, change: Forge): Uint8Array {
 }
 
 /** Changes the state of the virtio-fs devices, in which nothing is kept as a chunk. */
-const forgeDevices = (change: (saved: SavedMachine, tree: MemfsBackendState) => void): Forge => ({ frozen }) => {
-  const saved = decodeFields(frozen.devices) as SavedMachine;
-  change(saved, saved.filesystems[0] as MemfsBackendState);
-  frozen.devices = encodeFields(saved);
-};
+const forgeDevices =
+  (change: (saved: SavedMachine, tree: MemfsBackendState) => void): Forge =>
+  ({ frozen }) => {
+    const saved = decodeFields(frozen.devices) as SavedMachine;
+    change(saved, saved.filesystems[0] as MemfsBackendState);
+    frozen.devices = encodeFields(saved);
+  };
 
 /** As if INIT had settled this. */
 function settle(device: SavedMachine['devices'][number], changes: object): void {
-  const numbers = { max_readahead: 0, max_background: 1, congestion_threshold: 1, max_write: 4096, time_gran: 1, max_pages: 1, map_alignment: 0 };
+  const numbers = {
+    max_readahead: 0,
+    max_background: 1,
+    congestion_threshold: 1,
+    max_write: 4096,
+    time_gran: 1,
+    max_pages: 1,
+    map_alignment: 0,
+  };
   Object.assign(device.session as object, { negotiated: { major: 7, minor: 38, flags: 0n, ...numbers, ...changes } });
 }
 
@@ -79,33 +108,156 @@ describe('snapshots that were made to do harm, or by a later release', function 
   });
 
   const cases: { name: string; change: Forge; says: RegExp }[] = [
-    { name: 'an id that is a path', change: (head) => { head.id = '../../../../etc/evil'; }, says: /its id is invalid/ },
-    { name: 'RAM of 2^40 pages', change: ({ frozen }) => { frozen.ram.pageCount = 2 ** 40; }, says: /RAM has no proper size/ },
-    { name: 'RAM of no size', change: ({ frozen }) => { frozen.ram.pageCount = NaN; }, says: /RAM has no proper size/ },
-    { name: 'pages beyond RAM', change: ({ frozen }) => { frozen.ram.first = toU32([4090]); frozen.ram.count = toU32([10]); frozen.ram.chunk = frozen.ram.page = toU32([0]); }, says: /overlaps or leaves RAM/ },
-    { name: 'pages that no chunk can have', change: ({ frozen }) => { frozen.ram.page = toU32([63]); frozen.ram.count = toU32([3]); frozen.ram.first = frozen.ram.chunk = toU32([0]); }, says: /a page that no chunk has/ },
-    { name: 'pages that its chunk lacks', change: ({ frozen }) => { frozen.ram.page = toU32([40]); frozen.ram.count = toU32([3]); frozen.ram.first = frozen.ram.chunk = toU32([0]); }, says: /lacks pages/ },
-    { name: 'a chunk of 4 GiB', change: ({ chunks }) => { chunks.length = Uint8Array.from(chunks.length).fill(255, 0, 4); }, says: /a chunk that is too long/ },
-    { name: 'an emulator state of 8 GiB: one chunk of zeros, again and again', change: ({ frozen }, added) => {
-      const zeros = new Uint8Array(MIB);
-      added.push(zeros);
-      frozen.state = Buffer.concat(Array<Uint8Array>(8192).fill(codec.hash(zeros)));
-    }, says: /its emulator state has 8589934592 bytes of \d+/ },
-    { name: 'an emulator state that says it has a TiB', change: ({ frozen }) => { frozen.stateLength = 2 ** 40; }, says: /no state of the emulator/ },
-    { name: 'files that unpack to 4 times what the filesystem may hold', change: ({ frozen }, added) => {
-      for (let n = 0; n < 16; n++) added.push(new Uint8Array(MIB).fill(n));
-      frozen.deviceChunks = Buffer.concat([frozen.deviceChunks, ...added.map((bytes) => codec.hash(bytes))]);
-    }, says: /the files of the snapshot take 16\d{6} bytes, the filesystems here have room for/ },
-    { name: 'an entry called ../../evil', change: forgeDevices((_, { entries }) => { entries.names[0] = '../../evil'; }), says: /bad name/ },
-    { name: 'a directory within itself', change: forgeDevices((_, { entries }) => { entries.ino = Uint8Array.from(entries.ino).fill(2, 4, 5); }), says: /not sound/ },
-    { name: 'a directory of 2^32 entries', change: forgeDevices((_, { directories }) => { directories.entries = Uint8Array.from(directories.entries).fill(255, 0, 4); }), says: /more entries than there are/ },
-    { name: 'a device of a filesystem that is not there', change: forgeDevices(({ devices }) => { devices[0]!.filesystem = 7; }), says: /filesystem 7 of 1/ },
-    { name: 'INIT flags of a later release', change: forgeDevices(({ devices }) => { settle(devices[0]!, { flags: 1n << 60n }); }), says: /INIT flags 0x1000000000000000, which this server does not have/ },
-    { name: 'a later FUSE', change: forgeDevices(({ devices }) => { settle(devices[0]!, { minor: 99 }); }), says: /FUSE 7\.99; this server speaks 7\.31 to 7\.\d+/ },
-    { name: 'virtio features of a later release', change: forgeDevices(({ devices }) => { Object.assign(devices[0]!.transport as object, { driver_features: 1n << 50n, device_status: 15 }); }), says: /virtio feature bits 50, which this device does not have/ },
-    { name: 'more request queues', change: forgeDevices(({ devices: [device] }) => { const { queues } = device!.transport as { queues: unknown[] }; queues.push(queues[1]); }), says: /requestQueues differs: the snapshot has 2, this device 1/ },
-    { name: 'no devices', change: ({ frozen }) => { frozen.devices = encodeFields(null); }, says: /no devices or filesystems/ },
-    { name: 'lists in lists without end', change: ({ frozen }) => { frozen.devices = new Uint8Array(1e6).fill(0x81); }, says: /the state is damaged/ },
+    {
+      name: 'an id that is a path',
+      change: (head) => {
+        head.id = '../../../../etc/evil';
+      },
+      says: /its id is invalid/,
+    },
+    {
+      name: 'RAM of 2^40 pages',
+      change: ({ frozen }) => {
+        frozen.ram.pageCount = 2 ** 40;
+      },
+      says: /RAM has no proper size/,
+    },
+    {
+      name: 'RAM of no size',
+      change: ({ frozen }) => {
+        frozen.ram.pageCount = NaN;
+      },
+      says: /RAM has no proper size/,
+    },
+    {
+      name: 'pages beyond RAM',
+      change: ({ frozen }) => {
+        frozen.ram.first = toU32([4090]);
+        frozen.ram.count = toU32([10]);
+        frozen.ram.chunk = frozen.ram.page = toU32([0]);
+      },
+      says: /overlaps or leaves RAM/,
+    },
+    {
+      name: 'pages that no chunk can have',
+      change: ({ frozen }) => {
+        frozen.ram.page = toU32([63]);
+        frozen.ram.count = toU32([3]);
+        frozen.ram.first = frozen.ram.chunk = toU32([0]);
+      },
+      says: /a page that no chunk has/,
+    },
+    {
+      name: 'pages that its chunk lacks',
+      change: ({ frozen }) => {
+        frozen.ram.page = toU32([40]);
+        frozen.ram.count = toU32([3]);
+        frozen.ram.first = frozen.ram.chunk = toU32([0]);
+      },
+      says: /lacks pages/,
+    },
+    {
+      name: 'a chunk of 4 GiB',
+      change: ({ chunks }) => {
+        chunks.length = Uint8Array.from(chunks.length).fill(255, 0, 4);
+      },
+      says: /a chunk that is too long/,
+    },
+    {
+      name: 'an emulator state of 8 GiB: one chunk of zeros, again and again',
+      change: ({ frozen }, added) => {
+        const zeros = new Uint8Array(MIB);
+        added.push(zeros);
+        frozen.state = Buffer.concat(Array<Uint8Array>(8192).fill(codec.hash(zeros)));
+      },
+      says: /its emulator state has 8589934592 bytes of \d+/,
+    },
+    {
+      name: 'an emulator state that says it has a TiB',
+      change: ({ frozen }) => {
+        frozen.stateLength = 2 ** 40;
+      },
+      says: /no state of the emulator/,
+    },
+    {
+      name: 'files that unpack to 4 times what the filesystem may hold',
+      change: ({ frozen }, added) => {
+        for (let n = 0; n < 16; n++) added.push(new Uint8Array(MIB).fill(n));
+        frozen.deviceChunks = Buffer.concat([frozen.deviceChunks, ...added.map((bytes) => codec.hash(bytes))]);
+      },
+      says: /the files of the snapshot take 16\d{6} bytes, the filesystems here have room for/,
+    },
+    {
+      name: 'an entry called ../../evil',
+      change: forgeDevices((_, { entries }) => {
+        entries.names[0] = '../../evil';
+      }),
+      says: /bad name/,
+    },
+    {
+      name: 'a directory within itself',
+      change: forgeDevices((_, { entries }) => {
+        entries.ino = Uint8Array.from(entries.ino).fill(2, 4, 5);
+      }),
+      says: /not sound/,
+    },
+    {
+      name: 'a directory of 2^32 entries',
+      change: forgeDevices((_, { directories }) => {
+        directories.entries = Uint8Array.from(directories.entries).fill(255, 0, 4);
+      }),
+      says: /more entries than there are/,
+    },
+    {
+      name: 'a device of a filesystem that is not there',
+      change: forgeDevices(({ devices }) => {
+        devices[0]!.filesystem = 7;
+      }),
+      says: /filesystem 7 of 1/,
+    },
+    {
+      name: 'INIT flags of a later release',
+      change: forgeDevices(({ devices }) => {
+        settle(devices[0]!, { flags: 1n << 60n });
+      }),
+      says: /INIT flags 0x1000000000000000, which this server does not have/,
+    },
+    {
+      name: 'a later FUSE',
+      change: forgeDevices(({ devices }) => {
+        settle(devices[0]!, { minor: 99 });
+      }),
+      says: /FUSE 7\.99; this server speaks 7\.31 to 7\.\d+/,
+    },
+    {
+      name: 'virtio features of a later release',
+      change: forgeDevices(({ devices }) => {
+        Object.assign(devices[0]!.transport as object, { driver_features: 1n << 50n, device_status: 15 });
+      }),
+      says: /virtio feature bits 50, which this device does not have/,
+    },
+    {
+      name: 'more request queues',
+      change: forgeDevices(({ devices: [device] }) => {
+        const { queues } = device!.transport as { queues: unknown[] };
+        queues.push(queues[1]);
+      }),
+      says: /requestQueues differs: the snapshot has 2, this device 1/,
+    },
+    {
+      name: 'no devices',
+      change: ({ frozen }) => {
+        frozen.devices = encodeFields(null);
+      },
+      says: /no devices or filesystems/,
+    },
+    {
+      name: 'lists in lists without end',
+      change: ({ frozen }) => {
+        frozen.devices = new Uint8Array(1e6).fill(0x81);
+      },
+      says: /the state is damaged/,
+    },
   ];
   for (const { name, change, says } of cases) {
     it(name, async () => {
@@ -120,7 +272,8 @@ describe('snapshots that were made to do harm, or by a later release', function 
       expect(Buffer.compare(machine.cpu.mem8.slice(), ram)).to.equal(0);
       expect(volume.readFileSync('/mine', 'utf8')).to.equal('untouched');
       if (id !== undefined) {
-        for (const look of [inspect(store, id), diff(store, id, id)]) await look.catch((caught: Error) => expect(caught).to.be.instanceOf(SnapshotError));
+        for (const look of [inspect(store, id), diff(store, id, id)])
+          await look.catch((caught: Error) => expect(caught).to.be.instanceOf(SnapshotError));
         await store.remove(id);
         await store.gc();
       }

@@ -40,9 +40,12 @@ describe('snapshots on a web server', () => {
     it(`are read ${way === 'ranges' ? 'in ranges' : 'whole, and once, where the server knows no ranges'}`, async () => {
       behave = way;
       let progress = 0;
-      const store = await SnapshotStore.open(new HttpStore(base(), ['v1.layer'], (bytes) => {
-        progress = Math.max(progress, bytes);
-      }), loadCodec());
+      const store = await SnapshotStore.open(
+        new HttpStore(base(), ['v1.layer'], (bytes) => {
+          progress = Math.max(progress, bytes);
+        }),
+        loadCodec(),
+      );
       const id = store.find('golden');
       await store.verify(id);
       expect(progress).to.be.greaterThan(0);
@@ -51,7 +54,11 @@ describe('snapshots on a web server', () => {
   }
 
   it('a network that breaks, a file that is not there, and a server that sends too much, are told', async () => {
-    for (const [way, says] of [['break', /network broke while v1\.layer.*try again/], ['missing', /v1\.layer: the server answers 404/], ['flood', /more of v1\.layer than the 64 bytes/]] as const) {
+    for (const [way, says] of [
+      ['break', /network broke while v1\.layer.*try again/],
+      ['missing', /v1\.layer: the server answers 404/],
+      ['flood', /more of v1\.layer than the 64 bytes/],
+    ] as const) {
       behave = way;
       const opened = await SnapshotStore.open(new HttpStore(base(), ['v1.layer']), loadCodec());
       expect(() => opened.find('golden')).to.throw(SnapshotError, says);

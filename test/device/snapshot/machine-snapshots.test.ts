@@ -261,7 +261,7 @@ describe('layered snapshots of a real v86', () => {
       const { length } = layer;
       const headEnd = PREFIX_LENGTH + decodePrefix(layer, 'x').headLength;
       for (let at = 0; at < headEnd; at++) {
-        const opened = await SnapshotStore.open(await damage((bytes) => (bytes[at]! ^= 0x10, bytes)), loadCodec());
+        const opened = await SnapshotStore.open(await damage((bytes) => ((bytes[at]! ^= 0x10), bytes)), loadCodec());
         expect(opened.list(), `byte ${at} of the head`).to.deep.equal([]);
         expect(opened.damaged().map(({ file }) => file)).to.deep.equal([name]);
       }
@@ -269,19 +269,25 @@ describe('layered snapshots of a real v86', () => {
       other.volume.writeFileSync('/mine', 'untouched');
       const flips = Array.from({ length: 60 }, (_, n) => Math.floor((length - 1) * (n / 59)));
       for (const at of flips) {
-        const error = await attempt(await damage((bytes) => (bytes[at]! ^= 0x10, bytes)), id, other);
+        const error = await attempt(await damage((bytes) => ((bytes[at]! ^= 0x10), bytes)), id, other);
         expect(error, `byte ${at} of ${length}`).to.be.instanceOf(SnapshotError);
       }
       for (let end = 0; end < length; end += 1024) {
-        expect(await attempt(await damage((bytes) => bytes.subarray(0, end)), id, other), `cut at ${end}`).to.be.instanceOf(SnapshotError);
+        expect(
+          await attempt(await damage((bytes) => bytes.subarray(0, end)), id, other),
+          `cut at ${end}`,
+        ).to.be.instanceOf(SnapshotError);
       }
       expect(await attempt(files, id, other)).to.equal(undefined);
     });
 
     it('a newer version, and one of before the first', async () => {
       await freeze(await make());
-      for (const [version, says] of [[3, /format version 3, this release reads versions 1 to 2: use a newer release/], [0, /format version 0, this release reads versions 1 to 2: take it again/]] as const) {
-        const opened = await SnapshotStore.open(await damage((bytes) => (bytes[8] = version, bytes)), loadCodec());
+      for (const [version, says] of [
+        [3, /format version 3, this release reads versions 1 to 2: use a newer release/],
+        [0, /format version 0, this release reads versions 1 to 2: take it again/],
+      ] as const) {
+        const opened = await SnapshotStore.open(await damage((bytes) => ((bytes[8] = version), bytes)), loadCodec());
         expect(opened.damaged()[0]!.reason).to.match(says);
       }
     });
@@ -296,39 +302,60 @@ describe('layered snapshots of a real v86', () => {
       const HALF = 16 * PAGE;
       const swapped = await damage((bytes) => {
         const end = bytes.length;
-        return Buffer.concat([bytes.subarray(0, end - 2 * HALF), bytes.subarray(end - HALF), bytes.subarray(end - 2 * HALF, end - HALF)]);
+        return Buffer.concat([
+          bytes.subarray(0, end - 2 * HALF),
+          bytes.subarray(end - HALF),
+          bytes.subarray(end - 2 * HALF, end - HALF),
+        ]);
       });
-      expect(await attempt(swapped, first, other)).to.be.instanceOf(SnapshotError).with.property('message').that.matches(/is damaged: its chunk/);
+      expect(await attempt(swapped, first, other))
+        .to.be.instanceOf(SnapshotError)
+        .with.property('message')
+        .that.matches(/is damaged: its chunk/);
       fillRandomly(ram(vm), 0, PAGE);
       const { id } = await freeze(vm);
       const partial = new MemoryStore();
       for (const name of await files.list()) if (name !== lower) await partial.write(name, [await files.read(name, 0)]);
-      expect(await attempt(partial, id, other)).to.be.instanceOf(SnapshotError).with.property('message').that.matches(/missing/);
+      expect(await attempt(partial, id, other))
+        .to.be.instanceOf(SnapshotError)
+        .with.property('message')
+        .that.matches(/missing/);
     });
 
     it('a machine of another size', async () => {
       const vm = await make();
       const { id } = await freeze(vm);
       let snapshots: Promise<MachineSnapshots>;
-      const larger = await bareMachine((emulator) => {
-        attachVirtioFs(emulator, { tag: 'share' });
-        snapshots = MachineSnapshots.of(emulator, store);
-      }, { memory_size: 32 << 20 });
+      const larger = await bareMachine(
+        (emulator) => {
+          attachVirtioFs(emulator, { tag: 'share' });
+          snapshots = MachineSnapshots.of(emulator, store);
+        },
+        { memory_size: 32 << 20 },
+      );
       running.push(larger);
       const error = await (await snapshots!).restore(id).catch((caught: Error) => caught);
-      expect(error).to.be.instanceOf(SnapshotError).with.property('message').that.matches(/memory differs: the snapshot has 16 MiB, this emulator 32/);
+      expect(error)
+        .to.be.instanceOf(SnapshotError)
+        .with.property('message')
+        .that.matches(/memory differs: the snapshot has 16 MiB, this emulator 32/);
     });
 
     it('another tag', async () => {
       const vm = await make();
       const { id } = await freeze(vm);
       let snapshots: Promise<MachineSnapshots>;
-      running.push(await bareMachine((emulator) => {
-        attachVirtioFs(emulator, { tag: 'other' });
-        snapshots = MachineSnapshots.of(emulator, store);
-      }));
+      running.push(
+        await bareMachine((emulator) => {
+          attachVirtioFs(emulator, { tag: 'other' });
+          snapshots = MachineSnapshots.of(emulator, store);
+        }),
+      );
       const error = await (await snapshots!).restore(id).catch((caught: Error) => caught);
-      expect(error).to.be.instanceOf(SnapshotError).with.property('message').that.matches(/"share" in slot 13; this emulator "other"/);
+      expect(error)
+        .to.be.instanceOf(SnapshotError)
+        .with.property('message')
+        .that.matches(/"share" in slot 13; this emulator "other"/);
     });
 
     it('a store that fails: the next snapshot is whole all the same', async () => {

@@ -41,11 +41,17 @@ describe('RAM scanner', () => {
   it('sees words that changed places, and pages that did', () => {
     const page = crypto.getRandomValues(new Uint8Array(PAGE_SIZE));
     bytes().set(page);
-    bytes().set(page.map((byte) => byte ^ 1), PAGE_SIZE);
+    bytes().set(
+      page.map((byte) => byte ^ 1),
+      PAGE_SIZE,
+    );
     expect([...scanner.scan()]).to.deep.equal([0, 1]);
     bytes().copyWithin(0, 8, 16);
     expect([...scanner.scan()]).to.deep.equal([0]);
-    bytes().set(page.map((byte) => byte ^ 1), 0);
+    bytes().set(
+      page.map((byte) => byte ^ 1),
+      0,
+    );
     bytes().set(page, PAGE_SIZE);
     expect([...scanner.scan()]).to.deep.equal([0, 1]);
   });

@@ -1,10 +1,21 @@
 import { expect } from 'chai';
 import { Volume } from 'memfs';
 import { loadCodec, MemoryStore, SnapshotError, SnapshotStore, type RestorePolicies } from '../../../device/index.ts';
-import { bareGuest, lockFile, lockHolders, openFile, SETLKW, UNLOCK, WRITE_LOCK, type BareGuest } from '../../support/bare-guest.ts';
+import {
+  bareGuest,
+  lockFile,
+  lockHolders,
+  openFile,
+  SETLKW,
+  UNLOCK,
+  WRITE_LOCK,
+  type BareGuest,
+} from '../../support/bare-guest.ts';
 import { call } from '../../support/fuse-call.ts';
 
-const READ = 15, GETATTR = 3, ESTALE = -116;
+const READ = 15,
+  GETATTR = 3,
+  ESTALE = -116;
 
 describe('sessions restored against a filesystem that has gone on', () => {
   let store: SnapshotStore;
@@ -18,7 +29,11 @@ describe('sessions restored against a filesystem that has gone on', () => {
   }
 
   const freeze = ({ snapshots }: BareGuest) => snapshots.freeze({ machine: {}, sessionOnly: true });
-  const refusal = (action: Promise<unknown>): Promise<Error | undefined> => action.then(() => undefined, (error: Error) => error);
+  const refusal = (action: Promise<unknown>): Promise<Error | undefined> =>
+    action.then(
+      () => undefined,
+      (error: Error) => error,
+    );
 
   beforeEach(async () => {
     store = await SnapshotStore.open(new MemoryStore(), loadCodec());
@@ -54,11 +69,16 @@ describe('sessions restored against a filesystem that has gone on', () => {
     const first = await guest();
     const { id } = await freeze(first);
     const error = await refusal((await guest(new Volume())).snapshots.restore(id));
-    expect(error).to.be.instanceOf(SnapshotError).with.property('message').that.matches(/has stayed where it was; .* attach it with the same volume/);
+    expect(error)
+      .to.be.instanceOf(SnapshotError)
+      .with.property('message')
+      .that.matches(/has stayed where it was; .* attach it with the same volume/);
   });
 
   describe('an inode that is gone', () => {
-    async function lost(policies: RestorePolicies): Promise<{ error: Error | undefined; second: BareGuest; nodeid: number; kept: number }> {
+    async function lost(
+      policies: RestorePolicies,
+    ): Promise<{ error: Error | undefined; second: BareGuest; nodeid: number; kept: number }> {
       const first = await guest();
       const { nodeid } = openFile(first, 'gone');
       const kept = openFile(first, 'here').nodeid;
@@ -71,7 +91,11 @@ describe('sessions restored against a filesystem that has gone on', () => {
 
     it('fail: refused, with its number', async () => {
       const { error, second, nodeid } = await lost({});
-      expect(error).to.be.instanceOf(SnapshotError).with.property('message').that.contains(`inodes ${nodeid} any more`).and.contains('onMissingInode');
+      expect(error)
+        .to.be.instanceOf(SnapshotError)
+        .with.property('message')
+        .that.contains(`inodes ${nodeid} any more`)
+        .and.contains('onMissingInode');
       expect(second.device.session.negotiated).to.equal(undefined);
     });
 
@@ -101,7 +125,10 @@ describe('sessions restored against a filesystem that has gone on', () => {
 
     it('fail: refused, and nothing has changed', async () => {
       const { error, thief } = await conflict({});
-      expect(error).to.be.instanceOf(SnapshotError).with.property('message').that.matches(/process 6.*posix lock.*process 5 had.*onLockConflict/);
+      expect(error)
+        .to.be.instanceOf(SnapshotError)
+        .with.property('message')
+        .that.matches(/process 6.*posix lock.*process 5 had.*onLockConflict/);
       expect(lockHolders(thief)).to.deep.equal([6]);
     });
 

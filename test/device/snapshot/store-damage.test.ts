@@ -43,8 +43,14 @@ class Files implements FileStore {
 type Damage = (files: Files, name: string) => Promise<void> | void;
 
 const headEnd = (bytes: Uint8Array) => PREFIX_LENGTH + decodePrefix(bytes, 'x').headLength;
-const flip = (place: (bytes: Uint8Array) => number): Damage => (files, name) => files.change(name, (bytes) => void (bytes[place(bytes)]! ^= 0x10));
-const cut = (place: (bytes: Uint8Array) => number): Damage => (files, name) => files.change(name, (bytes) => bytes.subarray(0, place(bytes)));
+const flip =
+  (place: (bytes: Uint8Array) => number): Damage =>
+  (files, name) =>
+    files.change(name, (bytes) => void (bytes[place(bytes)]! ^= 0x10));
+const cut =
+  (place: (bytes: Uint8Array) => number): Damage =>
+  (files, name) =>
+    files.change(name, (bytes) => bytes.subarray(0, place(bytes)));
 
 /** What can happen to a file. After each its snapshot, and those that need its chunks, are damaged; `costsNothing`: or not even those. */
 const DAMAGES: { name: string; damage: Damage; costsNothing?: boolean; isSeenLate?: boolean }[] = [
@@ -56,13 +62,24 @@ const DAMAGES: { name: string; damage: Damage; costsNothing?: boolean; isSeenLat
   { name: 'a cut in the head', damage: cut((bytes) => headEnd(bytes) - 1) },
   { name: 'a cut in the chunks', damage: cut((bytes) => bytes.length - 1) },
   { name: 'an empty file', damage: (files, name) => files.files.write(name, []) },
-  { name: 'a file of something else', damage: (files, name) => files.files.write(name, [new TextEncoder().encode('<!DOCTYPE html>'.repeat(20))]) },
+  {
+    name: 'a file of something else',
+    damage: (files, name) => files.files.write(name, [new TextEncoder().encode('<!DOCTYPE html>'.repeat(20))]),
+  },
   { name: 'a format of a later release', damage: (files, name) => files.change(name, (bytes) => void (bytes[8] = 99)) },
   { name: 'no right to read it', damage: (files, name) => void files.unreadable.set(name, 'EACCES') },
   { name: 'a disk that fails', damage: (files, name) => void files.unreadable.set(name, 'EIO') },
   { name: 'a file that is gone', damage: (files, name) => files.files.remove(name) },
-  { name: 'a copy under another name', damage: async (files, name) => files.files.write('copy.layer', [await files.read(name, 0)]), costsNothing: true },
-  { name: 'a layer of somebody else, which is damaged', damage: (files) => files.files.write('photo.layer', [Uint8Array.of(1, 2, 3)]), costsNothing: true },
+  {
+    name: 'a copy under another name',
+    damage: async (files, name) => files.files.write('copy.layer', [await files.read(name, 0)]),
+    costsNothing: true,
+  },
+  {
+    name: 'a layer of somebody else, which is damaged',
+    damage: (files) => files.files.write('photo.layer', [Uint8Array.of(1, 2, 3)]),
+    costsNothing: true,
+  },
 ];
 
 /** Which layer is damaged, and the snapshots that it costs. */
@@ -91,10 +108,22 @@ async function make(): Promise<Made> {
   await store.remove(removed);
   const known = new Set(Object.values(ids).map((id) => `${id}.layer`));
   const chunks = (await files.list()).find((name) => !known.has(name))!;
-  return { files, ids, layerOf: { 'a snapshot alone': `${ids['alone']}.layer`, 'a snapshot that another needs': `${ids['base']}.layer`, 'chunks without a snapshot': chunks } };
+  return {
+    files,
+    ids,
+    layerOf: {
+      'a snapshot alone': `${ids['alone']}.layer`,
+      'a snapshot that another needs': `${ids['base']}.layer`,
+      'chunks without a snapshot': chunks,
+    },
+  };
 }
 
-const attempt = (action: Promise<unknown>): Promise<Error | undefined> => action.then(() => undefined, (error: Error) => error);
+const attempt = (action: Promise<unknown>): Promise<Error | undefined> =>
+  action.then(
+    () => undefined,
+    (error: Error) => error,
+  );
 
 describe('a damaged layer costs the snapshots that need it, and nothing else', function () {
   this.timeout(60_000);
@@ -117,17 +146,27 @@ describe('a damaged layer costs the snapshots that need it, and nothing else', f
           const isTold = !info || info.damage !== '';
           expect(isTold, key).to.equal(isHurt(key) && !isSeenLate);
         }
-        if (!isSeenLate && !costsNothing && name !== 'a file that is gone') expect(store.damaged().map((layer) => layer.file).length + listed.filter((info) => info.damage).length).to.be.greaterThan(0);
+        if (!isSeenLate && !costsNothing && name !== 'a file that is gone')
+          expect(
+            store.damaged().map((layer) => layer.file).length + listed.filter((info) => info.damage).length,
+          ).to.be.greaterThan(0);
 
         for (const [key, id] of Object.entries(ids)) {
-          for (const [operation, result] of [['verify', await attempt(store.verify(id))], ['export', await attempt(store.export(id))]] as const) {
+          for (const [operation, result] of [
+            ['verify', await attempt(store.verify(id))],
+            ['export', await attempt(store.export(id))],
+          ] as const) {
             if (isHurt(key)) expect(result, `${operation} ${key}`).to.be.instanceOf(SnapshotError);
             else expect(result, `${operation} ${key}`).to.equal(undefined);
           }
           if (!isHurt(key)) await store.rename(id, `${key}, renamed`);
         }
         // What is stored now is whole, whatever it has in common with what is damaged.
-        const fresh = await addSnapshot(store, 'fresh', [2, 4, 7, 9].map((seed) => contentOf(seed)));
+        const fresh = await addSnapshot(
+          store,
+          'fresh',
+          [2, 4, 7, 9].map((seed) => contentOf(seed)),
+        );
         await store.verify(fresh);
         await store.gc();
         await store.verify(fresh);
@@ -140,9 +179,11 @@ describe('a damaged layer costs the snapshots that need it, and nothing else', f
         files.unreadable.clear();
         if (!costsNothing) await files.write(file, [original]);
         const repaired = await SnapshotStore.open(files, loadCodec());
-        const lost = name === 'a file that is gone' ? VICTIMS[victim].filter((key) => `${ids[key]}.layer` === file) : [];
+        const lost =
+          name === 'a file that is gone' ? VICTIMS[victim].filter((key) => `${ids[key]}.layer` === file) : [];
         for (const [key, id] of Object.entries({ ...ids, fresh })) {
-          if (key !== other && !lost.includes(key)) expect(await attempt(repaired.verify(id)), `${key}, repaired`).to.equal(undefined);
+          if (key !== other && !lost.includes(key))
+            expect(await attempt(repaired.verify(id)), `${key}, repaired`).to.equal(undefined);
         }
       });
     }
@@ -156,7 +197,10 @@ describe('a damaged layer costs the snapshots that need it, and nothing else', f
     expect(store.find(ids['alone']!.slice(0, 8))).to.equal(ids['alone']);
     expect(() => store.info(ids['alone']!)).to.throw(SnapshotError, /is damaged: the checksum of its head/);
     const error = await attempt(store.remove(ids['base']!));
-    expect(error).to.be.instanceOf(SnapshotError).with.property('message').that.matches(/may have what above lacks: copy it again, or remove that first/);
+    expect(error)
+      .to.be.instanceOf(SnapshotError)
+      .with.property('message')
+      .that.matches(/may have what above lacks: copy it again, or remove that first/);
     expect(await files.list()).to.include(`${ids['base']}.layer`);
     await store.remove(ids['above']!);
     await store.remove(ids['base']!);
@@ -169,7 +213,8 @@ describe('a damaged layer costs the snapshots that need it, and nothing else', f
   it('stays as long as it has what others need, however often it is to be removed', async () => {
     const { files, ids, layerOf } = await make();
     // The last chunk of each is one that another snapshot needs.
-    for (const file of [layerOf['a snapshot that another needs'], layerOf['chunks without a snapshot']]) await flip((bytes) => bytes.length - 1)(files, file);
+    for (const file of [layerOf['a snapshot that another needs'], layerOf['chunks without a snapshot']])
+      await flip((bytes) => bytes.length - 1)(files, file);
     const store = await SnapshotStore.open(files, loadCodec());
     const before = await files.list();
     for (let time = 0; time < 2; time++) {
@@ -199,18 +244,25 @@ describe('a damaged layer costs the snapshots that need it, and nothing else', f
         for (let action = 0; action < 4; action++) {
           const key = [...live.keys()][below(live.size)]!;
           const id = live.get(key)!;
-          const error = await attempt([
-            () => store.gc(),
-            async () => {
-              if (live.size < 3) return;
-              await store.remove(id);
-              live.delete(key);
-            },
-            () => store.rename(id, `${round}`),
-            () => store.verify(id),
-            async () => live.set(`${round}-${step}-${action}`, await addSnapshot(store, 'x', [contentOf(below(12)), contentOf(below(12))])),
-            async () => live.set(`${round}-${step}-${action}`, await store.import(Buffer.concat(await store.export(id)))),
-          ][below(6)]!());
+          const error = await attempt(
+            [
+              () => store.gc(),
+              async () => {
+                if (live.size < 3) return;
+                await store.remove(id);
+                live.delete(key);
+              },
+              () => store.rename(id, `${round}`),
+              () => store.verify(id),
+              async () =>
+                live.set(
+                  `${round}-${step}-${action}`,
+                  await addSnapshot(store, 'x', [contentOf(below(12)), contentOf(below(12))]),
+                ),
+              async () =>
+                live.set(`${round}-${step}-${action}`, await store.import(Buffer.concat(await store.export(id)))),
+            ][below(6)]!(),
+          );
           if (error) expect(error, error.stack).to.be.instanceOf(SnapshotError);
         }
         files.unreadable.clear();
@@ -218,7 +270,8 @@ describe('a damaged layer costs the snapshots that need it, and nothing else', f
       }
       const store = await SnapshotStore.open(files, loadCodec());
       expect(store.damaged()).to.deep.equal([]);
-      for (const [key, id] of live) expect(await attempt(store.verify(id)), `${key} in round ${round}`).to.equal(undefined);
+      for (const [key, id] of live)
+        expect(await attempt(store.verify(id)), `${key} in round ${round}`).to.equal(undefined);
     }
   });
 });
@@ -262,37 +315,47 @@ describe('a process that ends at any operation on the files', () => {
         const files = new MortalFiles(memory, operations, isAfter);
         const done = new Map<string, string | undefined>();
         const removing = new Set<string>();
-        const error = await attempt((async () => {
-          const store = await SnapshotStore.open(files, loadCodec());
-          const add = async (name: string, seeds: number[]) => {
-            const id = await addSnapshot(store, name, seeds.map((seed) => contentOf(seed)));
-            done.set(id, name);
-            return id;
-          };
-          const remove = async (id: string) => {
-            removing.add(id);
-            await store.remove(id);
-          };
-          const a = await add('a', [1, 2]);
-          const b = await add('b', [2, 3]);
-          done.set(b, undefined);
-          await store.rename(b, 'renamed');
-          done.set(b, 'renamed');
-          const c = await add('c', [3, 4]);
-          await remove(a);
-          await remove(b);
-          const d = await store.import(Buffer.concat(await store.export(c)));
-          done.set(d, 'c');
-          await add('e', [1, 3]);
-          await remove(c);
-          await store.gc();
-          await remove(d);
-          await store.gc();
-        })());
+        const error = await attempt(
+          (async () => {
+            const store = await SnapshotStore.open(files, loadCodec());
+            const add = async (name: string, seeds: number[]) => {
+              const id = await addSnapshot(
+                store,
+                name,
+                seeds.map((seed) => contentOf(seed)),
+              );
+              done.set(id, name);
+              return id;
+            };
+            const remove = async (id: string) => {
+              removing.add(id);
+              await store.remove(id);
+            };
+            const a = await add('a', [1, 2]);
+            const b = await add('b', [2, 3]);
+            done.set(b, undefined);
+            await store.rename(b, 'renamed');
+            done.set(b, 'renamed');
+            const c = await add('c', [3, 4]);
+            await remove(a);
+            await remove(b);
+            const d = await store.import(Buffer.concat(await store.export(c)));
+            done.set(d, 'c');
+            await add('e', [1, 3]);
+            await remove(c);
+            await store.gc();
+            await remove(d);
+            await store.gc();
+          })(),
+        );
         const left = await SnapshotStore.open(memory, loadCodec());
         const check = async () => {
           for (const { id } of left.list()) await left.verify(id);
-          for (const [id, name] of done) if (!removing.has(id)) expect(left.info(id).name, `operation ${operations}`).to.be.oneOf(name === undefined ? ['b', 'renamed'] : [name]);
+          for (const [id, name] of done)
+            if (!removing.has(id))
+              expect(left.info(id).name, `operation ${operations}`).to.be.oneOf(
+                name === undefined ? ['b', 'renamed'] : [name],
+              );
         };
         expect(left.damaged()).to.deep.equal([]);
         await check();

@@ -19,7 +19,12 @@ const good: RawEntry = { name: 'good', body: 'good' };
 /** 1.0: the list, filled up, and the content. */
 const sparse = (list: string, content = '', size = '4096'): RawEntry => ({
   name: 'GNUSparseFile.0/bad',
-  records: [['GNU.sparse.major', '1'], ['GNU.sparse.minor', '0'], ['GNU.sparse.name', 'bad'], ['GNU.sparse.realsize', size]],
+  records: [
+    ['GNU.sparse.major', '1'],
+    ['GNU.sparse.minor', '0'],
+    ['GNU.sparse.name', 'bad'],
+    ['GNU.sparse.realsize', size],
+  ],
   body: list.padEnd(Math.ceil(list.length / 512) * 512, '\0') + content,
 });
 
@@ -37,9 +42,28 @@ describe('hostile archives', () => {
     'a size that no file has': sparse('0\n', '', '9007199254740991'),
     'a size that is no number': sparse('0\n', '', '-1'),
     'a size above the limit': sparse('0\n', '', String(8 * 2 ** 40)),
-    'another version of the list': { ...sparse('0\n'), records: [['GNU.sparse.major', '2'], ['GNU.sparse.realsize', '1'], ['GNU.sparse.name', 'bad']] },
-    'an odd list': { name: 'bad', records: [['GNU.sparse.map', '0,1,2'], ['GNU.sparse.size', '10']], body: 'x' },
-    'an old list with parts beyond': { name: 'bad', type: 'S', body: 'x', spoil: (block) => block.write('00000000100\0' + '00000000001\0', 386, 'latin1') },
+    'another version of the list': {
+      ...sparse('0\n'),
+      records: [
+        ['GNU.sparse.major', '2'],
+        ['GNU.sparse.realsize', '1'],
+        ['GNU.sparse.name', 'bad'],
+      ],
+    },
+    'an odd list': {
+      name: 'bad',
+      records: [
+        ['GNU.sparse.map', '0,1,2'],
+        ['GNU.sparse.size', '10'],
+      ],
+      body: 'x',
+    },
+    'an old list with parts beyond': {
+      name: 'bad',
+      type: 'S',
+      body: 'x',
+      spoil: (block) => block.write('00000000100\0' + '00000000001\0', 386, 'latin1'),
+    },
     'a type that nobody knows': { name: 'bad', type: 'Z', body: 'x' },
     'a device': { name: 'bad', type: '3' },
     'a name that is too long': { name: 'bad'.repeat(100) },
@@ -62,7 +86,10 @@ describe('hostile archives', () => {
     'nothing at all': new Uint8Array(0),
     'no end': rawTar([good], false),
     'a PAX header of 8 GiB': rawTar([{ name: 'x', type: 'x', size: 0o77777777777 }]),
-    'endless PAX headers': rawTar([...Array.from({ length: 20 }, (): RawEntry => ({ name: 'x', type: 'x', body: new Uint8Array(1 << 19) })), good]),
+    'endless PAX headers': rawTar([
+      ...Array.from({ length: 20 }, (): RawEntry => ({ name: 'x', type: 'x', body: new Uint8Array(1 << 19) })),
+      good,
+    ]),
     'a malformed PAX header': rawTar([{ name: 'x', type: 'x', body: '99 path=x\n' }, good]),
     'a size that is no number': rawTar([{ ...good, spoil: (block) => block.write('nonsense', 124) }]),
     'a negative size': rawTar([{ ...good, spoil: (block) => block.fill(0xff, 124, 136) }]),
@@ -71,33 +98,66 @@ describe('hostile archives', () => {
   })) {
     it(`${what}: the archive is refused`, async () => {
       const error = await load(archive).catch((thrown: unknown) => thrown);
-      expect(error).to.be.an('error').with.property('message').that.matches(/^the tar archive could not be unpacked: /);
+      expect(error)
+        .to.be.an('error')
+        .with.property('message')
+        .that.matches(/^the tar archive could not be unpacked: /);
     });
   }
 
   it('a directory that a later entry replaces costs nothing any more', async () => {
-    const { backend } = await load(rawTar([{ name: 'd', type: '5', records: [['SCHILY.xattr.user.x', 'y']] }, { name: 'd', body: 'x', records: [['SCHILY.xattr.user.x', 'y']] }]));
+    const { backend } = await load(
+      rawTar([
+        { name: 'd', type: '5', records: [['SCHILY.xattr.user.x', 'y']] },
+        { name: 'd', body: 'x', records: [['SCHILY.xattr.user.x', 'y']] },
+      ]),
+    );
     backend.unlink(backend.root, 'd');
     const { pages, metadata } = MemfsBackend.of(new Volume()).space;
     expect(backend.space).to.include({ pages, metadata });
   });
 
   it('links in circles end', async () => {
-    const { report, backend } = await load(rawTar([
-      { name: 'a', type: '2', linkname: 'b' }, { name: 'b', type: '2', linkname: 'a' }, { name: 'a/x', body: 'x' },
-      { name: 'c', body: 'c' }, { name: 'd', type: '1', linkname: 'c' }, { name: 'c', type: '1', linkname: 'd' }, { name: 'd', type: '1', linkname: 'd' },
-    ]));
+    const { report, backend } = await load(
+      rawTar([
+        { name: 'a', type: '2', linkname: 'b' },
+        { name: 'b', type: '2', linkname: 'a' },
+        { name: 'a/x', body: 'x' },
+        { name: 'c', body: 'c' },
+        { name: 'd', type: '1', linkname: 'c' },
+        { name: 'c', type: '1', linkname: 'd' },
+        { name: 'd', type: '1', linkname: 'd' },
+      ]),
+    );
     expect(report.skipped.map(({ path }) => path)).to.deep.equal(['a/x']);
     expect(backend.getattr(backend.lookup(backend.root, 'c') as Inode).nlink).to.equal(2);
   });
 
   it('of what is said twice the last counts, and what is said for all is for those that say nothing', async () => {
-    const { volume, backend, report } = await load(rawTar([
-      { name: 'x', records: [['path', 'one'], ['path', 'two'], ['mtime', '1'], ['mtime', '2.5']], body: 'x' },
-      { name: 'pax_global_header', type: 'g', body: '11 mtime=7\n' },
-      { name: 'three', body: 'x' },
-      { name: 'x', records: [['path', ''], ['mtime', '']], body: 'x' },
-    ]));
+    const { volume, backend, report } = await load(
+      rawTar([
+        {
+          name: 'x',
+          records: [
+            ['path', 'one'],
+            ['path', 'two'],
+            ['mtime', '1'],
+            ['mtime', '2.5'],
+          ],
+          body: 'x',
+        },
+        { name: 'pax_global_header', type: 'g', body: '11 mtime=7\n' },
+        { name: 'three', body: 'x' },
+        {
+          name: 'x',
+          records: [
+            ['path', ''],
+            ['mtime', ''],
+          ],
+          body: 'x',
+        },
+      ]),
+    );
     expect(report.skipped).to.deep.equal([]);
     expect(Object.keys(volume.toJSON())).to.have.members(['/two', '/three', '/x']);
     const mtime = (name: string) => backend.getattr(backend.lookup(backend.root, name) as Inode).mtime;
@@ -121,7 +181,9 @@ describe('hostile archives', () => {
     expect(again.report.skipped).to.deep.equal([]);
     const found = again.backend.lookup(again.backend.root, name) as Inode;
     expect(again.backend.getxattr(found, 'user.a=b%3D')).to.deep.equal(value);
-    expect(again.backend.readlink(again.backend.lookup(again.backend.root, 'link') as Inode)).to.equal(`${'long/'.repeat(30)}${name}`);
+    expect(again.backend.readlink(again.backend.lookup(again.backend.root, 'link') as Inode)).to.equal(
+      `${'long/'.repeat(30)}${name}`,
+    );
     again.backend.lookup(again.backend.lookup(again.backend.root, deep) as Inode, name);
     const listed = execFileSync('tar', ['tf', '-', '--quoting-style=literal'], { input: archive });
     expect(listed.includes(Buffer.from([0x6e, 0xff, 0x80, 0x3d, 0x25, 0x0a]))).to.equal(true);
@@ -132,7 +194,10 @@ describe('hostile archives', () => {
     try {
       writeFileSync(join(directory, 'old'), 'x');
       utimesSync(join(directory, 'old'), '-1000.25', '-1000.25');
-      for (const [format, mtime] of [['gnu', { sec: -1001, nsec: 0 }], ['posix', { sec: -1001, nsec: 750_000_000 }]] as const) {
+      for (const [format, mtime] of [
+        ['gnu', { sec: -1001, nsec: 0 }],
+        ['posix', { sec: -1001, nsec: 750_000_000 }],
+      ] as const) {
         const { backend } = await load(execFileSync('tar', ['-c', `--format=${format}`, '-C', directory, 'old']));
         expect(backend.getattr(backend.lookup(backend.root, 'old') as Inode).mtime, format).to.deep.equal(mtime);
       }
@@ -145,9 +210,19 @@ describe('hostile archives', () => {
     this.timeout(60_000);
     const next = randomNumbers(5);
     const sound = rawTar([
-      { name: 'dir/', type: '5' }, { name: 'dir/file', body: 'x'.repeat(1000) }, { name: 'dir/link', type: '1', linkname: 'dir/file' },
-      { ...sparse('2\n512\n4\n4096\n0\n', 'abcd'), name: 'dir/GNUSparseFile.0/s' }, { name: 'p'.repeat(150), records: [['SCHILY.xattr.user.x', 'y'], ['mtime', '1.5']] },
-      { name: 'soft', type: '2', linkname: 'dir' }, { name: 'pipe', type: '6' },
+      { name: 'dir/', type: '5' },
+      { name: 'dir/file', body: 'x'.repeat(1000) },
+      { name: 'dir/link', type: '1', linkname: 'dir/file' },
+      { ...sparse('2\n512\n4\n4096\n0\n', 'abcd'), name: 'dir/GNUSparseFile.0/s' },
+      {
+        name: 'p'.repeat(150),
+        records: [
+          ['SCHILY.xattr.user.x', 'y'],
+          ['mtime', '1.5'],
+        ],
+      },
+      { name: 'soft', type: '2', linkname: 'dir' },
+      { name: 'pipe', type: '6' },
     ]);
     let refused = 0;
     for (let round = 0; round < 1500; round++) {
@@ -159,7 +234,15 @@ describe('hostile archives', () => {
         const block = Math.floor(at / 512) * 512;
         if (bytes.toString('latin1', block + 257, block + 262) !== 'ustar') continue;
         bytes.fill(' ', block + 148, block + 156);
-        bytes.write(`${bytes.subarray(block, block + 512).reduce((sum, byte) => sum + byte, 0).toString(8).padStart(6, '0')}\0 `, block + 148, 'latin1');
+        bytes.write(
+          `${bytes
+            .subarray(block, block + 512)
+            .reduce((sum, byte) => sum + byte, 0)
+            .toString(8)
+            .padStart(6, '0')}\0 `,
+          block + 148,
+          'latin1',
+        );
       }
       try {
         const { backend } = await load(bytes);

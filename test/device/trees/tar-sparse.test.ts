@@ -1,6 +1,17 @@
 import { expect } from 'chai';
 import { execFileSync } from 'node:child_process';
-import { closeSync, ftruncateSync, mkdirSync, mkdtempSync, openSync, readFileSync, rmSync, statSync, writeFileSync, writeSync } from 'node:fs';
+import {
+  closeSync,
+  ftruncateSync,
+  mkdirSync,
+  mkdtempSync,
+  openSync,
+  readFileSync,
+  rmSync,
+  statSync,
+  writeFileSync,
+  writeSync,
+} from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { dumpJson, dumpTar, loadTar, MemfsBackend, Volume } from '../../../device/index.ts';
@@ -16,7 +27,13 @@ const FILES: Record<string, { size: number; parts: Parts }> = {
   nothing: { size: 3 * MIB, parts: [] },
   start: { size: 3 * MIB, parts: [[0, 'start']] },
   end: { size: 3 * MIB, parts: [[3 * MIB - 3, 'end']] },
-  middle: { size: 3 * MIB + 1, parts: [[MIB, 'one'], [2 * MIB, 'two']] },
+  middle: {
+    size: 3 * MIB + 1,
+    parts: [
+      [MIB, 'one'],
+      [2 * MIB, 'two'],
+    ],
+  },
   many: { size: 40 * MIB, parts: Array.from({ length: 200 }, (_, n) => [n * 200_000, `part ${n}`] as const) },
   dense: { size: 5, parts: [[0, 'dense']] },
 };
@@ -37,14 +54,17 @@ describe('files with holes', () => {
     return backend;
   }
 
-  const find = (backend: MemfsBackend, name: string) => backend.lookup(name === 'middle' ? backend.lookup(backend.root, 'dir') as Inode : backend.root, name) as Inode;
+  const find = (backend: MemfsBackend, name: string) =>
+    backend.lookup(name === 'middle' ? (backend.lookup(backend.root, 'dir') as Inode) : backend.root, name) as Inode;
 
   function check(backend: MemfsBackend): void {
     const original = make();
     for (const [name, { size, parts }] of Object.entries(FILES)) {
       const inode = find(backend, name);
       expect(inode.size, name).to.equal(size);
-      expect([...dataSegments(backend, inode, size)], name).to.deep.equal([...dataSegments(original, find(original, name), size)]);
+      expect([...dataSegments(backend, inode, size)], name).to.deep.equal([
+        ...dataSegments(original, find(original, name), size),
+      ]);
       for (const [offset, text] of parts) {
         const bytes = new Uint8Array(text.length);
         backend.read(inode, offset, text.length, new BytesSink(bytes), 0);
@@ -75,10 +95,17 @@ describe('files with holes', () => {
       for (const [offset, text] of parts) expected.write(text, offset);
       expect(bytes.equals(expected), name).to.equal(true);
     }
-    expect(execFileSync('tar', ['tf', 'a.tar'], { cwd: directory, encoding: 'utf8' })).to.contain('dir/middle\n').and.not.to.contain('GNUSparse');
+    expect(execFileSync('tar', ['tf', 'a.tar'], { cwd: directory, encoding: 'utf8' }))
+      .to.contain('dir/middle\n')
+      .and.not.to.contain('GNUSparse');
   });
 
-  for (const options of [['--format=gnu'], ['--format=posix', '--sparse-version=1.0'], ['--format=posix', '--sparse-version=0.1'], ['--format=posix', '--sparse-version=0.0']]) {
+  for (const options of [
+    ['--format=gnu'],
+    ['--format=posix', '--sparse-version=1.0'],
+    ['--format=posix', '--sparse-version=0.1'],
+    ['--format=posix', '--sparse-version=0.0'],
+  ]) {
     it(`what GNU tar makes with ${options.join(' ')} is read with its holes`, async () => {
       mkdirSync(join(directory, 'dir'));
       for (const [name, { size, parts }] of Object.entries(FILES)) {
@@ -102,7 +129,9 @@ describe('files with holes', () => {
     const { stream, report } = dumpTar(backend);
     const archive = await bytesOf(stream);
     expect(archive.length).to.be.below(20_000);
-    expect(report.skipped).to.deep.equal([{ path: 'huge', reason: 'its size of 8.0 TiB, holes included, is above the limit of 1.0 TiB for one file' }]);
+    expect(report.skipped).to.deep.equal([
+      { path: 'huge', reason: 'its size of 8.0 TiB, holes included, is above the limit of 1.0 TiB for one file' },
+    ]);
     const again = MemfsBackend.of(new Volume(), { size: MIB });
     expect((await loadTar(again, streamOf(archive))).skipped).to.deep.equal([]);
     expect(find(again, 'half')).to.include({ size: 2 ** 39, blocks: 0 });

@@ -27,7 +27,8 @@ function trickyTree(): MemfsBackend {
   write(backend.root, 'empty', new Uint8Array(0));
   write(backend.root, 'ä-ß-日本', new TextEncoder().encode('text\n'), 0o100600);
   let deep: Inode = dir;
-  for (let n = 0; n < 12; n++) deep = backend.mknod(deep, `a rather long name of a directory ${n}`, { mode: 0o40755, ...root });
+  for (let n = 0; n < 12; n++)
+    deep = backend.mknod(deep, `a rather long name of a directory ${n}`, { mode: 0o40755, ...root });
   write(deep, 'l'.repeat(250), new TextEncoder().encode('deep'));
   backend.symlink(backend.root, 'link', 'dir/all-bytes', root);
   backend.symlink(backend.root, 'long link', '../'.repeat(100) + 'x'.repeat(200), { uid: 7, gid: 8 });
@@ -42,17 +43,34 @@ function trickyTree(): MemfsBackend {
 /** Everything about a tree that a tar archive keeps. */
 function describeTree(backend: MemfsBackend): string[] {
   const numbers = new Map<number, number>();
-  return [...walk(backend, backend.root)].map(({ path, inode: { ino: number } }) => {
-    const inode = backend.inode(number)!;
-    const { ino, mode, uid, gid, size, nlink, mtime } = backend.getattr(inode);
-    if (!numbers.has(ino)) numbers.set(ino, numbers.size);
-    const isFile = (mode & 0o170000) === 0o100000;
-    const bytes = new Uint8Array(isFile ? size : 0);
-    if (isFile) backend.read(inode, 0, size, new BytesSink(bytes), 0);
-    const target = (mode & 0o170000) === 0o120000 ? backend.readlink(inode) : '';
-    const attributes = backend.listxattr(inode).map((name) => `${name}=${Buffer.from(backend.getxattr(inode, name)).toString()}`);
-    return [path, numbers.get(ino), mode.toString(8), uid, gid, isFile ? size : '', nlink, `${mtime.sec}.${mtime.nsec}`, Buffer.from(bytes).toString('base64').slice(0, 200), target, ...attributes].join(' ');
-  }).map((line) => line.replace(/^(\S+) \d+/, '$1')).sort();
+  return [...walk(backend, backend.root)]
+    .map(({ path, inode: { ino: number } }) => {
+      const inode = backend.inode(number)!;
+      const { ino, mode, uid, gid, size, nlink, mtime } = backend.getattr(inode);
+      if (!numbers.has(ino)) numbers.set(ino, numbers.size);
+      const isFile = (mode & 0o170000) === 0o100000;
+      const bytes = new Uint8Array(isFile ? size : 0);
+      if (isFile) backend.read(inode, 0, size, new BytesSink(bytes), 0);
+      const target = (mode & 0o170000) === 0o120000 ? backend.readlink(inode) : '';
+      const attributes = backend
+        .listxattr(inode)
+        .map((name) => `${name}=${Buffer.from(backend.getxattr(inode, name)).toString()}`);
+      return [
+        path,
+        numbers.get(ino),
+        mode.toString(8),
+        uid,
+        gid,
+        isFile ? size : '',
+        nlink,
+        `${mtime.sec}.${mtime.nsec}`,
+        Buffer.from(bytes).toString('base64').slice(0, 200),
+        target,
+        ...attributes,
+      ].join(' ');
+    })
+    .map((line) => line.replace(/^(\S+) \d+/, '$1'))
+    .sort();
 }
 
 describe('trees in and out', () => {
@@ -67,7 +85,9 @@ describe('trees in and out', () => {
       expect(loaded.skipped).to.deep.equal([]);
       expect(loaded.files).to.equal(report.files);
       expect(describeTree(again)).to.deep.equal(describeTree(backend));
-      expect(again.lookup(again.root, 'another name of it')).to.equal(again.lookup(again.lookup(again.root, 'dir'), 'all-bytes'));
+      expect(again.lookup(again.root, 'another name of it')).to.equal(
+        again.lookup(again.lookup(again.root, 'dir'), 'all-bytes'),
+      );
     });
   }
 
@@ -76,10 +96,27 @@ describe('trees in and out', () => {
     try {
       const { stream } = dumpTar(trickyTree(), { gzip: true });
       writeFileSync(join(directory, 'a.tar.gz'), await bytesOf(stream));
-      execFileSync('tar', ['xzf', 'a.tar.gz', '--delay-directory-restore', '--no-same-owner', '--warning=no-timestamp'], { cwd: directory });
+      execFileSync(
+        'tar',
+        ['xzf', 'a.tar.gz', '--delay-directory-restore', '--no-same-owner', '--warning=no-timestamp'],
+        { cwd: directory },
+      );
       expect(readFileSync(join(directory, 'ä-ß-日本'), 'utf8')).to.equal('text\n');
       expect(readFileSync(join(directory, 'another name of it'))).to.have.length(70_000);
-      execFileSync('tar', ['cf', 'b.tar', '--mtime=2020-01-01', '--exclude=*.tar*', '--exclude=pipe', 'dir', 'link', 'another name of it'], { cwd: directory });
+      execFileSync(
+        'tar',
+        [
+          'cf',
+          'b.tar',
+          '--mtime=2020-01-01',
+          '--exclude=*.tar*',
+          '--exclude=pipe',
+          'dir',
+          'link',
+          'another name of it',
+        ],
+        { cwd: directory },
+      );
       const again = MemfsBackend.of(new Volume());
       const { skipped } = await loadTar(again, streamOf(readFileSync(join(directory, 'b.tar'))));
       expect(skipped).to.deep.equal([]);
@@ -93,10 +130,19 @@ describe('trees in and out', () => {
   it('into a directory that has something: files are replaced, directories joined', async () => {
     const volume = Volume.fromJSON({ '/sub/old': 'old', '/sub/dir/kept': 'kept', '/outside': 'x' });
     const backend = MemfsBackend.of(volume);
-    const archive = await packTar([{ header: { name: 'old', size: 3 }, body: 'new' }, { header: { name: './dir/', type: 'directory', size: 0, mode: 0o700 } }, { header: { name: '/dir/more', size: 1 }, body: '1' }]);
+    const archive = await packTar([
+      { header: { name: 'old', size: 3 }, body: 'new' },
+      { header: { name: './dir/', type: 'directory', size: 0, mode: 0o700 } },
+      { header: { name: '/dir/more', size: 1 }, body: '1' },
+    ]);
     const progress: number[] = [];
     await loadTar(backend, streamOf(archive), { directory: '/sub', onProgress: (files) => progress.push(files) });
-    expect(volume.toJSON()).to.deep.equal({ '/sub/old': 'new', '/sub/dir/kept': 'kept', '/sub/dir/more': '1', '/outside': 'x' });
+    expect(volume.toJSON()).to.deep.equal({
+      '/sub/old': 'new',
+      '/sub/dir/kept': 'kept',
+      '/sub/dir/more': '1',
+      '/outside': 'x',
+    });
     expect(progress).to.deep.equal([1, 2, 3]);
   });
 
@@ -113,7 +159,14 @@ describe('trees in and out', () => {
       { header: { name: 'good', size: 4 }, body: 'good' },
     ]);
     const { skipped, files } = await loadTar(MemfsBackend.of(volume), streamOf(archive));
-    expect(skipped.map(({ path }) => path)).to.deep.equal(['../evil', 'a/../../evil', 'out/evil', 'hard', 'missing', 'tty']);
+    expect(skipped.map(({ path }) => path)).to.deep.equal([
+      '../evil',
+      'a/../../evil',
+      'out/evil',
+      'hard',
+      'missing',
+      'tty',
+    ]);
     expect(files).to.equal(2);
     expect(Object.keys(volume.toJSON()).filter((path) => path !== '/out')).to.deep.equal(['/good']);
   });
@@ -129,21 +182,40 @@ describe('trees in and out', () => {
 
   for (const [what, spoil] of [
     ['that breaks off', (archive: Uint8Array) => archive.subarray(0, 1300)],
-    ['with a wrong checksum', (archive: Uint8Array) => Uint8Array.from(archive, (byte, n) => (n === 3 ? byte ^ 1 : byte))],
+    [
+      'with a wrong checksum',
+      (archive: Uint8Array) => Uint8Array.from(archive, (byte, n) => (n === 3 ? byte ^ 1 : byte)),
+    ],
     ['that is none', () => new TextEncoder().encode('This is no tar archive at all. '.repeat(40))],
-    ['that is zipped and breaks off', (archive: Uint8Array) => new Uint8Array(execFileSync('gzip', { input: archive })).subarray(0, 60)],
+    [
+      'that is zipped and breaks off',
+      (archive: Uint8Array) => new Uint8Array(execFileSync('gzip', { input: archive })).subarray(0, 60),
+    ],
   ] as const) {
     it(`an archive ${what} is told`, async () => {
-      const archive = await packTar([{ header: { name: 'first', size: 900 }, body: 'x'.repeat(900) }, { header: { name: 'second', size: 9000 }, body: 'y'.repeat(9000) }]);
-      const error = await loadTar(MemfsBackend.of(new Volume()), streamOf(spoil(archive))).catch((thrown: unknown) => thrown);
-      expect(error).to.be.an('error').with.property('message').that.matches(/tar archive could not be unpacked/);
+      const archive = await packTar([
+        { header: { name: 'first', size: 900 }, body: 'x'.repeat(900) },
+        { header: { name: 'second', size: 9000 }, body: 'y'.repeat(9000) },
+      ]);
+      const error = await loadTar(MemfsBackend.of(new Volume()), streamOf(spoil(archive))).catch(
+        (thrown: unknown) => thrown,
+      );
+      expect(error)
+        .to.be.an('error')
+        .with.property('message')
+        .that.matches(/tar archive could not be unpacked/);
     });
   }
 
   it('a share that is too small is told', async () => {
     const archive = await packTar([{ header: { name: 'big', size: 100_000 }, body: new Uint8Array(100_000) }]);
-    const error = await loadTar(MemfsBackend.of(new Volume(), { size: 65_536 }), streamOf(archive)).catch((thrown: unknown) => thrown);
-    expect(error).to.be.an('error').with.property('message').that.matches(/ENOSPC|no space/i);
+    const error = await loadTar(MemfsBackend.of(new Volume(), { size: 65_536 }), streamOf(archive)).catch(
+      (thrown: unknown) => thrown,
+    );
+    expect(error)
+      .to.be.an('error')
+      .with.property('message')
+      .that.matches(/ENOSPC|no space/i);
   });
 
   it('20,000 files go in and out', async function () {
@@ -151,7 +223,13 @@ describe('trees in and out', () => {
     const backend = MemfsBackend.of(new Volume());
     for (let d = 0; d < 100; d++) {
       const dir = backend.mknod(backend.root, `d${d}`, { mode: 0o40755, ...root });
-      for (let n = 0; n < 200; n++) backend.write(backend.mknod(dir, `f${n}`, { mode: 0o100644, ...root }), 0, 10, new BytesSource(new Uint8Array(10)));
+      for (let n = 0; n < 200; n++)
+        backend.write(
+          backend.mknod(dir, `f${n}`, { mode: 0o100644, ...root }),
+          0,
+          10,
+          new BytesSource(new Uint8Array(10)),
+        );
     }
     const { stream } = dumpTar(backend);
     const again = MemfsBackend.of(new Volume());
@@ -161,7 +239,13 @@ describe('trees in and out', () => {
   it('JSON: texts and empty directories, and what it can’t hold is said', () => {
     const backend = trickyTree();
     const { json, report } = dumpJson(backend);
-    expect(report.skipped.map(({ path }) => path)).to.have.members(['another name of it', 'dir/all-bytes', 'link', 'long link', 'dir/pipe']);
+    expect(report.skipped.map(({ path }) => path)).to.have.members([
+      'another name of it',
+      'dir/all-bytes',
+      'link',
+      'long link',
+      'dir/pipe',
+    ]);
     expect(json['/ä-ß-日本']).to.equal('text\n');
     expect(json['/empty directory']).to.equal(null);
     const volume = new Volume();

@@ -37,7 +37,12 @@ describe('v86 adapter, on a real v86', () => {
   let resets = 0;
   let setIrq: (level: boolean) => void;
   const { fn, log } = probeFunction();
-  const carrier = { saved: Uint8Array.of(1, 2, 3), prepared: [] as (Uint8Array | undefined)[], applied: 0, refuse: false };
+  const carrier = {
+    saved: Uint8Array.of(1, 2, 3),
+    prepared: [] as (Uint8Array | undefined)[],
+    applied: 0,
+    refuse: false,
+  };
 
   before(async () => {
     machine = await bareMachine((emulator) => {
@@ -99,7 +104,10 @@ describe('v86 adapter, on a real v86', () => {
     const levels: string[] = [];
     const cpu = machine.cpu as unknown as Record<'device_raise_irq' | 'device_lower_irq', (irq: number) => void>;
     const { device_raise_irq, device_lower_irq } = cpu;
-    Object.assign(cpu, { device_raise_irq: (irq: number) => levels.push(`+${irq}`), device_lower_irq: (irq: number) => levels.push(`-${irq}`) });
+    Object.assign(cpu, {
+      device_raise_irq: (irq: number) => levels.push(`+${irq}`),
+      device_lower_irq: (irq: number) => levels.push(`-${irq}`),
+    });
     pci.raise_irq(other);
     setIrq(true);
     setIrq(false);
@@ -139,11 +147,18 @@ describe('v86 adapter, on a real v86', () => {
     expect(carrier.prepared.at(-1)).to.deep.equal(carrier.saved);
     expect(carrier.applied).to.equal(1);
     const wasm = new DataView(cpu.wasm_memory.buffer);
-    expect([wasm.getInt32(824, true), wasm.getUint16(1040, true), wasm.getInt32(112, true)]).to.deep.equal([0x1fa0, 0x3800, 1234567]);
+    expect([wasm.getInt32(824, true), wasm.getUint16(1040, true), wasm.getInt32(112, true)]).to.deep.equal([
+      0x1fa0, 0x3800, 1234567,
+    ]);
   });
 
   it('rounds as the control word says that it brings back', async () => {
-    const { exports } = machine.cpu.wm as { exports: { set_control_word(word: number): void; fpu_convert_to_i32(mantissa: bigint, signAndExponent: number): number } };
+    const { exports } = machine.cpu.wm as {
+      exports: {
+        set_control_word(word: number): void;
+        fpu_convert_to_i32(mantissa: bigint, signAndExponent: number): number;
+      };
+    };
     // 1.7, in the 80 bits of the x87.
     const rounded = () => exports.fpu_convert_to_i32(0xd999_9999_9999_999an, 0x3fff);
     const [TO_NEAREST, DOWN] = [0x037f, 0x077f];
@@ -198,10 +213,30 @@ describe('v86 adapter, on a real v86', () => {
   });
 
   for (const { name, options, plug, says } of [
-    { name: 'another memory size', options: { memory_size: 32 << 20 }, plug: true, says: /memory_size differs: the snapshot has 16777216 bytes, this emulator 33554432/ },
-    { name: 'another video memory', options: { vga_memory_size: 1 << 20 }, plug: true, says: /vga_memory_size differs: the snapshot has 8388608 bytes, this emulator 1048576/ },
-    { name: 'a device missing here', options: {}, plug: false, says: /PCI slot 13 differs: the snapshot has device 1af4:105a, this emulator nothing/ },
-    { name: 'a device that the snapshot lacks', options: { virtio_console: true }, plug: true, says: /PCI slot 12 differs: the snapshot has nothing, this emulator virtio-console/ },
+    {
+      name: 'another memory size',
+      options: { memory_size: 32 << 20 },
+      plug: true,
+      says: /memory_size differs: the snapshot has 16777216 bytes, this emulator 33554432/,
+    },
+    {
+      name: 'another video memory',
+      options: { vga_memory_size: 1 << 20 },
+      plug: true,
+      says: /vga_memory_size differs: the snapshot has 8388608 bytes, this emulator 1048576/,
+    },
+    {
+      name: 'a device missing here',
+      options: {},
+      plug: false,
+      says: /PCI slot 13 differs: the snapshot has device 1af4:105a, this emulator nothing/,
+    },
+    {
+      name: 'a device that the snapshot lacks',
+      options: { virtio_console: true },
+      plug: true,
+      says: /PCI slot 12 differs: the snapshot has nothing, this emulator virtio-console/,
+    },
   ]) {
     it(`refuses a snapshot of another machine: ${name}`, async () => {
       const state = await machine.emulator.save_state();

@@ -11,37 +11,63 @@ async function attachWithout(path: string): Promise<unknown> {
   const made: BareMachine = await bareMachine((emulator) => {
     emulator.add_listener('emulator-ready', () => {
       const names = path.split('.');
-      const owner = names.slice(0, -1).reduce<Record<string, unknown>>((value, name) => value[name] as Record<string, unknown>, emulator as never);
+      const owner = names
+        .slice(0, -1)
+        .reduce<Record<string, unknown>>((value, name) => value[name] as Record<string, unknown>, emulator as never);
       Object.defineProperty(owner, names.at(-1)!, { value: undefined, configurable: true });
     });
     device = attachVirtioFs(emulator, { tag: 'share' });
     device.ready.catch(() => {});
   });
   try {
-    return await device!.ready.then(() => 'ready', (error: unknown) => error);
+    return await device!.ready.then(
+      () => 'ready',
+      (error: unknown) => error,
+    );
   } finally {
     await made.destroy().catch(() => {});
   }
 }
 
 describe('v86 internals', () => {
-  for (const path of ['v86.next_tick', 'v86.cpu.set_state', 'v86.cpu.get_state', 'v86.cpu.pack_memory', 'v86.cpu.mem8', 'v86.cpu.devices.pci.raise_irq', 'v86.cpu.devices.pci.pci_addr', 'v86.cpu.devices.vga']) {
+  for (const path of [
+    'v86.next_tick',
+    'v86.cpu.set_state',
+    'v86.cpu.get_state',
+    'v86.cpu.pack_memory',
+    'v86.cpu.mem8',
+    'v86.cpu.devices.pci.raise_irq',
+    'v86.cpu.devices.pci.pci_addr',
+    'v86.cpu.devices.vga',
+  ]) {
     it(`a v86 without ${path} is refused by name`, async () => {
-      expect(await attachWithout(path)).to.be.instanceOf(MachineError).with.property('message')
-        .match(new RegExp(`^this version of v86 can not be used: it lacks ${path.replaceAll('.', '\\.')}\\b.* tested with v86 ${FIRST_TESTED} to ${LAST_TESTED}`));
+      expect(await attachWithout(path))
+        .to.be.instanceOf(MachineError)
+        .with.property('message')
+        .match(
+          new RegExp(
+            `^this version of v86 can not be used: it lacks ${path.replaceAll('.', '\\.')}\\b.* tested with v86 ${FIRST_TESTED} to ${LAST_TESTED}`,
+          ),
+        );
     });
   }
 
   it('what is no V86 is refused', () => {
     for (const other of [{}, { run() {} }, [], () => {}]) {
-      expect(() => attachVirtioFs(other as never, { tag: 'share' })).to.throw(MachineError, /^this is no V86 object: it lacks add_listener/);
+      expect(() => attachVirtioFs(other as never, { tag: 'share' })).to.throw(
+        MachineError,
+        /^this is no V86 object: it lacks add_listener/,
+      );
     }
   });
 });
 
 describe('v86 versions', () => {
   it('package.json names the tested ones', () => {
-    const { peerDependencies, devDependencies } = JSON.parse(readFileSync('package.json', 'utf8')) as Record<string, Record<string, string>>;
+    const { peerDependencies, devDependencies } = JSON.parse(readFileSync('package.json', 'utf8')) as Record<
+      string,
+      Record<string, string>
+    >;
     expect(peerDependencies!['v86']).to.equal(`>=${FIRST_TESTED} <=${LAST_TESTED}`);
     expect(devDependencies!['v86']).to.equal(LAST_TESTED);
   });

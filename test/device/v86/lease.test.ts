@@ -1,8 +1,22 @@
 import { expect } from 'chai';
 import { MessageChannel } from 'node:worker_threads';
 import {
-  loadCodec, MachineSnapshots, MachineStateError, makeToken, MemoryStore, migrateOut, MigrationError, MigrationTarget, MigrationUnknownError, portChannel, SnapshotStore, Volume,
-  type LeaseState, type MigrationChannel, type PortLike, type Successor,
+  loadCodec,
+  MachineSnapshots,
+  MachineStateError,
+  makeToken,
+  MemoryStore,
+  migrateOut,
+  MigrationError,
+  MigrationTarget,
+  MigrationUnknownError,
+  portChannel,
+  SnapshotStore,
+  Volume,
+  type LeaseState,
+  type MigrationChannel,
+  type PortLike,
+  type Successor,
 } from '../../../device/index.ts';
 import { V86Machine } from '../../../device/v86/adapter.ts';
 import type { Departure } from '../../../device/v86/lease.ts';
@@ -47,7 +61,10 @@ describe('the lease of a machine, on a real v86', () => {
   const leaseOf = ({ machine }: BareGuest) => V86Machine.of(machine.emulator).lease;
   const runs = ({ machine }: BareGuest) => machine.emulator.is_running();
 
-  async function departure(guest: Subject, to: 'migrating' | 'switching' | 'unknown' | 'handed over'): Promise<Departure> {
+  async function departure(
+    guest: Subject,
+    to: 'migrating' | 'switching' | 'unknown' | 'handed over',
+  ): Promise<Departure> {
     const departing = await leaseOf(guest).depart();
     if (to === 'migrating') return departing;
     await departing.stand();
@@ -79,10 +96,19 @@ describe('the lease of a machine, on a real v86', () => {
     ['save_state, by v86 itself', ({ machine }) => machine.emulator.v86!.save_state(), 'yes no yes yes yes no no'],
     ['rewind', ({ snapshots, id }) => snapshots.restore(id), 'yes no no no no no no'],
     ['restore_state', ({ machine, state }) => machine.emulator.restore_state(state), 'yes no no no no no no'],
-    ['restore_state, by v86 itself', ({ machine, state }) => machine.emulator.v86!.restore_state(state), 'yes no no no no no no'],
+    [
+      'restore_state, by v86 itself',
+      ({ machine, state }) => machine.emulator.v86!.restore_state(state),
+      'yes no no no no no no',
+    ],
     ['suspend', (guest) => leaseOf(guest).inTurn('suspend', () => {}), 'yes no no no no no no'],
     ['wake', (guest) => leaseOf(guest).inTurn('wake', () => {}), 'yes no no no no no no'],
-    ['migrate', ({ machine }) => migrateOut(machine.emulator, silent(), { token: TOKEN, machine: {}, codec }).catch(unlessRefused), 'yes no no no no no no'],
+    [
+      'migrate',
+      ({ machine }) =>
+        migrateOut(machine.emulator, silent(), { token: TOKEN, machine: {}, codec }).catch(unlessRefused),
+      'yes no no no no no no',
+    ],
     ['be moved into', (guest) => leaseOf(guest).arrive(), 'yes no no no no no no'],
     ['be filled', ({ snapshots, id }) => snapshots.stage(id), 'no yes no no no no no'],
     ['a command', (guest) => leaseOf(guest).check('run a command in'), 'yes no yes no no no no'],
@@ -120,8 +146,15 @@ describe('the lease of a machine, on a real v86', () => {
         } catch (thrown) {
           error = thrown;
         }
-        if (expected ? error : !(error instanceof MachineStateError) || error.state !== (name === 'be filled' && state === 'ours' ? 'ours' : state)) wrong.push(`${name}: ${error ?? 'done'}`);
-        if (!expected && (leaseOf(guest).state !== state || runs(guest))) wrong.push(`${name}: the machine is ${leaseOf(guest).state} now`);
+        if (
+          expected
+            ? error
+            : !(error instanceof MachineStateError) ||
+              error.state !== (name === 'be filled' && state === 'ours' ? 'ours' : state)
+        )
+          wrong.push(`${name}: ${error ?? 'done'}`);
+        if (!expected && (leaseOf(guest).state !== state || runs(guest)))
+          wrong.push(`${name}: the machine is ${leaseOf(guest).state} now`);
       }
       expect(wrong).to.deep.equal([]);
     });
@@ -132,7 +165,9 @@ describe('the lease of a machine, on a real v86', () => {
     const leaving = await departure(guest, 'unknown');
     const error = await guest.machine.emulator.run().catch((thrown: Error) => thrown);
     expect(error).to.be.instanceOf(MachineStateError).and.to.include({ operation: 'run', state: 'unknown' });
-    expect(error).to.have.property('message').that.matches(/can't run this machine: it may run on the other side.*settle/);
+    expect(error)
+      .to.have.property('message')
+      .that.matches(/can't run this machine: it may run on the other side.*settle/);
     leaving.keep();
     await guest.machine.emulator.run();
     expect(runs(guest)).to.equal(true);
@@ -227,15 +262,29 @@ describe('the lease of a machine, on a real v86', () => {
     for (let n = 0; n < 6; n++) {
       // Every other time it is there already, so that there seems to be nothing to do.
       const last = n >> 1;
-      await Promise.all([guest.snapshots.restore(here[n % 3]!), other.restore(there[last]!), guest.snapshots.freeze({ machine: {} })]);
+      await Promise.all([
+        guest.snapshots.restore(here[n % 3]!),
+        other.restore(there[last]!),
+        guest.snapshots.freeze({ machine: {} }),
+      ]);
       const value = 11 + last;
-      expect(cpu.mem8.subarray(2 << 20, 6 << 20).findIndex((byte) => byte !== value), `round ${n}`).to.equal(-1);
+      expect(
+        cpu.mem8.subarray(2 << 20, 6 << 20).findIndex((byte) => byte !== value),
+        `round ${n}`,
+      ).to.equal(-1);
     }
   });
 
   describe('an operation during a migration', () => {
     /** Calls `act` when the source is in that state and is about to send a message of that type. `isCut`: it hears nothing after its order. */
-    function when(channel: MigrationChannel, source: Subject, state: LeaseState, type: number, isCut: boolean, act: () => Promise<unknown>): MigrationChannel {
+    function when(
+      channel: MigrationChannel,
+      source: Subject,
+      state: LeaseState,
+      type: number,
+      isCut: boolean,
+      act: () => Promise<unknown>,
+    ): MigrationChannel {
       let isDone = false;
       return {
         ...channel,
@@ -250,13 +299,19 @@ describe('the lease of a machine, on a real v86', () => {
       };
     }
 
-    async function move(state: LeaseState, type: number, act: (source: Subject) => Promise<unknown>, { signal, isCut = false }: { signal?: AbortSignal; isCut?: boolean } = {}) {
+    async function move(
+      state: LeaseState,
+      type: number,
+      act: (source: Subject) => Promise<unknown>,
+      { signal, isCut = false }: { signal?: AbortSignal; isCut?: boolean } = {},
+    ) {
       const [source, destination] = [await subject(), await subject()];
       await source.machine.emulator.run();
       const [here, there] = ports();
       let isDestroyed = false;
       const target = new MigrationTarget<Successor>({
-        token: TOKEN, codec,
+        token: TOKEN,
+        codec,
         make: async () => ({
           emulator: destination.machine.emulator,
           start: () => destination.machine.emulator.run(),
@@ -268,17 +323,38 @@ describe('the lease of a machine, on a real v86', () => {
         }),
       });
       let outcome: unknown;
-      const channel = when(here, source, state, type, isCut, async () => void (outcome = await act(source).then(() => 'done', (error: Error) => error)));
-      const [sent, taken] = await Promise.allSettled([migrateOut(source.machine.emulator, channel, { token: TOKEN, machine: {}, codec, signal }), target.serve(there)]);
+      const channel = when(
+        here,
+        source,
+        state,
+        type,
+        isCut,
+        async () =>
+          void (outcome = await act(source).then(
+            () => 'done',
+            (error: Error) => error,
+          )),
+      );
+      const [sent, taken] = await Promise.allSettled([
+        migrateOut(source.machine.emulator, channel, { token: TOKEN, machine: {}, codec, signal }),
+        target.serve(there),
+      ]);
       return { source, destination, sent, taken, outcome, isDestroyed: () => isDestroyed };
     }
 
-    const stages = [['in its rounds', MESSAGE.ROUND, 'migrating'], ['in the last round', MESSAGE.ROUND, 'switching'], ['in the switch', MESSAGE.SWITCH, 'switching']] as const;
+    const stages = [
+      ['in its rounds', MESSAGE.ROUND, 'migrating'],
+      ['in the last round', MESSAGE.ROUND, 'switching'],
+      ['in the switch', MESSAGE.SWITCH, 'switching'],
+    ] as const;
     for (const [where, type, state] of stages) {
       for (const [name, act] of [
         ['a rewind', ({ snapshots, id }) => snapshots.restore(id)],
         ['a rewind by v86', ({ machine, state: saved }) => machine.emulator.restore_state(saved)],
-        ['another migration', ({ machine }) => migrateOut(machine.emulator, silent(), { token: TOKEN, machine: {}, codec })],
+        [
+          'another migration',
+          ({ machine }) => migrateOut(machine.emulator, silent(), { token: TOKEN, machine: {}, codec }),
+        ],
       ] as [string, (source: Subject) => Promise<unknown>][]) {
         it(`${where}, ${name} is refused, and it arrives`, async () => {
           const { source, destination, sent, outcome } = await move(state, type, act);
@@ -289,26 +365,46 @@ describe('the lease of a machine, on a real v86', () => {
       }
 
       it(`${where}, a freeze is done, and it arrives`, async () => {
-        const { source, destination, sent, outcome } = await move(state, type, ({ snapshots }) => snapshots.freeze({ machine: {} }));
-        expect([outcome, sent.status, runs(source), runs(destination)]).to.deep.equal(['done', 'fulfilled', false, true]);
+        const { source, destination, sent, outcome } = await move(state, type, ({ snapshots }) =>
+          snapshots.freeze({ machine: {} }),
+        );
+        expect([outcome, sent.status, runs(source), runs(destination)]).to.deep.equal([
+          'done',
+          'fulfilled',
+          false,
+          true,
+        ]);
       });
 
-      if (type !== MESSAGE.SWITCH) it(`${where}, a stop gives it up: it runs nowhere`, async () => {
-        const { source, destination, sent, taken, isDestroyed } = await move(state, type, ({ machine }) => machine.destroy());
-        expect(sent.status === 'rejected' && sent.reason).to.be.instanceOf(MigrationError).with.property('message').that.matches(/since the machine was stopped/);
-        expect(taken.status).to.equal('rejected');
-        expect([isDestroyed(), runs(source), runs(destination)]).to.deep.equal([true, false, false]);
-      });
+      if (type !== MESSAGE.SWITCH)
+        it(`${where}, a stop gives it up: it runs nowhere`, async () => {
+          const { source, destination, sent, taken, isDestroyed } = await move(state, type, ({ machine }) =>
+            machine.destroy(),
+          );
+          expect(sent.status === 'rejected' && sent.reason)
+            .to.be.instanceOf(MigrationError)
+            .with.property('message')
+            .that.matches(/since the machine was stopped/);
+          expect(taken.status).to.equal('rejected');
+          expect([isDestroyed(), runs(source), runs(destination)]).to.deep.equal([true, false, false]);
+        });
     }
 
     it('a stop that comes after the order is too late: it has moved', async () => {
       const { source, destination, sent } = await move('switching', MESSAGE.SWITCH, ({ machine }) => machine.destroy());
-      expect([sent.status, leaseOf(source).state, runs(source), runs(destination)]).to.deep.equal(['fulfilled', 'ended', false, true]);
+      expect([sent.status, leaseOf(source).state, runs(source), runs(destination)]).to.deep.equal([
+        'fulfilled',
+        'ended',
+        false,
+        true,
+      ]);
     });
 
     it('cancelled before its switch it stays, and can be rewound and moved', async () => {
       const abort = new AbortController();
-      const { source, sent } = await move('migrating', MESSAGE.ROUND, async () => abort.abort(), { signal: abort.signal });
+      const { source, sent } = await move('migrating', MESSAGE.ROUND, async () => abort.abort(), {
+        signal: abort.signal,
+      });
       expect(sent.status).to.equal('rejected');
       expect([runs(source), leaseOf(source).state]).to.deep.equal([true, 'ours']);
       await source.snapshots.restore(source.id);
@@ -318,7 +414,8 @@ describe('the lease of a machine, on a real v86', () => {
     it('the machine that is moved into can be neither run nor rewound before that', async () => {
       const refused: unknown[] = [];
       const { destination, sent } = await move('switching', MESSAGE.SWITCH, async () => {
-        for (const action of [made.at(-1)!.machine.emulator.run(), made.at(-1)!.snapshots.freeze({ machine: {} })]) refused.push(await action.catch((error: Error) => error));
+        for (const action of [made.at(-1)!.machine.emulator.run(), made.at(-1)!.snapshots.freeze({ machine: {} })])
+          refused.push(await action.catch((error: Error) => error));
       });
       for (const error of refused) expect(error).to.be.instanceOf(MachineStateError).with.property('state', 'arriving');
       expect([sent.status, runs(destination), leaseOf(destination).state]).to.deep.equal(['fulfilled', true, 'ours']);
@@ -328,8 +425,19 @@ describe('the lease of a machine, on a real v86', () => {
       const { source, destination, sent } = await move('switching', MESSAGE.SWITCH, async () => {}, { isCut: true });
       expect(sent.status === 'rejected' && sent.reason).to.be.instanceOf(MigrationUnknownError);
       const { emulator } = source.machine;
-      for (const action of [() => emulator.run(), () => source.snapshots.restore(source.id), () => migrateOut(emulator, silent(), { token: TOKEN, machine: {}, codec })]) {
-        expect(await action().then(() => 'done', (error: Error) => error)).to.be.instanceOf(MachineStateError).with.property('state', 'unknown');
+      for (const action of [
+        () => emulator.run(),
+        () => source.snapshots.restore(source.id),
+        () => migrateOut(emulator, silent(), { token: TOKEN, machine: {}, codec }),
+      ]) {
+        expect(
+          await action().then(
+            () => 'done',
+            (error: Error) => error,
+          ),
+        )
+          .to.be.instanceOf(MachineStateError)
+          .with.property('state', 'unknown');
       }
       expect([runs(source), runs(destination)]).to.deep.equal([false, true]);
     });

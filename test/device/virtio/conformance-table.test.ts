@@ -9,12 +9,19 @@ describe('docs/virtio-conformance.md', () => {
     .filter((name) => name.endsWith('.test.ts'))
     .map((name) => readFileSync(join(root, 'test/device', name), 'utf8'))
     .join('\n');
-  const rows = readFileSync(join(root, 'docs/virtio-conformance.md'), 'utf8').split('\n').filter((line) => /^\| (?!statement)/.test(line));
+  const rows = readFileSync(join(root, 'docs/virtio-conformance.md'), 'utf8')
+    .split('\n')
+    .filter((line) => /^\| (?!statement)/.test(line));
 
   it('names a test for each statement, and each test is there', () => {
     expect(rows.length).to.be.greaterThan(40);
     for (const row of rows) {
-      const names = [...row.split('|').at(-2)!.matchAll(/`([^`]+)`/g)].map(([, name]) => name!);
+      const names = [
+        ...row
+          .split('|')
+          .at(-2)!
+          .matchAll(/`([^`]+)`/g),
+      ].map(([, name]) => name!);
       expect(names, row).not.to.deep.equal([]);
       for (const name of names) expect(tests, row).to.contain(name);
     }

@@ -35,12 +35,18 @@ describe('any legal layout gives the bytes that a contiguous one gives', () => {
   }
 
   it('split and packed, direct and indirect', () => {
-    fc.assert(fc.property(layout, ({ sent, cuts, room, roomCuts, indirectFrom, packed }) => {
-      const driver = new MockDriver(new EchoDevice(), { offer: { packed } }).start();
-      const readable = split(sent.length, cuts).map(([from, to]) => sent.subarray(from, to));
-      const writable = split(room, roomCuts).map(([from, to]) => to - from);
-      const options = indirectFrom === undefined ? {} : { indirectFrom: packed ? 0 : Math.min(indirectFrom, readable.length + writable.length - 1) };
-      expect(driver.request(1, readable, writable, options)).to.deep.equal(sent.slice(0, room));
-    }), { numRuns: 500 });
+    fc.assert(
+      fc.property(layout, ({ sent, cuts, room, roomCuts, indirectFrom, packed }) => {
+        const driver = new MockDriver(new EchoDevice(), { offer: { packed } }).start();
+        const readable = split(sent.length, cuts).map(([from, to]) => sent.subarray(from, to));
+        const writable = split(room, roomCuts).map(([from, to]) => to - from);
+        const options =
+          indirectFrom === undefined
+            ? {}
+            : { indirectFrom: packed ? 0 : Math.min(indirectFrom, readable.length + writable.length - 1) };
+        expect(driver.request(1, readable, writable, options)).to.deep.equal(sent.slice(0, room));
+      }),
+      { numRuns: 500 },
+    );
   });
 });

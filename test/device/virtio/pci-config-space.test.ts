@@ -17,7 +17,11 @@ function capabilities(space: Uint8Array): Capability[] {
   const found: Capability[] = [];
   for (let at = space[0x34]!; at !== 0; at = space[at + 1]!) {
     found.push({
-      at, id: space[at]!, length: space[at + 2]!, cfg_type: space[at + 3]!, bar: space[at + 4]!,
+      at,
+      id: space[at]!,
+      length: space[at + 2]!,
+      cfg_type: space[at + 3]!,
+      bar: space[at + 4]!,
       region: { offset: view.getUint32(at + 8, true), length: view.getUint32(at + 12, true) },
     });
   }
@@ -45,7 +49,9 @@ describe('PCI configuration space', () => {
   });
 
   it('4.1.4: capabilities are aligned and do not overlap', () => {
-    const ends = list.map(({ at, id, length }) => [at, at + (id === 9 ? length : 8)] as const).sort(([a], [b]) => a - b);
+    const ends = list
+      .map(({ at, id, length }) => [at, at + (id === 9 ? length : 8)] as const)
+      .sort(([a], [b]) => a - b);
     ends.forEach(([at, end], n) => {
       expect(at % 4).to.equal(0);
       expect(end).to.be.at.most(ends[n + 1]?.[0] ?? 256);

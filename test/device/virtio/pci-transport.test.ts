@@ -1,8 +1,20 @@
 import { expect } from 'chai';
 import {
-  VIRTIO_F_EVENT_IDX, VIRTIO_F_IN_ORDER, VIRTIO_F_INDIRECT_DESC, VIRTIO_F_RING_PACKED, VIRTIO_F_RING_RESET, VIRTIO_F_VERSION_1,
+  VIRTIO_F_EVENT_IDX,
+  VIRTIO_F_IN_ORDER,
+  VIRTIO_F_INDIRECT_DESC,
+  VIRTIO_F_RING_PACKED,
+  VIRTIO_F_RING_RESET,
+  VIRTIO_F_VERSION_1,
 } from '../../../device/virtio/constants.ts';
-import { BAR, PCI_CFG_BAR, PCI_CFG_DATA, PCI_CFG_LENGTH, PCI_CFG_OFFSET, PMCSR } from '../../../device/virtio/pci-config-space.ts';
+import {
+  BAR,
+  PCI_CFG_BAR,
+  PCI_CFG_DATA,
+  PCI_CFG_LENGTH,
+  PCI_CFG_OFFSET,
+  PMCSR,
+} from '../../../device/virtio/pci-config-space.ts';
 import type { OfferedFeatures } from '../../../device/virtio/pci-transport.ts';
 import type { TransportEvent } from '../../../device/virtio/trace.ts';
 import { EchoDevice, MockDriver } from '../../support/mock-driver.ts';
@@ -43,7 +55,8 @@ describe('PCI transport', () => {
       driver.write('queue_select', 1);
       expect(driver.read('queue_size')).to.equal(16);
       driver.write('queue_select', 2);
-      for (const field of ['queue_size', 'queue_enable', 'queue_desc_lo', 'queue_device_hi'] as const) expect(driver.read(field), field).to.equal(0);
+      for (const field of ['queue_size', 'queue_enable', 'queue_desc_lo', 'queue_device_hi'] as const)
+        expect(driver.read(field), field).to.equal(0);
       driver.write('queue_size', 8);
       driver.write('queue_enable', 1);
       expect(driver.read('queue_enable')).to.equal(0);
@@ -59,7 +72,9 @@ describe('PCI transport', () => {
 
     it('4.1.4.3.2: an enabled queue keeps its size and addresses', () => {
       driver.start();
-      const before = (['queue_size', 'queue_desc_lo', 'queue_driver_lo', 'queue_device_hi'] as const).map((name) => [name, driver.read(name)] as const);
+      const before = (['queue_size', 'queue_desc_lo', 'queue_driver_lo', 'queue_device_hi'] as const).map(
+        (name) => [name, driver.read(name)] as const,
+      );
       for (const [name] of before) driver.write(name, 2);
       expect(before.map(([name]) => [name, driver.read(name)])).to.deep.equal(before);
     });
@@ -160,7 +175,11 @@ describe('PCI transport', () => {
     for (const { name, bit: n, isDefault } of masks) {
       it(`the option ${name} decides whether feature bit ${n} is offered (${isDefault ? 'yes' : 'no'} by default)`, () => {
         const isOffered = (offer?: OfferedFeatures) => (new MockDriver(device, { offer }).offered & bit(n)) !== 0n;
-        expect([isOffered(), isOffered({ [name]: true }), isOffered({ [name]: false })]).to.deep.equal([isDefault, true, false]);
+        expect([isOffered(), isOffered({ [name]: true }), isOffered({ [name]: false })]).to.deep.equal([
+          isDefault,
+          true,
+          false,
+        ]);
       });
     }
 
@@ -177,7 +196,8 @@ describe('PCI transport', () => {
       expect(driver.read('device_status')).to.equal(0);
       for (const queue of [0, 1]) {
         for (const each of [driver, fresh]) each.write('queue_select', queue);
-        for (let offset = 0; offset < BAR.common.length; offset += 4) expect(bar(offset, 4), `queue ${queue}, offset ${offset}`).to.equal(fresh.transport.readBar(offset, 4));
+        for (let offset = 0; offset < BAR.common.length; offset += 4)
+          expect(bar(offset, 4), `queue ${queue}, offset ${offset}`).to.equal(fresh.transport.readBar(offset, 4));
       }
       expect([driver.irq, driver.readIsr()]).to.deep.equal([false, 0]);
       expect(device.log.at(-1)).to.equal('reset driver');
@@ -217,7 +237,10 @@ describe('PCI transport', () => {
 
     it('4.1.5.2: a kick is a 16-bit write of the queue’s number; a 32-bit one is taken too; other numbers do nothing', () => {
       driver.start();
-      for (const [width, value] of [[2, 1], [4, 1]] as const) {
+      for (const [width, value] of [
+        [2, 1],
+        [4, 1],
+      ] as const) {
         driver.queues[1]!.add(driver.buffers([bytes('x')], [1]));
         driver.transport.writeBar(BAR.notify.offset, width, value);
       }
@@ -259,7 +282,11 @@ describe('PCI transport', () => {
       driver.start();
       driver.transport.writeConfig(PMCSR, 2, 3);
       driver.transport.reset('machine');
-      expect([driver.read('device_status'), device.log.at(-1), driver.transport.readConfig(PMCSR, 2) & 3]).to.deep.equal([0, 'reset machine', 0]);
+      expect([
+        driver.read('device_status'),
+        device.log.at(-1),
+        driver.transport.readConfig(PMCSR, 2) & 3,
+      ]).to.deep.equal([0, 'reset machine', 0]);
     });
 
     it('2.6.1: a queue is reset alone, and set up again, with VIRTIO_F_RING_RESET', () => {
@@ -269,7 +296,12 @@ describe('PCI transport', () => {
       driver.kick(1);
       driver.write('queue_select', 1);
       driver.write('queue_reset', 1);
-      expect([driver.read('queue_reset'), driver.read('queue_enable'), driver.read('queue_desc_lo'), driver.read('queue_size')]).to.deep.equal([0, 0, 0, 16]);
+      expect([
+        driver.read('queue_reset'),
+        driver.read('queue_enable'),
+        driver.read('queue_desc_lo'),
+        driver.read('queue_size'),
+      ]).to.deep.equal([0, 0, 0, 16]);
       expect(device.log.at(-1)).to.equal('abandon 0');
       device.deferred[0]!.complete(1);
       device.respond = (_queue, chain) => chain.sink.writeAt(0, bytes('ok'), 0, 2);
@@ -291,7 +323,15 @@ describe('PCI transport', () => {
       driver.readIsr();
       driver.queues[1]!.wantInterruptAfter(false);
       driver.request(1, [bytes('123')], [3]);
-      expect(driver.transport.statistics[1]).to.deep.equal({ kicks: 2, requests: 2, bytesRead: 8, bytesWritten: 6, interrupts: 1, suppressed: 1, deepest: 1 });
+      expect(driver.transport.statistics[1]).to.deep.equal({
+        kicks: 2,
+        requests: 2,
+        bytesRead: 8,
+        bytesWritten: 6,
+        interrupts: 1,
+        suppressed: 1,
+        deepest: 1,
+      });
     });
   });
 
@@ -306,7 +346,9 @@ describe('PCI transport', () => {
       const { transport } = driver;
       const viaWindow = {
         readBar: (offset: number, width: number) => (access(offset, width), transport.readConfig(PCI_CFG_DATA, width)),
-        writeBar: (offset: number, width: number, value: number) => (access(offset, width), transport.writeConfig(PCI_CFG_DATA, width, value)),
+        writeBar: (offset: number, width: number, value: number) => (
+          access(offset, width), transport.writeConfig(PCI_CFG_DATA, width, value)
+        ),
       };
       const throughConfig = new Proxy(transport, {
         get: (target, name) => {
@@ -323,7 +365,14 @@ describe('PCI transport', () => {
     });
 
     it('4.1.4.9.2: an impossible window reads 0 and writes nothing', () => {
-      for (const [bar_, offset, length] of [[1, 0, 4], [0, 0, 3], [0, 2, 4], [0, 0x100, 4], [0, 0xfffffffc, 4], [0, 0x14, 0]] as const) {
+      for (const [bar_, offset, length] of [
+        [1, 0, 4],
+        [0, 0, 3],
+        [0, 2, 4],
+        [0, 0x100, 4],
+        [0, 0xfffffffc, 4],
+        [0, 0x14, 0],
+      ] as const) {
         access(offset, length);
         driver.transport.writeConfig(PCI_CFG_BAR, 1, bar_);
         driver.transport.writeConfig(PCI_CFG_DATA, 4, 0xff);
@@ -350,12 +399,29 @@ describe('PCI transport', () => {
       driver.readIsr();
       driver.read('device_status');
       driver.write('device_status', 0);
-      expect(events.map(({ type }) => type)).to.deep.equal(['kick', 'chain', 'used', 'interrupt', 'register', 'register', 'register', 'reset']);
+      expect(events.map(({ type }) => type)).to.deep.equal([
+        'kick',
+        'chain',
+        'used',
+        'interrupt',
+        'register',
+        'register',
+        'register',
+        'reset',
+      ]);
       expect(events[1]).to.deep.include({ type: 'chain', queue: 1 });
       expect((events[1] as { buffers: object[] }).buffers).to.have.length(3);
       expect(events[2]).to.deep.include({ written: 3 });
       expect(events[3]).to.deep.include({ raised: true });
-      expect(events[5]).to.deep.equal({ type: 'register', region: 'common', access: 'read', field: 'device_status', offset: 0x14, width: 1, value: DRIVER_OK });
+      expect(events[5]).to.deep.equal({
+        type: 'register',
+        region: 'common',
+        access: 'read',
+        field: 'device_status',
+        offset: 0x14,
+        width: 1,
+        value: DRIVER_OK,
+      });
     });
   });
 });

@@ -1,6 +1,10 @@
 import { expect } from 'chai';
 import {
-  VIRTIO_F_EVENT_IDX, VIRTIO_F_INDIRECT_DESC, VIRTQ_DESC_F_INDIRECT, VIRTQ_DESC_F_NEXT, VIRTQ_DESC_F_WRITE,
+  VIRTIO_F_EVENT_IDX,
+  VIRTIO_F_INDIRECT_DESC,
+  VIRTQ_DESC_F_INDIRECT,
+  VIRTQ_DESC_F_NEXT,
+  VIRTQ_DESC_F_WRITE,
 } from '../../../device/virtio/constants.ts';
 import type { VirtioErrorKind } from '../../../device/virtio/errors.ts';
 import { PciTransport } from '../../../device/virtio/pci-transport.ts';
@@ -18,13 +22,20 @@ for (const packed of [false, true]) {
       return new MockDriver(device, { offer: { packed } }).start(options);
     };
 
-    for (const without of [[], [VIRTIO_F_EVENT_IDX], [VIRTIO_F_INDIRECT_DESC], [VIRTIO_F_EVENT_IDX, VIRTIO_F_INDIRECT_DESC]]) {
+    for (const without of [
+      [],
+      [VIRTIO_F_EVENT_IDX],
+      [VIRTIO_F_INDIRECT_DESC],
+      [VIRTIO_F_EVENT_IDX, VIRTIO_F_INDIRECT_DESC],
+    ]) {
       it(`answers ${without.length ? `without feature ${without.join(', ')}` : 'with all features'}, many times round the ring`, () => {
         const driver = make({ without });
         for (let n = 0; n < 200; n++) {
           const sent = bytes(1 + (n % 40), n);
           const isIndirect = !without.includes(VIRTIO_F_INDIRECT_DESC) && n % 3 === 0;
-          expect(driver.request(1, [sent], [64], isIndirect ? { indirectFrom: 0 } : {}), `request ${n}`).to.deep.equal(sent);
+          expect(driver.request(1, [sent], [64], isIndirect ? { indirectFrom: 0 } : {}), `request ${n}`).to.deep.equal(
+            sent,
+          );
           if (n % 5 === 0) driver.readIsr();
         }
         expect(driver.errors).to.deep.equal([]);
@@ -39,7 +50,8 @@ for (const packed of [false, true]) {
         const id = queue.add(buffers);
         driver.kick(1);
         const used = queue.collect();
-        if (used.length !== 1 || used[0]!.id !== id || used[0]!.length !== 3) expect.fail(`request ${n}: ${JSON.stringify(used)}`);
+        if (used.length !== 1 || used[0]!.id !== id || used[0]!.length !== 3)
+          expect.fail(`request ${n}: ${JSON.stringify(used)}`);
       }
       expect(driver.errors).to.deep.equal([]);
     });
@@ -47,7 +59,13 @@ for (const packed of [false, true]) {
     it('2.7.4.1: makes no assumption on the layout: 1-byte descriptors', () => {
       const driver = make();
       const sent = bytes(7);
-      expect(driver.request(1, [...sent].map((byte) => Uint8Array.of(byte)), Array<number>(9).fill(1))).to.deep.equal(sent);
+      expect(
+        driver.request(
+          1,
+          [...sent].map((byte) => Uint8Array.of(byte)),
+          Array<number>(9).fill(1),
+        ),
+      ).to.deep.equal(sent);
     });
 
     it('takes buffers of no bytes', () => {
@@ -66,7 +84,9 @@ for (const packed of [false, true]) {
         expect(device.requests.at(-1)!.bytes).to.deep.equal(bytes(6));
         return;
       }
-      expect(driver.request(1, [bytes(4), bytes(4, 4)], [3, 5], { indirectFrom: 1 })).to.deep.equal(Uint8Array.of(...bytes(4), ...bytes(4, 4)));
+      expect(driver.request(1, [bytes(4), bytes(4, 4)], [3, 5], { indirectFrom: 1 })).to.deep.equal(
+        Uint8Array.of(...bytes(4), ...bytes(4, 4)),
+      );
       const queue = driver.queues[1]! as SplitDriverQueue;
       const head = queue.add(driver.buffers([bytes(6)], [6]), { indirectFrom: 0 });
       driver.memory.writeU16(queue.desc + 16 * head + 12, VIRTQ_DESC_F_INDIRECT | VIRTQ_DESC_F_WRITE);
@@ -79,8 +99,14 @@ for (const packed of [false, true]) {
       const queue = driver.queues[1]!;
       const buffers = driver.buffers([bytes(100)], [100]);
       queue.add(buffers);
-      const { memory: { bytes: ram } } = driver;
-      const guarded = [[buffers[0]!.address, 100], [queue.driverArea, packed ? 4 : 6 + 32], ...(packed ? [] : [[queue.desc, 256]])] as [number, number][];
+      const {
+        memory: { bytes: ram },
+      } = driver;
+      const guarded = [
+        [buffers[0]!.address, 100],
+        [queue.driverArea, packed ? 4 : 6 + 32],
+        ...(packed ? [] : [[queue.desc, 256]]),
+      ] as [number, number][];
       const before = guarded.map(([address, length]) => ram.slice(address, address + length));
       driver.kick(1);
       expect(guarded.map(([address, length]) => ram.slice(address, address + length))).to.deep.equal(before);
@@ -107,7 +133,12 @@ for (const packed of [false, true]) {
         expect(sink.writeAt(17, bytes(8, 4), 0, 8)).to.equal(8);
         return 30;
       };
-      const expected = Uint8Array.of(...bytes(5, 3), ...bytes(20, 2).subarray(3, 15), ...bytes(8, 4), ...bytes(10, 1).subarray(0, 5));
+      const expected = Uint8Array.of(
+        ...bytes(5, 3),
+        ...bytes(20, 2).subarray(3, 15),
+        ...bytes(8, 4),
+        ...bytes(10, 1).subarray(0, 5),
+      );
       expect(driver.request(1, [bytes(1)], [7, 1, 9, 13])).to.deep.equal(expected);
     });
 
@@ -140,7 +171,9 @@ for (const packed of [false, true]) {
           for (let n = 0; n < 5; n++) {
             queue.add(buffers);
             driver.kick(1);
-            expect(driver.readIsr() === 1, `round ${round}, interrupt after ${after}, request ${n}`).to.equal(n === after);
+            expect(driver.readIsr() === 1, `round ${round}, interrupt after ${after}, request ${n}`).to.equal(
+              n === after,
+            );
           }
           queue.collect();
         }
@@ -231,7 +264,11 @@ for (const packed of [false, true]) {
 
     describe('2.1.2: what a driver gets wrong asks for a reset, and a reset brings the device back', () => {
       type Break = (driver: MockDriver, queue: SplitDriverQueue & PackedDriverQueue) => void;
-      const patch = (driver: MockDriver, at: number, change: { flags?: number; next?: number; length?: number; high?: number; address?: number }) => {
+      const patch = (
+        driver: MockDriver,
+        at: number,
+        change: { flags?: number; next?: number; length?: number; high?: number; address?: number },
+      ) => {
         const { memory } = driver;
         const flagsAt = packed ? 14 : 12;
         if (change.flags !== undefined) memory.writeU16(at + flagsAt, change.flags | (packed ? AVAIL : 0));
@@ -240,88 +277,164 @@ for (const packed of [false, true]) {
         if (change.high !== undefined) memory.writeU32(at + 4, change.high);
         if (change.address !== undefined) memory.writeU32(at, change.address);
       };
-      const cases: { name: string; kind: VirtioErrorKind; says: RegExp; only?: 'split' | 'packed'; without?: number[]; break: Break }[] = [
+      const cases: {
+        name: string;
+        kind: VirtioErrorKind;
+        says: RegExp;
+        only?: 'split' | 'packed';
+        without?: number[];
+        break: Break;
+      }[] = [
         {
-          name: 'avail.idx jumps by more than the queue’s size', kind: 'ring', says: /avail\.idx is 17 ahead/, only: 'split',
+          name: 'avail.idx jumps by more than the queue’s size',
+          kind: 'ring',
+          says: /avail\.idx is 17 ahead/,
+          only: 'split',
           break: (driver, queue) => driver.memory.writeU16(queue.driverArea + 2, 17),
         },
-        { name: 'a head beyond the table', kind: 'ring', says: /descriptor 16: the table has 16/, only: 'split', break: (_driver, queue) => queue.makeAvailable(16) },
         {
-          name: 'next beyond the table', kind: 'ring', says: /descriptor 999/, only: 'split',
-          break: (driver, queue) => (queue.add(driver.buffers([bytes(1)], [1])), patch(driver, queue.desc, { flags: VIRTQ_DESC_F_NEXT, next: 999 })),
+          name: 'a head beyond the table',
+          kind: 'ring',
+          says: /descriptor 16: the table has 16/,
+          only: 'split',
+          break: (_driver, queue) => queue.makeAvailable(16),
         },
         {
-          name: 'a chain that loops', kind: 'chain', says: /more than 16 descriptors.*loops/, only: 'split',
-          break: (driver, queue) => (queue.add(driver.buffers([bytes(1)], [1])), patch(driver, queue.desc, { flags: VIRTQ_DESC_F_NEXT, next: 0 })),
+          name: 'next beyond the table',
+          kind: 'ring',
+          says: /descriptor 999/,
+          only: 'split',
+          break: (driver, queue) => (
+            queue.add(driver.buffers([bytes(1)], [1])),
+            patch(driver, queue.desc, { flags: VIRTQ_DESC_F_NEXT, next: 999 })
+          ),
         },
         {
-          name: 'a chain all round the ring', kind: 'chain', says: /more than 16 descriptors/, only: 'packed',
+          name: 'a chain that loops',
+          kind: 'chain',
+          says: /more than 16 descriptors.*loops/,
+          only: 'split',
+          break: (driver, queue) => (
+            queue.add(driver.buffers([bytes(1)], [1])), patch(driver, queue.desc, { flags: VIRTQ_DESC_F_NEXT, next: 0 })
+          ),
+        },
+        {
+          name: 'a chain all round the ring',
+          kind: 'chain',
+          says: /more than 16 descriptors/,
+          only: 'packed',
           break: (driver, queue) => {
-            for (let n = 0; n < 16; n++) patch(driver, queue.desc + 16 * n, { flags: VIRTQ_DESC_F_NEXT, address: 0x100, length: 1 });
+            for (let n = 0; n < 16; n++)
+              patch(driver, queue.desc + 16 * n, { flags: VIRTQ_DESC_F_NEXT, address: 0x100, length: 1 });
           },
         },
         {
-          name: 'an indirect table that loops', kind: 'chain', says: /more than 16 descriptors.*loops/, only: 'split',
+          name: 'an indirect table that loops',
+          kind: 'chain',
+          says: /more than 16 descriptors.*loops/,
+          only: 'split',
           break: (driver, queue) => {
             queue.add(driver.buffers([bytes(1)], [1]), { indirectFrom: 0 });
             patch(driver, driver.memory.readU32(queue.desc), { flags: VIRTQ_DESC_F_NEXT, next: 0 });
           },
         },
         {
-          name: 'next beyond an indirect table', kind: 'chain', says: /entry 2 of an indirect table of 2/, only: 'split',
+          name: 'next beyond an indirect table',
+          kind: 'chain',
+          says: /entry 2 of an indirect table of 2/,
+          only: 'split',
           break: (driver, queue) => {
             queue.add(driver.buffers([bytes(1)], [1]), { indirectFrom: 0 });
             patch(driver, driver.memory.readU32(queue.desc), { flags: VIRTQ_DESC_F_NEXT, next: 2 });
           },
         },
         {
-          name: 'an indirect table longer than the queue', kind: 'chain', says: /more than 16 descriptors/,
-          break: (driver, queue) => queue.add(driver.buffers(Array.from({ length: 17 }, () => bytes(1)), []), { indirectFrom: 0 }),
+          name: 'an indirect table longer than the queue',
+          kind: 'chain',
+          says: /more than 16 descriptors/,
+          break: (driver, queue) =>
+            queue.add(
+              driver.buffers(
+                Array.from({ length: 17 }, () => bytes(1)),
+                [],
+              ),
+              { indirectFrom: 0 },
+            ),
         },
         {
-          name: 'an indirect table within another', kind: 'chain', says: /within an indirect table/,
+          name: 'an indirect table within another',
+          kind: 'chain',
+          says: /within an indirect table/,
           break: (driver, queue) => {
             queue.add(driver.buffers([bytes(1)], [1]), { indirectFrom: 0 });
             patch(driver, driver.memory.readU32(queue.desc), { flags: VIRTQ_DESC_F_INDIRECT });
           },
         },
         {
-          name: 'INDIRECT together with NEXT', kind: 'chain', says: /both INDIRECT and NEXT/,
+          name: 'INDIRECT together with NEXT',
+          kind: 'chain',
+          says: /both INDIRECT and NEXT/,
           break: (driver, queue) => {
             queue.add(driver.buffers([bytes(1)], [1]), { indirectFrom: 0 });
             patch(driver, queue.desc, { flags: VIRTQ_DESC_F_INDIRECT | VIRTQ_DESC_F_NEXT });
           },
         },
         {
-          name: 'INDIRECT linked by NEXT', kind: 'chain', says: /INDIRECT descriptor linked by NEXT/, only: 'packed',
-          break: (driver, queue) => (queue.add(driver.buffers([bytes(1)], [1])), patch(driver, queue.desc + 16, { flags: VIRTQ_DESC_F_INDIRECT })),
+          name: 'INDIRECT linked by NEXT',
+          kind: 'chain',
+          says: /INDIRECT descriptor linked by NEXT/,
+          only: 'packed',
+          break: (driver, queue) => (
+            queue.add(driver.buffers([bytes(1)], [1])), patch(driver, queue.desc + 16, { flags: VIRTQ_DESC_F_INDIRECT })
+          ),
         },
         {
-          name: 'an indirect table that is not a multiple of 16 bytes', kind: 'chain', says: /indirect table of 31 bytes/,
-          break: (driver, queue) => (queue.add(driver.buffers([bytes(1)], [1]), { indirectFrom: 0 }), patch(driver, queue.desc, { length: 31 })),
+          name: 'an indirect table that is not a multiple of 16 bytes',
+          kind: 'chain',
+          says: /indirect table of 31 bytes/,
+          break: (driver, queue) => (
+            queue.add(driver.buffers([bytes(1)], [1]), { indirectFrom: 0 }), patch(driver, queue.desc, { length: 31 })
+          ),
         },
         {
-          name: 'an empty indirect table', kind: 'chain', says: /indirect table of 0 bytes/,
-          break: (driver, queue) => (queue.add(driver.buffers([bytes(1)], [1]), { indirectFrom: 0 }), patch(driver, queue.desc, { length: 0 })),
+          name: 'an empty indirect table',
+          kind: 'chain',
+          says: /indirect table of 0 bytes/,
+          break: (driver, queue) => (
+            queue.add(driver.buffers([bytes(1)], [1]), { indirectFrom: 0 }), patch(driver, queue.desc, { length: 0 })
+          ),
         },
         {
-          name: 'an indirect table outside RAM', kind: 'address', says: /indirect table at 0x1[0-9a-f]{8}/,
-          break: (driver, queue) => (queue.add(driver.buffers([bytes(1)], [1]), { indirectFrom: 0 }), patch(driver, queue.desc, { high: 1 })),
+          name: 'an indirect table outside RAM',
+          kind: 'address',
+          says: /indirect table at 0x1[0-9a-f]{8}/,
+          break: (driver, queue) => (
+            queue.add(driver.buffers([bytes(1)], [1]), { indirectFrom: 0 }), patch(driver, queue.desc, { high: 1 })
+          ),
         },
         {
-          name: 'an indirect table that was not negotiated', kind: 'chain', says: /INDIRECT_DESC is not negotiated/, without: [VIRTIO_F_INDIRECT_DESC],
+          name: 'an indirect table that was not negotiated',
+          kind: 'chain',
+          says: /INDIRECT_DESC is not negotiated/,
+          without: [VIRTIO_F_INDIRECT_DESC],
           break: (driver, queue) => queue.add(driver.buffers([bytes(1)], [1]), { indirectFrom: 0 }),
         },
         {
-          name: 'a readable descriptor after a writable one', kind: 'chain', says: /readable descriptor after a device-writable/,
+          name: 'a readable descriptor after a writable one',
+          kind: 'chain',
+          says: /readable descriptor after a device-writable/,
           break: (driver, queue) => queue.add(driver.buffers([bytes(1)], [1]).reverse()),
         },
         {
-          name: 'a buffer outside RAM', kind: 'address', says: /outside guest RAM/,
+          name: 'a buffer outside RAM',
+          kind: 'address',
+          says: /outside guest RAM/,
           break: (driver, queue) => queue.add([{ address: driver.memory.size - 1, length: 2, writable: true }]),
         },
         {
-          name: 'a buffer whose end overflows 64 bits', kind: 'address', says: /outside guest RAM/,
+          name: 'a buffer whose end overflows 64 bits',
+          kind: 'address',
+          says: /outside guest RAM/,
           break: (driver, queue) => {
             queue.add(driver.buffers([bytes(1)], []));
             patch(driver, queue.desc, { address: 0xffffffff, high: 0xffffffff, length: 0xffffffff });
@@ -334,7 +447,9 @@ for (const packed of [false, true]) {
           const driver = make({ without });
           breakIt(driver, driver.queues[1] as SplitDriverQueue & PackedDriverQueue);
           driver.kick(1);
-          expect(driver.errors.map((error) => ({ kind: error.kind, queue: error.queue }))).to.deep.equal([{ kind, queue: 1 }]);
+          expect(driver.errors.map((error) => ({ kind: error.kind, queue: error.queue }))).to.deep.equal([
+            { kind, queue: 1 },
+          ]);
           expect(driver.errors[0]!.message).to.match(says);
           expect(driver.read('device_status') & NEEDS_RESET).to.equal(NEEDS_RESET);
           expect(driver.readIsr() & 2, 'a configuration change notification').to.equal(2);
@@ -354,11 +469,21 @@ for (const packed of [false, true]) {
         };
         driver.queues[1]!.add(driver.buffers([bytes(1)], [1]));
         driver.kick(1);
-        expect(driver.errors[0]).to.include({ kind: 'device' }).and.have.property('cause').that.is.instanceOf(TypeError);
+        expect(driver.errors[0])
+          .to.include({ kind: 'device' })
+          .and.have.property('cause')
+          .that.is.instanceOf(TypeError);
         expect(driver.read('device_status') & NEEDS_RESET).to.equal(NEEDS_RESET);
       });
 
-      const setups: { name: string; size?: number; field?: 'queue_desc_lo' | 'queue_driver_lo' | 'queue_device_lo' | 'queue_desc_hi'; value?: number; kind: VirtioErrorKind; only?: 'split' }[] = [
+      const setups: {
+        name: string;
+        size?: number;
+        field?: 'queue_desc_lo' | 'queue_driver_lo' | 'queue_device_lo' | 'queue_desc_hi';
+        value?: number;
+        kind: VirtioErrorKind;
+        only?: 'split';
+      }[] = [
         { name: 'a queue_size of 0', size: 0, kind: 'queue' },
         { name: 'a queue_size beyond the maximum', size: 32, kind: 'queue' },
         { name: 'a queue_size that is no power of two', size: 12, kind: 'queue', only: 'split' },
@@ -379,7 +504,10 @@ for (const packed of [false, true]) {
           if (field) driver.write(field, value!);
           driver.write('queue_enable', 1);
           expect(driver.errors.map((error) => error.kind)).to.deep.equal([kind]);
-          expect([driver.read('queue_enable'), driver.read('device_status') & NEEDS_RESET]).to.deep.equal([0, NEEDS_RESET]);
+          expect([driver.read('queue_enable'), driver.read('device_status') & NEEDS_RESET]).to.deep.equal([
+            0,
+            NEEDS_RESET,
+          ]);
         });
       }
 

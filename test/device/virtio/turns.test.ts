@@ -8,7 +8,13 @@ import { EchoDevice, MockDriver, echo, type Used } from '../../support/mock-driv
 const BUDGET = 15;
 
 /** A device whose requests take `cost` milliseconds, and a driver on an event loop that goes on when told. */
-function slow({ cost = 1, queueSizes = [64, 64, 64], packed = false, without = [] as number[], turnBudget = BUDGET } = {}) {
+function slow({
+  cost = 1,
+  queueSizes = [64, 64, 64],
+  packed = false,
+  without = [] as number[],
+  turnBudget = BUDGET,
+} = {}) {
   const turns = new FakeTurns();
   const device = new EchoDevice(queueSizes);
   device.respond = (_queue, chain) => {
@@ -233,42 +239,87 @@ describe('time that a kick may take', () => {
   }
 
   const step = fc.oneof(
-    { weight: 6, arbitrary: fc.record({ kind: fc.constant('add' as const), queue: fc.nat(2), count: fc.integer({ min: 1, max: 12 }) }) },
+    {
+      weight: 6,
+      arbitrary: fc.record({
+        kind: fc.constant('add' as const),
+        queue: fc.nat(2),
+        count: fc.integer({ min: 1, max: 12 }),
+      }),
+    },
     { weight: 4, arbitrary: fc.record({ kind: fc.constant('turn' as const) }) },
     { weight: 2, arbitrary: fc.record({ kind: fc.constant('collect' as const), queue: fc.nat(2) }) },
-    { weight: 1, arbitrary: fc.record({ kind: fc.constantFrom('stop', 'start', 'hold', 'step', 'release', 'restore') }) },
+    {
+      weight: 1,
+      arbitrary: fc.record({ kind: fc.constantFrom('stop', 'start', 'hold', 'step', 'release', 'restore') }),
+    },
   );
 
   it('no chain is lost, none is served twice, and each queue keeps its order, whatever happens in between', () => {
-    fc.assert(fc.property(fc.array(step, { maxLength: 60 }), fc.boolean(), fc.boolean(), fc.constantFrom(0, 2, 15), (steps, packed, eventIdx, turnBudget) => {
-      const { turns, device, driver, buffers } = slow({ packed, queueSizes: [16, 16, 16], without: eventIdx ? [] : [VIRTIO_F_EVENT_IDX], turnBudget });
-      const added: number[][] = [[], [], []];
-      const used: number[][] = [[], [], []];
-      const collect = (queue: number) => used[queue]!.push(...idsOf(driver.queues[queue]!.collect()));
-      for (const { kind, ...rest } of steps) {
-        const { queue = 0, count = 0 } = rest as { queue?: number; count?: number };
-        switch (kind) {
-          case 'add':
-            for (let n = 0; n < count && added[queue]!.length - used[queue]!.length < 5; n++) added[queue]!.push(driver.queues[queue]!.add(buffers));
-            if (driver.queues[queue]!.needsKick() && turns.running) driver.kick(queue);
-            break;
-          case 'turn': turns.turn(); break;
-          case 'collect': collect(queue); break;
-          case 'stop': turns.running = false; break;
-          case 'start': turns.running = true; driver.transport.runQueues(); break;
-          case 'hold': driver.transport.hold(); break;
-          case 'step': if (driver.transport.isHeld) driver.transport.step(); break;
-          case 'release': driver.transport.release(); break;
-          case 'restore': driver.transport.restoreState(PciTransport.checkState(structuredClone(driver.transport.state()), driver.transport)); break;
-        }
-      }
-      turns.running = true;
-      driver.transport.release();
-      turns.finish();
-      for (const queue of [0, 1, 2]) collect(queue);
-      expect(used).to.deep.equal(added);
-      expect(driver.errors).to.deep.equal([]);
-      for (const queue of [0, 1, 2]) expect(device.requests.filter((request) => request.queue === queue)).to.have.length(added[queue]!.length);
-    }), { numRuns: 1500 });
+    fc.assert(
+      fc.property(
+        fc.array(step, { maxLength: 60 }),
+        fc.boolean(),
+        fc.boolean(),
+        fc.constantFrom(0, 2, 15),
+        (steps, packed, eventIdx, turnBudget) => {
+          const { turns, device, driver, buffers } = slow({
+            packed,
+            queueSizes: [16, 16, 16],
+            without: eventIdx ? [] : [VIRTIO_F_EVENT_IDX],
+            turnBudget,
+          });
+          const added: number[][] = [[], [], []];
+          const used: number[][] = [[], [], []];
+          const collect = (queue: number) => used[queue]!.push(...idsOf(driver.queues[queue]!.collect()));
+          for (const { kind, ...rest } of steps) {
+            const { queue = 0, count = 0 } = rest as { queue?: number; count?: number };
+            switch (kind) {
+              case 'add':
+                for (let n = 0; n < count && added[queue]!.length - used[queue]!.length < 5; n++)
+                  added[queue]!.push(driver.queues[queue]!.add(buffers));
+                if (driver.queues[queue]!.needsKick() && turns.running) driver.kick(queue);
+                break;
+              case 'turn':
+                turns.turn();
+                break;
+              case 'collect':
+                collect(queue);
+                break;
+              case 'stop':
+                turns.running = false;
+                break;
+              case 'start':
+                turns.running = true;
+                driver.transport.runQueues();
+                break;
+              case 'hold':
+                driver.transport.hold();
+                break;
+              case 'step':
+                if (driver.transport.isHeld) driver.transport.step();
+                break;
+              case 'release':
+                driver.transport.release();
+                break;
+              case 'restore':
+                driver.transport.restoreState(
+                  PciTransport.checkState(structuredClone(driver.transport.state()), driver.transport),
+                );
+                break;
+            }
+          }
+          turns.running = true;
+          driver.transport.release();
+          turns.finish();
+          for (const queue of [0, 1, 2]) collect(queue);
+          expect(used).to.deep.equal(added);
+          expect(driver.errors).to.deep.equal([]);
+          for (const queue of [0, 1, 2])
+            expect(device.requests.filter((request) => request.queue === queue)).to.have.length(added[queue]!.length);
+        },
+      ),
+      { numRuns: 1500 },
+    );
   });
 });

@@ -24,11 +24,25 @@ export interface Scenario {
 }
 
 /** All of them; README.md says how they are written. */
-export const SCENARIOS: readonly Scenario[] = Object.entries({ names: NAMES, rename: RENAME, metadata: METADATA, data: DATA, xattrs: XATTRS, locks: LOCKS })
-  .flatMap(([subject, text]) => text.split(/^## /m).slice(1).map((part) => parse(subject, part)));
+export const SCENARIOS: readonly Scenario[] = Object.entries({
+  names: NAMES,
+  rename: RENAME,
+  metadata: METADATA,
+  data: DATA,
+  xattrs: XATTRS,
+  locks: LOCKS,
+}).flatMap(([subject, text]) =>
+  text
+    .split(/^## /m)
+    .slice(1)
+    .map((part) => parse(subject, part)),
+);
 
 function parse(subject: string, text: string): Scenario {
-  const [heading, ...lines] = text.trim().split('\n').filter((line) => line !== '') as [string, ...string[]];
+  const [heading, ...lines] = text
+    .trim()
+    .split('\n')
+    .filter((line) => line !== '') as [string, ...string[]];
   return {
     subject,
     name: heading.replace(/ \[.*/, ''),
@@ -48,7 +62,8 @@ function writeOut(text: string): string {
 
 /** Whether a step came out as it should; of a `stat` the fields that are named count. */
 export function agrees(expected: string, actual: string): boolean {
-  if (!/^[a-z]+=/.test(expected)) return expected === actual || (expected === 'ok' && /^(\[.*\]|".*"|type=.*)$/s.test(actual));
+  if (!/^[a-z]+=/.test(expected))
+    return expected === actual || (expected === 'ok' && /^(\[.*\]|".*"|type=.*)$/s.test(actual));
   const fields = new Set(actual.split(' '));
   return expected.split(' ').every((field) => fields.has(field));
 }

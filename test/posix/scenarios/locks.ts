@@ -1,5 +1,6 @@
 /** Locks of open files: who else has one is another open file of the same process. */
-const of = (steps: string) => steps.replace(/^## .*/gm, (heading) => `${heading} [kernel]\nopen a f O_CREAT|O_RDWR\nopen b f O_RDWR`);
+const of = (steps: string) =>
+  steps.replace(/^## .*/gm, (heading) => `${heading} [kernel]\nopen a f O_CREAT|O_RDWR\nopen b f O_RDWR`);
 
 export const LOCKS = of(`
 ## readers share, a writer has it alone

@@ -275,12 +275,16 @@ mknod s socket 0755
 open a s O_PATH
 fstat a -> type=socket
 read a 0 1 -> EBADF
-${[1, 2, 59, 60, 61, 255, 1000, 4094, 4095].map((length) => `
+${[1, 2, 59, 60, 61, 255, 1000, 4094, 4095]
+  .map(
+    (length) => `
 ## a symbolic link of ${length} bytes
 symlink {a*${length}} l
 readlink l -> "{a*${length}}"
 stat l -> size=${length}
-`).join('')}
+`,
+  )
+  .join('')}
 ## a symbolic link of 4096 bytes, and one of none
 symlink {a*4096} l -> ENAMETOOLONG
 

@@ -6,7 +6,13 @@ const MAKE: Record<string, (name: string) => string> = {
   'symbolic link': (name) => `symlink nowhere ${name}`,
   fifo: (name) => `mknod ${name} fifo 0600`,
 };
-const TYPE: Record<string, string> = { file: 'file', 'empty directory': 'directory', 'full directory': 'directory', 'symbolic link': 'symlink', fifo: 'fifo' };
+const TYPE: Record<string, string> = {
+  file: 'file',
+  'empty directory': 'directory',
+  'full directory': 'directory',
+  'symbolic link': 'symlink',
+  fifo: 'fifo',
+};
 const isDirectory = (kind: string) => TYPE[kind] === 'directory';
 
 function over(from: string, to: string): string {
@@ -17,9 +23,11 @@ function over(from: string, to: string): string {
 
 const kinds = Object.keys(MAKE);
 
-const combinations = kinds.flatMap((from) => kinds.map((to) => {
-  const result = over(from, to);
-  return `
+const combinations = kinds
+  .flatMap((from) =>
+    kinds.map((to) => {
+      const result = over(from, to);
+      return `
 ## a ${from} over a ${to}
 mkdir d
 ${MAKE[from]!('a')}
@@ -39,9 +47,13 @@ stat d/b -> type=${TYPE[from]!}
 stat d -> nlink=${isDirectory(from) ? 3 : 2}
 stat . -> nlink=${isDirectory(to) ? 4 : 3}
 `;
-})).join('');
+    }),
+  )
+  .join('');
 
-const moves = kinds.map((kind) => `
+const moves = kinds
+  .map(
+    (kind) => `
 ## a ${kind} to another directory and back
 mkdir d
 ${MAKE[kind]!('a')}
@@ -64,7 +76,9 @@ ${MAKE[kind]!('a')}
 rename a b whiteout
 stat a -> type=char rdev=0:0 mode=0000
 stat b -> type=${TYPE[kind]!}
-`).join('');
+`,
+  )
+  .join('');
 
 export const RENAME = `${combinations}${moves}
 ## what is not there

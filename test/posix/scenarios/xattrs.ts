@@ -1,5 +1,6 @@
 /** Extended attributes. tmpfs of Linux 6.1 has none of `user.`. */
-const of = (steps: string) => steps.replace(/^## .*/gm, (heading) => `${heading} [tmpfs: keeps no attributes of users]`);
+const of = (steps: string) =>
+  steps.replace(/^## .*/gm, (heading) => `${heading} [tmpfs: keeps no attributes of users]`);
 
 export const XATTRS = of(`
 ## set, get, list, remove

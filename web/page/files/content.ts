@@ -10,7 +10,15 @@ const HEAD_TEXT = 64 << 10;
 const HEAD_BYTES = 512;
 
 const IMAGES: Record<string, string> = {
-  png: 'image/png', jpg: 'image/jpeg', jpeg: 'image/jpeg', gif: 'image/gif', webp: 'image/webp', svg: 'image/svg+xml', bmp: 'image/bmp', ico: 'image/x-icon', avif: 'image/avif',
+  png: 'image/png',
+  jpg: 'image/jpeg',
+  jpeg: 'image/jpeg',
+  gif: 'image/gif',
+  webp: 'image/webp',
+  svg: 'image/svg+xml',
+  bmp: 'image/bmp',
+  ico: 'image/x-icon',
+  avif: 'image/avif',
 };
 
 export type Content =
@@ -31,9 +39,15 @@ export async function loadContent(folder: Remote<FolderApi>, { path, name, size 
   const { bytes, version } = await folder.read(path, isTooLarge ? HEAD_TEXT : EDIT_LIMIT);
   const text = decode(bytes, isTooLarge);
   if (text === undefined) return headOf(bytes, size);
-  if (isTooLarge) return { kind: 'head', text, why: `The first ${formatBytes(HEAD_TEXT)} of ${formatBytes(size)}: texts up to ${formatBytes(EDIT_LIMIT)} can be edited here.` };
+  if (isTooLarge)
+    return {
+      kind: 'head',
+      text,
+      why: `The first ${formatBytes(HEAD_TEXT)} of ${formatBytes(size)}: texts up to ${formatBytes(EDIT_LIMIT)} can be edited here.`,
+    };
   const lineEnd = lineEndOf(text);
-  if (!lineEnd) return { kind: 'head', text, why: 'Its lines end in different ways, which editing here would not keep.' };
+  if (!lineEnd)
+    return { kind: 'head', text, why: 'Its lines end in different ways, which editing here would not keep.' };
   return { kind: 'text', text: text.replaceAll('\r\n', '\n'), lineEnd, version };
 }
 
@@ -44,7 +58,10 @@ export async function loadBytes(folder: Remote<FolderApi>, { path, size }: FileE
 }
 
 function headOf(bytes: Uint8Array, size: number): Content {
-  const why = size > HEAD_BYTES ? `Binary file: the first ${HEAD_BYTES} bytes of ${formatBytes(size)}.` : 'Binary file: its bytes.';
+  const why =
+    size > HEAD_BYTES
+      ? `Binary file: the first ${HEAD_BYTES} bytes of ${formatBytes(size)}.`
+      : 'Binary file: its bytes.';
   return { kind: 'head', text: hexDump(bytes.subarray(0, HEAD_BYTES)), why };
 }
 
@@ -73,7 +90,10 @@ export function hexDump(bytes: Uint8Array): string {
   const lines: string[] = [];
   for (let at = 0; at < bytes.length; at += 16) {
     const row = [...bytes.subarray(at, at + 16)];
-    const hex = row.map((byte) => byte.toString(16).padStart(2, '0')).join(' ').padEnd(47);
+    const hex = row
+      .map((byte) => byte.toString(16).padStart(2, '0'))
+      .join(' ')
+      .padEnd(47);
     const text = row.map((byte) => (byte >= 0x20 && byte < 0x7f ? String.fromCharCode(byte) : '.')).join('');
     lines.push(`${at.toString(16).padStart(6, '0')}  ${hex}  ${text}`);
   }

@@ -3,7 +3,9 @@ import type { NewFile } from '../../protocol.ts';
 /** The files of a drop, those in folders with their paths, and folders. */
 export async function droppedFiles(transfer: DataTransfer): Promise<NewFile[]> {
   // Entries can be had during the event only.
-  const items = [...transfer.items].filter(({ kind }) => kind === 'file').map((item) => ({ entry: item.webkitGetAsEntry(), file: item.getAsFile() }));
+  const items = [...transfer.items]
+    .filter(({ kind }) => kind === 'file')
+    .map((item) => ({ entry: item.webkitGetAsEntry(), file: item.getAsFile() }));
   const files: NewFile[] = [];
   for (const { entry, file } of items) {
     if (entry) await collect(entry, '', files);

@@ -14,7 +14,11 @@ export function fileFacts(entry: FileEntry, use: FileUse | undefined, onMode: ()
     ${fact('Inode', entry.ino)} ${fact('Links', entry.nlink)} ${fact('Changed', formatTime(entry.mtime))}
     ${use?.handles.map(({ guest, fh, flags }) => fact('Open', `${entry.kind === 'directory' ? '' : `${ACCESS[flags & O_ACCMODE]!}, `}in ${guest}, fh ${fh}`))}
     ${use?.locks.map(({ guest, space, type, pid, start, end }) =>
-      fact('Lock', `${type} (${space}), in ${guest}, pid ${pid}, ${start === 0 && end === undefined ? 'whole file' : `bytes ${start} to ${end ?? 'the end'}`}`))}
+      fact(
+        'Lock',
+        `${type} (${space}), in ${guest}, pid ${pid}, ${start === 0 && end === undefined ? 'whole file' : `bytes ${start} to ${end ?? 'the end'}`}`,
+      ),
+    )}
     ${use?.waiting.map(({ guest, pid, type }) => fact('Waits for a lock', `${type}, in ${guest}, pid ${pid}`))}
     ${use && !use.handles.length && !use.locks.length && !use.waiting.length ? fact('Not open', '') : nothing}
   </dl>`;

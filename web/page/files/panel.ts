@@ -16,10 +16,20 @@ import './viewer.ts';
 /** The shared folder: a tree that follows what the guest does, and one file of it. */
 export class FilesPanel extends LitElement {
   static override properties = {
-    connection: { attribute: false }, guest: { attribute: false }, version: { attribute: false },
-    lists: { state: true }, space: { state: true }, expanded: { state: true }, selected: { state: true }, dropTarget: { state: true },
+    connection: { attribute: false },
+    guest: { attribute: false },
+    version: { attribute: false },
+    lists: { state: true },
+    space: { state: true },
+    expanded: { state: true },
+    selected: { state: true },
+    dropTarget: { state: true },
   };
-  static override styles = [controls, dialogStyles, treeStyles, css`
+  static override styles = [
+    controls,
+    dialogStyles,
+    treeStyles,
+    css`
     :host { display: flex; flex-direction: column; min-height: 0; container-type: inline-size; }
     .area { flex: 1 1 45%; min-height: 120px; overflow: auto; outline-offset: -3px; }
     .area[data-drop] { outline: 2px dashed var(--accent); background: var(--accent-soft); }
@@ -29,7 +39,8 @@ export class FilesPanel extends LitElement {
     .upload progress { width: 100%; }
     .orphans { display: flex; flex-wrap: wrap; align-items: center; gap: 6px; padding: 6px 10px; background: var(--accent-soft); font-size: 13px; }
     .hint { padding: 10px; margin: 0; text-align: center; font-size: 12.5px; color: var(--muted); }
-  `];
+  `,
+  ];
 
   declare connection: Connection;
   declare guest: GuestView;
@@ -68,9 +79,15 @@ export class FilesPanel extends LitElement {
     }
     do {
       this.#refreshing = 'yes';
-      const { guest, guest: { api: { folder } } } = this;
+      const {
+        guest,
+        guest: {
+          api: { folder },
+        },
+      } = this;
       const paths = new Set([...this.expanded, ...Drafts.of(guest).paths.map(parentOf)]);
-      const [lists, space] = (await this.connection.attempt(Promise.all([folder.list([...paths]), folder.space()]))) ?? [];
+      const [lists, space] =
+        (await this.connection.attempt(Promise.all([folder.list([...paths]), folder.space()]))) ?? [];
       if (!lists || guest !== this.guest) continue;
       this.lists = lists;
       this.space = space;
@@ -79,7 +96,9 @@ export class FilesPanel extends LitElement {
   }
 
   #find(path: string | undefined): FileEntry | undefined {
-    return path === undefined ? undefined : this.lists.get(parentOf(path))?.entries.find((entry) => entry.path === path);
+    return path === undefined
+      ? undefined
+      : this.lists.get(parentOf(path))?.entries.find((entry) => entry.path === path);
   }
 
   /** What is selected; with unsaved edits that may be a file that is gone. */
@@ -90,7 +109,8 @@ export class FilesPanel extends LitElement {
       return { entry, isGone: false };
     }
     if (this.selected === undefined || !Drafts.of(this.guest).has(this.selected)) return undefined;
-    const shown = this.#shown?.path === this.selected ? this.#shown : { ...GONE, path: this.selected, name: nameOf(this.selected) };
+    const shown =
+      this.#shown?.path === this.selected ? this.#shown : { ...GONE, path: this.selected, name: nameOf(this.selected) };
     return { entry: shown, isGone: true };
   }
 
@@ -123,7 +143,10 @@ export class FilesPanel extends LitElement {
       ${orphans.length ? html`<div class="orphans" role="status">Not saved, and deleted: ${orphans.map((path) => html`<button @click=${() => (this.selected = path)}>${printable(path)}</button>`)}</div>` : nothing}
       <div class="area" ?data-drop=${this.dropTarget === '/'} @dragover=${this.#onDragOver} @dragleave=${this.#onDragLeave} @drop=${this.#onDrop}>
         ${fileTree({
-          lists: this.lists, expanded: this.expanded, selected: this.selected, dropTarget: this.dropTarget,
+          lists: this.lists,
+          expanded: this.expanded,
+          selected: this.selected,
+          dropTarget: this.dropTarget,
           isUnsaved: (path) => drafts.has(path),
           onSelect: (target) => (this.selected = target?.path),
           onToggle: (path) => this.#toggle(path),
@@ -133,8 +156,12 @@ export class FilesPanel extends LitElement {
         <p class="hint">${this.guest.mountPoint} in the guest${this.space ? html`, ${formatBytes(this.space.used)} of ${formatBytes(this.space.size)} used` : nothing}. Drop files and folders here.</p>
       </div>
       ${this.#uploads.render()}
-      ${entry ? html`<vm-file-viewer data-kind=${entry.kind} .connection=${this.connection} .guest=${this.guest} .entry=${entry} .isGone=${isGone}
-        @chmod=${() => this.#chmod(entry)} @unpack=${() => this.#uploads.unpackFile(entry.path)} @drafts=${() => this.requestUpdate()}></vm-file-viewer>` : nothing}`;
+      ${
+        entry
+          ? html`<vm-file-viewer data-kind=${entry.kind} .connection=${this.connection} .guest=${this.guest} .entry=${entry} .isGone=${isGone}
+        @chmod=${() => this.#chmod(entry)} @unpack=${() => this.#uploads.unpackFile(entry.path)} @drafts=${() => this.requestUpdate()}></vm-file-viewer>`
+          : nothing
+      }`;
   }
 
   #toggle(path: string): void {
@@ -146,7 +173,11 @@ export class FilesPanel extends LitElement {
 
   async #make(kind: 'file' | 'directory'): Promise<void> {
     const directory = this.#directory;
-    const name = await ask(this.shadowRoot!, { title: `New ${kind === 'file' ? 'file' : 'folder'} in ${directory}`, action: 'Create', input: { label: 'Name', value: '' } });
+    const name = await ask(this.shadowRoot!, {
+      title: `New ${kind === 'file' ? 'file' : 'folder'} in ${directory}`,
+      action: 'Create',
+      input: { label: 'Name', value: '' },
+    });
     if (!name) return;
     const path = join(directory, name);
     if (!(await this.#try(this.guest.api.folder.create(path, kind)))) return;
@@ -156,11 +187,18 @@ export class FilesPanel extends LitElement {
   }
 
   async #rename(entry: FileEntry): Promise<void> {
-    const name = await ask(this.shadowRoot!, { title: `Rename ${entry.name}`, action: 'Rename', input: { label: 'New name', value: entry.name } });
+    const name = await ask(this.shadowRoot!, {
+      title: `Rename ${entry.name}`,
+      action: 'Rename',
+      input: { label: 'New name', value: entry.name },
+    });
     if (!name || name === entry.name) return;
     const path = join(parentOf(entry.path), name);
     const drafts = Drafts.of(this.guest);
-    if (drafts.has(path)) return this.connection.report(`${path} was deleted, and what you wrote there is not saved yet: save or discard it first, or choose another name.`);
+    if (drafts.has(path))
+      return this.connection.report(
+        `${path} was deleted, and what you wrote there is not saved yet: save or discard it first, or choose another name.`,
+      );
     if (!(await this.#try(this.guest.api.folder.rename(entry.path, path)))) return;
     drafts.renamed(entry.path, path);
     if (this.expanded.has(entry.path)) this.expanded = new Set([...this.expanded, path]);
@@ -170,7 +208,12 @@ export class FilesPanel extends LitElement {
 
   async #remove(entry: FileEntry): Promise<void> {
     const what = entry.kind === 'directory' ? 'the folder and all that is in it' : 'the file';
-    const answer = await ask(this.shadowRoot!, { title: `Delete ${entry.name}?`, text: `This deletes ${what}, for the guest too.`, action: 'Delete', isDangerous: true });
+    const answer = await ask(this.shadowRoot!, {
+      title: `Delete ${entry.name}?`,
+      text: `This deletes ${what}, for the guest too.`,
+      action: 'Delete',
+      isDangerous: true,
+    });
     if (answer === undefined || !(await this.#try(this.guest.api.folder.remove(entry.path)))) return;
     Drafts.of(this.guest).removed(entry.path);
     await this.#refresh();
@@ -179,9 +222,14 @@ export class FilesPanel extends LitElement {
 
   async #chmod(entry: FileEntry): Promise<void> {
     const value = (entry.mode & 0o7777).toString(8).padStart(4, '0');
-    const mode = await ask(this.shadowRoot!, { title: `Mode of ${entry.name}`, action: 'Change', input: { label: 'Octal', value } });
+    const mode = await ask(this.shadowRoot!, {
+      title: `Mode of ${entry.name}`,
+      action: 'Change',
+      input: { label: 'Octal', value },
+    });
     if (mode === undefined) return;
-    if (!/^[0-7]{1,4}$/.test(mode)) return this.connection.report(`${mode} is no mode: give up to four digits from 0 to 7, as 0644`);
+    if (!/^[0-7]{1,4}$/.test(mode))
+      return this.connection.report(`${mode} is no mode: give up to four digits from 0 to 7, as 0644`);
     await this.#try(this.guest.api.folder.chmod(entry.path, parseInt(mode, 8)));
   }
 
@@ -225,7 +273,11 @@ export class FilesPanel extends LitElement {
   };
 
   #targetOf(event: DragEvent): string {
-    const row = event.composedPath().find((element) => element instanceof HTMLElement && element.dataset['path'] !== undefined) as HTMLElement | undefined;
+    const row = event
+      .composedPath()
+      .find((element) => element instanceof HTMLElement && element.dataset['path'] !== undefined) as
+      | HTMLElement
+      | undefined;
     const entry = this.#find(row?.dataset['path']);
     if (!entry) return '/';
     return entry.kind === 'directory' ? entry.path : parentOf(entry.path);
@@ -239,6 +291,16 @@ export class FilesPanel extends LitElement {
 }
 
 /** Of a file that was gone before it was shown. */
-const GONE: Omit<FileEntry, 'name' | 'path'> = { kind: 'file', size: 0, mode: 0o100000, uid: 0, gid: 0, ino: 0, nlink: 0, mtime: 0, version: '' };
+const GONE: Omit<FileEntry, 'name' | 'path'> = {
+  kind: 'file',
+  size: 0,
+  mode: 0o100000,
+  uid: 0,
+  gid: 0,
+  ino: 0,
+  nlink: 0,
+  mtime: 0,
+  version: '',
+};
 
 customElements.define('vm-files', FilesPanel);

@@ -27,7 +27,12 @@ interface Row {
   count: number;
 }
 
-function rows(lists: TreeModel['lists'], expanded: TreeModel['expanded'], path = '/', level = 1): (Row | { more: number; level: number })[] {
+function rows(
+  lists: TreeModel['lists'],
+  expanded: TreeModel['expanded'],
+  path = '/',
+  level = 1,
+): (Row | { more: number; level: number })[] {
   const { entries, count } = lists.get(path) ?? { entries: [], count: 0 };
   const shown = entries.flatMap((entry, n) => [
     { entry, level, position: n + 1, count },
@@ -52,26 +57,44 @@ export function fileTree(model: TreeModel): TemplateResult {
   const onKey = (event: KeyboardEvent, { entry, level }: Row, index: number) => {
     const isOpen = model.expanded.has(entry.path);
     switch (event.key) {
-      case 'ArrowDown': go(event, index + 1); break;
-      case 'ArrowUp': go(event, index - 1); break;
-      case 'Escape': model.onSelect(undefined); break;
-      case 'Home': go(event, 0); break;
-      case 'End': go(event, focusable.length - 1); break;
+      case 'ArrowDown':
+        go(event, index + 1);
+        break;
+      case 'ArrowUp':
+        go(event, index - 1);
+        break;
+      case 'Escape':
+        model.onSelect(undefined);
+        break;
+      case 'Home':
+        go(event, 0);
+        break;
+      case 'End':
+        go(event, focusable.length - 1);
+        break;
       case 'ArrowRight':
         if (entry.kind === 'directory' && !isOpen) model.onToggle(entry.path);
         else if (isOpen) go(event, index + 1);
         break;
       case 'ArrowLeft':
         if (isOpen) model.onToggle(entry.path);
-        else go(event, focusable.findLastIndex((row, n) => n < index && row.level < level));
+        else
+          go(
+            event,
+            focusable.findLastIndex((row, n) => n < index && row.level < level),
+          );
         break;
       case 'Enter':
       case ' ':
         model.onSelect(entry);
         if (entry.kind === 'directory') model.onToggle(entry.path);
         break;
-      case 'F2': model.onRename(entry); break;
-      case 'Delete': model.onRemove(entry); break;
+      case 'F2':
+        model.onRename(entry);
+        break;
+      case 'Delete':
+        model.onRemove(entry);
+        break;
       default: {
         if (event.key.length !== 1 || event.ctrlKey || event.metaKey || event.altKey) return;
         const order = [...focusable.keys()].map((n) => (index + 1 + n) % focusable.length);
@@ -85,7 +108,8 @@ export function fileTree(model: TreeModel): TemplateResult {
   return html`<div class="tree-head" aria-hidden="true"><span>Name</span><span class="size">Size</span><span class="mode">Mode</span><span class="owner">Owner</span><span class="ino">Inode</span></div>
   <div role="tree" aria-label="Shared folder">
     ${all.map((row) => {
-      if (!('entry' in row)) return html`<div class="more muted" role="treeitem" aria-level=${row.level} aria-disabled="true" style=${`--level: ${row.level}`}>and ${row.more} more, which only the terminal shows</div>`;
+      if (!('entry' in row))
+        return html`<div class="more muted" role="treeitem" aria-level=${row.level} aria-disabled="true" style=${`--level: ${row.level}`}>and ${row.more} more, which only the terminal shows</div>`;
       const { entry, level, position, count } = row;
       const n = ++index;
       const isDirectory = entry.kind === 'directory';

@@ -37,13 +37,22 @@ export class Uploads {
   }
 
   async add(directory: string, files: NewFile[]): Promise<void> {
-    const { connection, guest: { api: { folder } } } = this.#host;
+    const {
+      connection,
+      guest: {
+        api: { folder },
+      },
+    } = this.#host;
     const archives = files.filter(({ path, content }) => content && ARCHIVE.test(path) && !path.includes('/'));
     let unpack = false;
     if (archives.length) {
       const what = archives.length === 1 ? archives[0]!.path : `${archives.length} archives`;
       const text = `Unpacking puts the files that are in it into ${directory}, in place of those of the same name.`;
-      const choice = await choose(this.#root, { title: `Unpack ${what}?`, text, choices: { keep: 'Keep as it is', unpack: 'Unpack' } });
+      const choice = await choose(this.#root, {
+        title: `Unpack ${what}?`,
+        text,
+        choices: { keep: 'Keep as it is', unpack: 'Unpack' },
+      });
       if (!choice) return;
       unpack = choice === 'unpack';
     }
@@ -53,7 +62,9 @@ export class Uploads {
       const versions = await this.#mayReplace(folder, directory, plain);
       if (!versions) break;
       const total = plain.reduce((sum, { content }) => sum + (content?.size ?? 0), 0);
-      const leftOut = await this.#run(total, (onProgress) => connection.attempt(folder.put(directory, plain, versions, onProgress)));
+      const leftOut = await this.#run(total, (onProgress) =>
+        connection.attempt(folder.put(directory, plain, versions, onProgress)),
+      );
       plain = plain.filter(({ path, content }) => content && leftOut?.includes(path));
     }
     if (unpack) for (const { content } of archives) await this.#unpack(folder, directory, content!);
@@ -61,7 +72,12 @@ export class Uploads {
 
   /** Unpacks a file of the share into the directory it is in. */
   async unpackFile(path: string): Promise<void> {
-    const { connection, guest: { api: { folder } } } = this.#host;
+    const {
+      connection,
+      guest: {
+        api: { folder },
+      },
+    } = this.#host;
     const directory = parentOf(path);
     const text = `This puts the files that are in it into ${directory}, in place of those of the same name.`;
     if (!(await choose(this.#root, { title: `Unpack ${nameOf(path)}?`, text, choices: { unpack: 'Unpack' } }))) return;
@@ -70,22 +86,39 @@ export class Uploads {
   }
 
   /** The versions of what is there, when there is nothing, or the visitor lets it be replaced. */
-  async #mayReplace(folder: Remote<FolderApi>, directory: string, files: NewFile[]): Promise<Map<string, string> | undefined> {
+  async #mayReplace(
+    folder: Remote<FolderApi>,
+    directory: string,
+    files: NewFile[],
+  ): Promise<Map<string, string> | undefined> {
     const paths = files.filter(({ content }) => content).map(({ path }) => path);
     const versions = await this.#host.connection.attempt(folder.existing(directory, paths));
-    const existing = [...versions?.keys() ?? []];
+    const existing = [...(versions?.keys() ?? [])];
     if (!existing.length) return versions;
     const text = `${existing.slice(0, 3).join(', ')}${existing.length > 3 ? ` and ${existing.length - 3} more` : ''} in ${directory}`;
-    return (await choose(this.#root, { title: existing.length === 1 ? 'Replace the file?' : `Replace ${existing.length} files?`, text, choices: { replace: 'Replace' } })) && versions;
+    return (
+      (await choose(this.#root, {
+        title: existing.length === 1 ? 'Replace the file?' : `Replace ${existing.length} files?`,
+        text,
+        choices: { replace: 'Replace' },
+      })) && versions
+    );
   }
 
   async #unpack(folder: Remote<FolderApi>, directory: string, archive: Blob): Promise<void> {
     const { connection } = this.#host;
-    const report = await this.#run(0, (onProgress) => connection.attempt(folder.unpack(directory, archive, onProgress)));
+    const report = await this.#run(0, (onProgress) =>
+      connection.attempt(folder.unpack(directory, archive, onProgress)),
+    );
     const skipped = report?.skipped ?? [];
     if (!skipped.length) return;
-    const some = skipped.slice(0, 3).map(({ path, reason }) => `${path} (${reason})`).join(', ');
-    connection.report(`${skipped.length} of the archive's files were left out: ${some}${skipped.length > 3 ? ' …' : ''}`);
+    const some = skipped
+      .slice(0, 3)
+      .map(({ path, reason }) => `${path} (${reason})`)
+      .join(', ');
+    connection.report(
+      `${skipped.length} of the archive's files were left out: ${some}${skipped.length > 3 ? ' …' : ''}`,
+    );
   }
 
   async #run<T>(total: number, action: (onProgress: (done: number) => void) => Promise<T>): Promise<T> {

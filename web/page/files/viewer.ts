@@ -18,10 +18,18 @@ export const ARCHIVE = /\.(tar|tar\.gz|tgz)$/i;
  */
 export class FileViewer extends LitElement {
   static override properties = {
-    connection: { attribute: false }, guest: { attribute: false }, entry: { attribute: false }, isGone: { attribute: false },
-    content: { state: true }, isStale: { state: true }, use: { state: true },
+    connection: { attribute: false },
+    guest: { attribute: false },
+    entry: { attribute: false },
+    isGone: { attribute: false },
+    content: { state: true },
+    isStale: { state: true },
+    use: { state: true },
   };
-  static override styles = [controls, factStyles, css`
+  static override styles = [
+    controls,
+    factStyles,
+    css`
     :host { display: flex; flex-direction: column; min-height: 0; }
     .title { display: flex; align-items: center; gap: 8px; min-height: 46px; padding: 6px 10px; }
     .title strong { overflow: hidden; text-overflow: ellipsis; white-space: nowrap; }
@@ -33,7 +41,8 @@ export class FileViewer extends LitElement {
     textarea:focus-visible { outline-offset: -2px; }
     .image { flex: 1; min-height: 0; overflow: auto; display: grid; place-items: center; padding: 10px; background: var(--raised); }
     .image img { max-width: 100%; }
-  `];
+  `,
+  ];
 
   declare connection: Connection;
   declare guest: GuestView;
@@ -92,7 +101,8 @@ export class FileViewer extends LitElement {
     const draft = drafts.get(path);
     const text = content.kind === 'text' ? content.text : undefined;
     if (draft && text === draft.text) drafts.delete(path);
-    else if (draft && content.kind === 'text' && text === draft.base) drafts.set(path, { ...draft, version: content.version });
+    else if (draft && content.kind === 'text' && text === draft.base)
+      drafts.set(path, { ...draft, version: content.version });
     this.isStale = drafts.has(path) && text !== draft!.base;
     this.#setContent(content);
     this.dispatchEvent(new Event('drafts'));
@@ -121,31 +131,44 @@ export class FileViewer extends LitElement {
       </div>
       ${fileFacts(entry, this.use, () => this.dispatchEvent(new Event('chmod')))}
       ${this.isGone ? html`<div class="notice" role="status"><span>The file was deleted. What you wrote is still here: Save makes the file again.</span></div>` : nothing}
-      ${this.isStale && draft && !this.isGone ? html`<div class="notice" role="status"><span>The file has changed since you began to edit it. What you wrote is still here.</span>
+      ${
+        this.isStale && draft && !this.isGone
+          ? html`<div class="notice" role="status"><span>The file has changed since you began to edit it. What you wrote is still here.</span>
         <button @click=${() => this.#keepBoth()}>Save mine as a copy</button>
         <button @click=${() => this.save(true)}>Overwrite</button>
-        <button @click=${() => this.#discard()}>Discard mine</button></div>` : nothing}
+        <button @click=${() => this.#discard()}>Discard mine</button></div>`
+          : nothing
+      }
       ${keyed(entry.path, this.#renderContent(draft?.text, content))}`;
   }
 
   #renderContent(draft: string | undefined, content: Content | undefined) {
-    const { entry: { name, kind, target } } = this;
+    const {
+      entry: { name, kind, target },
+    } = this;
     if (kind === 'symlink') return html`<p class="empty">A link to ${printable(target!)}</p>`;
     if (draft !== undefined || content?.kind === 'text') {
       return html`<textarea aria-label=${`Content of ${printable(name)}`} spellcheck="false" autocapitalize="off" .value=${draft ?? (content as { text: string }).text}
         @input=${this.#onInput} @keydown=${this.#onKey}></textarea>`;
     }
     switch (content?.kind) {
-      case 'image': return html`<div class="image"><img src=${content.url} alt=${`Picture in ${printable(name)}`} @error=${this.#showBytes}></div>`;
-      case 'head': return html`<p class="why">${content.why}</p><pre tabindex="0" role="region" aria-label=${`Beginning of ${printable(name)}`}>${content.text}</pre>`;
-      default: return nothing;
+      case 'image':
+        return html`<div class="image"><img src=${content.url} alt=${`Picture in ${printable(name)}`} @error=${this.#showBytes}></div>`;
+      case 'head':
+        return html`<p class="why">${content.why}</p><pre tabindex="0" role="region" aria-label=${`Beginning of ${printable(name)}`}>${content.text}</pre>`;
+      default:
+        return nothing;
     }
   }
 
   readonly #onInput = (event: Event): void => {
     const text = (event.target as HTMLTextAreaElement).value;
-    const { entry: { path }, content } = this;
-    const before = this.#drafts.get(path) ?? (content?.kind === 'text' ? { ...content, base: content.text } : undefined);
+    const {
+      entry: { path },
+      content,
+    } = this;
+    const before =
+      this.#drafts.get(path) ?? (content?.kind === 'text' ? { ...content, base: content.text } : undefined);
     if (!before) return;
     if (text === before.base && !this.isStale && !this.isGone) this.#forget(path);
     else this.#drafts.set(path, { text, base: before.base, version: before.version, lineEnd: before.lineEnd });
@@ -166,11 +189,19 @@ export class FileViewer extends LitElement {
 
   /** Writes the draft to its file; not over what someone else has written since, unless `isForced`. */
   async save(isForced = false): Promise<void> {
-    const { entry: { path }, guest, isGone } = this;
+    const {
+      entry: { path },
+      guest,
+      isGone,
+    } = this;
     const drafts = this.#drafts;
     const draft = drafts.get(path);
     if (!draft) return;
-    const saved = await this.connection.attempt(guest.api.folder.save(path, encodeText(draft.text, draft.lineEnd), isForced ? undefined : isGone ? '' : draft.version).then((version) => ({ version })));
+    const saved = await this.connection.attempt(
+      guest.api.folder
+        .save(path, encodeText(draft.text, draft.lineEnd), isForced ? undefined : isGone ? '' : draft.version)
+        .then((version) => ({ version })),
+    );
     if (!saved) return;
     if (saved.version === undefined) {
       this.isStale = true;
@@ -186,14 +217,21 @@ export class FileViewer extends LitElement {
   }
 
   async #keepBoth(): Promise<void> {
-    const { entry: { path }, guest: { api: { folder } } } = this;
+    const {
+      entry: { path },
+      guest: {
+        api: { folder },
+      },
+    } = this;
     const draft = this.#drafts.get(path)!;
     const parent = path.slice(0, path.lastIndexOf('/')) || '/';
     const candidates = Array.from({ length: 100 }, (_, n) => `${this.entry.name}.mine${n ? `-${n + 1}` : ''}`);
     const taken = await this.connection.attempt(folder.existing(parent, candidates));
     const free = taken && candidates.find((name) => !taken.has(name));
     if (!free) return;
-    const saved = await this.connection.attempt(folder.save(`${parent === '/' ? '' : parent}/${free}`, encodeText(draft.text, draft.lineEnd), ''));
+    const saved = await this.connection.attempt(
+      folder.save(`${parent === '/' ? '' : parent}/${free}`, encodeText(draft.text, draft.lineEnd), ''),
+    );
     if (saved !== undefined) this.#discard();
   }
 

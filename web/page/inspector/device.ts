@@ -8,28 +8,36 @@ import { Poll } from './poll.ts';
 import { viewStyles } from './styles.ts';
 
 const COUNTS: Record<string, (queue: DeviceView['queues'][number]) => string | number> = {
-  'Size': ({ size, isEnabled }) => (isEnabled ? size : `${size}, off`),
-  'Kicks': ({ kicks }) => kicks,
-  'Requests': ({ requests }) => requests,
+  Size: ({ size, isEnabled }) => (isEnabled ? size : `${size}, off`),
+  Kicks: ({ kicks }) => kicks,
+  Requests: ({ requests }) => requests,
   'In flight': ({ inFlight }) => inFlight,
   'Most at one kick': ({ deepest }) => deepest,
-  'Read': ({ bytesRead }) => formatBytes(bytesRead),
-  'Written': ({ bytesWritten }) => formatBytes(bytesWritten),
-  'Interrupts': ({ interrupts }) => interrupts,
+  Read: ({ bytesRead }) => formatBytes(bytesRead),
+  Written: ({ bytesWritten }) => formatBytes(bytesWritten),
+  Interrupts: ({ interrupts }) => interrupts,
   'Interrupts not wanted': ({ suppressed }) => suppressed,
 };
 
 /** The device as a driver sees it: status, features, capabilities, registers, interrupts and counts. */
 export class DevicePanel extends LitElement {
-  static override properties = { connection: { attribute: false }, guest: { attribute: false }, device: { state: true } };
-  static override styles = [controls, viewStyles, css`
+  static override properties = {
+    connection: { attribute: false },
+    guest: { attribute: false },
+    device: { state: true },
+  };
+  static override styles = [
+    controls,
+    viewStyles,
+    css`
     .status { display: flex; flex-wrap: wrap; gap: 4px 2px; margin: 0; padding: 0; list-style: none; }
     .status li:not(:last-child)::after { content: '›'; margin: 0 4px; color: var(--muted); }
     .line { display: inline-block; width: 10px; height: 10px; margin-right: 6px; border: 1.5px solid var(--muted); border-radius: 50%; }
     .line[data-on] { background: var(--accent); border-color: var(--accent); }
     tr:first-child td { border: 0; }
     .yes { color: var(--good); font-weight: 600; }
-  `];
+  `,
+  ];
 
   declare connection: Connection;
   declare guest: GuestView;
@@ -49,21 +57,31 @@ export class DevicePanel extends LitElement {
     const { device } = this;
     if (!device) return nothing;
     const { pciId, slot, tag, status, features, capabilities, registers, interrupt, queues } = device;
-    const mark = (is: boolean, yes: string, no: string) => (is ? html`<span class="yes">${yes}</span>` : html`<span class="muted">${no}</span>`);
+    const mark = (is: boolean, yes: string, no: string) =>
+      is ? html`<span class="yes">${yes}</span>` : html`<span class="muted">${no}</span>`;
     return html`<div class="scroll" role="region" tabindex="0" aria-label="Device">
       <section><h2>Device ${pciId}<span class="muted">virtio-fs “${tag}” on PCI, slot ${slot}</span></h2>
         <ul class="status" aria-label="Device status">${status.filter(({ name, isSet }) => isSet || !/RESET|FAILED/.test(name)).map(({ name, isSet }) => html`<li><span class="chip" ?data-on=${isSet}>${name}<span class="visually-hidden">${isSet ? ' set' : ' not set'}</span></span></li>`)}</ul></section>
       <section><h2>Interrupt</h2>
         <p><span class="line" ?data-on=${interrupt.isRaised}></span>INTA# is ${interrupt.isRaised ? 'raised' : 'not raised'}${interrupt.isDisabled ? ', and disabled by the driver' : ''}<span class="muted">${
-          interrupt.isQueue ? ', used buffers' : ''}${interrupt.isConfig ? ', configuration change' : ''}</span></p></section>
+          interrupt.isQueue ? ', used buffers' : ''
+        }${interrupt.isConfig ? ', configuration change' : ''}</span></p></section>
       <section><h2>Virtqueues</h2><div class="wide" role="region" tabindex="0" aria-label="Virtqueues"><table>
         <tr><td></td>${queues.map((_, index) => html`<th class="number">${index === 0 ? 'hiprio' : `request ${index}`}</th>`)}</tr>
         ${Object.entries(COUNTS).map(([name, show]) => html`<tr><td>${name}</td>${queues.map((queue) => html`<td class="number">${show(queue)}</td>`)}</tr>`)}</table></div></section>
       <section><h2>Features</h2><div class="wide" role="region" tabindex="0" aria-label="Features"><table><tr><th>Bit</th><th>Name</th><th>Device</th><th>Driver</th></tr>
         ${features.map(({ bit, name, isOffered, isAccepted }) => html`<tr><td>${bit}</td><td class="mono">${name}</td><td>${mark(isOffered, 'offers', '–')}</td><td>${mark(isAccepted, 'accepts', '–')}</td></tr>`)}</table></div></section>
       <section><h2>PCI capabilities</h2><div class="wide" role="region" tabindex="0" aria-label="PCI capabilities"><table><tr><th>At</th><th>Structure</th><th class="number">BAR</th><th class="number">Offset</th><th class="number">Length</th></tr>
-        ${capabilities.map(({ at, name, bar, offset, length }) => html`<tr><td class="mono">${hex(at, 2)}</td><td class="mono">${name}</td>
-          <td class="number">${bar ?? ''}</td><td class="number mono">${offset === undefined ? '' : hex(offset, 2)}</td><td class="number mono">${length === undefined ? '' : hex(length, 2)}</td></tr>`)}</table></div></section>
+        ${capabilities.map(
+          ({
+            at,
+            name,
+            bar,
+            offset,
+            length,
+          }) => html`<tr><td class="mono">${hex(at, 2)}</td><td class="mono">${name}</td>
+          <td class="number">${bar ?? ''}</td><td class="number mono">${offset === undefined ? '' : hex(offset, 2)}</td><td class="number mono">${length === undefined ? '' : hex(length, 2)}</td></tr>`,
+        )}</table></div></section>
       <section><h2>Registers</h2><div class="wide" role="region" tabindex="0" aria-label="Registers"><table><tr><th>Name</th><th class="number">Value</th><th class="number">Decimal</th></tr>
         ${registers.map(({ name, value }) => html`<tr><td class="mono">${name}</td><td class="number mono">${hex(value)}</td><td class="number muted">${value}</td></tr>`)}</table></div></section>
     </div>`;

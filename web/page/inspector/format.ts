@@ -5,7 +5,12 @@ export function hex(value: number, digits = 1): string {
 
 /** Milliseconds since 1970 as a time of the day, with milliseconds. */
 export function formatClock(time: number): string {
-  return new Date(time).toLocaleTimeString(undefined, { hour: '2-digit', minute: '2-digit', second: '2-digit', fractionalSecondDigits: 3 });
+  return new Date(time).toLocaleTimeString(undefined, {
+    hour: '2-digit',
+    minute: '2-digit',
+    second: '2-digit',
+    fractionalSecondDigits: 3,
+  });
 }
 
 let steps: number | undefined;
@@ -32,10 +37,22 @@ export function formatDuration(milliseconds: number, step = clockStep()): string
   return `${(milliseconds / 1000).toFixed(1)} s`;
 }
 
-const FLAGS: Record<number, string> = { 0o2000: 'O_APPEND', 0o4000: 'O_NONBLOCK', 0o40000: 'O_DIRECT', 0o200000: 'O_DIRECTORY', 0o400000: 'O_NOFOLLOW', 0o4010000: 'O_SYNC' };
+const FLAGS: Record<number, string> = {
+  0o2000: 'O_APPEND',
+  0o4000: 'O_NONBLOCK',
+  0o40000: 'O_DIRECT',
+  0o200000: 'O_DIRECTORY',
+  0o400000: 'O_NOFOLLOW',
+  0o4010000: 'O_SYNC',
+};
 
 /** O_* of Linux on x86. */
 export function formatOpenFlags(flags: number): string {
   const mode = ['O_RDONLY', 'O_WRONLY', 'O_RDWR'][flags & 3] ?? `${flags & 3}`;
-  return [mode, ...Object.entries(FLAGS).filter(([bit]) => (flags & Number(bit)) === Number(bit)).map(([, name]) => name)].join(' ');
+  return [
+    mode,
+    ...Object.entries(FLAGS)
+      .filter(([bit]) => (flags & Number(bit)) === Number(bit))
+      .map(([, name]) => name),
+  ].join(' ');
 }

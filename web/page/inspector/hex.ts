@@ -12,9 +12,16 @@ const MAX_FIELDS = 200;
 /** Bytes in hexadecimal beside the fields that they are: what is pointed at in one is lit up in the other. */
 export class HexView extends LitElement {
   static override properties = {
-    label: {}, bytes: { attribute: false }, fields: { attribute: false }, range: { attribute: false }, columns: { state: true }, current: { state: true },
+    label: {},
+    bytes: { attribute: false },
+    fields: { attribute: false },
+    range: { attribute: false },
+    columns: { state: true },
+    current: { state: true },
   };
-  static override styles = [controls, css`
+  static override styles = [
+    controls,
+    css`
     :host { display: block; font-size: 12.5px; }
     .lines { overflow-x: auto; padding: 6px 8px; border: 1px solid var(--border); border-radius: 6px; background: var(--raised); font-family: var(--mono); font-size: 12px; line-height: 1.6; }
     .line { display: flex; gap: 1ch; width: max-content; }
@@ -33,7 +40,8 @@ export class HexView extends LitElement {
     li.struct { padding-top: 5px; font-weight: 600; }
     li[aria-selected=true], li[aria-selected=true] .name { background: var(--accent); color: var(--on-accent); }
     :host([data-narrow]) ul { columns: 1; }
-  `];
+  `,
+  ];
 
   declare label: string;
   declare bytes: Uint8Array;
@@ -79,12 +87,18 @@ export class HexView extends LitElement {
     const shown = fields.slice(0, MAX_FIELDS);
     return html`
       <div class="lines" role="region" tabindex="0" aria-label=${`Bytes: ${label}`} @mouseleave=${() => (this.current = undefined)}>${lines.map((start) => this.#renderLine(start))}</div>
-      ${shown.length ? html`<ul role="listbox" tabindex="0" aria-label=${`Fields: ${label}`} aria-activedescendant=${current === undefined ? nothing : `field-${current}`} @keydown=${this.#onKey}
+      ${
+        shown.length
+          ? html`<ul role="listbox" tabindex="0" aria-label=${`Fields: ${label}`} aria-activedescendant=${current === undefined ? nothing : `field-${current}`} @keydown=${this.#onKey}
           @mouseleave=${() => (this.current = undefined)} @focus=${() => (this.current ??= 0)} @blur=${() => (this.current = undefined)}>
-        ${shown.map(({ struct, name, value }, n) => html`
+        ${shown.map(
+          ({ struct, name, value }, n) => html`
           ${struct && struct !== shown[n - 1]?.struct ? html`<li class="struct" role="presentation">${struct}</li>` : nothing}
-          <li role="option" id=${`field-${n}`} aria-selected=${n === current} @mouseenter=${() => (this.current = n)}><span class="name">${name}</span> <span class="value">${value}</span></li>`)}
-      </ul>${fields.length > shown.length ? html`<p class="muted">and ${fields.length - shown.length} more fields</p>` : nothing}` : nothing}`;
+          <li role="option" id=${`field-${n}`} aria-selected=${n === current} @mouseenter=${() => (this.current = n)}><span class="name">${name}</span> <span class="value">${value}</span></li>`,
+        )}
+      </ul>${fields.length > shown.length ? html`<p class="muted">and ${fields.length - shown.length} more fields</p>` : nothing}`
+          : nothing
+      }`;
   }
 
   #renderLine(start: number) {
@@ -100,9 +114,12 @@ export class HexView extends LitElement {
     const field = this.#fieldOf[at]!;
     const { range } = this;
     const classes = [
-      field < 0 ? 'none' : field % 2 ? 'odd' : '', field >= 0 && field === this.current ? 'lit' : '',
+      field < 0 ? 'none' : field % 2 ? 'odd' : '',
+      field >= 0 && field === this.current ? 'lit' : '',
       range && at >= range.offset && at < range.offset + range.length ? 'in-range' : '',
-    ].filter(Boolean).join(' ');
+    ]
+      .filter(Boolean)
+      .join(' ');
     return html`<span class=${text.length > 1 ? `byte ${classes}` : classes} @mouseenter=${() => (this.current = field < 0 ? undefined : field)}>${text}</span>`;
   }
 
@@ -110,7 +127,9 @@ export class HexView extends LitElement {
     const target = listTarget(event, Math.min(this.fields.length, MAX_FIELDS), this.current);
     if (target === undefined) return;
     this.current = target;
-    void this.updateComplete.then(() => this.renderRoot.querySelector('[aria-selected=true]')?.scrollIntoView({ block: 'nearest' }));
+    void this.updateComplete.then(() =>
+      this.renderRoot.querySelector('[aria-selected=true]')?.scrollIntoView({ block: 'nearest' }),
+    );
   };
 }
 

@@ -8,8 +8,15 @@ import { viewStyles } from './styles.ts';
 
 /** How long requests are in the device, by opcode. */
 export class LatencyPanel extends LitElement {
-  static override properties = { connection: { attribute: false }, guest: { attribute: false }, latencies: { state: true } };
-  static override styles = [controls, viewStyles, css`
+  static override properties = {
+    connection: { attribute: false },
+    guest: { attribute: false },
+    latencies: { state: true },
+  };
+  static override styles = [
+    controls,
+    viewStyles,
+    css`
     .opcode { display: grid; grid-template-columns: 13ch minmax(0, 1fr); gap: 2px 12px; padding: 8px 12px; align-items: end; }
     .opcode + .opcode { border-top: 1px solid var(--border); }
     .name { font-family: var(--mono); font-size: 12px; font-weight: 600; }
@@ -21,7 +28,8 @@ export class LatencyPanel extends LitElement {
     .axis div { display: grid; grid-auto-flow: column; grid-auto-columns: minmax(0, 1fr); gap: 2px; white-space: nowrap; }
     .axis span { text-align: right; }
     .note { padding: 6px 12px; font-size: 12px; color: var(--muted); border-top: 1px solid var(--border); }
-  `];
+  `,
+  ];
 
   declare connection: Connection;
   declare guest: GuestView;
@@ -45,19 +53,29 @@ export class LatencyPanel extends LitElement {
 
   override render() {
     const step = clockStep();
-    if (!this.latencies.size) return html`<p class="empty">Nothing was requested yet. Type <span class="mono">ls -lR</span> in the terminal.</p>`;
+    if (!this.latencies.size)
+      return html`<p class="empty">Nothing was requested yet. Type <span class="mono">ls -lR</span> in the terminal.</p>`;
     // What is finer than the clock is one column.
     const first = Math.max(0, Math.ceil(Math.log2(step * 1000)));
-    const all = [...this.latencies].map(([opcode, { count, total, buckets }]) => ({
-      opcode, count, mean: total / count, columns: [buckets.subarray(0, first + 1).reduce((sum, n) => sum + n, 0), ...buckets.subarray(first + 1)],
-    })).sort((a, b) => b.count - a.count);
+    const all = [...this.latencies]
+      .map(([opcode, { count, total, buckets }]) => ({
+        opcode,
+        count,
+        mean: total / count,
+        columns: [buckets.subarray(0, first + 1).reduce((sum, n) => sum + n, 0), ...buckets.subarray(first + 1)],
+      }))
+      .sort((a, b) => b.count - a.count);
     const width = Math.max(3, ...all.map(({ columns }) => columns.findLastIndex((n) => n > 0) + 1));
     const limit = (column: number) => formatDuration(2 ** (first + column) / 1000, 0);
     return html`
       <div class="scroll" role="region" tabindex="0" aria-label="Latency by opcode">
         ${all.map(({ opcode, count, mean, columns }) => {
           const most = Math.max(...columns);
-          const told = columns.slice(0, width).map((n, column) => (n ? `${n} up to ${limit(column)}` : '')).filter(Boolean).join(', ');
+          const told = columns
+            .slice(0, width)
+            .map((n, column) => (n ? `${n} up to ${limit(column)}` : ''))
+            .filter(Boolean)
+            .join(', ');
           return html`<div class="opcode"><span class="name">${opcode}</span><span class="figures">${count} · ${formatDuration(mean, Math.min(step, 0.001))}</span>
             <div class="bars" role="img" aria-label=${`${opcode}: ${told}`} title=${told}>${columns.slice(0, width).map((n) => html`<span class="bar" ?data-some=${n > 0} style=${`height: ${(100 * n) / most}%`}></span>`)}</div></div>`;
         })}

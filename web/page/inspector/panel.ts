@@ -10,19 +10,33 @@ import './session.ts';
 import './step.ts';
 
 const VIEWS = [
-  { id: 'requests', label: 'Requests' }, { id: 'step', label: 'Step' }, { id: 'queues', label: 'Queues' }, { id: 'latency', label: 'Latency' },
-  { id: 'device', label: 'Device' }, { id: 'session', label: 'Session' },
+  { id: 'requests', label: 'Requests' },
+  { id: 'step', label: 'Step' },
+  { id: 'queues', label: 'Queues' },
+  { id: 'latency', label: 'Latency' },
+  { id: 'device', label: 'Device' },
+  { id: 'session', label: 'Session' },
 ] as const;
 type ViewId = (typeof VIEWS)[number]['id'];
 
 /** What is in a guest's device, live. Requests are written down while this is on the page. */
 export class InspectorPanel extends LitElement {
-  static override properties = { connection: { attribute: false }, guest: { attribute: false }, version: { attribute: false }, view: { state: true }, queue: { state: true } };
-  static override styles = [controls, tabStyles, css`
+  static override properties = {
+    connection: { attribute: false },
+    guest: { attribute: false },
+    version: { attribute: false },
+    view: { state: true },
+    queue: { state: true },
+  };
+  static override styles = [
+    controls,
+    tabStyles,
+    css`
     :host { display: flex; flex-direction: column; min-height: 0; }
     .tabs { flex: none; padding: 0 6px; border-bottom: 1px solid var(--border); background: var(--raised); }
     .view { flex: 1; min-height: 0; display: flex; flex-direction: column; }
-  `];
+  `,
+  ];
 
   declare connection: Connection;
   declare guest: GuestView;
@@ -67,12 +81,18 @@ export class InspectorPanel extends LitElement {
   #renderView() {
     const { connection, guest } = this;
     switch (this.view) {
-      case 'requests': return html`<vm-requests .connection=${connection} .guest=${guest}></vm-requests>`;
-      case 'step': return html`<vm-step .connection=${connection} .guest=${guest} .isHeld=${guest.isHeld}></vm-step>`;
-      case 'queues': return html`<vm-queues .connection=${connection} .guest=${guest} .chosen=${this.queue}></vm-queues>`;
-      case 'latency': return html`<vm-latency .connection=${connection} .guest=${guest}></vm-latency>`;
-      case 'device': return html`<vm-device .connection=${connection} .guest=${guest}></vm-device>`;
-      case 'session': return html`<vm-session .connection=${connection} .guest=${guest}></vm-session>`;
+      case 'requests':
+        return html`<vm-requests .connection=${connection} .guest=${guest}></vm-requests>`;
+      case 'step':
+        return html`<vm-step .connection=${connection} .guest=${guest} .isHeld=${guest.isHeld}></vm-step>`;
+      case 'queues':
+        return html`<vm-queues .connection=${connection} .guest=${guest} .chosen=${this.queue}></vm-queues>`;
+      case 'latency':
+        return html`<vm-latency .connection=${connection} .guest=${guest}></vm-latency>`;
+      case 'device':
+        return html`<vm-device .connection=${connection} .guest=${guest}></vm-device>`;
+      case 'session':
+        return html`<vm-session .connection=${connection} .guest=${guest}></vm-session>`;
     }
   }
 

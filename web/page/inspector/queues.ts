@@ -5,7 +5,19 @@ import { formatBytes } from '../format.ts';
 import { controls } from '../styles.ts';
 import { hex } from './format.ts';
 import { Poll } from './poll.ts';
-import { availStrip, chainOf, changesOf, descriptorMap, descriptorTable, dial, NO_CHANGES, ringStyles, usedStrip, type Changes, type Use } from './ring-picture.ts';
+import {
+  availStrip,
+  chainOf,
+  changesOf,
+  descriptorMap,
+  descriptorTable,
+  dial,
+  NO_CHANGES,
+  ringStyles,
+  usedStrip,
+  type Changes,
+  type Use,
+} from './ring-picture.ts';
 import { viewStyles } from './styles.ts';
 
 const EVENT_FLAGS = ['of every one', 'of none', 'only when the ring comes to', 'of every one (reserved)'];
@@ -13,15 +25,26 @@ const EVENT_FLAGS = ['of every one', 'of none', 'only when the ring comes to', '
 /** A live picture of one virtqueue, as it is in guest RAM. */
 export class QueuesPanel extends LitElement {
   static override properties = {
-    connection: { attribute: false }, guest: { attribute: false }, chosen: { attribute: false }, index: { state: true }, queue: { state: true }, device: { state: true }, lit: { state: true },
+    connection: { attribute: false },
+    guest: { attribute: false },
+    chosen: { attribute: false },
+    index: { state: true },
+    queue: { state: true },
+    device: { state: true },
+    lit: { state: true },
   };
-  static override styles = [controls, viewStyles, ringStyles, css`
+  static override styles = [
+    controls,
+    viewStyles,
+    ringStyles,
+    css`
     .top { display: flex; gap: 14px; align-items: center; }
     .top .facts { flex: 1; }
     .segments { padding: 8px 12px; border-bottom: 1px solid var(--border); }
     .segments button { min-height: 28px; }
     .note { font-size: 12px; color: var(--muted); margin-top: 6px; }
-  `];
+  `,
+  ];
 
   declare connection: Connection;
   declare guest: GuestView;
@@ -68,7 +91,18 @@ export class QueuesPanel extends LitElement {
   }
 
   #renderQueue(queue: QueueView, device: DeviceView) {
-    const { size, isPacked, queue_desc, queue_driver, queue_device, avail, used, device: place, events, inFlight } = queue;
+    const {
+      size,
+      isPacked,
+      queue_desc,
+      queue_driver,
+      queue_device,
+      avail,
+      used,
+      device: place,
+      events,
+      inFlight,
+    } = queue;
     const { kicks, requests, bytesRead, bytesWritten, interrupts, suppressed } = device.queues[queue.index]!;
     const chain = chainOf(queue, this.lit?.head);
     const onLit = (use: Use | undefined) => (this.lit = use);
@@ -83,11 +117,15 @@ export class QueuesPanel extends LitElement {
         <dt>In flight</dt><dd>${inFlight.length ? inFlight.slice(0, 16).join(', ') : 'none'}</dd>
       </dl></section>
       <section><h2>Descriptors<span class="muted">a square each</span></h2>${descriptorMap(queue, chain)}</section>
-      ${avail && used ? html`
+      ${
+        avail && used
+          ? html`
         <section><h2>Available ring<span class="muted">written by the driver, the last ${avail.ring.length} heads</span></h2>${availStrip(queue, { changed: this.#changes.avail, lit: this.lit, onLit })}
           <p class="note">flags ${avail.flags}${avail.used_event === undefined ? '' : `, used_event ${avail.used_event}: the driver wants an interrupt when used.idx passes it`}</p></section>
         <section><h2>Used ring<span class="muted">written by the device: id, len</span></h2>${usedStrip(queue, { changed: this.#changes.used, lit: this.lit, onLit })}
-          <p class="note">flags ${used.flags}${used.avail_event === undefined ? '' : `, avail_event ${used.avail_event}: the device wants a kick when avail.idx passes it`}</p></section>` : nothing}
+          <p class="note">flags ${used.flags}${used.avail_event === undefined ? '' : `, avail_event ${used.avail_event}: the device wants a kick when avail.idx passes it`}</p></section>`
+          : nothing
+      }
       ${events ? html`<section><h2>Event suppression</h2>${events.map(({ side, flags, offset, wrap }) => html`<p>The ${side} wants to hear ${EVENT_FLAGS[flags]}${flags === 2 ? ` ${offset}, wrap ${wrap}` : ''}.</p>`)}</section>` : nothing}
       <section><h2>Descriptor ${isPacked ? 'ring' : 'table'}<span class="muted">${isPacked ? 'around the device’s place' : 'of these chains'}; what has changed is coloured</span></h2>
         <div class="wide" role="region" tabindex="0" aria-label="Descriptors">${descriptorTable(queue, { chain, changes: this.#changes, place: isPacked ? place!.next_avail : undefined })}</div></section>

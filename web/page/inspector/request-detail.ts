@@ -19,14 +19,18 @@ interface Part {
 /** One request in full: where it was in guest RAM, its bytes and fields, and its answer. Dispatches `close` and `queue`. */
 export class RequestDetailView extends LitElement {
   static override properties = { detail: { attribute: false }, pointed: { state: true } };
-  static override styles = [controls, viewStyles, css`
+  static override styles = [
+    controls,
+    viewStyles,
+    css`
     .title { display: flex; align-items: center; gap: 8px; min-height: 40px; padding: 4px 6px 4px 12px; }
     .title .space { flex: 1; }
     .link { min-height: 24px; margin-left: 6px; padding: 0 8px; font-size: 12px; }
     .buffers { display: flex; flex-wrap: wrap; gap: 4px; margin: 0 0 8px; padding: 0; list-style: none; }
     .buffers button { min-height: 24px; padding: 1px 8px; font: 12px var(--mono); }
     .buffers button[data-on] { border-color: var(--accent); box-shadow: inset 0 -2px var(--accent); }
-  `];
+  `,
+  ];
 
   declare detail: RequestDetail;
   /** The buffer that is pointed at. */
@@ -37,7 +41,22 @@ export class RequestDetailView extends LitElement {
   }
 
   override render() {
-    const { number, opcode, about, time, nodeid, pid, unique, queue, id, isPacked, error, written, duration, interrupt } = this.detail;
+    const {
+      number,
+      opcode,
+      about,
+      time,
+      nodeid,
+      pid,
+      unique,
+      queue,
+      id,
+      isPacked,
+      error,
+      written,
+      duration,
+      interrupt,
+    } = this.detail;
     const answered = written === undefined ? 'waits' : error || (written ? `${written} bytes` : 'no answer');
     return html`
       <div class="title"><strong class="mono">${opcode}</strong><span class="muted">request ${number}</span><span class="space"></span>
@@ -47,8 +66,17 @@ export class RequestDetailView extends LitElement {
           ${about ? html`<dt>About</dt><dd>${about}</dd>` : nothing}
           <dt>From</dt><dd>process ${pid}, node ${nodeid}, unique ${unique}</dd>
           <dt>At</dt><dd>${formatClock(time)}</dd>
-          <dt>Answer</dt><dd class=${error ? 'bad' : ''}>${answered}${written === undefined ? nothing : html`<span class="muted">, after ${formatDuration(duration)} in the device${
-            interrupt === 'raised' ? ', told by an interrupt' : interrupt === 'suppressed' ? ', without an interrupt' : ''}</span>`}</dd>
+          <dt>Answer</dt><dd class=${error ? 'bad' : ''}>${answered}${
+            written === undefined
+              ? nothing
+              : html`<span class="muted">, after ${formatDuration(duration)} in the device${
+                  interrupt === 'raised'
+                    ? ', told by an interrupt'
+                    : interrupt === 'suppressed'
+                      ? ', without an interrupt'
+                      : ''
+                }</span>`
+          }</dd>
           <dt>Chain</dt><dd>${isPacked ? 'buffer id' : 'descriptor'} ${id} of queue ${queue}
             <button class="link" @click=${() => this.#showQueue(queue, id)}>Show the queue</button></dd>
         </dl></section>
@@ -58,16 +86,19 @@ export class RequestDetailView extends LitElement {
 
   #renderHalf(half: 'request' | 'reply') {
     const { detail, pointed } = this;
-    const [bytes, fields] = half === 'request' ? [detail.request, detail.requestFields] : [detail.reply, detail.replyFields];
+    const [bytes, fields] =
+      half === 'request' ? [detail.request, detail.requestFields] : [detail.reply, detail.replyFields];
     const parts = partsOf(detail, half === 'reply');
-    const whole = half === 'request' ? parts.reduce((sum, { length }) => sum + length, 0) : detail.written ?? 0;
+    const whole = half === 'request' ? parts.reduce((sum, { length }) => sum + length, 0) : (detail.written ?? 0);
     const label = half === 'request' ? 'Request' : 'Answer';
     if (!parts.length) return nothing;
     return html`<section>
       <h2>${label}<span class="muted">${half === 'request' ? 'read by the device' : 'written by the device'}, ${whole} bytes${bytes.length < whole ? `, the first ${bytes.length} shown` : ''}</span></h2>
-      <ul class="buffers" aria-label=${`Buffers of the ${label.toLowerCase()}`}>${parts.slice(0, MAX_BUFFERS).map((part) => html`<li><button ?data-on=${pointed?.part.address === part.address && pointed.half === half}
+      <ul class="buffers" aria-label=${`Buffers of the ${label.toLowerCase()}`}>${parts.slice(0, MAX_BUFFERS).map(
+        (part) => html`<li><button ?data-on=${pointed?.part.address === part.address && pointed.half === half}
         @mouseenter=${() => (this.pointed = { half, part })} @mouseleave=${() => (this.pointed = undefined)} @focus=${() => (this.pointed = { half, part })} @blur=${() => (this.pointed = undefined)}
-        aria-label=${`Buffer at ${hex(part.address)}, ${part.length} bytes`}>${hex(part.address)} + ${part.length}</button></li>`)}
+        aria-label=${`Buffer at ${hex(part.address)}, ${part.length} bytes`}>${hex(part.address)} + ${part.length}</button></li>`,
+      )}
         ${parts.length > MAX_BUFFERS ? html`<li class="muted">and ${parts.length - MAX_BUFFERS} more</li>` : nothing}</ul>
       ${bytes.length ? html`<vm-hex .label=${label} .bytes=${bytes} .fields=${fields} .range=${pointed?.half === half ? pointed.part : undefined}></vm-hex>` : nothing}
     </section>`;
@@ -80,11 +111,13 @@ export class RequestDetailView extends LitElement {
 
 function partsOf({ buffers }: RequestDetail, isWritable: boolean): Part[] {
   let offset = 0;
-  return buffers.filter(({ writable }) => writable === isWritable).map(({ address, length }) => {
-    const part = { address, length, offset };
-    offset += length;
-    return part;
-  });
+  return buffers
+    .filter(({ writable }) => writable === isWritable)
+    .map(({ address, length }) => {
+      const part = { address, length, offset };
+      offset += length;
+      return part;
+    });
 }
 
 customElements.define('vm-request-detail', RequestDetailView);

@@ -19,10 +19,19 @@ const NEAR = 40;
 /** The log of FUSE requests: filtered, exported, and one of them in full. */
 export class RequestsView extends LitElement {
   static override properties = {
-    connection: { attribute: false }, guest: { attribute: false },
-    rows: { state: true }, opcode: { state: true }, text: { state: true }, onlyErrors: { state: true }, selected: { state: true }, detail: { state: true },
+    connection: { attribute: false },
+    guest: { attribute: false },
+    rows: { state: true },
+    opcode: { state: true },
+    text: { state: true },
+    onlyErrors: { state: true },
+    selected: { state: true },
+    detail: { state: true },
   };
-  static override styles = [controls, viewStyles, css`
+  static override styles = [
+    controls,
+    viewStyles,
+    css`
     .toolbar input { flex: 1 1 90px; min-width: 70px; }
     .toolbar select { max-width: 120px; }
     .list { flex: 1; min-height: 90px; overflow: auto; outline-offset: -2px; padding: 4px 0; }
@@ -43,7 +52,8 @@ export class RequestsView extends LitElement {
       .row { grid-template-columns: 11ch minmax(0, 1fr) auto; padding: 5px 12px; }
       .row .number, .row .time { display: none; }
     }
-  `];
+  `,
+  ];
 
   declare connection: Connection;
   declare guest: GuestView;
@@ -89,14 +99,21 @@ export class RequestsView extends LitElement {
 
   get #matching(): RequestRow[] {
     const text = this.text.trim().toLowerCase();
-    return this.rows.filter(({ opcode, about, error, pid, nodeid }) => (!this.opcode || opcode === this.opcode) && (!this.onlyErrors || error !== '')
-      && (!text || [opcode, about, error, `pid ${pid}`, `node ${nodeid}`].some((part) => part.toLowerCase().includes(text))));
+    return this.rows.filter(
+      ({ opcode, about, error, pid, nodeid }) =>
+        (!this.opcode || opcode === this.opcode) &&
+        (!this.onlyErrors || error !== '') &&
+        (!text ||
+          [opcode, about, error, `pid ${pid}`, `node ${nodeid}`].some((part) => part.toLowerCase().includes(text))),
+    );
   }
 
   override render() {
     const matching = this.#matching;
     const shown = matching.slice(-MAX_ROWS);
-    const opcodes = [...new Set([...this.rows.map(({ opcode }) => opcode), ...(this.opcode ? [this.opcode] : [])])].sort();
+    const opcodes = [
+      ...new Set([...this.rows.map(({ opcode }) => opcode), ...(this.opcode ? [this.opcode] : [])]),
+    ].sort();
     return html`
       <form class="toolbar" role="search" aria-label="Filter requests" @submit=${(event: Event) => event.preventDefault()}>
         <input type="search" name="text" aria-label="Filter by name, error, process or node" placeholder="Filter" autocomplete="off" spellcheck="false"
@@ -110,12 +127,17 @@ export class RequestsView extends LitElement {
       </form>
       <div class="list" role="listbox" tabindex="0" ?hidden=${!shown.length} ?data-above=${this.detail} aria-label="Requests, newest last" aria-activedescendant=${this.selected === undefined ? nothing : `request-${this.selected}`}
           @keydown=${this.#onKey} @scroll=${this.#onScroll}>
-        ${repeat(shown, ({ number }) => number, (row) => this.#renderRow(row))}
+        ${repeat(
+          shown,
+          ({ number }) => number,
+          (row) => this.#renderRow(row),
+        )}
       </div>
       ${this.rows.length ? nothing : html`<p class="empty">Nothing was requested yet. Type <span class="mono">cat README.txt</span> in the terminal.</p>`}
       ${this.rows.length && !shown.length ? html`<p class="empty">No request is like that.</p>` : nothing}
       <div class="note"><span>${matching.length === this.rows.length ? `${this.rows.length} requests` : `${matching.length} of ${this.rows.length} requests`}${
-        shown.length < matching.length ? `, the last ${shown.length} shown` : ''}</span>
+        shown.length < matching.length ? `, the last ${shown.length} shown` : ''
+      }</span>
         <span class="space"></span>
         <button ?disabled=${!this.rows.length} @click=${() => this.#export('json')}>${icon('download')} JSON</button>
         <button ?disabled=${!this.rows.length} title="For ui.perfetto.dev and about:tracing" @click=${() => this.#export('perfetto')}>${icon('download')} Perfetto trace</button></div>
@@ -123,7 +145,12 @@ export class RequestsView extends LitElement {
   }
 
   #renderRow({ number, opcode, about, error, written, duration }: RequestRow) {
-    const result = written === undefined ? html`<span class="warn">waits</span>` : error ? html`<span class="bad">${error}</span>` : html`<span class="muted">${written ? `${written} B` : 'no answer'}</span>`;
+    const result =
+      written === undefined
+        ? html`<span class="warn">waits</span>`
+        : error
+          ? html`<span class="bad">${error}</span>`
+          : html`<span class="muted">${written ? `${written} B` : 'no answer'}</span>`;
     return html`<div class="row" role="option" id=${`request-${number}`} aria-selected=${number === this.selected} @click=${() => this.#select(number)}>
       <span class="number">${number}</span> <span class="opcode">${opcode}</span> <span class="about" title=${about}>${about}</span>
       <span class="result">${result}</span> <span class="time">${written === undefined ? '' : formatDuration(duration)}</span></div>`;
@@ -147,7 +174,9 @@ export class RequestsView extends LitElement {
     const target = listTarget(event, shown.length, current < 0 ? undefined : current);
     if (target === undefined) return;
     void this.#select(shown[target]!.number);
-    void this.updateComplete.then(() => this.renderRoot.querySelector('.row[aria-selected=true]')?.scrollIntoView({ block: 'nearest' }));
+    void this.updateComplete.then(() =>
+      this.renderRoot.querySelector('.row[aria-selected=true]')?.scrollIntoView({ block: 'nearest' }),
+    );
   };
 
   readonly #onScroll = (event: Event): void => {

@@ -27,7 +27,11 @@ export function changesOf(before: QueueView | undefined, after: QueueView): Chan
   return {
     avail: ((after.avail?.idx ?? 0) - (before.avail?.idx ?? 0)) & U16,
     used: ((after.used?.idx ?? 0) - (before.used?.idx ?? 0)) & U16,
-    descriptors: new Set(after.descriptors.filter((descriptor) => was.get(descriptor.index) !== JSON.stringify(descriptor)).map(({ index }) => index)),
+    descriptors: new Set(
+      after.descriptors
+        .filter((descriptor) => was.get(descriptor.index) !== JSON.stringify(descriptor))
+        .map(({ index }) => index),
+    ),
   };
 }
 
@@ -35,7 +39,7 @@ export function changesOf(before: QueueView | undefined, after: QueueView): Chan
 export function chainOf({ descriptors, isPacked }: QueueView, head: number | undefined): Set<number> {
   const chain = new Set<number>();
   if (isPacked) return new Set(descriptors.filter(({ id }) => id === head).map(({ index }) => index));
-  for (let next = head; next !== undefined && !chain.has(next);) {
+  for (let next = head; next !== undefined && !chain.has(next); ) {
     chain.add(next);
     next = descriptors.find(({ index }) => index === next)?.next;
   }
@@ -44,16 +48,26 @@ export function chainOf({ descriptors, isPacked }: QueueView, head: number | und
 
 /** The ring as a clock: where the driver and the device are, and what lies between them. */
 export function dial({ size, device, avail, used, entries, isPacked }: QueueView): TemplateResult {
-  const available = isPacked ? entries.filter((state) => state === 1).length : ((avail?.idx ?? 0) - (device?.next_avail ?? 0)) & U16;
-  const inFlight = isPacked ? entries.filter((state) => state === 2).length : ((device?.next_avail ?? 0) - (used?.idx ?? 0)) & U16;
+  const available = isPacked
+    ? entries.filter((state) => state === 1).length
+    : ((avail?.idx ?? 0) - (device?.next_avail ?? 0)) & U16;
+  const inFlight = isPacked
+    ? entries.filter((state) => state === 2).length
+    : ((device?.next_avail ?? 0) - (used?.idx ?? 0)) & U16;
   const next = (device?.next_avail ?? 0) % size;
-  const point = (place: number, radius: number) => [Math.sin((TURN * place) / size) * radius, -Math.cos((TURN * place) / size) * radius].map((n) => n.toFixed(2)).join(' ');
+  const point = (place: number, radius: number) =>
+    [Math.sin((TURN * place) / size) * radius, -Math.cos((TURN * place) / size) * radius]
+      .map((n) => n.toFixed(2))
+      .join(' ');
   const arc = (from: number, length: number, name: string) => {
     // One of many would be too thin to be seen; a whole turn has no two ends.
     const shown = Math.min(Math.max(length, size / 60), size * 0.999);
-    return length ? svg`<path class=${name} d="M ${point(from, RADIUS)} A ${RADIUS} ${RADIUS} 0 ${shown > size / 2 ? 1 : 0} 1 ${point(from + shown, RADIUS)}" />` : nothing;
+    return length
+      ? svg`<path class=${name} d="M ${point(from, RADIUS)} A ${RADIUS} ${RADIUS} 0 ${shown > size / 2 ? 1 : 0} 1 ${point(from + shown, RADIUS)}" />`
+      : nothing;
   };
-  const hand = (place: number, name: string, from: number, to: number) => svg`<path class=${`hand ${name}`} d="M ${point(place, from)} L ${point(place, to)}" />`;
+  const hand = (place: number, name: string, from: number, to: number) =>
+    svg`<path class=${`hand ${name}`} d="M ${point(place, from)} L ${point(place, to)}" />`;
   return html`<svg class="dial" viewBox="-60 -60 120 120" role="img" aria-label=${`${available} available, ${inFlight} in flight, of ${size}`}>
     ${svg`<circle r=${RADIUS} /><text y="-2">${inFlight}</text><text class="unit" y="11">in flight</text>`}
     ${arc(next - inFlight, inFlight, 'in-flight')}${arc(next, available, 'available')}
@@ -64,8 +78,11 @@ export function dial({ size, device, avail, used, entries, isPacked }: QueueView
 /** Every descriptor of the queue, by what it is doing. */
 export function descriptorMap({ size, entries }: QueueView, chain: ReadonlySet<number>): TemplateResult {
   const columns = Math.min(COLUMNS, size);
-  const squares = (which: (index: number) => boolean) => Array.from({ length: size }, (_, n) => n).filter(which)
-    .map((n) => `M ${(n % columns) * PITCH} ${Math.floor(n / columns) * PITCH} h ${SIDE} v ${SIDE} h -${SIDE} z`).join('');
+  const squares = (which: (index: number) => boolean) =>
+    Array.from({ length: size }, (_, n) => n)
+      .filter(which)
+      .map((n) => `M ${(n % columns) * PITCH} ${Math.floor(n / columns) * PITCH} h ${SIDE} v ${SIDE} h -${SIDE} z`)
+      .join('');
   const busy = entries.filter((state) => state !== 0).length;
   return html`<svg class="map" viewBox=${`0 0 ${columns * PITCH - 1} ${Math.ceil(size / columns) * PITCH - 1}`} style=${`max-width: ${columns * (PITCH + 1)}px`} role="img" aria-label=${`${busy} of ${size} descriptors in use`}>
     ${svg`<path class="free" d=${squares((n) => entries[n] === 0)} /><path class="available" d=${squares((n) => entries[n] === 1)} />
@@ -104,21 +121,38 @@ function strip(label: string, cells: Cell[], { changed, lit, onLit = () => {} }:
   const id = (n: number) => `${label.replaceAll(' ', '-')}-${n}`;
   return html`<div class="strip" role="listbox" aria-orientation="horizontal" tabindex="0" aria-label=${label} aria-activedescendant=${current < 0 ? nothing : id(current)}
       @keydown=${onKey} @mouseleave=${() => onLit(undefined)} @blur=${() => onLit(undefined)}>
-    ${cells.map(({ at, text, isNew }, n) => html`<span class="cell" role="option" id=${id(n)} aria-selected=${n === current} ?data-new=${isNew}
-      ?data-lit=${n === current} ?data-changed=${n >= cells.length - changed} @mouseenter=${() => onLit(cells[n])}><small>${at}</small><span class="visually-hidden">: </span>${text}${isNew ? html`<span class="visually-hidden">, not taken yet</span>` : nothing}</span>`)}
+    ${cells.map(
+      (
+        { at, text, isNew },
+        n,
+      ) => html`<span class="cell" role="option" id=${id(n)} aria-selected=${n === current} ?data-new=${isNew}
+      ?data-lit=${n === current} ?data-changed=${n >= cells.length - changed} @mouseenter=${() => onLit(cells[n])}><small>${at}</small><span class="visually-hidden">: </span>${text}${isNew ? html`<span class="visually-hidden">, not taken yet</span>` : nothing}</span>`,
+    )}
   </div>`;
 }
 
 export function availStrip({ avail }: QueueView, options: StripOptions): TemplateResult {
   const { ring } = avail!;
-  const cells = ring.map(({ at, head, isNew }, n) => ({ at, head, isNew, text: String(head), age: ring.slice(n + 1).filter((later) => later.head === head).length }));
+  const cells = ring.map(({ at, head, isNew }, n) => ({
+    at,
+    head,
+    isNew,
+    text: String(head),
+    age: ring.slice(n + 1).filter((later) => later.head === head).length,
+  }));
   return strip('Available ring', cells, options);
 }
 
 export function usedStrip({ avail, used, inFlight }: QueueView, options: StripOptions): TemplateResult {
   const { ring } = used!;
   const isOut = (id: number) => inFlight.includes(id) || avail!.ring.some(({ head, isNew }) => isNew && head === id);
-  const cells = ring.map(({ at, id, len }, n) => ({ at, head: id, isNew: false, text: `${id}, ${len}`, age: ring.slice(n + 1).filter((later) => later.id === id).length + Number(isOut(id)) }));
+  const cells = ring.map(({ at, id, len }, n) => ({
+    at,
+    head: id,
+    isNew: false,
+    text: `${id}, ${len}`,
+    age: ring.slice(n + 1).filter((later) => later.id === id).length + Number(isOut(id)),
+  }));
   return strip('Used ring', cells, options);
 }
 
@@ -132,11 +166,17 @@ interface TableOptions {
   isInner?: boolean;
 }
 
-export function descriptorTable({ descriptors, entries, isPacked }: Pick<QueueView, 'descriptors' | 'entries' | 'isPacked'>, { chain, changes, place, isInner = false }: TableOptions): TemplateResult {
+export function descriptorTable(
+  { descriptors, entries, isPacked }: Pick<QueueView, 'descriptors' | 'entries' | 'isPacked'>,
+  { chain, changes, place, isInner = false }: TableOptions,
+): TemplateResult {
   const states = ['', 'available', 'in flight'];
-  const row = ({ index, addr, len, flags, next, id }: DescriptorView, inTable: boolean) => html`<tr ?data-inner=${inTable} ?data-lit=${!inTable && chain?.has(index)} ?data-changed=${!inTable && changes?.descriptors.has(index)}>
+  const row = (
+    { index, addr, len, flags, next, id }: DescriptorView,
+    inTable: boolean,
+  ) => html`<tr ?data-inner=${inTable} ?data-lit=${!inTable && chain?.has(index)} ?data-changed=${!inTable && changes?.descriptors.has(index)}>
     <td>${inTable ? nothing : html`<span class="dot" data-state=${entries[index]!} title=${states[entries[index]!]!}></span>`}${index}${!inTable && index === place ? html` <span class="muted">◂ device</span>` : nothing}</td>
-    <td class="mono">${hex(addr)}</td><td class="number">${len}</td><td class="flags mono">${flags.join(' ')}</td><td class="number">${inTable && isPacked ? '' : next ?? id ?? ''}</td></tr>`;
+    <td class="mono">${hex(addr)}</td><td class="number">${len}</td><td class="flags mono">${flags.join(' ')}</td><td class="number">${inTable && isPacked ? '' : (next ?? id ?? '')}</td></tr>`;
   return html`<table class="descriptors"><tr><th>#</th><th>addr</th><th class="number">len</th><th>flags</th><th class="number">${isPacked ? 'id' : 'next'}</th></tr>
     ${descriptors.map((descriptor) => html`${row(descriptor, isInner)}${descriptor.table?.map((inner) => row(inner, true))}`)}</table>`;
 }

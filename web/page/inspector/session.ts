@@ -9,7 +9,11 @@ import { viewStyles } from './styles.ts';
 
 /** What the session holds for its guest: all of this survives a freeze. */
 export class SessionPanel extends LitElement {
-  static override properties = { connection: { attribute: false }, guest: { attribute: false }, session: { state: true } };
+  static override properties = {
+    connection: { attribute: false },
+    guest: { attribute: false },
+    session: { state: true },
+  };
   static override styles = [controls, viewStyles];
 
   declare connection: Connection;
@@ -32,12 +36,39 @@ export class SessionPanel extends LitElement {
     return html`<div class="scroll" role="region" tabindex="0" aria-label="Session">
       <section><h2>FUSE session${negotiated ? html`<span class="muted">protocol ${negotiated.major}.${negotiated.minor}, writes up to ${formatBytes(negotiated.max_write)}</span>` : nothing}</h2>
         ${negotiated ? html`<ul class="chips" aria-label="Flags of INIT">${negotiated.flags.map((flag) => html`<li class="chip mono">${flag.replace(/^FUSE_/, '')}</li>`)}</ul>` : html`<p class="muted">Nothing is mounted.</p>`}</section>
-      ${table('Open files', files.length, 'No file is open.', ['fh', 'Node', 'Path', 'Flags'], files.map(({ fh, ino, path, flags }) => html`<tr><td>${fh}</td><td>${ino}</td><td class="path">${path}</td><td class="mono">${formatOpenFlags(flags)}</td></tr>`))}
-      ${table('Directory streams', directories.length, 'No directory is being read.', ['fh', 'Node', 'Path', 'Position'], directories.map(({ fh, ino, path, position }) => html`<tr><td>${fh}</td><td>${ino}</td><td class="path">${path}</td><td>${position}</td></tr>`))}
+      ${table(
+        'Open files',
+        files.length,
+        'No file is open.',
+        ['fh', 'Node', 'Path', 'Flags'],
+        files.map(
+          ({ fh, ino, path, flags }) =>
+            html`<tr><td>${fh}</td><td>${ino}</td><td class="path">${path}</td><td class="mono">${formatOpenFlags(flags)}</td></tr>`,
+        ),
+      )}
+      ${table(
+        'Directory streams',
+        directories.length,
+        'No directory is being read.',
+        ['fh', 'Node', 'Path', 'Position'],
+        directories.map(
+          ({ fh, ino, path, position }) =>
+            html`<tr><td>${fh}</td><td>${ino}</td><td class="path">${path}</td><td>${position}</td></tr>`,
+        ),
+      )}
       ${table('Locks', locks.length, 'Nothing is locked.', ['Kind', 'Path', 'Bytes', 'Process', 'Guest'], locks.map(lockRow))}
       ${table('Waiters', waiters.length, 'Nobody waits for a lock.', ['Kind', 'Path', 'Bytes', 'Process', 'Guest'], waiters.map(lockRow))}
-      ${table('Inode map', nodeCount, 'The guest knows no inode but the root.', ['Node', 'Generation', 'Lookups', 'Path'], nodes.map(({ ino, generation, nlookup, path }) => html`<tr><td>${ino}</td><td>${generation}</td><td>${nlookup}</td><td class="path">${path}</td></tr>`),
-        nodes.length < nodeCount ? `the first ${nodes.length}` : '')}
+      ${table(
+        'Inode map',
+        nodeCount,
+        'The guest knows no inode but the root.',
+        ['Node', 'Generation', 'Lookups', 'Path'],
+        nodes.map(
+          ({ ino, generation, nlookup, path }) =>
+            html`<tr><td>${ino}</td><td>${generation}</td><td>${nlookup}</td><td class="path">${path}</td></tr>`,
+        ),
+        nodes.length < nodeCount ? `the first ${nodes.length}` : '',
+      )}
     </div>`;
   }
 }

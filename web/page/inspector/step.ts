@@ -10,14 +10,32 @@ import { viewStyles } from './styles.ts';
 
 /** In the order of a request's way. */
 const STAGES: Record<WalkStep['stage'], string> = {
-  message: 'Message', available: 'Available', kick: 'Kick', descriptors: 'Descriptors', request: 'Request', answer: 'Answer', used: 'Used', interrupt: 'Interrupt',
+  message: 'Message',
+  available: 'Available',
+  kick: 'Kick',
+  descriptors: 'Descriptors',
+  request: 'Request',
+  answer: 'Answer',
+  used: 'Used',
+  interrupt: 'Interrupt',
 };
 const EXAMPLE = 'cat README.txt';
 
 /** The device held before a request, which is walked through it step by step. */
 export class StepView extends LitElement {
-  static override properties = { connection: { attribute: false }, guest: { attribute: false }, isHeld: { attribute: false }, walk: { state: true }, at: { state: true }, queue: { state: true } };
-  static override styles = [controls, viewStyles, ringStyles, css`
+  static override properties = {
+    connection: { attribute: false },
+    guest: { attribute: false },
+    isHeld: { attribute: false },
+    walk: { state: true },
+    at: { state: true },
+    queue: { state: true },
+  };
+  static override styles = [
+    controls,
+    viewStyles,
+    ringStyles,
+    css`
     .intro { display: grid; gap: 12px; align-content: start; padding: 16px; }
     .intro > div { display: flex; flex-wrap: wrap; gap: 8px; }
     .intro h2 { margin: 0; font-size: 15px; }
@@ -34,7 +52,8 @@ export class StepView extends LitElement {
       .route li { min-width: 14px; }
       .route li:not([aria-current]) { padding: 0; font-size: 0; }
     }
-  `];
+  `,
+  ];
 
   declare connection: Connection;
   declare guest: GuestView;
@@ -98,8 +117,13 @@ export class StepView extends LitElement {
       </div>
       <div class="actions" @keydown=${this.#onKey}>
         <button ?disabled=${this.at === 0} @click=${() => this.at--}>Back</button>
-        ${!isLast ? html`<button class="primary" @click=${() => this.at++}>Next</button>` : walk.isServed ? html`<button class="primary" @click=${this.#next}>${icon('step')} Next request</button>`
-          : html`<button class="primary" @click=${this.#serve}>${icon('step')} Serve it</button>`}
+        ${
+          !isLast
+            ? html`<button class="primary" @click=${() => this.at++}>Next</button>`
+            : walk.isServed
+              ? html`<button class="primary" @click=${this.#next}>${icon('step')} Next request</button>`
+              : html`<button class="primary" @click=${this.#serve}>${icon('step')} Serve it</button>`
+        }
         <span class="muted">${this.at + 1} of ${walk.steps.length}</span>
         <span class="space"></span>
         ${isLast ? nothing : html`<button title="Serves this request, and waits for the next one" @click=${this.#next}>Skip it</button>`}
@@ -130,8 +154,13 @@ export class StepView extends LitElement {
   }
 
   readonly #type = async (): Promise<void> => {
-    const { guest, guest: { api: { shells } } } = this;
-    const shell = guest.shells.at(-1) ?? await this.connection.attempt(this.connection.openShell(guest));
+    const {
+      guest,
+      guest: {
+        api: { shells },
+      },
+    } = this;
+    const shell = guest.shells.at(-1) ?? (await this.connection.attempt(this.connection.openShell(guest)));
     if (shell) await this.connection.attempt(shells.type(shell.id, `${EXAMPLE}\n`));
   };
 
@@ -152,7 +181,12 @@ export class StepView extends LitElement {
 
   readonly #onKey = (event: KeyboardEvent): void => {
     const target = { ArrowRight: this.at + 1, ArrowLeft: this.at - 1 }[event.key];
-    if (target === undefined || !this.walk?.steps[target] || event.composedPath().some((element) => element instanceof Element && element.getAttribute('role') === 'listbox')) return;
+    if (
+      target === undefined ||
+      !this.walk?.steps[target] ||
+      event.composedPath().some((element) => element instanceof Element && element.getAttribute('role') === 'listbox')
+    )
+      return;
     event.preventDefault();
     this.at = target;
   };

@@ -163,7 +163,17 @@ export class Course extends EventTarget {
   }
 
   #scene(guest: GuestView, requests: Scene['requests']): Scene {
-    return { connection: this.#connection, guest, second: this.#second, requests, began: this.#began, notes: this.#notes, path: this.#path, opened: this.#opened, taken: this.#taken };
+    return {
+      connection: this.#connection,
+      guest,
+      second: this.#second,
+      requests,
+      began: this.#began,
+      notes: this.#notes,
+      path: this.#path,
+      opened: this.#opened,
+      taken: this.#taken,
+    };
   }
 
   async #look(): Promise<void> {
@@ -178,7 +188,9 @@ export class Course extends EventTarget {
       const isThere = await guest.api.folder.stat(this.#path);
       if (isOver()) return;
       if (!isThere) {
-        this.#connection.report(`The lesson has ended, because its folder ${this.#path} is gone. Open it again to restart.`);
+        this.#connection.report(
+          `The lesson has ended, because its folder ${this.#path} is gone. Open it again to restart.`,
+        );
         return await this.close();
       }
       const { inspector } = guest.api;
@@ -191,7 +203,12 @@ export class Course extends EventTarget {
         this.#after = this.#last;
         this.#changed();
       }
-      const seen = await step.look(this.#scene(guest, rows.filter(({ number }) => number > this.#after!)));
+      const seen = await step.look(
+        this.#scene(
+          guest,
+          rows.filter(({ number }) => number > this.#after!),
+        ),
+      );
       if (!isOver()) this.#tell(seen);
     } catch (error) {
       // It may have been left meanwhile, with its guest.

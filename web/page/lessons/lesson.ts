@@ -76,7 +76,9 @@ export function opcodesOf(requests: readonly RequestRow[]): string {
 
 /** The answered requests of one opcode, about one file where `about` is given. */
 export function answered({ requests }: Scene, opcode: string, about?: string): RequestRow[] {
-  return requests.filter((row) => row.opcode === opcode && row.written !== undefined && (about === undefined || row.about.includes(about)));
+  return requests.filter(
+    (row) => row.opcode === opcode && row.written !== undefined && (about === undefined || row.about.includes(about)),
+  );
 }
 
 export const holdOn = ({ connection, guest }: Scene): Promise<void> => connection.hold(guest, true);

@@ -13,8 +13,15 @@ export interface TypeDetail {
 
 /** Short lessons on the guest that runs. Dispatches `type` for what is to be typed in a terminal. */
 export class LessonsPanel extends LitElement {
-  static override properties = { connection: { attribute: false }, guest: { attribute: false }, version: { attribute: false }, isBusy: { state: true } };
-  static override styles = [controls, css`
+  static override properties = {
+    connection: { attribute: false },
+    guest: { attribute: false },
+    version: { attribute: false },
+    isBusy: { state: true },
+  };
+  static override styles = [
+    controls,
+    css`
     :host { display: flex; flex-direction: column; min-height: 0; }
     .scroll { flex: 1; min-height: 0; overflow: auto; }
     .lessons { list-style: none; margin: 0; padding: 6px; }
@@ -40,7 +47,8 @@ export class LessonsPanel extends LitElement {
     .so-far { font-size: 13px; color: var(--muted); }
     .end { display: flex; flex-wrap: wrap; gap: 8px; align-items: center; padding: 10px 12px; border-radius: 8px; background: var(--accent-soft); }
     .end p { flex: 1 1 100%; margin: 0; font-weight: 600; }
-  `];
+  `,
+  ];
 
   declare connection: Connection;
   declare guest: GuestView;
@@ -71,8 +79,12 @@ export class LessonsPanel extends LitElement {
   override render() {
     const course = this.#course!;
     return html`
-      ${course.lesson ? html`<div class="toolbar"><button class="plain" @click=${this.#leave}>${icon('back')} All lessons</button><span class="space"></span>
-        <button class="plain" @click=${() => this.#open(course.lesson!)}>${icon('rewind')} Restart</button></div>` : nothing}
+      ${
+        course.lesson
+          ? html`<div class="toolbar"><button class="plain" @click=${this.#leave}>${icon('back')} All lessons</button><span class="space"></span>
+        <button class="plain" @click=${() => this.#open(course.lesson!)}>${icon('rewind')} Restart</button></div>`
+          : nothing
+      }
       <div class="scroll" role="region" tabindex="0" aria-label="Lessons">${course.lesson ? this.#renderLesson(course, course.lesson) : this.#renderList(course)}</div>
       <div class="visually-hidden" role="status">${course.lesson ? this.#news(course, course.lesson) : ''}</div>`;
   }
@@ -94,14 +106,20 @@ export class LessonsPanel extends LitElement {
     return html`<div class="lesson">
       <h2 tabindex="-1">${lesson.title}</h2>
       <p class="muted">${lesson.about}</p>
-      <ol class="steps-list">${lesson.steps.map((step, index) => html`<li ?data-later=${index > count} aria-current=${index === count ? 'step' : nothing}>
+      <ol class="steps-list">${lesson.steps.map(
+        (step, index) => html`<li ?data-later=${index > count} aria-current=${index === count ? 'step' : nothing}>
         <span class="mark" ?data-done=${index < count} ?data-now=${index === count} aria-hidden="true">${index < count ? '✓' : index + 1}</span>
         <div><h3>${step.title}${index < count ? html`<span class="visually-hidden">, done</span>` : nothing}</h3>
           ${index < count && course.seen[index] ? html`<p class="seen">${course.seen[index]}</p>` : nothing}
-          ${index === count ? this.#renderStep(course, step) : nothing}</div></li>`)}</ol>
-      ${count === lesson.steps.length ? html`<div class="end"><p>Lesson complete. What it made goes when you leave it.</p>
+          ${index === count ? this.#renderStep(course, step) : nothing}</div></li>`,
+      )}</ol>
+      ${
+        count === lesson.steps.length
+          ? html`<div class="end"><p>Lesson complete. What it made goes when you leave it.</p>
         ${next ? html`<button class="primary" @click=${() => this.#open(next)}>Next: ${next.title}</button>` : nothing}
-        <button @click=${this.#leave}>All lessons</button></div>` : nothing}
+        <button @click=${this.#leave}>All lessons</button></div>`
+          : nothing
+      }
     </div>`;
   }
 
@@ -110,9 +128,13 @@ export class LessonsPanel extends LitElement {
     const isAmongOthers = this.connection.guests.length > 1;
     return html`<p>${step.text}</p>
       ${course.command === undefined ? nothing : html`<code class="command">${course.command}</code>`}
-      ${step.where === 'second' && !place ? html`<p>There is no second guest with this folder any more. Restart the lesson.</p>` : html`
+      ${
+        step.where === 'second' && !place
+          ? html`<p>There is no second guest with this folder any more. Restart the lesson.</p>`
+          : html`
         <button class="primary" ?disabled=${this.isBusy || !course.isLooking} @click=${() => this.#do()}>${icon(step.command === undefined ? 'play' : 'terminal')} Do it for me</button>
-        ${step.command !== undefined && isAmongOthers ? html`<span class="muted">in ${place!.name}</span>` : nothing}`}
+        ${step.command !== undefined && isAmongOthers ? html`<span class="muted">in ${place!.name}</span>` : nothing}`
+      }
       ${course.soFar ? html`<p class="so-far">${course.soFar}</p>` : html`<p class="so-far">The page notices when it has happened.</p>`}`;
   }
 

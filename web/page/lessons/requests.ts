@@ -1,4 +1,15 @@
-import { answered, done, holdOff, holdOn, opcodesOf, README, soFar, statisticsOf, waitingOf, type Lesson } from './lesson.ts';
+import {
+  answered,
+  done,
+  holdOff,
+  holdOn,
+  opcodesOf,
+  README,
+  soFar,
+  statisticsOf,
+  waitingOf,
+  type Lesson,
+} from './lesson.ts';
 
 const FILE = 'README.txt';
 const NOTE = 'note.txt';
@@ -18,7 +29,8 @@ const cat: Lesson = {
       look(scene) {
         const [lookup] = answered(scene, 'LOOKUP', FILE);
         const [open] = answered(scene, 'OPEN', FILE);
-        if (!lookup || !open || !answered(scene, 'READ', FILE).length || !answered(scene, 'RELEASE', FILE).length) return undefined;
+        if (!lookup || !open || !answered(scene, 'READ', FILE).length || !answered(scene, 'RELEASE', FILE).length)
+          return undefined;
         const own = scene.requests.filter(({ number, opcode }) => number >= lookup.number && opcode !== 'FORGET');
         return done(`${opcodesOf(own)}. LOOKUP turned the name into node ${open.nodeid}, which the others are about.`);
       },
@@ -61,7 +73,9 @@ const caches: Lesson = {
       act: ({ guest, path }) => guest.api.folder.save(`${path}/${NOTE}`, new TextEncoder().encode('one\n')),
       async look({ guest, path }) {
         const file = await guest.api.folder.stat(`${path}/${NOTE}`);
-        return file?.size ? done(`note.txt has ${file.size} bytes, node ${file.ino}. Nobody told the guest.`) : undefined;
+        return file?.size
+          ? done(`note.txt has ${file.size} bytes, node ${file.ino}. Nobody told the guest.`)
+          : undefined;
       },
     },
     {
@@ -69,9 +83,11 @@ const caches: Lesson = {
       text: 'It looks the name up, and reads.',
       command: (directory) => `cat ${directory}/${NOTE}`,
       async look(scene) {
-        const { version } = await scene.guest.api.folder.stat(`${scene.path}/${NOTE}`) ?? { version: '' };
+        const { version } = (await scene.guest.api.folder.stat(`${scene.path}/${NOTE}`)) ?? { version: '' };
         scene.notes.set('version', version);
-        return answered(scene, 'READ', NOTE).length && answered(scene, 'RELEASE', NOTE).length ? done(`${opcodesOf(scene.requests)}.`) : undefined;
+        return answered(scene, 'READ', NOTE).length && answered(scene, 'RELEASE', NOTE).length
+          ? done(`${opcodesOf(scene.requests)}.`)
+          : undefined;
       },
     },
     {
@@ -89,7 +105,8 @@ const caches: Lesson = {
       command: (directory) => `sleep 1; cat ${directory}/${NOTE}`,
       look(scene) {
         if (!answered(scene, 'RELEASE', NOTE).length) return undefined;
-        if (!answered(scene, 'READ', NOTE).length) return soFar('No READ yet: the guest has the old text in its cache. Try again.');
+        if (!answered(scene, 'READ', NOTE).length)
+          return soFar('No READ yet: the guest has the old text in its cache. Try again.');
         return done(`${opcodesOf(scene.requests)}. It threw its pages away, and asked for new ones.`);
       },
     },
@@ -98,9 +115,13 @@ const caches: Lesson = {
       text: 'Three times the size of a file: the second comes at once, the third two seconds later.',
       command: (directory) => `for pause in 0 0 2; do sleep $pause; stat -c %s ${directory}/${NOTE}; done`,
       look(scene) {
-        const asked = scene.requests.filter(({ opcode, about }) => ['LOOKUP', 'GETATTR'].includes(opcode) && about.includes(NOTE));
+        const asked = scene.requests.filter(
+          ({ opcode, about }) => ['LOOKUP', 'GETATTR'].includes(opcode) && about.includes(NOTE),
+        );
         if (asked.length < 2 || asked.at(-1)!.time - asked[0]!.time < 1000) return undefined;
-        return done(`${asked.length} questions for three answers, ${((asked.at(-1)!.time - asked[0]!.time) / 1000).toFixed(1)} s apart: what is younger than a second comes out of the cache.`);
+        return done(
+          `${asked.length} questions for three answers, ${((asked.at(-1)!.time - asked[0]!.time) / 1000).toFixed(1)} s apart: what is younger than a second comes out of the cache.`,
+        );
       },
     },
   ],
@@ -126,7 +147,9 @@ const queue: Lesson = {
         const { waiting, size } = await waitingOf(scene);
         if (waiting < size) return waiting ? soFar(`${waiting} of ${size} descriptors are taken.`) : undefined;
         scene.notes.set('served', String((await statisticsOf(scene)).requests));
-        return done(`All ${size} descriptors are taken, each by one request, whose buffers are in a table of their own (INDIRECT_DESC). The driver keeps the others in a list.`);
+        return done(
+          `All ${size} descriptors are taken, each by one request, whose buffers are in a table of their own (INDIRECT_DESC). The driver keeps the others in a list.`,
+        );
       },
     },
     {
@@ -162,7 +185,11 @@ const step: Lesson = {
       command: (directory) => `cat ${directory}/${FILE}`,
       async look({ guest }) {
         const walk = await guest.api.inspector.walk();
-        return walk ? done(`${walk.opcode || 'A request'} waits in queue ${walk.queue}: its descriptors are in the guest’s memory, and the driver has kicked.`) : undefined;
+        return walk
+          ? done(
+              `${walk.opcode || 'A request'} waits in queue ${walk.queue}: its descriptors are in the guest’s memory, and the driver has kicked.`,
+            )
+          : undefined;
       },
     },
     {
@@ -171,14 +198,23 @@ const step: Lesson = {
       act: ({ guest }) => guest.api.inspector.serve(),
       look({ requests }) {
         const served = requests.find(({ written }) => written !== undefined);
-        return served ? done(`${served.opcode} is answered: ${served.written} bytes in the guest’s memory, an entry in the used ring, an interrupt. The next request waits.`) : undefined;
+        return served
+          ? done(
+              `${served.opcode} is answered: ${served.written} bytes in the guest’s memory, an entry in the used ring, an interrupt. The next request waits.`,
+            )
+          : undefined;
       },
     },
     {
       title: 'Let the others pass',
       text: 'Continue, with the button above the terminal.',
       act: holdOff,
-      look: (scene) => (!scene.guest.isHeld ? done(scene.requests.length ? `${opcodesOf(scene.requests)} followed.` : 'The device serves by itself again.') : undefined),
+      look: (scene) =>
+        !scene.guest.isHeld
+          ? done(
+              scene.requests.length ? `${opcodesOf(scene.requests)} followed.` : 'The device serves by itself again.',
+            )
+          : undefined,
     },
   ],
 };

@@ -16,7 +16,9 @@ async function nameless(scene: Scene): Promise<SessionView['files'][number] | un
 /** The newest snapshot of the lesson's guest that somebody took since `time`. */
 async function takenSince({ connection, guest }: Scene, time: number): Promise<SnapshotView | undefined> {
   const { snapshots } = await connection.worker.timeline.view();
-  return snapshots.find(({ kind, created, guest: name }) => kind === 'manual' && name === guest.name && created >= time);
+  return snapshots.find(
+    ({ kind, created, guest: name }) => kind === 'manual' && name === guest.name && created >= time,
+  );
 }
 
 const takeSnapshot = (text: string): Step => ({
@@ -41,7 +43,8 @@ async function goBack({ connection, guest, notes }: Scene): Promise<void> {
 const unlinked: Lesson = {
   id: 'unlinked',
   title: 'Freeze with an unlinked open file',
-  about: 'A file that is deleted while it is open stays until the last process closes it. It is nowhere but in the session, and still it can be frozen.',
+  about:
+    'A file that is deleted while it is open stays until the last process closes it. It is nowhere but in the session, and still it can be frozen.',
   files: {},
   others: ['secret.txt'],
   steps: [
@@ -56,7 +59,9 @@ const unlinked: Lesson = {
         const others = notes.get('others')!.split(' ');
         const file = files.find(({ ino }) => !others.includes(String(ino)));
         if (file) notes.set('ino', String(file.ino));
-        return file ? done(`The session has file handle ${file.fh} of node ${file.ino}, which has no name any more.`) : undefined;
+        return file
+          ? done(`The session has file handle ${file.fh} of node ${file.ino}, which has no name any more.`)
+          : undefined;
       },
     },
     takeSnapshot('In Timeline. It holds the guest’s memory, the device with its session, and the folder.'),
@@ -65,7 +70,9 @@ const unlinked: Lesson = {
       text: 'Nobody has it open then: its content is gone for ever.',
       command: () => 'exec 5>&-',
       async look(scene) {
-        return await nameless(scene) ? undefined : done(`${opcodesOf(scene.requests) || 'RELEASE'}: the node is free.`);
+        return (await nameless(scene))
+          ? undefined
+          : done(`${opcodesOf(scene.requests) || 'RELEASE'}: the node is free.`);
       },
     },
     {
@@ -83,8 +90,14 @@ const unlinked: Lesson = {
       command: () => 'cat /proc/self/fd/5',
       async look(scene) {
         const file = await nameless(scene);
-        const used = file && scene.requests.some(({ nodeid, opcode, error }) => nodeid === file.ino && ['OPEN', 'READ'].includes(opcode) && !error);
-        return used ? done(`${opcodesOf(scene.requests.filter(({ nodeid }) => nodeid === file.ino))}: the guest noticed nothing.`) : undefined;
+        const used =
+          file &&
+          scene.requests.some(
+            ({ nodeid, opcode, error }) => nodeid === file.ino && ['OPEN', 'READ'].includes(opcode) && !error,
+          );
+        return used
+          ? done(`${opcodesOf(scene.requests.filter(({ nodeid }) => nodeid === file.ino))}: the guest noticed nothing.`)
+          : undefined;
       },
     },
   ],
@@ -110,8 +123,12 @@ const locks: Lesson = {
       text: 'It holds the lock until it is told to end.',
       command: (directory) => `sleep 1000 | locker flock ${directory}/${FILE} & echo $! > ${directory}/locker.pid`,
       async look(scene) {
-        const lock = (await sessionOf(scene)).locks.find(({ path, guest }) => path === `${scene.path}/${FILE}` && guest === scene.guest.name);
-        return lock ? done(`${lock.guest}, pid ${lock.pid}: a ${lock.type} lock (${lock.space}) on ${lock.path}.`) : undefined;
+        const lock = (await sessionOf(scene)).locks.find(
+          ({ path, guest }) => path === `${scene.path}/${FILE}` && guest === scene.guest.name,
+        );
+        return lock
+          ? done(`${lock.guest}, pid ${lock.pid}: a ${lock.type} lock (${lock.space}) on ${lock.path}.`)
+          : undefined;
       },
     },
     {
@@ -120,8 +137,12 @@ const locks: Lesson = {
       command: (directory) => `locker flock ${directory}/${FILE} < /dev/null`,
       where: 'second',
       async look(scene) {
-        const waiter = (await sessionOf(scene)).waiters.find(({ path, guest }) => path === `${scene.path}/${FILE}` && guest === scene.second?.name);
-        return waiter ? done(`${waiter.guest} waits: its SETLKW is with the device, unanswered, in flight for as long as it takes.`) : undefined;
+        const waiter = (await sessionOf(scene)).waiters.find(
+          ({ path, guest }) => path === `${scene.path}/${FILE}` && guest === scene.second?.name,
+        );
+        return waiter
+          ? done(`${waiter.guest} waits: its SETLKW is with the device, unanswered, in flight for as long as it takes.`)
+          : undefined;
       },
     },
     {
@@ -130,7 +151,11 @@ const locks: Lesson = {
       command: (directory) => `kill $(cat ${directory}/locker.pid)`,
       async look(scene) {
         const { locks: held, waiters } = await sessionOf(scene);
-        if (waiters.length || held.some(({ path, guest }) => path === `${scene.path}/${FILE}` && guest === scene.guest.name)) return undefined;
+        if (
+          waiters.length ||
+          held.some(({ path, guest }) => path === `${scene.path}/${FILE}` && guest === scene.guest.name)
+        )
+          return undefined;
         return done('The device answered the request that waited, in the other guest: it had the lock, and has ended.');
       },
     },
@@ -142,29 +167,38 @@ const ANSWER = 'suspend.txt';
 const suspend: Lesson = {
   id: 'suspend',
   title: 'Why suspend was refused since 2019',
-  about: 'A device that sleeps may be reset when it wakes. For a disk that is nothing; a virtio-fs device has node ids, open files and locks to lose.',
+  about:
+    'A device that sleeps may be reset when it wakes. For a disk that is nothing; a virtio-fs device has node ids, open files and locks to lose.',
   files: { [FILE]: README, 'docs/': '', 'docs/more.txt': README },
   others: [ANSWER],
   steps: [
     {
       title: 'Ask Linux to sleep',
       text: 'Suspend to idle, as far as the devices: a test that comes back by itself, after 5 seconds if they agree. What Linux says goes into a file of the folder.',
-      command: (directory) => `(echo devices > /sys/power/pm_test && echo freeze > /sys/power/state && echo it slept; echo none > /sys/power/pm_test) > ${directory}/${ANSWER} 2>&1; cat ${directory}/${ANSWER}`,
+      command: (directory) =>
+        `(echo devices > /sys/power/pm_test && echo freeze > /sys/power/state && echo it slept; echo none > /sys/power/pm_test) > ${directory}/${ANSWER} 2>&1; cat ${directory}/${ANSWER}`,
       async look({ guest, began, path }) {
         const written = await guest.api.folder.stat(`${path}/${ANSWER}`);
         if (!written?.size || written.mtime < began) return undefined;
         const answer = new TextDecoder().decode((await guest.api.folder.read(written.path, written.size)).bytes).trim();
-        if (!answer.endsWith('it slept')) return done(`“${answer}”. The driver of virtio-fs refused, for the whole machine: dmesg says “suspend/resume not yet supported”.`);
-        return done('It slept. Linux 6.12 asks whether the device needs a reset at all (PCI power management, No_Soft_Reset), and this one does not. Before, and for hibernation, the driver refuses for the whole machine: “suspend/resume not yet supported”.');
+        if (!answer.endsWith('it slept'))
+          return done(
+            `“${answer}”. The driver of virtio-fs refused, for the whole machine: dmesg says “suspend/resume not yet supported”.`,
+          );
+        return done(
+          'It slept. Linux 6.12 asks whether the device needs a reset at all (PCI power management, No_Soft_Reset), and this one does not. Before, and for hibernation, the driver refuses for the whole machine: “suspend/resume not yet supported”.',
+        );
       },
     },
-    takeSnapshot('From outside it can be done with any driver: the device’s session is written down with the guest’s memory.'),
+    takeSnapshot(
+      'From outside it can be done with any driver: the device’s session is written down with the guest’s memory.',
+    ),
     {
       title: 'Break something',
       text: 'So that there is something to go back for.',
       command: (directory) => `rm -r ${directory}/docs ${directory}/${FILE}`,
       async look({ guest, path }) {
-        return await guest.api.folder.stat(`${path}/${FILE}`) ? undefined : done(`${FILE} is gone.`);
+        return (await guest.api.folder.stat(`${path}/${FILE}`)) ? undefined : done(`${FILE} is gone.`);
       },
     },
     {
@@ -174,7 +208,9 @@ const suspend: Lesson = {
       async look(scene) {
         if (!(await scene.guest.api.folder.stat(`${scene.path}/${FILE}`))) return undefined;
         const inits = scene.requests.filter(({ opcode }) => opcode === 'INIT').length;
-        return done(`${FILE} is back. The driver was told nothing, and sent ${inits || 'no'} INIT: the node ids that it knows are right.`);
+        return done(
+          `${FILE} is back. The driver was told nothing, and sent ${inits || 'no'} INIT: the node ids that it knows are right.`,
+        );
       },
     },
   ],
@@ -183,7 +219,8 @@ const suspend: Lesson = {
 const nodes: Lesson = {
   id: 'nodes',
   title: 'A number for each file',
-  about: 'FUSE calls files by node ids. Most servers give a file a new one whenever it is looked up again; here it lasts as long as the file.',
+  about:
+    'FUSE calls files by node ids. Most servers give a file a new one whenever it is looked up again; here it lasts as long as the file.',
   files: { 'docs/': '' },
   others: ['kept.txt', 'docs/moved.txt'],
   steps: [
@@ -204,7 +241,9 @@ const nodes: Lesson = {
       command: (directory) => `mv ${directory}/kept.txt ${directory}/docs/moved.txt; ls -i ${directory}/docs`,
       async look(scene) {
         const ino = await numberOf(scene, 'docs/moved.txt');
-        return ino !== undefined && answered(scene, 'RENAME').length + answered(scene, 'RENAME2').length ? done(`docs/moved.txt is node ${ino}.`) : undefined;
+        return ino !== undefined && answered(scene, 'RENAME').length + answered(scene, 'RENAME2').length
+          ? done(`docs/moved.txt is node ${ino}.`)
+          : undefined;
       },
     },
     {
@@ -213,10 +252,15 @@ const nodes: Lesson = {
       command: (directory) => `echo 2 > /proc/sys/vm/drop_caches; ls -i ${directory}/docs`,
       async look(scene) {
         const ino = await numberOf(scene, 'docs/moved.txt');
-        const forgot = scene.requests.find(({ opcode, nodeid }) => opcode === 'BATCH_FORGET' || (opcode === 'FORGET' && nodeid === ino));
+        const forgot = scene.requests.find(
+          ({ opcode, nodeid }) => opcode === 'BATCH_FORGET' || (opcode === 'FORGET' && nodeid === ino),
+        );
         if (!forgot) return undefined;
-        if (!answered(scene, 'READDIRPLUS').some(({ number }) => number > forgot.number)) return soFar('FORGET: the guest does not know the file any more. Look at it.');
-        return done(`After FORGET, docs/moved.txt is node ${ino} again: file handles (open_by_handle_at) that programs kept are good still, also after another mount.`);
+        if (!answered(scene, 'READDIRPLUS').some(({ number }) => number > forgot.number))
+          return soFar('FORGET: the guest does not know the file any more. Look at it.');
+        return done(
+          `After FORGET, docs/moved.txt is node ${ino} again: file handles (open_by_handle_at) that programs kept are good still, also after another mount.`,
+        );
       },
     },
   ],

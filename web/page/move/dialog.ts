@@ -10,8 +10,18 @@ import { linkTo } from './links.ts';
 
 /** A button, and the dialog behind it: a guest moves to another tab or to Node, or one comes from there. */
 export class MoveDialog extends LitElement {
-  static override properties = { connection: { attribute: false }, guest: { attribute: false }, version: { attribute: false }, code: { state: true }, failure: { state: true }, isCopied: { state: true } };
-  static override styles = [controls, dialogStyles, css`
+  static override properties = {
+    connection: { attribute: false },
+    guest: { attribute: false },
+    version: { attribute: false },
+    code: { state: true },
+    failure: { state: true },
+    isCopied: { state: true },
+  };
+  static override styles = [
+    controls,
+    dialogStyles,
+    css`
     dialog { width: min(560px, calc(100vw - 32px)); }
     section { padding: 12px 0; border-top: 1px solid var(--border); }
     h3 { margin: 0 0 6px; font-size: 14px; }
@@ -19,7 +29,8 @@ export class MoveDialog extends LitElement {
     input { flex: 1; min-width: 0; }
     .failure { color: var(--bad); }
     a { color: var(--accent); }
-  `];
+  `,
+  ];
 
   declare connection: Connection;
   declare guest: GuestView;
@@ -56,8 +67,12 @@ export class MoveDialog extends LitElement {
     const { guest, connection } = this;
     const unsaved = Drafts.of(guest).paths;
     if (unsaved.length) return `${unsaved.join(', ')}: what you wrote there is not saved. Save or discard it first.`;
-    const others = connection.guests.filter((other) => other !== guest && other.folder === guest.folder).map(({ name }) => name);
-    return others.length ? `${others.join(', ')} has the same folder, which would change under it. Close it first: then ${guest.name} can move.` : '';
+    const others = connection.guests
+      .filter((other) => other !== guest && other.folder === guest.folder)
+      .map(({ name }) => name);
+    return others.length
+      ? `${others.join(', ')} has the same folder, which would change under it. Close it first: then ${guest.name} can move.`
+      : '';
   }
 
   #renderPlaces() {
@@ -110,12 +125,20 @@ export class MoveDialog extends LitElement {
     const code = makeToken();
     this.code = code;
     this.isCopied = false;
-    void this.#attempt(this.connection.moveOut(this.guest, this.connection.worker.moves.toTab(this.guest.id, code), 'in another tab'));
+    void this.#attempt(
+      this.connection.moveOut(this.guest, this.connection.worker.moves.toTab(this.guest.id, code), 'in another tab'),
+    );
   }
 
   readonly #moveToAddress = (event: SubmitEvent): void => {
     const address = this.#addressIn(event);
-    void this.#attempt(this.connection.moveOut(this.guest, this.connection.worker.moves.toAddress(this.guest.id, address), `at ${address.split('#')[0]!}`));
+    void this.#attempt(
+      this.connection.moveOut(
+        this.guest,
+        this.connection.worker.moves.toAddress(this.guest.id, address),
+        `at ${address.split('#')[0]!}`,
+      ),
+    );
   };
 
   readonly #takeOver = (event: SubmitEvent): void => {

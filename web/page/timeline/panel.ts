@@ -10,7 +10,15 @@ import { icon } from '../icons.ts';
 import { controls } from '../styles.ts';
 
 const INTERVALS = { 0: 'never', 5: 'every 5 s', 15: 'every 15 s', 60: 'every minute' };
-const KINDS: Record<SnapshotView['kind'], string> = { start: 'Start', manual: 'Snapshot', automatic: 'Automatic', fork: 'Before a fork', rewind: 'Before going back', close: 'Before closing', imported: 'Imported' };
+const KINDS: Record<SnapshotView['kind'], string> = {
+  start: 'Start',
+  manual: 'Snapshot',
+  automatic: 'Automatic',
+  fork: 'Before a fork',
+  rewind: 'Before going back',
+  close: 'Before closing',
+  imported: 'Imported',
+};
 
 /** What a visitor calls it. */
 function labelOf({ name, kind, created }: SnapshotView): string {
@@ -19,8 +27,18 @@ function labelOf({ name, kind, created }: SnapshotView): string {
 
 /** All snapshots: to take them, go to them, and begin other guests from them. */
 export class TimelinePanel extends LitElement {
-  static override properties = { connection: { attribute: false }, guest: { attribute: false }, version: { attribute: false }, view: { state: true }, busy: { state: true }, isDropTarget: { state: true } };
-  static override styles = [controls, dialogStyles, css`
+  static override properties = {
+    connection: { attribute: false },
+    guest: { attribute: false },
+    version: { attribute: false },
+    view: { state: true },
+    busy: { state: true },
+    isDropTarget: { state: true },
+  };
+  static override styles = [
+    controls,
+    dialogStyles,
+    css`
     :host { display: flex; flex-direction: column; min-height: 0; }
     .toolbar label { display: inline-flex; align-items: center; gap: 6px; }
     .toolbar input[name=name] { width: 9em; }
@@ -41,7 +59,8 @@ export class TimelinePanel extends LitElement {
     .note { padding: 8px 12px; margin: 0; font-size: 12.5px; color: var(--muted); border-top: 1px solid var(--border); display: flex; flex-wrap: wrap; gap: 8px; align-items: center; }
     .note .space { flex: 1; }
     .note.warn { color: var(--warn); }
-  `];
+  `,
+  ];
 
   declare connection: Connection;
   declare guest: GuestView;
@@ -85,10 +104,12 @@ export class TimelinePanel extends LitElement {
       </form>
       <ol class="list" aria-label="Snapshots, newest first" ?data-drop=${this.isDropTarget} @dragover=${this.#onDragOver} @dragleave=${() => (this.isDropTarget = false)} @drop=${this.#onDrop}>
         ${view.snapshots.map((snapshot) => this.#renderSnapshot(snapshot))}
-        ${view.damaged.map(({ id, reason }) => html`<li data-id=${id}>
+        ${view.damaged.map(
+          ({ id, reason }) => html`<li data-id=${id}>
           <span class="what"><span class="name">Damaged</span></span><span class="facts warn">${reason}</span>
           <span class="actions"><button class="plain icon" aria-label="Remove: damaged snapshot" title="Remove" ?disabled=${this.busy !== ''} @click=${() => this.#remove(id, 'damaged snapshot')}>${icon('trash')}</button></span>
-        </li>`)}
+        </li>`,
+        )}
       </ol>
       ${this.busy ? html`<p class="note" role="status">${this.busy}</p>` : nothing}
       ${this.#renderUndo(view)}
@@ -108,7 +129,9 @@ export class TimelinePanel extends LitElement {
 
   #renderSnapshot(snapshot: SnapshotView) {
     const { id, name, kind, created, addedBytes, standstill, guests, damage } = snapshot;
-    const here = this.connection.guests.filter((candidate) => guests.includes(candidate.id)).map((candidate) => candidate.name);
+    const here = this.connection.guests
+      .filter((candidate) => guests.includes(candidate.id))
+      .map((candidate) => candidate.name);
     const label = labelOf(snapshot);
     const button = (action: string, image: Parameters<typeof icon>[0], run: () => void) =>
       html`<button class="plain icon" aria-label=${`${action}: ${label}`} title=${action} ?disabled=${this.busy !== ''} @click=${run}>${icon(image)}</button>`;
@@ -116,9 +139,13 @@ export class TimelinePanel extends LitElement {
       <span class="what"><span class="name">${name && kind !== 'start' ? printable(name) : KINDS[kind]}</span> <span class="muted">${formatMoment(created)}</span></span>
       <span class="facts">${[
         `${formatBytes(addedBytes)} added`,
-        standstill === undefined ? '' : `paused for ${standstill < 10 ? standstill.toFixed(1) : standstill.toFixed(0)} ms`,
+        standstill === undefined
+          ? ''
+          : `paused for ${standstill < 10 ? standstill.toFixed(1) : standstill.toFixed(0)} ms`,
         here.length ? `Current position${this.connection.guests.length > 1 ? ` of ${here.join(', ')}` : ''}` : '',
-      ].filter(Boolean).join(', ')}</span>
+      ]
+        .filter(Boolean)
+        .join(', ')}</span>
       ${damage ? html`<span class="facts warn">Damaged: ${damage}</span>` : nothing}
       <span class="actions">
         ${button('Rewind to', 'rewind', () => this.#rewind(snapshot))}
@@ -144,13 +171,28 @@ export class TimelinePanel extends LitElement {
     // Browsers that are short of room then spare it; some ask the visitor.
     if (this.view?.isKept) void navigator.storage.persist();
     const field = (event.currentTarget as HTMLFormElement).elements.namedItem('name') as HTMLInputElement;
-    const taken = await this.#do('Taking a snapshot', this.connection.worker.timeline.take(this.guest.id, field.value.trim()));
+    const taken = await this.#do(
+      'Taking a snapshot',
+      this.connection.worker.timeline.take(this.guest.id, field.value.trim()),
+    );
     if (taken) field.value = '';
   };
 
   async #rewind({ id }: SnapshotView): Promise<void> {
-    const { guest, connection: { worker: { timeline } } } = this;
-    await this.#do(`Restoring ${guest.name}`, leaveMoment(this.shadowRoot!, { what: 'Go back', guest: guest.name, action: (keep) => timeline.rewind(guest.id, id, keep) }));
+    const {
+      guest,
+      connection: {
+        worker: { timeline },
+      },
+    } = this;
+    await this.#do(
+      `Restoring ${guest.name}`,
+      leaveMoment(this.shadowRoot!, {
+        what: 'Go back',
+        guest: guest.name,
+        action: (keep) => timeline.rewind(guest.id, id, keep),
+      }),
+    );
   }
 
   readonly #forkNow = async (): Promise<void> => {
@@ -172,24 +214,44 @@ export class TimelinePanel extends LitElement {
   }
 
   async #rename({ id, name }: SnapshotView): Promise<void> {
-    const wanted = await ask(this.shadowRoot!, { title: 'Rename the snapshot', action: 'Rename', input: { label: 'Name', value: name } });
+    const wanted = await ask(this.shadowRoot!, {
+      title: 'Rename the snapshot',
+      action: 'Rename',
+      input: { label: 'Name', value: name },
+    });
     if (wanted?.trim()) await this.#do('Renaming', this.connection.worker.timeline.rename(id, wanted.trim()));
   }
 
   async #remove(id: string, label: string): Promise<void> {
-    if (await choose(this.shadowRoot!, { title: 'Remove the snapshot?', text: `${label}. Snapshots that build on it stay whole.`, choices: { remove: 'Remove' } })) {
+    if (
+      await choose(this.shadowRoot!, {
+        title: 'Remove the snapshot?',
+        text: `${label}. Snapshots that build on it stay whole.`,
+        choices: { remove: 'Remove' },
+      })
+    ) {
       await this.#do('Removing', this.connection.worker.timeline.remove(id));
     }
   }
 
   readonly #clear = async (): Promise<void> => {
     const text = 'This removes all snapshots that this browser keeps for this page. The guests keep running.';
-    if (await ask(this.shadowRoot!, { title: 'Remove all snapshots?', text, action: 'Remove all', isDangerous: true }) === undefined) return;
+    if (
+      (await ask(this.shadowRoot!, {
+        title: 'Remove all snapshots?',
+        text,
+        action: 'Remove all',
+        isDangerous: true,
+      })) === undefined
+    )
+      return;
     await this.#do('Removing', this.connection.worker.timeline.clear());
   };
 
   readonly #onInterval = (event: Event): void => {
-    void this.connection.attempt(this.connection.worker.timeline.setInterval(Number((event.currentTarget as HTMLSelectElement).value)));
+    void this.connection.attempt(
+      this.connection.worker.timeline.setInterval(Number((event.currentTarget as HTMLSelectElement).value)),
+    );
   };
 
   readonly #onChosen = (event: Event): void => {
@@ -212,9 +274,12 @@ export class TimelinePanel extends LitElement {
   };
 
   async #import(file: File): Promise<void> {
-    await this.#do(`Importing ${file.name}`, this.connection.worker.timeline.import(file).catch((error: Error) => {
-      throw new Error(`${file.name} can't be imported: ${error.message}`);
-    }));
+    await this.#do(
+      `Importing ${file.name}`,
+      this.connection.worker.timeline.import(file).catch((error: Error) => {
+        throw new Error(`${file.name} can't be imported: ${error.message}`);
+      }),
+    );
   }
 }
 
