@@ -5,8 +5,8 @@ import { MachineState } from './snapshot/machine-state.ts';
 import { V86Machine } from './v86/adapter.ts';
 import { MachineError } from './v86/errors.ts';
 import type { V86Like } from './v86/types.ts';
-import { VirtioFs, encodeTag } from './virtio-fs.ts';
 import { PciTransport, type PciTransportOptions } from './virtio/pci-transport.ts';
+import { encodeTag, VirtioFs } from './virtio-fs.ts';
 
 export interface VirtioFsOptions extends Omit<FuseSessionOptions, 'backend' | 'lockTable'> {
   /** What the guest mounts: `mount -t virtiofs TAG /mnt`. 1 to 36 bytes of UTF-8, one device each. */

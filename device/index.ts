@@ -1,53 +1,53 @@
-export { attachVirtioFs, VirtioFsDevice, type VirtioFsOptions } from './attach.ts';
 export { createFsFromVolume, Volume } from 'memfs';
+export { attachVirtioFs, VirtioFsDevice, type VirtioFsOptions } from './attach.ts';
 export { MemfsBackend } from './fs/memfs-backend.ts';
-export { viewDevice, type DeviceView } from './inspect/device-view.ts';
+export { type DeviceView, viewDevice } from './inspect/device-view.ts';
 export { toJson, toTraceEvents } from './inspect/export.ts';
-export { replyFields, requestFields, type MessageField } from './inspect/message.ts';
-export { Recorder, type Latency, type RequestRecord } from './inspect/recorder.ts';
-export { viewQueue, type DescriptorView, type QueueView } from './inspect/rings.ts';
-export { walkIn, walkOut, type WalkStart, type WalkStep } from './inspect/walk.ts';
-export { MachineError } from './v86/errors.ts';
-export { MachineStateError, type LeaseState, type Operation } from './v86/lease.ts';
-export type { V86Like } from './v86/types.ts';
-export { haveSameState } from './v86/versions.ts';
-export { SnapshotError } from './snapshot/errors.ts';
-export { ChunkCodec, loadCodec } from './snapshot/codec/codec.ts';
-export { diff, inspect, type Contents, type Difference, type LockContents } from './snapshot/inspect.ts';
-export {
-  MachineSnapshots,
-  type FreezeOptions,
-  type FreezeResult,
-  type RestoreOptions,
-} from './snapshot/machine-snapshots.ts';
-export type { RestorePolicies, RestoreReport } from './snapshot/session-only.ts';
-export { HttpStore } from './snapshot/store/http-store.ts';
-export { OpfsStore } from './snapshot/store/opfs-store.ts';
-export { MemoryStore, type FileStore } from './snapshot/store/file-store.ts';
+export { type MessageField, replyFields, requestFields } from './inspect/message.ts';
+export { type Latency, Recorder, type RequestRecord } from './inspect/recorder.ts';
+export { type DescriptorView, type QueueView, viewQueue } from './inspect/rings.ts';
+export { type WalkStart, type WalkStep, walkIn, walkOut } from './inspect/walk.ts';
 export {
   MAX_MESSAGE,
   MAX_STRANGER_MESSAGE,
+  type MigrationChannel,
   MigrationError,
   MigrationRefusedError,
   MigrationUnknownError,
-  type MigrationChannel,
 } from './migration/channel.ts';
-export { MemoryFates, type Fate, type FateStore } from './migration/fates.ts';
-export { MigrationTarget, type Description, type IncomingOptions, type Successor } from './migration/incoming.ts';
+export { type Fate, type FateStore, MemoryFates } from './migration/fates.ts';
+export { type Description, type IncomingOptions, MigrationTarget, type Successor } from './migration/incoming.ts';
 export { Link as MigrationLink } from './migration/link.ts';
-export { portChannel, type PortLike } from './migration/port-channel.ts';
-export { checkToken, makeToken } from './migration/token.ts';
-export { webSocketChannel, type WebSocketLike } from './migration/web-socket-channel.ts';
 export {
   askForFate,
-  migrateOut,
-  settleMigration,
   type MigrationFate,
   type MigrationOptions,
   type MigrationProgress,
   type MigrationResult,
+  migrateOut,
+  settleMigration,
 } from './migration/outgoing.ts';
-export { SnapshotStore, type SnapshotInfo } from './snapshot/store/snapshot-store.ts';
-export { dumpJson, loadJson, type DirectoryJson } from './trees/json.ts';
-export { dumpTar, loadTar, type TarOptions } from './trees/tar.ts';
+export { type PortLike, portChannel } from './migration/port-channel.ts';
+export { checkToken, makeToken } from './migration/token.ts';
+export { type WebSocketLike, webSocketChannel } from './migration/web-socket-channel.ts';
+export { ChunkCodec, loadCodec } from './snapshot/codec/codec.ts';
+export { SnapshotError } from './snapshot/errors.ts';
+export { type Contents, type Difference, diff, inspect, type LockContents } from './snapshot/inspect.ts';
+export {
+  type FreezeOptions,
+  type FreezeResult,
+  MachineSnapshots,
+  type RestoreOptions,
+} from './snapshot/machine-snapshots.ts';
+export type { RestorePolicies, RestoreReport } from './snapshot/session-only.ts';
+export { type FileStore, MemoryStore } from './snapshot/store/file-store.ts';
+export { HttpStore } from './snapshot/store/http-store.ts';
+export { OpfsStore } from './snapshot/store/opfs-store.ts';
+export { type SnapshotInfo, SnapshotStore } from './snapshot/store/snapshot-store.ts';
+export { type DirectoryJson, dumpJson, loadJson } from './trees/json.ts';
 export type { Skipped, TreeProgress, TreeReport } from './trees/report.ts';
+export { dumpTar, loadTar, type TarOptions } from './trees/tar.ts';
+export { MachineError } from './v86/errors.ts';
+export { type LeaseState, MachineStateError, type Operation } from './v86/lease.ts';
+export type { V86Like } from './v86/types.ts';
+export { haveSameState } from './v86/versions.ts';

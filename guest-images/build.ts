@@ -2,7 +2,7 @@ import { createHash } from 'node:crypto';
 import { copyFile, mkdir, mkdtemp, readdir, readFile, rename, rm, stat, utimes, writeFile } from 'node:fs/promises';
 import { availableParallelism } from 'node:os';
 import { dirname, join } from 'node:path';
-import { checkAptIsThere, PrivateApt, unpack, type DebianPackage } from './apt.ts';
+import { checkAptIsThere, type DebianPackage, PrivateApt, unpack } from './apt.ts';
 import { Compiler } from './compile.ts';
 import { withSuspendDriver } from './driver.ts';
 import { GuestImageError } from './errors.ts';
@@ -14,8 +14,8 @@ import { withMinimalKernel } from './minimal-kernel.ts';
 import { readModules } from './modules.ts';
 import { readableCacheDirectories, SOURCES, writableCacheDirectory } from './paths.ts';
 
-export type { GuestImage, GuestImageOptions } from './image.ts';
 export { GuestImageError } from './errors.ts';
+export type { GuestImage, GuestImageOptions } from './image.ts';
 
 const GUEST_ARCHITECTURE = 'i386';
 /** Its dependency is the newest kernel: linux-image-6.1.0-NN-686, without PAE. */

@@ -3,11 +3,11 @@ import { access, open, readFile, rm, stat } from 'node:fs/promises';
 import { dirname } from 'node:path';
 import { Readable } from 'node:stream';
 import {
+  type DirectoryJson,
   dumpJson,
   dumpTar,
   loadJson,
   loadTar,
-  type DirectoryJson,
   type MemfsBackend,
   type TreeProgress,
   type TreeReport,

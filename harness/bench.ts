@@ -1,12 +1,12 @@
-import { Argument, Command, InvalidArgumentError, Option } from 'commander';
 import { writeFile } from 'node:fs/promises';
 import { cpus } from 'node:os';
+import { Argument, Command, InvalidArgumentError, Option } from 'commander';
 import ora from 'ora';
 import { benchBoot, ROADS } from './bench/boot.ts';
 import { benchFilesystems, type FilesystemBench } from './bench/filesystems.ts';
 import { benchMigration, GUESTS } from './bench/migration.ts';
 import { benchQueue, RINGS } from './bench/queue.ts';
-import { formatTable, type BenchRow } from './bench/report.ts';
+import { type BenchRow, formatTable } from './bench/report.ts';
 import { benchSnapshots, WAYS } from './bench/snapshots.ts';
 import { benchWorst, WORST } from './bench/worst.ts';
 

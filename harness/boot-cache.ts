@@ -3,7 +3,7 @@ import { existsSync } from 'node:fs';
 import { readdir, rm, stat, utimes } from 'node:fs/promises';
 import { join } from 'node:path';
 import { writableCacheDirectory } from '../guest-images/paths.ts';
-import { readSnapshot, writeSnapshot, type Snapshot } from './snapshot-file.ts';
+import { readSnapshot, type Snapshot, writeSnapshot } from './snapshot-file.ts';
 import { makePrivateDirectory } from './whole-file.ts';
 
 const SUFFIX = '.snapshot';

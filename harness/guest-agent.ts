@@ -1,23 +1,23 @@
+import { errnoName } from '../device/fs/errno.ts';
 import type { AgentChannel } from './agent/channel.ts';
+import { commandError, encodeCommand } from './agent/command.ts';
 import {
   encodeFrame,
+  type Frame,
   FrameReader,
   LONGEST_TO_GUEST,
   MAX_TO_GUEST,
   TO_GUEST,
   TO_HOST,
-  type Frame,
 } from './agent/frames.ts';
-import { Process, words, type Stream } from './agent/process.ts';
-import { encodeRenewal, renewalFailure, type Renewal } from './agent/renewal.ts';
+import { Process, type Stream, words } from './agent/process.ts';
+import { encodeRenewal, type Renewal, renewalFailure } from './agent/renewal.ts';
 import type { SignalName } from './agent/signals.ts';
-import { commandError, encodeCommand } from './agent/command.ts';
 import { VmError } from './errors.ts';
-import { errnoName } from '../device/fs/errno.ts';
 
+export { type AgentChannel, type UartBus, uartChannel } from './agent/channel.ts';
 export type { Renewal } from './agent/renewal.ts';
 export type { SignalName } from './agent/signals.ts';
-export { uartChannel, type AgentChannel, type UartBus } from './agent/channel.ts';
 
 export interface SpawnOptions {
   /** Variables on top of the guest's default environment. */

@@ -1,10 +1,10 @@
 import type { V86 } from 'v86';
 import { V86Machine } from '../device/v86/adapter.ts';
 import type { ConsoleLog } from './console-log.ts';
-import { VmError, type GuestEnd } from './errors.ts';
+import { type GuestEnd, VmError } from './errors.ts';
 import type { GuestAgent } from './guest-agent.ts';
 import { watchEnd } from './guest-end.ts';
-import { renewalFor, type RenewalOptions } from './renewal.ts';
+import { type RenewalOptions, renewalFor } from './renewal.ts';
 
 export interface LifeOptions extends RenewalOptions {
   /** Called with the VmError `crashed` when the guest's kernel has panicked. */

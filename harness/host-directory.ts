@@ -1,8 +1,10 @@
 import {
+  type BigIntStats,
   chmodSync,
   chownSync,
   closeSync,
   constants,
+  type Dirent,
   fstatSync,
   lstatSync,
   openSync,
@@ -11,8 +13,6 @@ import {
   readlinkSync,
   realpathSync,
   utimesSync,
-  type BigIntStats,
-  type Dirent,
 } from 'node:fs';
 import type { Timespec } from '../device/fs/backend.ts';
 import { encodeName, isFileName } from '../device/fs/names.ts';

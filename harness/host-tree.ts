@@ -1,5 +1,6 @@
 import { randomUUID } from 'node:crypto';
 import {
+  type BigIntStats,
   closeSync,
   constants,
   fstatSync,
@@ -7,26 +8,25 @@ import {
   openSync,
   readlinkSync,
   readSync,
-  type BigIntStats,
 } from 'node:fs';
 import type { Backend, Inode, Timespec } from '../device/fs/backend.ts';
 import { PATH_MAX, S_IALLUGO, S_IFDIR, S_IFLNK, S_IFMT, S_IFREG, S_IFSOCK } from '../device/fs/constants.ts';
 import { EDQUOT, ENOSPC, errnoName, FsError } from '../device/fs/errno.ts';
 import { decodeName } from '../device/fs/names.ts';
+import { BytesSource } from '../device/fs/tree/byte-io.ts';
 import { formatBytes, note, type TreeProgress, type TreeReport } from '../device/trees/report.ts';
 import { SparseWriter } from '../device/trees/sparse.ts';
 import { TOO_LONG, TreeWriter, Unfit } from '../device/trees/tree-writer.ts';
-import { BytesSource } from '../device/fs/tree/byte-io.ts';
 import { VmError } from './errors.ts';
 import {
   HostDirectory,
-  isHostError,
-  MAX_DEPTH,
-  reasonOf,
-  Refusal,
-  TOO_DEEP,
   type HostEntry,
   type HostPath,
+  isHostError,
+  MAX_DEPTH,
+  Refusal,
+  reasonOf,
+  TOO_DEEP,
 } from './host-directory.ts';
 import { printable } from './printable.ts';
 import { atOnce, type Steps } from './slices.ts';

@@ -7,8 +7,8 @@ import { GuestImageError } from '../guest-images/errors.ts';
 import { unpackKernel } from '../guest-images/kernel.ts';
 import { writableCacheDirectory } from '../guest-images/paths.ts';
 import { VmError } from './errors.ts';
-import { writeFileWhole } from './whole-file.ts';
 import type { NamedKernel, VmOptions } from './vm-options.ts';
+import { writeFileWhole } from './whole-file.ts';
 
 /** What a machine boots from. Paths; which of them are needed depends on the road. */
 export interface BootFiles {

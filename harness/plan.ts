@@ -9,15 +9,15 @@ import { defaultKernel, readImageFile, resolveImage } from './image.ts';
 import {
   ACPI,
   MINIMAL_KERNEL,
-  namedVideoMemory,
   NINEP,
+  namedVideoMemory,
   SUSPEND_DRIVER,
-  videoMemoryOf,
   VIRTIO_FS,
   VIRTIO_NETWORK,
+  videoMemoryOf,
 } from './machine-parts.ts';
 import type { MachineConfig } from './snapshot-file.ts';
-import { DEFAULT_MEMORY, DEFAULT_VIDEO_MEMORY, checkShares, type ShareOptions, type VmOptions } from './vm-options.ts';
+import { checkShares, DEFAULT_MEMORY, DEFAULT_VIDEO_MEMORY, type ShareOptions, type VmOptions } from './vm-options.ts';
 
 const KIB = 1024;
 const MIB = 1024 * KIB;

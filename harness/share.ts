@@ -3,11 +3,11 @@ import { createFsFromVolume, type IFs, type Volume } from 'memfs';
 import type { TreeProgress, TreeReport, VirtioFsDevice } from '../device/index.ts';
 import { isArchive, loadArchive, saveArchive } from './archive.ts';
 import { VmError } from './errors.ts';
-import { loadingHostTree, type LoadedTree } from './host-tree.ts';
+import { type LoadedTree, loadingHostTree } from './host-tree.ts';
 import { printable } from './printable.ts';
 import { originOf, readOrigin, type ShareOrigin } from './share-origin.ts';
 import { inSlices } from './slices.ts';
-import { writingBack, type WriteBackOptions, type WriteBackReport } from './write-back.ts';
+import { type WriteBackOptions, type WriteBackReport, writingBack } from './write-back.ts';
 
 export interface ShareWriteBackOptions extends Omit<WriteBackOptions, 'beforeOperation'> {
   /** The directory that a restored share was loaded from: the snapshot's word for it is not enough to write there. */

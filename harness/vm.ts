@@ -1,14 +1,14 @@
 import type { V86 } from 'v86';
 import {
+  type FreezeResult,
   loadCodec,
   MachineSnapshots,
-  migrateOut,
-  MigrationTarget,
-  MigrationUnknownError,
-  type FreezeResult,
   type MigrationChannel,
   type MigrationOptions,
   type MigrationResult,
+  MigrationTarget,
+  MigrationUnknownError,
+  migrateOut,
   type RestorePolicies,
   type SnapshotStore,
   type Successor,
@@ -17,11 +17,11 @@ import { V86Machine } from '../device/v86/adapter.ts';
 import type { MachineLease } from '../device/v86/lease.ts';
 import { bootMachine } from './boot/boot-machine.ts';
 import type { ConsoleLog } from './console-log.ts';
-import { compileV86, expectFreshMemory, type EmulatorInternals } from './emulator.ts';
+import { compileV86, type EmulatorInternals, expectFreshMemory } from './emulator.ts';
 import { VmError } from './errors.ts';
 import type { ExecOptions, ExecOutput, GuestAgent, GuestProcess, SpawnOptions } from './guest-agent.ts';
 import type { GuestLife } from './guest-life.ts';
-import { assemble, BOOT_PATIENCE, PATIENCE, type Machine } from './machine.ts';
+import { assemble, BOOT_PATIENCE, type Machine, PATIENCE } from './machine.ts';
 import { mountShare } from './mount-share.ts';
 import { makePlan, optionsFor, withShares } from './plan.ts';
 import type { Share } from './share.ts';
@@ -29,11 +29,11 @@ import type { ShareOrigins } from './share-origin.ts';
 import { suspendGuest, wakeGuest } from './sleep.ts';
 import {
   checkConfig,
+  type MachineConfig,
   makeSnapshot,
   readSnapshot,
-  toArrayBuffer,
-  type MachineConfig,
   type Snapshot,
+  toArrayBuffer,
 } from './snapshot-file.ts';
 import { configOf, type Summary } from './summary.ts';
 import { unlessAborted } from './unless-aborted.ts';

@@ -1,4 +1,5 @@
 import {
+  type BigIntStats,
   closeSync,
   constants,
   fchmodSync,
@@ -18,7 +19,6 @@ import {
   symlinkSync,
   unlinkSync,
   writeSync,
-  type BigIntStats,
 } from 'node:fs';
 import type { Attr, Backend, Inode } from '../device/fs/backend.ts';
 import { S_IALLUGO, S_IFDIR, S_IFLNK, S_IFMT, S_IFREG } from '../device/fs/constants.ts';
@@ -29,17 +29,17 @@ import { dataSegments, MAX_FILE_LENGTH } from '../device/trees/sparse.ts';
 import { VmError } from './errors.ts';
 import {
   HostDirectory,
+  type HostPath,
   hostTime,
   ignoringPermission,
   isHostError,
-  reasonOf,
   Refusal,
+  reasonOf,
   umask,
-  type HostPath,
 } from './host-directory.ts';
-import { attrStamp, fingerprint, isTemporary, newTemporary, typeOf, type Known, type LoadedTree } from './host-tree.ts';
+import { attrStamp, fingerprint, isTemporary, type Known, type LoadedTree, newTemporary, typeOf } from './host-tree.ts';
 import { printable } from './printable.ts';
-import { forEach, isDirectory, survey, type Item } from './share-survey.ts';
+import { forEach, type Item, isDirectory, survey } from './share-survey.ts';
 import { atOnce, type Steps } from './slices.ts';
 
 const CHUNK_LENGTH = 1024 * 1024;

@@ -1,5 +1,5 @@
 import { F_UNLCK, F_WRLCK } from './constants.ts';
-import { excludes, overlap, type Lock } from './lock.ts';
+import { excludes, type Lock, overlap } from './lock.ts';
 
 /** Whoever has locks; compared by identity. */
 export interface Holder {

@@ -1,6 +1,6 @@
 import { F_RDLCK, F_WRLCK } from './constants.ts';
-import { LOCK_END_MAX, ownerKey, type Lock } from './lock.ts';
-import { LockSet, type HeldLock, type Holder } from './lock-set.ts';
+import { LOCK_END_MAX, type Lock, ownerKey } from './lock.ts';
+import { type HeldLock, type Holder, LockSet } from './lock-set.ts';
 
 export interface LockLimits {
   /** Locks one session may hold; on one file all sessions may hold four times as many. Default: 4,096. */

@@ -1,11 +1,11 @@
 import { F_UNLCK } from './constants.ts';
 import { EDEADLK, ENOLCK, FsError } from './errno.ts';
-import { copyOf, excludes, normalize, ownerKey, type Lock, type LockSpace } from './lock.ts';
-import { LockSet, type HeldLock, type Holder } from './lock-set.ts';
+import { copyOf, excludes, type Lock, type LockSpace, normalize, ownerKey } from './lock.ts';
+import { type HeldLock, type Holder, LockSet } from './lock-set.ts';
 import {
+  type CheckedLockTableState,
   checkLockState,
   excessOf,
-  type CheckedLockTableState,
   type LockLimits,
   type LockTableState,
 } from './lock-state.ts';

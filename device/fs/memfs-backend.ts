@@ -1,8 +1,8 @@
 import type { Volume } from 'memfs';
 import { type CheckedLockTableState, type LockLimits, LockTable, type LockTableState } from './locks.ts';
 import { adopt } from './memfs/adopt.ts';
-import { coreOf } from './memfs/core.ts';
 import { connect, disconnectFiles } from './memfs/connect.ts';
+import { coreOf } from './memfs/core.ts';
 import { Views } from './memfs/views.ts';
 import type { TreeOptions } from './tree/inode-table.ts';
 import { Tree } from './tree/tree.ts';

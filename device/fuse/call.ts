@@ -3,7 +3,7 @@ import type { Backend, Inode } from '../fs/backend.ts';
 import { S_IFDIR, S_IFMT } from '../fs/constants.ts';
 import { ERANGE, ESTALE, FsError } from '../fs/errno.ts';
 import { MessageReader, OUT_HEADER_SIZE, REPLY_MAX, ReplyWriter } from './codec.ts';
-import { FUSE_NO_OPENDIR_SUPPORT, FUSE_NO_OPEN_SUPPORT } from './constants.ts';
+import { FUSE_NO_OPEN_SUPPORT, FUSE_NO_OPENDIR_SUPPORT } from './constants.ts';
 import type { DirectoryHandle, HandleTable } from './handle-table.ts';
 import type { Negotiated } from './negotiation.ts';
 import type { NodeTable } from './node-table.ts';

@@ -1,6 +1,6 @@
-import { EINVAL, FsError } from '../fs/errno.ts';
 import type { Inode } from '../fs/backend.ts';
 import { XATTR_NAME_MAX } from '../fs/constants.ts';
+import { EINVAL, FsError } from '../fs/errno.ts';
 import { decodeName } from '../fs/names.ts';
 import type { Call } from './call.ts';
 import { FUSE_MAX_NR_SECCTX, FUSE_SECURITY_CTX } from './constants.ts';

@@ -1,7 +1,7 @@
 import { EPROTO, FsError } from '../fs/errno.ts';
 import { IN_HEADER_SIZE, MESSAGE_MAX } from './codec.ts';
 import * as C from './constants.ts';
-import { fuse_write_in, type fuse_init_in, type fuse_init_out } from './layouts.ts';
+import { type fuse_init_in, type fuse_init_out, fuse_write_in } from './layouts.ts';
 import type { Policy } from './policy.ts';
 import type { View } from './struct.ts';
 

@@ -1,6 +1,6 @@
 import type { Attr, Inode, Timespec } from '../fs/backend.ts';
-import type { Call } from './call.ts';
 import { S_IFDIR, S_IFMT } from '../fs/constants.ts';
+import type { Call } from './call.ts';
 import { STATX_BASIC_STATS, STATX_BTIME } from './constants.ts';
 import type { fuse_attr, fuse_attr_out, fuse_entry_out, fuse_kstatfs, fuse_statx_out } from './layouts.ts';
 import type { View } from './struct.ts';

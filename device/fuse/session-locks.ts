@@ -1,5 +1,5 @@
-import type { Lock, LockTable } from '../fs/locks.ts';
 import { EINTR, EINVAL, FsError } from '../fs/errno.ts';
+import type { Lock, LockTable } from '../fs/locks.ts';
 import { ReplyWriter } from './codec.ts';
 import { DEFERRED, type FuseRequest } from './request.ts';
 

@@ -13,7 +13,7 @@ import type { Operation } from './operation.ts';
 import { Policy, type PolicyOptions } from './policy.ts';
 import { DEFERRED, type FuseRequest } from './request.ts';
 import { SessionLocks } from './session-locks.ts';
-import { checkSessionState, type CheckedSessionState, type InodeIndex, type SessionState } from './session-state.ts';
+import { type CheckedSessionState, checkSessionState, type InodeIndex, type SessionState } from './session-state.ts';
 
 export type { Negotiated } from './negotiation.ts';
 export type { CheckedSessionState, InodeIndex } from './session-state.ts';

@@ -1,5 +1,4 @@
 import type { VirtioFsDevice } from '../attach.ts';
-import { VIRTIO_FS_F_SESSION_KEEP } from '../virtio-fs.ts';
 import { COMMON_CFG } from '../virtio/common-config.ts';
 import {
   VIRTIO_CONFIG_S_ACKNOWLEDGE,
@@ -9,13 +8,14 @@ import {
   VIRTIO_CONFIG_S_FEATURES_OK,
   VIRTIO_CONFIG_S_NEEDS_RESET,
   VIRTIO_F_EVENT_IDX,
-  VIRTIO_F_INDIRECT_DESC,
   VIRTIO_F_IN_ORDER,
+  VIRTIO_F_INDIRECT_DESC,
   VIRTIO_F_RING_PACKED,
   VIRTIO_F_RING_RESET,
   VIRTIO_F_VERSION_1,
 } from '../virtio/constants.ts';
 import type { QueueStatistics } from '../virtio/virtqueue.ts';
+import { VIRTIO_FS_F_SESSION_KEEP } from '../virtio-fs.ts';
 
 /** In the order in which a driver sets them. */
 const STATUS = {

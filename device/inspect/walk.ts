@@ -1,8 +1,8 @@
 import type { FuseSession } from '../fuse/session.ts';
 import type { PciTransport } from '../virtio/pci-transport.ts';
-import { opcodeName, opcodeOf, replyFields, requestFields, type MessageField } from './message.ts';
+import { type MessageField, opcodeName, opcodeOf, replyFields, requestFields } from './message.ts';
 import type { RequestRecord } from './recorder.ts';
-import { buffersOf, gather, nextChain, type DescriptorView } from './rings.ts';
+import { buffersOf, type DescriptorView, gather, nextChain } from './rings.ts';
 
 /** Bytes of a message that are shown. */
 const MAX_BYTES = 512;

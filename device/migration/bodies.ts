@@ -1,5 +1,5 @@
 import { MigrationError } from './channel.ts';
-import { isMigrationId, type Fate } from './fates.ts';
+import { type Fate, isMigrationId } from './fates.ts';
 import type { Description } from './incoming.ts';
 
 /** Bytes of a JSON body. */

@@ -2,7 +2,7 @@ import type { Departure } from '../v86/lease.ts';
 import { decodeFate, decodeQuery } from './bodies.ts';
 import { MigrationError, MigrationRefusedError, MigrationUnknownError } from './channel.ts';
 import type { Fate, FateStore } from './fates.ts';
-import { MESSAGE, type Link, type Message } from './link.ts';
+import { type Link, MESSAGE, type Message } from './link.ts';
 
 // Which side goes on with a machine. There is one decision, and it is in the destination's FateStore: whoever is first there, the order to go on
 // or a question what became of it, decides. Until the source knows what was decided its machine stands still.

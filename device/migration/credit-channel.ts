@@ -1,4 +1,4 @@
-import { MAX_MESSAGE, MAX_STRANGER_MESSAGE, MigrationError, type MigrationChannel } from './channel.ts';
+import { MAX_MESSAGE, MAX_STRANGER_MESSAGE, type MigrationChannel, MigrationError } from './channel.ts';
 
 /** What carries pieces of bytes whole and in order, and takes as many as it is given. */
 export interface Carrier {

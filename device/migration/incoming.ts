@@ -1,14 +1,14 @@
 import type { ChunkCodec } from '../snapshot/codec/codec.ts';
-import { MachineSnapshots, type FreezeOptions } from '../snapshot/machine-snapshots.ts';
+import { type FreezeOptions, MachineSnapshots } from '../snapshot/machine-snapshots.ts';
 import type { RestorePolicies } from '../snapshot/session-only.ts';
 import { MemoryStore } from '../snapshot/store/file-store.ts';
 import { SnapshotStore } from '../snapshot/store/snapshot-store.ts';
-import type { V86Like } from '../v86/types.ts';
 import { V86Machine } from '../v86/adapter.ts';
+import type { V86Like } from '../v86/types.ts';
 import { decodeDescription, decodeLayer, decodeRound } from './bodies.ts';
-import { MigrationError, type MigrationChannel } from './channel.ts';
+import { type MigrationChannel, MigrationError } from './channel.ts';
 import { takeOver, tellFate } from './commit.ts';
-import { MemoryFates, type FateStore } from './fates.ts';
+import { type FateStore, MemoryFates } from './fates.ts';
 import { Link, MESSAGE } from './link.ts';
 import { checkToken } from './token.ts';
 

@@ -1,5 +1,5 @@
 import { decodeRefusal, encodeRefusal } from './bodies.ts';
-import { MigrationError, MigrationRefusedError, type MigrationChannel } from './channel.ts';
+import { type MigrationChannel, MigrationError, MigrationRefusedError } from './channel.ts';
 import { decodeHello, encodeHello, type Role } from './hello.ts';
 import { checkToken } from './token.ts';
 

@@ -1,12 +1,12 @@
 import { randomUuid } from '../random-uuid.ts';
 import type { ChunkCodec } from '../snapshot/codec/codec.ts';
-import { MachineSnapshots, type FreezeOptions } from '../snapshot/machine-snapshots.ts';
+import { type FreezeOptions, MachineSnapshots } from '../snapshot/machine-snapshots.ts';
 import type { FileStore } from '../snapshot/store/file-store.ts';
 import { SnapshotStore } from '../snapshot/store/snapshot-store.ts';
 import { V86Machine } from '../v86/adapter.ts';
-import type { V86Like } from '../v86/types.ts';
 import type { MachineLease } from '../v86/lease.ts';
-import { MigrationError, MigrationUnknownError, type MigrationChannel } from './channel.ts';
+import type { V86Like } from '../v86/types.ts';
+import { type MigrationChannel, MigrationError, MigrationUnknownError } from './channel.ts';
 import { askFate, settle, switchOver } from './commit.ts';
 import type { Fate } from './fates.ts';
 import { Link, MESSAGE } from './link.ts';

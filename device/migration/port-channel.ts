@@ -1,4 +1,4 @@
-import { MigrationError, type MigrationChannel } from './channel.ts';
+import { type MigrationChannel, MigrationError } from './channel.ts';
 import { CreditChannel } from './credit-channel.ts';
 
 /** Not every port has a `close`. */

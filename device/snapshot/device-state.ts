@@ -1,7 +1,7 @@
 import { cutByContent } from './cut.ts';
 import { SnapshotError } from './errors.ts';
 import { decodeFields, encodeFields } from './fields.ts';
-import { hashNames, toHex, type Frozen } from './layer.ts';
+import { type Frozen, hashNames, toHex } from './layer.ts';
 import { readState, type SavedMachine } from './machine-state.ts';
 import { CHUNK_BYTES } from './ram-map.ts';
 import { STATE_VERSION } from './upgrades.ts';

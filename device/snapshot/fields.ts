@@ -1,4 +1,4 @@
-import { Token, Type, decode, encode, type DecodeOptions } from 'cborg';
+import { type DecodeOptions, decode, encode, Token, Type } from 'cborg';
 import { bigIntDecoder, bigNegIntDecoder, structBigIntEncoder, TAG_BIGINT_NEG, TAG_BIGINT_POS } from 'cborg/taglib';
 import { SnapshotError } from './errors.ts';
 

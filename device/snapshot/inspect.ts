@@ -1,6 +1,6 @@
 import type { Lock } from '../fs/locks.ts';
 import { LockTable } from '../fs/locks.ts';
-import { MemfsBackend, type CheckedMemfsBackendState } from '../fs/memfs-backend.ts';
+import { type CheckedMemfsBackendState, MemfsBackend } from '../fs/memfs-backend.ts';
 import type { HandleState } from '../fuse/handle-table.ts';
 import type { Negotiated } from '../fuse/negotiation.ts';
 import { FuseSession } from '../fuse/session.ts';

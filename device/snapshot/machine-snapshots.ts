@@ -2,7 +2,7 @@ import { V86Machine } from '../v86/adapter.ts';
 import type { V86Like } from '../v86/types.ts';
 import { concat, deviceStateLength, keepDeviceState, readDeviceState } from './device-state.ts';
 import { MissingChunkError, SnapshotError } from './errors.ts';
-import { fromHex, hashNames, PAGES_PER_CHUNK, toHex, type Frozen } from './layer.ts';
+import { type Frozen, fromHex, hashNames, PAGES_PER_CHUNK, toHex } from './layer.ts';
 import { MachineState, type SavedMachine } from './machine-state.ts';
 import { CHUNK_BYTES, PageMap } from './ram-map.ts';
 import { PAGE_SIZE, RamScanner } from './scan/ram-scanner.ts';

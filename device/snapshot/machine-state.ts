@@ -1,23 +1,23 @@
-import { MemfsBackend, type CheckedMemfsBackendState } from '../fs/memfs-backend.ts';
 import { LockTable } from '../fs/locks.ts';
+import { type CheckedMemfsBackendState, MemfsBackend } from '../fs/memfs-backend.ts';
 import { FuseSession, type InodeIndex } from '../fuse/session.ts';
-import type { StateCarrier, V86Machine } from '../v86/adapter.ts';
 import { randomUuid } from '../random-uuid.ts';
-import { PciTransport } from '../virtio/pci-transport.ts';
+import type { StateCarrier, V86Machine } from '../v86/adapter.ts';
 import type { Chain } from '../virtio/device.ts';
+import { PciTransport } from '../virtio/pci-transport.ts';
 import { decodeBlob, encodeBlob } from './blob.ts';
 import { SnapshotError } from './errors.ts';
-import { checkStateVersion, STATE_VERSION, upgradeState } from './upgrades.ts';
 import {
   emptyReport,
+  type FilesystemIdentity,
   identify,
   planLocks,
-  renameSessions,
-  type FilesystemIdentity,
   type RestorePolicies,
   type RestoreReport,
+  renameSessions,
   type SessionNames,
 } from './session-only.ts';
+import { checkStateVersion, STATE_VERSION, upgradeState } from './upgrades.ts';
 
 /** What the columns of the schema take for an inode and an entry that names it, amply. */
 const INODE_BYTES = 256;

@@ -1,4 +1,4 @@
-import { fromU32, hashNames, PAGES_PER_CHUNK, toU32, type RamMap } from './layer.ts';
+import { fromU32, hashNames, PAGES_PER_CHUNK, type RamMap, toU32 } from './layer.ts';
 import { PAGE_SIZE } from './scan/ram-scanner.ts';
 
 /** What travels in one chunk: 256 KiB. */

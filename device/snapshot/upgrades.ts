@@ -1,5 +1,5 @@
-import type { SavedMachine } from './machine-state.ts';
 import { SnapshotError } from './errors.ts';
+import type { SavedMachine } from './machine-state.ts';
 
 /** Schema version of the machine state that this release writes. What it reads begins with version 1. */
 export const STATE_VERSION = 2;

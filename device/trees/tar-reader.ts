@@ -1,6 +1,6 @@
+import type { Timespec } from '../fs/backend.ts';
 import { decodeName } from '../fs/names.ts';
 import { MAX_FILE_SIZE } from '../fs/tree/values.ts';
-import type { Timespec } from '../fs/backend.ts';
 import type { ByteQueue } from './byte-queue.ts';
 import {
   BLOCK,
@@ -10,9 +10,9 @@ import {
   fromDecimal,
   number,
   padded,
-  utf8,
   type SparseMap,
   type TarHeader,
+  utf8,
 } from './tar-format.ts';
 import { Unfit } from './tree-writer.ts';
 

@@ -1,14 +1,14 @@
 import type { Attr, Backend, Inode, Timespec } from '../fs/backend.ts';
 import { S_IALLUGO, S_IFDIR, S_IFIFO, S_IFLNK, S_IFMT, S_IFREG } from '../fs/constants.ts';
-import { ENOSPC, EDQUOT, errnoName, FsError } from '../fs/errno.ts';
+import { EDQUOT, ENOSPC, errnoName, FsError } from '../fs/errno.ts';
 import { encodeName } from '../fs/names.ts';
 import { BytesSink } from '../fs/tree/byte-io.ts';
 import { ByteQueue } from './byte-queue.ts';
 import { gunzipped } from './gunzip.ts';
 import { emptyReport, formatBytes, note, type TreeProgress, type TreeReport } from './report.ts';
-import { dataSegments, MAX_FILE_LENGTH, SparseWriter, type Segment } from './sparse.ts';
-import { BLOCK, concat, EMPTY, encodeHeader, padded, toDecimal, type TarHeader } from './tar-format.ts';
-import { TarReader, type TarEntry } from './tar-reader.ts';
+import { dataSegments, MAX_FILE_LENGTH, type Segment, SparseWriter } from './sparse.ts';
+import { BLOCK, concat, EMPTY, encodeHeader, padded, type TarHeader, toDecimal } from './tar-format.ts';
+import { type TarEntry, TarReader } from './tar-reader.ts';
 import { inodeAt, TOO_LONG, TreeWriter, Unfit, walk } from './tree-writer.ts';
 
 /** Where PAX headers keep extended attributes: as star, GNU tar and bsdtar do. */

@@ -1,4 +1,4 @@
-import { GuestMemoryError, type GuestMemory } from '../guest-memory.ts';
+import { type GuestMemory, GuestMemoryError } from '../guest-memory.ts';
 import type { Cpu } from './types.ts';
 
 /** Guest RAM inside v86's wasm memory. Views are re-taken whenever that memory has grown. */

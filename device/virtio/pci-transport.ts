@@ -1,5 +1,5 @@
 import type { GuestMemory } from '../guest-memory.ts';
-import { COMMON_CFG, commonFieldAt, readFields, writeFields, type CommonFieldName } from './common-config.ts';
+import { COMMON_CFG, type CommonFieldName, commonFieldAt, readFields, writeFields } from './common-config.ts';
 import {
   VIRTIO_CONFIG_S_DRIVER_OK,
   VIRTIO_CONFIG_S_FEATURES_OK,
@@ -19,6 +19,7 @@ import { VirtioError } from './errors.ts';
 import {
   BAR,
   BAR_SIZE,
+  makeConfigSpace,
   PCI_CFG_BAR,
   PCI_CFG_DATA,
   PCI_CFG_LENGTH,
@@ -29,13 +30,12 @@ import {
   PCI_STATUS_INTERRUPT,
   PMCSR,
   PMCSR_POWER_STATE,
-  makeConfigSpace,
 } from './pci-config-space.ts';
 import { QueueRunner, TURN_BUDGET } from './queue-runner.ts';
 import type { TransportEvent } from './trace.ts';
 import { checkTransportState, type TransportState } from './transport-state.ts';
 import { TURNS, type Turns } from './turns.ts';
-import { Virtqueue, type QueueStatistics, type RingFeatures } from './virtqueue.ts';
+import { type QueueStatistics, type RingFeatures, Virtqueue } from './virtqueue.ts';
 
 /** Features that a host may not want to offer. */
 export interface OfferedFeatures {

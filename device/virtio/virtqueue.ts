@@ -1,6 +1,6 @@
-import { GuestMemoryError, type GuestMemory } from '../guest-memory.ts';
+import { type GuestMemory, GuestMemoryError } from '../guest-memory.ts';
 import { VIRTQ_SIZE_MAX } from './constants.ts';
-import { DescriptorChain, type ChainOwner, type ChainState } from './descriptor-chain.ts';
+import { type ChainOwner, type ChainState, DescriptorChain } from './descriptor-chain.ts';
 import { DEFERRED } from './device.ts';
 import { VirtioError } from './errors.ts';
 import { PackedRing } from './packed-ring.ts';

@@ -1,7 +1,7 @@
 import { VmError } from '../errors.ts';
 import type { GuestProcess } from '../guest-agent.ts';
 import { TO_GUEST } from './frames.ts';
-import { signalNumber, type SignalName } from './signals.ts';
+import { type SignalName, signalNumber } from './signals.ts';
 
 /** Bytes of output on their way at once. */
 const OUTPUT_WINDOW = 1 << 20;

@@ -2,11 +2,11 @@ import { readFile } from 'node:fs/promises';
 import type { V86Options } from 'v86';
 import { attachVirtioFs } from '../../device/index.ts';
 import { createEmulator } from '../emulator.ts';
-import { GuestAgent, uartChannel, type UartBus } from '../guest-agent.ts';
+import { GuestAgent, type UartBus, uartChannel } from '../guest-agent.ts';
 import { defaultKernel, resolveImage } from '../image.ts';
-import { DEFAULT_MEMORY } from '../vm-options.ts';
 import { Vm } from '../vm.ts';
-import { Collector, type BenchRow, type Measure } from './report.ts';
+import { DEFAULT_MEMORY } from '../vm-options.ts';
+import { type BenchRow, Collector, type Measure } from './report.ts';
 
 /** `plain` is v86's own way with a bzImage: its BIOS, and a distribution's command line. */
 export const ROADS = ['direct', 'plain', 'bios', 'cached'] as const;

@@ -1,5 +1,5 @@
 import { Vm } from '../vm.ts';
-import { Collector, type BenchRow } from './report.ts';
+import { type BenchRow, Collector } from './report.ts';
 import { benchRequests } from './requests.ts';
 
 /**

@@ -2,11 +2,11 @@ import { spawn } from 'node:child_process';
 import { existsSync } from 'node:fs';
 import { connect } from 'node:net';
 import { join } from 'node:path';
-import { PACKAGE_ROOT } from '../../guest-images/paths.ts';
 import { makeToken } from '../../device/index.ts';
+import { PACKAGE_ROOT } from '../../guest-images/paths.ts';
 import { duplexChannel } from '../migration/duplex-channel.ts';
 import { Vm } from '../vm.ts';
-import { Collector, type BenchRow, type Measure } from './report.ts';
+import { type BenchRow, Collector, type Measure } from './report.ts';
 
 export const GUESTS = ['idle', 'verified I/O'] as const;
 

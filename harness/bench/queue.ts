@@ -1,9 +1,9 @@
 import { Volume } from 'memfs';
-import { MemfsBackend } from '../../device/index.ts';
 import { FuseSession } from '../../device/fuse/session.ts';
+import { MemfsBackend } from '../../device/index.ts';
 import { VirtioFs } from '../../device/virtio-fs.ts';
 import { EchoDevice, MockDriver } from '../../test/support/mock-driver.ts';
-import { Collector, type BenchRow } from './report.ts';
+import { type BenchRow, Collector } from './report.ts';
 
 export const RINGS = ['split', 'packed'] as const;
 const REQUESTS = 200_000;

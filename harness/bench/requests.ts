@@ -1,6 +1,6 @@
 import type { Vm } from '../vm.ts';
 import type { Subject } from './filesystems.ts';
-import { Collector, type BenchRow, type Measure } from './report.ts';
+import { type BenchRow, Collector, type Measure } from './report.ts';
 
 /** In the longer one of two runs there are so many more. */
 const REQUESTS = 5000;

@@ -3,12 +3,12 @@ import { existsSync } from 'node:fs';
 import { mkdtemp, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { PACKAGE_ROOT } from '../../guest-images/paths.ts';
 import { loadCodec, MemoryStore, SnapshotStore } from '../../device/index.ts';
+import { PACKAGE_ROOT } from '../../guest-images/paths.ts';
 import { DirectoryStore } from '../directory-store.ts';
 import { Vm } from '../vm.ts';
 import { VmPool } from '../vm-pool.ts';
-import { Collector, type BenchRow, type Measure } from './report.ts';
+import { type BenchRow, Collector, type Measure } from './report.ts';
 
 export const WAYS = ['layers', 'v86'] as const;
 /** MiB that the guest uses, and of them those that change between two snapshots: 5% of its RAM. */

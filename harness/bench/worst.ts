@@ -7,7 +7,7 @@ import { MemfsBackend } from '../../device/index.ts';
 import { VirtioFs } from '../../device/virtio-fs.ts';
 import { FlatMemory } from '../../test/support/flat-memory.ts';
 import { message } from '../../test/support/fuse-call.ts';
-import { MockDriver, type Buffer } from '../../test/support/mock-driver.ts';
+import { type Buffer, MockDriver } from '../../test/support/mock-driver.ts';
 import type { BenchRow } from './report.ts';
 
 export const WORST = ['worst', 'median'] as const;

@@ -1,10 +1,10 @@
 import { BootCache } from '../boot-cache.ts';
-import { restoreBareMachine, routeInterrupt, type EmulatorInternals } from '../emulator.ts';
+import { type EmulatorInternals, restoreBareMachine, routeInterrupt } from '../emulator.ts';
 import { VmError, type VmErrorKind } from '../errors.ts';
-import { assemble, BOOT_PATIENCE, orDestroy, PATIENCE, type Machine } from '../machine.ts';
+import { assemble, BOOT_PATIENCE, type Machine, orDestroy, PATIENCE } from '../machine.ts';
 import type { Plan } from '../plan.ts';
 import type { Share } from '../share.ts';
-import { makeSnapshot, toArrayBuffer, type Snapshot } from '../snapshot-file.ts';
+import { makeSnapshot, type Snapshot, toArrayBuffer } from '../snapshot-file.ts';
 import type { ShareOptions } from '../vm-options.ts';
 
 const UNWELL = new Set<VmErrorKind>(['timeout', 'crashed', 'halted', 'rebooted']);

@@ -4,7 +4,7 @@ import { COMMAND_LINE_SIZE, E820_RAM, E820_RESERVED, encodeBootParams } from './
 import { KERNEL_CMDLINE } from './cmdline.ts';
 import { DirectBootError, hex, readExecutable } from './elf.ts';
 import { setUpPci } from './pci-setup.ts';
-import { RESET_CODE, encodeResetVector } from './reset-vector.ts';
+import { encodeResetVector, RESET_CODE } from './reset-vector.ts';
 
 export { DirectBootError } from './elf.ts';
 

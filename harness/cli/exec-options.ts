@@ -1,5 +1,5 @@
-import { InvalidArgumentError, Option, type Command } from 'commander';
 import { posix } from 'node:path';
+import { type Command, InvalidArgumentError, Option } from 'commander';
 import type { GuestProcess, SpawnOptions } from '../guest-agent.ts';
 import type { Vm } from '../vm.ts';
 

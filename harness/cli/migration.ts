@@ -1,17 +1,17 @@
-import { InvalidArgumentError, Option, type Command } from 'commander';
 import { resolve } from 'node:path';
+import { type Command, InvalidArgumentError, Option } from 'commander';
 import {
   checkToken,
   loadCodec,
-  makeToken,
+  type MigrationChannel,
   MigrationError,
+  type MigrationFate,
   MigrationLink,
   MigrationTarget,
   MigrationUnknownError,
-  settleMigration,
+  makeToken,
   SnapshotStore,
-  type MigrationChannel,
-  type MigrationFate,
+  settleMigration,
 } from '../../device/index.ts';
 import { DirectoryStore } from '../directory-store.ts';
 import { VmError } from '../errors.ts';
@@ -20,18 +20,18 @@ import { DirectoryFates } from '../migration/directory-fates.ts';
 import { makePlan } from '../plan.ts';
 import { printableLines } from '../printable.ts';
 import { unlessAborted } from '../unless-aborted.ts';
-import { Vm, type MigratedVm } from '../vm.ts';
+import { type MigratedVm, Vm } from '../vm.ts';
 import type { ExecFlags } from './exec-options.ts';
-import { checkRestoredTargets, checkTargets, keepingShares, type KeepFlags } from './keep.ts';
+import { checkRestoredTargets, checkTargets, type KeepFlags, keepingShares } from './keep.ts';
 import {
   addGuestOptions,
   addRenewalOptions,
   OWN_FAILURE,
   progressReporter,
-  thawOptions,
-  storeOption,
-  UNSETTLED,
   type RenewalFlags,
+  storeOption,
+  thawOptions,
+  UNSETTLED,
 } from './options.ts';
 import { runIn } from './run.ts';
 import { fingerprintNote, isWaiting, listen, openWay, STDIO, type Way, type WayFlags } from './ways.ts';

@@ -1,10 +1,10 @@
 import { Command, InvalidArgumentError, Option } from 'commander';
 import { snapshotDirectory } from '../../guest-images/paths.ts';
-import { addExecOptions, type ExecFlags } from './exec-options.ts';
-import { CommandError, VmError, type GuestEnd } from '../errors.ts';
-import type { RenewalOptions } from '../renewal.ts';
+import { CommandError, type GuestEnd, VmError } from '../errors.ts';
 import { printable, printableConsole } from '../printable.ts';
+import type { RenewalOptions } from '../renewal.ts';
 import { DEFAULT_MEMORY, type ShareOptions, type VmOptions } from '../vm-options.ts';
+import { addExecOptions, type ExecFlags } from './exec-options.ts';
 
 /** Exit code when v86-virtiofs itself failed, out of the way of a guest command's. */
 export const OWN_FAILURE = 125;

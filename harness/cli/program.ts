@@ -1,9 +1,9 @@
 import { Command, Option } from 'commander';
 import type { HandOver } from '../demo/demo.ts';
+import { VmError } from '../errors.ts';
 import { addCompletionCommand } from './completion.ts';
 import { addMigrationCommands } from './migration.ts';
-import { VmError } from '../errors.ts';
-import { addMachineOptions, EXIT_CODES, storeOption, type MachineFlags } from './options.ts';
+import { addMachineOptions, EXIT_CODES, type MachineFlags, storeOption } from './options.ts';
 import { addSettleCommand } from './settle.ts';
 import { addSleepCommands } from './sleep.ts';
 import { addSnapshotCommands } from './snapshots.ts';

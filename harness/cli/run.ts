@@ -2,9 +2,9 @@ import type { GuestProcess } from '../guest-agent.ts';
 import { printable } from '../printable.ts';
 import { Vm } from '../vm.ts';
 import type { VmOptions } from '../vm-options.ts';
-import { execution, withinTime, type ExecFlags } from './exec-options.ts';
+import { type ExecFlags, execution, withinTime } from './exec-options.ts';
 import { checkTargets, keepingShares } from './keep.ts';
-import { machineOptions, type MachineFlags } from './options.ts';
+import { type MachineFlags, machineOptions } from './options.ts';
 import { onOutputLost, put } from './output.ts';
 import { passingSignals } from './signals.ts';
 

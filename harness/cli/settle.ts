@@ -1,10 +1,10 @@
-import { Option, type Command } from 'commander';
-import { askForFate, loadCodec, SnapshotStore, type MigrationFate } from '../../device/index.ts';
+import { type Command, Option } from 'commander';
+import { askForFate, loadCodec, type MigrationFate, SnapshotStore } from '../../device/index.ts';
 import { DirectoryStore } from '../directory-store.ts';
 import { VmError } from '../errors.ts';
 import { printableLines } from '../printable.ts';
 import type { Summary } from '../summary.ts';
-import { addCallOptions, openWayOut, type LinkFlags } from './migration.ts';
+import { addCallOptions, type LinkFlags, openWayOut } from './migration.ts';
 
 interface SettleFlags extends Omit<LinkFlags, 'host'> {
   to?: string;

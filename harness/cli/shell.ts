@@ -1,5 +1,5 @@
 import type { Vm } from '../vm.ts';
-import { execution, withinTime, type ExecFlags } from './exec-options.ts';
+import { type ExecFlags, execution, withinTime } from './exec-options.ts';
 import { keepingShares } from './keep.ts';
 import { dim, type MachineFlags } from './options.ts';
 import { onOutputLost, put } from './output.ts';

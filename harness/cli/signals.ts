@@ -1,5 +1,5 @@
-import type { GuestProcess } from '../guest-agent.ts';
 import { SIGNALS, type SignalName } from '../agent/signals.ts';
+import type { GuestProcess } from '../guest-agent.ts';
 
 /** What a terminal or a supervisor ends a program with. */
 const PASSED_ON = ['SIGINT', 'SIGTERM', 'SIGHUP', 'SIGQUIT'] as const;

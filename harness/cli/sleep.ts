@@ -6,16 +6,16 @@ import { VmError } from '../errors.ts';
 import { printable } from '../printable.ts';
 import { Vm } from '../vm.ts';
 import type { ExecFlags } from './exec-options.ts';
-import { checkRestoredTargets, checkTargets, keepingShares, type KeepFlags } from './keep.ts';
+import { checkRestoredTargets, checkTargets, type KeepFlags, keepingShares } from './keep.ts';
 import {
   addGuestOptions,
   addMachineOptions,
   addRenewalOptions,
+  type MachineFlags,
   progressReporter,
+  type RenewalFlags,
   storeOption,
   thawOptions,
-  type MachineFlags,
-  type RenewalFlags,
 } from './options.ts';
 import { bootWithShares, runIn } from './run.ts';
 

@@ -1,14 +1,14 @@
-import { Command, InvalidArgumentError, Option } from 'commander';
 import { readFile } from 'node:fs/promises';
 import { basename } from 'node:path';
+import { Command, InvalidArgumentError, Option } from 'commander';
 import {
+  type Contents,
   diff,
   inspect,
+  type LockContents,
   loadCodec,
   SnapshotError,
   SnapshotStore,
-  type Contents,
-  type LockContents,
 } from '../../device/index.ts';
 import { formatBytes } from '../../device/trees/report.ts';
 import { DirectoryStore } from '../directory-store.ts';
@@ -17,17 +17,17 @@ import { VmError } from '../errors.ts';
 import { printable, printableJson, printableLines } from '../printable.ts';
 import { Vm } from '../vm.ts';
 import { PRIVATE, writeFileWhole } from '../whole-file.ts';
-import { addExecOptions, execution, TIMED_OUT, type ExecFlags } from './exec-options.ts';
-import { checkRestoredTargets, checkTargets, keepingShares, type KeepFlags } from './keep.ts';
+import { addExecOptions, type ExecFlags, execution, TIMED_OUT } from './exec-options.ts';
+import { checkRestoredTargets, checkTargets, type KeepFlags, keepingShares } from './keep.ts';
 import {
   addGuestOptions,
   addMachineOptions,
   addRenewalOptions,
   EXIT_CODES,
-  storeOption,
-  thawOptions,
   type MachineFlags,
   type RenewalFlags,
+  storeOption,
+  thawOptions,
 } from './options.ts';
 import { bootWithShares, runIn } from './run.ts';
 import { shellIn } from './shell.ts';

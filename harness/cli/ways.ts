@@ -1,6 +1,6 @@
-import { readFileSync } from 'node:fs';
 import { X509Certificate } from 'node:crypto';
-import { MigrationLink, type MigrationChannel } from '../../device/index.ts';
+import { readFileSync } from 'node:fs';
+import { type MigrationChannel, MigrationLink } from '../../device/index.ts';
 import { VmError } from '../errors.ts';
 import { dial, dialWeb, type Trust } from '../migration/dial.ts';
 import { Door } from '../migration/door.ts';

@@ -4,10 +4,10 @@ import { mkdtemp, rm, stat } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { crc32 } from 'node:zlib';
+import { formatBytes } from '../../device/trees/report.ts';
 import { writeSnapshot } from '../snapshot-file.ts';
 import { Vm } from '../vm.ts';
 import { Lines } from './lines.ts';
-import { formatBytes } from '../../device/trees/report.ts';
 import { Story } from './story.ts';
 
 /** What the second process has to know of the first one's. */

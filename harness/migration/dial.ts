@@ -1,6 +1,6 @@
 import { connect, type Socket } from 'node:net';
 import { connect as connectTls, type TLSSocket } from 'node:tls';
-import { MAX_MESSAGE, webSocketChannel, type MigrationChannel, type WebSocketLike } from '../../device/index.ts';
+import { MAX_MESSAGE, type MigrationChannel, type WebSocketLike, webSocketChannel } from '../../device/index.ts';
 import { VmError } from '../errors.ts';
 import { duplexChannel } from './duplex-channel.ts';
 

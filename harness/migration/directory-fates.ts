@@ -1,8 +1,8 @@
 import { existsSync } from 'node:fs';
 import { mkdir, open, readdir, rename } from 'node:fs/promises';
 import { join } from 'node:path';
-import { checkRoom, isMigrationId, MAX_FATES, type Fate, type FateStore } from '../../device/migration/fates.ts';
 import { MigrationError } from '../../device/index.ts';
+import { checkRoom, type Fate, type FateStore, isMigrationId, MAX_FATES } from '../../device/migration/fates.ts';
 import { syncDirectory } from '../whole-file.ts';
 
 const ACCEPTED = 'accepted';

@@ -1,8 +1,8 @@
 import { createServer as createHttpServer, type IncomingMessage } from 'node:http';
-import { createServer, type AddressInfo, type Server, type Socket } from 'node:net';
+import { type AddressInfo, createServer, type Server, type Socket } from 'node:net';
 import type { Duplex } from 'node:stream';
 import { createSecureContext, TLSSocket } from 'node:tls';
-import { MAX_MESSAGE, webSocketChannel, type MigrationChannel, type WebSocketLike } from '../../device/index.ts';
+import { MAX_MESSAGE, type MigrationChannel, type WebSocketLike, webSocketChannel } from '../../device/index.ts';
 import { VmError } from '../errors.ts';
 import { duplexChannel } from './duplex-channel.ts';
 

@@ -1,7 +1,7 @@
 import { once } from 'node:events';
 import { Socket } from 'node:net';
 import type { Readable, Writable } from 'node:stream';
-import { MAX_MESSAGE, MAX_STRANGER_MESSAGE, MigrationError, type MigrationChannel } from '../../device/index.ts';
+import { MAX_MESSAGE, MAX_STRANGER_MESSAGE, type MigrationChannel, MigrationError } from '../../device/index.ts';
 
 /**
  * A channel over a socket, or the two ends of a pipe: each message behind its length, u32 in network order. `isCaller`: see

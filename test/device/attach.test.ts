@@ -1,6 +1,6 @@
 import { expect } from 'chai';
-import { MachineError, Volume, attachVirtioFs, type VirtioFsDevice } from '../../device/index.ts';
-import { bareMachine, type BareMachine } from '../support/bare-machine.ts';
+import { attachVirtioFs, MachineError, type VirtioFsDevice, Volume } from '../../device/index.ts';
+import { type BareMachine, bareMachine } from '../support/bare-machine.ts';
 
 describe('attachVirtioFs, on a real v86', () => {
   let machine: BareMachine;

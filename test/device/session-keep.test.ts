@@ -1,7 +1,7 @@
 import { expect } from 'chai';
 import { FuseSession } from '../../device/fuse/session.ts';
-import { VIRTIO_FS_F_SESSION_KEEP } from '../../device/virtio-fs.ts';
 import { BAR } from '../../device/virtio/pci-config-space.ts';
+import { VIRTIO_FS_F_SESSION_KEEP } from '../../device/virtio-fs.ts';
 import { FUSE, FuseDriver } from '../support/fuse-driver.ts';
 
 /** In the device configuration. */

@@ -2,9 +2,9 @@ import { expect } from 'chai';
 import { Volume } from 'memfs';
 import { MemfsBackend } from '../../device/fs/memfs-backend.ts';
 import { FuseSession } from '../../device/fuse/session.ts';
-import { VirtioFs } from '../../device/virtio-fs.ts';
-import { PciTransport } from '../../device/virtio/pci-transport.ts';
 import { BAR } from '../../device/virtio/pci-config-space.ts';
+import { PciTransport } from '../../device/virtio/pci-transport.ts';
+import { VirtioFs } from '../../device/virtio-fs.ts';
 import { MockDriver } from '../support/mock-driver.ts';
 
 const FORGET = 2,

@@ -1,7 +1,7 @@
-import { expect } from 'chai';
 import { mkdirSync, mkdtempSync, readFileSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
+import { expect } from 'chai';
 import { ensureGuestImage } from '../../guest-images/build.ts';
 import { Vm } from '../../harness/vm.ts';
 import { useCli } from '../support/cli.ts';

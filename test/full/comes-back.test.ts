@@ -1,6 +1,6 @@
 import { expect } from 'chai';
-import { loadCodec, MemfsBackend, MemoryStore, SnapshotStore, Volume } from '../../device/index.ts';
 import { fromMilliseconds } from '../../device/fs/tree/clock.ts';
+import { loadCodec, MemfsBackend, MemoryStore, SnapshotStore, Volume } from '../../device/index.ts';
 import { ensureUserland } from '../../guest-images/userland.ts';
 import { Vm, VmError } from '../../harness/index.ts';
 

@@ -1,4 +1,3 @@
-import { expect } from 'chai';
 import { execFileSync } from 'node:child_process';
 import { existsSync } from 'node:fs';
 import { mkdtemp, readFile, rm } from 'node:fs/promises';
@@ -6,12 +5,13 @@ import { createServer, type Server } from 'node:http';
 import type { AddressInfo } from 'node:net';
 import { tmpdir } from 'node:os';
 import { extname, join, normalize } from 'node:path';
-import { chromium, type Browser, type Page } from 'playwright-core';
+import { expect } from 'chai';
+import { type Browser, chromium, type Page } from 'playwright-core';
 import { loadCodec, SnapshotStore } from '../../device/index.ts';
 import { DirectoryStore } from '../../harness/directory-store.ts';
-import type { ShareOptions } from '../../harness/vm-options.ts';
 import { Vm } from '../../harness/vm.ts';
-import { expectations, goOn, setUp, type Expectations, type Scene } from '../support/scene.mjs';
+import type { ShareOptions } from '../../harness/vm-options.ts';
+import { type Expectations, expectations, goOn, type Scene, setUp } from '../support/scene.mjs';
 
 const ROOT = join(import.meta.dirname, '../..');
 const CHROMIUM = '/usr/bin/chromium';

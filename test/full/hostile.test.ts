@@ -1,5 +1,5 @@
-import { fuzzPeers } from '../support/hostile-peers.ts';
 import { sendWildly } from '../support/hostile-guest.ts';
+import { fuzzPeers } from '../support/hostile-peers.ts';
 
 describe('ten million hostile FUSE messages', function () {
   this.timeout(1_200_000);

@@ -1,6 +1,6 @@
 import { expect } from 'chai';
-import { ensureUserland } from '../../guest-images/userland.ts';
 import type { Inode } from '../../device/fs/tree/inode.ts';
+import { ensureUserland } from '../../guest-images/userland.ts';
 import { Vm } from '../../harness/vm.ts';
 
 const ENTRIES = 100_000;

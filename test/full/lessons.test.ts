@@ -1,4 +1,4 @@
-import { everyPair, follow, interrupt, leave, LESSONS, prepare, stateOf } from '../web/lesson-matrix.ts';
+import { everyPair, follow, interrupt, LESSONS, leave, prepare, stateOf } from '../web/lesson-matrix.ts';
 import { useWebSite } from '../web/support.ts';
 
 describe('the page: lessons in every order', () => {

@@ -1,4 +1,3 @@
-import { expect } from 'chai';
 import { execFileSync, spawnSync } from 'node:child_process';
 import {
   copyFileSync,
@@ -14,10 +13,11 @@ import { createServer, type Server } from 'node:http';
 import type { AddressInfo } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { chromium, type Browser, type Page } from 'playwright-core';
+import { expect } from 'chai';
+import { type Browser, chromium, type Page } from 'playwright-core';
 import sirv from 'sirv';
-import { ensureGuestImage } from '../../guest-images/build.ts';
 import { LAST_TESTED } from '../../device/v86/versions.ts';
+import { ensureGuestImage } from '../../guest-images/build.ts';
 
 const ROOT = join(import.meta.dirname, '../..');
 const EXAMPLES = join(ROOT, 'examples');

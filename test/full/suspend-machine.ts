@@ -6,7 +6,7 @@ import { ensureGuestImage } from '../../guest-images/build.ts';
 import { KERNEL_CMDLINE } from '../../harness/boot/cmdline.ts';
 import { directBoot } from '../../harness/boot/direct-boot.ts';
 import { createEmulator } from '../../harness/emulator.ts';
-import { GuestAgent, uartChannel, type GuestProcess, type UartBus } from '../../harness/guest-agent.ts';
+import { GuestAgent, type GuestProcess, type UartBus, uartChannel } from '../../harness/guest-agent.ts';
 
 export interface SuspendMachineOptions {
   /** Default: the driver that can suspend. */

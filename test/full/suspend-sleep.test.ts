@@ -1,7 +1,7 @@
 import { expect } from 'chai';
 import { FuseSession } from '../../device/fuse/session.ts';
 import { Vm } from '../../harness/vm.ts';
-import { Lines, SuspendMachine, contend, type Waker } from './suspend-machine.ts';
+import { contend, Lines, SuspendMachine, type Waker } from './suspend-machine.ts';
 
 const ENOTCONN = 'Transport endpoint is not connected';
 const DISK_SIZE = 128 << 20;

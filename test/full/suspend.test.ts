@@ -1,6 +1,6 @@
 import { expect } from 'chai';
 import { VIRTIO_CONFIG_S_DRIVER_OK } from '../../device/virtio/constants.ts';
-import { SuspendMachine, contend } from './suspend-machine.ts';
+import { contend, SuspendMachine } from './suspend-machine.ts';
 
 const SIGINT = 2;
 const SIGKILL = 9;

@@ -1,8 +1,8 @@
-import { expect } from 'chai';
 import { execFileSync, spawnSync } from 'node:child_process';
 import { mkdtempSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
+import { expect } from 'chai';
 import { FIRST_TESTED, LAST_TESTED } from '../../device/v86/versions.ts';
 
 const ROOT = join(import.meta.dirname, '../..');

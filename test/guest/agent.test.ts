@@ -1,8 +1,8 @@
-import { expect } from 'chai';
 import { createHash } from 'node:crypto';
+import { expect } from 'chai';
 import { encodeFrame, TO_GUEST, TO_HOST } from '../../harness/agent/frames.ts';
 import { CommandError, VmError } from '../../harness/errors.ts';
-import { GuestAgent, uartChannel, type UartBus } from '../../harness/guest-agent.ts';
+import { GuestAgent, type UartBus, uartChannel } from '../../harness/guest-agent.ts';
 import { Vm } from '../../harness/vm.ts';
 import { useGuest } from '../support/guest.ts';
 

@@ -1,4 +1,3 @@
-import { expect } from 'chai';
 import { spawn } from 'node:child_process';
 import { once } from 'node:events';
 import {
@@ -13,7 +12,8 @@ import {
 } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { useCli, type CliProcess } from '../support/cli.ts';
+import { expect } from 'chai';
+import { type CliProcess, useCli } from '../support/cli.ts';
 
 const CLI = ['--import', 'tsx', new URL('../../harness/cli.ts', import.meta.url).pathname];
 

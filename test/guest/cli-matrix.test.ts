@@ -1,8 +1,8 @@
-import { expect } from 'chai';
-import { type Command, type Option } from 'commander';
 import { chmodSync, existsSync, mkdirSync, mkdtempSync, readFileSync, rmSync, statSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
+import { expect } from 'chai';
+import { type Command, type Option } from 'commander';
 import { makeToken } from '../../device/index.ts';
 import { ensureGuestImage } from '../../guest-images/build.ts';
 import { makeProgram } from '../../harness/cli/program.ts';

@@ -1,11 +1,11 @@
-import { expect } from 'chai';
 import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
-import { connect, type AddressInfo } from 'node:net';
+import { type AddressInfo, connect } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
+import { expect } from 'chai';
 import { generate } from 'selfsigned';
 import { WebSocket } from 'ws';
-import { makeToken, MigrationError, webSocketChannel, type WebSocketLike } from '../../device/index.ts';
+import { MigrationError, makeToken, type WebSocketLike, webSocketChannel } from '../../device/index.ts';
 import { Vm } from '../../harness/vm.ts';
 import { useCli } from '../support/cli.ts';
 import { breakingProxy, RUNNING, SWITCH } from '../support/migrations.ts';

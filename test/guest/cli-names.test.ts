@@ -1,9 +1,9 @@
-import { expect } from 'chai';
 import { once } from 'node:events';
 import { mkdirSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs';
 import { createServer, type Server } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
+import { expect } from 'chai';
 import { useCli } from '../support/cli.ts';
 
 /** A title for the terminal, a colour by C1, a change of direction, a byte that is not UTF-8, a line of its own. */

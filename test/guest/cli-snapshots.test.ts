@@ -1,7 +1,7 @@
-import { expect } from 'chai';
 import { mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
+import { expect } from 'chai';
 import { useCli } from '../support/cli.ts';
 
 describe('command line: snapshots', function () {

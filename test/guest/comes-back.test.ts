@@ -1,10 +1,10 @@
-import { expect } from 'chai';
 import { mkdtemp, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { MessageChannel } from 'node:worker_threads';
-import { loadCodec, makeToken, MemoryStore, portChannel, SnapshotStore, type PortLike } from '../../device/index.ts';
-import { Vm, VmPool, writeSnapshot, type VmOptions } from '../../harness/index.ts';
+import { expect } from 'chai';
+import { loadCodec, MemoryStore, makeToken, type PortLike, portChannel, SnapshotStore } from '../../device/index.ts';
+import { Vm, type VmOptions, VmPool, writeSnapshot } from '../../harness/index.ts';
 import { runShell } from '../support/guest.ts';
 
 const WEEK = 7 * 24 * 60 * 60 * 1000;

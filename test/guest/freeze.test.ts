@@ -1,13 +1,13 @@
-import { expect } from 'chai';
 import { mkdtemp, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { crc32 } from 'node:zlib';
+import { expect } from 'chai';
 import { V86 } from 'v86';
 import { attachVirtioFs, type VirtioFsDevice, type Volume } from '../../device/index.ts';
 import { Lines } from '../../harness/demo/lines.ts';
 import { createEmulator } from '../../harness/emulator.ts';
-import { GuestAgent, uartChannel, type GuestProcess, type UartBus } from '../../harness/guest-agent.ts';
+import { GuestAgent, type GuestProcess, type UartBus, uartChannel } from '../../harness/guest-agent.ts';
 import { writeSnapshot } from '../../harness/snapshot-file.ts';
 import { Vm } from '../../harness/vm.ts';
 import { useCli } from '../support/cli.ts';

@@ -3,17 +3,17 @@ import {
   loadCodec,
   MachineStateError,
   MemoryStore,
+  type MigrationChannel,
   MigrationError,
   MigrationTarget,
   MigrationUnknownError,
-  settleMigration,
   SnapshotStore,
-  type MigrationChannel,
+  settleMigration,
 } from '../../device/index.ts';
 import { Link, MESSAGE } from '../../device/migration/link.ts';
 import { V86Machine } from '../../device/v86/adapter.ts';
 import { VmError } from '../../harness/errors.ts';
-import { Vm, type MigratedVm } from '../../harness/vm.ts';
+import { type MigratedVm, Vm } from '../../harness/vm.ts';
 import { pipe, RUNNING, SWITCH, TOKEN } from '../support/migrations.ts';
 
 const TYPE_AT = 8;

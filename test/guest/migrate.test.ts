@@ -1,17 +1,17 @@
-import { expect } from 'chai';
 import { MessageChannel } from 'node:worker_threads';
+import { expect } from 'chai';
 import {
-  makeToken,
   MemfsBackend,
+  type MigrationChannel,
   MigrationTarget,
+  makeToken,
+  type PortLike,
   portChannel,
   Volume,
-  type MigrationChannel,
-  type PortLike,
 } from '../../device/index.ts';
 import { Vm } from '../../harness/vm.ts';
-import { expectations, goOn, setUp } from '../support/scene.mjs';
 import { migrateThroughCuts, migrateWith, outpace, pipe, TOKEN } from '../support/migrations.ts';
+import { expectations, goOn, setUp } from '../support/scene.mjs';
 
 const port = (): [MigrationChannel, MigrationChannel] => {
   const { port1, port2 } = new MessageChannel();

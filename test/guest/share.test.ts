@@ -1,7 +1,7 @@
-import { expect } from 'chai';
 import { mkdirSync, mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { basename, join } from 'node:path';
+import { expect } from 'chai';
 import { loadCodec, MemoryStore, SnapshotStore } from '../../device/index.ts';
 import { VmError } from '../../harness/errors.ts';
 import { readSnapshot, writeSnapshot } from '../../harness/snapshot-file.ts';

@@ -3,7 +3,7 @@ import type { V86 } from 'v86';
 import { attachVirtioFs } from '../../device/index.ts';
 import { DirectBootError, directBoot, directReboot } from '../../harness/boot/direct-boot.ts';
 import { NOTHING_TO_BOOT } from '../../harness/boot/reset-vector.ts';
-import { bareMachine, type BareMachine } from '../support/bare-machine.ts';
+import { type BareMachine, bareMachine } from '../support/bare-machine.ts';
 
 const MIB = 1024 * 1024;
 const KERNEL_ADDRESS = MIB;

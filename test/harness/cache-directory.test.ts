@@ -5,9 +5,9 @@ import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { promisify } from 'node:util';
 import { expect } from 'chai';
+import { cacheDirectory, readableCacheDirectories, writableCacheDirectory } from '../../guest-images/paths.ts';
 import { BootCache } from '../../harness/boot-cache.ts';
 import { makeSnapshot } from '../../harness/snapshot-file.ts';
-import { cacheDirectory, readableCacheDirectories, writableCacheDirectory } from '../../guest-images/paths.ts';
 
 const root = fileURLToPath(new URL('../..', import.meta.url));
 

@@ -1,6 +1,6 @@
-import { expect } from 'chai';
 import { execFileSync } from 'node:child_process';
 import { readFileSync } from 'node:fs';
+import { expect } from 'chai';
 import { makeProgram } from '../../harness/cli/program.ts';
 import { useCli } from '../support/cli.ts';
 

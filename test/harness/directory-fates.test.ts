@@ -1,11 +1,11 @@
-import { expect } from 'chai';
 import { spawn } from 'node:child_process';
 import { randomUUID } from 'node:crypto';
 import { mkdtempSync, readdirSync, rmSync, statSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
-import { MemoryFates, MigrationError, type FateStore } from '../../device/index.ts';
+import { expect } from 'chai';
+import { type FateStore, MemoryFates, MigrationError } from '../../device/index.ts';
 import { DirectoryFates } from '../../harness/migration/directory-fates.ts';
 
 const PROCESS = fileURLToPath(new URL('../support/fates-process.ts', import.meta.url));

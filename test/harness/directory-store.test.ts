@@ -1,9 +1,9 @@
-import { expect } from 'chai';
 import { spawn } from 'node:child_process';
 import { once } from 'node:events';
 import { mkdtemp, readdir, rm, utimes, writeFile } from 'node:fs/promises';
 import { hostname, tmpdir } from 'node:os';
 import { join } from 'node:path';
+import { expect } from 'chai';
 import { loadCodec, SnapshotStore } from '../../device/index.ts';
 import { DirectoryStore } from '../../harness/directory-store.ts';
 

@@ -1,14 +1,14 @@
-import { expect } from 'chai';
 import { once } from 'node:events';
 import { get } from 'node:http';
 import { connect, type Socket } from 'node:net';
+import { expect } from 'chai';
 import { generate } from 'selfsigned';
 import { WebSocket } from 'ws';
-import { makeToken, MigrationError, MigrationLink, type MigrationChannel } from '../../device/index.ts';
+import { type MigrationChannel, MigrationError, MigrationLink, makeToken } from '../../device/index.ts';
 import { encodeHello } from '../../device/migration/hello.ts';
 import { VmError } from '../../harness/errors.ts';
 import { dial, dialWeb, type Trust } from '../../harness/migration/dial.ts';
-import { Door, mayCall, type DoorOptions } from '../../harness/migration/door.ts';
+import { Door, type DoorOptions, mayCall } from '../../harness/migration/door.ts';
 
 const TOKEN = makeToken();
 const MiB = 1 << 20;

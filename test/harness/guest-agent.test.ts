@@ -1,5 +1,5 @@
-import { expect } from 'chai';
 import { mock } from 'node:test';
+import { expect } from 'chai';
 import { encodeFrame, TO_GUEST, TO_HOST } from '../../harness/agent/frames.ts';
 import { VmError } from '../../harness/errors.ts';
 import { GuestAgent } from '../../harness/guest-agent.ts';

@@ -1,4 +1,3 @@
-import { expect } from 'chai';
 import { execFileSync, spawn } from 'node:child_process';
 import { once } from 'node:events';
 import {
@@ -16,11 +15,12 @@ import {
 } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { dumpJson, dumpTar, loadTar, MemfsBackend, Volume } from '../../device/index.ts';
+import { expect } from 'chai';
 import type { Inode } from '../../device/fs/tree/inode.ts';
+import { dumpJson, dumpTar, loadTar, MemfsBackend, Volume } from '../../device/index.ts';
 import { walk } from '../../device/trees/tree-writer.ts';
 import { VmError } from '../../harness/errors.ts';
-import { loadHostTree, loadingHostTree, type LoadedTree } from '../../harness/host-tree.ts';
+import { type LoadedTree, loadHostTree, loadingHostTree } from '../../harness/host-tree.ts';
 import { writeBack } from '../../harness/write-back.ts';
 import { bytesOf, streamOf } from '../support/tar.ts';
 

@@ -5,8 +5,8 @@ import {
   lstatSync,
   mkdirSync,
   mkdtempSync,
-  readFileSync,
   readdirSync,
+  readFileSync,
   readlinkSync,
   rmSync,
   statSync,
@@ -21,7 +21,7 @@ import { expect } from 'chai';
 import { Volume } from 'memfs';
 import { MemfsBackend } from '../../device/fs/memfs-backend.ts';
 import { VmError } from '../../harness/errors.ts';
-import { loadHostTree, type LoadedTree } from '../../harness/host-tree.ts';
+import { type LoadedTree, loadHostTree } from '../../harness/host-tree.ts';
 import { writeBack } from '../../harness/write-back.ts';
 
 describe('host directories', () => {

@@ -1,5 +1,5 @@
-import { expect } from 'chai';
 import { execFileSync } from 'node:child_process';
+import { once } from 'node:events';
 import {
   chmodSync,
   chownSync,
@@ -16,12 +16,12 @@ import {
   writeFileSync,
 } from 'node:fs';
 import { createServer } from 'node:net';
-import { once } from 'node:events';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { dumpJson, dumpTar, loadJson, loadTar, MemfsBackend, Volume } from '../../device/index.ts';
+import { expect } from 'chai';
 import { BytesSource } from '../../device/fs/tree/byte-io.ts';
 import type { Inode } from '../../device/fs/tree/inode.ts';
+import { dumpJson, dumpTar, loadJson, loadTar, MemfsBackend, Volume } from '../../device/index.ts';
 import { loadHostTree } from '../../harness/host-tree.ts';
 import { writeBack } from '../../harness/write-back.ts';
 

@@ -1,4 +1,4 @@
-import { mkdtemp, readFile, readdir, rm, writeFile } from 'node:fs/promises';
+import { mkdtemp, readdir, readFile, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { expect } from 'chai';
@@ -6,10 +6,10 @@ import { VmError } from '../../harness/errors.ts';
 import {
   checkConfig,
   decodeSnapshot,
+  type MachineConfig,
   makeSnapshot,
   readSnapshot,
   writeSnapshot,
-  type MachineConfig,
 } from '../../harness/snapshot-file.ts';
 
 const CONFIG: MachineConfig = { emulator: '0.5.1', image: 'abc', memory: 256, devices: ['virtio-fs share'] };

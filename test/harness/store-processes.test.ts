@@ -1,9 +1,9 @@
-import { expect } from 'chai';
 import { spawn } from 'node:child_process';
 import { once } from 'node:events';
 import { chmod, mkdir, mkdtemp, rm, stat, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
+import { expect } from 'chai';
 import { loadCodec, SnapshotStore } from '../../device/index.ts';
 import { DirectoryLock } from '../../harness/directory-lock.ts';
 import { DirectoryStore } from '../../harness/directory-store.ts';

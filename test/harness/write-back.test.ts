@@ -1,3 +1,4 @@
+import { execFileSync, spawnSync } from 'node:child_process';
 import {
   chmodSync,
   existsSync,
@@ -16,7 +17,6 @@ import {
   utimesSync,
   writeFileSync,
 } from 'node:fs';
-import { execFileSync, spawnSync } from 'node:child_process';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { expect } from 'chai';
@@ -24,9 +24,9 @@ import { MemfsBackend, Volume } from '../../device/index.ts';
 import { VmError } from '../../harness/errors.ts';
 import { loadHostTree } from '../../harness/host-tree.ts';
 import { writeBack, writingBack } from '../../harness/write-back.ts';
-import { attackWriteBack } from '../support/write-back-attack.ts';
-import { differences, Guest, listing } from '../support/random-guest.ts';
 import { randomNumbers } from '../support/hostile-driver.ts';
+import { differences, Guest, listing } from '../support/random-guest.ts';
+import { attackWriteBack } from '../support/write-back-attack.ts';
 
 describe('write-back', () => {
   let root: string;

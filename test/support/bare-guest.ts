@@ -1,6 +1,6 @@
 import type { Volume } from 'memfs';
 import { attachVirtioFs, MachineSnapshots, type SnapshotStore, type VirtioFsDevice } from '../../device/index.ts';
-import { bareMachine, type BareMachine } from './bare-machine.ts';
+import { type BareMachine, bareMachine } from './bare-machine.ts';
 import { call } from './fuse-call.ts';
 
 const INIT = 26,

@@ -1,5 +1,5 @@
-import { V86 } from 'v86';
 import { fileURLToPath } from 'node:url';
+import { V86 } from 'v86';
 import type { Cpu, Emulator } from '../../device/v86/types.ts';
 
 export const V86_WASM = fileURLToPath(import.meta.resolve('v86/build/v86.wasm'));

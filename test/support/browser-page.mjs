@@ -1,5 +1,6 @@
 // Runs in a page: goes on with the snapshot that a Node process took, or freezes it again.
-import { V86 } from '/node_modules/v86/build/libv86.mjs';
+
+import { GuestAgent, uartChannel } from '/dist/harness/guest-agent.js';
 import {
   attachVirtioFs,
   HttpStore,
@@ -8,7 +9,7 @@ import {
   MemoryStore,
   SnapshotStore,
 } from '/dist/web/v86-virtiofs.mjs';
-import { GuestAgent, uartChannel } from '/dist/harness/guest-agent.js';
+import { V86 } from '/node_modules/v86/build/libv86.mjs';
 import { goOn } from '/test/support/scene.mjs';
 
 async function restore(share) {

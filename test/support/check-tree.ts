@@ -1,7 +1,7 @@
-import { MemfsBackend } from '../../device/index.ts';
-import { entryCost } from '../../device/fs/tree/space.ts';
 import type { Inode } from '../../device/fs/tree/inode.ts';
+import { entryCost } from '../../device/fs/tree/space.ts';
 import type { FuseSession } from '../../device/fuse/session.ts';
+import { MemfsBackend } from '../../device/index.ts';
 
 /**
  * Counts all over again what a filesystem and the sessions on it keep count of: links, space, who holds

@@ -1,4 +1,4 @@
-import { spawn, type ChildProcess } from 'node:child_process';
+import { type ChildProcess, spawn } from 'node:child_process';
 import { after } from 'mocha';
 
 const CLI = new URL('../../harness/cli.ts', import.meta.url).pathname;

@@ -1,4 +1,4 @@
-import { GuestMemoryError, type GuestMemory } from '../../device/guest-memory.ts';
+import { type GuestMemory, GuestMemoryError } from '../../device/guest-memory.ts';
 
 /** Guest RAM that is nothing but bytes. */
 export class FlatMemory implements GuestMemory {

@@ -1,5 +1,5 @@
-import type { FuseSession } from '../../device/fuse/session.ts';
 import { DEFERRED } from '../../device/fuse/request.ts';
+import type { FuseSession } from '../../device/fuse/session.ts';
 
 /** A message: `fuse_in_header`, and the body as numbers (u32), bigints (u64), text (with its NUL) or bytes. */
 export function message(

@@ -1,10 +1,10 @@
 import { Volume } from 'memfs';
 import { MemfsBackend } from '../../device/fs/memfs-backend.ts';
 import { FuseSession } from '../../device/fuse/session.ts';
-import { VirtioFs } from '../../device/virtio-fs.ts';
 import type { OfferedFeatures } from '../../device/virtio/pci-transport.ts';
+import { VirtioFs } from '../../device/virtio-fs.ts';
 import { message } from './fuse-call.ts';
-import { MockDriver, type AddOptions } from './mock-driver.ts';
+import { type AddOptions, MockDriver } from './mock-driver.ts';
 
 export const FUSE = {
   LOOKUP: 1,

@@ -1,5 +1,5 @@
 import { expect } from 'chai';
-import { Vm, type ExecResult } from '../../harness/vm.ts';
+import { type ExecResult, Vm } from '../../harness/vm.ts';
 import type { VmOptions } from '../../harness/vm-options.ts';
 
 export interface TestGuest {

@@ -2,13 +2,14 @@
  * Fills filesystems with one kind of thing each until there is no more space, and tells how much heap that took: lines of JSON
  * `{ kind, charged, heap }`, in bytes. `node --expose-gc --import tsx test/support/heap-kinds.ts`.
  */
-import { MemfsBackend, Volume } from '../../device/index.ts';
+
 import { FALLOC_FL_INSERT_RANGE, FALLOC_FL_KEEP_SIZE, FALLOC_FL_PUNCH_HOLE } from '../../device/fs/constants.ts';
 import { ENOSPC, FsError } from '../../device/fs/errno.ts';
 import { decodeName, encodeName } from '../../device/fs/names.ts';
 import { BytesSource } from '../../device/fs/tree/byte-io.ts';
 import type { Inode } from '../../device/fs/tree/inode.ts';
 import { NodeTable } from '../../device/fuse/node-table.ts';
+import { MemfsBackend, Volume } from '../../device/index.ts';
 
 const SIZE = 8 << 20;
 const PAGE = 4096;

@@ -1,7 +1,8 @@
 // One call of the host's `fs` on one kind of inode, and its outcome: node --import tsx host-calls-worker.ts
-import { createFsFromVolume, MemfsBackend, Volume } from '../../device/index.ts';
+
 import { S_IFBLK, S_IFCHR, S_IFIFO, S_IFSOCK } from '../../device/fs/constants.ts';
-import { CALLS, furnish, KINDS, outcome, pathOf, SPECIAL, treeOf, type Kind } from './host-calls.ts';
+import { createFsFromVolume, MemfsBackend, Volume } from '../../device/index.ts';
+import { CALLS, furnish, KINDS, type Kind, outcome, pathOf, SPECIAL, treeOf } from './host-calls.ts';
 
 const TYPES = { fifo: S_IFIFO, socket: S_IFSOCK, char: S_IFCHR, block: S_IFBLK };
 

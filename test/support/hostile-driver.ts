@@ -1,7 +1,7 @@
 import { viewQueue } from '../../device/inspect/rings.ts';
 import { walkIn } from '../../device/inspect/walk.ts';
-import { BAR_SIZE, BAR, PCI_CFG_BAR, PCI_CFG_DATA } from '../../device/virtio/pci-config-space.ts';
-import { DEFERRED, type Chain, type VirtioDevice } from '../../device/virtio/device.ts';
+import { type Chain, DEFERRED, type VirtioDevice } from '../../device/virtio/device.ts';
+import { BAR, BAR_SIZE, PCI_CFG_BAR, PCI_CFG_DATA } from '../../device/virtio/pci-config-space.ts';
 import { PciTransport } from '../../device/virtio/pci-transport.ts';
 import { CountingMemory } from './counting-memory.ts';
 import { FakeTurns } from './fake-turns.ts';

@@ -1,4 +1,6 @@
-import { MAX_STRANGER_MESSAGE, MigrationError, type MigrationChannel } from '../../device/index.ts';
+import { PassThrough } from 'node:stream';
+import { type Endpoint, expose } from 'comlink';
+import { MAX_STRANGER_MESSAGE, type MigrationChannel, MigrationError } from '../../device/index.ts';
 import {
   decodeDescription,
   decodeFate,
@@ -14,8 +16,6 @@ import { VmError } from '../../harness/errors.ts';
 import { GuestAgent, type GuestProcess } from '../../harness/guest-agent.ts';
 import { mayCall } from '../../harness/migration/door.ts';
 import { duplexChannel } from '../../harness/migration/duplex-channel.ts';
-import { expose, type Endpoint } from 'comlink';
-import { PassThrough } from 'node:stream';
 import { guarded, isComlinkMessage } from '../../web/protocol/guard.ts';
 import { decodeNote, parseAddress } from '../../web/worker/rendezvous.ts';
 import { randomNumbers } from './hostile-driver.ts';

@@ -1,9 +1,9 @@
 import { MigrationError, MigrationRefusedError, MigrationUnknownError } from '../../device/migration/channel.ts';
-import { askFate, settle, switchOver, takeOver, tellFate, type CommitLink } from '../../device/migration/commit.ts';
-import { MemoryFates, type Fate, type FateStore } from '../../device/migration/fates.ts';
+import { askFate, type CommitLink, settle, switchOver, takeOver, tellFate } from '../../device/migration/commit.ts';
+import { type Fate, type FateStore, MemoryFates } from '../../device/migration/fates.ts';
 import { MESSAGE, type Message } from '../../device/migration/link.ts';
 import { MachineLease } from '../../device/v86/lease.ts';
-import { settle as whenQuiet, type World } from './explorer.ts';
+import { type World, settle as whenQuiet } from './explorer.ts';
 
 export const ID = '00000000-0000-4000-8000-000000000000';
 const NAMES = Object.fromEntries(Object.entries(MESSAGE).map(([name, type]) => [type, name]));

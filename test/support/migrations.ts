@@ -1,16 +1,16 @@
-import { expect } from 'chai';
 import { connect, createServer, type Server } from 'node:net';
 import { PassThrough } from 'node:stream';
+import { expect } from 'chai';
 import {
-  makeToken,
+  type MigrationChannel,
   MigrationError,
   MigrationTarget,
   MigrationUnknownError,
+  makeToken,
   settleMigration,
-  type MigrationChannel,
 } from '../../device/index.ts';
 import { duplexChannel } from '../../harness/migration/duplex-channel.ts';
-import { Vm, type MigratedVm } from '../../harness/vm.ts';
+import { type MigratedVm, Vm } from '../../harness/vm.ts';
 import type { VmOptions } from '../../harness/vm-options.ts';
 import { randomNumbers } from './hostile-driver.ts';
 

@@ -12,10 +12,10 @@ import {
   VIRTQ_DESC_F_USED,
   VIRTQ_DESC_F_WRITE,
 } from '../../device/virtio/constants.ts';
-import { DEFERRED, type Chain, type VirtioDevice } from '../../device/virtio/device.ts';
+import { type Chain, DEFERRED, type VirtioDevice } from '../../device/virtio/device.ts';
 import type { VirtioError } from '../../device/virtio/errors.ts';
 import { BAR } from '../../device/virtio/pci-config-space.ts';
-import { PciTransport, type OfferedFeatures } from '../../device/virtio/pci-transport.ts';
+import { type OfferedFeatures, PciTransport } from '../../device/virtio/pci-transport.ts';
 import type { Turns } from '../../device/virtio/turns.ts';
 import { FlatMemory } from './flat-memory.ts';
 

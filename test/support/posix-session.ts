@@ -1,9 +1,9 @@
 import * as errno from '../../device/fs/errno.ts';
-import { MemfsBackend, Volume } from '../../device/index.ts';
 import * as C from '../../device/fuse/constants.ts';
 import { fuse_attr_out, fuse_dirent, fuse_entry_out, fuse_open_out } from '../../device/fuse/layouts.ts';
 import { FuseSession } from '../../device/fuse/session.ts';
-import { call, type Answer } from './fuse-call.ts';
+import { MemfsBackend, Volume } from '../../device/index.ts';
+import { type Answer, call } from './fuse-call.ts';
 
 const ERRNO_NAMES = new Map(
   Object.entries(errno)

@@ -1,9 +1,9 @@
 import { lstatSync, readdirSync, readFileSync, readlinkSync } from 'node:fs';
 import { join } from 'node:path';
-import type { MemfsBackend } from '../../device/index.ts';
-import type { Inode } from '../../device/fs/tree/inode.ts';
 import { FsError } from '../../device/fs/errno.ts';
 import { BytesSink, BytesSource } from '../../device/fs/tree/byte-io.ts';
+import type { Inode } from '../../device/fs/tree/inode.ts';
+import type { MemfsBackend } from '../../device/index.ts';
 import { walk } from '../../device/trees/tree-writer.ts';
 
 const NAMES = ['a', 'b', 'c', 'd', 'e'];

@@ -1,6 +1,6 @@
-import { MemfsBackend, Volume } from '../../device/index.ts';
-import { FuseSession } from '../../device/fuse/session.ts';
 import type { FuseRequest } from '../../device/fuse/request.ts';
+import { FuseSession } from '../../device/fuse/session.ts';
+import { MemfsBackend, Volume } from '../../device/index.ts';
 import { decodeFields, encodeFields } from '../../device/snapshot/fields.ts';
 import { checkTree } from './check-tree.ts';
 

@@ -1,4 +1,4 @@
-import { toHex, toU32, type Frozen } from '../../device/snapshot/layer.ts';
+import { type Frozen, toHex, toU32 } from '../../device/snapshot/layer.ts';
 import type { SnapshotStore } from '../../device/snapshot/store/snapshot-store.ts';
 
 /** A snapshot of no machine, whose RAM is `contents`: one chunk each, of up to 64 pages. */

@@ -1,8 +1,8 @@
-import { expect } from 'chai';
-import { spawn, type ChildProcess } from 'node:child_process';
+import { type ChildProcess, spawn } from 'node:child_process';
 import { once } from 'node:events';
 import { readdir } from 'node:fs/promises';
 import { setTimeout as pause } from 'node:timers/promises';
+import { expect } from 'chai';
 import { loadCodec, SnapshotStore } from '../../device/index.ts';
 import { DirectoryStore } from '../../harness/directory-store.ts';
 

@@ -13,7 +13,7 @@ import {
 } from 'node:fs';
 import { join } from 'node:path';
 import { MemfsBackend, Volume } from '../../device/index.ts';
-import { loadHostTree, type LoadedTree } from '../../harness/host-tree.ts';
+import { type LoadedTree, loadHostTree } from '../../harness/host-tree.ts';
 import { writeBack } from '../../harness/write-back.ts';
 import { randomNumbers } from './hostile-driver.ts';
 import { Guest, listing } from './random-guest.ts';

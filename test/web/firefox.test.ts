@@ -1,6 +1,6 @@
-import { expect } from 'chai';
 import { mkdir, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
+import { expect } from 'chai';
 import { Firefox } from './firefox.ts';
 import { PATIENCE, SCREENSHOTS, useWebSite } from './support.ts';
 

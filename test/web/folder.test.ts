@@ -1,5 +1,5 @@
 import { expect } from 'chai';
-import { MemfsBackend, Volume, type VirtioFsDevice } from '../../device/index.ts';
+import { MemfsBackend, type VirtioFsDevice, Volume } from '../../device/index.ts';
 import { Folder } from '../../web/worker/folder.ts';
 
 describe('the worker’s shared folder', () => {

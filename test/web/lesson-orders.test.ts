@@ -1,6 +1,6 @@
-import { everyPair, follow, interrupt, leave, LESSONS, prepare, stateOf } from './lesson-matrix.ts';
-import { useWebSite } from './support.ts';
 import { expect } from 'chai';
+import { everyPair, follow, interrupt, LESSONS, leave, prepare, stateOf } from './lesson-matrix.ts';
+import { useWebSite } from './support.ts';
 
 /** Of each lesson, after how many steps it has the most to clear up. */
 const HALF = [1, 2, 2, 2, 3, 3, 3, 2];

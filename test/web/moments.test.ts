@@ -1,7 +1,7 @@
-import { expect } from 'chai';
 import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
+import { expect } from 'chai';
 import type { Locator } from 'playwright-core';
 import type { Connection } from '../../web/page/connection.ts';
 import { useWebSite, type Visit } from './support.ts';

@@ -1,8 +1,8 @@
-import { expect } from 'chai';
 import { mkdtempSync, rmSync, statSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { loadCodec, makeToken, MemoryStore, SnapshotStore } from '../../device/index.ts';
+import { expect } from 'chai';
+import { loadCodec, MemoryStore, makeToken, SnapshotStore } from '../../device/index.ts';
 import { Vm } from '../../harness/vm.ts';
 import type { VmOptions } from '../../harness/vm-options.ts';
 import { useCli } from '../support/cli.ts';

@@ -1,7 +1,7 @@
-import { expect } from 'chai';
 import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
+import { expect } from 'chai';
 import { useWebSite, type Visit } from './support.ts';
 
 /** All that a terminal has an answer to, or may have in another version of it. */

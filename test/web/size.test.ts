@@ -1,5 +1,5 @@
-import { expect } from 'chai';
 import { brotliCompressSync } from 'node:zlib';
+import { expect } from 'chai';
 import { PATIENCE, useWebSite, Visit } from './support.ts';
 
 /** Bytes. */

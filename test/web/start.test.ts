@@ -1,9 +1,9 @@
-import { expect } from 'chai';
 import { readFile } from 'node:fs/promises';
 import type { IncomingMessage } from 'node:http';
 import { join } from 'node:path';
-import type { GuestManifest } from '../../web/protocol.ts';
+import { expect } from 'chai';
 import { PAGE_DIRECTORY } from '../../web/build/serve.ts';
+import type { GuestManifest } from '../../web/protocol.ts';
 import { INSECURE_HOST, useWebSite, type Visit } from './support.ts';
 
 describe('the page: start and terminal', () => {

@@ -1,8 +1,8 @@
-import { expect } from 'chai';
 import { mkdtempSync, rmSync } from 'node:fs';
 import type { AddressInfo } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
+import { expect } from 'chai';
 import { WebSocket, WebSocketServer } from 'ws';
 import { MESSAGE } from '../../device/migration/link.ts';
 import { useCli } from '../support/cli.ts';

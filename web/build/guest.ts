@@ -8,8 +8,8 @@ import { dumpTar, loadCodec, MachineSnapshots, MemoryStore, SnapshotStore } from
 import { ensureGuestImage, GuestImageError, type GuestImageOptions } from '../../guest-images/build.ts';
 import { onTerminal } from '../../guest-images/terminal.ts';
 import { Vm } from '../../harness/vm.ts';
-import type { ShellInfo } from '../protocol.ts';
 import { GUEST_VERSION, type GuestManifest, type PackedFile } from '../protocol/manifest.ts';
+import type { ShellInfo } from '../protocol.ts';
 import { spawnShell } from '../worker/shells.ts';
 
 /** MiB: enough for a shell and small programs, and half as long to scan as the harness's default. */

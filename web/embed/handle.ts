@@ -1,3 +1,4 @@
+import type { Remote } from 'comlink';
 import { Connection, type GuestView } from '../page/connection.ts';
 import type {
   ExecOptions,
@@ -8,7 +9,6 @@ import type {
   TimelineApi,
   VmEvents,
 } from '../protocol.ts';
-import type { Remote } from 'comlink';
 import type { GuestOptions, SharedFolder, Vm } from './vm.ts';
 
 /** {@link Vm} over a connection: what it is asked goes to the first guest. */

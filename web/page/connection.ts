@@ -1,5 +1,6 @@
-import { proxy, wrap, type Remote } from 'comlink';
+import { proxy, type Remote, wrap } from 'comlink';
 import { printableLines } from '../../harness/printable.ts';
+import { guarded } from '../protocol/guard.ts';
 import type {
   GuestApi,
   GuestId,
@@ -16,7 +17,6 @@ import type {
   VmEvents,
   WorkerApi,
 } from '../protocol.ts';
-import { guarded } from '../protocol/guard.ts';
 import { movedAt, rememberMove } from './move/links.ts';
 import { checkBrowser } from './requirements.ts';
 

@@ -1,5 +1,5 @@
 import xtermCss from '@xterm/xterm/css/xterm.css';
-import { css, html, LitElement, nothing, unsafeCSS, type PropertyValues } from 'lit';
+import { css, html, LitElement, nothing, type PropertyValues, unsafeCSS } from 'lit';
 import type { Connection, GuestView, ShellStream } from './connection.ts';
 import { icon } from './icons.ts';
 import { controls } from './styles.ts';

@@ -1,6 +1,6 @@
 import { gunzipped } from '../../device/trees/gunzip.ts';
 import { GUEST_VERSION, type GuestManifest, type PackedFile } from '../protocol/manifest.ts';
-import { download, DownloadError, request, type OnDownload } from './network.ts';
+import { DownloadError, download, type OnDownload, request } from './network.ts';
 
 const DEPLOY = 'deploy the page again, with all its files';
 

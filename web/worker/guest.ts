@@ -2,25 +2,25 @@ import { proxyMarker } from 'comlink';
 import type { V86 } from 'v86';
 import {
   attachVirtioFs,
+  type FreezeResult,
   loadCodec,
   loadTar,
   MachineSnapshots,
   MemfsBackend,
-  migrateOut,
-  Volume,
-  type FreezeResult,
   type MigrationChannel,
   type MigrationOptions,
   type MigrationResult,
+  migrateOut,
   type SnapshotStore,
   type Successor,
   type VirtioFsDevice,
+  Volume,
 } from '../../device/index.ts';
 import { V86Machine } from '../../device/v86/adapter.ts';
 import type { Emulator } from '../../device/v86/types.ts';
-import { directBoot, directReboot, type DirectBootImage } from '../../harness/boot/direct-boot.ts';
-import { GuestAgent, uartChannel, type UartBus } from '../../harness/guest-agent.ts';
-import { VmError, type GuestEnd } from '../../harness/errors.ts';
+import { type DirectBootImage, directBoot, directReboot } from '../../harness/boot/direct-boot.ts';
+import { type GuestEnd, VmError } from '../../harness/errors.ts';
+import { GuestAgent, type UartBus, uartChannel } from '../../harness/guest-agent.ts';
 import { watchEnd } from '../../harness/guest-end.ts';
 import { renewalFor } from '../../harness/renewal.ts';
 import { suspendGuest, wakeGuest } from '../../harness/sleep.ts';
@@ -30,7 +30,7 @@ import { Folder, type FolderUser } from './folder.ts';
 import { Inspector } from './inspector.ts';
 import { LessonSpace } from './lesson-space.ts';
 import { checkSame, type MachineSpec } from './machine-spec.ts';
-import { Shells, type ShellEvents } from './shells.ts';
+import { type ShellEvents, Shells } from './shells.ts';
 import { readSummary, type Summary } from './summary.ts';
 
 /** Bytes of a shared folder: all of it is in the page's memory. */

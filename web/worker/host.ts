@@ -1,4 +1,4 @@
-import { loadCodec, MemoryStore, SnapshotStore, type MemfsBackend, type SnapshotInfo } from '../../device/index.ts';
+import { loadCodec, type MemfsBackend, MemoryStore, type SnapshotInfo, SnapshotStore } from '../../device/index.ts';
 import type { DirectBootImage } from '../../harness/boot/direct-boot.ts';
 import type {
   GuestId,
@@ -15,7 +15,7 @@ import type {
 import { fetchManifest, fetchPacked } from './download.ts';
 import { compile } from './emulator.ts';
 import { Guest } from './guest.ts';
-import { checkEmulator, specOf, specOfSnapshot, type MachineSpec } from './machine-spec.ts';
+import { checkEmulator, type MachineSpec, specOf, specOfSnapshot } from './machine-spec.ts';
 import { Moves } from './moves.ts';
 import { NetworkError } from './network.ts';
 import { PageStore } from './page-store.ts';

@@ -3,25 +3,25 @@ import { F_WRLCK } from '../../device/fs/constants.ts';
 import { LOCK_END_MAX, type Lock } from '../../device/fs/locks.ts';
 import { INIT_FLAGS } from '../../device/fuse/negotiation.ts';
 import {
+  type DeviceView,
+  type Latency,
+  type QueueView,
   Recorder,
+  type RequestRecord,
   replyFields,
   requestFields,
   toJson,
   toTraceEvents,
+  type VirtioFsDevice,
   viewDevice,
   viewQueue,
   walkIn,
   walkOut,
-  type DeviceView,
-  type Latency,
-  type QueueView,
-  type RequestRecord,
-  type VirtioFsDevice,
 } from '../../device/index.ts';
 import {
-  MAX_NODES,
   type InspectorApi,
   type LockView,
+  MAX_NODES,
   type RequestDetail,
   type RequestRow,
   type SessionView,

@@ -5,8 +5,8 @@ import {
   MINIMAL_KERNEL,
   namedVideoMemory,
   SUSPEND_DRIVER,
-  videoMemoryOf,
   VIRTIO_FS,
+  videoMemoryOf,
 } from '../../harness/machine-parts.ts';
 import type { GuestManifest } from '../protocol.ts';
 

@@ -1,4 +1,4 @@
-import { expose, type Endpoint } from 'comlink';
+import { type Endpoint, expose } from 'comlink';
 import { guarded } from '../protocol/guard.ts';
 import { Host } from './host.ts';
 

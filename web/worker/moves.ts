@@ -1,16 +1,16 @@
 import { proxyMarker } from 'comlink';
 import {
   loadCodec,
-  MigrationTarget,
-  MigrationUnknownError,
-  settleMigration,
   type MigrationChannel,
   type MigrationFate,
+  MigrationTarget,
+  MigrationUnknownError,
   type Successor,
+  settleMigration,
 } from '../../device/index.ts';
 import type { GuestId, GuestInfo, MoveApi, MoveProgress, MoveResult } from '../protocol.ts';
 import type { Guest } from './guest.ts';
-import { specOfSnapshot, type MachineSpec } from './machine-spec.ts';
+import { type MachineSpec, specOfSnapshot } from './machine-spec.ts';
 import { call, join, offer, parseAddress } from './rendezvous.ts';
 
 const SETTLE_ATTEMPTS = 5;

@@ -1,4 +1,4 @@
-import { MemoryStore, OpfsStore, type FileStore } from '../../device/index.ts';
+import { type FileStore, MemoryStore, OpfsStore } from '../../device/index.ts';
 
 /** Milliseconds. */
 const GRACE = 500;

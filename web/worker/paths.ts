@@ -1,5 +1,5 @@
-import type { MemfsBackend } from '../../device/index.ts';
 import type { Inode } from '../../device/fs/tree/inode.ts';
+import type { MemfsBackend } from '../../device/index.ts';
 
 /** Names that are looked at: a larger tree has inodes that are not found. */
 const MAX_NAMES = 5000;

@@ -1,4 +1,4 @@
-import { checkToken, portChannel, webSocketChannel, type MigrationChannel, type PortLike } from '../../device/index.ts';
+import { checkToken, type MigrationChannel, type PortLike, portChannel, webSocketChannel } from '../../device/index.ts';
 
 /** Milliseconds that a tab has to answer. */
 const PATIENCE = 5000;

@@ -1,5 +1,5 @@
 import { proxyMarker } from 'comlink';
-import { SnapshotStore, type ChunkCodec, type FreezeResult, type SnapshotInfo } from '../../device/index.ts';
+import { type ChunkCodec, type FreezeResult, type SnapshotInfo, SnapshotStore } from '../../device/index.ts';
 import type { GuestId, KeepResult, SnapshotKind, SnapshotView, TimelineApi, TimelineView } from '../protocol.ts';
 import type { Guest } from './guest.ts';
 import type { PageStore } from './page-store.ts';

@@ -6,8 +6,8 @@ import { Entry, FIRST_COOKIE } from '../tree/directory.ts';
 import { Inode } from '../tree/inode.ts';
 import { entryCost, inodeCost, PAGE_SIZE } from '../tree/space.ts';
 import type { Tree } from '../tree/tree.ts';
-import { checkName, checkNode, checkOwner, checkTime, MAX_INO } from '../tree/values.ts';
 import { loadEntries } from '../tree/tree-state.ts';
+import { checkName, checkNode, checkOwner, checkTime, MAX_INO } from '../tree/values.ts';
 import type { Core, CoreLink, CoreNode } from './core.ts';
 import type { Views } from './views.ts';
 

@@ -4,7 +4,7 @@ import type { Entry } from '../tree/directory.ts';
 import type { Inode } from '../tree/inode.ts';
 import type { TreeObserver } from '../tree/inode-table.ts';
 import type { Tree } from '../tree/tree.ts';
-import { ATTRIB, CREATE, type Core, DELETE, MODIFY, MOVE } from './core.ts';
+import { ATTRIB, type Core, CREATE, DELETE, MODIFY, MOVE } from './core.ts';
 import { forHost } from './host-error.ts';
 import type { LinkView, NodeView, Views } from './views.ts';
 

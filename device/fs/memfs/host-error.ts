@@ -1,4 +1,4 @@
-import { ERRNO, type ErrnoName, FsError, errnoName } from '../errno.ts';
+import { ERRNO, type ErrnoName, errnoName, FsError } from '../errno.ts';
 
 /** What libuv says for the errors that the host's `fs` calls can meet here. */
 const DESCRIPTIONS: Partial<Record<ErrnoName, string>> = {

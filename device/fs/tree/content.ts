@@ -10,7 +10,7 @@ import {
 } from '../constants.ts';
 import { EINVAL, ENOSPC, ENXIO, EOPNOTSUPP, FsError } from '../errno.ts';
 import { BytesSink, BytesSource } from './byte-io.ts';
-import { CHUNK_SIZE, Chunk, PAGES_PER_CHUNK, countBits, wholePages, writeZeros } from './chunk.ts';
+import { CHUNK_SIZE, Chunk, countBits, PAGES_PER_CHUNK, wholePages, writeZeros } from './chunk.ts';
 import { ChunkList } from './chunk-list.ts';
 import { PAGE_SIZE, type Space } from './space.ts';
 import { checkOffset, checkSize, MAX_FILE_SIZE } from './values.ts';

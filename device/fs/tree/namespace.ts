@@ -27,7 +27,7 @@ import {
   FsError,
 } from '../errno.ts';
 import { nameLength } from '../names.ts';
-import { Acl, ACL_ACCESS, ACL_DEFAULT } from './acl.ts';
+import { ACL_ACCESS, ACL_DEFAULT, Acl } from './acl.ts';
 import type { Directory, Entry } from './directory.ts';
 import type { Inode } from './inode.ts';
 import { InodeTable } from './inode-table.ts';

@@ -17,7 +17,7 @@ import {
 } from '../constants.ts';
 import { E2BIG, EACCES, EFBIG, EINVAL, ENAMETOOLONG, ENOENT, ENOSPC, EOPNOTSUPP, ERANGE, FsError } from '../errno.ts';
 import { isFileName, nameLength } from '../names.ts';
-import { Acl, ACL_ACCESS, ACL_DEFAULT } from './acl.ts';
+import { ACL_ACCESS, ACL_DEFAULT, Acl } from './acl.ts';
 
 /**
  * What the values in a filesystem may be. All that brings some (guests, the host, archives, snapshots) has them

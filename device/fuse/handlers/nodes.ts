@@ -1,6 +1,6 @@
 import type { Inode, NewNode, SetAttr } from '../../fs/backend.ts';
 import { S_IALLUGO, S_IFDIR, S_IFMT } from '../../fs/constants.ts';
-import { ENOENT, EINVAL, ESTALE, FsError } from '../../fs/errno.ts';
+import { EINVAL, ENOENT, ESTALE, FsError } from '../../fs/errno.ts';
 import { encodeName } from '../../fs/names.ts';
 import type { Call } from '../call.ts';
 import * as C from '../constants.ts';
@@ -12,8 +12,8 @@ import {
   fuse_link_in,
   fuse_mkdir_in,
   fuse_mknod_in,
-  fuse_rename2_in,
   fuse_rename_in,
+  fuse_rename2_in,
   fuse_setattr_in,
   fuse_statx_in,
   fuse_statx_out,

@@ -1,4 +1,4 @@
-import { FsError, ENOTTY } from '../../fs/errno.ts';
+import { ENOTTY, FsError } from '../../fs/errno.ts';
 import * as C from '../constants.ts';
 import {
   fuse_batch_forget_in,

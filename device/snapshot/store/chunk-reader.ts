@@ -1,5 +1,5 @@
 import { MissingChunkError, SnapshotError } from '../errors.ts';
-import { toHex, type Codec } from '../layer.ts';
+import { type Codec, toHex } from '../layer.ts';
 import type { FileStore } from './file-store.ts';
 import type { Layers, Place } from './layers.ts';
 

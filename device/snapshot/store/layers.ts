@@ -1,15 +1,15 @@
 import { SnapshotError } from '../errors.ts';
 import {
+  type Codec,
   decodeHead,
   decodePrefix,
+  type Frozen,
   fromU32,
   HASH_LENGTH,
   hashNames,
+  type LayerHead,
   PREFIX_LENGTH,
   sameBytes,
-  type Codec,
-  type Frozen,
-  type LayerHead,
 } from '../layer.ts';
 import type { FileStore } from './file-store.ts';
 

@@ -1,21 +1,21 @@
 import { MissingChunkError, SnapshotError } from '../errors.ts';
 import {
-  HASH_LENGTH,
-  PREFIX_LENGTH,
+  type Codec,
   decodePrefix,
   encodeLayer,
+  type Frozen,
   fromHex,
   fromU32,
+  HASH_LENGTH,
   hashNames,
+  type LayerHead,
+  PREFIX_LENGTH,
   toHex,
   toU32,
-  type Codec,
-  type Frozen,
-  type LayerHead,
 } from '../layer.ts';
 import { ChunkReader, type StoredChunk } from './chunk-reader.ts';
-import { MemoryStore, type FileStore } from './file-store.ts';
-import { chunksOf, Layers, SUFFIX, type DamagedLayer, type Layer } from './layers.ts';
+import { type FileStore, MemoryStore } from './file-store.ts';
+import { chunksOf, type DamagedLayer, type Layer, Layers, SUFFIX } from './layers.ts';
 import { Turns } from './turns.ts';
 
 export interface SnapshotInfo {

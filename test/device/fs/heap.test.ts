@@ -1,7 +1,7 @@
-import { expect } from 'chai';
 import { execFile } from 'node:child_process';
 import { fileURLToPath } from 'node:url';
 import { promisify } from 'node:util';
+import { expect } from 'chai';
 
 const SCRIPT = fileURLToPath(new URL('../../support/heap-kinds.ts', import.meta.url));
 

@@ -1,6 +1,5 @@
 import { expect } from 'chai';
 import { Volume } from 'memfs';
-import { MemfsBackend } from '../../../device/index.ts';
 import {
   FALLOC_FL_COLLAPSE_RANGE,
   FALLOC_FL_INSERT_RANGE,
@@ -14,6 +13,7 @@ import {
 import { ENXIO, FsError } from '../../../device/fs/errno.ts';
 import { BytesSink, BytesSource } from '../../../device/fs/tree/byte-io.ts';
 import type { Inode } from '../../../device/fs/tree/inode.ts';
+import { MemfsBackend } from '../../../device/index.ts';
 import { checkTree } from '../../support/check-tree.ts';
 import { randomNumbers } from '../../support/hostile-driver.ts';
 import { restored } from '../../support/restored.ts';

@@ -1,8 +1,8 @@
-import { expect } from 'chai';
 import { fork } from 'node:child_process';
 import * as fs from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
+import { expect } from 'chai';
 import { CALLS, furnish, KINDS, outcome, pathOf, SPECIAL, treeOf } from '../../support/host-calls.ts';
 
 interface Told {

@@ -1,12 +1,12 @@
 import { expect } from 'chai';
+import { BytesSource } from '../../../device/fs/tree/byte-io.ts';
+import type { Inode } from '../../../device/fs/tree/inode.ts';
 import * as C from '../../../device/fuse/constants.ts';
 import { fuse_dirent, fuse_direntplus, fuse_entry_out } from '../../../device/fuse/layouts.ts';
 import { FuseSession, type FuseSessionOptions } from '../../../device/fuse/session.ts';
 import { MemfsBackend, Volume } from '../../../device/index.ts';
-import type { Inode } from '../../../device/fs/tree/inode.ts';
-import { BytesSource } from '../../../device/fs/tree/byte-io.ts';
-import { call, type Answer } from '../../support/fuse-call.ts';
 import { checkTree } from '../../support/check-tree.ts';
+import { type Answer, call } from '../../support/fuse-call.ts';
 
 const ENOSPC = -28,
   EROFS = -30,

@@ -1,9 +1,9 @@
 import { expect } from 'chai';
 import { F_RDLCK, F_UNLCK, F_WRLCK } from '../../../device/fs/constants.ts';
 import { EDEADLK, FsError } from '../../../device/fs/errno.ts';
-import { LOCK_END_MAX, LockTable, type Lock } from '../../../device/fs/locks.ts';
+import { LOCK_END_MAX, type Lock, LockTable } from '../../../device/fs/locks.ts';
 import { randomNumbers } from '../../support/hostile-driver.ts';
-import { BYTES, ModelLocks, listLocks } from '../../support/model-locks.ts';
+import { BYTES, listLocks, ModelLocks } from '../../support/model-locks.ts';
 
 /** Compares after each step what is held, who waits, who was granted and what was answered. Returns how many waited, were granted and met EDEADLK. */
 function compare(seed: number, steps: number): { waited: number; granted: number; deadlocks: number } {

@@ -1,7 +1,7 @@
 import { expect } from 'chai';
 import { F_RDLCK, F_UNLCK, F_WRLCK } from '../../../device/fs/constants.ts';
 import { FsError } from '../../../device/fs/errno.ts';
-import { type Lock, LOCK_END_MAX, LockTable, type LockLimits } from '../../../device/fs/locks.ts';
+import { LOCK_END_MAX, type Lock, type LockLimits, LockTable } from '../../../device/fs/locks.ts';
 import { randomNumbers } from '../../support/hostile-driver.ts';
 
 const TYPES = { none: F_UNLCK, read: F_RDLCK, write: F_WRLCK };

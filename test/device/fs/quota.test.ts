@@ -1,9 +1,9 @@
 import { expect } from 'chai';
 import { Volume } from 'memfs';
-import { MemfsBackend } from '../../../device/index.ts';
 import { ENOSPC, FsError } from '../../../device/fs/errno.ts';
 import { BytesSource } from '../../../device/fs/tree/byte-io.ts';
 import type { Inode } from '../../../device/fs/tree/inode.ts';
+import { MemfsBackend } from '../../../device/index.ts';
 import { checkTree } from '../../support/check-tree.ts';
 
 const PAGE = 4096;

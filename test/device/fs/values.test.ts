@@ -1,10 +1,10 @@
 import { expect } from 'chai';
 import * as fc from 'fast-check';
 import { Volume } from 'memfs';
-import { dumpTar, loadJson, loadTar, MemfsBackend } from '../../../device/index.ts';
 import { FsError } from '../../../device/fs/errno.ts';
 import * as C from '../../../device/fuse/constants.ts';
 import { FuseSession } from '../../../device/fuse/session.ts';
+import { dumpTar, loadJson, loadTar, MemfsBackend } from '../../../device/index.ts';
 import { checkTree } from '../../support/check-tree.ts';
 import { call } from '../../support/fuse-call.ts';
 import { restored } from '../../support/restored.ts';

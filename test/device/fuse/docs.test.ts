@@ -1,5 +1,5 @@
-import { expect } from 'chai';
 import { readFileSync } from 'node:fs';
+import { expect } from 'chai';
 import { OPERATIONS } from '../../../device/fuse/opcodes.ts';
 import { FUSE_DOCS, fuseDocs } from '../../../scripts/fuse-docs.ts';
 

@@ -1,8 +1,8 @@
-import { expect } from 'chai';
 import { readFileSync } from 'node:fs';
+import { expect } from 'chai';
 import * as constants from '../../../device/fuse/constants.ts';
-import { INIT_FLAGS } from '../../../device/fuse/negotiation.ts';
 import * as layouts from '../../../device/fuse/layouts.ts';
+import { INIT_FLAGS } from '../../../device/fuse/negotiation.ts';
 import type { Layout } from '../../../device/fuse/struct.ts';
 import { ensureGuestImage } from '../../../guest-images/build.ts';
 

@@ -3,7 +3,7 @@ import * as C from '../../../device/fuse/constants.ts';
 import { fuse_lk_out } from '../../../device/fuse/layouts.ts';
 import { FuseSession } from '../../../device/fuse/session.ts';
 import { MemfsBackend, Volume } from '../../../device/index.ts';
-import { call, type Answer } from '../../support/fuse-call.ts';
+import { type Answer, call } from '../../support/fuse-call.ts';
 
 const F_RDLCK = 0,
   F_WRLCK = 1,

@@ -1,5 +1,5 @@
 import { expect } from 'chai';
-import { viewDevice, type DeviceView } from '../../../device/inspect/device-view.ts';
+import { type DeviceView, viewDevice } from '../../../device/inspect/device-view.ts';
 import { FUSE, FuseDriver } from '../../support/fuse-driver.ts';
 
 describe('view of a device', () => {

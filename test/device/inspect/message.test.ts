@@ -1,5 +1,5 @@
 import { expect } from 'chai';
-import { replyFields, requestFields, type MessageField } from '../../../device/inspect/message.ts';
+import { type MessageField, replyFields, requestFields } from '../../../device/inspect/message.ts';
 import { Recorder } from '../../../device/inspect/recorder.ts';
 import { message } from '../../support/fuse-call.ts';
 import { FUSE, FuseDriver } from '../../support/fuse-driver.ts';

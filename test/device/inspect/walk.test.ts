@@ -1,6 +1,6 @@
 import { expect } from 'chai';
 import { Recorder } from '../../../device/inspect/recorder.ts';
-import { STAGES, walkIn, walkOut, type WalkStep } from '../../../device/inspect/walk.ts';
+import { STAGES, type WalkStep, walkIn, walkOut } from '../../../device/inspect/walk.ts';
 import { message } from '../../support/fuse-call.ts';
 import { FUSE, FuseDriver } from '../../support/fuse-driver.ts';
 

@@ -1,6 +1,6 @@
 import { expect } from 'chai';
 import { Counterexample, explore } from '../../support/explorer.ts';
-import { MigrationWorld, NOTHING, type Budget, type Faults } from '../../support/migration-world.ts';
+import { type Budget, type Faults, MigrationWorld, NOTHING } from '../../support/migration-world.ts';
 
 describe('the switch of a migration, in every order and with every loss', function () {
   this.timeout(60_000);

@@ -1,15 +1,15 @@
-import { expect } from 'chai';
 import { MessageChannel } from 'node:worker_threads';
+import { expect } from 'chai';
 import {
   checkToken,
-  makeToken,
+  loadCodec,
+  type MigrationChannel,
   MigrationError,
   MigrationLink,
   MigrationTarget,
-  loadCodec,
-  portChannel,
-  type MigrationChannel,
+  makeToken,
   type PortLike,
+  portChannel,
 } from '../../../device/index.ts';
 import { encodeHello } from '../../../device/migration/hello.ts';
 

@@ -1,31 +1,31 @@
+import { MessageChannel } from 'node:worker_threads';
 import { expect } from 'chai';
 import { Volume } from 'memfs';
-import { MessageChannel } from 'node:worker_threads';
 import {
   loadCodec,
-  makeToken,
   MemoryStore,
-  migrateOut,
+  type MigrationChannel,
   MigrationError,
   MigrationTarget,
-  portChannel,
-  SnapshotStore,
-  type MigrationChannel,
+  makeToken,
+  migrateOut,
   type PortLike,
+  portChannel,
   type RestorePolicies,
+  SnapshotStore,
   type Successor,
 } from '../../../device/index.ts';
 import { encodeHello } from '../../../device/migration/hello.ts';
 import {
+  type BareGuest,
   bareGuest,
   lockFile,
   lockHolders,
+  type OpenFile,
   openFile,
   SETLKW,
   UNLOCK,
   WRITE_LOCK,
-  type BareGuest,
-  type OpenFile,
 } from '../../support/bare-guest.ts';
 
 const codec = loadCodec();

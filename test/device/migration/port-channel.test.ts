@@ -1,13 +1,13 @@
-import { expect } from 'chai';
 import { once } from 'node:events';
 import { MessageChannel, type MessagePort } from 'node:worker_threads';
+import { expect } from 'chai';
 import {
   MAX_MESSAGE,
   MAX_STRANGER_MESSAGE,
-  MigrationError,
-  portChannel,
   type MigrationChannel,
+  MigrationError,
   type PortLike,
+  portChannel,
 } from '../../../device/index.ts';
 
 /** Node has it since 18.1; its types don't. */

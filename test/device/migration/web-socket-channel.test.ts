@@ -1,8 +1,8 @@
-import { expect } from 'chai';
 import { once } from 'node:events';
 import type { AddressInfo } from 'node:net';
+import { expect } from 'chai';
 import { WebSocket, WebSocketServer } from 'ws';
-import { MigrationError, webSocketChannel, type MigrationChannel, type WebSocketLike } from '../../../device/index.ts';
+import { type MigrationChannel, MigrationError, type WebSocketLike, webSocketChannel } from '../../../device/index.ts';
 
 const channelOf = (socket: WebSocket) => webSocketChannel(socket as unknown as WebSocketLike);
 

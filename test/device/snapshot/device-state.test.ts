@@ -11,7 +11,7 @@ import {
   Volume,
 } from '../../../device/index.ts';
 import { cutByContent, MAX_PART } from '../../../device/snapshot/cut.ts';
-import { bareMachine, type BareMachine } from '../../support/bare-machine.ts';
+import { type BareMachine, bareMachine } from '../../support/bare-machine.ts';
 
 const machineOf = { memory: 16 };
 

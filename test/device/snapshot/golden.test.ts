@@ -1,6 +1,6 @@
-import { expect } from 'chai';
-import { readFileSync, readdirSync } from 'node:fs';
+import { readdirSync, readFileSync } from 'node:fs';
 import { gunzipSync } from 'node:zlib';
+import { expect } from 'chai';
 import {
   attachVirtioFs,
   inspect,
@@ -13,7 +13,7 @@ import {
 import { MachineState } from '../../../device/snapshot/machine-state.ts';
 import { STATE_VERSION } from '../../../device/snapshot/upgrades.ts';
 import { V86Machine } from '../../../device/v86/adapter.ts';
-import { bareMachine, type BareMachine } from '../../support/bare-machine.ts';
+import { type BareMachine, bareMachine } from '../../support/bare-machine.ts';
 import { call } from '../../support/fuse-call.ts';
 
 const READ = 15,

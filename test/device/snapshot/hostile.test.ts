@@ -1,7 +1,8 @@
-import { expect } from 'chai';
 import { mkdtemp, readdir, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
+import { expect } from 'chai';
+import type { MemfsBackendState } from '../../../device/fs/memfs-backend.ts';
 import {
   attachVirtioFs,
   diff,
@@ -19,15 +20,14 @@ import {
   decodeHead,
   decodePrefix,
   hashNames,
+  type LayerHead,
   layerParts,
   PREFIX_LENGTH,
   toU32,
-  type LayerHead,
 } from '../../../device/snapshot/layer.ts';
-import type { MemfsBackendState } from '../../../device/fs/memfs-backend.ts';
 import type { SavedMachine } from '../../../device/snapshot/machine-state.ts';
 import { DirectoryStore } from '../../../harness/directory-store.ts';
-import { bareMachine, type BareMachine } from '../../support/bare-machine.ts';
+import { type BareMachine, bareMachine } from '../../support/bare-machine.ts';
 
 const codec = loadCodec();
 const MIB = 1 << 20;

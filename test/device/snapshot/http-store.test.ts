@@ -1,7 +1,7 @@
-import { expect } from 'chai';
+import { readFileSync } from 'node:fs';
 import { createServer, type Server } from 'node:http';
 import type { AddressInfo } from 'node:net';
-import { readFileSync } from 'node:fs';
+import { expect } from 'chai';
 import { HttpStore, loadCodec, SnapshotError, SnapshotStore } from '../../../device/index.ts';
 
 const LAYER = readFileSync(new URL('../../snapshots/v1.layer', import.meta.url));

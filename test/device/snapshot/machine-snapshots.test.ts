@@ -1,12 +1,12 @@
 import { expect } from 'chai';
-import { SnapshotError } from '../../../device/snapshot/errors.ts';
+import { attachVirtioFs, Volume } from '../../../device/index.ts';
 import { loadCodec } from '../../../device/snapshot/codec/codec.ts';
+import { SnapshotError } from '../../../device/snapshot/errors.ts';
 import { decodePrefix, PREFIX_LENGTH } from '../../../device/snapshot/layer.ts';
 import { MachineSnapshots } from '../../../device/snapshot/machine-snapshots.ts';
-import { MemoryStore, type FileStore } from '../../../device/snapshot/store/file-store.ts';
+import { type FileStore, MemoryStore } from '../../../device/snapshot/store/file-store.ts';
 import { SnapshotStore } from '../../../device/snapshot/store/snapshot-store.ts';
-import { attachVirtioFs, Volume } from '../../../device/index.ts';
-import { bareMachine, type BareMachine } from '../../support/bare-machine.ts';
+import { type BareMachine, bareMachine } from '../../support/bare-machine.ts';
 
 const PAGE = 4096;
 const machineOf = { memory: 16 };

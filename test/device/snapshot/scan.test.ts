@@ -1,5 +1,5 @@
-import { expect } from 'chai';
 import { readFileSync } from 'node:fs';
+import { expect } from 'chai';
 import { PAGE_SIZE, RamScanner } from '../../../device/snapshot/scan/ram-scanner.ts';
 import { buildScan } from '../../../scripts/build-scan.ts';
 

@@ -1,7 +1,8 @@
 import { expect } from 'chai';
 import { Volume } from 'memfs';
-import { loadCodec, MemoryStore, SnapshotError, SnapshotStore, type RestorePolicies } from '../../../device/index.ts';
+import { loadCodec, MemoryStore, type RestorePolicies, SnapshotError, SnapshotStore } from '../../../device/index.ts';
 import {
+  type BareGuest,
   bareGuest,
   lockFile,
   lockHolders,
@@ -9,7 +10,6 @@ import {
   SETLKW,
   UNLOCK,
   WRITE_LOCK,
-  type BareGuest,
 } from '../../support/bare-guest.ts';
 import { call } from '../../support/fuse-call.ts';
 

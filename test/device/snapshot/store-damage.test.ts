@@ -1,5 +1,5 @@
 import { expect } from 'chai';
-import { loadCodec, MemoryStore, SnapshotError, SnapshotStore, type FileStore } from '../../../device/index.ts';
+import { type FileStore, loadCodec, MemoryStore, SnapshotError, SnapshotStore } from '../../../device/index.ts';
 import { decodePrefix, PREFIX_LENGTH } from '../../../device/snapshot/layer.ts';
 import { addSnapshot, contentOf } from '../../support/small-snapshots.ts';
 

@@ -1,12 +1,12 @@
-import { expect } from 'chai';
 import { execFileSync } from 'node:child_process';
 import { mkdtempSync, rmSync, utimesSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { dumpTar, loadTar, MemfsBackend, Volume } from '../../../device/index.ts';
+import { expect } from 'chai';
 import type { Inode } from '../../../device/fs/tree/inode.ts';
-import { bytesOf, rawTar, streamOf, type RawEntry } from '../../support/tar.ts';
+import { dumpTar, loadTar, MemfsBackend, Volume } from '../../../device/index.ts';
 import { randomNumbers } from '../../support/hostile-driver.ts';
+import { bytesOf, type RawEntry, rawTar, streamOf } from '../../support/tar.ts';
 
 const own = { uid: 0, gid: 0 };
 const load = async (archive: Uint8Array) => {

@@ -1,4 +1,3 @@
-import { expect } from 'chai';
 import { execFileSync } from 'node:child_process';
 import {
   closeSync,
@@ -14,9 +13,10 @@ import {
 } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { dumpJson, dumpTar, loadTar, MemfsBackend, Volume } from '../../../device/index.ts';
+import { expect } from 'chai';
 import { BytesSink, BytesSource } from '../../../device/fs/tree/byte-io.ts';
 import type { Inode } from '../../../device/fs/tree/inode.ts';
+import { dumpJson, dumpTar, loadTar, MemfsBackend, Volume } from '../../../device/index.ts';
 import { dataSegments } from '../../../device/trees/sparse.ts';
 import { bytesOf, streamOf } from '../../support/tar.ts';
 

@@ -1,14 +1,14 @@
-import { expect } from 'chai';
 import { execFileSync } from 'node:child_process';
 import { mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
+import { expect } from 'chai';
 import { packTar } from 'modern-tar';
+import { BytesSink, BytesSource } from '../../../device/fs/tree/byte-io.ts';
 import type { Inode } from '../../../device/fs/tree/inode.ts';
 import { dumpJson, dumpTar, loadJson, loadTar, MemfsBackend, Volume } from '../../../device/index.ts';
 import { walk } from '../../../device/trees/tree-writer.ts';
 import { bytesOf, streamOf } from '../../support/tar.ts';
-import { BytesSink, BytesSource } from '../../../device/fs/tree/byte-io.ts';
 
 const root = { uid: 0, gid: 0 };
 

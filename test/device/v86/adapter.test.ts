@@ -2,7 +2,7 @@ import { expect } from 'chai';
 import { V86Machine } from '../../../device/v86/adapter.ts';
 import { MachineError } from '../../../device/v86/errors.ts';
 import type { PciFunction } from '../../../device/v86/pci.ts';
-import { bareMachine, type BareMachine } from '../../support/bare-machine.ts';
+import { type BareMachine, bareMachine } from '../../support/bare-machine.ts';
 
 const SLOT = 13;
 const BAR0 = 0x10;

@@ -1,9 +1,9 @@
-import { expect } from 'chai';
 import { readFileSync } from 'node:fs';
+import { expect } from 'chai';
 import { attachVirtioFs } from '../../../device/index.ts';
 import { MachineError } from '../../../device/v86/errors.ts';
 import { FIRST_TESTED, haveSameState, LAST_TESTED } from '../../../device/v86/versions.ts';
-import { bareMachine, type BareMachine } from '../../support/bare-machine.ts';
+import { type BareMachine, bareMachine } from '../../support/bare-machine.ts';
 
 /** Hides a member of v86's from the adapter when v86 is ready, as a version without it would. */
 async function attachWithout(path: string): Promise<unknown> {

@@ -1,27 +1,27 @@
-import { expect } from 'chai';
 import { MessageChannel } from 'node:worker_threads';
+import { expect } from 'chai';
 import {
+  type LeaseState,
   loadCodec,
   MachineSnapshots,
   MachineStateError,
-  makeToken,
   MemoryStore,
-  migrateOut,
+  type MigrationChannel,
   MigrationError,
   MigrationTarget,
   MigrationUnknownError,
+  makeToken,
+  migrateOut,
+  type PortLike,
   portChannel,
   SnapshotStore,
-  Volume,
-  type LeaseState,
-  type MigrationChannel,
-  type PortLike,
   type Successor,
+  Volume,
 } from '../../../device/index.ts';
+import { MESSAGE } from '../../../device/migration/link.ts';
 import { V86Machine } from '../../../device/v86/adapter.ts';
 import type { Departure } from '../../../device/v86/lease.ts';
-import { MESSAGE } from '../../../device/migration/link.ts';
-import { bareGuest, type BareGuest } from '../../support/bare-guest.ts';
+import { type BareGuest, bareGuest } from '../../support/bare-guest.ts';
 
 const codec = loadCodec();
 const TOKEN = makeToken();

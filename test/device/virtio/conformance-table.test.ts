@@ -1,6 +1,6 @@
-import { expect } from 'chai';
-import { readFileSync, readdirSync } from 'node:fs';
+import { readdirSync, readFileSync } from 'node:fs';
 import { join } from 'node:path';
+import { expect } from 'chai';
 
 const root = join(import.meta.dirname, '../../..');
 

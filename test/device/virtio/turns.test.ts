@@ -3,7 +3,7 @@ import fc from 'fast-check';
 import { VIRTIO_F_EVENT_IDX } from '../../../device/virtio/constants.ts';
 import { PciTransport } from '../../../device/virtio/pci-transport.ts';
 import { FakeTurns } from '../../support/fake-turns.ts';
-import { EchoDevice, MockDriver, echo, type Used } from '../../support/mock-driver.ts';
+import { EchoDevice, echo, MockDriver, type Used } from '../../support/mock-driver.ts';
 
 const BUDGET = 15;
 

@@ -1,5 +1,5 @@
 import { proxy, type Remote } from 'comlink';
-import { html, nothing, type LitElement } from 'lit';
+import { html, type LitElement, nothing } from 'lit';
 import { printable } from '../../../harness/printable.ts';
 import type { FolderApi, NewFile } from '../../protocol.ts';
 import type { Connection, GuestView } from '../connection.ts';

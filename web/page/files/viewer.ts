@@ -6,7 +6,7 @@ import type { Connection, GuestView } from '../connection.ts';
 import { controls } from '../styles.ts';
 import { type Content, encodeText, loadBytes, loadContent } from './content.ts';
 import { Drafts } from './drafts.ts';
-import { fileFacts, factStyles } from './facts.ts';
+import { factStyles, fileFacts } from './facts.ts';
 
 /** Milliseconds. */
 const USE_INTERVAL = 500;

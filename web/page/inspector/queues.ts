@@ -7,6 +7,7 @@ import { hex } from './format.ts';
 import { Poll } from './poll.ts';
 import {
   availStrip,
+  type Changes,
   chainOf,
   changesOf,
   descriptorMap,
@@ -14,9 +15,8 @@ import {
   dial,
   NO_CHANGES,
   ringStyles,
-  usedStrip,
-  type Changes,
   type Use,
+  usedStrip,
 } from './ring-picture.ts';
 import { viewStyles } from './styles.ts';
 

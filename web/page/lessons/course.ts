@@ -1,8 +1,8 @@
 import type { GuestId } from '../../protocol.ts';
 import type { Connection, GuestView } from '../connection.ts';
+import { holdOn, type Lesson, type Scene, type Seen, type Step } from './lesson.ts';
 import { REQUEST_LESSONS } from './requests.ts';
 import { SESSION_LESSONS } from './sessions.ts';
-import { holdOn, type Lesson, type Scene, type Seen, type Step } from './lesson.ts';
 
 export const LESSONS: readonly Lesson[] = [...REQUEST_LESSONS, ...SESSION_LESSONS];
 const KEPT_AS = 'virtiofs-vm.lessons done';

@@ -3,12 +3,12 @@ import {
   done,
   holdOff,
   holdOn,
+  type Lesson,
   opcodesOf,
   README,
   soFar,
   statisticsOf,
   waitingOf,
-  type Lesson,
 } from './lesson.ts';
 
 const FILE = 'README.txt';

@@ -1,5 +1,5 @@
 import type { SessionView, SnapshotView } from '../../protocol.ts';
-import { answered, done, opcodesOf, README, soFar, type Lesson, type Scene, type Step } from './lesson.ts';
+import { answered, done, type Lesson, opcodesOf, README, type Scene, type Step, soFar } from './lesson.ts';
 
 const FILE = 'README.txt';
 const MOMENT = 'in the lesson';
