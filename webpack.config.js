@@ -200,7 +200,7 @@ const cli = {
   target: 'node20.19',
   devtool: 'source-map',
   experiments: { outputModule: true },
-  entry: { 'v86-virtiofs': './dist/harness/cli.js' },
+  entry: { 'v86-virtiofs': './dist/harness/node/cli.js' },
   output: {
     path: path('dist/cli'),
     filename: '[name].mjs',

@@ -1,6 +1,6 @@
 import { spawn } from 'node:child_process';
 import { gunzipSync } from 'node:zlib';
-import { kernelPayload } from '../harness/boot/bzimage.ts';
+import { kernelPayload } from './bzimage.ts';
 import { GuestImageError } from './errors.ts';
 
 /**

@@ -1,11 +1,11 @@
 import { readFile } from 'node:fs/promises';
 import type { V86Options } from 'v86';
 import { attachVirtioFs } from '../../device/index.ts';
-import { createEmulator } from '../emulator.ts';
-import { GuestAgent, type UartBus, uartChannel } from '../guest-agent.ts';
-import { defaultKernel, resolveImage } from '../image.ts';
-import { Vm } from '../vm.ts';
-import { DEFAULT_MEMORY } from '../vm-options.ts';
+import { GuestAgent, type UartBus, uartChannel } from '../machine/agent/guest-agent.ts';
+import { createEmulator } from '../machine/emulator.ts';
+import { defaultKernel, resolveImage } from '../node/image.ts';
+import { Vm } from '../node/vm.ts';
+import { DEFAULT_MEMORY } from '../node/vm-options.ts';
 import { type BenchRow, Collector, type Measure } from './report.ts';
 
 /** `plain` is v86's own way with a bzImage: its BIOS, and a distribution's command line. */

@@ -1,4 +1,4 @@
-import { Vm } from '../vm.ts';
+import { Vm } from '../node/vm.ts';
 import { type BenchRow, Collector } from './report.ts';
 import { benchRequests } from './requests.ts';
 

@@ -4,8 +4,8 @@ import { connect } from 'node:net';
 import { join } from 'node:path';
 import { makeToken } from '../../device/index.ts';
 import { PACKAGE_ROOT } from '../../guest-images/paths.ts';
-import { duplexChannel } from '../migration/duplex-channel.ts';
-import { Vm } from '../vm.ts';
+import { duplexChannel } from '../node/migration/duplex-channel.ts';
+import { Vm } from '../node/vm.ts';
 import { type BenchRow, Collector, type Measure } from './report.ts';
 
 export const GUESTS = ['idle', 'verified I/O'] as const;

@@ -1,4 +1,4 @@
-import type { Vm } from '../vm.ts';
+import type { Vm } from '../node/vm.ts';
 import type { Subject } from './filesystems.ts';
 import { type BenchRow, Collector, type Measure } from './report.ts';
 

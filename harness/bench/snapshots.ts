@@ -5,9 +5,9 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { loadCodec, MemoryStore, SnapshotStore } from '../../device/index.ts';
 import { PACKAGE_ROOT } from '../../guest-images/paths.ts';
-import { DirectoryStore } from '../directory-store.ts';
-import { Vm } from '../vm.ts';
-import { VmPool } from '../vm-pool.ts';
+import { DirectoryStore } from '../node/stores/directory-store.ts';
+import { Vm } from '../node/vm.ts';
+import { VmPool } from '../node/vm-pool.ts';
 import { type BenchRow, Collector, type Measure } from './report.ts';
 
 export const WAYS = ['layers', 'v86'] as const;

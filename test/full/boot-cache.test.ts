@@ -1,7 +1,7 @@
 import { expect } from 'chai';
-import { BootCache } from '../../harness/boot-cache.ts';
-import { makePlan } from '../../harness/plan.ts';
-import { Vm } from '../../harness/vm.ts';
+import { BootCache } from '../../harness/node/boot-cache.ts';
+import { makePlan } from '../../harness/node/plan.ts';
+import { Vm } from '../../harness/node/vm.ts';
 
 describe('boot cache', () => {
   it('boots again in place of a guest that does not answer', async () => {

@@ -3,7 +3,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { expect } from 'chai';
 import { ensureGuestImage } from '../../guest-images/build.ts';
-import { Vm } from '../../harness/vm.ts';
+import { Vm } from '../../harness/node/vm.ts';
 import { useCli } from '../support/cli.ts';
 
 describe('a guest that is put to sleep and woken', function () {

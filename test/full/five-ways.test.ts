@@ -8,9 +8,9 @@ import { extname, join, normalize } from 'node:path';
 import { expect } from 'chai';
 import { type Browser, chromium, type Page } from 'playwright-core';
 import { loadCodec, SnapshotStore } from '../../device/index.ts';
-import { DirectoryStore } from '../../harness/directory-store.ts';
-import { Vm } from '../../harness/vm.ts';
-import type { ShareOptions } from '../../harness/vm-options.ts';
+import { DirectoryStore } from '../../harness/node/stores/directory-store.ts';
+import { Vm } from '../../harness/node/vm.ts';
+import type { ShareOptions } from '../../harness/node/vm-options.ts';
 import { type Expectations, expectations, goOn, type Scene, setUp } from '../support/scene.mjs';
 
 const ROOT = join(import.meta.dirname, '../..');

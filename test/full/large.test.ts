@@ -1,7 +1,7 @@
 import { expect } from 'chai';
 import type { Inode } from '../../device/fs/tree/inode.ts';
 import { ensureUserland } from '../../guest-images/userland.ts';
-import { Vm } from '../../harness/vm.ts';
+import { Vm } from '../../harness/node/vm.ts';
 
 const ENTRIES = 100_000;
 const GIB = 2 ** 30;

@@ -1,6 +1,6 @@
 import { expect } from 'chai';
 import { MigrationTarget } from '../../device/index.ts';
-import { Vm } from '../../harness/vm.ts';
+import { Vm } from '../../harness/node/vm.ts';
 import { outpace, pipe, TOKEN } from '../support/migrations.ts';
 
 /** Bytes a second. */

@@ -85,7 +85,7 @@ describe('the package, packed and installed', function () {
     const targets = [...JSON.stringify(exports).matchAll(/"\.\/([^"*]+\.[^"*]+)"/g)].map((match) => match[1]!);
     expect(files).to.include.members([...targets, ...Object.values(bin)]);
     expect(files.some((name) => name.startsWith('dist/page/guest/'))).to.equal(true);
-    expect(files.filter((name) => name.endsWith('.map') || /^dist\/harness\/cli/.test(name))).to.deep.equal([]);
+    expect(files.filter((name) => name.endsWith('.map') || /^dist\/harness\/node\/cli/.test(name))).to.deep.equal([]);
   });
 
   it('installs without a warning, and without the tools of the command line', () => {

@@ -1,4 +1,4 @@
-import type { ShareOptions } from '../../harness/vm-options.ts';
+import type { ShareOptions } from '../../harness/node/vm-options.ts';
 import { useGuest } from '../support/guest.ts';
 import { declareScenarios, runScenarios } from '../support/posix-guest.ts';
 

@@ -3,10 +3,10 @@ import { expect } from 'chai';
 import type { V86, V86Options } from 'v86';
 import { attachVirtioFs, type VirtioFsDevice, type VirtioFsOptions } from '../../device/index.ts';
 import { ensureGuestImage } from '../../guest-images/build.ts';
-import { KERNEL_CMDLINE } from '../../harness/boot/cmdline.ts';
-import { directBoot } from '../../harness/boot/direct-boot.ts';
-import { createEmulator } from '../../harness/emulator.ts';
-import { GuestAgent, type GuestProcess, type UartBus, uartChannel } from '../../harness/guest-agent.ts';
+import { GuestAgent, type GuestProcess, type UartBus, uartChannel } from '../../harness/machine/agent/guest-agent.ts';
+import { KERNEL_CMDLINE } from '../../harness/machine/boot/cmdline.ts';
+import { directBoot } from '../../harness/machine/boot/direct-boot.ts';
+import { createEmulator } from '../../harness/machine/emulator.ts';
 
 export interface SuspendMachineOptions {
   /** Default: the driver that can suspend. */

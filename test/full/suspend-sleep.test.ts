@@ -1,6 +1,6 @@
 import { expect } from 'chai';
 import { FuseSession } from '../../device/fuse/session.ts';
-import { Vm } from '../../harness/vm.ts';
+import { Vm } from '../../harness/node/vm.ts';
 import { contend, Lines, SuspendMachine, type Waker } from './suspend-machine.ts';
 
 const ENOTCONN = 'Transport endpoint is not connected';

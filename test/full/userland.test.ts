@@ -1,6 +1,6 @@
 import { expect } from 'chai';
 import { ensureUserland } from '../../guest-images/userland.ts';
-import { Vm } from '../../harness/vm.ts';
+import { Vm } from '../../harness/node/vm.ts';
 
 const ROOT = '/mnt/debian';
 const STRESSORS = [

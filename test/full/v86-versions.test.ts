@@ -16,7 +16,14 @@ describe('every version of v86', function () {
   const run = (version: string, ...args: string[]) => {
     const { status, stdout, stderr } = spawnSync(
       process.execPath,
-      ['--import', 'tsx', '--import', join(ROOT, 'test/support/other-v86.mjs'), join(ROOT, 'harness/cli.ts'), ...args],
+      [
+        '--import',
+        'tsx',
+        '--import',
+        join(ROOT, 'test/support/other-v86.mjs'),
+        join(ROOT, 'harness/node/cli.ts'),
+        ...args,
+      ],
       {
         encoding: 'utf8',
         cwd: ROOT,

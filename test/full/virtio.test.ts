@@ -1,9 +1,9 @@
 import { expect } from 'chai';
 import { VIRTIO_F_EVENT_IDX, VIRTIO_F_INDIRECT_DESC, VIRTIO_F_RING_PACKED } from '../../device/virtio/constants.ts';
-import { Lines } from '../../harness/demo/lines.ts';
-import type { GuestProcess } from '../../harness/guest-agent.ts';
-import { Vm } from '../../harness/vm.ts';
-import type { ShareOptions } from '../../harness/vm-options.ts';
+import type { GuestProcess } from '../../harness/machine/agent/guest-agent.ts';
+import { Lines } from '../../harness/node/demo/lines.ts';
+import { Vm } from '../../harness/node/vm.ts';
+import type { ShareOptions } from '../../harness/node/vm-options.ts';
 import { runShell } from '../support/guest.ts';
 
 const MOUNT = '/mnt/share';

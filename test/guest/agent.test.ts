@@ -1,9 +1,9 @@
 import { createHash } from 'node:crypto';
 import { expect } from 'chai';
-import { encodeFrame, TO_GUEST, TO_HOST } from '../../harness/agent/frames.ts';
-import { CommandError, VmError } from '../../harness/errors.ts';
-import { GuestAgent, type UartBus, uartChannel } from '../../harness/guest-agent.ts';
-import { Vm } from '../../harness/vm.ts';
+import { encodeFrame, TO_GUEST, TO_HOST } from '../../harness/machine/agent/frames.ts';
+import { GuestAgent, type UartBus, uartChannel } from '../../harness/machine/agent/guest-agent.ts';
+import { CommandError, VmError } from '../../harness/machine/errors.ts';
+import { Vm } from '../../harness/node/vm.ts';
 import { useGuest } from '../support/guest.ts';
 
 const sha256 = (bytes: Uint8Array) => createHash('sha256').update(bytes).digest('hex');

@@ -1,7 +1,7 @@
 import { expect } from 'chai';
-import { VmError } from '../../harness/errors.ts';
-import { Vm } from '../../harness/vm.ts';
-import type { VmOptions } from '../../harness/vm-options.ts';
+import { VmError } from '../../harness/machine/errors.ts';
+import { Vm } from '../../harness/node/vm.ts';
+import type { VmOptions } from '../../harness/node/vm-options.ts';
 import { useGuest } from '../support/guest.ts';
 
 async function failure(action: Promise<unknown>): Promise<Error> {

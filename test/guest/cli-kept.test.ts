@@ -15,7 +15,7 @@ import { join } from 'node:path';
 import { expect } from 'chai';
 import { type CliProcess, useCli } from '../support/cli.ts';
 
-const CLI = ['--import', 'tsx', new URL('../../harness/cli.ts', import.meta.url).pathname];
+const CLI = ['--import', 'tsx', new URL('../../harness/node/cli.ts', import.meta.url).pathname];
 
 describe('command line: what is asked to be kept', function () {
   this.timeout(300_000);

@@ -5,7 +5,7 @@ import { expect } from 'chai';
 import { type Command, type Option } from 'commander';
 import { makeToken } from '../../device/index.ts';
 import { ensureGuestImage } from '../../guest-images/build.ts';
-import { makeProgram } from '../../harness/cli/program.ts';
+import { makeProgram } from '../../harness/node/cli/program.ts';
 import { useCli } from '../support/cli.ts';
 
 interface Row {

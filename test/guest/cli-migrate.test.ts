@@ -6,7 +6,7 @@ import { expect } from 'chai';
 import { generate } from 'selfsigned';
 import { WebSocket } from 'ws';
 import { MigrationError, makeToken, type WebSocketLike, webSocketChannel } from '../../device/index.ts';
-import { Vm } from '../../harness/vm.ts';
+import { Vm } from '../../harness/node/vm.ts';
 import { useCli } from '../support/cli.ts';
 import { breakingProxy, RUNNING, SWITCH } from '../support/migrations.ts';
 

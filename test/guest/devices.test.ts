@@ -1,6 +1,6 @@
 import { expect } from 'chai';
 import { Volume } from 'memfs';
-import { Vm } from '../../harness/vm.ts';
+import { Vm } from '../../harness/node/vm.ts';
 import { useGuest } from '../support/guest.ts';
 
 describe('several devices in one guest', () => {

@@ -1,5 +1,5 @@
 import { expect } from 'chai';
-import { forwardChanges } from '../../harness/forward-changes.ts';
+import { forwardChanges } from '../../harness/machine/forward-changes.ts';
 import { useGuest } from '../support/guest.ts';
 
 describe('changes of the host, for those in the guest who wait with inotify', () => {

@@ -1,7 +1,7 @@
 import { expect } from 'chai';
 import { loadCodec, MemoryStore, SnapshotStore } from '../../device/index.ts';
-import { Lines } from '../../harness/demo/lines.ts';
-import { Vm } from '../../harness/vm.ts';
+import { Lines } from '../../harness/node/demo/lines.ts';
+import { Vm } from '../../harness/node/vm.ts';
 import { useGuest } from '../support/guest.ts';
 import { freezeUnderLoad } from '../support/load.ts';
 

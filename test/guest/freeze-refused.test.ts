@@ -2,9 +2,9 @@ import { expect } from 'chai';
 import { loadCodec, MachineSnapshots, MemoryStore, SnapshotError, SnapshotStore } from '../../device/index.ts';
 import { decodeHead, decodePrefix, LAYER_VERSION, PREFIX_LENGTH } from '../../device/snapshot/layer.ts';
 import { V86Machine } from '../../device/v86/adapter.ts';
-import { createEmulator } from '../../harness/emulator.ts';
-import { VmError } from '../../harness/errors.ts';
-import { Vm } from '../../harness/vm.ts';
+import { createEmulator } from '../../harness/machine/emulator.ts';
+import { VmError } from '../../harness/machine/errors.ts';
+import { Vm } from '../../harness/node/vm.ts';
 import { useGuest } from '../support/guest.ts';
 
 const codec = loadCodec();

@@ -5,11 +5,11 @@ import { crc32 } from 'node:zlib';
 import { expect } from 'chai';
 import { V86 } from 'v86';
 import { attachVirtioFs, type VirtioFsDevice, type Volume } from '../../device/index.ts';
-import { Lines } from '../../harness/demo/lines.ts';
-import { createEmulator } from '../../harness/emulator.ts';
-import { GuestAgent, type GuestProcess, type UartBus, uartChannel } from '../../harness/guest-agent.ts';
-import { writeSnapshot } from '../../harness/snapshot-file.ts';
-import { Vm } from '../../harness/vm.ts';
+import { GuestAgent, type GuestProcess, type UartBus, uartChannel } from '../../harness/machine/agent/guest-agent.ts';
+import { createEmulator } from '../../harness/machine/emulator.ts';
+import { Lines } from '../../harness/node/demo/lines.ts';
+import { writeSnapshot } from '../../harness/node/stores/snapshot-file.ts';
+import { Vm } from '../../harness/node/vm.ts';
 import { useCli } from '../support/cli.ts';
 import { useGuest } from '../support/guest.ts';
 

@@ -1,6 +1,6 @@
 import { expect } from 'chai';
 import { loadCodec, MemoryStore, SnapshotStore } from '../../device/index.ts';
-import { Vm } from '../../harness/vm.ts';
+import { Vm } from '../../harness/node/vm.ts';
 import { useGuest } from '../support/guest.ts';
 
 describe('a held device', () => {

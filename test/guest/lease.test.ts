@@ -12,8 +12,8 @@ import {
 } from '../../device/index.ts';
 import { Link, MESSAGE } from '../../device/migration/link.ts';
 import { V86Machine } from '../../device/v86/adapter.ts';
-import { VmError } from '../../harness/errors.ts';
-import { type MigratedVm, Vm } from '../../harness/vm.ts';
+import { VmError } from '../../harness/machine/errors.ts';
+import { type MigratedVm, Vm } from '../../harness/node/vm.ts';
 import { pipe, RUNNING, SWITCH, TOKEN } from '../support/migrations.ts';
 
 const TYPE_AT = 8;

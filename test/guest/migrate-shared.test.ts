@@ -1,7 +1,7 @@
 import { expect } from 'chai';
 import { loadCodec, MachineSnapshots, MemoryStore, SnapshotStore, Volume } from '../../device/index.ts';
-import type { GuestProcess } from '../../harness/guest-agent.ts';
-import { Vm } from '../../harness/vm.ts';
+import type { GuestProcess } from '../../harness/machine/agent/guest-agent.ts';
+import { Vm } from '../../harness/node/vm.ts';
 import { pipe, TOKEN } from '../support/migrations.ts';
 
 const VERIFY =

@@ -9,7 +9,7 @@ import {
   portChannel,
   Volume,
 } from '../../device/index.ts';
-import { Vm } from '../../harness/vm.ts';
+import { Vm } from '../../harness/node/vm.ts';
 import { migrateThroughCuts, migrateWith, outpace, pipe, TOKEN } from '../support/migrations.ts';
 import { expectations, goOn, setUp } from '../support/scene.mjs';
 

@@ -1,7 +1,7 @@
 import { expect } from 'chai';
 import { loadCodec, MemoryStore, SnapshotStore } from '../../device/index.ts';
-import { Vm } from '../../harness/vm.ts';
-import { VmPool } from '../../harness/vm-pool.ts';
+import { Vm } from '../../harness/node/vm.ts';
+import { VmPool } from '../../harness/node/vm-pool.ts';
 
 describe('a pool of machines that wait', function () {
   this.timeout(120_000);

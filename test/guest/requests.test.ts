@@ -1,5 +1,5 @@
 import { expect } from 'chai';
-import type { ShareOptions } from '../../harness/vm-options.ts';
+import type { ShareOptions } from '../../harness/node/vm-options.ts';
 import { useGuest } from '../support/guest.ts';
 
 const FILES = 20;

@@ -3,9 +3,9 @@ import { tmpdir } from 'node:os';
 import { basename, join } from 'node:path';
 import { expect } from 'chai';
 import { loadCodec, MemoryStore, SnapshotStore } from '../../device/index.ts';
-import { VmError } from '../../harness/errors.ts';
-import { readSnapshot, writeSnapshot } from '../../harness/snapshot-file.ts';
-import { Vm } from '../../harness/vm.ts';
+import { VmError } from '../../harness/machine/errors.ts';
+import { readSnapshot, writeSnapshot } from '../../harness/node/stores/snapshot-file.ts';
+import { Vm } from '../../harness/node/vm.ts';
 import { runShell } from '../support/guest.ts';
 
 describe('a share of a host directory', function () {

@@ -1,6 +1,6 @@
 import { expect } from 'chai';
 import { Volume } from '../../device/index.ts';
-import type { GuestProcess } from '../../harness/guest-agent.ts';
+import type { GuestProcess } from '../../harness/machine/agent/guest-agent.ts';
 import { useGuest } from '../support/guest.ts';
 
 describe('two guests in two emulators on one filesystem', () => {

@@ -1,6 +1,6 @@
 // Runs in a page: goes on with the snapshot that a Node process took, or freezes it again.
 
-import { GuestAgent, uartChannel } from '/dist/harness/guest-agent.js';
+import { GuestAgent, uartChannel } from '/dist/harness/machine/agent/guest-agent.js';
 import {
   attachVirtioFs,
   HttpStore,

@@ -1,5 +1,5 @@
 import type { Fate } from '../../device/index.ts';
-import { DirectoryFates } from '../../harness/migration/directory-fates.ts';
+import { DirectoryFates } from '../../harness/node/migration/directory-fates.ts';
 
 // Decides migrations of a directory, one fate for all, as soon as there is a line on stdin; says what holds.
 const [directory, fate, ...ids] = process.argv.slice(2) as [string, Fate, ...string[]];

@@ -1,6 +1,6 @@
 import { expect } from 'chai';
-import { type ExecResult, Vm } from '../../harness/vm.ts';
-import type { VmOptions } from '../../harness/vm-options.ts';
+import { type ExecResult, Vm } from '../../harness/node/vm.ts';
+import type { VmOptions } from '../../harness/node/vm-options.ts';
 
 export interface TestGuest {
   readonly vm: Vm;

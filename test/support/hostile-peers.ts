@@ -11,11 +11,11 @@ import {
 } from '../../device/migration/bodies.ts';
 import { CreditChannel } from '../../device/migration/credit-channel.ts';
 import { decodeHello, encodeHello } from '../../device/migration/hello.ts';
-import { encodeFrame, TO_GUEST, TO_HOST } from '../../harness/agent/frames.ts';
-import { VmError } from '../../harness/errors.ts';
-import { GuestAgent, type GuestProcess } from '../../harness/guest-agent.ts';
-import { mayCall } from '../../harness/migration/door.ts';
-import { duplexChannel } from '../../harness/migration/duplex-channel.ts';
+import { encodeFrame, TO_GUEST, TO_HOST } from '../../harness/machine/agent/frames.ts';
+import { GuestAgent, type GuestProcess } from '../../harness/machine/agent/guest-agent.ts';
+import { VmError } from '../../harness/machine/errors.ts';
+import { mayCall } from '../../harness/node/migration/door.ts';
+import { duplexChannel } from '../../harness/node/migration/duplex-channel.ts';
 import { guarded, isComlinkMessage } from '../../web/protocol/guard.ts';
 import { decodeNote, parseAddress } from '../../web/worker/rendezvous.ts';
 import { randomNumbers } from './hostile-driver.ts';

@@ -1,7 +1,7 @@
 import { expect } from 'chai';
 import { loadCodec, MemoryStore, SnapshotStore } from '../../device/index.ts';
-import { Vm } from '../../harness/vm.ts';
-import type { ShareOptions } from '../../harness/vm-options.ts';
+import { Vm } from '../../harness/node/vm.ts';
+import type { ShareOptions } from '../../harness/node/vm-options.ts';
 import { randomNumbers } from './hostile-driver.ts';
 
 /** Writes files, reads them back, lists and renames them, for ever; leaves a file `failed` when anything is not as it was. */

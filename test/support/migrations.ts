@@ -9,9 +9,9 @@ import {
   makeToken,
   settleMigration,
 } from '../../device/index.ts';
-import { duplexChannel } from '../../harness/migration/duplex-channel.ts';
-import { type MigratedVm, Vm } from '../../harness/vm.ts';
-import type { VmOptions } from '../../harness/vm-options.ts';
+import { duplexChannel } from '../../harness/node/migration/duplex-channel.ts';
+import { type MigratedVm, Vm } from '../../harness/node/vm.ts';
+import type { VmOptions } from '../../harness/node/vm-options.ts';
 import { randomNumbers } from './hostile-driver.ts';
 
 export const TOKEN = makeToken();

@@ -1,5 +1,5 @@
 import { expect } from 'chai';
-import type { Vm } from '../../harness/vm.ts';
+import type { Vm } from '../../harness/node/vm.ts';
 import { agrees, SCENARIOS, type Scenario } from '../posix/scenarios/index.ts';
 
 /** Does every scenario in `directory` of a guest; returns what each step came to. */

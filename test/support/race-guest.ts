@@ -1,6 +1,6 @@
 import { createHash } from 'node:crypto';
 import { expect } from 'chai';
-import type { ShareOptions } from '../../harness/vm-options.ts';
+import type { ShareOptions } from '../../harness/node/vm-options.ts';
 import { useGuest } from './guest.ts';
 
 const SHARES: (Omit<ShareOptions, 'tag'> & { tag: string })[] = [

@@ -1,8 +1,8 @@
 // A Node process that goes on with a frozen scene: DIRECTORY ID SHARE SCENE EXPECTED, the last three as JSON. It prints what is wrong, as JSON.
 import { loadCodec, SnapshotStore } from '../../device/index.ts';
-import { DirectoryStore } from '../../harness/directory-store.ts';
-import { Vm } from '../../harness/vm.ts';
-import type { ShareOptions } from '../../harness/vm-options.ts';
+import { DirectoryStore } from '../../harness/node/stores/directory-store.ts';
+import { Vm } from '../../harness/node/vm.ts';
+import type { ShareOptions } from '../../harness/node/vm-options.ts';
 import { type Expectations, goOn, type Scene } from './scene.mjs';
 
 const [directory, id, share, scene, expected] = process.argv.slice(2) as [string, string, string, string, string];

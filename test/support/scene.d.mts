@@ -1,5 +1,5 @@
 import type { VirtioFsDevice } from '../../device/index.ts';
-import type { GuestAgent } from '../../harness/guest-agent.ts';
+import type { GuestAgent } from '../../harness/machine/agent/guest-agent.ts';
 
 export type Scene = Record<string, unknown>;
 export interface Expectations {

@@ -30,7 +30,7 @@ const text = (bytes) => new TextDecoder().decode(bytes);
 /**
  * Brings a guest, whose share is mounted at /mnt/share, into the middle of things. Returns what {@link goOn} needs: plain data.
  *
- * @param {import('../../harness/guest-agent.ts').GuestAgent} agent
+ * @param {import('../../harness/machine/agent/guest-agent.ts').GuestAgent} agent
  * @returns {Promise<Record<string, any>>}
  */
 export async function setUp(agent) {
@@ -86,7 +86,7 @@ export async function setUp(agent) {
 /**
  * Goes on with the guest of {@link setUp} that was frozen and restored, and checks all of it.
  *
- * @param {import('../../harness/guest-agent.ts').GuestAgent} agent
+ * @param {import('../../harness/machine/agent/guest-agent.ts').GuestAgent} agent
  * @param {Record<string, any>} scene
  * @param {import('../../device/index.ts').VirtioFsDevice} device Of the share.
  * @param {{ calculated: string, negotiated: string }} expected As {@link expectations} had it when nothing was in the way.

@@ -4,7 +4,7 @@
  */
 import { loadCodec, SnapshotStore } from '../../device/index.ts';
 import { MissingChunkError } from '../../device/snapshot/errors.ts';
-import { DirectoryStore } from '../../harness/directory-store.ts';
+import { DirectoryStore } from '../../harness/node/stores/directory-store.ts';
 import { contentOf, smallSnapshot } from './small-snapshots.ts';
 
 /** Of which snapshots are made, so that all processes share them. */

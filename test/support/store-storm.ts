@@ -4,7 +4,7 @@ import { readdir } from 'node:fs/promises';
 import { setTimeout as pause } from 'node:timers/promises';
 import { expect } from 'chai';
 import { loadCodec, SnapshotStore } from '../../device/index.ts';
-import { DirectoryStore } from '../../harness/directory-store.ts';
+import { DirectoryStore } from '../../harness/node/stores/directory-store.ts';
 
 const FUZZER = new URL('./store-fuzzer.ts', import.meta.url).pathname;
 

@@ -13,8 +13,8 @@ import {
 } from 'node:fs';
 import { join } from 'node:path';
 import { MemfsBackend, Volume } from '../../device/index.ts';
-import { type LoadedTree, loadHostTree } from '../../harness/host-tree.ts';
-import { writeBack } from '../../harness/write-back.ts';
+import { type LoadedTree, loadHostTree } from '../../harness/node/shares/host-tree.ts';
+import { writeBack } from '../../harness/node/shares/write-back.ts';
 import { randomNumbers } from './hostile-driver.ts';
 import { Guest, listing } from './random-guest.ts';
 

@@ -4,7 +4,7 @@ import { join } from 'node:path';
 import { expect } from 'chai';
 import type { Download, Locator } from 'playwright-core';
 import { loadCodec, MemoryStore, SnapshotStore } from '../../device/index.ts';
-import { Vm } from '../../harness/vm.ts';
+import { Vm } from '../../harness/node/vm.ts';
 import { useWebSite, type Visit } from './support.ts';
 
 const VIEWS = ['Requests', 'Step', 'Queues', 'Latency', 'Device', 'Session'] as const;

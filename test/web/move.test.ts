@@ -3,8 +3,8 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { expect } from 'chai';
 import { loadCodec, MemoryStore, makeToken, SnapshotStore } from '../../device/index.ts';
-import { Vm } from '../../harness/vm.ts';
-import type { VmOptions } from '../../harness/vm-options.ts';
+import { Vm } from '../../harness/node/vm.ts';
+import type { VmOptions } from '../../harness/node/vm-options.ts';
 import { useCli } from '../support/cli.ts';
 import { useWebSite, type Visit } from './support.ts';
 

@@ -5,7 +5,7 @@ import { join } from 'node:path';
 import { expect } from 'chai';
 import type { Locator } from 'playwright-core';
 import { loadCodec, MemoryStore, SnapshotStore } from '../../device/index.ts';
-import { Vm } from '../../harness/vm.ts';
+import { Vm } from '../../harness/node/vm.ts';
 import type { Connection } from '../../web/page/connection.ts';
 import { useWebSite, type Visit } from './support.ts';
 

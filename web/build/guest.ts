@@ -7,7 +7,7 @@ import { Command, Option } from 'commander';
 import { dumpTar, loadCodec, MachineSnapshots, MemoryStore, SnapshotStore } from '../../device/index.ts';
 import { ensureGuestImage, GuestImageError, type GuestImageOptions } from '../../guest-images/build.ts';
 import { onTerminal } from '../../guest-images/terminal.ts';
-import { Vm } from '../../harness/vm.ts';
+import { Vm } from '../../harness/node/vm.ts';
 import { GUEST_VERSION, type GuestManifest, type PackedFile } from '../protocol/manifest.ts';
 import type { ShellInfo } from '../protocol.ts';
 import { spawnShell } from '../worker/shells.ts';

@@ -1,5 +1,5 @@
 import { proxy, type Remote, wrap } from 'comlink';
-import { printableLines } from '../../harness/printable.ts';
+import { printableLines } from '../../harness/machine/printable.ts';
 import { guarded } from '../protocol/guard.ts';
 import type {
   GuestApi,

@@ -1,5 +1,5 @@
 import { css, html, nothing, render, type TemplateResult } from 'lit';
-import { printable } from '../../harness/printable.ts';
+import { printable } from '../../harness/machine/printable.ts';
 import type { KeepResult } from '../protocol.ts';
 
 interface Question {

@@ -16,7 +16,7 @@ export function compile(): Promise<WebAssembly.Module> {
 /**
  * A v86 without screen, keyboard or sound, that has loaded and does not run yet. `attach` is called
  * right after it was made: the place to attach devices. The machine is the one of
- * harness/plan.ts without a BIOS.
+ * harness/node/plan.ts without a BIOS.
  */
 export async function createEmulator(
   { memory, videoMemory, hasAcpi }: MachineSpec,

@@ -18,12 +18,12 @@ import {
 } from '../../device/index.ts';
 import { V86Machine } from '../../device/v86/adapter.ts';
 import type { Emulator } from '../../device/v86/types.ts';
-import { type DirectBootImage, directBoot, directReboot } from '../../harness/boot/direct-boot.ts';
-import { type GuestEnd, VmError } from '../../harness/errors.ts';
-import { GuestAgent, type UartBus, uartChannel } from '../../harness/guest-agent.ts';
-import { watchEnd } from '../../harness/guest-end.ts';
-import { renewalFor } from '../../harness/renewal.ts';
-import { suspendGuest, wakeGuest } from '../../harness/sleep.ts';
+import { GuestAgent, type UartBus, uartChannel } from '../../harness/machine/agent/guest-agent.ts';
+import { type DirectBootImage, directBoot, directReboot } from '../../harness/machine/boot/direct-boot.ts';
+import { type GuestEnd, VmError } from '../../harness/machine/errors.ts';
+import { watchEnd } from '../../harness/machine/guest-end.ts';
+import { renewalFor } from '../../harness/machine/renewal.ts';
+import { suspendGuest, wakeGuest } from '../../harness/machine/suspend.ts';
 import type { ExecOptions, ExecResult, GuestApi, GuestId, GuestInfo } from '../protocol.ts';
 import { createEmulator } from './emulator.ts';
 import { Folder, type FolderUser } from './folder.ts';

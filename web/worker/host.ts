@@ -1,5 +1,5 @@
 import { loadCodec, type MemfsBackend, MemoryStore, type SnapshotInfo, SnapshotStore } from '../../device/index.ts';
-import type { DirectBootImage } from '../../harness/boot/direct-boot.ts';
+import type { DirectBootImage } from '../../harness/machine/boot/direct-boot.ts';
 import type {
   GuestId,
   GuestInfo,

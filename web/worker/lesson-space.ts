@@ -1,5 +1,5 @@
 import { proxyMarker } from 'comlink';
-import type { GuestAgent } from '../../harness/guest-agent.ts';
+import type { GuestAgent } from '../../harness/machine/agent/guest-agent.ts';
 import type { LessonApi } from '../protocol/lesson.ts';
 import type { ShellId, ShellInfo, TerminalSize } from '../protocol.ts';
 import type { Folder } from './folder.ts';

@@ -7,7 +7,7 @@ import {
   SUSPEND_DRIVER,
   VIRTIO_FS,
   videoMemoryOf,
-} from '../../harness/machine-parts.ts';
+} from '../../harness/machine/machine-parts.ts';
 import type { GuestManifest } from '../protocol.ts';
 
 /** What a machine has to be for a snapshot to fit. */

@@ -1,6 +1,6 @@
 import { proxyMarker } from 'comlink';
-import { VmError } from '../../harness/errors.ts';
-import type { GuestAgent, GuestProcess } from '../../harness/guest-agent.ts';
+import type { GuestAgent, GuestProcess } from '../../harness/machine/agent/guest-agent.ts';
+import { VmError } from '../../harness/machine/errors.ts';
 import type { ShellId, ShellInfo, ShellsApi, TerminalSize } from '../protocol.ts';
 
 /** Bytes of a shell's output that are kept for a terminal that comes later. */

@@ -26,7 +26,7 @@ import {
   toU32,
 } from '../../../device/snapshot/layer.ts';
 import type { SavedMachine } from '../../../device/snapshot/machine-state.ts';
-import { DirectoryStore } from '../../../harness/directory-store.ts';
+import { DirectoryStore } from '../../../harness/node/stores/directory-store.ts';
 import { type BareMachine, bareMachine } from '../../support/bare-machine.ts';
 
 const codec = loadCodec();

@@ -1,5 +1,5 @@
 import { css, html, LitElement, nothing, type PropertyValues } from 'lit';
-import { printable } from '../../../harness/printable.ts';
+import { printable } from '../../../harness/machine/printable.ts';
 import type { FileEntry, Listing, NewFile, SpaceInfo } from '../../protocol.ts';
 import type { Connection, GuestView } from '../connection.ts';
 import { ask, dialogStyles } from '../dialog.ts';

@@ -1,5 +1,5 @@
 import { css, html, nothing, type TemplateResult } from 'lit';
-import { printable } from '../../../harness/printable.ts';
+import { printable } from '../../../harness/machine/printable.ts';
 import type { FileEntry, Listing } from '../../protocol.ts';
 import { formatBytes, formatMode, formatOwner } from '../format.ts';
 import { icon } from '../icons.ts';

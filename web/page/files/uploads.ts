@@ -1,6 +1,6 @@
 import { proxy, type Remote } from 'comlink';
 import { html, type LitElement, nothing } from 'lit';
-import { printable } from '../../../harness/printable.ts';
+import { printable } from '../../../harness/machine/printable.ts';
 import type { FolderApi, NewFile } from '../../protocol.ts';
 import type { Connection, GuestView } from '../connection.ts';
 import { choose } from '../dialog.ts';

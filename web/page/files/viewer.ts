@@ -1,6 +1,6 @@
 import { css, html, LitElement, nothing, type PropertyValues } from 'lit';
 import { keyed } from 'lit/directives/keyed.js';
-import { printable } from '../../../harness/printable.ts';
+import { printable } from '../../../harness/machine/printable.ts';
 import type { FileEntry, FileUse } from '../../protocol.ts';
 import type { Connection, GuestView } from '../connection.ts';
 import { controls } from '../styles.ts';

@@ -1,6 +1,6 @@
 import { css, html, LitElement, nothing, type PropertyValues } from 'lit';
 import { live } from 'lit/directives/live.js';
-import { printable } from '../../../harness/printable.ts';
+import { printable } from '../../../harness/machine/printable.ts';
 import type { SnapshotView, TimelineView } from '../../protocol.ts';
 import type { Connection, GuestView } from '../connection.ts';
 import { ask, choose, dialogStyles, leaveMoment } from '../dialog.ts';

@@ -1,0 +1,414 @@
+import { errnoName } from '../../../device/fs/errno.ts';
+import { VmError } from '../errors.ts';
+import type { AgentChannel } from './channel.ts';
+import { commandError, encodeCommand } from './command.ts';
+import { encodeFrame, type Frame, FrameReader, LONGEST_TO_GUEST, MAX_TO_GUEST, TO_GUEST, TO_HOST } from './frames.ts';
+import { Process, type Stream, words } from './process.ts';
+import { encodeRenewal, type Renewal, renewalFailure } from './renewal.ts';
+import type { SignalName } from './signals.ts';
+
+export { type AgentChannel, type UartBus, uartChannel } from './channel.ts';
+export type { Renewal } from './renewal.ts';
+export type { SignalName } from './signals.ts';
+
+export interface SpawnOptions {
+  /** Variables on top of the guest's default environment. */
+  env?: Record<string, string>;
+  /** Default: `/root`. */
+  cwd?: string;
+  /** Gives the process a terminal; its output comes on stdout alone. */
+  pty?: { columns: number; rows: number };
+}
+
+export interface ExecOptions extends Omit<SpawnOptions, 'pty'> {
+  stdin?: Uint8Array | string;
+  /** Kills the command, and rejects, when it takes longer. Default: none. */
+  timeoutMs?: number;
+  /** Bytes of stdout and stderr together: with more the command is killed, and this rejects. Default: 64 MiB. */
+  maxOutput?: number;
+  /** Kills the command, and rejects. */
+  signal?: AbortSignal;
+}
+
+export interface ExecOutput {
+  stdout: Uint8Array;
+  stderr: Uint8Array;
+  /** Exit code; 128 + the signal's number when a signal ended it. */
+  code: number;
+}
+
+/** A command running in the guest. */
+export interface GuestProcess {
+  /** Names the process for `attach`, in this host process and in another one after a restore. */
+  readonly id: number;
+  readonly pid: number | undefined;
+  /** Output is held back (and the process, in time) until its callback is set. Buffers are the callee's. */
+  onStdout: ((data: Uint8Array) => void) | undefined;
+  onStderr: ((data: Uint8Array) => void) | undefined;
+  /** Exit code; 128 + the signal's number when a signal ended it. Rejects when the link to it is lost. */
+  readonly exited: Promise<number>;
+  /** Feeds stdin. The data is copied. Resolves when the guest has taken it. */
+  write(data: Uint8Array | string): Promise<void>;
+  closeStdin(): void;
+  /** `signal`: its name, or its number in the guest. Default: SIGTERM. Goes to the process group. */
+  kill(signal?: SignalName | number): void;
+  resize(columns: number, rows: number): void;
+  /** Leaves it running, for this agent or another one to `attach` to. */
+  detach(): void;
+}
+
+/** Bytes on their way to the guest at once: less than its terminal driver holds. */
+const WINDOW = 2048;
+const SIGKILL = 9;
+/** Of an exit code. */
+const MAX_CODE = 255;
+/** Bytes of output that `exec` keeps. */
+const MAX_OUTPUT = 64 << 20;
+const CREDIT_LENGTH = encodeFrame(TO_GUEST.CREDIT, 0, words(0)).length;
+/** Milliseconds until HELLO is said again, and by how many longer each time. */
+const FIRST_HELLO_PAUSE = 100;
+const HELLO_PAUSE = 250;
+
+/** Runs commands in a guest, through the agent of `guest-images/` on a channel of its own. */
+export class GuestAgent {
+  readonly #channel: AgentChannel;
+  readonly #processes = new Map<number, Process>();
+  readonly #reader: FrameReader;
+  /** Frames; of a CREDIT the id, since how much it is of is known when it is sent. */
+  readonly #outbox: (Uint8Array | number)[] = [];
+  /** By process: bytes of output that it will be told it may send, and that it was told and has not sent. */
+  readonly #owed = new Map<number, number>();
+  readonly #credit = new Map<number, number>();
+  readonly #lists: { resolve: (ids: number[]) => void; reject: (error: Error) => void }[] = [];
+  #session = 0;
+  /** The session that {@link ready} waits for. */
+  #beginning: Beginning | undefined;
+  /** Why there is no link. */
+  #lost: Error | undefined;
+  /** Bytes sent in this session, and how many of them the guest has taken. */
+  #sent = 0;
+  #taken = 0;
+  /** Milliseconds since what is being received came. */
+  #age = 0;
+
+  constructor(channel: AgentChannel) {
+    this.#channel = channel;
+    this.#reader = new FrameReader(
+      (frame) => this.#receive(frame),
+      () => this.#lie("something else than the agent's frames has come over its serial port"),
+    );
+    channel.onData((bytes, age = 0) => {
+      this.#age = age;
+      this.#reader.push(bytes);
+    });
+  }
+
+  /**
+   * Resolves when the guest's agent answers, and has renewed what `renewal` says: before it hears anything else. Call it again after a
+   * restore: it starts a new session.
+   */
+  async ready(timeoutMs = 60_000, renewal?: Renewal): Promise<void> {
+    this.lose(new Error('the link to the guest was started anew: attach to the process again'));
+    this.#lost = undefined;
+    this.#session = randomId();
+    this.#reader.seek(this.#session);
+    const hello = encodeFrame(TO_GUEST.HELLO, this.#session);
+    const started = performance.now();
+    const begun = new Promise<void>((resolve, reject) => {
+      this.#beginning = { renewal, isWelcome: false, resolve, reject };
+    });
+    this.#channel.write(hello);
+    let repeat: ReturnType<typeof setTimeout>;
+    // Seldom, in the end: a guest that finds 128 KiB when it opens the port leaves some there, and then v86 interrupts it no more.
+    const sayAgainIn = (pause: number) => {
+      repeat = setTimeout(() => {
+        // A guest that was in the middle of a frame has taken HELLO for the rest of it: end that.
+        this.#channel.write(new Uint8Array(LONGEST_TO_GUEST));
+        this.#channel.write(hello);
+        sayAgainIn(pause + HELLO_PAUSE);
+      }, pause);
+    };
+    sayAgainIn(FIRST_HELLO_PAUSE);
+    let timeout: ReturnType<typeof setTimeout> | undefined;
+    const tooLate = new Promise<never>((_, reject) => {
+      timeout = setTimeout(
+        () =>
+          reject(new Error(`no answer from its agent within ${Math.round((performance.now() - started) / 1000)} s`)),
+        timeoutMs,
+      );
+    });
+    try {
+      await Promise.race([begun, tooLate]);
+    } finally {
+      clearTimeout(repeat!);
+      clearTimeout(timeout);
+    }
+  }
+
+  /** Whether the guest has answered, and nothing has ended the link since. */
+  get isReady(): boolean {
+    return this.#session !== 0 && !this.#beginning && !this.#lost;
+  }
+
+  /** Ends the link: whatever waits for the guest fails with `error`, and so does what is asked of it until {@link ready} is called again. */
+  lose(error: Error): void {
+    this.#lost = error;
+    this.#beginning?.reject(error);
+    this.#beginning = undefined;
+    for (const process of this.#processes.values()) process.lose(error);
+    this.#processes.clear();
+    for (const { reject } of this.#lists.splice(0)) reject(error);
+    this.#outbox.length = 0;
+    this.#owed.clear();
+    this.#credit.clear();
+    this.#reader.end();
+  }
+
+  /** The agent is not what it should be, or something else in the guest writes to its port: what it says is not believed any more. */
+  #lie(what: string): void {
+    this.lose(
+      new VmError(
+        'guest',
+        `the link to the guest's agent has ended: ${what}; the guest runs on, and can be asked again when a new session was begun`,
+      ),
+    );
+  }
+
+  /** Runs a command to its end. A string goes to `/bin/sh -c`, an array is run as it is. */
+  async exec(
+    command: string | string[],
+    { stdin, timeoutMs, signal, maxOutput = MAX_OUTPUT, ...options }: ExecOptions = {},
+  ): Promise<ExecOutput> {
+    const signals = [signal, timeoutMs === undefined ? undefined : AbortSignal.timeout(timeoutMs)].filter(
+      (each) => each !== undefined,
+    );
+    const abort = AbortSignal.any(signals);
+    abort.throwIfAborted();
+    const process = this.spawn(command, options);
+    let left = maxOutput;
+    const collect = (): [Uint8Array[], (data: Uint8Array) => void] => {
+      const parts: Uint8Array[] = [];
+      return [
+        parts,
+        (data) => {
+          left -= data.length;
+          if (left < 0)
+            throw new VmError(
+              'guest',
+              `the guest's command has said more than ${maxOutput} bytes, and was killed: raise maxOutput, or spawn it and take its output as it comes`,
+            );
+          parts.push(data);
+        },
+      ];
+    };
+    const [stdout, onStdout] = collect();
+    const [stderr, onStderr] = collect();
+    process.onStdout = onStdout;
+    process.onStderr = onStderr;
+    const aborted = new Promise<never>((_, reject) => {
+      abort.addEventListener(
+        'abort',
+        () => {
+          process.kill(SIGKILL);
+          reject(abort.reason as Error);
+        },
+        { once: true },
+      );
+    });
+    if (stdin !== undefined) process.write(stdin).catch(() => {});
+    process.closeStdin();
+    const code = await Promise.race([process.exited, aborted]);
+    return { stdout: concat(stdout), stderr: concat(stderr), code };
+  }
+
+  spawn(command: string | string[], { env = {}, cwd = '/root', pty }: SpawnOptions = {}): GuestProcess {
+    const args = typeof command === 'string' ? ['/bin/sh', '-c', command] : command;
+    const bytes = encodeCommand(cwd, args, env, pty);
+    const process = this.#add(randomId(), (errno, isDirectory) => commandError(args[0]!, cwd, errno, isDirectory));
+    this.#sendParts(TO_GUEST.PART, TO_GUEST.SPAWN, process.id, bytes);
+    process.open();
+    return process;
+  }
+
+  /** Ids of the processes that run, or have ended and nobody was told. */
+  list(): Promise<number[]> {
+    if (this.#lost) return Promise.reject(this.#lost);
+    this.#send(TO_GUEST.LIST, 0);
+    return new Promise((resolve, reject) => this.#lists.push({ resolve, reject }));
+  }
+
+  /** Goes on with a process that was detached, or that another host process had started before a snapshot. */
+  attach(id: number): GuestProcess {
+    const process = this.#add(id);
+    process.open();
+    return process;
+  }
+
+  #add(
+    id: number,
+    describe: (errno: number, isDirectory: boolean) => Error = (errno) =>
+      new VmError('guest', `the guest can't run the command: ${errnoName(errno)}`),
+  ): Process {
+    const process = new Process(id, {
+      send: (type, payload) => this.#send(type, id, payload),
+      sendInput: (data) => this.#sendParts(TO_GUEST.INPUT, TO_GUEST.INPUT, id, data),
+      grant: (bytes) => this.#grant(id, bytes),
+      forget: () => void this.#processes.delete(id),
+      describe,
+    });
+    if (this.#lost) process.lose(this.#lost);
+    else this.#processes.set(id, process);
+    return process;
+  }
+
+  #sendParts(part: number, last: number, id: number, bytes: Uint8Array): void {
+    for (let at = 0; ; at += MAX_TO_GUEST) {
+      const isLast = at + MAX_TO_GUEST >= bytes.length;
+      this.#send(isLast ? last : part, id, bytes.subarray(at, at + MAX_TO_GUEST));
+      if (isLast) return;
+    }
+  }
+
+  #send(type: number, id: number, payload?: Uint8Array): void {
+    if (this.#lost) return;
+    this.#outbox.push(encodeFrame(type, id, payload));
+    this.#pump();
+  }
+
+  #pump(): void {
+    if (this.#beginning && !this.#beginning.isWelcome) return;
+    while (this.#outbox.length && this.#sent + lengthOf(this.#outbox[0]!) - this.#taken <= WINDOW) {
+      const next = this.#outbox.shift()!;
+      const frame = typeof next === 'number' ? this.#encodeCredit(next) : next;
+      if (!frame) continue;
+      this.#sent += frame.length;
+      this.#channel.write(frame);
+    }
+  }
+
+  /** However much it sends, and however little of what it is told it takes: one CREDIT of each process waits. */
+  #grant(id: number, bytes: number): void {
+    if (this.#lost) return;
+    const owed = this.#owed.get(id);
+    this.#owed.set(id, (owed ?? 0) + bytes);
+    if (owed !== undefined) return;
+    this.#outbox.push(id);
+    this.#pump();
+  }
+
+  /** Undefined for a process that has ended meanwhile. */
+  #encodeCredit(id: number): Uint8Array | undefined {
+    const bytes = this.#owed.get(id);
+    if (bytes === undefined) return undefined;
+    this.#owed.delete(id);
+    this.#credit.set(id, (this.#credit.get(id) ?? 0) + bytes);
+    return encodeFrame(TO_GUEST.CREDIT, id, words(bytes));
+  }
+
+  #forgetCredit(id: number): void {
+    this.#owed.delete(id);
+    this.#credit.delete(id);
+  }
+
+  #output(stream: Stream, id: number, bytes: Uint8Array): void {
+    const credit = this.#credit.get(id);
+    // Nobody's, such as of a process that was attached to before the session.
+    if (credit === undefined) return;
+    if (bytes.length > credit) return this.#lie('a process has sent more than it was allowed to');
+    this.#credit.set(id, credit - bytes.length);
+    this.#processes.get(id)?.output(stream, bytes.slice());
+  }
+
+  /** Takes the guest's answer: the renewal goes before all that waits. */
+  #welcome(payload: Uint8Array): void {
+    const beginning = this.#beginning;
+    if (!beginning || beginning.isWelcome) return;
+    beginning.isWelcome = true;
+    // What is still on its way is a repeated HELLO: the guest counts from the last one it takes.
+    this.#sent = this.#taken = 0;
+    const { clock, seed } = beginning.renewal ?? {};
+    if (!clock && !seed) return this.#begin();
+    try {
+      this.#outbox.unshift(
+        encodeFrame(TO_GUEST.RENEW, this.#session, encodeRenewal({ clock, seed }, payload, this.#age)),
+      );
+    } catch (error) {
+      return this.#begin((error as Error).message);
+    }
+    this.#pump();
+  }
+
+  #begin(failure?: string): void {
+    const { resolve, reject } = this.#beginning!;
+    this.#beginning = undefined;
+    if (failure === undefined) resolve();
+    else reject(new Error(failure));
+    this.#pump();
+  }
+
+  #receive({ type, id, payload }: Frame): void {
+    const number = () => new DataView(payload.buffer, payload.byteOffset, payload.byteLength).getUint32(0, true);
+    const process = this.#processes.get(id);
+    switch (type) {
+      case TO_HOST.WELCOME:
+        if (id === this.#session) this.#welcome(payload);
+        break;
+      case TO_HOST.RENEWED:
+        if (id === this.#session && this.#beginning?.isWelcome) this.#begin(renewalFailure(payload));
+        break;
+      case TO_HOST.TAKEN:
+        this.#taken = Math.min(number(), this.#sent);
+        this.#pump();
+        break;
+      case TO_HOST.STARTED:
+        if (process) process.pid = number();
+        break;
+      case TO_HOST.FAILED:
+        this.#forgetCredit(id);
+        process?.fail(number());
+        break;
+      case TO_HOST.OUTPUT:
+        this.#output('stdout', id, payload);
+        break;
+      case TO_HOST.ERRORS:
+        this.#output('stderr', id, payload);
+        break;
+      case TO_HOST.INPUT_TAKEN:
+        process?.inputTaken(number());
+        break;
+      case TO_HOST.EXITED:
+        if (number() > MAX_CODE) return this.#lie(`a process has ended with the code ${number()}`);
+        this.#forgetCredit(id);
+        process?.end(number());
+        break;
+      case TO_HOST.LISTED: {
+        const view = new DataView(payload.buffer, payload.byteOffset, payload.byteLength);
+        this.#lists.shift()?.resolve(Array.from({ length: payload.length / 4 }, (_, n) => view.getUint32(4 * n, true)));
+        break;
+      }
+    }
+  }
+}
+
+/** A session that has not begun. */
+interface Beginning {
+  renewal: Renewal | undefined;
+  /** Whether the guest has answered, and only the renewal is waited for. */
+  isWelcome: boolean;
+  resolve(): void;
+  reject(error: Error): void;
+}
+
+function randomId(): number {
+  return crypto.getRandomValues(new Uint32Array(1))[0]! >>> 1;
+}
+
+function lengthOf(frame: Uint8Array | number): number {
+  return typeof frame === 'number' ? CREDIT_LENGTH : frame.length;
+}
+
+function concat(parts: Uint8Array[]): Uint8Array {
+  const whole = new Uint8Array(parts.reduce((sum, { length }) => sum + length, 0));
+  parts.reduce((at, part) => (whole.set(part, at), at + part.length), 0);
+  return whole;
+}

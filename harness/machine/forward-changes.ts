@@ -1,0 +1,79 @@
+import type { Vm } from '../node/vm.ts';
+
+export interface ForwardOptions {
+  /** Which share. Default: the first one. */
+  tag?: string;
+  /** Where the guest has it. Default: where `Vm.mount` puts it. */
+  directory?: string;
+  /** Told what could not be forwarded: the guest goes on without it. Default: nobody. */
+  onProblem?: (error: Error) => void;
+}
+
+/** Changes that come together are told together. */
+const GATHER_MS = 50;
+/** Paths in one command. */
+const LOT = 100;
+/** Paths whose state is remembered. */
+const MAX_KNOWN = 10_000;
+
+/**
+ * Wakes those in the guest who wait with inotify for what the host changes in a share, which Linux's virtio-fs has no way to tell: each changed
+ * file, and the directory it is in, is given the permissions in the guest that it has, which its watchers hear as IN_ATTRIB. Nothing but its ctime
+ * changes. The guest's own changes are forwarded too, which costs a command and does no harm.
+ *
+ * @returns what ends it.
+ */
+export function forwardChanges(vm: Vm, { tag, directory, onProblem = () => {} }: ForwardOptions = {}): () => void {
+  const share = vm.share(tag);
+  const top = directory ?? share.mountPoint;
+  const changed = new Set<string>();
+  /** What was told of each path: the forwarding itself changes none of it. */
+  const known = new Map<string, string>();
+  let timer: ReturnType<typeof setTimeout> | undefined;
+  let isSending = false;
+
+  /** The changed paths by their permissions in octal. Removed ones are left to their directories, and a link has none. */
+  const take = (): Map<string, string[]> => {
+    const lots = new Map<string, string[]>();
+    if (known.size > MAX_KNOWN) known.clear();
+    for (const path of changed) {
+      const stats = share.fs.lstatSync(`/${path}`, { throwIfNoEntry: false });
+      const state = stats && [stats.ino, stats.mode, stats.size, stats.nlink, stats.mtimeMs].join();
+      if (!state || stats.isSymbolicLink() || known.get(path) === state) continue;
+      known.set(path, state);
+      const mode = (Number(stats.mode) & 0o7777).toString(8);
+      lots.set(mode, [...(lots.get(mode) ?? []), `${top}/${path}`]);
+    }
+    changed.clear();
+    return lots;
+  };
+  const send = async () => {
+    timer = undefined;
+    isSending = true;
+    try {
+      for (const [mode, paths] of take()) {
+        for (let at = 0; at < paths.length; at += LOT)
+          await vm.exec(['chmod', mode, '--', ...paths.slice(at, at + LOT)]);
+      }
+    } catch (error) {
+      onProblem(error as Error);
+    } finally {
+      isSending = false;
+      if (changed.size) schedule();
+    }
+  };
+  const schedule = () => {
+    if (!isSending) timer ??= setTimeout(() => void send(), GATHER_MS);
+  };
+  const watcher = share.fs.watch('/', { recursive: true }, (_event, name) => {
+    const path = String(name);
+    changed.add(path);
+    changed.add(path.slice(0, Math.max(0, path.lastIndexOf('/'))));
+    schedule();
+  });
+  return () => {
+    watcher.close();
+    clearTimeout(timer);
+    changed.clear();
+  };
+}

@@ -1,0 +1,112 @@
+import type { V86 } from 'v86';
+import { V86Machine } from '../../device/v86/adapter.ts';
+import type { GuestAgent } from './agent/guest-agent.ts';
+import type { ConsoleLog } from './console-log.ts';
+import { type GuestEnd, VmError } from './errors.ts';
+import { watchEnd } from './guest-end.ts';
+import { type RenewalOptions, renewalFor } from './renewal.ts';
+
+export interface LifeOptions extends RenewalOptions {
+  /** Called with the VmError `crashed` when the guest's kernel has panicked. */
+  onPanic?: (error: VmError) => void;
+}
+
+/** A guest that has to be watched, and brought back. */
+interface Watched {
+  readonly emulator: V86;
+  readonly agent: GuestAgent;
+  readonly console: ConsoleLog;
+}
+
+const WHAT: Record<GuestEnd, string> = {
+  crashed: 'the guest has crashed: restore a snapshot of it, or boot another one',
+  halted: 'the guest has halted, or turned its power off: restore a snapshot of it, or boot another one',
+  rebooted:
+    'the guest has rebooted, and what ran in it is gone: wait until it answers again, or restore a snapshot of it',
+};
+
+/**
+ * Whether a machine's guest lives: notices its end at once, tells all who wait for it, and greets it when it comes back. One that has crashed or halted
+ * is stopped; one that reboots boots again.
+ */
+export class GuestLife {
+  readonly #guest: Watched;
+  readonly #machine: V86Machine;
+  readonly #options: LifeOptions;
+  #end: VmError | undefined;
+  #hasFailed = false;
+  #ended = new AbortController();
+
+  constructor(guest: Watched, options: LifeOptions) {
+    this.#guest = guest;
+    this.#options = options;
+    this.#machine = V86Machine.of(guest.emulator);
+    this.#machine.keepsRtc = options.clock === 'keep';
+    watchEnd(this.#machine, (end, fault) => this.#onEnd(end, fault));
+  }
+
+  /** Aborted with the error when the guest ends; another one after each return. */
+  get signal(): AbortSignal {
+    return this.#ended.signal;
+  }
+
+  /** @throws VmError `crashed`, `halted` or `rebooted`. */
+  check(): void {
+    if (this.#end?.kind === 'rebooted' && this.#guest.agent.isReady) this.revive();
+    if (this.#end) throw this.#end;
+  }
+
+  /** @throws VmError `crashed` when no snapshot can be put into this machine any more. */
+  checkRestorable(): void {
+    if (this.#hasFailed) throw this.#end!;
+  }
+
+  /** To be called when the guest is another one: a snapshot was put into its machine. */
+  revive(): void {
+    this.#end = undefined;
+    this.#ended = new AbortController();
+  }
+
+  /**
+   * The guest has come back, from whatever way: waits until it answers, with its clock set and its kernel reseeded as the options say. Nothing reaches
+   * it before that.
+   *
+   * @throws VmError `crashed`, `halted`, `rebooted`, or `failure` (`timeout` when left out).
+   */
+  async answer(timeoutMs: number, failure: 'boot' | 'timeout' = 'timeout'): Promise<void> {
+    // Nothing will ever answer.
+    if (this.#end && this.#end.kind !== 'rebooted') throw this.#end;
+    const { agent, console } = this.#guest;
+    try {
+      await agent.ready(timeoutMs, renewalFor(this.#machine, this.#options));
+      this.revive();
+    } catch (error) {
+      if (error instanceof VmError) throw error;
+      const what = failure === 'boot' ? 'the guest did not come up' : 'the guest does not answer';
+      throw new VmError(failure, `${what}: ${(error as Error).message}\nIts console ends with\n${console.tail()}`, {
+        cause: error,
+      });
+    }
+  }
+
+  /** In the middle of the emulation. */
+  #onEnd(kind: GuestEnd, fault: Error | undefined): void {
+    this.#hasFailed ||= fault !== undefined;
+    if (this.#end && !(this.#end.kind === 'rebooted' && kind !== 'rebooted')) return;
+    const { emulator, agent, console } = this.#guest;
+    if (kind !== 'rebooted') void emulator.stop();
+    // For the reader: that it has panicked is known otherwise.
+    const panic = kind === 'crashed' && console.lines.findLast((line) => line.includes('Kernel panic'));
+    const what = fault
+      ? `the guest did what the emulator can't, such as a triple fault (${fault.message}): boot another one`
+      : WHAT[kind];
+    const end = new VmError(kind, `${what}${panic ? `\n  | ${panic}` : ''}\nIts console ends with\n${console.tail()}`, {
+      cause: fault,
+    });
+    this.#end = end;
+    agent.lose(end);
+    this.#ended.abort(end);
+    const { onPanic } = this.#options;
+    if (kind === 'crashed' && onPanic) queueMicrotask(() => onPanic(end));
+  }
+}

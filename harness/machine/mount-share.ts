@@ -1,0 +1,28 @@
+import type { Share } from '../node/shares/share.ts';
+import type { Vm } from '../node/vm.ts';
+import { VmError } from './errors.ts';
+
+/** Mounts a share in the guest, at `path` or its own mount point, which is made. Returns the path. @throws VmError `image` or `share`. */
+export async function mountShare(vm: Pick<Vm, 'exec'>, share: Share, path?: string): Promise<string> {
+  const target = path ?? share.mountPoint;
+  const result = await vm.exec([
+    '/bin/sh',
+    '-c',
+    'mkdir -p "$2" && mount -t virtiofs "$1" "$2"',
+    'sh',
+    share.tag,
+    target,
+  ]);
+  if (result.code === 0) return target;
+  const { stdout } = await vm.exec('cat /proc/filesystems');
+  if (!/\bvirtiofs\b/.test(stdout)) {
+    throw new VmError(
+      'image',
+      "the guest's kernel has no virtio-fs: load its modules virtio_pci, fuse and virtiofs, or boot the image that guest-images/ builds",
+    );
+  }
+  throw new VmError(
+    'share',
+    `the guest could not mount ${JSON.stringify(share.tag)} at ${target}: ${result.stderr.trim()}`,
+  );
+}

@@ -1,0 +1,128 @@
+import { posix } from 'node:path';
+import { type Command, InvalidArgumentError, Option } from 'commander';
+import type { GuestProcess, SpawnOptions } from '../../machine/agent/guest-agent.ts';
+import type { Vm } from '../vm.ts';
+
+/** Exit code of a command that took longer than `--timeout`, as timeout(1) has it. */
+export const TIMED_OUT = 124;
+/** Seconds that a command has for its end, when its time is up. */
+const GRACE = 10;
+
+/** How a command runs in a guest, as commander gives it. */
+export interface ExecFlags {
+  env?: Record<string, string>;
+  workdir?: string;
+  user?: string;
+  /** Seconds. */
+  timeout?: number;
+}
+
+export function addExecOptions(command: Command): Command {
+  return command
+    .optionsGroup('Command:')
+    .addOption(
+      new Option(
+        '-e, --env <NAME=VALUE>',
+        'variable for the command; NAME alone takes its value from here (again for more)',
+      ).argParser(addVariable),
+    )
+    .addOption(
+      new Option(
+        '-w, --workdir <dir>',
+        "where it runs, from the (first) share's directory on (default: there)",
+      ).argParser(parseWorkdir),
+    )
+    .addOption(
+      new Option(
+        '-u, --user <uid[:gid]>',
+        'whom it runs as: numbers, or names that the guest knows (default: root)',
+      ).argParser(parseUser),
+    )
+    .addOption(
+      new Option(
+        '--timeout <seconds>',
+        `end it when it takes longer, by SIGTERM, and ${GRACE} s later by SIGKILL; the exit code is ${TIMED_OUT} then`,
+      ).argParser(parseSeconds),
+    );
+}
+
+/** The words that run `argv` as flags say, and how. */
+export function execution(
+  vm: Vm,
+  argv: string[],
+  { env, workdir, user }: ExecFlags,
+): { argv: string[]; options: SpawnOptions } {
+  const cwd = vm.shares[0]?.mountPoint ?? '/root';
+  // The file of a process that runs already is looked for where there never is one; the shell tells of a missing program as shells do.
+  const asUser = (id: string) => [
+    'start-stop-daemon',
+    '-S',
+    '-p',
+    '/proc/self/none',
+    '-c',
+    id,
+    '-x',
+    '/bin/sh',
+    '--',
+    '-c',
+    'exec "$@"',
+    'sh',
+    ...argv,
+  ];
+  return {
+    argv: user === undefined ? argv : asUser(user),
+    options: { env, cwd: workdir === undefined ? cwd : posix.resolve(cwd, workdir) },
+  };
+}
+
+/** Ends a command that takes longer than it may. Returns its exit code. */
+export async function withinTime(
+  command: Pick<GuestProcess, 'kill'>,
+  seconds: number | undefined,
+  exited: Promise<number>,
+): Promise<number> {
+  if (seconds === undefined) return exited;
+  let isLate = false;
+  const kill = setTimeout(() => {
+    isLate = true;
+    command.kill('SIGTERM');
+    timers.push(setTimeout(() => command.kill('SIGKILL'), GRACE * 1000));
+  }, seconds * 1000);
+  const timers = [kill];
+  try {
+    const code = await exited;
+    return isLate ? TIMED_OUT : code;
+  } finally {
+    timers.forEach(clearTimeout);
+  }
+}
+
+function addVariable(text: string, before: Record<string, string> = {}): Record<string, string> {
+  const [name, ...value] = text.split('=') as [string, ...string[]];
+  if (!name) throw new InvalidArgumentError('Give NAME=VALUE, or NAME.');
+  if (value.length) return { ...before, [name]: value.join('=') };
+  const here = process.env[name];
+  if (here === undefined) throw new InvalidArgumentError(`${name} is not set here: give ${name}=VALUE.`);
+  return { ...before, [name]: here };
+}
+
+function parseWorkdir(text: string): string {
+  // It was --write-back once.
+  if (!text || text.startsWith('-'))
+    throw new InvalidArgumentError(
+      'Give a directory, ./-x for one that begins with a dash; --write-back has no short form.',
+    );
+  return text;
+}
+
+function parseUser(text: string): string {
+  if (!/^[\w.][\w.-]*(:[\w.][\w.-]*)?$/.test(text)) throw new InvalidArgumentError('Give UID, UID:GID, or names.');
+  return text;
+}
+
+function parseSeconds(text: string): number {
+  const seconds = Number(text);
+  if (!(seconds > 0) || seconds > 2_000_000)
+    throw new InvalidArgumentError('Give a number of seconds above 0, and not above 2000000.');
+  return seconds;
+}

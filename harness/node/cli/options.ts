@@ -1,0 +1,226 @@
+import { Command, InvalidArgumentError, Option } from 'commander';
+import { snapshotDirectory } from '../../../guest-images/paths.ts';
+import { CommandError, type GuestEnd, VmError } from '../../machine/errors.ts';
+import { printable, printableConsole } from '../../machine/printable.ts';
+import type { RenewalOptions } from '../../machine/renewal.ts';
+import { DEFAULT_MEMORY, type ShareOptions, type VmOptions } from '../vm-options.ts';
+import { addExecOptions, type ExecFlags } from './exec-options.ts';
+
+/** Exit code when v86-virtiofs itself failed, out of the way of a guest command's. */
+export const OWN_FAILURE = 125;
+/** Exit codes when the guest has ended by itself, out of the way too. */
+export const GUEST_ENDS: Record<GuestEnd, number> = { crashed: 121, halted: 122, rebooted: 123 };
+
+/** Exit code when a guest may run on another side, and can't go on here before that is settled. */
+export const UNSETTLED = 120;
+
+/** What `error` makes of the exit code. */
+export function exitCodeOf(error: unknown): number {
+  if (error instanceof CommandError) return error.code;
+  if (!(error instanceof VmError)) return OWN_FAILURE;
+  return error.kind === 'unsettled' ? UNSETTLED : (GUEST_ENDS[error.kind as GuestEnd] ?? OWN_FAILURE);
+}
+
+/** How commands tell of exit codes in their help. */
+export const EXIT_CODES = `Exit codes: the command's own; ${GUEST_ENDS.crashed} when the guest has crashed, ${GUEST_ENDS.halted} when it has halted, ${GUEST_ENDS.rebooted} when it has rebooted; ${OWN_FAILURE} when v86-virtiofs itself failed; 124 when --timeout ended the command; 126 when it can't be run, 127 when there is none of its name; 128 and the signal's number when a signal ended it.`;
+
+/** What a guest boots from; one that goes on needs the same, to boot when it reboots. */
+interface ImageFlags {
+  kernel?: string;
+  initrd?: string;
+  bios?: string;
+}
+
+/** Of the commands that go on from a snapshot. */
+export interface RenewalFlags extends ImageFlags {
+  keepClock?: boolean;
+  reseed: boolean;
+}
+
+export function addRenewalOptions(command: Command): Command {
+  return addImageOptions(command)
+    .option('--keep-clock', "leave the guest's clock as it was frozen, instead of setting it to the time of now")
+    .option('--no-reseed', 'let the guest draw the same random numbers as others from this snapshot');
+}
+
+export function thawOptions({ keepClock, reseed, kernel, initrd, bios }: RenewalFlags): RenewalOptions & VmOptions {
+  return { clock: keepClock ? 'keep' : 'host', reseed, kernel, initrd, bios };
+}
+
+export function storeOption(): Option {
+  return new Option('--store <dir>', 'directory of snapshots').default(snapshotDirectory());
+}
+
+/** What `run` and `shell` have in common, as commander gives it. */
+export interface MachineFlags extends ExecFlags {
+  share?: string[];
+  tag?: string[];
+  /** Bytes. */
+  size?: number;
+  memory: number;
+  kernel?: string;
+  initrd?: string;
+  bios?: string;
+  cmdline?: string;
+  boot?: 'direct' | 'bios';
+  driver?: 'stock' | 'suspend';
+  cache: boolean;
+  writeBack?: boolean;
+  owners?: boolean;
+  save?: string;
+  verbose?: boolean;
+}
+
+/** Of commands that run something in a guest whose shares came from a snapshot. */
+export function addGuestOptions(command: Command): Command {
+  return addExecOptions(command)
+    .optionsGroup('Shares:')
+    .addOption(
+      new Option(
+        '--write-back <dir>',
+        'when the command is done, carry changes back to this host directory, which a share was loaded from before the snapshot (again for more)',
+      ).argParser(collect),
+    )
+    .option('--owners', OWNERS)
+    .option('--save <file>', SAVE);
+}
+
+const OWNERS = 'with --write-back, also carry owners, set-user-ID, set-group-ID and sticky bits back';
+const SAVE = 'when the command is done, write the (first) share to a .tar, .tar.gz, .tgz or .json file';
+
+function collect(value: string, previous: string[] = []): string[] {
+  return [...previous, value];
+}
+
+const MIN_MEMORY = 64;
+const MAX_MEMORY = 2048;
+
+export function addMachineOptions(command: Command): Command {
+  return addImageOptions(
+    addExecOptions(command)
+      .optionsGroup('Shares:')
+      .option(
+        '-s, --share <source>',
+        'share a copy of a host directory, or of what is in a .tar, .tar.gz, .tgz or .json file (again for more); without it, an empty share',
+        collect,
+      )
+      .option(
+        '-t, --tag <tag>',
+        'tag of the share, for the n-th --share the n-th --tag (default: "share", "share2", …)',
+        collect,
+      )
+      .addOption(
+        new Option(
+          '--size <size>',
+          'what each share may hold, 512M or 4G say; holes take nothing (default: 2G)',
+        ).argParser(parseSize),
+      )
+      .option(
+        '--write-back',
+        'when the command is done, and whatever its exit code, carry changes back to where the shares came from',
+      )
+      .option('--owners', OWNERS)
+      .option('--save <file>', SAVE)
+      .optionsGroup('Machine:')
+      .addOption(
+        new Option('-m, --memory <MiB>', `guest memory, ${MIN_MEMORY} to ${MAX_MEMORY}`)
+          .default(DEFAULT_MEMORY)
+          .argParser(parseMemory),
+      ),
+  )
+    .option('--cmdline <words>', "more words for the kernel's command line")
+    .addOption(
+      new Option(
+        '--boot <road>',
+        'load the kernel into RAM, or let a BIOS do it (default: direct where the kernel can be unpacked)',
+      ).choices(['direct', 'bios']),
+    )
+    .addOption(
+      new Option(
+        '--driver <which>',
+        "virtio-fs driver of the guest: the kernel's own, or one that can suspend",
+      ).choices(['stock', 'suspend']),
+    )
+    .option('--no-cache', 'boot anew, even when a booted machine is in the cache')
+    .option('-v, --verbose', "show the guest's console and what happens, on stderr");
+}
+
+function addImageOptions(command: Command): Command {
+  return command
+    .option(
+      '--kernel <which>',
+      "stock (Debian's), minimal (Linux 6.12, small), or a kernel's file, bzImage or vmlinux, which needs --initrd too",
+    )
+    .option('--initrd <file>', 'initial RAM disk for it, with the agent of guest-images/')
+    .option('--bios <file>', 'SeaBIOS image; implies --boot bios');
+}
+
+/** Throws {@link VmError} when the flags don't fit together. */
+export function machineOptions(flags: MachineFlags): VmOptions {
+  const { share = [], tag = [], size, memory, kernel, initrd, bios, cmdline, boot, driver, cache, verbose } = flags;
+  const count = Math.max(share.length, 1);
+  if (tag.length > count) {
+    throw new VmError(
+      'configuration',
+      `${tag.length} tags for ${count === 1 ? 'one share' : `${count} shares`}: give a --share for each --tag`,
+    );
+  }
+  const shares = Array.from(
+    { length: count },
+    (_, index): ShareOptions => ({
+      tag: tag[index] ?? (index === 0 ? 'share' : `share${index + 1}`),
+      source: share[index],
+      size,
+    }),
+  );
+  return {
+    shares,
+    memory,
+    kernel,
+    initrd,
+    bios,
+    cmdline,
+    bootMethod: boot,
+    driver,
+    cache,
+    onConsole: verbose ? (line) => process.stderr.write(`guest | ${printableConsole(line)}\n`) : undefined,
+    onProgress: progressReporter(verbose),
+  };
+}
+
+/** Bytes, with a binary unit. */
+function parseSize(value: string): number {
+  const [, digits, unit] = /^(\d{1,9})([KMGT])$/i.exec(value) ?? [];
+  if (digits === undefined) throw new InvalidArgumentError('Give a whole number and a unit: K, M, G or T, 512M say.');
+  return Number(digits) * 1024 ** ('KMGT'.indexOf(unit!.toUpperCase()) + 1);
+}
+
+function parseMemory(value: string): number {
+  const memory = Number(value);
+  if (!Number.isInteger(memory) || memory < MIN_MEMORY || memory > MAX_MEMORY) {
+    throw new InvalidArgumentError(`Give a whole number of MiB from ${MIN_MEMORY} to ${MAX_MEMORY}.`);
+  }
+  return memory;
+}
+
+/** What takes long, and is worth a line where nobody sees a status line. */
+const LONG_STEP = /^(?!loading|saving|writing back|round)[^:\d]+/;
+
+/** A status line on a terminal, plain lines with `--verbose`. Otherwise one line for each long step, of a first run say: stderr belongs to the guest's command. */
+export function progressReporter(verbose = false): (message: string) => void {
+  const { stderr } = process;
+  if (verbose) return (message) => stderr.write(`${printable(message)}\n`);
+  if (stderr.isTTY) return (message) => stderr.write(`\r\x1b[K${message ? dim(printable(message)) : ''}`);
+  let last = '';
+  return (message) => {
+    const step = LONG_STEP.exec(message)?.[0].trim();
+    if (step === undefined || step === last) return;
+    last = step;
+    stderr.write(`${printable(step)}\n`);
+  };
+}
+
+/** On stderr, if that is a terminal and nobody minds (no-color.org). */
+export function dim(text: string): string {
+  return process.stderr.isTTY && !process.env['NO_COLOR'] ? `\x1b[2m${text}\x1b[22m` : text;
+}

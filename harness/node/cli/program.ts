@@ -1,0 +1,121 @@
+import { Command, Option } from 'commander';
+import { VmError } from '../../machine/errors.ts';
+import type { HandOver } from '../demo/demo.ts';
+import { addCompletionCommand } from './completion.ts';
+import { addMigrationCommands } from './migration.ts';
+import { addMachineOptions, EXIT_CODES, type MachineFlags, storeOption } from './options.ts';
+import { addSettleCommand } from './settle.ts';
+import { addSleepCommands } from './sleep.ts';
+import { addSnapshotCommands } from './snapshots.ts';
+
+/** What `--version` ends parsing with. */
+export class Versions extends Error {}
+
+/** Options of `shell` that a frozen guest takes too. */
+const OF_ANY_GUEST = new Set(['store', 'env', 'workdir', 'user', 'timeout', 'save', 'kernel', 'initrd', 'bios']);
+
+/** All commands and their options. */
+export function makeProgram(): Command {
+  const program = new Command('v86-virtiofs')
+    .description(
+      'Linux guests in the v86 emulator that share directories with the host over virtio-fs, and can be frozen with files open.',
+    )
+    .exitOverride()
+    .addOption(new Option('-V, --version', 'tell the versions of this package and of v86'))
+    .on('option:version', () => {
+      throw new Versions();
+    })
+    .showHelpAfterError('(v86-virtiofs --help, or v86-virtiofs COMMAND --help, tells what there is)');
+
+  addMachineOptions(
+    program
+      .command('run')
+      .summary('run a command in a guest')
+      .description('Runs a command in a guest, in the directory of the (first) share, and exits with its code.')
+      .argument('<command...>', 'command and arguments; put -- before them'),
+  )
+    .addHelpText(
+      'after',
+      `
+Examples:
+  v86-virtiofs run -- uname -a
+  v86-virtiofs run --share . -- ls -lR
+  v86-virtiofs run --share src --write-back -- sh -c 'gzip -k *.txt'
+  v86-virtiofs run -e CI=1 -w tests -u 1000 --timeout 60 --share src -- ./all
+
+Ctrl-C and TERM go to the command; a second one kills it. --write-back and --save are done in any case.
+
+${EXIT_CODES}`,
+    )
+    .action(async (argv: string[], flags: MachineFlags) => {
+      const { run } = await import('./run.ts');
+      process.exitCode = await run(argv, flags);
+    });
+
+  addMachineOptions(
+    program
+      .command('shell')
+      .summary('open a shell in a guest')
+      .description(
+        'Opens an interactive shell in a guest, in the directory of the (first) share. Ctrl-] leaves it; with a snapshot, in the frozen guest, whose machine and shares it has.',
+      )
+      .argument('[snapshot]', 'name, id, or beginning of an id')
+      .addOption(storeOption()),
+  )
+    .addHelpText(
+      'after',
+      `
+Without a terminal it reads its commands from stdin and ends with them.
+
+Examples:
+  v86-virtiofs shell --share . --write-back
+  v86-virtiofs shell ready
+  echo 'ls -l' | v86-virtiofs shell --share .
+
+${EXIT_CODES}`,
+    )
+    .action(async (snapshot: string | undefined, flags: MachineFlags & { store: string }, command: Command) => {
+      if (snapshot === undefined) {
+        if (command.getOptionValueSource('store') === 'cli')
+          throw new VmError('configuration', '--store says where a snapshot is: name that too');
+        const { shell } = await import('./shell.ts');
+        process.exitCode = await shell(flags);
+      } else {
+        const given = command.options.filter(
+          (option) =>
+            command.getOptionValueSource(option.attributeName()) === 'cli' && !OF_ANY_GUEST.has(option.attributeName()),
+        );
+        if (given.length)
+          throw new VmError(
+            'configuration',
+            `a frozen guest has its machine and shares: leave out ${given.map(({ long }) => long).join(', ')}, or see \`v86-virtiofs restore --help\``,
+          );
+        const { restore } = await import('./snapshots.ts');
+        await restore(snapshot, [], { ...flags, writeBack: undefined, reseed: true });
+      }
+    });
+
+  addSnapshotCommands(program);
+  addMigrationCommands(program);
+  addSettleCommand(program);
+  addSleepCommands(program);
+  addCompletionCommand(program);
+
+  program
+    .command('demo')
+    .summary('see a guest frozen with files open go on in another process')
+    .description(
+      'Boots a guest, shares files both ways, freezes it with files open to disk, and lets a second process go on with it.',
+    )
+    .addOption(new Option('--second-half <what>', 'what the second process goes on with').hideHelp())
+    .action(async ({ secondHalf: handOver }: { secondHalf?: string }) => {
+      if (handOver === undefined) {
+        const { demo } = await import('../demo/demo.ts');
+        process.exitCode = await demo();
+      } else {
+        const { secondHalf } = await import('../demo/second-half.ts');
+        await secondHalf(JSON.parse(handOver) as HandOver);
+      }
+    });
+  return program;
+}

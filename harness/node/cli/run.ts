@@ -1,0 +1,72 @@
+import type { GuestProcess } from '../../machine/agent/guest-agent.ts';
+import { printable } from '../../machine/printable.ts';
+import { Vm } from '../vm.ts';
+import type { VmOptions } from '../vm-options.ts';
+import { type ExecFlags, execution, withinTime } from './exec-options.ts';
+import { checkTargets, keepingShares } from './keep.ts';
+import { type MachineFlags, machineOptions } from './options.ts';
+import { onOutputLost, put } from './output.ts';
+import { passingSignals } from './signals.ts';
+
+/** Runs `argv` in a guest, in the first share's directory, on this process's stdio. Returns its exit code. */
+export async function run(argv: string[], flags: MachineFlags): Promise<number> {
+  const vm = await bootWithShares(flags);
+  try {
+    return await keepingShares(vm, flags, () => runIn(vm, argv, flags));
+  } finally {
+    await vm.stop();
+  }
+}
+
+/** A guest with its shares mounted. What could not be taken into them is said. */
+export async function bootWithShares(flags: MachineFlags, more: VmOptions = {}): Promise<Vm> {
+  await checkTargets(flags);
+  const vm = await Vm.boot({ ...machineOptions(flags), ...more });
+  try {
+    for (const { tag, source, skipped } of vm.shares) {
+      for (const { path, reason } of skipped)
+        process.stderr.write(`${printable(`not taken from ${source}: ${path}: ${reason}`)}\n`);
+      await vm.mount(tag);
+    }
+    return vm;
+  } catch (error) {
+    await vm.stop();
+    throw error;
+  }
+}
+
+/** Runs `argv` in a guest that is there, as {@link run}. Takes this process's stdin for good. */
+export function runIn(vm: Vm, argv: string[], flags: ExecFlags): Promise<number> {
+  const { argv: words, options } = execution(vm, argv, flags);
+  return onStdio(vm.spawn(words, options), flags.timeout);
+}
+
+/** Connects a command in a guest to this process: its stdio, for good, and its signals. Returns the exit code. */
+export async function onStdio(child: GuestProcess, timeout?: number): Promise<number> {
+  child.onStdout = (data) => put('stdout', data);
+  child.onStderr = (data) => put('stderr', data);
+  // As the kernel does with those who write to a pipe that nobody reads.
+  const stopListening = onOutputLost(() => child.kill('SIGPIPE'));
+  void feed(child);
+  try {
+    return await passingSignals(child, () => withinTime(child, timeout, child.exited));
+  } finally {
+    stopListening();
+    process.stdin.destroy();
+  }
+}
+
+/** Passes this process's stdin on, as fast as the guest takes it. Never rejects: when the command ends first, nobody is left to take the rest. */
+async function feed(child: GuestProcess): Promise<void> {
+  let hasFailed = false;
+  process.stdin.once('error', (error) => {
+    hasFailed = true;
+    put('stderr', `v86-virtiofs: can't read stdin, so it ends here: ${printable(error.message)}\n`);
+  });
+  try {
+    for await (const data of process.stdin) await child.write(data as Buffer);
+  } catch {
+    if (!hasFailed) return;
+  }
+  child.closeStdin();
+}

@@ -1,0 +1,72 @@
+import { type Command, Option } from 'commander';
+import { askForFate, loadCodec, type MigrationFate, SnapshotStore } from '../../../device/index.ts';
+import { VmError } from '../../machine/errors.ts';
+import { printableLines } from '../../machine/printable.ts';
+import type { Summary } from '../../machine/summary.ts';
+import { DirectoryStore } from '../stores/directory-store.ts';
+import { addCallOptions, type LinkFlags, openWayOut } from './migration.ts';
+
+interface SettleFlags extends Omit<LinkFlags, 'host'> {
+  to?: string;
+  runsHere?: boolean;
+  runsThere?: boolean;
+}
+
+/** Adds `settle`. */
+export function addSettleCommand(program: Command): void {
+  addCallOptions(program.command('settle'))
+    .summary('find out on which side a guest goes on whose migration broke in the switch')
+    .description(
+      'Asks the other side what became of a guest that `migrate` has kept since it may run there. It goes on on one side only.',
+    )
+    .argument('<snapshot>', 'name, id or beginning of an id')
+    .option('--to <address>', 'ask there, as `migrate` has')
+    .addOption(
+      new Option('--runs-here', 'it does not run there, and never will: you have looked').conflicts([
+        'runsThere',
+        'to',
+      ]),
+    )
+    .addOption(new Option('--runs-there', 'it does: you have looked').conflicts('to'))
+    .action(settle);
+}
+
+async function settle(snapshot: string, flags: SettleFlags): Promise<void> {
+  const store = await SnapshotStore.open(new DirectoryStore(flags.store), loadCodec());
+  const id = store.find(snapshot);
+  const { unsettled, ...summary } = (store.info(id).summary ?? {}) as Summary;
+  if (!unsettled)
+    throw new VmError(
+      'configuration',
+      `${snapshot} is not of a guest whose migration broke in the switch: there is nothing to settle`,
+    );
+  const name = store.info(id).name || id.slice(0, 12);
+  const fate = flags.runsHere ? 'runs here' : flags.runsThere ? 'runs there' : await ask(unsettled, flags);
+  switch (fate) {
+    case 'runs here':
+      await store.amend(id, { summary });
+      return say(`it does not run there, and never will: v86-virtiofs restore ${name} lets it go on here`);
+    case 'runs there':
+      return say(`it was started there: this copy is not needed any more, and v86-virtiofs remove ${name} removes it`);
+    case 'unknown':
+      throw new VmError(
+        'unsettled',
+        `the other side does not know of this migration: it is another one, or has lost its records; look whether the guest runs there, and then say --runs-here or --runs-there`,
+      );
+  }
+}
+
+async function ask(migration: string, { to, ...flags }: SettleFlags): Promise<MigrationFate> {
+  if (to === undefined)
+    throw new VmError('configuration', 'say whom to ask, by --to; or where it runs, by --runs-here or --runs-there');
+  const { way, token } = await openWayOut(to, { ...flags, host: '' });
+  try {
+    return await askForFate(migration, await way.connect(), token);
+  } finally {
+    way.close();
+  }
+}
+
+function say(text: string): void {
+  process.stderr.write(printableLines(`${text}\n`));
+}

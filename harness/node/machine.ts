@@ -1,0 +1,80 @@
+import type { V86, V86Options } from 'v86';
+import { attachVirtioFs, MemfsBackend, Volume } from '../../device/index.ts';
+import { V86Machine } from '../../device/v86/adapter.ts';
+import { GuestAgent, type UartBus, uartChannel } from '../machine/agent/guest-agent.ts';
+import { ConsoleLog } from '../machine/console-log.ts';
+import { createEmulator, type EmulatorHooks, type EmulatorInternals } from '../machine/emulator.ts';
+import { GuestLife } from '../machine/guest-life.ts';
+import { type Plan, withShares } from './plan.ts';
+import { Share } from './shares/share.ts';
+import type { MachineConfig } from './stores/snapshot-file.ts';
+import type { ShareOptions } from './vm-options.ts';
+
+/** Milliseconds for a guest to answer, or to run a command. */
+export const PATIENCE = 60_000;
+/** Milliseconds for a guest to boot: a cold boot takes its time on a loaded machine. */
+export const BOOT_PATIENCE = 180_000;
+
+/** An emulator, and all that is plugged into it. */
+export interface Machine {
+  readonly config: MachineConfig;
+  readonly emulator: V86;
+  readonly shares: readonly Share[];
+  /** The last lines of the guest's console. */
+  readonly console: ConsoleLog;
+  readonly agent: GuestAgent;
+  /** Notices when the guest ends, and greets it when it comes back. */
+  readonly life: GuestLife;
+}
+
+export interface AssemblyHooks extends Pick<EmulatorHooks, 'beforeDevices'> {
+  afterDevices?(internals: EmulatorInternals, shares: Share[]): void;
+}
+
+/** Emulator, shares and agent, not running yet. `lines`: of its console, from before. */
+export async function assemble(
+  plan: Plan,
+  shares: ShareOptions[],
+  emulatorOptions: V86Options,
+  hooks: AssemblyHooks = {},
+  lines: string[] = [],
+): Promise<Machine> {
+  const { onConsole, onProgress } = plan.options;
+  const console = new ConsoleLog({ lines, onLine: onConsole });
+  const plugged: Share[] = [];
+  const emulator = await createEmulator(emulatorOptions, {
+    beforeDevices: hooks.beforeDevices,
+    attach: (made) => {
+      V86Machine.of(made);
+      made.add_listener('serial0-output-byte', (byte: number) => console.write(byte));
+      for (const { source: _, size, ...options } of shares) {
+        const volume = options.volume ?? MemfsBackend.of(new Volume(), { size });
+        plugged.push(new Share(attachVirtioFs(made, { ...options, volume })));
+      }
+    },
+    afterDevices: (internals) => hooks.afterDevices?.(internals, plugged),
+  });
+  return orDestroy(emulator, async () => {
+    await Promise.all(plugged.map(({ device }) => device.ready));
+    plan.prepareReboot(emulator);
+    for (const [index, { source }] of shares.entries()) {
+      if (source !== undefined)
+        await plugged[index]!.load(source, (files, bytes) =>
+          onProgress?.(`loading ${source}: ${files} files, ${(bytes / 1e6).toFixed(1)} MB`),
+        );
+    }
+    const agent = new GuestAgent(uartChannel(emulator as unknown as UartBus));
+    const life = new GuestLife({ emulator, agent, console }, plan.options);
+    return { config: withShares(plan.config, shares), emulator, shares: plugged, console, agent, life };
+  });
+}
+
+/** Ends a machine that nobody will ever have, because `action` fails. */
+export async function orDestroy<T>(emulator: V86, action: () => Promise<T>): Promise<T> {
+  try {
+    return await action();
+  } catch (error) {
+    await emulator.destroy();
+    throw error;
+  }
+}

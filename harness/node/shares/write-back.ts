@@ -1,0 +1,468 @@
+import {
+  type BigIntStats,
+  closeSync,
+  constants,
+  fchmodSync,
+  fchownSync,
+  fdatasyncSync,
+  fstatSync,
+  ftruncateSync,
+  futimesSync,
+  lchownSync,
+  linkSync,
+  lstatSync,
+  lutimesSync,
+  mkdirSync,
+  openSync,
+  renameSync,
+  rmdirSync,
+  symlinkSync,
+  unlinkSync,
+  writeSync,
+} from 'node:fs';
+import type { Attr, Backend, Inode } from '../../../device/fs/backend.ts';
+import { S_IALLUGO, S_IFDIR, S_IFLNK, S_IFMT, S_IFREG } from '../../../device/fs/constants.ts';
+import { encodeName } from '../../../device/fs/names.ts';
+import { BytesSink } from '../../../device/fs/tree/byte-io.ts';
+import { formatBytes, note, type Skipped } from '../../../device/trees/report.ts';
+import { dataSegments, MAX_FILE_LENGTH } from '../../../device/trees/sparse.ts';
+import { VmError } from '../../machine/errors.ts';
+import { printable } from '../../machine/printable.ts';
+import {
+  HostDirectory,
+  type HostPath,
+  hostTime,
+  ignoringPermission,
+  isHostError,
+  Refusal,
+  reasonOf,
+  umask,
+} from './host-directory.ts';
+import { attrStamp, fingerprint, isTemporary, type Known, type LoadedTree, newTemporary, typeOf } from './host-tree.ts';
+import { atOnce, type Steps } from './slices.ts';
+import { forEach, type Item, isDirectory, survey } from './survey.ts';
+
+const CHUNK_LENGTH = 1024 * 1024;
+/** How often a file is copied that the guest writes to meanwhile. */
+const ATTEMPTS = 3;
+/** One list of a report. */
+const MAX_LISTED = 10_000;
+const S_IRWXU = 0o700;
+const S_ISPECIAL = 0o7000;
+
+export interface WriteBackOptions {
+  /**
+   * Give what is written the owners, set-user-ID, set-group-ID and sticky bits that it has in the guest, and its permissions whatever the umask.
+   * Only root can give owners. Default: false, as `tar -x` does it: the owner of what was replaced, or else this process's user, permissions
+   * within the umask unless the host's file had them, and none of those bits, but what a directory had already.
+   */
+  owners?: boolean;
+  /** Bytes, holes included, above which a file is left out and reported. Default: 1 TiB. */
+  maxFileLength?: number;
+  /** Called before each step that changes the host, for tests. */
+  beforeOperation?: () => void;
+}
+
+/** Where a tree came from, and what both sides had. */
+export type WriteBackTarget = Pick<LoadedTree, 'directory' | 'known'>;
+
+export interface WriteBackReport {
+  /** The first 10,000. */
+  written: string[];
+  removed: string[];
+  /** Left as the host has them, and why. */
+  kept: Skipped[];
+}
+
+/**
+ * Carries what the guest changed back into the directory that `tree` was loaded from, and notes in `tree` what
+ * both sides have then, so that it can be called again. See {@link writingBack} for doing it with breaks.
+ *
+ * - What the host has changed meanwhile is left alone and reported.
+ * - Nothing outside the directory is opened for writing, changed or removed, whatever symbolic links guest and host
+ *   put in place of directories meanwhile (see {@link HostDirectory} for what that means where there is no /proc).
+ * - Files and symbolic links are written to a temporary name beside their own and renamed, new ones before old ones
+ *   are removed: a crash leaves a whole file, the old or the new one. What it leaves under a temporary name is not
+ *   loaded, and removed by the next write-back.
+ * - Holes stay holes. Devices, FIFOs and sockets are not made.
+ *
+ * @throws VmError `share` when the directory is not there any more, or is another one.
+ */
+export function writeBack(tree: WriteBackTarget, backend: Backend, options: WriteBackOptions = {}): WriteBackReport {
+  return atOnce(writingBack(tree, backend, options));
+}
+
+/** {@link writeBack} for `inSlices`: what the guest changes meanwhile is written as it was before or after, or left to the next time. */
+export function writingBack(
+  tree: WriteBackTarget,
+  backend: Backend,
+  options: WriteBackOptions = {},
+): Steps<WriteBackReport> {
+  return (isDue) => new WriteBack(tree, backend, options, isDue).run();
+}
+
+class WriteBack {
+  readonly #tree: WriteBackTarget;
+  readonly #backend: Backend;
+  readonly #options: WriteBackOptions;
+  readonly #isDue: () => boolean;
+  readonly #report: WriteBackReport = { written: [], removed: [], kept: [] };
+  /** Paths of files with several names that were written, by inode number, with the host's device and number. */
+  readonly #links = new Map<number, { path: string[]; id: string }>();
+  readonly #kept = new Set<string>();
+  readonly #umask = umask();
+  #root!: HostDirectory;
+
+  constructor(tree: WriteBackTarget, backend: Backend, options: WriteBackOptions, isDue: () => boolean) {
+    this.#tree = tree;
+    this.#backend = backend;
+    this.#options = options;
+    this.#isDue = isDue;
+  }
+
+  *run(): Generator<void, WriteBackReport> {
+    const { directory, known } = this.#tree;
+    const items = survey(this.#backend, this.#backend.root, known);
+    forEach(items, ({ inode }) => this.#backend.retain(inode));
+    try {
+      this.#root = openRoot(directory, known, this.#options.beforeOperation);
+      yield* this.#save(items, known, this.#root, []);
+      yield* this.#sweep(items, known, this.#root, []);
+    } finally {
+      this.#root?.close();
+      forEach(items, ({ inode }) => this.#backend.release(inode));
+    }
+    return this.#report;
+  }
+
+  *#save(items: Item[], parent: Known, dir: HostDirectory, path: string[]): Generator<void> {
+    for (const item of items) {
+      if (!item.isChanged) continue;
+      const itemPath = [...path, item.name];
+      try {
+        if (item.unfit !== undefined) throw new Refusal(item.unfit);
+        if (isTemporary(item.name))
+          throw new Refusal('names like this are those of files that a write-back has not finished: rename it');
+        if (item.items) yield* this.#saveDirectory(item, item.items, parent, dir, itemPath);
+        else yield* this.#saveLeaf(item, parent, dir, itemPath);
+      } catch (error) {
+        this.#keep(itemPath, reasonOf(error));
+      }
+      if (this.#isDue()) yield;
+    }
+  }
+
+  *#saveDirectory(
+    { name, inode, stamp, known }: Item,
+    items: Item[],
+    parent: Known,
+    dir: HostDirectory,
+    path: string[],
+  ): Generator<void> {
+    const attr = this.#attrOf(inode);
+    let stats = dir.lookup(name);
+    if (stats && typeOf(stats) !== S_IFDIR) {
+      this.#checkHost(known, stats);
+      unlinkSync(dir.at(name));
+      stats = undefined;
+    }
+    const isNew = !stats;
+    if (isNew) mkdirSync(dir.at(name), S_IRWXU);
+    const child = dir.child(name);
+    try {
+      const before = child.stats();
+      const node: Known =
+        known && isDirectory(known) ? known : { host: '', ino: 0, guest: '', mode: 0, children: new Map() };
+      const isHostChanged = !isNew && fingerprint(before) !== node.host;
+      const isOurs = isNew || (isDirectory(known) && known.mode !== attr.mode && !isHostChanged);
+      if (!isOurs && isDirectory(known) && known.mode !== attr.mode)
+        this.#keep(path, 'the host has changed or replaced the directory meanwhile: its permissions are left alone');
+      const mode = this.#modeOf(attr, isNew ? undefined : Number(before.mode));
+      if (isOurs) child.chmod(mode | S_IRWXU);
+      children(parent).set(name, Object.assign(node, { host: fingerprint(child.stats()), ino: inode.ino }));
+      if (isOurs) this.#written(path);
+      yield* this.#save(items, node, child, path);
+      if (isOurs) child.chmod(this.#given(path, mode, () => child.chown(attr.uid, attr.gid)));
+      Object.assign(node, { host: fingerprint(child.stats()), guest: stamp, mode: attr.mode });
+    } finally {
+      child.close();
+    }
+  }
+
+  *#saveLeaf({ name, inode, known }: Item, parent: Known, dir: HostDirectory, path: string[]): Generator<void> {
+    const attr = this.#attrOf(inode);
+    const type = attr.mode & S_IFMT;
+    const { maxFileLength = MAX_FILE_LENGTH } = this.#options;
+    if (type !== S_IFREG && type !== S_IFLNK) throw new Refusal('devices, FIFOs and sockets are not written back');
+    if (attr.nlink === 0) throw new Refusal('the guest has removed it meanwhile');
+    if (type === S_IFREG && attr.size > maxFileLength) {
+      throw new Refusal(
+        `its size of ${formatBytes(attr.size)}, holes included, is above the limit of ${formatBytes(maxFileLength)} for one file`,
+      );
+    }
+    const old = dir.lookup(name);
+    this.#checkHost(known, old);
+    const temporary = newTemporary();
+    let isPlaced = false;
+    let made: { stats: BigIntStats; stamp: string } | undefined;
+    try {
+      made =
+        this.#linked(inode, dir, temporary) ??
+        (type === S_IFREG
+          ? yield* this.#copied(inode, dir, temporary, path, old)
+          : this.#symlinked(inode, attr, dir, temporary, path, old));
+      const now = dir.lookup(name);
+      this.#checkHost(known, now);
+      if (now && typeOf(now) === S_IFDIR && !this.#removeKnown(known!, name, dir, path))
+        throw new Refusal('the host has put something into the directory that was there');
+      renameSync(dir.at(temporary), dir.at(name));
+      isPlaced = true;
+    } finally {
+      if (!isPlaced) removeIfThere(() => dir.at(temporary));
+    }
+    children(parent).set(name, { host: fingerprint(made.stats), ino: inode.ino, guest: made.stamp, mode: attr.mode });
+    if (attr.nlink > 1) this.#links.set(inode.ino, { path, id: idOf(made.stats) });
+    this.#written(path);
+  }
+
+  /** Another name of a file that was written before; undefined when that is not there any more. */
+  #linked(inode: Inode, dir: HostDirectory, temporary: string): { stats: BigIntStats; stamp: string } | undefined {
+    const twin = this.#links.get(inode.ino);
+    if (!twin) return undefined;
+    const above: HostDirectory[] = [];
+    try {
+      const last = twin.path.slice(0, -1).reduce((parent, name) => {
+        const child = parent.child(name);
+        above.push(child);
+        return child;
+      }, this.#root);
+      linkSync(last.at(twin.path.at(-1)!), dir.at(temporary));
+      const stats = lstatSync(dir.at(temporary), { bigint: true });
+      if (idOf(stats) === twin.id) return { stats, stamp: attrStamp(this.#backend, inode) };
+      unlinkSync(dir.at(temporary));
+    } catch (error) {
+      if (!isHostError(error) && !(error instanceof Refusal)) throw error;
+    } finally {
+      for (const directory of above) directory.close();
+    }
+    return undefined;
+  }
+
+  #symlinked(
+    inode: Inode,
+    { uid, gid, atime, mtime }: Attr,
+    dir: HostDirectory,
+    temporary: string,
+    path: string[],
+    old: BigIntStats | undefined,
+  ): { stats: BigIntStats; stamp: string } {
+    const stamp = attrStamp(this.#backend, inode);
+    symlinkSync(Buffer.from(encodeName(this.#backend.readlink(inode))), dir.at(temporary));
+    const give = (owner: { uid: number; gid: number }) => lchownSync(dir.at(temporary), owner.uid, owner.gid);
+    this.#given(path, 0, () => give({ uid, gid }));
+    if (!this.#options.owners && old) ignoringPermission(() => give({ uid: Number(old.uid), gid: Number(old.gid) }));
+    lutimesSync(dir.at(temporary), hostTime(atime), hostTime(mtime));
+    return { stats: lstatSync(dir.at(temporary), { bigint: true }), stamp };
+  }
+
+  *#copied(
+    inode: Inode,
+    dir: HostDirectory,
+    temporary: string,
+    path: string[],
+    old: BigIntStats | undefined,
+  ): Generator<void, { stats: BigIntStats; stamp: string }> {
+    const fd = openSync(
+      dir.at(temporary),
+      constants.O_CREAT | constants.O_EXCL | constants.O_WRONLY | constants.O_NOFOLLOW,
+      0o600,
+    );
+    try {
+      for (let attempt = 1; ; attempt++) {
+        const stamp = attrStamp(this.#backend, inode);
+        const attr = this.#attrOf(inode);
+        yield* this.#copy(inode, attr.size, fd);
+        if (attrStamp(this.#backend, inode) === stamp) {
+          this.#settle(fd, attr, path, old);
+          return { stats: fstatSync(fd, { bigint: true }), stamp };
+        }
+        if (attempt === ATTEMPTS) throw new Refusal('the guest goes on writing to it: end that, and write back again');
+      }
+    } finally {
+      closeSync(fd);
+    }
+  }
+
+  *#copy(inode: Inode, size: number, fd: number): Generator<void> {
+    ftruncateSync(fd, 0);
+    ftruncateSync(fd, size);
+    const chunk = new Uint8Array(Math.min(size, CHUNK_LENGTH));
+    for (const { start, end } of dataSegments(this.#backend, inode, size)) {
+      for (let at = start; at < end; ) {
+        const length = this.#backend.read(inode, at, Math.min(chunk.length, end - at), new BytesSink(chunk), 0);
+        // The guest has made it shorter: it is copied again.
+        if (length === 0) return;
+        this.#options.beforeOperation?.();
+        for (let done = 0; done < length; ) done += writeSync(fd, chunk, done, length - done, at + done);
+        at += length;
+        if (this.#isDue()) yield;
+      }
+    }
+  }
+
+  /** Owner, permissions and times of a file that is not in its place yet: it may get bits there that it must not have before. */
+  #settle(fd: number, attr: Attr, path: string[], old: BigIntStats | undefined): void {
+    this.#options.beforeOperation?.();
+    const mode = this.#given(
+      path,
+      this.#modeOf(attr, old && typeOf(old) === S_IFREG ? Number(old.mode) : undefined),
+      () => fchownSync(fd, attr.uid, attr.gid),
+    );
+    if (!this.#options.owners && old) ignoringPermission(() => fchownSync(fd, Number(old.uid), Number(old.gid)));
+    fchmodSync(fd, mode);
+    futimesSync(fd, hostTime(attr.atime), hostTime(attr.mtime));
+    // What is replaced was on the disk.
+    if (old) fdatasyncSync(fd);
+  }
+
+  /** `old`: the host's, where there is one already. */
+  #modeOf({ mode }: Attr, old = 0): number {
+    if (this.#options.owners) return mode & S_IALLUGO;
+    const special = (mode & S_IFMT) === S_IFDIR ? mode & old & S_ISPECIAL : 0;
+    return (mode & 0o777 & (~this.#umask | old)) | special;
+  }
+
+  /** Removes what the share does not have any more. */
+  *#sweep(items: Item[], known: Known, dir: HostDirectory, path: string[]): Generator<void> {
+    const present = new Map(items.map((item) => [item.name, item]));
+    for (const [name, child] of known.children ?? []) {
+      const item = present.get(name);
+      const childPath = [...path, name];
+      try {
+        if (!item) {
+          if (this.#removeKnown(child, name, dir, childPath)) known.children!.delete(name);
+        } else if (item.items && item.isChanged && isDirectory(child)) {
+          const below = dir.child(name);
+          try {
+            yield* this.#sweep(item.items, child, below, childPath);
+            const { atime, mtime } = this.#backend.getattr(item.inode);
+            // What was made and removed in it has moved them. Only its owner can set them.
+            ignoringPermission(() => below.utimes(atime, mtime));
+          } finally {
+            below.close();
+          }
+        }
+      } catch (error) {
+        this.#keep(childPath, reasonOf(error));
+      }
+      if (this.#isDue()) yield;
+    }
+  }
+
+  /** Removes what is known at a place, and below. Returns whether all of it has gone; what stays is reported. @throws what ends it. */
+  #removeKnown(known: Known, name: string, dir: HostDirectory, path: string[]): boolean {
+    const stats = dir.lookup(name);
+    if (!stats) return true;
+    if (isDirectory(known) && typeOf(stats) === S_IFDIR) {
+      const child = dir.child(name);
+      let isEmpty = true;
+      try {
+        for (const [below, each] of known.children ?? []) {
+          try {
+            if (this.#removeKnown(each, below, child, [...path, below])) known.children!.delete(below);
+            else isEmpty = false;
+          } catch (error) {
+            isEmpty = false;
+            this.#keep([...path, below], reasonOf(error));
+          }
+        }
+      } finally {
+        child.close();
+      }
+      if (!isEmpty) return false;
+      rmdirSync(dir.at(name));
+    } else {
+      this.#checkHost(known, stats);
+      unlinkSync(dir.at(name));
+    }
+    this.#report.removed.push(path.join('/'));
+    return true;
+  }
+
+  /** Attributes as they are now. */
+  #attrOf(inode: Inode): Attr {
+    const { ino, size, blocks, atime, mtime, ctime, btime, mode, nlink, uid, gid, rdev, blksize } =
+      this.#backend.getattr(inode);
+    return { ino, size, blocks, atime, mtime, ctime, btime, mode, nlink, uid, gid, rdev, blksize };
+  }
+
+  /** @throws Refusal when the host's entry is not the one that is known. */
+  #checkHost(known: Known | undefined, stats: BigIntStats | undefined): void {
+    if (!stats) return;
+    if (!known) throw new Refusal('the host has an entry of this name that the share was not loaded with');
+    const isSame =
+      isDirectory(known) && typeOf(stats) === S_IFDIR
+        ? isSameDirectory(known, stats)
+        : fingerprint(stats) === known.host;
+    if (!isSame) throw new Refusal('the host has changed it meanwhile');
+  }
+
+  /** Gives something its owner, where that is asked for. Returns the mode that it may have then: with another owner, none of the bits that lend its rights. */
+  #given(path: string[], mode: number, give: () => void): number {
+    if (!this.#options.owners) return mode;
+    try {
+      give();
+      return mode;
+    } catch (error) {
+      this.#keep(path, `it is written, but without its owner: ${reasonOf(error)}`);
+      return mode & 0o777;
+    }
+  }
+
+  #written(path: string[]): void {
+    if (this.#report.written.length < MAX_LISTED) this.#report.written.push(path.join('/'));
+  }
+
+  /** The first reason for a path is the one that is told. */
+  #keep(path: string[], reason: string): void {
+    const text = path.join('/');
+    if (this.#kept.has(text)) return;
+    if (this.#kept.size < MAX_LISTED) this.#kept.add(text);
+    note(this.#report.kept, text, reason);
+  }
+}
+
+/** The directory that was loaded: not another one that has its path now. @throws VmError `share`. */
+function openRoot(path: string, known: Known, beforeOperation: (() => void) | undefined): HostDirectory {
+  let root: HostDirectory | undefined;
+  try {
+    root = HostDirectory.open(path, beforeOperation);
+    if (!isSameDirectory(known, root.stats()))
+      throw new Refusal('another directory has taken its place since it was loaded');
+    return root;
+  } catch (error) {
+    root?.close();
+    throw new VmError('share', `can't write back to ${printable(path)}: ${reasonOf(error)}`, { cause: error });
+  }
+}
+
+function isSameDirectory(known: Known, { dev, ino }: BigIntStats): boolean {
+  return known.host.startsWith(`${dev}:${ino}:`);
+}
+
+function children(known: Known): Map<string, Known> {
+  return (known.children ??= new Map());
+}
+
+function idOf({ dev, ino }: BigIntStats): string {
+  return `${dev}:${ino}`;
+}
+
+/** Cleans up behind a failure, which is what is to be told. */
+function removeIfThere(path: () => HostPath): void {
+  try {
+    unlinkSync(path());
+  } catch (error) {
+    if (!isHostError(error) && !(error instanceof Refusal)) throw error;
+  }
+}

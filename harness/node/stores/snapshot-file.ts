@@ -1,0 +1,168 @@
+import { readFile } from 'node:fs/promises';
+import { crc32 } from 'node:zlib';
+import { decode, encode } from 'cborg';
+import { haveSameState } from '../../../device/index.ts';
+import { VmError } from '../../machine/errors.ts';
+import type { ShareOrigins } from '../shares/origin.ts';
+import { PRIVATE, writeFileWhole } from './whole-file.ts';
+
+/**
+ * A saved machine on disk: a head that can be read alone, then the bytes of v86's own state, in
+ * which the virtio-fs devices travel. Numbers are little-endian:
+ *
+ * | offset | bytes | field |
+ * |---|---|---|
+ * | 0 | 8 | magic, "V86VIRFS" |
+ * | 8 | 4 | format version |
+ * | 12 | 4 | length of the head |
+ * | 16 | 4 | CRC-32 of the head |
+ * | 20 | … | head: CBOR (RFC 8949) of {@link SnapshotHead} |
+ * | 20 + head | … | v86's state, `state.length` bytes |
+ */
+const MAGIC = 'V86VIRFS';
+export const FORMAT_VERSION = 1;
+const PREFIX_LENGTH = 20;
+/** Far above any real head: a damaged length must not become a huge allocation. */
+const MAX_HEAD_LENGTH = 16 * 1024 * 1024;
+
+/** The machine a snapshot was taken of. All of it has to be the same where it is restored. */
+export interface MachineConfig {
+  /** v86's npm version. */
+  emulator: string;
+  /** What the guest booted from: a hash over the guest image's files. */
+  image: string;
+  /** MiB of RAM. */
+  memory: number;
+  /** Devices besides v86's fixed set, virtio-fs ones as `virtio-fs TAG`, in slot order. */
+  devices: string[];
+}
+
+export interface SnapshotHead {
+  /** ISO 8601. */
+  created: string;
+  config: MachineConfig;
+  /** Last lines of the guest's console. */
+  console: string[];
+  state: { length: number; crc32: number };
+  /** What shares were loaded from; missing in files of older releases. */
+  shares?: ShareOrigins;
+}
+
+export interface Snapshot extends SnapshotHead {
+  /** v86's state. */
+  bytes: Uint8Array;
+}
+
+export function makeSnapshot(
+  config: MachineConfig,
+  console: string[],
+  bytes: Uint8Array,
+  shares: ShareOrigins = {},
+): Snapshot {
+  return {
+    created: new Date().toISOString(),
+    config,
+    console,
+    state: { length: bytes.length, crc32: crc32(bytes) },
+    shares,
+    bytes,
+  };
+}
+
+/** Writes a snapshot: see {@link writeFileWhole}. */
+export async function writeSnapshot(path: string, snapshot: Snapshot): Promise<void> {
+  const { bytes, ...fields } = snapshot;
+  const head = encode(fields satisfies SnapshotHead);
+  const prefix = Buffer.alloc(PREFIX_LENGTH);
+  prefix.write(MAGIC, 'latin1');
+  prefix.writeUInt32LE(FORMAT_VERSION, 8);
+  prefix.writeUInt32LE(head.length, 12);
+  prefix.writeUInt32LE(crc32(head), 16);
+
+  try {
+    await writeFileWhole(path, [prefix, head, bytes], PRIVATE);
+  } catch (error) {
+    throw new VmError('snapshot', `can't write the snapshot ${path}: ${(error as Error).message}`, { cause: error });
+  }
+}
+
+/** Reads a snapshot whole. Throws {@link VmError} `snapshot` when it is missing, damaged, or of another format. */
+export async function readSnapshot(path: string): Promise<Snapshot> {
+  let file: Buffer;
+  try {
+    file = await readFile(path);
+  } catch (error) {
+    throw new VmError('snapshot', `can't read the snapshot ${path}: ${(error as Error).message}`, { cause: error });
+  }
+  return decodeSnapshot(file, path);
+}
+
+/** As {@link readSnapshot}, from bytes; `name` is for messages. The result's bytes are a view of `file`. */
+export function decodeSnapshot(file: Buffer, name: string): Snapshot {
+  const refuse = (what: string): VmError => new VmError('snapshot', `the snapshot ${name} ${what}`);
+  const cutOff = (expected: number) =>
+    refuse(`is cut off: ${file.length} bytes of ${expected}; copy it again, or take it anew`);
+  if (file.toString('latin1', 0, MAGIC.length) !== MAGIC)
+    throw refuse('is no snapshot of v86-virtiofs: its first bytes are others');
+  if (file.length < PREFIX_LENGTH) throw cutOff(PREFIX_LENGTH);
+  const version = file.readUInt32LE(8);
+  if (version !== FORMAT_VERSION) {
+    const cure = version > FORMAT_VERSION ? 'use a newer release' : 'take it anew';
+    throw refuse(`has format version ${version}, this release reads ${FORMAT_VERSION}: ${cure}`);
+  }
+  const headLength = file.readUInt32LE(12);
+  const damaged = (what: string) => refuse(`is damaged (${what}): copy it again, or take it anew`);
+  if (headLength > MAX_HEAD_LENGTH) throw damaged('head length');
+  if (file.length < PREFIX_LENGTH + headLength) throw cutOff(PREFIX_LENGTH + headLength);
+  const encoded = file.subarray(PREFIX_LENGTH, PREFIX_LENGTH + headLength);
+  if (crc32(encoded) !== file.readUInt32LE(16)) throw damaged('checksum of the head');
+
+  const head = decodeHead(encoded);
+  if (!head) throw damaged('fields of the head');
+  const bytes = file.subarray(PREFIX_LENGTH + headLength);
+  if (bytes.length < head.state.length) throw cutOff(PREFIX_LENGTH + headLength + head.state.length);
+  if (bytes.length > head.state.length) throw damaged(`${bytes.length - head.state.length} bytes too many`);
+  if (crc32(bytes) !== head.state.crc32) throw damaged('checksum of the machine state');
+  return { ...head, bytes };
+}
+
+function decodeHead(encoded: Uint8Array): SnapshotHead | undefined {
+  try {
+    const head = decode(encoded) as SnapshotHead;
+    const { config, state } = head;
+    const isWhole =
+      Array.isArray(head.console) &&
+      Array.isArray(config.devices) &&
+      Number.isInteger(config.memory) &&
+      Number.isInteger(state.length);
+    return isWhole ? head : undefined;
+  } catch {
+    return undefined;
+  }
+}
+
+/** Throws {@link VmError} `snapshot` that names each setting in which `saved` differs from `present`. */
+export function checkConfig(saved: MachineConfig, present: MachineConfig): void {
+  const show = (value: string | number | string[]) =>
+    Array.isArray(value) ? value.join(', ') || 'none' : String(value);
+  const settings = [
+    ['emulator', 'v86 version', 'install that version of v86, or one that can restore its snapshots'],
+    ['image', 'guest image', 'use the image it was taken with'],
+    ['memory', 'memory in MiB', 'give the machine as much'],
+    ['devices', 'devices', 'give the machine the same shares, tags and devices, in the same order'],
+  ] as const;
+  const differences = settings.flatMap(([key, name, cure]) => {
+    const [then, now] = [show(saved[key]), show(present[key])];
+    const agree = key === 'emulator' ? haveSameState(then, now) : then === now;
+    return agree ? [] : [`${name}: the snapshot has ${then}, this machine ${now} (${cure})`];
+  });
+  if (differences.length)
+    throw new VmError('snapshot', `the snapshot is of another machine: ${differences.join('; ')}`);
+}
+
+/** The bytes as a buffer of their own, copied only when they are part of a larger one. */
+export function toArrayBuffer(bytes: Uint8Array): ArrayBuffer {
+  const { buffer, byteLength } = bytes;
+  if (buffer instanceof ArrayBuffer && byteLength === buffer.byteLength) return buffer;
+  return new Uint8Array(bytes).buffer;
+}

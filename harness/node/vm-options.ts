@@ -1,0 +1,94 @@
+import type { Volume } from 'memfs';
+import type { MemfsBackend, VirtioFsOptions } from '../../device/index.ts';
+import { encodeTag } from '../../device/virtio-fs.ts';
+import { VmError } from '../machine/errors.ts';
+import type { LifeOptions } from '../machine/guest-life.ts';
+
+/** MiB. */
+export const DEFAULT_MEMORY = 256;
+/** KiB: the least that v86 makes. */
+export const DEFAULT_VIDEO_MEMORY = 256;
+
+/** Bytes: one page. */
+const MIN_SHARE_SIZE = 4096;
+
+/** A directory that the guest can mount. */
+export interface ShareOptions extends Omit<VirtioFsOptions, 'tag' | 'volume'> {
+  /** What the guest mounts, 1 to 36 bytes of UTF-8. */
+  tag: string;
+  /** The shared filesystem. Default: a new, empty one. */
+  volume?: Volume | MemfsBackend;
+  /** Bytes that its files, directories and attributes may take; holes take none. Not with a `volume` of your own, which has its own limit. Default: 2 GiB. */
+  size?: number;
+  /** Host directory to fill the filesystem with a copy of, when the machine starts; or a .tar, .tar.gz, .tgz or memfs .json file. */
+  source?: string;
+}
+
+/** Kernels of images that `guest-images/` builds. */
+export type NamedKernel = 'stock' | 'minimal';
+
+export type BootMethod = 'direct' | 'bios';
+
+export interface VmOptions extends LifeOptions {
+  /** MiB of RAM. Default: 256. */
+  memory?: number;
+  /** KiB of the VGA card's memory: a power of two from 256, which is enough for text. Every snapshot has it all. Default: 256. */
+  videoMemory?: number;
+  shares?: ShareOptions[];
+  /** The guest's virtio-fs driver: the kernel's own, or the one of `guest-images/suspend-driver`, which is built when it is first asked for. Default: `stock`. */
+  driver?: 'stock' | 'suspend';
+  /**
+   * `stock`: Debian's; `minimal`: Linux 6.12 with little more than a guest needs here, which is built when it is first asked for; or the path of a
+   * kernel of your own, a bzImage or an ELF file, which needs an `initrd` too. Default: V86_VIRTIOFS_KERNEL, or `stock`.
+   */
+  kernel?: NamedKernel | (string & {});
+  /** Path of the initial RAM disk for a kernel of your own, with the agent of `guest-images/`. */
+  initrd?: string;
+  /** Path of a SeaBIOS image, for the boot method `bios`, which is the default then. Default: that of the image, or of the package seabios. */
+  bios?: string;
+  /** With ACPI, which a guest needs to be woken from sleep; that takes a BIOS, and the machine is not kept in the cache. Default: false. */
+  acpi?: boolean;
+  /** `direct` loads the kernel into RAM itself, `bios` lets SeaBIOS do it. Default: `direct`. */
+  bootMethod?: BootMethod;
+  /** More words for the kernel's command line. */
+  cmdline?: string;
+  /** Also plug in v86's own 9p device, tag `host9p`, with an empty filesystem. */
+  ninep?: boolean;
+  /** v86's network card. Default: `ne2k`. */
+  network?: 'ne2k' | 'virtio';
+  /** More of v86's own options, `virtio_console` say. A machine with them is not kept in the cache. */
+  v86?: Record<string, unknown>;
+  /**
+   * Start from the cached snapshot of a machine like this one, making it first where there is
+   * none. `false` boots anew, with the shares on the bus from the beginning. Default: true.
+   */
+  cache?: boolean;
+  /** For the machine to come up. Default: 180,000: a cold boot takes its time on a loaded machine. */
+  timeoutMs?: number;
+  /** Called with each line that the guest's console finished. */
+  onConsole?: (line: string) => void;
+  /** Called with what is being done, and with "" when the machine is there. */
+  onProgress?: (message: string) => void;
+}
+
+/** Throws {@link VmError} `configuration` for shares that can't be plugged into one machine. */
+export function checkShares(shares: ShareOptions[]): void {
+  const tags = new Set<string>();
+  for (const { tag, size, volume } of shares) {
+    if (size !== undefined && (!Number.isSafeInteger(size) || size < MIN_SHARE_SIZE))
+      throw new VmError('configuration', `a share can't have a size of ${size} bytes: give at least ${MIN_SHARE_SIZE}`);
+    if (size !== undefined && volume)
+      throw new VmError(
+        'configuration',
+        `the share ${JSON.stringify(tag)} has a volume, and so its limit: leave out \`size\`, or give \`MemfsBackend.of(volume, { size })\``,
+      );
+    try {
+      encodeTag(tag);
+    } catch (error) {
+      throw new VmError('configuration', (error as Error).message, { cause: error });
+    }
+    if (tags.has(tag))
+      throw new VmError('configuration', `two shares have the tag ${JSON.stringify(tag)}: give each its own`);
+    tags.add(tag);
+  }
+}

@@ -1,0 +1,34 @@
+import { expect } from 'chai';
+import { Collector, formatTable, median } from '../../../harness/bench/report.ts';
+
+describe('benchmark report', () => {
+  const cases: { name: string; input: number[]; expect: number }[] = [
+    { name: 'one value', input: [3], expect: 3 },
+    { name: 'an odd count', input: [9, 1, 5], expect: 5 },
+    { name: 'an even count', input: [4, 1, 2, 100], expect: 3 },
+  ];
+  for (const { name, input, expect: expected } of cases) {
+    it(`takes the median of ${name}`, () => expect(median(input)).to.equal(expected));
+  }
+
+  it('compares so that more than 1 is better, for rates and for times', () => {
+    const collector = new Collector(['ours', 'theirs']);
+    const rate = { name: 'read', unit: 'MB/s', isRate: true };
+    const time = { name: 'stat', unit: 'µs', isRate: false };
+    for (const [subject, read, stat] of [
+      ['ours', 100, 10],
+      ['theirs', 50, 40],
+    ] as const) {
+      collector.add(subject, rate, read);
+      collector.add(subject, time, stat);
+    }
+    const rows = collector.rows();
+    expect(rows.map(({ ratios }) => ratios)).to.deep.equal([{ theirs: 2 }, { theirs: 4 }]);
+    expect(formatTable(rows, ['ours', 'theirs']).split('\n')).to.deep.equal([
+      '      unit  ours  theirs  ours / theirs',
+      '----  ----  ----  ------  -------------',
+      'read  MB/s   100    50.0          2.00×',
+      'stat  µs    10.0    40.0          4.00×',
+    ]);
+  });
+});

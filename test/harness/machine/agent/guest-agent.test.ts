@@ -1,0 +1,165 @@
+import { mock } from 'node:test';
+import { expect } from 'chai';
+import { encodeFrame, TO_GUEST, TO_HOST } from '../../../../harness/machine/agent/frames.ts';
+import { GuestAgent } from '../../../../harness/machine/agent/guest-agent.ts';
+import { VmError } from '../../../../harness/machine/errors.ts';
+
+/** Bytes that Linux' 8250 driver takes off a port at once: 512 times 256. What is behind stays, and v86's edge-triggered interrupt has been. */
+const TAKEN_AT_ONCE = 512 * 256;
+
+describe('the agent of a guest that takes long to boot', () => {
+  afterEach(() => mock.timers.reset());
+
+  it('is not called more often than its serial port can take', async () => {
+    mock.timers.enable({ apis: ['setTimeout', 'setInterval'] });
+    let sent = 0;
+    let calls = 0;
+    const agent = new GuestAgent({ write: ({ length }) => void ((sent += length), calls++), onData: () => {} });
+    const ready = agent.ready(600_000).then(
+      () => 'answered',
+      (error: Error) => error.message,
+    );
+    for (let second = 0; second < 600; second++) mock.timers.tick(1000);
+    expect(await ready).to.match(/no answer from its agent/);
+    expect(calls).to.be.above(20);
+    expect(sent).to.be.below(TAKEN_AT_ONCE);
+  });
+});
+
+/** Says what it is told to, and knows the session. */
+function lyingGuest() {
+  let deliver: (bytes: Uint8Array) => void = () => {};
+  const sent: { type: number; id: number; frame: Uint8Array }[] = [];
+  const agent = new GuestAgent({
+    onData: (callback) => (deliver = callback),
+    write: (frame) => {
+      const [type, id] = [frame[2]!, new DataView(frame.buffer, frame.byteOffset).getUint32(4, true)];
+      sent.push({ type, id, frame: frame.slice() });
+      if (type === TO_GUEST.HELLO) queueMicrotask(() => deliver(encodeFrame(TO_HOST.WELCOME, id)));
+    },
+  });
+  const say = (type: number, id: number, payload: Uint8Array = new Uint8Array(0)) =>
+    deliver(encodeFrame(type, id, payload));
+  return { agent, sent, say, deliver: (bytes: Uint8Array) => deliver(bytes) };
+}
+const number = (value: number) => new Uint8Array(Uint32Array.of(value).buffer);
+
+describe('the agent of a guest that lies', () => {
+  const lies: [string, number, Uint8Array][] = [
+    ['a number without bytes', TO_HOST.TAKEN, new Uint8Array(0)],
+    ['a number of three bytes', TO_HOST.EXITED, new Uint8Array(3)],
+    ['a number of five bytes', TO_HOST.INPUT_TAKEN, new Uint8Array(5)],
+    ['a list of half a number', TO_HOST.LISTED, new Uint8Array(6)],
+    ['a list of more than there can be', TO_HOST.LISTED, new Uint8Array(4 * 257)],
+    ['output without any', TO_HOST.OUTPUT, new Uint8Array(0)],
+    ['more than fits', TO_HOST.ERRORS, new Uint8Array(8193)],
+    ['a type that there is none of', 99, new Uint8Array(0)],
+    ['what goes to guests', TO_GUEST.LIST, new Uint8Array(0)],
+    ['an exit code beyond all', TO_HOST.EXITED, number(256)],
+  ];
+  for (const [what, type, payload] of lies) {
+    it(`has its link ended for ${what}, which can be begun anew`, async () => {
+      const { agent, say } = lyingGuest();
+      await agent.ready();
+      const process = agent.spawn('true');
+      process.onStdout = () => {};
+      const list = agent.list();
+      say(type, process.id, payload);
+      const error = await process.exited.catch((thrown: Error) => thrown);
+      expect(error).to.be.instanceOf(VmError).with.property('kind', 'guest');
+      expect(await list.catch((thrown: Error) => thrown)).to.equal(error);
+      say(TO_HOST.LISTED, 0);
+      expect(await agent.list().catch((thrown: Error) => thrown)).to.equal(error);
+      await agent.ready();
+      const again = agent.list();
+      say(TO_HOST.LISTED, 0, number(7));
+      expect(await again).to.deep.equal([7]);
+    });
+  }
+
+  it('sends no more than it was allowed, whoever listens', async () => {
+    const { agent, say } = lyingGuest();
+    await agent.ready();
+    const process = agent.spawn('true');
+    for (let n = 0; n < 128; n++) say(TO_HOST.OUTPUT, process.id, new Uint8Array(8192));
+    let heard = 0;
+    const stop = (process.onStdout = (data) => void (heard += data.length));
+    expect(heard).to.equal(1 << 20);
+    process.onStdout = undefined;
+    // Its window is that of the terminal, which it takes nothing from: the credit waits.
+    for (let n = 0; n < 128; n++) say(TO_HOST.TAKEN, 0, number(1e6));
+    for (let n = 0; n < 128; n++) say(TO_HOST.OUTPUT, process.id, new Uint8Array(8192));
+    say(TO_HOST.ERRORS, process.id, Uint8Array.of(1));
+    expect(await process.exited.catch(({ message }: Error) => message)).to.match(/more than it was allowed to/);
+    process.onStdout = stop;
+  });
+
+  it('lets what waits for it not grow, however much it sends and however little it takes', async () => {
+    const { agent, say, sent } = lyingGuest();
+    await agent.ready();
+    const process = agent.spawn('true');
+    let heard = 0;
+    process.onStdout = () => void heard++;
+    for (let n = 0; n < 100_000; n++) say(TO_HOST.OUTPUT, process.id, Uint8Array.of(1));
+    expect(heard).to.equal(100_000);
+    const before = sent.length;
+    for (let n = 0; n < 10; n++) say(TO_HOST.TAKEN, 0, number(1e6));
+    expect(sent.length - before, 'frames that waited').to.be.below(5);
+  });
+
+  it('counts stdin as taken once, whatever it says', async () => {
+    const { agent, say } = lyingGuest();
+    await agent.ready();
+    const process = agent.spawn('cat');
+    const first = process.write(new Uint8Array(1000));
+    for (let n = 0; n < 100; n++) say(TO_HOST.INPUT_TAKEN, process.id, number(0xffffffff));
+    await first;
+    const second = process.write(new Uint8Array(200_000)).then(() => 'taken');
+    say(TO_HOST.INPUT_TAKEN, process.id, number(65536));
+    expect(await Promise.race([second, new Promise((resolve) => setImmediate(resolve, 'waits'))])).to.equal('waits');
+  });
+
+  it('ends a command whose listener fails, and nothing else', async () => {
+    const { agent, say, sent } = lyingGuest();
+    await agent.ready();
+    const [process, other] = [agent.spawn('true'), agent.spawn('true')];
+    const failure = new Error('the disk is full');
+    process.onStdout = () => {
+      throw failure;
+    };
+    say(TO_HOST.OUTPUT, process.id, Uint8Array.of(1));
+    expect(await process.exited.catch((thrown: Error) => thrown)).to.equal(failure);
+    say(TO_HOST.EXITED, process.id, number(137));
+    say(TO_HOST.EXITED, other.id, number(3));
+    expect(await other.exited).to.equal(3);
+    say(TO_HOST.TAKEN, 0, number(1e6));
+    expect(sent.filter(({ type, id }) => type === TO_GUEST.KILL && id === process.id)).to.have.length(1);
+  });
+
+  it('asks in a new session, and nothing of the last is answered in it', async () => {
+    const { agent, say } = lyingGuest();
+    await agent.ready();
+    const stale = agent.list();
+    await agent.ready();
+    const fresh = agent.list();
+    say(TO_HOST.LISTED, 0, number(5));
+    expect(await stale.catch(({ message }: Error) => message)).to.match(/started anew/);
+    expect(await fresh).to.deep.equal([5]);
+  });
+
+  it('reads frames however they are cut', async () => {
+    const { agent, deliver } = lyingGuest();
+    await agent.ready();
+    const process = agent.spawn('true');
+    const heard: number[] = [];
+    process.onStdout = (data) => void heard.push(...data);
+    const bytes = Buffer.concat([
+      encodeFrame(TO_HOST.OUTPUT, process.id, Uint8Array.of(0xa5, 0x5a)),
+      encodeFrame(TO_HOST.OUTPUT, process.id, Uint8Array.of(3)),
+      encodeFrame(TO_HOST.EXITED, process.id, number(9)),
+    ]);
+    for (const byte of bytes) deliver(Uint8Array.of(byte));
+    expect(await process.exited).to.equal(9);
+    expect(heard).to.deep.equal([0xa5, 0x5a, 3]);
+  });
+});
