@@ -2,6 +2,9 @@ import { readFileSync } from 'node:fs';
 import { fileURLToPath } from 'node:url';
 import webpack from 'webpack';
 
+/** @typedef {import('webpack').Compiler} Compiler */
+
+/** @param {string} name */
 const path = (name) => fileURLToPath(new URL(name, import.meta.url));
 
 /** What memfs expects of Node, for pages. */
@@ -55,16 +58,15 @@ const POLICY = Object.entries(JSON.parse(readFileSync(path('web/policy.json'), '
 
 /** index.html, with the script's name of this build, and its policy. */
 class IndexHtml {
+  /** @param {Compiler} compiler */
   apply(compiler) {
     compiler.hooks.thisCompilation.tap('IndexHtml', (compilation) => {
       for (const file of ['web/index.html', 'web/policy.json']) compilation.fileDependencies.add(path(file));
       compilation.hooks.processAssets.tap(
         { name: 'IndexHtml', stage: webpack.Compilation.PROCESS_ASSETS_STAGE_REPORT },
         () => {
-          const [script] = compilation.entrypoints
-            .get('main')
-            .getFiles()
-            .filter((name) => name.endsWith('.js'));
+          const files = compilation.entrypoints.get('main')?.getFiles();
+          const script = files?.find((name) => name.endsWith('.js'));
           const html = readFileSync(path('web/index.html'), 'utf8')
             .replace('src="main.js"', `src="${script}"`)
             .replace('content="POLICY"', `content="${POLICY}"`);
@@ -77,10 +79,12 @@ class IndexHtml {
 
 /** Files that are taken as they are, by their names in the output. */
 class Copies {
+  /** @param {Record<string, string>} files */
   constructor(files) {
     this.files = files;
   }
 
+  /** @param {Compiler} compiler */
   apply(compiler) {
     compiler.hooks.thisCompilation.tap('Copies', (compilation) => {
       compilation.hooks.processAssets.tap(
@@ -96,6 +100,7 @@ class Copies {
 
 /** Takes the sections out of .wasm files that no browser needs: v86's has debugging information, a quarter of it. */
 class StripWasm {
+  /** @param {Compiler} compiler */
   apply(compiler) {
     compiler.hooks.thisCompilation.tap('StripWasm', (compilation) => {
       compilation.hooks.processAssets.tap(
@@ -111,14 +116,17 @@ class StripWasm {
   }
 }
 
-/** WebAssembly core specification, 5.5.2: each section has an id, 0 of custom ones, and its size in LEB128. */
+/**
+ * WebAssembly core specification, 5.5.2: each section has an id, 0 of custom ones, and its size in LEB128.
+ * @param {Buffer} wasm
+ */
 function withoutCustomSections(wasm) {
   const kept = [wasm.subarray(0, 8)];
   for (let at = 8; at < wasm.length; ) {
     const start = at++;
     let size = 0;
     for (let shift = 0; ; shift += 7) {
-      const byte = wasm[at++];
+      const byte = wasm.readUInt8(at++);
       size |= (byte & 0x7f) << shift;
       if (!(byte & 0x80)) break;
     }

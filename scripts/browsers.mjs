@@ -6,9 +6,10 @@ const missing = ['chromium', 'firefox-esr'].filter((name) => !existsSync(`/usr/b
 
 if (missing.length) {
   console.error(`installing ${missing.join(' and ')}, for the tests of the page`);
-  const asRoot = process.getuid() === 0 ? [] : ['sudo', '-n'];
+  const asRoot = process.getuid?.() === 0 ? [] : ['sudo', '-n'];
+  /** @param {string[]} words */
   const run = (...words) => {
-    const [command, ...args] = [...asRoot, 'env', 'DEBIAN_FRONTEND=noninteractive', 'apt-get', '-qq', ...words];
+    const [command = '', ...args] = [...asRoot, 'env', 'DEBIAN_FRONTEND=noninteractive', 'apt-get', '-qq', ...words];
     return spawnSync(command, args, { stdio: ['ignore', 'ignore', 'inherit'] }).status === 0;
   };
   run('update');

@@ -9,6 +9,7 @@ import { fileURLToPath } from 'node:url';
 const root = dirname(dirname(fileURLToPath(import.meta.url)));
 const record = join(root, 'node_modules', '.installed');
 
+/** @param {string} message */
 function fail(message) {
   console.error(message);
   process.exit(1);
@@ -16,7 +17,7 @@ function fail(message) {
 
 function checkNode() {
   const wanted = JSON.parse(readFileSync(join(root, 'package.json'), 'utf8')).engines.node.replace('>=', '');
-  const [major, minor] = process.versions.node.split('.').map(Number);
+  const [major = 0, minor = 0] = process.versions.node.split('.').map(Number);
   const [wantedMajor, wantedMinor] = wanted.split('.').map(Number);
   if (major < wantedMajor || (major === wantedMajor && minor < wantedMinor))
     fail(`This is Node ${process.versions.node}: install Node ${wanted} or newer.`);

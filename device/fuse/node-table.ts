@@ -25,7 +25,7 @@ export class NodeTable {
   readonly #backend: Backend;
   #nodes = new Map<number, Node>();
   /** Of sessions that have ended. */
-  #leaving: Iterator<Node>[] = [];
+  readonly #leaving: Iterator<Node>[] = [];
 
   constructor(backend: Backend) {
     if (backend.root.ino !== FUSE_ROOT_ID)

@@ -52,7 +52,7 @@ export const n64: FieldType<number> = {
   alignment: 8,
   get(view, offset) {
     const value = view.getUint32(offset + 4, true) * WORD + view.getUint32(offset, true);
-    return value <= Number.MAX_SAFE_INTEGER ? value : Number.MAX_SAFE_INTEGER;
+    return Math.min(value, Number.MAX_SAFE_INTEGER);
   },
   set(view, offset, value) {
     view.setUint32(offset, value, true);

@@ -122,14 +122,14 @@ function structFields(layout: Layout, bytes: Uint8Array, base: number, prefix = 
         name: prefix + name,
         offset,
         length: type.size,
-        value: valueOf(name, type.get(view, offset)),
+        value: readable(name, type.get(view, offset)),
       },
     ];
   });
 }
 
 /** Numbers as they are read best. */
-function valueOf(name: string, value: unknown): string {
+function readable(name: string, value: unknown): string {
   if (value instanceof Uint8Array) return '';
   if (name === 'opcode') return `${String(value)} ${opcodeName(value as number)}`;
   if (name === 'error') return value === 0 ? '0' : `${String(value)} ${errnoName(-(value as number))}`;

@@ -247,7 +247,7 @@ export class MachineSnapshots {
   }
 
   #inTurn<T>(action: () => Promise<T>): Promise<T> {
-    const result = this.#queue ? this.#queue.then(action) : action();
+    const result = this.#queue !== undefined ? this.#queue.then(action) : action();
     const settled = result
       .then(
         () => {},
@@ -327,7 +327,7 @@ export class MachineSnapshots {
       chunks.set(toHex(hash), bytes);
       return hash;
     });
-    if (isJudged) this.#devices.judge(await readDeviceState(kept, (name) => chunks.get(name)));
+    if (isJudged) this.#devices.judge(readDeviceState(kept, (name) => chunks.get(name)));
     const id = await this.#store.add(
       {
         created: new Date().toISOString(),

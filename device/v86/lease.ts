@@ -74,7 +74,7 @@ export class MachineLease {
   /** What is done in turn and under way, if anything is. */
   #queue: Promise<unknown> | undefined;
   #departure: Departure | undefined;
-  #isStoppedOrDecided: (() => void)[] = [];
+  readonly #isStoppedOrDecided: (() => void)[] = [];
 
   constructor(engine: Engine) {
     this.#engine = engine;
@@ -142,7 +142,7 @@ export class MachineLease {
       this.check(operation);
       return action();
     };
-    const result = this.#queue ? this.#queue.then(begin) : begin();
+    const result = this.#queue !== undefined ? this.#queue.then(begin) : begin();
     const settled = result
       .then(
         () => {},

@@ -15,7 +15,7 @@ import {
   VIRTIO_PCI_ISR_QUEUE,
 } from './constants.ts';
 import type { VirtioDevice } from './device.ts';
-import { VirtioError } from './errors.ts';
+import type { VirtioError } from './errors.ts';
 import {
   BAR,
   BAR_SIZE,

@@ -14,12 +14,12 @@ const CONTROL_SEQUENCE = /\x1b\[[0-?]*[ -/]*[@-~]/g;
  * shown as `\x1b`, `\u202e`, or `\u{e0001}`, a byte that is not UTF-8 as `\xff`.
  */
 export function printable(text: string): string {
-  return text.replace(UNSAFE, escape);
+  return text.replace(UNSAFE, escaped);
 }
 
 /** As {@link printable}, for text of several lines: line breaks and tabs stay. */
 export function printableLines(text: string): string {
-  return text.replace(UNSAFE_BUT_LINES, escape);
+  return text.replace(UNSAFE_BUT_LINES, escaped);
 }
 
 /** A line of a guest's console, on a line with other words: colours and cursor movements are taken out, the rest is as {@link printable}. */
@@ -34,7 +34,7 @@ export function printableJson(json: string): string {
   );
 }
 
-function escape(character: string): string {
+function escaped(character: string): string {
   const code = character.codePointAt(0)!;
   // How names carry bytes that are not UTF-8: device/fs/names.ts.
   if (code >= 0xdc80 && code <= 0xdcff) return `\\x${hex(code - 0xdc00, 2)}`;

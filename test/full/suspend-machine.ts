@@ -146,7 +146,11 @@ export class SuspendMachine {
   /** Resolves when the guest has done next to nothing for a while. */
   async untilIdle(): Promise<void> {
     const IDLE = 1_000_000;
-    for (let before = -Infinity, now; (now = this.emulator.get_instruction_counter()) - before > IDLE; before = now) {
+    for (
+      let before = -Infinity, now: number;
+      (now = this.emulator.get_instruction_counter()) - before > IDLE;
+      before = now
+    ) {
       await new Promise((resolve) => setTimeout(resolve, 500));
     }
   }

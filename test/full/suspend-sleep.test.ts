@@ -59,7 +59,6 @@ describe('suspend-to-idle with the stock driver of Linux 6.12', function () {
       const holder = lock();
       await new Lines(holder).until('locked');
       const waiter = lock();
-      const granted = new Lines(waiter).until('locked');
       await vm.exec(
         'echo kept > /mnt/share/f; exec 5</mnt/share/f; rm /mnt/share/f; (sleep 5; cat <&5 > /mnt/share/g) > /dev/null 2>&1 &',
       );
@@ -73,6 +72,8 @@ describe('suspend-to-idle with the stock driver of Linux 6.12', function () {
         ).stdout,
       ).to.equal('kept\n1\n');
       expect(resets).to.deep.equal([]);
+      await vm.agent.attach(holder.id).write('\n');
+      await new Lines(vm.agent.attach(waiter.id)).until('locked');
       const awake = await vm.save();
       await vm.suspend();
       await vm.restore(awake);

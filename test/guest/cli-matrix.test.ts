@@ -2,7 +2,7 @@ import { chmodSync, existsSync, mkdirSync, mkdtempSync, readFileSync, rmSync, st
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { expect } from 'chai';
-import { type Command, type Option } from 'commander';
+import type { Command, Option } from 'commander';
 import { makeToken } from '../../device/index.ts';
 import { ensureGuestImage } from '../../guest-images/build.ts';
 import { makeProgram } from '../../harness/node/cli/program.ts';
@@ -145,7 +145,7 @@ describe('command line: every option of every command', function () {
       stdout: /3 \| copy 3/,
     },
     { args: ['shell', ...store, 'base'], input: 'pwd', stdout: /^\/mnt\/mine$/m },
-    { args: ['list', ...store, '--json'], stdout: /"name": "base"[^]*"name": "next"/ },
+    { args: ['list', ...store, '--json'], stdout: /"name": "base"[\s\S]*"name": "next"/ },
     { args: ['inspect', ...store, '--json', '--files', 'base'], stdout: /"\/file": \{/ },
     { args: ['diff', ...store, '--json', 'base', 'next'], stdout: /"pages": \d+/ },
     {
@@ -368,7 +368,7 @@ describe('command line: every option of every command', function () {
     const server = start([...movers.serve, '--', 'sh', '-c', again('serve')]);
     const [, port] = await server.says(/waiting on localhost:(\d+)/);
     const moved = await run([...movers.migrate, `localhost:${port}`]);
-    expect(moved.stderr).to.match(/round 1: [^]*moved: /);
+    expect(moved.stderr).to.match(/round 1: [\s\S]*moved: /);
     const { code, stdout, stderr } = await server.ended;
     expect({ code, stdout: saidAgain.test(stdout) }, stderr).to.deep.equal({ code: 0, stdout: true });
     kept('serve')();

@@ -83,7 +83,7 @@ describe('command line: migration', function () {
     const [, first] = await server.says(/waiting on (ws:\S+)\n/);
     const here = await run(migrate('--to', first!, '--', 'sh', '-c', begin));
     expect(here.stderr).to.match(/^moved: /);
-    const [, second] = await server.says(/waiting on[^]*waiting on (ws:\S+)\n/);
+    const [, second] = await server.says(/waiting on[\s\S]*waiting on (ws:\S+)\n/);
     const { hostname, port, hash } = new URL(second!);
     const socket = new WebSocket(`ws://${hostname}:${port}`);
     const wrong = await Vm.takeOver(makeToken())

@@ -165,7 +165,7 @@ describe('command line', function () {
     {
       name: 'an unknown option',
       args: ['run', '--shar', '/tmp', '--', 'true'],
-      says: /unknown option '--shar'[^]*--share[^]*--help/,
+      says: /unknown option '--shar'[\s\S]*--share[\s\S]*--help/,
     },
     { name: 'an unknown command', args: ['fly'], says: /unknown command 'fly'/ },
     { name: 'no command for the guest', args: ['run'], says: /missing required argument 'command'/ },

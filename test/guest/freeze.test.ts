@@ -3,7 +3,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { crc32 } from 'node:zlib';
 import { expect } from 'chai';
-import { V86 } from 'v86';
+import type { V86 } from 'v86';
 import { attachVirtioFs, type VirtioFsDevice, type Volume } from '../../device/index.ts';
 import { GuestAgent, type GuestProcess, type UartBus, uartChannel } from '../../harness/machine/agent/guest-agent.ts';
 import { createEmulator } from '../../harness/machine/emulator.ts';

@@ -5,7 +5,7 @@ import {
   MemoryStore,
   type MigrationChannel,
   MigrationError,
-  MigrationTarget,
+  type MigrationTarget,
   MigrationUnknownError,
   SnapshotStore,
   settleMigration,

@@ -105,7 +105,7 @@ const KINDS: Record<string, Kind> = {
   'hard links': (fill) => fill.links(''),
   'hard links with names of 30 bytes': (fill) => fill.links('-'.repeat(26)),
   'hard links with names of 255 bytes': (fill) => fill.links('-'.repeat(250)),
-  'hard links with names that take two bytes a character': (fill) => fill.links('Ā' + '-'.repeat(200)),
+  'hard links with names that take two bytes a character': (fill) => fill.links(`Ā${'-'.repeat(200)}`),
   'hard links with names that are not UTF-8': (fill) => fill.links('\udc80'.repeat(200)),
   'hard links of which most were removed': (fill) =>
     fill.links('', (dir, names) => names.forEach((name, n) => n % 4 && fill.backend.unlink(dir, name))),

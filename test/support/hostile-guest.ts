@@ -66,7 +66,7 @@ const NAMES = [
   'trusted.y',
   'security.capability',
   'system.posix_acl_access',
-  'user.' + 'n'.repeat(260),
+  `user.${'n'.repeat(260)}`,
 ].map((name) => Uint8Array.from(name, (character) => character.charCodeAt(0)));
 
 const GOOD_NAMES = NAMES.slice(0, 8);

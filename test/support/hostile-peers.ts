@@ -343,7 +343,7 @@ function composeJson(random: Random, depth = 0): unknown {
       1,
       -1,
       0.5,
-      1e400,
+      Infinity,
       2 ** 53,
       true,
       false,

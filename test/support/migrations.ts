@@ -72,7 +72,7 @@ export async function breakingProxy(port: number, type: number, isLast = false):
     const ends = [duplexChannel(socket, socket), duplexChannel(other, other)] as const;
     for (const end of ends) end.admit();
     const pass = async (from: MigrationChannel, to: MigrationChannel) => {
-      for (let message; (message = await from.receive()); await to.send(message)) {
+      for (let message: Uint8Array | undefined; (message = await from.receive()); await to.send(message)) {
         if (isWhole || message[TYPE_AT] !== type || message.length > SHORT) continue;
         isWhole = true;
         if (isLast) server.close();

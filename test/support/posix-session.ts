@@ -574,7 +574,7 @@ function split(bytes: Uint8Array): Uint8Array[] {
     .map((name) => Buffer.from(name, 'latin1'));
 }
 
-function escape(bytes: Uint8Array, plain: RegExp): string {
+function escaped(bytes: Uint8Array, plain: RegExp): string {
   return [...bytes]
     .map((byte) =>
       plain.test(String.fromCharCode(byte)) ? String.fromCharCode(byte) : `%${byte.toString(16).padStart(2, '0')}`,
@@ -583,13 +583,13 @@ function escape(bytes: Uint8Array, plain: RegExp): string {
 }
 
 function quote(bytes: Uint8Array): string {
-  return `"${escape(bytes, /[!-$&-~]/)}"`;
+  return `"${escaped(bytes, /[!-$&-~]/)}"`;
 }
 
 function list(names: Uint8Array[]): string {
   return `[${names
     .sort((a, b) => Buffer.compare(a, b))
-    .map((name) => escape(name, /[!-$&-+\-.-~]/))
+    .map((name) => escaped(name, /[!-$&-+\-.-~]/))
     .join(',')}]`;
 }
 

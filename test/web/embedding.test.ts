@@ -198,7 +198,7 @@ describe('the page: embedding', () => {
       const element = document.createElement('virtiofs-vm');
       for (const event of ['ready', 'fileschange', 'problem'])
         element.addEventListener(event, () => !heard.includes(event) && heard.push(event));
-      element.setAttribute('src', new URL('guest', document.baseURI).href + '/');
+      element.setAttribute('src', `${new URL('guest', document.baseURI).href}/`);
       element.setAttribute('panels', 'files');
       document.body.append(element);
     });

@@ -51,7 +51,10 @@ describe('the page in Firefox', function () {
     await firefox.evaluate(
       `${timeline}.shadowRoot.querySelector('input').value = 'mark', [...${timeline}.shadowRoot.querySelectorAll('button')].find((button) => /Snapshot now/.test(button.textContent)).click(), ''`,
     );
-    await until(() => firefox.evaluate(`${timeline}.shadowRoot.textContent`), /mark[^]*Current position[^]*Start/);
+    await until(
+      () => firefox.evaluate(`${timeline}.shadowRoot.textContent`),
+      /mark[\s\S]*Current position[\s\S]*Start/,
+    );
     await mkdir(SCREENSHOTS, { recursive: true });
     await writeFile(join(SCREENSHOTS, 'firefox.png'), await firefox.picture());
 

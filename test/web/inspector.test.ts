@@ -383,7 +383,7 @@ describe('the page: inspector', () => {
       await visit.picture('inspector-step');
       const titles = await walk(visit);
       expect(titles.join('\n')).to.match(
-        /Entry \d+: room for \d+ bytes\n[^]*The message: (GETATTR|LOOKUP)\nThe filesystem answers\nThe chain is used at ring\[\d+\]\n(The device interrupts|No interrupt)$/,
+        /Entry \d+: room for \d+ bytes\n[\s\S]*The message: (GETATTR|LOOKUP)\nThe filesystem answers\nThe chain is used at ring\[\d+\]\n(The device interrupts|No interrupt)$/,
       );
       expect(await visit.screen()).to.not.match(/^through/m);
       // Each further request of `cat`, until it has all that it needs.

@@ -114,7 +114,7 @@ describe('the page: looks and accessibility', () => {
                 .locator('> .tabs')
                 .getByRole('tab')
                 .allInnerTexts();
-        expect(views).to.not.be.empty;
+        expect(views).to.not.deep.equal([]);
         for (const view of views) {
           const label = view.trim();
           await (name === 'phone'

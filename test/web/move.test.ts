@@ -132,7 +132,7 @@ describe('the page: moving, and sleep', () => {
       .waitFor();
     await give(visit, 'Where guest moves to', there!);
     await visit.page.getByText(/guest runs at ws:\/\/localhost:\d+ now/).waitFor();
-    const [, back] = await server.says(/waiting on[^]*waiting on (ws:\S+)\n/);
+    const [, back] = await server.says(/waiting on[\s\S]*waiting on (ws:\S+)\n/);
     await visit.page.getByLabel(/From Node/).fill(back!);
     await visit.page.getByRole('button', { name: 'Take over' }).click();
     expect(await visit.run(GOES_ON)).to.equal(WENT_ON);

@@ -5,7 +5,7 @@ import { expect } from 'chai';
 import { useWebSite, type Visit } from './support.ts';
 
 /** All that a terminal has an answer to, or may have in another version of it. */
-export const QUERIES = [
+const QUERIES = [
   '\x05',
   '\x1b[5n',
   '\x1b[6n',

@@ -172,7 +172,7 @@ describe('the page: timeline', () => {
     await visit.ready(1);
     await visit.run('echo from the first > f');
     expect(await visit.run('cat f; killall locker; locker flock README.txt try < /dev/null', 1)).to.match(
-      /^from the first\n[^]*failed: /,
+      /^from the first\n[\s\S]*failed: /,
     );
     await visit.run('killall locker');
     expect(await visit.run('locker flock README.txt try < /dev/null', 1)).to.match(/^locked/);

@@ -36,7 +36,7 @@ export class ShellStream {
   readonly guest: GuestId;
   readonly id: ShellId;
   readonly #earlier: Uint8Array;
-  #backlog: Uint8Array[] = [];
+  readonly #backlog: Uint8Array[] = [];
   #output: ShellOutput | undefined;
 
   constructor(guest: GuestId, { id, output }: ShellInfo) {

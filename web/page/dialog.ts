@@ -24,7 +24,7 @@ export async function ask(
     ${input ? html`<label>${input.label}<input name="text" required autocomplete="off" spellcheck="false" .value=${input.value}></label>` : nothing}
     <div class="buttons">${cancel}<button type="submit" value="action" class=${isDangerous ? 'danger' : 'primary'}>${action}</button></div>`,
   );
-  return answer && answer.text;
+  return answer?.text;
 }
 
 /** Lets the visitor choose: settles with a key of `choices`, whose last one is the likely one, or undefined. */

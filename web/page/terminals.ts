@@ -156,7 +156,7 @@ export class GuestTerminals extends LitElement {
   async open(): Promise<void> {
     const shell = await this.connection.attempt(this.connection.openShell(this.guest));
     if (!shell) return;
-    this.#select(shell.id);
+    await this.#select(shell.id);
   }
 
   /** Types a line into the lesson's shell, in place of what is typed there already. In the visitor's own shells something else may run. */

@@ -90,7 +90,7 @@ export class Folder implements FolderApi {
 
   /** Settles when guests see all that was changed from outside. */
   async settled(): Promise<void> {
-    for (let left; (left = this.#outdated + CACHE_TIME - performance.now()) > 0; )
+    for (let left: number; (left = this.#outdated + CACHE_TIME - performance.now()) > 0; )
       await new Promise((resolve) => setTimeout(resolve, left));
   }
 

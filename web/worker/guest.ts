@@ -17,7 +17,6 @@ import {
   Volume,
 } from '../../device/index.ts';
 import { V86Machine } from '../../device/v86/adapter.ts';
-import type { Emulator } from '../../device/v86/types.ts';
 import { GuestAgent, type UartBus, uartChannel } from '../../harness/machine/agent/guest-agent.ts';
 import { type DirectBootImage, directBoot, directReboot } from '../../harness/machine/boot/direct-boot.ts';
 import { type GuestEnd, VmError } from '../../harness/machine/errors.ts';

@@ -24,7 +24,7 @@ export class HttpStore implements FileStore {
 
   async read(name: string, from: number, to?: number): Promise<Uint8Array> {
     const whole = this.#whole.get(name);
-    if (whole) return (await whole).slice(from, to);
+    if (whole !== undefined) return (await whole).slice(from, to);
     const response = await this.#fetch(name, { headers: { range: `bytes=${from}-${to === undefined ? '' : to - 1}` } });
     if (response.status === 416) return new Uint8Array(0);
     if (response.status === 206) return this.#body(name, response, to === undefined ? Infinity : to - from);

@@ -85,7 +85,7 @@ export function readExecutable(file: Uint8Array): Executable {
 }
 
 export function hex(value: number): string {
-  return '0x' + value.toString(16);
+  return `0x${value.toString(16)}`;
 }
 
 function truncated(file: Uint8Array): DirectBootError {

@@ -1,4 +1,4 @@
-import { Command, InvalidArgumentError, Option } from 'commander';
+import { type Command, InvalidArgumentError, Option } from 'commander';
 import { snapshotDirectory } from '../../../guest-images/paths.ts';
 import { CommandError, type GuestEnd, VmError } from '../../machine/errors.ts';
 import { printable, printableConsole } from '../../machine/printable.ts';

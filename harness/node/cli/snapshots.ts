@@ -1,6 +1,6 @@
 import { readFile } from 'node:fs/promises';
 import { basename } from 'node:path';
-import { Command, InvalidArgumentError, Option } from 'commander';
+import { type Command, InvalidArgumentError, Option } from 'commander';
 import {
   type Contents,
   diff,
@@ -193,7 +193,7 @@ async function fork(
         });
         // On a terminal, one guest's output must not move what the others have written.
         const prefixed = (text: string) =>
-          (process.stdout.isTTY ? printableLines(text) : text).replace(/^(?=[^])/gm, `${n + 1} | `);
+          (process.stdout.isTTY ? printableLines(text) : text).replace(/^(?=[\s\S])/gm, `${n + 1} | `);
         process.stdout.write(prefixed(stdout));
         process.stderr.write(prefixed(stderr));
         return code;

@@ -158,10 +158,10 @@ class Loader {
     }
   }
 
-  #entry(dir: HostDirectory, entry: HostEntry, name: string, path: string, parent: Inode): Generator<void, Known> {
+  *#entry(dir: HostDirectory, entry: HostEntry, name: string, path: string, parent: Inode): Generator<void, Known> {
     if (isTemporary(name) && !entry.isDirectory()) return this.#leftover(dir, name, path);
-    if (entry.isFile()) return this.#file(dir, name, parent);
-    return entry.isDirectory() ? this.#directory(dir, name, path, parent) : this.#other(dir, name, parent);
+    if (entry.isFile()) return yield* this.#file(dir, name, parent);
+    return entry.isDirectory() ? yield* this.#directory(dir, name, path, parent) : this.#other(dir, name, parent);
   }
 
   *#directory(dir: HostDirectory, name: string, path: string, parent: Inode): Generator<void, Known> {
@@ -211,7 +211,7 @@ class Loader {
     }
   }
 
-  *#other(dir: HostDirectory, name: string, parent: Inode): Generator<void, Known> {
+  #other(dir: HostDirectory, name: string, parent: Inode): Known {
     const path = dir.reach(name);
     const stats = lstatSync(path, { bigint: true });
     const type = typeOf(stats);
@@ -264,7 +264,7 @@ class Loader {
   }
 
   /** What a write-back was writing: not the user's. What a process that was killed has left is known, so that the next write-back removes it. */
-  *#leftover(dir: HostDirectory, name: string, path: string): Generator<void, Known> {
+  #leftover(dir: HostDirectory, name: string, path: string): Known {
     const stats = lstatSync(dir.reach(name), { bigint: true });
     if (!isAbandoned(name, Number(stats.mtimeMs))) throw new Refusal('another process is writing it back');
     note(this.#tree.skipped, path, 'a write-back that was killed has left it; the next one removes it');

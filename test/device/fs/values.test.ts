@@ -10,7 +10,6 @@ import { call } from '../../support/fuse-call.ts';
 import { restored } from '../../support/restored.ts';
 
 const root = { uid: 0, gid: 0 };
-const FILE = 0o100644;
 
 const numbers = fc.oneof(
   fc.constantFrom(
@@ -95,7 +94,7 @@ const attributes = fc.oneof(
     'system.posix_acl_access',
     'system.posix_acl_default',
     'security.capability',
-    'user.' + 'n'.repeat(251),
+    `user.${'n'.repeat(251)}`,
   ),
 );
 const times = fc.record({ sec: numbers, nsec: fc.oneof(numbers, fc.nat(999_999_999)) });
@@ -267,7 +266,7 @@ describe('whatever values come in, a snapshot of what was accepted can be restor
       runs(200),
     ));
 
-  it('in a volume that became a share', () => {
+  it('in a volume that became a share', () =>
     fc.assert(
       fc.property(fc.array(ofHost, { maxLength: 20, size: 'max' }), (ways) => {
         const volume = new Volume();
@@ -285,10 +284,9 @@ describe('whatever values come in, a snapshot of what was accepted can be restor
         }
       }),
       runs(200),
-    );
-  });
+    ));
 
-  it('by SETATTR', () => {
+  it('by SETATTR', () =>
     fc.assert(
       fc.property(
         fc.nat(0x7ff),
@@ -334,10 +332,9 @@ describe('whatever values come in, a snapshot of what was accepted can be restor
         },
       ),
       runs(300),
-    );
-  });
+    ));
 
-  it('by memfs JSON', () => {
+  it('by memfs JSON', () =>
     fc.assert(
       fc.property(
         fc.dictionary(
@@ -356,8 +353,7 @@ describe('whatever values come in, a snapshot of what was accepted can be restor
         },
       ),
       runs(200),
-    );
-  });
+    ));
 
   it('by a tar archive', () =>
     fc.assert(
@@ -374,7 +370,7 @@ describe('whatever values come in, a snapshot of what was accepted can be restor
               fc.constantFrom('', '-1', '1.5', '4294967296', '99999999999999999999', 'x'),
             ),
             mtime: fc.oneof(
-              fc.constantFrom('9'.repeat(30), '-' + '9'.repeat(30), '0.9999999999', '-0.5', 'NaN', '1e99', ''),
+              fc.constantFrom('9'.repeat(30), `-${'9'.repeat(30)}`, '0.9999999999', '-0.5', 'NaN', '1e99', ''),
               fc.nat().map(String),
             ),
             xattr: fc.tuple(attributes, targets),
@@ -411,7 +407,15 @@ function archiveOf(
     const octal = (value: number, length: number) => `${value.toString(8).padStart(length - 1, '0')}\0`;
     header.write(name.slice(0, 30), 0);
     header.write(
-      octal(0o644, 8) + octal(uid, 8) + octal(0, 8) + octal(size, 12) + octal(0, 12) + '        ' + typeflags[type]!,
+      [
+        octal(0o644, 8),
+        octal(uid, 8),
+        octal(0, 8),
+        octal(size, 12),
+        octal(0, 12),
+        ' '.repeat(8),
+        typeflags[type]!,
+      ].join(''),
       100,
     );
     header.write('a', 157);

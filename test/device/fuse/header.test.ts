@@ -32,7 +32,7 @@ function parseStructs(header: string): Map<string, Struct> {
     let alignment = 1;
     const offsets: Record<string, number> = {};
     for (const [, type, field, count] of body!
-      .replace(/\/\*[^]*?\*\//g, '')
+      .replace(/\/\*[\s\S]*?\*\//g, '')
       .matchAll(/(?:struct\s+)?(\w+)\s+(\w+)(?:\[(\w*)\])?;/g)) {
       const nested = structs.get(type!);
       const size = nested?.size ?? SIZES[type!];

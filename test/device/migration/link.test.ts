@@ -83,7 +83,7 @@ describe('link of a migration', () => {
     const opened = MigrationLink.open(listener, 'destination', TOKEN, 500).catch((error: Error) => error);
     const heard: Uint8Array[] = [];
     await caller.send(hello);
-    for (let message; (message = await caller.receive()); ) {
+    for (let message: Uint8Array | undefined; (message = await caller.receive()); ) {
       heard.push(message);
       const next = then.shift();
       if (next) await caller.send(next);

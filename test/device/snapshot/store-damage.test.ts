@@ -143,7 +143,7 @@ describe('a damaged layer costs the snapshots that need it, and nothing else', f
         const listed = store.list();
         for (const key of Object.keys(ids)) {
           const info = listed.find(({ id }) => id === ids[key]);
-          const isTold = !info || info.damage !== '';
+          const isTold = info?.damage !== '';
           expect(isTold, key).to.equal(isHurt(key) && !isSeenLate);
         }
         if (!isSeenLate && !costsNothing && name !== 'a file that is gone')

@@ -62,7 +62,7 @@ describe('hostile archives', () => {
       name: 'bad',
       type: 'S',
       body: 'x',
-      spoil: (block) => block.write('00000000100\0' + '00000000001\0', 386, 'latin1'),
+      spoil: (block) => block.write('00000000100\x0000000000001\x00', 386, 'latin1'),
     },
     'a type that nobody knows': { name: 'bad', type: 'Z', body: 'x' },
     'a device': { name: 'bad', type: '3' },

@@ -62,10 +62,10 @@ export class StepView extends LitElement {
   /** Index of the step that is shown. */
   declare at: number;
   declare queue: QueueView | undefined;
-  readonly #poll = new Poll(this, (guest) => this.#look(guest));
 
   constructor() {
     super();
+    new Poll(this, (guest) => this.#look(guest));
     this.at = 0;
   }
 

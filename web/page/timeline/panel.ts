@@ -133,7 +133,7 @@ export class TimelinePanel extends LitElement {
       .filter((candidate) => guests.includes(candidate.id))
       .map((candidate) => candidate.name);
     const label = labelOf(snapshot);
-    const button = (action: string, image: Parameters<typeof icon>[0], run: () => void) =>
+    const button = (action: string, image: Parameters<typeof icon>[0], run: () => Promise<void>) =>
       html`<button class="plain icon" aria-label=${`${action}: ${label}`} title=${action} ?disabled=${this.busy !== ''} @click=${run}>${icon(image)}</button>`;
     return html`<li data-kind=${kind} data-id=${id} ?data-here=${here.length}>
       <span class="what"><span class="name">${name && kind !== 'start' ? printable(name) : KINDS[kind]}</span> <span class="muted">${formatMoment(created)}</span></span>

@@ -302,7 +302,7 @@ describe('direct boot', () => {
       const load = (machine.cpu as unknown as { load_bios(): void }).load_bios;
       directBoot(emulator(), { vmlinux: elf(REBOOT), initrd });
       Object.assign(machine.cpu, { load_bios: load });
-      expect(await run(1 + NOTHING_TO_BOOT.length)).to.equal('A' + NOTHING_TO_BOOT);
+      expect(await run(1 + NOTHING_TO_BOOT.length)).to.equal(`A${NOTHING_TO_BOOT}`);
     });
 
     it('loads the kernel that a restored machine was given', async () => {

@@ -175,7 +175,7 @@ describe('round trips', () => {
   beforeEach(() => (directory = mkdtempSync(join(tmpdir(), 'trips-'))));
   afterEach(() => rmSync(directory, { recursive: true }));
   before(() => {
-    const [, text] = /(\| \| from a directory [^]*?)\n\n/.exec(
+    const [, text] = /(\| \| from a directory [\s\S]*?)\n\n/.exec(
       readFileSync(new URL('../../../../docs/filesystem.md', import.meta.url), 'utf8'),
     )!;
     const rows = text!.split('\n').map((line) =>
@@ -261,7 +261,7 @@ describe('round trips', () => {
       const backend = original();
       const tree = loadHostTree(directory, MemfsBackend.of(new Volume()));
       const umask = process.umask(0o022);
-      let kept;
+      let kept: ReturnType<typeof writeBack>['kept'];
       try {
         ({ kept } = writeBack(tree, backend, { owners }));
       } finally {
