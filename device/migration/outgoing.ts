@@ -9,6 +9,7 @@ import type { V86Like } from '../v86/types.ts';
 import { type MigrationChannel, MigrationError, MigrationUnknownError } from './channel.ts';
 import { askFate, settle, switchOver } from './commit.ts';
 import type { Fate } from './fates.ts';
+import { joinSignals } from './join-signals.ts';
 import { Link, MESSAGE } from './link.ts';
 
 /** A layer is sent in messages of up to this size. */
@@ -147,7 +148,7 @@ export async function migrateOut(
     channel.close();
     throw error;
   });
-  const cancel = AbortSignal.any([departure.signal, ...(signal ? [signal] : [])]);
+  const { signal: cancel, release } = joinSignals([departure.signal, signal]);
   const end = () => channel.close();
   cancel.addEventListener('abort', end);
   let link: Link | undefined;
@@ -208,6 +209,7 @@ export async function migrateOut(
         });
   } finally {
     cancel.removeEventListener('abort', end);
+    release();
     await throttle.stop();
     channel.close();
   }

@@ -33,7 +33,27 @@ void forget(struct process *p)
 	close_end(&p->out);
 	close_end(&p->err);
 	free(p->input);
-	*p = processes[--process_count];
+	process_count--;
+	memmove(p, p + 1, (char *)&processes[process_count] - (char *)p);
+}
+
+int forget_eldest(void)
+{
+	int i;
+
+	for (i = 0; i < process_count; i++) {
+		if (processes[i].has_ended && !processes[i].credit) {
+			forget(&processes[i]);
+			return 1;
+		}
+	}
+	return 0;
+}
+
+void orphan(struct process *p)
+{
+	p->is_orphan = 1;
+	p->input_ends = !p->is_pty;
 }
 
 void take_input(struct process *p, const unsigned char *bytes, int length)
@@ -73,7 +93,7 @@ static void end_input(struct process *p)
 static int pass_on(struct process *p, int *fd, int type)
 {
 	static char bytes[MAX_OUT];
-	int count = read(*fd, bytes, p->credit < sizeof bytes ? p->credit : sizeof bytes);
+	int count = read(*fd, bytes, !p->is_orphan && p->credit < sizeof bytes ? p->credit : sizeof bytes);
 
 	if (count < 0 && (errno == EAGAIN || errno == EINTR))
 		return 0;
@@ -84,6 +104,8 @@ static int pass_on(struct process *p, int *fd, int type)
 		close_end(fd);
 		return 0;
 	}
+	if (p->is_orphan)
+		return 1;
 	p->credit -= count;
 	send_frame(type, p->id, bytes, count);
 	return p->credit > 0;
@@ -110,11 +132,13 @@ void attend(struct process *p)
 		feed(p);
 	if (p->in >= 0 && p->input_ends && !p->input_length)
 		end_input(p);
-	if (p->out >= 0 && p->credit)
+	if (p->out >= 0 && (p->credit || p->is_orphan))
 		pass_on(p, &p->out, OUTPUT);
-	if (p->err >= 0 && p->credit)
+	if (p->err >= 0 && (p->credit || p->is_orphan))
 		pass_on(p, &p->err, ERRORS);
 	tell_end(p);
+	if (p->is_orphan && p->has_ended)
+		forget(p);
 }
 
 void list(void)

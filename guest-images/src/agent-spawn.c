@@ -84,14 +84,14 @@ static void run(char *directory, char **arguments, int in, int out, int err, int
 	_exit(127);
 }
 
-/* Payload of SPAWN: u16 is_pty, columns, rows, arguments, variables; then the strings. */
+/* Payload of SPAWN: u8 is_pty, is_unkept; u16 columns, rows, arguments, variables; then the strings. */
 void spawn(uint32_t id, char *bytes, uint32_t length)
 {
 	unsigned char *head = (unsigned char *)bytes;
 	char *at = bytes + 10, *end = bytes + length;
 	int is_pty = head[0], columns = head[2] | head[3] << 8, rows = head[4] | head[5] << 8;
 	int in[2] = { -1, -1 }, out[2] = { -1, -1 }, err[2] = { -1, -1 };
-	struct process p = { .id = id, .in = -1, .out = -1, .err = -1, .is_pty = is_pty };
+	struct process p = { .id = id, .in = -1, .out = -1, .err = -1, .is_pty = is_pty, .is_unkept = head[1] };
 	char **directory, **arguments, **variables, **environment = NULL, **own = environ;
 	int error = 0;
 
@@ -99,7 +99,7 @@ void spawn(uint32_t id, char *bytes, uint32_t length)
 	arguments = take_strings(&at, end, head[6] | head[7] << 8);
 	variables = take_strings(&at, end, head[8] | head[9] << 8);
 	p.input = malloc(STDIN_ROOM);
-	if (process_count == MAX_PROCESSES)
+	if (process_count == MAX_PROCESSES && !forget_eldest())
 		error = EAGAIN;
 	else if (!directory || !arguments || !arguments[0] || !variables)
 		error = EINVAL;

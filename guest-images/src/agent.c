@@ -24,6 +24,8 @@ static void handle(int type, uint32_t id, const unsigned char *payload, int leng
 		for (i = 0; i < process_count; i++) {
 			processes[i].credit = 0;
 			processes[i].was_told = 0;
+			if (processes[i].is_unkept)
+				orphan(&processes[i]);
 		}
 		welcome(id);
 		break;
@@ -62,9 +64,10 @@ static void handle(int type, uint32_t id, const unsigned char *payload, int leng
 		}
 		break;
 	case CREDIT:
-		if (p && length >= 4)
+		if (p && length >= 4) {
 			p->credit += get32(payload);
-		else if (!p)
+			p->is_orphan = 0;
+		} else if (!p)
 			send_number(FAILED, id, ESRCH);
 		break;
 	case CLOSE:
@@ -107,9 +110,9 @@ int main(void)
 
 			if (p->in >= 0 && p->input_length)
 				add(polled, &count, p->in, POLLOUT);
-			if (p->out >= 0 && p->credit)
+			if (p->out >= 0 && (p->credit || p->is_orphan))
 				add(polled, &count, p->out, POLLIN);
-			if (p->err >= 0 && p->credit)
+			if (p->err >= 0 && (p->credit || p->is_orphan))
 				add(polled, &count, p->err, POLLIN);
 		}
 		if (poll(polled, count, -1) < 0)
@@ -117,7 +120,7 @@ int main(void)
 		if (polled[0].revents)
 			receive(handle);
 		reap();
-		for (i = 0; i < process_count; i++)
+		for (i = process_count; i--;)
 			attend(&processes[i]);
 	}
 }

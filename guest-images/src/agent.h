@@ -23,6 +23,8 @@ struct process {
 	int in, out, err;
 	int is_pty;
 	int status, has_ended, was_told;
+	/* Nobody asks for it in another session than the one that began it: there it is an orphan, what it writes is dropped, and so is it when it has ended. */
+	int is_unkept, is_orphan;
 	/* Bytes of stdout and stderr that the host still takes. */
 	uint32_t credit;
 	char *input;
@@ -55,9 +57,12 @@ int watch_children(void);
 void reap(void);
 struct process *find(uint32_t id);
 void forget(struct process *p);
+/* Forgets the one that ended first of those whose end nobody waits for. Returns whether there was one. */
+int forget_eldest(void);
+void orphan(struct process *p);
 void close_end(int *fd);
 void take_input(struct process *p, const unsigned char *bytes, int length);
-/* Carries on between a process and the host whatever is there. */
+/* Carries on between a process and the host whatever is there. Forgets an orphan that has ended: those behind it move up. */
 void attend(struct process *p);
 void list(void);
 

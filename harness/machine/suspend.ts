@@ -23,7 +23,7 @@ export async function suspendGuest({ emulator, agent }: Sleeper): Promise<void> 
   let failure: string | undefined;
   let isAwake = false;
   let lost: Error | undefined;
-  const process = agent.spawn(['/bin/sh', '-c', SLEEP]);
+  const process = agent.spawn(['/bin/sh', '-c', SLEEP], { isKept: false });
   process.onStderr = (bytes) => (failure = (failure ?? '') + new TextDecoder().decode(bytes));
   const ended = process.exited.then(
     () => (isAwake = true),

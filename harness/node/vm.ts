@@ -13,6 +13,7 @@ import {
   type SnapshotStore,
   type Successor,
 } from '../../device/index.ts';
+import { joinSignals } from '../../device/migration/join-signals.ts';
 import { V86Machine } from '../../device/v86/adapter.ts';
 import type { MachineLease } from '../../device/v86/lease.ts';
 import type { ExecOptions, ExecOutput, GuestAgent, GuestProcess, SpawnOptions } from '../machine/agent/guest-agent.ts';
@@ -258,19 +259,22 @@ export class Vm implements Machine {
     if (this.#lease.state === 'switching') await this.#lease.decided();
     this.#checkAlive();
     this.#lease.check('run a command in');
-    const timeout = AbortSignal.timeout(timeoutMs);
-    const abort = AbortSignal.any([timeout, this.#stopped.signal, this.life.signal, ...(signal ? [signal] : [])]);
+    const timeout = joinSignals([], timeoutMs);
+    const abort = joinSignals([timeout.signal, this.#stopped.signal, this.life.signal, signal]);
     const name = Array.isArray(command) ? command.join(' ') : command;
     try {
-      return await unlessAborted(abort, this.agent.exec(command, { ...rest, signal: abort }));
+      return await unlessAborted(abort.signal, this.agent.exec(command, { ...rest, signal: abort.signal }));
     } catch (error) {
       this.#checkRunning();
-      if (!timeout.aborted) throw error;
+      if (!timeout.signal.aborted) throw error;
       throw new VmError(
         'timeout',
         `the guest's command did not end within ${timeoutMs / 1000} s: ${name}\nIts console ends with\n${this.console.tail()}`,
         { cause: error },
       );
+    } finally {
+      timeout.release();
+      abort.release();
     }
   }
 
@@ -347,7 +351,7 @@ export class Vm implements Machine {
     options: Omit<MigrationOptions, 'machine' | 'summary' | 'codec'>,
   ): Promise<MigrationResult> {
     this.#checkAlive();
-    const signal = AbortSignal.any([this.life.signal, ...(options.signal ? [options.signal] : [])]);
+    const { signal, release } = joinSignals([this.life.signal, options.signal]);
     try {
       const result = await migrateOut(this.emulator, channel, {
         ...options,
@@ -362,6 +366,8 @@ export class Vm implements Machine {
       if (error instanceof MigrationUnknownError) this.#unsettled = error.id;
       else if (!this.#stopped.signal.aborted) this.life.check();
       throw error;
+    } finally {
+      release();
     }
   }
 

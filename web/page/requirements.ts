@@ -39,7 +39,7 @@ export function checkBrowser(): void {
     !(typeof WebAssembly === 'object' && WebAssembly.validate(SIMD)) && 'WebAssembly with SIMD',
     !hasModuleWorkers() && 'module workers',
     typeof DecompressionStream === 'undefined' && 'DecompressionStream',
-    // What browsers learned last of all that is used.
+    // Stands for all that browsers learned up to 2024.
     typeof AbortSignal.any === 'undefined' && 'AbortSignal.any',
   ].filter((name) => name !== false);
   if (missing.length) {

@@ -11,7 +11,7 @@ const MAX_STRING_LENGTH = 131_072;
 const MAX_COUNT = 0xffff;
 
 /**
- * The payload of SPAWN: u16 is_pty, columns, rows, arguments, variables; then the strings, each with a zero byte behind it.
+ * The payload of SPAWN: u8 is_pty, is_unkept; u16 columns, rows, arguments, variables; then the strings, each with a zero byte behind it.
  *
  * @throws VmError `configuration` for what a process can't be given.
  */
@@ -19,7 +19,7 @@ export function encodeCommand(
   cwd: string,
   args: readonly string[],
   env: Readonly<Record<string, string>>,
-  pty: SpawnOptions['pty'],
+  { pty, isKept = true }: Pick<SpawnOptions, 'pty' | 'isKept'>,
 ): Uint8Array {
   const refuse = (what: string, cure: string) =>
     new VmError(
@@ -71,7 +71,8 @@ export function encodeCommand(
       throw refuse(`its terminal can't have ${size} columns or rows`, `give whole numbers up to ${MAX_COUNT}`);
   const bytes = new Uint8Array(length);
   const view = new DataView(bytes.buffer);
-  [pty ? 1 : 0, columns, rows, args.length, variables.length].forEach((value, n) => view.setUint16(2 * n, value, true));
+  const flags = (pty ? 1 : 0) | (isKept ? 0 : 0x100);
+  [flags, columns, rows, args.length, variables.length].forEach((value, n) => view.setUint16(2 * n, value, true));
   let at = HEAD_LENGTH;
   for (const string of strings) {
     bytes.set(string, at);

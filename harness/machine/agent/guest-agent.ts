@@ -2,12 +2,14 @@ import { errnoName } from '../../../device/fs/errno.ts';
 import { VmError } from '../errors.ts';
 import type { AgentChannel } from './channel.ts';
 import { commandError, encodeCommand } from './command.ts';
+import { type ExecOptions, type ExecOutput, runToEnd } from './exec.ts';
 import { encodeFrame, type Frame, FrameReader, LONGEST_TO_GUEST, MAX_TO_GUEST, TO_GUEST, TO_HOST } from './frames.ts';
 import { Process, type Stream, words } from './process.ts';
 import { encodeRenewal, type Renewal, renewalFailure } from './renewal.ts';
 import type { SignalName } from './signals.ts';
 
 export { type AgentChannel, type UartBus, uartChannel } from './channel.ts';
+export type { ExecOptions, ExecOutput } from './exec.ts';
 export type { Renewal } from './renewal.ts';
 export type { SignalName } from './signals.ts';
 
@@ -18,23 +20,11 @@ export interface SpawnOptions {
   cwd?: string;
   /** Gives the process a terminal; its output comes on stdout alone. */
   pty?: { columns: number; rows: number };
-}
-
-export interface ExecOptions extends Omit<SpawnOptions, 'pty'> {
-  stdin?: Uint8Array | string;
-  /** Kills the command, and rejects, when it takes longer. Default: none. */
-  timeoutMs?: number;
-  /** Bytes of stdout and stderr together: with more the command is killed, and this rejects. Default: 64 MiB. */
-  maxOutput?: number;
-  /** Kills the command, and rejects. */
-  signal?: AbortSignal;
-}
-
-export interface ExecOutput {
-  stdout: Uint8Array;
-  stderr: Uint8Array;
-  /** Exit code; 128 + the signal's number when a signal ended it. */
-  code: number;
+  /**
+   * Whether it waits for somebody to `attach` when the guest comes back from a snapshot, or to another host: its output is held back, and its exit code
+   * kept. Default: true. Otherwise its stdin ends there, and its output and exit code are nobody's.
+   */
+  isKept?: boolean;
 }
 
 /** A command running in the guest. */
@@ -59,11 +49,8 @@ export interface GuestProcess {
 
 /** Bytes on their way to the guest at once: less than its terminal driver holds. */
 const WINDOW = 2048;
-const SIGKILL = 9;
 /** Of an exit code. */
 const MAX_CODE = 255;
-/** Bytes of output that `exec` keeps. */
-const MAX_OUTPUT = 64 << 20;
 const CREDIT_LENGTH = encodeFrame(TO_GUEST.CREDIT, 0, words(0)).length;
 /** Milliseconds until HELLO is said again, and by how many longer each time. */
 const FIRST_HELLO_PAUSE = 100;
@@ -79,6 +66,8 @@ export class GuestAgent {
   /** By process: bytes of output that it will be told it may send, and that it was told and has not sent. */
   readonly #owed = new Map<number, number>();
   readonly #credit = new Map<number, number>();
+  /** Processes that were left, and how many bytes the guest will have taken when it knows: until then they may send what they were allowed to. */
+  readonly #left: { id: number; at: number }[] = [];
   readonly #lists: { resolve: (ids: number[]) => void; reject: (error: Error) => void }[] = [];
   #session = 0;
   /** The session that {@link ready} waits for. */
@@ -161,6 +150,7 @@ export class GuestAgent {
     this.#outbox.length = 0;
     this.#owed.clear();
     this.#credit.clear();
+    this.#left.length = 0;
     this.#reader.end();
   }
 
@@ -175,55 +165,13 @@ export class GuestAgent {
   }
 
   /** Runs a command to its end. A string goes to `/bin/sh -c`, an array is run as it is. */
-  async exec(
-    command: string | string[],
-    { stdin, timeoutMs, signal, maxOutput = MAX_OUTPUT, ...options }: ExecOptions = {},
-  ): Promise<ExecOutput> {
-    const signals = [signal, timeoutMs === undefined ? undefined : AbortSignal.timeout(timeoutMs)].filter(
-      (each) => each !== undefined,
-    );
-    const abort = AbortSignal.any(signals);
-    abort.throwIfAborted();
-    const process = this.spawn(command, options);
-    let left = maxOutput;
-    const collect = (): [Uint8Array[], (data: Uint8Array) => void] => {
-      const parts: Uint8Array[] = [];
-      return [
-        parts,
-        (data) => {
-          left -= data.length;
-          if (left < 0)
-            throw new VmError(
-              'guest',
-              `the guest's command has said more than ${maxOutput} bytes, and was killed: raise maxOutput, or spawn it and take its output as it comes`,
-            );
-          parts.push(data);
-        },
-      ];
-    };
-    const [stdout, onStdout] = collect();
-    const [stderr, onStderr] = collect();
-    process.onStdout = onStdout;
-    process.onStderr = onStderr;
-    const aborted = new Promise<never>((_, reject) => {
-      abort.addEventListener(
-        'abort',
-        () => {
-          process.kill(SIGKILL);
-          reject(abort.reason as Error);
-        },
-        { once: true },
-      );
-    });
-    if (stdin !== undefined) process.write(stdin).catch(() => {});
-    process.closeStdin();
-    const code = await Promise.race([process.exited, aborted]);
-    return { stdout: concat(stdout), stderr: concat(stderr), code };
+  exec(command: string | string[], options?: ExecOptions): Promise<ExecOutput> {
+    return runToEnd(this, command, options);
   }
 
-  spawn(command: string | string[], { env = {}, cwd = '/root', pty }: SpawnOptions = {}): GuestProcess {
+  spawn(command: string | string[], { env = {}, cwd = '/root', pty, isKept }: SpawnOptions = {}): GuestProcess {
     const args = typeof command === 'string' ? ['/bin/sh', '-c', command] : command;
-    const bytes = encodeCommand(cwd, args, env, pty);
+    const bytes = encodeCommand(cwd, args, env, { pty, isKept });
     const process = this.#add(randomId(), (errno, isDirectory) => commandError(args[0]!, cwd, errno, isDirectory));
     this.#sendParts(TO_GUEST.PART, TO_GUEST.SPAWN, process.id, bytes);
     process.open();
@@ -254,6 +202,7 @@ export class GuestAgent {
       sendInput: (data) => this.#sendParts(TO_GUEST.INPUT, TO_GUEST.INPUT, id, data),
       grant: (bytes) => this.#grant(id, bytes),
       forget: () => void this.#processes.delete(id),
+      leave: () => this.#leave(id),
       describe,
     });
     if (this.#lost) process.lose(this.#lost);
@@ -282,6 +231,7 @@ export class GuestAgent {
       const frame = typeof next === 'number' ? this.#encodeCredit(next) : next;
       if (!frame) continue;
       this.#sent += frame.length;
+      if (frame[2] === TO_GUEST.CLOSE) this.#left.push({ id: idOf(frame), at: this.#sent });
       this.#channel.write(frame);
     }
   }
@@ -303,6 +253,15 @@ export class GuestAgent {
     this.#owed.delete(id);
     this.#credit.set(id, (this.#credit.get(id) ?? 0) + bytes);
     return encodeFrame(TO_GUEST.CREDIT, id, words(bytes));
+  }
+
+  /** What it was going to be allowed must not come before its CLOSE, which ends that, when it is attached to again. */
+  #leave(id: number): void {
+    this.#processes.delete(id);
+    const credit = this.#outbox.indexOf(id);
+    if (credit >= 0) this.#outbox.splice(credit, 1);
+    this.#owed.delete(id);
+    this.#send(TO_GUEST.CLOSE, id);
   }
 
   #forgetCredit(id: number): void {
@@ -358,6 +317,10 @@ export class GuestAgent {
         break;
       case TO_HOST.TAKEN:
         this.#taken = Math.min(number(), this.#sent);
+        while (this.#left[0] && this.#left[0].at <= this.#taken) {
+          const { id: left } = this.#left.shift()!;
+          if (!this.#processes.has(left)) this.#forgetCredit(left);
+        }
         this.#pump();
         break;
       case TO_HOST.STARTED:
@@ -403,12 +366,10 @@ function randomId(): number {
   return crypto.getRandomValues(new Uint32Array(1))[0]! >>> 1;
 }
 
-function lengthOf(frame: Uint8Array | number): number {
-  return typeof frame === 'number' ? CREDIT_LENGTH : frame.length;
+function idOf(frame: Uint8Array): number {
+  return new DataView(frame.buffer, frame.byteOffset).getUint32(4, true);
 }
 
-function concat(parts: Uint8Array[]): Uint8Array {
-  const whole = new Uint8Array(parts.reduce((sum, { length }) => sum + length, 0));
-  parts.reduce((at, part) => (whole.set(part, at), at + part.length), 0);
-  return whole;
+function lengthOf(frame: Uint8Array | number): number {
+  return typeof frame === 'number' ? CREDIT_LENGTH : frame.length;
 }

@@ -19,6 +19,8 @@ interface Link {
   /** Lets it write so many bytes more. */
   grant(bytes: number): void;
   forget(): void;
+  /** Leaves it to others. */
+  leave(): void;
   /** What tells why it could not be started. */
   describe(errno: number, isDirectory: boolean): Error;
 }
@@ -139,9 +141,8 @@ export class Process implements GuestProcess {
   }
 
   detach(): void {
-    this.#link.send(TO_GUEST.CLOSE);
     this.lose(new Error('the process was detached'));
-    this.#link.forget();
+    this.#link.leave();
   }
 
   /** Lets it write. */

@@ -312,7 +312,7 @@ async function moveOut(
 
 /** Starts the command. What it says while the guest is here goes to stdout, which may be the link. */
 async function start(vm: Vm, argv: string[], to: string): Promise<GuestProcess> {
-  const started = vm.spawn(argv, { cwd: vm.shares[0]?.mountPoint });
+  const started = vm.spawn(argv, { cwd: vm.shares[0]?.mountPoint, isKept: false });
   started.exited.catch(() => {});
   started.onStdout = (bytes) => (to === STDIO ? process.stderr : process.stdout).write(bytes);
   started.onStderr = (bytes) => process.stderr.write(bytes);

@@ -38,7 +38,7 @@ export async function bootWithShares(flags: MachineFlags, more: VmOptions = {}):
 /** Runs `argv` in a guest that is there, as {@link run}. Takes this process's stdin for good. */
 export function runIn(vm: Vm, argv: string[], flags: ExecFlags): Promise<number> {
   const { argv: words, options } = execution(vm, argv, flags);
-  return onStdio(vm.spawn(words, options), flags.timeout);
+  return onStdio(vm.spawn(words, { ...options, isKept: false }), flags.timeout);
 }
 
 /** Connects a command in a guest to this process: its stdio, for good, and its signals. Returns the exit code. */

@@ -25,7 +25,7 @@ export async function shell(flags: MachineFlags): Promise<number> {
 export async function shellIn(vm: Vm, flags: ExecFlags): Promise<number> {
   const { stdin, stdout, stderr } = process;
   const { argv, options } = execution(vm, ['/bin/sh', '-l'], flags);
-  if (!stdin.isTTY) return onStdio(vm.spawn(argv, options), flags.timeout);
+  if (!stdin.isTTY) return onStdio(vm.spawn(argv, { ...options, isKept: false }), flags.timeout);
   const size = () => ({ columns: stdout.columns ?? 80, rows: stdout.rows ?? 24 });
   const terminal = vm.spawn(argv, {
     ...options,

@@ -39,7 +39,7 @@ describe('a command on its way to the guest', () => {
             ![cwd, ...args, ...Object.entries(env).flat()].some((each) => each.includes('\0'));
           let bytes: Uint8Array;
           try {
-            bytes = encodeCommand(cwd, args, env, undefined);
+            bytes = encodeCommand(cwd, args, env, {});
           } catch (error) {
             expect(error).to.be.instanceOf(VmError).with.property('kind', 'configuration');
             expect(isSound, (error as Error).message).to.not.equal(true);
@@ -61,27 +61,27 @@ describe('a command on its way to the guest', () => {
   });
 
   const refused: [string, Parameters<typeof encodeCommand>, RegExp][] = [
-    ['no word', ['/', [], {}, undefined], /no words; give a program/],
-    ['a zero byte in an argument', ['/', ['sh', 'a\0b'], {}, undefined], /"sh": argument 1 has a zero byte/],
-    ['a zero byte in a variable', ['/', ['sh'], { A: 'b\0C=d' }, undefined], /the variable A has a zero byte/],
-    ['a variable with = in its name', ['/', ['sh'], { 'A=B': 'c' }, undefined], /variable "A=B" can't have that name/],
+    ['no word', ['/', [], {}, {}], /no words; give a program/],
+    ['a zero byte in an argument', ['/', ['sh', 'a\0b'], {}, {}], /"sh": argument 1 has a zero byte/],
+    ['a zero byte in a variable', ['/', ['sh'], { A: 'b\0C=d' }, {}], /the variable A has a zero byte/],
+    ['a variable with = in its name', ['/', ['sh'], { 'A=B': 'c' }, {}], /variable "A=B" can't have that name/],
     [
       'an argument longer than Linux takes',
-      ['/', ['sh', 'x'.repeat(131_072)], {}, undefined],
+      ['/', ['sh', 'x'.repeat(131_072)], {}, {}],
       /argument 1 is longer than 131071 bytes; write it to a file/,
     ],
-    ['one that is longer in UTF-8', ['/', ['sh', 'ä'.repeat(65_536)], {}, undefined], /argument 1 is longer/],
+    ['one that is longer in UTF-8', ['/', ['sh', 'ä'.repeat(65_536)], {}, {}], /argument 1 is longer/],
     [
       'more than the agent holds',
-      ['/', ['sh', ...Array<string>(3).fill('x'.repeat(100_000))], {}, undefined],
+      ['/', ['sh', ...Array<string>(3).fill('x'.repeat(100_000))], {}, {}],
       /take 300018 bytes, and at most 262144/,
     ],
     [
       'more words than can be counted',
-      ['/', ['sh', ...Array<string>(65_536).fill('')], {}, undefined],
+      ['/', ['sh', ...Array<string>(65_536).fill('')], {}, {}],
       /arguments and variables take/,
     ],
-    ['a terminal of half a column', ['/', ['sh'], {}, { columns: 0.5, rows: 1 }], /0.5 columns or rows/],
+    ['a terminal of half a column', ['/', ['sh'], {}, { pty: { columns: 0.5, rows: 1 } }], /0.5 columns or rows/],
   ];
   for (const [what, args, says] of refused) {
     it(`is refused for ${what}`, () => expect(() => encodeCommand(...args)).to.throw(VmError, says));
