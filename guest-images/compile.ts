@@ -78,7 +78,7 @@ function firstExisting(...paths: string[]): string {
  * each call by R_386_PLT32 an entry in a procedure linkage table that it then fails to relocate;
  * in a static program such a call is one by R_386_PC32.
  */
-export function withoutPlt(file: Buffer): void {
+function withoutPlt(file: Buffer): void {
   if (file.toString('latin1', 0, 8) !== '!<arch>\n') {
     objectWithoutPlt(file);
     return;

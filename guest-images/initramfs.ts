@@ -93,7 +93,7 @@ function closure(module: KernelModule, modules: KernelModule[]): string[] {
 }
 
 /** busybox keeps its applets' names as one block of sorted NUL-terminated strings: "[", "[[", "acpid" and so on. */
-export function busyboxApplets(busybox: Buffer): string[] {
+function busyboxApplets(busybox: Buffer): string[] {
   const start = busybox.indexOf('[\0[[\0', 0, 'latin1');
   if (start < 0) throw new Error('this busybox has no table of applets');
   const end = busybox.indexOf('\0\0', start, 'latin1');

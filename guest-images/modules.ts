@@ -19,7 +19,7 @@ export const BOOT_MODULES = [
 ];
 
 /** There for `modprobe`. */
-export const OPTIONAL_MODULES = ['overlay', 'loop', 'crc32c_generic', 'libcrc32c'];
+const OPTIONAL_MODULES = ['overlay', 'loop', 'crc32c_generic', 'libcrc32c'];
 
 export interface KernelModule {
   name: string;

@@ -19,7 +19,7 @@ export function packageVersion(): string {
 export const SOURCES = join(PACKAGE_ROOT, 'guest-images');
 
 /** Names another directory for all that is built or kept to save time. */
-export const CACHE_VARIABLE = 'V86_VIRTIOFS_CACHE';
+const CACHE_VARIABLE = 'V86_VIRTIOFS_CACHE';
 
 /** Where guest images, kernels and booted machines are kept: `$V86_VIRTIOFS_CACHE`, or the user's cache directory. It need not exist. */
 export function cacheDirectory(): string {

@@ -46,7 +46,7 @@ async function sourceFiles(): Promise<string[]> {
 }
 
 /** sources.list(5), one-line style. */
-export function parseOneLine(text: string): Archive[] {
+function parseOneLine(text: string): Archive[] {
   return text.split('\n').flatMap((line) => {
     const match = /^\s*deb\s+(?:\[([^\]]*)\]\s+)?(\S+)\s+(\S+)((?:\s+[^#\s]+)*)/.exec(line);
     if (!match) return [];
@@ -63,7 +63,7 @@ export function parseOneLine(text: string): Archive[] {
 }
 
 /** sources.list(5), deb822 style. */
-export function parseDeb822(text: string): Archive[] {
+function parseDeb822(text: string): Archive[] {
   return text.split(/\n\s*\n/).flatMap((stanza) => {
     const fields = new Map<string, string>();
     let last = '';

@@ -11,7 +11,6 @@ export const S_IFCHR = 0o020000;
 export const S_IFIFO = 0o010000;
 export const S_ISUID = 0o4000;
 export const S_ISGID = 0o2000;
-export const S_ISVTX = 0o1000;
 export const S_IXGRP = 0o010;
 /** Every bit that chmod(2) can set. */
 export const S_IALLUGO = 0o7777;
@@ -20,9 +19,6 @@ export const S_IALLUGO = 0o7777;
 export const RENAME_NOREPLACE = 1;
 export const RENAME_EXCHANGE = 2;
 export const RENAME_WHITEOUT = 4;
-export const SEEK_SET = 0;
-export const SEEK_CUR = 1;
-export const SEEK_END = 2;
 export const SEEK_DATA = 3;
 export const SEEK_HOLE = 4;
 
@@ -32,7 +28,6 @@ export const FALLOC_FL_PUNCH_HOLE = 0x02;
 export const FALLOC_FL_COLLAPSE_RANGE = 0x08;
 export const FALLOC_FL_ZERO_RANGE = 0x10;
 export const FALLOC_FL_INSERT_RANGE = 0x20;
-export const FALLOC_FL_UNSHARE_RANGE = 0x40;
 
 // linux/xattr.h
 export const XATTR_CREATE = 1;

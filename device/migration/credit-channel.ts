@@ -16,7 +16,7 @@ const CLOSED = 3;
 const WINDOW = 16;
 
 /** A piece that has come, as far as it can be judged by itself. @throws MigrationError */
-export function decodePiece(data: unknown, limit: number): { kind: number; message: Uint8Array } {
+function decodePiece(data: unknown, limit: number): { kind: number; message: Uint8Array } {
   const bytes = data instanceof ArrayBuffer ? new Uint8Array(data) : data;
   if (!(bytes instanceof Uint8Array) || !(bytes.buffer instanceof ArrayBuffer))
     throw new MigrationError('the other side sends something else than bytes: it is no migration');

@@ -25,7 +25,7 @@ const MAX_STATE_LENGTH = 256 << 20;
 /** Of guest RAM: 4 GiB. */
 const MAX_PAGES = 1 << 20;
 /** The longest chunk there is, and how many pages of guest RAM may be in one. */
-export const MAX_CHUNK_LENGTH = 1 << 20;
+const MAX_CHUNK_LENGTH = 1 << 20;
 export const PAGES_PER_CHUNK = 64;
 export const HASH_LENGTH = 32;
 

@@ -33,16 +33,16 @@ export const BAR: Record<Exclude<Region, 'config'>, { offset: number; length: nu
 };
 
 /** Offsets in configuration space. */
-export const PM_CAP = 0x40;
+const PM_CAP = 0x40;
 export const PMCSR = PM_CAP + 4;
 /** PCI Power Management 1.2, 3.2.4: the power state can be written, and D3hot to D0 resets nothing. */
 export const PMCSR_POWER_STATE = 3;
-export const PMCSR_NO_SOFT_RESET = 1 << 3;
+const PMCSR_NO_SOFT_RESET = 1 << 3;
 const PM_VERSION_1_2 = 3;
 const PCI_CAP_ID_PM = 1;
 const PCI_CAP_ID_VNDR = 9;
 /** `struct virtio_pci_cap` of PCI_CFG, and the fields that the driver writes: 4.1.4.9. */
-export const PCI_CFG_CAP = 0x8c;
+const PCI_CFG_CAP = 0x8c;
 export const PCI_CFG_BAR = PCI_CFG_CAP + 4;
 export const PCI_CFG_OFFSET = PCI_CFG_CAP + 8;
 export const PCI_CFG_LENGTH = PCI_CFG_CAP + 12;

@@ -26,7 +26,7 @@ export interface Subject {
 }
 
 /** Like beside like: with the guest's cache, and without. In each table the first is compared with the others. */
-export const TABLES: { title: string; cache: 'auto' | 'never'; subjects: Subject[] }[] = [
+const TABLES: { title: string; cache: 'auto' | 'never'; subjects: Subject[] }[] = [
   {
     title: 'With the guest’s page cache (virtio-fs: cache auto; 9p: cache=loose)',
     cache: 'auto',

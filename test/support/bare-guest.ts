@@ -5,8 +5,8 @@ import { call } from './fuse-call.ts';
 
 const INIT = 26,
   CREATE = 35;
-export const SETLK = 32,
-  SETLKW = 33,
+const SETLK = 32;
+export const SETLKW = 33,
   WRITE_LOCK = 1,
   UNLOCK = 2;
 

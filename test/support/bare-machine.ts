@@ -2,7 +2,7 @@ import { fileURLToPath } from 'node:url';
 import { V86 } from 'v86';
 import type { Cpu, Emulator } from '../../device/v86/types.ts';
 
-export const V86_WASM = fileURLToPath(import.meta.resolve('v86/build/v86.wasm'));
+const V86_WASM = fileURLToPath(import.meta.resolve('v86/build/v86.wasm'));
 
 /** A real v86 without BIOS or guest, and port accesses as a guest's would arrive. */
 export interface BareMachine {

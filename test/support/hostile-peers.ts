@@ -60,7 +60,7 @@ function damage(random: Random, bytes: Uint8Array): Uint8Array<ArrayBuffer> {
 }
 
 /** A guest that says anything over its agent's port: frames that are right, nearly so, and none, cut anywhere. */
-export async function fuzzAgent(random: Random, messages: number): Promise<Outcomes> {
+async function fuzzAgent(random: Random, messages: number): Promise<Outcomes> {
   const outcomes: Outcomes = new Map();
   let deliver: (bytes: Uint8Array) => void = () => {};
   let session = 0;
@@ -224,7 +224,7 @@ function compose(random: Random, honesty = 5): unknown {
 }
 
 /** Another tab, a page or a server that posts anything to a channel. */
-export async function fuzzCreditChannel(random: Random, messages: number): Promise<Outcomes> {
+async function fuzzCreditChannel(random: Random, messages: number): Promise<Outcomes> {
   const outcomes: Outcomes = new Map();
   for (let n = 0; n < messages; ) {
     let posted = 0;
@@ -284,7 +284,7 @@ function expectMigrationError(error: unknown, outcomes: Outcomes): true {
 }
 
 /** Another process that writes anything into a socket or pipe, in parts of any length. */
-export async function fuzzDuplexChannel(random: Random, messages: number): Promise<Outcomes> {
+async function fuzzDuplexChannel(random: Random, messages: number): Promise<Outcomes> {
   const outcomes: Outcomes = new Map();
   for (let n = 0; n < messages; ) {
     const [incoming, outgoing] = [new PassThrough(), new PassThrough()];
@@ -374,7 +374,7 @@ function composeJson(random: Random, depth = 0): unknown {
 const BODIES = [decodeDescription, decodeLayer, decodeRound, decodeQuery, decodeFate, decodeRefusal] as const;
 
 /** A side that knows the token, and sends anything as the bodies of its messages; and greetings of one that does not. */
-export function fuzzBodies(random: Random, messages: number): Outcomes {
+function fuzzBodies(random: Random, messages: number): Outcomes {
   const outcomes: Outcomes = new Map();
   const good = [
     { id: '01234567-89ab-4cde-8f01-23456789abcd', machine: { memory: 256, image: 'x', devices: ['a'] } },
@@ -415,7 +415,7 @@ export function fuzzBodies(random: Random, messages: number): Outcomes {
 }
 
 /** Another tab that posts anything to where tabs meet, addresses that were pasted, and what a page's worker is told. */
-export function fuzzPage(random: Random, messages: number): Outcomes {
+function fuzzPage(random: Random, messages: number): Outcomes {
   const outcomes: Outcomes = new Map();
   const uuid = '01234567-89ab-4cde-8f01-23456789abcd';
   let tell: (event: Event) => void = () => {};

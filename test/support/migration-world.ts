@@ -5,7 +5,7 @@ import { MESSAGE, type Message } from '../../device/migration/link.ts';
 import { MachineLease } from '../../device/v86/lease.ts';
 import { type World, settle as whenQuiet } from './explorer.ts';
 
-export const ID = '00000000-0000-4000-8000-000000000000';
+const ID = '00000000-0000-4000-8000-000000000000';
 const NAMES = Object.fromEntries(Object.entries(MESSAGE).map(([name, type]) => [type, name]));
 const encoder = new TextEncoder();
 

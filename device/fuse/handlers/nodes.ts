@@ -23,7 +23,7 @@ import { writeAttrOut, writeEntry, writeStatxOut } from '../replies.ts';
 import type { View } from '../struct.ts';
 
 /** The caller's user and group, as the filesystem numbers them. */
-export function owner(call: Call): { uid: number; gid: number } {
+function owner(call: Call): { uid: number; gid: number } {
   return call.policy.hostOwner(call.header);
 }
 

@@ -15,7 +15,7 @@ export interface E820Entry {
 export const E820_RAM = 1;
 export const E820_RESERVED = 2;
 
-export const BOOT_PARAMS_SIZE = 4096;
+const BOOT_PARAMS_SIZE = 4096;
 /** `COMMAND_LINE_SIZE` of x86, the terminating zero included. */
 export const COMMAND_LINE_SIZE = 2048;
 

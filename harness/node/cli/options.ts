@@ -9,7 +9,7 @@ import { addExecOptions, type ExecFlags } from './exec-options.ts';
 /** Exit code when v86-virtiofs itself failed, out of the way of a guest command's. */
 export const OWN_FAILURE = 125;
 /** Exit codes when the guest has ended by itself, out of the way too. */
-export const GUEST_ENDS: Record<GuestEnd, number> = { crashed: 121, halted: 122, rebooted: 123 };
+const GUEST_ENDS: Record<GuestEnd, number> = { crashed: 121, halted: 122, rebooted: 123 };
 
 /** Exit code when a guest may run on another side, and can't go on here before that is settled. */
 export const UNSETTLED = 120;

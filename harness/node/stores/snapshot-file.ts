@@ -20,7 +20,7 @@ import { PRIVATE, writeFileWhole } from './whole-file.ts';
  * | 20 + head | … | v86's state, `state.length` bytes |
  */
 const MAGIC = 'V86VIRFS';
-export const FORMAT_VERSION = 1;
+const FORMAT_VERSION = 1;
 const PREFIX_LENGTH = 20;
 /** Far above any real head: a damaged length must not become a huge allocation. */
 const MAX_HEAD_LENGTH = 16 * 1024 * 1024;

@@ -3,7 +3,7 @@ import type { FileEntry, FolderApi } from '../../protocol.ts';
 import { formatBytes } from '../format.ts';
 
 /** Bytes of a text that can be edited, and of an image that is shown. */
-export const EDIT_LIMIT = 1 << 20;
+const EDIT_LIMIT = 1 << 20;
 const IMAGE_LIMIT = 16 << 20;
 /** What is shown of other files. */
 const HEAD_TEXT = 64 << 10;
@@ -86,7 +86,7 @@ function decode(bytes: Uint8Array, isCut: boolean): string | undefined {
 }
 
 /** As `hexdump -C` shows it. */
-export function hexDump(bytes: Uint8Array): string {
+function hexDump(bytes: Uint8Array): string {
   const lines: string[] = [];
   for (let at = 0; at < bytes.length; at += 16) {
     const row = [...bytes.subarray(at, at + 16)];
