@@ -39,6 +39,7 @@ export class VirtioFsDevice {
   readonly session: FuseSession;
   /** Settles when the device is on the emulator's PCI bus; rejects when it can't be. */
   readonly ready: Promise<void>;
+  readonly #machine: V86Machine;
   #transport: PciTransport | undefined;
 
   constructor(
@@ -54,6 +55,7 @@ export class VirtioFsDevice {
       ...sessionOptions
     }: VirtioFsOptions,
   ) {
+    this.#machine = machine;
     this.tag = tag;
     this.backend = volume instanceof MemfsBackend ? volume : MemfsBackend.of(volume);
     this.session = new FuseSession({ ...sessionOptions, backend: this.backend, lockTable: this.backend.locks });
@@ -79,6 +81,11 @@ export class VirtioFsDevice {
     machine.onStart(() => this.#transport?.runQueues());
     machine.onEnd(() => this.session.close());
     this.ready = machine.ready;
+  }
+
+  /** Whether its v86 is like one that this is tested with. Of another one the console is told. Throws {@link MachineError} before {@link ready}. */
+  get isTestedV86(): boolean {
+    return this.#machine.isTested;
   }
 
   /** The memfs volume behind the share. */

@@ -1,5 +1,5 @@
 import { MachineError } from './errors.ts';
-import { PCI_SLOTS } from './pci.ts';
+import { PCI_SLOTS } from './pci-bus.ts';
 import type { Cpu } from './types.ts';
 
 /** In v86's positional state array. */

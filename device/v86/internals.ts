@@ -1,5 +1,5 @@
 import { MachineError } from './errors.ts';
-import type { Emulator, V86Like } from './types.ts';
+import type { Cpu, Emulator, V86Core, V86Like } from './types.ts';
 import { FIRST_TESTED, LAST_TESTED } from './versions.ts';
 
 type Kind = 'function' | 'object' | 'numbers';
@@ -29,6 +29,7 @@ const INTERNALS: Record<string, Kind> = {
   'v86.cpu.wasm_memory': 'object',
   'v86.cpu.jit_dirty_cache': 'function',
   'v86.cpu.reset_cpu': 'function',
+  'v86.cpu.load_bios': 'function',
   'v86.cpu.main_loop': 'function',
   'v86.cpu.get_state': 'function',
   'v86.cpu.set_state': 'function',
@@ -43,6 +44,7 @@ const INTERNALS: Record<string, Kind> = {
   'v86.cpu.mxcsr': 'numbers',
   'v86.cpu.wm.exports.set_control_word': 'function',
   'v86.cpu.devices.vga': 'object',
+  'v86.cpu.devices.rtc': 'object',
   'v86.cpu.devices.pci.devices': 'object',
   'v86.cpu.devices.pci.device_spaces': 'object',
   'v86.cpu.devices.pci.pci_addr': 'numbers',
@@ -53,14 +55,23 @@ const INTERNALS: Record<string, Kind> = {
   'v86.cpu.devices.pci.lower_irq': 'function',
 };
 
-/** @throws MachineError for what is no `V86`. */
-export function checkEmulator(emulator: V86Like): Emulator {
-  check(emulator, PUBLIC, 'this is no V86 object');
-  return emulator as unknown as Emulator;
+/** The one door to what is behind a `V86`; for this folder alone. @throws MachineError for what is none. */
+export function internalsOf(emulator: V86Like): Emulator {
+  assertEmulator(emulator);
+  return emulator;
 }
 
-/** @throws MachineError that names what a `V86` that is ready lacks. */
-export function checkInternals(emulator: Emulator): void {
+/** What is there when v86 is ready. @throws MachineError that names what it lacks. */
+export function loadedInternalsOf(emulator: Emulator): { v86: V86Core; cpu: Cpu } {
+  assertLoaded(emulator);
+  return { v86: emulator.v86, cpu: emulator.v86.cpu };
+}
+
+function assertEmulator(emulator: V86Like): asserts emulator is V86Like & Emulator {
+  check(emulator, PUBLIC, 'this is no V86 object');
+}
+
+function assertLoaded(emulator: Emulator): asserts emulator is Emulator & { v86: V86Core } {
   check(emulator, INTERNALS, 'this version of v86 can not be used');
 }
 

@@ -1,5 +1,5 @@
 /**
- * The members of v86's objects that the adapter uses. v86's own typings cover only its public API;
+ * The members of v86's objects that this folder uses, and nobody else. v86's own typings cover only its public API;
  * these names are unmangled in the npm builds. internals.ts checks that they are there.
  */
 
@@ -15,19 +15,7 @@ export interface V86Like {
 export interface Emulator {
   add_listener(event: string, listener: (data: never) => void): void;
   /** Present once the constructor's asynchronous part has begun. */
-  readonly v86?: {
-    readonly cpu?: Cpu;
-    /** Whether it waits for its next tick. */
-    readonly idle: boolean;
-    /** Milliseconds from now, instead of when it was to be. */
-    next_tick(delay: number): void;
-    run(): void;
-    stop(): void;
-    restart(): void;
-    save_state(): ArrayBuffer;
-    /** Synchronous, unlike the emulator's own. */
-    restore_state(state: ArrayBuffer): void;
-  };
+  readonly v86?: Partial<Pick<V86Core, 'cpu'>> & Omit<V86Core, 'cpu'>;
   is_running(): boolean;
   run(): Promise<void>;
   /** Settles when the tick that is under way has ended. */
@@ -35,6 +23,21 @@ export interface Emulator {
   destroy(): Promise<void>;
   save_state(): Promise<ArrayBuffer>;
   restore_state(state: ArrayBuffer): Promise<void>;
+}
+
+/** What runs in an emulator. */
+export interface V86Core {
+  readonly cpu: Cpu;
+  /** Whether it waits for its next tick. */
+  readonly idle: boolean;
+  /** Milliseconds from now, instead of when it was to be. */
+  next_tick(delay: number): void;
+  run(): void;
+  stop(): void;
+  restart(): void;
+  save_state(): ArrayBuffer;
+  /** Synchronous, unlike the emulator's own. */
+  restore_state(state: ArrayBuffer): void;
 }
 
 export interface Cpu {
@@ -46,6 +49,8 @@ export interface Cpu {
   /** Drops compiled code made from the guest-physical bytes `start` to `end`, `end` excluded. */
   jit_dirty_cache(start: number, end: number): void;
   reset_cpu(): void;
+  /** Called after each reset. */
+  load_bios(): void;
   /** Runs the guest for a while. Returns in how many milliseconds to do it again. */
   main_loop(): number;
   get_state(): unknown[];
@@ -60,7 +65,7 @@ export interface Cpu {
   fpu_status_word: Uint16Array;
   mxcsr: Int32Array;
   readonly fpu_control_word: Uint16Array;
-  readonly wm: { readonly exports: { set_control_word(word: number): void } };
+  readonly wm: { readonly exports: WebAssembly.Exports & { set_control_word(word: number): void } };
 }
 
 /** Both in milliseconds since 1970, the second one by the host's clock. */

@@ -1,9 +1,10 @@
 import { readFile } from 'node:fs/promises';
 import type { V86Options } from 'v86';
 import { attachVirtioFs } from '../../device/index.ts';
-import { GuestAgent, type UartBus, uartChannel } from '../machine/agent/guest-agent.ts';
+import { GuestAgent, uartChannel } from '../machine/agent/guest-agent.ts';
 import { createEmulator } from '../machine/emulator.ts';
 import { defaultKernel, resolveImage } from '../node/image.ts';
+import { compileV86 } from '../node/v86.ts';
 import { Vm } from '../node/vm.ts';
 import { DEFAULT_MEMORY } from '../node/vm-options.ts';
 import { type BenchRow, Collector, type Measure } from './report.ts';
@@ -64,10 +65,10 @@ async function startPlain(): Promise<Machine> {
     cmdline: PLAIN_CMDLINE,
     uart1: true,
   } as V86Options;
-  const emulator = await createEmulator(options, {
-    attach: (made) => void shares.map((share) => attachVirtioFs(made, share)),
+  const emulator = await createEmulator(options, await compileV86(), (made) => {
+    for (const share of shares) attachVirtioFs(made, share);
   });
-  const agent = new GuestAgent(uartChannel(emulator as unknown as UartBus));
+  const agent = new GuestAgent(uartChannel(emulator));
   await emulator.run();
   await agent.ready(TIMEOUT);
   return { exec: (command) => agent.exec(command), stop: () => emulator.destroy() };

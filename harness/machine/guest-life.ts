@@ -41,7 +41,6 @@ export class GuestLife {
     this.#guest = guest;
     this.#options = options;
     this.#machine = V86Machine.of(guest.emulator);
-    this.#machine.keepsRtc = options.clock === 'keep';
     watchEnd(this.#machine, (end, fault) => this.#onEnd(end, fault));
   }
 

@@ -1,10 +1,9 @@
-import { type EmulatorInternals, restoreBareMachine, routeInterrupt } from '../machine/emulator.ts';
+import { orDestroy } from '../machine/emulator.ts';
 import { VmError, type VmErrorKind } from '../machine/errors.ts';
 import { BootCache } from './boot-cache.ts';
-import { assemble, BOOT_PATIENCE, type Machine, orDestroy, PATIENCE } from './machine.ts';
+import { assemble, BOOT_PATIENCE, type Machine, PATIENCE } from './machine.ts';
 import type { Plan } from './plan.ts';
-import type { Share } from './shares/share.ts';
-import { makeSnapshot, type Snapshot, toArrayBuffer } from './stores/snapshot-file.ts';
+import { makeSnapshot, type Snapshot } from './stores/snapshot-file.ts';
 import type { ShareOptions } from './vm-options.ts';
 
 const UNWELL = new Set<VmErrorKind>(['timeout', 'crashed', 'halted', 'rebooted']);
@@ -60,15 +59,7 @@ async function coldBoot(plan: Plan, shares: ShareOptions[]): Promise<Machine> {
 
 /** Takes a machine that has booted without shares and plugs them in, as into a running PC. */
 async function plugIn(plan: Plan, base: Snapshot): Promise<Machine> {
-  const state = toArrayBuffer(base.bytes);
-  const hooks = {
-    beforeDevices: (internals: EmulatorInternals) =>
-      restoreBareMachine(internals, state, plan.options.clock === 'keep'),
-    afterDevices: ({ v86 }: EmulatorInternals, shares: Share[]) => {
-      for (const { device } of shares) routeInterrupt(v86.cpu.devices.pci, device.slot);
-    },
-  };
-  const machine = await assemble(plan, plan.shares, plan.emulatorOptions, hooks, base.console);
+  const machine = await assemble(plan, plan.shares, plan.emulatorOptions, base);
   const { emulator, agent, life, console } = machine;
   return orDestroy(emulator, async () => {
     await emulator.run();

@@ -3,12 +3,12 @@ import { CommanderError } from 'commander';
 import { MachineError, MigrationError, SnapshotError } from '../../device/index.ts';
 import { GuestImageError } from '../../guest-images/errors.ts';
 import { packageVersion } from '../../guest-images/paths.ts';
-import { v86Version } from '../machine/emulator.ts';
 import { VmError } from '../machine/errors.ts';
 import { printableLines } from '../machine/printable.ts';
 import { exitCodeOf, OWN_FAILURE } from './cli/options.ts';
 import { finishOutput, put, watchOutput } from './cli/output.ts';
 import { makeProgram, Versions } from './cli/program.ts';
+import { v86Version } from './v86.ts';
 
 watchOutput();
 try {

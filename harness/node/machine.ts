@@ -1,13 +1,13 @@
 import type { V86, V86Options } from 'v86';
 import { attachVirtioFs, MemfsBackend, Volume } from '../../device/index.ts';
-import { V86Machine } from '../../device/v86/adapter.ts';
-import { GuestAgent, type UartBus, uartChannel } from '../machine/agent/guest-agent.ts';
+import { GuestAgent, uartChannel } from '../machine/agent/guest-agent.ts';
 import { ConsoleLog } from '../machine/console-log.ts';
-import { createEmulator, type EmulatorHooks, type EmulatorInternals } from '../machine/emulator.ts';
+import { createEmulator, orDestroy } from '../machine/emulator.ts';
 import { GuestLife } from '../machine/guest-life.ts';
 import { type Plan, withShares } from './plan.ts';
 import { Share } from './shares/share.ts';
-import type { MachineConfig } from './stores/snapshot-file.ts';
+import type { MachineConfig, Snapshot } from './stores/snapshot-file.ts';
+import { compileV86 } from './v86.ts';
 import type { ShareOptions } from './vm-options.ts';
 
 /** Milliseconds for a guest to answer, or to run a command. */
@@ -27,35 +27,26 @@ export interface Machine {
   readonly life: GuestLife;
 }
 
-export interface AssemblyHooks extends Pick<EmulatorHooks, 'beforeDevices'> {
-  afterDevices?(internals: EmulatorInternals, shares: Share[]): void;
-}
-
-/** Emulator, shares and agent, not running yet. `lines`: of its console, from before. */
+/** Emulator, shares and agent, not running yet. `base`: a machine that has booted without shares, which they are plugged into. */
 export async function assemble(
   plan: Plan,
   shares: ShareOptions[],
   emulatorOptions: V86Options,
-  hooks: AssemblyHooks = {},
-  lines: string[] = [],
+  base?: Pick<Snapshot, 'bytes' | 'console'>,
 ): Promise<Machine> {
-  const { onConsole, onProgress } = plan.options;
-  const console = new ConsoleLog({ lines, onLine: onConsole });
+  const { onConsole, onProgress, clock } = plan.options;
+  const console = new ConsoleLog({ lines: base?.console, onLine: onConsole });
   const plugged: Share[] = [];
-  const emulator = await createEmulator(emulatorOptions, {
-    beforeDevices: hooks.beforeDevices,
-    attach: (made) => {
-      V86Machine.of(made);
-      made.add_listener('serial0-output-byte', (byte: number) => console.write(byte));
-      for (const { source: _, size, ...options } of shares) {
-        const volume = options.volume ?? MemfsBackend.of(new Volume(), { size });
-        plugged.push(new Share(attachVirtioFs(made, { ...options, volume })));
-      }
-    },
-    afterDevices: (internals) => hooks.afterDevices?.(internals, plugged),
+  const emulator = await createEmulator(emulatorOptions, await compileV86(), (made, machine) => {
+    machine.keepsRtc = clock === 'keep';
+    if (base) machine.goOnFrom(base.bytes);
+    made.add_listener('serial0-output-byte', (byte: number) => console.write(byte));
+    for (const { source: _, size, ...options } of shares) {
+      const volume = options.volume ?? MemfsBackend.of(new Volume(), { size });
+      plugged.push(new Share(attachVirtioFs(made, { ...options, volume })));
+    }
   });
   return orDestroy(emulator, async () => {
-    await Promise.all(plugged.map(({ device }) => device.ready));
     plan.prepareReboot(emulator);
     for (const [index, { source }] of shares.entries()) {
       if (source !== undefined)
@@ -63,18 +54,8 @@ export async function assemble(
           onProgress?.(`loading ${source}: ${files} files, ${(bytes / 1e6).toFixed(1)} MB`),
         );
     }
-    const agent = new GuestAgent(uartChannel(emulator as unknown as UartBus));
+    const agent = new GuestAgent(uartChannel(emulator));
     const life = new GuestLife({ emulator, agent, console }, plan.options);
     return { config: withShares(plan.config, shares), emulator, shares: plugged, console, agent, life };
   });
-}
-
-/** Ends a machine that nobody will ever have, because `action` fails. */
-export async function orDestroy<T>(emulator: V86, action: () => Promise<T>): Promise<T> {
-  try {
-    return await action();
-  } catch (error) {
-    await emulator.destroy();
-    throw error;
-  }
 }

@@ -3,7 +3,6 @@ import { resolve } from 'node:path';
 import type { V86, V86Options } from 'v86';
 import { kernelCmdline } from '../machine/boot/cmdline.ts';
 import { directBoot, directReboot } from '../machine/boot/direct-boot.ts';
-import { v86Version } from '../machine/emulator.ts';
 import { VmError } from '../machine/errors.ts';
 import {
   ACPI,
@@ -17,6 +16,7 @@ import {
 } from '../machine/machine-parts.ts';
 import { defaultKernel, readImageFile, resolveImage } from './image.ts';
 import type { MachineConfig } from './stores/snapshot-file.ts';
+import { v86Version } from './v86.ts';
 import { checkShares, DEFAULT_MEMORY, DEFAULT_VIDEO_MEMORY, type ShareOptions, type VmOptions } from './vm-options.ts';
 
 const KIB = 1024;

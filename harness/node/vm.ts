@@ -18,7 +18,6 @@ import { V86Machine } from '../../device/v86/adapter.ts';
 import type { MachineLease } from '../../device/v86/lease.ts';
 import type { ExecOptions, ExecOutput, GuestAgent, GuestProcess, SpawnOptions } from '../machine/agent/guest-agent.ts';
 import type { ConsoleLog } from '../machine/console-log.ts';
-import { compileV86, type EmulatorInternals, expectFreshMemory } from '../machine/emulator.ts';
 import { VmError } from '../machine/errors.ts';
 import type { GuestLife } from '../machine/guest-life.ts';
 import { mountShare } from '../machine/mount-share.ts';
@@ -38,6 +37,7 @@ import {
   type Snapshot,
   toArrayBuffer,
 } from './stores/snapshot-file.ts';
+import { compileV86 } from './v86.ts';
 import type { VmOptions } from './vm-options.ts';
 
 export interface ExecResult {
@@ -107,8 +107,9 @@ export class Vm implements Machine {
     }
     const plan = await makePlan(optionsFor(saved.config, options));
     checkConfig(saved.config, withShares(plan.config, plan.shares));
-    const vm = new Vm(await assemble(plan, plan.shares, plan.emulatorOptions, {}, saved.console));
-    expectFreshMemory(vm.emulator as unknown as EmulatorInternals);
+    const vm = new Vm(await assemble(plan, plan.shares, plan.emulatorOptions));
+    vm.console.precede(saved.console);
+    V86Machine.of(vm.emulator).expectFreshMemory();
     await vm.#orStop(() => vm.restore(saved));
     return vm;
   }

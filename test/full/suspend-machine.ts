@@ -3,10 +3,11 @@ import { expect } from 'chai';
 import type { V86, V86Options } from 'v86';
 import { attachVirtioFs, type VirtioFsDevice, type VirtioFsOptions } from '../../device/index.ts';
 import { ensureGuestImage } from '../../guest-images/build.ts';
-import { GuestAgent, type GuestProcess, type UartBus, uartChannel } from '../../harness/machine/agent/guest-agent.ts';
+import { GuestAgent, type GuestProcess, uartChannel } from '../../harness/machine/agent/guest-agent.ts';
 import { KERNEL_CMDLINE } from '../../harness/machine/boot/cmdline.ts';
 import { directBoot } from '../../harness/machine/boot/direct-boot.ts';
 import { createEmulator } from '../../harness/machine/emulator.ts';
+import { compileV86 } from '../../harness/node/v86.ts';
 
 export interface SuspendMachineOptions {
   /** Default: the driver that can suspend. */
@@ -49,7 +50,7 @@ export class SuspendMachine {
     device.transport.onTrace = ({ type }) => {
       if (type === 'reset') this.resets++;
     };
-    this.agent = new GuestAgent(uartChannel(emulator as unknown as UartBus));
+    this.agent = new GuestAgent(uartChannel(emulator));
     emulator.add_listener('serial0-output-byte', (byte: number) => {
       this.console += String.fromCharCode(byte);
     });
@@ -81,12 +82,9 @@ export class SuspendMachine {
       }),
     } as V86Options;
     let device: VirtioFsDevice | undefined;
-    const emulator = await createEmulator(options, {
-      attach: (made) => {
-        device = attachVirtioFs(made, { tag: 'share', ...share });
-      },
+    const emulator = await createEmulator(options, await compileV86(), (made) => {
+      device = attachVirtioFs(made, { tag: 'share', ...share });
     });
-    await device!.ready;
     prepare?.(device!);
     const machine = new SuspendMachine(emulator, device!, disk);
     if (!acpi)
@@ -135,7 +133,7 @@ export class SuspendMachine {
 
   wake(waker: Waker): void {
     if (waker === 'serial') this.emulator.serial0_send('\n');
-    else for (const code of ENTER_SCANCODES) (this.emulator as unknown as UartBus).bus.send('keyboard-code', code);
+    else this.emulator.keyboard_send_scancodes(ENTER_SCANCODES);
   }
 
   /** Resolves when the driver has reset the device more than `count` times. */

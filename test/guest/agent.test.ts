@@ -1,7 +1,7 @@
 import { createHash } from 'node:crypto';
 import { expect } from 'chai';
 import { encodeFrame, TO_GUEST, TO_HOST } from '../../harness/machine/agent/frames.ts';
-import { GuestAgent, type UartBus, uartChannel } from '../../harness/machine/agent/guest-agent.ts';
+import { GuestAgent, uartChannel } from '../../harness/machine/agent/guest-agent.ts';
 import { CommandError, VmError } from '../../harness/machine/errors.ts';
 import { Vm } from '../../harness/node/vm.ts';
 import { useGuest } from '../support/guest.ts';
@@ -76,7 +76,7 @@ describe('commands in the guest', () => {
   });
 
   it('an agent that is in the middle of a frame answers the next host', async () => {
-    const channel = uartChannel(guest.vm.emulator as unknown as UartBus);
+    const channel = uartChannel(guest.vm.emulator);
     const frame = encodeFrame(TO_GUEST.INPUT, 1, new Uint8Array(1000));
     channel.write(frame.subarray(0, 100));
     const next = new GuestAgent(channel);

@@ -1,9 +1,9 @@
 import { expect } from 'chai';
 import { loadCodec, MachineSnapshots, MemoryStore, SnapshotError, SnapshotStore } from '../../device/index.ts';
 import { decodeHead, decodePrefix, LAYER_VERSION, PREFIX_LENGTH } from '../../device/snapshot/layer.ts';
-import { V86Machine } from '../../device/v86/adapter.ts';
 import { createEmulator } from '../../harness/machine/emulator.ts';
 import { VmError } from '../../harness/machine/errors.ts';
+import { compileV86 } from '../../harness/node/v86.ts';
 import { Vm } from '../../harness/node/vm.ts';
 import { useGuest } from '../support/guest.ts';
 
@@ -139,11 +139,9 @@ describe('a snapshot that is not sound, or of another machine, is refused with o
     let snapshots: Promise<MachineSnapshots>;
     const plain = await createEmulator(
       { memory_size: 256 << 20, vga_memory_size: 256 << 10, uart1: true, net_device: { type: 'ne2k' } } as never,
-      {
-        attach: (emulator) => {
-          V86Machine.of(emulator);
-          snapshots = MachineSnapshots.of(emulator, store);
-        },
+      await compileV86(),
+      (emulator) => {
+        snapshots = MachineSnapshots.of(emulator, store);
       },
     );
     const { id } = await (await snapshots!).freeze({ machine: { ...guest.vm.config } });

@@ -5,10 +5,11 @@ import { crc32 } from 'node:zlib';
 import { expect } from 'chai';
 import type { V86 } from 'v86';
 import { attachVirtioFs, type VirtioFsDevice, type Volume } from '../../device/index.ts';
-import { GuestAgent, type GuestProcess, type UartBus, uartChannel } from '../../harness/machine/agent/guest-agent.ts';
+import { GuestAgent, type GuestProcess, uartChannel } from '../../harness/machine/agent/guest-agent.ts';
 import { createEmulator } from '../../harness/machine/emulator.ts';
 import { Lines } from '../../harness/node/demo/lines.ts';
 import { writeSnapshot } from '../../harness/node/stores/snapshot-file.ts';
+import { compileV86 } from '../../harness/node/v86.ts';
 import { Vm } from '../../harness/node/vm.ts';
 import { useCli } from '../support/cli.ts';
 import { useGuest } from '../support/guest.ts';
@@ -129,14 +130,13 @@ describe('freeze and restore', () => {
         uart1: true,
         net_device: { type: 'ne2k' },
       } as never,
-      {
-        attach: (made) => {
-          device = attachVirtioFs(made, { tag: 'share' });
-        },
+      await compileV86(),
+      (made) => {
+        device = attachVirtioFs(made, { tag: 'share' });
       },
     );
     try {
-      const agent = new GuestAgent(uartChannel(emulator as unknown as UartBus));
+      const agent = new GuestAgent(uartChannel(emulator));
       await emulator.run();
       await agent.ready();
       await goOn(agent.attach(holder.id), device!.volume, read);
@@ -189,7 +189,8 @@ describe('freeze and restore', () => {
     it('of a v86 without virtio-fs', async () => {
       const plain = await createEmulator(
         { memory_size: 256 << 20, vga_memory_size: 256 << 10, uart1: true, net_device: { type: 'ne2k' } } as never,
-        {},
+        await compileV86(),
+        () => {},
       );
       const state = await (plain as V86).save_state();
       await plain.destroy();

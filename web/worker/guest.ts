@@ -17,7 +17,7 @@ import {
   Volume,
 } from '../../device/index.ts';
 import { V86Machine } from '../../device/v86/adapter.ts';
-import { GuestAgent, type UartBus, uartChannel } from '../../harness/machine/agent/guest-agent.ts';
+import { GuestAgent, uartChannel } from '../../harness/machine/agent/guest-agent.ts';
 import { type DirectBootImage, directBoot, directReboot } from '../../harness/machine/boot/direct-boot.ts';
 import { type GuestEnd, VmError } from '../../harness/machine/errors.ts';
 import { watchEnd } from '../../harness/machine/guest-end.ts';
@@ -108,7 +108,7 @@ export class Guest implements GuestApi, FolderUser {
     this.#events = events;
     this.#store = store;
     this.#snapshots = snapshots;
-    this.#agent = new GuestAgent(uartChannel(emulator as unknown as UartBus));
+    this.#agent = new GuestAgent(uartChannel(emulator));
     this.shells = new Shells(this.#agent, spec.mountPoint, events);
     this.inspector = new Inspector(device, events.guests);
     this.folder = new Folder(device, events.guests, events.filesChanged);

@@ -1,3 +1,5 @@
+import type { V86 } from 'v86';
+
 /** A byte stream to the agent in the guest, see {@link uartChannel}. */
 export interface AgentChannel {
   /** Takes a borrowed buffer. Bytes handed over are never refused. */
@@ -7,10 +9,7 @@ export interface AgentChannel {
 }
 
 /** The members of a `V86` that carry a UART's bytes. */
-export interface UartBus {
-  add_listener(event: string, listener: (byte: number) => void): void;
-  bus: { send(event: string, byte: number): void };
-}
+export type UartBus = Pick<V86, 'add_listener' | 'serial_send_bytes'>;
 
 const CHUNK = 16384;
 
@@ -38,9 +37,7 @@ export function uartChannel(emulator: UartBus): AgentChannel {
     pending[length++] = byte;
   });
   return {
-    write: (bytes) => {
-      for (const byte of bytes) emulator.bus.send('serial1-input', byte);
-    },
+    write: (bytes) => emulator.serial_send_bytes(1, bytes),
     onData: (callback) => {
       deliver = callback;
     },

@@ -8,7 +8,7 @@ import { Process, type Stream, words } from './process.ts';
 import { encodeRenewal, type Renewal, renewalFailure } from './renewal.ts';
 import type { SignalName } from './signals.ts';
 
-export { type AgentChannel, type UartBus, uartChannel } from './channel.ts';
+export { type AgentChannel, uartChannel } from './channel.ts';
 export type { ExecOptions, ExecOutput } from './exec.ts';
 export type { Renewal } from './renewal.ts';
 export type { SignalName } from './signals.ts';

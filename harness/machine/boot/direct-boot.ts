@@ -1,9 +1,9 @@
 import type { V86 } from 'v86';
-import type { Cpu, Emulator } from '../../../device/v86/types.ts';
+import { V86Machine } from '../../../device/v86/adapter.ts';
+import type { MemoryBlock } from '../../../device/v86/firmware.ts';
 import { COMMAND_LINE_SIZE, E820_RAM, E820_RESERVED, encodeBootParams } from './boot-params.ts';
 import { KERNEL_CMDLINE } from './cmdline.ts';
 import { DirectBootError, hex, readExecutable } from './elf.ts';
-import { setUpPci } from './pci-setup.ts';
 import { encodeResetVector, RESET_CODE } from './reset-vector.ts';
 
 export { DirectBootError } from './elf.ts';
@@ -36,7 +36,7 @@ const INITRD_END_MAX = 0x38000000;
 /**
  * Puts a kernel into the RAM of an emulator that has loaded and not run yet, and the machine into
  * the state that the Linux 32-bit boot protocol asks for, doing on the PCI bus what a BIOS would have done.
- * Call it after every device was attached; then `emulator.run()`.
+ * Call it after every device was attached and has become ready; then `emulator.run()`.
  *
  * A reboot of the guest does the same again. There is no BIOS: no VGA text mode, no ACPI tables,
  * no boot from disks.
@@ -44,9 +44,7 @@ const INITRD_END_MAX = 0x38000000;
  * @throws DirectBootError when the kernel is no 32-bit ELF file, or RAM is too small.
  */
 export function directBoot(emulator: V86, image: DirectBootImage, options: DirectBootOptions = {}): void {
-  const machine = emulator as unknown as Emulator;
-  if (machine.v86?.cpu && machine.is_running())
-    throw new DirectBootError('the emulator runs already: make it with `autostart: false`');
+  if (emulator.is_running()) throw new DirectBootError('the emulator runs already: make it with `autostart: false`');
   directReboot(emulator, () => image, options)();
 }
 
@@ -61,25 +59,11 @@ export function directReboot(
   image: () => DirectBootImage,
   { cmdline = KERNEL_CMDLINE }: DirectBootOptions = {},
 ): () => void {
-  const cpu = (emulator as unknown as Emulator).v86?.cpu as (Cpu & { load_bios(): void }) | undefined;
-  if (!cpu?.devices?.pci)
-    throw new DirectBootError("the emulator has not loaded yet: wait for its event 'emulator-loaded'");
-  // v86 resets the processor, and then loads its BIOS anew.
-  return (cpu.load_bios = () => {
-    for (const { address, bytes } of layOut(image(), cmdline, cpu.mem8.length)) {
-      cpu.jit_dirty_cache(address, address + bytes.length);
-      cpu.mem8.set(bytes, address);
-    }
-    setUpPci(cpu);
-  });
+  return V86Machine.of(emulator).replaceBios((ramSize) => layOut(image(), cmdline, ramSize));
 }
 
 /** What goes where in `ramSize` bytes of RAM. */
-function layOut(
-  { vmlinux, initrd }: DirectBootImage,
-  cmdline: string,
-  ramSize: number,
-): { address: number; bytes: Uint8Array }[] {
+function layOut({ vmlinux, initrd }: DirectBootImage, cmdline: string, ramSize: number): MemoryBlock[] {
   const { segments, entry } = readExecutable(vmlinux);
   const lowest = Math.min(...segments.map(({ address }) => address));
   if (lowest < HIGH_RAM)

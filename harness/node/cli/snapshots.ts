@@ -11,11 +11,11 @@ import {
   SnapshotStore,
 } from '../../../device/index.ts';
 import { formatBytes } from '../../../device/trees/report.ts';
-import { compileV86 } from '../../machine/emulator.ts';
 import { VmError } from '../../machine/errors.ts';
 import { printable, printableJson, printableLines } from '../../machine/printable.ts';
 import { DirectoryStore } from '../stores/directory-store.ts';
 import { PRIVATE, writeFileWhole } from '../stores/whole-file.ts';
+import { compileV86 } from '../v86.ts';
 import { Vm } from '../vm.ts';
 import { addExecOptions, type ExecFlags, execution, TIMED_OUT } from './exec-options.ts';
 import { checkRestoredTargets, checkTargets, type KeepFlags, keepingShares } from './keep.ts';

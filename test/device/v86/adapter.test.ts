@@ -1,7 +1,7 @@
 import { expect } from 'chai';
 import { V86Machine } from '../../../device/v86/adapter.ts';
 import { MachineError } from '../../../device/v86/errors.ts';
-import type { PciFunction } from '../../../device/v86/pci.ts';
+import type { PciFunction } from '../../../device/v86/pci-bus.ts';
 import { type BareMachine, bareMachine } from '../../support/bare-machine.ts';
 
 const SLOT = 13;
@@ -183,6 +183,58 @@ describe('v86 adapter, on a real v86', () => {
     const before = tsc();
     for (let n = 0; n < 5; n++) await machine.emulator.restore_state(state.slice(0));
     expect(Math.abs(tsc() - before), 'counts of less than a second').to.be.lessThan(second);
+  });
+
+  describe('goes on from a state without our functions', () => {
+    let state: ArrayBuffer;
+    before(async () => {
+      const bare = await bareMachine((emulator) => void V86Machine.of(emulator));
+      bare.cpu.devices.pci.isa_bridge_space8.fill(11, 0x60, 0x64);
+      bare.cpu.mxcsr[0] = 0x1fa0;
+      bare.cpu.mem8.set([1, 2, 3], 0x300000);
+      bare.cpu.set_tsc(1000, 0);
+      state = await bare.emulator.save_state();
+      await bare.destroy();
+    });
+
+    it('and plugs them in afterwards, with the interrupt that a BIOS would have given them', async () => {
+      let fresh: V86Machine;
+      const bare = await bareMachine((emulator) => {
+        fresh = V86Machine.of(emulator);
+        // As a part of a file, whose `slice` is no copy.
+        fresh.goOnFrom(Buffer.concat([Buffer.alloc(20), new Uint8Array(state)]).subarray(20));
+        fresh.plug('probe', fresh.reserveSlot(SLOT), () => probeFunction().fn);
+      });
+      await fresh!.ready;
+      expect(bare.readConfig(SLOT, 0)).to.equal(0x105a1af4);
+      expect(bare.readConfig(SLOT, 0x3c, 1)).to.equal(11);
+      expect([...bare.cpu.mem8.slice(0x2fffff, 0x300004)]).to.deep.equal([0, 1, 2, 3, 0]);
+      // Where v86 itself would have replaced the view of it.
+      expect(new DataView(bare.cpu.wasm_memory.buffer).getInt32(824, true)).to.equal(0x1fa0);
+      // The next restore is v86's own again: pages that the state does not have become zero.
+      const later = await bare.emulator.save_state();
+      bare.cpu.mem8.set([9], 0x400000);
+      await bare.emulator.restore_state(later);
+      expect(bare.cpu.mem8[0x400000]).to.equal(0);
+      await bare.destroy();
+    });
+
+    it('but not when that is of another machine', async () => {
+      let fresh: V86Machine;
+      const bare = await bareMachine(
+        (emulator) => {
+          fresh = V86Machine.of(emulator);
+          fresh.goOnFrom(new Uint8Array(state));
+          fresh.ready.catch(() => {});
+        },
+        { memory_size: 32 << 20 },
+      );
+      expect(await fresh!.ready.catch((error: Error) => error))
+        .to.be.instanceOf(MachineError)
+        .with.property('message')
+        .match(/memory_size differs/);
+      await bare.destroy();
+    });
   });
 
   it('changes nothing when its part of a snapshot is refused', async () => {

@@ -1,8 +1,10 @@
 import { readFileSync } from 'node:fs';
 import { expect } from 'chai';
 import { attachVirtioFs } from '../../../device/index.ts';
+import { V86Machine } from '../../../device/v86/adapter.ts';
 import { MachineError } from '../../../device/v86/errors.ts';
-import { FIRST_TESTED, haveSameState, LAST_TESTED } from '../../../device/v86/versions.ts';
+import type { Emulator } from '../../../device/v86/types.ts';
+import { FIRST_TESTED, haveSameState, isTestedBuild, LAST_TESTED, UNTESTED } from '../../../device/v86/versions.ts';
 import { type BareMachine, bareMachine } from '../../support/bare-machine.ts';
 
 /** Hides a member of v86's from the adapter when v86 is ready, as a version without it would. */
@@ -70,6 +72,43 @@ describe('v86 versions', () => {
     >;
     expect(peerDependencies!['v86']).to.equal(`>=${FIRST_TESTED} <=${LAST_TESTED}`);
     expect(devDependencies!['v86']).to.equal(LAST_TESTED);
+  });
+
+  it('the one that is installed is known by what it exports', async () => {
+    let machine: V86Machine;
+    const made = await bareMachine((emulator) => {
+      machine = V86Machine.of(emulator);
+    });
+    const exports = Object.keys(made.cpu.wm.exports);
+    await made.destroy();
+    expect(machine!.isTested).to.equal(true);
+    expect(isTestedBuild(exports.toReversed())).to.equal(true);
+    expect(isTestedBuild(exports.slice(1))).to.equal(false);
+    expect(isTestedBuild([...exports, 'another'])).to.equal(false);
+  });
+
+  it('of another one the console is told once, and it is used all the same', async () => {
+    const told: unknown[] = [];
+    const { warn } = console;
+    console.warn = (...words: unknown[]) => told.push(...words);
+    try {
+      for (let n = 0; n < 2; n++) {
+        let machine: V86Machine;
+        const made = await bareMachine((emulator) => {
+          emulator.add_listener('emulator-ready', () => {
+            const { wm } = (emulator as Emulator).v86!.cpu!;
+            Object.defineProperty(wm, 'exports', { value: { ...wm.exports, another: () => {} } });
+          });
+          machine = V86Machine.of(emulator);
+        });
+        await machine!.ready;
+        expect(machine!.isTested).to.equal(false);
+        await made.destroy();
+      }
+    } finally {
+      console.warn = warn;
+    }
+    expect(told).to.deep.equal([UNTESTED]);
   });
 
   it('have the same state where they are tested, or the same', () => {

@@ -1,6 +1,7 @@
 import { expect } from 'chai';
 import type { V86 } from 'v86';
-import { attachVirtioFs } from '../../../../device/index.ts';
+import { attachVirtioFs, MachineError } from '../../../../device/index.ts';
+import { V86Machine } from '../../../../device/v86/adapter.ts';
 import { DirectBootError, directBoot, directReboot } from '../../../../harness/machine/boot/direct-boot.ts';
 import { NOTHING_TO_BOOT } from '../../../../harness/machine/boot/reset-vector.ts';
 import { type BareMachine, bareMachine } from '../../../support/bare-machine.ts';
@@ -116,13 +117,14 @@ describe('direct boot', () => {
   let machine: BareMachine;
   let output: string;
   const initrd = Uint8Array.from({ length: 5000 }, (_, index) => index);
-  const emulator = () => machine.emulator as unknown as V86;
+  const emulator = () => machine.emulator;
 
   const make = async (options: Record<string, unknown> = {}, prepare: (emulator: V86) => void = () => {}) => {
     output = '';
     machine = await bareMachine((made) => {
       made.add_listener('serial0-output-byte', ((byte: number) => (output += String.fromCharCode(byte))) as never);
-      prepare(made as unknown as V86);
+      V86Machine.of(made);
+      prepare(made);
     }, options);
   };
   afterEach(() => machine.destroy());
@@ -224,7 +226,7 @@ describe('direct boot', () => {
         }
       });
       expect(error)
-        .to.be.instanceOf(DirectBootError)
+        .to.be.instanceOf(MachineError)
         .with.property('message')
         .that.matches(/has not loaded yet: wait for its event 'emulator-loaded'/);
     });
@@ -299,7 +301,7 @@ describe('direct boot', () => {
 
     it('stops a restored machine, with a message', async () => {
       await make();
-      const load = (machine.cpu as unknown as { load_bios(): void }).load_bios;
+      const load = machine.cpu.load_bios;
       directBoot(emulator(), { vmlinux: elf(REBOOT), initrd });
       Object.assign(machine.cpu, { load_bios: load });
       expect(await run(1 + NOTHING_TO_BOOT.length)).to.equal(`A${NOTHING_TO_BOOT}`);

@@ -1,15 +1,13 @@
 import type { Cpu } from './types.ts';
 
 /**
- * Carries out v86's own `restore`, and what that leaves undone:
+ * Carries out v86's own `restore`, whichever it is, and what that leaves undone:
  * - It takes its old offset for part of the time when it sets the time stamp counter: each restore would put the guest's clock
  *   forward by it. Setting the counter to what it is makes the offset 0.
  * - It replaces three views of wasm memory by the saved copies instead of writing through them.
  * - It restores the x87's control word, but goes on rounding as the one before said until the guest loads another.
- *
- * `keepsRtc`: as of `V86Machine`.
  */
-export function restoreWhole(cpu: Cpu, restore: () => void, keepsRtc = false): void {
+export function mendedRestore(cpu: Cpu, restore: () => void): void {
   const { last_result, fpu_status_word, mxcsr } = cpu;
   const views = { last_result, fpu_status_word, mxcsr };
   cpu.store_current_tsc();
@@ -23,7 +21,6 @@ export function restoreWhole(cpu: Cpu, restore: () => void, keepsRtc = false): v
     Object.assign(cpu, views);
   }
   cpu.wm.exports.set_control_word(cpu.fpu_control_word[0]!);
-  if (keepsRtc) setRtc(cpu, cpu.devices.rtc.rtc_time);
 }
 
 /** v86's clock adds what has passed on the host since it was last asked. */

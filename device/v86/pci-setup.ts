@@ -1,4 +1,4 @@
-import type { Cpu } from '../../../device/v86/types.ts';
+import type { Cpu } from './types.ts';
 
 const PCI_CONFIG_ADDRESS = 0xcf8;
 const PCI_CONFIG_DATA = 0xcfc;
