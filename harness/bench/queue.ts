@@ -1,6 +1,5 @@
-import { Volume } from 'memfs';
 import { FuseSession } from '../../device/fuse/session.ts';
-import { MemfsBackend } from '../../device/index.ts';
+import { MemfsBackend, Volume } from '../../device/index.ts';
 import { VirtioFs } from '../../device/virtio-fs.ts';
 import { EchoDevice, MockDriver } from '../../test/support/mock-driver.ts';
 import { type BenchRow, Collector } from './report.ts';

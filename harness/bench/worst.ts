@@ -1,9 +1,8 @@
-import { Volume } from 'memfs';
 import type { Inode } from '../../device/fs/tree/inode.ts';
 import * as C from '../../device/fuse/constants.ts';
 import { OPERATIONS } from '../../device/fuse/opcodes.ts';
 import { FuseSession } from '../../device/fuse/session.ts';
-import { MemfsBackend } from '../../device/index.ts';
+import { MemfsBackend, Volume } from '../../device/index.ts';
 import { VirtioFs } from '../../device/virtio-fs.ts';
 import { FlatMemory } from '../../test/support/flat-memory.ts';
 import { message } from '../../test/support/fuse-call.ts';

@@ -1,5 +1,4 @@
-import type { Volume } from 'memfs';
-import type { MemfsBackend, VirtioFsOptions } from '../../device/index.ts';
+import type { MemfsBackend, VirtioFsOptions, Volume } from '../../device/index.ts';
 import { encodeTag } from '../../device/virtio-fs.ts';
 import { VmError } from '../machine/errors.ts';
 import type { LifeOptions } from '../machine/guest-life.ts';

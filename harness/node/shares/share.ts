@@ -1,6 +1,11 @@
 import { resolve } from 'node:path';
-import { createFsFromVolume, type IFs, type Volume } from 'memfs';
-import type { TreeProgress, TreeReport, VirtioFsDevice } from '../../../device/index.ts';
+import {
+  createFsFromVolume,
+  type TreeProgress,
+  type TreeReport,
+  type VirtioFsDevice,
+  type Volume,
+} from '../../../device/index.ts';
 import { VmError } from '../../machine/errors.ts';
 import { printable } from '../../machine/printable.ts';
 import { isArchive, loadArchive, saveArchive } from './archive.ts';
@@ -16,6 +21,9 @@ export interface ShareWriteBackOptions extends Omit<WriteBackOptions, 'beforeOpe
   signal?: AbortSignal;
 }
 
+/** The `fs` API of memfs. */
+type MemfsApi = ReturnType<typeof createFsFromVolume>;
+
 /** One virtio-fs device of a machine, and the filesystem behind it. */
 export class Share {
   readonly tag: string;
@@ -24,7 +32,7 @@ export class Share {
   readonly mountPoint: string;
   /** What {@link load} could not take along. */
   skipped: TreeReport['skipped'] = [];
-  #fs: IFs | undefined;
+  #fs: MemfsApi | undefined;
   #tree: Pick<LoadedTree, 'id' | 'directory' | 'known'> | undefined;
   #archive: string | undefined;
   /** What a snapshot says, until it is confirmed. */
@@ -45,7 +53,7 @@ export class Share {
   }
 
   /** The host's side of the share, with the API of `node:fs`. */
-  get fs(): IFs {
+  get fs(): MemfsApi {
     return (this.#fs ??= createFsFromVolume(this.volume));
   }
 

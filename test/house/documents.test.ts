@@ -1,5 +1,5 @@
-import { readdirSync, readFileSync } from 'node:fs';
-import { join } from 'node:path';
+import { existsSync, readdirSync, readFileSync } from 'node:fs';
+import { dirname, join } from 'node:path';
 import { expect } from 'chai';
 
 const ROOT = join(import.meta.dirname, '../..');
@@ -41,5 +41,27 @@ describe('SECURITY.md', () => {
           `${name} in ${row}`,
         ).to.equal(true);
     }
+  });
+});
+
+describe('all documents', () => {
+  const documents = (readdirSync(ROOT, { recursive: true }) as string[]).filter(
+    // The last one speaks of Linux's own folders.
+    (path) => path.endsWith('.md') && !/(^|\/)(node_modules|dist|build|guest-images)\/|suspend-cover-letter/.test(path),
+  );
+
+  it('name files and folders that are there', () => {
+    expect(documents).to.include.members(['README.md', 'CONTRIBUTING.md', 'docs/architecture.md']);
+    const gone = documents.flatMap((document) => {
+      const text = readFileSync(join(ROOT, document), 'utf8');
+      const places = [
+        ...text.matchAll(/(?<![\w./-])(?:device|docs|examples|guest-images|harness|scripts|test|web)\/[\w./-]*[\w/]/g),
+      ].map(([place]) => place);
+      const links = [...text.matchAll(/\]\((?![a-z]+:|#)([^)#]+)/g)].map(([, link]) => join(dirname(document), link!));
+      return [...places, ...links]
+        .filter((place) => !['', '.ts', '.test.ts'].some((suffix) => existsSync(join(ROOT, place + suffix))))
+        .map((place) => `${document}: ${place}`);
+    });
+    expect(gone).to.deep.equal([]);
   });
 });
