@@ -27,3 +27,17 @@ export interface ByteSink {
    */
   writeAt(position: number, src: Uint8Array, offset: number, length: number): number;
 }
+
+/** Bytes of a page: of guest RAM, of the memory that FUSE counts in, and of what files have in storage. */
+export const PAGE_SIZE = 4096;
+
+/** A copy of all parts, one after the other. */
+export function concat(parts: readonly Uint8Array[]): Uint8Array<ArrayBuffer> {
+  const whole = new Uint8Array(parts.reduce((length, part) => length + part.length, 0));
+  let at = 0;
+  for (const part of parts) {
+    whole.set(part, at);
+    at += part.length;
+  }
+  return whole;
+}

@@ -1,3 +1,4 @@
+import { PAGE_SIZE } from '../bytes.ts';
 import type { Attr, Owner } from '../fs/backend.ts';
 import { EOVERFLOW, FsError } from '../fs/errno.ts';
 
@@ -36,7 +37,6 @@ export interface PolicyOptions {
   gidMap?: readonly IdRange[];
 }
 
-export const PAGE_SIZE = 4096;
 /** Of one READ or WRITE. */
 export const MAX_PAGES = 256;
 /** Linux's overflowuid and overflowgid. */

@@ -1,8 +1,9 @@
+import { PAGE_SIZE } from '../bytes.ts';
 import { FUSE_KERNEL_MINOR_VERSION, FUSE_KERNEL_VERSION } from './constants.ts';
 import type { HandleState, HandleTableState } from './handle-table.ts';
 import { IMPLEMENTED, MIN_MINOR, type Negotiated } from './negotiation.ts';
 import type { NodeTableState } from './node-table.ts';
-import { MAX_PAGES, PAGE_SIZE } from './policy.ts';
+import { MAX_PAGES } from './policy.ts';
 import type { WaiterState } from './session-locks.ts';
 
 /** All that a session carries through a snapshot. */

@@ -1,3 +1,4 @@
+import { concat } from '../bytes.ts';
 import { decodeRefusal, encodeRefusal } from './bodies.ts';
 import { type MigrationChannel, MigrationError, MigrationRefusedError } from './channel.ts';
 import { decodeHello, encodeHello, type Role } from './hello.ts';
@@ -102,7 +103,7 @@ export class Link {
     const [caller, called] = isCaller ? [hello, theirs] : [theirs, hello];
     const secret = await hmacKey(encoder.encode(token));
     const keyOf = async (isCallers: boolean) =>
-      hmacKey(await hmac(secret, concat(encoder.encode(isCallers ? 'caller' : 'called'), caller, called)));
+      hmacKey(await hmac(secret, concat([encoder.encode(isCallers ? 'caller' : 'called'), caller, called])));
     const link = new Link(channel, timeoutMs, await keyOf(isCaller), await keyOf(!isCaller));
     if (isCaller) await link.#prove();
     await link.#check();
@@ -211,10 +212,4 @@ function hmacKey(bytes: Uint8Array): Promise<CryptoKey> {
 
 async function hmac(key: CryptoKey, bytes: Uint8Array<ArrayBuffer>): Promise<Uint8Array<ArrayBuffer>> {
   return new Uint8Array(await crypto.subtle.sign('HMAC', key, bytes));
-}
-
-function concat(...parts: Uint8Array[]): Uint8Array<ArrayBuffer> {
-  const bytes = new Uint8Array(parts.reduce((sum, { length }) => sum + length, 0));
-  parts.reduce((at, part) => (bytes.set(part, at), at + part.length), 0);
-  return bytes;
 }

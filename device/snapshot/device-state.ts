@@ -1,3 +1,4 @@
+import { concat } from '../bytes.ts';
 import { cutByContent } from './cut.ts';
 import { SnapshotError } from './errors.ts';
 import { decodeFields, encodeFields } from './fields.ts';
@@ -76,14 +77,4 @@ function checkLength(length: number): void {
       `the names and attributes of the files take ${length} bytes, and a snapshot has room for ${MAX_STATE_BYTES}: remove files, or freeze with \`sessionOnly\``,
     );
   }
-}
-
-export function concat(parts: readonly Uint8Array[]): Uint8Array {
-  const bytes = new Uint8Array(parts.reduce((sum, { length }) => sum + length, 0));
-  let at = 0;
-  for (const part of parts) {
-    bytes.set(part, at);
-    at += part.length;
-  }
-  return bytes;
 }

@@ -1,11 +1,13 @@
+import { concat, PAGE_SIZE } from '../bytes.ts';
+import { OneAtATime } from '../one-at-a-time.ts';
 import { V86Machine } from '../v86/adapter.ts';
 import type { V86Like } from '../v86/types.ts';
-import { concat, deviceStateLength, keepDeviceState, readDeviceState } from './device-state.ts';
+import { deviceStateLength, keepDeviceState, readDeviceState } from './device-state.ts';
 import { MissingChunkError, SnapshotError } from './errors.ts';
 import { type Frozen, fromHex, hashNames, PAGES_PER_CHUNK, toHex } from './layer.ts';
 import { MachineState, type SavedMachine } from './machine-state.ts';
 import { CHUNK_BYTES, PageMap } from './ram-map.ts';
-import { PAGE_SIZE, RamScanner } from './scan/ram-scanner.ts';
+import { RamScanner } from './scan/ram-scanner.ts';
 import type { RestorePolicies, RestoreReport } from './session-only.ts';
 import type { SnapshotStore } from './store/snapshot-store.ts';
 
@@ -76,8 +78,8 @@ export class MachineSnapshots {
   #last = '';
   /** Names of chunks that are files' bytes, by their buffers: those never change. */
   readonly #hashes = new WeakMap<ArrayBufferLike, { offset: number; length: number; name: string }>();
-  /** Freezes and restores come one after the other: what is under way, if anything is. */
-  #queue: Promise<unknown> | undefined;
+  /** Freezes and restores. */
+  readonly #changes = new OneAtATime();
 
   /** For the machine of `emulator`, which need not have virtio-fs devices, and has to be new or known: see `V86Machine.of`. */
   static async of(emulator: V86Like, store: SnapshotStore): Promise<MachineSnapshots> {
@@ -110,7 +112,7 @@ export class MachineSnapshots {
    * The guest goes on at once; the snapshot is stored when this settles.
    */
   freeze(options: FreezeOptions): Promise<FreezeResult> {
-    return this.#inTurn(async () => {
+    return this.#changes.run(async () => {
       try {
         return await this.#freezeNow(options);
       } catch (error) {
@@ -139,7 +141,7 @@ export class MachineSnapshots {
    * @throws SnapshotError when that can't be; the machine goes on as if nothing had been asked.
    */
   restore(id: string, options: RestoreOptions = {}): Promise<number> {
-    return this.#inTurn(() =>
+    return this.#changes.run(() =>
       this.#machine.lease.inTurn('restore', async () => {
         const load = await this.#prepare(id, options);
         const resume = await this.#machine.lease.hold();
@@ -160,7 +162,9 @@ export class MachineSnapshots {
    * which can't fail any more. Until then sessions on filesystems that have stayed where they are go on elsewhere.
    */
   stage(id: string, options: RestoreOptions = {}): Promise<() => void> {
-    return this.#inTurn(() => this.#machine.lease.inTurn('fill', async () => (await this.#prepare(id, options))()));
+    return this.#changes.run(() =>
+      this.#machine.lease.inTurn('fill', async () => (await this.#prepare(id, options))()),
+    );
   }
 
   /** What it returns is called while the machine stands still, and restores it but for its devices; those are what that returns. */
@@ -244,20 +248,6 @@ export class MachineSnapshots {
         put(first, bytes.subarray(from, to));
       }
     });
-  }
-
-  #inTurn<T>(action: () => Promise<T>): Promise<T> {
-    const result = this.#queue !== undefined ? this.#queue.then(action) : action();
-    const settled = result
-      .then(
-        () => {},
-        () => {},
-      )
-      .then(() => {
-        if (this.#queue === settled) this.#queue = undefined;
-      });
-    this.#queue = settled;
-    return result;
   }
 
   /** What a scan has found is lost when the rest fails: the next one has to find everything. */

@@ -8,7 +8,7 @@ import { PciTransport } from '../virtio/pci-transport.ts';
 import { decodeBlob, encodeBlob } from './blob.ts';
 import { SnapshotError } from './errors.ts';
 import {
-  emptyReport,
+  emptyRestoreReport,
   type FilesystemIdentity,
   identify,
   planLocks,
@@ -62,7 +62,7 @@ export class MachineState implements StateCarrier {
   /** What a restore does with what can't come back, unless it is told otherwise. */
   policies: RestorePolicies = {};
   /** Of the last restore. */
-  report: RestoreReport = emptyReport();
+  report: RestoreReport = emptyRestoreReport();
 
   /** Bytes that the filesystems may hold, what is kept about their inodes included. */
   get capacity(): number {
@@ -148,7 +148,7 @@ export class MachineState implements StateCarrier {
   /** As {@link prepare}, from what {@link readState} or {@link capture} gave. */
   prepareState(saved: SavedMachine, policies = this.policies): () => void {
     const backends = this.#match(saved);
-    const report = emptyReport();
+    const report = emptyRestoreReport();
     const names = this.#namesFor(saved, policies);
     const filesystems = saved.filesystems.map((filesystem, index) =>
       sound(`filesystem ${index + 1}`, () => planFilesystem(filesystem, backends[index]!, names, policies, report)),

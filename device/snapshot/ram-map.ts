@@ -1,5 +1,5 @@
+import { PAGE_SIZE } from '../bytes.ts';
 import { fromU32, hashNames, PAGES_PER_CHUNK, type RamMap, toU32 } from './layer.ts';
-import { PAGE_SIZE } from './scan/ram-scanner.ts';
 
 /** What travels in one chunk: 256 KiB. */
 export const CHUNK_BYTES = PAGES_PER_CHUNK * PAGE_SIZE;

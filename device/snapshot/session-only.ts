@@ -29,7 +29,7 @@ export interface RestoreReport {
   }[];
 }
 
-export function emptyReport(): RestoreReport {
+export function emptyRestoreReport(): RestoreReport {
   return { missingInodes: [], locks: [] };
 }
 

@@ -1,4 +1,4 @@
-import { concat } from './tar-format.ts';
+import { concat } from '../bytes.ts';
 
 /** What can be taken from a stream in parts of any length. */
 export class ByteQueue {

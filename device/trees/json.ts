@@ -1,7 +1,7 @@
 import type { Backend } from '../fs/backend.ts';
 import { S_IFDIR, S_IFMT, S_IFREG } from '../fs/constants.ts';
 import { BytesSink } from '../fs/tree/byte-io.ts';
-import { emptyReport, formatBytes, note, type TreeReport } from './report.ts';
+import { emptyTreeReport, formatBytes, note, type TreeReport } from './report.ts';
 import { entriesOf, inodeAt, TOO_LONG, TreeWriter, Unfit, walk } from './tree-writer.ts';
 
 /** memfs's `DirectoryJSON`: texts of files by path, null for an empty directory. */
@@ -26,7 +26,7 @@ export function loadJson(backend: Backend, json: DirectoryJson, directory = '/')
         `${path} is ${JSON.stringify(content).slice(0, 100)}: expected a file's text, or null for a directory`,
       );
   }
-  const report = emptyReport();
+  const report = emptyTreeReport();
   const writer = new TreeWriter(backend, inodeAt(backend, directory));
   const encoder = new TextEncoder();
   for (const [path, content] of Object.entries(json)) {
@@ -55,7 +55,7 @@ export function loadJson(backend: Backend, json: DirectoryJson, directory = '/')
 
 /** The files of a directory as memfs JSON: texts and empty directories. All else is left out and reported; so are modes, owners and times, silently. */
 export function dumpJson(backend: Backend, directory = '/'): { json: DirectoryJson; report: TreeReport } {
-  const report = emptyReport();
+  const report = emptyTreeReport();
   const json: DirectoryJson = {};
   const decoder = new TextDecoder('utf-8', { fatal: true, ignoreBOM: true });
   const tooLong = (path: string) => note(report.skipped, path, TOO_LONG);

@@ -17,7 +17,7 @@ export type TreeProgress = (files: number, bytes: number) => void;
 /** What one report lists: a guest can make a million entries that can't be taken along. */
 const MAX_LISTED = 10_000;
 
-export function emptyReport(): TreeReport {
+export function emptyTreeReport(): TreeReport {
   return { files: 0, bytes: 0, skipped: [] };
 }
 

@@ -1,3 +1,4 @@
+import { concat } from '../bytes.ts';
 import type { Timespec } from '../fs/backend.ts';
 import { encodeName } from '../fs/names.ts';
 
@@ -189,16 +190,6 @@ export function toDecimal({ sec, nsec }: Timespec): string {
   const whole = isNegative && nsec ? -sec - 1 : Math.abs(sec);
   const fraction = isNegative && nsec ? 1_000_000_000 - nsec : nsec;
   return `${isNegative ? '-' : ''}${whole}${fraction ? `.${String(fraction).padStart(9, '0')}` : ''}`;
-}
-
-export function concat(parts: Uint8Array[]): Uint8Array {
-  const whole = new Uint8Array(parts.reduce((length, part) => length + part.length, 0));
-  let at = 0;
-  for (const part of parts) {
-    whole.set(part, at);
-    at += part.length;
-  }
-  return whole;
 }
 
 export function utf8(bytes: Uint8Array): string {

@@ -1,3 +1,4 @@
+import { concat } from '../bytes.ts';
 import type { Attr, Backend, Inode, Timespec } from '../fs/backend.ts';
 import { S_IALLUGO, S_IFDIR, S_IFIFO, S_IFLNK, S_IFMT, S_IFREG } from '../fs/constants.ts';
 import { EDQUOT, ENOSPC, errnoName, FsError } from '../fs/errno.ts';
@@ -5,9 +6,9 @@ import { encodeName } from '../fs/names.ts';
 import { BytesSink } from '../fs/tree/byte-io.ts';
 import { ByteQueue } from './byte-queue.ts';
 import { gunzipped } from './gunzip.ts';
-import { emptyReport, formatBytes, note, type TreeProgress, type TreeReport } from './report.ts';
+import { emptyTreeReport, formatBytes, note, type TreeProgress, type TreeReport } from './report.ts';
 import { dataSegments, MAX_FILE_LENGTH, type Segment, SparseWriter } from './sparse.ts';
-import { BLOCK, concat, EMPTY, encodeHeader, padded, type TarHeader, toDecimal } from './tar-format.ts';
+import { BLOCK, EMPTY, encodeHeader, padded, type TarHeader, toDecimal } from './tar-format.ts';
 import { type TarEntry, TarReader } from './tar-reader.ts';
 import { inodeAt, TOO_LONG, TreeWriter, Unfit, walk } from './tree-writer.ts';
 
@@ -36,7 +37,7 @@ export async function loadTar(
   archive: ReadableStream<Uint8Array>,
   { directory = '/', maxFileLength = MAX_FILE_LENGTH, onProgress }: TarOptions = {},
 ): Promise<TreeReport> {
-  const report = emptyReport();
+  const report = emptyTreeReport();
   const writer = new TreeWriter(backend, inodeAt(backend, directory));
   /** Directories get their metadata last: what is put into them changes their times. */
   const directories: { inode: Inode; entry: TarEntry }[] = [];
@@ -173,7 +174,7 @@ export function dumpTar(
   backend: Backend,
   { directory = '/', gzip = false, ...options }: TarOptions & { gzip?: boolean } = {},
 ): { stream: ReadableStream<Uint8Array>; report: TreeReport } {
-  const report = emptyReport();
+  const report = emptyTreeReport();
   const parts = blocks(backend, inodeAt(backend, directory), report, options);
   const stream = new ReadableStream<Uint8Array>({
     pull(controller) {

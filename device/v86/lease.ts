@@ -1,3 +1,4 @@
+import { OneAtATime } from '../one-at-a-time.ts';
 import { MachineError } from './errors.ts';
 
 /**
@@ -71,8 +72,8 @@ export class MachineLease {
   #holds = 0;
   #isRunning = false;
   #isStopping = false;
-  /** What is done in turn and under way, if anything is. */
-  #queue: Promise<unknown> | undefined;
+  /** What nothing else may be done beside. */
+  readonly #changes = new OneAtATime();
   #departure: Departure | undefined;
   readonly #isStoppedOrDecided: (() => void)[] = [];
 
@@ -142,17 +143,7 @@ export class MachineLease {
       this.check(operation);
       return action();
     };
-    const result = this.#queue !== undefined ? this.#queue.then(begin) : begin();
-    const settled = result
-      .then(
-        () => {},
-        () => {},
-      )
-      .then(() => {
-        if (this.#queue === settled) this.#queue = undefined;
-      });
-    this.#queue = settled;
-    return result;
+    return this.#changes.run(begin);
   }
 
   /** Begins a migration, when what is under way has been done. @throws MachineStateError */

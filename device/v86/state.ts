@@ -1,3 +1,4 @@
+import { PAGE_SIZE } from '../bytes.ts';
 import { checkMachine } from './check-machine.ts';
 import { MachineError } from './errors.ts';
 import type { MachineLease } from './lease.ts';
@@ -17,7 +18,6 @@ export interface StateCarrier {
 /** Where our blob sits in v86's positional state array, clear of the slots v86 uses (0-91). */
 const STATE_SLOT = 128;
 
-const PAGE_SIZE = 4096;
 const FIRMWARE_END = 0x100000;
 
 /** The machine's state as v86 saves and restores it: checked, mended, and with what the carrier brings. */

@@ -1,4 +1,5 @@
 import { proxyMarker } from 'comlink';
+import { concat } from '../../device/bytes.ts';
 import type { GuestAgent, GuestProcess } from '../../harness/machine/agent/guest-agent.ts';
 import { VmError } from '../../harness/machine/errors.ts';
 import type { ShellId, ShellInfo, ShellsApi, TerminalSize } from '../protocol.ts';
@@ -116,10 +117,4 @@ function keep(shell: Shell, bytes: Uint8Array): void {
   shell.output.push(bytes);
   shell.kept += bytes.length;
   while (shell.kept - shell.output[0]!.length >= KEPT_OUTPUT) shell.kept -= shell.output.shift()!.length;
-}
-
-function concat(parts: Uint8Array[]): Uint8Array {
-  const bytes = new Uint8Array(parts.reduce((sum, { length }) => sum + length, 0));
-  parts.reduce((at, part) => (bytes.set(part, at), at + part.length), 0);
-  return bytes;
 }

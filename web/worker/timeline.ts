@@ -1,5 +1,6 @@
 import { proxyMarker } from 'comlink';
 import { type ChunkCodec, type FreezeResult, type SnapshotInfo, SnapshotStore } from '../../device/index.ts';
+import { OneAtATime } from '../../device/one-at-a-time.ts';
 import type { GuestId, KeepResult, SnapshotKind, SnapshotView, TimelineApi, TimelineView } from '../protocol.ts';
 import type { Guest } from './guest.ts';
 import type { PageStore } from './page-store.ts';
@@ -40,7 +41,7 @@ export class Timeline implements TimelineApi {
   #interval = 0;
   #isTaking = false;
   #ticker: ReturnType<typeof setInterval> | undefined;
-  #turn: Promise<unknown> = Promise.resolve();
+  readonly #changes = new OneAtATime();
 
   private constructor(
     files: PageStore,
@@ -352,9 +353,7 @@ export class Timeline implements TimelineApi {
 
   /** Runs what no snapshot may be taken in between, nor restored. */
   inTurn<T>(action: () => Promise<T>): Promise<T> {
-    const result = this.#turn.then(action);
-    this.#turn = result.catch(() => {});
-    return result;
+    return this.#changes.run(action);
   }
 }
 

@@ -1,10 +1,11 @@
+import { PAGE_SIZE } from '../../bytes.ts';
 import type { Timespec } from '../backend.ts';
 import { S_IALLUGO, S_IFDIR, S_IFLNK, S_IFMT } from '../constants.ts';
 import { CHUNK_SIZE, PAGES_PER_CHUNK } from '../tree/chunk.ts';
 import { fromMilliseconds } from '../tree/clock.ts';
 import { Entry, FIRST_COOKIE } from '../tree/directory.ts';
 import { Inode } from '../tree/inode.ts';
-import { entryCost, inodeCost, PAGE_SIZE } from '../tree/space.ts';
+import { entryCost, inodeCost } from '../tree/space.ts';
 import type { Tree } from '../tree/tree.ts';
 import { loadEntries } from '../tree/tree-state.ts';
 import { checkName, checkNode, checkOwner, checkTime, MAX_INO } from '../tree/values.ts';

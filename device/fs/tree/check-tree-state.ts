@@ -1,10 +1,11 @@
+import { PAGE_SIZE } from '../../bytes.ts';
 import { S_IFDIR, S_IFLNK, S_IFMT, S_IFREG } from '../constants.ts';
 import { FsError } from '../errno.ts';
 import { isEntryName, nameLength } from '../names.ts';
 import { ACL_ACCESS, ACL_DEFAULT, Acl } from './acl.ts';
 import { countBits, PAGES_PER_CHUNK } from './chunk.ts';
 import { FIRST_COOKIE } from './directory.ts';
-import { entryCost, inodeCost, PAGE_SIZE, xattrCost, xattrsCost } from './space.ts';
+import { entryCost, inodeCost, xattrCost, xattrsCost } from './space.ts';
 import { type CheckedTreeState, F64, type InodeColumns, U32 } from './tree-state.ts';
 import { checkNode, checkSize, checkTime, checkXattr, checkXattrList, LINK_MAX, MAX_FILE_SIZE } from './values.ts';
 

@@ -1,5 +1,4 @@
-import type { ByteSink } from '../../bytes.ts';
-import { PAGE_SIZE } from './space.ts';
+import { type ByteSink, PAGE_SIZE } from '../../bytes.ts';
 
 const PAGE_SHIFT = 12;
 export const PAGES_PER_CHUNK = 16;

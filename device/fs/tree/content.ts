@@ -1,4 +1,4 @@
-import type { ByteSink, ByteSource } from '../../bytes.ts';
+import { type ByteSink, type ByteSource, PAGE_SIZE } from '../../bytes.ts';
 import {
   FALLOC_FL_COLLAPSE_RANGE,
   FALLOC_FL_INSERT_RANGE,
@@ -12,7 +12,7 @@ import { EINVAL, ENOSPC, ENXIO, EOPNOTSUPP, FsError } from '../errno.ts';
 import { BytesSink, BytesSource } from './byte-io.ts';
 import { CHUNK_SIZE, Chunk, countBits, PAGES_PER_CHUNK, wholePages, writeZeros } from './chunk.ts';
 import { ChunkList } from './chunk-list.ts';
-import { PAGE_SIZE, type Space } from './space.ts';
+import type { Space } from './space.ts';
 import { checkOffset, checkSize, MAX_FILE_SIZE } from './values.ts';
 
 const MAX_PAGE = MAX_FILE_SIZE / PAGE_SIZE;

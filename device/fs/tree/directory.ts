@@ -1,7 +1,8 @@
+import { PAGE_SIZE } from '../../bytes.ts';
 import type { DirectoryEntry, DirectoryReader } from '../backend.ts';
 import { ENOSPC, FsError } from '../errno.ts';
 import type { Inode } from './inode.ts';
-import { entryCost, PAGE_SIZE, type Space } from './space.ts';
+import { entryCost, type Space } from './space.ts';
 
 const DOT_COOKIE = 1;
 const DOT_DOT_COOKIE = 2;

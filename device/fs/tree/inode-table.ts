@@ -1,10 +1,11 @@
+import { PAGE_SIZE } from '../../bytes.ts';
 import type { Owner, Timespec } from '../backend.ts';
 import { S_IFDIR } from '../constants.ts';
 import { ENOSPC, FsError } from '../errno.ts';
 import { type Clock, systemClock } from './clock.ts';
 import type { Entry } from './directory.ts';
 import { Inode } from './inode.ts';
-import { inodeCost, PAGE_SIZE, Space } from './space.ts';
+import { inodeCost, Space } from './space.ts';
 import { checkNode, checkOwner, MAX_INO } from './values.ts';
 
 export interface TreeOptions {

@@ -1,9 +1,10 @@
+import { PAGE_SIZE } from '../../bytes.ts';
 import type { Attr, Inode as BackendInode, Timespec } from '../backend.ts';
 import { S_IFDIR, S_IFLNK, S_IFMT, S_IFREG } from '../constants.ts';
 import { nameLength } from '../names.ts';
 import { Content } from './content.ts';
 import { Directory, type Entry } from './directory.ts';
-import { inodeCost, PAGE_SIZE, Space } from './space.ts';
+import { inodeCost, Space } from './space.ts';
 import type { Xattrs } from './xattrs.ts';
 
 /** Symbolic links up to this many bytes have no block of their own, as in ext4. */

@@ -1,9 +1,7 @@
+import { PAGE_SIZE } from '../../bytes.ts';
 import { S_IFDIR, S_IFMT } from '../constants.ts';
 import { ENOSPC, FsError } from '../errno.ts';
 import type { Chunk } from './chunk.ts';
-
-/** The unit of allocation, in bytes: what content, holes and `st_blocks` are counted in. */
-export const PAGE_SIZE = 4096;
 
 /*
  * What things take of the host's memory in V8, in bytes; test/device/fs/heap.test.ts measures them. Tables have more places

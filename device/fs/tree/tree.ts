@@ -1,4 +1,4 @@
-import type { ByteSink, ByteSource } from '../../bytes.ts';
+import { type ByteSink, type ByteSource, PAGE_SIZE } from '../../bytes.ts';
 import { randomUuid } from '../../random-uuid.ts';
 import type { Attr, Backend, DirectoryReader, SetAttr, StatFs, Timespec } from '../backend.ts';
 import { NAME_MAX, S_IALLUGO, S_IFMT, S_ISGID, S_ISUID, S_IXGRP } from '../constants.ts';
@@ -9,7 +9,7 @@ import { isBefore } from './clock.ts';
 import { Reader } from './directory.ts';
 import type { Inode } from './inode.ts';
 import { directoryOf, Namespace } from './namespace.ts';
-import { PAGE_SIZE } from './space.ts';
+
 import { type CheckedTreeState, loadTree, saveTree, type TreeState } from './tree-state.ts';
 import { checkOffset, checkOwner, checkTime, checkXattr } from './values.ts';
 import { getXattr, listXattrs, removeXattr, setXattr } from './xattrs.ts';

@@ -1,6 +1,5 @@
+import { PAGE_SIZE } from '../../bytes.ts';
 import { SCAN_WASM } from './scan-wasm.ts';
-
-export const PAGE_SIZE = 4096;
 
 type Scan = (base: number, first: number, count: number, seed: bigint) => void;
 

@@ -1,4 +1,5 @@
-import { Turns } from './turns.ts';
+import { concat } from '../../bytes.ts';
+import { OneAtATime } from '../../one-at-a-time.ts';
 
 /**
  * Where layers are kept: files by name, that change as a whole only. Names are `[a-z0-9.-]+`, chosen by
@@ -25,7 +26,7 @@ export interface FileStore {
 export class MemoryStore implements FileStore {
   readonly isPrivate = true;
   readonly #files: Map<string, Uint8Array>;
-  readonly #turns = new Turns();
+  readonly #changes = new OneAtATime();
 
   /** `files`: what is there from the beginning, taken over. */
   constructor(files: Iterable<readonly [name: string, bytes: Uint8Array]> = []) {
@@ -43,13 +44,7 @@ export class MemoryStore implements FileStore {
   }
 
   async write(name: string, parts: readonly Uint8Array[]): Promise<void> {
-    const file = new Uint8Array(parts.reduce((sum, { length }) => sum + length, 0));
-    let at = 0;
-    for (const part of parts) {
-      file.set(part, at);
-      at += part.length;
-    }
-    this.#files.set(name, file);
+    this.#files.set(name, concat(parts));
   }
 
   async remove(name: string): Promise<void> {
@@ -57,6 +52,6 @@ export class MemoryStore implements FileStore {
   }
 
   exclusively<T>(action: () => Promise<T>): Promise<T> {
-    return this.#turns.take(action);
+    return this.#changes.run(action);
   }
 }

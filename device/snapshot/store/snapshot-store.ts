@@ -1,3 +1,4 @@
+import { OneAtATime } from '../../one-at-a-time.ts';
 import { MissingChunkError, SnapshotError } from '../errors.ts';
 import {
   type Codec,
@@ -16,7 +17,6 @@ import {
 import { ChunkReader, type StoredChunk } from './chunk-reader.ts';
 import { type FileStore, MemoryStore } from './file-store.ts';
 import { chunksOf, type DamagedLayer, type Layer, Layers, SUFFIX } from './layers.ts';
-import { Turns } from './turns.ts';
 
 export interface SnapshotInfo {
   id: string;
@@ -46,7 +46,7 @@ export class SnapshotStore {
   readonly #codec: Codec;
   readonly #layers: Layers;
   readonly #reader: ChunkReader;
-  readonly #turns = new Turns();
+  readonly #changes = new OneAtATime();
 
   private constructor(files: FileStore, codec: Codec) {
     this.#files = files;
@@ -172,7 +172,7 @@ export class SnapshotStore {
   /** Nobody else changes the files meanwhile, and what they have changed before is known. */
   #change<T>(action: () => Promise<T>): Promise<T> {
     const { exclusively } = this.#files;
-    if (!exclusively) return this.#turns.take(action);
+    if (!exclusively) return this.#changes.run(action);
     return exclusively.call(this.#files, async () => {
       await this.refresh();
       return action();

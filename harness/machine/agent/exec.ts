@@ -1,3 +1,4 @@
+import { concat } from '../../../device/bytes.ts';
 import { joinSignals } from '../../../device/migration/join-signals.ts';
 import { VmError } from '../errors.ts';
 import { unlessAborted } from '../unless-aborted.ts';
@@ -63,10 +64,4 @@ export async function runToEnd(
   } finally {
     release();
   }
-}
-
-function concat(parts: Uint8Array[]): Uint8Array {
-  const whole = new Uint8Array(parts.reduce((sum, { length }) => sum + length, 0));
-  parts.reduce((at, part) => (whole.set(part, at), at + part.length), 0);
-  return whole;
 }

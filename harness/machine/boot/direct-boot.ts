@@ -1,4 +1,5 @@
 import type { V86 } from 'v86';
+import { PAGE_SIZE } from '../../../device/bytes.ts';
 import { V86Machine } from '../../../device/v86/adapter.ts';
 import type { MemoryBlock } from '../../../device/v86/firmware.ts';
 import { COMMAND_LINE_SIZE, E820_RAM, E820_RESERVED, encodeBootParams } from './boot-params.ts';
@@ -24,7 +25,6 @@ export interface DirectBootOptions {
 const NO_FIRMWARE = 'acpi=off';
 
 const MIB = 1024 * 1024;
-const PAGE_SIZE = 4096;
 const LOW_RAM_END = 0x9fc00;
 const BOOT_PARAMS = 0x90000;
 const CMDLINE = 0x91000;

@@ -6,6 +6,7 @@ import {
   type VirtioFsDevice,
   type Volume,
 } from '../../../device/index.ts';
+import { OneAtATime } from '../../../device/one-at-a-time.ts';
 import { VmError } from '../../machine/errors.ts';
 import { printable } from '../../machine/printable.ts';
 import { isArchive, loadArchive, saveArchive } from './archive.ts';
@@ -39,7 +40,7 @@ export class Share {
   #claim: ReturnType<typeof readOrigin>;
   #isRestored = false;
   /** Loading and writing back are done one after the other. */
-  #last: Promise<unknown> = Promise.resolve();
+  readonly #transfers = new OneAtATime();
 
   constructor(device: VirtioFsDevice) {
     this.device = device;
@@ -73,7 +74,7 @@ export class Share {
    * Throws {@link VmError} `share` when it can't be read.
    */
   load(source: string, onProgress?: TreeProgress): Promise<void> {
-    return this.#inTurn(async () => {
+    return this.#transfers.run(async () => {
       if (await isArchive(source)) {
         this.skipped = (await loadArchive(source, this.device.backend, onProgress)).skipped;
         this.#tree = undefined;
@@ -96,7 +97,7 @@ export class Share {
    * @throws VmError `share` when there is nothing to write back to, or what the host had is not known.
    */
   writeBack({ to, signal, ...options }: ShareWriteBackOptions = {}): Promise<WriteBackReport['kept']> {
-    return this.#inTurn(async () => {
+    return this.#transfers.run(async () => {
       if (this.#archive !== undefined) return (await saveArchive(this.#archive, this.device.backend)).skipped;
       return (await inSlices(writingBack(this.#target(to), this.device.backend, options), signal)).kept;
     });
@@ -166,11 +167,5 @@ export class Share {
         `${share} came back from a snapshot, which does not say what a host directory had: ${cure}`,
       );
     throw new VmError('share', `${share} was not loaded from the host: give it a directory or an archive`);
-  }
-
-  #inTurn<T>(action: () => Promise<T>): Promise<T> {
-    const result = this.#last.then(action);
-    this.#last = result.catch(() => {});
-    return result;
   }
 }

@@ -1,6 +1,7 @@
 import { readFileSync } from 'node:fs';
 import { expect } from 'chai';
-import { PAGE_SIZE, RamScanner } from '../../../device/snapshot/scan/ram-scanner.ts';
+import { PAGE_SIZE } from '../../../device/bytes.ts';
+import { RamScanner } from '../../../device/snapshot/scan/ram-scanner.ts';
 import { buildScan } from '../../../scripts/build-scan.ts';
 
 const BASE = 65536 + 128;
