@@ -1,5 +1,7 @@
 import { Volume } from 'memfs';
-import { MemfsBackend } from './fs/memfs-backend.ts';
+import { filesystemOf, volumeOf } from './filesystems/memfs/volume.ts';
+import { MemoryFileSystem } from './filesystems/memory/filesystem.ts';
+import type { FileSystem } from './fs/filesystem.ts';
 import { FuseSession, type FuseSessionOptions } from './fuse/session.ts';
 import { MachineState } from './snapshot/machine-state.ts';
 import { V86Machine } from './v86/adapter.ts';
@@ -8,14 +10,14 @@ import type { V86Like } from './v86/types.ts';
 import { PciTransport, type PciTransportOptions } from './virtio/pci-transport.ts';
 import { encodeTag, VirtioFs } from './virtio-fs.ts';
 
-export interface VirtioFsOptions extends Omit<FuseSessionOptions, 'backend' | 'lockTable'> {
+export interface VirtioFsOptions<F extends FileSystem = MemoryFileSystem>
+  extends Omit<FuseSessionOptions, 'filesystem' | 'deliver'> {
   /** What the guest mounts: `mount -t virtiofs TAG /mnt`. 1 to 36 bytes of UTF-8, one device each. */
   tag: string;
-  /**
-   * The shared filesystem: a memfs `Volume`, which the host goes on using; or a backend made with
-   * `MemfsBackend.of(volume, options)` for limits. Several devices may share one. Default: empty.
-   */
-  volume?: Volume | MemfsBackend;
+  /** What is shared: one of your own, or a `MemoryFileSystem`. Several devices may share one. Default: what `volume` says. */
+  filesystem?: F;
+  /** The short way: a memfs `Volume`, which the host goes on using; as `filesystem: filesystemOf(volume)`. Default: a new one. */
+  volume?: Volume;
   /** PCI slot (device number on bus 0). Default: the first free one, from 13. */
   slot?: number;
   /** Request queues. Default: 1. */
@@ -32,53 +34,43 @@ export interface VirtioFsOptions extends Omit<FuseSessionOptions, 'backend' | 'l
 }
 
 /** One virtio-fs device on one emulator. */
-export class VirtioFsDevice {
+export class VirtioFsDevice<F extends FileSystem = MemoryFileSystem> {
   readonly tag: string;
   readonly slot: number;
-  readonly backend: MemfsBackend;
+  readonly filesystem: F;
   readonly session: FuseSession;
   /** Settles when the device is on the emulator's PCI bus; rejects when it can't be. */
   readonly ready: Promise<void>;
   readonly #machine: V86Machine;
   #transport: PciTransport | undefined;
+  /** Answers that have come while the machine stood still, whose memory stays as it is. */
+  readonly #late: (() => void)[] = [];
 
   constructor(
     machine: V86Machine,
-    {
-      tag,
-      volume = new Volume(),
-      slot,
-      requestQueues = 1,
-      queueSize = 1024,
-      offer,
-      turnBudget,
-      ...sessionOptions
-    }: VirtioFsOptions,
+    filesystem: F,
+    { tag, slot, requestQueues = 1, queueSize = 1024, offer, turnBudget, ...sessionOptions }: VirtioFsOptions<F>,
   ) {
     this.#machine = machine;
     this.tag = tag;
-    this.backend = volume instanceof MemfsBackend ? volume : MemfsBackend.of(volume);
-    this.session = new FuseSession({ ...sessionOptions, backend: this.backend, lockTable: this.backend.locks });
-    const device = new VirtioFs(this.session, {
-      tag,
-      requestQueues,
-      queueSize,
-      answersInOrder: sessionOptions.locks !== 'shared',
+    this.filesystem = filesystem;
+    const { turns } = machine;
+    this.session = new FuseSession({
+      ...sessionOptions,
+      filesystem,
+      deliver: (action) => (turns.isRunning() ? action() : void this.#late.push(action)),
     });
+    const device = new VirtioFs(this.session, { tag, requestQueues, queueSize });
     this.slot = machine.reserveSlot(slot);
     const setIrq = machine.plug(`virtio-fs ${tag}`, this.slot, () => {
-      this.#transport = new PciTransport({
-        device,
-        memory: machine.memory,
-        setIrq,
-        offer,
-        turns: machine.turns,
-        turnBudget,
-      });
+      this.#transport = new PciTransport({ device, memory: machine.memory, setIrq, offer, turns, turnBudget });
       machine.onReset(() => this.transport.reset('machine'));
       return this.transport;
     });
-    machine.onStart(() => this.#transport?.runQueues());
+    machine.onStart(() => {
+      for (const answer of this.#late.splice(0)) answer();
+      this.#transport?.runQueues();
+    });
     machine.onEnd(() => this.session.close());
     this.ready = machine.ready;
   }
@@ -88,9 +80,12 @@ export class VirtioFsDevice {
     return this.#machine.isTested;
   }
 
-  /** The memfs volume behind the share. */
+  /** The files of a filesystem in memory, for the host's `fs` API. @throws MachineError for any other filesystem. */
   get volume(): Volume {
-    return this.backend.volume;
+    if (this.filesystem instanceof MemoryFileSystem) return volumeOf(this.filesystem);
+    throw new MachineError(
+      `the filesystem of share ${JSON.stringify(this.tag)} is not one in memory: it has no volume`,
+    );
   }
 
   /** Registers, queues and their statistics. Throws {@link MachineError} before {@link ready}. */
@@ -104,11 +99,16 @@ export class VirtioFsDevice {
  * Adds a virtio-fs device to an emulator. Call it right after `new V86(…)`, so that the device is
  * there before the guest or an `initial_state` is. Its state rides in the emulator's snapshots.
  *
- * @throws RangeError for a tag, queue size or count that the guest could not use, {@link MachineError} for a tag or slot in use or
- * an emulator that has started already.
+ * @throws RangeError for a tag, queue size or count that the guest could not use, or both `filesystem` and `volume`; {@link MachineError}
+ * for a tag or slot in use or an emulator that has started already.
  */
-export function attachVirtioFs(emulator: V86Like, options: VirtioFsOptions): VirtioFsDevice {
+export function attachVirtioFs<F extends FileSystem = MemoryFileSystem>(
+  emulator: V86Like,
+  options: VirtioFsOptions<F>,
+): VirtioFsDevice<F> {
   encodeTag(options.tag);
+  if (options.filesystem && options.volume)
+    throw new RangeError('a share has one filesystem: give `filesystem` or `volume`');
   const machine = V86Machine.of(emulator);
   const state = MachineState.of(machine);
   if (state.devices.some(({ tag }) => tag === options.tag)) {
@@ -116,7 +116,9 @@ export function attachVirtioFs(emulator: V86Like, options: VirtioFsOptions): Vir
       `this emulator has a virtio-fs device with tag ${JSON.stringify(options.tag)} already: give each its own`,
     );
   }
-  const device = new VirtioFsDevice(machine, options);
+  // Without `filesystem` the type is the default one.
+  const filesystem = options.filesystem ?? (filesystemOf(options.volume ?? new Volume()) as FileSystem as F);
+  const device = new VirtioFsDevice(machine, filesystem, options);
   state.devices.push(device);
   return device;
 }

@@ -1,6 +1,25 @@
 export { createFsFromVolume, Volume } from 'memfs';
 export { attachVirtioFs, VirtioFsDevice, type VirtioFsOptions } from './attach.ts';
-export { MemfsBackend } from './fs/memfs-backend.ts';
+export { filesystemOf, volumeOf } from './filesystems/memfs/volume.ts';
+export { MemoryFileSystem, type MemoryFileSystemOptions } from './filesystems/memory/filesystem.ts';
+export { ERRNO, type ErrnoName, FsError } from './fs/errno.ts';
+export type {
+  Answer,
+  Attr,
+  DirectoryEntry,
+  Entry,
+  FileSystem,
+  Inode,
+  NewNode,
+  OpenDirectory,
+  OpenOptions,
+  Owner,
+  SetAttr,
+  StatFs,
+  Timespec,
+} from './fs/filesystem.ts';
+export type { LockLimits } from './fs/locks.ts';
+export type { CheckedFiles, Persistent } from './fs/persistence.ts';
 export { type DeviceView, viewDevice } from './inspect/device-view.ts';
 export { toJson, toTraceEvents } from './inspect/export.ts';
 export { type MessageField, replyFields, requestFields } from './inspect/message.ts';

@@ -21,8 +21,6 @@ export interface VirtioFsConfig {
   tag: string;
   requestQueues: number;
   queueSize: number;
-  /** The session never waits for anything: see {@link VirtioDevice.answersInOrder}. */
-  answersInOrder: boolean;
 }
 
 /** The file system device, virtio 1.3 section 5.11: queue 0 is hiprio, the others carry requests of one session. */
@@ -35,7 +33,7 @@ export class VirtioFs implements VirtioDevice {
   readonly #session: FuseSession;
 
   /** @throws RangeError for what no driver could use. */
-  constructor(session: FuseSession, { tag, requestQueues, queueSize, answersInOrder }: VirtioFsConfig) {
+  constructor(session: FuseSession, { tag, requestQueues, queueSize }: VirtioFsConfig) {
     if (!Number.isInteger(requestQueues) || requestQueues < 1 || requestQueues > MAX_REQUEST_QUEUES) {
       throw new RangeError(`requestQueues is ${requestQueues}: choose 1 to ${MAX_REQUEST_QUEUES}`);
     }
@@ -45,7 +43,7 @@ export class VirtioFs implements VirtioDevice {
       );
     }
     this.#session = session;
-    this.answersInOrder = answersInOrder;
+    this.answersInOrder = session.answersInOrder;
     this.queueSizes = Array.from({ length: 1 + requestQueues }, () => queueSize);
     new Uint8Array(this.#config.buffer).set(encodeTag(tag));
     this.#config.setUint32(NUM_REQUEST_QUEUES_OFFSET, requestQueues, true);
@@ -57,7 +55,7 @@ export class VirtioFs implements VirtioDevice {
   }
 
   negotiated(features: bigint): void {
-    this.#session.keepNext = (features & this.deviceFeatures) !== 0n;
+    this.#session.nextOutlivesReset = (features & this.deviceFeatures) !== 0n;
   }
 
   abandon(chain: Chain): void {

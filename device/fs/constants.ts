@@ -45,3 +45,11 @@ export const XATTR_LIST_MAX = 65536;
 export const F_RDLCK = 0;
 export const F_WRLCK = 1;
 export const F_UNLCK = 2;
+
+// asm-generic/fcntl.h: flags of open(2)
+export const O_ACCMODE = 0o3;
+export const O_RDONLY = 0o0;
+export const O_EXCL = 0o200;
+export const O_TRUNC = 0o1000;
+export const O_APPEND = 0o2000;
+export const O_NOATIME = 0o1000000;

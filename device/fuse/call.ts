@@ -1,96 +1,109 @@
-import type { ByteSink } from '../bytes.ts';
-import type { Backend, Inode } from '../fs/backend.ts';
-import { S_IFDIR, S_IFMT } from '../fs/constants.ts';
-import { ERANGE, ESTALE, FsError } from '../fs/errno.ts';
-import { MessageReader, OUT_HEADER_SIZE, REPLY_MAX, ReplyWriter } from './codec.ts';
-import { FUSE_NO_OPEN_SUPPORT, FUSE_NO_OPENDIR_SUPPORT } from './constants.ts';
-import type { DirectoryHandle, HandleTable } from './handle-table.ts';
-import type { Negotiated } from './negotiation.ts';
-import type { NodeTable } from './node-table.ts';
-import type { Policy } from './policy.ts';
+import type { ByteSink, ByteSource } from '../bytes.ts';
+import { EINTR, ERANGE, ESTALE, FsError } from '../fs/errno.ts';
+import type { FileSystem, Inode } from '../fs/filesystem.ts';
+import { IN_HEADER_SIZE, type MessageReader, OUT_HEADER_SIZE, type ReplyWriter } from './codec.ts';
+import { FUSE_NO_OPEN_SUPPORT } from './constants.ts';
+import type { DirectoryHandle } from './handle-table.ts';
+import { fuse_in_header } from './layouts.ts';
+import type { Operation } from './operation.ts';
 import type { FuseRequest } from './request.ts';
-import type { SessionLocks } from './session-locks.ts';
+import type { SessionParts } from './session-parts.ts';
+import type { View } from './struct.ts';
 
-/** What a handler works on: the session's parts, and the request that is being served. */
-export class Call {
-  readonly backend: Backend;
-  readonly nodes: NodeTable;
-  readonly handles: HandleTable;
-  readonly locks: SessionLocks;
-  readonly policy: Policy;
-  readonly message = new MessageReader();
-  readonly header = this.message.header;
-  readonly reply = new ReplyWriter(REPLY_MAX);
-  /** Undefined before INIT and after DESTROY. */
-  negotiated: Negotiated | undefined;
-  /** Tells this session from every other: chosen by INIT, 0 while there is none. */
-  number = 0;
-  /** Whether this session outlives a reset of its device. */
-  outlivesReset = false;
-  /** What INIT makes of that for the session it begins. */
-  keepNext = false;
-  request!: FuseRequest;
+/** One request that is being served: what it says, and where its reply goes. */
+export class Call implements ByteSink, ByteSource {
+  readonly session: SessionParts;
+  readonly filesystem: FileSystem;
+  /** Where the message is, until the handler has returned. */
+  readonly message: MessageReader;
+  readonly replies: ReplyWriter;
+  header: View<typeof fuse_in_header>;
   /** The names of the message, in its order. */
   strings: readonly string[] = [];
+  request!: FuseRequest;
+  operation: Operation | undefined;
+  /** The message's struct. */
+  input: object | undefined;
+  /** Nobody waits for the answer any more: no byte of the guest's is touched. */
+  isOver = false;
+  /** The inode that the request is about, once it was asked for. */
+  target: Inode | undefined;
+  #isWaiting = false;
+  /** What it works on, where that may take long. */
+  readonly #inodes: Inode[] = [];
 
-  constructor(parts: {
-    backend: Backend;
-    nodes: NodeTable;
-    handles: HandleTable;
-    locks: SessionLocks;
-    policy: Policy;
-  }) {
-    this.backend = parts.backend;
-    this.nodes = parts.nodes;
-    this.handles = parts.handles;
-    this.locks = parts.locks;
-    this.policy = parts.policy;
+  constructor(session: SessionParts, message: MessageReader, replies: ReplyWriter) {
+    this.session = session;
+    this.filesystem = session.filesystem;
+    this.message = message;
+    this.replies = replies;
+    this.header = message.header;
   }
 
-  /** Releases all that the guest holds. */
-  end(): void {
-    this.negotiated = undefined;
-    this.number = 0;
-    this.outlivesReset = false;
-    this.locks.end();
-    this.handles.end();
-    this.nodes.end();
+  /** Another request. */
+  begin(request: FuseRequest): void {
+    this.request = request;
+    this.operation = undefined;
+    this.target = undefined;
+    this.#inodes.length = 0;
   }
 
-  /** As {@link end}, and nothing more will come. */
-  close(): void {
-    this.end();
-    this.locks.close();
+  /** The answer comes later: keeps what will be needed of the message, whose place the next one takes, and what it works on. */
+  keep(): void {
+    this.#isWaiting = true;
+    const { operation, message, session } = this;
+    const length = IN_HEADER_SIZE + (operation?.input?.size ?? 0);
+    const view = new DataView(message.bytes.slice(0, length).buffer);
+    this.header = fuse_in_header.at(view, 0);
+    this.input = operation?.input?.at(view, IN_HEADER_SIZE);
+    for (const inode of this.#inodes) session.filesystem.retain?.(inode);
+  }
+
+  /** The end of what {@link keep} has begun. */
+  finish(): void {
+    this.isOver = true;
+    for (const inode of this.#inodes) this.filesystem.release?.(inode);
+  }
+
+  /** Counts `inode` among what this request works on. */
+  uses(inode: Inode): Inode {
+    if (!this.filesystem.isSynchronous && !this.#isWaiting) this.#inodes.push(inode);
+    return inode;
+  }
+
+  /** An inode that the guest knows. @throws FsError ESTALE. */
+  node(nodeid: number): Inode {
+    return this.uses(this.session.nodes.get(nodeid));
   }
 
   /** The inode that the request is about. @throws FsError ESTALE. */
   get inode(): Inode {
-    return this.nodes.get(this.header.nodeid);
+    return (this.target = this.node(this.header.nodeid));
   }
 
   /**
-   * Refuses a file that has lost its last name, and that this session has not open: what came there would be lost. Linux looks the name
-   * up again, and finds who has it now.
+   * The inode that the request is about, unless it is a file that has lost its last name, and that this session has not open: what came
+   * there would be lost. Linux looks the name up again, and finds who has it now.
    *
    * @throws FsError ESTALE.
    */
-  checkNamed(): void {
-    const { inode } = this;
-    if (this.uses(FUSE_NO_OPEN_SUPPORT)) return;
-    const { nlink, mode } = this.backend.getattr(inode);
-    if (nlink === 0 && (mode & S_IFMT) !== S_IFDIR && !this.handles.isOpen(inode)) throw FsError.of(ESTALE);
+  get namedInode(): Inode {
+    const { inode, session } = this;
+    if (inode.isUnlinked && !session.uses(FUSE_NO_OPEN_SUPPORT) && !session.handles.isOpen(inode))
+      throw FsError.of(ESTALE);
+    return inode;
   }
 
   /** The inode of an open file. @throws FsError EBADF, ESTALE. */
   openFile(fh: number, nodeid = this.header.nodeid): Inode {
-    return this.uses(FUSE_NO_OPEN_SUPPORT) ? this.nodes.get(nodeid) : this.handles.file(fh, nodeid).inode;
+    return this.uses(this.session.openFile(fh, nodeid));
   }
 
   /** @throws FsError EBADF, ESTALE. */
   openDirectory(fh: number): DirectoryHandle {
-    return this.uses(FUSE_NO_OPENDIR_SUPPORT)
-      ? this.handles.passing(this.inode)
-      : this.handles.directory(fh, this.header.nodeid);
+    const handle = this.session.openDirectory(fh, this.header.nodeid);
+    this.uses(handle.inode);
+    return handle;
   }
 
   /** Room for the reply's payload, in bytes. */
@@ -98,18 +111,37 @@ export class Call {
     return Math.max(0, this.request.sink.capacity - OUT_HEADER_SIZE);
   }
 
-  /** Whether INIT settled on `flag`. */
-  uses(flag: bigint): boolean {
-    return ((this.negotiated?.flags ?? 0n) & flag) !== 0n;
+  /** Where the filesystem puts what it reads. */
+  get sink(): ByteSink {
+    return this.filesystem.isSynchronous ? this.request.sink : this;
   }
 
-  get sink(): ByteSink {
-    return this.request.sink;
+  /** Where the filesystem takes what it writes from. */
+  get source(): ByteSource {
+    return this.filesystem.isSynchronous ? this.request.source : this;
+  }
+
+  get capacity(): number {
+    return this.request.sink.capacity;
+  }
+
+  writeAt(position: number, src: Uint8Array, offset: number, length: number): number {
+    return this.isOver ? length : this.request.sink.writeAt(position, src, offset, length);
+  }
+
+  get remaining(): number {
+    return this.isOver ? 0 : this.request.source.remaining;
+  }
+
+  /** @throws FsError EINTR once the guest has taken the request back. */
+  read(dst: Uint8Array, offset: number, length: number): number {
+    if (this.isOver) throw FsError.of(EINTR);
+    return this.request.source.read(dst, offset, length);
   }
 
   /** Replies with `length` bytes, borrowed. @throws FsError ERANGE when they don't fit, or are more than `limit`. */
   send(bytes: Uint8Array, length = bytes.length, limit = length): number {
     if (length > Math.min(limit, this.room)) throw FsError.of(ERANGE);
-    return this.sink.writeAt(OUT_HEADER_SIZE, bytes, 0, length);
+    return this.request.sink.writeAt(OUT_HEADER_SIZE, bytes, 0, length);
   }
 }

@@ -1,6 +1,6 @@
 import type { ByteSink, ByteSource } from '../bytes.ts';
 import { NAME_MAX, PATH_MAX, XATTR_NAME_MAX } from '../fs/constants.ts';
-import { EINVAL, EIO, ENAMETOOLONG, ENOENT, ERANGE, FsError } from '../fs/errno.ts';
+import { EINVAL, ENAMETOOLONG, ENOENT, ERANGE, FsError } from '../fs/errno.ts';
 import { decodeName } from '../fs/names.ts';
 import { fuse_in_header, fuse_out_header } from './layouts.ts';
 import type { View } from './struct.ts';
@@ -129,9 +129,8 @@ export class ReplyWriter {
     this.#header = fuse_out_header.at(this.view, 0);
   }
 
-  /** Makes room for a struct of `size` bytes, all 0, after the header. @throws FsError EIO when the sink has less. */
-  reserve(sink: ByteSink, size: number): void {
-    if (sink.capacity < OUT_HEADER_SIZE + size) throw FsError.of(EIO);
+  /** Makes room for a struct of `size` bytes, all 0, after the header. */
+  clear(size: number): void {
     this.bytes.fill(0, OUT_HEADER_SIZE, OUT_HEADER_SIZE + size);
   }
 

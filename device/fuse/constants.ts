@@ -146,14 +146,8 @@ export const FUSE_COMPAT_INIT_IN_SIZE = 16;
 /** Bytes that a server has to take in one message, whatever was negotiated. */
 export const FUSE_MIN_READ_BUFFER = 8192;
 
-// asm-generic/fcntl.h: fuse_open_in.flags as x86 has them
-export const O_ACCMODE = 0o3;
-export const O_RDONLY = 0o0;
-export const O_WRONLY = 0o1;
-export const O_RDWR = 0o2;
-export const O_TRUNC = 0o1000;
-export const O_APPEND = 0o2000;
-export const O_NOATIME = 0o1000000;
+// fuse_fsync_in.fsync_flags
+export const FUSE_FSYNC_FDATASYNC = 1 << 0;
 
 // linux/stat.h: fuse_statx.mask
 export const STATX_BASIC_STATS = 0x7ff;

@@ -1,4 +1,3 @@
-import type { Inode } from '../fs/backend.ts';
 import { XATTR_NAME_MAX } from '../fs/constants.ts';
 import { EINVAL, FsError } from '../fs/errno.ts';
 import { decodeName } from '../fs/names.ts';
@@ -16,12 +15,12 @@ interface SecurityContext {
 
 /**
  * The security labels that follow the names of MKNOD, MKDIR, SYMLINK, CREATE and TMPFILE (fuse.h: FUSE_SECURITY_CTX,
- * `fuse_secctx_header`, which is a `fuse_ext_header` too). Values are borrowed until the next message.
+ * `fuse_secctx_header`, which is a `fuse_ext_header` too). Values are copies.
  *
  * @throws FsError EINVAL when they are malformed.
  */
-export function securityContexts(call: Call): SecurityContext[] {
-  if (!call.uses(FUSE_SECURITY_CTX)) return [];
+export function securityContexts(call: Call): SecurityContext[] | undefined {
+  if (!call.session.uses(FUSE_SECURITY_CTX)) return undefined;
   const bytes = call.message.rest();
   const view = new DataView(bytes.buffer, bytes.byteOffset, bytes.length);
   const contexts: SecurityContext[] = [];
@@ -33,7 +32,7 @@ export function securityContexts(call: Call): SecurityContext[] {
     if (contexts.length > FUSE_MAX_NR_SECCTX) throw FsError.of(EINVAL);
     at += Math.ceil(size / ALIGNMENT) * ALIGNMENT;
   }
-  return contexts;
+  return contexts.length ? contexts : undefined;
 }
 
 function readContexts(bytes: Uint8Array, count: number, contexts: SecurityContext[]): void {
@@ -46,20 +45,7 @@ function readContexts(bytes: Uint8Array, count: number, contexts: SecurityContex
     if (end <= start || end - start > XATTR_NAME_MAX || end + 1 + size > bytes.length) throw FsError.of(EINVAL);
     const name = decodeName(bytes.subarray(start, end));
     if (!name.startsWith('security.')) throw FsError.of(EINVAL);
-    contexts.push({ name, value: bytes.subarray(end + 1, end + 1 + size) });
+    contexts.push({ name, value: bytes.slice(end + 1, end + 1 + size) });
     at += Math.ceil((end + 1 + size - at) / ALIGNMENT) * ALIGNMENT;
   }
-}
-
-/** Makes something with the labels of the message. When one can't be kept, `unmake` takes it away again. */
-export function withLabels(call: Call, make: () => Inode, unmake: () => void): Inode {
-  const contexts = securityContexts(call);
-  const inode = make();
-  try {
-    for (const { name, value } of contexts) call.backend.setxattr(inode, name, value, 0);
-  } catch (error) {
-    unmake();
-    throw error;
-  }
-  return inode;
 }

@@ -1,5 +1,5 @@
-import type { Backend, DirectoryReader, Inode } from '../fs/backend.ts';
 import { EBADF, ENFILE, FsError } from '../fs/errno.ts';
+import type { FileSystem, Inode, OpenDirectory } from '../fs/filesystem.ts';
 
 export interface FileHandle {
   readonly kind: 'file';
@@ -15,15 +15,15 @@ export interface DirectoryHandle {
   readonly inode: Inode;
   readonly flags: number;
   /** Undefined after a restore, until the next READDIR. */
-  reader: DirectoryReader | undefined;
+  reader: OpenDirectory | undefined;
   /** The `fuse_dirent.off` that was read last. */
   position: number;
-  /** As of {@link DirectoryReader}: with that one there, its own counts. */
+  /** As of {@link OpenDirectory}: with that one there, its own counts. */
   end: number | undefined;
 }
 
 /** Directories of stateless guests that are being read at once. */
-const MAX_PASSING = 256;
+const MAX_UNOPENED = 256;
 
 type Handle = FileHandle | DirectoryHandle;
 
@@ -49,15 +49,15 @@ export interface HandleTableState {
  * moment may still close what it had open since. A handle retains its inode.
  */
 export class HandleTable {
-  readonly #backend: Backend;
+  readonly #filesystem: FileSystem;
   readonly #max: number;
   readonly #handles = new Map<number, Handle>();
   #next = 1;
   /** By inode, the one used last at the end. */
-  readonly #passing = new Map<Inode, DirectoryHandle>();
+  readonly #unopened = new Map<Inode, DirectoryHandle>();
 
-  constructor(backend: Backend, max: number) {
-    this.#backend = backend;
+  constructor(filesystem: FileSystem, max: number) {
+    this.#filesystem = filesystem;
     this.#max = max;
   }
 
@@ -71,23 +71,15 @@ export class HandleTable {
   }
 
   /** @throws FsError ENFILE at the limit. */
-  openDirectory(inode: Inode, flags: number): DirectoryHandle {
-    return this.#open({
-      kind: 'directory',
-      fh: this.#next,
-      inode,
-      flags,
-      reader: this.#backend.openDirectory(inode),
-      position: 0,
-      end: undefined,
-    });
+  openDirectory(inode: Inode, flags: number, reader: OpenDirectory): DirectoryHandle {
+    return this.#open({ kind: 'directory', fh: this.#next, inode, flags, reader, position: 0, end: undefined });
   }
 
   #open<H extends Handle>(handle: H): H {
     if (this.#handles.size >= this.#max) throw FsError.of(ENFILE);
     this.#next++;
     this.#handles.set(handle.fh, handle);
-    this.#backend.retain(handle.inode);
+    this.#filesystem.retain?.(handle.inode);
     return handle;
   }
 
@@ -106,8 +98,8 @@ export class HandleTable {
   }
 
   /** A directory that the guest has opened without asking. The last ones are kept, to go on where they were. */
-  passing(inode: Inode): DirectoryHandle {
-    const handle = this.#passing.get(inode) ?? {
+  withoutOpening(inode: Inode): DirectoryHandle {
+    const handle = this.#unopened.get(inode) ?? {
       kind: 'directory',
       fh: 0,
       inode,
@@ -116,9 +108,9 @@ export class HandleTable {
       position: 0,
       end: undefined,
     };
-    this.#passing.delete(inode);
-    this.#passing.set(inode, handle);
-    if (this.#passing.size > MAX_PASSING) this.#passing.delete(this.#passing.keys().next().value!);
+    this.#unopened.delete(inode);
+    this.#unopened.set(inode, handle);
+    if (this.#unopened.size > MAX_UNOPENED) this.#unopened.delete(this.#unopened.keys().next().value!);
     return handle;
   }
 
@@ -129,12 +121,13 @@ export class HandleTable {
 
   close(handle: Handle): void {
     this.#handles.delete(handle.fh);
-    this.#backend.release(handle.inode);
+    if (handle.kind === 'file') this.#filesystem.close?.(handle.inode, handle.flags);
+    this.#filesystem.release?.(handle.inode);
   }
 
   /** Closes all. */
   end(): void {
-    this.#passing.clear();
+    this.#unopened.clear();
     for (const handle of [...this.#handles.values()]) this.close(handle);
   }
 
@@ -160,17 +153,20 @@ export class HandleTable {
   restore({ handles, next }: HandleTableState): void {
     const before = [...this.#handles.values()];
     this.#handles.clear();
-    this.#passing.clear();
+    this.#unopened.clear();
     for (const { fh, kind, ino, generation, flags, position, end } of handles) {
-      const inode = this.#backend.inode(ino);
+      const inode = this.#filesystem.inode?.(ino);
       if (!inode || inode.generation !== generation) continue;
-      this.#backend.retain(inode);
+      this.#filesystem.retain?.(inode);
       this.#handles.set(
         fh,
         kind === 'file' ? { kind, fh, inode, flags } : { kind, fh, inode, flags, reader: undefined, position, end },
       );
     }
     this.#next = Math.max(this.#next, next);
-    for (const { inode } of before) this.#backend.release(inode);
+    for (const { kind, inode, flags } of before) {
+      if (kind === 'file') this.#filesystem.close?.(inode, flags);
+      this.#filesystem.release?.(inode);
+    }
   }
 }

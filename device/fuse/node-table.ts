@@ -1,5 +1,5 @@
-import type { Backend, Inode } from '../fs/backend.ts';
 import { ESTALE, FsError } from '../fs/errno.ts';
+import type { FileSystem, Inode } from '../fs/filesystem.ts';
 import { FUSE_ROOT_ID } from './constants.ts';
 
 /** Nodes that one turn of the event loop lets go, when a session ends. */
@@ -22,15 +22,15 @@ export interface NodeTableState {
  * inode number. While its count is above 0 an inode is retained: it lives on without a name.
  */
 export class NodeTable {
-  readonly #backend: Backend;
+  readonly #filesystem: FileSystem;
   #nodes = new Map<number, Node>();
   /** Of sessions that have ended. */
   readonly #leaving: Iterator<Node>[] = [];
 
-  constructor(backend: Backend) {
-    if (backend.root.ino !== FUSE_ROOT_ID)
-      throw new RangeError(`the root's inode number is ${backend.root.ino}; FUSE knows it as ${FUSE_ROOT_ID}`);
-    this.#backend = backend;
+  constructor(filesystem: FileSystem) {
+    if (filesystem.root.ino !== FUSE_ROOT_ID)
+      throw new RangeError(`the root's inode number is ${filesystem.root.ino}; FUSE knows it as ${FUSE_ROOT_ID}`);
+    this.#filesystem = filesystem;
   }
 
   /** Nodes held, the root not counted. */
@@ -40,7 +40,7 @@ export class NodeTable {
 
   /** @throws FsError ESTALE when the guest does not hold `nodeid`. */
   get(nodeid: number): Inode {
-    if (nodeid === FUSE_ROOT_ID) return this.#backend.root;
+    if (nodeid === FUSE_ROOT_ID) return this.#filesystem.root;
     const node = this.#nodes.get(nodeid);
     if (!node) throw FsError.of(ESTALE);
     return node.inode;
@@ -54,7 +54,7 @@ export class NodeTable {
       node.nlookup++;
     } else {
       this.#nodes.set(inode.ino, { inode, nlookup: 1 });
-      this.#backend.retain(inode);
+      this.#filesystem.retain?.(inode);
     }
   }
 
@@ -65,7 +65,7 @@ export class NodeTable {
     node.nlookup -= nlookup;
     if (node.nlookup > 0) return;
     this.#nodes.delete(nodeid);
-    this.#backend.release(node.inode);
+    this.#filesystem.release?.(node.inode);
   }
 
   /** Forgets all. What they retain goes at once, or what is more than a turn should take in later ones. */
@@ -79,7 +79,7 @@ export class NodeTable {
   #releaseSome(): void {
     for (let n = 0; n < RELEASED_AT_ONCE; n++) {
       const { done, value } = this.#leaving[0]!.next();
-      if (!done) this.#backend.release(value.inode);
+      if (!done) this.#filesystem.release?.(value.inode);
       else if (this.#leaving.shift() && this.#leaving.length === 0) return;
     }
     setTimeout(() => this.#releaseSome(), 0);
@@ -103,11 +103,11 @@ export class NodeTable {
     const before = [...this.#nodes.values()];
     this.#nodes.clear();
     ino.forEach((number, index) => {
-      const inode = this.#backend.inode(number);
+      const inode = this.#filesystem.inode?.(number);
       if (!inode || inode.generation !== generation[index]) return;
       this.#nodes.set(number, { inode, nlookup: nlookup[index]! });
-      this.#backend.retain(inode);
+      this.#filesystem.retain?.(inode);
     });
-    for (const { inode } of before) this.#backend.release(inode);
+    for (const { inode } of before) this.#filesystem.release?.(inode);
   }
 }

@@ -1,3 +1,4 @@
+import type { Answer } from '../fs/filesystem.ts';
 import type { Call } from './call.ts';
 import type { StringKind } from './codec.ts';
 import type { Fields, Layout } from './struct.ts';
@@ -29,14 +30,16 @@ export interface Operation {
   readonly output: Layout | undefined;
   /** Nothing answers: the message has no room for a reply. */
   readonly noReply: boolean;
-  /** It would change the filesystem: EROFS in a read-only share. */
+  /** It would change the filesystem: EROFS in a read-only share, and not to be asked twice. */
   readonly changes: boolean;
   /** What a reader of the documentation should know. */
   readonly about: string;
-  handle(call: Call, input: never, output: never): number | void;
+  handle(call: Call, input: never): Answer<unknown>;
+  reply(call: Call, answer: never, output: never, input: never): number | void;
+  drop: ((call: Call, answer: never, input: never) => void) | undefined;
 }
 
-interface Row<I extends Declaration, O extends Declaration> {
+interface Row<I extends Declaration, O extends Declaration, A> {
   input?: Layout<I>;
   inputSize?: (context: InputContext) => number;
   strings?: readonly StringKind[];
@@ -46,19 +49,28 @@ interface Row<I extends Declaration, O extends Declaration> {
   changes?: boolean;
   about: string;
   /**
-   * Does the work. With an `output` it fills that in; else it returns the bytes that it has put
-   * into the sink after the header, or DEFERRED.
+   * Takes the message apart, and asks whoever knows: mostly one call of the filesystem. What it answers later is waited for, and the
+   * message is gone by then, but for header, struct and names.
    *
    * @throws FsError whose errno is the answer.
    */
-  handle(call: Call, input: Fields<I>, output: Fields<O>): number | void;
+  handle(call: Call, input: Fields<I>): Answer<A>;
+  /**
+   * Puts the answer into the reply: fills in the `output`, or returns the bytes that are in the sink after the header. Default: the
+   * answer is that number, or DEFERRED; nothing is 0.
+   */
+  reply?(call: Call, answer: A, output: Fields<O>, input: Fields<I>): number | void;
+  /** Undoes an answer that came when nobody waited for it any more. */
+  drop?(call: Call, answer: A, input: Fields<I>): void;
 }
 
+const asItIs = (_call: Call, answer: number | void): number | void => answer;
+
 /** Declares a row. */
-export function operation<I extends Declaration, O extends Declaration>(
+export function operation<I extends Declaration, O extends Declaration, A>(
   opcode: number,
   name: string,
-  row: Row<I, O>,
+  row: Row<I, O, A>,
 ): Operation {
   const {
     input,
@@ -70,6 +82,8 @@ export function operation<I extends Declaration, O extends Declaration>(
     changes = false,
     about,
     handle,
+    reply = asItIs,
+    drop,
   } = row;
   return {
     opcode,
@@ -83,5 +97,7 @@ export function operation<I extends Declaration, O extends Declaration>(
     changes,
     about,
     handle: handle as Operation['handle'],
+    reply: reply as Operation['reply'],
+    drop: drop as Operation['drop'],
   };
 }

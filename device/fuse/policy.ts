@@ -1,6 +1,6 @@
 import { PAGE_SIZE } from '../bytes.ts';
-import type { Attr, Owner } from '../fs/backend.ts';
 import { EOVERFLOW, FsError } from '../fs/errno.ts';
+import type { Attr, Owner } from '../fs/filesystem.ts';
 
 /** Guest ids `guest` to `guest + count - 1` are the filesystem's ids from `host` on. */
 export interface IdRange {

@@ -1,5 +1,5 @@
-import type { Attr, Inode, Timespec } from '../fs/backend.ts';
 import { S_IFDIR, S_IFMT } from '../fs/constants.ts';
+import type { Attr, Entry, StatFs, Timespec } from '../fs/filesystem.ts';
 import type { Call } from './call.ts';
 import { STATX_BASIC_STATS, STATX_BTIME } from './constants.ts';
 import type { fuse_attr, fuse_attr_out, fuse_entry_out, fuse_kstatfs, fuse_statx_out } from './layouts.ts';
@@ -17,15 +17,15 @@ function writeAttr(call: Call, out: View<typeof fuse_attr>, attr: Attr): void {
   out.ctimensec = attr.ctime.nsec;
   out.mode = attr.mode;
   out.nlink = attr.nlink;
-  out.uid = call.policy.guestUid(attr);
-  out.gid = call.policy.guestGid(attr);
+  out.uid = call.session.policy.guestUid(attr);
+  out.gid = call.session.policy.guestGid(attr);
   out.rdev = attr.rdev;
   out.blksize = attr.blksize;
 }
 
 /** How long the guest may believe what is told of `attr`. */
 function writeAttrTimeout(call: Call, out: { attr_valid: number; attr_valid_nsec: number }, { mode }: Attr): void {
-  const { timeout, directoryTick } = call.policy;
+  const { timeout, directoryTick } = call.session.policy;
   out.attr_valid = timeout;
   if ((mode & S_IFMT) === S_IFDIR) out.attr_valid_nsec = directoryTick;
 }
@@ -35,15 +35,14 @@ export function writeAttrOut(call: Call, out: View<typeof fuse_attr_out>, attr: 
   writeAttr(call, out.attr, attr);
 }
 
-/** An answer that tells of `inode`, and counts as one lookup of it. */
-export function writeEntry(call: Call, out: View<typeof fuse_entry_out>, inode: Inode): void {
+/** An answer that tells of an inode, and counts as one lookup of it. */
+export function writeEntry(call: Call, out: View<typeof fuse_entry_out>, { inode, attr }: Entry): void {
   out.nodeid = inode.ino;
   out.generation = inode.generation;
-  out.entry_valid = call.policy.timeout;
-  const attr = call.backend.getattr(inode);
+  out.entry_valid = call.session.policy.timeout;
   writeAttrTimeout(call, out, attr);
   writeAttr(call, out.attr, attr);
-  call.nodes.add(inode);
+  call.session.nodes.add(inode);
 }
 
 export function writeStatxOut(call: Call, statx: View<typeof fuse_statx_out>, attr: Attr): void {
@@ -56,8 +55,8 @@ export function writeStatxOut(call: Call, statx: View<typeof fuse_statx_out>, at
   out.mask = STATX_BASIC_STATS | STATX_BTIME;
   out.blksize = attr.blksize;
   out.nlink = attr.nlink;
-  out.uid = call.policy.guestUid(attr);
-  out.gid = call.policy.guestGid(attr);
+  out.uid = call.session.policy.guestUid(attr);
+  out.gid = call.session.policy.guestGid(attr);
   out.mode = attr.mode;
   out.ino = attr.ino;
   out.size = attr.size;
@@ -71,7 +70,7 @@ export function writeStatxOut(call: Call, statx: View<typeof fuse_statx_out>, at
   out.rdev_minor = (attr.rdev & 0xff) | ((attr.rdev >>> 12) & 0xfff00);
 }
 
-export function writeStatfs(call: Call, out: View<typeof fuse_kstatfs>): void {
-  const { blocks, bfree, bavail, files, ffree, bsize, frsize, namelen } = call.backend.statfs();
+export function writeStatfs(out: View<typeof fuse_kstatfs>, stat: StatFs): void {
+  const { blocks, bfree, bavail, files, ffree, bsize, frsize, namelen } = stat;
   Object.assign(out, { blocks, bfree, bavail, files, ffree, bsize, frsize, namelen });
 }

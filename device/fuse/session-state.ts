@@ -22,7 +22,7 @@ export interface SessionState {
   waiters: WaiterState[];
 }
 
-/** Where a checked state's inodes are looked up: a backend, or a backend's checked state. */
+/** Where a checked state's inodes are looked up: a filesystem, or a filesystem's checked state. */
 export interface InodeIndex {
   inode(ino: number): { readonly generation: number } | undefined;
 }

@@ -1,9 +1,10 @@
-import type { Backend } from '../fs/backend.ts';
 import { EIO, ENOSYS, EPROTO, EROFS, FsError } from '../fs/errno.ts';
-import { LockTable } from '../fs/locks.ts';
+import type { FileSystem } from '../fs/filesystem.ts';
+import { locksOf } from '../fs/shared.ts';
+import { Listeners } from '../listeners.ts';
 import { randomUuid } from '../random-uuid.ts';
 import { Call } from './call.ts';
-import { IN_HEADER_SIZE, OUT_HEADER_SIZE } from './codec.ts';
+import { IN_HEADER_SIZE, MessageReader, OUT_HEADER_SIZE, REPLY_MAX, ReplyWriter } from './codec.ts';
 import { FUSE_INIT } from './constants.ts';
 import { HandleTable } from './handle-table.ts';
 import { maxMessage, type Negotiated } from './negotiation.ts';
@@ -13,17 +14,19 @@ import type { Operation } from './operation.ts';
 import { Policy, type PolicyOptions } from './policy.ts';
 import { DEFERRED, type FuseRequest } from './request.ts';
 import { SessionLocks } from './session-locks.ts';
+import { SessionParts } from './session-parts.ts';
 import { type CheckedSessionState, checkSessionState, type InodeIndex, type SessionState } from './session-state.ts';
+import { type Deliver, type Result, WaitingCalls } from './waiting-calls.ts';
 
 export type { Negotiated } from './negotiation.ts';
 export type { CheckedSessionState, InodeIndex } from './session-state.ts';
 
 export interface FuseSessionOptions extends PolicyOptions {
-  backend: Backend;
-  /** The filesystem's lock table. Default: one of the session's own. */
-  lockTable?: LockTable;
+  filesystem: FileSystem;
   /** Open files and directories at once; ENFILE beyond. Default: 65,536. */
   maxHandles?: number;
+  /** Calls when an answer that has come later may be given, which writes into the request's room. Default: at once. */
+  deliver?: Deliver;
 }
 
 export interface TraceEvent {
@@ -51,102 +54,170 @@ interface Views {
   output: object | undefined;
 }
 
+const atOnce: Deliver = (action) => action();
+
 /** One FUSE session: what one mounted guest and the filesystem know of each other. */
 export class FuseSession {
-  /** Called after every request, while set. */
-  onTrace: ((event: TraceEvent) => void) | undefined;
-  /** Called with what should never happen: the guest got EIO for it. */
-  onError: ((error: unknown) => void) | undefined;
-  readonly #call: Call;
+  readonly filesystem: FileSystem;
+  readonly #parts: SessionParts;
+  readonly #message = new MessageReader();
+  readonly #replies = new ReplyWriter(REPLY_MAX);
+  /** The next request is served with it. */
+  #call: Call;
   readonly #views = new Map<Operation, Views>();
+  readonly #traces = new Listeners<TraceEvent>();
+  readonly #errors = new Listeners<unknown>();
 
   /** @throws RangeError for options that contradict each other or the protocol. */
-  constructor({ backend, lockTable = new LockTable(), maxHandles = MAX_HANDLES, ...policy }: FuseSessionOptions) {
-    this.#call = new Call({
-      backend,
-      nodes: new NodeTable(backend),
-      handles: new HandleTable(backend, maxHandles),
-      locks: new SessionLocks(lockTable, randomUuid()),
+  constructor({ filesystem, maxHandles = MAX_HANDLES, deliver = atOnce, ...policy }: FuseSessionOptions) {
+    this.filesystem = filesystem;
+    this.#parts = new SessionParts({
+      filesystem,
+      nodes: new NodeTable(filesystem),
+      handles: new HandleTable(filesystem, maxHandles),
+      locks: new SessionLocks(locksOf(filesystem), randomUuid()),
+      waiting: new WaitingCalls(deliver),
       policy: new Policy(policy),
     });
+    this.#call = this.#newCall();
   }
 
   /** What INIT settled; undefined before it, and after DESTROY. */
   get negotiated(): Negotiated | undefined {
-    return this.#call.negotiated;
+    return this.#parts.negotiated;
   }
 
   /** Its name in the filesystem's lock table. */
   get name(): string {
-    return this.#call.locks.session;
+    return this.#parts.locks.session;
   }
 
   /** Tells this session from every other, 1 to 2^32 - 1; 0 while there is none. It stays through snapshots. */
   get number(): number {
-    return this.#call.number;
+    return this.#parts.number;
   }
 
-  /** Whether the session outlives a reset of its device: as {@link keepNext} was when INIT began it. It stays through snapshots. */
+  /** Whether the session outlives a reset of its device: as {@link nextOutlivesReset} was when INIT began it. It stays through snapshots. */
   get outlivesReset(): boolean {
-    return this.#call.outlivesReset;
+    return this.#parts.outlivesReset;
   }
 
   /** Whether sessions that begin from now on outlive a reset. Default: false. */
-  set keepNext(keep: boolean) {
-    this.#call.keepNext = keep;
+  set nextOutlivesReset(outlives: boolean) {
+    this.#parts.nextOutlivesReset = outlives;
+  }
+
+  /** Every request is answered at once, in the order in which they come. */
+  get answersInOrder(): boolean {
+    const { filesystem, policy } = this.#parts;
+    return filesystem.isSynchronous === true && policy.locks !== 'shared';
+  }
+
+  /** Calls `listener` after every request, until the function that this returns is called. */
+  onTrace(listener: (event: TraceEvent) => void): () => void {
+    return this.#traces.add(listener);
+  }
+
+  /** Calls `listener` with what should never happen: the guest got EIO for it. Until the function that this returns is called. */
+  onError(listener: (error: unknown) => void): () => void {
+    return this.#errors.add(listener);
+  }
+
+  #newCall(): Call {
+    return new Call(this.#parts, this.#message, this.#replies);
   }
 
   /** Serves one request. Returns the reply's length in bytes, or DEFERRED. Never throws on guest input. */
   handle(request: FuseRequest): number {
     const call = this.#call;
-    const started = this.onTrace ? performance.now() : 0;
-    call.request = request;
-    let operation: Operation | undefined;
+    const started = this.#traces.isEmpty ? 0 : performance.now();
+    call.begin(request);
     let error = 0;
     let length: number;
     try {
-      call.message.begin(request.source, maxMessage(call.negotiated));
-      operation = OPERATIONS.get(call.header.opcode);
-      length = this.#serve(operation);
+      this.#message.begin(request.source, maxMessage(this.#parts.negotiated));
+      call.operation = OPERATIONS.get(call.header.opcode);
+      length = this.#serve(call, call.operation);
     } catch (thrown) {
       error = this.#errnoOf(thrown);
-      length = operation?.noReply ? 0 : call.reply.error(request.sink, call.header.unique, error);
+      length = this.#refuse(call, error);
     }
-    if (this.onTrace) this.#trace(operation, error, length, performance.now() - started);
+    if (!this.#traces.isEmpty) this.#trace(call, error, length, performance.now() - started);
     return length;
   }
 
-  #serve(operation: Operation | undefined): number {
-    const call = this.#call;
-    const {
-      message,
-      reply,
-      request,
-      request: { sink },
-    } = call;
+  #serve(call: Call, operation: Operation | undefined): number {
+    const { policy, negotiated, filesystem } = this.#parts;
+    const message = this.#message;
+    const { request } = call;
     if (!operation) throw FsError.of(ENOSYS);
-    if (!call.negotiated && operation.opcode !== FUSE_INIT) throw FsError.of(EPROTO);
-    if (operation.changes && call.policy.readOnly) throw FsError.of(EROFS);
-    if (!operation.noReply && sink.capacity < OUT_HEADER_SIZE) throw FsError.of(EIO);
+    if (!negotiated && operation.opcode !== FUSE_INIT) throw FsError.of(EPROTO);
+    if (operation.changes && policy.readOnly) throw FsError.of(EROFS);
+    if (!operation.noReply && request.sink.capacity < OUT_HEADER_SIZE + (operation.output?.size ?? 0))
+      throw FsError.of(EIO);
     request.isAwaited = !operation.noReply;
-    const { input, output } = this.#viewsOf(operation);
-    if (operation.input) message.takeStruct(operation.inputSize?.(call) ?? operation.input.size, operation.input.size);
+    const { input } = this.#viewsOf(operation);
+    call.input = input;
+    if (operation.input)
+      message.takeStruct(operation.inputSize?.(this.#inputContext) ?? operation.input.size, operation.input.size);
     if (operation.strings.length || operation.tail === 'kept') message.takeRest();
     call.strings = operation.strings.map((kind) => message.string(kind));
-    if (operation.output) reply.reserve(sink, operation.output.size);
-    const result = operation.handle(call, input as never, output as never) ?? 0;
+    const answer = operation.handle(call, input as never);
+    if (!filesystem.isSynchronous && answer instanceof Promise) return this.#wait(call, operation, answer);
+    return this.#reply(call, operation, answer);
+  }
+
+  readonly #inputContext = {
+    uses: (flag: bigint) => this.#parts.uses(flag),
+    message: this.#message,
+  };
+
+  #reply(call: Call, operation: Operation, answer: unknown): number {
+    const { sink } = call.request;
+    const { output } = this.#viewsOf(operation);
+    const structSize = operation.output?.size ?? 0;
+    if (structSize) this.#replies.clear(structSize);
+    let result: number;
+    try {
+      result = operation.reply(call, answer as never, output as never, call.input as never) ?? 0;
+    } catch (error) {
+      operation.drop?.(call, answer as never, call.input as never);
+      throw error;
+    }
     if (result === DEFERRED) return DEFERRED;
     if (operation.noReply) return 0;
-    const structSize = operation.output?.size ?? 0;
-    return reply.success(sink, call.header.unique, structSize + result, structSize);
+    return this.#replies.success(sink, call.header.unique, structSize + result, structSize);
+  }
+
+  #wait(call: Call, operation: Operation, answer: Promise<unknown>): number {
+    this.#call = this.#newCall();
+    this.#parts.waiting.add(
+      call,
+      answer,
+      (result) => {
+        try {
+          return this.#reply(call, operation, settledValue(result));
+        } catch (thrown) {
+          return this.#refuse(call, this.#errnoOf(thrown));
+        }
+      },
+      (result) => {
+        if (!('error' in result)) operation.drop?.(call, result.value as never, call.input as never);
+      },
+    );
+    return operation.noReply ? 0 : DEFERRED;
+  }
+
+  #refuse(call: Call, errno: number): number {
+    return call.operation?.noReply ? 0 : this.#replies.error(call.request.sink, call.header.unique, errno);
   }
 
   #viewsOf(operation: Operation): Views {
     let views = this.#views.get(operation);
     if (!views) {
       views = {
-        input: operation.input?.at(this.#call.message.view, IN_HEADER_SIZE),
-        output: operation.output?.at(this.#call.reply.view, OUT_HEADER_SIZE),
+        input: operation.input?.at(this.#message.view, IN_HEADER_SIZE),
+        output: operation.output?.at(this.#replies.view, OUT_HEADER_SIZE),
       };
       this.#views.set(operation, views);
     }
@@ -155,52 +226,52 @@ export class FuseSession {
 
   #errnoOf(thrown: unknown): number {
     if (thrown instanceof FsError) return thrown.code;
-    this.onError?.(thrown);
+    this.#errors.tell(thrown);
     return EIO;
   }
 
-  #trace(operation: Operation | undefined, error: number, length: number, duration: number): void {
-    const { header, message, strings } = this.#call;
+  #trace({ header, operation, strings }: Call, error: number, length: number, duration: number): void {
     const { unique, nodeid, uid, gid, pid, opcode } = header;
-    const args = operation?.input?.decode(message.view, IN_HEADER_SIZE) ?? {};
+    const args = operation?.input?.decode(this.#message.view, IN_HEADER_SIZE) ?? {};
     if (operation?.strings.length) args['names'] = [...strings];
-    this.onTrace!({
-      unique,
-      opcode: operation?.name ?? `opcode ${opcode}`,
-      nodeid,
-      uid,
-      gid,
-      pid,
-      args,
-      error,
-      length,
-      duration,
-    });
+    const name = operation?.name ?? `opcode ${opcode}`;
+    this.#traces.tell({ unique, opcode: name, nodeid, uid, gid, pid, args, error, length, duration });
   }
 
   /** The driver took a request back that was answered {@link DEFERRED}: it is dead, and forgotten without a reply. */
   abandon(request: FuseRequest): void {
-    this.#call.locks.abandon(request);
+    this.#parts.locks.abandon(request);
+    this.#parts.waiting.abandon(request);
   }
 
   /** Gives up all that the guest holds: lookups, handles, locks. The next request must be INIT. */
   end(): void {
-    this.#call.end();
+    this.#parts.end();
   }
 
   /** As {@link end}, and nothing more will come: the machine is gone. */
   close(): void {
-    this.#call.close();
+    this.#parts.close();
   }
 
   /** Whether it has not moved to another machine. */
   get isHere(): boolean {
-    return this.#call.locks.isOwner;
+    return this.#parts.locks.isOwner;
   }
 
-  /** Plain data, a copy. */
+  /** What has begun to change the filesystem and is not done, by opcode: it can't be in a snapshot. */
+  get changing(): readonly string[] {
+    return this.#parts.waiting.changing;
+  }
+
+  /** Settles when {@link changing} has nothing. */
+  settled(): Promise<void> {
+    return this.#parts.waiting.settled();
+  }
+
+  /** Plain data, a copy. What waits for the filesystem is not in it: it is asked again, see {@link restore}. */
   state(): SessionState {
-    const { negotiated, number, outlivesReset, nodes, handles, locks } = this.#call;
+    const { negotiated, number, outlivesReset, nodes, handles, locks } = this.#parts;
     return {
       negotiated,
       number,
@@ -217,14 +288,23 @@ export class FuseSession {
     return checkSessionState(state, filesystem);
   }
 
-  /** Goes on with a checked state, whose filesystem was restored before. `requestOf` finds the requests that wait. */
+  /**
+   * Goes on with a checked state, whose filesystem was restored before. `requestOf` finds the requests that wait for a lock; those that
+   * waited for the filesystem have to be given to {@link handle} again.
+   */
   restore(state: CheckedSessionState, requestOf: (unique: bigint) => FuseRequest | undefined): void {
-    const call = this.#call;
-    call.negotiated = state.negotiated;
-    call.number = state.number;
-    call.outlivesReset = state.outlivesReset;
-    call.nodes.restore(state.nodes);
-    call.handles.restore(state.handles);
-    call.locks.restore(state.session, state.waiters, requestOf);
+    const parts = this.#parts;
+    parts.waiting.end();
+    parts.negotiated = state.negotiated;
+    parts.number = state.number;
+    parts.outlivesReset = state.outlivesReset;
+    parts.nodes.restore(state.nodes);
+    parts.handles.restore(state.handles);
+    parts.locks.restore(state.session, state.waiters, requestOf);
   }
+}
+
+function settledValue<A>(result: Result<A>): A {
+  if ('error' in result) throw result.error;
+  return result.value;
 }

@@ -73,6 +73,7 @@ export class Recorder {
   #version = 0;
   #current: RequestRecord | undefined;
   #isOn = false;
+  #unsubscribe: (() => void) | undefined;
 
   constructor(device: Watched) {
     this.#device = device;
@@ -88,7 +89,8 @@ export class Recorder {
     this.#isOn = isOn;
     const { transport, session } = this.#device;
     transport.onTrace = isOn ? (event) => this.#onTransport(event) : undefined;
-    session.onTrace = isOn ? (event) => this.#onRequest(event) : undefined;
+    this.#unsubscribe?.();
+    this.#unsubscribe = isOn ? session.onTrace((event) => this.#onRequest(event)) : undefined;
     if (!isOn) this.#forget();
   }
 

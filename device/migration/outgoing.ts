@@ -1,6 +1,7 @@
 import { randomUuid } from '../random-uuid.ts';
 import type { ChunkCodec } from '../snapshot/codec/codec.ts';
 import { type FreezeOptions, MachineSnapshots } from '../snapshot/machine-snapshots.ts';
+import { MachineState } from '../snapshot/machine-state.ts';
 import type { FileStore } from '../snapshot/store/file-store.ts';
 import { SnapshotStore } from '../snapshot/store/snapshot-store.ts';
 import { V86Machine } from '../v86/adapter.ts';
@@ -152,6 +153,7 @@ export async function migrateOut(
   const end = () => channel.close();
   cancel.addEventListener('abort', end);
   let link: Link | undefined;
+  let resume = () => {};
   const throttle = new Throttle(lease);
   try {
     cancel.throwIfAborted();
@@ -187,6 +189,8 @@ export async function migrateOut(
       last = sent;
     }
     await throttle.stop();
+    // Here the machine still runs: what is being changed can be answered.
+    resume = await MachineState.of(V86Machine.of(emulator)).still();
     await departure.stand();
     const stopped = performance.now();
     await send(true);
@@ -211,6 +215,8 @@ export async function migrateOut(
     cancel.removeEventListener('abort', end);
     release();
     await throttle.stop();
+    // It serves again when the machine runs again, whenever that is.
+    resume();
     channel.close();
   }
 }

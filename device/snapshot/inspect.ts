@@ -1,6 +1,7 @@
+import { checkState } from '../filesystems/memory/check-state.ts';
+import type { CheckedState } from '../filesystems/memory/state.ts';
 import type { Lock } from '../fs/locks.ts';
-import { LockTable } from '../fs/locks.ts';
-import { type CheckedMemfsBackendState, MemfsBackend } from '../fs/memfs-backend.ts';
+import { type CheckedLockTableState, LockTable } from '../fs/locks.ts';
 import type { HandleState } from '../fuse/handle-table.ts';
 import type { Negotiated } from '../fuse/negotiation.ts';
 import { FuseSession } from '../fuse/session.ts';
@@ -125,13 +126,13 @@ async function readFilesystem(store: SnapshotStore, state: unknown): Promise<Rea
       },
     };
   }
-  const checked = MemfsBackend.checkState(await withColumns(store, state));
+  const checked = checkState(await withColumns(store, state));
   const { files, paths } = readFiles(checked);
   const pathOf = (ino: number) => paths.get(ino) ?? '(deleted)';
   const bytes = checked.files.size.reduce((sum, size) => sum + size, 0);
   return {
     pathOf,
-    contents: { uuid: checked.uuid, isElsewhere: false, files, bytes, ...locksOf(checked.locks, pathOf) },
+    contents: { uuid: checked.uuid, isElsewhere: false, files, bytes, ...locksOf(LockTable.checkState(locks), pathOf) },
   };
 }
 
@@ -151,7 +152,7 @@ async function withColumns(store: SnapshotStore, state: unknown): Promise<unknow
 }
 
 function locksOf(
-  { locks, waiters }: CheckedMemfsBackendState['locks'],
+  { locks, waiters }: CheckedLockTableState,
   pathOf: (ino: number) => string,
 ): { locks: LockContents[]; waiters: LockContents[] } {
   const tell = ({ space, pid, type, start, end, ino }: Lock): LockContents => ({
@@ -166,7 +167,7 @@ function locksOf(
 }
 
 /** Files by path, and paths by inode. */
-function readFiles(state: CheckedMemfsBackendState): { files: Map<string, FileContents>; paths: Map<number, string> } {
+function readFiles(state: CheckedState): { files: Map<string, FileContents>; paths: Map<number, string> } {
   const { inodes, directories, entries } = state;
   const rows = new Map(Array.from(inodes.ino, (ino, row) => [ino, row]));
   const { sizes, contents } = readContents(state);
@@ -202,7 +203,7 @@ function readFiles(state: CheckedMemfsBackendState): { files: Map<string, FileCo
 }
 
 /** Sizes of files by inode, and what tells their contents apart. */
-function readContents({ files, chunks }: CheckedMemfsBackendState): {
+function readContents({ files, chunks }: CheckedState): {
   sizes: Map<number, number>;
   contents: Map<number, string>;
 } {

@@ -124,14 +124,26 @@ export class MachineSnapshots {
   }
 
   async #freezeNow(options: FreezeOptions): Promise<FreezeResult> {
-    const { moment, standstill } = await this.#machine.lease.inTurn('freeze', () => {
+    const capture = () => {
       const started = performance.now();
       // Earlier snapshots, which this one builds on, may have been removed.
       if (!this.#map.chunks.every((name) => this.#store.has(name))) this.#startOver();
       return { moment: this.#capture(options), standstill: performance.now() - started };
-    });
+    };
+    const { moment, standstill } = await this.#machine.lease.inTurn('freeze', () =>
+      this.#devices.isChanging ? this.#whenStill(capture) : capture(),
+    );
     const id = await this.#orStartOver(() => this.#keep(moment, options));
     return { id, standstill, changedPages: moment.changedPages };
+  }
+
+  async #whenStill<T>(action: () => T): Promise<T> {
+    const resume = await this.#devices.still();
+    try {
+      return action();
+    } finally {
+      resume();
+    }
   }
 
   /**

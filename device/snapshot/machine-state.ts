@@ -1,30 +1,29 @@
-import { LockTable } from '../fs/locks.ts';
-import { type CheckedMemfsBackendState, MemfsBackend } from '../fs/memfs-backend.ts';
+import type { FileSystem } from '../fs/filesystem.ts';
+import { locksOf, uuidOf } from '../fs/shared.ts';
 import { FuseSession, type InodeIndex } from '../fuse/session.ts';
 import { randomUuid } from '../random-uuid.ts';
 import type { StateCarrier, V86Machine } from '../v86/adapter.ts';
-import type { Chain } from '../virtio/device.ts';
+import type { DescriptorChain } from '../virtio/descriptor-chain.ts';
 import { PciTransport } from '../virtio/pci-transport.ts';
 import { decodeBlob, encodeBlob } from './blob.ts';
 import { SnapshotError } from './errors.ts';
+import { judgeFilesystem, planFilesystem, sound } from './saved-filesystem.ts';
 import {
   emptyRestoreReport,
   type FilesystemIdentity,
   identify,
-  planLocks,
   type RestorePolicies,
   type RestoreReport,
-  renameSessions,
   type SessionNames,
 } from './session-only.ts';
 import { checkStateVersion, STATE_VERSION, upgradeState } from './upgrades.ts';
 
-/** What the columns of the schema take for an inode and an entry that names it, amply. */
-const INODE_BYTES = 256;
 /** Of a filesystem that has stayed where it is. */
 const ANY_INODE: InodeIndex = { inode: () => undefined };
 /** Of `unique` in `fuse_in_header`. */
 const UNIQUE_OFFSET = 8;
+/** Milliseconds that what is being changed may take before a snapshot. */
+const PATIENCE = 10_000;
 
 /**
  * Everything the virtio-fs devices of one machine carry through a snapshot. Filesystems stand apart
@@ -39,7 +38,7 @@ export interface SavedMachine {
 interface StatefulDevice {
   readonly tag: string;
   readonly slot: number;
-  readonly backend: MemfsBackend;
+  readonly filesystem: FileSystem;
   readonly transport: PciTransport;
   readonly session: FuseSession;
 }
@@ -66,10 +65,7 @@ export class MachineState implements StateCarrier {
 
   /** Bytes that the filesystems may hold, what is kept about their inodes included. */
   get capacity(): number {
-    return this.#backends.reduce(
-      (sum, { space: { maxBytes, maxInodes } }) => sum + maxBytes + maxInodes * INODE_BYTES,
-      0,
-    );
+    return this.#filesystems.reduce((sum, { persistence }) => sum + (persistence?.capacity ?? 0), 0);
   }
 
   save(): Uint8Array {
@@ -93,29 +89,77 @@ export class MachineState implements StateCarrier {
    * to a copy. `sessionOnly`: filesystems stay where they are, and only their identity is in it.
    */
   capture(sessionOnly = false): SavedMachine {
-    const backends = this.#backends;
+    const changing = this.#changing;
+    if (changing.length) {
+      throw new SnapshotError(
+        `${changing.join(', ')} changes a filesystem that has not answered yet: wait until it has, or freeze into a store, which waits`,
+      );
+    }
+    const filesystems = this.#filesystems;
     const sessions = new Set(this.devices.map(({ session }) => session.name));
     return {
-      devices: this.devices.map(({ tag, slot, backend, transport, session }) => ({
+      devices: this.devices.map(({ tag, slot, filesystem, transport, session }) => ({
         tag,
         slot,
-        filesystem: backends.indexOf(backend),
+        filesystem: filesystems.indexOf(filesystem),
         transport: transport.state(),
         session: session.state(),
       })),
-      filesystems: backends.map((backend) => {
-        const identity = identify(backend.uuid, backend.locks, sessions);
-        return sessionOnly ? identity : { ...backend.state(), locks: identity.locks };
+      filesystems: filesystems.map((filesystem) => {
+        const identity = identify(uuidOf(filesystem), locksOf(filesystem), sessions);
+        const { persistence } = filesystem;
+        return sessionOnly || !persistence ? identity : { ...persistence.state(), locks: identity.locks };
       }),
     };
   }
 
   /** The content of all files, as {@link capture} gives it. Borrowed, and changed by the next write unless it was captured before. */
   *contents(): Generator<Uint8Array> {
-    for (const { inodes } of this.#backends) {
-      for (const { content } of inodes.values())
-        if (content) for (const chunk of content.chunks()) yield chunk.stored();
+    for (const { persistence } of this.#filesystems) if (persistence) yield* persistence.contents();
+  }
+
+  /** What has begun to change a filesystem and is not done, by device and opcode. */
+  get #changing(): string[] {
+    return this.devices.flatMap(({ tag, session }) => session.changing.map((opcode) => `${tag}: ${opcode}`));
+  }
+
+  /**
+   * Settles when nothing has begun to change a filesystem and is not done, for {@link capture} in the same turn; no more is begun until what
+   * it gives is called, which lets the devices go on. The machine has to run, and where nothing is being changed, there is nothing to wait for.
+   *
+   * @throws SnapshotError when it takes longer than `patience` milliseconds, that says what.
+   */
+  async still(patience = PATIENCE): Promise<() => void> {
+    const held = this.devices.map(({ transport }) => transport);
+    const resume = () => {
+      for (const transport of held) transport.release(resume);
+    };
+    for (const transport of held) transport.hold(resume);
+    let timer: ReturnType<typeof setTimeout> | undefined;
+    const late = new Promise<never>((_, reject) => {
+      timer = setTimeout(() => {
+        const what = this.#changing.join(', ');
+        reject(
+          new SnapshotError(
+            `${what} has not been answered by its filesystem for ${patience / 1000} s: try again when it has`,
+          ),
+        );
+      }, patience);
+    });
+    try {
+      await Promise.race([Promise.all(this.devices.map(({ session }) => session.settled())), late]);
+      return resume;
+    } catch (error) {
+      resume();
+      throw error;
+    } finally {
+      clearTimeout(timer);
     }
+  }
+
+  /** Whether {@link still} has to be waited for. */
+  get isChanging(): boolean {
+    return this.#changing.length > 0;
   }
 
   /**
@@ -124,34 +168,34 @@ export class MachineState implements StateCarrier {
    * @throws SnapshotError for one that could not be restored.
    */
   judge(saved: SavedMachine): void {
-    const backends = this.#match(saved);
+    const here = this.#match(saved);
     const indexes = saved.filesystems.map((state, index) =>
-      sound(`filesystem ${index + 1}`, () => judgeFilesystem(state, backends[index]!)),
+      sound(`filesystem ${index + 1}`, () => judgeFilesystem(state, here[index]!)),
     );
-    this.devices.forEach(({ tag, transport: here }, index) => {
+    this.devices.forEach(({ tag, transport: own }, index) => {
       const { transport, session, filesystem } = saved.devices[index]!;
       sound(`device ${JSON.stringify(tag)}`, () => {
-        const { missing } = FuseSession.checkState(session, indexes[filesystem] ?? ANY_INODE);
+        const { missing } = FuseSession.checkState(session, indexes[filesystem]?.files ?? ANY_INODE);
         if (indexes[filesystem] && missing.length)
           throw new SnapshotError(
             `the guest knows inodes that the filesystem does not have: ${missing.slice(0, 10).join(', ')}`,
           );
-        PciTransport.checkState(transport, here);
+        PciTransport.checkState(transport, own);
       });
     });
   }
 
-  get #backends(): MemfsBackend[] {
-    return [...new Set(this.devices.map(({ backend }) => backend))];
+  get #filesystems(): FileSystem[] {
+    return [...new Set(this.devices.map(({ filesystem }) => filesystem))];
   }
 
   /** As {@link prepare}, from what {@link readState} or {@link capture} gave. */
   prepareState(saved: SavedMachine, policies = this.policies): () => void {
-    const backends = this.#match(saved);
+    const here = this.#match(saved);
     const report = emptyRestoreReport();
     const names = this.#namesFor(saved, policies);
     const filesystems = saved.filesystems.map((filesystem, index) =>
-      sound(`filesystem ${index + 1}`, () => planFilesystem(filesystem, backends[index]!, names, policies, report)),
+      sound(`filesystem ${index + 1}`, () => planFilesystem(filesystem, here[index]!, names, policies, report)),
     );
     const plans = this.devices.map((device, index) => {
       const { transport, session, filesystem } = saved.devices[index]!;
@@ -180,12 +224,16 @@ export class MachineState implements StateCarrier {
           unique,
           waiter: waiters[filesystem]!.get(waiter) ?? waiter,
         }));
+        const requests = requestsIn(device.transport);
         device.session.restore(
           { ...session, session: names.renamed.get(session.session) ?? session.session, waiters: renumbered },
-          waitingRequests(device.transport),
+          (unique) => requests.get(unique)?.chain,
         );
+        // What did not wait for a lock had waited for the filesystem, and is asked for again.
+        for (const { unique } of renumbered) requests.delete(unique);
+        for (const { queueIndex, chain } of requests.values()) device.transport.askAgain(queueIndex, chain);
       }
-      for (const backend of backends) backend.settle();
+      for (const { persistence } of here) persistence?.settle();
       this.report = report;
     };
   }
@@ -201,15 +249,15 @@ export class MachineState implements StateCarrier {
       const { session: name } = state as { session: string };
       const { sessionOnly } = (saved.filesystems[filesystem] ?? {}) as Partial<FilesystemIdentity>;
       const isElsewhere =
-        !replaced.has(name) && (!sessionOnly || this.devices[index]!.backend.locks.ownerOf(name) !== undefined);
+        !replaced.has(name) && (!sessionOnly || locksOf(this.devices[index]!.filesystem).ownerOf(name) !== undefined);
       if (isElsewhere && !isMove) renamed.set(name, randomUuid());
       else replaced.add(name);
     });
     return { replaced, renamed };
   }
 
-  /** The backend for each saved filesystem. @throws SnapshotError when the devices are not those of the snapshot. */
-  #match(saved: SavedMachine): MemfsBackend[] {
+  /** The filesystem for each saved filesystem. @throws SnapshotError when the devices are not those of the snapshot. */
+  #match(saved: SavedMachine): FileSystem[] {
     const tell = (devices: { tag: string; slot: number }[]) =>
       devices.map(({ tag, slot }) => `${JSON.stringify(tag)} in slot ${slot}`).join(', ') || 'none';
     const [found, here] = [tell(saved.devices), tell([...this.devices])];
@@ -217,87 +265,43 @@ export class MachineState implements StateCarrier {
       throw new SnapshotError(
         `the virtio-fs devices differ: the snapshot has ${found}; this emulator ${here}; attach the snapshot's`,
       );
-    const backends: MemfsBackend[] = [];
+    const filesystems: FileSystem[] = [];
     saved.devices.forEach(({ filesystem }, index) => {
-      const { tag, backend } = this.devices[index]!;
+      const { tag, filesystem: here } = this.devices[index]!;
       if (!(filesystem in saved.filesystems))
         throw new SnapshotError(
           `device ${JSON.stringify(tag)} names filesystem ${filesystem} of ${saved.filesystems.length}`,
         );
-      if ((backends[filesystem] ??= backend) !== backend) {
+      if ((filesystems[filesystem] ??= here) !== here) {
         throw new SnapshotError(
           `device ${JSON.stringify(tag)} shared its filesystem with another in the snapshot: give both the same volume`,
         );
       }
     });
-    if (new Set(backends).size !== saved.filesystems.length || this.#backends.length !== saved.filesystems.length) {
+    if (
+      new Set(filesystems).size !== saved.filesystems.length ||
+      this.#filesystems.length !== saved.filesystems.length
+    ) {
       throw new SnapshotError(
         'devices that had filesystems of their own in the snapshot share one here: give each its own volume',
       );
     }
-    return backends;
+    return filesystems;
   }
 }
 
-interface FilesystemPlan {
-  index: InodeIndex;
-  /** Gives the new numbers of waiters that have others now. */
-  apply(): Map<number, number>;
-}
-
-function planFilesystem(
-  state: unknown,
-  backend: MemfsBackend,
-  names: SessionNames,
-  policies: RestorePolicies,
-  report: RestoreReport,
-): FilesystemPlan {
-  const checked = judgeFilesystem(state, backend);
-  if (checked) {
-    const locks = renameSessions(checked.locks, names);
-    return { index: checked, apply: () => (backend.restore({ ...checked, locks }), new Map()) };
-  }
-  const { locks } = state as FilesystemIdentity;
-  return { index: backend, apply: planLocks(backend.locks, LockTable.checkState(locks), names, policies, report) };
-}
-
-/** The state, checked; undefined for one of sessions only. */
-function judgeFilesystem(state: unknown, backend: MemfsBackend): CheckedMemfsBackendState | undefined {
-  const { sessionOnly, uuid, locks } = (state ?? {}) as Partial<FilesystemIdentity>;
-  if (sessionOnly) {
-    if (uuid !== backend.uuid)
-      throw new SnapshotError(
-        `the snapshot is of sessions on filesystem ${uuid}, which has stayed where it was; this device has ${backend.uuid}: attach it with the same volume`,
-      );
-    LockTable.checkState(locks);
-    return undefined;
-  }
-  const checked = MemfsBackend.checkState(state);
-  backend.checkFits(checked);
-  return checked;
-}
-
-/** Whatever a check says is the snapshot's fault. */
-function sound<T>(what: string, check: () => T): T {
-  try {
-    return check();
-  } catch (error) {
-    if (error instanceof SnapshotError) throw error;
-    throw new SnapshotError(`the snapshot can't be restored, ${what}: ${(error as Error).message}`, { cause: error });
-  }
-}
-
-/** Finds the chains that are with the device by the `unique` of their `fuse_in_header`. */
-function waitingRequests(transport: PciTransport): (unique: bigint) => Chain | undefined {
+/** The chains that are with the device, by the `unique` of their `fuse_in_header`, ready to be read from the beginning. */
+function requestsIn(transport: PciTransport): Map<bigint, { queueIndex: number; chain: DescriptorChain }> {
   const header = new DataView(new ArrayBuffer(UNIQUE_OFFSET + 8));
-  const chains = new Map<bigint, Chain>();
-  for (const queue of transport.queues) {
-    for (const chain of queue.inFlight) {
-      chain.source.read(new Uint8Array(header.buffer), 0, header.byteLength);
-      chains.set(header.getBigUint64(UNIQUE_OFFSET, true), chain);
+  const requests = new Map<bigint, { queueIndex: number; chain: DescriptorChain }>();
+  for (const { index, inFlight } of transport.queues) {
+    for (const chain of inFlight) {
+      chain.read(new Uint8Array(header.buffer), 0, header.byteLength);
+      chain.rewind();
+      requests.set(header.getBigUint64(UNIQUE_OFFSET, true), { queueIndex: index, chain });
     }
   }
-  return (unique) => chains.get(unique);
+  return requests;
 }
 
 /** A foreign state as one of this release's schema. @throws SnapshotError unless it has devices and filesystems, and is of a version that this release reads. */

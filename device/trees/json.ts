@@ -1,8 +1,8 @@
-import type { Backend } from '../fs/backend.ts';
+import { BytesSink } from '../bytes.ts';
+import type { MemoryFileSystem } from '../filesystems/memory/filesystem.ts';
 import { S_IFDIR, S_IFMT, S_IFREG } from '../fs/constants.ts';
-import { BytesSink } from '../fs/tree/byte-io.ts';
 import { emptyTreeReport, formatBytes, note, type TreeReport } from './report.ts';
-import { entriesOf, inodeAt, TOO_LONG, TreeWriter, Unfit, walk } from './tree-writer.ts';
+import { EntryError, inodeAt, TOO_LONG, TreeWriter, walk } from './tree-writer.ts';
 
 /** memfs's `DirectoryJSON`: texts of files by path, null for an empty directory. */
 export type DirectoryJson = Record<string, string | null>;
@@ -17,7 +17,7 @@ const MAX_TEXTS = 512 << 20;
  *
  * @throws TypeError for what is no object, or a value that is neither text nor null, with nothing changed; FsError ENOSPC.
  */
-export function loadJson(backend: Backend, json: DirectoryJson, directory = '/'): TreeReport {
+export function loadJson(filesystem: MemoryFileSystem, json: DirectoryJson, directory = '/'): TreeReport {
   if (typeof json !== 'object' || json === null || Array.isArray(json))
     throw new TypeError('it is not a JSON object of paths and texts');
   for (const [path, content] of Object.entries(json)) {
@@ -27,7 +27,7 @@ export function loadJson(backend: Backend, json: DirectoryJson, directory = '/')
       );
   }
   const report = emptyTreeReport();
-  const writer = new TreeWriter(backend, inodeAt(backend, directory));
+  const writer = new TreeWriter(filesystem, inodeAt(filesystem, directory));
   const encoder = new TextEncoder();
   for (const [path, content] of Object.entries(json)) {
     try {
@@ -46,7 +46,7 @@ export function loadJson(backend: Backend, json: DirectoryJson, directory = '/')
       }
       report.files++;
     } catch (error) {
-      if (!(error instanceof Unfit)) throw error;
+      if (!(error instanceof EntryError)) throw error;
       note(report.skipped, path, error.message);
     }
   }
@@ -54,17 +54,17 @@ export function loadJson(backend: Backend, json: DirectoryJson, directory = '/')
 }
 
 /** The files of a directory as memfs JSON: texts and empty directories. All else is left out and reported; so are modes, owners and times, silently. */
-export function dumpJson(backend: Backend, directory = '/'): { json: DirectoryJson; report: TreeReport } {
+export function dumpJson(filesystem: MemoryFileSystem, directory = '/'): { json: DirectoryJson; report: TreeReport } {
   const report = emptyTreeReport();
   const json: DirectoryJson = {};
   const decoder = new TextDecoder('utf-8', { fatal: true, ignoreBOM: true });
   const tooLong = (path: string) => note(report.skipped, path, TOO_LONG);
-  for (const { path, inode } of walk(backend, inodeAt(backend, directory), tooLong)) {
-    const { mode, size } = backend.getattr(inode);
+  for (const { path, inode } of walk(filesystem, inodeAt(filesystem, directory), tooLong)) {
+    const { mode, size } = filesystem.getattr(inode);
     const skip = (reason: string) => note(report.skipped, path, reason);
     if (!path.isWellFormed()) skip('its name is not UTF-8');
     else if ((mode & S_IFMT) === S_IFDIR) {
-      if (entriesOf(backend, inode).length === 0) json[`/${path}`] = null;
+      if (filesystem.entries(inode).length === 0) json[`/${path}`] = null;
     } else if ((mode & S_IFMT) !== S_IFREG) skip('JSON has files and directories only');
     else if (size > MAX_TEXT)
       skip(
@@ -74,7 +74,7 @@ export function dumpJson(backend: Backend, directory = '/'): { json: DirectoryJs
       skip(`all texts together, holes included, are above the limit of ${formatBytes(MAX_TEXTS)} for JSON`);
     else {
       const bytes = new Uint8Array(size);
-      backend.read(inode, 0, size, new BytesSink(bytes), 0);
+      filesystem.read(inode, 0, size, new BytesSink(bytes), 0, true);
       try {
         json[`/${path}`] = decoder.decode(bytes);
         report.files++;

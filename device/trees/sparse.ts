@@ -1,7 +1,8 @@
-import type { Backend, Inode } from '../fs/backend.ts';
+import { BytesSource } from '../bytes.ts';
+import type { MemoryFileSystem } from '../filesystems/memory/filesystem.ts';
+import type { Inode } from '../filesystems/memory/inode.ts';
 import { SEEK_DATA, SEEK_HOLE } from '../fs/constants.ts';
 import { ENXIO, FsError } from '../fs/errno.ts';
-import { BytesSource } from '../fs/tree/byte-io.ts';
 
 /** What holes are looked for in, in bytes: a page of the filesystem. */
 const BLOCK = 4096;
@@ -18,17 +19,17 @@ export interface Segment {
 }
 
 /** The parts of the first `size` bytes of a file that are no holes, in order. */
-export function* dataSegments(backend: Backend, inode: Inode, size: number): Generator<Segment> {
+export function* dataSegments(filesystem: MemoryFileSystem, inode: Inode, size: number): Generator<Segment> {
   for (let at = 0; at < size; ) {
     let start: number;
     try {
-      start = backend.lseek(inode, at, SEEK_DATA);
+      start = filesystem.lseek(inode, at, SEEK_DATA);
     } catch (error) {
       if (error === FsError.of(ENXIO)) return;
       throw error;
     }
     if (start >= size) return;
-    const end = Math.min(size, backend.lseek(inode, start, SEEK_HOLE));
+    const end = Math.min(size, filesystem.lseek(inode, start, SEEK_HOLE));
     yield { start, end };
     at = end;
   }
@@ -36,12 +37,12 @@ export function* dataSegments(backend: Backend, inode: Inode, size: number): Gen
 
 /** Fills a file from its beginning, with holes. */
 export class SparseWriter {
-  readonly #backend: Backend;
+  readonly #filesystem: MemoryFileSystem;
   readonly #inode: Inode;
   #size = 0;
 
-  constructor(backend: Backend, inode: Inode) {
-    this.#backend = backend;
+  constructor(filesystem: MemoryFileSystem, inode: Inode) {
+    this.#filesystem = filesystem;
     this.#inode = inode;
   }
 
@@ -52,7 +53,7 @@ export class SparseWriter {
 
   /** `bytes` are copied. @throws FsError ENOSPC, EFBIG. */
   write(bytes: Uint8Array): void {
-    if (bytes.length) this.#backend.write(this.#inode, this.#size, bytes.length, new BytesSource(bytes));
+    if (bytes.length) this.#filesystem.write(this.#inode, this.#size, bytes.length, new BytesSource(bytes));
     this.#size += bytes.length;
   }
 
@@ -76,8 +77,8 @@ export class SparseWriter {
 
   /** Gives the file its size, which ends in a hole maybe. @throws FsError EFBIG. */
   end(): void {
-    if (this.#backend.getattr(this.#inode).size !== this.#size)
-      this.#backend.setattr(this.#inode, { size: this.#size });
+    if (this.#filesystem.getattr(this.#inode).size !== this.#size)
+      this.#filesystem.setattr(this.#inode, { size: this.#size });
   }
 }
 

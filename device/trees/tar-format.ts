@@ -1,5 +1,5 @@
 import { concat } from '../bytes.ts';
-import type { Timespec } from '../fs/backend.ts';
+import type { Timespec } from '../fs/filesystem.ts';
 import { encodeName } from '../fs/names.ts';
 
 /**

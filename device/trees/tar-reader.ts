@@ -1,6 +1,6 @@
-import type { Timespec } from '../fs/backend.ts';
+import { MAX_FILE_SIZE } from '../filesystems/memory/values.ts';
+import type { Timespec } from '../fs/filesystem.ts';
 import { decodeName } from '../fs/names.ts';
-import { MAX_FILE_SIZE } from '../fs/tree/values.ts';
 import type { ByteQueue } from './byte-queue.ts';
 import {
   BLOCK,
@@ -14,7 +14,7 @@ import {
   type TarHeader,
   utf8,
 } from './tar-format.ts';
-import { Unfit } from './tree-writer.ts';
+import { EntryError } from './tree-writer.ts';
 
 /** Of headers that are read whole, PAX and long names, of one entry and for all: an archive may say anything. In bytes. */
 const MAX_HEADERS = 8 << 20;
@@ -125,7 +125,7 @@ export class TarReader {
       if (entry.type === 'S') entry.sparse = await this.#oldSparse(block, entry);
       else if (hasBody) entry.sparse = await this.#paxSparse(entry, records, pax);
     } catch (error) {
-      if (!(error instanceof Unfit)) throw error;
+      if (!(error instanceof EntryError)) throw error;
       entry.unfit = error.message;
     }
     if (entry.sparse) checkSparse(entry);
@@ -156,7 +156,7 @@ export class TarReader {
     if (!size && !major) return undefined;
     const realSize = decimal(size ?? new Uint8Array(0));
     if (major) {
-      if (utf8(major) !== '1') throw new Unfit(`its holes are listed in the unknown format ${utf8(major)}`);
+      if (utf8(major) !== '1') throw new EntryError(`its holes are listed in the unknown format ${utf8(major)}`);
       return { realSize, segments: await this.#sparseList(entry) };
     }
     const list = pax.has('GNU.sparse.map')
@@ -174,20 +174,20 @@ export class TarReader {
     let digits = '';
     const numbers: number[] = [];
     for (let expected = 1; numbers.length < expected; ) {
-      if (entry.remaining < BLOCK) throw new Unfit(LYING);
+      if (entry.remaining < BLOCK) throw new EntryError(LYING);
       const block = (await this.#take(BLOCK)).slice();
       entry.remaining -= BLOCK;
       for (const byte of block) {
         if (numbers.length === expected) break;
         if (byte !== 0x0a) {
           digits += String.fromCharCode(byte);
-          if (digits.length > 20) throw new Unfit(LYING);
+          if (digits.length > 20) throw new EntryError(LYING);
           continue;
         }
         numbers.push(decimal(digits));
         digits = '';
         if (numbers.length === 1) expected = 1 + 2 * numbers[0]!;
-        if (expected > 2 * MAX_SEGMENTS) throw new Unfit(LYING);
+        if (expected > 2 * MAX_SEGMENTS) throw new EntryError(LYING);
       }
     }
     return pairs(numbers.slice(1));
@@ -212,7 +212,7 @@ function latest(records: [string, Uint8Array][]): [string, Uint8Array][] {
 }
 
 function pairs(numbers: number[]): SparseMap['segments'] {
-  if (numbers.length % 2 || numbers.length > 2 * MAX_SEGMENTS) throw new Unfit(LYING);
+  if (numbers.length % 2 || numbers.length > 2 * MAX_SEGMENTS) throw new EntryError(LYING);
   return Array.from({ length: numbers.length / 2 }, (_, n) => ({
     offset: numbers[2 * n]!,
     length: numbers[2 * n + 1]!,
@@ -241,7 +241,8 @@ function checkSparse(entry: TarEntry): void {
 function decimal(value: Uint8Array | string): number {
   const digits = typeof value === 'string' ? value : utf8(value);
   const result = Number(digits);
-  if (!/^\d{1,16}$/.test(digits) || !Number.isSafeInteger(result)) throw new Unfit('its header has a malformed number');
+  if (!/^\d{1,16}$/.test(digits) || !Number.isSafeInteger(result))
+    throw new EntryError('its header has a malformed number');
   return result;
 }
 

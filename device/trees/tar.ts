@@ -1,16 +1,17 @@
-import { concat } from '../bytes.ts';
-import type { Attr, Backend, Inode, Timespec } from '../fs/backend.ts';
+import { BytesSink, concat } from '../bytes.ts';
+import type { MemoryFileSystem } from '../filesystems/memory/filesystem.ts';
+import type { Inode } from '../filesystems/memory/inode.ts';
 import { S_IALLUGO, S_IFDIR, S_IFIFO, S_IFLNK, S_IFMT, S_IFREG } from '../fs/constants.ts';
 import { EDQUOT, ENOSPC, errnoName, FsError } from '../fs/errno.ts';
+import type { Attr, Timespec } from '../fs/filesystem.ts';
 import { encodeName } from '../fs/names.ts';
-import { BytesSink } from '../fs/tree/byte-io.ts';
 import { ByteQueue } from './byte-queue.ts';
 import { gunzipped } from './gunzip.ts';
 import { emptyTreeReport, formatBytes, note, type TreeProgress, type TreeReport } from './report.ts';
 import { dataSegments, MAX_FILE_LENGTH, type Segment, SparseWriter } from './sparse.ts';
 import { BLOCK, EMPTY, encodeHeader, padded, type TarHeader, toDecimal } from './tar-format.ts';
 import { type TarEntry, TarReader } from './tar-reader.ts';
-import { inodeAt, TOO_LONG, TreeWriter, Unfit, walk } from './tree-writer.ts';
+import { EntryError, inodeAt, TOO_LONG, TreeWriter, walk } from './tree-writer.ts';
 
 /** Where PAX headers keep extended attributes: as star, GNU tar and bsdtar do. */
 const XATTR = 'SCHILY.xattr.';
@@ -33,12 +34,12 @@ export interface TarOptions {
  * @throws Error for what is no tar archive, or breaks off; FsError ENOSPC. What was unpacked before stays.
  */
 export async function loadTar(
-  backend: Backend,
+  filesystem: MemoryFileSystem,
   archive: ReadableStream<Uint8Array>,
   { directory = '/', maxFileLength = MAX_FILE_LENGTH, onProgress }: TarOptions = {},
 ): Promise<TreeReport> {
   const report = emptyTreeReport();
-  const writer = new TreeWriter(backend, inodeAt(backend, directory));
+  const writer = new TreeWriter(filesystem, inodeAt(filesystem, directory));
   /** Directories get their metadata last: what is put into them changes their times. */
   const directories: { inode: Inode; entry: TarEntry }[] = [];
   let queue: ByteQueue | undefined;
@@ -47,12 +48,12 @@ export async function loadTar(
     const reader = new TarReader(queue);
     for (let entry = await reader.next(); entry; entry = await reader.next()) {
       try {
-        if (entry.unfit !== undefined) throw new Unfit(entry.unfit);
+        if (entry.unfit !== undefined) throw new EntryError(entry.unfit);
         if (entry.type === '5' || (entry.type === '0' && entry.name.endsWith('/'))) {
           directories.push({ inode: writer.directory(entry.name), entry });
         } else if ('07'.includes(entry.type))
-          report.bytes += await loadFile(backend, writer, reader, entry, maxFileLength, report);
-        else loadOther(backend, writer, entry, report);
+          report.bytes += await loadFile(filesystem, writer, reader, entry, maxFileLength, report);
+        else loadOther(filesystem, writer, entry, report);
         report.files++;
       } catch (error) {
         note(report.skipped, entry.name, reasonToSkip(error));
@@ -69,9 +70,9 @@ export async function loadTar(
   }
   for (const { inode, entry } of directories.reverse()) {
     // A later entry, or the guest, may have taken its place.
-    if (backend.inode(inode.ino) !== inode) continue;
+    if (filesystem.inode(inode.ino) !== inode) continue;
     try {
-      setMetadata(backend, inode, entry, report);
+      setMetadata(filesystem, inode, entry, report);
     } catch (error) {
       note(report.skipped, entry.name, `it is there, but its attributes are not: ${reasonToSkip(error)}`);
     }
@@ -81,14 +82,14 @@ export async function loadTar(
 
 /** @throws what ends the unpacking. */
 function reasonToSkip(error: unknown): string {
-  if (error instanceof Unfit) return error.message;
+  if (error instanceof EntryError) return error.message;
   if (error instanceof FsError && error.code !== ENOSPC && error.code !== EDQUOT)
     return `the share refuses it: ${errnoName(error.code)}`;
   throw error;
 }
 
 async function loadFile(
-  backend: Backend,
+  filesystem: MemoryFileSystem,
   writer: TreeWriter,
   reader: TarReader,
   entry: TarEntry,
@@ -98,20 +99,20 @@ async function loadFile(
   const { sparse, uid, gid } = entry;
   const size = sparse?.realSize ?? entry.size;
   if (size > maxFileLength)
-    throw new Unfit(
+    throw new EntryError(
       `its size of ${formatBytes(size)}, holes included, is above the limit of ${formatBytes(maxFileLength)} for one file`,
     );
   const place = writer.place(entry.name);
   const inode = writer.draft(place.dir, { mode: S_IFREG | 0o600, uid, gid });
   try {
-    const content = new SparseWriter(backend, inode);
+    const content = new SparseWriter(filesystem, inode);
     for (const { offset, length } of sparse?.segments ?? [{ offset: 0, length: entry.size }]) {
       content.skip(offset - content.size);
       for await (const bytes of reader.body(entry, length)) content.write(bytes);
     }
     content.skip(size - content.size);
     content.end();
-    setMetadata(backend, inode, entry, report);
+    setMetadata(filesystem, inode, entry, report);
     writer.publish(inode, place);
   } finally {
     writer.discard(inode);
@@ -119,10 +120,10 @@ async function loadFile(
   return size;
 }
 
-function loadOther(backend: Backend, writer: TreeWriter, entry: TarEntry, report: TreeReport): void {
+function loadOther(filesystem: MemoryFileSystem, writer: TreeWriter, entry: TarEntry, report: TreeReport): void {
   const { name, linkname, uid, gid, type } = entry;
   if (!'126'.includes(type))
-    throw new Unfit(
+    throw new EntryError(
       type === '3' || type === '4'
         ? 'devices are not taken from archives'
         : `entries of type ${JSON.stringify(type)} can't be read from a tar archive here`,
@@ -132,37 +133,37 @@ function loadOther(backend: Backend, writer: TreeWriter, entry: TarEntry, report
     const place = writer.place(name);
     if (inode === writer.at(place)) return;
     writer.clear(place);
-    backend.link(inode, place.dir, place.name);
+    filesystem.link(inode, place.dir, place.name);
     return;
   }
   const place = writer.place(name);
   writer.clear(place);
   const inode =
     type === '2'
-      ? backend.symlink(place.dir, place.name, linkname, { uid, gid })
-      : backend.mknod(place.dir, place.name, { mode: S_IFIFO | 0o600, uid, gid });
+      ? filesystem.symlink(place.dir, place.name, linkname, { uid, gid })
+      : filesystem.mknod(place.dir, place.name, { mode: S_IFIFO | 0o600, uid, gid });
   try {
-    setMetadata(backend, inode, entry, report);
+    setMetadata(filesystem, inode, entry, report);
   } catch (error) {
-    backend.unlink(place.dir, place.name);
+    filesystem.unlink(place.dir, place.name);
     throw error;
   }
 }
 
 function setMetadata(
-  backend: Backend,
+  filesystem: MemoryFileSystem,
   inode: Inode,
   { name, uid, gid, mode, type, mtime, atime = mtime, xattrs }: TarEntry,
   report: TreeReport,
 ): void {
   for (const [key, value] of xattrs) {
     try {
-      backend.setxattr(inode, key, value, 0);
+      filesystem.setxattr(inode, key, value.slice(), 0);
     } catch (error) {
       note(report.skipped, name, `its attribute ${key}: ${reasonToSkip(error)}`);
     }
   }
-  backend.setattr(inode, { uid, gid, ...(type !== '2' && { mode: mode & S_IALLUGO }), atime, mtime });
+  filesystem.setattr(inode, { uid, gid, ...(type !== '2' && { mode: mode & S_IALLUGO }), atime, mtime });
 }
 
 /**
@@ -171,11 +172,11 @@ function setMetadata(
  * Files with holes are as GNU tar writes them in PAX archives: its format 1.0.
  */
 export function dumpTar(
-  backend: Backend,
+  filesystem: MemoryFileSystem,
   { directory = '/', gzip = false, ...options }: TarOptions & { gzip?: boolean } = {},
 ): { stream: ReadableStream<Uint8Array>; report: TreeReport } {
   const report = emptyTreeReport();
-  const parts = blocks(backend, inodeAt(backend, directory), report, options);
+  const parts = blocks(filesystem, inodeAt(filesystem, directory), report, options);
   const stream = new ReadableStream<Uint8Array>({
     pull(controller) {
       const collected: Uint8Array[] = [];
@@ -200,26 +201,26 @@ export function dumpTar(
 }
 
 function* blocks(
-  backend: Backend,
+  filesystem: MemoryFileSystem,
   top: Inode,
   report: TreeReport,
   { maxFileLength = MAX_FILE_LENGTH, onProgress }: TarOptions,
 ): Generator<Uint8Array, void> {
   /** Paths of files with several names, by inode number. */
   const known = new Map<number, string>();
-  for (const { path, inode } of walk(backend, top, (long) => note(report.skipped, long, TOO_LONG))) {
-    const { ino, mode, nlink, size } = backend.getattr(inode);
+  for (const { path, inode } of walk(filesystem, top, (long) => note(report.skipped, long, TOO_LONG))) {
+    const { ino, mode, nlink, size } = filesystem.getattr(inode);
     const type = mode & S_IFMT;
     const twin = known.get(ino);
-    if (twin !== undefined) yield* encodeHeader(headerOf(backend.getattr(inode), path, '1', twin));
+    if (twin !== undefined) yield* encodeHeader(headerOf(filesystem.getattr(inode), path, '1', twin));
     else if (type === S_IFDIR)
-      yield* encodeHeader(headerOf(backend.getattr(inode), `${path}/`, '5'), recordsOf(backend, inode));
+      yield* encodeHeader(headerOf(filesystem.getattr(inode), `${path}/`, '5'), recordsOf(filesystem, inode));
     else if (type === S_IFIFO)
-      yield* encodeHeader(headerOf(backend.getattr(inode), path, '6'), recordsOf(backend, inode));
+      yield* encodeHeader(headerOf(filesystem.getattr(inode), path, '6'), recordsOf(filesystem, inode));
     else if (type === S_IFLNK)
       yield* encodeHeader(
-        headerOf(backend.getattr(inode), path, '2', backend.readlink(inode)),
-        recordsOf(backend, inode),
+        headerOf(filesystem.getattr(inode), path, '2', filesystem.readlink(inode)),
+        recordsOf(filesystem, inode),
       );
     else if (type !== S_IFREG) {
       note(report.skipped, path, 'sockets and devices are not packed');
@@ -231,7 +232,7 @@ function* blocks(
         `its size of ${formatBytes(size)}, holes included, is above the limit of ${formatBytes(maxFileLength)} for one file`,
       );
       continue;
-    } else yield* fileBlocks(backend, inode, path, report);
+    } else yield* fileBlocks(filesystem, inode, path, report);
     if (nlink > 1 && type !== S_IFDIR && twin === undefined) known.set(ino, path);
     report.files++;
     onProgress?.(report.files, report.bytes);
@@ -239,14 +240,19 @@ function* blocks(
   yield new Uint8Array(2 * BLOCK);
 }
 
-function* fileBlocks(backend: Backend, inode: Inode, path: string, report: TreeReport): Generator<Uint8Array, void> {
-  const attr = backend.getattr(inode);
+function* fileBlocks(
+  filesystem: MemoryFileSystem,
+  inode: Inode,
+  path: string,
+  report: TreeReport,
+): Generator<Uint8Array, void> {
+  const attr = filesystem.getattr(inode);
   const { size, mtime, ctime } = attr;
-  backend.retain(inode);
+  filesystem.retain(inode);
   try {
-    const segments = [...dataSegments(backend, inode, size)];
+    const segments = [...dataSegments(filesystem, inode, size)];
     const length = segments.reduce((sum, { start, end }) => sum + end - start, 0);
-    const records = recordsOf(backend, inode);
+    const records = recordsOf(filesystem, inode);
     let list: Uint8Array = EMPTY;
     if (length < size) {
       list = sparseList(segments, size);
@@ -269,7 +275,7 @@ function* fileBlocks(backend: Backend, inode: Inode, path: string, report: TreeR
     for (const { start, end } of segments) {
       for (let at = start; at < end; ) {
         const room = new Uint8Array(Math.min(SLICE, end - at));
-        const count = backend.read(inode, at, room.length, new BytesSink(room), 0);
+        const count = filesystem.read(inode, at, room.length, new BytesSink(room), 0, true);
         // Zeros in place of what is not there any more: the header has told how much follows.
         if (count < room.length) isShorter = true;
         yield room;
@@ -277,7 +283,7 @@ function* fileBlocks(backend: Backend, inode: Inode, path: string, report: TreeR
       }
     }
     yield new Uint8Array(padded(length) - length);
-    const now = backend.getattr(inode);
+    const now = filesystem.getattr(inode);
     if (isShorter || !isSame(now.mtime, mtime) || !isSame(now.ctime, ctime))
       note(
         report.skipped,
@@ -286,7 +292,7 @@ function* fileBlocks(backend: Backend, inode: Inode, path: string, report: TreeR
       );
     report.bytes += size;
   } finally {
-    backend.release(inode);
+    filesystem.release(inode);
   }
 }
 
@@ -308,12 +314,12 @@ function headerOf({ uid, gid, mode, mtime }: Attr, name: string, type: string, l
   return { name, mode: mode & S_IALLUGO, uid, gid, size: 0, mtime, type, linkname };
 }
 
-function recordsOf(backend: Backend, inode: Inode): [string, Uint8Array][] {
-  const { atime, mtime } = backend.getattr(inode);
+function recordsOf(filesystem: MemoryFileSystem, inode: Inode): [string, Uint8Array][] {
+  const { atime, mtime } = filesystem.getattr(inode);
   const records: [string, Uint8Array][] = [];
   if (atime.sec !== mtime.sec || atime.nsec !== mtime.nsec)
     records.push(['atime', new TextEncoder().encode(toDecimal(atime))]);
-  for (const name of backend.listxattr(inode))
-    records.push([XATTR + name.replaceAll('%', '%25').replaceAll('=', '%3D'), backend.getxattr(inode, name)]);
+  for (const name of filesystem.listxattr(inode))
+    records.push([XATTR + name.replaceAll('%', '%25').replaceAll('=', '%3D'), filesystem.getxattr(inode, name)!]);
   return records;
 }

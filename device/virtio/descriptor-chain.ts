@@ -195,6 +195,13 @@ export class DescriptorChain implements Chain, ByteSource, ByteSink {
     return wanted;
   }
 
+  /** Makes the readable part unread again. */
+  rewind(): void {
+    this.#remaining = 0;
+    for (let n = 0; n < this.#readable; n++) this.#remaining += this.#lengths[n]!;
+    this.#readBuffer = this.#readOffset = 0;
+  }
+
   writeAt(position: number, src: Uint8Array, offset: number, length: number): number {
     const { memory } = this.#owner;
     const wanted = Math.min(length, this.#capacity - position);

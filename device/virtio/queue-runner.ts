@@ -1,4 +1,5 @@
 import type { DescriptorChain } from './descriptor-chain.ts';
+import { DEFERRED } from './device.ts';
 import type { Turns } from './turns.ts';
 import type { Virtqueue } from './virtqueue.ts';
 
@@ -47,7 +48,9 @@ export class QueueRunner {
   #isMarked = false;
   /** There is more to serve, in the next turn. */
   #isOwed = false;
-  #isHeld = false;
+  readonly #holders = new Set<unknown>();
+  /** Chains that are with the device and have to be served once more, in a later turn. */
+  readonly #again: { queueIndex: number; chain: DescriptorChain }[] = [];
 
   constructor(parts: Parts) {
     this.#parts = parts;
@@ -66,7 +69,7 @@ export class QueueRunner {
 
   /** Serves what is available in any queue, kicked or not, as far as the turn allows; nothing while held. */
   run(): void {
-    if (this.#isHeld) return;
+    if (this.isHeld) return;
     if (this.#isRound) this.#isKicked = true;
     if (this.#served > 0 && this.#spent >= this.#parts.budget) {
       this.#isOwed = true;
@@ -80,6 +83,7 @@ export class QueueRunner {
     const { turns, budget } = this.#parts;
     this.#startedAt = this.#now = turns.now();
     this.#isOver = false;
+    if (this.#again.length) this.#serveAgain();
     this.#isOwed = this.#serveRound();
     if (this.#isStale) this.#look();
     this.#spent += this.#now - this.#startedAt;
@@ -146,7 +150,7 @@ export class QueueRunner {
     turns.later(() => {
       this.#isMarked = false;
       this.#spent = this.#served = 0;
-      if (this.#isOwed && !this.#isHeld && turns.isRunning()) this.#goOn();
+      if (this.#isOwed && !this.isHeld && turns.isRunning()) this.#goOn();
     });
   }
 
@@ -162,12 +166,28 @@ export class QueueRunner {
     this.#mark();
   }
 
-  get isHeld(): boolean {
-    return this.#isHeld;
+  /** Serves a chain once more that is in flight already, in a later turn: what has answered it is gone. */
+  askAgain(queueIndex: number, chain: DescriptorChain): void {
+    this.#again.push({ queueIndex, chain });
+    this.lookSoon();
   }
 
-  hold(): void {
-    this.#isHeld = true;
+  #serveAgain(): void {
+    for (const { queueIndex, chain } of this.#again.splice(0)) {
+      // A reset may have taken it away.
+      if (!this.#parts.queues[queueIndex]!.inFlight.has(chain)) continue;
+      const written = this.#serve(queueIndex, chain);
+      if (written !== DEFERRED) chain.complete(written);
+    }
+  }
+
+  get isHeld(): boolean {
+    return this.#holders.size > 0;
+  }
+
+  /** Serves nothing, until each of those who hold it has released it. */
+  hold(holder: unknown): void {
+    this.#holders.add(holder);
   }
 
   /** Serves one chain, the one that would be first. False when there is none. */
@@ -178,8 +198,10 @@ export class QueueRunner {
     return false;
   }
 
-  release(): void {
-    this.#isHeld = false;
-    this.run();
+  release(holder: unknown): void {
+    this.#holders.delete(holder);
+    if (this.isHeld) return;
+    if (this.#parts.turns.isRunning()) this.run();
+    else this.lookSoon();
   }
 }

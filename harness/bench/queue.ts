@@ -1,5 +1,5 @@
 import { FuseSession } from '../../device/fuse/session.ts';
-import { MemfsBackend, Volume } from '../../device/index.ts';
+import { MemoryFileSystem } from '../../device/index.ts';
 import { VirtioFs } from '../../device/virtio-fs.ts';
 import { EchoDevice, MockDriver } from '../../test/support/mock-driver.ts';
 import { type BenchRow, Collector } from './report.ts';
@@ -25,12 +25,11 @@ const INIT = 26;
 const GETATTR = 3;
 
 function fuseDriver(packed: boolean): MockDriver {
-  const backend = MemfsBackend.of(new Volume());
-  const session = new FuseSession({ backend, lockTable: backend.locks });
-  const driver = new MockDriver(
-    new VirtioFs(session, { tag: 'bench', requestQueues: 1, queueSize: 128, answersInOrder: true }),
-    { offer: { packed } },
-  ).start();
+  const filesystem = new MemoryFileSystem();
+  const session = new FuseSession({ filesystem });
+  const driver = new MockDriver(new VirtioFs(session, { tag: 'bench', requestQueues: 1, queueSize: 128 }), {
+    offer: { packed },
+  }).start();
   const init = new Uint8Array(64);
   new DataView(init.buffer).setUint32(0, 7, true);
   new DataView(init.buffer).setUint32(4, 38, true);

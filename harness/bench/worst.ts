@@ -1,8 +1,8 @@
-import type { Inode } from '../../device/fs/tree/inode.ts';
+import type { Inode } from '../../device/filesystems/memory/inode.ts';
 import * as C from '../../device/fuse/constants.ts';
 import { OPERATIONS } from '../../device/fuse/opcodes.ts';
 import { FuseSession } from '../../device/fuse/session.ts';
-import { MemfsBackend, Volume } from '../../device/index.ts';
+import { MemoryFileSystem } from '../../device/index.ts';
 import { VirtioFs } from '../../device/virtio-fs.ts';
 import { FlatMemory } from '../../test/support/flat-memory.ts';
 import { message } from '../../test/support/fuse-call.ts';
@@ -30,7 +30,7 @@ type Send = (opcode: number, nodeid: number, ...body: Body) => DataView;
 
 /** One guest on one filesystem. */
 class Subject {
-  readonly backend = MemfsBackend.of(new Volume());
+  readonly filesystem = new MemoryFileSystem();
   readonly driver: MockDriver;
   /** Milliseconds of processor time of each request of an opcode, by its name and what it was sent to. */
   readonly times = new Map<string, number[]>();
@@ -42,11 +42,10 @@ class Subject {
   what = '';
 
   constructor() {
-    const session = new FuseSession({ backend: this.backend, lockTable: this.backend.locks, locks: 'shared' });
-    this.driver = new MockDriver(
-      new VirtioFs(session, { tag: 'w', requestQueues: 1, queueSize: QUEUE, answersInOrder: false }),
-      { memory: this.#memory },
-    ).start();
+    const session = new FuseSession({ filesystem: this.filesystem, locks: 'shared' });
+    this.driver = new MockDriver(new VirtioFs(session, { tag: 'w', requestQueues: 1, queueSize: QUEUE }), {
+      memory: this.#memory,
+    }).start();
     this.#at = this.driver.allocate(MIB + PAGE);
     this.#out = this.driver.allocate(2 * MIB);
     this.init();
@@ -105,12 +104,12 @@ class Subject {
 /** Each shape that a filesystem is brought into, and what is asked of it then. */
 const SHAPES: Record<string, (subject: Subject) => void> = {
   [`a directory of ${ENTRIES} entries`]: (subject) => {
-    const { backend, send } = subject;
-    const dir = backend.mknod(backend.root, 'large', { mode: 0o40755, ...OWNER });
+    const { filesystem, send } = subject;
+    const dir = filesystem.mknod(filesystem.root, 'large', { mode: 0o40755, ...OWNER });
     const nodeid = dir.ino;
     send(C.FUSE_LOOKUP, 1, 'large');
     const long = 'n'.repeat(240);
-    for (let n = 0; n < ENTRIES; n++) backend.mknod(dir, `${n}`, { mode: 0o100644, ...OWNER });
+    for (let n = 0; n < ENTRIES; n++) filesystem.mknod(dir, `${n}`, { mode: 0o100644, ...OWNER });
     const fh = send(C.FUSE_OPENDIR, nodeid, 0, 0).getBigUint64(0, true);
     for (const opcode of [C.FUSE_READDIR, C.FUSE_READDIRPLUS]) {
       for (const offset of [0n, BigInt(ENTRIES), 5n, BigInt(ENTRIES / 2), 2n ** 31n, 2n ** 53n])
@@ -129,11 +128,11 @@ const SHAPES: Record<string, (subject: Subject) => void> = {
     send(C.FUSE_RELEASEDIR, nodeid, fh, 0, 0, 0n);
   },
   [`a tree ${DEPTH} levels deep`]: (subject) => {
-    const { backend, send } = subject;
-    let dir: Inode = backend.root;
-    for (let n = 0; n < DEPTH; n++) dir = backend.mknod(dir, 'd', { mode: 0o40755, ...OWNER });
+    const { filesystem, send } = subject;
+    let dir: Inode = filesystem.root;
+    for (let n = 0; n < DEPTH; n++) dir = filesystem.mknod(dir, 'd', { mode: 0o40755, ...OWNER });
     const top = Number(send(C.FUSE_LOOKUP, 1, 'd').getBigUint64(0, true));
-    backend.mknod(dir, 'f', { mode: 0o40755, ...OWNER });
+    filesystem.mknod(dir, 'f', { mode: 0o40755, ...OWNER });
     // The deepest one, by its number: `open_by_handle_at` looks "." up like this.
     send(C.FUSE_LOOKUP, dir.ino, '.');
     for (let n = 0; n < 5; n++) {
@@ -182,15 +181,15 @@ const SHAPES: Record<string, (subject: Subject) => void> = {
     send(C.FUSE_SETATTR, nodeid, C.FATTR_SIZE, 0, 0n, 0n, 0n, 0n, 0n, 0n, 0, 0, 0, 0, 0, 0, 0, 0);
   },
   [`a file of ${SCATTERED} pages, each far from the next`]: (subject) => {
-    const { backend, send } = subject;
+    const { filesystem, send } = subject;
     const created = send(C.FUSE_CREATE, 1, 2, 0o644, 0, 0, 'scattered');
     const nodeid = Number(created.getBigUint64(0, true));
     const fh = created.getBigUint64(128, true);
-    const inode = backend.inode(nodeid)!;
+    const inode = filesystem.inode(nodeid)!;
     let left = 0;
     for (let n = 0; n < SCATTERED; n++) {
       left = 1;
-      backend.write(inode, n * 65536, 1, {
+      filesystem.write(inode, n * 65536, 1, {
         get remaining() {
           return left;
         },
@@ -252,9 +251,9 @@ const SHAPES: Record<string, (subject: Subject) => void> = {
     send(C.FUSE_RELEASE, nodeid, fh, 0, 0, 0n);
   },
   [`${ENTRIES} nodes looked up`]: (subject) => {
-    const { backend, send } = subject;
-    const dir = backend.mknod(backend.root, 'nodes', { mode: 0o40755, ...OWNER });
-    for (let n = 0; n < ENTRIES; n++) backend.mknod(dir, `${n}`, { mode: 0o100644, ...OWNER });
+    const { filesystem, send } = subject;
+    const dir = filesystem.mknod(filesystem.root, 'nodes', { mode: 0o40755, ...OWNER });
+    for (let n = 0; n < ENTRIES; n++) filesystem.mknod(dir, `${n}`, { mode: 0o100644, ...OWNER });
     send(C.FUSE_LOOKUP, 1, 'nodes');
     const fh = send(C.FUSE_OPENDIR, dir.ino, 0, 0).getBigUint64(0, true);
     const lookUpAll = () => {

@@ -1,4 +1,4 @@
-import { type Clock, fromMilliseconds, systemClock, toMilliseconds } from '../../device/fs/tree/clock.ts';
+import { type Clock, fromMilliseconds, systemClock, toMilliseconds } from '../../device/fs/clock.ts';
 import type { V86Machine } from '../../device/v86/adapter.ts';
 import type { Renewal } from './agent/renewal.ts';
 

@@ -1,5 +1,5 @@
 import type { V86, V86Options } from 'v86';
-import { attachVirtioFs, MemfsBackend, Volume } from '../../device/index.ts';
+import { attachVirtioFs, MemoryFileSystem } from '../../device/index.ts';
 import { GuestAgent, uartChannel } from '../machine/agent/guest-agent.ts';
 import { ConsoleLog } from '../machine/console-log.ts';
 import { createEmulator, orDestroy } from '../machine/emulator.ts';
@@ -42,8 +42,9 @@ export async function assemble(
     if (base) machine.goOnFrom(base.bytes);
     made.add_listener('serial0-output-byte', (byte: number) => console.write(byte));
     for (const { source: _, size, ...options } of shares) {
-      const volume = options.volume ?? MemfsBackend.of(new Volume(), { size });
-      plugged.push(new Share(attachVirtioFs(made, { ...options, volume })));
+      const isThere = options.filesystem ?? options.volume;
+      const filesystem = isThere ? options.filesystem : new MemoryFileSystem({ size });
+      plugged.push(new Share(attachVirtioFs(made, { ...options, filesystem })));
     }
   });
   return orDestroy(emulator, async () => {

@@ -1,4 +1,4 @@
-import type { MemfsBackend, VirtioFsOptions, Volume } from '../../device/index.ts';
+import type { VirtioFsOptions } from '../../device/index.ts';
 import { encodeTag } from '../../device/virtio-fs.ts';
 import { VmError } from '../machine/errors.ts';
 import type { LifeOptions } from '../machine/guest-life.ts';
@@ -12,12 +12,10 @@ export const DEFAULT_VIDEO_MEMORY = 256;
 const MIN_SHARE_SIZE = 4096;
 
 /** A directory that the guest can mount. */
-export interface ShareOptions extends Omit<VirtioFsOptions, 'tag' | 'volume'> {
+export interface ShareOptions extends Omit<VirtioFsOptions, 'tag'> {
   /** What the guest mounts, 1 to 36 bytes of UTF-8. */
   tag: string;
-  /** The shared filesystem. Default: a new, empty one. */
-  volume?: Volume | MemfsBackend;
-  /** Bytes that its files, directories and attributes may take; holes take none. Not with a `volume` of your own, which has its own limit. Default: 2 GiB. */
+  /** Bytes that its files, directories and attributes may take; holes take none. Not with a `filesystem` or `volume` of your own, which has its own limit. Default: 2 GiB. */
   size?: number;
   /** Host directory to fill the filesystem with a copy of, when the machine starts; or a .tar, .tar.gz, .tgz or memfs .json file. */
   source?: string;
@@ -73,13 +71,13 @@ export interface VmOptions extends LifeOptions {
 /** Throws {@link VmError} `configuration` for shares that can't be plugged into one machine. */
 export function checkShares(shares: ShareOptions[]): void {
   const tags = new Set<string>();
-  for (const { tag, size, volume } of shares) {
+  for (const { tag, size, filesystem, volume } of shares) {
     if (size !== undefined && (!Number.isSafeInteger(size) || size < MIN_SHARE_SIZE))
       throw new VmError('configuration', `a share can't have a size of ${size} bytes: give at least ${MIN_SHARE_SIZE}`);
-    if (size !== undefined && volume)
+    if (size !== undefined && (filesystem ?? volume))
       throw new VmError(
         'configuration',
-        `the share ${JSON.stringify(tag)} has a volume, and so its limit: leave out \`size\`, or give \`MemfsBackend.of(volume, { size })\``,
+        `the share ${JSON.stringify(tag)} has a filesystem of its own, with its own limit: leave out \`size\`, or give \`new MemoryFileSystem({ size })\``,
       );
     try {
       encodeTag(tag);

@@ -28,7 +28,7 @@ describe('SESSION_KEEP, docs/virtio-spec-proposal.md', () => {
   /** What a snapshot, a restart of the device and a migration do. */
   const carryOver = (): FuseDriver => {
     const next = new FuseDriver();
-    next.session.restore(FuseSession.checkState(fuse.session.state(), next.backend), () => undefined);
+    next.session.restore(FuseSession.checkState(fuse.session.state(), next.filesystem), () => undefined);
     return next;
   };
 

@@ -1,6 +1,6 @@
 import { expect } from 'chai';
 import { Volume } from 'memfs';
-import { MemfsBackend } from '../../device/fs/memfs-backend.ts';
+import { filesystemOf } from '../../device/filesystems/memfs/volume.ts';
 import { FuseSession } from '../../device/fuse/session.ts';
 import { BAR } from '../../device/virtio/pci-config-space.ts';
 import { PciTransport } from '../../device/virtio/pci-transport.ts';
@@ -42,11 +42,9 @@ describe('virtio-fs device', () => {
   let unique: bigint;
 
   function start({ tag = 'share', requestQueues = 1, locks = 'guest' as 'guest' | 'shared' } = {}): void {
-    const backend = MemfsBackend.of(new Volume());
-    const session = new FuseSession({ backend, lockTable: backend.locks, locks });
-    driver = new MockDriver(
-      new VirtioFs(session, { tag, requestQueues, queueSize: 8, answersInOrder: locks === 'guest' }),
-    ).start();
+    const filesystem = filesystemOf(new Volume());
+    const session = new FuseSession({ filesystem, locks });
+    driver = new MockDriver(new VirtioFs(session, { tag, requestQueues, queueSize: 8 })).start();
     unique = 2n;
   }
 

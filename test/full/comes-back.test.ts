@@ -1,6 +1,6 @@
 import { expect } from 'chai';
-import { fromMilliseconds } from '../../device/fs/tree/clock.ts';
-import { loadCodec, MemfsBackend, MemoryStore, SnapshotStore, Volume } from '../../device/index.ts';
+import { fromMilliseconds } from '../../device/fs/clock.ts';
+import { loadCodec, MemoryFileSystem, MemoryStore, SnapshotStore } from '../../device/index.ts';
 import { ensureUserland } from '../../guest-images/userland.ts';
 import { Vm, VmError } from '../../harness/index.ts';
 
@@ -25,9 +25,9 @@ describe('make, across a week in which the guest was frozen', function () {
 
   before(async () => {
     const aWeekAgo = () => Date.now() - WEEK;
-    const volume = MemfsBackend.of(new Volume(), { clock: () => fromMilliseconds(aWeekAgo()) });
+    const filesystem = new MemoryFileSystem({ clock: () => fromMilliseconds(aWeekAgo()) });
     vm = await Vm.boot({
-      shares: [{ tag: 'debian', source: await ensureUserland(['make']), volume }],
+      shares: [{ tag: 'debian', source: await ensureUserland(['make']), filesystem }],
       clock: aWeekAgo,
     });
     await vm.mount('debian');

@@ -1,5 +1,5 @@
 import { expect } from 'chai';
-import type { Inode } from '../../device/fs/tree/inode.ts';
+import type { Inode } from '../../device/filesystems/memory/inode.ts';
 import { ensureUserland } from '../../guest-images/userland.ts';
 import { Vm } from '../../harness/node/vm.ts';
 
@@ -90,8 +90,8 @@ describe('large files and directories in the guest', function () {
   });
 
   it('1 GiB appended by 4 KiB takes as much memory as it is long', async () => {
-    const { backend } = vm.share().device;
-    const before = backend.statfs().bfree;
+    const { filesystem } = vm.share().device;
+    const before = filesystem.statfs().bfree;
     await inChroot(
       '/',
       'dd',
@@ -104,22 +104,22 @@ describe('large files and directories in the guest', function () {
       'status=none',
     );
     expect(vm.share().volume.statSync('/log').size).to.equal(GIB);
-    const { content } = backend.lookup(backend.root, 'log') as Inode;
+    const { content } = filesystem.lookup(filesystem.root, 'log') as Inode;
     const stored = [...content!.chunks()].reduce((sum, { bytes }) => sum + bytes.buffer.byteLength, 0);
     expect(stored).to.be.within(GIB, 1.05 * GIB);
     expect(await inChroot('/', 'sh', '-c', 'tail -c 5 log | od -An -tx1; rm log')).to.equal(' 00 00 00 00 00\n');
-    expect(backend.statfs().bfree).to.equal(before);
+    expect(filesystem.statfs().bfree).to.equal(before);
   });
 
   it('1 TiB of holes costs what is written into it', async () => {
-    const { backend } = vm.share().device;
-    const before = backend.statfs().bfree;
+    const { filesystem } = vm.share().device;
+    const before = filesystem.statfs().bfree;
     const script = `truncate -s 1T holes; for at in 0 1 100 268435455; do echo "at $at" | dd of=holes bs=4k seek=$at conv=notrunc status=none; done
       stat -c '%s %b' holes; dd if=holes bs=4k skip=268435455 count=1 status=none | head -c 12; cp --sparse=always --reflink=never holes other; stat -c '%s %b' other
       perl -e 'open F, "<", "other" or die; sysseek F, 8192, 3 or die; print sysseek(F, 0, 1), "\\n"; sysseek F, 409600, 4 or die; print sysseek(F, 0, 1), "\\n"'; rm holes other`;
     expect(await inChroot('/', 'sh', '-ec', script)).to.equal(
       `${2 ** 40} 32\nat 268435455${2 ** 40} 32\n409600\n413696\n`,
     );
-    expect(backend.statfs().bfree).to.equal(before);
+    expect(filesystem.statfs().bfree).to.equal(before);
   });
 });

@@ -158,14 +158,14 @@ async function hibernate(machine: SuspendMachine): Promise<SuspendMachine> {
   expect(code, stderr + machine.console.slice(from)).to.equal(0);
   const {
     disk,
-    device: { backend, session },
+    device: { filesystem, session },
   } = machine;
   const state = session.state();
   try {
     return await SuspendMachine.boot({
       disk,
-      share: { locks: 'shared', volume: backend },
-      prepare: (device) => device.session.restore(FuseSession.checkState(state, backend), () => undefined),
+      share: { locks: 'shared', filesystem },
+      prepare: (device) => device.session.restore(FuseSession.checkState(state, filesystem), () => undefined),
     });
   } finally {
     await machine.stop();

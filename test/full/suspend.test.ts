@@ -102,7 +102,7 @@ describe('suspend with the driver of guest-images/suspend-driver', function () {
           isUp = (event.value & VIRTIO_CONFIG_S_DRIVER_OK) !== 0;
         if (event.region === 'device' && event.offset === SESSION && event.access === 'read') note('session');
       };
-      session.onTrace = ({ opcode }) => opcodes.push(opcode);
+      const end = session.onTrace(({ opcode }) => opcodes.push(opcode));
       try {
         const { accepted } = transport.features;
         expect(await machine.suspend()).to.deep.include({ code: 0 });
@@ -118,7 +118,7 @@ describe('suspend with the driver of guest-images/suspend-driver', function () {
         expect(opcodes, '20').to.not.include('INIT');
       } finally {
         transport.onTrace = onTrace;
-        session.onTrace = undefined;
+        end();
       }
     });
 
@@ -132,7 +132,7 @@ describe('suspend with the driver of guest-images/suspend-driver', function () {
     const machine = await SuspendMachine.mounted();
     try {
       const opcodes: string[] = [];
-      machine.device.session.onTrace = ({ opcode }) => opcodes.push(opcode);
+      machine.device.session.onTrace(({ opcode }) => opcodes.push(opcode));
       await machine.sh('umount /mnt/share', '/');
       expect(opcodes).to.include('DESTROY');
       expect(machine.device.session.number).to.equal(0);
@@ -182,9 +182,9 @@ describe('suspend with the driver of guest-images/suspend-driver', function () {
       ]);
       await writer.until('started');
       let writes = 0;
-      machine.device.session.onTrace = ({ opcode }) => {
+      machine.device.session.onTrace(({ opcode }) => {
         if (opcode === 'WRITE') writes++;
-      };
+      });
       const from = machine.console.length;
       await writer.process.write('\n');
       await machine.sh('until [ -s file ]; do :; done');

@@ -66,7 +66,7 @@ for (const [locks, cache] of [
         shares: [{ tag: 'debian', source: directory, locks, cache, posixAcl: cache === 'auto' }],
       });
       const { session, transport } = vm.share().device;
-      session.onError = (error) => faults.push(error);
+      session.onError((error) => faults.push(error));
       transport.onError = (error) => faults.push(error);
       await vm.mount('debian');
       await vm.exec(`cd ${ROOT} && mkdir -p proc dev tmp work && mount -t proc proc proc && mount -o bind /dev dev`);

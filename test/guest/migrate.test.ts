@@ -1,13 +1,12 @@
 import { MessageChannel } from 'node:worker_threads';
 import { expect } from 'chai';
 import {
-  MemfsBackend,
+  MemoryFileSystem,
   type MigrationChannel,
   MigrationTarget,
   makeToken,
   type PortLike,
   portChannel,
-  Volume,
 } from '../../device/index.ts';
 import { Vm } from '../../harness/node/vm.ts';
 import { migrateThroughCuts, migrateWith, outpace, pipe, TOKEN } from '../support/migrations.ts';
@@ -66,7 +65,7 @@ describe('live migration', function () {
       ['for other shares', { options: { shares: [{ tag: 'other' }] } }, /other|devices/],
       [
         'where the folder may not be as large',
-        { options: { shares: [{ tag: 'share', volume: MemfsBackend.of(new Volume(), { size: 65_536 }) }] } },
+        { options: { shares: [{ tag: 'share', filesystem: new MemoryFileSystem({ size: 65_536 }) }] } },
         /quota|room|no space/i,
       ],
       ['where there is no room', { limit: 1000 }, /more than 1000 bytes/],

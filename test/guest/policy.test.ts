@@ -1,5 +1,5 @@
 import { expect } from 'chai';
-import { MemfsBackend, Volume } from '../../device/index.ts';
+import { MemoryFileSystem, Volume } from '../../device/index.ts';
 import { useGuest } from '../support/guest.ts';
 
 describe('what the host changes, by cache mode', () => {
@@ -80,10 +80,10 @@ describe('what the host changes, by cache mode', () => {
 });
 
 describe('limits of a share', () => {
-  const small = MemfsBackend.of(new Volume(), { size: 4 << 20, inodes: 40 });
+  const small = new MemoryFileSystem({ size: 4 << 20, inodes: 40 });
   const guest = useGuest({
     shares: [
-      { tag: 'share', volume: small },
+      { tag: 'share', filesystem: small },
       { tag: 'read-only', volume: Volume.fromJSON({ '/f': 'text', '/d/g': '' }), readOnly: true },
     ],
   });
@@ -188,7 +188,7 @@ describe('links and copies', () => {
     const { volume, device } = guest.vm.share();
     volume.writeFileSync('/from', Buffer.alloc(8 << 20, 'x'));
     const seen: string[] = [];
-    device.session.onTrace = ({ opcode }) => seen.push(opcode);
+    const end = device.session.onTrace(({ opcode }) => seen.push(opcode));
     const steps = [
       'scenario s',
       'open a ../from O_RDONLY',
@@ -197,7 +197,7 @@ describe('links and copies', () => {
       'fstat b',
     ];
     const { stdout } = await guest.vm.exec(['posix', '/mnt/share'], { stdin: `${steps.join('\n')}\n` });
-    device.session.onTrace = undefined;
+    end();
     expect(stdout.split('\n')[3]).to.equal(String(8 << 20));
     expect(seen).to.include('COPY_FILE_RANGE').and.not.include('READ').and.not.include('WRITE');
     expect(Buffer.compare(volume.readFileSync('/s/to') as Buffer, volume.readFileSync('/from') as Buffer)).to.equal(0);

@@ -56,18 +56,18 @@ describe('requests that operations take', () => {
       for (const [name, steps] of Object.entries(STEPS)) {
         await guest.vm.exec('echo 3 > /proc/sys/vm/drop_caches');
         const seen: string[] = [];
-        device.session.onTrace = ({ opcode, nodeid, args: { names } }) => {
-          const isDirectory = ((device.backend.inode(nodeid)?.mode ?? 0) & S_IFMT) === S_IFDIR;
+        const end = device.session.onTrace(({ opcode, nodeid, args: { names } }) => {
+          const isDirectory = ((device.filesystem.inode(nodeid)?.mode ?? 0) & S_IFMT) === S_IFDIR;
           const isOfFile =
             names && opcode !== 'GETXATTR' ? /^f\d+$/.test(String((names as string[])[0])) : !isDirectory;
           if (isOfFile && opcode !== 'FORGET' && opcode !== 'BATCH_FORGET') seen.push(opcode);
-        };
+        });
         const lines = [
           `scenario s${scenario++}`,
           ...Array.from({ length: FILES }, (_, n) => steps(`../d/f${n}`)).flat(),
         ];
         const { stdout } = await guest.vm.exec(['posix', mountPoint], { stdin: `${lines.join('\n')}\n` });
-        device.session.onTrace = undefined;
+        end();
         expect(stdout).not.to.match(/^E/m);
         expect(seen.join(' '), name).to.equal(Array(FILES).fill(EXPECTED[tag]![name]).join(' '));
       }

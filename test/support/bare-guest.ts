@@ -52,5 +52,5 @@ export function lockFile(
 
 /** The processes that hold locks of the guest's filesystem. */
 export function lockHolders({ device }: BareGuest): number[] {
-  return [...device.backend.locks.locks()].map(({ pid }) => pid);
+  return [...device.filesystem.locks.locks()].map(({ pid }) => pid);
 }

@@ -1,15 +1,17 @@
-import type { Inode } from '../../device/fs/tree/inode.ts';
-import { entryCost } from '../../device/fs/tree/space.ts';
+import { checkState } from '../../device/filesystems/memory/check-state.ts';
+import { partsOf } from '../../device/filesystems/memory/filesystem.ts';
+import type { Inode } from '../../device/filesystems/memory/inode.ts';
+import { entryCost } from '../../device/filesystems/memory/space.ts';
 import type { FuseSession } from '../../device/fuse/session.ts';
-import { MemfsBackend } from '../../device/index.ts';
+import type { MemoryFileSystem } from '../../device/index.ts';
 
 /**
  * Counts all over again what a filesystem and the sessions on it keep count of: links, space, who holds
  * which inode. Throws an Error that says what is wrong. For volumes that the host has nothing open in.
  */
-export function checkTree(backend: MemfsBackend, sessions: readonly FuseSession[]): void {
-  const links = new Map<Inode, number>([[backend.root, 1]]);
-  const seen = new Set<Inode>([backend.root]);
+export function checkTree(filesystem: MemoryFileSystem, sessions: readonly FuseSession[]): void {
+  const links = new Map<Inode, number>([[filesystem.root, 1]]);
+  const seen = new Set<Inode>([filesystem.root]);
   const add = (inode: Inode, count: number) => links.set(inode, (links.get(inode) ?? 0) + count);
   for (const dir of seen) {
     add(dir, 1);
@@ -21,7 +23,7 @@ export function checkTree(backend: MemfsBackend, sessions: readonly FuseSession[
       if (entry.cookie <= last || entry.cookie >= dir.directory!.nextCookie)
         fail(inode, `has cookie ${entry.cookie} after ${last}`);
       last = entry.cookie;
-      if (backend.inode(inode.ino) !== inode) fail(inode, `has the name ${entry.name} and is not there`);
+      if (filesystem.inode(inode.ino) !== inode) fail(inode, `has the name ${entry.name} and is not there`);
       add(inode, 1);
       if (!inode.isDirectory) continue;
       if (inode.directory!.parent !== dir) fail(inode, `is in directory ${dir.ino} and has another parent`);
@@ -40,7 +42,7 @@ export function checkTree(backend: MemfsBackend, sessions: readonly FuseSession[
   }
   let pages = 0;
   let metadata = 0;
-  for (const inode of backend.inodes.values()) {
+  for (const inode of filesystem.inodes()) {
     if (inode.nlink !== (links.get(inode) ?? 0))
       fail(inode, `has nlink ${inode.nlink}, and ${links.get(inode) ?? 0} names`);
     if (inode.retained !== (held.get(inode.ino) ?? 0))
@@ -57,14 +59,14 @@ export function checkTree(backend: MemfsBackend, sessions: readonly FuseSession[
     if (entries !== (inode.directory?.cost ?? 0))
       fail(inode, `is charged ${inode.directory?.cost} for names that cost ${entries}`);
   }
-  const { space } = backend;
+  const { space, inodes } = partsOf(filesystem).table;
   if (space.pages !== pages) throw new Error(`the filesystem counts ${space.pages} pages, and has ${pages}`);
   if (space.metadata !== metadata)
     throw new Error(`the filesystem counts ${space.metadata} bytes of metadata, and has ${metadata}`);
-  if (space.inodes !== backend.inodes.size)
-    throw new Error(`the filesystem counts ${space.inodes} inodes, and has ${backend.inodes.size}`);
+  if (space.inodes !== inodes.size)
+    throw new Error(`the filesystem counts ${space.inodes} inodes, and has ${inodes.size}`);
   space.checkFits(space);
-  const { usage } = MemfsBackend.checkState(backend.state());
+  const { usage } = checkState(filesystem.state());
   if (usage.pages !== pages || usage.metadata !== metadata || usage.inodes !== space.inodes)
     throw new Error('a snapshot would be charged otherwise');
 }

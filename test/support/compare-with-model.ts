@@ -40,7 +40,7 @@ export async function compareWithModel(seed: number, count: number): Promise<voi
 async function doStep(session: PosixSession, model: ModelFilesystem, step: string): Promise<string | undefined> {
   if (step === 'save') {
     try {
-      restored(session.backend, [session.session]);
+      restored(session.filesystem, [session.session]);
     } catch (error) {
       return (error as Error).message;
     }
@@ -63,7 +63,7 @@ function matches(expected: string, actual: string): boolean {
 
 async function compareAll(session: PosixSession, model: ModelFilesystem): Promise<string | undefined> {
   try {
-    checkTree(session.backend, [session.session]);
+    checkTree(session.filesystem, [session.session]);
   } catch (error) {
     return (error as Error).message;
   }

@@ -1,7 +1,8 @@
 import { Volume } from 'memfs';
-import { MemfsBackend } from '../../device/fs/memfs-backend.ts';
+import { filesystemOf } from '../../device/filesystems/memfs/volume.ts';
+import type { MemoryFileSystem } from '../../device/filesystems/memory/filesystem.ts';
 import { FuseSession } from '../../device/fuse/session.ts';
-import type { OfferedFeatures } from '../../device/virtio/features.ts';
+import type { OfferedFeatures } from '../../device/virtio/pci-transport.ts';
 import { VirtioFs } from '../../device/virtio-fs.ts';
 import { message } from './fuse-call.ts';
 import { type AddOptions, MockDriver } from './mock-driver.ts';
@@ -34,7 +35,7 @@ type Body = (number | bigint | string | Uint8Array)[];
 /** A mock driver on a virtio-fs device with one request queue, that speaks FUSE. */
 export class FuseDriver {
   readonly volume: Volume;
-  readonly backend: MemfsBackend;
+  readonly filesystem: MemoryFileSystem;
   readonly session: FuseSession;
   readonly driver: MockDriver;
   readonly #options: AddOptions;
@@ -47,12 +48,11 @@ export class FuseDriver {
     files = {},
   }: { offer?: OfferedFeatures; indirect?: boolean; files?: Record<string, string> } = {}) {
     this.volume = Volume.fromJSON(files);
-    this.backend = MemfsBackend.of(this.volume);
-    this.session = new FuseSession({ backend: this.backend, lockTable: this.backend.locks, locks: 'shared' });
-    this.driver = new MockDriver(
-      new VirtioFs(this.session, { tag: 'share', requestQueues: 1, queueSize: 16, answersInOrder: false }),
-      { offer },
-    ).start();
+    this.filesystem = filesystemOf(this.volume);
+    this.session = new FuseSession({ filesystem: this.filesystem, locks: 'shared' });
+    this.driver = new MockDriver(new VirtioFs(this.session, { tag: 'share', requestQueues: 1, queueSize: 16 }), {
+      offer,
+    }).start();
     this.#options = indirect ? { indirectFrom: 0 } : {};
   }
 

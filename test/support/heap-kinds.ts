@@ -3,13 +3,15 @@
  * `{ kind, charged, heap }`, in bytes. `node --expose-gc --import tsx test/support/heap-kinds.ts`.
  */
 
+import { BytesSource } from '../../device/bytes.ts';
+import { filesystemOf } from '../../device/filesystems/memfs/volume.ts';
+import { partsOf } from '../../device/filesystems/memory/filesystem.ts';
+import type { Inode } from '../../device/filesystems/memory/inode.ts';
 import { FALLOC_FL_INSERT_RANGE, FALLOC_FL_KEEP_SIZE, FALLOC_FL_PUNCH_HOLE } from '../../device/fs/constants.ts';
 import { ENOSPC, FsError } from '../../device/fs/errno.ts';
 import { decodeName, encodeName } from '../../device/fs/names.ts';
-import { BytesSource } from '../../device/fs/tree/byte-io.ts';
-import type { Inode } from '../../device/fs/tree/inode.ts';
 import { NodeTable } from '../../device/fuse/node-table.ts';
-import { MemfsBackend, Volume } from '../../device/index.ts';
+import { Volume } from '../../device/index.ts';
 
 const SIZE = 8 << 20;
 const PAGE = 4096;
@@ -17,8 +19,8 @@ const owner = { uid: 0, gid: 0 };
 const page = new Uint8Array(PAGE).fill(1);
 
 class Filler {
-  readonly backend = MemfsBackend.of(new Volume(), { size: SIZE });
-  readonly nodes = new NodeTable(this.backend);
+  readonly filesystem = filesystemOf(new Volume(), { size: SIZE });
+  readonly nodes = new NodeTable(this.filesystem);
   #count = 0;
 
   /** A name as it comes in a message. */
@@ -26,16 +28,16 @@ class Filler {
     return decodeName(encodeName(`${this.#count++}${suffix}`));
   }
 
-  make(dir: Inode = this.backend.root, mode = 0o100644, name = this.name()): Inode {
-    return this.backend.mknod(dir, name, { mode, ...owner }) as Inode;
+  make(dir: Inode = this.filesystem.root, mode = 0o100644, name = this.name()): Inode {
+    return this.filesystem.mknod(dir, name, { mode, ...owner }) as Inode;
   }
 
   directory(): Inode {
-    return this.make(this.backend.root, 0o40755);
+    return this.make(this.filesystem.root, 0o40755);
   }
 
   write(inode: Inode, offset: number, bytes: Uint8Array): void {
-    this.backend.write(inode, offset, bytes.length, new BytesSource(bytes));
+    this.filesystem.write(inode, offset, bytes.length, new BytesSource(bytes));
   }
 
   /** Directories of 2,000 links each. */
@@ -46,7 +48,7 @@ class Filler {
       const names: string[] = [];
       for (let n = 0; n < 2000 && file.nlink < 65_000; n++) {
         names.push(this.name(suffix));
-        this.backend.link(file, dir, names.at(-1)!);
+        this.filesystem.link(file, dir, names.at(-1)!);
       }
       after(dir, names);
       if (names.length < 2000) return;
@@ -66,7 +68,7 @@ const KINDS: Record<string, Kind> = {
   // First: what makes V8 keep larger numbers makes it keep them from then on.
   'empty files with times and owners of many bits': filesOf((fill, inode) => {
     const time = (sec: number) => ({ sec, nsec: 999_999_999 });
-    fill.backend.setattr(inode, {
+    fill.filesystem.setattr(inode, {
       uid: 2 ** 32 - 2,
       gid: 2 ** 32 - 2,
       atime: time(2 ** 40),
@@ -77,28 +79,28 @@ const KINDS: Record<string, Kind> = {
   'empty files': filesOf(() => {}),
   'empty files that are known to a guest': filesOf((fill, inode) => fill.nodes.add(inode)),
   'empty files that were read': filesOf(
-    (fill, inode) => void fill.backend.read(inode, 0, 100, { capacity: 100, writeAt: () => 0 }, 0),
+    (fill, inode) => void fill.filesystem.read(inode, 0, 100, { capacity: 100, writeAt: () => 0 }, 0),
   ),
   'files without a name': forEver((fill) =>
-    fill.backend.retain(fill.backend.tmpfile(fill.backend.root, { mode: 0o100644, ...owner })),
+    fill.filesystem.retain(fill.filesystem.tmpfile(fill.filesystem.root, { mode: 0o100644, ...owner })),
   ),
   'unlinked files that are held': forEver((fill) => {
     const name = fill.name();
-    fill.backend.retain(fill.make(fill.backend.root, 0o100644, name));
-    fill.backend.unlink(fill.backend.root, name);
+    fill.filesystem.retain(fill.make(fill.filesystem.root, 0o100644, name));
+    fill.filesystem.unlink(fill.filesystem.root, name);
   }),
   'unlinked files that are known to a guest': forEver((fill) => {
     const name = fill.name();
-    fill.nodes.add(fill.make(fill.backend.root, 0o100644, name));
-    fill.backend.unlink(fill.backend.root, name);
+    fill.nodes.add(fill.make(fill.filesystem.root, 0o100644, name));
+    fill.filesystem.unlink(fill.filesystem.root, name);
   }),
-  'files of a size without content': filesOf((fill, inode) => fill.backend.setattr(inode, { size: 1 })),
+  'files of a size without content': filesOf((fill, inode) => fill.filesystem.setattr(inode, { size: 1 })),
   'files that were emptied': filesOf((fill, inode) => {
     fill.write(inode, 0, page);
-    fill.backend.setattr(inode, { size: 0 });
+    fill.filesystem.setattr(inode, { size: 0 });
   }),
   devices: forEver(
-    (fill) => void fill.backend.mknod(fill.backend.root, fill.name(), { mode: 0o20644, rdev: 5, ...owner }),
+    (fill) => void fill.filesystem.mknod(fill.filesystem.root, fill.name(), { mode: 0o20644, rdev: 5, ...owner }),
   ),
   'empty directories': forEver((fill) => void fill.directory()),
   'directories with a file': forEver((fill) => void fill.make(fill.directory())),
@@ -108,28 +110,28 @@ const KINDS: Record<string, Kind> = {
   'hard links with names that take two bytes a character': (fill) => fill.links(`Ā${'-'.repeat(200)}`),
   'hard links with names that are not UTF-8': (fill) => fill.links('\udc80'.repeat(200)),
   'hard links of which most were removed': (fill) =>
-    fill.links('', (dir, names) => names.forEach((name, n) => n % 4 && fill.backend.unlink(dir, name))),
-  'symbolic links': forEver((fill) => void fill.backend.symlink(fill.backend.root, fill.name(), 'target', owner)),
+    fill.links('', (dir, names) => names.forEach((name, n) => n % 4 && fill.filesystem.unlink(dir, name))),
+  'symbolic links': forEver((fill) => void fill.filesystem.symlink(fill.filesystem.root, fill.name(), 'target', owner)),
   'symbolic links of 4,095 bytes': forEver(
     (fill) =>
-      void fill.backend.symlink(
-        fill.backend.root,
+      void fill.filesystem.symlink(
+        fill.filesystem.root,
         fill.name(),
         decodeName(encodeName(fill.name('-'.repeat(4080)))),
         owner,
       ),
   ),
   'files with an empty attribute': filesOf((fill, inode) =>
-    fill.backend.setxattr(inode, 'user.a', new Uint8Array(0), 0),
+    fill.filesystem.setxattr(inode, 'user.a', new Uint8Array(0), 0),
   ),
   'files with 1,000 empty attributes': filesOf((fill, inode) => {
-    for (let n = 0; n < 1000; n++) fill.backend.setxattr(inode, fill.name('user.'), new Uint8Array(0), 0);
+    for (let n = 0; n < 1000; n++) fill.filesystem.setxattr(inode, fill.name('user.'), new Uint8Array(0), 0);
   }),
   'files with 50 attributes of 50 bytes': filesOf((fill, inode) => {
-    for (let n = 0; n < 50; n++) fill.backend.setxattr(inode, fill.name('user.'), page.subarray(0, 50), 0);
+    for (let n = 0; n < 50; n++) fill.filesystem.setxattr(inode, fill.name('user.'), page.slice(0, 50), 0);
   }),
   'files with 50 attributes of 1,000 bytes': filesOf((fill, inode) => {
-    for (let n = 0; n < 50; n++) fill.backend.setxattr(inode, fill.name('user.'), page.subarray(0, 1000), 0);
+    for (let n = 0; n < 50; n++) fill.filesystem.setxattr(inode, fill.name('user.'), page.slice(0, 1000), 0);
   }),
   'files of a byte': filesOf((fill, inode) => fill.write(inode, 0, page.subarray(0, 1))),
   'files of a page': filesOf((fill, inode) => fill.write(inode, 0, page)),
@@ -151,13 +153,13 @@ const KINDS: Record<string, Kind> = {
     const inode = fill.make();
     for (;;) {
       fill.write(inode, 0, page);
-      fill.backend.fallocate(inode, 0, PAGE, FALLOC_FL_INSERT_RANGE);
-      fill.backend.fallocate(inode, 0, PAGE, FALLOC_FL_INSERT_RANGE);
+      fill.filesystem.fallocate(inode, 0, PAGE, FALLOC_FL_INSERT_RANGE);
+      fill.filesystem.fallocate(inode, 0, PAGE, FALLOC_FL_INSERT_RANGE);
     }
   },
   'files of 300 KiB of which all but the end was punched out': filesOf((fill, inode) => {
     for (let n = 0; n < 75; n++) fill.write(inode, n * PAGE, page);
-    fill.backend.fallocate(inode, 0, 74 * PAGE, FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE);
+    fill.filesystem.fallocate(inode, 0, 74 * PAGE, FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE);
   }),
 };
 
@@ -176,6 +178,6 @@ for (const [kind, fillWith] of Object.entries(KINDS)) {
   } catch (error) {
     if (error !== FsError.of(ENOSPC)) throw error;
   }
-  const { pages, metadata } = fill.backend.space;
+  const { pages, metadata } = partsOf(fill.filesystem).table.space;
   console.log(JSON.stringify({ kind, charged: pages * PAGE + metadata, heap: heap() - before }));
 }

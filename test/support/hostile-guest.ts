@@ -1,10 +1,11 @@
 import type { ByteSink, ByteSource } from '../../device/bytes.ts';
+import { filesystemOf } from '../../device/filesystems/memfs/volume.ts';
 import * as C from '../../device/fuse/constants.ts';
 import { OPERATIONS } from '../../device/fuse/opcodes.ts';
 import type { Operation } from '../../device/fuse/operation.ts';
 import { DEFERRED, type FuseRequest } from '../../device/fuse/request.ts';
 import { FuseSession } from '../../device/fuse/session.ts';
-import { MemfsBackend, Volume } from '../../device/index.ts';
+import { Volume } from '../../device/index.ts';
 import { checkTree } from './check-tree.ts';
 import { randomNumbers } from './hostile-driver.ts';
 import { restored } from './restored.ts';
@@ -133,16 +134,17 @@ class Message implements ByteSource {
 export function sendWildly(seed: number, messages: number): Outcome {
   const random = randomNumbers(seed);
   const pick = <T>(list: readonly T[]): T => list[random(list.length)]!;
-  const backend = MemfsBackend.of(new Volume(), { size: LIMITS.size, inodes: LIMITS.inodes, locks: LIMITS });
+  const filesystem = filesystemOf(new Volume(), { size: LIMITS.size, inodes: LIMITS.inodes, locks: LIMITS });
   const session = new FuseSession({
-    backend,
-    lockTable: backend.locks,
+    filesystem,
     maxHandles: LIMITS.maxHandles,
     locks: 'shared',
     posixAcl: random(2) === 1,
   });
   let fault: unknown;
-  session.onError = (error) => (fault = error);
+  session.onError((error) => {
+    fault = error;
+  });
   const operations = [...OPERATIONS.values()];
   const outcome: Outcome = { answers: new Map(), deferred: 0 };
   const message = new Message();
@@ -328,15 +330,15 @@ export function sendWildly(seed: number, messages: number): Outcome {
       send(operation, operation?.opcode ?? (random(2) ? random(64) : random(2 ** 32)));
       if (n === nextCheck) {
         nextCheck += 1 + random(CHECK_EVERY);
-        checkTree(backend, [session]);
-        restored(backend, [session]);
-        session.restore(FuseSession.checkState(structuredClone(session.state()), backend), (request) =>
+        checkTree(filesystem, [session]);
+        restored(filesystem, [session]);
+        session.restore(FuseSession.checkState(structuredClone(session.state()), filesystem), (request) =>
           waiting.get(request),
         );
         const { handles: open, nodes } = session.state();
         if (open.handles.length > LIMITS.maxHandles || nodes.ino.length > LIMITS.inodes)
           throw new Error(`${open.handles.length} handles, ${nodes.ino.length} nodes`);
-        if ([...backend.locks.locks()].length > LIMITS.maxLocks) throw new Error('too many locks');
+        if ([...filesystem.locks.locks()].length > LIMITS.maxLocks) throw new Error('too many locks');
       }
     } catch (error) {
       throw new Error(
@@ -345,8 +347,8 @@ export function sendWildly(seed: number, messages: number): Outcome {
       );
     }
   }
-  restored(backend, [session]);
+  restored(filesystem, [session]);
   session.end();
-  checkTree(backend, [session]);
+  checkTree(filesystem, [session]);
   return outcome;
 }

@@ -37,7 +37,7 @@ export async function freezeUnderLoad({ share, rounds, seed }: LoadOptions): Pro
   const errors: Error[] = [];
   const listen = () => {
     vm.share().device.transport.onError = (error) => void errors.push(error);
-    vm.share().device.session.onError = (error) => void errors.push(error as Error);
+    vm.share().device.session.onError((error) => errors.push(error as Error));
   };
   try {
     listen();

@@ -1,8 +1,10 @@
+import { filesystemOf, volumeOf } from '../../device/filesystems/memfs/volume.ts';
+import { checkState } from '../../device/filesystems/memory/check-state.ts';
 import * as errno from '../../device/fs/errno.ts';
 import * as C from '../../device/fuse/constants.ts';
 import { fuse_attr_out, fuse_dirent, fuse_entry_out, fuse_open_out } from '../../device/fuse/layouts.ts';
 import { FuseSession } from '../../device/fuse/session.ts';
-import { MemfsBackend, Volume } from '../../device/index.ts';
+import { type MemoryFileSystem, Volume } from '../../device/index.ts';
 import { type Answer, call } from './fuse-call.ts';
 
 const ERRNO_NAMES = new Map(
@@ -72,7 +74,7 @@ class Refused extends Error {}
 /** Does the steps of POSIX scenarios as Linux would ask a FUSE session to, root being the caller. */
 export class PosixSession {
   session: FuseSession;
-  backend: MemfsBackend;
+  filesystem: MemoryFileSystem;
   #top = 1;
   #umask = 0o022;
   #marked: Attr | undefined;
@@ -81,8 +83,8 @@ export class PosixSession {
   readonly #known = new Map<string, { nodeid: number; generation: number }>();
 
   constructor() {
-    this.backend = MemfsBackend.of(new Volume());
-    this.session = new FuseSession({ backend: this.backend, lockTable: this.backend.locks });
+    this.filesystem = filesystemOf(new Volume());
+    this.session = new FuseSession({ filesystem: this.filesystem });
     this.#ask(C.FUSE_INIT, 0, 7, 38, 0x20000, 0xffffffff & ~(1 << 29), 0, ...Array<number>(11).fill(0));
   }
 
@@ -96,12 +98,12 @@ export class PosixSession {
 
   /** Goes on in another session on a copy of the files, as after a restore elsewhere. */
   moveElsewhere(): void {
-    const saved = structuredClone({ files: this.backend.state(), session: this.session.state() });
-    this.backend = MemfsBackend.of(new Volume());
-    this.backend.restore(MemfsBackend.checkState(saved.files));
-    this.session = new FuseSession({ backend: this.backend, lockTable: this.backend.locks });
-    this.session.restore(FuseSession.checkState(saved.session, this.backend), () => undefined);
-    this.backend.settle();
+    const saved = structuredClone({ files: this.filesystem.state(), session: this.session.state() });
+    this.filesystem = filesystemOf(new Volume());
+    this.filesystem.restore(checkState(saved.files));
+    this.session = new FuseSession({ filesystem: this.filesystem });
+    this.session.restore(FuseSession.checkState(saved.session, this.filesystem), () => undefined);
+    this.filesystem.settle();
   }
 
   /** What comes of a step, as guest-images/src/posix.c tells it. */
@@ -254,7 +256,7 @@ export class PosixSession {
 
   /** The same by memfs's `fs` API, in a session's top directory. */
   #onHost(name: string, [a = '', b = '']: string[]): string {
-    const { volume } = this.backend;
+    const volume = volumeOf(this.filesystem);
     try {
       switch (name) {
         case 'mkdir':

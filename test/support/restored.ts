@@ -1,7 +1,11 @@
+import { filesystemOf } from '../../device/filesystems/memfs/volume.ts';
+import { partsOf } from '../../device/filesystems/memory/filesystem.ts';
 import type { FuseRequest } from '../../device/fuse/request.ts';
 import { FuseSession } from '../../device/fuse/session.ts';
-import { MemfsBackend, Volume } from '../../device/index.ts';
+import { type MemoryFileSystem, Volume } from '../../device/index.ts';
 import { decodeFields, encodeFields } from '../../device/snapshot/fields.ts';
+import { planFilesystem } from '../../device/snapshot/saved-filesystem.ts';
+import { emptyRestoreReport } from '../../device/snapshot/session-only.ts';
 import { checkTree } from './check-tree.ts';
 
 /** For each request that waits for a lock: nobody looks at the answer. */
@@ -12,8 +16,11 @@ const WAITING: FuseRequest = {
   complete: () => {},
 };
 
+/** No session comes in another's place, or has another name. */
+const NOBODY = { replaced: new Set<string>(), renamed: new Map<string, string>() };
+
 interface Restored {
-  backend: MemfsBackend;
+  filesystem: MemoryFileSystem;
   sessions: FuseSession[];
 }
 
@@ -21,18 +28,18 @@ interface Restored {
  * Another filesystem made from the state of this one, as a snapshot keeps it, with its sessions. Throws where what was
  * accepted while it was in use is refused, or is another when it is back.
  */
-export function restored(backend: MemfsBackend, sessions: readonly FuseSession[] = []): Restored {
-  const { maxBytes, maxInodes } = backend.space;
-  const saved = capture(backend, sessions);
+export function restored(filesystem: MemoryFileSystem, sessions: readonly FuseSession[] = []): Restored {
+  const { maxBytes, maxInodes } = partsOf(filesystem).table.space;
+  const saved = capture(filesystem, sessions);
   const state = decodeFields(saved) as { filesystem: unknown; sessions: unknown[] };
-  const twin = MemfsBackend.of(new Volume(), {
+  const twin = filesystemOf(new Volume(), {
     size: maxBytes,
     inodes: maxInodes,
     locks: { maxLocks: Infinity, maxWaiters: Infinity },
   });
-  twin.restore(MemfsBackend.checkState(state.filesystem));
+  planFilesystem(state.filesystem, twin, NOBODY, {}, emptyRestoreReport()).apply();
   const twins = state.sessions.map((session) => {
-    const made = new FuseSession({ backend: twin, lockTable: twin.locks, maxHandles: Infinity, locks: 'shared' });
+    const made = new FuseSession({ filesystem: twin, maxHandles: Infinity, locks: 'shared' });
     made.restore(FuseSession.checkState(session, twin), () => WAITING);
     return made;
   });
@@ -40,9 +47,12 @@ export function restored(backend: MemfsBackend, sessions: readonly FuseSession[]
   if (Buffer.compare(saved, capture(twin, twins)) !== 0)
     throw new Error('what was restored is another filesystem, or other sessions');
   checkTree(twin, twins);
-  return { backend: twin, sessions: twins };
+  return { filesystem: twin, sessions: twins };
 }
 
-function capture(backend: MemfsBackend, sessions: readonly FuseSession[]): Uint8Array {
-  return encodeFields({ filesystem: backend.state(), sessions: sessions.map((session) => session.state()) });
+function capture(filesystem: MemoryFileSystem, sessions: readonly FuseSession[]): Uint8Array {
+  return encodeFields({
+    filesystem: { ...filesystem.state(), locks: filesystem.locks.state() },
+    sessions: sessions.map((session) => session.state()),
+  });
 }

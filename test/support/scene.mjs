@@ -171,7 +171,7 @@ export async function goOn(agent, scene, device, expected) {
     await new Promise((resolve) => setTimeout(resolve, 20));
   check(!known().length, `inodes ${known()} were not forgotten`);
   const named = await run(['sh', '-c', 'find . | xargs stat -c %i | sort -u | wc -l']);
-  const kept = device.backend.state().inodes.ino.length / 4;
+  const kept = device.filesystem.state().inodes.ino.length / 4;
   check(Number(named) === kept, `${kept} inodes are kept, ${named} have names`);
   return wrong;
 }

@@ -12,7 +12,8 @@ import {
   writeFileSync,
 } from 'node:fs';
 import { join } from 'node:path';
-import { MemfsBackend, Volume } from '../../device/index.ts';
+import { filesystemOf } from '../../device/filesystems/memfs/volume.ts';
+import { type MemoryFileSystem, Volume } from '../../device/index.ts';
 import { type LoadedTree, loadHostTree } from '../../harness/node/shares/host-tree.ts';
 import { writeBack } from '../../harness/node/shares/write-back.ts';
 import { randomNumbers } from './hostile-driver.ts';
@@ -46,7 +47,7 @@ export function attackWriteBack(
 
   let swaps = 0;
   let written = 0;
-  let backend!: MemfsBackend;
+  let filesystem!: MemoryFileSystem;
   let tree!: LoadedTree;
   const swap = () => {
     const { swapped } = swapOnHost(share, outside, next);
@@ -57,13 +58,13 @@ export function attackWriteBack(
   for (; round < rounds; round++) {
     if (round % ROUNDS_OF_A_TREE === 0) {
       setUp(root, share, round);
-      backend = MemfsBackend.of(new Volume());
-      tree = loadHostTree(share, backend);
+      filesystem = filesystemOf(new Volume());
+      tree = loadHostTree(share, filesystem);
     }
-    const guest = new Guest(backend, next);
+    const guest = new Guest(filesystem, next);
     for (let n = next(5); n >= 0; n--) guest.step();
     const eagerness = 1 + next(6);
-    written += writeBack(tree, backend, {
+    written += writeBack(tree, filesystem, {
       owners: next(2) === 0,
       beforeOperation: () => {
         if (isSwapping && next(eagerness) === 0) swap();

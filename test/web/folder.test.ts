@@ -1,59 +1,60 @@
 import { expect } from 'chai';
-import { MemfsBackend, type VirtioFsDevice, Volume } from '../../device/index.ts';
+import { filesystemOf, volumeOf } from '../../device/filesystems/memfs/volume.ts';
+import { type MemoryFileSystem, type VirtioFsDevice, Volume } from '../../device/index.ts';
 import { Folder } from '../../web/worker/folder.ts';
 
 describe('the worker’s shared folder', () => {
   /** A folder as `count` guests have it. */
-  function open(count: number): { backend: MemfsBackend; folders: Folder[]; told: number[] } {
-    const backend = MemfsBackend.of(Volume.fromJSON({ '/f': 'text' }));
+  function open(count: number): { filesystem: MemoryFileSystem; folders: Folder[]; told: number[] } {
+    const filesystem = filesystemOf(Volume.fromJSON({ '/f': 'text' }));
     const told = Array.from({ length: count }, () => 0);
     const folders = told.map(
       (_, n) =>
         new Folder(
-          { backend } as unknown as VirtioFsDevice,
+          { filesystem } as unknown as VirtioFsDevice,
           () => [],
           () => told[n]!++,
         ),
     );
-    return { backend, folders, told };
+    return { filesystem, folders, told };
   }
-  const text = (backend: MemfsBackend, path: string) => backend.volume.readFileSync(path, 'utf8');
+  const text = (filesystem: MemoryFileSystem, path: string) => volumeOf(filesystem).readFileSync(path, 'utf8');
   const afterNotice = () => new Promise((resolve) => setTimeout(resolve, 150));
 
   it('is watched by those who have it, in whatever order they come and go', () => {
-    const { backend, folders } = open(0);
-    const before = backend.observerCount;
+    const { filesystem, folders } = open(0);
+    const before = filesystem.observerCount;
     for (let round = 0; round < 20; round++) {
       const more = Array.from(
         { length: 4 },
         () =>
           new Folder(
-            { backend } as unknown as VirtioFsDevice,
+            { filesystem } as unknown as VirtioFsDevice,
             () => [],
             () => {},
           ),
       );
-      expect(backend.observerCount).to.equal(before + 4);
+      expect(filesystem.observerCount).to.equal(before + 4);
       for (const n of [
         [0, 1, 2, 3],
         [3, 2, 1, 0],
         [1, 3, 0, 2],
       ][round % 3]!)
         more[n]!.close();
-      expect(backend.observerCount).to.equal(before);
+      expect(filesystem.observerCount).to.equal(before);
     }
     expect(folders).to.deep.equal([]);
   });
 
   it('tells everyone who has it, and nobody who had it, of changes through guests and host alike', async () => {
-    const { backend, folders, told } = open(3);
+    const { filesystem, folders, told } = open(3);
     const heard: string[] = [];
-    backend.volume.watch('/', (_, name) => void heard.push(String(name)));
+    volumeOf(filesystem).watch('/', (_, name) => void heard.push(String(name)));
     folders[1]!.create('/made', 'file');
     folders[0]!.close();
     await afterNotice();
     expect(told).to.deep.equal([0, 1, 1]);
-    backend.volume.writeFileSync('/by-host', '');
+    volumeOf(filesystem).writeFileSync('/by-host', '');
     folders[2]!.remove('/f');
     await afterNotice();
     expect(told).to.deep.equal([0, 2, 2]);
@@ -70,14 +71,14 @@ describe('the worker’s shared folder', () => {
 
     it('files that are put there', async () => {
       const {
-        backend,
+        filesystem,
         folders: [folder],
       } = open(1);
-      backend.volume.writeFileSync('/g', 'old');
+      volumeOf(filesystem).writeFileSync('/g', 'old');
       const versions = folder!.existing('/', ['f', 'g', 'new']);
       expect([...versions.keys()]).to.deep.equal(['f', 'g']);
-      backend.volume.writeFileSync('/g', 'the guest’s');
-      backend.volume.writeFileSync('/new', 'the guest’s');
+      volumeOf(filesystem).writeFileSync('/g', 'the guest’s');
+      volumeOf(filesystem).writeFileSync('/new', 'the guest’s');
       expect(
         await folder!.put(
           '/',
@@ -85,7 +86,7 @@ describe('the worker’s shared folder', () => {
           versions,
         ),
       ).to.deep.equal(['g', 'new']);
-      expect(['f', 'g', 'new', 'newer'].map((name) => text(backend, `/${name}`))).to.deep.equal([
+      expect(['f', 'g', 'new', 'newer'].map((name) => text(filesystem, `/${name}`))).to.deep.equal([
         'mine',
         'the guest’s',
         'the guest’s',
@@ -95,75 +96,75 @@ describe('the worker’s shared folder', () => {
         await folder!.put('/', [file('g', 'mine'), file('new', 'mine')], folder!.existing('/', ['g', 'new'])),
       ).to.deep.equal([]);
       expect(await folder!.put('/', [file('g', 'whatever is there')])).to.deep.equal([]);
-      backend.volume.unlinkSync('/g');
+      volumeOf(filesystem).unlinkSync('/g');
       expect(await folder!.put('/', [file('g', 'mine')], folder!.existing('/', ['f']))).to.deep.equal([]);
     });
 
     it('texts that are saved', () => {
       const {
-        backend,
+        filesystem,
         folders: [folder],
       } = open(1);
       const mine = new TextEncoder().encode('mine');
       const { version } = folder!.read('/f', 100);
-      backend.volume.writeFileSync('/f', 'the guest’s');
+      volumeOf(filesystem).writeFileSync('/f', 'the guest’s');
       expect(folder!.save('/f', mine, version)).to.equal(undefined);
       // For somebody who saw it go.
       expect(folder!.save('/f', mine, '')).to.equal(undefined);
-      expect(text(backend, '/f')).to.equal('the guest’s');
-      backend.volume.unlinkSync('/f');
+      expect(text(filesystem, '/f')).to.equal('the guest’s');
+      volumeOf(filesystem).unlinkSync('/f');
       expect(folder!.save('/f', mine, version)).to.equal(undefined);
       expect(folder!.save('/f', mine, '')).to.be.a('string');
-      expect(text(backend, '/f')).to.equal('mine');
+      expect(text(filesystem, '/f')).to.equal('mine');
     });
   });
 
   describe('has directories for a time', () => {
-    const names = (backend: MemfsBackend) => (backend.volume.readdirSync('/') as string[]).sort();
+    const names = (filesystem: MemoryFileSystem) => (volumeOf(filesystem).readdirSync('/') as string[]).sort();
 
     it('which take no name that is in use, and go with what was to be in them', () => {
       const {
-        backend,
+        filesystem,
         folders: [folder],
       } = open(1);
-      backend.volume.mkdirSync('/lesson-x');
-      backend.volume.writeFileSync('/lesson-x-2', 'a file');
+      volumeOf(filesystem).mkdirSync('/lesson-x');
+      volumeOf(filesystem).writeFileSync('/lesson-x-2', 'a file');
       const path = folder!.makeMarked('lesson-x', { 'a.txt': 'a', 'docs/': '', 'docs/b.txt': 'b' }, [
         'made.txt',
         'docs/moved',
       ]);
       expect(path).to.equal('/lesson-x-3');
       expect(folder!.marked()).to.deep.equal([path]);
-      backend.volume.writeFileSync(`${path}/made.txt`, '');
-      backend.volume.unlinkSync(`${path}/a.txt`);
+      volumeOf(filesystem).writeFileSync(`${path}/made.txt`, '');
+      volumeOf(filesystem).unlinkSync(`${path}/a.txt`);
       folder!.removeMarked(path);
       folder!.removeMarked(path);
       folder!.removeMarked('/lesson-x');
-      expect(names(backend)).to.deep.equal(['f', 'lesson-x', 'lesson-x-2']);
+      expect(names(filesystem)).to.deep.equal(['f', 'lesson-x', 'lesson-x-2']);
     });
 
     it('which stay when somebody has put something there', () => {
       const {
-        backend,
+        filesystem,
         folders: [folder],
       } = open(1);
       const path = folder!.makeMarked('lesson', { 'a.txt': 'a', 'docs/': '' }, []);
-      backend.volume.writeFileSync(`${path}/docs/mine`, 'mine');
+      volumeOf(filesystem).writeFileSync(`${path}/docs/mine`, 'mine');
       folder!.removeMarked(path);
       expect(folder!.marked()).to.deep.equal([]);
-      expect(text(backend, `${path}/docs/mine`)).to.equal('mine');
-      expect(backend.volume.readdirSync(path)).to.deep.equal(['docs']);
+      expect(text(filesystem, `${path}/docs/mine`)).to.equal('mine');
+      expect(volumeOf(filesystem).readdirSync(path)).to.deep.equal(['docs']);
     });
 
     it('none where there is no room', () => {
-      const backend = MemfsBackend.of(new Volume(), { size: 4 * 4096 });
+      const filesystem = filesystemOf(new Volume(), { size: 4 * 4096 });
       const folder = new Folder(
-        { backend } as unknown as VirtioFsDevice,
+        { filesystem } as unknown as VirtioFsDevice,
         () => [],
         () => {},
       );
       expect(() => folder.makeMarked('lesson', { 'a.txt': 'a'.repeat(20_000) }, [])).to.throw(/full/);
-      expect(names(backend)).to.deep.equal([]);
+      expect(names(filesystem)).to.deep.equal([]);
     });
   });
 });

@@ -103,7 +103,7 @@ async function buildGuest(
     const [start] = (await SnapshotStore.open(exported, plain)).list();
     const folder = Buffer.from(
       await new Response(
-        dumpTar(vm.share().device.backend).stream as ReadableStream<Uint8Array<ArrayBuffer>>,
+        dumpTar(vm.share().device.filesystem).stream as ReadableStream<Uint8Array<ArrayBuffer>>,
       ).arrayBuffer(),
     );
     const manifest: GuestManifest = {

@@ -1,4 +1,7 @@
 import { proxyMarker } from 'comlink';
+import { BytesSink, BytesSource } from '../../device/bytes.ts';
+import type { Inode } from '../../device/filesystems/memory/inode.ts';
+import { checkName } from '../../device/filesystems/memory/values.ts';
 import { F_WRLCK, RENAME_NOREPLACE, S_IALLUGO, S_IFDIR, S_IFREG } from '../../device/fs/constants.ts';
 import {
   EEXIST,
@@ -12,10 +15,7 @@ import {
   FsError,
 } from '../../device/fs/errno.ts';
 import { LOCK_END_MAX } from '../../device/fs/locks.ts';
-import { BytesSink, BytesSource } from '../../device/fs/tree/byte-io.ts';
-import type { Inode } from '../../device/fs/tree/inode.ts';
-import { checkName } from '../../device/fs/tree/values.ts';
-import { dumpTar, loadTar, type MemfsBackend, type TreeReport, type VirtioFsDevice } from '../../device/index.ts';
+import { dumpTar, loadTar, type MemoryFileSystem, type TreeReport, type VirtioFsDevice } from '../../device/index.ts';
 import { inodeAt, TreeWriter } from '../../device/trees/tree-writer.ts';
 import { formatBytes } from '../page/format.ts';
 import type { FileEntry } from '../protocol/data.ts';
@@ -59,7 +59,7 @@ export interface FolderUser {
 /** A shared folder, as the page sees and changes it. Looking at files is no access to them: their times stay. */
 export class Folder implements FolderApi {
   readonly [proxyMarker] = true;
-  readonly #backend: MemfsBackend;
+  readonly #filesystem: MemoryFileSystem;
   readonly #users: () => Iterable<FolderUser>;
   readonly #onChange: () => void;
   readonly #unsubscribe: () => void;
@@ -68,15 +68,17 @@ export class Folder implements FolderApi {
   #notice: ReturnType<typeof setTimeout> | undefined;
 
   /** `users`: all guests, whichever folder they have. */
-  constructor({ backend }: VirtioFsDevice, users: () => Iterable<FolderUser>, onChange: () => void) {
-    this.#backend = backend;
+  constructor({ filesystem }: VirtioFsDevice, users: () => Iterable<FolderUser>, onChange: () => void) {
+    this.#filesystem = filesystem;
     this.#users = users;
     this.#onChange = onChange;
     const changed = () => this.changed();
-    this.#unsubscribe = backend.observe({
+    this.#unsubscribe = filesystem.observe({
       created: changed,
       deleting: changed,
       moved: changed,
+      exchanged: changed,
+      restoring: changed,
       modified: changed,
       attributesChanged: changed,
     });
@@ -126,14 +128,14 @@ export class Folder implements FolderApi {
   }
 
   space(): SpaceInfo {
-    const { blocks, bfree, frsize } = this.#backend.statfs();
+    const { blocks, bfree, frsize } = this.#filesystem.statfs();
     return { used: (blocks - bfree) * frsize, size: blocks * frsize };
   }
 
   use(ino: number): FileUse {
-    const users = [...this.#users()].filter(({ device }) => device.backend === this.#backend);
+    const users = [...this.#users()].filter(({ device }) => device.filesystem === this.#filesystem);
     const nameOf = (session: string) => users.find(({ device }) => device.session.name === session)?.name ?? 'another';
-    const { locks } = this.#backend;
+    const { locks } = this.#filesystem;
     const type = (value: number) => (value === F_WRLCK ? 'write' : 'read');
     return {
       handles: users.flatMap(({ name, device }) =>
@@ -167,14 +169,14 @@ export class Folder implements FolderApi {
 
   save(path: string, content: Uint8Array, version?: string): string | undefined {
     return explained(path, () => {
-      const backend = this.#backend;
+      const filesystem = this.#filesystem;
       let inode = this.#find(path);
       if (inode) this.#outdated = performance.now();
       if (version !== undefined && (inode ? versionOf(inode) : '') !== version) return undefined;
       inode ??= this.#make(path, S_IFREG | 0o644);
       // In this order nothing is lost when there is no room.
-      backend.write(inode, 0, content.length, new BytesSource(content));
-      backend.setattr(inode, { size: content.length });
+      filesystem.write(inode, 0, content.length, new BytesSource(content));
+      filesystem.setattr(inode, { size: content.length });
       return versionOf(inode);
     });
   }
@@ -186,7 +188,7 @@ export class Folder implements FolderApi {
   rename(path: string, newPath: string): void {
     const [from, to] = [this.#placeOf(path), this.#placeOf(newPath)];
     this.#outdated = performance.now();
-    explained(newPath, () => this.#backend.rename(from.dir, from.name, to.dir, to.name, RENAME_NOREPLACE, ROOT));
+    explained(newPath, () => this.#filesystem.rename(from.dir, from.name, to.dir, to.name, RENAME_NOREPLACE, ROOT));
   }
 
   remove(path: string): void {
@@ -196,10 +198,10 @@ export class Folder implements FolderApi {
   }
 
   #removeFrom(dir: Inode, name: string): void {
-    const inode = this.#backend.lookup(dir, name);
-    if (!inode.directory) return this.#backend.unlink(dir, name);
+    const inode = this.#filesystem.lookup(dir, name);
+    if (!inode?.directory) return this.#filesystem.unlink(dir, name);
     for (const entry of [...inode.directory.entries()]) this.#removeFrom(inode, entry.name);
-    this.#backend.rmdir(dir, name);
+    this.#filesystem.rmdir(dir, name);
   }
 
   /** A directory for somebody who is to leave nothing behind: see {@link LessonApi.begin}. */
@@ -211,7 +213,7 @@ export class Folder implements FolderApi {
     const directory = this.#make(path, S_IFDIR | 0o755);
     try {
       // First of all, so that it can be removed whatever comes next.
-      this.#backend.setxattr(
+      this.#filesystem.setxattr(
         directory,
         MARK,
         new TextEncoder().encode([...Object.keys(files), ...others].map((file) => file.replace(/\/$/, '')).join('\n')),
@@ -231,7 +233,7 @@ export class Folder implements FolderApi {
 
   /** Paths of those there are. */
   marked(): string[] {
-    return [...this.#backend.root.directory!.entries()]
+    return [...this.#filesystem.root.directory!.entries()]
       .filter(({ inode }) => inode.isDirectory && inode.xattrs?.has(MARK))
       .map(({ name }) => `/${name}`);
   }
@@ -245,14 +247,14 @@ export class Folder implements FolderApi {
     // What is in a directory is named after it.
     for (const name of new TextDecoder().decode(mark).split('\n').reverse()) this.#removeIfPossible(`${path}/${name}`);
     this.#removeIfPossible(path);
-    if (this.#find(path) === directory) this.#backend.removexattr(directory, MARK);
+    if (this.#find(path) === directory) this.#filesystem.removexattr(directory, MARK);
   }
 
   #removeIfPossible(path: string): void {
     try {
       const { dir, name } = this.#placeOf(path);
-      if (this.#backend.lookup(dir, name).directory) this.#backend.rmdir(dir, name);
-      else this.#backend.unlink(dir, name);
+      if (this.#filesystem.lookup(dir, name)?.directory) this.#filesystem.rmdir(dir, name);
+      else this.#filesystem.unlink(dir, name);
     } catch {
       // Gone already, or not empty.
     }
@@ -260,7 +262,7 @@ export class Folder implements FolderApi {
 
   chmod(path: string, mode: number): void {
     this.#outdated = performance.now();
-    explained(path, () => this.#backend.setattr(this.#at(path), { mode }));
+    explained(path, () => this.#filesystem.setattr(this.#at(path), { mode }));
   }
 
   existing(directory: string, paths: string[]): Map<string, string> {
@@ -286,7 +288,7 @@ export class Folder implements FolderApi {
       );
     }
     const writer = new TreeWriter(
-      this.#backend,
+      this.#filesystem,
       explained(directory, () => this.#at(directory)),
     );
     const tell = paced(onProgress);
@@ -315,11 +317,11 @@ export class Folder implements FolderApi {
     isAsExpected: (before?: Inode) => boolean,
     onBytes: (count: number) => void,
   ): Promise<boolean> {
-    const backend = this.#backend;
+    const filesystem = this.#filesystem;
     const place = writer.place(path);
     const dir = place.dir as Inode;
-    const file = backend.tmpfile(dir, { mode: S_IFREG | 0o644, ...ROOT });
-    backend.retain(file);
+    const file = filesystem.tmpfile(dir, { mode: S_IFREG | 0o644, ...ROOT });
+    filesystem.retain(file);
     try {
       for (let at = 0; at < content.size; at += SLICE) {
         const bytes = new Uint8Array(await content.slice(at, at + SLICE).arrayBuffer());
@@ -329,18 +331,19 @@ export class Folder implements FolderApi {
       const before = dir.directory?.get(place.name)?.inode;
       if (!isAsExpected(before)) return false;
       if (before) this.#outdated = performance.now();
-      if (before?.isRegular) backend.setattr(file, { uid: before.uid, gid: before.gid, mode: before.mode & S_IALLUGO });
+      if (before?.isRegular)
+        filesystem.setattr(file, { uid: before.uid, gid: before.gid, mode: before.mode & S_IALLUGO });
       writer.clear(place);
-      backend.link(file, dir, place.name);
+      filesystem.link(file, dir, place.name);
       return true;
     } finally {
-      backend.release(file);
+      filesystem.release(file);
     }
   }
 
   unpack(directory: string, archive: Blob, onProgress?: (bytes: number) => void): Promise<TreeReport> {
     const tell = paced(onProgress);
-    return loadTar(this.#backend, archive.stream(), { directory, onProgress: (_, bytes) => tell(bytes) })
+    return loadTar(this.#filesystem, archive.stream(), { directory, onProgress: (_, bytes) => tell(bytes) })
       .finally(() => (this.#outdated = performance.now()))
       .catch((error: Error) => {
         const isFull = error.cause instanceof FsError && error.cause.code === ENOSPC;
@@ -358,14 +361,14 @@ export class Folder implements FolderApi {
       // A type of its own: browsers put a suffix to files without one.
       return new Blob(parts, { type: 'application/octet-stream' });
     }
-    const { stream } = dumpTar(this.#backend, { directory: path });
+    const { stream } = dumpTar(this.#filesystem, { directory: path });
     return new Response(stream as ReadableStream<Uint8Array<ArrayBuffer>>, {
       headers: { 'content-type': 'application/x-tar' },
     }).blob();
   }
 
   #at(path: string): Inode {
-    return inodeAt(this.#backend, path) as Inode;
+    return inodeAt(this.#filesystem, path) as Inode;
   }
 
   #find(path: string): Inode | undefined {
@@ -386,7 +389,7 @@ export class Folder implements FolderApi {
 
   #make(path: string, mode: number): Inode {
     const { dir, name } = this.#placeOf(path);
-    return this.#backend.mknod(dir, name, { mode, ...ROOT });
+    return this.#filesystem.mknod(dir, name, { mode, ...ROOT });
   }
 }
 

@@ -6,7 +6,7 @@ import {
   loadCodec,
   loadTar,
   MachineSnapshots,
-  MemfsBackend,
+  MemoryFileSystem,
   type MigrationChannel,
   type MigrationOptions,
   type MigrationResult,
@@ -14,7 +14,6 @@ import {
   type SnapshotStore,
   type Successor,
   type VirtioFsDevice,
-  Volume,
 } from '../../device/index.ts';
 import { V86Machine } from '../../device/v86/adapter.ts';
 import { GuestAgent, uartChannel } from '../../harness/machine/agent/guest-agent.ts';
@@ -37,11 +36,11 @@ const FOLDER_SIZE = 512 << 20;
 /** Milliseconds for a cold boot, on a phone with other things to do. */
 const BOOT_PATIENCE = 180_000;
 
-const folders = new WeakMap<MemfsBackend, number>();
+const folders = new WeakMap<MemoryFileSystem, number>();
 let folderCount = 0;
 
 /** Copies of a folder have its uuid too. */
-function numberOf(folder: MemfsBackend): number {
+function numberOf(folder: MemoryFileSystem): number {
   if (!folders.has(folder)) folders.set(folder, ++folderCount);
   return folders.get(folder)!;
 }
@@ -67,7 +66,7 @@ interface GuestOptions {
   store: SnapshotStore;
   events: GuestEvents;
   /** Default: a new one. */
-  folder?: MemfsBackend;
+  folder?: MemoryFileSystem;
 }
 
 /** One machine: v86, its virtio-fs device, and the agent in its guest. */
@@ -140,11 +139,11 @@ export class Guest implements GuestApi, FolderUser {
 
   /** A machine that has not run: {@link restore} or {@link boot} brings it to life. */
   static async create(options: GuestOptions): Promise<Guest> {
-    const { spec, store, folder = MemfsBackend.of(new Volume(), { size: FOLDER_SIZE }) } = options;
+    const { spec, store, folder = new MemoryFileSystem({ size: FOLDER_SIZE }) } = options;
     let device: VirtioFsDevice;
     let snapshots: Promise<MachineSnapshots>;
     const emulator = await createEmulator(spec, (made) => {
-      device = attachVirtioFs(made, { tag: spec.tag, locks: 'shared', volume: folder });
+      device = attachVirtioFs(made, { tag: spec.tag, locks: 'shared', filesystem: folder });
       snapshots = MachineSnapshots.of(made, store);
     });
     return new Guest(options, emulator, device!, await snapshots!);
@@ -162,7 +161,7 @@ export class Guest implements GuestApi, FolderUser {
       tag,
       mountPoint,
       memory,
-      folder: numberOf(this.device.backend),
+      folder: numberOf(this.device.filesystem),
       shells: this.shells.list(),
       isAsleep: this.#isAsleep,
       isHeld: this.inspector.isHeld,
@@ -226,7 +225,7 @@ export class Guest implements GuestApi, FolderUser {
 
   /** Boots a kernel, with the folder filled from a tar archive and mounted. The machine has not run yet. */
   async boot(kernel: DirectBootImage, folder: Uint8Array<ArrayBuffer>): Promise<void> {
-    await loadTar(this.device.backend, new Blob([folder]).stream());
+    await loadTar(this.device.filesystem, new Blob([folder]).stream());
     directBoot(this.#emulator, kernel);
     this.#canBoot = true;
     await this.#emulator.run();
@@ -308,7 +307,7 @@ export class Guest implements GuestApi, FolderUser {
   /** Other guests that have its folder. */
   get #companions(): FolderUser[] {
     return [...this.#events.guests()].filter(
-      ({ device }) => device !== this.device && device.backend === this.device.backend,
+      ({ device }) => device !== this.device && device.filesystem === this.device.filesystem,
     );
   }
 

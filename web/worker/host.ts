@@ -1,4 +1,4 @@
-import { loadCodec, type MemfsBackend, MemoryStore, type SnapshotInfo, SnapshotStore } from '../../device/index.ts';
+import { loadCodec, type MemoryFileSystem, MemoryStore, type SnapshotInfo, SnapshotStore } from '../../device/index.ts';
 import type { DirectBootImage } from '../../harness/machine/boot/direct-boot.ts';
 import type {
   GuestId,
@@ -206,7 +206,7 @@ export class Host implements WorkerApi {
   }
 
   /** One more guest, that `begin` brings to life. */
-  async #add(spec: MachineSpec, begin: (guest: Guest) => Promise<void>, folder?: MemfsBackend): Promise<Guest> {
+  async #add(spec: MachineSpec, begin: (guest: Guest) => Promise<void>, folder?: MemoryFileSystem): Promise<Guest> {
     const guest = await this.#make(spec, this.timeline.store, folder);
     try {
       await begin(guest);
@@ -221,7 +221,7 @@ export class Host implements WorkerApi {
   }
 
   /** A guest that is nobody's yet, and has not run. */
-  async #make(spec: MachineSpec, store: SnapshotStore, folder?: MemfsBackend): Promise<Guest> {
+  async #make(spec: MachineSpec, store: SnapshotStore, folder?: MemoryFileSystem): Promise<Guest> {
     if (this.#machines >= MAX_GUESTS) throw new Error(`there are ${MAX_GUESTS} guests already: close one first`);
     this.#machines++;
     const ended = () => void this.#machines--;
@@ -277,7 +277,7 @@ export class Host implements WorkerApi {
       return await this.#add(
         original.spec,
         (guest) => guest.restore(snapshot),
-        isShared ? original.device.backend : undefined,
+        isShared ? original.device.filesystem : undefined,
       );
     } finally {
       // Without its folder nobody else can go on from it.

@@ -64,8 +64,8 @@ export class Inspector implements InspectorApi {
 
   session(): SessionView {
     const {
-      backend,
-      backend: { locks },
+      filesystem,
+      filesystem: { locks },
       session,
     } = this.#device;
     const {
@@ -73,7 +73,7 @@ export class Inspector implements InspectorApi {
       nodes,
       handles: { handles },
     } = session.state();
-    const paths = pathsOf(backend);
+    const paths = pathsOf(filesystem);
     const pathOf = (ino: number) => paths.get(ino) ?? '(no name)';
     const guests = new Map([...this.#users()].map(({ name, device }) => [device.session.name, name]));
     const lockOf = ({ session: owner, space, type, ino, pid, start, end }: Readonly<Lock>): LockView => ({
@@ -120,7 +120,7 @@ export class Inspector implements InspectorApi {
   requests(version: number): { version: number; rows: RequestRow[] } | undefined {
     const { records, version: current } = this.#recorder;
     if (current === version) return undefined;
-    const paths = pathsOf(this.#device.backend);
+    const paths = pathsOf(this.#device.filesystem);
     return { version: current, rows: records.map((record) => rowOf(record, paths)) };
   }
 
@@ -128,9 +128,9 @@ export class Inspector implements InspectorApi {
     const record = this.#recorder.records.find((candidate) => candidate.number === number);
     if (!record) return undefined;
     const { unique, id, interrupt, buffers, request, reply } = record;
-    const { backend, session, transport } = this.#device;
+    const { filesystem, session, transport } = this.#device;
     return {
-      ...rowOf(record, pathsOf(backend)),
+      ...rowOf(record, pathsOf(filesystem)),
       unique: String(unique),
       id,
       isPacked: transport.ringFeatures.isPacked,

@@ -1,13 +1,13 @@
-import type { Inode } from '../../device/fs/tree/inode.ts';
-import type { MemfsBackend } from '../../device/index.ts';
+import type { Inode } from '../../device/filesystems/memory/inode.ts';
+import type { MemoryFileSystem } from '../../device/index.ts';
 
 /** Names that are looked at: a larger tree has inodes that are not found. */
 const MAX_NAMES = 5000;
 
 /** A path of each inode, by its number. */
-export function pathsOf(backend: MemfsBackend): Map<number, string> {
-  const paths = new Map([[backend.root.ino, '/']]);
-  const queue: { path: string; inode: Inode }[] = [{ path: '', inode: backend.root }];
+export function pathsOf(filesystem: MemoryFileSystem): Map<number, string> {
+  const paths = new Map([[filesystem.root.ino, '/']]);
+  const queue: { path: string; inode: Inode }[] = [{ path: '', inode: filesystem.root }];
   for (const { path, inode } of queue) {
     for (const { name, inode: child } of inode.directory?.entries() ?? []) {
       if (paths.size === MAX_NAMES) return paths;

@@ -107,10 +107,11 @@ export class Timeline implements TimelineApi {
   #company(guest?: Guest): Pick<Summary, 'together' | 'parted'> {
     // One that may run elsewhere does not go on here by itself.
     const guests = [...this.#guests()].filter(({ isUnsettled }) => !isUnsettled);
-    const ofFolder = new Map(guest && [[guest.device.backend, guest]]);
-    for (const other of guests) if (!ofFolder.has(other.device.backend)) ofFolder.set(other.device.backend, other);
+    const ofFolder = new Map(guest && [[guest.device.filesystem, guest]]);
+    for (const other of guests)
+      if (!ofFolder.has(other.device.filesystem)) ofFolder.set(other.device.filesystem, other);
     const kept = guests.filter(
-      (other) => ofFolder.get(other.device.backend) === other && (other === guest || other.at),
+      (other) => ofFolder.get(other.device.filesystem) === other && (other === guest || other.at),
     );
     return {
       together: kept.map((other) => (other === guest ? '' : other.at)),

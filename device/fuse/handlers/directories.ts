@@ -1,5 +1,6 @@
-import { S_IFMT } from '../../fs/constants.ts';
+import { O_NOATIME, S_IFMT } from '../../fs/constants.ts';
 import { EIO, ENOSYS, FsError } from '../../fs/errno.ts';
+import type { Answer, DirectoryEntry, Entry, OpenDirectory } from '../../fs/filesystem.ts';
 import { encodeName } from '../../fs/names.ts';
 import type { Call } from '../call.ts';
 import { OUT_HEADER_SIZE, REPLY_MAX } from '../codec.ts';
@@ -16,53 +17,66 @@ import {
 import { operation } from '../operation.ts';
 import { writeEntry } from '../replies.ts';
 import type { View } from '../struct.ts';
+import { fsync } from './files.ts';
 
 /** fuse.h, FUSE_DIRENT_ALIGN. */
 const DIRENT_ALIGN = 8;
 /** File type bits as `d_type` has them. */
 const MODE_TO_DT = 12;
 
-/** Fills the reply with the entries after `offset`; returns its bytes. */
-function readdir(call: Call, { fh, offset, size, flags }: View<typeof fuse_read_in>, isPlus: boolean): number {
-  const { backend, reply } = call;
+/** The entries after `offset`. A directory that was opened before a restore, or by the guest itself, is opened here. */
+function readdir(
+  call: Call,
+  { fh, offset, flags }: View<typeof fuse_read_in>,
+  isPlus: boolean,
+): Answer<Iterable<DirectoryEntry>> {
   const handle = call.openDirectory(fh);
-  const reader = (handle.reader ??= backend.openDirectory(handle.inode, handle.end));
-  if ((flags & C.O_NOATIME) === 0) backend.accessed(handle.inode);
-  reader.seek(offset);
-  handle.position = offset;
+  const read = (reader: OpenDirectory) => {
+    handle.reader = reader;
+    handle.position = offset;
+    return reader.read(offset, isPlus, (flags & O_NOATIME) !== 0);
+  };
+  const reader = handle.reader ?? call.filesystem.opendir(handle.inode, handle.end);
+  return reader instanceof Promise ? reader.then(read) : read(reader);
+}
+
+/** Fills the reply with `entries`; returns its bytes. */
+function writeEntries(
+  call: Call,
+  entries: Iterable<DirectoryEntry>,
+  { fh, size }: View<typeof fuse_read_in>,
+  isPlus: boolean,
+): number {
+  const { replies } = call;
+  const handle = call.openDirectory(fh);
   const limit = Math.min(size, call.room, REPLY_MAX);
   const header = isPlus ? fuse_direntplus.size : fuse_dirent.size;
   let end = 0;
-  for (let entry = reader.peek(); entry; entry = reader.peek()) {
+  for (const entry of entries) {
     const { name, inode, mode, cookie } = entry;
     const bytes = encodeName(name);
     const length = Math.ceil((header + bytes.length) / DIRENT_ALIGN) * DIRENT_ALIGN;
     if (end + length > limit) break;
     const at = OUT_HEADER_SIZE + end;
-    reply.bytes.fill(0, at, at + length);
-    const dirent = isPlus ? writePlus(call, at, name, entry) : fuse_dirent.at(reply.view, at);
+    replies.bytes.fill(0, at, at + length);
+    const dirent = isPlus ? writePlus(call, at, entry) : fuse_dirent.at(replies.view, at);
     dirent.ino = inode.ino;
     dirent.off = cookie;
     dirent.namelen = bytes.length;
     dirent.type = (mode & S_IFMT) >> MODE_TO_DT;
-    reply.bytes.set(bytes, at + header);
+    replies.bytes.set(bytes, at + header);
     end += length;
     handle.position = cookie;
-    reader.advance();
   }
-  if (call.sink.writeAt(OUT_HEADER_SIZE, reply.bytes, OUT_HEADER_SIZE, end) < end) throw FsError.of(EIO);
+  if (call.request.sink.writeAt(OUT_HEADER_SIZE, replies.bytes, OUT_HEADER_SIZE, end) < end) throw FsError.of(EIO);
   return end;
 }
 
 /** "." and ".." are not lookups: their node id is 0. */
-function writePlus(
-  call: Call,
-  at: number,
-  name: string,
-  { inode }: { inode: Parameters<typeof writeEntry>[2] },
-): View<typeof fuse_dirent> {
-  const { entry_out, dirent } = fuse_direntplus.at(call.reply.view, at);
-  if (name !== '.' && name !== '..') writeEntry(call, entry_out, inode);
+function writePlus(call: Call, at: number, entry: DirectoryEntry): View<typeof fuse_dirent> {
+  const { name, attr } = entry;
+  const { entry_out, dirent } = fuse_direntplus.at(call.replies.view, at);
+  if (attr && name !== '.' && name !== '..') writeEntry(call, entry_out, entry as Entry);
   return dirent;
 }
 
@@ -71,12 +85,14 @@ export const DIRECTORY_OPERATIONS = [
     about: 'Opens a directory. Stateless shares: ENOSYS, and the guest opens directories by itself.',
     input: fuse_open_in,
     output: fuse_open_out,
-    handle(call, { flags }, output) {
-      if (call.uses(C.FUSE_NO_OPENDIR_SUPPORT)) throw FsError.of(ENOSYS);
-      const { inode } = call;
-      call.backend.parent(inode);
-      output.fh = call.handles.openDirectory(inode, flags).fh;
-      if (call.policy.cache === 'always') output.open_flags = C.FOPEN_CACHE_DIR | C.FOPEN_KEEP_CACHE;
+    handle(call) {
+      if (call.session.uses(C.FUSE_NO_OPENDIR_SUPPORT)) throw FsError.of(ENOSYS);
+      return call.filesystem.opendir(call.inode);
+    },
+    reply(call, reader, output, { flags }) {
+      const { handles, policy } = call.session;
+      output.fh = handles.openDirectory(call.target!, flags, reader).fh;
+      if (policy.cache === 'always') output.open_flags = C.FOPEN_CACHE_DIR | C.FOPEN_KEEP_CACHE;
     },
   }),
   operation(C.FUSE_READDIR, 'READDIR', {
@@ -84,25 +100,25 @@ export const DIRECTORY_OPERATIONS = [
       'Names of a directory, those that were there at OPENDIR or the last time from offset 0; cookies stay good whatever changes.',
     input: fuse_read_in,
     handle: (call, input) => readdir(call, input, false),
+    reply: (call, entries, _output, input) => writeEntries(call, entries, input, false),
   }),
   operation(C.FUSE_READDIRPLUS, 'READDIRPLUS', {
     about: 'Names with metadata; each counts as a lookup.',
     input: fuse_read_in,
     handle: (call, input) => readdir(call, input, true),
+    reply: (call, entries, _output, input) => writeEntries(call, entries, input, true),
   }),
   operation(C.FUSE_RELEASEDIR, 'RELEASEDIR', {
     about: 'The last close of a directory.',
     input: fuse_release_in,
     handle(call, { fh }) {
-      call.handles.close(call.handles.directory(fh, call.header.nodeid));
-      return 0;
+      const { handles } = call.session;
+      handles.close(handles.directory(fh, call.header.nodeid));
     },
   }),
   operation(C.FUSE_FSYNCDIR, 'FSYNCDIR', {
-    about: 'ENOSYS, as FSYNC.',
+    about: 'As FSYNC.',
     input: fuse_fsync_in,
-    handle: () => {
-      throw FsError.of(ENOSYS);
-    },
+    handle: (call, { fsync_flags }) => fsync(call, call.inode, fsync_flags),
   }),
 ];

@@ -1,11 +1,10 @@
-import type { Inode } from '../../fs/backend.ts';
-import { F_UNLCK, S_IALLUGO, S_IFDIR, S_IFMT, S_IFREG } from '../../fs/constants.ts';
-import { EAGAIN, EEXIST, EINVAL, EISDIR, ENOENT, ENOSYS, EROFS, FsError } from '../../fs/errno.ts';
+import { F_UNLCK, O_ACCMODE, O_APPEND, O_NOATIME, O_RDONLY, O_TRUNC, S_IALLUGO, S_IFREG } from '../../fs/constants.ts';
+import { EAGAIN, EINVAL, ENOSYS, EOPNOTSUPP, EROFS, FsError } from '../../fs/errno.ts';
+import type { Answer, Inode } from '../../fs/filesystem.ts';
 import type { Lock } from '../../fs/locks.ts';
 import type { Call } from '../call.ts';
 import { OUT_HEADER_SIZE } from '../codec.ts';
 import * as C from '../constants.ts';
-import { securityContexts } from '../extensions.ts';
 import {
   fuse_copy_file_range_in,
   fuse_create_in,
@@ -28,51 +27,46 @@ import { maxData } from '../negotiation.ts';
 import { operation } from '../operation.ts';
 import { writeEntry } from '../replies.ts';
 import type { View } from '../struct.ts';
-import { makeNode, newNode } from './nodes.ts';
+import { newNode, refuse } from './nodes.ts';
 
-/** fcntl.h of x86. */
-const O_EXCL = 0o200;
 /** Bytes that one COPY_FILE_RANGE copies, where the caller goes on from there: what lies across chunks has to be copied by hand. */
 const MAX_COPY = 64 << 20;
 
-/** Answers who opens `inode`; without a handle where the guest opens files by itself, as what it has open it has looked up. */
-function open(call: Call, inode: Inode, flags: number, openFlags: number, output: View<typeof fuse_open_out>): void {
-  const type = call.backend.getattr(inode).mode & S_IFMT;
-  if (type === S_IFDIR) throw FsError.of(EISDIR);
-  const writes = (flags & C.O_ACCMODE) !== C.O_RDONLY || (flags & C.O_TRUNC) !== 0;
-  if (writes && call.policy.readOnly) throw FsError.of(EROFS);
-  const handle = call.uses(C.FUSE_NO_OPEN_SUPPORT) ? undefined : call.handles.openFile(inode, flags);
-  try {
-    if (flags & C.O_TRUNC)
-      call.backend.setattr(inode, { size: 0, killSuidgid: (openFlags & C.FUSE_OPEN_KILL_SUIDGID) !== 0 });
-  } catch (error) {
-    if (handle) call.handles.close(handle);
-    throw error;
-  }
-  if (handle) output.fh = handle.fh;
+/** Refuses to open for writing what can't be written. */
+function checkOpen(call: Call, flags: number): void {
+  const writes = (flags & O_ACCMODE) !== O_RDONLY || (flags & O_TRUNC) !== 0;
+  if (writes && call.session.policy.readOnly) throw FsError.of(EROFS);
+}
+
+/** Answers who has opened `inode`; without a handle where the guest opens files by itself, as what it has open it has looked up. */
+function writeOpen(call: Call, inode: Inode, flags: number, output: View<typeof fuse_open_out>): void {
+  const { session } = call;
+  if (!session.uses(C.FUSE_NO_OPEN_SUPPORT)) output.fh = session.handles.openFile(inode, flags).fh;
   output.open_flags =
-    call.policy.cache === 'never' ? C.FOPEN_DIRECT_IO | C.FOPEN_PARALLEL_DIRECT_WRITES : C.FOPEN_KEEP_CACHE;
+    session.policy.cache === 'never' ? C.FOPEN_DIRECT_IO | C.FOPEN_PARALLEL_DIRECT_WRITES : C.FOPEN_KEEP_CACHE;
+}
+
+function openOptions(openFlags: number): { killSuidgid: boolean } {
+  return { killSuidgid: (openFlags & C.FUSE_OPEN_KILL_SUIDGID) !== 0 };
 }
 
 /** The inode of an open file whose locks are kept here, as INIT has settled: also where this device would have them in the guest. */
 function lockable(call: Call, { fh, lk_flags }: View<typeof fuse_lk_in>): Inode {
-  if (!call.uses(lk_flags & C.FUSE_LK_FLOCK ? C.FUSE_FLOCK_LOCKS : C.FUSE_POSIX_LOCKS)) throw FsError.of(ENOSYS);
-  return call.handles.file(fh, call.header.nodeid).inode;
+  const { session, header } = call;
+  if (!session.uses(lk_flags & C.FUSE_LK_FLOCK ? C.FUSE_FLOCK_LOCKS : C.FUSE_POSIX_LOCKS)) throw FsError.of(ENOSYS);
+  return session.handles.file(fh, header.nodeid).inode;
 }
 
 function lockOf(call: Call, { ino }: Inode, { fh, owner, lk, lk_flags }: View<typeof fuse_lk_in>): Lock {
   const space = lk_flags & C.FUSE_LK_FLOCK ? 'flock' : 'posix';
-  return {
-    space,
-    ino,
-    session: call.locks.session,
-    owner,
-    fh: BigInt(fh),
-    pid: lk.pid,
-    type: lk.type,
-    start: lk.start,
-    end: lk.end,
-  };
+  const { pid, type, start, end } = lk;
+  return { space, ino, session: call.session.locks.session, owner, fh: BigInt(fh), pid, type, start, end };
+}
+
+/** @throws FsError ENOSYS, which Linux takes for success and does not ask again. */
+export function fsync(call: Call, inode: Inode, flags: number): Answer<void> {
+  if (!call.filesystem.fsync) throw FsError.of(ENOSYS);
+  return call.filesystem.fsync(inode, (flags & C.FUSE_FSYNC_FDATASYNC) !== 0);
 }
 
 export const FILE_OPERATIONS = [
@@ -81,12 +75,15 @@ export const FILE_OPERATIONS = [
       'Opens a file, and truncates it for O_TRUNC, which a guest that negotiates anew leaves out (ATOMIC_O_TRUNC). Stateless shares: ENOSYS, and the guest opens files by itself.',
     input: fuse_open_in,
     output: fuse_open_out,
-    handle(call, { flags, open_flags }, output) {
+    handle(call, { flags, open_flags }) {
       // Linux opens files by itself from then on.
-      if (call.uses(C.FUSE_NO_OPEN_SUPPORT)) throw FsError.of(ENOSYS);
-      call.checkNamed();
-      open(call, call.inode, flags, open_flags, output);
+      if (call.session.uses(C.FUSE_NO_OPEN_SUPPORT)) throw FsError.of(ENOSYS);
+      const inode = call.namedInode;
+      checkOpen(call, flags);
+      return call.filesystem.open?.(inode, flags, openOptions(open_flags));
     },
+    reply: (call, _answer, output, { flags }) => writeOpen(call, call.target!, flags, output),
+    drop: (call, _answer, { flags }) => call.filesystem.close?.(call.target!, flags),
   }),
   operation(C.FUSE_CREATE, 'CREATE', {
     about: 'Makes and opens a file; opens the one that somebody else made meanwhile, unless O_EXCL.',
@@ -95,21 +92,16 @@ export const FILE_OPERATIONS = [
     tail: 'kept',
     output: fuse_create_out,
     changes: true,
-    handle(call, { flags, mode, umask, open_flags }, output) {
-      const { backend, inode: dir } = call;
-      const name = call.strings[0]!;
-      let inode: Inode;
-      try {
-        inode = backend.lookup(dir, name);
-        if (flags & O_EXCL) throw FsError.of(EEXIST);
-      } catch (error) {
-        if (error !== FsError.of(ENOENT)) throw error;
-        inode = makeNode(call, newNode(call, S_IFREG | (mode & S_IALLUGO), umask));
-        flags &= ~C.O_TRUNC;
-      }
-      open(call, inode, flags, open_flags, output.open);
-      writeEntry(call, output.entry, inode);
+    handle(call, { flags, mode, umask, open_flags }) {
+      const node = newNode(call, S_IFREG | (mode & S_IALLUGO), umask);
+      const { filesystem, inode } = call;
+      return filesystem.create?.(inode, call.strings[0]!, node, flags, openOptions(open_flags)) ?? refuse(EROFS);
     },
+    reply(call, entry, output, { flags }) {
+      writeOpen(call, entry.inode, flags, output.open);
+      writeEntry(call, output.entry, entry);
+    },
+    drop: (call, { inode }, { flags }) => call.filesystem.close?.(inode, flags),
   }),
   operation(C.FUSE_TMPFILE, 'TMPFILE', {
     about: 'Makes and opens a file without a name (O_TMPFILE).',
@@ -118,19 +110,27 @@ export const FILE_OPERATIONS = [
     tail: 'kept',
     output: fuse_create_out,
     changes: true,
-    handle(call, { flags, mode, umask, open_flags }, output) {
-      const { backend } = call;
-      const contexts = securityContexts(call);
-      const inode = backend.tmpfile(call.inode, newNode(call, S_IFREG | (mode & S_IALLUGO), umask));
+    handle(call, { flags, mode, umask }) {
+      const node = newNode(call, S_IFREG | (mode & S_IALLUGO), umask);
+      return call.filesystem.tmpfile?.(call.inode, node, flags) ?? refuse(EOPNOTSUPP);
+    },
+    reply(call, entry, output, { flags }) {
+      const { filesystem } = call;
+      const { inode } = entry;
       // It has no name: what does not get a handle has to go.
-      backend.retain(inode);
+      filesystem.retain?.(inode);
       try {
-        for (const { name, value } of contexts) backend.setxattr(inode, name, value, 0);
-        open(call, inode, flags & ~C.O_TRUNC, open_flags, output.open);
-        writeEntry(call, output.entry, inode);
+        writeOpen(call, inode, flags, output.open);
+        writeEntry(call, output.entry, entry);
       } finally {
-        backend.release(inode);
+        filesystem.release?.(inode);
       }
+    },
+    drop(call, { inode }, { flags }) {
+      const { filesystem } = call;
+      filesystem.retain?.(inode);
+      filesystem.close?.(inode, flags);
+      filesystem.release?.(inode);
     },
   }),
   operation(C.FUSE_READ, 'READ', {
@@ -138,11 +138,10 @@ export const FILE_OPERATIONS = [
     input: fuse_read_in,
     handle(call, { fh, offset, size, flags }) {
       // A short answer would be the end of the file.
-      if (size > maxData(call.negotiated!)) throw FsError.of(EINVAL);
-      const inode = call.openFile(fh);
-      const count = call.backend.read(inode, offset, Math.min(size, call.room), call.sink, OUT_HEADER_SIZE);
-      if ((flags & C.O_NOATIME) === 0) call.backend.accessed(inode);
-      return count;
+      if (size > maxData(call.session.negotiated!)) throw FsError.of(EINVAL);
+      const length = Math.min(size, call.room);
+      const noatime = (flags & O_NOATIME) !== 0;
+      return call.filesystem.read(call.openFile(fh), offset, length, call.sink, OUT_HEADER_SIZE, noatime);
     },
   }),
   operation(C.FUSE_WRITE, 'WRITE', {
@@ -151,102 +150,99 @@ export const FILE_OPERATIONS = [
     tail: 'source',
     output: fuse_write_out,
     changes: true,
-    handle(call, { fh, offset, size, write_flags, flags }, output) {
-      const { backend } = call;
+    handle(call, { fh, offset, size, write_flags, flags }) {
       if (size > call.message.unread) throw FsError.of(EINVAL);
+      const appends = (flags & O_APPEND) !== 0 && !(write_flags & C.FUSE_WRITE_CACHE);
+      const killSuidgid = (write_flags & C.FUSE_WRITE_KILL_SUIDGID) !== 0;
+      const { filesystem } = call;
       const inode = call.openFile(fh);
-      const appends = (flags & C.O_APPEND) !== 0 && !(write_flags & C.FUSE_WRITE_CACHE);
-      const at = appends ? backend.getattr(inode).size : offset;
-      output.size = backend.write(inode, at, size, call.request.source);
-      if (write_flags & C.FUSE_WRITE_KILL_SUIDGID) backend.setattr(inode, { killSuidgid: true });
+      return filesystem.write?.(inode, appends ? 'end' : offset, size, call.source, killSuidgid) ?? refuse(EROFS);
     },
+    reply: (_call, count, output) => void (output.size = count),
   }),
   operation(C.FUSE_FLUSH, 'FLUSH', {
     about:
       'close(2): the POSIX locks of the process go. Locks `guest`: ENOSYS, which saves the guest a request each time.',
     input: fuse_flush_in,
-    handle(call, { fh, lock_owner }) {
-      if (!call.uses(C.FUSE_POSIX_LOCKS)) throw FsError.of(ENOSYS);
-      const { inode } = call.handles.file(fh, call.header.nodeid);
-      call.locks.table.releaseOwner('posix', inode.ino, call.locks.session, lock_owner);
-      return 0;
+    handle({ session, header }, { fh, lock_owner }) {
+      if (!session.uses(C.FUSE_POSIX_LOCKS)) throw FsError.of(ENOSYS);
+      const { inode } = session.handles.file(fh, header.nodeid);
+      session.locks.table.releaseOwner('posix', inode.ino, session.locks.session, lock_owner);
     },
   }),
   operation(C.FUSE_RELEASE, 'RELEASE', {
     about: 'The last close: the handle goes, and the flock and OFD locks with it.',
     input: fuse_release_in,
-    handle(call, { fh, release_flags, lock_owner }) {
-      const handle = call.handles.file(fh, call.header.nodeid);
-      const { table, session } = call.locks;
+    handle({ session: { handles, locks }, header }, { fh, release_flags, lock_owner }) {
+      const handle = handles.file(fh, header.nodeid);
+      const { table, session } = locks;
       const { ino } = handle.inode;
       if (release_flags & C.FUSE_RELEASE_FLOCK_UNLOCK) table.releaseOwner('flock', ino, session, lock_owner);
       table.releaseHandle(ino, session, BigInt(fh));
-      call.handles.close(handle);
-      return 0;
+      handles.close(handle);
     },
   }),
   operation(C.FUSE_FSYNC, 'FSYNC', {
-    about: 'ENOSYS, which Linux takes for success and does not ask again: everything is where it belongs already.',
+    about:
+      'ENOSYS where everything is where it belongs already, which Linux takes for success and does not ask again: in memory.',
     input: fuse_fsync_in,
-    handle: () => {
-      throw FsError.of(ENOSYS);
-    },
+    handle: (call, { fh, fsync_flags }) => fsync(call, call.openFile(fh), fsync_flags),
   }),
   operation(C.FUSE_FALLOCATE, 'FALLOCATE', {
     about: 'Allocates, punches, zeroes, collapses and inserts ranges.',
     input: fuse_fallocate_in,
     changes: true,
     handle(call, { fh, offset, length, mode }) {
-      call.backend.fallocate(call.openFile(fh), offset, length, mode);
-      return 0;
+      if (!call.filesystem.fallocate) throw FsError.of(EOPNOTSUPP);
+      return call.filesystem.fallocate(call.openFile(fh), offset, length, mode);
     },
   }),
   operation(C.FUSE_LSEEK, 'LSEEK', {
     about: 'SEEK_DATA and SEEK_HOLE.',
     input: fuse_lseek_in,
     output: fuse_lseek_out,
-    handle(call, { fh, offset, whence }, output) {
-      output.offset = call.backend.lseek(call.openFile(fh), offset, whence);
-    },
+    handle: (call, { fh, offset, whence }) =>
+      call.filesystem.lseek?.(call.openFile(fh), offset, whence) ?? refuse(ENOSYS),
+    reply: (_call, offset, output) => void (output.offset = offset),
   }),
   operation(C.FUSE_COPY_FILE_RANGE, 'COPY_FILE_RANGE', {
     about: 'Copies without the bytes passing through the guest, up to 64 MiB at once.',
     input: fuse_copy_file_range_in,
     output: fuse_write_out,
     changes: true,
-    handle(call, { fh_in, off_in, nodeid_out, fh_out, off_out, len, flags }, output) {
+    handle(call, { fh_in, off_in, nodeid_out, fh_out, off_out, len, flags }) {
       if (flags !== 0n) throw FsError.of(EINVAL);
       const from = call.openFile(fh_in);
       const to = call.openFile(fh_out, nodeid_out);
-      output.size = call.backend.copyFileRange(from, off_in, to, off_out, Math.min(len, MAX_COPY));
+      const length = Math.min(len, MAX_COPY);
+      return call.filesystem.copyFileRange?.(from, off_in, to, off_out, length) ?? refuse(ENOSYS);
     },
+    reply: (_call, count, output) => void (output.size = count),
   }),
   operation(C.FUSE_GETLK, 'GETLK', {
     about: 'The lock in the way, with its owner’s pid. Locks `guest`: ENOSYS.',
     input: fuse_lk_in,
     output: fuse_lk_out,
-    handle(call, input, output) {
-      const inode = lockable(call, input);
-      const lock = call.locks.table.getlk(lockOf(call, inode, input));
+    handle: (call, input) => call.session.locks.table.getlk(lockOf(call, lockable(call, input), input)),
+    reply(call, lock, output) {
       output.lk.type = lock?.type ?? F_UNLCK;
       if (!lock) return;
       output.lk.start = lock.start;
       output.lk.end = lock.end;
-      output.lk.pid = lock.session === call.locks.session ? lock.pid : 0;
+      output.lk.pid = lock.session === call.session.locks.session ? lock.pid : 0;
     },
   }),
   operation(C.FUSE_SETLK, 'SETLK', {
     about: 'Takes or gives up a lock: POSIX, OFD or flock. Locks `guest`: ENOSYS.',
     input: fuse_lk_in,
     handle(call, input) {
-      if (!call.locks.table.setlk(lockOf(call, lockable(call, input), input))) throw FsError.of(EAGAIN);
-      return 0;
+      if (!call.session.locks.table.setlk(lockOf(call, lockable(call, input), input))) throw FsError.of(EAGAIN);
     },
   }),
   operation(C.FUSE_SETLKW, 'SETLKW', {
     about: 'Waits for a lock, first come, first served; EDEADLK for a wait that can’t end. Locks `guest`: ENOSYS.',
     input: fuse_lk_in,
     handle: (call, input) =>
-      call.locks.wait(lockOf(call, lockable(call, input), input), call.header.unique, call.request),
+      call.session.locks.wait(lockOf(call, lockable(call, input), input), call.header.unique, call.request),
   }),
 ];

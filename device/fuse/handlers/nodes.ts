@@ -1,10 +1,10 @@
-import type { Inode, NewNode, SetAttr } from '../../fs/backend.ts';
 import { S_IALLUGO, S_IFDIR, S_IFMT } from '../../fs/constants.ts';
-import { EINVAL, ENOENT, ESTALE, FsError } from '../../fs/errno.ts';
+import { EINVAL, ENOENT, EROFS, ESTALE, FsError } from '../../fs/errno.ts';
+import type { Answer, Entry, Inode, NewNode, SetAttr } from '../../fs/filesystem.ts';
 import { encodeName } from '../../fs/names.ts';
 import type { Call } from '../call.ts';
 import * as C from '../constants.ts';
-import { withLabels } from '../extensions.ts';
+import { securityContexts } from '../extensions.ts';
 import {
   fuse_attr_out,
   fuse_entry_out,
@@ -24,41 +24,30 @@ import type { View } from '../struct.ts';
 
 /** The caller's user and group, as the filesystem numbers them. */
 function owner(call: Call): { uid: number; gid: number } {
-  return call.policy.hostOwner(call.header);
+  return call.session.policy.hostOwner(call.header);
 }
 
-/** A new node with the caller as its owner. The kernel has applied the umask, unless it was asked not to. */
+/** A new node with the caller as its owner, and the labels of the message. The kernel has applied the umask, unless it was asked not to. */
 export function newNode(call: Call, mode: number, umask: number, rdev = 0): NewNode {
   return {
     mode: mode & (S_IFMT | S_IALLUGO),
-    umask: call.uses(C.FUSE_DONT_MASK) ? umask & 0o777 : 0,
+    umask: call.session.uses(C.FUSE_DONT_MASK) ? umask & 0o777 : 0,
     rdev,
     ...owner(call),
+    xattrs: securityContexts(call),
   };
 }
 
-/** Makes what the message's first name is to be, with the labels that come with it. */
-export function makeNode(call: Call, node: NewNode): Inode {
-  const { backend, inode: dir } = call;
-  const name = call.strings[0]!;
-  const isDirectory = (node.mode & S_IFMT) === S_IFDIR;
-  return withLabels(
-    call,
-    () => backend.mknod(dir, name, node),
-    () => (isDirectory ? backend.rmdir(dir, name) : backend.unlink(dir, name)),
-  );
-}
-
 /** "." and ".." by node id, which a file handle may bring after the guest has forgotten it (FUSE_EXPORT_SUPPORT). */
-function lookup(call: Call, name: string): Inode {
-  const {
-    backend,
-    header: { nodeid },
-  } = call;
-  if (name !== '.' && name !== '..') return backend.lookup(call.inode, name);
-  const inode = backend.inode(nodeid);
+function lookup(call: Call, name: string): Answer<Entry | undefined> {
+  const { filesystem, header } = call;
+  if (name !== '.' && name !== '..') return filesystem.lookup(call.inode, name);
+  const inode = header.nodeid === C.FUSE_ROOT_ID ? filesystem.root : filesystem.inode?.(header.nodeid);
   if (!inode) throw FsError.of(ESTALE);
-  return name === '.' ? inode : backend.parent(inode);
+  call.uses(inode);
+  if (name === '..') return filesystem.lookup(inode, name);
+  const attr = filesystem.getattr(inode);
+  return attr instanceof Promise ? attr.then((later) => ({ inode, attr: later })) : { inode, attr };
 }
 
 export const NODE_OPERATIONS = [
@@ -66,65 +55,55 @@ export const NODE_OPERATIONS = [
     about: 'Finds a name; "." and ".." by node id too, for `open_by_handle_at`.',
     strings: ['lookup'],
     output: fuse_entry_out,
-    handle(call, _input, output) {
-      try {
-        writeEntry(call, output, lookup(call, call.strings[0]!));
-      } catch (error) {
-        // A node id of 0 is an ENOENT that may be remembered (fuse.h): what the host adds would not be seen meanwhile.
-        if (call.policy.cache !== 'always' || error !== FsError.of(ENOENT)) throw error;
-        output.entry_valid = call.policy.timeout;
-      }
+    handle: (call) => lookup(call, call.strings[0]!),
+    reply(call, entry, output) {
+      const { cache, timeout } = call.session.policy;
+      if (entry) writeEntry(call, output, entry);
+      // A node id of 0 is an ENOENT that may be remembered (fuse.h): what the host adds would not be seen meanwhile.
+      else if (cache === 'always') output.entry_valid = timeout;
+      else throw FsError.of(ENOENT);
     },
   }),
   operation(C.FUSE_GETATTR, 'GETATTR', {
     about: 'Metadata of an inode.',
     input: fuse_getattr_in,
     output: fuse_attr_out,
-    handle(call, _input, output) {
-      writeAttrOut(call, output, call.backend.getattr(call.inode));
-    },
+    handle: (call) => call.filesystem.getattr(call.inode),
+    reply: (call, attr, output) => writeAttrOut(call, output, attr),
   }),
   operation(C.FUSE_STATX, 'STATX', {
     about: 'Metadata with the time of birth.',
     input: fuse_statx_in,
     output: fuse_statx_out,
-    handle(call, _input, output) {
-      writeStatxOut(call, output, call.backend.getattr(call.inode));
-    },
+    handle: (call) => call.filesystem.getattr(call.inode),
+    reply: (call, attr, output) => writeStatxOut(call, output, attr),
   }),
   operation(C.FUSE_SETATTR, 'SETATTR', {
     about: 'chmod, chown, truncate and utimensat; set-id bits go as the kernel says (HANDLE_KILLPRIV_V2).',
     input: fuse_setattr_in,
     output: fuse_attr_out,
     changes: true,
-    handle(call, input, output) {
-      const { backend, inode } = call;
-      call.checkNamed();
-      backend.setattr(inode, changesOf(call, input, inode));
-      writeAttrOut(call, output, backend.getattr(inode));
+    handle(call, input) {
+      const inode = call.namedInode;
+      return call.filesystem.setattr?.(inode, changesOf(call, input, inode)) ?? refuse(EROFS);
     },
+    reply: (call, attr, output) => writeAttrOut(call, output, attr),
   }),
   operation(C.FUSE_READLINK, 'READLINK', {
     about: 'The target of a symbolic link.',
-    handle: (call) => call.send(encodeName(call.backend.readlink(call.inode))),
+    handle: (call) => call.filesystem.readlink?.(call.inode) ?? refuse(EINVAL),
+    reply: (call, target) => call.send(encodeName(target)),
   }),
   operation(C.FUSE_SYMLINK, 'SYMLINK', {
     about: 'Makes a symbolic link; a target of up to 4095 bytes.',
     strings: ['name', 'target'],
     output: fuse_entry_out,
     changes: true,
-    handle(call, _input, output) {
+    handle(call) {
       const [name, target] = call.strings as [string, string];
-      writeEntry(
-        call,
-        output,
-        withLabels(
-          call,
-          () => call.backend.symlink(call.inode, name, target, owner(call)),
-          () => call.backend.unlink(call.inode, name),
-        ),
-      );
+      return call.filesystem.symlink?.(call.inode, name, target, newNode(call, 0o777, 0)) ?? refuse(EROFS);
     },
+    reply: (call, entry, output) => writeEntry(call, output, entry),
   }),
   operation(C.FUSE_MKNOD, 'MKNOD', {
     about: 'Makes a file, FIFO, socket or device.',
@@ -133,10 +112,12 @@ export const NODE_OPERATIONS = [
     tail: 'kept',
     output: fuse_entry_out,
     changes: true,
-    handle(call, { mode, rdev, umask }, output) {
+    handle(call, { mode, rdev, umask }) {
       if ((mode & S_IFMT) === S_IFDIR) throw FsError.of(EINVAL);
-      writeEntry(call, output, makeNode(call, newNode(call, mode, umask, rdev)));
+      const node = newNode(call, mode, umask, rdev);
+      return call.filesystem.mknod?.(call.inode, call.strings[0]!, node) ?? refuse(EROFS);
     },
+    reply: (call, entry, output) => writeEntry(call, output, entry),
   }),
   operation(C.FUSE_MKDIR, 'MKDIR', {
     about: 'Makes a directory.',
@@ -145,21 +126,23 @@ export const NODE_OPERATIONS = [
     tail: 'kept',
     output: fuse_entry_out,
     changes: true,
-    handle(call, { mode, umask }, output) {
-      writeEntry(call, output, makeNode(call, newNode(call, S_IFDIR | (mode & S_IALLUGO), umask)));
+    handle(call, { mode, umask }) {
+      const node = newNode(call, S_IFDIR | (mode & S_IALLUGO), umask);
+      return call.filesystem.mkdir?.(call.inode, call.strings[0]!, node) ?? refuse(EROFS);
     },
+    reply: (call, entry, output) => writeEntry(call, output, entry),
   }),
   operation(C.FUSE_UNLINK, 'UNLINK', {
     about: 'Removes a name; the file lives on while it is open or looked up.',
     strings: ['name'],
     changes: true,
-    handle: (call) => void call.backend.unlink(call.inode, call.strings[0]!),
+    handle: (call) => (call.filesystem.unlink ? call.filesystem.unlink(call.inode, call.strings[0]!) : refuse(EROFS)),
   }),
   operation(C.FUSE_RMDIR, 'RMDIR', {
     about: 'Removes an empty directory.',
     strings: ['name'],
     changes: true,
-    handle: (call) => void call.backend.rmdir(call.inode, call.strings[0]!),
+    handle: (call) => (call.filesystem.rmdir ? call.filesystem.rmdir(call.inode, call.strings[0]!) : refuse(EROFS)),
   }),
   operation(C.FUSE_RENAME, 'RENAME', {
     about: 'Renames, over what is there.',
@@ -181,21 +164,27 @@ export const NODE_OPERATIONS = [
     strings: ['name'],
     output: fuse_entry_out,
     changes: true,
-    handle(call, { oldnodeid }, output) {
-      const inode = call.nodes.get(oldnodeid);
-      call.backend.link(inode, call.inode, call.strings[0]!);
-      writeEntry(call, output, inode);
-    },
+    handle: (call, { oldnodeid }) =>
+      call.filesystem.link?.(call.node(oldnodeid), call.inode, call.strings[0]!) ?? refuse(EROFS),
+    reply: (call, entry, output) => writeEntry(call, output, entry),
   }),
 ];
 
-function rename(call: Call, newdir: number, flags: number): void {
-  call.backend.rename(call.inode, call.strings[0]!, call.nodes.get(newdir), call.strings[1]!, flags, owner(call));
+/** What a filesystem leaves out. */
+export function refuse(errno: number): never {
+  throw FsError.of(errno);
+}
+
+function rename(call: Call, newdir: number, flags: number): Answer<void> {
+  const [name, newName] = call.strings as [string, string];
+  const { filesystem } = call;
+  if (!filesystem.rename) throw FsError.of(EROFS);
+  return filesystem.rename(call.inode, name, call.node(newdir), newName, flags, owner(call));
 }
 
 function changesOf(call: Call, input: View<typeof fuse_setattr_in>, inode: Inode): SetAttr {
   const { valid } = input;
-  const { policy } = call;
+  const { policy } = call.session;
   const changes: SetAttr = {};
   if (valid & C.FATTR_MODE) changes.mode = input.mode & S_IALLUGO;
   if (valid & C.FATTR_UID) changes.uid = policy.hostUid(input.uid);

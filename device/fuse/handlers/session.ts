@@ -1,4 +1,6 @@
+import { NAME_MAX } from '../../fs/constants.ts';
 import { ENOTTY, FsError } from '../../fs/errno.ts';
+import type { StatFs } from '../../fs/filesystem.ts';
 import * as C from '../constants.ts';
 import {
   fuse_batch_forget_in,
@@ -15,66 +17,82 @@ import { negotiate, writeInit } from '../negotiation.ts';
 import { operation } from '../operation.ts';
 import { writeStatfs } from '../replies.ts';
 
+/** What `df` shows of a filesystem that does not tell: linux's simple_statfs. */
+const EMPTY: StatFs = {
+  blocks: 0,
+  bfree: 0,
+  bavail: 0,
+  files: 0,
+  ffree: 0,
+  bsize: 4096,
+  frsize: 4096,
+  namelen: NAME_MAX,
+};
+
 export const SESSION_OPERATIONS = [
   operation(C.FUSE_INIT, 'INIT', {
     about: 'Ends the session before, if there was one, and settles version, flags and limits.',
     input: fuse_init_in,
     inputSize: ({ message }) => (message.unread >= fuse_init_in.size ? fuse_init_in.size : C.FUSE_COMPAT_INIT_IN_SIZE),
     output: fuse_init_out,
-    handle(call, input, output) {
-      const negotiated = negotiate(input, call.policy);
-      call.end();
-      call.negotiated = negotiated;
-      if (negotiated) {
-        writeInit(output, negotiated);
-        call.outlivesReset = call.keepNext;
-        call.number = crypto.getRandomValues(new Uint32Array(1))[0]! || 1;
-      } else Object.assign(output, { major: C.FUSE_KERNEL_VERSION, minor: C.FUSE_KERNEL_MINOR_VERSION });
+    handle({ session }, input) {
+      const negotiated = negotiate(input, session.policy);
+      session.end();
+      session.negotiated = negotiated;
+      if (!negotiated) return undefined;
+      session.outlivesReset = session.nextOutlivesReset;
+      session.number = crypto.getRandomValues(new Uint32Array(1))[0]! || 1;
+      return negotiated;
+    },
+    reply(_call, negotiated, output) {
+      if (negotiated) writeInit(output, negotiated);
+      else Object.assign(output, { major: C.FUSE_KERNEL_VERSION, minor: C.FUSE_KERNEL_MINOR_VERSION });
     },
   }),
   operation(C.FUSE_DESTROY, 'DESTROY', {
     about: 'Ends the session: every lookup, handle and lock is given up.',
-    handle: (call) => {
-      call.end();
-      return 0;
-    },
+    handle: ({ session }) => session.end(),
   }),
   operation(C.FUSE_INTERRUPT, 'INTERRUPT', {
-    about: 'A SETLKW that waits is answered EINTR; other requests are never under way.',
+    about: 'A SETLKW that waits is answered EINTR, and so is what waits for the filesystem and changes nothing.',
     input: fuse_interrupt_in,
     noReply: true,
-    handle: (call, { unique }) => call.locks.interrupt(unique),
+    handle({ session }, { unique }) {
+      session.locks.interrupt(unique);
+      session.waiting.interrupt(unique);
+    },
   }),
   operation(C.FUSE_FORGET, 'FORGET', {
     about: 'Takes lookups of one inode back.',
     input: fuse_forget_in,
     noReply: true,
-    handle: (call, { nlookup }) => call.nodes.forget(call.header.nodeid, nlookup),
+    handle: ({ session, header }, { nlookup }) => session.nodes.forget(header.nodeid, nlookup),
   }),
   operation(C.FUSE_BATCH_FORGET, 'BATCH_FORGET', {
     about: 'FORGET of up to 8,000 inodes; a longer message is ignored.',
     input: fuse_batch_forget_in,
     tail: 'kept',
     noReply: true,
-    handle(call, { count }) {
-      const list = call.message.rest();
+    handle({ session, message }, { count }) {
+      const list = message.rest();
       const view = new DataView(list.buffer, list.byteOffset, list.length);
       const held = Math.min(count, Math.floor(list.length / fuse_forget_one.size));
       for (let n = 0; n < held; n++) {
         const { nodeid, nlookup } = fuse_forget_one.at(view, n * fuse_forget_one.size);
-        call.nodes.forget(nodeid, nlookup);
+        session.nodes.forget(nodeid, nlookup);
       }
     },
   }),
   operation(C.FUSE_STATFS, 'STATFS', {
     about: 'Sizes and limits, quotas included, as `df` shows them.',
     output: fuse_statfs_out,
-    handle: (call, _input, { st }) => writeStatfs(call, st),
+    handle: ({ filesystem }) => filesystem.statfs?.() ?? EMPTY,
+    reply: (_call, stat, { st }) => writeStatfs(st, stat),
   }),
   operation(C.FUSE_SYNCFS, 'SYNCFS', {
     about: 'Everything is where it belongs already.',
     input: fuse_syncfs_in,
-    handle: () => 0,
+    handle: () => {},
   }),
   operation(C.FUSE_IOCTL, 'IOCTL', {
     about: 'ENOTTY: files here have no ioctls.',

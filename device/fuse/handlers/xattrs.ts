@@ -1,10 +1,10 @@
-import { S_IALLUGO, S_ISGID } from '../../fs/constants.ts';
-import { EINVAL, EOPNOTSUPP, FsError } from '../../fs/errno.ts';
+import { EINVAL, ENODATA, EOPNOTSUPP, FsError } from '../../fs/errno.ts';
 import { encodeName } from '../../fs/names.ts';
 import type { Call } from '../call.ts';
 import * as C from '../constants.ts';
 import { fuse_getxattr_in, fuse_getxattr_out, fuse_setxattr_in } from '../layouts.ts';
 import { operation } from '../operation.ts';
+import { refuse } from './nodes.ts';
 
 const answered = new Uint8Array(fuse_getxattr_out.size);
 const size = fuse_getxattr_out.at(new DataView(answered.buffer), 0);
@@ -16,7 +16,7 @@ function attributeName(call: Call): string {
   const name = call.strings[0]!;
   const isKnown =
     /^(user|trusted|security)\../s.test(name) ||
-    (call.uses(C.FUSE_POSIX_ACL) && /^system\.posix_acl_(access|default)$/.test(name));
+    (call.session.uses(C.FUSE_POSIX_ACL) && /^system\.posix_acl_(access|default)$/.test(name));
   if (!isKnown) throw FsError.of(EOPNOTSUPP);
   return name;
 }
@@ -35,7 +35,12 @@ export const XATTR_OPERATIONS = [
     about: 'The value of an extended attribute, or its length.',
     input: fuse_getxattr_in,
     strings: ['xattr'],
-    handle: (call, input) => sendValue(call, input.size, call.backend.getxattr(call.inode, attributeName(call))),
+    handle(call) {
+      const name = attributeName(call);
+      if (!call.filesystem.getxattr) throw FsError.of(EOPNOTSUPP);
+      return call.filesystem.getxattr(call.inode, name);
+    },
+    reply: (call, value, _output, { size }) => sendValue(call, size, value ?? refuse(ENODATA)),
   }),
   operation(C.FUSE_SETXATTR, 'SETXATTR', {
     about: 'Sets an extended attribute of up to 64 KiB, with CREATE and REPLACE.',
@@ -44,28 +49,26 @@ export const XATTR_OPERATIONS = [
     strings: ['xattr'],
     tail: 'kept',
     changes: true,
-    handle(call, input) {
-      const { backend, inode } = call;
-      call.checkNamed();
+    handle(call, { size, flags, setxattr_flags }) {
+      const inode = call.namedInode;
       const value = call.message.rest();
-      if (value.length < input.size) throw FsError.of(EINVAL);
-      backend.setxattr(inode, attributeName(call), value.subarray(0, input.size), input.flags);
-      if (input.setxattr_flags & C.FUSE_SETXATTR_ACL_KILL_SGID)
-        backend.setattr(inode, { mode: backend.getattr(inode).mode & S_IALLUGO & ~S_ISGID });
-      return 0;
+      if (value.length < size) throw FsError.of(EINVAL);
+      const name = attributeName(call);
+      const killSgid = (setxattr_flags & C.FUSE_SETXATTR_ACL_KILL_SGID) !== 0;
+      if (!call.filesystem.setxattr) throw FsError.of(EOPNOTSUPP);
+      return call.filesystem.setxattr(inode, name, value.slice(0, size), flags, killSgid);
     },
   }),
   operation(C.FUSE_LISTXATTR, 'LISTXATTR', {
     about: 'The names of all extended attributes, or their length; `trusted.` for root alone.',
     input: fuse_getxattr_in,
-    handle(call, input) {
-      const shown = call.backend
-        .listxattr(call.inode)
-        .filter((name) => call.header.uid === 0 || !name.startsWith(TRUSTED));
+    handle: (call) => call.filesystem.listxattr?.(call.inode) ?? refuse(EOPNOTSUPP),
+    reply(call, all, _output, { size }) {
+      const shown = all.filter((name) => call.header.uid === 0 || !name.startsWith(TRUSTED));
       const names = shown.map((name) => encodeName(`${name}\0`));
       const list = new Uint8Array(names.reduce((sum, { length }) => sum + length, 0));
       names.reduce((at, name) => (list.set(name, at), at + name.length), 0);
-      return sendValue(call, input.size, list);
+      return sendValue(call, size, list);
     },
   }),
   operation(C.FUSE_REMOVEXATTR, 'REMOVEXATTR', {
@@ -73,9 +76,10 @@ export const XATTR_OPERATIONS = [
     strings: ['xattr'],
     changes: true,
     handle(call) {
-      call.checkNamed();
-      call.backend.removexattr(call.inode, attributeName(call));
-      return 0;
+      const inode = call.namedInode;
+      const name = attributeName(call);
+      if (!call.filesystem.removexattr) throw FsError.of(EOPNOTSUPP);
+      return call.filesystem.removexattr(inode, name);
     },
   }),
 ];

@@ -1,5 +1,5 @@
+import type { Clock } from '../../../device/fs/clock.ts';
 import { errnoName } from '../../../device/fs/errno.ts';
-import type { Clock } from '../../../device/fs/tree/clock.ts';
 
 /** What a guest gets that comes back, before anything else is asked of it: see `GuestAgent.ready`. */
 export interface Renewal {

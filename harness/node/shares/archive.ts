@@ -8,7 +8,7 @@ import {
   dumpTar,
   loadJson,
   loadTar,
-  type MemfsBackend,
+  type MemoryFileSystem,
   type TreeProgress,
   type TreeReport,
 } from '../../../device/index.ts';
@@ -48,11 +48,17 @@ export async function isArchive(path: string): Promise<boolean> {
  *
  * @throws VmError `share` when the file is missing, broken, or more than the share can hold.
  */
-export async function loadArchive(path: string, backend: MemfsBackend, onProgress?: TreeProgress): Promise<TreeReport> {
+export async function loadArchive(
+  path: string,
+  filesystem: MemoryFileSystem,
+  onProgress?: TreeProgress,
+): Promise<TreeReport> {
   const form = formOf(path);
   try {
-    if (form === 'json') return loadJson(backend, JSON.parse(await readFile(path, 'utf8')) as DirectoryJson);
-    return await loadTar(backend, Readable.toWeb(createReadStream(path)) as ReadableStream<Uint8Array>, { onProgress });
+    if (form === 'json') return loadJson(filesystem, JSON.parse(await readFile(path, 'utf8')) as DirectoryJson);
+    return await loadTar(filesystem, Readable.toWeb(createReadStream(path)) as ReadableStream<Uint8Array>, {
+      onProgress,
+    });
   } catch (error) {
     throw new VmError('share', `${printable(path)}: ${printable((error as Error).message)}`, { cause: error });
   }
@@ -109,15 +115,19 @@ export async function checkWriteBackTarget(source: string): Promise<void> {
 }
 
 /** Writes a filesystem to such a file, whole or not at all. */
-export async function saveArchive(path: string, backend: MemfsBackend, onProgress?: TreeProgress): Promise<TreeReport> {
+export async function saveArchive(
+  path: string,
+  filesystem: MemoryFileSystem,
+  onProgress?: TreeProgress,
+): Promise<TreeReport> {
   const form = formOf(path);
   try {
     if (form === 'json') {
-      const { json, report } = dumpJson(backend);
+      const { json, report } = dumpJson(filesystem);
       await writeFileWhole(path, jsonParts(json, report));
       return report;
     }
-    const { stream, report } = dumpTar(backend, { gzip: form === 'tar.gz', onProgress });
+    const { stream, report } = dumpTar(filesystem, { gzip: form === 'tar.gz', onProgress });
     await writeFileWhole(
       path,
       Readable.fromWeb(stream as Parameters<typeof Readable.fromWeb>[0]) as AsyncIterable<Uint8Array>,

@@ -14,7 +14,7 @@ import {
   realpathSync,
   utimesSync,
 } from 'node:fs';
-import type { Timespec } from '../../../device/fs/backend.ts';
+import type { Timespec } from '../../../device/fs/filesystem.ts';
 import { encodeName, isFileName } from '../../../device/fs/names.ts';
 
 /** asm-generic/fcntl.h. Node has no name for it, and runs on no Linux that has another value. */

@@ -9,14 +9,16 @@ import {
   readlinkSync,
   readSync,
 } from 'node:fs';
-import type { Backend, Inode, Timespec } from '../../../device/fs/backend.ts';
+import { BytesSource } from '../../../device/bytes.ts';
+import type { MemoryFileSystem } from '../../../device/filesystems/memory/filesystem.ts';
+import type { Inode } from '../../../device/filesystems/memory/inode.ts';
 import { PATH_MAX, S_IALLUGO, S_IFDIR, S_IFLNK, S_IFMT, S_IFREG, S_IFSOCK } from '../../../device/fs/constants.ts';
 import { EDQUOT, ENOSPC, errnoName, FsError } from '../../../device/fs/errno.ts';
+import type { Timespec } from '../../../device/fs/filesystem.ts';
 import { decodeName } from '../../../device/fs/names.ts';
-import { BytesSource } from '../../../device/fs/tree/byte-io.ts';
 import { formatBytes, note, type TreeProgress, type TreeReport } from '../../../device/trees/report.ts';
 import { SparseWriter } from '../../../device/trees/sparse.ts';
-import { TOO_LONG, TreeWriter, Unfit } from '../../../device/trees/tree-writer.ts';
+import { EntryError, TOO_LONG, TreeWriter } from '../../../device/trees/tree-writer.ts';
 import { VmError } from '../../machine/errors.ts';
 import { printable } from '../../machine/printable.ts';
 import { isAbandoned, temporaryName } from '../stores/whole-file.ts';
@@ -49,7 +51,7 @@ export interface Known {
   guest: string;
   /** The guest side's type and permission bits. */
   mode: number;
-  /** A directory's entries, by names as the backend has them. */
+  /** A directory's entries, by names as the filesystem has them. */
   children?: Map<string, Known>;
 }
 
@@ -69,17 +71,21 @@ export interface LoadedTree extends TreeReport {
  *
  * @throws VmError `share` when `directory` can't be read, or holds more than the share can.
  */
-export function loadHostTree(directory: string, backend: Backend, onProgress?: TreeProgress): LoadedTree {
-  return atOnce(loadingHostTree(directory, backend, onProgress));
+export function loadHostTree(directory: string, filesystem: MemoryFileSystem, onProgress?: TreeProgress): LoadedTree {
+  return atOnce(loadingHostTree(directory, filesystem, onProgress));
 }
 
 /** {@link loadHostTree} for `inSlices`. `onProgress` gets the counts before each break and in the end. */
-export function loadingHostTree(directory: string, backend: Backend, onProgress?: TreeProgress): Steps<LoadedTree> {
-  return (isDue) => new Loader(directory, backend, isDue, onProgress).load();
+export function loadingHostTree(
+  directory: string,
+  filesystem: MemoryFileSystem,
+  onProgress?: TreeProgress,
+): Steps<LoadedTree> {
+  return (isDue) => new Loader(directory, filesystem, isDue, onProgress).load();
 }
 
 class Loader {
-  readonly #backend: Backend;
+  readonly #filesystem: MemoryFileSystem;
   readonly #writer: TreeWriter;
   readonly #isDue: () => boolean;
   readonly #onProgress: TreeProgress | undefined;
@@ -88,15 +94,20 @@ class Loader {
   /** Files with several names, by device and number. */
   readonly #links = new Map<string, { inode: Inode; known: Known[] }>();
 
-  constructor(directory: string, backend: Backend, isDue: () => boolean, onProgress: TreeProgress | undefined) {
-    this.#backend = backend;
-    this.#writer = new TreeWriter(backend, backend.root);
+  constructor(
+    directory: string,
+    filesystem: MemoryFileSystem,
+    isDue: () => boolean,
+    onProgress: TreeProgress | undefined,
+  ) {
+    this.#filesystem = filesystem;
+    this.#writer = new TreeWriter(filesystem, filesystem.root);
     this.#isDue = isDue;
     this.#onProgress = onProgress;
     this.#tree = {
       id: randomUUID(),
       directory,
-      known: { host: '', ino: backend.root.ino, guest: '', mode: 0 },
+      known: { host: '', ino: filesystem.root.ino, guest: '', mode: 0 },
       files: 0,
       bytes: 0,
       skipped: [],
@@ -120,14 +131,14 @@ class Loader {
       }
       const stats = root.stats();
       this.#tree.known.children = new Map();
-      yield* this.#fill(root, entries, '', this.#backend.root, this.#tree.known.children);
-      this.#settle(this.#backend.root, stats);
-      Object.assign(this.#tree.known, this.#knownOf(this.#backend.root, stats));
+      yield* this.#fill(root, entries, '', this.#filesystem.root, this.#tree.known.children);
+      this.#settle(this.#filesystem.root, stats);
+      Object.assign(this.#tree.known, this.#knownOf(this.#filesystem.root, stats));
     } finally {
       root?.close();
     }
     for (const { inode, known } of this.#links.values())
-      for (const each of known) each.guest = attrStamp(this.#backend, inode);
+      for (const each of known) each.guest = attrStamp(this.#filesystem, inode);
     this.#onProgress?.(this.#tree.files, this.#tree.bytes);
     return this.#tree;
   }
@@ -225,12 +236,12 @@ class Loader {
     this.#writer.clear(place);
     const inode =
       target === undefined
-        ? this.#backend.mknod(parent, name, { mode: Number(stats.mode), rdev: Number(stats.rdev), ...owner })
-        : this.#backend.symlink(parent, name, target, owner);
+        ? this.#filesystem.mknod(parent, name, { mode: Number(stats.mode), rdev: Number(stats.rdev), ...owner })
+        : this.#filesystem.symlink(parent, name, target, owner);
     try {
       this.#settle(inode, stats);
     } catch (error) {
-      this.#backend.unlink(parent, name);
+      this.#filesystem.unlink(parent, name);
       throw error;
     }
     return this.#remember(inode, stats);
@@ -242,7 +253,7 @@ class Loader {
 
   #linked(twin: { inode: Inode; known: Known[] }, stats: BigIntStats, name: string, parent: Inode): Known {
     this.#writer.clear({ dir: parent, name });
-    this.#backend.link(twin.inode, parent, name);
+    this.#filesystem.link(twin.inode, parent, name);
     const known = this.#knownOf(twin.inode, stats);
     twin.known.push(known);
     return known;
@@ -258,8 +269,8 @@ class Loader {
     return {
       host: fingerprint(stats),
       ino: inode.ino,
-      guest: attrStamp(this.#backend, inode),
-      mode: this.#backend.getattr(inode).mode,
+      guest: attrStamp(this.#filesystem, inode),
+      mode: this.#filesystem.getattr(inode).mode,
     };
   }
 
@@ -290,18 +301,18 @@ class Loader {
       if (after.mtimeNs === stats.mtimeNs || after.size > stats.size) return length;
       if (attempt === ATTEMPTS) throw new Refusal('it was changed each time that it was read');
       stats = after;
-      this.#backend.setattr(inode, { size: 0 });
+      this.#filesystem.setattr(inode, { size: 0 });
     }
   }
 
   #readSmall(fd: number, limit: number, inode: Inode): number {
     const length = readSync(fd, this.#chunk, 0, limit, 0);
-    if (length) this.#backend.write(inode, 0, length, new BytesSource(this.#chunk.subarray(0, length)));
+    if (length) this.#filesystem.write(inode, 0, length, new BytesSource(this.#chunk.subarray(0, length)));
     return length;
   }
 
   *#readLarge(fd: number, size: number, inode: Inode, isSparse: boolean): Generator<void, number> {
-    const writer = new SparseWriter(this.#backend, inode);
+    const writer = new SparseWriter(this.#filesystem, inode);
     for (let at = 0; at < size; ) {
       const length = readSync(fd, this.#chunk, 0, Math.min(CHUNK_LENGTH, size - at), at);
       if (length === 0) break;
@@ -317,7 +328,7 @@ class Loader {
 
   /** Metadata comes last: what is copied into an entry changes its times. */
   #settle(inode: Inode, stats: BigIntStats): void {
-    this.#backend.setattr(inode, {
+    this.#filesystem.setattr(inode, {
       ...(typeOf(stats) !== S_IFLNK && { mode: Number(stats.mode) & S_IALLUGO }),
       uid: Number(stats.uid),
       gid: Number(stats.gid),
@@ -328,10 +339,10 @@ class Loader {
 
   /** @throws what ends the loading. */
   #reasonToSkip(path: string, error: unknown): string {
-    if (error instanceof Unfit) return error.message;
+    if (error instanceof EntryError) return error.message;
     if (!(error instanceof FsError)) return reasonOf(error);
     if (error.code !== ENOSPC && error.code !== EDQUOT) return `the share refuses it: ${errnoName(error.code)}`;
-    const { blocks, frsize, files } = this.#backend.statfs();
+    const { blocks, frsize, files } = this.#filesystem.statfs();
     const limit = `${formatBytes(blocks * frsize)} and ${files} inodes`;
     throw new VmError(
       'share',
@@ -348,8 +359,8 @@ export function fingerprint(stats: BigIntStats): string {
 }
 
 /** Changes whenever the guest or the host program changed the inode's content or metadata. */
-export function attrStamp(backend: Backend, inode: Inode): string {
-  const { mode, uid, gid, size, mtime, ctime } = backend.getattr(inode);
+export function attrStamp(filesystem: MemoryFileSystem, inode: Inode): string {
+  const { mode, uid, gid, size, mtime, ctime } = filesystem.getattr(inode);
   return `${mode}:${uid}:${gid}:${size}:${mtime.sec}:${mtime.nsec}:${ctime.sec}:${ctime.nsec}`;
 }
 

@@ -76,11 +76,11 @@ export class Share {
   load(source: string, onProgress?: TreeProgress): Promise<void> {
     return this.#transfers.run(async () => {
       if (await isArchive(source)) {
-        this.skipped = (await loadArchive(source, this.device.backend, onProgress)).skipped;
+        this.skipped = (await loadArchive(source, this.device.filesystem, onProgress)).skipped;
         this.#tree = undefined;
         this.#archive = source;
       } else {
-        const tree = await inSlices(loadingHostTree(source, this.device.backend, onProgress));
+        const tree = await inSlices(loadingHostTree(source, this.device.filesystem, onProgress));
         this.skipped = tree.skipped;
         this.#tree = tree;
         this.#archive = undefined;
@@ -98,8 +98,8 @@ export class Share {
    */
   writeBack({ to, signal, ...options }: ShareWriteBackOptions = {}): Promise<WriteBackReport['kept']> {
     return this.#transfers.run(async () => {
-      if (this.#archive !== undefined) return (await saveArchive(this.#archive, this.device.backend)).skipped;
-      return (await inSlices(writingBack(this.#target(to), this.device.backend, options), signal)).kept;
+      if (this.#archive !== undefined) return (await saveArchive(this.#archive, this.device.filesystem)).skipped;
+      return (await inSlices(writingBack(this.#target(to), this.device.filesystem, options), signal)).kept;
     });
   }
 
@@ -110,7 +110,7 @@ export class Share {
 
   /** Writes what is in the share to a .tar, .tar.gz, .tgz or memfs .json file, whole or not at all. Returns what could not be taken along. */
   async save(path: string, onProgress?: TreeProgress): Promise<TreeReport['skipped']> {
-    return (await saveArchive(path, this.device.backend, onProgress)).skipped;
+    return (await saveArchive(path, this.device.filesystem, onProgress)).skipped;
   }
 
   /** What snapshots of the machine are to tell {@link adoptOrigin}. */

@@ -1,7 +1,8 @@
-import type { Backend, Inode } from '../../../device/fs/backend.ts';
+import type { MemoryFileSystem } from '../../../device/filesystems/memory/filesystem.ts';
+import type { Inode } from '../../../device/filesystems/memory/inode.ts';
 import { PATH_MAX, S_IFDIR, S_IFMT } from '../../../device/fs/constants.ts';
 import { nameLength } from '../../../device/fs/names.ts';
-import { entriesOf, TOO_LONG } from '../../../device/trees/tree-writer.ts';
+import { TOO_LONG } from '../../../device/trees/tree-writer.ts';
 import { MAX_DEPTH, TOO_DEEP } from './host-directory.ts';
 import { attrStamp, type Known } from './host-tree.ts';
 
@@ -20,13 +21,19 @@ export interface Item {
 }
 
 /** What is in a directory of a share now, compared with what is known, in one step. `length`: of its path, in bytes; `depth`: of directories above it. */
-export function survey(backend: Backend, dir: Inode, known: Known | undefined, length = 0, depth = 0): Item[] {
-  return entriesOf(backend, dir).map(({ name, inode, isDirectory }) => {
+export function survey(
+  filesystem: MemoryFileSystem,
+  dir: Inode,
+  known: Known | undefined,
+  length = 0,
+  depth = 0,
+): Item[] {
+  return filesystem.entries(dir).map(({ name, inode }) => {
     const child = known?.children?.get(name);
-    const stamp = attrStamp(backend, inode);
+    const stamp = attrStamp(filesystem, inode);
     const end = length + nameLength(name) + 1;
     const unfit = end > PATH_MAX ? TOO_LONG : depth > MAX_DEPTH ? TOO_DEEP : undefined;
-    const items = isDirectory && !unfit ? survey(backend, inode, child, end, depth + 1) : undefined;
+    const items = inode.isDirectory && !unfit ? survey(filesystem, inode, child, end, depth + 1) : undefined;
     const isSame = child?.ino === inode.ino && child.guest === stamp;
     const isChanged = !isSame || hasGone(child, items) || (items?.some((item) => item.isChanged) ?? false);
     return { name, inode, stamp, known: child, isChanged, unfit, items };

@@ -20,10 +20,12 @@ import {
   unlinkSync,
   writeSync,
 } from 'node:fs';
-import type { Attr, Backend, Inode } from '../../../device/fs/backend.ts';
+import { BytesSink } from '../../../device/bytes.ts';
+import type { MemoryFileSystem } from '../../../device/filesystems/memory/filesystem.ts';
+import type { Inode } from '../../../device/filesystems/memory/inode.ts';
 import { S_IALLUGO, S_IFDIR, S_IFLNK, S_IFMT, S_IFREG } from '../../../device/fs/constants.ts';
+import type { Attr } from '../../../device/fs/filesystem.ts';
 import { encodeName } from '../../../device/fs/names.ts';
-import { BytesSink } from '../../../device/fs/tree/byte-io.ts';
 import { formatBytes, note, type Skipped } from '../../../device/trees/report.ts';
 import { dataSegments, MAX_FILE_LENGTH } from '../../../device/trees/sparse.ts';
 import { VmError } from '../../machine/errors.ts';
@@ -88,22 +90,26 @@ export interface WriteBackReport {
  *
  * @throws VmError `share` when the directory is not there any more, or is another one.
  */
-export function writeBack(tree: WriteBackTarget, backend: Backend, options: WriteBackOptions = {}): WriteBackReport {
-  return atOnce(writingBack(tree, backend, options));
+export function writeBack(
+  tree: WriteBackTarget,
+  filesystem: MemoryFileSystem,
+  options: WriteBackOptions = {},
+): WriteBackReport {
+  return atOnce(writingBack(tree, filesystem, options));
 }
 
 /** {@link writeBack} for `inSlices`: what the guest changes meanwhile is written as it was before or after, or left to the next time. */
 export function writingBack(
   tree: WriteBackTarget,
-  backend: Backend,
+  filesystem: MemoryFileSystem,
   options: WriteBackOptions = {},
 ): Steps<WriteBackReport> {
-  return (isDue) => new WriteBack(tree, backend, options, isDue).run();
+  return (isDue) => new WriteBack(tree, filesystem, options, isDue).run();
 }
 
 class WriteBack {
   readonly #tree: WriteBackTarget;
-  readonly #backend: Backend;
+  readonly #filesystem: MemoryFileSystem;
   readonly #options: WriteBackOptions;
   readonly #isDue: () => boolean;
   readonly #report: WriteBackReport = { written: [], removed: [], kept: [] };
@@ -113,24 +119,24 @@ class WriteBack {
   readonly #umask = umask();
   #root!: HostDirectory;
 
-  constructor(tree: WriteBackTarget, backend: Backend, options: WriteBackOptions, isDue: () => boolean) {
+  constructor(tree: WriteBackTarget, filesystem: MemoryFileSystem, options: WriteBackOptions, isDue: () => boolean) {
     this.#tree = tree;
-    this.#backend = backend;
+    this.#filesystem = filesystem;
     this.#options = options;
     this.#isDue = isDue;
   }
 
   *run(): Generator<void, WriteBackReport> {
     const { directory, known } = this.#tree;
-    const items = survey(this.#backend, this.#backend.root, known);
-    forEach(items, ({ inode }) => this.#backend.retain(inode));
+    const items = survey(this.#filesystem, this.#filesystem.root, known);
+    forEach(items, ({ inode }) => this.#filesystem.retain(inode));
     try {
       this.#root = openRoot(directory, known, this.#options.beforeOperation);
       yield* this.#save(items, known, this.#root, []);
       yield* this.#sweep(items, known, this.#root, []);
     } finally {
       this.#root?.close();
-      forEach(items, ({ inode }) => this.#backend.release(inode));
+      forEach(items, ({ inode }) => this.#filesystem.release(inode));
     }
     return this.#report;
   }
@@ -238,7 +244,7 @@ class WriteBack {
       }, this.#root);
       linkSync(last.at(twin.path.at(-1)!), dir.at(temporary));
       const stats = lstatSync(dir.at(temporary), { bigint: true });
-      if (idOf(stats) === twin.id) return { stats, stamp: attrStamp(this.#backend, inode) };
+      if (idOf(stats) === twin.id) return { stats, stamp: attrStamp(this.#filesystem, inode) };
       unlinkSync(dir.at(temporary));
     } catch (error) {
       if (!isHostError(error) && !(error instanceof Refusal)) throw error;
@@ -256,8 +262,8 @@ class WriteBack {
     path: string[],
     old: BigIntStats | undefined,
   ): { stats: BigIntStats; stamp: string } {
-    const stamp = attrStamp(this.#backend, inode);
-    symlinkSync(Buffer.from(encodeName(this.#backend.readlink(inode))), dir.at(temporary));
+    const stamp = attrStamp(this.#filesystem, inode);
+    symlinkSync(Buffer.from(encodeName(this.#filesystem.readlink(inode))), dir.at(temporary));
     const give = (owner: { uid: number; gid: number }) => lchownSync(dir.at(temporary), owner.uid, owner.gid);
     this.#given(path, 0, () => give({ uid, gid }));
     if (!this.#options.owners && old) ignoringPermission(() => give({ uid: Number(old.uid), gid: Number(old.gid) }));
@@ -279,10 +285,10 @@ class WriteBack {
     );
     try {
       for (let attempt = 1; ; attempt++) {
-        const stamp = attrStamp(this.#backend, inode);
+        const stamp = attrStamp(this.#filesystem, inode);
         const attr = this.#attrOf(inode);
         yield* this.#copy(inode, attr.size, fd);
-        if (attrStamp(this.#backend, inode) === stamp) {
+        if (attrStamp(this.#filesystem, inode) === stamp) {
           this.#settle(fd, attr, path, old);
           return { stats: fstatSync(fd, { bigint: true }), stamp };
         }
@@ -297,9 +303,16 @@ class WriteBack {
     ftruncateSync(fd, 0);
     ftruncateSync(fd, size);
     const chunk = new Uint8Array(Math.min(size, CHUNK_LENGTH));
-    for (const { start, end } of dataSegments(this.#backend, inode, size)) {
+    for (const { start, end } of dataSegments(this.#filesystem, inode, size)) {
       for (let at = start; at < end; ) {
-        const length = this.#backend.read(inode, at, Math.min(chunk.length, end - at), new BytesSink(chunk), 0);
+        const length = this.#filesystem.read(
+          inode,
+          at,
+          Math.min(chunk.length, end - at),
+          new BytesSink(chunk),
+          0,
+          true,
+        );
         // The guest has made it shorter: it is copied again.
         if (length === 0) return;
         this.#options.beforeOperation?.();
@@ -345,7 +358,7 @@ class WriteBack {
           const below = dir.child(name);
           try {
             yield* this.#sweep(item.items, child, below, childPath);
-            const { atime, mtime } = this.#backend.getattr(item.inode);
+            const { atime, mtime } = this.#filesystem.getattr(item.inode);
             // What was made and removed in it has moved them. Only its owner can set them.
             ignoringPermission(() => below.utimes(atime, mtime));
           } finally {
@@ -392,7 +405,7 @@ class WriteBack {
   /** Attributes as they are now. */
   #attrOf(inode: Inode): Attr {
     const { ino, size, blocks, atime, mtime, ctime, btime, mode, nlink, uid, gid, rdev, blksize } =
-      this.#backend.getattr(inode);
+      this.#filesystem.getattr(inode);
     return { ino, size, blocks, atime, mtime, ctime, btime, mode, nlink, uid, gid, rdev, blksize };
   }
 

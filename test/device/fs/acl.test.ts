@@ -1,5 +1,6 @@
 import { expect } from 'chai';
-import { MemfsBackend, Volume } from '../../../device/index.ts';
+import { filesystemOf } from '../../../device/filesystems/memfs/volume.ts';
+import { type MemoryFileSystem, Volume } from '../../../device/index.ts';
 
 const ACCESS = 'system.posix_acl_access';
 const DEFAULT = 'system.posix_acl_default';
@@ -19,56 +20,56 @@ function acl(...entries: [number, number, number?][]): Uint8Array {
 const FULL = acl([1, 6], [2, 4, 1000], [4, 4], [0x10, 6], [0x20, 0]);
 
 describe('POSIX ACLs', () => {
-  let backend: MemfsBackend;
+  let filesystem: MemoryFileSystem;
   const root = { uid: 0, gid: 0 };
-  const make = (mode: number, umask = 0, dir = backend.root, name = 'f') =>
-    backend.mknod(dir, name, { mode, umask, ...root });
-  const bits = (inode: { ino: number }) => (backend.inode(inode.ino)!.mode & 0o7777).toString(8);
+  const make = (mode: number, umask = 0, dir = filesystem.root, name = 'f') =>
+    filesystem.mknod(dir, name, { mode, umask, ...root });
+  const bits = (inode: { ino: number }) => (filesystem.inode(inode.ino)!.mode & 0o7777).toString(8);
 
   beforeEach(() => {
-    backend = MemfsBackend.of(new Volume());
+    filesystem = filesystemOf(new Volume());
   });
 
   it('an access ACL shows in the mode, and chmod in the ACL', () => {
     const file = make(0o104755);
-    backend.setxattr(file, ACCESS, FULL, 0);
+    filesystem.setxattr(file, ACCESS, FULL, 0);
     expect(bits(file)).to.equal('4660');
-    backend.setattr(file, { mode: 0o640 });
-    expect(backend.getxattr(file, ACCESS)).to.deep.equal(acl([1, 6], [2, 4, 1000], [4, 4], [0x10, 4], [0x20, 0]));
+    filesystem.setattr(file, { mode: 0o640 });
+    expect(filesystem.getxattr(file, ACCESS)).to.deep.equal(acl([1, 6], [2, 4, 1000], [4, 4], [0x10, 4], [0x20, 0]));
   });
 
   it('one that says no more than a mode becomes that', () => {
     const file = make(0o100600);
-    backend.setxattr(file, ACCESS, FULL, 0);
-    backend.setxattr(file, ACCESS, acl([1, 7], [4, 5], [0x20, 1]), 0);
+    filesystem.setxattr(file, ACCESS, FULL, 0);
+    filesystem.setxattr(file, ACCESS, acl([1, 7], [4, 5], [0x20, 1]), 0);
     expect(bits(file)).to.equal('751');
-    expect(backend.listxattr(file)).to.deep.equal([]);
+    expect(filesystem.listxattr(file)).to.deep.equal([]);
   });
 
   it('an empty one takes it away', () => {
     const dir = make(0o40755);
-    backend.setxattr(dir, DEFAULT, FULL, 0);
-    backend.setxattr(dir, DEFAULT, acl(), 0);
-    expect(backend.listxattr(dir)).to.deep.equal([]);
+    filesystem.setxattr(dir, DEFAULT, FULL, 0);
+    filesystem.setxattr(dir, DEFAULT, acl(), 0);
+    expect(filesystem.listxattr(dir)).to.deep.equal([]);
   });
 
   it('a default ACL is handed down in place of the umask', () => {
     const dir = make(0o40755);
-    backend.setxattr(dir, DEFAULT, FULL, 0);
+    filesystem.setxattr(dir, DEFAULT, FULL, 0);
     const file = make(0o100644, 0o077, dir);
     expect(bits(file)).to.equal('640');
-    expect(backend.getxattr(file, ACCESS)).to.deep.equal(acl([1, 6], [2, 4, 1000], [4, 4], [0x10, 4], [0x20, 0]));
-    expect(backend.listxattr(file)).to.deep.equal([ACCESS]);
+    expect(filesystem.getxattr(file, ACCESS)).to.deep.equal(acl([1, 6], [2, 4, 1000], [4, 4], [0x10, 4], [0x20, 0]));
+    expect(filesystem.listxattr(file)).to.deep.equal([ACCESS]);
     const below = make(0o40777, 0o077, dir, 'd');
-    expect(backend.getxattr(below, DEFAULT)).to.deep.equal(FULL);
-    expect(bits(make(0o100666, 0o027, backend.root, 'plain')), 'elsewhere the umask counts').to.equal('640');
+    expect(filesystem.getxattr(below, DEFAULT)).to.deep.equal(FULL);
+    expect(bits(make(0o100666, 0o027, filesystem.root, 'plain')), 'elsewhere the umask counts').to.equal('640');
   });
 
   it('a default ACL is for directories, and none is for links', () => {
-    expect(() => backend.setxattr(make(0o100644), DEFAULT, FULL, 0))
+    expect(() => filesystem.setxattr(make(0o100644), DEFAULT, FULL, 0))
       .to.throw()
       .with.property('code', 13);
-    expect(() => backend.setxattr(backend.symlink(backend.root, 'l', 'x', root), ACCESS, FULL, 0))
+    expect(() => filesystem.setxattr(filesystem.symlink(filesystem.root, 'l', 'x', root), ACCESS, FULL, 0))
       .to.throw()
       .with.property('code', 95);
   });
@@ -86,7 +87,7 @@ describe('POSIX ACLs', () => {
   ] as const) {
     it(`with ${what} is refused`, () => {
       const file = make(0o100644);
-      expect(() => backend.setxattr(file, ACCESS, bytes, 0))
+      expect(() => filesystem.setxattr(file, ACCESS, bytes, 0))
         .to.throw()
         .with.property('code', 22);
       expect(bits(file)).to.equal('644');

@@ -1,10 +1,12 @@
 import { expect } from 'chai';
-import { BytesSource } from '../../../device/fs/tree/byte-io.ts';
-import type { Inode } from '../../../device/fs/tree/inode.ts';
+import { BytesSource } from '../../../device/bytes.ts';
+import { filesystemOf, volumeOf } from '../../../device/filesystems/memfs/volume.ts';
+import { partsOf } from '../../../device/filesystems/memory/filesystem.ts';
+import type { Inode } from '../../../device/filesystems/memory/inode.ts';
 import * as C from '../../../device/fuse/constants.ts';
 import { fuse_dirent, fuse_direntplus, fuse_entry_out } from '../../../device/fuse/layouts.ts';
 import { FuseSession, type FuseSessionOptions } from '../../../device/fuse/session.ts';
-import { MemfsBackend, Volume } from '../../../device/index.ts';
+import { type MemoryFileSystem, Volume } from '../../../device/index.ts';
 import { checkTree } from '../../support/check-tree.ts';
 import { type Answer, call } from '../../support/fuse-call.ts';
 
@@ -17,10 +19,10 @@ const ENOSPC = -28,
 const root = { uid: 0, gid: 0 };
 
 function start({
-  backend = MemfsBackend.of(new Volume()),
+  filesystem = filesystemOf(new Volume()),
   ...options
-}: Partial<FuseSessionOptions> & { backend?: MemfsBackend } = {}) {
-  const session = new FuseSession({ backend, lockTable: backend.locks, ...options });
+}: Partial<Omit<FuseSessionOptions, 'filesystem'>> & { filesystem?: MemoryFileSystem } = {}) {
+  const session = new FuseSession({ filesystem, ...options });
   call(session, C.FUSE_INIT, 0, 7, 41, 0x20000, 0xffffffff, 0xffffffff, ...Array<number>(11).fill(0));
   const entry = (answer: Answer) => fuse_entry_out.at(answer.payload, 0);
   const create = (name: string, dir = 1) => {
@@ -34,7 +36,7 @@ function start({
   const release = (nodeid: number, fh: bigint) => call(session, C.FUSE_RELEASE, nodeid, fh, 0, 0, 0n);
   const write = (nodeid: number, fh: bigint, offset: number, bytes: Uint8Array) =>
     call(session, C.FUSE_WRITE, nodeid, fh, BigInt(offset), bytes.length, 0, 0n, 2, 0, bytes);
-  return { backend, session, entry, create, lookup, forget, release, write };
+  return { filesystem, session, entry, create, lookup, forget, release, write };
 }
 
 /** The names that a READDIR or READDIRPLUS gave, and where the next one goes on. */
@@ -54,25 +56,25 @@ function names({ payload }: Answer, isPlus: boolean): { names: string[]; last: n
 
 describe('inodes that persist', () => {
   it('a node id is never used again, though memfs would', () => {
-    const { backend, create, release, forget } = start();
+    const { filesystem, create, release, forget } = start();
     const seen = new Set<number>();
     for (let n = 0; n < 200; n++) {
       const { nodeid, fh } = create('same name');
       expect(seen.has(nodeid)).to.equal(false);
       seen.add(nodeid);
       release(nodeid, fh);
-      backend.volume.unlinkSync('/same name');
+      volumeOf(filesystem).unlinkSync('/same name');
       forget(nodeid, 1);
-      backend.volume.writeFileSync('/of the host', 'x');
-      expect(seen.has(backend.volume.statSync('/of the host').ino as number)).to.equal(false);
-      seen.add(backend.volume.statSync('/of the host').ino as number);
-      backend.volume.unlinkSync('/of the host');
+      volumeOf(filesystem).writeFileSync('/of the host', 'x');
+      expect(seen.has(volumeOf(filesystem).statSync('/of the host').ino as number)).to.equal(false);
+      seen.add(volumeOf(filesystem).statSync('/of the host').ino as number);
+      volumeOf(filesystem).unlinkSync('/of the host');
     }
   });
 
   it('an unlinked one lives until the last lookup and the last handle go', () => {
     for (const first of ['forget', 'release'] as const) {
-      const { backend, session, create, lookup, forget, release, write } = start();
+      const { filesystem, session, create, lookup, forget, release, write } = start();
       const { nodeid, fh } = create('f');
       write(nodeid, fh, 0, new Uint8Array(8192));
       expect(lookup('f').error).to.equal(0);
@@ -80,15 +82,15 @@ describe('inodes that persist', () => {
       const rest = { forget: () => forget(nodeid, 2), release: () => release(nodeid, fh) };
       forget(nodeid, 0);
       rest[first]();
-      expect(backend.inode(nodeid), first).not.to.equal(undefined);
+      expect(filesystem.inode(nodeid), first).not.to.equal(undefined);
       rest[first === 'forget' ? 'release' : 'forget']();
-      expect(backend.space.pages).to.equal(0);
-      expect(backend.inode(nodeid)).to.equal(undefined);
+      expect(partsOf(filesystem).table.space.pages).to.equal(0);
+      expect(filesystem.inode(nodeid)).to.equal(undefined);
     }
   });
 
   it('lookups count exactly: LOOKUP, CREATE, LINK, READDIRPLUS, FORGET and BATCH_FORGET', () => {
-    const { backend, session, create, lookup } = start();
+    const { filesystem, session, create, lookup } = start();
     const { nodeid, fh } = create('f');
     lookup('f');
     call(session, C.FUSE_LINK, 1, BigInt(nodeid), 'g');
@@ -105,7 +107,7 @@ describe('inodes that persist', () => {
     call(session, C.FUSE_BATCH_FORGET, 0, 3, 0, BigInt(nodeid), 1n, 1n, 5n, 4711n, 1n);
     expect(session.state().nodes.ino).to.deep.equal([]);
     expect(call(session, C.FUSE_GETATTR, nodeid, 0, 0, 0n).error).to.equal(ESTALE);
-    expect(backend.inodes.get(nodeid)!.nlink).to.equal(2);
+    expect(filesystem.inode(nodeid)!.nlink).to.equal(2);
   });
 
   it('a forgotten one is found by its number again: "." and ".."', () => {
@@ -126,9 +128,9 @@ describe('directories', () => {
   for (const isPlus of [false, true]) {
     it(`100,000 entries are listed once each by ${isPlus ? 'READDIRPLUS' : 'READDIR'}, while others come and go`, function () {
       this.timeout(60_000);
-      const { backend, session } = start();
+      const { filesystem, session } = start();
       const COUNT = 100_000;
-      for (let n = 0; n < COUNT; n++) backend.mknod(backend.root, `file-${n}`, { mode: 0o100644, ...root });
+      for (let n = 0; n < COUNT; n++) filesystem.mknod(filesystem.root, `file-${n}`, { mode: 0o100644, ...root });
       const fh = call(session, C.FUSE_OPENDIR, 1, 0, 0).payload.getBigUint64(0, true);
       const seen = new Map<string, number>();
       const gone = new Set<string>();
@@ -140,23 +142,23 @@ describe('directories', () => {
         if (!found.length) break;
         for (const name of found) seen.set(name, (seen.get(name) ?? 0) + 1);
         offset = last;
-        if (round < 50) backend.mknod(backend.root, `new-${round}`, { mode: 0o100644, ...root });
+        if (round < 50) filesystem.mknod(filesystem.root, `new-${round}`, { mode: 0o100644, ...root });
         const victim = `file-${(round * 7919) % COUNT}`;
-        if (!gone.has(victim)) backend.unlink(backend.root, victim);
+        if (!gone.has(victim)) filesystem.unlink(filesystem.root, victim);
         gone.add(victim);
       }
       expect(Math.max(...seen.values())).to.equal(1);
       for (let n = 0; n < COUNT; n++)
         if (!gone.has(`file-${n}`)) expect(seen.has(`file-${n}`), `file-${n}`).to.equal(true);
-      checkTree(backend, [session]);
+      checkTree(filesystem, [session]);
     });
   }
 });
 
 describe('limits and policy', () => {
   it('size: ENOSPC at the limit, shown by STATFS, free again right after', () => {
-    const backend = MemfsBackend.of(new Volume(), { size: 40 * 4096 });
-    const { session, create, write, release, forget } = start({ backend });
+    const filesystem = filesystemOf(new Volume(), { size: 40 * 4096 });
+    const { session, create, write, release, forget } = start({ filesystem });
     const bfree = () => Number(call(session, C.FUSE_STATFS, 1).payload.getBigUint64(8, true));
     const before = bfree();
     const { nodeid, fh } = create('f');
@@ -173,7 +175,7 @@ describe('limits and policy', () => {
   });
 
   it('inodes: ENOSPC for the one too many', () => {
-    const { create } = start({ backend: MemfsBackend.of(new Volume(), { inodes: 3 }) });
+    const { create } = start({ filesystem: filesystemOf(new Volume(), { inodes: 3 }) });
     expect([create('a'), create('b'), create('c')].map(({ error }) => error)).to.deep.equal([0, 0, ENOSPC]);
   });
 
@@ -184,10 +186,10 @@ describe('limits and policy', () => {
   });
 
   it('read-only: EROFS for all that would change something', () => {
-    const backend = MemfsBackend.of(Volume.fromJSON({ '/f': 'text' }));
-    const { session, entry, lookup } = start({ backend, readOnly: true });
+    const filesystem = filesystemOf(Volume.fromJSON({ '/f': 'text' }));
+    const { session, entry, lookup } = start({ filesystem, readOnly: true });
     const { nodeid } = entry(lookup('f'));
-    const before = JSON.stringify(backend.volume.toJSON());
+    const before = JSON.stringify(volumeOf(filesystem).toJSON());
     for (const [opcode, id, ...body] of [
       [C.FUSE_MKDIR, 1, 0o755, 0, 'd'],
       [C.FUSE_MKNOD, 1, 0o100644, 0, 0, 0, 'n'],
@@ -205,21 +207,21 @@ describe('limits and policy', () => {
     }
     const fh = call(session, C.FUSE_OPEN, nodeid, 0, 0).payload.getBigUint64(0, true);
     expect(call(session, C.FUSE_READ, nodeid, fh, 0n, 100, 0, 0n, 0, 0).text).to.equal('text');
-    expect(JSON.stringify(backend.volume.toJSON())).to.equal(before);
+    expect(JSON.stringify(volumeOf(filesystem).toJSON())).to.equal(before);
   });
 
   it('ids are mapped both ways, and those in no range are refused or nobody’s', () => {
-    const backend = MemfsBackend.of(Volume.fromJSON({ '/f': '', '/other': '' }));
-    backend.volume.chownSync('/f', 100_005, 200_007);
+    const filesystem = filesystemOf(Volume.fromJSON({ '/f': '', '/other': '' }));
+    volumeOf(filesystem).chownSync('/f', 100_005, 200_007);
     const { session, entry, lookup } = start({
-      backend,
+      filesystem,
       uidMap: [{ guest: 0, host: 100_000, count: 10 }],
       gidMap: [{ guest: 0, host: 200_000, count: 10 }],
     });
     expect(entry(lookup('f')).attr).to.include({ uid: 5, gid: 7 });
     expect(entry(lookup('other')).attr).to.include({ uid: 65534, gid: 65534 });
     call(session, C.FUSE_MKDIR, 1, 0o755, 0, 'd');
-    expect(backend.volume.statSync('/d')).to.include({ uid: 100_000, gid: 200_000 });
+    expect(volumeOf(filesystem).statSync('/d')).to.include({ uid: 100_000, gid: 200_000 });
     const setattr = (uid: number) =>
       call(
         session,
@@ -243,35 +245,35 @@ describe('limits and policy', () => {
         0,
       ).error;
     expect(setattr(9)).to.equal(0);
-    expect(backend.volume.statSync('/d').uid).to.equal(100_009);
+    expect(volumeOf(filesystem).statSync('/d').uid).to.equal(100_009);
     expect(setattr(10)).to.equal(EOVERFLOW);
   });
 
   it('a sparse file of 1 TiB costs what is in it, and appending by 4 KiB costs what is appended', () => {
-    const { backend, create, write } = start();
+    const { filesystem, create, write } = start();
     const sparse = create('sparse');
     for (let n = 0; n < 10; n++) write(sparse.nodeid, sparse.fh, n * 2 ** 36, new Uint8Array(100));
-    expect(backend.space.pages).to.be.lessThan(15);
-    const inode: Inode = backend.mknod(backend.root, 'log', { mode: 0o100644, ...root }) as Inode;
+    expect(partsOf(filesystem).table.space.pages).to.be.lessThan(15);
+    const inode: Inode = filesystem.mknod(filesystem.root, 'log', { mode: 0o100644, ...root }) as Inode;
     const page = new Uint8Array(4096).fill(1);
     const PAGES = 65_536;
-    for (let n = 0; n < PAGES; n++) backend.write(inode, n * 4096, 4096, new BytesSource(page));
+    for (let n = 0; n < PAGES; n++) filesystem.write(inode, n * 4096, 4096, new BytesSource(page));
     expect(inode.content!.pages).to.equal(PAGES);
     const stored = [...inode.content!.chunks()].reduce((sum, { bytes }) => sum + bytes.buffer.byteLength, 0);
     expect(stored).to.be.at.most(1.1 * PAGES * 4096);
   });
 
   it('host and guest see each other’s changes at once, watchers included', async () => {
-    const { backend, session, create, lookup } = start();
+    const { filesystem, session, create, lookup } = start();
     const events: string[] = [];
-    const watcher = backend.volume.watch('/', {}, (event, name) => events.push(`${event} ${String(name)}`));
+    const watcher = volumeOf(filesystem).watch('/', {}, (event, name) => events.push(`${event} ${String(name)}`));
     create('by-guest');
-    expect(backend.volume.readdirSync('/')).to.deep.equal(['by-guest']);
-    backend.volume.renameSync('/by-guest', '/by-host');
+    expect(volumeOf(filesystem).readdirSync('/')).to.deep.equal(['by-guest']);
+    volumeOf(filesystem).renameSync('/by-guest', '/by-host');
     expect(lookup('by-guest').error).to.equal(ENOENT);
     expect(lookup('by-host').error).to.equal(0);
     call(session, C.FUSE_UNLINK, 1, 'by-host');
-    expect(backend.volume.existsSync('/by-host')).to.equal(false);
+    expect(volumeOf(filesystem).existsSync('/by-host')).to.equal(false);
     await new Promise((resolve) => setTimeout(resolve, 20));
     watcher.close();
     expect(events).to.include('rename by-guest').and.to.include('rename by-host');

@@ -1,9 +1,12 @@
 import { expect } from 'chai';
 import { Volume } from 'memfs';
+import { BytesSource } from '../../../device/bytes.ts';
+import { filesystemOf, volumeOf } from '../../../device/filesystems/memfs/volume.ts';
+import { partsOf } from '../../../device/filesystems/memory/filesystem.ts';
+import type { Inode } from '../../../device/filesystems/memory/inode.ts';
 import { ENOSPC, FsError } from '../../../device/fs/errno.ts';
-import { BytesSource } from '../../../device/fs/tree/byte-io.ts';
-import type { Inode } from '../../../device/fs/tree/inode.ts';
-import { MemfsBackend } from '../../../device/index.ts';
+import type { MemoryFileSystem } from '../../../device/index.ts';
+import { judgeFilesystem } from '../../../device/snapshot/saved-filesystem.ts';
 import { checkTree } from '../../support/check-tree.ts';
 
 const PAGE = 4096;
@@ -11,28 +14,31 @@ const own = { uid: 0, gid: 0 };
 const MIB = 1 << 20;
 
 function make(size = MIB, inodes = 1000) {
-  const backend = MemfsBackend.of(new Volume(), { size, inodes });
-  const file = (name: string, mode = 0o100644) => backend.mknod(backend.root, name, { mode, ...own }) as Inode;
+  const filesystem = filesystemOf(new Volume(), { size, inodes });
+  const file = (name: string, mode = 0o100644) => filesystem.mknod(filesystem.root, name, { mode, ...own }) as Inode;
   const write = (inode: Inode, length: number, offset = 0) =>
-    backend.write(inode, offset, length, new BytesSource(new Uint8Array(length).fill(1)));
-  return { backend, file, write };
+    filesystem.write(inode, offset, length, new BytesSource(new Uint8Array(length).fill(1)));
+  return { filesystem, file, write };
 }
 
-const used = ({ space }: MemfsBackend) => space.metadata + space.pages * PAGE;
+function used(filesystem: MemoryFileSystem): number {
+  const { space } = partsOf(filesystem).table;
+  return space.metadata + space.pages * PAGE;
+}
 
 /** All but times and the next inode number, which an attempt may take. */
-function stateOf(backend: MemfsBackend): string {
+function stateOf(filesystem: MemoryFileSystem): string {
   const {
     nextIno: _,
     inodes: { ino, mode },
     ...rest
-  } = backend.state();
+  } = filesystem.state();
   return JSON.stringify({ ino, mode, ...rest });
 }
 
 describe('quotas', () => {
   /** What takes space, on a filesystem with a file `f` that has an attribute. */
-  const steps: Record<string, (backend: MemfsBackend, f: Inode) => unknown> = {
+  const steps: Record<string, (filesystem: MemoryFileSystem, f: Inode) => unknown> = {
     'a file': (b) => b.mknod(b.root, 'new', { mode: 0o100644, ...own }),
     'a directory': (b) => b.mknod(b.root, 'new', { mode: 0o40755, ...own }),
     'a file without a name': (b) => b.retain(b.tmpfile(b.root, { mode: 0o100644, ...own })),
@@ -45,47 +51,47 @@ describe('quotas', () => {
     'a page': (b, f) => b.write(f, 0, 1, new BytesSource(new Uint8Array(1))),
     'an allocation': (b, f) => b.fallocate(f, 0, 1, 0),
     zeros: (b, f) => b.fallocate(f, 0, PAGE, 16),
-    'a file of the host': ({ volume }) => volume.writeFileSync('/new', ''),
-    'a symbolic link of the host': ({ volume }) => volume.symlinkSync('target', '/new'),
-    'a directory of the host': ({ volume }) => volume.mkdirSync('/new'),
+    'a file of the host': (b) => volumeOf(b).writeFileSync('/new', ''),
+    'a symbolic link of the host': (b) => volumeOf(b).symlinkSync('target', '/new'),
+    'a directory of the host': (b) => volumeOf(b).mkdirSync('/new'),
   };
   for (const [what, step] of Object.entries(steps)) {
     it(`${what} that there is no room for is ENOSPC and changes nothing; removing makes the room`, () => {
-      const { backend, file } = make();
+      const { filesystem, file } = make();
       const f = file('f');
-      backend.setxattr(f, 'user.old', new Uint8Array(1), 0);
+      filesystem.setxattr(f, 'user.old', new Uint8Array(1), 0);
       const filler = file('filler');
-      backend.fallocate(filler, 0, (backend.statfs().bfree - 1) * PAGE, 0);
+      filesystem.fallocate(filler, 0, (filesystem.statfs().bfree - 1) * PAGE, 0);
       // The rest, to the last byte: the first attribute costs 437 and its value.
-      backend.setxattr(filler, 'user.filler', new Uint8Array(MIB - used(backend) - 437), 0);
-      expect(used(backend)).to.equal(MIB);
-      const before = stateOf(backend);
-      expect(() => step(backend, f))
+      filesystem.setxattr(filler, 'user.filler', new Uint8Array(MIB - used(filesystem) - 437), 0);
+      expect(used(filesystem)).to.equal(MIB);
+      const before = stateOf(filesystem);
+      expect(() => step(filesystem, f))
         .to.throw()
         .that.satisfies(
           (error: NodeJS.ErrnoException) => error === (FsError.of(ENOSPC) as Error) || error.code === 'ENOSPC',
         );
-      checkTree(backend, []);
-      expect(stateOf(backend)).to.equal(before);
-      backend.unlink(backend.root, 'filler');
-      step(backend, f);
-      expect(used(backend)).to.be.below(MIB);
+      checkTree(filesystem, []);
+      expect(stateOf(filesystem)).to.equal(before);
+      filesystem.unlink(filesystem.root, 'filler');
+      step(filesystem, f);
+      expect(used(filesystem)).to.be.below(MIB);
     });
   }
 
   it('ordinary use fits: 100,000 files of a kilobyte, and what STATFS tells goes down with them', () => {
-    const { backend, file, write } = make(2 ** 31, 2 ** 20);
-    const before = backend.statfs();
+    const { filesystem, file, write } = make(2 ** 31, 2 ** 20);
+    const before = filesystem.statfs();
     expect(before).to.include({ blocks: 2 ** 19, files: 2 ** 20, ffree: 2 ** 20 - 1 });
     for (let n = 0; n < 100_000; n++) write(file(`${n}`), 1024);
-    const after = backend.statfs();
+    const after = filesystem.statfs();
     expect(before.bfree - after.bfree).to.be.within(100_000, 115_000);
     expect(before.ffree - after.ffree).to.equal(100_000);
   });
 
   it('inodes are free as far as there is space for them too', () => {
-    const { backend, file } = make(MIB, 1e6);
-    const { ffree } = backend.statfs();
+    const { filesystem, file } = make(MIB, 1e6);
+    const { ffree } = filesystem.statfs();
     let made = 0;
     try {
       for (; ; made++) file(`${made}`);
@@ -93,17 +99,17 @@ describe('quotas', () => {
       expect(error).to.equal(FsError.of(ENOSPC));
     }
     expect(made).to.be.within(0.95 * ffree, ffree);
-    expect(backend.statfs().ffree).to.equal(0);
+    expect(filesystem.statfs().ffree).to.equal(0);
   });
 
   it('what is not content takes a part of the size only', () => {
-    const { backend, file } = make(2 ** 31, 1000);
+    const { filesystem, file } = make(2 ** 31, 1000);
     const f = file('f');
     let count = 0;
     const dirs = Array.from({ length: 8 }, (_, n) => file(`d${n}`, 0o40755));
     try {
       for (; count < 60_000 * 8; count++)
-        backend.link(
+        filesystem.link(
           count % 60_000 === 0 ? file(`f${count}`) : f,
           dirs[Math.floor(count / 60_000)]!,
           `${count}-`.padEnd(250, '-'),
@@ -111,7 +117,7 @@ describe('quotas', () => {
     } catch (error) {
       expect([FsError.of(ENOSPC).code, 31]).to.include((error as FsError).code);
     }
-    expect(backend.space.metadata).to.be.at.most(64 * MIB);
+    expect(partsOf(filesystem).table.space.metadata).to.be.at.most(64 * MIB);
   });
 
   it('more than 8,388,608 inodes are refused at once', () =>
@@ -119,15 +125,15 @@ describe('quotas', () => {
 
   it('a volume that holds more is refused, and stays as it was', () => {
     const volume = Volume.fromJSON({ '/f': 'x'.repeat(MIB) });
-    expect(() => MemfsBackend.of(volume, { size: MIB })).to.throw(
+    expect(() => filesystemOf(volume, { size: MIB })).to.throw(
       RangeError,
       /the files take \d+ bytes and 2 inodes, more than the quota here/,
     );
     expect(volume.readFileSync('/f', 'utf8')).to.have.length(MIB);
-    expect(MemfsBackend.of(volume).statfs().bfree).to.be.above(0);
+    expect(filesystemOf(volume).statfs().bfree).to.be.above(0);
   });
 
-  const forged: Record<string, (backend: MemfsBackend) => void> = {
+  const forged: Record<string, (filesystem: MemoryFileSystem) => void> = {
     'pages of one chunk again and again': (b) => {
       const [page, file] = ['p', 'f'].map((name) => b.mknod(b.root, name, { mode: 0o100644, ...own }) as Inode) as [
         Inode,
@@ -167,18 +173,18 @@ describe('quotas', () => {
   };
   for (const [what, fill] of Object.entries(forged)) {
     it(`a state with more ${what} than may be here is refused before anything is restored`, () => {
-      const large = MemfsBackend.of(new Volume());
+      const large = filesystemOf(new Volume());
       fill(large);
-      const state = MemfsBackend.checkState(structuredClone(large.state()));
-      const small = MemfsBackend.of(Volume.fromJSON({ '/mine': 'untouched' }), {
+      const state = structuredClone({ ...large.state(), locks: large.locks.state() });
+      const small = filesystemOf(Volume.fromJSON({ '/mine': 'untouched' }), {
         size: 2 * MIB,
         inodes: 5000,
         locks: { maxLocks: 100 },
       });
-      const { pages, metadata } = small.space;
-      expect(() => small.restore(state)).to.throw(RangeError);
-      expect(small.space).to.include({ pages, metadata });
-      expect(small.volume.readFileSync('/mine', 'utf8')).to.equal('untouched');
+      const { pages, metadata } = partsOf(small).table.space;
+      expect(() => judgeFilesystem(state, small)).to.throw(RangeError);
+      expect(partsOf(small).table.space).to.include({ pages, metadata });
+      expect(volumeOf(small).readFileSync('/mine', 'utf8')).to.equal('untouched');
       checkTree(small, []);
     });
   }

@@ -1,10 +1,12 @@
 import { expect } from 'chai';
 import * as fc from 'fast-check';
 import { Volume } from 'memfs';
-import { FsError } from '../../../device/fs/errno.ts';
+import { filesystemOf, volumeOf } from '../../../device/filesystems/memfs/volume.ts';
+import type { Inode } from '../../../device/filesystems/memory/inode.ts';
+import { ENOENT, FsError } from '../../../device/fs/errno.ts';
 import * as C from '../../../device/fuse/constants.ts';
 import { FuseSession } from '../../../device/fuse/session.ts';
-import { dumpTar, loadJson, loadTar, MemfsBackend } from '../../../device/index.ts';
+import { dumpTar, loadJson, loadTar, type MemoryFileSystem } from '../../../device/index.ts';
 import { checkTree } from '../../support/check-tree.ts';
 import { call } from '../../support/fuse-call.ts';
 import { restored } from '../../support/restored.ts';
@@ -101,10 +103,18 @@ const times = fc.record({ sec: numbers, nsec: fc.oneof(numbers, fc.nat(999_999_9
 const runs = (numRuns: number) => ({ numRuns, seed: 12 });
 const option = <T>(of: fc.Arbitrary<T>) => fc.option(of, { nil: undefined });
 
-type Way = (backend: MemfsBackend) => void;
+type Way = (filesystem: MemoryFileSystem) => void;
+
+function notThere(): never {
+  throw FsError.of(ENOENT);
+}
+
+function find(filesystem: MemoryFileSystem, name: string): Inode {
+  return filesystem.lookup(filesystem.root, name) ?? notThere();
+}
 
 /** The interface that FUSE and the loaders of trees use. */
-const ofBackend: fc.Arbitrary<Way> = fc.oneof(
+const ofFileSystem: fc.Arbitrary<Way> = fc.oneof(
   fc.tuple(names, modes, numbers, numbers, numbers).map(
     ([name, mode, uid, gid, rdev]): Way =>
       (b) =>
@@ -118,7 +128,7 @@ const ofBackend: fc.Arbitrary<Way> = fc.oneof(
   fc.tuple(names, names).map(
     ([from, to]): Way =>
       (b) =>
-        b.link(b.lookup(b.root, from), b.root, to),
+        b.link(find(b, from), b.root, to),
   ),
   fc.tuple(names, names, fc.constantFrom(0, 1, 2, 4)).map(
     ([from, to, flags]): Way =>
@@ -139,82 +149,84 @@ const ofBackend: fc.Arbitrary<Way> = fc.oneof(
     .map(
       ([name, mode, uid, gid, size, atime, mtime, ctime]): Way =>
         (b) =>
-          b.setattr(name === '' ? b.root : b.lookup(b.root, name), { mode, uid, gid, size, atime, mtime, ctime }),
+          b.setattr(name === '' ? b.root : find(b, name), { mode, uid, gid, size, atime, mtime, ctime }),
     ),
   fc.tuple(names, attributes, values).map(
     ([name, attribute, value]): Way =>
       (b) =>
-        b.setxattr(name === '' ? b.root : b.lookup(b.root, name), attribute, value, 0),
+        b.setxattr(name === '' ? b.root : find(b, name), attribute, value, 0),
   ),
   fc.tuple(names, numbers, fc.nat(100)).map(
     ([name, offset, length]): Way =>
       (b) =>
-        b.write(b.lookup(b.root, name), offset, length, { remaining: length, read: (_dst, _at, count) => count }),
+        b.write(find(b, name), offset, length, { remaining: length, read: (_dst, _at, count) => count }),
   ),
   fc.tuple(names, numbers, numbers, fc.constantFrom(0, 1, 3, 8, 16, 32)).map(
     ([name, offset, length, mode]): Way =>
       (b) =>
-        b.fallocate(b.lookup(b.root, name), offset, length > 1e8 ? length : Math.min(length, 1e6), mode),
+        b.fallocate(find(b, name), offset, length > 1e8 ? length : Math.min(length, 1e6), mode),
   ),
   fc.tuple(names, names, numbers, numbers, fc.nat(100_000)).map(
     ([from, to, at, toOffset, length]): Way =>
       (b) =>
-        b.copyFileRange(b.lookup(b.root, from), at, b.lookup(b.root, to), toOffset, length),
+        b.copyFileRange(find(b, from), at, find(b, to), toOffset, length),
   ),
 );
 
 /** memfs's `fs` API. */
-const ofHost: fc.Arbitrary<Way> = fc.oneof(
+type HostWay = (volume: Volume) => void;
+
+const ofHost: fc.Arbitrary<HostWay> = fc.oneof(
   fc.tuple(names, modes).map(
-    ([name, mode]): Way =>
-      ({ volume }) =>
+    ([name, mode]): HostWay =>
+      (volume) =>
         volume.writeFileSync(`/${name}`, 'text', { mode }),
   ),
   fc.tuple(names, modes, fc.boolean()).map(
-    ([name, mode, recursive]): Way =>
-      ({ volume }) =>
+    ([name, mode, recursive]): HostWay =>
+      (volume) =>
         volume.mkdirSync(`/${name}`, { mode, recursive }),
   ),
   fc.tuple(names, targets).map(
-    ([name, target]): Way =>
-      ({ volume }) =>
+    ([name, target]): HostWay =>
+      (volume) =>
         volume.symlinkSync(target, `/${name}`),
   ),
   fc.tuple(names, names).map(
-    ([from, to]): Way =>
-      ({ volume }) =>
+    ([from, to]): HostWay =>
+      (volume) =>
         volume.linkSync(`/${from}`, `/${to}`),
   ),
   fc.tuple(names, names).map(
-    ([from, to]): Way =>
-      ({ volume }) =>
+    ([from, to]): HostWay =>
+      (volume) =>
         volume.renameSync(`/${from}`, `/${to}`),
   ),
   fc.tuple(names, modes).map(
-    ([name, mode]): Way =>
-      ({ volume }) =>
+    ([name, mode]): HostWay =>
+      (volume) =>
         volume.chmodSync(`/${name}`, mode),
   ),
   fc.tuple(names, numbers, numbers).map(
-    ([name, uid, gid]): Way =>
-      ({ volume }) =>
+    ([name, uid, gid]): HostWay =>
+      (volume) =>
         volume.lchownSync(`/${name}`, uid, gid),
   ),
   fc.tuple(names, numbers, numbers, fc.boolean()).map(
-    ([name, atime, mtime, asDates]): Way =>
-      ({ volume }) =>
+    ([name, atime, mtime, asDates]): HostWay =>
+      (volume) =>
         asDates
           ? volume.lutimesSync(`/${name}`, new Date(atime), new Date(mtime))
           : volume.utimesSync(`/${name}`, atime, mtime),
   ),
   fc.tuple(names, numbers).map(
-    ([name, size]): Way =>
-      ({ volume }) =>
+    ([name, size]): HostWay =>
+      (volume) =>
         volume.truncateSync(`/${name}`, size),
   ),
   fc.tuple(names, numbers).map(
-    ([name, position]): Way =>
-      ({ volume }) => {
+    ([name, position]): HostWay =>
+      (volume) => {
         const fd = volume.openSync(`/${name}`, 'r+');
         try {
           volume.writeSync(fd, Buffer.from('text'), 0, 4, position);
@@ -226,9 +238,9 @@ const ofHost: fc.Arbitrary<Way> = fc.oneof(
 );
 
 /** What is refused is an error of its kind: of the filesystem, or of memfs. */
-function attempt(way: Way, backend: MemfsBackend): void {
+function attempt(way: Way, filesystem: MemoryFileSystem): void {
   try {
-    way(backend);
+    way(filesystem);
   } catch (error) {
     const { code, name, message } = error as NodeJS.ErrnoException;
     if (
@@ -241,10 +253,17 @@ function attempt(way: Way, backend: MemfsBackend): void {
   }
 }
 
-function check(ways: readonly Way[], backend = MemfsBackend.of(new Volume(), { size: 16 << 20, inodes: 1000 })): void {
-  for (const way of ways) attempt(way, backend);
-  checkTree(backend, []);
-  restored(backend);
+/** {@link ofHost} on a filesystem's volume. */
+const byHost = ofHost.map(
+  (way): Way =>
+    (filesystem) =>
+      way(volumeOf(filesystem)),
+);
+
+function check(ways: readonly Way[], filesystem = filesystemOf(new Volume(), { size: 16 << 20, inodes: 1000 })): void {
+  for (const way of ways) attempt(way, filesystem);
+  checkTree(filesystem, []);
+  restored(filesystem);
 }
 
 describe('whatever values come in, a snapshot of what was accepted can be restored', function () {
@@ -252,17 +271,17 @@ describe('whatever values come in, a snapshot of what was accepted can be restor
 
   it('by the interface of the filesystem', () =>
     fc.assert(
-      fc.property(fc.array(ofBackend, { maxLength: 40, size: 'max' }), (ways) => check(ways)),
+      fc.property(fc.array(ofFileSystem, { maxLength: 40, size: 'max' }), (ways) => check(ways)),
       runs(400),
     ));
   it('by the host’s fs API', () =>
     fc.assert(
-      fc.property(fc.array(ofHost, { maxLength: 40, size: 'max' }), (ways) => check(ways)),
+      fc.property(fc.array(byHost, { maxLength: 40, size: 'max' }), (ways) => check(ways)),
       runs(400),
     ));
   it('by both', () =>
     fc.assert(
-      fc.property(fc.array(fc.oneof(ofBackend, ofHost), { maxLength: 40, size: 'max' }), (ways) => check(ways)),
+      fc.property(fc.array(fc.oneof(ofFileSystem, byHost), { maxLength: 40, size: 'max' }), (ways) => check(ways)),
       runs(200),
     ));
 
@@ -272,13 +291,13 @@ describe('whatever values come in, a snapshot of what was accepted can be restor
         const volume = new Volume();
         for (const way of ways) {
           try {
-            way({ volume } as MemfsBackend);
+            way(volume);
           } catch {
             // memfs alone refuses in its own way.
           }
         }
         try {
-          check([], MemfsBackend.of(volume));
+          check([], filesystemOf(volume));
         } catch (error) {
           if (!/^the volume has /.test((error as Error).message)) throw error;
         }
@@ -294,8 +313,8 @@ describe('whatever values come in, a snapshot of what was accepted can be restor
         ...Array<fc.Arbitrary<number>>(6).fill(fc.nat(2 ** 32 - 1)),
         (valid, ...rest) => {
           const [size, atime, mtime, ctime, ...small] = rest as [bigint, bigint, bigint, bigint, ...number[]];
-          const backend = MemfsBackend.of(Volume.fromJSON({ '/f': '' }));
-          const session = new FuseSession({ backend, lockTable: backend.locks });
+          const filesystem = filesystemOf(Volume.fromJSON({ '/f': '' }));
+          const session = new FuseSession({ filesystem });
           call(session, C.FUSE_INIT, 0, 7, 38, 0x20000, 0xffffffff, 0, ...Array<number>(11).fill(0));
           const [atimensec, mtimensec, ctimensec, mode, uid, gid] = small as [
             number,
@@ -305,7 +324,7 @@ describe('whatever values come in, a snapshot of what was accepted can be restor
             number,
             number,
           ];
-          const { ino } = backend.lookup(backend.root, 'f');
+          const { ino } = filesystem.lookup(filesystem.root, 'f')!;
           call(session, C.FUSE_LOOKUP, 1, 'f');
           call(
             session,
@@ -328,7 +347,7 @@ describe('whatever values come in, a snapshot of what was accepted can be restor
             gid,
             0,
           );
-          restored(backend, [session]);
+          restored(filesystem, [session]);
         },
       ),
       runs(300),
@@ -346,10 +365,10 @@ describe('whatever values come in, a snapshot of what was accepted can be restor
           { maxKeys: 20 },
         ),
         (json) => {
-          const backend = MemfsBackend.of(new Volume());
-          loadJson(backend, json);
-          checkTree(backend, []);
-          restored(backend);
+          const filesystem = filesystemOf(new Volume());
+          loadJson(filesystem, json);
+          checkTree(filesystem, []);
+          restored(filesystem);
         },
       ),
       runs(200),
@@ -378,12 +397,12 @@ describe('whatever values come in, a snapshot of what was accepted can be restor
           { maxLength: 10 },
         ),
         async (entries) => {
-          const backend = MemfsBackend.of(new Volume(), { size: 16 << 20 });
-          await loadTar(backend, archiveOf(entries)).catch((error: Error) =>
+          const filesystem = filesystemOf(new Volume(), { size: 16 << 20 });
+          await loadTar(filesystem, archiveOf(entries)).catch((error: Error) =>
             expect(error.message).to.match(/^the tar archive could not be unpacked/),
           );
-          checkTree(backend, []);
-          const { backend: twin } = restored(backend);
+          checkTree(filesystem, []);
+          const { filesystem: twin } = restored(filesystem);
           await new Response(dumpTar(twin).stream).arrayBuffer();
         },
       ),

@@ -1,7 +1,9 @@
 import { expect } from 'chai';
+import { filesystemOf } from '../../../device/filesystems/memfs/volume.ts';
+import { partsOf } from '../../../device/filesystems/memory/filesystem.ts';
 import * as C from '../../../device/fuse/constants.ts';
 import { FuseSession } from '../../../device/fuse/session.ts';
-import { MemfsBackend, Volume } from '../../../device/index.ts';
+import { Volume } from '../../../device/index.ts';
 import { VirtioFs } from '../../../device/virtio-fs.ts';
 import { CountingMemory } from '../../support/counting-memory.ts';
 import { message } from '../../support/fuse-call.ts';
@@ -16,13 +18,12 @@ const EINVAL = -22;
 
 /** A driver whose buffers overlap, on a device whose every access to RAM is counted. */
 function start({ maxWrite = MIB, init = true } = {}) {
-  const backend = MemfsBackend.of(new Volume());
-  const session = new FuseSession({ backend, lockTable: backend.locks, maxWrite });
+  const filesystem = filesystemOf(new Volume());
+  const session = new FuseSession({ filesystem, maxWrite });
   const memory = new CountingMemory(RAM);
-  const driver = new MockDriver(
-    new VirtioFs(session, { tag: 's', requestQueues: 1, queueSize: QUEUE, answersInOrder: true }),
-    { memory },
-  ).start();
+  const driver = new MockDriver(new VirtioFs(session, { tag: 's', requestQueues: 1, queueSize: QUEUE }), {
+    memory,
+  }).start();
   const at = driver.allocate(1 << 16);
   const out = driver.allocate(1 << 16);
   const room = { address: out, length: 4096, writable: true };
@@ -63,7 +64,7 @@ function start({ maxWrite = MIB, init = true } = {}) {
     return { nodeid: Number(payload.getBigUint64(0, true)), fh: payload.getBigUint64(128, true) };
   };
   if (init) send(C.FUSE_INIT, 0, [7, 41, 0x20000, 0xffffffff, 0xffffffff, ...Array<number>(11).fill(0)]);
-  return { backend, send, open, driver, memory };
+  return { filesystem, send, open, driver, memory };
 }
 
 const write = (fh: bigint, size: number) => [fh, 0n, size, 0, 0n, 0, 0];
@@ -80,7 +81,7 @@ describe('what one request costs is bounded by what INIT has settled, whatever i
   for (const maxWrite of [4096, MIB]) {
     it(`WRITE and READ carry up to ${maxWrite} bytes where that is max_write, and no more than that or 128 KiB`, () => {
       const most = Math.max(maxWrite, 128 * 1024);
-      const { send, open, backend } = start({ maxWrite });
+      const { send, open, filesystem } = start({ maxWrite });
       const { nodeid, fh } = open();
       const full = send(C.FUSE_WRITE, nodeid, write(fh, maxWrite), { readable: 1, claimed: 80 + maxWrite });
       expect(full.error).to.equal(0);
@@ -88,7 +89,7 @@ describe('what one request costs is bounded by what INIT has settled, whatever i
       const huge = send(C.FUSE_WRITE, nodeid, write(fh, 0x7f000000), { readable: 60, claimed: 80 + 0x7f000000 });
       expect(huge).to.include({ error: EINVAL });
       expect(huge.copied).to.be.lessThan(CHAIN);
-      expect(backend.inode(nodeid)).to.include({ size: maxWrite });
+      expect(filesystem.inode(nodeid)).to.include({ size: maxWrite });
 
       send(C.FUSE_SETATTR, nodeid, [C.FATTR_SIZE, 0, 0n, 1n << 40n, 0n, 0n, 0n, 0n, 0, 0, 0, 0, 0, 0, 0, 0]);
       const read = (size: number) => send(C.FUSE_READ, nodeid, [fh, 0n, size, 0, 0n, 0, 0], { writable: 60 });
@@ -131,15 +132,15 @@ describe('what one request costs is bounded by what INIT has settled, whatever i
   });
 
   it('the end of a session with many nodes lets go of them in later turns', async () => {
-    const { backend, send } = start();
+    const { filesystem, send } = start();
     const count = 50_000;
     for (let n = 0; n < count; n++) {
       const name = `${n}`;
-      backend.mknod(backend.root, name, { mode: 0o100644, uid: 0, gid: 0 });
+      filesystem.mknod(filesystem.root, name, { mode: 0o100644, uid: 0, gid: 0 });
     }
     for (let n = 0; n < count; n++) send(C.FUSE_LOOKUP, 1, [`${n}`]);
-    for (let n = 0; n < count; n++) backend.unlink(backend.root, `${n}`);
-    const files = () => backend.space.inodes;
+    for (let n = 0; n < count; n++) filesystem.unlink(filesystem.root, `${n}`);
+    const files = () => partsOf(filesystem).table.space.inodes;
     expect(files()).to.equal(count + 1);
     send(C.FUSE_DESTROY, 0, []);
     expect(files(), 'some at once').to.be.within(count / 2, count);

@@ -1,11 +1,14 @@
 import { expect } from 'chai';
-import type { Entry } from '../../../device/fs/tree/directory.ts';
-import { MAX_COOKIE } from '../../../device/fs/tree/directory.ts';
+import { filesystemOf, volumeOf } from '../../../device/filesystems/memfs/volume.ts';
+import { checkState } from '../../../device/filesystems/memory/check-state.ts';
+import type { Entry } from '../../../device/filesystems/memory/directory.ts';
+import { MAX_COOKIE } from '../../../device/filesystems/memory/directory.ts';
+import { O_NOATIME } from '../../../device/fs/constants.ts';
 import * as C from '../../../device/fuse/constants.ts';
 import { fuse_dirent, fuse_entry_out } from '../../../device/fuse/layouts.ts';
 import type { PolicyOptions } from '../../../device/fuse/policy.ts';
 import { FuseSession } from '../../../device/fuse/session.ts';
-import { MemfsBackend, Volume } from '../../../device/index.ts';
+import { type MemoryFileSystem, Volume } from '../../../device/index.ts';
 import { call } from '../../support/fuse-call.ts';
 
 const ENOSPC = -28,
@@ -15,28 +18,28 @@ const HOURS = 3600;
 
 /** A share with `/d` and files in it, as one session sees it. */
 class Scene {
-  readonly backend: MemfsBackend;
+  readonly filesystem: MemoryFileSystem;
   session: FuseSession;
   readonly options: PolicyOptions;
 
   constructor(options: PolicyOptions = {}, count = 300) {
-    this.backend = MemfsBackend.of(new Volume());
+    this.filesystem = filesystemOf(new Volume());
     this.options = options;
     this.session = this.#begin();
     call(this.session, C.FUSE_INIT, 0, 7, 41, 0x20000, 0xffffffff, 0xffffffff, ...Array<number>(11).fill(0));
     for (const path of ['/d', '/e']) {
-      this.backend.volume.mkdirSync(path);
-      for (let n = 0; n < count; n++) this.backend.volume.writeFileSync(`${path}/${n}`, '');
+      volumeOf(this.filesystem).mkdirSync(path);
+      for (let n = 0; n < count; n++) volumeOf(this.filesystem).writeFileSync(`${path}/${n}`, '');
     }
   }
 
   #begin(): FuseSession {
-    return new FuseSession({ backend: this.backend, lockTable: this.backend.locks, ...this.options });
+    return new FuseSession({ filesystem: this.filesystem, ...this.options });
   }
 
   /** The session goes on in another one, as after a restore. */
   move(): void {
-    const state = FuseSession.checkState(structuredClone(this.session.state()), this.backend);
+    const state = FuseSession.checkState(structuredClone(this.session.state()), this.filesystem);
     this.session.close();
     this.session = this.#begin();
     this.session.restore(state, () => undefined);
@@ -57,7 +60,7 @@ class Scene {
   }
 
   directory(name: string) {
-    return this.backend.lookup(this.backend.root, name) as ReturnType<MemfsBackend['lookup']> & {
+    return this.filesystem.lookup(this.filesystem.root, name) as ReturnType<MemoryFileSystem['lookup']> & {
       directory: {
         load(entries: Entry[], next: number): void;
         entries(): Iterable<Entry>;
@@ -136,7 +139,7 @@ describe('a list of a directory', () => {
       let made = 0;
       const make = () =>
         ['d', 'e'].forEach((name) =>
-          Array.from({ length: 40 }, () => scene.backend.volume.writeFileSync(`/${name}/new${made++}`, '')),
+          Array.from({ length: 40 }, () => volumeOf(scene.filesystem).writeFileSync(`/${name}/new${made++}`, '')),
         );
       for (let lots = 0; lots < 1000; lots++) {
         make();
@@ -162,7 +165,7 @@ describe('a list of a directory', () => {
       const scene = new Scene({ stateless });
       const list = scene.open('d');
       list.next();
-      scene.backend.volume.writeFileSync('/d/new', '');
+      volumeOf(scene.filesystem).writeFileSync('/d/new', '');
       list.offset = 0n;
       expect(list.rest()).to.have.length(301).and.to.include('new');
     });
@@ -171,7 +174,7 @@ describe('a list of a directory', () => {
   it('begins with what is there at OPENDIR', () => {
     const scene = new Scene();
     const list = scene.open('d');
-    scene.backend.volume.writeFileSync('/d/new', '');
+    volumeOf(scene.filesystem).writeFileSync('/d/new', '');
     scene.move();
     list.offset = 1n;
     expect(list.rest()).to.have.length(300);
@@ -181,8 +184,8 @@ describe('a list of a directory', () => {
     const scene = new Scene();
     const list = scene.open('d');
     const before = list.next();
-    for (let n = 250; n < 300; n++) scene.backend.volume.unlinkSync(`/d/${n}`);
-    scene.backend.volume.writeFileSync('/d/new', '');
+    for (let n = 250; n < 300; n++) volumeOf(scene.filesystem).unlinkSync(`/d/${n}`);
+    volumeOf(scene.filesystem).writeFileSync('/d/new', '');
     expect([...before, ...list.rest()].filter((name) => /^\d/.test(name))).to.deep.equal(
       Array.from({ length: 250 }, (_, n) => String(n)),
     );
@@ -205,7 +208,7 @@ describe('cookies of a directory', () => {
     const list = scene.open('d');
     const found = [...list.next(), ...list.next()];
     const late = scene.open('d');
-    for (let n = 0; n < 50; n++) scene.backend.volume.writeFileSync(`/d/new${n}`, '');
+    for (let n = 0; n < 50; n++) volumeOf(scene.filesystem).writeFileSync(`/d/new${n}`, '');
     expect(scene.directory('d').directory.numbering).to.equal(1);
     found.push(...list.rest());
     const old = Array.from({ length: 300 }, (_, n) => String(n));
@@ -217,8 +220,8 @@ describe('cookies of a directory', () => {
     const scene = new Scene({}, 3);
     used(scene, 'd', 3);
     for (let n = 0; n < 6; n++) {
-      scene.backend.volume.writeFileSync(`/d/new${n}`, '');
-      MemfsBackend.checkState(structuredClone(scene.backend.state()));
+      volumeOf(scene.filesystem).writeFileSync(`/d/new${n}`, '');
+      checkState(structuredClone(scene.filesystem.state()));
     }
     expect(scene.directory('d').directory.numbering).to.equal(1);
   });
@@ -250,16 +253,16 @@ describe('access times', () => {
   for (const [kind, read] of Object.entries(READERS)) {
     for (const [flags, moves] of [
       [0, true],
-      [C.O_NOATIME, false],
+      [O_NOATIME, false],
     ] as const) {
       it(`of a ${kind} ${moves ? 'move when it is read' : 'stay with O_NOATIME'}`, () => {
         const scene = new Scene({}, 0);
-        if (kind === 'file') scene.backend.volume.writeFileSync('/f', 'content');
-        else scene.backend.volume.mkdirSync('/f');
-        const inode = scene.backend.lookup(scene.backend.root, 'f');
-        scene.backend.setattr(inode, { atime: { sec: 24 * HOURS, nsec: 0 } });
+        if (kind === 'file') volumeOf(scene.filesystem).writeFileSync('/f', 'content');
+        else volumeOf(scene.filesystem).mkdirSync('/f');
+        const inode = scene.filesystem.lookup(scene.filesystem.root, 'f')!;
+        scene.filesystem.setattr(inode, { atime: { sec: 24 * HOURS, nsec: 0 } });
         read(scene, flags);
-        expect(scene.backend.getattr(inode).atime.sec !== 24 * HOURS).to.equal(moves);
+        expect(scene.filesystem.getattr(inode).atime.sec !== 24 * HOURS).to.equal(moves);
       });
     }
   }
@@ -277,21 +280,21 @@ describe('a file that has lost its last name', () => {
     it(`is stale for ${name}, unless this session has it open`, () => {
       const scene = new Scene({}, 0);
       const make = () => {
-        const inode = scene.backend.mknod(scene.backend.root, 'f', { mode: 0o100644, ...OWNER });
-        scene.backend.setxattr(inode, 'user.b', new Uint8Array(1), 0);
+        const inode = scene.filesystem.mknod(scene.filesystem.root, 'f', { mode: 0o100644, ...OWNER });
+        scene.filesystem.setxattr(inode, 'user.b', new Uint8Array(1), 0);
         return scene.node('f');
       };
       const known = make();
-      scene.backend.volume.unlinkSync('/f');
+      volumeOf(scene.filesystem).unlinkSync('/f');
       expect(change(scene, known).error).to.equal(ESTALE);
       const open = make();
       call(scene.session, C.FUSE_OPEN, open, 2, 0);
-      scene.backend.volume.unlinkSync('/f');
+      volumeOf(scene.filesystem).unlinkSync('/f');
       expect(change(scene, open).error).not.to.equal(ESTALE);
       const stale = new Scene({ stateless: true }, 0);
-      stale.backend.mknod(stale.backend.root, 'f', { mode: 0o100644, ...OWNER });
+      stale.filesystem.mknod(stale.filesystem.root, 'f', { mode: 0o100644, ...OWNER });
       const stateless = stale.node('f');
-      stale.backend.volume.unlinkSync('/f');
+      volumeOf(stale.filesystem).unlinkSync('/f');
       expect(change(stale, stateless).error, 'stateless: nobody knows what is open').not.to.equal(ESTALE);
     });
   }

@@ -1,8 +1,9 @@
 import { expect } from 'chai';
+import { filesystemOf } from '../../../device/filesystems/memfs/volume.ts';
 import * as C from '../../../device/fuse/constants.ts';
 import { fuse_lk_out } from '../../../device/fuse/layouts.ts';
 import { FuseSession } from '../../../device/fuse/session.ts';
-import { MemfsBackend, Volume } from '../../../device/index.ts';
+import { Volume } from '../../../device/index.ts';
 import { type Answer, call } from '../../support/fuse-call.ts';
 
 const F_RDLCK = 0,
@@ -14,8 +15,8 @@ const EAGAIN = -11,
   EBADF = -9;
 
 function start(volume = new Volume(), locks: 'guest' | 'shared' = 'shared') {
-  const backend = MemfsBackend.of(volume);
-  const session = new FuseSession({ backend, lockTable: backend.locks, locks });
+  const filesystem = filesystemOf(volume);
+  const session = new FuseSession({ filesystem, locks });
   call(session, C.FUSE_INIT, 0, 7, 41, 0x20000, 0xffffffff, 0xffffffff, ...Array<number>(11).fill(0));
   const open = (): { nodeid: number; fh: bigint } => {
     const { payload } = call(session, C.FUSE_CREATE, 1, 2, 0o100644, 0, 0, 'f');
@@ -86,7 +87,7 @@ describe('locks that are kept here (locks `shared`)', () => {
   it('INTERRUPT cancels who waits, and nobody else', () => {
     const { session, open, ask } = start();
     const uniques: bigint[] = [];
-    session.onTrace = ({ unique }) => uniques.push(unique);
+    session.onTrace(({ unique }) => uniques.push(unique));
     const [a, b] = [open(), open()];
     ask(C.FUSE_SETLK, a, 1, F_WRLCK);
     const answer = ask(C.FUSE_SETLKW, b, 2, F_WRLCK);

@@ -1,9 +1,11 @@
 import { expect } from 'chai';
+import { filesystemOf } from '../../../device/filesystems/memfs/volume.ts';
+import { partsOf } from '../../../device/filesystems/memory/filesystem.ts';
 import * as C from '../../../device/fuse/constants.ts';
 import { fuse_attr_out, fuse_entry_out } from '../../../device/fuse/layouts.ts';
 import type { PolicyOptions } from '../../../device/fuse/policy.ts';
 import { FuseSession } from '../../../device/fuse/session.ts';
-import { MemfsBackend, Volume } from '../../../device/index.ts';
+import { Volume } from '../../../device/index.ts';
 import { call } from '../../support/fuse-call.ts';
 
 const ENOSYS = -38,
@@ -11,10 +13,10 @@ const ENOSYS = -38,
   EOPNOTSUPP = -95;
 
 function start(options: PolicyOptions = {}) {
-  const backend = MemfsBackend.of(new Volume());
-  const session = new FuseSession({ backend, lockTable: backend.locks, ...options });
+  const filesystem = filesystemOf(new Volume());
+  const session = new FuseSession({ filesystem, ...options });
   call(session, C.FUSE_INIT, 0, 7, 41, 0x20000, 0xffffffff, 0xffffffff, ...Array<number>(11).fill(0));
-  return { backend, session };
+  return { filesystem, session };
 }
 
 const padded = (...parts: Uint8Array[]) => {
@@ -37,13 +39,13 @@ describe('security labels of what is made (SECURITY_CTX)', () => {
   ];
   for (const [name, make] of made) {
     it(`${name} keeps them as attributes`, () => {
-      const { backend, session } = start();
+      const { filesystem, session } = start();
       expect(
         make(session, labels(label('security.selinux', 'system_u:object_r\0'), label('security.other', 'x'))).error,
       ).to.equal(0);
-      const inode = backend.lookup(backend.root, 'new');
-      expect(backend.listxattr(inode)).to.have.members(['security.selinux', 'security.other']);
-      expect(Buffer.from(backend.getxattr(inode, 'security.selinux')).toString()).to.equal('system_u:object_r\0');
+      const inode = filesystem.lookup(filesystem.root, 'new')!;
+      expect(filesystem.listxattr(inode)).to.have.members(['security.selinux', 'security.other']);
+      expect(Buffer.from(filesystem.getxattr(inode, 'security.selinux')!).toString()).to.equal('system_u:object_r\0');
     });
 
     for (const [what, extension] of [
@@ -54,25 +56,25 @@ describe('security labels of what is made (SECURITY_CTX)', () => {
       ['more than there are', Buffer.concat([u32(8, 5)])],
     ] as const) {
       it(`${name} with one ${what} makes nothing`, () => {
-        const { backend, session } = start();
+        const { filesystem, session } = start();
         expect(make(session, extension).error).to.equal(EINVAL);
-        expect([...backend.root.directory!.entries()]).to.deep.equal([]);
+        expect([...filesystem.root.directory!.entries()]).to.deep.equal([]);
       });
     }
   }
 
   it('MKDIR with one that there is no room for makes nothing', () => {
-    const backend = MemfsBackend.of(new Volume(), { size: 4096 });
-    const session = new FuseSession({ backend });
+    const filesystem = filesystemOf(new Volume(), { size: 4096 });
+    const session = new FuseSession({ filesystem });
     call(session, C.FUSE_INIT, 0, 7, 41, 0x20000, 0xffffffff, 0xffffffff, ...Array<number>(11).fill(0));
     expect(
       call(session, C.FUSE_MKDIR, 1, 0o755, 0, 'new', labels(label('security.selinux', 'x'.repeat(3500)))).error,
     ).to.equal(-28);
-    expect(backend.space.inodes).to.equal(1);
+    expect(partsOf(filesystem).table.space.inodes).to.equal(1);
   });
 
   it('TMPFILE keeps them too', () => {
-    const { backend, session } = start();
+    const { filesystem, session } = start();
     const { payload } = call(
       session,
       C.FUSE_TMPFILE,
@@ -84,7 +86,7 @@ describe('security labels of what is made (SECURITY_CTX)', () => {
       '/',
       labels(label('security.selinux', 'x')),
     );
-    expect(backend.listxattr(backend.inode(Number(payload.getBigUint64(0, true)))!)).to.deep.equal([
+    expect(filesystem.listxattr(filesystem.inode(Number(payload.getBigUint64(0, true)))!)).to.deep.equal([
       'security.selinux',
     ]);
   });
@@ -96,29 +98,29 @@ describe('truncation by opening (ATOMIC_O_TRUNC)', () => {
   });
 
   it('is done for a session that was negotiated with it, and comes out of a snapshot', () => {
-    const { backend, session } = start();
+    const { filesystem, session } = start();
     const nodeid = Number(call(session, C.FUSE_CREATE, 1, 2, 0o100644, 0, 0, 'f').payload.getBigUint64(0, true));
     call(session, C.FUSE_WRITE, nodeid, 1n, 0n, 5, 0, 0n, 2, 0, Buffer.from('hello'));
     const state = session.state();
     state.negotiated!.flags |= C.FUSE_ATOMIC_O_TRUNC;
-    session.restore(FuseSession.checkState(state, backend), () => undefined);
+    session.restore(FuseSession.checkState(state, filesystem), () => undefined);
     expect(session.negotiated!.flags & C.FUSE_ATOMIC_O_TRUNC).to.equal(C.FUSE_ATOMIC_O_TRUNC);
     expect(call(session, C.FUSE_OPEN, nodeid, 0o1001, 0).error).to.equal(0);
-    expect(backend.getattr(backend.inode(nodeid)!).size).to.equal(0);
+    expect(filesystem.getattr(filesystem.inode(nodeid)!).size).to.equal(0);
   });
 });
 
 describe('a stateless share', () => {
   it('answers OPEN and OPENDIR with ENOSYS, and makes, reads and writes files without handles', () => {
-    const { backend, session } = start({ stateless: true });
+    const { filesystem, session } = start({ stateless: true });
     expect(session.negotiated!.flags & C.FUSE_NO_OPEN_SUPPORT).to.equal(C.FUSE_NO_OPEN_SUPPORT);
     expect(call(session, C.FUSE_OPENDIR, 1, 0, 0).error).to.equal(ENOSYS);
     const nodeid = Number(call(session, C.FUSE_CREATE, 1, 2, 0o100644, 0, 0, 'f').payload.getBigUint64(0, true));
     const unnamed = Number(call(session, C.FUSE_TMPFILE, 1, 2, 0o100644, 0, 0, '/').payload.getBigUint64(0, true));
     expect(session.state().handles.handles).to.deep.equal([]);
-    expect(backend.inode(unnamed)!.nlink).to.equal(0);
+    expect(filesystem.inode(unnamed)!.nlink).to.equal(0);
     call(session, C.FUSE_FORGET, unnamed, 1n);
-    expect(backend.inode(unnamed)).to.equal(undefined);
+    expect(filesystem.inode(unnamed)).to.equal(undefined);
     expect(call(session, C.FUSE_OPEN, nodeid, 2, 0).error).to.equal(ENOSYS);
     expect(call(session, C.FUSE_WRITE, nodeid, 0n, 0n, 5, 0, 0n, 2, 0, Buffer.from('hello')).error).to.equal(0);
     expect(call(session, C.FUSE_READ, nodeid, 0n, 0n, 100, 0, 0n, 0, 0).text).to.equal('hello');
@@ -128,7 +130,7 @@ describe('a stateless share', () => {
       'hello',
     );
     call(session, C.FUSE_FORGET, nodeid, 2n);
-    expect(backend.inode(nodeid)).to.equal(undefined);
+    expect(filesystem.inode(nodeid)).to.equal(undefined);
   });
 
   it('has no locks `shared`, and a cache', () => {

@@ -1,10 +1,11 @@
 import { expect } from 'chai';
+import { filesystemOf, volumeOf } from '../../../device/filesystems/memfs/volume.ts';
 import {
   attachVirtioFs,
   inspect,
   loadCodec,
   MachineSnapshots,
-  MemfsBackend,
+  type MemoryFileSystem,
   MemoryStore,
   SnapshotError,
   SnapshotStore,
@@ -34,15 +35,15 @@ describe('the state of the devices in a snapshot', function () {
 
   async function make(
     size = 256 << 20,
-  ): Promise<{ machine: BareMachine; backend: MemfsBackend; snapshots: MachineSnapshots }> {
-    const backend = MemfsBackend.of(new Volume(), { size });
+  ): Promise<{ machine: BareMachine; filesystem: MemoryFileSystem; snapshots: MachineSnapshots }> {
+    const filesystem = filesystemOf(new Volume(), { size });
     let snapshots: Promise<MachineSnapshots>;
     const machine = await bareMachine((emulator) => {
-      attachVirtioFs(emulator, { tag: 'share', volume: backend });
+      attachVirtioFs(emulator, { tag: 'share', filesystem });
       snapshots = MachineSnapshots.of(emulator, store);
     });
     running.push(machine);
-    return { machine, backend, snapshots: await snapshots! };
+    return { machine, filesystem, snapshots: await snapshots! };
   }
 
   beforeEach(async () => {
@@ -54,50 +55,54 @@ describe('the state of the devices in a snapshot', function () {
     running = [];
   });
 
-  const fill = (backend: MemfsBackend, count: number) => {
+  const fill = (filesystem: MemoryFileSystem, count: number) => {
     for (let n = 0; n < count; n++) {
-      const inode = backend.mknod(backend.root, `f${n}`, { mode: 0o100644, uid: 0, gid: 0 });
-      backend.setxattr(inode, 'user.a', crypto.getRandomValues(new Uint8Array(4000)), 0);
+      const inode = filesystem.mknod(filesystem.root, `f${n}`, { mode: 0o100644, uid: 0, gid: 0 });
+      filesystem.setxattr(inode, 'user.a', crypto.getRandomValues(new Uint8Array(4000)), 0);
     }
   };
 
   it('may be long, and costs what has changed of it', async () => {
-    const { backend, snapshots } = await make();
-    fill(backend, 1500);
+    const { filesystem, snapshots } = await make();
+    fill(filesystem, 1500);
     const first = await snapshots.freeze({ machine: machineOf });
     expect(store.frozen(first.id).devices.length).to.equal(0);
     expect(store.info(first.id).addedBytes).to.be.greaterThan(6_000_000);
     const value = Uint8Array.of(1, 2, 3);
-    backend.setxattr(backend.lookup(backend.root, 'f700'), 'user.a', value, 0);
+    filesystem.setxattr(filesystem.lookup(filesystem.root, 'f700')!, 'user.a', value, 0);
     const second = await snapshots.freeze({ machine: machineOf });
     expect(store.info(second.id).addedBytes).to.be.lessThan(1_500_000);
     const other = await make();
     await other.snapshots.restore(second.id);
-    expect(other.backend.getxattr(other.backend.lookup(other.backend.root, 'f700'), 'user.a')).to.deep.equal(value);
-    expect(other.backend.getxattr(other.backend.lookup(other.backend.root, 'f1499'), 'user.a')).to.have.length(4000);
+    expect(other.filesystem.getxattr(other.filesystem.lookup(other.filesystem.root, 'f700')!, 'user.a')).to.deep.equal(
+      value,
+    );
+    expect(
+      other.filesystem.getxattr(other.filesystem.lookup(other.filesystem.root, 'f1499')!, 'user.a'),
+    ).to.have.length(4000);
     expect((await inspect(store, second.id)).filesystems[0]!.files.size).to.equal(1500);
     const copy = await SnapshotStore.open(new MemoryStore(), loadCodec());
     await copy.verify(await copy.import(Buffer.concat(await store.export(second.id))));
   });
 
   it('is not read where files are as they were', async () => {
-    const { machine, backend, snapshots } = await make();
+    const { machine, filesystem, snapshots } = await make();
     const size = 96 << 20;
     const content = Buffer.alloc(size);
     for (let at = 0; at < size; at += 65536) crypto.getRandomValues(content.subarray(at, at + 65536));
-    backend.volume.writeFileSync('/large', content);
-    backend.volume.writeFileSync('/small', Buffer.alloc(200_000, 'before'));
+    volumeOf(filesystem).writeFileSync('/large', content);
+    volumeOf(filesystem).writeFileSync('/small', Buffer.alloc(200_000, 'before'));
     const { id } = await snapshots.freeze({ machine: machineOf });
     for (let time = 0; time < 2; time++) {
-      backend.volume.writeFileSync('/small', Buffer.alloc(200_000, 'after'));
-      const fd = backend.volume.openSync('/large', 'r+');
-      backend.volume.writeSync(fd, Buffer.from('changed'), 0, 7, 5 << 20);
-      backend.volume.closeSync(fd);
+      volumeOf(filesystem).writeFileSync('/small', Buffer.alloc(200_000, 'after'));
+      const fd = volumeOf(filesystem).openSync('/large', 'r+');
+      volumeOf(filesystem).writeSync(fd, Buffer.from('changed'), 0, 7, 5 << 20);
+      volumeOf(filesystem).closeSync(fd);
       files.bytes = 0;
       await snapshots.restore(id);
       expect(files.bytes, 'bytes read').to.be.lessThan(1 << 20);
-      expect((backend.volume.readFileSync('/small') as Buffer).subarray(0, 6).toString()).to.equal('before');
-      expect((backend.volume.readFileSync('/large') as Buffer).equals(content)).to.equal(true);
+      expect((volumeOf(filesystem).readFileSync('/small') as Buffer).subarray(0, 6).toString()).to.equal('before');
+      expect((volumeOf(filesystem).readFileSync('/large') as Buffer).equals(content)).to.equal(true);
     }
     // Nor is it read again, or written, by a freeze of what was restored.
     const again = await snapshots.freeze({ machine: machineOf });
@@ -106,12 +111,12 @@ describe('the state of the devices in a snapshot', function () {
   });
 
   it('is judged before it is said to be stored, whichever way it goes', async () => {
-    const { machine, backend, snapshots } = await make();
-    backend.volume.writeFileSync('/file', 'x');
+    const { machine, filesystem, snapshots } = await make();
+    volumeOf(filesystem).writeFileSync('/file', 'x');
     const { id } = await snapshots.freeze({ machine: machineOf });
     const before = await files.list();
     // As a defect would: no way in lets this pass.
-    backend.lookup(backend.root, 'file').mode = 0o644;
+    filesystem.lookup(filesystem.root, 'file')!.mode = 0o644;
     const error = await snapshots.freeze({ machine: machineOf }).catch((caught: Error) => caught);
     expect(error)
       .to.be.instanceOf(SnapshotError)

@@ -2,14 +2,14 @@ import { mkdtemp, readdir, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { expect } from 'chai';
-import type { MemfsBackendState } from '../../../device/fs/memfs-backend.ts';
+import { filesystemOf } from '../../../device/filesystems/memfs/volume.ts';
+import type { MemoryState } from '../../../device/filesystems/memory/state.ts';
 import {
   attachVirtioFs,
   diff,
   inspect,
   loadCodec,
   MachineSnapshots,
-  MemfsBackend,
   MemoryStore,
   SnapshotError,
   SnapshotStore,
@@ -53,10 +53,10 @@ function forge(file: Uint8Array, change: Forge): Uint8Array {
 
 /** Changes the state of the virtio-fs devices, in which nothing is kept as a chunk. */
 const forgeDevices =
-  (change: (saved: SavedMachine, tree: MemfsBackendState) => void): Forge =>
+  (change: (saved: SavedMachine, tree: MemoryState) => void): Forge =>
   ({ frozen }) => {
     const saved = decodeFields(frozen.devices) as SavedMachine;
-    change(saved, saved.filesystems[0] as MemfsBackendState);
+    change(saved, saved.filesystems[0] as MemoryState);
     frozen.devices = encodeFields(saved);
   };
 
@@ -90,7 +90,7 @@ describe('snapshots that were made to do harm, or by a later release', function 
     volume = new Volume();
     let made: Promise<MachineSnapshots>;
     machine = await bareMachine((emulator) => {
-      attachVirtioFs(emulator, { tag: 'share', volume: MemfsBackend.of(volume, { size: 4 * MIB, inodes: 100 }) });
+      attachVirtioFs(emulator, { tag: 'share', filesystem: filesystemOf(volume, { size: 4 * MIB, inodes: 100 }) });
       made = MachineSnapshots.of(emulator, store);
     });
     snapshots = await made!;

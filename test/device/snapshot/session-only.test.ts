@@ -72,7 +72,7 @@ describe('sessions restored against a filesystem that has gone on', () => {
     expect(error)
       .to.be.instanceOf(SnapshotError)
       .with.property('message')
-      .that.matches(/has stayed where it was; .* attach it with the same volume/);
+      .that.matches(/has stayed where it was; .* attach it with the same filesystem/);
   });
 
   describe('an inode that is gone', () => {

@@ -3,17 +3,20 @@ import { mkdtempSync, rmSync, utimesSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { expect } from 'chai';
-import type { Inode } from '../../../device/fs/tree/inode.ts';
-import { dumpTar, loadTar, MemfsBackend, Volume } from '../../../device/index.ts';
+import { filesystemOf } from '../../../device/filesystems/memfs/volume.ts';
+import { checkState } from '../../../device/filesystems/memory/check-state.ts';
+import { partsOf } from '../../../device/filesystems/memory/filesystem.ts';
+import type { Inode } from '../../../device/filesystems/memory/inode.ts';
+import { dumpTar, loadTar, Volume } from '../../../device/index.ts';
 import { randomNumbers } from '../../support/hostile-driver.ts';
 import { bytesOf, type RawEntry, rawTar, streamOf } from '../../support/tar.ts';
 
 const own = { uid: 0, gid: 0 };
 const load = async (archive: Uint8Array) => {
   const volume = new Volume();
-  const backend = MemfsBackend.of(volume, { size: 1 << 20 });
-  const report = await loadTar(backend, streamOf(archive));
-  return { volume, backend, report };
+  const filesystem = filesystemOf(volume, { size: 1 << 20 });
+  const report = await loadTar(filesystem, streamOf(archive));
+  return { volume, filesystem, report };
 };
 const good: RawEntry = { name: 'good', body: 'good' };
 /** 1.0: the list, filled up, and the content. */
@@ -106,19 +109,19 @@ describe('hostile archives', () => {
   }
 
   it('a directory that a later entry replaces costs nothing any more', async () => {
-    const { backend } = await load(
+    const { filesystem } = await load(
       rawTar([
         { name: 'd', type: '5', records: [['SCHILY.xattr.user.x', 'y']] },
         { name: 'd', body: 'x', records: [['SCHILY.xattr.user.x', 'y']] },
       ]),
     );
-    backend.unlink(backend.root, 'd');
-    const { pages, metadata } = MemfsBackend.of(new Volume()).space;
-    expect(backend.space).to.include({ pages, metadata });
+    filesystem.unlink(filesystem.root, 'd');
+    const { pages, metadata } = partsOf(filesystemOf(new Volume())).table.space;
+    expect(partsOf(filesystem).table.space).to.include({ pages, metadata });
   });
 
   it('links in circles end', async () => {
-    const { report, backend } = await load(
+    const { report, filesystem } = await load(
       rawTar([
         { name: 'a', type: '2', linkname: 'b' },
         { name: 'b', type: '2', linkname: 'a' },
@@ -130,11 +133,11 @@ describe('hostile archives', () => {
       ]),
     );
     expect(report.skipped.map(({ path }) => path)).to.deep.equal(['a/x']);
-    expect(backend.getattr(backend.lookup(backend.root, 'c') as Inode).nlink).to.equal(2);
+    expect(filesystem.getattr(filesystem.lookup(filesystem.root, 'c') as Inode).nlink).to.equal(2);
   });
 
   it('of what is said twice the last counts, and what is said for all is for those that say nothing', async () => {
-    const { volume, backend, report } = await load(
+    const { volume, filesystem, report } = await load(
       rawTar([
         {
           name: 'x',
@@ -160,31 +163,34 @@ describe('hostile archives', () => {
     );
     expect(report.skipped).to.deep.equal([]);
     expect(Object.keys(volume.toJSON())).to.have.members(['/two', '/three', '/x']);
-    const mtime = (name: string) => backend.getattr(backend.lookup(backend.root, name) as Inode).mtime;
+    const mtime = (name: string) => filesystem.getattr(filesystem.lookup(filesystem.root, name) as Inode).mtime;
     expect(mtime('two')).to.deep.equal({ sec: 2, nsec: 500_000_000 });
     expect(mtime('three')).to.deep.equal({ sec: 7, nsec: 0 });
   });
 
   it('names and attributes of any bytes go in and out, through GNU tar too', async () => {
-    const backend = MemfsBackend.of(new Volume());
+    const filesystem = filesystemOf(new Volume());
     const name = 'n\udcff\udc80=%';
-    const inode = backend.mknod(backend.root, name, { mode: 0o100644, ...own });
+    const inode = filesystem.mknod(filesystem.root, name, { mode: 0o100644, ...own });
     const value = Uint8Array.from({ length: 300 }, (_, n) => n);
-    backend.setxattr(inode, 'user.a=b%3D', value, 0);
-    backend.symlink(backend.root, 'link', `${'long/'.repeat(30)}${name}`, own);
+    filesystem.setxattr(inode, 'user.a=b%3D', value, 0);
+    filesystem.symlink(filesystem.root, 'link', `${'long/'.repeat(30)}${name}`, own);
     const deep = `${'d'.repeat(120)}\udcfe`;
-    backend.mknod(backend.mknod(backend.root, deep, { mode: 0o40755, ...own }), name, { mode: 0o100644, ...own });
-    const { stream, report } = dumpTar(backend);
+    filesystem.mknod(filesystem.mknod(filesystem.root, deep, { mode: 0o40755, ...own }), name, {
+      mode: 0o100644,
+      ...own,
+    });
+    const { stream, report } = dumpTar(filesystem);
     const archive = await bytesOf(stream);
     expect(report.skipped).to.deep.equal([]);
     const again = await load(archive);
     expect(again.report.skipped).to.deep.equal([]);
-    const found = again.backend.lookup(again.backend.root, name) as Inode;
-    expect(again.backend.getxattr(found, 'user.a=b%3D')).to.deep.equal(value);
-    expect(again.backend.readlink(again.backend.lookup(again.backend.root, 'link') as Inode)).to.equal(
+    const found = again.filesystem.lookup(again.filesystem.root, name) as Inode;
+    expect(again.filesystem.getxattr(found, 'user.a=b%3D')).to.deep.equal(value);
+    expect(again.filesystem.readlink(again.filesystem.lookup(again.filesystem.root, 'link') as Inode)).to.equal(
       `${'long/'.repeat(30)}${name}`,
     );
-    again.backend.lookup(again.backend.lookup(again.backend.root, deep) as Inode, name);
+    again.filesystem.lookup(again.filesystem.lookup(again.filesystem.root, deep) as Inode, name);
     const listed = execFileSync('tar', ['tf', '-', '--quoting-style=literal'], { input: archive });
     expect(listed.includes(Buffer.from([0x6e, 0xff, 0x80, 0x3d, 0x25, 0x0a]))).to.equal(true);
   });
@@ -198,8 +204,10 @@ describe('hostile archives', () => {
         ['gnu', { sec: -1001, nsec: 0 }],
         ['posix', { sec: -1001, nsec: 750_000_000 }],
       ] as const) {
-        const { backend } = await load(execFileSync('tar', ['-c', `--format=${format}`, '-C', directory, 'old']));
-        expect(backend.getattr(backend.lookup(backend.root, 'old') as Inode).mtime, format).to.deep.equal(mtime);
+        const { filesystem } = await load(execFileSync('tar', ['-c', `--format=${format}`, '-C', directory, 'old']));
+        expect(filesystem.getattr(filesystem.lookup(filesystem.root, 'old') as Inode).mtime, format).to.deep.equal(
+          mtime,
+        );
       }
     } finally {
       rmSync(directory, { recursive: true });
@@ -245,9 +253,9 @@ describe('hostile archives', () => {
         );
       }
       try {
-        const { backend } = await load(bytes);
-        expect(backend.space.pages * 4096).to.be.at.most(1 << 20);
-        MemfsBackend.checkState(backend.state());
+        const { filesystem } = await load(bytes);
+        expect(partsOf(filesystem).table.space.pages * 4096).to.be.at.most(1 << 20);
+        checkState(filesystem.state());
       } catch (error) {
         expect((error as Error).message).to.match(/^the tar archive could not be unpacked: /);
         refused++;

@@ -14,9 +14,10 @@ import {
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { expect } from 'chai';
-import { BytesSink, BytesSource } from '../../../device/fs/tree/byte-io.ts';
-import type { Inode } from '../../../device/fs/tree/inode.ts';
-import { dumpJson, dumpTar, loadTar, MemfsBackend, Volume } from '../../../device/index.ts';
+import { BytesSink, BytesSource } from '../../../device/bytes.ts';
+import { filesystemOf } from '../../../device/filesystems/memfs/volume.ts';
+import type { Inode } from '../../../device/filesystems/memory/inode.ts';
+import { dumpJson, dumpTar, loadTar, type MemoryFileSystem, Volume } from '../../../device/index.ts';
 import { dataSegments } from '../../../device/trees/sparse.ts';
 import { bytesOf, streamOf } from '../../support/tar.ts';
 
@@ -43,31 +44,35 @@ describe('files with holes', () => {
   beforeEach(() => (directory = mkdtempSync(join(tmpdir(), 'sparse-'))));
   afterEach(() => rmSync(directory, { recursive: true }));
 
-  function make(): MemfsBackend {
-    const backend = MemfsBackend.of(new Volume());
-    const dir = backend.mknod(backend.root, 'dir', { mode: 0o40755, ...own });
+  function make(): MemoryFileSystem {
+    const filesystem = filesystemOf(new Volume());
+    const dir = filesystem.mknod(filesystem.root, 'dir', { mode: 0o40755, ...own });
     for (const [name, { size, parts }] of Object.entries(FILES)) {
-      const inode = backend.mknod(name === 'middle' ? dir : backend.root, name, { mode: 0o100640, ...own });
-      for (const [offset, text] of parts) backend.write(inode, offset, text.length, new BytesSource(Buffer.from(text)));
-      backend.setattr(inode, { size });
+      const inode = filesystem.mknod(name === 'middle' ? dir : filesystem.root, name, { mode: 0o100640, ...own });
+      for (const [offset, text] of parts)
+        filesystem.write(inode, offset, text.length, new BytesSource(Buffer.from(text)));
+      filesystem.setattr(inode, { size });
     }
-    return backend;
+    return filesystem;
   }
 
-  const find = (backend: MemfsBackend, name: string) =>
-    backend.lookup(name === 'middle' ? (backend.lookup(backend.root, 'dir') as Inode) : backend.root, name) as Inode;
+  const find = (filesystem: MemoryFileSystem, name: string) =>
+    filesystem.lookup(
+      name === 'middle' ? (filesystem.lookup(filesystem.root, 'dir') as Inode) : filesystem.root,
+      name,
+    ) as Inode;
 
-  function check(backend: MemfsBackend): void {
+  function check(filesystem: MemoryFileSystem): void {
     const original = make();
     for (const [name, { size, parts }] of Object.entries(FILES)) {
-      const inode = find(backend, name);
+      const inode = find(filesystem, name);
       expect(inode.size, name).to.equal(size);
-      expect([...dataSegments(backend, inode, size)], name).to.deep.equal([
+      expect([...dataSegments(filesystem, inode, size)], name).to.deep.equal([
         ...dataSegments(original, find(original, name), size),
       ]);
       for (const [offset, text] of parts) {
         const bytes = new Uint8Array(text.length);
-        backend.read(inode, offset, text.length, new BytesSink(bytes), 0);
+        filesystem.read(inode, offset, text.length, new BytesSink(bytes), 0);
         expect(Buffer.from(bytes).toString(), name).to.equal(text);
       }
     }
@@ -76,7 +81,7 @@ describe('files with holes', () => {
   it('come out of an archive as they went in', async () => {
     const archive = await bytesOf(dumpTar(make()).stream);
     expect(archive.length).to.be.below(2 * MIB);
-    const again = MemfsBackend.of(new Volume());
+    const again = filesystemOf(new Volume());
     expect((await loadTar(again, streamOf(archive, 999))).skipped).to.deep.equal([]);
     check(again);
   });
@@ -115,27 +120,27 @@ describe('files with holes', () => {
         closeSync(fd);
       }
       const archive = execFileSync('tar', ['-S', '-c', ...options, '-C', directory, '.'], { maxBuffer: 1 << 30 });
-      const backend = MemfsBackend.of(new Volume());
-      expect((await loadTar(backend, streamOf(archive, 3000))).skipped).to.deep.equal([]);
-      check(backend);
+      const filesystem = filesystemOf(new Volume());
+      expect((await loadTar(filesystem, streamOf(archive, 3000))).skipped).to.deep.equal([]);
+      check(filesystem);
     });
   }
 
   it('8 TiB of hole in a share of 1 MiB: the archive and the JSON have the rest', async () => {
-    const backend = MemfsBackend.of(new Volume(), { size: MIB });
-    backend.setattr(backend.mknod(backend.root, 'huge', { mode: 0o100644, ...own }), { size: 8 * 2 ** 40 });
-    backend.setattr(backend.mknod(backend.root, 'half', { mode: 0o100644, ...own }), { size: 2 ** 39 });
-    backend.mknod(backend.root, 'small', { mode: 0o100644, ...own });
-    const { stream, report } = dumpTar(backend);
+    const filesystem = filesystemOf(new Volume(), { size: MIB });
+    filesystem.setattr(filesystem.mknod(filesystem.root, 'huge', { mode: 0o100644, ...own }), { size: 8 * 2 ** 40 });
+    filesystem.setattr(filesystem.mknod(filesystem.root, 'half', { mode: 0o100644, ...own }), { size: 2 ** 39 });
+    filesystem.mknod(filesystem.root, 'small', { mode: 0o100644, ...own });
+    const { stream, report } = dumpTar(filesystem);
     const archive = await bytesOf(stream);
     expect(archive.length).to.be.below(20_000);
     expect(report.skipped).to.deep.equal([
       { path: 'huge', reason: 'its size of 8.0 TiB, holes included, is above the limit of 1.0 TiB for one file' },
     ]);
-    const again = MemfsBackend.of(new Volume(), { size: MIB });
+    const again = filesystemOf(new Volume(), { size: MIB });
     expect((await loadTar(again, streamOf(archive))).skipped).to.deep.equal([]);
     expect(find(again, 'half')).to.include({ size: 2 ** 39, blocks: 0 });
-    const json = dumpJson(backend);
+    const json = dumpJson(filesystem);
     expect(json.json).to.deep.equal({ '/small': '' });
     expect(json.report.skipped.map(({ path }) => path)).to.have.members(['huge', 'half']);
   });

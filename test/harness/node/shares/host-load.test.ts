@@ -16,8 +16,9 @@ import {
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { expect } from 'chai';
-import type { Inode } from '../../../../device/fs/tree/inode.ts';
-import { dumpJson, dumpTar, loadTar, MemfsBackend, Volume } from '../../../../device/index.ts';
+import { filesystemOf } from '../../../../device/filesystems/memfs/volume.ts';
+import type { Inode } from '../../../../device/filesystems/memory/inode.ts';
+import { dumpJson, dumpTar, loadTar, Volume } from '../../../../device/index.ts';
 import { walk } from '../../../../device/trees/tree-writer.ts';
 import { VmError } from '../../../../harness/machine/errors.ts';
 import { type LoadedTree, loadHostTree, loadingHostTree } from '../../../../harness/node/shares/host-tree.ts';
@@ -45,7 +46,7 @@ describe('loading host directories', () => {
   const host = (path: string) => join(directory, path);
   const fresh = (options?: { size?: number; inodes?: number }) => {
     const volume = new Volume();
-    return { volume, backend: MemfsBackend.of(volume, options) };
+    return { volume, filesystem: filesystemOf(volume, options) };
   };
   beforeEach(() => {
     directory = mkdtempSync(join(tmpdir(), 'load-'));
@@ -61,8 +62,8 @@ describe('loading host directories', () => {
     writeFileSync(host('closed/x'), 'x');
     chmodSync(host('closed'), 0);
     for (const path of ['.', 'secret', 'open', 'closed']) if (isRoot) chownSync(host(path), 65534, 65534);
-    const { volume, backend } = fresh();
-    const tree = asNobody(() => loadHostTree(directory, backend));
+    const { volume, filesystem } = fresh();
+    const tree = asNobody(() => loadHostTree(directory, filesystem));
     expect(tree.skipped).to.have.deep.members(
       ['secret', 'closed'].map((path) => ({
         path,
@@ -71,9 +72,9 @@ describe('loading host directories', () => {
     );
     expect(volume.readdirSync('/')).to.deep.equal(['open']);
     volume.writeFileSync('/open', 'changed');
-    expect(asNobody(() => writeBack(tree, backend))).to.deep.equal({ written: ['open'], removed: [], kept: [] });
+    expect(asNobody(() => writeBack(tree, filesystem))).to.deep.equal({ written: ['open'], removed: [], kept: [] });
     volume.writeFileSync('/secret', 'by the guest');
-    expect(asNobody(() => writeBack(tree, backend)).kept).to.deep.equal([
+    expect(asNobody(() => writeBack(tree, filesystem)).kept).to.deep.equal([
       { path: 'secret', reason: 'the host has an entry of this name that the share was not loaded with' },
     ]);
     chmodSync(host('closed'), 0o700);
@@ -82,7 +83,7 @@ describe('loading host directories', () => {
   it('a directory that can’t be read is an error that says so', () => {
     chmodSync(directory, 0);
     if (isRoot) chownSync(directory, 65534, 65534);
-    expect(() => asNobody(() => loadHostTree(directory, fresh().backend))).to.throw(
+    expect(() => asNobody(() => loadHostTree(directory, fresh().filesystem))).to.throw(
       VmError,
       /can't be read \(the host does not permit it \(EACCES\)/,
     );
@@ -91,12 +92,12 @@ describe('loading host directories', () => {
 
   it('more than the share holds is an error that says what did not fit, and what to do', () => {
     writeFileSync(host('large\x1b[2J'), Buffer.alloc(200_000));
-    expect(() => loadHostTree(directory, fresh({ size: 100_000 }).backend)).to.throw(
+    expect(() => loadHostTree(directory, fresh({ size: 100_000 }).filesystem)).to.throw(
       VmError,
       /^large\\x1b\[2J of .* does not fit into the share, which holds .* KiB and .* inodes: share less/,
     );
     writeFileSync(host('another'), '');
-    expect(() => loadHostTree(directory, fresh({ inodes: 2 }).backend)).to.throw(
+    expect(() => loadHostTree(directory, fresh({ inodes: 2 }).filesystem)).to.throw(
       VmError,
       /does not fit.*give it more room/,
     );
@@ -123,21 +124,21 @@ describe('loading host directories', () => {
         '/link': 'old',
       });
       volume.symlinkSync('elsewhere', '/was-a-link');
-      return { volume, backend: MemfsBackend.of(volume) };
+      return { volume, filesystem: filesystemOf(volume) };
     };
     const [fromHost, fromTar] = [before(), before()];
-    const { skipped } = loadHostTree(directory, fromHost.backend);
+    const { skipped } = loadHostTree(directory, fromHost.filesystem);
     const report = await loadTar(
-      fromTar.backend,
+      fromTar.filesystem,
       streamOf(execFileSync('tar', ['-c', '--format=posix', '-C', directory, '.'])),
     );
     const reason = 'a directory that is not empty is in its place';
     expect(skipped).to.deep.equal([{ path: 'was-full', reason }]);
     expect(report.skipped).to.deep.equal([{ path: './was-full', reason }]);
-    const listing = ({ backend }: ReturnType<typeof before>) =>
-      [...walk(backend, backend.root)]
+    const listing = ({ filesystem }: ReturnType<typeof before>) =>
+      [...walk(filesystem, filesystem.root)]
         .map(({ path, inode }) => {
-          const { mode, mtime } = backend.getattr(inode as Inode);
+          const { mode, mtime } = filesystem.getattr(inode as Inode);
           return `${path} ${mode.toString(8)} ${path.startsWith('elsewhere') || path === 'was-full' || /kept|\/x$/.test(path) ? '' : mtime.sec}`;
         })
         .sort();
@@ -152,7 +153,7 @@ describe('loading host directories', () => {
     for (let n = 0; n < 20; n++) writeFileSync(host(`file${n}`), 'abc');
     writeFileSync(host('large'), Buffer.alloc(5 << 20, 'x'));
     const counts: number[] = [];
-    const steps = loadingHostTree(directory, fresh().backend, (files) => counts.push(files))(() => true);
+    const steps = loadingHostTree(directory, fresh().filesystem, (files) => counts.push(files))(() => true);
     let breaks = 0;
     let step = steps.next();
     for (; !step.done; step = steps.next()) breaks++;
@@ -169,9 +170,9 @@ describe('loading host directories', () => {
       ['changes', () => writeFileSync(host('changes'), Buffer.alloc(size, String(performance.now())))],
     ] as const) {
       writeFileSync(host(name), Buffer.alloc(size, 'a'));
-      const { volume, backend } = fresh();
+      const { volume, filesystem } = fresh();
       let turns = 0;
-      const steps = loadingHostTree(directory, backend)(() => true);
+      const steps = loadingHostTree(directory, filesystem)(() => true);
       let step = steps.next();
       for (; !step.done; step = steps.next()) if (name === 'changes' || turns++ === 0) change();
       const { skipped } = step.value as LoadedTree;
@@ -194,12 +195,12 @@ describe('loading host directories', () => {
     execFileSync('dd', [`of=${host('middle')}`, 'bs=1', `seek=${10 << 20}`, 'conv=notrunc', 'status=none'], {
       input: 'in the middle',
     });
-    const { backend } = fresh({ size: 1 << 20 });
-    expect(loadHostTree(directory, backend).skipped).to.deep.equal([]);
-    expect(backend.lookup(backend.root, 'hole')).to.include({ size: 20 << 20, blocks: 0 });
-    expect(backend.lookup(backend.root, 'middle')).to.include({ size: 20 << 20, blocks: 8 });
+    const { filesystem } = fresh({ size: 1 << 20 });
+    expect(loadHostTree(directory, filesystem).skipped).to.deep.equal([]);
+    expect(filesystem.lookup(filesystem.root, 'hole')).to.include({ size: 20 << 20, blocks: 0 });
+    expect(filesystem.lookup(filesystem.root, 'middle')).to.include({ size: 20 << 20, blocks: 8 });
     truncateSync(host('hole'), 2 ** 40);
-    expect(loadHostTree(directory, fresh().backend).skipped).to.deep.equal([
+    expect(loadHostTree(directory, fresh().filesystem).skipped).to.deep.equal([
       { path: 'hole', reason: 'it has 1.0 TiB of holes, and no more than 64.0 GiB are looked through' },
     ]);
   });
@@ -210,34 +211,34 @@ describe('loading host directories', () => {
     symlinkSync('/dev/zero', host('zero-link'));
     execFileSync('mkfifo', [host('pipe')]);
     if (isRoot) execFileSync('mknod', [host('zero'), 'c', '1', '5']);
-    const { volume, backend } = fresh();
-    expect(loadHostTree(directory, backend))
+    const { volume, filesystem } = fresh();
+    expect(loadHostTree(directory, filesystem))
       .to.include({ bytes: 0 })
       .and.to.have.property('skipped')
       .that.deep.equals([]);
     expect(volume.readlinkSync('/loop')).to.equal('loop');
-    expect(backend.getattr(backend.lookup(backend.root, 'pipe')).mode & 0o170000).to.equal(0o10000);
-    if (isRoot) expect(backend.getattr(backend.lookup(backend.root, 'zero'))).to.include({ rdev: 0x105 });
+    expect(filesystem.getattr(filesystem.lookup(filesystem.root, 'pipe')!).mode & 0o170000).to.equal(0o10000);
+    if (isRoot) expect(filesystem.getattr(filesystem.lookup(filesystem.root, 'zero')!)).to.include({ rdev: 0x105 });
   });
 
   it('trees that are deeper than paths can be: the rest is told', async () => {
     execFileSync('perl', ['-e', 'for (1 .. 300) { mkdir "a" x 19 or die; chdir "a" x 19 or die }'], { cwd: directory });
-    const { backend } = fresh();
-    const { skipped } = loadHostTree(directory, backend);
+    const { filesystem } = fresh();
+    const { skipped } = loadHostTree(directory, filesystem);
     expect(skipped).to.have.length(1);
     expect(skipped[0]!.path.length).to.be.within(4080, 4200);
 
     const guest = fresh();
-    const tree = loadHostTree(mkdtempSync(join(directory, 'b-')), guest.backend);
-    let dir: Inode = guest.backend.root;
-    for (let n = 0; n < 20_000; n++) dir = guest.backend.mknod(dir, 'd', { mode: 0o40755, ...own });
-    const { stream, report } = dumpTar(guest.backend);
+    const tree = loadHostTree(mkdtempSync(join(directory, 'b-')), guest.filesystem);
+    let dir: Inode = guest.filesystem.root;
+    for (let n = 0; n < 20_000; n++) dir = guest.filesystem.mknod(dir, 'd', { mode: 0o40755, ...own });
+    const { stream, report } = dumpTar(guest.filesystem);
     await bytesOf(stream);
     const reason = /longer than 4095 bytes/;
     expect(report.skipped).to.have.length(1);
     expect(report.skipped[0]!.reason).to.match(reason);
-    expect(dumpJson(guest.backend).report.skipped[0]!.reason).to.match(reason);
-    const { kept, written } = writeBack(tree, guest.backend);
+    expect(dumpJson(guest.filesystem).report.skipped[0]!.reason).to.match(reason);
+    const { kept, written } = writeBack(tree, guest.filesystem);
     expect(written.length).to.equal(501);
     expect(kept).to.deep.equal([
       { path: Array(502).fill('d').join('/'), reason: 'it is in more than 500 directories' },
@@ -260,8 +261,8 @@ describe('loading host directories', () => {
     for (const kind of ['file', 'directory']) {
       for (const name of Object.keys(makers))
         for (const copy of ['1', '2']) makers[kind]!(host(`share/${name}${copy}`));
-      const { volume, backend } = fresh();
-      const steps = loadingHostTree(host('share'), backend)(() => true);
+      const { volume, filesystem } = fresh();
+      const steps = loadingHostTree(host('share'), filesystem)(() => true);
       steps.next();
       const [first] = Object.keys(volume.toJSON());
       for (const [name, make] of Object.entries(makers)) {
@@ -309,8 +310,8 @@ describe('loading host directories', () => {
       // The other process may not get its turn for a while.
       for (let round = 0; (round < 400 || seen <= 5) && swapper.exitCode === null; round++) {
         await new Promise((resolve) => setImmediate(resolve));
-        const { volume, backend } = fresh();
-        loadHostTree(host('share'), backend);
+        const { volume, filesystem } = fresh();
+        loadHostTree(host('share'), filesystem);
         for (const [path, content] of Object.entries(volume.toJSON())) {
           if (path !== '/dir') seen++;
           const isLink = volume.lstatSync(path).isSymbolicLink();

@@ -19,7 +19,8 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { expect } from 'chai';
 import { Volume } from 'memfs';
-import { MemfsBackend } from '../../../../device/fs/memfs-backend.ts';
+import { filesystemOf } from '../../../../device/filesystems/memfs/volume.ts';
+import type { MemoryFileSystem } from '../../../../device/filesystems/memory/filesystem.ts';
 import { VmError } from '../../../../harness/machine/errors.ts';
 import { type LoadedTree, loadHostTree } from '../../../../harness/node/shares/host-tree.ts';
 import { writeBack } from '../../../../harness/node/shares/write-back.ts';
@@ -27,14 +28,14 @@ import { writeBack } from '../../../../harness/node/shares/write-back.ts';
 describe('host directories', () => {
   let root: string;
   let volume: Volume;
-  let backend: MemfsBackend;
+  let filesystem: MemoryFileSystem;
   const host = (path: string) => join(root, path);
-  const load = (): LoadedTree => loadHostTree(root, backend);
+  const load = (): LoadedTree => loadHostTree(root, filesystem);
 
   beforeEach(() => {
     root = mkdtempSync(join(tmpdir(), 'tree-'));
     volume = new Volume();
-    backend = MemfsBackend.of(volume);
+    filesystem = filesystemOf(volume);
     mkdirSync(host('sub/deep'), { recursive: true });
     writeFileSync(host('file'), 'content');
     writeFileSync(host('sub/other'), Buffer.alloc(3_000_000, 'ab'));
@@ -62,7 +63,9 @@ describe('host directories', () => {
     it('keeps times to the nanosecond, and owners', () => {
       load();
       const stats = statSync(host('sub/other'), { bigint: true });
-      const { mtime, uid, gid } = backend.getattr(backend.lookup(backend.lookup(backend.root, 'sub'), 'other'));
+      const { mtime, uid, gid } = filesystem.getattr(
+        filesystem.lookup(filesystem.lookup(filesystem.root, 'sub')!, 'other')!,
+      );
       expect(BigInt(mtime.sec) * 1_000_000_000n + BigInt(mtime.nsec)).to.equal(stats.mtimeNs);
       expect({ uid, gid }).to.deep.equal({ uid: Number(stats.uid), gid: Number(stats.gid) });
     });
@@ -86,15 +89,15 @@ describe('host directories', () => {
     });
 
     it('refuses what is no directory', () => {
-      expect(() => loadHostTree(host('none'), backend)).to.throw(VmError, /none does not exist/);
-      expect(() => loadHostTree(host('file'), backend)).to.throw(VmError, /file is not a directory/);
+      expect(() => loadHostTree(host('none'), filesystem)).to.throw(VmError, /none does not exist/);
+      expect(() => loadHostTree(host('file'), filesystem)).to.throw(VmError, /file is not a directory/);
     });
   });
 
   describe('write back', () => {
     it('changes nothing when nothing has changed', () => {
       const before = lstatSync(host('file'), { bigint: true });
-      expect(writeBack(load(), backend)).to.deep.equal({ written: [], removed: [], kept: [] });
+      expect(writeBack(load(), filesystem)).to.deep.equal({ written: [], removed: [], kept: [] });
       expect(lstatSync(host('file'), { bigint: true }).ino).to.equal(before.ino);
     });
 
@@ -106,7 +109,7 @@ describe('host directories', () => {
       volume.writeFileSync('/sub/other', 'changed');
       volume.renameSync('/link', '/renamed');
       volume.utimesSync('/new/dir/file', 5, 7);
-      const report = writeBack(tree, backend);
+      const report = writeBack(tree, filesystem);
       expect(report.kept).to.deep.equal([]);
       expect(report.removed).to.deep.equal(['link']);
       expect(readFileSync(host('new/dir/file'), 'utf8')).to.equal('fresh');
@@ -122,7 +125,7 @@ describe('host directories', () => {
     it('keeps hard links together', () => {
       const tree = load();
       volume.writeFileSync('/file', 'both change');
-      writeBack(tree, backend);
+      writeBack(tree, filesystem);
       expect(readFileSync(host('sub/deep/hard'), 'utf8')).to.equal('both change');
       expect(statSync(host('file')).ino).to.equal(statSync(host('sub/deep/hard')).ino);
     });
@@ -133,7 +136,7 @@ describe('host directories', () => {
       volume.writeFileSync('/sub', 'now a file');
       volume.unlinkSync('/file');
       volume.mkdirSync('/file');
-      const { kept } = writeBack(tree, backend);
+      const { kept } = writeBack(tree, filesystem);
       expect(kept).to.deep.equal([]);
       expect(readFileSync(host('sub'), 'utf8')).to.equal('now a file');
       expect(statSync(host('file')).isDirectory()).to.equal(true);
@@ -145,7 +148,7 @@ describe('host directories', () => {
         const tree = load();
         volume.rmSync('/sub', { recursive: true });
         volume.symlinkSync(outside, '/sub');
-        writeBack(tree, backend);
+        writeBack(tree, filesystem);
         expect(readlinkSync(host('sub'))).to.equal(outside);
         expect(readdirSync(outside)).to.deep.equal([]);
       } finally {
@@ -161,7 +164,7 @@ describe('host directories', () => {
       volume.writeFileSync('/sub/other', 'the guest was here');
       volume.writeFileSync('/both', 'by the guest');
       volume.rmSync('/sub/deep', { recursive: true });
-      const { kept } = writeBack(tree, backend);
+      const { kept } = writeBack(tree, filesystem);
       expect(kept.map(({ path }) => path)).to.have.members(['sub/other', 'both', 'sub/deep']);
       expect(readFileSync(host('sub/other'), 'utf8')).to.equal('the host was here');
       expect(readFileSync(host('both'), 'utf8')).to.equal('by the host');

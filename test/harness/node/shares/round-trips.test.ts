@@ -19,9 +19,10 @@ import { createServer } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { expect } from 'chai';
-import { BytesSource } from '../../../../device/fs/tree/byte-io.ts';
-import type { Inode } from '../../../../device/fs/tree/inode.ts';
-import { dumpJson, dumpTar, loadJson, loadTar, MemfsBackend, Volume } from '../../../../device/index.ts';
+import { BytesSource } from '../../../../device/bytes.ts';
+import { filesystemOf } from '../../../../device/filesystems/memfs/volume.ts';
+import type { Inode } from '../../../../device/filesystems/memory/inode.ts';
+import { dumpJson, dumpTar, loadJson, loadTar, type MemoryFileSystem, Volume } from '../../../../device/index.ts';
 import { loadHostTree } from '../../../../harness/node/shares/host-tree.ts';
 import { writeBack } from '../../../../harness/node/shares/write-back.ts';
 
@@ -35,27 +36,27 @@ type Outcome = 'carried' | 'partly' | 'lost' | 'reported';
 interface Sample {
   row: string;
   name: string;
-  make(backend: MemfsBackend): void;
+  make(filesystem: MemoryFileSystem): void;
   /** How much of it `after` has; 'partly' for a weaker form. `before`: where it came from. */
-  compare(after: MemfsBackend, before: MemfsBackend): boolean | 'partly';
+  compare(after: MemoryFileSystem, before: MemoryFileSystem): boolean | 'partly';
 }
 
 const own = { uid: 0, gid: 0 };
 const odd = { sec: -123_456_789, nsec: 123_456_789 };
-const find = (backend: MemfsBackend, name: string) => backend.lookup(backend.root, name) as Inode;
-const has = (backend: MemfsBackend, name: string) => {
+const find = (filesystem: MemoryFileSystem, name: string) => filesystem.lookup(filesystem.root, name) as Inode;
+const has = (filesystem: MemoryFileSystem, name: string) => {
   try {
-    return find(backend, name);
+    return find(filesystem, name);
   } catch {
     return undefined;
   }
 };
 const node =
   (name: string, mode: number, more = {}) =>
-  (backend: MemfsBackend) =>
-    backend.mknod(backend.root, name, { mode, ...own, ...more }) as Inode;
-const fill = (backend: MemfsBackend, inode: Inode, text: string, at = 0) =>
-  backend.write(inode, at, text.length, new BytesSource(Buffer.from(text)));
+  (filesystem: MemoryFileSystem) =>
+    filesystem.mknod(filesystem.root, name, { mode, ...own, ...more }) as Inode;
+const fill = (filesystem: MemoryFileSystem, inode: Inode, text: string, at = 0) =>
+  filesystem.write(inode, at, text.length, new BytesSource(Buffer.from(text)));
 const time = (a: { sec: number; nsec: number }, b: { sec: number; nsec: number }) =>
   a.sec === b.sec && a.nsec === b.nsec
     ? true
@@ -67,23 +68,23 @@ const SAMPLES: Sample[] = [
   {
     row: 'files, directories',
     name: 'dir',
-    make: (backend) =>
-      fill(backend, backend.mknod(node('dir', 0o40755)(backend), 'file', { mode: 0o100644, ...own }), 'text'),
+    make: (filesystem) =>
+      fill(filesystem, filesystem.mknod(node('dir', 0o40755)(filesystem), 'file', { mode: 0o100644, ...own }), 'text'),
     compare: (after) => (after.lookup(find(after, 'dir'), 'file') as Inode).size === 4,
   },
   {
     row: 'symbolic links',
     name: 'soft',
-    make: (backend) => backend.symlink(backend.root, 'soft', 'some/where', own),
+    make: (filesystem) => filesystem.symlink(filesystem.root, 'soft', 'some/where', own),
     compare: (after) => find(after, 'soft').target === 'some/where',
   },
   {
     row: 'hard links',
     name: 'twin',
-    make: (backend) => {
-      const one = node('one', 0o100644)(backend);
-      fill(backend, one, 'x');
-      backend.link(one, backend.root, 'twin');
+    make: (filesystem) => {
+      const one = node('one', 0o100644)(filesystem);
+      fill(filesystem, one, 'x');
+      filesystem.link(one, filesystem.root, 'twin');
     },
     compare: (after) => find(after, 'twin') === find(after, 'one'),
   },
@@ -108,7 +109,7 @@ const SAMPLES: Sample[] = [
   {
     row: 'holes',
     name: 'sparse',
-    make: (backend) => fill(backend, node('sparse', 0o100644)(backend), 'end', 5 << 20),
+    make: (filesystem) => fill(filesystem, node('sparse', 0o100644)(filesystem), 'end', 5 << 20),
     compare: (after) => find(after, 'sparse').size === (5 << 20) + 3 && find(after, 'sparse').blocks <= 16,
   },
   {
@@ -121,7 +122,7 @@ const SAMPLES: Sample[] = [
   {
     row: 'set-user-ID',
     name: 'special',
-    make: (backend) => backend.setattr(node('special', 0o100755)(backend), { mode: 0o6755 }),
+    make: (filesystem) => filesystem.setattr(node('special', 0o100755)(filesystem), { mode: 0o6755 }),
     compare: (after) => (find(after, 'special').mode & 0o7777) === 0o6755,
   },
   {
@@ -133,14 +134,14 @@ const SAMPLES: Sample[] = [
   {
     row: 'modification time',
     name: 'mtime',
-    make: (backend) => backend.setattr(node('mtime', 0o100644)(backend), { mtime: odd }),
+    make: (filesystem) => filesystem.setattr(node('mtime', 0o100644)(filesystem), { mtime: odd }),
     compare: (after) => time(find(after, 'mtime').mtime, odd),
   },
   {
     row: 'access time',
     name: 'atime',
-    make: (backend) =>
-      backend.setattr(node('atime', 0o100644)(backend), { atime: { sec: 1000, nsec: 123_456_789 }, mtime: odd }),
+    make: (filesystem) =>
+      filesystem.setattr(node('atime', 0o100644)(filesystem), { atime: { sec: 1000, nsec: 123_456_789 }, mtime: odd }),
     compare: (after) => time(find(after, 'atime').atime, { sec: 1000, nsec: 123_456_789 }),
   },
   {
@@ -154,8 +155,8 @@ const SAMPLES: Sample[] = [
   {
     row: 'extended attributes',
     name: 'attributes',
-    make: (backend) =>
-      backend.setxattr(node('attributes', 0o100644)(backend), 'user.any', Uint8Array.of(0, 255, 61, 10), 0),
+    make: (filesystem) =>
+      filesystem.setxattr(node('attributes', 0o100644)(filesystem), 'user.any', Uint8Array.of(0, 255, 61, 10), 0),
     compare: (after) =>
       Buffer.from(find(after, 'attributes').xattrs?.get('user.any') ?? []).toString('hex') === '00ff3d0a',
   },
@@ -163,7 +164,7 @@ const SAMPLES: Sample[] = [
   {
     row: 'files above 1 TiB',
     name: 'huge',
-    make: (backend) => backend.setattr(node('huge', 0o100644)(backend), { size: 2 ** 41 }),
+    make: (filesystem) => filesystem.setattr(node('huge', 0o100644)(filesystem), { size: 2 ** 41 }),
     compare: (after) => find(after, 'huge').size === 2 ** 41,
   },
 ];
@@ -188,13 +189,17 @@ describe('round trips', () => {
     table = new Map(rows.slice(2).map(([name, ...cells]) => [name!, cells]));
   });
 
-  function original(): MemfsBackend {
-    const backend = MemfsBackend.of(new Volume());
-    for (const { make } of SAMPLES) make(backend);
-    return backend;
+  function original(): MemoryFileSystem {
+    const filesystem = filesystemOf(new Volume());
+    for (const { make } of SAMPLES) make(filesystem);
+    return filesystem;
   }
 
-  function outcomes(before: MemfsBackend, after: MemfsBackend, skipped: { path: string }[]): Map<string, Outcome> {
+  function outcomes(
+    before: MemoryFileSystem,
+    after: MemoryFileSystem,
+    skipped: { path: string }[],
+  ): Map<string, Outcome> {
     return new Map(
       SAMPLES.map(({ row, name, compare }) => {
         if (skipped.some(({ path }) => path === name)) return [row, 'reported'];
@@ -229,50 +234,50 @@ describe('round trips', () => {
   });
 
   it('a snapshot', () => {
-    const backend = original();
-    const again = MemfsBackend.of(new Volume());
-    again.restore(MemfsBackend.checkState(backend.state()));
-    check('snapshot', outcomes(backend, again, []));
+    const filesystem = original();
+    const again = filesystemOf(new Volume());
+    again.restore(again.checkState(filesystem.state()));
+    check('snapshot', outcomes(filesystem, again, []));
   });
 
   for (const gzip of [false, true]) {
     it(`tar${gzip ? '.gz' : ''}`, async () => {
-      const backend = original();
-      const { stream, report } = dumpTar(backend, { gzip });
-      const again = MemfsBackend.of(new Volume());
+      const filesystem = original();
+      const { stream, report } = dumpTar(filesystem, { gzip });
+      const again = filesystemOf(new Volume());
       const loaded = await loadTar(again, stream);
       expect(loaded.skipped).to.deep.equal([]);
-      check('tar', outcomes(backend, again, report.skipped));
+      check('tar', outcomes(filesystem, again, report.skipped));
     });
   }
 
   it('JSON', () => {
-    const backend = original();
-    const { json, report } = dumpJson(backend);
-    const again = MemfsBackend.of(new Volume());
+    const filesystem = original();
+    const { json, report } = dumpJson(filesystem);
+    const again = filesystemOf(new Volume());
     expect(loadJson(again, JSON.parse(JSON.stringify(json)) as typeof json).skipped).to.deep.equal([]);
     // Its file is a text.
-    check('JSON', outcomes(backend, again, report.skipped), { 'files, directories': 'carried' });
+    check('JSON', outcomes(filesystem, again, report.skipped), { 'files, directories': 'carried' });
   });
 
   for (const owners of [false, true]) {
     it(`to a directory${owners ? ', with owners' : ''}`, function () {
       if (owners && process.getuid!() !== 0) this.skip();
-      const backend = original();
-      const tree = loadHostTree(directory, MemfsBackend.of(new Volume()));
+      const filesystem = original();
+      const tree = loadHostTree(directory, filesystemOf(new Volume()));
       const umask = process.umask(0o022);
       let kept: ReturnType<typeof writeBack>['kept'];
       try {
-        ({ kept } = writeBack(tree, backend, { owners }));
+        ({ kept } = writeBack(tree, filesystem, { owners }));
       } finally {
         process.umask(umask);
       }
       // What it is on the host is seen by loading it, which keeps all of that.
-      const again = MemfsBackend.of(new Volume());
+      const again = filesystemOf(new Volume());
       loadHostTree(directory, again);
       check(
         'to a directory',
-        outcomes(backend, again, kept),
+        outcomes(filesystem, again, kept),
         owners ? { permissions: 'carried', 'set-user-ID': 'carried', owners: 'carried' } : {},
       );
     });
@@ -302,7 +307,7 @@ describe('round trips', () => {
     lutimesSync(at('atime'), 1000.123456, 2000);
     try {
       const before = original();
-      const after = MemfsBackend.of(new Volume());
+      const after = filesystemOf(new Volume());
       // Reading moves access times.
       const stats = {
         mtime: lstatSync(at('mtime'), { bigint: true }).mtimeNs,

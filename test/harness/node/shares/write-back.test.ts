@@ -20,7 +20,8 @@ import {
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { expect } from 'chai';
-import { MemfsBackend, Volume } from '../../../../device/index.ts';
+import { filesystemOf } from '../../../../device/filesystems/memfs/volume.ts';
+import { Volume } from '../../../../device/index.ts';
 import { VmError } from '../../../../harness/machine/errors.ts';
 import { loadHostTree } from '../../../../harness/node/shares/host-tree.ts';
 import { writeBack, writingBack } from '../../../../harness/node/shares/write-back.ts';
@@ -43,19 +44,19 @@ describe('write-back', () => {
   const own = { uid: 0, gid: 0 };
   const load = () => {
     const volume = new Volume();
-    const backend = MemfsBackend.of(volume);
-    return { volume, backend, tree: loadHostTree(share, backend) };
+    const filesystem = filesystemOf(volume);
+    return { volume, filesystem, tree: loadHostTree(share, filesystem) };
   };
 
   describe('stays inside', () => {
     it('when the guest replaces a directory by a link to the outside', () => {
       writeFileSync(join(share, 'a/x'), 'precious');
       linkSync(join(share, 'a/x'), join(outside, 'x'));
-      const { volume, backend, tree } = load();
+      const { volume, filesystem, tree } = load();
       volume.unlinkSync('/a/x');
       volume.rmdirSync('/a');
       volume.symlinkSync('../outside', '/a');
-      expect(writeBack(tree, backend).kept).to.deep.equal([]);
+      expect(writeBack(tree, filesystem).kept).to.deep.equal([]);
       expect(readFileSync(join(outside, 'x'), 'utf8')).to.equal('precious');
       expect(readlinkSync(join(share, 'a'))).to.equal('../outside');
     });
@@ -67,11 +68,11 @@ describe('write-back', () => {
       it(`when the host replaces the ${what} by a link`, () => {
         mkdirSync(join(share, path), { recursive: true });
         mkdirSync(join(outside, 's'));
-        const { volume, backend, tree } = load();
+        const { volume, filesystem, tree } = load();
         volume.writeFileSync(`/${path}/planted`, 'x');
         renameSync(join(share, 'a'), join(share, 'a.old'));
         symlinkSync('../outside', join(share, 'a'));
-        const { kept } = writeBack(tree, backend);
+        const { kept } = writeBack(tree, filesystem);
         expect(kept).to.have.length.above(0);
         expect(kept[0]!.path).to.match(/^a/);
         expect(readdirSync(outside)).to.deep.equal(path === 'a' ? ['s'] : ['s']);
@@ -80,15 +81,15 @@ describe('write-back', () => {
     }
 
     it('when another directory, or a link to one, takes the place of the share', () => {
-      const { volume, backend, tree } = load();
+      const { volume, filesystem, tree } = load();
       volume.writeFileSync('/planted', 'x');
       renameSync(share, `${share}.old`);
-      expect(() => writeBack(tree, backend)).to.throw(
+      expect(() => writeBack(tree, filesystem)).to.throw(
         VmError,
         /can't write back to .*share: it, or a directory above it, was removed/,
       );
       symlinkSync('outside', share);
-      expect(() => writeBack(tree, backend)).to.throw(VmError, /another directory has taken its place/);
+      expect(() => writeBack(tree, filesystem)).to.throw(VmError, /another directory has taken its place/);
       expect(readdirSync(outside)).to.deep.equal([]);
     });
 
@@ -106,13 +107,15 @@ describe('write-back', () => {
     it('no set-id and sticky bits, permissions within the umask, the owner of what was there', () => {
       writeFileSync(join(share, 'mine'), 'x');
       chmodSync(join(share, 'mine'), 0o664);
-      const { volume, backend, tree } = load();
-      backend.setattr(backend.mknod(backend.root, 'sh', { mode: 0o100755, uid: 1234, gid: 0 }), { mode: 0o6777 });
-      backend.setattr(backend.mknod(backend.root, 'dir', { mode: 0o40777, ...own }), { mode: 0o7777 });
+      const { volume, filesystem, tree } = load();
+      filesystem.setattr(filesystem.mknod(filesystem.root, 'sh', { mode: 0o100755, uid: 1234, gid: 0 }), {
+        mode: 0o6777,
+      });
+      filesystem.setattr(filesystem.mknod(filesystem.root, 'dir', { mode: 0o40777, ...own }), { mode: 0o7777 });
       volume.writeFileSync('/mine', 'changed');
       const before = process.umask(0o022);
       try {
-        writeBack(tree, backend);
+        writeBack(tree, filesystem);
       } finally {
         process.umask(before);
       }
@@ -124,9 +127,11 @@ describe('write-back', () => {
 
     it('with the option, all of them', function () {
       if (process.getuid!() !== 0) return this.skip();
-      const { backend, tree } = load();
-      backend.setattr(backend.mknod(backend.root, 'sh', { mode: 0o100755, uid: 1234, gid: 56 }), { mode: 0o6777 });
-      expect(writeBack(tree, backend, { owners: true }).kept).to.deep.equal([]);
+      const { filesystem, tree } = load();
+      filesystem.setattr(filesystem.mknod(filesystem.root, 'sh', { mode: 0o100755, uid: 1234, gid: 56 }), {
+        mode: 0o6777,
+      });
+      expect(writeBack(tree, filesystem, { owners: true }).kept).to.deep.equal([]);
       const { mode, uid, gid } = lstatSync(join(share, 'sh'));
       expect({ mode: mode & 0o7777, uid, gid }).to.deep.equal({ mode: 0o6777, uid: 1234, gid: 56 });
     });
@@ -135,37 +140,37 @@ describe('write-back', () => {
       if (process.getuid!() !== 0) return this.skip();
       writeFileSync(join(share, 'theirs'), 'x');
       execFileSync('chown', ['1234:56', join(share, 'theirs')]);
-      const { volume, backend, tree } = load();
+      const { volume, filesystem, tree } = load();
       volume.writeFileSync('/theirs', 'changed');
-      backend.setattr(backend.lookup(backend.root, 'theirs'), { uid: 0, gid: 0 });
-      writeBack(tree, backend);
+      filesystem.setattr(filesystem.lookup(filesystem.root, 'theirs')!, { uid: 0, gid: 0 });
+      writeBack(tree, filesystem);
       expect(lstatSync(join(share, 'theirs'))).to.include({ uid: 1234, gid: 56 });
     });
 
     it('no devices, FIFOs and sockets', () => {
-      const { backend, tree } = load();
+      const { filesystem, tree } = load();
       for (const [name, type] of [
         ['c', 0o20000],
         ['b', 0o60000],
         ['p', 0o10000],
         ['s', 0o140000],
       ] as const)
-        backend.mknod(backend.root, name, { mode: type | 0o666, rdev: 0x103, ...own });
-      expect(writeBack(tree, backend).kept.map(({ path }) => path)).to.have.members(['c', 'b', 'p', 's']);
+        filesystem.mknod(filesystem.root, name, { mode: type | 0o666, rdev: 0x103, ...own });
+      expect(writeBack(tree, filesystem).kept.map(({ path }) => path)).to.have.members(['c', 'b', 'p', 's']);
       expect(readdirSync(share)).to.deep.equal(['a']);
     });
 
     it('no huge files, and holes as holes', () => {
-      const { volume, backend, tree } = load();
+      const { volume, filesystem, tree } = load();
       const file = (name: string, size: number) => {
-        const inode = backend.mknod(backend.root, name, { mode: 0o100644, ...own });
-        backend.setattr(inode, { size });
+        const inode = filesystem.mknod(filesystem.root, name, { mode: 0o100644, ...own });
+        filesystem.setattr(inode, { size });
         return inode;
       };
       file('huge', 8 * 2 ** 40);
       file('large', 2 ** 28);
       volume.writeSync(volume.openSync('/large', 'r+'), 'in the middle', 2 ** 27);
-      const { kept } = writeBack(tree, backend);
+      const { kept } = writeBack(tree, filesystem);
       expect(kept).to.deep.equal([
         { path: 'huge', reason: 'its size of 8.0 TiB, holes included, is above the limit of 1.0 TiB for one file' },
       ]);
@@ -182,7 +187,7 @@ describe('write-back', () => {
         ]).toString(),
       ).to.equal('in the middle');
       const again = load();
-      expect(again.backend.getattr(again.backend.lookup(again.backend.root, 'large'))).to.include({
+      expect(again.filesystem.getattr(again.filesystem.lookup(again.filesystem.root, 'large')!)).to.include({
         size: 2 ** 28,
         blocks: 8,
       });
@@ -192,34 +197,34 @@ describe('write-back', () => {
   describe('can be called again', () => {
     it('each time for what has changed since', () => {
       writeFileSync(join(share, 'a/x'), '0');
-      const { volume, backend, tree } = load();
+      const { volume, filesystem, tree } = load();
       for (let n = 1; n <= 3; n++) {
         volume.writeFileSync('/a/x', `${n}`);
         volume.mkdirSync(`/new${n}`);
         volume.writeFileSync(`/new${n}/y`, 'y');
         if (n > 1) volume.writeFileSync(`/new${n - 1}/y`, `${n}`);
-        const report = writeBack(tree, backend);
+        const report = writeBack(tree, filesystem);
         expect(report.kept).to.deep.equal([]);
         expect(report.written).to.have.members(['a/x', `new${n}`, `new${n}/y`, ...(n > 1 ? [`new${n - 1}/y`] : [])]);
         expect(readFileSync(join(share, 'a/x'), 'utf8')).to.equal(`${n}`);
-        expect(writeBack(tree, backend)).to.deep.equal({ written: [], removed: [], kept: [] });
+        expect(writeBack(tree, filesystem)).to.deep.equal({ written: [], removed: [], kept: [] });
       }
       volume.rmSync('/new2', { recursive: true });
-      expect(writeBack(tree, backend)).to.deep.equal({ written: [], removed: ['new2/y', 'new2'], kept: [] });
+      expect(writeBack(tree, filesystem)).to.deep.equal({ written: [], removed: ['new2/y', 'new2'], kept: [] });
       expect(existsSync(join(share, 'new2'))).to.equal(false);
     });
 
     it('after the host has changed something: that stays, until the host removes it', () => {
       writeFileSync(join(share, 'x'), 'old');
-      const { volume, backend, tree } = load();
+      const { volume, filesystem, tree } = load();
       volume.writeFileSync('/x', 'guest');
       writeFileSync(join(share, 'x'), 'by the host');
       for (let n = 0; n < 2; n++)
-        expect(writeBack(tree, backend).kept).to.deep.equal([
+        expect(writeBack(tree, filesystem).kept).to.deep.equal([
           { path: 'x', reason: 'the host has changed it meanwhile' },
         ]);
       unlinkSync(join(share, 'x'));
-      expect(writeBack(tree, backend).written).to.deep.equal(['x']);
+      expect(writeBack(tree, filesystem).written).to.deep.equal(['x']);
       expect(readFileSync(join(share, 'x'), 'utf8')).to.equal('guest');
     });
 
@@ -230,13 +235,13 @@ describe('write-back', () => {
       Date.now = () => 1_000_000_000_000 + Math.floor(calls++ / 100);
       try {
         const volume = new Volume();
-        const backend = MemfsBackend.of(volume, {
+        const filesystem = filesystemOf(volume, {
           clock: () => ({ sec: Math.floor(Date.now() / 1000), nsec: (Date.now() % 1000) * 1_000_000 }),
         });
-        const tree = loadHostTree(share, backend);
+        const tree = loadHostTree(share, filesystem);
         for (let n = 100; n < 150; n++) {
           volume.writeFileSync('/x', String(n));
-          expect(writeBack(tree, backend).written).to.deep.equal(['x']);
+          expect(writeBack(tree, filesystem).written).to.deep.equal(['x']);
           expect(readFileSync(join(share, 'x'), 'utf8')).to.equal(String(n));
         }
       } finally {
@@ -247,11 +252,11 @@ describe('write-back', () => {
     it('while the guest goes on between any two steps: the next one brings all of it', function () {
       this.timeout(60_000);
       const next = randomNumbers(11);
-      const { backend, tree } = load();
-      const guest = new Guest(backend, next);
+      const { filesystem, tree } = load();
+      const guest = new Guest(filesystem, next);
       for (let round = 0; round < 60; round++) {
         for (let n = next(6); n >= 0; n--) guest.step();
-        const steps = writingBack(tree, backend)(() => true);
+        const steps = writingBack(tree, filesystem)(() => true);
         let step = steps.next();
         for (; !step.done; step = steps.next()) {
           // As `inSlices` does it.
@@ -259,12 +264,12 @@ describe('write-back', () => {
           guest.step();
         }
         for (const now = Date.now(); Date.now() === now; );
-        const { kept } = writeBack(tree, backend);
+        const { kept } = writeBack(tree, filesystem);
         expect(
           kept.filter(({ reason }) => !reason.startsWith('devices')),
           `round ${round}`,
         ).to.deep.equal([]);
-        expect(differences(share, backend), `round ${round}`).to.deep.equal([]);
+        expect(differences(share, filesystem), `round ${round}`).to.deep.equal([]);
       }
     });
 
@@ -272,14 +277,14 @@ describe('write-back', () => {
       this.timeout(60_000);
       const next = randomNumbers(7);
       writeFileSync(join(share, 'a/x'), 'x');
-      const { backend, tree } = load();
-      const guest = new Guest(backend, next);
+      const { filesystem, tree } = load();
+      const guest = new Guest(filesystem, next);
       for (let round = 0; round < 300; round++) {
         for (let n = next(6); n >= 0; n--) guest.step();
-        const { kept } = writeBack(tree, backend);
+        const { kept } = writeBack(tree, filesystem);
         const left = kept.filter(({ reason }) => !reason.startsWith('devices'));
         expect(left, `round ${round}`).to.deep.equal([]);
-        expect(differences(share, backend), `round ${round}`).to.deep.equal([]);
+        expect(differences(share, filesystem), `round ${round}`).to.deep.equal([]);
       }
     });
   });
@@ -305,11 +310,11 @@ describe('write-back', () => {
     let step = 0;
     let leftovers = 0;
     for (let isOver = false; !isOver; step++) {
-      const { backend, tree } = setUp();
+      const { filesystem, tree } = setUp();
       let left = step;
       try {
         // From then on nothing can be done any more, cleaning up neither.
-        writeBack(tree, backend, {
+        writeBack(tree, filesystem, {
           beforeOperation: () => {
             if (left-- <= 0) throw new Crash();
           },
@@ -334,7 +339,7 @@ describe('write-back', () => {
       }
       const again = load();
       expect(Object.keys(again.volume.toJSON()).filter((name) => name.includes('v86-virtiofs'))).to.deep.equal([]);
-      writeBack(again.tree, again.backend);
+      writeBack(again.tree, again.filesystem);
       expect(listing(share).filter((name) => name.includes('v86-virtiofs'))).to.deep.equal([]);
     }
     expect(step).to.be.above(30);
@@ -342,7 +347,7 @@ describe('write-back', () => {
   });
 
   it('times before 1970, and fractions to the microsecond', () => {
-    const { volume, backend, tree } = load();
+    const { volume, filesystem, tree } = load();
     for (const [name, mtime] of [
       ['old', { sec: -5, nsec: 250_000_999 }],
       ['new', { sec: 1_700_000_000, nsec: 999_999_999 }],
@@ -352,9 +357,9 @@ describe('write-back', () => {
       volume.symlinkSync('x', `/${name}-link`);
       volume.mkdirSync(`/${name}-dir`);
       for (const each of [name, `${name}-link`, `${name}-dir`])
-        backend.setattr(backend.lookup(backend.root, each), { mtime, atime: mtime });
+        filesystem.setattr(filesystem.lookup(filesystem.root, each)!, { mtime, atime: mtime });
     }
-    writeBack(tree, backend);
+    writeBack(tree, filesystem);
     const time = (name: string) => lstatSync(join(share, name), { bigint: true }).mtimeNs;
     for (const suffix of ['', '-link', '-dir']) {
       expect(time(`old${suffix}`)).to.equal(-4_749_999_999n - 1n);
@@ -363,7 +368,7 @@ describe('write-back', () => {
     }
     utimesSync(join(share, 'old'), '-1.5', '-1.5');
     const again = load();
-    expect(again.backend.getattr(again.backend.lookup(again.backend.root, 'old')).mtime).to.deep.equal({
+    expect(again.filesystem.getattr(again.filesystem.lookup(again.filesystem.root, 'old')!).mtime).to.deep.equal({
       sec: -2,
       nsec: 500_000_000,
     });

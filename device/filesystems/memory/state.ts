@@ -1,9 +1,10 @@
-import { S_IFMT } from '../constants.ts';
+import { S_IFMT } from '../../fs/constants.ts';
+import type { CheckedFiles } from '../../fs/persistence.ts';
 import { PAGES_PER_CHUNK } from './chunk.ts';
 import { Entry } from './directory.ts';
 import { Inode } from './inode.ts';
+import type { InodeTable } from './inode-table.ts';
 import type { Usage } from './space.ts';
-import type { Tree } from './tree.ts';
 import { checkTime } from './values.ts';
 import { addXattr } from './xattrs.ts';
 
@@ -12,7 +13,7 @@ import { addXattr } from './xattrs.ts';
  * number per row, u32 or f64 as said, so that 100,000 inodes are a few megabytes and a few
  * milliseconds.
  */
-export interface TreeState {
+export interface MemoryState {
   uuid: string;
   nextIno: number;
   inodes: {
@@ -89,16 +90,11 @@ export const F64 = ['atime', 'mtime', 'ctime', 'btime'] as const;
 export type InodeColumns = Record<(typeof U32)[number], Uint32Array> & Record<(typeof F64)[number], Float64Array>;
 
 /** A state that was found sound, with its columns as numbers. */
-export interface CheckedTreeState {
-  /** Whether there is an inode with this number. */
-  has(ino: number): boolean;
-  /** What is known of the inode with this number; undefined when there is none. */
-  inode(ino: number): { readonly generation: number } | undefined;
+export interface CheckedState extends CheckedFiles {
   /** Type and permission bits of an inode that is there. */
   modeOf(ino: number): number;
   /** What it is charged. */
   readonly usage: Usage;
-  readonly uuid: string;
   readonly nextIno: number;
   readonly inodes: InodeColumns;
   readonly directories: { ino: Uint32Array; nextCookie: Uint32Array; entries: Uint32Array };
@@ -109,8 +105,8 @@ export interface CheckedTreeState {
   readonly xattrs: { ino: number; name: string; value: Uint8Array }[];
 }
 
-export function saveTree(tree: Tree): TreeState {
-  const count = tree.inodes.size;
+export function saveState(table: InodeTable, uuid: string): MemoryState {
+  const count = table.inodes.size;
   const columns = Object.fromEntries([
     ...U32.map((name) => [name, new Uint32Array(count)] as const),
     ...F64.map((name) => [name, new Float64Array(count)] as const),
@@ -119,11 +115,11 @@ export function saveTree(tree: Tree): TreeState {
   const entries = { names: [] as string[], ino: [] as number[], cookie: [] as number[] };
   const files = { ino: [] as number[], size: [] as number[], chunks: [] as number[] };
   const chunks = { index: [] as number[], map: [] as number[], bytes: [] as Uint8Array[] };
-  const symlinks: TreeState['symlinks'] = [];
-  const xattrs: TreeState['xattrs'] = [];
+  const symlinks: MemoryState['symlinks'] = [];
+  const xattrs: MemoryState['xattrs'] = [];
 
   let row = 0;
-  for (const inode of tree.inodes.values()) {
+  for (const inode of table.inodes.values()) {
     const { ino, directory, target } = inode;
     columns.ino[row] = ino;
     columns.generation[row] = inode.generation;
@@ -165,14 +161,14 @@ export function saveTree(tree: Tree): TreeState {
     }
     if (inode.xattrs) for (const [name, value] of inode.xattrs.entries()) xattrs.push({ ino, name, value });
   }
-  tree.space.epoch++;
+  table.space.epoch++;
 
   return {
-    uuid: tree.uuid,
-    nextIno: tree.nextIno,
+    uuid,
+    nextIno: table.nextIno,
     inodes: Object.fromEntries(
       Object.entries(columns).map(([name, column]) => [name, bytesOf(column)]),
-    ) as TreeState['inodes'],
+    ) as MemoryState['inodes'],
     directories: {
       ino: u32(directories.ino),
       nextCookie: u32(directories.nextCookie),
@@ -186,42 +182,41 @@ export function saveTree(tree: Tree): TreeState {
   };
 }
 
-export function loadTree(tree: Tree, state: CheckedTreeState): void {
-  const before = new Map(tree.inodes);
-  tree.inodes.clear();
-  tree.uuid = state.uuid;
-  tree.nextIno = Math.max(tree.nextIno, state.nextIno);
+export function loadState(table: InodeTable, state: CheckedState): void {
+  const before = new Map(table.inodes);
+  table.inodes.clear();
+  table.nextIno = Math.max(table.nextIno, state.nextIno);
   for (const inode of before.values()) {
-    if (state.has(inode.ino) || inode.retained === 0) {
+    if (state.inode(inode.ino) || inode.retained === 0) {
       inode.written?.clear();
       inode.xattrs = undefined;
     }
     inode.directory?.load([], inode.directory.nextCookie);
     inode.nlink = 0;
     inode.entry = undefined;
-    if (inode.directory && inode !== tree.root) inode.directory.parent = undefined;
+    if (inode.directory && inode !== table.root) inode.directory.parent = undefined;
   }
-  loadInodes(tree, state, before);
+  loadInodes(table, state, before);
   for (const inode of before.values()) {
-    if (!tree.inodes.has(inode.ino) && inode.retained > 0) tree.inodes.set(inode.ino, inode);
+    if (!table.inodes.has(inode.ino) && inode.retained > 0) table.inodes.set(inode.ino, inode);
   }
-  loadDirectories(tree, state);
-  loadFiles(tree, state);
-  for (const { ino, target } of state.symlinks) tree.inodes.get(ino)!.target = target;
-  for (const { ino, name, value } of state.xattrs) addXattr(tree.inodes.get(ino)!, name, value.slice());
-  tree.space.inodes = tree.inodes.size;
-  tree.space.metadata = 0;
-  for (const inode of tree.inodes.values()) tree.space.metadata += inode.metadata;
+  loadDirectories(table, state);
+  loadFiles(table, state);
+  for (const { ino, target } of state.symlinks) table.inodes.get(ino)!.target = target;
+  for (const { ino, name, value } of state.xattrs) addXattr(table.inodes.get(ino)!, name, value.slice());
+  table.space.inodes = table.inodes.size;
+  table.space.metadata = 0;
+  for (const inode of table.inodes.values()) table.space.metadata += inode.metadata;
 }
 
-function loadInodes(tree: Tree, { inodes }: CheckedTreeState, before: Map<number, Inode>): void {
+function loadInodes(table: InodeTable, { inodes }: CheckedState, before: Map<number, Inode>): void {
   for (let row = 0; row < inodes.ino.length; row++) {
     const ino = inodes.ino[row]!;
     const mode = inodes.mode[row]!;
     const generation = inodes.generation[row]!;
     let inode = before.get(ino);
     if (!inode || inode.generation !== generation || (inode.mode & S_IFMT) !== (mode & S_IFMT)) {
-      inode = new Inode(ino, generation, mode, tree.space, tree.now());
+      inode = new Inode(ino, generation, mode, table.space, table.now());
     }
     inode.mode = mode;
     inode.uid = inodes.uid[row]!;
@@ -232,18 +227,18 @@ function loadInodes(tree: Tree, { inodes }: CheckedTreeState, before: Map<number
     inode.mtime = checkTime({ sec: inodes.mtime[row]!, nsec: inodes.mtimeNsec[row]! });
     inode.ctime = checkTime({ sec: inodes.ctime[row]!, nsec: inodes.ctimeNsec[row]! });
     inode.btime = checkTime({ sec: inodes.btime[row]!, nsec: inodes.btimeNsec[row]! });
-    tree.inodes.set(ino, inode);
+    table.inodes.set(ino, inode);
   }
-  tree.root.nlink = 2;
+  table.root.nlink = 2;
 }
 
-function loadDirectories(tree: Tree, { directories, entries }: CheckedTreeState): void {
+function loadDirectories(table: InodeTable, { directories, entries }: CheckedState): void {
   let row = 0;
   for (let at = 0; at < directories.ino.length; at++) {
-    const dir = tree.inodes.get(directories.ino[at]!)!;
+    const dir = table.inodes.get(directories.ino[at]!)!;
     const loaded: Entry[] = [];
     for (const end = row + directories.entries[at]!; row < end; row++) {
-      loaded.push(new Entry(dir, entries.names[row]!, tree.inodes.get(entries.ino[row]!)!, entries.cookie[row]!));
+      loaded.push(new Entry(dir, entries.names[row]!, table.inodes.get(entries.ino[row]!)!, entries.cookie[row]!));
     }
     loadEntries(dir, loaded, directories.nextCookie[at]!);
   }
@@ -265,13 +260,13 @@ export function loadEntries(dir: Inode, entries: Entry[], nextCookie: number): v
   dir.directory!.load(entries, nextCookie);
 }
 
-function loadFiles(tree: Tree, { files, chunks }: CheckedTreeState): void {
+function loadFiles(table: InodeTable, { files, chunks }: CheckedState): void {
   let row = 0;
   for (let at = 0; at < files.ino.length; at++) {
     const own: { at: number; map: number; bytes: Uint8Array }[] = [];
     for (const end = row + files.chunks[at]!; row < end; row++)
       own.push({ at: chunks.index[row]! * PAGES_PER_CHUNK, map: chunks.map[row]!, bytes: chunks.bytes[row]! });
-    if (files.size[at] || own.length) tree.inodes.get(files.ino[at]!)!.content!.load(files.size[at]!, own);
+    if (files.size[at] || own.length) table.inodes.get(files.ino[at]!)!.content!.load(files.size[at]!, own);
   }
 }
 

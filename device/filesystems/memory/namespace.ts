@@ -1,4 +1,3 @@
-import type { NewNode, Owner, Timespec } from '../backend.ts';
 import {
   NAME_MAX,
   RENAME_EXCHANGE,
@@ -11,7 +10,7 @@ import {
   S_IFMT,
   S_IFREG,
   S_ISGID,
-} from '../constants.ts';
+} from '../../fs/constants.ts';
 import {
   EBUSY,
   EEXIST,
@@ -25,18 +24,26 @@ import {
   EPERM,
   ESTALE,
   FsError,
-} from '../errno.ts';
-import { nameLength } from '../names.ts';
+} from '../../fs/errno.ts';
+import type { NewNode, Owner, Timespec } from '../../fs/filesystem.ts';
+import { nameLength } from '../../fs/names.ts';
 import { ACL_ACCESS, ACL_DEFAULT, Acl } from './acl.ts';
 import type { Directory, Entry } from './directory.ts';
 import type { Inode } from './inode.ts';
-import { InodeTable } from './inode-table.ts';
+import type { InodeTable } from './inode-table.ts';
 import { checkName, LINK_MAX } from './values.ts';
 import { setXattr } from './xattrs.ts';
 
 /** The names that inodes have, and what makes, takes and moves them. */
-export class Namespace extends InodeTable {
-  lookup(dir: Inode, name: string): Inode {
+export class Namespace {
+  readonly #table: InodeTable;
+
+  constructor(table: InodeTable) {
+    this.#table = table;
+  }
+
+  /** Undefined: there is no such name. */
+  lookup(dir: Inode, name: string): Inode | undefined {
     const entry = directoryOf(dir).get(name);
     if (entry) {
       entry.inode.entry = entry;
@@ -45,9 +52,10 @@ export class Namespace extends InodeTable {
     if (name === '.') return dir;
     if (name === '..') return this.parent(dir);
     if (nameLength(name) > NAME_MAX) throw FsError.of(ENAMETOOLONG);
-    throw FsError.of(ENOENT);
+    return undefined;
   }
 
+  /** The directory that `dir` is in; the root's is the root. @throws FsError ESTALE when it was removed. */
   parent(dir: Inode): Inode {
     const { parent } = directoryOf(dir);
     if (!parent) throw FsError.of(ESTALE);
@@ -57,7 +65,7 @@ export class Namespace extends InodeTable {
   /** Names from the root to the inode, by its last known name; undefined when that is gone. */
   path(inode: Inode): string[] | undefined {
     const names: string[] = [];
-    for (let at = inode; at !== this.root; ) {
+    for (let at = inode; at !== this.#table.root; ) {
       const { entry } = at;
       if (!entry || entry.inode !== at || entry.dir.directory!.get(entry.name) !== entry) return undefined;
       names.push(entry.name);
@@ -68,17 +76,19 @@ export class Namespace extends InodeTable {
 
   mknod(dir: Inode, name: string, node: NewNode): Inode {
     const type = node.mode & S_IFMT || S_IFREG;
-    return this.#create(dir, name, () => this.#allocateNew(dir, { ...node, mode: type | (node.mode & S_IALLUGO) }));
+    const mode = type | (node.mode & S_IALLUGO);
+    return this.#create(dir, name, node, () => this.#allocateNew(dir, { ...node, mode }));
   }
 
-  symlink(dir: Inode, name: string, target: string, owner: Owner): Inode {
-    return this.#create(dir, name, () => this.#allocateIn(dir, S_IFLNK | 0o777, owner, 0, target));
+  symlink(dir: Inode, name: string, target: string, node: Owner & Pick<NewNode, 'xattrs'>): Inode {
+    return this.#create(dir, name, node, () => this.#allocateIn(dir, S_IFLNK | 0o777, node, 0, target));
   }
 
   tmpfile(dir: Inode, node: NewNode): Inode {
     if (!directoryOf(dir).parent) throw FsError.of(ENOENT);
     if ((node.mode & S_IFMT || S_IFREG) !== S_IFREG) throw FsError.of(EINVAL);
     const inode = this.#allocateNew(dir, { ...node, mode: S_IFREG | (node.mode & S_IALLUGO), rdev: 0 });
+    this.#label(inode, node);
     inode.linkable = true;
     return inode;
   }
@@ -92,13 +102,13 @@ export class Namespace extends InodeTable {
     this.#attached(entry);
     this.#touch(dir);
     inode.ctime = dir.mtime;
-    this.observer?.created(entry);
+    this.#table.observer?.created(entry);
   }
 
   unlink(dir: Inode, name: string): void {
     const entry = this.#existing(dir, name);
     if (entry.inode.isDirectory) throw FsError.of(EISDIR);
-    this.observer?.deleting(entry);
+    this.#table.observer?.deleting(entry);
     this.remove(entry);
   }
 
@@ -107,7 +117,7 @@ export class Namespace extends InodeTable {
     if (name === '..') throw FsError.of(ENOTEMPTY);
     const entry = this.#existing(dir, name);
     if (directoryOf(entry.inode).length) throw FsError.of(ENOTEMPTY);
-    this.observer?.deleting(entry);
+    this.#table.observer?.deleting(entry);
     this.remove(entry);
   }
 
@@ -159,13 +169,13 @@ export class Namespace extends InodeTable {
    * Gives an inode a name, without telling {@link observer}; a directory gets one only.
    * On failure an inode that has none is gone.
    */
-  attach(inode: Inode, dir: Inode, name: string, view?: unknown): Entry {
+  attach(inode: Inode, dir: Inode, name: string): Entry {
     if (inode.isDirectory && inode.nlink > 0) throw FsError.of(EPERM);
     let entry: Entry;
     try {
-      entry = this.#vacancy(dir, name).add(name, inode, view);
+      entry = this.#vacancy(dir, name).add(name, inode);
     } catch (error) {
-      this.freeUnused(inode);
+      this.#table.freeUnused(inode);
       throw error;
     }
     this.#attached(entry);
@@ -173,16 +183,29 @@ export class Namespace extends InodeTable {
     return entry;
   }
 
-  #create(dir: Inode, name: string, allocate: () => Inode): Inode {
+  #create(dir: Inode, name: string, node: Pick<NewNode, 'xattrs'>, allocate: () => Inode): Inode {
     this.#vacancy(dir, name);
     const inode = allocate();
+    this.#label(inode, node);
     const entry = this.attach(inode, dir, name);
-    this.observer?.created(entry);
+    this.#table.observer?.created(entry);
     return inode;
   }
 
+  /** Gives a new inode the attributes that it is to begin with; on failure it is gone. */
+  #label(inode: Inode, { xattrs }: Pick<NewNode, 'xattrs'>): void {
+    if (!xattrs) return;
+    try {
+      for (const { name, value } of xattrs) setXattr(this.#table.space, inode, name, value, 0);
+    } catch (error) {
+      this.#table.freeUnused(inode);
+      throw error;
+    }
+  }
+
   /** An inode with all that its directory hands down. @throws FsError ENOSPC. */
-  #allocateNew(dir: Inode, { mode, umask = 0, rdev, ...owner }: NewNode): Inode {
+  #allocateNew(dir: Inode, { mode, umask = 0, rdev, uid, gid }: NewNode): Inode {
+    const owner = { uid, gid };
     const inherited = dir.xattrs?.get(ACL_DEFAULT);
     if (!inherited) return this.#allocateIn(dir, mode & ~umask, owner, rdev, undefined);
     // acl(5), "OBJECT CREATION AND DEFAULT ACLs"
@@ -190,10 +213,10 @@ export class Namespace extends InodeTable {
     acl.mode &= mode;
     const inode = this.#allocateIn(dir, (mode & ~0o777) | acl.mode, owner, rdev, undefined);
     try {
-      if (!acl.isMinimal) setXattr(this.space, inode, ACL_ACCESS, acl.encode(), 0);
-      if (inode.isDirectory) setXattr(this.space, inode, ACL_DEFAULT, inherited, 0);
+      if (!acl.isMinimal) setXattr(this.#table.space, inode, ACL_ACCESS, acl.encode(), 0);
+      if (inode.isDirectory) setXattr(this.#table.space, inode, ACL_DEFAULT, inherited, 0);
     } catch (error) {
-      this.freeUnused(inode);
+      this.#table.freeUnused(inode);
       throw error;
     }
     return inode;
@@ -201,9 +224,9 @@ export class Namespace extends InodeTable {
 
   /** Like {@link allocate}, with what a set-gid directory hands down. */
   #allocateIn(dir: Inode, mode: number, owner: Owner, rdev: number | undefined, target: string | undefined): Inode {
-    if (!(dir.mode & S_ISGID)) return this.allocate(mode, owner, rdev, target);
+    if (!(dir.mode & S_ISGID)) return this.#table.allocate(mode, owner, rdev, target);
     const inherited = (mode & S_IFMT) === S_IFDIR ? mode | S_ISGID : mode;
-    return this.allocate(inherited, { uid: owner.uid, gid: dir.gid }, rdev, target);
+    return this.#table.allocate(inherited, { uid: owner.uid, gid: dir.gid }, rdev, target);
   }
 
   /** The directory to which `name` can be added. */
@@ -228,7 +251,7 @@ export class Namespace extends InodeTable {
     if (!ancestor.isDirectory) return false;
     for (let at: Inode | undefined = dir; at; at = at.directory!.parent) {
       if (at === ancestor) return true;
-      if (at === this.root) return false;
+      if (at === this.#table.root) return false;
     }
     return false;
   }
@@ -245,21 +268,19 @@ export class Namespace extends InodeTable {
     const newDirectory = newDir.directory!;
     let entry = to;
     if (to) {
-      this.observer?.deleting(to);
+      this.#table.observer?.deleting(to);
       const replaced = to.inode;
       to.inode = inode;
-      to.view = from.view;
       this.#detached(newDir, replaced);
     } else {
       try {
-        entry = newDirectory.add(newName, inode, from.view);
+        entry = newDirectory.add(newName, inode);
       } catch (error) {
-        if (whiteout) this.freeUnused(whiteout);
+        if (whiteout) this.#table.freeUnused(whiteout);
         throw error;
       }
     }
     inode.entry = entry;
-    from.view = undefined;
     if (whiteout) {
       from.inode = whiteout;
       this.#attached(from);
@@ -273,13 +294,12 @@ export class Namespace extends InodeTable {
     }
     inode.ctime = this.#touch(dir);
     if (newDir !== dir) newDir.mtime = newDir.ctime = inode.ctime;
-    this.observer?.moved(from, entry!);
-    if (whiteout) this.observer?.created(from);
+    this.#table.observer?.moved(from, entry!);
+    if (whiteout) this.#table.observer?.created(from);
   }
 
   #exchange(a: Entry, b: Entry): void {
     [a.inode, b.inode] = [b.inode, a.inode];
-    [a.view, b.view] = [b.view, a.view];
     const now = this.#touch(a.dir);
     b.dir.mtime = b.dir.ctime = now;
     for (const [entry, before] of [
@@ -294,8 +314,8 @@ export class Namespace extends InodeTable {
         before.dir.nlink--;
         dir.nlink++;
       }
-      this.observer?.moved(before, entry);
     }
+    this.#table.observer?.exchanged(a, b);
   }
 
   /** `entry` names its inode from now on. */
@@ -322,13 +342,13 @@ export class Namespace extends InodeTable {
       if (inode.nlink === 0) inode.entry = undefined;
     }
     inode.linkable = false;
-    inode.ctime = this.now();
-    this.freeUnused(inode);
+    inode.ctime = this.#table.now();
+    this.#table.freeUnused(inode);
   }
 
   /** The entries of `dir` have changed. */
   #touch(dir: Inode): Timespec {
-    return (dir.mtime = dir.ctime = this.now());
+    return (dir.mtime = dir.ctime = this.#table.now());
   }
 }
 

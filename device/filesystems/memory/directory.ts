@@ -1,11 +1,10 @@
 import { PAGE_SIZE } from '../../bytes.ts';
-import type { DirectoryEntry, DirectoryReader } from '../backend.ts';
-import { ENOSPC, FsError } from '../errno.ts';
+import { ENOSPC, FsError } from '../../fs/errno.ts';
 import type { Inode } from './inode.ts';
 import { entryCost, type Space } from './space.ts';
 
-const DOT_COOKIE = 1;
-const DOT_DOT_COOKIE = 2;
+export const DOT_COOKIE = 1;
+export const DOT_DOT_COOKIE = 2;
 export const FIRST_COOKIE = 3;
 /** No cookie is larger: 32-bit programs without large file support take no more. */
 export const MAX_COOKIE = 2 ** 31 - 1;
@@ -19,15 +18,12 @@ export class Entry {
   inode: Inode;
   /** Where a reader continues after it. Grows from entry to entry; see {@link Directory.numbering}. */
   cookie: number;
-  /** What the host sees of it; made by {@link MemfsBackend}. */
-  view: unknown;
 
-  constructor(dir: Inode, name: string, inode: Inode, cookie: number, view?: unknown) {
+  constructor(dir: Inode, name: string, inode: Inode, cookie: number) {
     this.dir = dir;
     this.name = name;
     this.inode = inode;
     this.cookie = cookie;
-    this.view = view;
   }
 }
 
@@ -97,11 +93,11 @@ export class Directory {
   }
 
   /** Appends an entry for a name that is not there. @throws FsError ENOSPC, with nothing added. */
-  add(name: string, inode: Inode, view?: unknown): Entry {
+  add(name: string, inode: Inode): Entry {
     if (this.#entries.size >= MAX_ENTRIES) throw FsError.of(ENOSPC);
     if (this.#nextCookie >= MAX_COOKIE) this.#renumber();
     this.#charge(entryCost(name));
-    const entry = new Entry(this.#inode, name, inode, this.#nextCookie++, view);
+    const entry = new Entry(this.#inode, name, inode, this.#nextCookie++);
     this.#entries.set(name, entry);
     return entry;
   }
@@ -134,91 +130,5 @@ export class Directory {
   #charge(bytes: number): void {
     this.#space.takeMetadata(bytes);
     this.#cost += bytes;
-  }
-}
-
-/**
- * Goes through a directory while it changes, up to the last entry that was there when it began: whoever
- * renames entries meanwhile, which gives them new cookies, would never let it end. In sequence every step is constant
- * time, on whatever was added or removed meanwhile; a jump costs one pass over the entries before it.
- */
-export class Reader implements DirectoryReader {
-  readonly #inode: Inode;
-  readonly #directory: Directory;
-  #iterator: MapIterator<Entry> | undefined;
-  /** The last cookie given out. */
-  #told = 0;
-  /** The last cookie passed: the same, unless the entries were numbered anew since. */
-  #position = 0;
-  #end: number;
-  #numbering: number;
-  #current: Entry | undefined;
-
-  /** `end`: of an earlier reader that this one takes the place of. */
-  constructor(inode: Inode, end?: number) {
-    this.#inode = inode;
-    this.#directory = inode.directory!;
-    this.#end = end ?? this.#directory.nextCookie;
-    this.#numbering = this.#directory.numbering;
-  }
-
-  get end(): number {
-    return this.#end;
-  }
-
-  seek(cookie: number): void {
-    if (cookie === 0) {
-      this.#end = this.#directory.nextCookie;
-      this.#numbering = this.#directory.numbering;
-    } else if (cookie === this.#told) {
-      return;
-    }
-    this.#told = this.#position = cookie;
-    this.#iterator = this.#current = undefined;
-  }
-
-  peek(): DirectoryEntry | undefined {
-    const { parent } = this.#directory;
-    if (!parent) return undefined;
-    if (this.#position < DOT_COOKIE)
-      return { name: '.', inode: this.#inode, mode: this.#inode.mode, cookie: DOT_COOKIE };
-    if (this.#position < DOT_DOT_COOKIE)
-      return { name: '..', inode: parent, mode: parent.mode, cookie: DOT_DOT_COOKIE };
-    const entry = this.#entry();
-    return entry && { name: entry.name, inode: entry.inode, mode: entry.inode.mode, cookie: entry.cookie };
-  }
-
-  advance(): void {
-    const entry = this.peek();
-    if (!entry) return;
-    this.#told = this.#position = entry.cookie;
-    this.#current = undefined;
-  }
-
-  #entry(): Entry | undefined {
-    this.#follow();
-    const current = this.#current;
-    if (current && this.#directory.get(current.name) === current) return current;
-    if (this.#end <= this.#position + 1) return undefined;
-    this.#iterator ??= this.#directory.entries();
-    for (;;) {
-      const { done, value } = this.#iterator.next();
-      if (done || value.cookie >= this.#end) {
-        // Nothing is left up to the end: what is added later comes after it.
-        this.#position = this.#end - 1;
-        this.#iterator = this.#current = undefined;
-        return undefined;
-      }
-      if (value.cookie > this.#position) return (this.#current = value);
-    }
-  }
-
-  /** Entries keep their order when they are numbered anew. */
-  #follow(): void {
-    const directory = this.#directory;
-    if (this.#numbering === directory.numbering) return;
-    this.#numbering = directory.numbering;
-    this.#position = directory.renumbered(this.#position);
-    this.#end = directory.renumbered(this.#end - 1) + 1;
   }
 }

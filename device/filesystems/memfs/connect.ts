@@ -1,9 +1,9 @@
-import { S_IALLUGO, S_IFMT, S_IFREG } from '../constants.ts';
-import { EBADF, EISDIR, ENOTDIR, FsError } from '../errno.ts';
-import type { Entry } from '../tree/directory.ts';
-import type { Inode } from '../tree/inode.ts';
-import type { TreeObserver } from '../tree/inode-table.ts';
-import type { Tree } from '../tree/tree.ts';
+import { S_IALLUGO, S_IFMT, S_IFREG } from '../../fs/constants.ts';
+import { EBADF, EISDIR, ENOTDIR, FsError } from '../../fs/errno.ts';
+import type { Entry } from '../memory/directory.ts';
+import type { MemoryParts } from '../memory/filesystem.ts';
+import type { Inode } from '../memory/inode.ts';
+import type { MemoryObserver } from '../memory/inode-table.ts';
 import { ATTRIB, type Core, CREATE, DELETE, MODIFY, MOVE } from './core.ts';
 import { forHost } from './host-error.ts';
 import type { LinkView, NodeView, Views } from './views.ts';
@@ -13,13 +13,13 @@ const O_ACCMODE = 3;
 const O_RDONLY = 0;
 const O_WRONLY = 1;
 
-/** Makes memfs work on `tree`, and its watchers hear of what guests do there. */
-export function connect(tree: Tree, core: Core, views: Views): void {
+/** Makes memfs work on a filesystem, and its watchers hear of what guests do there. */
+export function connect({ table, names }: MemoryParts, core: Core, views: Views): void {
   core.inodes = {};
   core.createNode = (mode) => {
     const owner = { uid: core.process.getuid?.() ?? 0, gid: core.process.getgid?.() ?? 0 };
     return views.nodeOf(
-      forHost('open', undefined, undefined, () => tree.allocate(mode & S_IFMT ? mode : mode | S_IFREG, owner)),
+      forHost('open', undefined, undefined, () => table.allocate(mode & S_IFMT ? mode : mode | S_IFREG, owner)),
     );
   };
   // memfs takes type bits for granted that come with a mode of the host's.
@@ -28,7 +28,7 @@ export function connect(tree: Tree, core: Core, views: Views): void {
   core.mkdirp = (path, mode) => mkdirp.call(core, path, mode & S_IALLUGO);
   core.createLink = (parent, name, isDirectory, mode) =>
     createLink.call(core, parent, name, isDirectory, mode === undefined ? mode : mode & S_IALLUGO);
-  // The tree frees an inode itself, with its last name or its last user.
+  // The filesystem frees an inode itself, with its last name or its last user.
   core.deleteNode = (node) => (node as NodeView).fanOut?.emit(['delete']);
 
   core.rename = (from, to) => {
@@ -37,7 +37,7 @@ export function connect(tree: Tree, core: Core, views: Views): void {
     const { parent } = link;
     const newName = core.filenameToSteps(to).at(-1) ?? '';
     forHost('rename', from, to, () =>
-      tree.rename((parent ?? link).node.inode, link.name, newDir.node.inode, newName, 0, { uid: 0, gid: 0 }),
+      names.rename((parent ?? link).node.inode, link.name, newDir.node.inode, newName, 0, { uid: 0, gid: 0 }),
     );
   };
 
@@ -64,10 +64,10 @@ export function connect(tree: Tree, core: Core, views: Views): void {
   };
 
   const { openLink, closeFile } = core;
-  for (const file of Object.values(core.fds)) tree.retain((file.node as NodeView).inode);
+  for (const file of Object.values(core.fds)) table.retain((file.node as NodeView).inode);
   core.openLink = (...args) => {
     const file = openLink.apply(core, args);
-    tree.retain((file.node as NodeView).inode);
+    table.retain((file.node as NodeView).inode);
     const access = file.flags & O_ACCMODE;
     if (access === O_RDONLY) file.write = () => refuse(EBADF, 'write');
     if (access === O_WRONLY) file.read = () => refuse(EBADF, 'read');
@@ -76,15 +76,15 @@ export function connect(tree: Tree, core: Core, views: Views): void {
   core.closeFile = (file) => {
     if (core.fds[file.fd] !== file) return;
     closeFile.call(core, file);
-    tree.release((file.node as NodeView).inode);
+    table.release((file.node as NodeView).inode);
   };
 
   core.reset = () => {
     disconnectFiles(core);
-    for (const entry of tree.root.directory!.entries()) tree.remove(entry);
+    for (const entry of table.root.directory!.entries()) names.remove(entry);
   };
 
-  tree.observe(new Watchers(core, views));
+  table.observe(new Watchers(core, views));
 }
 
 function refuse(errno: number, syscall: string, path?: string): never {
@@ -102,12 +102,12 @@ function isSymlink(core: Core, path: string): boolean {
 }
 
 /** Closes what the host has open. */
-export function disconnectFiles(core: Core): void {
+function disconnectFiles(core: Core): void {
   for (const file of Object.values(core.fds)) core.closeFile(file);
 }
 
 /** Tells memfs's watchers what guests do. */
-class Watchers implements TreeObserver {
+class Watchers implements MemoryObserver {
   readonly #core: Core;
   readonly #views: Views;
 
@@ -125,8 +125,22 @@ class Watchers implements TreeObserver {
   }
 
   moved(from: Entry, to: Entry): void {
-    const view = to.view as LinkView | undefined;
-    if (view) view.entry = to;
+    this.#views.move(from, to);
+    this.#tellMove(from, to);
+  }
+
+  exchanged(a: Entry, b: Entry): void {
+    this.#views.exchange(a, b);
+    this.#tellMove(b, a);
+    this.#tellMove(a, b);
+  }
+
+  /** What the host has open is of another time. */
+  restoring(): void {
+    disconnectFiles(this.#core);
+  }
+
+  #tellMove(from: Entry, to: Entry): void {
     if (this.#watched) this.#tell(MOVE, to, [...this.#views.linkOfDirectory(from.dir).steps, from.name]);
   }
 

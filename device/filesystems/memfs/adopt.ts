@@ -1,24 +1,24 @@
 import { PAGE_SIZE } from '../../bytes.ts';
-import type { Timespec } from '../backend.ts';
-import { S_IALLUGO, S_IFDIR, S_IFLNK, S_IFMT } from '../constants.ts';
-import { CHUNK_SIZE, PAGES_PER_CHUNK } from '../tree/chunk.ts';
-import { fromMilliseconds } from '../tree/clock.ts';
-import { Entry, FIRST_COOKIE } from '../tree/directory.ts';
-import { Inode } from '../tree/inode.ts';
-import { entryCost, inodeCost } from '../tree/space.ts';
-import type { Tree } from '../tree/tree.ts';
-import { loadEntries } from '../tree/tree-state.ts';
-import { checkName, checkNode, checkOwner, checkTime, MAX_INO } from '../tree/values.ts';
+import { fromMilliseconds } from '../../fs/clock.ts';
+import { S_IALLUGO, S_IFDIR, S_IFLNK, S_IFMT } from '../../fs/constants.ts';
+import type { Timespec } from '../../fs/filesystem.ts';
+import { CHUNK_SIZE, PAGES_PER_CHUNK } from '../memory/chunk.ts';
+import { Entry, FIRST_COOKIE } from '../memory/directory.ts';
+import { Inode } from '../memory/inode.ts';
+import type { InodeTable } from '../memory/inode-table.ts';
+import { entryCost, inodeCost } from '../memory/space.ts';
+import { loadEntries } from '../memory/state.ts';
+import { checkName, checkNode, checkOwner, checkTime, MAX_INO } from '../memory/values.ts';
 import type { Core, CoreLink, CoreNode } from './core.ts';
 import type { Views } from './views.ts';
 
 /**
- * Takes over what is in a volume: its nodes and links become views of what is in `tree` then, and
+ * Takes over what is in a volume: its nodes and links become views of what is in the filesystem then, and
  * keep their inode numbers where those are of use.
  *
  * @throws TypeError, with nothing changed, when there is something that no Linux guest could see; RangeError when it is more than the quota.
  */
-export function adopt(tree: Tree, core: Core, views: Views): void {
+export function adopt(table: InodeTable, core: Core, views: Views): void {
   const { links, nodes } = survey(core);
   const usage = { pages: 0, metadata: 0, inodes: nodes.size };
   for (const node of nodes) {
@@ -26,9 +26,9 @@ export function adopt(tree: Tree, core: Core, views: Views): void {
     usage.pages += Math.ceil(node.getSize() / PAGE_SIZE);
   }
   for (const children of links.values()) for (const [name] of children) usage.metadata += entryCost(name);
-  tree.space.checkFits(usage);
+  table.space.checkFits(usage);
   const inodes = new Map<CoreNode, Inode>();
-  for (const [node, ino] of number(nodes)) inodes.set(node, adoptInode(tree, node, ino));
+  for (const [node, ino] of number(nodes)) inodes.set(node, adoptInode(table, node, ino));
   const adopted: [link: CoreLink, entry: Entry][] = [];
   for (const [dirLink, children] of links) {
     const dir = inodes.get(dirLink.getNode())!;
@@ -38,8 +38,8 @@ export function adopt(tree: Tree, core: Core, views: Views): void {
     entries.forEach((entry, at) => adopted.push([children[at]![1], entry]));
     loadEntries(dir, entries, FIRST_COOKIE + entries.length);
   }
-  for (const { ino } of inodes.values()) tree.nextIno = Math.max(tree.nextIno, ino + 1);
-  views.adoptLink(core.root, tree.root);
+  for (const { ino } of inodes.values()) table.nextIno = Math.max(table.nextIno, ino + 1);
+  views.adoptLink(core.root, table.root);
   for (const [link, entry] of adopted) views.adoptLink(link, entry.inode, entry);
   for (const [node, inode] of inodes) views.adoptNode(node, inode);
 }
@@ -104,13 +104,13 @@ function number(nodes: Set<CoreNode>): Map<CoreNode, number> {
   return numbers;
 }
 
-function adoptInode(tree: Tree, node: CoreNode, ino: number): Inode {
+function adoptInode(table: InodeTable, node: CoreNode, ino: number): Inode {
   const mode = modeOf(node);
-  let inode = tree.root;
+  let inode = table.root;
   if (ino !== 1) {
-    inode = new Inode(ino, 1, mode, tree.space, tree.now(), (mode & S_IFMT) === S_IFLNK ? node.symlink : undefined);
-    tree.inodes.set(ino, inode);
-    tree.space.takeInode(inode.metadata);
+    inode = new Inode(ino, 1, mode, table.space, table.now(), (mode & S_IFMT) === S_IFLNK ? node.symlink : undefined);
+    table.inodes.set(ino, inode);
+    table.space.takeInode(inode.metadata);
   }
   inode.mode = mode;
   inode.uid = node.uid;

@@ -1,14 +1,14 @@
 import { PAGE_SIZE } from '../../bytes.ts';
-import type { Owner, Timespec } from '../backend.ts';
-import { S_IFDIR } from '../constants.ts';
-import { ENOSPC, FsError } from '../errno.ts';
-import { type Clock, systemClock } from './clock.ts';
+import { type Clock, systemClock } from '../../fs/clock.ts';
+import { S_IFDIR } from '../../fs/constants.ts';
+import { ENOSPC, ESTALE, FsError } from '../../fs/errno.ts';
+import type { Owner, Timespec } from '../../fs/filesystem.ts';
 import type { Entry } from './directory.ts';
 import { Inode } from './inode.ts';
 import { inodeCost, Space } from './space.ts';
 import { checkNode, checkOwner, MAX_INO } from './values.ts';
 
-export interface TreeOptions {
+export interface MemoryFileSystemOptions {
   /**
    * Bytes that everything may take: content in pages of 4 KiB, names, attributes and inodes as they take memory. The host's
    * memory for it stays below 1.3 times that. Default: 2 GiB.
@@ -23,22 +23,26 @@ export interface TreeOptions {
   clock?: Clock;
 }
 
-/** What happens in a {@link Tree}, for whoever shows it elsewhere. */
-export interface TreeObserver {
+/** What happens in a {@link MemoryFileSystem}, for whoever shows it elsewhere. */
+export interface MemoryObserver {
   created(entry: Entry): void;
   /** `entry` is about to go. */
   deleting(entry: Entry): void;
-  /** `to` names what `from` named before; `from` is no longer in its directory. */
+  /** `to` names what `from` named before; `from` is no longer in its directory, unless something else was put there. */
   moved(from: Entry, to: Entry): void;
+  /** Each names what the other did before. */
+  exchanged(a: Entry, b: Entry): void;
+  /** Everything is about to be replaced by what a snapshot has. */
+  restoring(): void;
   modified(inode: Inode): void;
   attributesChanged(inode: Inode): void;
 }
 
 /** Several observers as one. */
-class Everyone implements TreeObserver {
-  readonly #observers: readonly TreeObserver[];
+class Everyone implements MemoryObserver {
+  readonly #observers: readonly MemoryObserver[];
 
-  constructor(observers: readonly TreeObserver[]) {
+  constructor(observers: readonly MemoryObserver[]) {
     this.#observers = observers;
   }
 
@@ -52,6 +56,14 @@ class Everyone implements TreeObserver {
 
   moved(from: Entry, to: Entry): void {
     for (const observer of this.#observers) observer.moved(from, to);
+  }
+
+  exchanged(a: Entry, b: Entry): void {
+    for (const observer of this.#observers) observer.exchanged(a, b);
+  }
+
+  restoring(): void {
+    for (const observer of this.#observers) observer.restoring();
   }
 
   modified(inode: Inode): void {
@@ -73,14 +85,14 @@ export class InodeTable {
   readonly root: Inode;
   readonly space: Space;
   /** Who is told what happens: see {@link observe}. */
-  protected observer: TreeObserver | undefined;
-  readonly #observers = new Set<TreeObserver>();
+  observer: MemoryObserver | undefined;
+  readonly #observers = new Set<MemoryObserver>();
   readonly #clock: Clock;
   readonly inodes = new Map<number, Inode>();
   nextIno = 2;
 
   /** @throws RangeError for a limit that is none. */
-  constructor({ size = DEFAULT_SIZE, inodes = DEFAULT_INODES, clock = systemClock() }: TreeOptions = {}) {
+  constructor({ size = DEFAULT_SIZE, inodes = DEFAULT_INODES, clock = systemClock() }: MemoryFileSystemOptions = {}) {
     if (!Number.isSafeInteger(size) || size < PAGE_SIZE)
       throw new RangeError(`size is ${size}: a filesystem has at least ${PAGE_SIZE} bytes`);
     if (!Number.isSafeInteger(inodes) || inodes < 1 || inodes > MAX_INODES)
@@ -95,7 +107,7 @@ export class InodeTable {
   }
 
   /** Tells `observer` what happens from now on, until the function that this returns is called. */
-  observe(observer: TreeObserver): () => void {
+  observe(observer: MemoryObserver): () => void {
     this.#observers.add(observer);
     this.#choose();
     return () => {
@@ -130,6 +142,11 @@ export class InodeTable {
     this.freeUnused(inode);
   }
 
+  /** What is put into an inode that is gone would be charged for ever. @throws FsError ESTALE. */
+  checkAlive(inode: Inode): void {
+    if (inode.nlink === 0 && this.inodes.get(inode.ino) !== inode) throw FsError.of(ESTALE);
+  }
+
   /** Frees what has no name and no one retains: what a restored state had and no session claimed. */
   settle(): void {
     for (const inode of this.inodes.values()) this.freeUnused(inode);
@@ -150,7 +167,7 @@ export class InodeTable {
   }
 
   /** Frees an inode that has no name and that no one retains. */
-  protected freeUnused(inode: Inode): void {
+  freeUnused(inode: Inode): void {
     if (inode.nlink > 0 || inode.retained > 0 || this.inodes.get(inode.ino) !== inode) return;
     this.inodes.delete(inode.ino);
     inode.written?.clear();

@@ -1,4 +1,4 @@
-import type { Directory } from '../tree/directory.ts';
+import type { Directory } from '../memory/directory.ts';
 import type { LinkView, Views } from './views.ts';
 
 /** A directory's entries as the map that memfs expects. */

@@ -1,4 +1,4 @@
-import { type ByteSink, type ByteSource, PAGE_SIZE } from '../../bytes.ts';
+import { type ByteSink, type ByteSource, BytesSink, BytesSource, PAGE_SIZE } from '../../bytes.ts';
 import {
   FALLOC_FL_COLLAPSE_RANGE,
   FALLOC_FL_INSERT_RANGE,
@@ -7,9 +7,8 @@ import {
   FALLOC_FL_ZERO_RANGE,
   SEEK_DATA,
   SEEK_HOLE,
-} from '../constants.ts';
-import { EINVAL, ENOSPC, ENXIO, EOPNOTSUPP, FsError } from '../errno.ts';
-import { BytesSink, BytesSource } from './byte-io.ts';
+} from '../../fs/constants.ts';
+import { EINVAL, ENOSPC, ENXIO, EOPNOTSUPP, FsError } from '../../fs/errno.ts';
 import { CHUNK_SIZE, Chunk, countBits, PAGES_PER_CHUNK, wholePages, writeZeros } from './chunk.ts';
 import { ChunkList } from './chunk-list.ts';
 import type { Space } from './space.ts';

@@ -1,5 +1,5 @@
 /**
- * The parts of memfs 4.x below its public API that the backend stands on, as the package
+ * The parts of memfs 4.x below its public API that the filesystem stands on, as the package
  * `@jsonjoy.com/fs-core` has them. Checked by {@link coreOf}, because the host may bring any
  * version of memfs.
  */
@@ -108,7 +108,7 @@ const NODE_METHODS = [
 ] as const;
 const LINK_METHODS = ['createChild', 'deleteChild', 'getChild', 'getNode'] as const;
 
-/** The inside of a memfs volume. @throws TypeError when there is none that the backend knows. */
+/** The inside of a memfs volume. @throws TypeError when there is none that the filesystem knows. */
 export function coreOf(volume: object): Core {
   const core = (volume as { _core?: Partial<Core> })._core;
   const node = core?.root?.getNode?.();

@@ -1,4 +1,3 @@
-import type { Timespec } from '../backend.ts';
 import {
   NAME_MAX,
   PATH_MAX,
@@ -14,9 +13,21 @@ import {
   XATTR_LIST_MAX,
   XATTR_NAME_MAX,
   XATTR_SIZE_MAX,
-} from '../constants.ts';
-import { E2BIG, EACCES, EFBIG, EINVAL, ENAMETOOLONG, ENOENT, ENOSPC, EOPNOTSUPP, ERANGE, FsError } from '../errno.ts';
-import { isFileName, nameLength } from '../names.ts';
+} from '../../fs/constants.ts';
+import {
+  E2BIG,
+  EACCES,
+  EFBIG,
+  EINVAL,
+  ENAMETOOLONG,
+  ENOENT,
+  ENOSPC,
+  EOPNOTSUPP,
+  ERANGE,
+  FsError,
+} from '../../fs/errno.ts';
+import type { Timespec } from '../../fs/filesystem.ts';
+import { isFileName, nameLength } from '../../fs/names.ts';
 import { ACL_ACCESS, ACL_DEFAULT, Acl } from './acl.ts';
 
 /**

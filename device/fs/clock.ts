@@ -1,4 +1,4 @@
-import type { Timespec } from '../backend.ts';
+import type { Timespec } from './filesystem.ts';
 
 /** Tells the time of day; never goes back by less than a second, so that what happens later never looks earlier. */
 export type Clock = () => Timespec;

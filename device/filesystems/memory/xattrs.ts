@@ -1,6 +1,6 @@
-import { XATTR_CREATE, XATTR_REPLACE } from '../constants.ts';
-import { EEXIST, EINVAL, ENODATA, FsError } from '../errno.ts';
-import { nameLength } from '../names.ts';
+import { XATTR_CREATE, XATTR_REPLACE } from '../../fs/constants.ts';
+import { EEXIST, EINVAL, ENODATA, FsError } from '../../fs/errno.ts';
+import { nameLength } from '../../fs/names.ts';
 import type { Inode } from './inode.ts';
 import { type Space, xattrCost, xattrsCost } from './space.ts';
 import { checkXattr, checkXattrList } from './values.ts';
@@ -53,18 +53,16 @@ export class Xattrs {
   }
 }
 
-/** A copy of the value. @throws FsError ENODATA. */
-export function getXattr(inode: Inode, name: string): Uint8Array {
-  const value = inode.xattrs?.get(name);
-  if (!value) throw FsError.of(ENODATA);
-  return value.slice();
+/** A copy of the value. */
+export function getXattr(inode: Inode, name: string): Uint8Array | undefined {
+  return inode.xattrs?.get(name)?.slice();
 }
 
 export function listXattrs(inode: Inode): string[] {
   return inode.xattrs ? [...inode.xattrs.names()] : [];
 }
 
-/** `value` is copied. @throws FsError EINVAL, EEXIST, ENODATA, ENOSPC, and as {@link checkXattr} says, with nothing changed. */
+/** `value` is kept. @throws FsError EINVAL, EEXIST, ENODATA, ENOSPC, and as {@link checkXattr} says, with nothing changed. */
 export function setXattr(space: Space, inode: Inode, name: string, value: Uint8Array, flags: number): void {
   if (flags & ~(XATTR_CREATE | XATTR_REPLACE)) throw FsError.of(EINVAL);
   checkXattr(inode.mode, name, value);
@@ -75,7 +73,7 @@ export function setXattr(space: Space, inode: Inode, name: string, value: Uint8A
   if (!old) checkXattrList((xattrs?.list ?? 0) + nameLength(name) + 1);
   const cost = xattrCost(name, value);
   space.takeMetadata(old ? cost - xattrCost(name, old) : xattrs ? cost : xattrsCost(cost));
-  addXattr(inode, name, value.slice());
+  addXattr(inode, name, value);
 }
 
 /** Gives an inode an attribute that is charged already. */

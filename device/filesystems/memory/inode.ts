@@ -1,7 +1,7 @@
 import { PAGE_SIZE } from '../../bytes.ts';
-import type { Attr, Inode as BackendInode, Timespec } from '../backend.ts';
-import { S_IFDIR, S_IFLNK, S_IFMT, S_IFREG } from '../constants.ts';
-import { nameLength } from '../names.ts';
+import { S_IFDIR, S_IFLNK, S_IFMT, S_IFREG } from '../../fs/constants.ts';
+import type { Inode as AnyInode, Attr, Entry as FoundEntry, Timespec } from '../../fs/filesystem.ts';
+import { nameLength } from '../../fs/names.ts';
 import { Content } from './content.ts';
 import { Directory, type Entry } from './directory.ts';
 import { inodeCost, Space } from './space.ts';
@@ -19,8 +19,11 @@ interface Rarities {
   xattrs: Xattrs | undefined;
 }
 
-/** One inode of a {@link Tree}, and its own attributes as the outside sees them. There may be a million: it has few fields. */
-export class Inode implements BackendInode, Attr {
+/**
+ * One inode of a {@link MemoryFileSystem}, its own attributes as the outside sees them, and what is found by a name of it: one object
+ * answers for all. There may be a million: it has few fields.
+ */
+export class Inode implements AnyInode, Attr, FoundEntry {
   readonly ino: number;
   mode: number;
   nlink = 0;
@@ -44,8 +47,6 @@ export class Inode implements BackendInode, Attr {
   #rarities: Rarities | undefined;
   /** The name it got or was looked up by last, which may be gone by now; there may be others. */
   entry: Entry | undefined = undefined;
-  /** What the host sees of it; made by {@link MemfsBackend}. */
-  view: unknown = undefined;
 
   /** `target`: of a symbolic link. */
   constructor(ino: number, generation: number, mode: number, space: Space, now: Timespec, target?: string) {
@@ -55,6 +56,18 @@ export class Inode implements BackendInode, Attr {
     this.#atimeRest = this.#mtimeRest = this.#ctimeRest = this.#btimeRest = restOf(now);
     this.#body = this.isDirectory ? new Directory(this, space) : this.isRegular ? space : target;
     if (generation !== 1) (this.#rarities ??= noRarities()).generation = generation;
+  }
+
+  get inode(): this {
+    return this;
+  }
+
+  get attr(): this {
+    return this;
+  }
+
+  get isUnlinked(): boolean {
+    return this.nlink === 0 && !this.isDirectory;
   }
 
   get isDirectory(): boolean {

@@ -1,18 +1,18 @@
 import { PAGE_SIZE } from '../../bytes.ts';
-import { S_IFDIR, S_IFLNK, S_IFMT, S_IFREG } from '../constants.ts';
-import { FsError } from '../errno.ts';
-import { isEntryName, nameLength } from '../names.ts';
+import { S_IFDIR, S_IFLNK, S_IFMT, S_IFREG } from '../../fs/constants.ts';
+import { FsError } from '../../fs/errno.ts';
+import { isEntryName, nameLength } from '../../fs/names.ts';
 import { ACL_ACCESS, ACL_DEFAULT, Acl } from './acl.ts';
 import { countBits, PAGES_PER_CHUNK } from './chunk.ts';
 import { FIRST_COOKIE } from './directory.ts';
 import { entryCost, inodeCost, xattrCost, xattrsCost } from './space.ts';
-import { type CheckedTreeState, F64, type InodeColumns, U32 } from './tree-state.ts';
+import { type CheckedState, F64, type InodeColumns, U32 } from './state.ts';
 import { checkNode, checkSize, checkTime, checkXattr, checkXattrList, LINK_MAX, MAX_FILE_SIZE } from './values.ts';
 
 const MAX_U31 = 2 ** 31;
 
 /** Finds a state sound. Changes nothing. @throws TypeError that says what is wrong with it. */
-export function checkTreeState(state: unknown): CheckedTreeState {
+export function checkState(state: unknown): CheckedState {
   const source = record(state, 'state');
   const { uuid, nextIno } = source as { uuid: unknown; nextIno: number };
   if (typeof uuid !== 'string' || !/^[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$/.test(uuid))
@@ -33,9 +33,8 @@ export function checkTreeState(state: unknown): CheckedTreeState {
   const files = record(source.files, 'files');
   const chunks = record(source.chunks, 'chunks');
   const usage = { pages: 0, metadata: 0, inodes: inodes.ino.length };
-  const checked: CheckedTreeState = {
+  const checked: CheckedState = {
     usage,
-    has: (ino) => rows.has(ino),
     inode: (ino) => {
       const row = rows.get(ino);
       return row === undefined ? undefined : { generation: inodes.generation[row]! };
@@ -107,7 +106,7 @@ function checkInodes(inodes: InodeColumns, nextIno: number): Map<number, number>
   return rows;
 }
 
-function checkDirectories({ inodes, directories, entries }: CheckedTreeState, typeOf: (ino: number) => number): void {
+function checkDirectories({ inodes, directories, entries }: CheckedState, typeOf: (ino: number) => number): void {
   const children = new Map<number, number[]>();
   const parents = new Map<number, number>();
   const links = new Map<number, number>();
@@ -161,7 +160,7 @@ function checkReachable(inodes: InodeColumns, children: Map<number, number[]>, p
   }
 }
 
-function checkFiles({ inodes, files, chunks }: CheckedTreeState, typeOf: (ino: number) => number): void {
+function checkFiles({ inodes, files, chunks }: CheckedState, typeOf: (ino: number) => number): void {
   const seen = new Set<number>();
   let row = 0;
   for (let at = 0; at < files.ino.length; at++) {
@@ -194,7 +193,7 @@ function checkFiles({ inodes, files, chunks }: CheckedTreeState, typeOf: (ino: n
   if (regular !== seen.size) fail('some files have no size');
 }
 
-function checkSymlinks({ inodes, symlinks }: CheckedTreeState, typeOf: (ino: number) => number): void {
+function checkSymlinks({ inodes, symlinks }: CheckedState, typeOf: (ino: number) => number): void {
   const seen = new Set<number>();
   for (const link of symlinks as unknown[]) {
     const { ino, target } = record(link, 'symlinks') as { ino: number; target: unknown };
@@ -210,7 +209,7 @@ function checkSymlinks({ inodes, symlinks }: CheckedTreeState, typeOf: (ino: num
   if (expected !== seen.size) fail('some symbolic links have no target');
 }
 
-function checkXattrs({ xattrs }: CheckedTreeState, modeOf: (ino: number) => number): void {
+function checkXattrs({ xattrs }: CheckedState, modeOf: (ino: number) => number): void {
   const seen = new Map<number, { names: Set<string>; bytes: number }>();
   for (const attribute of xattrs as unknown[]) {
     const { ino, name, value } = record(attribute, 'xattrs') as { ino: number; name: unknown; value: unknown };

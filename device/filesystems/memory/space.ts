@@ -1,6 +1,6 @@
 import { PAGE_SIZE } from '../../bytes.ts';
-import { S_IFDIR, S_IFMT } from '../constants.ts';
-import { ENOSPC, FsError } from '../errno.ts';
+import { S_IFDIR, S_IFMT } from '../../fs/constants.ts';
+import { ENOSPC, FsError } from '../../fs/errno.ts';
 import type { Chunk } from './chunk.ts';
 
 /*
@@ -8,11 +8,11 @@ import type { Chunk } from './chunk.ts';
  * than entries: up to twice as many while they grow, up to four times when most was removed.
  */
 /** An inode, its place in the table of inodes, and half of one that a session keeps of it. */
-const INODE = 260;
+const INODE = 252;
 /** What a directory has besides, empty. */
 const DIRECTORY = 200;
 /** A name, besides its text. */
-const ENTRY = 130;
+const ENTRY = 122;
 /** The first attribute of an inode, besides what each one takes. */
 const XATTRS = 180;
 /** An attribute, besides the texts of its name and value. */

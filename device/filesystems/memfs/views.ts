@@ -1,14 +1,17 @@
-import type { Timespec } from '../backend.ts';
-import { S_IALLUGO, S_IFLNK, S_IFMT } from '../constants.ts';
-import { EISDIR, ENXIO, FsError } from '../errno.ts';
-import { BytesSink, BytesSource } from '../tree/byte-io.ts';
-import { fromMilliseconds, toMilliseconds } from '../tree/clock.ts';
-import type { Content } from '../tree/content.ts';
-import type { Entry } from '../tree/directory.ts';
-import type { Inode } from '../tree/inode.ts';
-import { inodeCost } from '../tree/space.ts';
-import type { Tree } from '../tree/tree.ts';
-import { checkNode, checkTime } from '../tree/values.ts';
+import { BytesSink, BytesSource } from '../../bytes.ts';
+import { fromMilliseconds, toMilliseconds } from '../../fs/clock.ts';
+import { S_IALLUGO, S_IFLNK, S_IFMT } from '../../fs/constants.ts';
+import { EISDIR, ENXIO, FsError } from '../../fs/errno.ts';
+import type { Timespec } from '../../fs/filesystem.ts';
+import { changeAttributes } from '../memory/attributes.ts';
+import type { Content } from '../memory/content.ts';
+import type { Entry } from '../memory/directory.ts';
+import type { MemoryParts } from '../memory/filesystem.ts';
+import type { Inode } from '../memory/inode.ts';
+import type { InodeTable } from '../memory/inode-table.ts';
+import type { Namespace } from '../memory/namespace.ts';
+import { inodeCost } from '../memory/space.ts';
+import { checkNode, checkTime } from '../memory/values.ts';
 import { Children } from './children.ts';
 import type { Core, CoreLink, CoreNode, FanOut } from './core.ts';
 import { forHost } from './host-error.ts';
@@ -19,10 +22,13 @@ const NO_CHILDREN: ReadonlyMap<string, LinkView> = new Map();
 
 type BufferClass = { from(bytes: ArrayBuffer): Uint8Array };
 
-/** Makes memfs's `Node`s and `Link`s for what is in a {@link Tree}. */
+/** Makes memfs's `Node`s and `Link`s for what is in a filesystem in memory: one for each inode and each name that the host has looked at. */
 export class Views {
-  readonly tree: Tree;
+  readonly table: InodeTable;
+  readonly names: Namespace;
   readonly core: Core;
+  readonly #nodes = new WeakMap<Inode, NodeView>();
+  readonly #links = new WeakMap<Entry, LinkView>();
   readonly #node: new (
     views: Views,
     inode: Inode,
@@ -35,8 +41,9 @@ export class Views {
   readonly Buffer: BufferClass;
 
   /** `core`: as memfs made it, to learn its classes from. */
-  constructor(tree: Tree, core: Core) {
-    this.tree = tree;
+  constructor({ table, names }: MemoryParts, core: Core) {
+    this.table = table;
+    this.names = names;
     this.core = core;
     const node = core.root.getNode();
     this.#node = graft(
@@ -63,28 +70,50 @@ export class Views {
   }
 
   nodeOf(inode: Inode): NodeView {
-    inode.view ??= new this.#node(this, inode);
-    return inode.view as NodeView;
+    let node = this.#nodes.get(inode);
+    if (!node) this.#nodes.set(inode, (node = new this.#node(this, inode)));
+    return node;
   }
 
   linkOf(entry: Entry): LinkView {
-    entry.view ??= new this.#link(this, entry);
-    return entry.view as LinkView;
+    let link = this.#links.get(entry);
+    if (!link) this.#links.set(entry, (link = new this.#link(this, entry)));
+    return link;
+  }
+
+  /** `to` names what `from` did: who looks at it goes on with it. */
+  move(from: Entry, to: Entry): void {
+    const link = this.#links.get(from);
+    this.#links.delete(from);
+    this.#name(to, link);
+  }
+
+  exchange(a: Entry, b: Entry): void {
+    const [linkOfA, linkOfB] = [this.#links.get(a), this.#links.get(b)];
+    this.#name(a, linkOfB);
+    this.#name(b, linkOfA);
+  }
+
+  #name(entry: Entry, link: LinkView | undefined): void {
+    if (!link) return void this.#links.delete(entry);
+    this.#links.set(entry, link);
+    link.entry = entry;
   }
 
   linkOfDirectory(dir: Inode): LinkView {
-    return dir === this.tree.root || !dir.entry ? (this.core.root as LinkView) : this.linkOf(dir.entry);
+    return dir === this.table.root || !dir.entry ? (this.core.root as LinkView) : this.linkOf(dir.entry);
   }
 
   /** Turns a node that memfs made into the view of `inode`; whoever holds it goes on with it. */
   adoptNode(node: CoreNode, inode: Inode): void {
     const { changes } = node;
     for (const key of Object.keys(node)) delete (node as unknown as Record<string, unknown>)[key];
-    inode.view = Object.assign(Object.setPrototypeOf(node, this.#node.prototype), {
+    const view = Object.assign(Object.setPrototypeOf(node, this.#node.prototype), {
       views: this,
       inode,
       fanOut: changes,
     });
+    this.#nodes.set(inode, view as unknown as NodeView);
   }
 
   /** Turns a link that memfs made into a view: of the root without `entry`. */
@@ -97,7 +126,7 @@ export class Views {
       entry,
       fanOut: changes,
     });
-    if (entry) entry.view = view;
+    if (entry) this.#links.set(entry, view as unknown as LinkView);
   }
 }
 
@@ -264,19 +293,19 @@ export class NodeView {
   }
 
   chmod(perm: number): void {
-    this.views.tree.setattrQuietly(this.inode, { mode: perm & S_IALLUGO });
+    changeAttributes(this.views.table, this.inode, { mode: perm & S_IALLUGO });
   }
 
   /** chown(2): -1 leaves what is there. */
   chown(uid: number, gid: number): void {
     forHost('chown', undefined, undefined, () =>
-      this.views.tree.setattrQuietly(this.inode, { ...(uid !== -1 && { uid }), ...(gid !== -1 && { gid }) }),
+      changeAttributes(this.views.table, this.inode, { ...(uid !== -1 && { uid }), ...(gid !== -1 && { gid }) }),
     );
   }
 
   touch(): void {
     const { inode } = this;
-    inode.mtime = inode.ctime = this.views.tree.now();
+    inode.mtime = inode.ctime = this.views.table.now();
     this.fanOut?.emit(['modify']);
   }
 
@@ -286,9 +315,9 @@ export class NodeView {
     forHost('symlink', target, undefined, () => {
       try {
         checkNode(S_IFLNK, 0, target);
-        views.tree.space.takeMetadata(inodeCost(S_IFLNK, target) - inodeCost(inode.mode, undefined));
+        views.table.space.takeMetadata(inodeCost(S_IFLNK, target) - inodeCost(inode.mode, undefined));
       } catch (error) {
-        views.tree.remove(inode.entry!);
+        views.names.remove(inode.entry!);
         throw error;
       }
     });
@@ -312,7 +341,7 @@ export class NodeView {
   }
 
   changed(): void {
-    this.inode.ctime = this.views.tree.now();
+    this.inode.ctime = this.views.table.now();
   }
 
   /** What can be written: of a FIFO or device here, nothing. */
@@ -400,7 +429,7 @@ export class LinkView {
   createChild(name = '', node = this.views.core.createNode(0o100666) as unknown as NodeView): LinkView {
     const { views } = this;
     const entry = forHost('open', [...this.steps, name].join('/'), undefined, () =>
-      views.tree.attach(node.inode, this.inode, name),
+      views.names.attach(node.inode, this.inode, name),
     );
     const link = views.linkOf(entry);
     this.fanOut?.emit(['child:add', link, this]);
@@ -409,8 +438,8 @@ export class LinkView {
 
   deleteChild(link: LinkView): void {
     const entry = this.inode.directory?.get(link.name);
-    if (entry?.view !== link) return;
-    this.views.tree.remove(entry);
+    if (!entry || this.views.linkOf(entry) !== link) return;
+    this.views.names.remove(entry);
     this.fanOut?.emit(['child:del', link, this]);
   }
 }

@@ -1,4 +1,4 @@
-import { ERRNO, type ErrnoName, errnoName, FsError } from '../errno.ts';
+import { ERRNO, type ErrnoName, errnoName, FsError } from '../../fs/errno.ts';
 
 /** What libuv says for the errors that the host's `fs` calls can meet here. */
 const DESCRIPTIONS: Partial<Record<ErrnoName, string>> = {

@@ -1,4 +1,4 @@
-import { EINVAL, FsError } from '../errno.ts';
+import { EINVAL, FsError } from '../../fs/errno.ts';
 
 /** The attributes that hold them, as Linux's posix_acl_xattr.h has it. */
 export const ACL_ACCESS = 'system.posix_acl_access';

@@ -1,0 +1,25 @@
+/** How the files of a filesystem go with snapshots, and come back. */
+export interface Persistent<Checked extends CheckedFiles = CheckedFiles> {
+  /** Plain data. Bytes in it are borrowed and never change: a later write goes to a copy. */
+  state(): object;
+  /**
+   * Decides whether `state` can come back here, and changes nothing.
+   *
+   * @throws TypeError that says what is wrong with it, RangeError for more than may be here.
+   */
+  checkState(state: unknown): Checked;
+  /** Becomes what a checked state was. What has no name in it is kept until {@link settle}, for sessions to retain it again. */
+  restore(checked: Checked): void;
+  /** Frees what has no name and nobody retains. */
+  settle(): void;
+  /** The content of all files, in any order: what a snapshot will hold. Borrowed, and changed by the next write unless {@link state} was called before. */
+  contents(): Iterable<Uint8Array>;
+  /** Bytes that it may hold, what is kept about its inodes included: snapshots with more are refused. */
+  readonly capacity: number;
+}
+
+/** Files in a state that can come back. */
+export interface CheckedFiles {
+  readonly uuid: string;
+  inode(ino: number): { readonly generation: number } | undefined;
+}

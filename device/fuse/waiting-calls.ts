@@ -1,0 +1,96 @@
+import { EINTR } from '../fs/errno.ts';
+import type { Call } from './call.ts';
+import { ReplyWriter } from './codec.ts';
+import type { FuseRequest } from './request.ts';
+
+/** Calls when it is time to answer: at once, or when a machine that stands still runs again. */
+export type Deliver = (action: () => void) => void;
+
+/** The requests of a session whose filesystem answers later. There are no more of them than the queues have room for. */
+export class WaitingCalls {
+  readonly #calls = new Set<Call>();
+  readonly #deliver: Deliver;
+  readonly #reply = new ReplyWriter(0);
+  #settled: (() => void)[] = [];
+
+  constructor(deliver: Deliver) {
+    this.#deliver = deliver;
+  }
+
+  get size(): number {
+    return this.#calls.size;
+  }
+
+  /** What has begun to change something, as the guest asked for it: WRITE, RENAME. */
+  get changing(): string[] {
+    return [...this.#calls].flatMap(({ operation }) => (operation?.changes ? [operation.name] : []));
+  }
+
+  /** Settles when nothing is being changed. */
+  settled(): Promise<void> {
+    return this.changing.length === 0 ? Promise.resolve() : new Promise((resolve) => this.#settled.push(resolve));
+  }
+
+  /** `finish` is called with whatever `answer` comes to, and gives the reply's length; or `drop`, when nobody waits any more. */
+  add<A>(
+    call: Call,
+    answer: PromiseLike<A>,
+    finish: (result: Result<A>) => number,
+    drop: (result: Result<A>) => void,
+  ): void {
+    call.keep();
+    this.#calls.add(call);
+    const settle = (result: Result<A>) =>
+      this.#deliver(() => {
+        if (!this.#calls.has(call)) {
+          drop(result);
+        } else {
+          const length = finish(result);
+          this.#remove(call);
+          call.request.complete(length);
+        }
+        call.finish();
+      });
+    answer.then(
+      (value) => settle({ value }),
+      (error: unknown) => settle({ error }),
+    );
+  }
+
+  /** Who has not begun to change anything is answered EINTR; what comes of the others is not known yet. */
+  interrupt(unique: bigint): void {
+    for (const call of this.#calls) {
+      if (call.header.unique !== unique || call.operation?.changes) continue;
+      this.#remove(call);
+      call.isOver = true;
+      const { request } = call;
+      request.complete(this.#reply.error(request.sink, unique, EINTR));
+    }
+  }
+
+  /** Forgets a request, without a reply. */
+  abandon(request: FuseRequest): void {
+    for (const call of this.#calls) if (call.request === request) this.#forget(call);
+  }
+
+  /** Forgets all. */
+  end(): void {
+    for (const call of this.#calls) this.#forget(call);
+  }
+
+  #forget(call: Call): void {
+    call.isOver = true;
+    this.#remove(call);
+  }
+
+  #remove(call: Call): void {
+    this.#calls.delete(call);
+    if (this.#settled.length === 0 || this.changing.length) return;
+    const settled = this.#settled;
+    this.#settled = [];
+    for (const resolve of settled) resolve();
+  }
+}
+
+/** What an answer has come to. */
+export type Result<A> = { value: A } | { error: unknown };
