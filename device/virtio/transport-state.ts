@@ -1,23 +1,16 @@
 import { VIRTIO_CONFIG_S_FEATURES_OK } from './constants.ts';
 import type { ChainState } from './descriptor-chain.ts';
+import type { FeaturesState } from './features.ts';
+import type { PciFunctionState } from './pci-function.ts';
 import type { RingState } from './ring.ts';
 import type { QueueState } from './virtqueue.ts';
 
 /** All that a transport carries through a snapshot, by the specification's names. */
-export interface TransportState {
-  device_feature_select: number;
-  driver_feature_select: number;
-  /** Accepted feature bits. */
-  driver_features: bigint;
-  /** The driver has accepted bits that no device has. */
-  accepts_unknown: boolean;
+export interface TransportState extends FeaturesState, PciFunctionState {
   device_status: number;
   config_generation: number;
   queue_select: number;
   isr: number;
-  intx_disabled: boolean;
-  power_state: number;
-  pci_cfg: { bar: number; offset: number; length: number };
   queues: QueueState[];
 }
 

@@ -2,7 +2,7 @@ import { Volume } from 'memfs';
 import { filesystemOf } from '../../device/filesystems/memfs/volume.ts';
 import type { MemoryFileSystem } from '../../device/filesystems/memory/filesystem.ts';
 import { FuseSession } from '../../device/fuse/session.ts';
-import type { OfferedFeatures } from '../../device/virtio/pci-transport.ts';
+import type { OfferedFeatures } from '../../device/virtio/features.ts';
 import { VirtioFs } from '../../device/virtio-fs.ts';
 import { message } from './fuse-call.ts';
 import { type AddOptions, MockDriver } from './mock-driver.ts';

@@ -14,8 +14,9 @@ import {
 } from '../../device/virtio/constants.ts';
 import { type Chain, DEFERRED, type VirtioDevice } from '../../device/virtio/device.ts';
 import type { VirtioError } from '../../device/virtio/errors.ts';
+import type { OfferedFeatures } from '../../device/virtio/features.ts';
 import { BAR } from '../../device/virtio/pci-config-space.ts';
-import { type OfferedFeatures, PciTransport } from '../../device/virtio/pci-transport.ts';
+import { PciTransport } from '../../device/virtio/pci-transport.ts';
 import type { Turns } from '../../device/virtio/turns.ts';
 import { FlatMemory } from './flat-memory.ts';
 

@@ -7,6 +7,7 @@ import {
   VIRTIO_F_RING_RESET,
   VIRTIO_F_VERSION_1,
 } from '../../../device/virtio/constants.ts';
+import type { OfferedFeatures } from '../../../device/virtio/features.ts';
 import {
   BAR,
   PCI_CFG_BAR,
@@ -15,7 +16,6 @@ import {
   PCI_CFG_OFFSET,
   PMCSR,
 } from '../../../device/virtio/pci-config-space.ts';
-import type { OfferedFeatures } from '../../../device/virtio/pci-transport.ts';
 import type { TransportEvent } from '../../../device/virtio/trace.ts';
 import { EchoDevice, MockDriver } from '../../support/mock-driver.ts';
 
