@@ -59,10 +59,11 @@ export {
   type RestoreOptions,
 } from './snapshot/machine-snapshots.ts';
 export type { RestorePolicies, RestoreReport } from './snapshot/session-only.ts';
+export type { SnapshotInfo } from './snapshot/store/catalog.ts';
 export { type FileStore, MemoryStore } from './snapshot/store/file-store.ts';
 export { HttpStore } from './snapshot/store/http-store.ts';
 export { OpfsStore } from './snapshot/store/opfs-store.ts';
-export { type SnapshotInfo, SnapshotStore } from './snapshot/store/snapshot-store.ts';
+export { SnapshotStore } from './snapshot/store/snapshot-store.ts';
 export { type DirectoryJson, dumpJson, loadJson } from './trees/json.ts';
 export type { Skipped, TreeProgress, TreeReport } from './trees/report.ts';
 export { dumpTar, loadTar, type TarOptions } from './trees/tar.ts';

@@ -11,7 +11,8 @@ import { fromHex, hashNames, toHex } from './layer.ts';
 import type { SavedMachine } from './machine-state.ts';
 import { PageMap } from './ram-map.ts';
 import type { FilesystemIdentity } from './session-only.ts';
-import type { SnapshotInfo, SnapshotStore } from './store/snapshot-store.ts';
+import type { SnapshotInfo } from './store/catalog.ts';
+import type { SnapshotStore } from './store/snapshot-store.ts';
 
 /** What a snapshot holds, as far as it can be told without restoring it. */
 export interface Contents extends SnapshotInfo {

@@ -1,21 +1,18 @@
-import { concat, PAGE_SIZE } from '../bytes.ts';
+import { concat } from '../bytes.ts';
 import { OneAtATime } from '../one-at-a-time.ts';
 import { V86Machine } from '../v86/adapter.ts';
 import type { V86Like } from '../v86/types.ts';
 import { deviceStateLength, keepDeviceState, readDeviceState } from './device-state.ts';
 import { MissingChunkError, SnapshotError } from './errors.ts';
-import { type Frozen, fromHex, hashNames, PAGES_PER_CHUNK, toHex } from './layer.ts';
+import { type ChangedPages, GuestRam } from './guest-ram.ts';
+import { type Frozen, fromHex, hashNames, toHex } from './layer.ts';
 import { MachineState, type SavedMachine } from './machine-state.ts';
 import { CHUNK_BYTES, PageMap } from './ram-map.ts';
-import { RamScanner } from './scan/ram-scanner.ts';
 import type { RestorePolicies, RestoreReport } from './session-only.ts';
 import type { SnapshotStore } from './store/snapshot-store.ts';
 
 /** Bytes of a device state that has neither devices nor files, amply. */
 const ENVELOPE = 4096;
-/** Where a machine that has never run may have anything in its RAM: the first MiB. */
-const FIRMWARE_PAGES = 256;
-
 export interface RestoreOptions extends RestorePolicies {
   /**
    * The machine has just been made and nothing was restored into it, so that its RAM need not be looked at, and is written while it is
@@ -54,13 +51,10 @@ export interface FreezeResult {
 
 /** What a frozen moment is made of, before it is stored: nothing here changes when the guest goes on. */
 interface Moment {
-  /** Page numbers, and the pages' bytes, by chunks. */
-  packs: { pages: Uint32Array; bytes: Uint8Array }[];
-  zeroed: Uint32Array;
+  pages: ChangedPages;
   state: Uint8Array;
   devices: SavedMachine;
   summary: unknown;
-  changedPages: number;
 }
 
 /**
@@ -72,9 +66,7 @@ export class MachineSnapshots {
   readonly #machine: V86Machine;
   readonly #devices: MachineState;
   readonly #store: SnapshotStore;
-  readonly #scanner: RamScanner;
-  /** Where the content of RAM at the last scan is. */
-  #map: PageMap;
+  readonly #ram: GuestRam;
   #last = '';
   /** Names of chunks that are files' bytes, by their buffers: those never change. */
   readonly #hashes = new WeakMap<ArrayBufferLike, { offset: number; length: number; name: string }>();
@@ -93,8 +85,7 @@ export class MachineSnapshots {
     this.#machine = machine;
     this.#devices = devices;
     this.#store = store;
-    this.#scanner = new RamScanner(machine.ram);
-    this.#map = new PageMap(this.#scanner.pageCount);
+    this.#ram = new GuestRam(machine.ram);
   }
 
   /** Of the last restore. */
@@ -127,14 +118,14 @@ export class MachineSnapshots {
     const capture = () => {
       const started = performance.now();
       // Earlier snapshots, which this one builds on, may have been removed.
-      if (!this.#map.chunks.every((name) => this.#store.has(name))) this.#startOver();
+      if (!this.#ram.chunks.every((name) => this.#store.has(name))) this.#ram.forget();
       return { moment: this.#capture(options), standstill: performance.now() - started };
     };
     const { moment, standstill } = await this.#machine.lease.inTurn('freeze', () =>
       this.#devices.isChanging ? this.#whenStill(capture) : capture(),
     );
     const id = await this.#orStartOver(() => this.#keep(moment, options));
-    return { id, standstill, changedPages: moment.changedPages };
+    return { id, standstill, changedPages: moment.pages.count };
   }
 
   async #whenStill<T>(action: () => T): Promise<T> {
@@ -185,9 +176,9 @@ export class MachineSnapshots {
     { isFresh = false, isUnchanged = false, isInterim = false, ...policies }: RestoreOptions,
   ): Promise<() => Promise<() => void>> {
     const frozen = this.#store.frozen(id);
-    if (frozen.ram.pageCount !== this.#scanner.pageCount) {
+    if (frozen.ram.pageCount !== this.#ram.pageCount) {
       throw new SnapshotError(
-        `memory differs: the snapshot has ${frozen.ram.pageCount / 256} MiB, this emulator ${this.#scanner.pageCount / 256}; make it with the snapshot's`,
+        `memory differs: the snapshot has ${frozen.ram.pageCount / 256} MiB, this emulator ${this.#ram.pageCount / 256}; make it with the snapshot's`,
       );
     }
     const state = await this.#readState(frozen);
@@ -195,71 +186,14 @@ export class MachineSnapshots {
     const target = PageMap.decode(frozen.ram);
     return () =>
       this.#orStartOver(async () => {
-        const pages = this.#differing(target, isUnchanged ? 0 : isFresh ? FIRMWARE_PAGES : target.pageCount);
-        const filled = pages.filter((page) => !target.isZero(page));
-        const write = isFresh ? await this.#writeNow(target, filled) : await this.#writeLater(target, filled);
+        const fill = await this.#ram.fill(target, this.#store, { isFresh, isUnchanged });
         // Not before: other machines on the same filesystems have gone on meanwhile.
         const restoreDevices = isInterim ? () => {} : this.#devices.prepareState(devices, policies);
-        this.#machine.applyState(state, (ram) => {
-          for (const page of pages) if (target.isZero(page)) ram.fill(0, page * PAGE_SIZE, (page + 1) * PAGE_SIZE);
-          write?.(ram);
-        });
-        this.#scanner.rescan(pages);
-        this.#map = target;
+        this.#machine.applyState(state, (ram) => fill.write(ram));
+        fill.settle();
         this.#last = id;
         return restoreDevices;
       });
-  }
-
-  /** Reads pages straight into guest RAM. */
-  async #writeNow(target: PageMap, filled: Uint32Array): Promise<void> {
-    let ram = this.#ramBytes();
-    await this.#readPages(target, filled, (page, bytes) => {
-      // Wasm memory that has grown has another buffer.
-      if (ram.length === 0) ram = this.#ramBytes();
-      ram.set(bytes, page * PAGE_SIZE);
-    });
-  }
-
-  /** Reads pages, each once however many chunks they are scattered over, and returns what puts them into guest RAM. */
-  async #writeLater(target: PageMap, filled: Uint32Array): Promise<(ram: Uint8Array) => void> {
-    const staged = new Uint8Array(filled.length * PAGE_SIZE);
-    const slots = new Uint32Array(target.pageCount);
-    filled.forEach((page, slot) => {
-      slots[page] = slot;
-    });
-    await this.#readPages(target, filled, (page, bytes) => staged.set(bytes, slots[page]! * PAGE_SIZE));
-    return (ram) => {
-      for (const { first, count } of runsOf(filled)) {
-        const at = slots[first]! * PAGE_SIZE;
-        ram.set(staged.subarray(at, at + count * PAGE_SIZE), first * PAGE_SIZE);
-      }
-    };
-  }
-
-  /** Gives what pages are to hold to `put`, several at once where they lie together there and in their chunk. */
-  async #readPages(
-    target: PageMap,
-    filled: Uint32Array,
-    put: (first: number, bytes: Uint8Array) => void,
-  ): Promise<void> {
-    const wanted = new Map<string, number[]>();
-    for (const page of filled) {
-      const name = target.chunkOf(page);
-      const pages = wanted.get(name);
-      if (pages) pages.push(page);
-      else wanted.set(name, [page]);
-    }
-    await this.#store.visit(wanted.keys(), (name, bytes) => {
-      const pages = wanted.get(name)!;
-      for (const { first, count } of runsOf(pages, (page) => target.offsetOf(page) / PAGE_SIZE)) {
-        const from = target.offsetOf(first);
-        const to = from + count * PAGE_SIZE;
-        if (to > bytes.length)
-          throw new SnapshotError(`the snapshot is not sound: its chunk ${name.slice(0, 12)} lacks pages`);
-        put(first, bytes.subarray(from, to));
-      }
-    });
   }
 
   /** What a scan has found is lost when the rest fails: the next one has to find everything. */
@@ -267,46 +201,23 @@ export class MachineSnapshots {
     try {
       return await action();
     } catch (error) {
-      this.#startOver();
+      this.#ram.forget();
       throw error;
     }
   }
 
-  #startOver(): void {
-    this.#scanner.forget();
-    this.#map = new PageMap(this.#scanner.pageCount);
-  }
-
-  #ramBytes(): Uint8Array {
-    const { memory, base, size } = this.#machine.ram;
-    return new Uint8Array(memory.buffer, base, size);
-  }
-
   /** All that has to be done while the guest stands still; synchronous, so between two of its ticks. */
   #capture({ summary = {}, sessionOnly }: FreezeOptions): Moment {
-    const changed = this.#scanner.scan();
-    const filled = changed.filter((page) => !this.#scanner.isZero(page));
-    const zeroed = changed.filter((page) => this.#scanner.isZero(page));
-    const ram = this.#ramBytes();
-    const packs: Moment['packs'] = [];
-    for (let from = 0; from < filled.length; from += PAGES_PER_CHUNK) {
-      const pages = filled.subarray(from, from + PAGES_PER_CHUNK);
-      const bytes = new Uint8Array(pages.length * PAGE_SIZE);
-      pages.forEach((page, n) => bytes.set(ram.subarray(page * PAGE_SIZE, (page + 1) * PAGE_SIZE), n * PAGE_SIZE));
-      packs.push({ pages, bytes });
-    }
     return {
-      packs,
-      zeroed,
+      pages: this.#ram.capture(),
       state: this.#machine.captureState(),
       devices: this.#devices.capture(sessionOnly),
       summary: typeof summary === 'function' ? (summary() as unknown) : summary,
-      changedPages: changed.length,
     };
   }
 
   async #keep(
-    { packs, zeroed, state, devices, summary }: Moment,
+    { pages, state, devices, summary }: Moment,
     { name = '', machine, isJudged = true }: FreezeOptions,
   ): Promise<string> {
     const { codec } = this.#store;
@@ -316,12 +227,7 @@ export class MachineSnapshots {
       chunks.set(toHex(hash), bytes);
       return hash;
     };
-    for (const { pages, bytes } of packs) {
-      const chunk = toHex(add(bytes));
-      pages.forEach((page, n) => this.#map.set(page, chunk, n));
-    }
-    for (const page of zeroed) this.#map.setZero(page);
-
+    const ram = this.#ram.place(pages, add);
     const stateHashes: Uint8Array[] = [];
     for (let at = 0; at < state.length; at += CHUNK_BYTES) stateHashes.push(add(state.subarray(at, at + CHUNK_BYTES)));
     const kept = keepDeviceState(devices, (bytes) => {
@@ -337,7 +243,7 @@ export class MachineSnapshots {
         parent: this.#last,
         machine,
         summary,
-        ram: this.#map.encode(),
+        ram,
         state: concat(stateHashes),
         stateLength: state.length,
         ...kept,
@@ -395,32 +301,5 @@ export class MachineSnapshots {
         found.set(known.name, bytes);
     }
     return found;
-  }
-
-  /** The pages of RAM that are not what `target` has; only the first `unknown` ones may have changed since the last scan. */
-  #differing(target: PageMap, unknown: number): Uint32Array {
-    const changed = new Uint8Array(target.pageCount);
-    for (const page of unknown ? this.#scanner.scan(unknown) : []) changed[page] = 1;
-    const pages: number[] = [];
-    for (let page = 0; page < target.pageCount; page++) {
-      if (changed[page] ? !(target.isZero(page) && this.#scanner.isZero(page)) : !target.agrees(this.#map, page))
-        pages.push(page);
-    }
-    return Uint32Array.from(pages);
-  }
-}
-
-/** Pages that follow each other, and whose `positions` do, as runs. */
-function* runsOf(
-  pages: ArrayLike<number>,
-  position: (page: number) => number = (page) => page,
-): Generator<{ first: number; count: number }> {
-  for (let from = 0; from < pages.length; ) {
-    const first = pages[from]!;
-    let to = from + 1;
-    while (to < pages.length && pages[to] === first + to - from && position(pages[to]!) === position(first) + to - from)
-      to++;
-    yield { first, count: to - from };
-    from = to;
   }
 }

@@ -70,14 +70,6 @@ export class PageMap {
     return this.offsetOf(page) === other.offsetOf(page) && this.chunkOf(page) === other.chunkOf(page);
   }
 
-  clone(): PageMap {
-    const copy = new PageMap(this.pageCount);
-    copy.#places.set(this.#places);
-    copy.#names.push(...this.#names);
-    for (const [name, number] of this.#numbers) copy.#numbers.set(name, number);
-    return copy;
-  }
-
   /** The map as it is saved. */
   encode(): RamMap {
     const columns = { first: [] as number[], count: [] as number[], chunk: [] as number[], page: [] as number[] };

@@ -14,25 +14,10 @@ import {
   toHex,
   toU32,
 } from '../layer.ts';
+import { Catalog, type SnapshotInfo, sum } from './catalog.ts';
 import { ChunkReader, type StoredChunk } from './chunk-reader.ts';
 import { type FileStore, MemoryStore } from './file-store.ts';
 import { chunksOf, type DamagedLayer, type Layer, Layers, SUFFIX } from './layers.ts';
-
-export interface SnapshotInfo {
-  id: string;
-  name: string;
-  created: string;
-  /** The snapshot it was taken after, '' for none. */
-  parent: string;
-  machine: Frozen['machine'];
-  summary: unknown;
-  /** Bytes of guest RAM that are not zeros. */
-  ramBytes: number;
-  /** Bytes that the snapshot added to the store. */
-  addedBytes: number;
-  /** Why it can't be restored, as far as that is known; '' where nothing is. */
-  damage: string;
-}
 
 /**
  * Snapshots in a {@link FileStore}: each is a layer with the chunks that no other had. Chunks are
@@ -45,6 +30,7 @@ export class SnapshotStore {
   readonly #files: FileStore;
   readonly #codec: Codec;
   readonly #layers: Layers;
+  readonly #catalog: Catalog;
   readonly #reader: ChunkReader;
   readonly #changes = new OneAtATime();
 
@@ -52,6 +38,7 @@ export class SnapshotStore {
     this.#files = files;
     this.#codec = codec;
     this.#layers = new Layers(files, codec);
+    this.#catalog = new Catalog(this.#layers);
     this.#reader = new ChunkReader(files, codec, this.#layers);
   }
 
@@ -78,73 +65,25 @@ export class SnapshotStore {
 
   /** Oldest first. */
   list(): SnapshotInfo[] {
-    return [...this.#layers.snapshots().values()]
-      .map((layer) => this.#infoOf(layer))
-      .sort((a, b) => a.created.localeCompare(b.created));
+    return this.#catalog.list();
   }
 
   /** Files of the store that no snapshot can be made of, and why. They stay until they are removed by their id. */
   damaged(): DamagedLayer[] {
-    return this.#layers.damaged();
+    return this.#catalog.damaged();
   }
 
-  /** The id of the snapshot with this id, beginning of an id, or name; or of a damaged layer. @throws SnapshotError for none, or several. */
+  /** As {@link Catalog.find}. */
   find(key: string): string {
-    const all = [...this.list(), ...this.damaged().map(({ id }) => ({ id, name: '' }))];
-    const named = all.filter(({ name }) => name === key);
-    const found = new Set(
-      (named.length ? named : all.filter(({ id }) => key !== '' && id.startsWith(key))).map(({ id }) => id),
-    );
-    if (found.size === 1) return [...found][0]!;
-    const known =
-      this.list()
-        .map(({ id, name }) => name || id.slice(0, 12))
-        .join(', ') || 'none';
-    const unreadable = this.damaged()
-      .map(({ reason }) => `; ${reason}`)
-      .join('');
-    throw new SnapshotError(
-      `${found.size ? 'several snapshots are' : 'no snapshot is'} called ${JSON.stringify(key)}: there are ${known}${unreadable}`,
-    );
+    return this.#catalog.find(key);
   }
 
   info(id: string): SnapshotInfo {
-    return this.#infoOf(this.#layer(id));
-  }
-
-  #infoOf(layer: Layer): SnapshotInfo {
-    const { id, chunks, frozen } = layer.head;
-    const { name, created, parent, machine, summary, ram } = frozen!;
-    return {
-      id,
-      name,
-      created,
-      parent,
-      machine,
-      summary,
-      ramBytes: 4096 * sum(fromU32(ram.count)),
-      addedBytes: sum(fromU32(chunks.packed)),
-      damage: this.#damageOf(layer),
-    };
-  }
-
-  #damageOf(layer: Layer): string {
-    if (layer.damage) return layer.damage;
-    const count = this.#layers.missing(layer);
-    if (!count) return '';
-    const suspects = this.#layers.suspects().join(', ');
-    return `${count === 1 ? '1 of its chunks is' : `${count} of its chunks are`} missing${suspects ? `, and may be in ${suspects}: copy that again` : ': a layer was removed or is damaged; copy it again'}`;
+    return this.#catalog.info(id);
   }
 
   frozen(id: string): Frozen {
-    return this.#layer(id).head.frozen!;
-  }
-
-  #layer(id: string): Layer {
-    const layer = this.#layers.snapshots().get(id);
-    if (layer) return layer;
-    const damaged = this.damaged().find((other) => other.id === id);
-    throw new SnapshotError(damaged?.reason ?? `no snapshot has the id ${id}`);
+    return this.#catalog.layer(id).head.frozen!;
   }
 
   /** Whether a chunk is here already. */
@@ -239,7 +178,7 @@ export class SnapshotStore {
   /** Changes what is said of a snapshot. Its layer is written anew, in one step. */
   amend(id: string, changes: Partial<Pick<Frozen, 'name' | 'summary'>>): Promise<void> {
     return this.#change(async () => {
-      const layer = this.#layer(id);
+      const layer = this.#catalog.layer(id);
       if (layer.damage) throw new SnapshotError(layer.damage);
       const data = await this.#files.read(layer.name, layer.dataStart);
       const length = sum(fromU32(layer.head.chunks.packed));
@@ -263,7 +202,7 @@ export class SnapshotStore {
       const damaged = this.damaged().find((other) => other.id === id);
       const layer = this.#layers.snapshots().get(id);
       if (damaged && (!layer || damaged.file !== layer.name)) return this.#removeDamaged(damaged);
-      const { name, damage } = this.#layer(id);
+      const { name, damage } = this.#catalog.layer(id);
       if (damage) return this.#removeDamaged({ file: name, id });
       const chunks = await this.#takeOut(
         layer!,
@@ -399,8 +338,4 @@ function makeHead(chunks: readonly StoredChunk[], frozen?: Frozen): LayerHead {
 
 function newId(): string {
   return toHex(crypto.getRandomValues(new Uint8Array(16)));
-}
-
-function sum(values: Uint32Array): number {
-  return values.reduce((total, value) => total + value, 0);
 }
