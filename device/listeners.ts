@@ -1,21 +1,25 @@
 /** Who wants to hear of something: each until he ends it. */
 export class Listeners<Event> {
-  #all: readonly ((event: Event) => void)[] = [];
-
-  get isEmpty(): boolean {
-    return this.#all.length === 0;
-  }
+  readonly #all = new Set<(event: Event) => void>();
+  #tell: ((event: Event) => void) | undefined;
 
   /** Calls `listener` with every event, until the function that this returns is called. */
   add(listener: (event: Event) => void): () => void {
     const own = (event: Event) => listener(event);
-    this.#all = [...this.#all, own];
+    this.#all.add(own);
+    this.#tell = this.#tellAll;
     return () => {
-      this.#all = this.#all.filter((other) => other !== own);
+      this.#all.delete(own);
+      if (this.#all.size === 0) this.#tell = undefined;
     };
   }
 
-  tell(event: Event): void {
-    for (const listener of this.#all) listener(event);
+  /** Tells all of them; undefined while there are none, so that nobody makes an event for nobody. */
+  get tell(): ((event: Event) => void) | undefined {
+    return this.#tell;
   }
+
+  readonly #tellAll = (event: Event): void => {
+    for (const listener of this.#all) listener(event);
+  };
 }

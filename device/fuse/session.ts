@@ -130,7 +130,7 @@ export class FuseSession {
   /** Serves one request. Returns the reply's length in bytes, or DEFERRED. Never throws on guest input. */
   handle(request: FuseRequest): number {
     const call = this.#call;
-    const started = this.#traces.isEmpty ? 0 : performance.now();
+    const started = this.#traces.tell ? performance.now() : 0;
     call.begin(request);
     let error = 0;
     let length: number;
@@ -142,7 +142,7 @@ export class FuseSession {
       error = this.#errnoOf(thrown);
       length = this.#refuse(call, error);
     }
-    if (!this.#traces.isEmpty) this.#trace(call, error, length, performance.now() - started);
+    if (this.#traces.tell) this.#trace(call, error, length, performance.now() - started);
     return length;
   }
 
@@ -226,7 +226,7 @@ export class FuseSession {
 
   #errnoOf(thrown: unknown): number {
     if (thrown instanceof FsError) return thrown.code;
-    this.#errors.tell(thrown);
+    this.#errors.tell?.(thrown);
     return EIO;
   }
 
@@ -235,7 +235,7 @@ export class FuseSession {
     const args = operation?.input?.decode(this.#message.view, IN_HEADER_SIZE) ?? {};
     if (operation?.strings.length) args['names'] = [...strings];
     const name = operation?.name ?? `opcode ${opcode}`;
-    this.#traces.tell({ unique, opcode: name, nodeid, uid, gid, pid, args, error, length, duration });
+    this.#traces.tell?.({ unique, opcode: name, nodeid, uid, gid, pid, args, error, length, duration });
   }
 
   /** The driver took a request back that was answered {@link DEFERRED}: it is dead, and forgotten without a reply. */

@@ -73,7 +73,7 @@ export class Recorder {
   #version = 0;
   #current: RequestRecord | undefined;
   #isOn = false;
-  #unsubscribe: (() => void) | undefined;
+  readonly #subscriptions: (() => void)[] = [];
 
   constructor(device: Watched) {
     this.#device = device;
@@ -83,14 +83,16 @@ export class Recorder {
     return this.#isOn;
   }
 
-  /** Costs some microseconds a request while it is on. Takes the device's `onTrace` hooks. */
+  /** Costs some microseconds a request while it is on. */
   set isOn(isOn: boolean) {
     if (isOn === this.#isOn) return;
     this.#isOn = isOn;
     const { transport, session } = this.#device;
-    transport.onTrace = isOn ? (event) => this.#onTransport(event) : undefined;
-    this.#unsubscribe?.();
-    this.#unsubscribe = isOn ? session.onTrace((event) => this.#onRequest(event)) : undefined;
+    for (const unsubscribe of this.#subscriptions.splice(0)) unsubscribe();
+    if (isOn) {
+      this.#subscriptions.push(transport.onTrace((event) => this.#onTransport(event)));
+      this.#subscriptions.push(session.onTrace((event) => this.#onRequest(event)));
+    }
     if (!isOn) this.#forget();
   }
 

@@ -1,4 +1,5 @@
 import type { GuestMemory } from '../guest-memory.ts';
+import { Listeners } from '../listeners.ts';
 import { COMMON_CFG, type CommonFieldName, commonFieldAt, readFields, writeFields } from './common-config.ts';
 import { CommonRegisters } from './common-registers.ts';
 import {
@@ -41,10 +42,8 @@ export class PciTransport {
   readonly configSpace: Uint8Array;
   readonly barSize = BAR_SIZE;
   readonly queues: readonly Virtqueue[];
-  /** Called when the driver has broken the rules, and the device waits for a reset. */
-  onError: ((error: VirtioError) => void) | undefined;
-  /** Called with everything that passes between driver and device, while set. */
-  onTrace: ((event: TransportEvent) => void) | undefined;
+  readonly #errors = new Listeners<VirtioError>();
+  readonly #traces = new Listeners<TransportEvent>();
   readonly #device: VirtioDevice;
   readonly #features: Features;
   readonly #config: DeviceConfig;
@@ -72,7 +71,7 @@ export class PciTransport {
           interrupt: () => this.#interrupt.raise(VIRTIO_PCI_ISR_QUEUE),
           fail: (error) => this.#fail(error),
           get onTrace() {
-            return transport.onTrace;
+            return transport.#traces.tell;
           },
         }),
     );
@@ -88,6 +87,16 @@ export class PciTransport {
       turns,
       budget: turnBudget,
     });
+  }
+
+  /** Calls `listener` when the driver has broken the rules, and the device waits for a reset; until the function that this returns is called. */
+  onError(listener: (error: VirtioError) => void): () => void {
+    return this.#errors.add(listener);
+  }
+
+  /** Calls `listener` with everything that passes between driver and device, until the function that this returns is called. */
+  onTrace(listener: (event: TransportEvent) => void): () => void {
+    return this.#traces.add(listener);
   }
 
   /** `device_status` as the driver reads it. */
@@ -134,20 +143,28 @@ export class PciTransport {
     const { common, isr, device } = BAR;
     if (offset < common.length) {
       const value = readFields(offset, width, this.#registers.get);
-      const field = this.onTrace && commonFieldAt(offset)?.name;
-      this.onTrace?.({ type: 'register', region: 'common', access: 'read', field, offset, width, value });
+      const field = this.#traces.tell && commonFieldAt(offset)?.name;
+      this.#traces.tell?.({ type: 'register', region: 'common', access: 'read', field, offset, width, value });
       return value;
     }
     if (offset >= device.offset) {
       const at = offset - device.offset;
       const value = this.#config.read(at, width);
       const field = undefined;
-      this.onTrace?.({ type: 'register', region: 'device', access: 'read', field, offset: at, width, value });
+      this.#traces.tell?.({ type: 'register', region: 'device', access: 'read', field, offset: at, width, value });
       return value;
     }
     if (offset !== isr.offset) return 0;
     const value = this.#interrupt.take();
-    this.onTrace?.({ type: 'register', region: 'isr', access: 'read', field: 'ISR status', offset: 0, width, value });
+    this.#traces.tell?.({
+      type: 'register',
+      region: 'isr',
+      access: 'read',
+      field: 'ISR status',
+      offset: 0,
+      width,
+      value,
+    });
     return value;
   }
 
@@ -158,8 +175,8 @@ export class PciTransport {
       if (width > 1) this.#kick(value & 0xffff);
       else this.#kick(value);
     } else if (offset < common.length) {
-      const field = this.onTrace && commonFieldAt(offset)?.name;
-      this.onTrace?.({ type: 'register', region: 'common', access: 'write', field, offset, width, value });
+      const field = this.#traces.tell && commonFieldAt(offset)?.name;
+      this.#traces.tell?.({ type: 'register', region: 'common', access: 'write', field, offset, width, value });
       writeFields(offset, width, value, this.#registers.get, this.#registers.set);
     }
   }
@@ -202,13 +219,13 @@ export class PciTransport {
   /** 2.6.1: the queue alone goes back to its state at reset. */
   #resetQueue(queue: Virtqueue): void {
     if (!this.#features.has(VIRTIO_F_RING_RESET)) return;
-    this.onTrace?.({ type: 'reset', cause: 'queue', queue: queue.index });
+    this.#traces.tell?.({ type: 'reset', cause: 'queue', queue: queue.index });
     for (const chain of queue.reset()) this.#device.abandon(chain);
   }
 
   /** 2.4.1: everything goes back to its defaults; what is with the device is dead. */
   reset(cause: 'driver' | 'machine'): void {
-    this.onTrace?.({ type: 'reset', cause });
+    this.#traces.tell?.({ type: 'reset', cause });
     this.#features.reset();
     this.#registers.queue_select = 0;
     this.#registers.device_status = 0;
@@ -222,7 +239,7 @@ export class PciTransport {
   }
 
   #kick(index: number): void {
-    this.onTrace?.({ type: 'kick', queue: index });
+    this.#traces.tell?.({ type: 'kick', queue: index });
     const queue = this.queues[index];
     if (!queue) return;
     queue.statistics.kicks++;
@@ -275,11 +292,11 @@ export class PciTransport {
   #fail(error: VirtioError): void {
     this.#registers.device_status |= VIRTIO_CONFIG_S_NEEDS_RESET;
     if (this.#registers.device_status & VIRTIO_CONFIG_S_DRIVER_OK) this.#notifyOfConfig();
-    this.onError?.(error);
+    this.#errors.tell?.(error);
   }
 
   #notifyOfConfig(): void {
-    this.onTrace?.({ type: 'config interrupt' });
+    this.#traces.tell?.({ type: 'config interrupt' });
     this.#interrupt.raise(VIRTIO_PCI_ISR_CONFIG);
   }
 

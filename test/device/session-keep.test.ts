@@ -63,9 +63,9 @@ describe('SESSION_KEEP, docs/virtio-spec-proposal.md', () => {
 
   it('4. the number has changed when the request is used that changed it', () => {
     const seen: number[] = [];
-    fuse.transport.onTrace = ({ type }) => {
+    fuse.transport.onTrace(({ type }) => {
       if (type === 'used') seen.push(number());
-    };
+    });
     fuse.init();
     const first = number();
     fuse.init();

@@ -47,9 +47,9 @@ export class SuspendMachine {
     this.emulator = emulator;
     this.device = device;
     this.disk = disk;
-    device.transport.onTrace = ({ type }) => {
+    device.transport.onTrace(({ type }) => {
       if (type === 'reset') this.resets++;
-    };
+    });
     this.agent = new GuestAgent(uartChannel(emulator));
     emulator.add_listener('serial0-output-byte', (byte: number) => {
       this.console += String.fromCharCode(byte);

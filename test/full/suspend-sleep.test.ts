@@ -52,9 +52,9 @@ describe('suspend-to-idle with the stock driver of Linux 6.12', function () {
       await vm.mount('share');
       const { device } = vm.share();
       const resets: string[] = [];
-      device.transport.onTrace = ({ type }) => {
+      device.transport.onTrace(({ type }) => {
         if (type === 'reset') resets.push(type);
-      };
+      });
       const lock = () => vm.spawn(['locker', 'posix', '/mnt/share/lock', 'wait']);
       const holder = lock();
       await new Lines(holder).until('locked');

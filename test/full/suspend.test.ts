@@ -81,14 +81,12 @@ describe('suspend with the driver of guest-images/suspend-driver', function () {
 
     it('does what docs/virtio-spec-proposal.md asks of drivers, 18 to 20', async () => {
       const { transport, session } = machine.device;
-      const { onTrace } = transport;
       const opcodes: string[] = [];
       const resets: number[] = [];
       const afterDriverOk: string[] = [];
       let underWay = 0;
       let isUp = true;
-      transport.onTrace = (event) => {
-        onTrace!(event);
+      const endTransport = transport.onTrace((event) => {
         const note = (what: string) => isUp && resets.length && afterDriverOk.push(what);
         if (event.type === 'chain') underWay++;
         if (event.type === 'chain') note('request');
@@ -101,7 +99,7 @@ describe('suspend with the driver of guest-images/suspend-driver', function () {
         if (event.field === 'device_status' && event.access === 'write')
           isUp = (event.value & VIRTIO_CONFIG_S_DRIVER_OK) !== 0;
         if (event.region === 'device' && event.offset === SESSION && event.access === 'read') note('session');
-      };
+      });
       const end = session.onTrace(({ opcode }) => opcodes.push(opcode));
       try {
         const { accepted } = transport.features;
@@ -117,7 +115,7 @@ describe('suspend with the driver of guest-images/suspend-driver', function () {
         ]);
         expect(opcodes, '20').to.not.include('INIT');
       } finally {
-        transport.onTrace = onTrace;
+        endTransport();
         end();
       }
     });

@@ -67,7 +67,7 @@ for (const [locks, cache] of [
       });
       const { session, transport } = vm.share().device;
       session.onError((error) => faults.push(error));
-      transport.onError = (error) => faults.push(error);
+      transport.onError((error) => faults.push(error));
       await vm.mount('debian');
       await vm.exec(`cd ${ROOT} && mkdir -p proc dev tmp work && mount -t proc proc proc && mount -o bind /dev dev`);
     });

@@ -13,7 +13,7 @@ async function withGuest(share: Omit<ShareOptions, 'tag'>, use: (vm: Vm) => Prom
   const vm = await Vm.boot({ shares: [{ tag: 'share', ...share }] });
   const errors: Error[] = [];
   try {
-    vm.share().device.transport.onError = (error) => errors.push(error);
+    vm.share().device.transport.onError((error) => errors.push(error));
     await vm.mount('share');
     await use(vm);
     expect(errors).to.deep.equal([]);

@@ -118,10 +118,10 @@ export function driveWildly(seed: number, steps: number): Outcome {
     turnBudget: random(4),
   });
   const outcome: Outcome = { served: 0, errors: 0, resets: 0, restores: 0, looks: 0 };
-  transport.onError = (error) => {
+  transport.onError((error) => {
     if (error.kind === 'device') throw error;
     outcome.errors++;
-  };
+  });
   const common = (offset: number, width: number, value: number) =>
     transport.writeBar(BAR.common.offset + offset, width, value);
 

@@ -36,7 +36,7 @@ export async function freezeUnderLoad({ share, rounds, seed }: LoadOptions): Pro
   let vm = await Vm.boot({ shares: [{ tag: 'share', ...share }] });
   const errors: Error[] = [];
   const listen = () => {
-    vm.share().device.transport.onError = (error) => void errors.push(error);
+    vm.share().device.transport.onError((error) => errors.push(error));
     vm.share().device.session.onError((error) => errors.push(error as Error));
   };
   try {

@@ -122,7 +122,7 @@ export class MockDriver {
         this.irq = level;
       },
     });
-    this.transport.onError = (error) => this.errors.push(error);
+    this.transport.onError((error) => this.errors.push(error));
   }
 
   /** Guest memory for the driver's own use. */

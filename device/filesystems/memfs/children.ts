@@ -1,5 +1,6 @@
 import type { Directory } from '../memory/directory.ts';
-import type { LinkView, Views } from './views.ts';
+import type { LinkView } from './link-view.ts';
+import type { Views } from './views.ts';
 
 /** A directory's entries as the map that memfs expects. */
 export class Children implements ReadonlyMap<string, LinkView> {

@@ -6,7 +6,9 @@ import type { Inode } from '../memory/inode.ts';
 import type { MemoryObserver } from '../memory/inode-table.ts';
 import { ATTRIB, type Core, CREATE, DELETE, MODIFY, MOVE } from './core.ts';
 import { forHost } from './host-error.ts';
-import type { LinkView, NodeView, Views } from './views.ts';
+import type { LinkView } from './link-view.ts';
+import type { NodeView } from './node-view.ts';
+import type { Views } from './views.ts';
 
 /** Of open(2), as memfs has them everywhere. */
 const O_ACCMODE = 3;

@@ -394,7 +394,7 @@ describe('PCI transport', () => {
     it('tells of registers, kicks, chains, interrupts and resets, with the specification’s names', () => {
       const events: TransportEvent[] = [];
       driver.start();
-      driver.transport.onTrace = (event) => events.push(event);
+      driver.transport.onTrace((event) => events.push(event));
       driver.request(1, [bytes('abc')], [2, 4]);
       driver.readIsr();
       driver.read('device_status');
