@@ -90,7 +90,7 @@ describe('large files and directories in the guest', function () {
   });
 
   it('1 GiB appended by 4 KiB takes as much memory as it is long', async () => {
-    const { filesystem } = vm.share().device;
+    const filesystem = vm.share().files;
     const before = filesystem.statfs().bfree;
     await inChroot(
       '/',
@@ -112,7 +112,7 @@ describe('large files and directories in the guest', function () {
   });
 
   it('1 TiB of holes costs what is written into it', async () => {
-    const { filesystem } = vm.share().device;
+    const filesystem = vm.share().files;
     const before = filesystem.statfs().bfree;
     const script = `truncate -s 1T holes; for at in 0 1 100 268435455; do echo "at $at" | dd of=holes bs=4k seek=$at conv=notrunc status=none; done
       stat -c '%s %b' holes; dd if=holes bs=4k skip=268435455 count=1 status=none | head -c 12; cp --sparse=always --reflink=never holes other; stat -c '%s %b' other

@@ -48,7 +48,7 @@ describe('requests that operations take', () => {
 
   for (const { tag } of SHARES) {
     it(tag, async () => {
-      const { device, mountPoint, volume } = guest.vm.share(tag);
+      const { device, files, mountPoint, volume } = guest.vm.share(tag);
       volume.mkdirSync('/d');
       // What a session learns by being refused once: FLUSH, and OPEN of a stateless share.
       await guest.vm.exec(`echo x > ${mountPoint}/first; cat ${mountPoint}/first`);
@@ -57,7 +57,7 @@ describe('requests that operations take', () => {
         await guest.vm.exec('echo 3 > /proc/sys/vm/drop_caches');
         const seen: string[] = [];
         const end = device.session.onTrace(({ opcode, nodeid, args: { names } }) => {
-          const isDirectory = ((device.filesystem.inode(nodeid)?.mode ?? 0) & S_IFMT) === S_IFDIR;
+          const isDirectory = ((files.inode(nodeid)?.mode ?? 0) & S_IFMT) === S_IFDIR;
           const isOfFile =
             names && opcode !== 'GETXATTR' ? /^f\d+$/.test(String((names as string[])[0])) : !isDirectory;
           if (isOfFile && opcode !== 'FORGET' && opcode !== 'BATCH_FORGET') seen.push(opcode);

@@ -43,7 +43,7 @@ describe('two guests in two emulators on one filesystem', () => {
         void next.said(/locked/).then(() => order.push(n));
         waiting.push(next);
         // It has asked when another request of its guest is answered after it.
-        while ([...guest.vm.share().device.filesystem.locks.waiters()].length <= n) await guest.sh('true');
+        while ([...guest.vm.share().files.locks.waiters()].length <= n) await guest.sh('true');
       }
       expect(order).to.deep.equal([]);
       await holder.process.write('\n');
@@ -63,7 +63,7 @@ describe('two guests in two emulators on one filesystem', () => {
     const second = locker(two, 'posix', 'right', 'wait', 'left');
     await second.said(/locked/);
     await first.process.write('\n');
-    while ([...two.vm.share().device.filesystem.locks.waiters()].length === 0) await one.sh('true');
+    while ([...two.vm.share().files.locks.waiters()].length === 0) await one.sh('true');
     await second.process.write('\n');
     await second.said(/second Resource deadlock/);
     await second.process.write('\n');

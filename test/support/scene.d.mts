@@ -1,4 +1,4 @@
-import type { VirtioFsDevice } from '../../device/index.ts';
+import type { FileSystem, VirtioFsDevice } from '../../device/index.ts';
 import type { GuestAgent } from '../../harness/machine/agent/guest-agent.ts';
 
 export type Scene = Record<string, unknown>;
@@ -7,5 +7,5 @@ export interface Expectations {
   negotiated: string;
 }
 export function setUp(agent: GuestAgent): Promise<Scene>;
-export function goOn(agent: GuestAgent, scene: Scene, device: VirtioFsDevice, expected: Expectations): Promise<string[]>;
-export function expectations(agent: GuestAgent, device: VirtioFsDevice): Promise<Expectations>;
+export function goOn(agent: GuestAgent, scene: Scene, device: VirtioFsDevice<FileSystem>, expected: Expectations): Promise<string[]>;
+export function expectations(agent: GuestAgent, device: VirtioFsDevice<FileSystem>): Promise<Expectations>;

@@ -88,7 +88,7 @@ export async function setUp(agent) {
  *
  * @param {import('../../harness/machine/agent/guest-agent.ts').GuestAgent} agent
  * @param {Record<string, any>} scene
- * @param {import('../../device/index.ts').VirtioFsDevice} device Of the share.
+ * @param {import('../../device/index.ts').VirtioFsDevice<import('../../device/index.ts').FileSystem>} device Of the share.
  * @param {{ calculated: string, negotiated: string }} expected As {@link expectations} had it when nothing was in the way.
  * @returns {Promise<string[]>} What is not as it should be.
  */
@@ -171,7 +171,8 @@ export async function goOn(agent, scene, device, expected) {
     await new Promise((resolve) => setTimeout(resolve, 20));
   check(!known().length, `inodes ${known()} were not forgotten`);
   const named = await run(['sh', '-c', 'find . | xargs stat -c %i | sort -u | wc -l']);
-  const kept = device.filesystem.state().inodes.ino.length / 4;
+  const files = /** @type {import('../../device/index.ts').MemoryFileSystem} */ (device.filesystem);
+  const kept = files.state().inodes.ino.length / 4;
   check(Number(named) === kept, `${kept} inodes are kept, ${named} have names`);
   return wrong;
 }

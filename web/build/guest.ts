@@ -102,9 +102,7 @@ async function buildGuest(
     await exported.write('start.layer', [layer]);
     const [start] = (await SnapshotStore.open(exported, plain)).list();
     const folder = Buffer.from(
-      await new Response(
-        dumpTar(vm.share().device.filesystem).stream as ReadableStream<Uint8Array<ArrayBuffer>>,
-      ).arrayBuffer(),
+      await new Response(dumpTar(vm.share().files).stream as ReadableStream<Uint8Array<ArrayBuffer>>).arrayBuffer(),
     );
     const manifest: GuestManifest = {
       version: GUEST_VERSION,

@@ -1,10 +1,13 @@
 import { resolve } from 'node:path';
 import {
   createFsFromVolume,
+  type FileSystem,
+  MemoryFileSystem,
   type TreeProgress,
   type TreeReport,
   type VirtioFsDevice,
   type Volume,
+  volumeOf,
 } from '../../../device/index.ts';
 import { OneAtATime } from '../../../device/one-at-a-time.ts';
 import { VmError } from '../../machine/errors.ts';
@@ -28,7 +31,7 @@ type MemfsApi = ReturnType<typeof createFsFromVolume>;
 /** One virtio-fs device of a machine, and the filesystem behind it. */
 export class Share {
   readonly tag: string;
-  readonly device: VirtioFsDevice;
+  readonly device: VirtioFsDevice<FileSystem>;
   /** Where `Vm.mount` puts it when not told otherwise. */
   readonly mountPoint: string;
   /** What {@link load} could not take along. */
@@ -42,15 +45,26 @@ export class Share {
   /** Loading and writing back are done one after the other. */
   readonly #transfers = new OneAtATime();
 
-  constructor(device: VirtioFsDevice) {
+  constructor(device: VirtioFsDevice<FileSystem>) {
     this.device = device;
     this.tag = device.tag;
     const name = device.tag.replaceAll('/', '_');
     this.mountPoint = `/mnt/${/^\.+$/.test(name) ? '_' : name}`;
   }
 
+  /** What is in memory of it, which can be filled, saved and written back. @throws VmError `share` for a filesystem of another kind. */
+  get files(): MemoryFileSystem {
+    const { filesystem } = this.device;
+    if (filesystem instanceof MemoryFileSystem) return filesystem;
+    throw new VmError(
+      'share',
+      `the files of share ${printable(JSON.stringify(this.tag))} are not in memory: use them where they are`,
+    );
+  }
+
+  /** @throws as {@link files}. */
   get volume(): Volume {
-    return this.device.volume;
+    return volumeOf(this.files);
   }
 
   /** The host's side of the share, with the API of `node:fs`. */
@@ -76,11 +90,11 @@ export class Share {
   load(source: string, onProgress?: TreeProgress): Promise<void> {
     return this.#transfers.run(async () => {
       if (await isArchive(source)) {
-        this.skipped = (await loadArchive(source, this.device.filesystem, onProgress)).skipped;
+        this.skipped = (await loadArchive(source, this.files, onProgress)).skipped;
         this.#tree = undefined;
         this.#archive = source;
       } else {
-        const tree = await inSlices(loadingHostTree(source, this.device.filesystem, onProgress));
+        const tree = await inSlices(loadingHostTree(source, this.files, onProgress));
         this.skipped = tree.skipped;
         this.#tree = tree;
         this.#archive = undefined;
@@ -98,8 +112,8 @@ export class Share {
    */
   writeBack({ to, signal, ...options }: ShareWriteBackOptions = {}): Promise<WriteBackReport['kept']> {
     return this.#transfers.run(async () => {
-      if (this.#archive !== undefined) return (await saveArchive(this.#archive, this.device.filesystem)).skipped;
-      return (await inSlices(writingBack(this.#target(to), this.device.filesystem, options), signal)).kept;
+      if (this.#archive !== undefined) return (await saveArchive(this.#archive, this.files)).skipped;
+      return (await inSlices(writingBack(this.#target(to), this.files, options), signal)).kept;
     });
   }
 
@@ -110,7 +124,7 @@ export class Share {
 
   /** Writes what is in the share to a .tar, .tar.gz, .tgz or memfs .json file, whole or not at all. Returns what could not be taken along. */
   async save(path: string, onProgress?: TreeProgress): Promise<TreeReport['skipped']> {
-    return (await saveArchive(path, this.device.filesystem, onProgress)).skipped;
+    return (await saveArchive(path, this.files, onProgress)).skipped;
   }
 
   /** What snapshots of the machine are to tell {@link adoptOrigin}. */
