@@ -2,7 +2,8 @@ import { expect } from 'chai';
 import { FuseSession } from '../../device/fuse/session.ts';
 import { BAR } from '../../device/virtio/pci-config-space.ts';
 import { VIRTIO_FS_F_SESSION_KEEP } from '../../device/virtio-fs.ts';
-import { FUSE, FuseDriver } from '../support/fuse-driver.ts';
+import { FuseDriver } from '../support/fuse-driver.ts';
+import { forgets } from '../support/fuse-message.ts';
 
 /** In the device configuration. */
 const SESSION = 44;
@@ -14,17 +15,17 @@ const HIPRIO = 0,
 describe('SESSION_KEEP, docs/virtio-spec-proposal.md', () => {
   let fuse: FuseDriver;
   const number = (of = fuse) => of.transport.readBar(BAR.device.offset + SESSION, 4);
-  const read = (nodeid: number, fh: bigint) => fuse.attempt(FUSE.READ, nodeid, fh, 0n, 10, 0, 0n, 0, 0).error;
-  const lock = (opcode: number, nodeid: number, fh: bigint, owner: number, isLock = true) =>
-    fuse.attempt(opcode, nodeid, ...FuseDriver.lock(fh, owner, isLock)).error;
+  const read = (nodeid: number, fh: number) => fuse.attempt('READ', nodeid, { fh, size: 10 }).error;
+  const lock = (operation: 'SETLK' | 'SETLKW', nodeid: number, fh: number, owner: number, isLock = true) =>
+    fuse.attempt(operation, nodeid, FuseDriver.lock(fh, owner, isLock)).error;
   /** Makes a request wait for a lock that another owner has. */
-  const wait = (nodeid: number, fh: bigint): void => {
-    expect(lock(FUSE.SETLK, nodeid, fh, 1)).to.equal(0);
-    fuse.send(REQUESTS, FUSE.SETLKW, nodeid, ...FuseDriver.lock(fh, 2));
+  const wait = (nodeid: number, fh: number): void => {
+    expect(lock('SETLK', nodeid, fh, 1)).to.equal(0);
+    fuse.send(REQUESTS, 'SETLKW', nodeid, FuseDriver.lock(fh, 2));
     expect(fuse.session.state().waiters).to.have.length(1);
   };
   /** Kicks when the driver has made an interrupt for the last request available. */
-  const interrupt = (unique = fuse.unique): void => void fuse.send(HIPRIO, FUSE.INTERRUPT, 0, unique);
+  const interrupt = (unique = fuse.unique): void => void fuse.send(HIPRIO, 'INTERRUPT', 0, { unique });
   /** What a snapshot, a restart of the device and a migration do. */
   const carryOver = (): FuseDriver => {
     const next = new FuseDriver();
@@ -40,7 +41,7 @@ describe('SESSION_KEEP, docs/virtio-spec-proposal.md', () => {
     expect(number()).to.equal(0);
     fuse.init();
     expect(number()).not.to.equal(0);
-    fuse.call(FUSE.DESTROY, 0);
+    fuse.call('DESTROY', 0);
     expect(number()).to.equal(0);
   });
 
@@ -70,7 +71,7 @@ describe('SESSION_KEEP, docs/virtio-spec-proposal.md', () => {
     const first = number();
     fuse.init();
     const second = number();
-    fuse.call(FUSE.DESTROY, 0);
+    fuse.call('DESTROY', 0);
     expect(seen).to.deep.equal([first, second, 0]);
   });
 
@@ -84,10 +85,10 @@ describe('SESSION_KEEP, docs/virtio-spec-proposal.md', () => {
 
   it('7. an interrupt meets a request that was made available before it, kicked for or not', () => {
     const { nodeid, fh } = fuse.init().create('file');
-    expect(lock(FUSE.SETLK, nodeid, fh, 1)).to.equal(0);
+    expect(lock('SETLK', nodeid, fh, 1)).to.equal(0);
     const { kick } = fuse.driver;
     fuse.driver.kick = () => {};
-    fuse.send(REQUESTS, FUSE.SETLKW, nodeid, ...FuseDriver.lock(fh, 2));
+    fuse.send(REQUESTS, 'SETLKW', nodeid, FuseDriver.lock(fh, 2));
     fuse.driver.kick = kick;
     interrupt();
     expect(fuse.session.state().waiters).to.deep.equal([]);
@@ -123,24 +124,24 @@ describe('SESSION_KEEP, docs/virtio-spec-proposal.md', () => {
     wait(nodeid, fh);
     fuse.driver.start();
     expect(fuse.session.state().waiters).to.deep.equal([]);
-    expect(lock(FUSE.SETLK, nodeid, fh, 1, false)).to.equal(0);
-    expect(lock(FUSE.SETLK, nodeid, fh, 3), 'nobody else has it').to.equal(0);
+    expect(lock('SETLK', nodeid, fh, 1, false)).to.equal(0);
+    expect(lock('SETLK', nodeid, fh, 3), 'nobody else has it').to.equal(0);
   });
 
   it('11. what was used before a reset has its full effect', () => {
     const { nodeid, fh } = fuse.init().create('file');
-    fuse.call(FUSE.WRITE, nodeid, fh, 0n, 4, 0, 0n, 0, 0, Uint8Array.of(1, 2, 3, 4));
-    expect(lock(FUSE.SETLK, nodeid, fh, 1)).to.equal(0);
+    fuse.call('WRITE', nodeid, { fh, size: 4 }, Uint8Array.of(1, 2, 3, 4));
+    expect(lock('SETLK', nodeid, fh, 1)).to.equal(0);
     fuse.driver.start();
     expect([...(fuse.volume.readFileSync('/file') as Buffer)]).to.deep.equal([1, 2, 3, 4]);
     expect(read(nodeid, fh)).to.equal(0);
-    expect(lock(FUSE.SETLK, nodeid, fh, 2), 'it is locked').to.be.lessThan(0);
+    expect(lock('SETLK', nodeid, fh, 2), 'it is locked').to.be.lessThan(0);
   });
 
   it('12. a reset has no other effect', () => {
     const { nodeid, fh } = fuse.init().create('file');
     fuse.volume.unlinkSync('/file');
-    lock(FUSE.SETLK, nodeid, fh, 1);
+    lock('SETLK', nodeid, fh, 1);
     const before = structuredClone(fuse.session.state());
     fuse.driver.start();
     expect(fuse.session.state()).to.deep.equal(before);
@@ -150,8 +151,8 @@ describe('SESSION_KEEP, docs/virtio-spec-proposal.md', () => {
     fuse.init();
     const seen = Array.from({ length: 20 }, (_, n) => {
       const made = fuse.create(`file ${n}`);
-      fuse.call(FUSE.RELEASE, made.nodeid, made.fh, 0, 0, 0n);
-      fuse.send(HIPRIO, FUSE.FORGET, made.nodeid, 1n);
+      fuse.call('RELEASE', made.nodeid, { fh: made.fh });
+      fuse.send(HIPRIO, 'FORGET', made.nodeid, { nlookup: 1n });
       if (n === 10) fuse.driver.start();
       fuse.volume.unlinkSync(`/file ${n}`);
       return made;
@@ -162,11 +163,11 @@ describe('SESSION_KEEP, docs/virtio-spec-proposal.md', () => {
 
   it('14. more FORGETs than lookups, and those of strangers, are ignored', () => {
     const { nodeid } = fuse.init().create('file');
-    fuse.send(HIPRIO, FUSE.FORGET, nodeid, 1000n);
-    fuse.send(HIPRIO, FUSE.FORGET, 4711, 1n);
-    fuse.send(HIPRIO, FUSE.BATCH_FORGET, 0, 2, 0, BigInt(nodeid), 5n, 4712n, 1n);
+    fuse.send(HIPRIO, 'FORGET', nodeid, { nlookup: 1000n });
+    fuse.send(HIPRIO, 'FORGET', 4711, { nlookup: 1n });
+    fuse.send(HIPRIO, 'BATCH_FORGET', 0, { count: 2 }, ...forgets([nodeid, 5], [4712, 1]));
     expect(fuse.driver.queues[HIPRIO]!.collect()).to.have.length(3);
-    expect(fuse.attempt(FUSE.LOOKUP, ROOT, 'file').error).to.equal(0);
+    expect(fuse.attempt('LOOKUP', ROOT, 'file').error).to.equal(0);
     expect(fuse.driver.errors).to.deep.equal([]);
   });
 
@@ -187,9 +188,9 @@ describe('SESSION_KEEP, docs/virtio-spec-proposal.md', () => {
     fuse.session.end();
     expect(number()).to.equal(0);
     expect(read(nodeid, fh)).to.be.lessThan(0);
-    expect(fuse.attempt(FUSE.LOOKUP, ROOT, 'file').error).to.be.lessThan(0);
+    expect(fuse.attempt('LOOKUP', ROOT, 'file').error).to.be.lessThan(0);
     fuse.init();
-    expect(fuse.attempt(FUSE.LOOKUP, ROOT, 'file').error).to.equal(0);
+    expect(fuse.attempt('LOOKUP', ROOT, 'file').error).to.equal(0);
   });
 
   it('a reset of the machine, which the emulator tells apart, ends the session', () => {

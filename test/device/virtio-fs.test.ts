@@ -1,41 +1,19 @@
 import { expect } from 'chai';
 import { Volume } from 'memfs';
 import { filesystemOf } from '../../device/filesystems/memfs/volume.ts';
+import { LOCK_END_MAX } from '../../device/fs/lock.ts';
 import { FuseSession } from '../../device/fuse/session.ts';
 import { BAR } from '../../device/virtio/pci-config-space.ts';
 import { PciTransport } from '../../device/virtio/pci-transport.ts';
 import { VirtioFs } from '../../device/virtio-fs.ts';
+import { answerOf, type Body, INIT, message, type OperationName, type Out } from '../support/fuse-message.ts';
 import { MockDriver } from '../support/mock-driver.ts';
 
-const FORGET = 2,
-  GETATTR = 3,
-  INIT = 26,
-  SETLK = 32,
-  SETLKW = 33,
-  CREATE = 35;
 const F_WRLCK = 1,
   F_UNLCK = 2;
 const O_RDWR = 2;
-const ROOT = 1n;
+const ROOT = 1;
 const ENOSYS = -38;
-
-/** A message: `fuse_in_header`, and the body as numbers (u32) and bigints (u64) or text. */
-function message(opcode: number, unique: bigint, nodeid: bigint, ...body: (number | bigint | string)[]): Uint8Array {
-  const out: number[] = [];
-  const push = (value: number | bigint, size: number) => {
-    for (let n = 0; n < size; n++) out.push(Number((BigInt(value) >> BigInt(8 * n)) & 0xffn));
-  };
-  [0, opcode].forEach((value) => push(value, 4));
-  [unique, nodeid].forEach((value) => push(value, 8));
-  [0, 0, 1, 0].forEach((value) => push(value, 4));
-  for (const field of body) {
-    if (typeof field === 'string') out.push(...new TextEncoder().encode(`${field}\0`));
-    else push(field, typeof field === 'bigint' ? 8 : 4);
-  }
-  const bytes = Uint8Array.from(out);
-  new DataView(bytes.buffer).setUint32(0, bytes.length, true);
-  return bytes;
-}
 
 describe('virtio-fs device', () => {
   let driver: MockDriver;
@@ -49,24 +27,25 @@ describe('virtio-fs device', () => {
   }
 
   /** Sends a request and returns its answer's error and payload. */
-  function call(
+  function call<O extends OperationName>(
     queue: number,
-    opcode: number,
-    nodeid: bigint,
-    ...body: (number | bigint | string)[]
-  ): { error: number; payload: DataView } {
-    const reply = driver.request(queue, [message(opcode, (unique += 2n), nodeid, ...body)], [16, 200]);
+    operation: O,
+    nodeid: number,
+    ...body: Body<O>
+  ): { error: number; out: Out<O> } {
+    const sent = message(operation, { unique: (unique += 2n), nodeid }, ...body);
+    const reply = driver.request(queue, [sent], [16, 200]);
     const view = new DataView(reply.buffer, reply.byteOffset, reply.byteLength);
     expect(view.getUint32(0, true), 'fuse_out_header.len').to.equal(reply.length);
     expect(view.getBigUint64(8, true), 'fuse_out_header.unique').to.equal(unique);
     return {
       error: view.getInt32(4, true),
-      payload: new DataView(reply.buffer, reply.byteOffset + 16, reply.byteLength - 16),
+      out: answerOf(operation, new DataView(reply.buffer, reply.byteOffset + 16, reply.byteLength - 16)),
     };
   }
 
-  const init = (queue = 1) => call(queue, INIT, 0n, 7, 38, 0x20000, 0xffffffff, 0, ...Array<number>(11).fill(0));
-  const getattr = (queue = 1) => call(queue, GETATTR, ROOT, 0, 0, 0n);
+  const init = (queue = 1) => call(queue, 'INIT', 0, INIT);
+  const getattr = (queue = 1) => call(queue, 'GETATTR', ROOT);
 
   it('5.11.4: virtio_fs_config has the tag, NUL-padded, unterminated when full, and num_request_queues', () => {
     const config = () => Uint8Array.from({ length: 40 }, (_, n) => driver.transport.readBar(BAR.device.offset + n, 1));
@@ -92,24 +71,23 @@ describe('virtio-fs device', () => {
   it('5.11.6: a new INIT ends the old session', () => {
     start();
     init();
-    const { payload } = call(1, CREATE, ROOT, O_RDWR, 0o100644, 0, 0, 'file');
-    const nodeid = payload.getBigUint64(0, true);
-    const fh = payload.getBigUint64(128, true);
-    const READ = 15;
-    expect(call(1, READ, nodeid, fh, 0n, 10, 0, 0n, 0, 0).error).to.equal(0);
+    const { entry, open } = call(1, 'CREATE', ROOT, { flags: O_RDWR, mode: 0o100644 }, 'file').out;
+    const { nodeid } = entry;
+    const { fh } = open;
+    expect(call(1, 'READ', nodeid, { fh, size: 10 }).error).to.equal(0);
     init();
-    expect(call(1, READ, nodeid, fh, 0n, 10, 0, 0n, 0, 0).error).to.be.lessThan(0);
+    expect(call(1, 'READ', nodeid, { fh, size: 10 }).error).to.be.lessThan(0);
   });
 
   it('5.11.6.1: FORGET on hiprio has no reply, and a used length of 0', () => {
     start();
     init();
-    expect(driver.request(0, [message(FORGET, 0n, ROOT, 0n)], [])).to.have.length(0);
+    expect(driver.request(0, [message('FORGET', { nodeid: ROOT })], [])).to.have.length(0);
   });
 
   describe('FORGET, which nobody waits for', () => {
     const forget = () => {
-      driver.queues[0]!.add(driver.buffers([message(FORGET, 0n, ROOT, 0n)], []));
+      driver.queues[0]!.add(driver.buffers([message('FORGET', { nodeid: ROOT })], []));
       driver.kick(0);
     };
 
@@ -145,22 +123,22 @@ describe('virtio-fs device', () => {
   it('5.11.2: hiprio is answered while the request queue is full of waiting requests', () => {
     start({ requestQueues: 2, locks: 'shared' });
     init();
-    const { payload } = call(1, CREATE, ROOT, O_RDWR, 0o100644, 0, 0, 'file');
-    const nodeid = payload.getBigUint64(0, true);
-    const fh = payload.getBigUint64(128, true);
-    const lock = (owner: number, type: number) => [fh, BigInt(owner), 0n, 0x7fffffffffffffffn, type, 100 + owner, 0, 0];
-    expect(call(1, SETLK, nodeid, ...lock(1, F_WRLCK)).error).to.equal(0);
+    const { entry, open } = call(1, 'CREATE', ROOT, { flags: O_RDWR, mode: 0o100644 }, 'file').out;
+    const { nodeid } = entry;
+    const { fh } = open;
+    const lock = (owner: number, type: number) => ({ fh, owner, lk: { end: LOCK_END_MAX, type, pid: 100 + owner } });
+    expect(call(1, 'SETLK', nodeid, lock(1, F_WRLCK)).error).to.equal(0);
     const queue = driver.queues[1]!;
     for (let owner = 2; owner < 10; owner++) {
-      queue.add(driver.buffers([message(SETLKW, (unique += 2n), nodeid, ...lock(owner, F_WRLCK))], [16]), {
+      queue.add(driver.buffers([message('SETLKW', { unique: (unique += 2n), nodeid }, lock(owner, F_WRLCK))], [16]), {
         indirectFrom: 0,
       });
     }
     driver.kick(1);
     expect(queue.collect(), 'all eight wait').to.deep.equal([]);
-    expect(driver.request(0, [message(FORGET, 0n, ROOT, 0n)], [])).to.have.length(0);
+    expect(driver.request(0, [message('FORGET', { nodeid: ROOT })], [])).to.have.length(0);
     expect(getattr(2).error, 'the other request queue goes on').to.equal(0);
-    expect(call(2, SETLK, nodeid, ...lock(1, F_UNLCK)).error).to.equal(0);
+    expect(call(2, 'SETLK', nodeid, lock(1, F_UNLCK)).error).to.equal(0);
     expect(queue.collect(), 'one has the lock now').to.have.length(1);
     expect(driver.errors).to.deep.equal([]);
   });

@@ -2,12 +2,9 @@ import type { Volume } from 'memfs';
 import { attachVirtioFs, MachineSnapshots, type SnapshotStore, type VirtioFsDevice } from '../../device/index.ts';
 import { type BareMachine, bareMachine } from './bare-machine.ts';
 import { call } from './fuse-call.ts';
+import { INIT } from './fuse-message.ts';
 
-const INIT = 26,
-  CREATE = 35;
-const SETLK = 32;
-export const SETLKW = 33,
-  WRITE_LOCK = 1,
+export const WRITE_LOCK = 1,
   UNLOCK = 2;
 
 /** A real v86 without a guest, and its device, which the functions below call in the guest's place. */
@@ -19,7 +16,7 @@ export interface BareGuest {
 
 export interface OpenFile {
   nodeid: number;
-  fh: bigint;
+  fh: number;
 }
 
 export async function bareGuest(store: SnapshotStore, volume: Volume): Promise<BareGuest> {
@@ -34,9 +31,9 @@ export async function bareGuest(store: SnapshotStore, volume: Volume): Promise<B
 
 /** Opens a file of the root directory, made where it is not there; begins the session when nobody has. */
 export function openFile({ device: { session } }: BareGuest, name: string): OpenFile {
-  if (!session.negotiated) call(session, INIT, 0, 7, 38, 0x20000, 0xffffffff, 0, ...Array<number>(11).fill(0));
-  const { payload } = call(session, CREATE, 1, 2, 0o100644, 0, 0, name);
-  return { nodeid: payload.getUint32(0, true), fh: payload.getBigUint64(128, true) };
+  if (!session.negotiated) call(session, 'INIT', 0, INIT);
+  const { entry, open } = call(session, 'CREATE', 1, { flags: 2, mode: 0o100644 }, name).out;
+  return { nodeid: entry.nodeid, fh: open.fh };
 }
 
 /** Locks the first 100 bytes. Returns the answer's error, undefined while it waits; the process has the owner's number. */
@@ -45,9 +42,9 @@ export function lockFile(
   { nodeid, fh }: OpenFile,
   owner: bigint,
   type = WRITE_LOCK,
-  opcode = SETLK,
+  operation: 'SETLK' | 'SETLKW' = 'SETLK',
 ): number | undefined {
-  return call(session, opcode, nodeid, fh, owner, 0n, 99n, type, Number(owner), 0, 0).error;
+  return call(session, operation, nodeid, { fh, owner, lk: { end: 99, type, pid: Number(owner) } }).error;
 }
 
 /** The processes that hold locks of the guest's filesystem. */

@@ -1,51 +1,33 @@
+import { fuse_out_header } from '../../device/fuse/layouts.ts';
 import { DEFERRED } from '../../device/fuse/request.ts';
 import type { FuseSession } from '../../device/fuse/session.ts';
+import { answerOf, type Body, message, type OperationName, type Out } from './fuse-message.ts';
 
-/** A message: `fuse_in_header`, and the body as numbers (u32), bigints (u64), text (with its NUL) or bytes. */
-export function message(
-  opcode: number,
-  unique: bigint,
-  nodeid: number,
-  ...body: (number | bigint | string | Uint8Array)[]
-): Uint8Array {
-  const out: number[] = [];
-  const push = (value: number | bigint, size: number) => {
-    for (let n = 0; n < size; n++) out.push(Number((BigInt(value) >> BigInt(8 * n)) & 0xffn));
-  };
-  push(0, 4);
-  push(opcode, 4);
-  push(unique, 8);
-  push(nodeid, 8);
-  for (const value of [0, 0, 1, 0]) push(value, 4);
-  for (const field of body) {
-    if (field instanceof Uint8Array) out.push(...field);
-    else if (typeof field === 'string') out.push(...new TextEncoder().encode(`${field}\0`));
-    else push(field, typeof field === 'bigint' ? 8 : 4);
-  }
-  const bytes = Uint8Array.from(out);
-  new DataView(bytes.buffer).setUint32(0, bytes.length, true);
-  return bytes;
-}
-
-export interface Answer {
+/** What came of a request to an operation. */
+export interface Answer<O extends OperationName | number = number> {
   /** 0, or a negative errno; undefined for a request that waits. */
   error: number | undefined;
   /** The same of a request that waited and was answered. */
   later: number | undefined;
+  /** What follows `fuse_out_header`, as bytes, as text and as the operation's struct. */
   payload: DataView;
+  bytes: Uint8Array;
   text: string;
+  out: Out<O>;
 }
+
+const OUT_HEADER = fuse_out_header.size;
 
 let unique = 0n;
 
 /** One request to a session, over plain buffers. */
-export function call(
+export function call<O extends OperationName | number>(
   session: FuseSession,
-  opcode: number,
+  operation: O,
   nodeid: number,
-  ...body: (number | bigint | string | Uint8Array)[]
-): Answer {
-  const sent = message(opcode, (unique += 2n), nodeid, ...body);
+  ...body: Body<O>
+): Answer<O> {
+  const sent = message(operation, { unique: (unique += 2n), nodeid }, ...body);
   let at = 0;
   const reply = new Uint8Array(70_000);
   const length = session.handle({
@@ -71,12 +53,14 @@ export function call(
     isAwaited: true,
     complete: () => (answer.later = errorOf(reply)),
   });
-  const payload = reply.subarray(16, Math.max(16, length));
-  const answer: Answer = {
+  const payload = new DataView(reply.buffer, OUT_HEADER, Math.max(0, length - OUT_HEADER));
+  const answer: Answer<O> = {
     error: length === DEFERRED ? undefined : errorOf(reply),
     later: undefined,
-    payload: new DataView(payload.buffer, payload.byteOffset, payload.byteLength),
+    payload,
+    bytes: reply.slice(OUT_HEADER, Math.max(OUT_HEADER, length)),
     text: new TextDecoder().decode(payload),
+    out: answerOf(operation, payload),
   };
   return answer;
 }

@@ -1,36 +1,16 @@
 import { Volume } from 'memfs';
 import { filesystemOf } from '../../device/filesystems/memfs/volume.ts';
 import type { MemoryFileSystem } from '../../device/filesystems/memory/filesystem.ts';
+import { F_UNLCK, F_WRLCK } from '../../device/fs/constants.ts';
+import { LOCK_END_MAX } from '../../device/fs/lock.ts';
 import { FuseSession } from '../../device/fuse/session.ts';
 import type { OfferedFeatures } from '../../device/virtio/features.ts';
 import { VirtioFs } from '../../device/virtio-fs.ts';
-import { message } from './fuse-call.ts';
+import { answerOf, type Body, INIT, message, type OperationName, type Out } from './fuse-message.ts';
 import { type AddOptions, MockDriver } from './mock-driver.ts';
 
-export const FUSE = {
-  LOOKUP: 1,
-  FORGET: 2,
-  GETATTR: 3,
-  OPEN: 14,
-  READ: 15,
-  WRITE: 16,
-  RELEASE: 18,
-  SETXATTR: 21,
-  INIT: 26,
-  OPENDIR: 27,
-  READDIR: 28,
-  SETLK: 32,
-  SETLKW: 33,
-  CREATE: 35,
-  INTERRUPT: 36,
-  DESTROY: 38,
-  BATCH_FORGET: 42,
-};
 const ROOT = 1;
-const F_WRLCK = 1,
-  F_UNLCK = 2;
-
-type Body = (number | bigint | string | Uint8Array)[];
+const O_RDWR = 2;
 
 /** A mock driver on a virtio-fs device with one request queue, that speaks FUSE. */
 export class FuseDriver {
@@ -61,13 +41,13 @@ export class FuseDriver {
   }
 
   init(): this {
-    this.call(FUSE.INIT, 0, 7, 38, 0x20000, 0xffffffff, 0, ...Array<number>(11).fill(0));
+    this.call('INIT', 0, INIT);
     return this;
   }
 
   /** Makes a request available in a queue, and kicks; FORGETs have no room for a reply. Returns its id. */
-  send(queue: number, opcode: number, nodeid: number, ...body: Body): number {
-    const bytes = message(opcode, (this.unique += 2n), nodeid, ...body);
+  send<O extends OperationName | number>(queue: number, operation: O, nodeid: number, ...body: Body<O>): number {
+    const bytes = message(operation, { unique: (this.unique += 2n), nodeid }, ...body);
     const buffers = this.driver.buffers(
       [bytes.subarray(0, 40), bytes.subarray(40)].filter(({ length }) => length),
       queue === 0 ? [] : [16, 200],
@@ -77,33 +57,39 @@ export class FuseDriver {
     return id;
   }
 
-  /** A request on the request queue and its answer's payload. */
-  call(opcode: number, nodeid: number, ...body: Body): DataView {
-    return this.attempt(opcode, nodeid, ...body).payload;
+  /** A request on the request queue, and the struct that answers it. */
+  call<O extends OperationName | number>(operation: O, nodeid: number, ...body: Body<O>): Out<O> {
+    return this.attempt(operation, nodeid, ...body).out;
   }
 
   /** As {@link call}, with the answer's error. */
-  attempt(opcode: number, nodeid: number, ...body: Body): { error: number; payload: DataView } {
+  attempt<O extends OperationName | number>(
+    operation: O,
+    nodeid: number,
+    ...body: Body<O>
+  ): { error: number; out: Out<O> } {
     const queue = this.driver.queues[1]!;
-    const bytes = message(opcode, (this.unique += 2n), nodeid, ...body);
+    const bytes = message(operation, { unique: (this.unique += 2n), nodeid }, ...body);
     const buffers = this.driver.buffers([bytes], [16, 200]);
     const id = queue.add(buffers, this.#options);
     this.driver.kick(1);
     const used = queue.collect().find((entry) => entry.id === id);
-    if (!used) throw new Error(`opcode ${opcode} was not answered`);
+    if (!used) throw new Error(`${operation} was not answered`);
     const reply = this.driver.written(buffers).subarray(0, used.length);
     const error = new DataView(reply.buffer, reply.byteOffset).getInt32(4, true);
-    return { error, payload: new DataView(reply.buffer, reply.byteOffset + 16, Math.max(0, reply.length - 16)) };
+    const payload = new DataView(reply.buffer, reply.byteOffset + 16, Math.max(0, reply.length - 16));
+    return { error, out: answerOf(operation, payload) };
   }
 
   /** Makes a file; returns its nodeid and fh. */
-  create(name: string): { nodeid: number; fh: bigint } {
-    const created = this.call(FUSE.CREATE, ROOT, 2, 0o100644, 0, 0, name);
-    return { nodeid: Number(created.getBigUint64(0, true)), fh: created.getBigUint64(128, true) };
+  create(name: string): { nodeid: number; fh: number } {
+    const { entry, open } = this.call('CREATE', ROOT, { flags: O_RDWR, mode: 0o100644 }, name);
+    return { nodeid: entry.nodeid, fh: open.fh };
   }
 
-  /** The body of SETLK and SETLKW, for the whole file. */
-  static lock(fh: bigint, owner: number, isLock = true): Body {
-    return [fh, BigInt(owner), 0n, 0x7fffffffffffffffn, isLock ? F_WRLCK : F_UNLCK, 100 + owner, 0, 0];
+  /** The fields of SETLK and SETLKW, for the whole file. */
+  static lock(fh: number, owner: number, isLock = true) {
+    const type = isLock ? F_WRLCK : F_UNLCK;
+    return { fh, owner, lk: { start: 0, end: LOCK_END_MAX, type, pid: 100 + owner } };
   }
 }

@@ -19,17 +19,8 @@ import { STATE_VERSION } from '../../device/snapshot/upgrades.ts';
 import { V86Machine } from '../../device/v86/adapter.ts';
 import { bareMachine } from './bare-machine.ts';
 import { call } from './fuse-call.ts';
+import { INIT } from './fuse-message.ts';
 
-const INIT = 26,
-  CREATE = 35,
-  WRITE = 16,
-  UNLINK = 10,
-  LOOKUP = 1,
-  OPENDIR = 27,
-  READDIR = 28,
-  SETLK = 32,
-  SETLKW = 33,
-  SETXATTR = 21;
 const O_RDWR = 2;
 
 const store = await SnapshotStore.open(new MemoryStore(), loadCodec());
@@ -49,24 +40,24 @@ fs.chmodSync('/big', 0o4751);
 fs.utimesSync('/big', 1e9, 2e9);
 
 const { session } = device!;
-call(session, INIT, 0, 7, 38, 0x20000, 0xffffffff, 0, ...Array<number>(11).fill(0));
-const created = call(session, CREATE, 1, O_RDWR, 0o100600, 0, 0, 'secret').payload;
-const secret = created.getUint32(0, true);
-const fh = created.getBigUint64(128, true);
-call(session, WRITE, secret, fh, 0n, 14, 0, 0n, 0, 0, new TextEncoder().encode('still readable'));
-call(session, SETXATTR, secret, 5, 0, 'user.colour', new TextEncoder().encode('amber'));
-call(session, SETLK, secret, fh, 7n, 0n, 99n, 1, 123, 0, 0);
-call(session, SETLKW, secret, fh, 8n, 50n, 60n, 1, 124, 0, 0);
-call(session, UNLINK, 1, 'secret');
-const dir = call(session, LOOKUP, 1, 'dir').payload.getUint32(0, true);
-const dh = call(session, OPENDIR, dir, 0, 0).payload.getBigUint64(0, true);
-call(session, READDIR, dir, dh, 0n, 400, 0, 0n, 0, 0);
+call(session, 'INIT', 0, INIT);
+const { entry, open } = call(session, 'CREATE', 1, { flags: O_RDWR, mode: 0o100600 }, 'secret').out;
+const secret = entry.nodeid;
+const { fh } = open;
+call(session, 'WRITE', secret, { fh, size: 14 }, new TextEncoder().encode('still readable'));
+call(session, 'SETXATTR', secret, { size: 5 }, 'user.colour', new TextEncoder().encode('amber'));
+call(session, 'SETLK', secret, { fh, owner: 7, lk: { end: 99, type: 1, pid: 123 } });
+call(session, 'SETLKW', secret, { fh, owner: 8, lk: { start: 50, end: 60, type: 1, pid: 124 } });
+call(session, 'UNLINK', 1, 'secret');
+const dir = call(session, 'LOOKUP', 1, 'dir').out.nodeid;
+const dh = call(session, 'OPENDIR', dir).out.fh;
+call(session, 'READDIR', dir, { fh: dh, size: 400 });
 
 machine.cpu.mem8.set(new TextEncoder().encode('golden page'), 5 * 4096);
 const { id } = await (await snapshots!).freeze({
   name: 'golden',
   machine: { memory: 16 },
-  summary: { secret, fh: Number(fh), dir, dh: Number(dh) },
+  summary: { secret, fh, dir, dh },
 });
 const path = (suffix: string) => new URL(`../snapshots/v${STATE_VERSION}.${suffix}`, import.meta.url);
 await writeFile(path('layer'), Buffer.concat(await store.export(id)));

@@ -9,6 +9,7 @@ import { FuseSession, type FuseSessionOptions } from '../../../device/fuse/sessi
 import { type MemoryFileSystem, Volume } from '../../../device/index.ts';
 import { checkTree } from '../../support/check-tree.ts';
 import { type Answer, call } from '../../support/fuse-call.ts';
+import { forgets, INIT_NEWEST } from '../../support/fuse-message.ts';
 
 const ENOSPC = -28,
   EROFS = -30,
@@ -23,19 +24,19 @@ function start({
   ...options
 }: Partial<Omit<FuseSessionOptions, 'filesystem'>> & { filesystem?: MemoryFileSystem } = {}) {
   const session = new FuseSession({ filesystem, ...options });
-  call(session, C.FUSE_INIT, 0, 7, 41, 0x20000, 0xffffffff, 0xffffffff, ...Array<number>(11).fill(0));
+  call(session, 'INIT', 0, INIT_NEWEST);
   const entry = (answer: Answer) => fuse_entry_out.at(answer.payload, 0);
   const create = (name: string, dir = 1) => {
-    const answer = call(session, C.FUSE_CREATE, dir, 2, 0o100644, 0, 0, name);
+    const answer = call(session, 'CREATE', dir, { flags: 2, mode: 0o100644 }, name);
     return answer.error
-      ? { error: answer.error, nodeid: 0, fh: 0n }
-      : { error: 0, nodeid: entry(answer).nodeid, fh: answer.payload.getBigUint64(128, true) };
+      ? { error: answer.error, nodeid: 0, fh: 0 }
+      : { error: 0, nodeid: entry(answer).nodeid, fh: answer.out.open.fh };
   };
-  const lookup = (name: string, dir = 1) => call(session, C.FUSE_LOOKUP, dir, name);
-  const forget = (nodeid: number, count: number) => call(session, C.FUSE_FORGET, nodeid, BigInt(count));
-  const release = (nodeid: number, fh: bigint) => call(session, C.FUSE_RELEASE, nodeid, fh, 0, 0, 0n);
-  const write = (nodeid: number, fh: bigint, offset: number, bytes: Uint8Array) =>
-    call(session, C.FUSE_WRITE, nodeid, fh, BigInt(offset), bytes.length, 0, 0n, 2, 0, bytes);
+  const lookup = (name: string, dir = 1) => call(session, 'LOOKUP', dir, name);
+  const forget = (nodeid: number, count: number) => call(session, 'FORGET', nodeid, { nlookup: count });
+  const release = (nodeid: number, fh: number) => call(session, 'RELEASE', nodeid, { fh });
+  const write = (nodeid: number, fh: number, offset: number, bytes: Uint8Array) =>
+    call(session, 'WRITE', nodeid, { fh, offset, size: bytes.length, flags: 2 }, bytes);
   return { filesystem, session, entry, create, lookup, forget, release, write };
 }
 
@@ -78,7 +79,7 @@ describe('inodes that persist', () => {
       const { nodeid, fh } = create('f');
       write(nodeid, fh, 0, new Uint8Array(8192));
       expect(lookup('f').error).to.equal(0);
-      call(session, C.FUSE_UNLINK, 1, 'f');
+      call(session, 'UNLINK', 1, 'f');
       const rest = { forget: () => forget(nodeid, 2), release: () => release(nodeid, fh) };
       forget(nodeid, 0);
       rest[first]();
@@ -93,34 +94,34 @@ describe('inodes that persist', () => {
     const { filesystem, session, create, lookup } = start();
     const { nodeid, fh } = create('f');
     lookup('f');
-    call(session, C.FUSE_LINK, 1, BigInt(nodeid), 'g');
-    const dir = call(session, C.FUSE_OPENDIR, 1, 0, 0).payload.getBigUint64(0, true);
-    call(session, C.FUSE_READDIRPLUS, 1, dir, 0n, 4096, 0, 0n, 0, 0);
-    call(session, C.FUSE_READDIR, 1, dir, 0n, 4096, 0, 0n, 0, 0);
-    call(session, C.FUSE_RELEASE, nodeid, fh, 0, 0, 0n);
+    call(session, 'LINK', 1, { oldnodeid: nodeid }, 'g');
+    const dir = call(session, 'OPENDIR', 1).out.fh;
+    call(session, 'READDIRPLUS', 1, { fh: dir, size: 4096 });
+    call(session, 'READDIR', 1, { fh: dir, size: 4096 });
+    call(session, 'RELEASE', nodeid, { fh });
     const count = () => session.state().nodes.nlookup[0];
     expect(count()).to.equal(5);
-    call(session, C.FUSE_FORGET, nodeid, 2n);
+    call(session, 'FORGET', nodeid, { nlookup: 2n });
     expect(count()).to.equal(3);
-    call(session, C.FUSE_BATCH_FORGET, 0, 2, 0, BigInt(nodeid), 1n, BigInt(nodeid), 1n);
+    call(session, 'BATCH_FORGET', 0, { count: 2 }, ...forgets([nodeid, 1], [nodeid, 1]));
     expect(count()).to.equal(1);
-    call(session, C.FUSE_BATCH_FORGET, 0, 3, 0, BigInt(nodeid), 1n, 1n, 5n, 4711n, 1n);
+    call(session, 'BATCH_FORGET', 0, { count: 3 }, ...forgets([nodeid, 1], [1, 5], [4711, 1]));
     expect(session.state().nodes.ino).to.deep.equal([]);
-    expect(call(session, C.FUSE_GETATTR, nodeid, 0, 0, 0n).error).to.equal(ESTALE);
+    expect(call(session, 'GETATTR', nodeid).error).to.equal(ESTALE);
     expect(filesystem.inode(nodeid)!.nlink).to.equal(2);
   });
 
   it('a forgotten one is found by its number again: "." and ".."', () => {
     const { session, entry, lookup, forget } = start();
-    const dir = entry(call(session, C.FUSE_MKDIR, 1, 0o755, 0, 'd')).nodeid;
+    const dir = entry(call(session, 'MKDIR', 1, { mode: 0o755 }, 'd')).nodeid;
     const { generation } = entry(lookup('d'));
     forget(dir, 2);
-    const again = call(session, C.FUSE_LOOKUP, dir, '.');
+    const again = call(session, 'LOOKUP', dir, '.');
     expect(entry(again)).to.include({ nodeid: dir, generation });
-    expect(entry(call(session, C.FUSE_LOOKUP, dir, '..')).nodeid).to.equal(1);
+    expect(entry(call(session, 'LOOKUP', dir, '..')).nodeid).to.equal(1);
     forget(dir, 1);
-    call(session, C.FUSE_RMDIR, 1, 'd');
-    expect(call(session, C.FUSE_LOOKUP, dir, '.').error).to.equal(ESTALE);
+    call(session, 'RMDIR', 1, 'd');
+    expect(call(session, 'LOOKUP', dir, '.').error).to.equal(ESTALE);
   });
 });
 
@@ -131,12 +132,12 @@ describe('directories', () => {
       const { filesystem, session } = start();
       const COUNT = 100_000;
       for (let n = 0; n < COUNT; n++) filesystem.mknod(filesystem.root, `file-${n}`, { mode: 0o100644, ...root });
-      const fh = call(session, C.FUSE_OPENDIR, 1, 0, 0).payload.getBigUint64(0, true);
+      const fh = call(session, 'OPENDIR', 1).out.fh;
       const seen = new Map<string, number>();
       const gone = new Set<string>();
       for (let offset = 0, round = 0; ; round++) {
         const { names: found, last } = names(
-          call(session, isPlus ? C.FUSE_READDIRPLUS : C.FUSE_READDIR, 1, fh, BigInt(offset), 32768, 0, 0n, 0, 0),
+          call(session, isPlus ? 'READDIRPLUS' : 'READDIR', 1, { fh, offset, size: 32768 }),
           isPlus,
         );
         if (!found.length) break;
@@ -159,7 +160,7 @@ describe('limits and policy', () => {
   it('size: ENOSPC at the limit, shown by STATFS, free again right after', () => {
     const filesystem = filesystemOf(new Volume(), { size: 40 * 4096 });
     const { session, create, write, release, forget } = start({ filesystem });
-    const bfree = () => Number(call(session, C.FUSE_STATFS, 1).payload.getBigUint64(8, true));
+    const bfree = () => call(session, 'STATFS', 1).out.st.bfree;
     const before = bfree();
     const { nodeid, fh } = create('f');
     expect(write(nodeid, fh, 0, new Uint8Array(16 * 4096)).error).to.equal(0);
@@ -167,7 +168,7 @@ describe('limits and policy', () => {
     expect(write(nodeid, fh, 16 * 4096, new Uint8Array(16 * 4096)).error).to.equal(0);
     expect(write(nodeid, fh, 32 * 4096, new Uint8Array(16 * 4096)).error).to.equal(ENOSPC);
     expect(bfree()).to.equal(before - 32);
-    call(session, C.FUSE_UNLINK, 1, 'f');
+    call(session, 'UNLINK', 1, 'f');
     expect(bfree(), 'open still').to.equal(before - 32);
     release(nodeid, fh);
     forget(nodeid, 1);
@@ -190,23 +191,22 @@ describe('limits and policy', () => {
     const { session, entry, lookup } = start({ filesystem, readOnly: true });
     const { nodeid } = entry(lookup('f'));
     const before = JSON.stringify(volumeOf(filesystem).toJSON());
-    for (const [opcode, id, ...body] of [
-      [C.FUSE_MKDIR, 1, 0o755, 0, 'd'],
-      [C.FUSE_MKNOD, 1, 0o100644, 0, 0, 0, 'n'],
-      [C.FUSE_SYMLINK, 1, 'l', 'x'],
-      [C.FUSE_UNLINK, 1, 'f'],
-      [C.FUSE_RENAME, 1, 1n, 'f', 'g'],
-      [C.FUSE_CREATE, 1, 2, 0o100644, 0, 0, 'c'],
-      [C.FUSE_OPEN, nodeid, 1, 0],
-      [C.FUSE_OPEN, nodeid, 0o1000, 0],
-      [C.FUSE_LINK, 1, BigInt(nodeid), 'h'],
-      [C.FUSE_SETXATTR, 1, 1, 0, 'user.a', Buffer.from('x')],
-      [C.FUSE_TMPFILE, 1, 2, 0o100644, 0, 0, '/'],
-    ] as [number, number, ...(number | bigint | string | Uint8Array)[]][]) {
-      expect(call(session, opcode, id, ...body).error, String(opcode)).to.equal(EROFS);
-    }
-    const fh = call(session, C.FUSE_OPEN, nodeid, 0, 0).payload.getBigUint64(0, true);
-    expect(call(session, C.FUSE_READ, nodeid, fh, 0n, 100, 0, 0n, 0, 0).text).to.equal('text');
+    const answers = {
+      MKDIR: call(session, 'MKDIR', 1, { mode: 0o755 }, 'd'),
+      MKNOD: call(session, 'MKNOD', 1, { mode: 0o100644 }, 'n'),
+      SYMLINK: call(session, 'SYMLINK', 1, 'l', 'x'),
+      UNLINK: call(session, 'UNLINK', 1, 'f'),
+      RENAME: call(session, 'RENAME', 1, { newdir: 1 }, 'f', 'g'),
+      CREATE: call(session, 'CREATE', 1, { flags: 2, mode: 0o100644 }, 'c'),
+      'OPEN to write': call(session, 'OPEN', nodeid, { flags: 1 }),
+      'OPEN with O_TRUNC': call(session, 'OPEN', nodeid, { flags: 0o1000 }),
+      LINK: call(session, 'LINK', 1, { oldnodeid: nodeid }, 'h'),
+      SETXATTR: call(session, 'SETXATTR', 1, { size: 1 }, 'user.a', Buffer.from('x')),
+      TMPFILE: call(session, 'TMPFILE', 1, { flags: 2, mode: 0o100644 }, '/'),
+    };
+    for (const [name, { error }] of Object.entries(answers)) expect(error, name).to.equal(EROFS);
+    const fh = call(session, 'OPEN', nodeid).out.fh;
+    expect(call(session, 'READ', nodeid, { fh, size: 100 }).text).to.equal('text');
     expect(JSON.stringify(volumeOf(filesystem).toJSON())).to.equal(before);
   });
 
@@ -220,30 +220,10 @@ describe('limits and policy', () => {
     });
     expect(entry(lookup('f')).attr).to.include({ uid: 5, gid: 7 });
     expect(entry(lookup('other')).attr).to.include({ uid: 65534, gid: 65534 });
-    call(session, C.FUSE_MKDIR, 1, 0o755, 0, 'd');
+    call(session, 'MKDIR', 1, { mode: 0o755 }, 'd');
     expect(volumeOf(filesystem).statSync('/d')).to.include({ uid: 100_000, gid: 200_000 });
     const setattr = (uid: number) =>
-      call(
-        session,
-        C.FUSE_SETATTR,
-        entry(lookup('d')).nodeid,
-        C.FATTR_UID,
-        0,
-        0n,
-        0n,
-        0n,
-        0n,
-        0n,
-        0n,
-        0,
-        0,
-        0,
-        0,
-        0,
-        uid,
-        0,
-        0,
-      ).error;
+      call(session, 'SETATTR', entry(lookup('d')).nodeid, { valid: C.FATTR_UID, uid }).error;
     expect(setattr(9)).to.equal(0);
     expect(volumeOf(filesystem).statSync('/d').uid).to.equal(100_009);
     expect(setattr(10)).to.equal(EOVERFLOW);
@@ -272,7 +252,7 @@ describe('limits and policy', () => {
     volumeOf(filesystem).renameSync('/by-guest', '/by-host');
     expect(lookup('by-guest').error).to.equal(ENOENT);
     expect(lookup('by-host').error).to.equal(0);
-    call(session, C.FUSE_UNLINK, 1, 'by-host');
+    call(session, 'UNLINK', 1, 'by-host');
     expect(volumeOf(filesystem).existsSync('/by-host')).to.equal(false);
     await new Promise((resolve) => setTimeout(resolve, 20));
     watcher.close();

@@ -9,6 +9,7 @@ import { FuseSession } from '../../../device/fuse/session.ts';
 import { dumpTar, loadJson, loadTar, type MemoryFileSystem } from '../../../device/index.ts';
 import { checkTree } from '../../support/check-tree.ts';
 import { call } from '../../support/fuse-call.ts';
+import { INIT } from '../../support/fuse-message.ts';
 import { restored } from '../../support/restored.ts';
 
 const root = { uid: 0, gid: 0 };
@@ -315,7 +316,7 @@ describe('whatever values come in, a snapshot of what was accepted can be restor
           const [size, atime, mtime, ctime, ...small] = rest as [bigint, bigint, bigint, bigint, ...number[]];
           const filesystem = filesystemOf(Volume.fromJSON({ '/f': '' }));
           const session = new FuseSession({ filesystem });
-          call(session, C.FUSE_INIT, 0, 7, 38, 0x20000, 0xffffffff, 0, ...Array<number>(11).fill(0));
+          call(session, 'INIT', 0, INIT);
           const [atimensec, mtimensec, ctimensec, mode, uid, gid] = small as [
             number,
             number,
@@ -325,16 +326,10 @@ describe('whatever values come in, a snapshot of what was accepted can be restor
             number,
           ];
           const { ino } = filesystem.lookup(filesystem.root, 'f')!;
-          call(session, C.FUSE_LOOKUP, 1, 'f');
-          call(
-            session,
-            C.FUSE_SETATTR,
-            ino,
-            valid & ~C.FATTR_FH,
-            0,
-            0n,
+          call(session, 'LOOKUP', 1, 'f');
+          call(session, 'SETATTR', ino, {
+            valid: valid & ~C.FATTR_FH,
             size,
-            0n,
             atime,
             mtime,
             ctime,
@@ -342,11 +337,9 @@ describe('whatever values come in, a snapshot of what was accepted can be restor
             mtimensec,
             ctimensec,
             mode,
-            0,
             uid,
             gid,
-            0,
-          );
+          });
           restored(filesystem, [session]);
         },
       ),

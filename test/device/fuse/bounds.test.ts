@@ -6,7 +6,7 @@ import { FuseSession } from '../../../device/fuse/session.ts';
 import { Volume } from '../../../device/index.ts';
 import { VirtioFs } from '../../../device/virtio-fs.ts';
 import { CountingMemory } from '../../support/counting-memory.ts';
-import { message } from '../../support/fuse-call.ts';
+import { answerOf, type Body, forgets, INIT_NEWEST, message, type OperationName } from '../../support/fuse-message.ts';
 import { MockDriver, type SplitDriverQueue } from '../../support/mock-driver.ts';
 
 const RAM = 64 << 20;
@@ -29,13 +29,13 @@ function start({ maxWrite = MIB, init = true } = {}) {
   const room = { address: out, length: 4096, writable: true };
   let unique = 0n;
   /** One request of header and body, `claimed` bytes in all of which the rest is anywhere; what it cost, and its answer. */
-  const send = (
-    opcode: number,
+  const send = <O extends OperationName>(
+    operation: O,
     nodeid: number,
-    body: (number | bigint | string | Uint8Array)[],
+    body: Body<O>,
     { readable = 0, writable = 0, claimed = 0 } = {},
   ) => {
-    const bytes = message(opcode, (unique += 2n), nodeid, ...body);
+    const bytes = message(operation, { unique: (unique += 2n), nodeid }, ...body);
     if (claimed) new DataView(bytes.buffer).setUint32(0, claimed, true);
     memory.write(at, bytes, 0, bytes.length);
     const anywhere = { address: 0, length: RAM - 4096 };
@@ -43,7 +43,7 @@ function start({ maxWrite = MIB, init = true } = {}) {
     const id = queue.add([
       { address: at, length: bytes.length, writable: false },
       ...Array.from({ length: readable }, () => ({ ...anywhere, writable: false })),
-      ...(opcode === C.FUSE_BATCH_FORGET ? [] : [room]),
+      ...(operation === 'BATCH_FORGET' ? [] : [room]),
       ...Array.from({ length: writable }, () => ({ address: 32 * MIB, length: 16 * MIB, writable: true })),
     ]);
     memory.accesses = memory.copied = 0;
@@ -60,22 +60,24 @@ function start({ maxWrite = MIB, init = true } = {}) {
     };
   };
   const open = () => {
-    const { payload } = send(C.FUSE_CREATE, 1, [2, 0o644, 0, 0, 'f']);
-    return { nodeid: Number(payload.getBigUint64(0, true)), fh: payload.getBigUint64(128, true) };
+    const { payload } = send('CREATE', 1, [{ flags: 2, mode: 0o644 }, 'f']);
+    const { entry, open: opened } = answerOf('CREATE', payload);
+    return { nodeid: entry.nodeid, fh: opened.fh };
   };
-  if (init) send(C.FUSE_INIT, 0, [7, 41, 0x20000, 0xffffffff, 0xffffffff, ...Array<number>(11).fill(0)]);
+  if (init) send('INIT', 0, [INIT_NEWEST]);
   return { filesystem, send, open, driver, memory };
 }
-
-const write = (fh: bigint, size: number) => [fh, 0n, size, 0, 0n, 0, 0];
 
 describe('what one request costs is bounded by what INIT has settled, whatever its descriptors say', () => {
   it('BATCH_FORGET over gigabytes is ignored, and one of as many as fit is done', () => {
     const { send } = start();
-    const { copied } = send(C.FUSE_BATCH_FORGET, 0, [0xffffffff, 0], { readable: 60, claimed: 48 + 60 * (RAM - 4096) });
+    const { copied } = send('BATCH_FORGET', 0, [{ count: 0xffffffff }], {
+      readable: 60,
+      claimed: 48 + 60 * (RAM - 4096),
+    });
     expect(copied).to.be.lessThan(CHAIN);
-    const list = Array.from({ length: 2000 }, () => [9n, 1n]).flat();
-    expect(send(C.FUSE_BATCH_FORGET, 0, [0xffffffff, 0, ...list]).copied).to.be.within(2000 * 16, 2000 * 16 + CHAIN);
+    const list = forgets(...Array.from({ length: 2000 }, () => [9, 1] as [number, number]));
+    expect(send('BATCH_FORGET', 0, [{ count: 0xffffffff }, ...list]).copied).to.be.within(2000 * 16, 2000 * 16 + CHAIN);
   });
 
   for (const maxWrite of [4096, MIB]) {
@@ -83,16 +85,16 @@ describe('what one request costs is bounded by what INIT has settled, whatever i
       const most = Math.max(maxWrite, 128 * 1024);
       const { send, open, filesystem } = start({ maxWrite });
       const { nodeid, fh } = open();
-      const full = send(C.FUSE_WRITE, nodeid, write(fh, maxWrite), { readable: 1, claimed: 80 + maxWrite });
+      const full = send('WRITE', nodeid, [{ fh, size: maxWrite }], { readable: 1, claimed: 80 + maxWrite });
       expect(full.error).to.equal(0);
       expect(full.copied).to.be.within(maxWrite, maxWrite + CHAIN);
-      const huge = send(C.FUSE_WRITE, nodeid, write(fh, 0x7f000000), { readable: 60, claimed: 80 + 0x7f000000 });
+      const huge = send('WRITE', nodeid, [{ fh, size: 0x7f000000 }], { readable: 60, claimed: 80 + 0x7f000000 });
       expect(huge).to.include({ error: EINVAL });
       expect(huge.copied).to.be.lessThan(CHAIN);
       expect(filesystem.inode(nodeid)).to.include({ size: maxWrite });
 
-      send(C.FUSE_SETATTR, nodeid, [C.FATTR_SIZE, 0, 0n, 1n << 40n, 0n, 0n, 0n, 0n, 0, 0, 0, 0, 0, 0, 0, 0]);
-      const read = (size: number) => send(C.FUSE_READ, nodeid, [fh, 0n, size, 0, 0n, 0, 0], { writable: 60 });
+      send('SETATTR', nodeid, [{ valid: C.FATTR_SIZE, size: 2 ** 40 }]);
+      const read = (size: number) => send('READ', nodeid, [{ fh, size }], { writable: 60 });
       expect(read(maxWrite)).to.include({ error: 0, length: 16 + maxWrite });
       expect(read(most).copied).to.be.within(most, most + CHAIN);
       const hole = read(0xffffffff);
@@ -103,9 +105,8 @@ describe('what one request costs is bounded by what INIT has settled, whatever i
 
   it('before INIT a message has 8 KiB at most', () => {
     const { send } = start({ init: false });
-    const init = [7, 41, 0x20000, 0xffffffff, 0xffffffff, ...Array<number>(11).fill(0)];
-    expect(send(C.FUSE_INIT, 0, init, { readable: 1, claimed: 8193 })).to.include({ error: EINVAL });
-    expect(send(C.FUSE_INIT, 0, init, { readable: 1, claimed: 8192 })).to.include({ error: 0 });
+    expect(send('INIT', 0, [INIT_NEWEST], { readable: 1, claimed: 8193 })).to.include({ error: EINVAL });
+    expect(send('INIT', 0, [INIT_NEWEST], { readable: 1, claimed: 8192 })).to.include({ error: 0 });
   });
 
   it('a ring full of indirect tables that are one table costs so much and no more', () => {
@@ -138,11 +139,11 @@ describe('what one request costs is bounded by what INIT has settled, whatever i
       const name = `${n}`;
       filesystem.mknod(filesystem.root, name, { mode: 0o100644, uid: 0, gid: 0 });
     }
-    for (let n = 0; n < count; n++) send(C.FUSE_LOOKUP, 1, [`${n}`]);
+    for (let n = 0; n < count; n++) send('LOOKUP', 1, [`${n}`]);
     for (let n = 0; n < count; n++) filesystem.unlink(filesystem.root, `${n}`);
     const files = () => partsOf(filesystem).table.space.inodes;
     expect(files()).to.equal(count + 1);
-    send(C.FUSE_DESTROY, 0, []);
+    send('DESTROY', 0, []);
     expect(files(), 'some at once').to.be.within(count / 2, count);
     while (files() > 1) await new Promise((resolve) => setTimeout(resolve, 0));
   });
@@ -164,8 +165,8 @@ describe('what one request costs is bounded by what INIT has settled, whatever i
       new DataView(header.buffer).setUint32(4, count, true);
       return [header, body];
     };
-    expect(send(C.FUSE_MKNOD, 1, [0o100644, 0, 0, 0, 'few', ...labels(31)])).to.include({ error: 0 });
-    expect(send(C.FUSE_MKNOD, 1, [0o100644, 0, 0, 0, 'many', ...labels(31), ...labels(31)])).to.include({
+    expect(send('MKNOD', 1, [{ mode: 0o100644 }, 'few', ...labels(31)])).to.include({ error: 0 });
+    expect(send('MKNOD', 1, [{ mode: 0o100644 }, 'many', ...labels(31), ...labels(31)])).to.include({
       error: EINVAL,
     });
   });

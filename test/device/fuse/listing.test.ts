@@ -10,6 +10,7 @@ import type { PolicyOptions } from '../../../device/fuse/policy.ts';
 import { FuseSession } from '../../../device/fuse/session.ts';
 import { type MemoryFileSystem, Volume } from '../../../device/index.ts';
 import { call } from '../../support/fuse-call.ts';
+import { INIT_NEWEST } from '../../support/fuse-message.ts';
 
 const ENOSPC = -28,
   ESTALE = -116;
@@ -26,7 +27,7 @@ class Scene {
     this.filesystem = filesystemOf(new Volume());
     this.options = options;
     this.session = this.#begin();
-    call(this.session, C.FUSE_INIT, 0, 7, 41, 0x20000, 0xffffffff, 0xffffffff, ...Array<number>(11).fill(0));
+    call(this.session, 'INIT', 0, INIT_NEWEST);
     for (const path of ['/d', '/e']) {
       volumeOf(this.filesystem).mkdirSync(path);
       for (let n = 0; n < count; n++) volumeOf(this.filesystem).writeFileSync(`${path}/${n}`, '');
@@ -46,17 +47,17 @@ class Scene {
   }
 
   node(name: string): number {
-    return (fuse_entry_out.decode(call(this.session, C.FUSE_LOOKUP, 1, name).payload, 0) as { nodeid: number }).nodeid;
+    return (fuse_entry_out.decode(call(this.session, 'LOOKUP', 1, name).payload, 0) as { nodeid: number }).nodeid;
   }
 
   open(name: string, flags = 0): List {
     const nodeid = this.node(name);
-    const { error, payload } = call(this.session, C.FUSE_OPENDIR, nodeid, flags, 0);
+    const { error, payload } = call(this.session, 'OPENDIR', nodeid, { flags });
     return new List(this, nodeid, error ? 0n : payload.getBigUint64(0, true), flags);
   }
 
   rename(dir: number, from: string, to: string): void {
-    expect(call(this.session, C.FUSE_RENAME, dir, BigInt(dir), from, to).error).to.equal(0);
+    expect(call(this.session, 'RENAME', dir, { newdir: dir }, from, to).error).to.equal(0);
   }
 
   directory(name: string) {
@@ -87,18 +88,12 @@ class List {
 
   /** What the next READDIR gives, "." and ".." left out. */
   next(): string[] {
-    const { error, payload } = call(
-      this.#scene.session,
-      C.FUSE_READDIR,
-      this.nodeid,
-      this.#fh,
-      this.offset,
-      512,
-      0,
-      0n,
-      this.#flags,
-      0,
-    );
+    const { error, payload } = call(this.#scene.session, 'READDIR', this.nodeid, {
+      fh: this.#fh,
+      offset: this.offset,
+      size: 512,
+      flags: this.#flags,
+    });
     expect(error).to.equal(0);
     const names: string[] = [];
     for (let at = 0; at < payload.byteLength; ) {
@@ -237,7 +232,7 @@ describe('cookies of a directory', () => {
       }
     }
     expect(scene.open('d').rest()).to.have.members(['0', '1', '2']);
-    expect(call(scene.session, C.FUSE_MKDIR, scene.node('d'), 0o755, 0, 'more').error).not.to.equal(ENOSPC);
+    expect(call(scene.session, 'MKDIR', scene.node('d'), { mode: 0o755 }, 'more').error).not.to.equal(ENOSPC);
   });
 });
 
@@ -245,8 +240,8 @@ describe('access times', () => {
   const READERS: Record<string, (scene: Scene, flags: number) => void> = {
     file(scene, flags) {
       const nodeid = scene.node('f');
-      const fh = call(scene.session, C.FUSE_OPEN, nodeid, flags, 0).payload.getBigUint64(0, true);
-      expect(call(scene.session, C.FUSE_READ, nodeid, fh, 0n, 4096, 0, 0n, flags, 0).text).to.equal('content');
+      const fh = call(scene.session, 'OPEN', nodeid, { flags }).out.fh;
+      expect(call(scene.session, 'READ', nodeid, { fh, size: 4096, flags }).text).to.equal('content');
     },
     directory: (scene, flags) => void scene.open('f', flags).rest(),
   };
@@ -270,11 +265,10 @@ describe('access times', () => {
 
 describe('a file that has lost its last name', () => {
   const CHANGES: Record<string, (scene: Scene, nodeid: number) => { error: number | undefined }> = {
-    OPEN: (scene, nodeid) => call(scene.session, C.FUSE_OPEN, nodeid, 1, 0),
-    SETATTR: (scene, nodeid) =>
-      call(scene.session, C.FUSE_SETATTR, nodeid, C.FATTR_SIZE, 0, 0n, 0n, 0n, 0n, 0n, 0n, 0, 0, 0, 0, 0, 0, 0, 0),
-    SETXATTR: (scene, nodeid) => call(scene.session, C.FUSE_SETXATTR, nodeid, 1, 0, 'user.a', new Uint8Array([1])),
-    REMOVEXATTR: (scene, nodeid) => call(scene.session, C.FUSE_REMOVEXATTR, nodeid, 'user.b'),
+    OPEN: (scene, nodeid) => call(scene.session, 'OPEN', nodeid, { flags: 1 }),
+    SETATTR: (scene, nodeid) => call(scene.session, 'SETATTR', nodeid, { valid: C.FATTR_SIZE }),
+    SETXATTR: (scene, nodeid) => call(scene.session, 'SETXATTR', nodeid, { size: 1 }, 'user.a', new Uint8Array([1])),
+    REMOVEXATTR: (scene, nodeid) => call(scene.session, 'REMOVEXATTR', nodeid, 'user.b'),
   };
   for (const [name, change] of Object.entries(CHANGES)) {
     it(`is stale for ${name}, unless this session has it open`, () => {
@@ -288,7 +282,7 @@ describe('a file that has lost its last name', () => {
       volumeOf(scene.filesystem).unlinkSync('/f');
       expect(change(scene, known).error).to.equal(ESTALE);
       const open = make();
-      call(scene.session, C.FUSE_OPEN, open, 2, 0);
+      call(scene.session, 'OPEN', open, { flags: 2 });
       volumeOf(scene.filesystem).unlinkSync('/f');
       expect(change(scene, open).error).not.to.equal(ESTALE);
       const stale = new Scene({ stateless: true }, 0);

@@ -2,11 +2,12 @@ import { expect } from 'chai';
 import { filesystemOf } from '../../../device/filesystems/memfs/volume.ts';
 import { partsOf } from '../../../device/filesystems/memory/filesystem.ts';
 import * as C from '../../../device/fuse/constants.ts';
-import { fuse_attr_out, fuse_entry_out } from '../../../device/fuse/layouts.ts';
+import { fuse_entry_out } from '../../../device/fuse/layouts.ts';
 import type { PolicyOptions } from '../../../device/fuse/policy.ts';
 import { FuseSession } from '../../../device/fuse/session.ts';
 import { Volume } from '../../../device/index.ts';
 import { call } from '../../support/fuse-call.ts';
+import { INIT_NEWEST } from '../../support/fuse-message.ts';
 
 const ENOSYS = -38,
   EINVAL = -22,
@@ -15,7 +16,7 @@ const ENOSYS = -38,
 function start(options: PolicyOptions = {}) {
   const filesystem = filesystemOf(new Volume());
   const session = new FuseSession({ filesystem, ...options });
-  call(session, C.FUSE_INIT, 0, 7, 41, 0x20000, 0xffffffff, 0xffffffff, ...Array<number>(11).fill(0));
+  call(session, 'INIT', 0, INIT_NEWEST);
   return { filesystem, session };
 }
 
@@ -32,10 +33,10 @@ const labels = (...list: Uint8Array[]) => {
 
 describe('security labels of what is made (SECURITY_CTX)', () => {
   const made: [string, (session: FuseSession, extension: Uint8Array) => { error: number | undefined }][] = [
-    ['MKDIR', (session, extension) => call(session, C.FUSE_MKDIR, 1, 0o755, 0, 'new', extension)],
-    ['MKNOD', (session, extension) => call(session, C.FUSE_MKNOD, 1, 0o10644, 0, 0, 0, 'new', extension)],
-    ['SYMLINK', (session, extension) => call(session, C.FUSE_SYMLINK, 1, 'new', 'target', extension)],
-    ['CREATE', (session, extension) => call(session, C.FUSE_CREATE, 1, 2, 0o100644, 0, 0, 'new', extension)],
+    ['MKDIR', (session, extension) => call(session, 'MKDIR', 1, { mode: 0o755 }, 'new', extension)],
+    ['MKNOD', (session, extension) => call(session, 'MKNOD', 1, { mode: 0o10644 }, 'new', extension)],
+    ['SYMLINK', (session, extension) => call(session, 'SYMLINK', 1, 'new', 'target', extension)],
+    ['CREATE', (session, extension) => call(session, 'CREATE', 1, { flags: 2, mode: 0o100644 }, 'new', extension)],
   ];
   for (const [name, make] of made) {
     it(`${name} keeps them as attributes`, () => {
@@ -66,9 +67,9 @@ describe('security labels of what is made (SECURITY_CTX)', () => {
   it('MKDIR with one that there is no room for makes nothing', () => {
     const filesystem = filesystemOf(new Volume(), { size: 4096 });
     const session = new FuseSession({ filesystem });
-    call(session, C.FUSE_INIT, 0, 7, 41, 0x20000, 0xffffffff, 0xffffffff, ...Array<number>(11).fill(0));
+    call(session, 'INIT', 0, INIT_NEWEST);
     expect(
-      call(session, C.FUSE_MKDIR, 1, 0o755, 0, 'new', labels(label('security.selinux', 'x'.repeat(3500)))).error,
+      call(session, 'MKDIR', 1, { mode: 0o755 }, 'new', labels(label('security.selinux', 'x'.repeat(3500)))).error,
     ).to.equal(-28);
     expect(partsOf(filesystem).table.space.inodes).to.equal(1);
   });
@@ -77,12 +78,9 @@ describe('security labels of what is made (SECURITY_CTX)', () => {
     const { filesystem, session } = start();
     const { payload } = call(
       session,
-      C.FUSE_TMPFILE,
+      'TMPFILE',
       1,
-      2,
-      0o100644,
-      0,
-      0,
+      { flags: 2, mode: 0o100644 },
       '/',
       labels(label('security.selinux', 'x')),
     );
@@ -99,13 +97,13 @@ describe('truncation by opening (ATOMIC_O_TRUNC)', () => {
 
   it('is done for a session that was negotiated with it, and comes out of a snapshot', () => {
     const { filesystem, session } = start();
-    const nodeid = Number(call(session, C.FUSE_CREATE, 1, 2, 0o100644, 0, 0, 'f').payload.getBigUint64(0, true));
-    call(session, C.FUSE_WRITE, nodeid, 1n, 0n, 5, 0, 0n, 2, 0, Buffer.from('hello'));
+    const nodeid = call(session, 'CREATE', 1, { flags: 2, mode: 0o100644 }, 'f').out.entry.nodeid;
+    call(session, 'WRITE', nodeid, { fh: 1n, size: 5, flags: 2 }, Buffer.from('hello'));
     const state = session.state();
     state.negotiated!.flags |= C.FUSE_ATOMIC_O_TRUNC;
     session.restore(FuseSession.checkState(state, filesystem), () => undefined);
     expect(session.negotiated!.flags & C.FUSE_ATOMIC_O_TRUNC).to.equal(C.FUSE_ATOMIC_O_TRUNC);
-    expect(call(session, C.FUSE_OPEN, nodeid, 0o1001, 0).error).to.equal(0);
+    expect(call(session, 'OPEN', nodeid, { flags: 0o1001 }).error).to.equal(0);
     expect(filesystem.getattr(filesystem.inode(nodeid)!).size).to.equal(0);
   });
 });
@@ -114,22 +112,22 @@ describe('a stateless share', () => {
   it('answers OPEN and OPENDIR with ENOSYS, and makes, reads and writes files without handles', () => {
     const { filesystem, session } = start({ stateless: true });
     expect(session.negotiated!.flags & C.FUSE_NO_OPEN_SUPPORT).to.equal(C.FUSE_NO_OPEN_SUPPORT);
-    expect(call(session, C.FUSE_OPENDIR, 1, 0, 0).error).to.equal(ENOSYS);
-    const nodeid = Number(call(session, C.FUSE_CREATE, 1, 2, 0o100644, 0, 0, 'f').payload.getBigUint64(0, true));
-    const unnamed = Number(call(session, C.FUSE_TMPFILE, 1, 2, 0o100644, 0, 0, '/').payload.getBigUint64(0, true));
+    expect(call(session, 'OPENDIR', 1).error).to.equal(ENOSYS);
+    const nodeid = call(session, 'CREATE', 1, { flags: 2, mode: 0o100644 }, 'f').out.entry.nodeid;
+    const unnamed = Number(
+      call(session, 'TMPFILE', 1, { flags: 2, mode: 0o100644 }, '/').payload.getBigUint64(0, true),
+    );
     expect(session.state().handles.handles).to.deep.equal([]);
     expect(filesystem.inode(unnamed)!.nlink).to.equal(0);
-    call(session, C.FUSE_FORGET, unnamed, 1n);
+    call(session, 'FORGET', unnamed, { nlookup: 1n });
     expect(filesystem.inode(unnamed)).to.equal(undefined);
-    expect(call(session, C.FUSE_OPEN, nodeid, 2, 0).error).to.equal(ENOSYS);
-    expect(call(session, C.FUSE_WRITE, nodeid, 0n, 0n, 5, 0, 0n, 2, 0, Buffer.from('hello')).error).to.equal(0);
-    expect(call(session, C.FUSE_READ, nodeid, 0n, 0n, 100, 0, 0n, 0, 0).text).to.equal('hello');
-    expect(call(session, C.FUSE_READDIR, 1, 0n, 0n, 4096, 0, 0n, 0, 0).text).to.contain('f');
-    call(session, C.FUSE_UNLINK, 1, 'f');
-    expect(call(session, C.FUSE_READ, nodeid, 0n, 0n, 100, 0, 0n, 0, 0).text, 'unlinked, and looked up still').to.equal(
-      'hello',
-    );
-    call(session, C.FUSE_FORGET, nodeid, 2n);
+    expect(call(session, 'OPEN', nodeid, { flags: 2 }).error).to.equal(ENOSYS);
+    expect(call(session, 'WRITE', nodeid, { size: 5, flags: 2 }, Buffer.from('hello')).error).to.equal(0);
+    expect(call(session, 'READ', nodeid, { size: 100 }).text).to.equal('hello');
+    expect(call(session, 'READDIR', 1, { size: 4096 }).text).to.contain('f');
+    call(session, 'UNLINK', 1, 'f');
+    expect(call(session, 'READ', nodeid, { size: 100 }).text, 'unlinked, and looked up still').to.equal('hello');
+    call(session, 'FORGET', nodeid, { nlookup: 2n });
     expect(filesystem.inode(nodeid)).to.equal(undefined);
   });
 
@@ -151,16 +149,11 @@ describe('how long the guest may believe an answer', () => {
         const { entry_valid, entry_valid_nsec, attr_valid, attr_valid_nsec } = fuse_entry_out.at(payload, 0);
         return [entry_valid * 1e9 + entry_valid_nsec, attr_valid * 1e9 + attr_valid_nsec];
       };
-      expect(times(call(session, C.FUSE_MKNOD, 1, 0o100644, 0, 0, 0, 'f'))).to.deep.equal([entry, attr]);
-      expect(times(call(session, C.FUSE_LOOKUP, 1, 'f'))).to.deep.equal([entry, attr]);
-      expect(times(call(session, C.FUSE_MKDIR, 1, 0o755, 0, 'd'))).to.deep.equal([entry, ofDirectory]);
-      for (const [opcode, ...body] of [
-        [C.FUSE_GETATTR, 0, 0, 0n],
-        [C.FUSE_STATX, 0, 0, 0n, 0, 0],
-      ] as const) {
-        const { attr_valid, attr_valid_nsec } = fuse_attr_out.at(call(session, opcode, 1, ...body).payload, 0);
+      expect(times(call(session, 'MKNOD', 1, { mode: 0o100644 }, 'f'))).to.deep.equal([entry, attr]);
+      expect(times(call(session, 'LOOKUP', 1, 'f'))).to.deep.equal([entry, attr]);
+      expect(times(call(session, 'MKDIR', 1, { mode: 0o755 }, 'd'))).to.deep.equal([entry, ofDirectory]);
+      for (const { attr_valid, attr_valid_nsec } of [call(session, 'GETATTR', 1).out, call(session, 'STATX', 1).out])
         expect(attr_valid * 1e9 + attr_valid_nsec).to.equal(ofDirectory);
-      }
     });
   }
 });
@@ -169,7 +162,7 @@ describe('attributes of other namespaces', () => {
   for (const name of ['plain', 'system.other', 'user.', '.x']) {
     it(`${JSON.stringify(name)} is refused`, () => {
       const { session } = start();
-      expect(call(session, C.FUSE_SETXATTR, 1, 1, 0, `${name}`, Buffer.from('x')).error).to.equal(EOPNOTSUPP);
+      expect(call(session, 'SETXATTR', 1, { size: 1 }, `${name}`, Buffer.from('x')).error).to.equal(EOPNOTSUPP);
     });
   }
 });

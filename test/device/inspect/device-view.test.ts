@@ -1,6 +1,6 @@
 import { expect } from 'chai';
 import { type DeviceView, viewDevice } from '../../../device/inspect/device-view.ts';
-import { FUSE, FuseDriver } from '../../support/fuse-driver.ts';
+import { FuseDriver } from '../../support/fuse-driver.ts';
 
 describe('view of a device', () => {
   const view = ({ transport, session }: FuseDriver): DeviceView =>
@@ -42,7 +42,7 @@ describe('view of a device', () => {
   it('has the registers by name, addresses whole, and changes none by looking', () => {
     const fuse = new FuseDriver().init();
     fuse.driver.queues[1]!.wantInterruptAfter(0);
-    fuse.call(FUSE.GETATTR, 1, 0, 0, 0n);
+    fuse.call('GETATTR', 1);
     fuse.driver.write('queue_select', 1);
     const before = structuredClone(fuse.transport.state());
     const seen = view(fuse);
@@ -58,7 +58,7 @@ describe('view of a device', () => {
 
   it('counts what each queue has done', () => {
     const fuse = new FuseDriver().init();
-    fuse.call(FUSE.GETATTR, 1, 0, 0, 0n);
+    fuse.call('GETATTR', 1);
     expect(view(fuse).queues[1]).to.include({ size: 16, isEnabled: true, kicks: 2, requests: 2, inFlight: 0 });
     expect(view(fuse).queues[0]).to.include({ requests: 0 });
   });

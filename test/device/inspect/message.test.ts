@@ -1,8 +1,8 @@
 import { expect } from 'chai';
 import { type MessageField, replyFields, requestFields } from '../../../device/inspect/message.ts';
 import { Recorder } from '../../../device/inspect/recorder.ts';
-import { message } from '../../support/fuse-call.ts';
-import { FUSE, FuseDriver } from '../../support/fuse-driver.ts';
+import { FuseDriver } from '../../support/fuse-driver.ts';
+import { forgets, message } from '../../support/fuse-message.ts';
 
 const told = (fields: MessageField[]) => Object.fromEntries(fields.map(({ name, value }) => [name, value]));
 /** Every byte is of one field at most, and those of header and structs of one. */
@@ -17,7 +17,7 @@ function expectWhole(fields: MessageField[], length: number): void {
 
 describe('fields of FUSE messages', () => {
   it('of a header and a name', () => {
-    const bytes = message(FUSE.LOOKUP, 6n, 1, 'näme');
+    const bytes = message('LOOKUP', { unique: 6n, nodeid: 1 }, 'näme');
     const fields = requestFields(bytes);
     expectWhole(fields, bytes.length);
     expect(fields[1]).to.deep.equal({
@@ -32,29 +32,35 @@ describe('fields of FUSE messages', () => {
   });
 
   it('of a struct with names, modes and flags', () => {
-    const fields = requestFields(message(FUSE.CREATE, 6n, 1, 0x8241, 0o100644, 0o22, 0, 'file'));
+    const fields = requestFields(
+      message('CREATE', { unique: 6n, nodeid: 1 }, { flags: 0x8241, mode: 0o100644, umask: 0o22 }, 'file'),
+    );
     expect(told(fields)).to.include({ flags: '0x8241', mode: '0100644', umask: '022', name: '"file"' });
   });
 
   it('of structs within structs', () => {
-    const fields = requestFields(message(FUSE.SETLK, 6n, 2, ...FuseDriver.lock(7n, 1)));
+    const fields = requestFields(message('SETLK', { unique: 6n, nodeid: 2 }, FuseDriver.lock(7, 1)));
     expect(told(fields)).to.include({ fh: '7', owner: '0x1', 'lk.type': '1', 'lk.pid': '101' });
   });
 
   it('of data, with what it begins with', () => {
-    const fields = requestFields(message(FUSE.WRITE, 6n, 2, 7n, 0n, 5, 0, 0n, 0, 0, Buffer.from('hello')));
+    const fields = requestFields(
+      message('WRITE', { unique: 6n, nodeid: 2 }, { fh: 7n, size: 5 }, Buffer.from('hello')),
+    );
     expect(fields.at(-1)).to.deep.equal({ struct: '', name: 'data', offset: 80, length: 5, value: '"hello"' });
   });
 
   it('of SETXATTR as long as INIT settled on', () => {
-    const short = message(FUSE.SETXATTR, 6n, 2, 1, 0, 'user.a', Buffer.from('v'));
+    const short = message('SETXATTR', { unique: 6n, nodeid: 2 }, { size: 1 }, 'user.a', Buffer.from('v'));
     expect(told(requestFields(short))).to.include({ name: '"user.a"', data: '"v"' });
-    const long = message(FUSE.SETXATTR, 6n, 2, 1, 0, 0, 0, 'user.a', Buffer.from('v'));
+    const long = message('SETXATTR_EXT', { unique: 6n, nodeid: 2 }, { size: 1 }, 'user.a', Buffer.from('v'));
     expect(told(requestFields(long, 1n << 29n))).to.include({ name: '"user.a"', data: '"v"' });
   });
 
   it('of lists', () => {
-    const fields = requestFields(message(FUSE.BATCH_FORGET, 6n, 0, 2, 0, 5n, 1n, 6n, 3n));
+    const fields = requestFields(
+      message('BATCH_FORGET', { unique: 6n, nodeid: 0 }, { count: 2 }, ...forgets([5, 1], [6, 3])),
+    );
     expect(
       fields.filter(({ struct }) => struct === 'fuse_forget_one').map(({ name, value }) => [name, value]),
     ).to.deep.equal([
@@ -66,12 +72,14 @@ describe('fields of FUSE messages', () => {
   });
 
   it('of messages that are cut off, or none', () => {
-    const whole = message(FUSE.CREATE, 6n, 1, 0, 0, 0, 0, 'file');
+    const whole = message('CREATE', { unique: 6n, nodeid: 1 }, 'file');
     for (let length = 0; length < whole.length; length++) {
       for (const { offset, length: size } of requestFields(whole.subarray(0, length)))
         expect(offset + size).to.be.at.most(length);
     }
-    expect(requestFields(message(4999, 6n, 1, 1, 2, 3)).map(({ struct }) => struct)).to.not.include('');
+    expect(
+      requestFields(message(4999, { unique: 6n, nodeid: 1 }, Uint8Array.of(1, 2, 3))).map(({ struct }) => struct),
+    ).to.not.include('');
   });
 
   describe('of replies', () => {
@@ -87,7 +95,7 @@ describe('fields of FUSE messages', () => {
     }
 
     it('errors have their names', () => {
-      const { request, reply } = record({}, (fuse) => fuse.call(FUSE.LOOKUP, 1, 'nobody'));
+      const { request, reply } = record({}, (fuse) => fuse.call('LOOKUP', 1, 'nobody'));
       expect(replyFields(reply, request).map(({ name, value }) => [name, value])).to.deep.equal([
         ['len', '16'],
         ['error', '-2 ENOENT'],
@@ -96,7 +104,7 @@ describe('fields of FUSE messages', () => {
     });
 
     it('structs', () => {
-      const { request, reply } = record({ '/file': 'content' }, (fuse) => fuse.call(FUSE.LOOKUP, 1, 'file'));
+      const { request, reply } = record({ '/file': 'content' }, (fuse) => fuse.call('LOOKUP', 1, 'file'));
       const fields = replyFields(reply, request);
       expectWhole(fields, reply.length);
       expect(told(fields)).to.include({ error: '0', 'attr.size': '7' });
@@ -104,8 +112,8 @@ describe('fields of FUSE messages', () => {
 
     it('directory entries', () => {
       const { request, reply } = record({ '/first': '', '/second-name': '' }, (fuse) => {
-        const fh = fuse.call(FUSE.OPENDIR, 1, 0, 0).getBigUint64(0, true);
-        fuse.call(FUSE.READDIR, 1, fh, 0n, 200, 0, 0n, 0, 0);
+        const fh = fuse.call('OPENDIR', 1).fh;
+        fuse.call('READDIR', 1, { fh, size: 200 });
       });
       const fields = replyFields(reply, request);
       expect(fields.filter(({ name }) => name === 'name').map(({ value }) => value)).to.deep.equal([
@@ -118,9 +126,9 @@ describe('fields of FUSE messages', () => {
 
     it('data', () => {
       const { request, reply } = record({ '/file': 'content' }, (fuse) => {
-        const nodeid = fuse.call(FUSE.LOOKUP, 1, 'file').getBigUint64(0, true);
-        const fh = fuse.call(FUSE.OPEN, Number(nodeid), 0, 0).getBigUint64(0, true);
-        fuse.call(FUSE.READ, Number(nodeid), fh, 0n, 100, 0, 0n, 0, 0);
+        const nodeid = fuse.call('LOOKUP', 1, 'file').nodeid;
+        const fh = fuse.call('OPEN', Number(nodeid)).fh;
+        fuse.call('READ', Number(nodeid), { fh, size: 100 });
       });
       expect(told(replyFields(reply, request))).to.include({ error: '0', data: '"content"' });
     });

@@ -1,7 +1,7 @@
 import { expect } from 'chai';
 import { toJson, toTraceEvents } from '../../../device/inspect/export.ts';
 import { Recorder } from '../../../device/inspect/recorder.ts';
-import { FUSE, FuseDriver } from '../../support/fuse-driver.ts';
+import { FuseDriver } from '../../support/fuse-driver.ts';
 
 describe('recorder', () => {
   function start(options?: ConstructorParameters<typeof FuseDriver>[0]): { fuse: FuseDriver; recorder: Recorder } {
@@ -15,7 +15,7 @@ describe('recorder', () => {
     it(`writes down request and reply, their bytes and buffers, ${packed ? 'packed' : 'split'}`, () => {
       const { fuse, recorder } = start({ offer: { packed } });
       fuse.driver.queues[1]!.wantInterruptAfter(0);
-      const id = fuse.send(1, FUSE.LOOKUP, 1, 'nobody');
+      const id = fuse.send(1, 'LOOKUP', 1, 'nobody');
       const [record] = recorder.records;
       expect(record).to.include({
         number: 1,
@@ -46,12 +46,12 @@ describe('recorder', () => {
   it('has a request that waits, and its answer when that comes, from within another', () => {
     const { fuse, recorder } = start();
     const { nodeid, fh } = fuse.create('file');
-    fuse.call(FUSE.SETLK, nodeid, ...FuseDriver.lock(fh, 1));
-    fuse.send(1, FUSE.SETLKW, nodeid, ...FuseDriver.lock(fh, 2));
+    fuse.call('SETLK', nodeid, FuseDriver.lock(fh, 1));
+    fuse.send(1, 'SETLKW', nodeid, FuseDriver.lock(fh, 2));
     const waiter = recorder.records.at(-1)!;
     expect(waiter).to.include({ opcode: 'SETLKW', written: undefined, hasWaited: true });
     expect(recorder.latencies.has('SETLKW')).to.equal(false);
-    fuse.call(FUSE.SETLK, nodeid, ...FuseDriver.lock(fh, 1, false));
+    fuse.call('SETLK', nodeid, FuseDriver.lock(fh, 1, false));
     expect(waiter).to.include({ opcode: 'SETLKW', written: 16, error: '' });
     expect(recorder.records.at(-1)).to.include({ opcode: 'SETLK', written: 16 });
     expect(recorder.records.at(-1)!.args).to.have.nested.property('lk.type', 2);
@@ -61,20 +61,20 @@ describe('recorder', () => {
   it('has the error with which a request that waits is answered', () => {
     const { fuse, recorder } = start();
     const { nodeid, fh } = fuse.create('file');
-    fuse.call(FUSE.SETLK, nodeid, ...FuseDriver.lock(fh, 1));
-    fuse.send(1, FUSE.SETLKW, nodeid, ...FuseDriver.lock(fh, 2));
+    fuse.call('SETLK', nodeid, FuseDriver.lock(fh, 1));
+    fuse.send(1, 'SETLKW', nodeid, FuseDriver.lock(fh, 2));
     const waiter = recorder.records.at(-1)!;
-    fuse.send(0, FUSE.INTERRUPT, 0, waiter.unique);
+    fuse.send(0, 'INTERRUPT', 0, { unique: waiter.unique });
     expect(waiter).to.include({ opcode: 'SETLKW', written: 16, error: 'EINTR' });
   });
 
   it('tells of interrupts: for each answer, or for several at once, or none', async () => {
     const { fuse, recorder } = start();
     fuse.driver.queues[1]!.wantInterruptAfter(false);
-    fuse.send(1, FUSE.LOOKUP, 1, 'a');
+    fuse.send(1, 'LOOKUP', 1, 'a');
     expect(recorder.records.at(-1)!.interrupt).to.equal('suppressed');
-    fuse.send(0, FUSE.FORGET, 1, 0n);
-    fuse.send(0, FUSE.FORGET, 1, 0n);
+    fuse.send(0, 'FORGET', 1);
+    fuse.send(0, 'FORGET', 1);
     expect(recorder.records.slice(-2).map(({ interrupt }) => interrupt)).to.deep.equal([undefined, undefined]);
     for (const end = Date.now() + 10_000; !recorder.records.at(-1)!.interrupt && Date.now() < end; )
       await new Promise((resolve) => setTimeout(resolve, 1));
@@ -86,7 +86,7 @@ describe('recorder', () => {
 
   it('counts all requests by opcode, and keeps the last thousand', () => {
     const { fuse, recorder } = start();
-    for (let n = 0; n < 1200; n++) fuse.call(FUSE.GETATTR, 1, 0, 0, 0n);
+    for (let n = 0; n < 1200; n++) fuse.call('GETATTR', 1);
     expect(recorder.records).to.have.length(1000);
     expect(recorder.records[0]!.number).to.equal(201);
     const { count, total, buckets } = recorder.latencies.get('GETATTR')!;
@@ -109,8 +109,8 @@ describe('recorder', () => {
   it('forgets what a reset has ended, and goes on', () => {
     const { fuse, recorder } = start();
     const { nodeid, fh } = fuse.create('file');
-    fuse.call(FUSE.SETLK, nodeid, ...FuseDriver.lock(fh, 1));
-    fuse.send(1, FUSE.SETLKW, nodeid, ...FuseDriver.lock(fh, 2));
+    fuse.call('SETLK', nodeid, FuseDriver.lock(fh, 1));
+    fuse.send(1, 'SETLKW', nodeid, FuseDriver.lock(fh, 2));
     fuse.driver.start();
     fuse.init();
     expect(recorder.records.at(-2)).to.include({ opcode: 'SETLKW', written: undefined });
@@ -121,7 +121,7 @@ describe('recorder', () => {
     const { fuse, recorder } = start();
     recorder.isOn = false;
     const { version } = recorder;
-    fuse.send(1, FUSE.LOOKUP, 1, 'name');
+    fuse.send(1, 'LOOKUP', 1, 'name');
     expect([recorder.records.length, recorder.version]).to.deep.equal([0, version]);
   });
 
@@ -129,11 +129,11 @@ describe('recorder', () => {
     function example(): Recorder {
       const { fuse, recorder } = start();
       const { nodeid, fh } = fuse.create('file');
-      fuse.call(FUSE.SETLK, nodeid, ...FuseDriver.lock(fh, 1));
-      fuse.send(1, FUSE.SETLKW, nodeid, ...FuseDriver.lock(fh, 2));
-      fuse.send(0, FUSE.FORGET, nodeid, 0n);
-      fuse.call(FUSE.SETLK, nodeid, ...FuseDriver.lock(fh, 1, false));
-      fuse.send(1, FUSE.SETLKW, nodeid, ...FuseDriver.lock(fh, 1));
+      fuse.call('SETLK', nodeid, FuseDriver.lock(fh, 1));
+      fuse.send(1, 'SETLKW', nodeid, FuseDriver.lock(fh, 2));
+      fuse.send(0, 'FORGET', nodeid);
+      fuse.call('SETLK', nodeid, FuseDriver.lock(fh, 1, false));
+      fuse.send(1, 'SETLKW', nodeid, FuseDriver.lock(fh, 1));
       return recorder;
     }
 

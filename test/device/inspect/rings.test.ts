@@ -1,6 +1,6 @@
 import { expect } from 'chai';
 import { viewQueue } from '../../../device/inspect/rings.ts';
-import { FUSE, FuseDriver } from '../../support/fuse-driver.ts';
+import { FuseDriver } from '../../support/fuse-driver.ts';
 
 const FORMATS = [
   { name: 'split, direct', packed: false, indirect: false },
@@ -26,7 +26,7 @@ describe('view of a virtqueue', () => {
         expect(before).to.include({ index: 1, size: 16, isEnabled: true, isPacked: packed });
         expect(states(before.entries)).to.equal('');
         fuse.transport.hold();
-        const id = fuse.send(1, FUSE.LOOKUP, 1, 'name');
+        const id = fuse.send(1, 'LOOKUP', 1, 'name');
         const waiting = viewQueue(fuse.transport, 1);
         expect([...waiting.entries].filter((state) => state === 1)).to.have.length(slots);
         const first = waiting.entries.indexOf(1);
@@ -57,21 +57,21 @@ describe('view of a virtqueue', () => {
       it('shows chains that are with the device', () => {
         const fuse = make();
         const { nodeid, fh } = fuse.create('file');
-        fuse.call(FUSE.SETLK, nodeid, ...FuseDriver.lock(fh, 1));
-        const id = fuse.send(1, FUSE.SETLKW, nodeid, ...FuseDriver.lock(fh, 2));
+        fuse.call('SETLK', nodeid, FuseDriver.lock(fh, 1));
+        const id = fuse.send(1, 'SETLKW', nodeid, FuseDriver.lock(fh, 2));
         const view = viewQueue(fuse.transport, 1);
         expect(view.inFlight).to.deep.equal([id]);
         expect([...view.entries].filter((state) => state === 2)).to.have.length(slots);
-        fuse.call(FUSE.SETLK, nodeid, ...FuseDriver.lock(fh, 1, false));
+        fuse.call('SETLK', nodeid, FuseDriver.lock(fh, 1, false));
         expect(viewQueue(fuse.transport, 1).inFlight).to.deep.equal([]);
       });
 
       it('follows the ring round its end', () => {
         const fuse = make();
-        for (let n = 0; n < 50; n++) fuse.call(FUSE.GETATTR, 1, 0, 0, 0n);
+        for (let n = 0; n < 50; n++) fuse.call('GETATTR', 1);
         fuse.transport.hold();
-        fuse.send(1, FUSE.LOOKUP, 1, 'name');
-        fuse.send(1, FUSE.LOOKUP, 1, 'other');
+        fuse.send(1, 'LOOKUP', 1, 'name');
+        fuse.send(1, 'LOOKUP', 1, 'other');
         const view = viewQueue(fuse.transport, 1);
         expect([...view.entries].filter((state) => state === 1)).to.have.length(2 * slots);
         if (!packed)
@@ -108,7 +108,7 @@ describe('view of a virtqueue', () => {
     const fuse = new FuseDriver().init();
     const { memory, queues } = fuse.driver;
     fuse.transport.hold();
-    const head = fuse.send(1, FUSE.LOOKUP, 1, 'name');
+    const head = fuse.send(1, 'LOOKUP', 1, 'name');
     const at = queues[1]!.desc + 16 * head;
     const table = memory.readU32(at);
     const shown = () => viewQueue(fuse.transport, 1).descriptors.find(({ index }) => index === head)!;

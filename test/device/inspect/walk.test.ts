@@ -1,8 +1,8 @@
 import { expect } from 'chai';
 import { Recorder } from '../../../device/inspect/recorder.ts';
 import { STAGES, type WalkStep, walkIn, walkOut } from '../../../device/inspect/walk.ts';
-import { message } from '../../support/fuse-call.ts';
-import { FUSE, FuseDriver } from '../../support/fuse-driver.ts';
+import { FuseDriver } from '../../support/fuse-driver.ts';
+import { message } from '../../support/fuse-message.ts';
 
 const stages = (steps: WalkStep[]) => steps.map(({ stage }) => stage);
 const titles = (steps: WalkStep[], stage: WalkStep['stage']) =>
@@ -21,7 +21,7 @@ describe('a walk through the device', () => {
   it('begins when something is requested', () => {
     const { fuse } = hold();
     expect(walkIn(fuse)).to.equal(undefined);
-    fuse.send(1, FUSE.LOOKUP, 1, 'file');
+    fuse.send(1, 'LOOKUP', 1, 'file');
     expect(walkIn(fuse)).to.include({ queue: 1, opcode: 'LOOKUP' });
     expect(fuse.driver.queues[1]!.collect(), 'and nothing is served').to.have.length(0);
   });
@@ -30,7 +30,7 @@ describe('a walk through the device', () => {
     for (const indirect of [false, true]) {
       it(`goes from descriptor to descriptor, to the answer, ${packed ? 'packed' : 'split'}${indirect ? ', indirect' : ''}`, () => {
         const { fuse, recorder } = hold({ offer: { packed }, indirect });
-        fuse.send(1, FUSE.LOOKUP, 1, 'file');
+        fuse.send(1, 'LOOKUP', 1, 'file');
         const { steps } = walkIn(fuse)!;
         expect(stages(steps)).to.deep.equal([
           'message',
@@ -74,7 +74,7 @@ describe('a walk through the device', () => {
     it(`has one step for many descriptors that are alike${indirect ? ', in a table' : ''}`, () => {
       const { fuse } = hold();
       const { driver } = fuse;
-      const bytes = message(FUSE.READ, 100n, 1, 1n, 0n, 36_864, 0, 0n, 0, 0);
+      const bytes = message('READ', { unique: 100n, nodeid: 1 }, { fh: 1n, size: 36_864 });
       driver.queues[1]!.add(
         driver.buffers([bytes.subarray(0, 40), bytes.subarray(40)], [16, ...Array<number>(9).fill(4096)]),
         { indirectFrom: indirect ? 0 : undefined },
@@ -97,9 +97,9 @@ describe('a walk through the device', () => {
 
   it('takes the requests one by one, those on hiprio last', () => {
     const { fuse } = hold();
-    fuse.send(0, FUSE.FORGET, 1, 0n);
-    fuse.send(1, FUSE.LOOKUP, 1, 'file');
-    fuse.send(1, FUSE.GETATTR, 1, 0, 0, 0n);
+    fuse.send(0, 'FORGET', 1);
+    fuse.send(1, 'LOOKUP', 1, 'file');
+    fuse.send(1, 'GETATTR', 1);
     const seen: string[] = [];
     for (let walk = walkIn(fuse); walk; walk = walkIn(fuse)) {
       seen.push(`${walk.queue} ${walk.opcode}`);
@@ -114,25 +114,25 @@ describe('a walk through the device', () => {
       fuse.transport.step();
       return walkOut(fuse, recorder.records.at(-1)!);
     };
-    fuse.send(1, FUSE.LOOKUP, 1, 'nobody');
+    fuse.send(1, 'LOOKUP', 1, 'nobody');
     expect(serve()[0]!.title).to.equal('The filesystem answers ENOENT');
-    fuse.send(1, FUSE.LOOKUP, 1, 'nobody');
+    fuse.send(1, 'LOOKUP', 1, 'nobody');
     expect(serve()[2]!.title).to.equal('No interrupt');
-    fuse.send(0, FUSE.FORGET, 1, 0n);
+    fuse.send(0, 'FORGET', 1);
     const [done, , interrupt] = serve();
     expect([done!.title, interrupt!.title]).to.deep.equal(['FORGET is done', 'The interrupt comes later']);
     fuse.transport.release();
     const { nodeid, fh } = fuse.create('other');
-    fuse.call(FUSE.SETLK, nodeid, ...FuseDriver.lock(fh, 1));
+    fuse.call('SETLK', nodeid, FuseDriver.lock(fh, 1));
     fuse.transport.hold();
-    fuse.send(1, FUSE.SETLKW, nodeid, ...FuseDriver.lock(fh, 2));
+    fuse.send(1, 'SETLKW', nodeid, FuseDriver.lock(fh, 2));
     expect(serve().map(({ title }) => title)).to.deep.equal(['SETLKW has to wait']);
   });
 
   it('shows what a driver has broken, up to the device’s refusal', () => {
     const { fuse, recorder } = hold();
     const { memory, queues } = fuse.driver;
-    const head = fuse.send(1, FUSE.LOOKUP, 1, 'file');
+    const head = fuse.send(1, 'LOOKUP', 1, 'file');
     memory.writeU32(queues[1]!.desc + 16 * head, 0xfffffff0);
     expect(stages(walkIn(fuse)!.steps)).to.deep.equal(['message', 'available', 'kick', 'descriptors', 'request']);
     fuse.transport.step();
@@ -145,7 +145,7 @@ describe('a walk through the device', () => {
 
   it('has its stages in their order', () => {
     const { fuse, recorder } = hold();
-    fuse.send(1, FUSE.LOOKUP, 1, 'file');
+    fuse.send(1, 'LOOKUP', 1, 'file');
     const { steps } = walkIn(fuse)!;
     fuse.transport.step();
     expect([...new Set(stages([...steps, ...walkOut(fuse, recorder.records.at(-1)!)]))]).to.deep.equal([...STAGES]);
@@ -157,7 +157,7 @@ describe('a held device', () => {
     const fuse = new FuseDriver().init();
     fuse.transport.hold();
     expect(fuse.transport.isHeld).to.equal(true);
-    for (const name of ['a', 'b', 'c']) fuse.send(1, FUSE.LOOKUP, 1, name);
+    for (const name of ['a', 'b', 'c']) fuse.send(1, 'LOOKUP', 1, name);
     expect(fuse.driver.queues[1]!.collect()).to.have.length(0);
     fuse.transport.release();
     expect(fuse.transport.isHeld).to.equal(false);
@@ -168,7 +168,7 @@ describe('a held device', () => {
     const fuse = new FuseDriver();
     fuse.transport.hold();
     fuse.driver.start();
-    expect(() => fuse.init()).to.throw('opcode 26 was not answered');
+    expect(() => fuse.init()).to.throw('INIT was not answered');
     fuse.transport.release();
     expect(fuse.session.negotiated).to.include({ major: 7 });
   });
@@ -176,7 +176,7 @@ describe('a held device', () => {
   it('leaves its requests in its state: another one serves them when its machine starts', () => {
     const fuse = new FuseDriver().init();
     fuse.transport.hold();
-    fuse.send(1, FUSE.LOOKUP, 1, 'name');
+    fuse.send(1, 'LOOKUP', 1, 'name');
     const state = structuredClone(fuse.transport.state());
     fuse.transport.release();
     fuse.driver.queues[1]!.collect();

@@ -23,7 +23,6 @@ import {
   lockHolders,
   type OpenFile,
   openFile,
-  SETLKW,
   UNLOCK,
   WRITE_LOCK,
 } from '../../support/bare-guest.ts';
@@ -154,7 +153,7 @@ describe('live migration of a machine', () => {
     }
 
     const stillLocks = (guest: BareGuest, file: OpenFile) =>
-      lockFile(guest, file, 7n, WRITE_LOCK, SETLKW) === undefined;
+      lockFile(guest, file, 7n, WRITE_LOCK, 'SETLKW') === undefined;
 
     it('fail: is refused, and the machine keeps its lock', async () => {
       const { first, file, thief, second, sent, taken, calls } = await conflict({});

@@ -16,10 +16,6 @@ import { V86Machine } from '../../../device/v86/adapter.ts';
 import { type BareMachine, bareMachine } from '../../support/bare-machine.ts';
 import { call } from '../../support/fuse-call.ts';
 
-const READ = 15,
-  READDIR = 28,
-  GETXATTR = 22,
-  GETLK = 31;
 const OLD = 'entry-0';
 const DIRECTORY = new URL('../../snapshots/', import.meta.url);
 const versions = readdirSync(DIRECTORY)
@@ -102,18 +98,22 @@ for (const version of versions)
     }
 
     function goesOn({ session, volume }: VirtioFsDevice, summary: unknown): void {
-      const { secret, fh, dir, dh } = summary as Record<string, number>;
+      const { secret, fh, dir, dh } = summary as Record<'secret' | 'fh' | 'dir' | 'dh', number>;
       expect((volume.readFileSync('/big') as Buffer).length).to.equal(150_000);
       expect(volume.readlinkSync('/soft')).to.equal('dir/entry-1');
-      expect(call(session, READ, secret!, BigInt(fh!), 0n, 100, 0, 0n, 0, 0).text).to.equal('still readable');
-      expect(call(session, GETXATTR, secret!, 100, 0, 'user.colour').text).to.equal('amber');
+      expect(call(session, 'READ', secret, { fh, size: 100 }).text).to.equal('still readable');
+      expect(call(session, 'GETXATTR', secret, { size: 100 }, 'user.colour').text).to.equal('amber');
       expect(
-        call(session, GETLK, secret!, BigInt(fh!), 9n, 0n, 1n, 1, 1, 0, 0).payload.getUint32(20, true),
+        call(session, 'GETLK', secret, {
+          fh,
+          owner: 9n,
+          lk: { end: 1, type: 1, pid: 1 },
+        }).out.lk.pid,
         'pid of the lock',
       ).to.equal(123);
       let text = '';
       for (let offset = BigInt(session.state().handles.handles[1]!.position); ; ) {
-        const { payload, text: part } = call(session, READDIR, dir!, BigInt(dh!), offset, 4000, 0, 0n, 0, 0);
+        const { payload, text: part } = call(session, 'READDIR', dir, { fh: dh, offset, size: 4000 });
         if (payload.byteLength === 0) break;
         text += part;
         for (let at = 0; at < payload.byteLength; at += 24 + Math.ceil(payload.getUint32(at + 16, true) / 8) * 8)

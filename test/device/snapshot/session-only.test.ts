@@ -7,15 +7,12 @@ import {
   lockFile,
   lockHolders,
   openFile,
-  SETLKW,
   UNLOCK,
   WRITE_LOCK,
 } from '../../support/bare-guest.ts';
 import { call } from '../../support/fuse-call.ts';
 
-const READ = 15,
-  GETATTR = 3,
-  ESTALE = -116;
+const ESTALE = -116;
 
 describe('sessions restored against a filesystem that has gone on', () => {
   let store: SnapshotStore;
@@ -52,7 +49,7 @@ describe('sessions restored against a filesystem that has gone on', () => {
     volume.writeFileSync('/new', '');
     const second = await guest();
     await second.snapshots.restore(id);
-    expect(call(second.device.session, READ, file.nodeid, file.fh, 0n, 100, 0, 0n, 0, 0).text).to.equal('second');
+    expect(call(second.device.session, 'READ', file.nodeid, { fh: file.fh, size: 100 }).text).to.equal('second');
     expect(volume.existsSync('/new')).to.equal(true);
     expect(second.snapshots.report).to.deep.equal({ missingInodes: [], locks: [] });
   });
@@ -102,8 +99,8 @@ describe('sessions restored against a filesystem that has gone on', () => {
     it('stale: ESTALE for it alone, and reported', async () => {
       const { error, second, nodeid, kept } = await lost({ onMissingInode: 'stale' });
       expect(error).to.equal(undefined);
-      expect(call(second.device.session, GETATTR, nodeid, 0, 0, 0n).error).to.equal(ESTALE);
-      expect(call(second.device.session, GETATTR, kept, 0, 0, 0n).error).to.equal(0);
+      expect(call(second.device.session, 'GETATTR', nodeid).error).to.equal(ESTALE);
+      expect(call(second.device.session, 'GETATTR', kept).error).to.equal(0);
       expect(second.snapshots.report.missingInodes).to.deep.equal([{ tag: 'share', ino: nodeid }]);
     });
   });
@@ -162,7 +159,7 @@ describe('sessions restored against a filesystem that has gone on', () => {
     const first = await guest();
     const file = openFile(first, 'here');
     lockFile(first, file, 5n);
-    expect(lockFile(first, file, 7n, WRITE_LOCK, SETLKW)).to.equal(undefined);
+    expect(lockFile(first, file, 7n, WRITE_LOCK, 'SETLKW')).to.equal(undefined);
     const { id } = await freeze(first);
     await first.snapshots.restore(id);
     expect(lockHolders(first)).to.deep.equal([5]);
