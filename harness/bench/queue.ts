@@ -1,7 +1,8 @@
 import { FuseSession } from '../../device/fuse/session.ts';
 import { MemoryFileSystem } from '../../device/index.ts';
 import { VirtioFs } from '../../device/virtio-fs.ts';
-import { EchoDevice, MockDriver } from '../../test/support/mock-driver.ts';
+import { EchoDevice } from '../../test/support/echo-device.ts';
+import { MockDriver } from '../../test/support/mock-driver.ts';
 import { type BenchRow, Collector } from './report.ts';
 
 export const RINGS = ['split', 'packed'] as const;

@@ -7,6 +7,7 @@ import { OPERATIONS } from '../../device/fuse/opcodes.ts';
 import { FuseSession } from '../../device/fuse/session.ts';
 import { MemoryFileSystem } from '../../device/index.ts';
 import { VirtioFs } from '../../device/virtio-fs.ts';
+import type { Buffer } from '../../test/support/driver-queue.ts';
 import { FlatMemory } from '../../test/support/flat-memory.ts';
 import {
   answerOf,
@@ -17,7 +18,7 @@ import {
   type OperationName,
   type Out,
 } from '../../test/support/fuse-message.ts';
-import { type Buffer, MockDriver } from '../../test/support/mock-driver.ts';
+import { MockDriver } from '../../test/support/mock-driver.ts';
 import type { BenchRow } from './report.ts';
 
 export const WORST = ['worst', 'median'] as const;

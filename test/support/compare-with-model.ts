@@ -1,7 +1,8 @@
 import { checkTree } from './check-tree.ts';
 import { randomNumbers } from './hostile-driver.ts';
-import { ModelFilesystem, randomSteps } from './model-filesystem.ts';
+import { ModelFilesystem } from './model-filesystem.ts';
 import { PosixSession } from './posix-session.ts';
+import { randomSteps } from './random-steps.ts';
 import { restored } from './restored.ts';
 
 /** One of so many steps is a comparison of everything, or a restore elsewhere, or a state that is saved and restored beside. */

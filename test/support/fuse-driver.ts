@@ -6,8 +6,9 @@ import { LOCK_END_MAX } from '../../device/fs/lock.ts';
 import { FuseSession } from '../../device/fuse/session.ts';
 import type { OfferedFeatures } from '../../device/virtio/features.ts';
 import { VirtioFs } from '../../device/virtio-fs.ts';
+import type { AddOptions } from './driver-queue.ts';
 import { answerOf, type Body, INIT, message, type OperationName, type Out } from './fuse-message.ts';
-import { type AddOptions, MockDriver } from './mock-driver.ts';
+import { MockDriver } from './mock-driver.ts';
 
 const ROOT = 1;
 const O_RDWR = 2;

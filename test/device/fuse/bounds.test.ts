@@ -6,8 +6,9 @@ import { FuseSession } from '../../../device/fuse/session.ts';
 import { Volume } from '../../../device/index.ts';
 import { VirtioFs } from '../../../device/virtio-fs.ts';
 import { CountingMemory } from '../../support/counting-memory.ts';
+import type { SplitDriverQueue } from '../../support/driver-queue.ts';
 import { answerOf, type Body, forgets, INIT_NEWEST, message, type OperationName } from '../../support/fuse-message.ts';
-import { MockDriver, type SplitDriverQueue } from '../../support/mock-driver.ts';
+import { MockDriver } from '../../support/mock-driver.ts';
 
 const RAM = 64 << 20;
 const QUEUE = 1024;

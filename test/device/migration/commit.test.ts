@@ -1,6 +1,7 @@
 import { expect } from 'chai';
 import { Counterexample, explore } from '../../support/explorer.ts';
-import { type Budget, type Faults, MigrationWorld, NOTHING } from '../../support/migration-world.ts';
+import { type Budget, type Faults, NOTHING } from '../../support/migration-end.ts';
+import { MigrationWorld } from '../../support/migration-world.ts';
 
 describe('the switch of a migration, in every order and with every loss', function () {
   this.timeout(60_000);

@@ -1,7 +1,8 @@
 import { expect } from 'chai';
 import fc from 'fast-check';
+import { EchoDevice } from '../../support/echo-device.ts';
 import { driveWildly } from '../../support/hostile-driver.ts';
-import { EchoDevice, MockDriver } from '../../support/mock-driver.ts';
+import { MockDriver } from '../../support/mock-driver.ts';
 
 /** Seeds that have found a fault once stay here. */
 const SEEDS = [1, 2, 3, 4];

@@ -1,6 +1,7 @@
 import { expect } from 'chai';
 import { BAR, BAR_SIZE, makeConfigSpace } from '../../../device/virtio/pci-config-space.ts';
-import { EchoDevice, MockDriver } from '../../support/mock-driver.ts';
+import { EchoDevice } from '../../support/echo-device.ts';
+import { MockDriver } from '../../support/mock-driver.ts';
 
 interface Capability {
   at: number;

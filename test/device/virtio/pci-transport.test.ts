@@ -17,7 +17,8 @@ import {
   PMCSR,
 } from '../../../device/virtio/pci-config-space.ts';
 import type { TransportEvent } from '../../../device/virtio/trace.ts';
-import { EchoDevice, MockDriver } from '../../support/mock-driver.ts';
+import { EchoDevice } from '../../support/echo-device.ts';
+import { MockDriver } from '../../support/mock-driver.ts';
 
 const bit = (n: number) => 1n << BigInt(n);
 const bytes = (text: string) => new TextEncoder().encode(text);

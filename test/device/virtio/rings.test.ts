@@ -8,7 +8,9 @@ import {
 } from '../../../device/virtio/constants.ts';
 import type { VirtioErrorKind } from '../../../device/virtio/errors.ts';
 import { PciTransport } from '../../../device/virtio/pci-transport.ts';
-import { EchoDevice, MockDriver, type PackedDriverQueue, type SplitDriverQueue } from '../../support/mock-driver.ts';
+import type { PackedDriverQueue, SplitDriverQueue } from '../../support/driver-queue.ts';
+import { EchoDevice } from '../../support/echo-device.ts';
+import { MockDriver } from '../../support/mock-driver.ts';
 
 const bytes = (length: number, seed = 0) => Uint8Array.from({ length }, (_, n) => (n * 7 + seed) & 0xff);
 const NEEDS_RESET = 0x40;

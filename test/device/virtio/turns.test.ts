@@ -2,8 +2,10 @@ import { expect } from 'chai';
 import fc from 'fast-check';
 import { VIRTIO_F_EVENT_IDX } from '../../../device/virtio/constants.ts';
 import { PciTransport } from '../../../device/virtio/pci-transport.ts';
+import type { Used } from '../../support/driver-queue.ts';
+import { EchoDevice, echo } from '../../support/echo-device.ts';
 import { FakeTurns } from '../../support/fake-turns.ts';
-import { EchoDevice, echo, MockDriver, type Used } from '../../support/mock-driver.ts';
+import { MockDriver } from '../../support/mock-driver.ts';
 
 const BUDGET = 15;
 
