@@ -1,6 +1,14 @@
 export { ensureGuestImage, type GuestImage, GuestImageError, type GuestImageOptions } from '../guest-images/build.ts';
 export { cacheDirectory, snapshotDirectory } from '../guest-images/paths.ts';
-export type { ExecOptions, ExecOutput, GuestProcess, SignalName, SpawnOptions } from './machine/agent/guest-agent.ts';
+export type {
+  ExecOptions,
+  ExecOutput,
+  ExecResult,
+  GuestProcess,
+  SignalName,
+  SpawnOptions,
+} from './machine/agent/guest-agent.ts';
+export type { MachineConfig } from './machine/config.ts';
 export { CommandError, type GuestEnd, VmError, type VmErrorKind } from './machine/errors.ts';
 export { type ForwardOptions, forwardChanges } from './machine/forward-changes.ts';
 export type { LifeOptions } from './machine/guest-life.ts';
@@ -8,9 +16,9 @@ export type { RenewalOptions } from './machine/renewal.ts';
 export { BootCache } from './node/boot-cache.ts';
 export { DirectoryFates } from './node/migration/directory-fates.ts';
 export { checkSaveTarget, checkWriteBackTarget } from './node/shares/archive.ts';
-export type { Share, ShareWriteBackOptions } from './node/shares/share.ts';
+export type { HostShare as Share, ShareWriteBackOptions } from './node/shares/share.ts';
 export { DirectoryStore } from './node/stores/directory-store.ts';
-export { type MachineConfig, readSnapshot, type Snapshot, writeSnapshot } from './node/stores/snapshot-file.ts';
-export { type ExecResult, Vm } from './node/vm.ts';
+export { readSnapshot, type Snapshot, writeSnapshot } from './node/stores/snapshot-file.ts';
+export { Vm } from './node/vm.ts';
 export type { BootMethod, NamedKernel, ShareOptions, VmOptions } from './node/vm-options.ts';
 export { VmPool } from './node/vm-pool.ts';

@@ -12,17 +12,7 @@ const ROOT = dirname(dirname(fileURLToPath(import.meta.url)));
 const GUIDE = 'docs/architecture.md';
 
 /** What is wrong today, and on its way out. Nothing may be added; what has become needless is an error too. */
-const REMAINS: readonly string[] = [
-  'harness/machine/console-log.ts → node:string_decoder',
-  'harness/machine/forward-changes.ts → harness/node/vm.ts',
-  'harness/machine/mount-share.ts → harness/node/shares/share.ts',
-  'harness/machine/mount-share.ts → harness/node/vm.ts',
-  'harness/machine/summary.ts → harness/node/shares/origin.ts',
-  'harness/machine/summary.ts → harness/node/stores/snapshot-file.ts',
-  'harness/node/shares/ → harness/node/stores/ → harness/node/shares/',
-  'web/embed/ → web/page/ → web/embed/',
-  'web/worker/folder.ts → web/page/format.ts',
-];
+const REMAINS: readonly string[] = ['web/embed/ → web/page/ → web/embed/', 'web/worker/folder.ts → web/page/format.ts'];
 
 /** A row of the table. Folders end in a slash. */
 export interface Layer {

@@ -1,5 +1,3 @@
-import { StringDecoder } from 'node:string_decoder';
-
 export interface ConsoleLogOptions {
   /** Lines kept. Default: 1000. */
   capacity?: number;
@@ -9,11 +7,14 @@ export interface ConsoleLogOptions {
   onLine?: (line: string) => void;
 }
 
+/** Characters of a line: a longer one is taken for several, since a guest need never end it. */
+const MAX_LINE = 16_384;
+
 /** The last lines a guest printed on its console, for error messages and for looking back. */
 export class ConsoleLog {
   readonly #capacity: number;
   readonly #onLine: ((line: string) => void) | undefined;
-  readonly #decoder = new StringDecoder('utf8');
+  readonly #decoder = new TextDecoder('utf-8', { ignoreBOM: true });
   #lines: string[];
   #current = '';
 
@@ -29,15 +30,17 @@ export class ConsoleLog {
   }
 
   write(byte: number): void {
-    const text = this.#decoder.write(Buffer.of(byte));
-    if (text === '\n') {
-      this.#lines.push(this.#current);
-      this.#onLine?.(this.#current);
-      this.#current = '';
-      if (this.#lines.length > 2 * this.#capacity) this.#lines = this.lines;
-    } else if (text !== '\r') {
-      this.#current += text;
+    for (const character of this.#decoder.decode(Uint8Array.of(byte), { stream: true })) {
+      if (character === '\n' || this.#current.length >= MAX_LINE) this.#endLine();
+      if (character !== '\n' && character !== '\r') this.#current += character;
     }
+  }
+
+  #endLine(): void {
+    this.#lines.push(this.#current);
+    this.#onLine?.(this.#current);
+    this.#current = '';
+    if (this.#lines.length > 2 * this.#capacity) this.#lines = this.lines;
   }
 
   /** Oldest first; the last one may still be going on. */

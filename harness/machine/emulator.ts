@@ -34,13 +34,3 @@ export async function createEmulator(
     throw error;
   }
 }
-
-/** Ends an emulator that nobody will ever have, because `action` fails. */
-export async function orDestroy<T>(emulator: V86, action: () => Promise<T>): Promise<T> {
-  try {
-    return await action();
-  } catch (error) {
-    await emulator.destroy();
-    throw error;
-  }
-}

@@ -1,4 +1,4 @@
-import type { Vm } from '../node/vm.ts';
+import type { Machine } from './machine.ts';
 
 export interface ForwardOptions {
   /** Which share. Default: the first one. */
@@ -23,8 +23,11 @@ const MAX_KNOWN = 10_000;
  *
  * @returns what ends it.
  */
-export function forwardChanges(vm: Vm, { tag, directory, onProblem = () => {} }: ForwardOptions = {}): () => void {
-  const share = vm.share(tag);
+export function forwardChanges(
+  machine: Machine,
+  { tag, directory, onProblem = () => {} }: ForwardOptions = {},
+): () => void {
+  const share = machine.share(tag);
   const top = directory ?? share.mountPoint;
   const changed = new Set<string>();
   /** What was told of each path: the forwarding itself changes none of it. */
@@ -53,7 +56,7 @@ export function forwardChanges(vm: Vm, { tag, directory, onProblem = () => {} }:
     try {
       for (const [mode, paths] of take()) {
         for (let at = 0; at < paths.length; at += LOT)
-          await vm.exec(['chmod', mode, '--', ...paths.slice(at, at + LOT)]);
+          await machine.exec(['chmod', mode, '--', ...paths.slice(at, at + LOT)]);
       }
     } catch (error) {
       onProblem(error as Error);

@@ -6,6 +6,11 @@ import { type GuestEnd, VmError } from './errors.ts';
 import { watchEnd } from './guest-end.ts';
 import { type RenewalOptions, renewalFor } from './renewal.ts';
 
+/** Milliseconds for a guest to answer, or to run a command. */
+export const PATIENCE = 60_000;
+/** Milliseconds for a guest to boot: a cold boot takes its time on a loaded machine. */
+export const BOOT_PATIENCE = 180_000;
+
 export interface LifeOptions extends RenewalOptions {
   /** Called with the VmError `crashed` when the guest's kernel has panicked. */
   onPanic?: (error: VmError) => void;
@@ -36,6 +41,7 @@ export class GuestLife {
   #end: VmError | undefined;
   #hasFailed = false;
   #ended = new AbortController();
+  readonly #listeners: ((end: VmError) => void)[] = [];
 
   constructor(guest: Watched, options: LifeOptions) {
     this.#guest = guest;
@@ -60,10 +66,21 @@ export class GuestLife {
     if (this.#hasFailed) throw this.#end!;
   }
 
-  /** To be called when the guest is another one: a snapshot was put into its machine. */
-  revive(): void {
-    this.#end = undefined;
+  /** Whether it has halted or crashed: nothing will answer. */
+  get isOff(): boolean {
+    return this.#end !== undefined && this.#end.kind !== 'rebooted';
+  }
+
+  /** Calls `listener` when the guest ends, in the middle of the emulation. */
+  onEnd(listener: (end: VmError) => void): void {
+    this.#listeners.push(listener);
+  }
+
+  /** To be called when the guest is another one: a snapshot was put into its machine. `isOff`: of one that had halted. */
+  revive(isOff = false): void {
+    this.#end = isOff ? new VmError('halted', WHAT.halted) : undefined;
     this.#ended = new AbortController();
+    if (this.#end) this.#ended.abort(this.#end);
   }
 
   /**
@@ -105,6 +122,7 @@ export class GuestLife {
     this.#end = end;
     agent.lose(end);
     this.#ended.abort(end);
+    for (const listener of this.#listeners) listener(end);
     const { onPanic } = this.#options;
     if (kind === 'crashed' && onPanic) queueMicrotask(() => onPanic(end));
   }

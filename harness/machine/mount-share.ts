@@ -1,11 +1,11 @@
-import type { Share } from '../node/shares/share.ts';
-import type { Vm } from '../node/vm.ts';
 import { VmError } from './errors.ts';
+import type { Machine } from './machine.ts';
+import type { Share } from './share.ts';
 
 /** Mounts a share in the guest, at `path` or its own mount point, which is made. Returns the path. @throws VmError `image` or `share`. */
-export async function mountShare(vm: Pick<Vm, 'exec'>, share: Share, path?: string): Promise<string> {
+export async function mountShare(machine: Pick<Machine, 'exec'>, share: Share, path?: string): Promise<string> {
   const target = path ?? share.mountPoint;
-  const result = await vm.exec([
+  const result = await machine.exec([
     '/bin/sh',
     '-c',
     'mkdir -p "$2" && mount -t virtiofs "$1" "$2"',
@@ -14,7 +14,7 @@ export async function mountShare(vm: Pick<Vm, 'exec'>, share: Share, path?: stri
     target,
   ]);
   if (result.code === 0) return target;
-  const { stdout } = await vm.exec('cat /proc/filesystems');
+  const { stdout } = await machine.exec('cat /proc/filesystems');
   if (!/\bvirtiofs\b/.test(stdout)) {
     throw new VmError(
       'image',

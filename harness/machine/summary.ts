@@ -1,18 +1,36 @@
 import type { SnapshotStore } from '../../device/index.ts';
-import type { ShareOrigins } from '../node/shares/origin.ts';
-import type { MachineConfig } from '../node/stores/snapshot-file.ts';
+import { type MachineConfig, readConfig } from './config.ts';
 import { VmError } from './errors.ts';
 
-/** What snapshots tell of a machine. */
+/** What snapshots, and machines that move, tell of a machine besides its state. Others may have written more there. */
 export interface Summary {
+  /** The last lines of the guest's console. */
   console?: string[];
   isAsleep?: boolean;
+  /** The guest has halted, or crashed. */
+  isOff?: boolean;
   /** It may run on the other side of this migration. */
   unsettled?: string;
-  shares?: ShareOrigins;
 }
 
-/** The machine that a snapshot was taken of. @throws VmError `unsettled` when it may run elsewhere. */
+/** What whoever made a snapshot, or sends a machine, says of it; what is not as {@link Summary} has it is left out. */
+export function readSummary(summary: unknown): Omit<Summary, 'unsettled'> & { others: Record<string, unknown> } {
+  const {
+    console,
+    isAsleep,
+    isOff,
+    unsettled: _,
+    ...others
+  } = (typeof summary === 'object' && summary !== null ? summary : {}) as Record<string, unknown>;
+  return {
+    console: Array.isArray(console) ? console.filter((line) => typeof line === 'string') : [],
+    isAsleep: isAsleep === true,
+    isOff: isOff === true,
+    others,
+  };
+}
+
+/** The machine that a snapshot was taken of. @throws VmError `unsettled` when it may run elsewhere, `snapshot` when it does not say. */
 export function configOf(store: SnapshotStore, id: string): MachineConfig {
   const { machine, summary } = store.info(id);
   if ((summary as Summary | undefined)?.unsettled) {
@@ -21,5 +39,5 @@ export function configOf(store: SnapshotStore, id: string): MachineConfig {
       `the machine of ${id.slice(0, 12)} may run on another side, since its migration broke in the switch: settle that first, with \`v86-virtiofs settle ${id.slice(0, 12)}\``,
     );
   }
-  return machine as unknown as MachineConfig;
+  return readConfig(machine);
 }

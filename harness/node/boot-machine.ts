@@ -1,78 +1,114 @@
-import { orDestroy } from '../machine/emulator.ts';
+import { assemble, type MachineParts } from '../machine/assemble.ts';
 import { VmError, type VmErrorKind } from '../machine/errors.ts';
+import { BOOT_PATIENCE, PATIENCE } from '../machine/guest-life.ts';
+import { attachShare } from '../machine/share.ts';
 import { BootCache } from './boot-cache.ts';
-import { assemble, BOOT_PATIENCE, type Machine, PATIENCE } from './machine.ts';
-import type { Plan } from './plan.ts';
-import { makeSnapshot, type Snapshot } from './stores/snapshot-file.ts';
+import { type Plan, withShares } from './plan.ts';
+import { HostShare } from './shares/share.ts';
+import type { Snapshot } from './stores/snapshot-file.ts';
+import { compileV86 } from './v86.ts';
+import type { Vm } from './vm.ts';
 import type { ShareOptions } from './vm-options.ts';
+
+type MakeVm = (parts: MachineParts<HostShare>) => Vm;
 
 const UNWELL = new Set<VmErrorKind>(['timeout', 'crashed', 'halted', 'rebooted']);
 
-/** A machine whose guest answers, its shares plugged in but not mounted. */
-export function bootMachine(plan: Plan): Promise<Machine> {
-  const { cache, acpi, v86 } = plan.options;
-  return cache === false || acpi || v86 ? coldBoot(plan, plan.shares) : fromCache(plan);
+/** A machine with the plan's shares that stands still, with nothing in it. `base`: one that has booted without shares, which they are plugged into. */
+export function makeMachine(plan: Plan, make: MakeVm, base?: Snapshot): Promise<Vm> {
+  return makeWith(plan, plan.shares, make, { base });
 }
 
-/** `plan`'s shares plugged into a machine that has booted without them: one of the cache, or one that is put there. */
-async function fromCache(plan: Plan): Promise<Machine> {
+/** A machine whose guest answers, its shares plugged in but not mounted. */
+export function bootMachine(plan: Plan, make: MakeVm): Promise<Vm> {
+  const { cache, acpi, v86 } = plan.options;
+  return cache === false || acpi || v86 ? coldBoot(plan, plan.shares, make) : fromCache(plan, make);
+}
+
+async function makeWith(
+  plan: Plan,
+  shares: ShareOptions[],
+  make: MakeVm,
+  more: { base?: Snapshot; v86?: Plan['v86'] },
+): Promise<Vm> {
+  const { clock, reseed, onPanic, onConsole, onProgress } = plan.options;
+  const vm = make(
+    await assemble({
+      clock,
+      reseed,
+      onPanic,
+      onConsole,
+      config: withShares(plan.config, shares),
+      wasm: await compileV86(),
+      makeShares: (emulator) =>
+        shares.map(({ source: _, ...options }) => new HostShare(attachShare(emulator, options))),
+      v86: { ...plan.v86, ...more.v86 },
+      base: more.base,
+    }),
+  );
+  return vm.orStop(async () => {
+    if (plan.rebootKernel) vm.bootsAtReset(plan.rebootKernel, plan);
+    for (const { tag, source } of shares) {
+      if (source !== undefined)
+        await vm
+          .share(tag)
+          .load(source, (files, bytes) =>
+            onProgress?.(`loading ${source}: ${files} files, ${(bytes / 1e6).toFixed(1)} MB`),
+          );
+    }
+    return vm;
+  });
+}
+
+/** The plan's shares plugged into a machine that has booted without them: one of the cache, or one that is put there. */
+async function fromCache(plan: Plan, make: MakeVm): Promise<Vm> {
   const cache = new BootCache();
   const cached = await cache.load(plan.origin);
   if (cached) {
     try {
-      return await plugIn(plan, cached);
+      return await plugIn(plan, make, cached);
     } catch (error) {
       // A guest that was not well when it was kept never will be: another takes its place.
       if (!(error instanceof VmError && UNWELL.has(error.kind))) throw error;
     }
   }
-  const { config, emulator, console } = await coldBoot(plan, []);
-  const snapshot = await orDestroy(emulator, async () =>
-    makeSnapshot(config, console.lines, new Uint8Array(await emulator.save_state())),
-  );
-  await emulator.destroy();
+  const vm = await coldBoot(plan, [], make);
+  const snapshot = await vm.orStop(() => vm.save());
+  await vm.stop();
   await cache.store(plan.origin, snapshot);
-  return plugIn(plan, snapshot);
+  return plugIn(plan, make, snapshot);
 }
 
-async function coldBoot(plan: Plan, shares: ShareOptions[]): Promise<Machine> {
+async function coldBoot(plan: Plan, shares: ShareOptions[], make: MakeVm): Promise<Vm> {
   const { onProgress, timeoutMs = BOOT_PATIENCE } = plan.options;
-  const road = await plan.bootRoad();
-  const machine = await assemble(plan, shares, road.emulatorOptions);
-  const { emulator, life } = machine;
+  const { kernel, v86 } = await plan.coldBoot();
+  const vm = await makeWith(plan, shares, make, { v86 });
   const started = performance.now();
   const tell = () => onProgress?.(`booting the guest: ${Math.round((performance.now() - started) / 1000)} s`);
   const ticker = setInterval(tell, 1000);
   tell();
   try {
-    road.load(emulator);
-    await emulator.run();
-    await life.answer(timeoutMs, 'boot');
-    return machine;
-  } catch (error) {
-    await emulator.destroy();
-    throw error;
+    await vm.orStop(() => vm.boot(kernel, { cmdline: plan.cmdline, timeoutMs }));
+    return vm;
   } finally {
     clearInterval(ticker);
   }
 }
 
 /** Takes a machine that has booted without shares and plugs them in, as into a running PC. */
-async function plugIn(plan: Plan, base: Snapshot): Promise<Machine> {
-  const machine = await assemble(plan, plan.shares, plan.emulatorOptions, base);
-  const { emulator, agent, life, console } = machine;
-  return orDestroy(emulator, async () => {
-    await emulator.run();
-    await life.answer(PATIENCE);
+async function plugIn(plan: Plan, make: MakeVm, base: Snapshot): Promise<Vm> {
+  const vm = await makeMachine(plan, make, base);
+  return vm.orStop(async () => {
+    await vm.goOn();
     if (plan.shares.length)
-      await agent.exec('echo 1 >/sys/bus/pci/rescan', { timeoutMs: PATIENCE }).catch((error: Error) => {
+      await vm.agent.exec('echo 1 >/sys/bus/pci/rescan', { timeoutMs: PATIENCE }).catch((error: Error) => {
         if (error instanceof VmError) throw error;
         throw new VmError(
           'timeout',
-          `the guest does not find its shares: ${error.message}\nIts console ends with\n${console.tail()}`,
+          `the guest does not find its shares: ${error.message}\nIts console ends with\n${vm.console.tail()}`,
           { cause: error },
         );
       });
-    return machine;
+    return vm;
   });
 }

@@ -1,7 +1,7 @@
-import type { FileSystem, VirtioFsOptions } from '../../device/index.ts';
 import { encodeTag } from '../../device/virtio-fs.ts';
 import { VmError } from '../machine/errors.ts';
 import type { LifeOptions } from '../machine/guest-life.ts';
+import type { ShareOptions as MachineShareOptions } from '../machine/share.ts';
 
 /** MiB. */
 export const DEFAULT_MEMORY = 256;
@@ -12,11 +12,7 @@ export const DEFAULT_VIDEO_MEMORY = 256;
 const MIN_SHARE_SIZE = 4096;
 
 /** A directory that the guest can mount. */
-export interface ShareOptions extends Omit<VirtioFsOptions<FileSystem>, 'tag'> {
-  /** What the guest mounts, 1 to 36 bytes of UTF-8. */
-  tag: string;
-  /** Bytes that its files, directories and attributes may take; holes take none. Not with a `filesystem` or `volume` of your own, which has its own limit. Default: 2 GiB. */
-  size?: number;
+export interface ShareOptions extends MachineShareOptions {
   /** Host directory to fill the filesystem with a copy of, when the machine starts; or a .tar, .tar.gz, .tgz or memfs .json file. */
   source?: string;
 }

@@ -143,7 +143,7 @@ describe('command line: what is asked to be kept', function () {
   const interrupt = async (script: string, ...signals: NodeJS.Signals[]) => {
     const process: CliProcess = start(['run', '--share', share, '--write-back', '--', 'sh', '-c', script]);
     for (const [n, signal] of signals.entries()) {
-      await process.says(new RegExp(`(started[sS]*){${n + 1}}`));
+      await process.says(new RegExp(`(started[\\s\\S]*){${n + 1}}`));
       process.child.kill(signal);
     }
     return process.ended;

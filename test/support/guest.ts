@@ -1,5 +1,6 @@
 import { expect } from 'chai';
-import { type ExecResult, Vm } from '../../harness/node/vm.ts';
+import type { ExecResult } from '../../harness/machine/agent/guest-agent.ts';
+import { Vm } from '../../harness/node/vm.ts';
 import type { VmOptions } from '../../harness/node/vm-options.ts';
 
 export interface TestGuest {

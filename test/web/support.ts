@@ -148,7 +148,7 @@ export class Visit {
     const echo = [..."''", ...mark.slice(3)].join('\\n?');
     let output: string | undefined;
     await this.until(async () => {
-      output = new RegExp(`${echo}\\s*\\n([sS]*?)${mark}`).exec(await this.screen(guest))?.[1];
+      output = new RegExp(`${echo}\\s*\\n([\\s\\S]*?)${mark}`).exec(await this.screen(guest))?.[1];
       return output !== undefined;
     }, `${command} did not end`);
     return output!.trim();

@@ -90,11 +90,10 @@ async function buildGuest(
       compress: (bytes: Uint8Array) => bytes,
     };
     const store = await SnapshotStore.open(new MemoryStore(), plain);
-    const { emulator, image: imageId, memory, devices } = vm.config;
     const snapshots = await MachineSnapshots.of(vm.emulator, store);
     const { id } = await snapshots.freeze({
       name: 'start',
-      machine: { emulator, image: imageId, memory, devices },
+      machine: vm.config,
       summary: { shells: [shell] },
     });
     const layer = Buffer.concat(await store.export(id));
@@ -113,9 +112,6 @@ async function buildGuest(
         folder: guest.pack('tar', folder),
       },
       machine: store.info(id).machine,
-      memory: MEMORY,
-      tag: TAG,
-      mountPoint,
     };
     await guest.write(DIRECTORY, manifest);
     return manifest;

@@ -1,5 +1,5 @@
 /** Of `guest.json`: raised when pages made before can't use what it describes. */
-export const GUEST_VERSION = 1;
+export const GUEST_VERSION = 2;
 
 /** A gzip file beside `guest.json`. */
 export interface PackedFile {
@@ -19,8 +19,4 @@ export interface GuestManifest {
   boot: { kernel: PackedFile; initrd: PackedFile; folder: PackedFile };
   /** What the snapshot's machine is: see `SnapshotInfo`. */
   machine: Record<string, string | number | string[]>;
-  /** MiB of RAM. */
-  memory: number;
-  tag: string;
-  mountPoint: string;
 }

@@ -1,5 +1,6 @@
 import { loadCodec, type MemoryFileSystem, MemoryStore, type SnapshotInfo, SnapshotStore } from '../../device/index.ts';
 import type { DirectBootImage } from '../../harness/machine/boot/direct-boot.ts';
+import type { MachineConfig } from '../../harness/machine/config.ts';
 import type {
   GuestId,
   GuestInfo,
@@ -13,13 +14,13 @@ import type {
   WorkerApi,
 } from '../protocol.ts';
 import { fetchManifest, fetchPacked } from './download.ts';
-import { compile } from './emulator.ts';
 import { Guest } from './guest.ts';
-import { checkEmulator, type MachineSpec, specOf, specOfSnapshot } from './machine-spec.ts';
+import { checkEmulator, configOfPage, configOfSnapshot } from './machine-config.ts';
 import { Moves } from './moves.ts';
 import { NetworkError } from './network.ts';
 import { PageStore } from './page-store.ts';
 import { Timeline } from './timeline.ts';
+import { compileV86 } from './v86-module.ts';
 
 /** More need more memory than phones have. */
 const MAX_GUESTS = 4;
@@ -41,8 +42,8 @@ export class Host implements WorkerApi {
   readonly moves = new Moves({
     guest: (id) => this.guest(id),
     // Until the machine is here there may be no timeline.
-    make: async (spec) =>
-      this.#make(spec, this.#timeline?.store ?? (await SnapshotStore.open(new MemoryStore(), loadCodec()))),
+    make: async (config) =>
+      this.#make(config, this.#timeline?.store ?? (await SnapshotStore.open(new MemoryStore(), loadCodec()))),
     arrived: async (guest) => {
       this.#guests.set(guest.id, guest);
       if (this.#timeline) await this.#keep(guest);
@@ -62,7 +63,7 @@ export class Host implements WorkerApi {
     const started = performance.now();
     page.progress({ what: 'emulator' });
     // Whoever waits for it is told what went wrong.
-    compile().catch(() => {});
+    compileV86().catch(() => {});
     const resumed = from === undefined ? await this.#startHere(store, since) : await this.#startFrom(from, store);
     if (store !== undefined) this.timeline.start();
     return {
@@ -115,7 +116,7 @@ export class Host implements WorkerApi {
     const lost: SnapshotInfo[] = [];
     for (const snapshot of last.snapshots) {
       try {
-        await this.#add(specOfSnapshot(snapshot), (guest) => guest.restore(snapshot.id));
+        await this.#add(configOfSnapshot(snapshot), (guest) => guest.restore(snapshot.id));
       } catch (error) {
         const isAlone = last.snapshots.length === 1;
         this.#page.problem(
@@ -145,7 +146,7 @@ export class Host implements WorkerApi {
       checkEmulator(manifest);
       await this.#fetchSnapshot(manifest);
       this.#page.progress({ what: 'guest' });
-      await this.#add(specOf(manifest), (guest) => guest.restore(manifest.snapshot.id));
+      await this.#add(configOfPage(manifest), (guest) => guest.restore(manifest.snapshot.id));
     } catch (error) {
       if (error instanceof NetworkError) throw error;
       this.#page.problem(
@@ -173,10 +174,12 @@ export class Host implements WorkerApi {
     const { kernel, initrd, folder } = manifest.boot;
     const files = await this.#fetch('kernel', [kernel, initrd, folder]);
     this.#page.progress({ what: 'boot' });
-    await this.#add(specOf(manifest), (guest) => guest.boot({ vmlinux: files[0]!, initrd: files[1]! }, files[2]!));
+    await this.#add(configOfPage(manifest), (guest) =>
+      guest.boot({ vmlinux: files[0]!, initrd: files[1]! }, files[2]!),
+    );
   }
 
-  async #kernelOf({ machine: { image } }: MachineSpec): Promise<DirectBootImage> {
+  async #kernelOf({ image }: MachineConfig): Promise<DirectBootImage> {
     const {
       machine,
       boot: { kernel, initrd },
@@ -206,8 +209,8 @@ export class Host implements WorkerApi {
   }
 
   /** One more guest, that `begin` brings to life. */
-  async #add(spec: MachineSpec, begin: (guest: Guest) => Promise<void>, folder?: MemoryFileSystem): Promise<Guest> {
-    const guest = await this.#make(spec, this.timeline.store, folder);
+  async #add(config: MachineConfig, begin: (guest: Guest) => Promise<void>, folder?: MemoryFileSystem): Promise<Guest> {
+    const guest = await this.#make(config, this.timeline.store, folder);
     try {
       await begin(guest);
     } catch (error) {
@@ -221,7 +224,7 @@ export class Host implements WorkerApi {
   }
 
   /** A guest that is nobody's yet, and has not run. */
-  async #make(spec: MachineSpec, store: SnapshotStore, folder?: MemoryFileSystem): Promise<Guest> {
+  async #make(config: MachineConfig, store: SnapshotStore, folder?: MemoryFileSystem): Promise<Guest> {
     if (this.#machines >= MAX_GUESTS) throw new Error(`there are ${MAX_GUESTS} guests already: close one first`);
     this.#machines++;
     const ended = () => void this.#machines--;
@@ -230,7 +233,7 @@ export class Host implements WorkerApi {
     const guest = await Guest.create({
       id,
       name: id === 1 ? 'guest' : `guest ${id}`,
-      spec,
+      config,
       store,
       folder,
       events: {
@@ -265,7 +268,7 @@ export class Host implements WorkerApi {
     const { store } = this.timeline;
     const fork =
       'snapshot' in from
-        ? await this.#add(specOfSnapshot(store.info(from.snapshot)), (guest) => guest.restore(from.snapshot))
+        ? await this.#add(configOfSnapshot(store.info(from.snapshot)), (guest) => guest.restore(from.snapshot))
         : await this.#forkGuest(this.guest(from.guest), from.folder === 'shared');
     await this.timeline.remember();
     return fork.info;
@@ -275,7 +278,7 @@ export class Host implements WorkerApi {
     const snapshot = await this.timeline.takeForFork(original, isShared);
     try {
       return await this.#add(
-        original.spec,
+        original.config,
         (guest) => guest.restore(snapshot),
         isShared ? original.device.filesystem : undefined,
       );

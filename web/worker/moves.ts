@@ -8,9 +8,10 @@ import {
   type Successor,
   settleMigration,
 } from '../../device/index.ts';
+import type { MachineConfig } from '../../harness/machine/config.ts';
 import type { GuestId, GuestInfo, MoveApi, MoveProgress, MoveResult } from '../protocol.ts';
 import type { Guest } from './guest.ts';
-import { type MachineSpec, specOfSnapshot } from './machine-spec.ts';
+import { configOfSnapshot } from './machine-config.ts';
 import { call, join, offer, parseAddress } from './rendezvous.ts';
 
 const SETTLE_ATTEMPTS = 5;
@@ -19,7 +20,7 @@ const SETTLE_INTERVAL = 1000;
 interface MoveEvents {
   guest(id: GuestId): Guest;
   /** A machine that stands still, for a guest to move into. */
-  make(spec: MachineSpec): Promise<Guest>;
+  make(config: MachineConfig): Promise<Guest>;
   /** A guest runs here now. */
   arrived(guest: Guest): Promise<void>;
   /** A guest runs elsewhere. */
@@ -169,7 +170,7 @@ export class Moves implements MoveApi {
       onProgress: (bytes) => this.#events.progress({ bytes }),
       onProblem: ({ message }) => this.#events.problem(`The guest has come, but ${message}`),
       make: async ({ machine }) => {
-        const guest = await this.#events.make(specOfSnapshot({ machine }));
+        const guest = await this.#events.make(configOfSnapshot({ machine }));
         return { guest, ...guest.moveIn() };
       },
     });

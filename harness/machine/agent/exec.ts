@@ -21,6 +21,13 @@ export interface ExecOutput {
   code: number;
 }
 
+/** As {@link ExecOutput}, with the output as text. */
+export interface ExecResult {
+  stdout: string;
+  stderr: string;
+  code: number;
+}
+
 /** Bytes of output that are kept. */
 const MAX_OUTPUT = 64 << 20;
 

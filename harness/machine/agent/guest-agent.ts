@@ -9,7 +9,7 @@ import { encodeRenewal, type Renewal, renewalFailure } from './renewal.ts';
 import type { SignalName } from './signals.ts';
 
 export { type AgentChannel, uartChannel } from './channel.ts';
-export type { ExecOptions, ExecOutput } from './exec.ts';
+export type { ExecOptions, ExecOutput, ExecResult } from './exec.ts';
 export type { Renewal } from './renewal.ts';
 export type { SignalName } from './signals.ts';
 

@@ -2,7 +2,7 @@ import { resolve } from 'node:path';
 import { VmError } from '../../machine/errors.ts';
 import { printable } from '../../machine/printable.ts';
 import { checkSaveTarget, checkWriteBackTarget } from '../shares/archive.ts';
-import type { Share } from '../shares/share.ts';
+import type { HostShare } from '../shares/share.ts';
 import type { Vm } from '../vm.ts';
 import { progressReporter } from './options.ts';
 import { finishing } from './signals.ts';
@@ -106,7 +106,7 @@ async function keepShares(vm: Vm, flags: KeepFlags, signal: AbortSignal): Promis
 }
 
 /** What is to be written back where. @throws VmError for a directory that no share may be written to. */
-function* backTargets(vm: Vm, { writeBack }: KeepFlags): Generator<{ share: Share; to: string }> {
+function* backTargets(vm: Vm, { writeBack }: KeepFlags): Generator<{ share: HostShare; to: string }> {
   if (writeBack === true) {
     for (const share of vm.shares) if (share.source !== undefined) yield { share, to: share.source };
     return;

@@ -1,17 +1,9 @@
 import { resolve } from 'node:path';
-import {
-  createFsFromVolume,
-  type FileSystem,
-  MemoryFileSystem,
-  type TreeProgress,
-  type TreeReport,
-  type VirtioFsDevice,
-  type Volume,
-  volumeOf,
-} from '../../../device/index.ts';
+import type { TreeProgress, TreeReport } from '../../../device/index.ts';
 import { OneAtATime } from '../../../device/one-at-a-time.ts';
 import { VmError } from '../../machine/errors.ts';
 import { printable } from '../../machine/printable.ts';
+import { Share } from '../../machine/share.ts';
 import { isArchive, loadArchive, saveArchive } from './archive.ts';
 import { type LoadedTree, loadingHostTree } from './host-tree.ts';
 import { originOf, readOrigin, type ShareOrigin } from './origin.ts';
@@ -25,18 +17,10 @@ export interface ShareWriteBackOptions extends Omit<WriteBackOptions, 'beforeOpe
   signal?: AbortSignal;
 }
 
-/** The `fs` API of memfs. */
-type MemfsApi = ReturnType<typeof createFsFromVolume>;
-
-/** One virtio-fs device of a machine, and the filesystem behind it. */
-export class Share {
-  readonly tag: string;
-  readonly device: VirtioFsDevice<FileSystem>;
-  /** Where `Vm.mount` puts it when not told otherwise. */
-  readonly mountPoint: string;
+/** A share that can be filled from a host directory or an archive, and written back there. */
+export class HostShare extends Share {
   /** What {@link load} could not take along. */
   skipped: TreeReport['skipped'] = [];
-  #fs: MemfsApi | undefined;
   #tree: Pick<LoadedTree, 'id' | 'directory' | 'known'> | undefined;
   #archive: string | undefined;
   /** What a snapshot says, until it is confirmed. */
@@ -44,33 +28,6 @@ export class Share {
   #isRestored = false;
   /** Loading and writing back are done one after the other. */
   readonly #transfers = new OneAtATime();
-
-  constructor(device: VirtioFsDevice<FileSystem>) {
-    this.device = device;
-    this.tag = device.tag;
-    const name = device.tag.replaceAll('/', '_');
-    this.mountPoint = `/mnt/${/^\.+$/.test(name) ? '_' : name}`;
-  }
-
-  /** What is in memory of it, which can be filled, saved and written back. @throws VmError `share` for a filesystem of another kind. */
-  get files(): MemoryFileSystem {
-    const { filesystem } = this.device;
-    if (filesystem instanceof MemoryFileSystem) return filesystem;
-    throw new VmError(
-      'share',
-      `the files of share ${printable(JSON.stringify(this.tag))} are not in memory: use them where they are`,
-    );
-  }
-
-  /** @throws as {@link files}. */
-  get volume(): Volume {
-    return volumeOf(this.files);
-  }
-
-  /** The host's side of the share, with the API of `node:fs`. */
-  get fs(): MemfsApi {
-    return (this.#fs ??= createFsFromVolume(this.volume));
-  }
 
   /** The host directory or archive this was loaded from. */
   get source(): string | undefined {

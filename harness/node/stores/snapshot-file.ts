@@ -1,9 +1,8 @@
 import { readFile } from 'node:fs/promises';
 import { crc32 } from 'node:zlib';
 import { decode, encode } from 'cborg';
-import { haveSameState } from '../../../device/index.ts';
+import { type MachineConfig, readConfig } from '../../machine/config.ts';
 import { VmError } from '../../machine/errors.ts';
-import type { ShareOrigins } from '../shares/origin.ts';
 import { PRIVATE, writeFileWhole } from './whole-file.ts';
 
 /**
@@ -25,18 +24,6 @@ const PREFIX_LENGTH = 20;
 /** Far above any real head: a damaged length must not become a huge allocation. */
 const MAX_HEAD_LENGTH = 16 * 1024 * 1024;
 
-/** The machine a snapshot was taken of. All of it has to be the same where it is restored. */
-export interface MachineConfig {
-  /** v86's npm version. */
-  emulator: string;
-  /** What the guest booted from: a hash over the guest image's files. */
-  image: string;
-  /** MiB of RAM. */
-  memory: number;
-  /** Devices besides v86's fixed set, virtio-fs ones as `virtio-fs TAG`, in slot order. */
-  devices: string[];
-}
-
 export interface SnapshotHead {
   /** ISO 8601. */
   created: string;
@@ -44,8 +31,8 @@ export interface SnapshotHead {
   /** Last lines of the guest's console. */
   console: string[];
   state: { length: number; crc32: number };
-  /** What shares were loaded from; missing in files of older releases. */
-  shares?: ShareOrigins;
+  /** What shares were loaded from, by their tags: see `ShareOrigin`. Missing in files of older releases. */
+  shares?: Record<string, unknown>;
 }
 
 export interface Snapshot extends SnapshotHead {
@@ -57,7 +44,7 @@ export function makeSnapshot(
   config: MachineConfig,
   console: string[],
   bytes: Uint8Array,
-  shares: ShareOrigins = {},
+  shares: Record<string, unknown> = {},
 ): Snapshot {
   return {
     created: new Date().toISOString(),
@@ -129,35 +116,11 @@ export function decodeSnapshot(file: Buffer, name: string): Snapshot {
 function decodeHead(encoded: Uint8Array): SnapshotHead | undefined {
   try {
     const head = decode(encoded) as SnapshotHead;
-    const { config, state } = head;
-    const isWhole =
-      Array.isArray(head.console) &&
-      Array.isArray(config.devices) &&
-      Number.isInteger(config.memory) &&
-      Number.isInteger(state.length);
-    return isWhole ? head : undefined;
+    const isWhole = Array.isArray(head.console) && Number.isInteger(head.state.length);
+    return isWhole ? { ...head, config: readConfig(head.config) } : undefined;
   } catch {
     return undefined;
   }
-}
-
-/** Throws {@link VmError} `snapshot` that names each setting in which `saved` differs from `present`. */
-export function checkConfig(saved: MachineConfig, present: MachineConfig): void {
-  const show = (value: string | number | string[]) =>
-    Array.isArray(value) ? value.join(', ') || 'none' : String(value);
-  const settings = [
-    ['emulator', 'v86 version', 'install that version of v86, or one that can restore its snapshots'],
-    ['image', 'guest image', 'use the image it was taken with'],
-    ['memory', 'memory in MiB', 'give the machine as much'],
-    ['devices', 'devices', 'give the machine the same shares, tags and devices, in the same order'],
-  ] as const;
-  const differences = settings.flatMap(([key, name, cure]) => {
-    const [then, now] = [show(saved[key]), show(present[key])];
-    const agree = key === 'emulator' ? haveSameState(then, now) : then === now;
-    return agree ? [] : [`${name}: the snapshot has ${then}, this machine ${now} (${cure})`];
-  });
-  if (differences.length)
-    throw new VmError('snapshot', `the snapshot is of another machine: ${differences.join('; ')}`);
 }
 
 /** The bytes as a buffer of their own, copied only when they are part of a larger one. */

@@ -1,21 +1,32 @@
 import { expect } from 'chai';
 import { ConsoleLog, type ConsoleLogOptions } from '../../../harness/machine/console-log.ts';
 
-function log(text: string, options?: ConsoleLogOptions): ConsoleLog {
+function log(text: string, options?: ConsoleLogOptions, encoding?: BufferEncoding): ConsoleLog {
   const console = new ConsoleLog(options);
-  for (const byte of Buffer.from(text)) console.write(byte);
+  for (const byte of Buffer.from(text, encoding)) console.write(byte);
   return console;
 }
 
 describe('console log', () => {
-  const cases: { name: string; input: string; expect: string[] }[] = [
+  const cases: { name: string; input: string; encoding?: BufferEncoding; expect: string[] }[] = [
     { name: 'nothing', input: '', expect: [] },
     { name: 'a line that goes on', input: 'one\r\ntwo', expect: ['one', 'two'] },
     { name: 'characters of several bytes', input: 'grüß €\n', expect: ['grüß €'] },
+    {
+      name: 'bytes that are no characters',
+      input: 'a\xc3\nb\xff\n',
+      encoding: 'latin1',
+      expect: ['a\ufffd', 'b\ufffd'],
+    },
+    {
+      name: 'a line that never ends',
+      input: 'x'.repeat(40_000),
+      expect: [16_384, 16_384, 7232].map((n) => 'x'.repeat(n)),
+    },
     { name: 'empty lines', input: '\n\na\n', expect: ['', '', 'a'] },
   ];
-  for (const { name, input, expect: lines } of cases) {
-    it(name, () => expect(log(input).lines).to.deep.equal(lines));
+  for (const { name, input, encoding, expect: lines } of cases) {
+    it(name, () => expect(log(input, {}, encoding).lines).to.deep.equal(lines));
   }
 
   it('keeps the last lines', () => {

@@ -2,11 +2,10 @@ import { mkdtemp, readdir, readFile, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { expect } from 'chai';
+import { checkConfig, type MachineConfig } from '../../../../harness/machine/config.ts';
 import { VmError } from '../../../../harness/machine/errors.ts';
 import {
-  checkConfig,
   decodeSnapshot,
-  type MachineConfig,
   makeSnapshot,
   readSnapshot,
   writeSnapshot,

@@ -1,0 +1,58 @@
+import type { V86, V86Options } from 'v86';
+import { GuestAgent, uartChannel } from './agent/guest-agent.ts';
+import type { MachineConfig } from './config.ts';
+import { v86OptionsOf } from './config.ts';
+import { ConsoleLog } from './console-log.ts';
+import { createEmulator } from './emulator.ts';
+import { GuestLife, type LifeOptions } from './guest-life.ts';
+import type { Share } from './share.ts';
+
+/** An emulator, and all that is plugged into it. */
+export interface MachineParts<S extends Share = Share> {
+  readonly config: MachineConfig;
+  readonly emulator: V86;
+  readonly shares: readonly S[];
+  /** The last lines of the guest's console. */
+  readonly console: ConsoleLog;
+  /** Runs commands. */
+  readonly agent: GuestAgent;
+  /** Notices when the guest ends, and greets it when it comes back. */
+  readonly life: GuestLife;
+}
+
+export interface AssemblyOptions<S extends Share> extends LifeOptions {
+  config: MachineConfig;
+  /** v86's module. */
+  wasm: WebAssembly.Module;
+  /** Makes the shares, in the order of the configuration. */
+  makeShares(emulator: V86): S[];
+  /** More of v86's options, such as what it boots from. */
+  v86?: V86Options;
+  /** A machine that has booted without shares, which they are plugged into. */
+  base?: { bytes: Uint8Array; console: string[] };
+  /** Called with each line that the guest's console finished. */
+  onConsole?: (line: string) => void;
+}
+
+/** A machine that does not run yet. @throws MachineError, and what `makeShares` throws. */
+export async function assemble<S extends Share>({
+  config,
+  wasm,
+  makeShares,
+  v86,
+  base,
+  onConsole,
+  ...lifeOptions
+}: AssemblyOptions<S>): Promise<MachineParts<S>> {
+  const console = new ConsoleLog({ lines: base?.console, onLine: onConsole });
+  let shares: S[] = [];
+  const emulator = await createEmulator({ ...v86OptionsOf(config), ...v86 }, wasm, (made, machine) => {
+    machine.keepsRtc = lifeOptions.clock === 'keep';
+    if (base) machine.goOnFrom(base.bytes);
+    made.add_listener('serial0-output-byte', (byte) => console.write(byte));
+    shares = makeShares(made);
+  });
+  const agent = new GuestAgent(uartChannel(emulator));
+  const life = new GuestLife({ emulator, agent, console }, lifeOptions);
+  return { config, emulator, shares, console, agent, life };
+}

@@ -1,0 +1,79 @@
+import {
+  attachVirtioFs,
+  createFsFromVolume,
+  type FileSystem,
+  MemoryFileSystem,
+  type VirtioFsDevice,
+  type VirtioFsOptions,
+  type Volume,
+  volumeOf,
+} from '../../device/index.ts';
+import { VmError } from './errors.ts';
+import { printable } from './printable.ts';
+
+/** A directory that the guest can mount. */
+export interface ShareOptions extends Omit<VirtioFsOptions<FileSystem>, 'tag'> {
+  /** What the guest mounts, 1 to 36 bytes of UTF-8. */
+  tag: string;
+  /** Bytes that its files, directories and attributes may take; holes take none. Not with a `filesystem` or `volume` of your own, which has its own limit. Default: 2 GiB. */
+  size?: number;
+}
+
+/** Attaches the device of a share, with a new filesystem in memory unless it has one. @throws as `attachVirtioFs`. */
+export function attachShare(
+  emulator: Parameters<typeof attachVirtioFs>[0],
+  { size, ...options }: ShareOptions,
+): VirtioFsDevice<FileSystem> {
+  const isThere = options.filesystem ?? options.volume;
+  return attachVirtioFs(emulator, {
+    ...options,
+    filesystem: isThere ? options.filesystem : new MemoryFileSystem({ size }),
+  });
+}
+
+/** The `fs` API of memfs. */
+type MemfsApi = ReturnType<typeof createFsFromVolume>;
+
+/** One virtio-fs device of a machine, and the filesystem behind it. */
+export class Share<F extends FileSystem = FileSystem> {
+  readonly tag: string;
+  readonly device: VirtioFsDevice<F>;
+  /** Where `mount` puts it when not told otherwise. */
+  readonly mountPoint: string;
+  #fs: MemfsApi | undefined;
+
+  constructor(device: VirtioFsDevice<F>) {
+    this.device = device;
+    this.tag = device.tag;
+    const name = device.tag.replaceAll('/', '_');
+    this.mountPoint = `/mnt/${/^\.+$/.test(name) ? '_' : name}`;
+  }
+
+  /** What is in memory of it, which can be filled, saved and written back. @throws VmError `share` for a filesystem of another kind. */
+  get files(): MemoryFileSystem {
+    const { filesystem } = this.device;
+    if (filesystem instanceof MemoryFileSystem) return filesystem;
+    throw new VmError(
+      'share',
+      `the files of share ${printable(JSON.stringify(this.tag))} are not in memory: use them where they are`,
+    );
+  }
+
+  /** @throws as {@link files}. */
+  get volume(): Volume {
+    return volumeOf(this.files);
+  }
+
+  /** The host's side of the share, with the API of `node:fs`. @throws as {@link files}. */
+  get fs(): MemfsApi {
+    return (this.#fs ??= createFsFromVolume(this.volume));
+  }
+}
+
+/** See `Machine.share`. */
+export function findShare<S extends Share>(shares: readonly S[], tag: string | undefined): S {
+  const share = tag === undefined ? shares[0] : shares.find((candidate) => candidate.tag === tag);
+  if (share) return share;
+  const tags = shares.map((candidate) => JSON.stringify(candidate.tag)).join(', ') || 'none';
+  throw new VmError('configuration', `this machine has no share ${JSON.stringify(tag) ?? ''}: it has ${tags}`);
+}
