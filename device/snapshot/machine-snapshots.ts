@@ -39,6 +39,8 @@ export interface FreezeOptions {
    * restore it themselves before they rely on it.
    */
   isJudged?: boolean;
+  /** Milliseconds to wait for a filesystem that is being changed and has not answered yet. Default: 10,000. */
+  patience?: number;
 }
 
 export interface FreezeResult {
@@ -122,14 +124,14 @@ export class MachineSnapshots {
       return { moment: this.#capture(options), standstill: performance.now() - started };
     };
     const { moment, standstill } = await this.#machine.lease.inTurn('freeze', () =>
-      this.#devices.isChanging ? this.#whenStill(capture) : capture(),
+      this.#devices.isChanging ? this.#whenStill(capture, options.patience) : capture(),
     );
     const id = await this.#orStartOver(() => this.#keep(moment, options));
     return { id, standstill, changedPages: moment.pages.count };
   }
 
-  async #whenStill<T>(action: () => T): Promise<T> {
-    const resume = await this.#devices.still();
+  async #whenStill<T>(action: () => T, patience: number | undefined): Promise<T> {
+    const resume = await this.#devices.still(patience);
     try {
       return action();
     } finally {

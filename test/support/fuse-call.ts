@@ -51,18 +51,28 @@ export function call<O extends OperationName | number>(
       },
     },
     isAwaited: true,
-    complete: () => (answer.later = errorOf(reply)),
+    complete: (written) => Object.assign(answer, contentOf(operation, reply, written), { later: errorOf(reply) }),
   });
-  const payload = new DataView(reply.buffer, OUT_HEADER, Math.max(0, length - OUT_HEADER));
   const answer: Answer<O> = {
     error: length === DEFERRED ? undefined : errorOf(reply),
     later: undefined,
+    ...contentOf(operation, reply, length),
+  };
+  return answer;
+}
+
+function contentOf<O extends OperationName | number>(
+  operation: O,
+  reply: Uint8Array,
+  length: number,
+): Pick<Answer<O>, 'payload' | 'bytes' | 'text' | 'out'> {
+  const payload = new DataView(reply.buffer, OUT_HEADER, Math.max(0, length - OUT_HEADER));
+  return {
     payload,
     bytes: reply.slice(OUT_HEADER, Math.max(OUT_HEADER, length)),
     text: new TextDecoder().decode(payload),
     out: answerOf(operation, payload),
   };
-  return answer;
 }
 
 function errorOf(reply: Uint8Array): number {

@@ -20,7 +20,8 @@ done`;
 const TASKS = 4;
 
 export interface LoadOptions {
-  share: Omit<ShareOptions, 'tag'>;
+  /** Of each machine anew, where it is a function. */
+  share: Omit<ShareOptions, 'tag'> | (() => Omit<ShareOptions, 'tag'>);
   /** How many times it is frozen and restored. */
   rounds: number;
   seed: number;
@@ -33,7 +34,8 @@ export interface LoadOptions {
 export async function freezeUnderLoad({ share, rounds, seed }: LoadOptions): Promise<void> {
   const random = randomNumbers(seed);
   const store = await SnapshotStore.open(new MemoryStore(), loadCodec());
-  let vm = await Vm.boot({ shares: [{ tag: 'share', ...share }] });
+  const shares = () => [{ tag: 'share', ...(typeof share === 'function' ? share() : share) }];
+  let vm = await Vm.boot({ shares: shares() });
   const errors: Error[] = [];
   const listen = () => {
     vm.share().device.transport.onError((error) => errors.push(error));
@@ -52,7 +54,7 @@ export async function freezeUnderLoad({ share, rounds, seed }: LoadOptions): Pro
       await new Promise((resolve) => setTimeout(resolve, random(30)));
       const target = random(5) ? id : ids[random(ids.length)]!;
       if (random(15) === 0) {
-        const next = await Vm.thaw(store, target, { shares: [{ tag: 'share', ...share }] });
+        const next = await Vm.thaw(store, target, { shares: shares() });
         await vm.stop();
         vm = next;
         listen();

@@ -1,7 +1,12 @@
 import { createHash } from 'node:crypto';
 import { expect } from 'chai';
+import { MemoryFileSystem, volumeOf } from '../../device/index.ts';
 import type { ShareOptions } from '../../harness/node/vm-options.ts';
 import { useGuest } from './guest.ts';
+import { lateFileSystem } from './late-filesystem.ts';
+
+/** Files whose filesystem answers later, and in another order. */
+const LATE = new MemoryFileSystem();
 
 const SHARES: (Omit<ShareOptions, 'tag'> & { tag: string })[] = [
   { tag: 'auto' },
@@ -9,6 +14,7 @@ const SHARES: (Omit<ShareOptions, 'tag'> & { tag: string })[] = [
   { tag: 'always', cache: 'always' },
   { tag: 'writeback', writeback: true },
   { tag: 'stateless', stateless: true },
+  { tag: 'late', filesystem: lateFileSystem(LATE, { atOnceOneIn: 3 }) },
 ];
 /** What guest-images/src/race.c does in a scene, with shared mappings and without. */
 const KINDS = {
@@ -60,7 +66,7 @@ export function declareRaces(rounds: number, seed: number): void {
         const inGuest = await guest.sh(`sync; echo 3 > /proc/sys/vm/drop_caches; sha256sum < ${directory}/${scene}`);
         expect(inGuest.slice(0, 64)).to.equal(
           createHash('sha256')
-            .update(guest.vm.share(tag).fs.readFileSync(`/${scene}`))
+            .update(volumeOf(tag === 'late' ? LATE : guest.vm.share(tag).files).readFileSync(`/${scene}`) as Buffer)
             .digest('hex'),
         );
       });

@@ -1,0 +1,213 @@
+import { expect } from 'chai';
+import { MemoryFileSystem } from '../../../device/filesystems/memory/filesystem.ts';
+import { EINTR, EIO } from '../../../device/fs/errno.ts';
+import * as C from '../../../device/fuse/constants.ts';
+import { FuseSession, type FuseSessionOptions } from '../../../device/fuse/session.ts';
+import { checkTree } from '../../support/check-tree.ts';
+import { type Answer, call } from '../../support/fuse-call.ts';
+import { INIT_NEWEST, type OperationName } from '../../support/fuse-message.ts';
+import { lateFileSystem, type Pending } from '../../support/late-filesystem.ts';
+
+const NODE = { uid: 0, gid: 0 };
+
+function start(options: Partial<FuseSessionOptions> = {}) {
+  const files = new MemoryFileSystem();
+  const pending: Pending[] = [];
+  const filesystem = lateFileSystem(files, { schedule: (one) => pending.push(one) });
+  const session = new FuseSession({ filesystem, ...options });
+  const begin = () => call(session, 'INIT', 0, INIT_NEWEST);
+  begin();
+  /** Performs what was asked for first, or is of this name, and lets its answer arrive. */
+  const perform = async (name?: string) => {
+    const at = name === undefined ? 0 : pending.findIndex((one) => one.name === name);
+    const [one] = pending.splice(at, 1);
+    if (!one) throw new Error(`nothing waits for ${name}`);
+    one.perform();
+    await arrived();
+  };
+  const errors: unknown[] = [];
+  session.onError((error) => errors.push(error));
+  const settled = async <O extends OperationName>(answer: Answer<O>) => {
+    if (answer.error === undefined) await perform();
+    return answer;
+  };
+  /** Makes a file and opens it. */
+  const create = async (name: string) => {
+    const { later, out } = await settled(call(session, 'CREATE', 1, { flags: 2, mode: 0o100644 }, name));
+    expect(later).to.equal(0);
+    return { nodeid: out.entry.nodeid, fh: out.open.fh };
+  };
+  return { files, filesystem, session, pending, perform, begin, create, settled, errors };
+}
+
+/** Everything that promises do next. */
+async function arrived(): Promise<void> {
+  await new Promise((resolve) => setImmediate(resolve));
+}
+
+describe('answers that come later', () => {
+  it('in any order: each goes to its own request', async () => {
+    const { files, session, pending, perform } = start();
+    for (const name of ['a', 'b', 'c']) files.mknod(files.root, name, { mode: 0o100644, ...NODE });
+    const answers = ['a', 'b', 'c', 'd'].map((name) => call(session, 'LOOKUP', 1, name));
+    expect(answers.map(({ error }) => error)).to.deep.equal([undefined, undefined, undefined, undefined]);
+    pending.reverse();
+    for (let n = 0; n < 4; n++) await perform();
+    expect(answers.map(({ later }) => later)).to.deep.equal([0, 0, 0, -2]);
+    for (const [n, name] of ['a', 'b', 'c'].entries())
+      expect(answers[n]!.out.nodeid).to.equal(files.lookup(files.root, name)!.ino);
+    checkTree(files, [session]);
+  });
+
+  it('do not keep others waiting', async () => {
+    const { session, create, perform } = start({ locks: 'shared' });
+    const { nodeid, fh } = await create('f');
+    const read = call(session, 'READ', nodeid, { fh, size: 100 });
+    expect(call(session, 'SETLK', nodeid, { fh, owner: 1n, lk: { end: 9n, type: 1, pid: 1 } }).error).to.equal(0);
+    await perform();
+    expect(read.later).to.equal(0);
+  });
+
+  it('INTERRUPT takes back what changes nothing, and its answer is dropped', async () => {
+    const { files, session, pending, perform } = start();
+    files.mknod(files.root, 'a', { mode: 0o100644, ...NODE });
+    const uniques: bigint[] = [];
+    session.onTrace(({ unique }) => uniques.push(unique));
+    const answer = call(session, 'LOOKUP', 1, 'a');
+    call(session, 'INTERRUPT', 0, { unique: uniques.at(-1)! });
+    expect(answer.later).to.equal(-EINTR);
+    await perform();
+    expect(session.state().nodes.ino).to.deep.equal([]);
+    const written = call(session, 'MKDIR', 1, { mode: 0o755 }, 'd');
+    call(session, 'INTERRUPT', 0, { unique: uniques.at(-1)! });
+    expect(written.later, 'MKDIR').to.equal(undefined);
+    expect(session.changing).to.deep.equal(['MKDIR']);
+    await perform();
+    expect(written.later).to.equal(0);
+    expect(pending).to.deep.equal([]);
+    checkTree(files, [session]);
+  });
+
+  it('FORGET lets go of what a request works on, when that is done', async () => {
+    const { files, session, create, perform } = start();
+    const { nodeid, fh } = await create('f');
+    const read = call(session, 'READ', nodeid, { fh, size: 100 });
+    call(session, 'RELEASE', nodeid, { fh });
+    call(session, 'FORGET', nodeid, { nlookup: 1 });
+    files.unlink(files.root, 'f');
+    expect(files.inode(nodeid)).not.to.equal(undefined);
+    await perform('read');
+    expect(read.later).to.equal(0);
+    expect(files.inode(nodeid)).to.equal(undefined);
+    checkTree(files, [session]);
+  });
+
+  for (const [what, end] of [
+    ['DESTROY', (session: FuseSession) => void call(session, 'DESTROY', 0)],
+    ['the end of the session', (session: FuseSession) => session.end()],
+    ['another INIT', (_session: FuseSession, begin: () => void) => begin()],
+  ] as const) {
+    it(`after ${what} nothing is answered, and nothing is held`, async () => {
+      const { files, session, pending, begin, create } = start();
+      const closed: number[] = [];
+      const { nodeid, fh } = await create('f');
+      Object.assign(session.filesystem, { close: (_: unknown, flags: number) => closed.push(flags) });
+      const sink: Pick<Answer, 'later'>[] = [
+        call(session, 'LOOKUP', 1, 'f'),
+        call(session, 'OPEN', nodeid),
+        call(session, 'CREATE', 1, { flags: 2, mode: 0o100644 }, 'g'),
+        call(session, 'TMPFILE', 1, { flags: 2, mode: 0o100644 }, ''),
+        call(session, 'OPENDIR', 1),
+        call(session, 'READ', nodeid, { fh, size: 10 }),
+        call(session, 'WRITE', nodeid, { fh, size: 3 }, Uint8Array.of(1, 2, 3)),
+      ];
+      end(session, begin);
+      for (const { perform } of pending.splice(0)) perform();
+      await arrived();
+      expect(sink.map(({ later }) => later)).to.deep.equal(sink.map(() => undefined));
+      expect(session.changing).to.deep.equal([]);
+      // One handle was there, and three answers have opened what nobody wants any more.
+      expect(closed).to.have.members([2, 0, 2, 2]);
+      expect([...files.inodes()].map(({ ino, nlink }) => nlink > 0 || ino)).to.not.include.members([3]);
+      checkTree(files, [session]);
+    });
+  }
+
+  it('a request that was abandoned is not read or written any more', async () => {
+    const { session, create, pending, errors } = start();
+    const { nodeid, fh } = await create('f');
+    let touched = 0;
+    const request = {
+      source: {
+        remaining: 100,
+        read: (dst: Uint8Array, offset: number, length: number) => {
+          touched++;
+          const part = sent.subarray(at, at + length);
+          dst.set(part, offset);
+          at += part.length;
+          return part.length;
+        },
+      },
+      sink: {
+        capacity: 4096,
+        writeAt: (_: number, __: Uint8Array, ___: number, length: number) => (touched++, length),
+      },
+      isAwaited: true,
+      complete: () => touched++,
+    };
+    const sent = new Uint8Array(120);
+    const view = new DataView(sent.buffer);
+    let at = 0;
+    view.setUint32(0, 100, true);
+    view.setUint32(4, C.FUSE_WRITE, true);
+    view.setBigUint64(16, BigInt(nodeid), true);
+    view.setBigUint64(40, BigInt(fh), true);
+    view.setUint32(56, 20, true);
+    session.handle(request);
+    session.abandon(request);
+    touched = 0;
+    pending[0]!.perform();
+    await arrived();
+    expect(touched).to.equal(0);
+    expect(errors).to.deep.equal([]);
+  });
+
+  it('what fails is an errno, and what should not is EIO and told', async () => {
+    const { session, pending, errors, filesystem, perform } = start();
+    const answer = call(session, 'LOOKUP', 1, 'a');
+    pending.shift()!.fail();
+    await arrived();
+    expect(answer.later).to.equal(-EIO);
+    expect(errors).to.deep.equal([]);
+    const fault = new Error('the disk is on fire');
+    Object.assign(filesystem, { lookup: () => Promise.reject(fault) });
+    const other = call(session, 'LOOKUP', 1, 'a');
+    await arrived();
+    expect([other.later, errors]).to.deep.equal([-EIO, [fault]]);
+    expect(perform).to.be.a('function');
+  });
+
+  it('thousands wait, and each keeps a few bytes', async () => {
+    const { session, pending } = start();
+    const before = process.memoryUsage().arrayBuffers;
+    const answers = Array.from({ length: 5000 }, (_, n) => call(session, 'LOOKUP', 1, `name${n}`));
+    const grown = (process.memoryUsage().arrayBuffers - before) / answers.length;
+    // The replies of this test are 70,000 bytes each; a message of 128 KiB and a reply of 64 KiB would come on top.
+    expect(grown).to.be.below(100_000);
+    for (const { perform } of pending.splice(0)) perform();
+    await arrived();
+    expect(answers.every(({ later }) => later === -2)).to.equal(true);
+  });
+
+  it('come when the machine runs', async () => {
+    let isRunning = true;
+    const held: (() => void)[] = [];
+    const { session, perform } = start({ deliver: (action) => (isRunning ? action() : void held.push(action)) });
+    const answer = call(session, 'MKDIR', 1, { mode: 0o755 }, 'd');
+    isRunning = false;
+    await perform();
+    expect([answer.later, session.changing]).to.deep.equal([undefined, ['MKDIR']]);
+    for (const action of held) action();
+    expect([answer.later, session.changing]).to.deep.equal([0, []]);
+  });
+});
