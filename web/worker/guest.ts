@@ -12,6 +12,7 @@ import {
   type Successor,
   type VirtioFsDevice,
 } from '../../device/index.ts';
+import { joinSignals } from '../../device/migration/join-signals.ts';
 import { V86Machine } from '../../device/v86/adapter.ts';
 import { assemble } from '../../harness/machine/assemble.ts';
 import type { DirectBootImage } from '../../harness/machine/boot/direct-boot.ts';
@@ -182,7 +183,13 @@ export class Guest implements GuestApi, FolderUser {
         `${this.name} ${this.#power === 'off' ? 'has stopped: start it again, or rewind it' : 'boots: wait until it answers'}`,
       );
     await this.folder.settled();
-    return this.#machine.exec(command, { ...options, timeoutMs: timeout });
+    // What its callers get is a TimeoutError, as of every other function of a browser.
+    const { signal, release } = joinSignals([], timeout);
+    try {
+      return await this.#machine.exec(command, { ...options, signal });
+    } finally {
+      release();
+    }
   }
 
   async freeze(name: string, summary: object, sessionOnly: boolean): Promise<FreezeResult> {
