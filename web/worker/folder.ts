@@ -1,23 +1,12 @@
 import { proxyMarker } from 'comlink';
-import { BytesSink, BytesSource } from '../../device/bytes.ts';
+import { BytesSource } from '../../device/bytes.ts';
 import type { Inode } from '../../device/filesystems/memory/inode.ts';
 import { checkName } from '../../device/filesystems/memory/values.ts';
 import { F_WRLCK, RENAME_NOREPLACE, S_IALLUGO, S_IFDIR, S_IFREG } from '../../device/fs/constants.ts';
-import {
-  EEXIST,
-  EINVAL,
-  EISDIR,
-  ENAMETOOLONG,
-  ENOENT,
-  ENOSPC,
-  ENOTDIR,
-  ESTALE,
-  FsError,
-} from '../../device/fs/errno.ts';
+import { ENOSPC, FsError } from '../../device/fs/errno.ts';
 import { LOCK_END_MAX } from '../../device/fs/locks.ts';
 import { dumpTar, loadTar, type MemoryFileSystem, type TreeReport, type VirtioFsDevice } from '../../device/index.ts';
 import { inodeAt, TreeWriter } from '../../device/trees/tree-writer.ts';
-import { formatBytes } from '../page/format.ts';
 import type { FileEntry } from '../protocol/data.ts';
 import {
   type FileUse,
@@ -27,6 +16,10 @@ import {
   type NewFile,
   type SpaceInfo,
 } from '../protocol/folder.ts';
+import { formatBytes } from '../protocol/format.ts';
+
+import { bytesOf, entryOf, join, parentOf, versionOf } from './folder-entries.ts';
+import { explained, reasonOf } from './folder-errors.ts';
 
 /** Bytes of a file in memory at once, on its way in or out. */
 const SLICE = 4 << 20;
@@ -38,17 +31,6 @@ const ROOT = { uid: 0, gid: 0 };
 /** Extended attribute of directories that are to go: the names, one a line, of what goes with them. */
 const MARK = 'user.v86-virtiofs.lesson';
 const byName = new Intl.Collator(undefined, { numeric: true });
-
-const REASONS: Record<number, string> = {
-  [EEXIST]: 'is there already: choose another name',
-  [EINVAL]: 'is not a valid file name',
-  [EISDIR]: 'is a folder',
-  [ENAMETOOLONG]: 'is too long: a name has 255 bytes at most',
-  [ENOENT]: 'is not there any more',
-  [ESTALE]: 'is not there any more',
-  [ENOSPC]: 'does not fit: the shared folder is full; delete something, and try again',
-  [ENOTDIR]: 'is in no folder any more',
-};
 
 /** A guest that has the folder mounted. */
 export interface FolderUser {
@@ -393,50 +375,6 @@ export class Folder implements FolderApi {
   }
 }
 
-function entryOf(path: string, name: string, inode: Inode): FileEntry {
-  const { size, mode, uid, gid, ino, nlink, mtime, target } = inode;
-  return {
-    name,
-    path,
-    size,
-    mode,
-    uid,
-    gid,
-    ino,
-    nlink,
-    kind: inode.isRegular ? 'file' : inode.isDirectory ? 'directory' : inode.isSymlink ? 'symlink' : 'special',
-    mtime: mtime.sec * 1000 + mtime.nsec / 1e6,
-    version: versionOf(inode),
-    ...(target !== undefined && { target }),
-  };
-}
-
-function versionOf({ ino, generation, size, mtime: { sec, nsec } }: Inode): string {
-  return [ino, generation, size, sec, nsec].join(' ');
-}
-
-function bytesOf(inode: Inode, offset: number, length: number): Uint8Array<ArrayBuffer> {
-  const bytes = new Uint8Array(length);
-  const count = inode.content?.read(offset, length, new BytesSink(bytes), 0) ?? 0;
-  return bytes.subarray(0, count);
-}
-
-function explained<T>(path: string, run: () => T): T {
-  try {
-    return run();
-  } catch (error) {
-    if (error instanceof FsError)
-      throw new Error(`${path} ${REASONS[error.code] ?? `can't be used: ${error.message}`}`, { cause: error });
-    throw error;
-  }
-}
-
-function reasonOf(error: unknown): string {
-  if (error instanceof FsError && error.code === ENOSPC)
-    return 'the shared folder is full; delete something, and try again';
-  return (error as Error).message;
-}
-
 /** Calls `tell` at once, and then no more often than every 100 ms. */
 function paced(tell: (value: number) => void = () => {}): (value: number) => void {
   let last = -Infinity;
@@ -445,12 +383,4 @@ function paced(tell: (value: number) => void = () => {}): (value: number) => voi
     last = performance.now();
     tell(value);
   };
-}
-
-function join(directory: string, path: string): string {
-  return directory === '/' ? `/${path}` : `${directory}/${path}`;
-}
-
-function parentOf(path: string): string {
-  return path.slice(0, path.lastIndexOf('/')) || '/';
 }

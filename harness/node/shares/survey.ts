@@ -15,7 +15,7 @@ export interface Item {
   /** It, or something below it, is not as it was known. */
   isChanged: boolean;
   /** Why it can't be on the host. */
-  unfit: string | undefined;
+  obstacle: string | undefined;
   /** Of a directory. */
   items: Item[] | undefined;
 }
@@ -32,11 +32,11 @@ export function survey(
     const child = known?.children?.get(name);
     const stamp = attrStamp(filesystem, inode);
     const end = length + nameLength(name) + 1;
-    const unfit = end > PATH_MAX ? TOO_LONG : depth > MAX_DEPTH ? TOO_DEEP : undefined;
-    const items = inode.isDirectory && !unfit ? survey(filesystem, inode, child, end, depth + 1) : undefined;
+    const obstacle = end > PATH_MAX ? TOO_LONG : depth > MAX_DEPTH ? TOO_DEEP : undefined;
+    const items = inode.isDirectory && !obstacle ? survey(filesystem, inode, child, end, depth + 1) : undefined;
     const isSame = child?.ino === inode.ino && child.guest === stamp;
     const isChanged = !isSame || hasGone(child, items) || (items?.some((item) => item.isChanged) ?? false);
-    return { name, inode, stamp, known: child, isChanged, unfit, items };
+    return { name, inode, stamp, known: child, isChanged, obstacle, items };
   });
 }
 

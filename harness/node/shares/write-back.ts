@@ -1,56 +1,19 @@
-import {
-  type BigIntStats,
-  closeSync,
-  constants,
-  fchmodSync,
-  fchownSync,
-  fdatasyncSync,
-  fstatSync,
-  ftruncateSync,
-  futimesSync,
-  lchownSync,
-  linkSync,
-  lstatSync,
-  lutimesSync,
-  mkdirSync,
-  openSync,
-  renameSync,
-  rmdirSync,
-  symlinkSync,
-  unlinkSync,
-  writeSync,
-} from 'node:fs';
-import { BytesSink } from '../../../device/bytes.ts';
+import { type BigIntStats, mkdirSync, renameSync, rmdirSync, unlinkSync } from 'node:fs';
 import type { MemoryFileSystem } from '../../../device/filesystems/memory/filesystem.ts';
-import type { Inode } from '../../../device/filesystems/memory/inode.ts';
-import { S_IALLUGO, S_IFDIR, S_IFLNK, S_IFMT, S_IFREG } from '../../../device/fs/constants.ts';
-import type { Attr } from '../../../device/fs/filesystem.ts';
-import { encodeName } from '../../../device/fs/names.ts';
+import { S_IFDIR, S_IFLNK, S_IFMT, S_IFREG } from '../../../device/fs/constants.ts';
 import { formatBytes, note, type Skipped } from '../../../device/trees/report.ts';
-import { dataSegments, MAX_FILE_LENGTH } from '../../../device/trees/sparse.ts';
+import { MAX_FILE_LENGTH } from '../../../device/trees/sparse.ts';
 import { VmError } from '../../machine/errors.ts';
 import { printable } from '../../machine/printable.ts';
-import {
-  HostDirectory,
-  type HostPath,
-  hostTime,
-  ignoringPermission,
-  isHostError,
-  Refusal,
-  reasonOf,
-  umask,
-} from './host-directory.ts';
-import { attrStamp, fingerprint, isTemporary, type Known, type LoadedTree, newTemporary, typeOf } from './host-tree.ts';
+import { EntryMaker, type Made } from './entry-maker.ts';
+import { HostDirectory, type HostPath, ignoringPermission, isHostError, Refusal, reasonOf } from './host-directory.ts';
+import { fingerprint, isTemporary, type Known, type LoadedTree, newTemporary, typeOf } from './host-tree.ts';
 import { atOnce, type Steps } from './slices.ts';
 import { forEach, type Item, isDirectory, survey } from './survey.ts';
 
-const CHUNK_LENGTH = 1024 * 1024;
-/** How often a file is copied that the guest writes to meanwhile. */
-const ATTEMPTS = 3;
 /** One list of a report. */
 const MAX_LISTED = 10_000;
 const S_IRWXU = 0o700;
-const S_ISPECIAL = 0o7000;
 
 export interface WriteBackOptions {
   /**
@@ -113,10 +76,8 @@ class WriteBack {
   readonly #options: WriteBackOptions;
   readonly #isDue: () => boolean;
   readonly #report: WriteBackReport = { written: [], removed: [], kept: [] };
-  /** Paths of files with several names that were written, by inode number, with the host's device and number. */
-  readonly #links = new Map<number, { path: string[]; id: string }>();
   readonly #kept = new Set<string>();
-  readonly #umask = umask();
+  readonly #maker: EntryMaker;
   #root!: HostDirectory;
 
   constructor(tree: WriteBackTarget, filesystem: MemoryFileSystem, options: WriteBackOptions, isDue: () => boolean) {
@@ -124,6 +85,7 @@ class WriteBack {
     this.#filesystem = filesystem;
     this.#options = options;
     this.#isDue = isDue;
+    this.#maker = new EntryMaker(filesystem, options, isDue, (path, reason) => this.#keep(path, reason));
   }
 
   *run(): Generator<void, WriteBackReport> {
@@ -146,7 +108,7 @@ class WriteBack {
       if (!item.isChanged) continue;
       const itemPath = [...path, item.name];
       try {
-        if (item.unfit !== undefined) throw new Refusal(item.unfit);
+        if (item.obstacle !== undefined) throw new Refusal(item.obstacle);
         if (isTemporary(item.name))
           throw new Refusal('names like this are those of files that a write-back has not finished: rename it');
         if (item.items) yield* this.#saveDirectory(item, item.items, parent, dir, itemPath);
@@ -165,7 +127,7 @@ class WriteBack {
     dir: HostDirectory,
     path: string[],
   ): Generator<void> {
-    const attr = this.#attrOf(inode);
+    const attr = this.#maker.attrOf(inode);
     let stats = dir.lookup(name);
     if (stats && typeOf(stats) !== S_IFDIR) {
       this.#checkHost(known, stats);
@@ -183,12 +145,12 @@ class WriteBack {
       const isOurs = isNew || (isDirectory(known) && known.mode !== attr.mode && !isHostChanged);
       if (!isOurs && isDirectory(known) && known.mode !== attr.mode)
         this.#keep(path, 'the host has changed or replaced the directory meanwhile: its permissions are left alone');
-      const mode = this.#modeOf(attr, isNew ? undefined : Number(before.mode));
+      const mode = this.#maker.modeOf(attr, isNew ? undefined : Number(before.mode));
       if (isOurs) child.chmod(mode | S_IRWXU);
       children(parent).set(name, Object.assign(node, { host: fingerprint(child.stats()), ino: inode.ino }));
       if (isOurs) this.#written(path);
       yield* this.#save(items, node, child, path);
-      if (isOurs) child.chmod(this.#given(path, mode, () => child.chown(attr.uid, attr.gid)));
+      if (isOurs) child.chmod(this.#maker.given(path, mode, () => child.chown(attr.uid, attr.gid)));
       Object.assign(node, { host: fingerprint(child.stats()), guest: stamp, mode: attr.mode });
     } finally {
       child.close();
@@ -196,7 +158,7 @@ class WriteBack {
   }
 
   *#saveLeaf({ name, inode, known }: Item, parent: Known, dir: HostDirectory, path: string[]): Generator<void> {
-    const attr = this.#attrOf(inode);
+    const attr = this.#maker.attrOf(inode);
     const type = attr.mode & S_IFMT;
     const { maxFileLength = MAX_FILE_LENGTH } = this.#options;
     if (type !== S_IFREG && type !== S_IFLNK) throw new Refusal('devices, FIFOs and sockets are not written back');
@@ -210,13 +172,9 @@ class WriteBack {
     this.#checkHost(known, old);
     const temporary = newTemporary();
     let isPlaced = false;
-    let made: { stats: BigIntStats; stamp: string } | undefined;
+    let made: Made | undefined;
     try {
-      made =
-        this.#linked(inode, dir, temporary) ??
-        (type === S_IFREG
-          ? yield* this.#copied(inode, dir, temporary, path, old)
-          : this.#symlinked(inode, attr, dir, temporary, path, old));
+      made = yield* this.#maker.make(inode, this.#root, dir, temporary, path, old);
       const now = dir.lookup(name);
       this.#checkHost(known, now);
       if (now && typeOf(now) === S_IFDIR && !this.#removeKnown(known!, name, dir, path))
@@ -227,122 +185,8 @@ class WriteBack {
       if (!isPlaced) removeIfThere(() => dir.at(temporary));
     }
     children(parent).set(name, { host: fingerprint(made.stats), ino: inode.ino, guest: made.stamp, mode: attr.mode });
-    if (attr.nlink > 1) this.#links.set(inode.ino, { path, id: idOf(made.stats) });
+    if (attr.nlink > 1) this.#maker.placed(inode, made, path);
     this.#written(path);
-  }
-
-  /** Another name of a file that was written before; undefined when that is not there any more. */
-  #linked(inode: Inode, dir: HostDirectory, temporary: string): { stats: BigIntStats; stamp: string } | undefined {
-    const twin = this.#links.get(inode.ino);
-    if (!twin) return undefined;
-    const above: HostDirectory[] = [];
-    try {
-      const last = twin.path.slice(0, -1).reduce((parent, name) => {
-        const child = parent.child(name);
-        above.push(child);
-        return child;
-      }, this.#root);
-      linkSync(last.at(twin.path.at(-1)!), dir.at(temporary));
-      const stats = lstatSync(dir.at(temporary), { bigint: true });
-      if (idOf(stats) === twin.id) return { stats, stamp: attrStamp(this.#filesystem, inode) };
-      unlinkSync(dir.at(temporary));
-    } catch (error) {
-      if (!isHostError(error) && !(error instanceof Refusal)) throw error;
-    } finally {
-      for (const directory of above) directory.close();
-    }
-    return undefined;
-  }
-
-  #symlinked(
-    inode: Inode,
-    { uid, gid, atime, mtime }: Attr,
-    dir: HostDirectory,
-    temporary: string,
-    path: string[],
-    old: BigIntStats | undefined,
-  ): { stats: BigIntStats; stamp: string } {
-    const stamp = attrStamp(this.#filesystem, inode);
-    symlinkSync(Buffer.from(encodeName(this.#filesystem.readlink(inode))), dir.at(temporary));
-    const give = (owner: { uid: number; gid: number }) => lchownSync(dir.at(temporary), owner.uid, owner.gid);
-    this.#given(path, 0, () => give({ uid, gid }));
-    if (!this.#options.owners && old) ignoringPermission(() => give({ uid: Number(old.uid), gid: Number(old.gid) }));
-    lutimesSync(dir.at(temporary), hostTime(atime), hostTime(mtime));
-    return { stats: lstatSync(dir.at(temporary), { bigint: true }), stamp };
-  }
-
-  *#copied(
-    inode: Inode,
-    dir: HostDirectory,
-    temporary: string,
-    path: string[],
-    old: BigIntStats | undefined,
-  ): Generator<void, { stats: BigIntStats; stamp: string }> {
-    const fd = openSync(
-      dir.at(temporary),
-      constants.O_CREAT | constants.O_EXCL | constants.O_WRONLY | constants.O_NOFOLLOW,
-      0o600,
-    );
-    try {
-      for (let attempt = 1; ; attempt++) {
-        const stamp = attrStamp(this.#filesystem, inode);
-        const attr = this.#attrOf(inode);
-        yield* this.#copy(inode, attr.size, fd);
-        if (attrStamp(this.#filesystem, inode) === stamp) {
-          this.#settle(fd, attr, path, old);
-          return { stats: fstatSync(fd, { bigint: true }), stamp };
-        }
-        if (attempt === ATTEMPTS) throw new Refusal('the guest goes on writing to it: end that, and write back again');
-      }
-    } finally {
-      closeSync(fd);
-    }
-  }
-
-  *#copy(inode: Inode, size: number, fd: number): Generator<void> {
-    ftruncateSync(fd, 0);
-    ftruncateSync(fd, size);
-    const chunk = new Uint8Array(Math.min(size, CHUNK_LENGTH));
-    for (const { start, end } of dataSegments(this.#filesystem, inode, size)) {
-      for (let at = start; at < end; ) {
-        const length = this.#filesystem.read(
-          inode,
-          at,
-          Math.min(chunk.length, end - at),
-          new BytesSink(chunk),
-          0,
-          true,
-        );
-        // The guest has made it shorter: it is copied again.
-        if (length === 0) return;
-        this.#options.beforeOperation?.();
-        for (let done = 0; done < length; ) done += writeSync(fd, chunk, done, length - done, at + done);
-        at += length;
-        if (this.#isDue()) yield;
-      }
-    }
-  }
-
-  /** Owner, permissions and times of a file that is not in its place yet: it may get bits there that it must not have before. */
-  #settle(fd: number, attr: Attr, path: string[], old: BigIntStats | undefined): void {
-    this.#options.beforeOperation?.();
-    const mode = this.#given(
-      path,
-      this.#modeOf(attr, old && typeOf(old) === S_IFREG ? Number(old.mode) : undefined),
-      () => fchownSync(fd, attr.uid, attr.gid),
-    );
-    if (!this.#options.owners && old) ignoringPermission(() => fchownSync(fd, Number(old.uid), Number(old.gid)));
-    fchmodSync(fd, mode);
-    futimesSync(fd, hostTime(attr.atime), hostTime(attr.mtime));
-    // What is replaced was on the disk.
-    if (old) fdatasyncSync(fd);
-  }
-
-  /** `old`: the host's, where there is one already. */
-  #modeOf({ mode }: Attr, old = 0): number {
-    if (this.#options.owners) return mode & S_IALLUGO;
-    const special = (mode & S_IFMT) === S_IFDIR ? mode & old & S_ISPECIAL : 0;
-    return (mode & 0o777 & (~this.#umask | old)) | special;
   }
 
   /** Removes what the share does not have any more. */
@@ -402,13 +246,6 @@ class WriteBack {
     return true;
   }
 
-  /** Attributes as they are now. */
-  #attrOf(inode: Inode): Attr {
-    const { ino, size, blocks, atime, mtime, ctime, btime, mode, nlink, uid, gid, rdev, blksize } =
-      this.#filesystem.getattr(inode);
-    return { ino, size, blocks, atime, mtime, ctime, btime, mode, nlink, uid, gid, rdev, blksize };
-  }
-
   /** @throws Refusal when the host's entry is not the one that is known. */
   #checkHost(known: Known | undefined, stats: BigIntStats | undefined): void {
     if (!stats) return;
@@ -418,18 +255,6 @@ class WriteBack {
         ? isSameDirectory(known, stats)
         : fingerprint(stats) === known.host;
     if (!isSame) throw new Refusal('the host has changed it meanwhile');
-  }
-
-  /** Gives something its owner, where that is asked for. Returns the mode that it may have then: with another owner, none of the bits that lend its rights. */
-  #given(path: string[], mode: number, give: () => void): number {
-    if (!this.#options.owners) return mode;
-    try {
-      give();
-      return mode;
-    } catch (error) {
-      this.#keep(path, `it is written, but without its owner: ${reasonOf(error)}`);
-      return mode & 0o777;
-    }
   }
 
   #written(path: string[]): void {
@@ -465,10 +290,6 @@ function isSameDirectory(known: Known, { dev, ino }: BigIntStats): boolean {
 
 function children(known: Known): Map<string, Known> {
   return (known.children ??= new Map());
-}
-
-function idOf({ dev, ino }: BigIntStats): string {
-  return `${dev}:${ino}`;
 }
 
 /** Cleans up behind a failure, which is what is to be told. */

@@ -1,6 +1,6 @@
 import type { Remote } from 'comlink';
+import { formatBytes } from '../../protocol/format.ts';
 import type { FileEntry, FolderApi } from '../../protocol.ts';
-import { formatBytes } from '../format.ts';
 
 /** Bytes of a text that can be edited, and of an image that is shown. */
 const EDIT_LIMIT = 1 << 20;

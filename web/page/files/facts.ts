@@ -1,6 +1,7 @@
 import { css, html, nothing, type TemplateResult } from 'lit';
+import { formatBytes } from '../../protocol/format.ts';
 import type { FileEntry, FileUse } from '../../protocol.ts';
-import { formatBytes, formatMode, formatOwner, formatTime } from '../format.ts';
+import { formatMode, formatOwner, formatTime } from '../format.ts';
 
 const O_ACCMODE = 3;
 const ACCESS = ['to read', 'to write', 'to read and write', ''];

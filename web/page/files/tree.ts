@@ -1,7 +1,8 @@
 import { css, html, nothing, type TemplateResult } from 'lit';
 import { printable } from '../../../harness/machine/printable.ts';
+import { formatBytes } from '../../protocol/format.ts';
 import type { FileEntry, Listing } from '../../protocol.ts';
-import { formatBytes, formatMode, formatOwner } from '../format.ts';
+import { formatMode, formatOwner } from '../format.ts';
 import { icon } from '../icons.ts';
 
 export interface TreeModel {

@@ -1,10 +1,10 @@
 import { proxy, type Remote } from 'comlink';
 import { html, type LitElement, nothing } from 'lit';
 import { printable } from '../../../harness/machine/printable.ts';
+import { formatBytes } from '../../protocol/format.ts';
 import type { FolderApi, NewFile } from '../../protocol.ts';
 import type { Connection, GuestView } from '../connection.ts';
 import { choose } from '../dialog.ts';
-import { formatBytes } from '../format.ts';
 import { nameOf, parentOf } from './paths.ts';
 import { ARCHIVE } from './viewer.ts';
 

@@ -1,9 +1,9 @@
 import { css, html, LitElement, nothing } from 'lit';
 import { makeToken } from '../../../device/migration/token.ts';
+import { formatBytes } from '../../protocol/format.ts';
 import type { Connection, GuestView } from '../connection.ts';
 import { dialogStyles } from '../dialog.ts';
 import { Drafts } from '../files/drafts.ts';
-import { formatBytes } from '../format.ts';
 import { icon } from '../icons.ts';
 import { controls } from '../styles.ts';
 import { linkTo } from './links.ts';

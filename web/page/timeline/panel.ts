@@ -1,11 +1,12 @@
 import { css, html, LitElement, nothing, type PropertyValues } from 'lit';
 import { live } from 'lit/directives/live.js';
 import { printable } from '../../../harness/machine/printable.ts';
+import { formatBytes } from '../../protocol/format.ts';
 import type { SnapshotView, TimelineView } from '../../protocol.ts';
 import type { Connection, GuestView } from '../connection.ts';
 import { ask, choose, dialogStyles, leaveMoment } from '../dialog.ts';
 import { saveAs } from '../files/uploads.ts';
-import { formatBytes, formatMoment } from '../format.ts';
+import { formatMoment } from '../format.ts';
 import { icon } from '../icons.ts';
 import { controls } from '../styles.ts';
 
