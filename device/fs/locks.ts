@@ -1,6 +1,6 @@
 import { F_UNLCK } from './constants.ts';
 import { EDEADLK, ENOLCK, FsError } from './errno.ts';
-import { copyOf, excludes, type Lock, type LockSpace, normalize, ownerKey } from './lock.ts';
+import { copyOf, type Lock, type LockSpace, normalize, ownerKey } from './lock.ts';
 import { type HeldLock, type Holder, LockSet } from './lock-set.ts';
 import {
   type CheckedLockTableState,
@@ -10,43 +10,13 @@ import {
   type LockTableState,
 } from './lock-state.ts';
 
+import { type Area, areasOf, type Granted, isDeadlock, mayHave, type Owner, type Waiter } from './lock-waiters.ts';
+
 export { LOCK_END_MAX, type Lock, type LockSpace } from './lock.ts';
 export type { CheckedLockTableState, LockLimits, LockTableState } from './lock-state.ts';
 
 /** Sessions' worth of locks and waiters that one file may have: what a request costs grows with them. */
 const SESSIONS_PER_FILE = 4;
-/** Locks that a search for a deadlock looks at before it gives up: Linux does after 10 (MAX_DEADLK_ITERATIONS). */
-const MAX_DEADLOCK_STEPS = 20_000;
-
-/** One owner of one session in one space: while it has or wants locks. */
-interface Owner extends Holder {
-  readonly key: string;
-  readonly waiters: Set<Waiter>;
-}
-
-interface Waiter {
-  readonly id: number;
-  readonly lock: Lock;
-  readonly owner: Owner;
-  readonly area: Area;
-  granted: Granted | undefined;
-  /** An earlier one that was in its way, perhaps no more. */
-  behind: Waiter | undefined;
-  isWaiting: boolean;
-}
-
-/** Told of a lock, or of the errno in its place. */
-type Granted = (errno: number) => void;
-
-/** The locks of one inode in one space. */
-interface Area {
-  readonly space: LockSpace;
-  readonly ino: number;
-  readonly locks: LockSet;
-  /** In the order of arrival. */
-  readonly queue: Waiter[];
-}
-
 /**
  * Who has which lock, and who waits for one. One table serves every session of a filesystem.
  *
@@ -120,14 +90,14 @@ export class LockTable {
     return this.#work(lock, (area, owner) => {
       if (lock.space === 'flock') this.#drop(area, (held) => held.holder === owner);
       const waiter: Waiter = { id: this.#nextWaiter, lock, owner, area, granted, behind: undefined, isWaiting: true };
-      if (this.#mayHave(waiter)) {
+      if (mayHave(waiter)) {
         this.#apply(area, lock, owner);
         return undefined;
       }
       const waiting = this.#counts.get(lock.session)?.waiters ?? 0;
       if (waiting >= this.#maxWaiters || area.queue.length >= SESSIONS_PER_FILE * this.#maxWaiters)
         throw FsError.of(ENOLCK);
-      if (lock.space === 'posix' && this.#isDeadlock(waiter)) throw FsError.of(EDEADLK);
+      if (lock.space === 'posix' && isDeadlock(waiter)) throw FsError.of(EDEADLK);
       this.#enqueue(waiter);
       this.#nextWaiter++;
       return waiter.id;
@@ -355,7 +325,7 @@ export class LockTable {
     startOver();
     while (next < waiters.length) {
       const waiter = waiters[next++]!;
-      if (!this.#mayHave(waiter)) continue;
+      if (!mayHave(waiter)) continue;
       const { owner, area, lock } = waiter;
       const isFirst = owner.held === 0;
       let errno = 0;
@@ -374,45 +344,7 @@ export class LockTable {
       if (area.locks.size + area.queue.length === 0) this.#areas[area.space].delete(area.ino);
     for (const { waiter, errno } of given) waiter.granted?.(errno);
   }
-
-  /** Also of one that is not in the queue yet. */
-  #mayHave(waiter: Waiter): boolean {
-    const { lock, owner, area } = waiter;
-    if (area.locks.inTheWay(lock, owner)) return false;
-    if (owner.held > 0) return true;
-    if (waiter.behind?.isWaiting) return false;
-    for (const earlier of area.queue) {
-      if (earlier === waiter) break;
-      if (earlier.owner === owner || !excludes(earlier.lock, lock)) continue;
-      waiter.behind = earlier;
-      return false;
-    }
-    return true;
-  }
-
-  /** Whether somebody whom `waiter` would wait for can't go on before its owner gives something up. */
-  #isDeadlock({ area, lock, owner }: Waiter): boolean {
-    if (owner.held === 0) return false;
-    const followed = new Set<Holder>();
-    const waits: Pick<Waiter, 'area' | 'lock' | 'owner'>[] = [{ area, lock, owner }];
-    let steps = 0;
-    for (const wait of waits) {
-      steps += wait.area.locks.size;
-      if (steps > MAX_DEADLOCK_STEPS) return false;
-      for (const { holder } of wait.area.locks.allInTheWay(wait.lock, wait.owner)) {
-        if (holder === owner) return true;
-        if (followed.has(holder)) continue;
-        followed.add(holder);
-        waits.push(...(holder as Owner).waiters);
-      }
-    }
-    return false;
-  }
 }
 
 /** Holds nothing. */
 const NOBODY: Holder = { held: 0 };
-
-function areasOf({ waiters }: Owner): Area[] {
-  return [...waiters].map(({ area }) => area);
-}

@@ -20,20 +20,20 @@ const GRANTED = 0;
 /** A session's part of the filesystem's lock table, and its requests that wait there. */
 export class SessionLocks {
   readonly table: LockTable;
-  /** Tells the sessions of a filesystem apart: owners of different guests may have equal numbers. */
-  session: string;
+  /** Of the session: tells those of a filesystem apart, as owners of different guests may have equal numbers. */
+  id: string;
   readonly #deferred = new Map<bigint, Deferred>();
   readonly #reply = new ReplyWriter(0);
 
-  constructor(table: LockTable, session: string) {
+  constructor(table: LockTable, id: string) {
     this.table = table;
-    this.session = session;
-    table.setOwner(session, this);
+    this.id = id;
+    table.setOwner(id, this);
   }
 
   /** Whether the session is here: a restore may have moved it to another machine. */
   get isOwner(): boolean {
-    return this.table.ownerOf(this.session) === this;
+    return this.table.ownerOf(this.id) === this;
   }
 
   /** SETLKW: 0 when the lock was free, DEFERRED when `request` waits for it. @throws FsError EDEADLK, ENOLCK, EINVAL. */
@@ -63,13 +63,13 @@ export class SessionLocks {
   /** Gives up all locks. */
   end(): void {
     this.#deferred.clear();
-    if (this.isOwner) this.table.releaseSession(this.session);
+    if (this.isOwner) this.table.releaseSession(this.id);
   }
 
   /** Gives up all locks, for good. */
   close(): void {
     this.end();
-    if (this.isOwner) this.table.setOwner(this.session, undefined);
+    if (this.isOwner) this.table.setOwner(this.id, undefined);
   }
 
   state(): WaiterState[] {
@@ -77,14 +77,10 @@ export class SessionLocks {
   }
 
   /** Goes on waiting. Who has no request or no place in the lock table any more has nothing to wait for. */
-  restore(
-    session: string,
-    waiters: readonly WaiterState[],
-    requestOf: (unique: bigint) => FuseRequest | undefined,
-  ): void {
-    if (this.isOwner) this.table.setOwner(this.session, undefined);
-    this.session = session;
-    this.table.setOwner(session, this);
+  restore(id: string, waiters: readonly WaiterState[], requestOf: (unique: bigint) => FuseRequest | undefined): void {
+    if (this.isOwner) this.table.setOwner(this.id, undefined);
+    this.id = id;
+    this.table.setOwner(id, this);
     this.#deferred.clear();
     for (const { unique, waiter } of waiters) {
       const request = requestOf(unique);

@@ -87,12 +87,12 @@ export class FuseSession {
     return this.#parts.negotiated;
   }
 
-  /** Its name in the filesystem's lock table. */
-  get name(): string {
-    return this.#parts.locks.session;
+  /** Tells it from every other on the same filesystem: it is the holder of its locks. It stays through snapshots. */
+  get id(): string {
+    return this.#parts.locks.id;
   }
 
-  /** Tells this session from every other, 1 to 2^32 - 1; 0 while there is none. It stays through snapshots. */
+  /** What a driver knows its session again by, in the device's configuration: 1 to 2^32 - 1; 0 while there is none. It stays through snapshots. */
   get number(): number {
     return this.#parts.number;
   }
@@ -278,7 +278,7 @@ export class FuseSession {
       outlivesReset,
       nodes: nodes.state(),
       handles: handles.state(),
-      session: locks.session,
+      session: locks.id,
       waiters: locks.state(),
     };
   }

@@ -96,7 +96,7 @@ export class MachineState implements StateCarrier {
       );
     }
     const filesystems = this.#filesystems;
-    const sessions = new Set(this.devices.map(({ session }) => session.name));
+    const sessions = new Set(this.devices.map(({ session }) => session.id));
     return {
       devices: this.devices.map(({ tag, slot, filesystem, transport, session }) => ({
         tag,
@@ -243,7 +243,7 @@ export class MachineState implements StateCarrier {
    * and so does one that comes with a copy of its filesystem into another machine, since the first may follow and must not be taken for it.
    */
   #namesFor(saved: SavedMachine, { isMove = false }: RestorePolicies): SessionNames {
-    const replaced = new Set(this.devices.filter(({ session }) => session.isHere).map(({ session }) => session.name));
+    const replaced = new Set(this.devices.filter(({ session }) => session.isHere).map(({ session }) => session.id));
     const renamed = new Map<string, string>();
     saved.devices.forEach(({ session: state, filesystem }, index) => {
       const { session: name } = state as { session: string };

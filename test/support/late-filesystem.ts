@@ -15,7 +15,7 @@ export interface Pending {
 }
 
 export interface LateOptions {
-  /** Called with what has to be performed sometime. Default: after up to 3 ms, in any order. */
+  /** Called with what has to be performed sometime. Default: in the next turns, in any order. */
   schedule?: (pending: Pending) => void;
   /** Of how many requests one is answered at once. Default: none. */
   atOnceOneIn?: number;
@@ -57,7 +57,7 @@ const METHODS = [
 export function lateFileSystem(files = new MemoryFileSystem(), options: LateOptions = {}): FileSystem {
   const { atOnceOneIn = 0, failsOneIn = 0, seed = 1, isPersistent = false } = options;
   const random = randomNumbers(seed);
-  const { schedule = ({ perform }) => setTimeout(perform, random(4)) } = options;
+  const { schedule = ({ perform }) => (random(3) ? setImmediate(perform) : setTimeout(perform, random(3))) } = options;
 
   function answer<T>(name: string, perform: () => T): T | Promise<T> {
     const fails = failsOneIn > 0 && random(failsOneIn) === 0;

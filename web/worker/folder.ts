@@ -116,7 +116,7 @@ export class Folder implements FolderApi {
 
   use(ino: number): FileUse {
     const users = [...this.#users()].filter(({ device }) => device.filesystem === this.#filesystem);
-    const nameOf = (session: string) => users.find(({ device }) => device.session.name === session)?.name ?? 'another';
+    const nameOf = (session: string) => users.find(({ device }) => device.session.id === session)?.name ?? 'another';
     const { locks } = this.#filesystem;
     const type = (value: number) => (value === F_WRLCK ? 'write' : 'read');
     return {

@@ -75,7 +75,7 @@ export class Inspector implements InspectorApi {
     } = session.state();
     const paths = pathsOf(filesystem);
     const pathOf = (ino: number) => paths.get(ino) ?? '(no name)';
-    const guests = new Map([...this.#users()].map(({ name, device }) => [device.session.name, name]));
+    const guests = new Map([...this.#users()].map(({ name, device }) => [device.session.id, name]));
     const lockOf = ({ session: owner, space, type, ino, pid, start, end }: Readonly<Lock>): LockView => ({
       guest: guests.get(owner) ?? 'another',
       space,

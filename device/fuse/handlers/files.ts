@@ -60,7 +60,7 @@ function lockable(call: Call, { fh, lk_flags }: View<typeof fuse_lk_in>): Inode 
 function lockOf(call: Call, { ino }: Inode, { fh, owner, lk, lk_flags }: View<typeof fuse_lk_in>): Lock {
   const space = lk_flags & C.FUSE_LK_FLOCK ? 'flock' : 'posix';
   const { pid, type, start, end } = lk;
-  return { space, ino, session: call.session.locks.session, owner, fh: BigInt(fh), pid, type, start, end };
+  return { space, ino, session: call.session.locks.id, owner, fh: BigInt(fh), pid, type, start, end };
 }
 
 /** @throws FsError ENOSYS, which Linux takes for success and does not ask again. */
@@ -167,7 +167,7 @@ export const FILE_OPERATIONS = [
     handle({ session, header }, { fh, lock_owner }) {
       if (!session.uses(C.FUSE_POSIX_LOCKS)) throw FsError.of(ENOSYS);
       const { inode } = session.handles.file(fh, header.nodeid);
-      session.locks.table.releaseOwner('posix', inode.ino, session.locks.session, lock_owner);
+      session.locks.table.releaseOwner('posix', inode.ino, session.locks.id, lock_owner);
     },
   }),
   operation(C.FUSE_RELEASE, 'RELEASE', {
@@ -175,10 +175,10 @@ export const FILE_OPERATIONS = [
     input: fuse_release_in,
     handle({ session: { handles, locks }, header }, { fh, release_flags, lock_owner }) {
       const handle = handles.file(fh, header.nodeid);
-      const { table, session } = locks;
+      const { table, id } = locks;
       const { ino } = handle.inode;
-      if (release_flags & C.FUSE_RELEASE_FLOCK_UNLOCK) table.releaseOwner('flock', ino, session, lock_owner);
-      table.releaseHandle(ino, session, BigInt(fh));
+      if (release_flags & C.FUSE_RELEASE_FLOCK_UNLOCK) table.releaseOwner('flock', ino, id, lock_owner);
+      table.releaseHandle(ino, id, BigInt(fh));
       handles.close(handle);
     },
   }),
@@ -229,7 +229,7 @@ export const FILE_OPERATIONS = [
       if (!lock) return;
       output.lk.start = lock.start;
       output.lk.end = lock.end;
-      output.lk.pid = lock.session === call.session.locks.session ? lock.pid : 0;
+      output.lk.pid = lock.session === call.session.locks.id ? lock.pid : 0;
     },
   }),
   operation(C.FUSE_SETLK, 'SETLK', {

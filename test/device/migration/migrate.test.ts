@@ -114,7 +114,7 @@ describe('live migration of a machine', () => {
     const { id } = await first.snapshots.freeze({ machine: {} });
     const copy = await guest(new Volume(), store);
     await copy.snapshots.restore(id);
-    expect(copy.device.session.name).not.to.equal(first.device.session.name);
+    expect(copy.device.session.id).not.to.equal(first.device.session.id);
     const second = await guest(copy.device.volume);
     const [here, there] = ports();
     const [sent] = await Promise.allSettled([send(first, here), targetOf(second).target.serve(there)]);
@@ -124,10 +124,10 @@ describe('live migration of a machine', () => {
       .that.matches(/another guest .* has a posix lock/);
     expect(lockHolders(copy)).to.deep.equal([5]);
     // A rewind is of the machine itself.
-    const { name } = copy.device.session;
+    const { id: session } = copy.device.session;
     const again = await copy.snapshots.freeze({ machine: {} });
     await copy.snapshots.restore(again.id);
-    expect([copy.device.session.name, lockHolders(copy)]).to.deep.equal([name, [5]]);
+    expect([copy.device.session.id, lockHolders(copy)]).to.deep.equal([session, [5]]);
     expect(lockFile(copy, file, 6n), 'its lock is in the way of others').to.equal(-11);
     expect(lockFile(copy, file, 5n, UNLOCK)).to.equal(0);
     expect(lockHolders(copy), 'and it can give it up').to.deep.equal([]);
