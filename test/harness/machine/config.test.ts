@@ -1,0 +1,88 @@
+import { expect } from 'chai';
+import fc from 'fast-check';
+import {
+  devicesOf,
+  type Equipment,
+  equipmentOf,
+  type MachineConfig,
+  readConfig,
+  v86OptionsOf,
+} from '../../../harness/machine/config.ts';
+import { VmError } from '../../../harness/machine/errors.ts';
+import { readSummary } from '../../../harness/machine/summary.ts';
+
+const CONFIG: MachineConfig = { emulator: '0.5.462', image: 'abc', memory: 256, devices: ['virtio-fs share'] };
+
+describe('what a machine is', () => {
+  it('is told by its devices, and read from them again', () => {
+    fc.assert(
+      fc.property(
+        fc.record<Equipment>({
+          acpi: fc.boolean(),
+          isMinimalKernel: fc.boolean(),
+          hasSuspendDriver: fc.boolean(),
+          ninep: fc.boolean(),
+          network: fc.constantFrom('ne2k', 'virtio'),
+          videoMemory: fc.integer({ min: 8, max: 18 }).map((n) => 2 ** n),
+          tags: fc.array(fc.string({ minLength: 1 })),
+        }),
+        (equipment) => {
+          expect(equipmentOf({ devices: devicesOf(equipment) })).to.deep.equal({ ...equipment, others: [] });
+        },
+      ),
+    );
+  });
+
+  it('keeps apart what it does not know', () => {
+    const { others, videoMemory } = equipmentOf({ devices: ['video memory 1e3', 'virtio-fs a', 'a laser'] });
+    expect(others).to.deep.equal(['video memory 1e3', 'a laser']);
+    expect(videoMemory).to.equal(1000);
+  });
+
+  it('says what v86 is to be told', () => {
+    const devices = ['ACPI', '9p host9p', 'network virtio', 'video memory 256', 'virtio-fs share'];
+    expect(v86OptionsOf({ ...CONFIG, devices })).to.deep.equal({
+      memory_size: 256 << 20,
+      vga_memory_size: 256 << 10,
+      filesystem: {},
+      net_device: { type: 'virtio' },
+      uart1: true,
+      acpi: true,
+    });
+    expect(v86OptionsOf(CONFIG)).to.deep.equal({
+      memory_size: 256 << 20,
+      vga_memory_size: 8 << 20,
+      net_device: { type: 'ne2k' },
+      uart1: true,
+      acpi: false,
+    });
+  });
+
+  it('is refused from a snapshot or a peer that does not say it', () => {
+    expect(readConfig({ ...CONFIG, more: 1 })).to.deep.equal(CONFIG);
+    for (const wrong of [
+      {},
+      { ...CONFIG, emulator: undefined },
+      { ...CONFIG, image: 1 },
+      { ...CONFIG, memory: '256' },
+      { ...CONFIG, devices: 'virtio-fs share' },
+      { ...CONFIG, devices: [1] },
+    ])
+      expect(() => readConfig(wrong))
+        .to.throw(VmError, /does not say what its machine is/)
+        .with.property('kind', 'snapshot');
+  });
+
+  it('what is told besides may be anything', () => {
+    const nothing = { console: [], isAsleep: false, isOff: false, others: {} };
+    for (const other of [undefined, null, 5, 'text', [], { console: 5, isAsleep: 'yes', isOff: 1, unsettled: 'x' }])
+      expect(readSummary(other)).to.deep.equal(nothing);
+    expect(readSummary({ console: ['a', 5, 'b'], isAsleep: true, isOff: true, shells: [1] })).to.deep.equal({
+      console: ['a', 'b'],
+      isAsleep: true,
+      isOff: true,
+      others: { shells: [1] },
+    });
+    fc.assert(fc.property(fc.anything(), (summary) => Array.isArray(readSummary(summary).console)));
+  });
+});
