@@ -2,12 +2,12 @@ import { writeFile } from 'node:fs/promises';
 import { cpus } from 'node:os';
 import { Argument, Command, InvalidArgumentError, Option } from 'commander';
 import ora from 'ora';
-import { benchBoot, ROADS } from './bench/boot.ts';
+import { BOOT_METHODS, benchBoot } from './bench/boot.ts';
 import { benchFilesystems, type FilesystemBench } from './bench/filesystems.ts';
 import { benchMigration, GUESTS } from './bench/migration.ts';
 import { benchQueue, RINGS } from './bench/queue.ts';
 import { type BenchRow, formatTable } from './bench/report.ts';
-import { benchSnapshots, WAYS } from './bench/snapshots.ts';
+import { benchSnapshots, SNAPSHOT_KINDS } from './bench/snapshots.ts';
 import { benchWorst, WORST } from './bench/worst.ts';
 
 interface Flags {
@@ -28,7 +28,7 @@ type Progress = (message: string) => void;
 /** What can be measured, by the word for it. */
 const SUBJECTS: Record<string, (flags: Flags, onProgress: Progress) => Promise<Measured>> = {
   files: ({ rounds, size }, onProgress) => benchFilesystems(rounds, size, onProgress),
-  boot: async ({ rounds }, onProgress) => table('Boot', ROADS, await benchBoot(rounds, onProgress)),
+  boot: async ({ rounds }, onProgress) => table('Boot', BOOT_METHODS, await benchBoot(rounds, onProgress)),
   migration: async ({ rounds }, onProgress) =>
     table(
       'Live migration of a guest with 256 MiB to another process, over TCP',
@@ -38,7 +38,7 @@ const SUBJECTS: Record<string, (flags: Flags, onProgress: Progress) => Promise<M
   queue: async ({ rounds }, onProgress) =>
     table('Virtqueues, driven over plain memory', RINGS, benchQueue(rounds, onProgress)),
   snapshots: async ({ rounds }, onProgress) =>
-    table('Snapshots of a guest with 256 MiB, and v86’s own', WAYS, await benchSnapshots(rounds, onProgress)),
+    table('Snapshots of a guest with 256 MiB, and v86’s own', SNAPSHOT_KINDS, await benchSnapshots(rounds, onProgress)),
   worst: async ({ rounds }, onProgress) =>
     table(
       'Processor time of one request: the worst that was found for each opcode',

@@ -14,7 +14,7 @@ export class V86Memory implements GuestMemory {
   }
 
   get size(): number {
-    this.#look();
+    this.#follow();
     return this.#bytes.length;
   }
 
@@ -67,7 +67,7 @@ export class V86Memory implements GuestMemory {
   }
 
   /** Follows RAM to where it is: WebAssembly memory moves when it grows. What v86 shows of itself is a Proxy, dear to ask each time. */
-  #look(): void {
+  #follow(): void {
     const cpu = (this.#cpu ??= this.#getCpu());
     const { buffer } = cpu.wasm_memory;
     if (buffer === this.#buffer) return;
@@ -78,7 +78,7 @@ export class V86Memory implements GuestMemory {
   }
 
   #check(address: number, length: number): void {
-    this.#look();
+    this.#follow();
     if (!(address >= 0 && length >= 0 && address + length <= this.#bytes.length)) {
       throw new GuestMemoryError(address, length, this.#bytes.length);
     }

@@ -10,7 +10,7 @@ import { Vm } from '../node/vm.ts';
 import { VmPool } from '../node/vm-pool.ts';
 import { type BenchRow, Collector, type Measure } from './report.ts';
 
-export const WAYS = ['layers', 'v86'] as const;
+export const SNAPSHOT_KINDS = ['layers', 'v86'] as const;
 /** MiB that the guest uses, and of them those that change between two snapshots: 5% of its RAM. */
 const USED = 100;
 const CHANGED = 13;
@@ -27,7 +27,7 @@ const SIZE: Measure = { name: `size of a snapshot after ${CHANGED} MiB have chan
 
 /** Layered snapshots beside v86's own `save_state` and `restore_state`, of one guest with 256 MiB. */
 export async function benchSnapshots(rounds: number, onProgress: (message: string) => void): Promise<BenchRow[]> {
-  const collector = new Collector(WAYS);
+  const collector = new Collector(SNAPSHOT_KINDS);
   onProgress('booting the guest');
   const vm = await Vm.boot({ shares: [{ tag: 'share' }] });
   const dirty = () => vm.exec(`dd if=/dev/urandom of=/dev/shm/changed bs=1M count=${CHANGED - 1} conv=notrunc`);

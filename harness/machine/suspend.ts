@@ -11,7 +11,7 @@ interface Sleeper {
 /** What the kernel's `/sys/power/state` calls suspend to idle. Without ACPI some kernels sleep, and nothing wakes them. */
 const SLEEP =
   '[ -d /sys/firmware/acpi ] || { echo no ACPI, so nothing would wake it >&2; exit 1; }; echo enabled > /sys/class/tty/ttyS0/power/wakeup && echo none > /sys/power/pm_test && exec echo freeze > /sys/power/state';
-const LOOK_INTERVAL = 500;
+const POLL_INTERVAL = 500;
 /** A guest that runs fewer instructions than this in an interval waits: its process that does not end is asleep, then. */
 const ASLEEP_INSTRUCTIONS = 1_000_000;
 /** A byte that arrives on the way to sleep wakes nobody, so more follow. */
@@ -34,7 +34,7 @@ export async function suspendGuest({ emulator, agent }: Sleeper): Promise<void> 
   );
   let before = -Infinity;
   for (const end = Date.now() + PATIENCE; ; ) {
-    await Promise.race([ended, new Promise((resolve) => setTimeout(resolve, LOOK_INTERVAL))]);
+    await Promise.race([ended, new Promise((resolve) => setTimeout(resolve, POLL_INTERVAL))]);
     if (lost instanceof VmError) throw lost;
     if (isAwake) {
       throw new VmError(

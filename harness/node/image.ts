@@ -10,11 +10,11 @@ import { VmError } from '../machine/errors.ts';
 import { writeFileWhole } from './stores/whole-file.ts';
 import type { NamedKernel, VmOptions } from './vm-options.ts';
 
-/** What a machine boots from. Paths; which of them are needed depends on the road. */
+/** What a machine boots from. Paths; which of them are needed depends on the boot method. */
 export interface BootFiles {
   kernel: string;
   initrd: string;
-  /** The kernel as an ELF file, for the direct road. */
+  /** The kernel as an ELF file, to be booted directly. */
   vmlinux?: string;
   bios?: string;
   vgaBios?: string;

@@ -39,7 +39,7 @@ interface Arrival extends Successor {
 }
 
 /** How the other side is reached. */
-interface Road {
+interface OtherSide {
   token: string;
   connect(): Promise<MigrationChannel>;
   /** Calls it again, to ask what became of a guest. */
@@ -84,22 +84,22 @@ export class Moves implements MoveApi {
     return this.#moveOut(guest, { token, connect: () => call(url), ask: () => call(url) });
   }
 
-  async #moveOut(id: GuestId, road: Road): Promise<MoveResult> {
+  async #moveOut(id: GuestId, side: OtherSide): Promise<MoveResult> {
     const guest = this.#events.guest(id);
     guest.checkAlone();
     return this.#alone(async (signal) => {
-      const channel = await road.connect();
+      const channel = await side.connect();
       return this.#events.undisturbed(async () => {
         const began = Date.now();
         try {
           const onProgress = ({ round, bytes }: { round: number; bytes: number }) =>
             this.#events.progress({ round, bytes });
-          const { downtime } = await guest.moveOut(channel, { token: road.token, signal, onProgress });
+          const { downtime } = await guest.moveOut(channel, { token: side.token, signal, onProgress });
           await this.#events.left(guest);
           return { outcome: 'moved', began, downtime };
         } catch (error) {
           if (!(error instanceof MigrationUnknownError)) throw error;
-          const fate = await this.#settle(error, road);
+          const fate = await this.#settle(error, side);
           if (fate === 'runs here') throw new Error(`the link broke, and ${guest.name} goes on here`);
           if (fate === 'runs there') {
             await this.#events.left(guest);
@@ -113,7 +113,7 @@ export class Moves implements MoveApi {
     });
   }
 
-  async #settle(unknown: MigrationUnknownError, { token, ask }: Road): Promise<MigrationFate> {
+  async #settle(unknown: MigrationUnknownError, { token, ask }: OtherSide): Promise<MigrationFate> {
     for (let attempt = 0; attempt < SETTLE_ATTEMPTS; attempt++) {
       try {
         return await settleMigration(unknown, await ask(), token);

@@ -131,7 +131,7 @@ export function addMachineOptions(command: Command): Command {
     .option('--cmdline <words>', "more words for the kernel's command line")
     .addOption(
       new Option(
-        '--boot <road>',
+        '--boot <method>',
         'load the kernel into RAM, or let a BIOS do it (default: direct where the kernel can be unpacked)',
       ).choices(['direct', 'bios']),
     )

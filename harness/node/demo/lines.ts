@@ -11,18 +11,18 @@ export class Lines {
       const lines = (this.#rest + new TextDecoder().decode(data)).split('\n');
       this.#rest = lines.pop()!;
       this.#lines.push(...lines);
-      this.#look();
+      this.#deliver();
     };
   }
 
   until(end: string): Promise<string[]> {
     return new Promise((resolve) => {
       this.#waiting.push({ end, resolve });
-      this.#look();
+      this.#deliver();
     });
   }
 
-  #look(): void {
+  #deliver(): void {
     const [first] = this.#waiting;
     const at = first ? this.#lines.findIndex((line) => line === first.end || line.startsWith('failed')) : -1;
     if (at < 0) return;
