@@ -33,7 +33,8 @@ export interface FileSystem {
 
   /**
    * The inode with this number, if it has one: whoever goes on from a snapshot looks up what its guest knows, and guests what they have
-   * file handles of. Default: ESTALE.
+   * file handles of; and what an answer that came later has is not told of when it is gone by then, ESTALE. Default: snapshots and
+   * file handles are ESTALE, and nothing is ever gone.
    */
   inode?(ino: number): Inode | undefined;
   /** Keeps an inode alive while it has no name: one for each session that knows it, each handle and each request that waits. Default: nothing. */

@@ -94,6 +94,12 @@ export class Call implements ByteSink, ByteSource {
     return inode;
   }
 
+  /** Whether `inode` can be answered with: what an answer that comes later has may be gone by now, while nobody retained it. */
+  has({ ino, generation }: Inode): boolean {
+    const { filesystem } = this;
+    return !this.#isWaiting || !filesystem.inode || filesystem.inode(ino)?.generation === generation;
+  }
+
   /** The inode of an open file. @throws FsError EBADF, ESTALE. */
   openFile(fh: number, nodeid = this.header.nodeid): Inode {
     return this.uses(this.session.openFile(fh, nodeid));

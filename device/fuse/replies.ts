@@ -1,4 +1,5 @@
 import { S_IFDIR, S_IFMT } from '../fs/constants.ts';
+import { ESTALE, FsError } from '../fs/errno.ts';
 import type { Attr, Entry, StatFs, Timespec } from '../fs/filesystem.ts';
 import type { Call } from './call.ts';
 import { STATX_BASIC_STATS, STATX_BTIME } from './constants.ts';
@@ -35,8 +36,9 @@ export function writeAttrOut(call: Call, out: View<typeof fuse_attr_out>, attr: 
   writeAttr(call, out.attr, attr);
 }
 
-/** An answer that tells of an inode, and counts as one lookup of it. */
+/** An answer that tells of an inode, and counts as one lookup of it. @throws FsError ESTALE when that is gone by now. */
 export function writeEntry(call: Call, out: View<typeof fuse_entry_out>, { inode, attr }: Entry): void {
+  if (!call.has(inode)) throw FsError.of(ESTALE);
   out.nodeid = inode.ino;
   out.generation = inode.generation;
   out.entry_valid = call.session.policy.timeout;

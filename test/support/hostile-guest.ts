@@ -8,6 +8,7 @@ import { FuseSession } from '../../device/fuse/session.ts';
 import { Volume } from '../../device/index.ts';
 import { checkTree } from './check-tree.ts';
 import { randomNumbers } from './hostile-driver.ts';
+import { lateFileSystem, type Pending } from './late-filesystem.ts';
 import { restored } from './restored.ts';
 
 const HEADER = 40;
@@ -73,6 +74,9 @@ const NAMES = [
 const GOOD_NAMES = NAMES.slice(0, 8);
 const ATTRIBUTES = NAMES.slice(-5, -1);
 
+/** Requests that wait for the filesystem at once. */
+const MAX_PENDING = 60;
+
 export interface Outcome {
   /** Messages by opcode and answer. */
   answers: Map<string, number>;
@@ -117,6 +121,15 @@ class Message implements ByteSource {
     this.#at = 0;
   }
 
+  /** As it is now, for whoever reads on later. */
+  copy(): Message {
+    const copy = new Message();
+    copy.bytes.set(this.bytes);
+    copy.length = this.length;
+    copy.#at = this.#at;
+    return copy;
+  }
+
   read(dst: Uint8Array, offset: number, length: number): number {
     const count = Math.min(length, this.remaining);
     dst.set(this.bytes.subarray(this.#at, this.#at + count), offset);
@@ -131,12 +144,16 @@ class Message implements ByteSource {
  * ones of every opcode. At random points, and at the end, all is saved, restored elsewhere and compared.
  * Throws at the first thing that is not as it must be.
  */
-export function sendWildly(seed: number, messages: number): Outcome {
+export async function sendWildly(seed: number, messages: number, { isLate = false } = {}): Promise<Outcome> {
   const random = randomNumbers(seed);
   const pick = <T>(list: readonly T[]): T => list[random(list.length)]!;
   const filesystem = filesystemOf(new Volume(), { size: LIMITS.size, inodes: LIMITS.inodes, locks: LIMITS });
+  const pending: Pending[] = [];
+  const late =
+    isLate &&
+    lateFileSystem(filesystem, { atOnceOneIn: 3, failsOneIn: 60, seed, schedule: (one) => pending.push(one) });
   const session = new FuseSession({
-    filesystem,
+    filesystem: late || filesystem,
     maxHandles: LIMITS.maxHandles,
     locks: 'shared',
     posixAcl: random(2) === 1,
@@ -278,15 +295,35 @@ export function sendWildly(seed: number, messages: number): Outcome {
     message.rewind();
     const most = session.negotiated ? DATA_MAX : C.FUSE_MIN_READ_BUFFER;
     const own = unique;
-    const request: FuseRequest = { source: message, sink: room, isAwaited: true, complete: () => waiting.delete(own) };
+    let [source, sink] = [message, room];
+    const request: FuseRequest = {
+      get source() {
+        return source;
+      },
+      get sink() {
+        return sink;
+      },
+      isAwaited: true,
+      complete: (written) => {
+        waiting.delete(own);
+        if (written > sink.capacity || sink.written > DATA_MAX)
+          throw new Error(`${written} bytes came later, ${sink.written} were written`);
+      },
+    };
     const length = session.handle(request);
+    // The next message takes its place here.
+    if (isLate && length === DEFERRED) {
+      const { capacity } = room;
+      source = message.copy();
+      sink = Object.assign(new Room(), { capacity });
+    }
     if (fault) throw fault;
     if (message.taken > most || room.written > DATA_MAX)
       throw new Error(`${message.taken} bytes were read and ${room.written} written for one request`);
     if (length === DEFERRED) {
       waiting.set(own, request);
       outcome.deferred++;
-      if (waiting.size > LIMITS.maxWaiters) throw new Error(`${waiting.size} requests wait`);
+      if (!isLate && waiting.size > LIMITS.maxWaiters) throw new Error(`${waiting.size} requests wait`);
       return;
     }
     const { capacity, view } = room;
@@ -318,6 +355,16 @@ export function sendWildly(seed: number, messages: number): Outcome {
     while (!session.negotiated);
   };
 
+  /** Some of what waits for the filesystem is answered, in any order; or all of it. */
+  const answer = async (isAll = false) => {
+    do {
+      for (let count = isAll ? pending.length : random(pending.length + 1); count > 0; count--)
+        pending.splice(random(pending.length), 1)[0]!.perform();
+      await new Promise((resolve) => setImmediate(resolve));
+      if (fault) throw fault;
+    } while (isAll && pending.length);
+  };
+
   let nextCheck = random(CHECK_EVERY);
   for (let n = 0; n < messages; n++) {
     try {
@@ -328,8 +375,10 @@ export function sendWildly(seed: number, messages: number): Outcome {
       if ((operation?.opcode === C.FUSE_INIT || operation?.opcode === C.FUSE_DESTROY) && random(300)) continue;
       if (operation?.opcode === C.FUSE_INIT || operation?.opcode === C.FUSE_DESTROY) waiting.clear();
       send(operation, operation?.opcode ?? (random(2) ? random(64) : random(2 ** 32)));
+      if (pending.length > MAX_PENDING || (pending.length && random(30) === 0)) await answer();
       if (n === nextCheck) {
         nextCheck += 1 + random(CHECK_EVERY);
+        if (isLate) await answer(true);
         checkTree(filesystem, [session]);
         restored(filesystem, [session]);
         session.restore(FuseSession.checkState(structuredClone(session.state()), filesystem), (request) =>
@@ -347,6 +396,7 @@ export function sendWildly(seed: number, messages: number): Outcome {
       );
     }
   }
+  if (isLate) await answer(true);
   restored(filesystem, [session]);
   session.end();
   checkTree(filesystem, [session]);

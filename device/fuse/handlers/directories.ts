@@ -76,7 +76,7 @@ function writeEntries(
 function writePlus(call: Call, at: number, entry: DirectoryEntry): View<typeof fuse_dirent> {
   const { name, attr } = entry;
   const { entry_out, dirent } = fuse_direntplus.at(call.replies.view, at);
-  if (attr && name !== '.' && name !== '..') writeEntry(call, entry_out, entry as Entry);
+  if (attr && name !== '.' && name !== '..' && call.has(entry.inode)) writeEntry(call, entry_out, entry as Entry);
   return dirent;
 }
 

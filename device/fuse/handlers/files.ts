@@ -1,5 +1,5 @@
 import { F_UNLCK, O_ACCMODE, O_APPEND, O_NOATIME, O_RDONLY, O_TRUNC, S_IALLUGO, S_IFREG } from '../../fs/constants.ts';
-import { EAGAIN, EINVAL, ENOSYS, EOPNOTSUPP, EROFS, FsError } from '../../fs/errno.ts';
+import { EAGAIN, EINVAL, ENOSYS, EOPNOTSUPP, EROFS, ESTALE, FsError } from '../../fs/errno.ts';
 import type { Answer, Inode } from '../../fs/filesystem.ts';
 import type { Lock } from '../../fs/locks.ts';
 import type { Call } from '../call.ts';
@@ -98,6 +98,7 @@ export const FILE_OPERATIONS = [
       return filesystem.create?.(inode, call.strings[0]!, node, flags, openOptions(open_flags)) ?? refuse(EROFS);
     },
     reply(call, entry, output, { flags }) {
+      if (!call.has(entry.inode)) throw FsError.of(ESTALE);
       writeOpen(call, entry.inode, flags, output.open);
       writeEntry(call, output.entry, entry);
     },
@@ -117,6 +118,7 @@ export const FILE_OPERATIONS = [
     reply(call, entry, output, { flags }) {
       const { filesystem } = call;
       const { inode } = entry;
+      if (!call.has(inode)) throw FsError.of(ESTALE);
       // It has no name: what does not get a handle has to go.
       filesystem.retain?.(inode);
       try {
