@@ -37,6 +37,8 @@ export interface FileSystem {
    * file handles are ESTALE, and nothing is ever gone.
    */
   inode?(ino: number): Inode | undefined;
+  /** Its names from the root, by a name that it has, for whoever shows what goes on; undefined when it has none. Default: nobody is told. */
+  path?(inode: Inode): readonly string[] | undefined;
   /** Keeps an inode alive while it has no name: one for each session that knows it, each handle and each request that waits. Default: nothing. */
   retain?(inode: Inode): void;
   /** Takes one {@link retain} back; the last one frees an inode without a name. Default: nothing. */

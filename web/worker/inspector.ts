@@ -1,9 +1,11 @@
 import { proxyMarker } from 'comlink';
 import { F_WRLCK } from '../../device/fs/constants.ts';
 import { LOCK_END_MAX, type Lock } from '../../device/fs/locks.ts';
+import { locksOf } from '../../device/fs/shared.ts';
 import { INIT_FLAGS } from '../../device/fuse/negotiation.ts';
 import {
   type DeviceView,
+  type FileSystem,
   type Latency,
   type QueueView,
   Recorder,
@@ -28,7 +30,7 @@ import {
   type Walk,
 } from '../protocol/inspector.ts';
 import type { FolderUser } from './folder.ts';
-import { pathsOf } from './paths.ts';
+import { pathOf } from './paths.ts';
 
 /** What tells most of a request's arguments. */
 const TELLING = ['offset', 'size', 'mode', 'nlookup', 'count', 'fh'];
@@ -36,14 +38,14 @@ const TELLING = ['offset', 'size', 'mode', 'nlookup', 'count', 'fh'];
 /** What is in one guest's device. */
 export class Inspector implements InspectorApi {
   readonly [proxyMarker] = true;
-  readonly #device: VirtioFsDevice;
+  readonly #device: VirtioFsDevice<FileSystem>;
   readonly #users: () => Iterable<FolderUser>;
   readonly #recorder: Recorder;
   #isWanted = false;
   #walk: Walk | undefined;
 
   /** `users`: all guests, whichever folder they have. */
-  constructor(device: VirtioFsDevice, users: () => Iterable<FolderUser>) {
+  constructor(device: VirtioFsDevice<FileSystem>, users: () => Iterable<FolderUser>) {
     this.#device = device;
     this.#users = users;
     this.#recorder = new Recorder(device);
@@ -63,25 +65,21 @@ export class Inspector implements InspectorApi {
   }
 
   session(): SessionView {
-    const {
-      filesystem,
-      filesystem: { locks },
-      session,
-    } = this.#device;
+    const { filesystem, session } = this.#device;
+    const locks = locksOf(filesystem);
     const {
       negotiated,
       nodes,
       handles: { handles },
     } = session.state();
-    const paths = pathsOf(filesystem);
-    const pathOf = (ino: number) => paths.get(ino) ?? '(no name)';
+    const nameOf = (ino: number) => pathOf(filesystem, ino) ?? '(no name)';
     const guests = new Map([...this.#users()].map(({ name, device }) => [device.session.id, name]));
     const lockOf = ({ session: owner, space, type, ino, pid, start, end }: Readonly<Lock>): LockView => ({
       guest: guests.get(owner) ?? 'another',
       space,
       type: type === F_WRLCK ? 'write' : 'read',
       ino,
-      path: pathOf(ino),
+      path: nameOf(ino),
       pid,
       start: Number(start),
       end: end === LOCK_END_MAX ? undefined : Number(end),
@@ -95,14 +93,14 @@ export class Inspector implements InspectorApi {
       },
       nodes: nodes.ino
         .slice(0, MAX_NODES)
-        .map((ino, n) => ({ ino, generation: nodes.generation[n]!, nlookup: nodes.nlookup[n]!, path: pathOf(ino) })),
+        .map((ino, n) => ({ ino, generation: nodes.generation[n]!, nlookup: nodes.nlookup[n]!, path: nameOf(ino) })),
       nodeCount: nodes.ino.length,
       files: handles
         .filter(({ kind }) => kind === 'file')
-        .map(({ fh, ino, flags }) => ({ fh, ino, path: pathOf(ino), flags })),
+        .map(({ fh, ino, flags }) => ({ fh, ino, path: nameOf(ino), flags })),
       directories: handles
         .filter(({ kind }) => kind === 'directory')
-        .map(({ fh, ino, position }) => ({ fh, ino, path: pathOf(ino), position })),
+        .map(({ fh, ino, position }) => ({ fh, ino, path: nameOf(ino), position })),
       locks: [...locks.locks()].map(lockOf),
       waiters: [...locks.waiters()].map(({ lock }) => lockOf(lock)),
     };
@@ -120,8 +118,8 @@ export class Inspector implements InspectorApi {
   requests(version: number): { version: number; rows: RequestRow[] } | undefined {
     const { records, version: current } = this.#recorder;
     if (current === version) return undefined;
-    const paths = pathsOf(this.#device.filesystem);
-    return { version: current, rows: records.map((record) => rowOf(record, paths)) };
+    const { filesystem } = this.#device;
+    return { version: current, rows: records.map((record) => rowOf(record, filesystem)) };
   }
 
   request(number: number): RequestDetail | undefined {
@@ -130,7 +128,7 @@ export class Inspector implements InspectorApi {
     const { unique, id, interrupt, buffers, request, reply } = record;
     const { filesystem, session, transport } = this.#device;
     return {
-      ...rowOf(record, pathsOf(filesystem)),
+      ...rowOf(record, filesystem),
       unique: String(unique),
       id,
       isPacked: transport.ringFeatures.isPacked,
@@ -187,9 +185,9 @@ export class Inspector implements InspectorApi {
 
 function rowOf(
   { number, time, queue, opcode, nodeid, pid, args, error, written, duration }: RequestRecord,
-  paths: ReadonlyMap<number, string>,
+  filesystem: FileSystem,
 ): RequestRow {
-  const where = paths.get(nodeid) ?? (nodeid ? `node ${nodeid}` : '');
+  const where = pathOf(filesystem, nodeid) ?? (nodeid ? `node ${nodeid}` : '');
   return { number, time, queue, opcode, nodeid, pid, about: aboutOf(args, where), error, written, duration };
 }
 
