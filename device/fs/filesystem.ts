@@ -12,12 +12,12 @@ export type Answer<T> = T | Promise<T>;
  * other things meanwhile, in any order. It refuses with an `FsError`, thrown or as the rejection (see errno.ts); whatever else it
  * throws is EIO for the guest, and goes to the session's error listeners. What is left out is answered as its comment says.
  *
- * A request that has waited too long is forgotten when the guest takes it back: by INTERRUPT, unless it changes something, a reset, or
+ * A request that waits is forgotten when the guest takes it back: by INTERRUPT, unless it changes something, a reset, or
  * the end of its session. The answer is dropped then.
  *
  * Names are JavaScript strings; bytes that are not UTF-8 travel as lone surrogates U+DC80-U+DCFF (see names.ts), so every Linux file
- * name has exactly one string. They were checked: 1 to 255 bytes, no NUL and no slash, never "." and ".." only in {@link lookup}. Offsets,
- * sizes and inode numbers are numbers, exact to 2^53.
+ * name has exactly one string. They were checked: 1 to 255 bytes, no NUL and no slash, never ".", and ".." in {@link lookup} alone.
+ * Offsets, sizes and inode numbers are numbers, exact to 2^53.
  */
 export interface FileSystem {
   /** Its inode number is 1. */
@@ -51,7 +51,7 @@ export interface FileSystem {
   setattr?(inode: Inode, changes: SetAttr): Answer<Attr>;
   /** Default: EINVAL. */
   readlink?(inode: Inode): Answer<string>;
-  /** Default: of a file system with nothing in it that is full. */
+  /** Default: no space, and none of it free. */
   statfs?(): Answer<StatFs>;
 
   /** Makes a file or special file, by the type bits of `node.mode`. */
