@@ -1,7 +1,7 @@
 /*
  * Does one system call for each line on stdin, and prints a line with what came of it: "ok", a value, or
  * the name of the error. Usage: posix DIR. The words of a line are separated by spaces, %XX in them is a
- * byte. "scenario N" makes DIR/N and goes on there as root, with nothing open; test/posix/README.md has
+ * byte. "scenario N" makes DIR/N and goes on there as root, with nothing open; device/conformance/README.md has
  * all the others.
  */
 #define _GNU_SOURCE

@@ -1,3 +1,12 @@
+import {
+  answerOf,
+  type Body,
+  forgets,
+  INIT_NEWEST,
+  message,
+  type OperationName,
+  type Out,
+} from '../../device/conformance/message.ts';
 import type { Inode } from '../../device/filesystems/memory/inode.ts';
 import { F_UNLCK, F_WRLCK, SEEK_DATA, SEEK_HOLE } from '../../device/fs/constants.ts';
 import { LOCK_END_MAX } from '../../device/fs/lock.ts';
@@ -9,15 +18,6 @@ import { MemoryFileSystem } from '../../device/index.ts';
 import { VirtioFs } from '../../device/virtio-fs.ts';
 import type { Buffer } from '../../test/support/driver-queue.ts';
 import { FlatMemory } from '../../test/support/flat-memory.ts';
-import {
-  answerOf,
-  type Body,
-  forgets,
-  INIT_NEWEST,
-  message,
-  type OperationName,
-  type Out,
-} from '../../test/support/fuse-message.ts';
 import { MockDriver } from '../../test/support/mock-driver.ts';
 import type { BenchRow } from './report.ts';
 

@@ -1,9 +1,9 @@
 import { expect } from 'chai';
+import { forgets } from '../../device/conformance/message.ts';
 import { FuseSession } from '../../device/fuse/session.ts';
 import { BAR } from '../../device/virtio/pci-config-space.ts';
 import { VIRTIO_FS_F_SESSION_KEEP } from '../../device/virtio-fs.ts';
 import { FuseDriver } from '../support/fuse-driver.ts';
-import { forgets } from '../support/fuse-message.ts';
 
 /** In the device configuration. */
 const SESSION = 44;

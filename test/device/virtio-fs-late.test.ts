@@ -1,9 +1,9 @@
 import { expect } from 'chai';
+import { type Body, INIT, message, type OperationName } from '../../device/conformance/message.ts';
 import { MemoryFileSystem } from '../../device/filesystems/memory/filesystem.ts';
 import { EINTR } from '../../device/fs/errno.ts';
 import { FuseSession } from '../../device/fuse/session.ts';
 import { VirtioFs } from '../../device/virtio-fs.ts';
-import { type Body, INIT, message, type OperationName } from '../support/fuse-message.ts';
 import { lateFileSystem, type Pending } from '../support/late-filesystem.ts';
 import { MockDriver } from '../support/mock-driver.ts';
 

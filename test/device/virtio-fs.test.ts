@@ -1,12 +1,12 @@
 import { expect } from 'chai';
 import { Volume } from 'memfs';
+import { answerOf, type Body, INIT, message, type OperationName, type Out } from '../../device/conformance/message.ts';
 import { filesystemOf } from '../../device/filesystems/memfs/volume.ts';
 import { LOCK_END_MAX } from '../../device/fs/lock.ts';
 import { FuseSession } from '../../device/fuse/session.ts';
 import { BAR } from '../../device/virtio/pci-config-space.ts';
 import { PciTransport } from '../../device/virtio/pci-transport.ts';
 import { VirtioFs } from '../../device/virtio-fs.ts';
-import { answerOf, type Body, INIT, message, type OperationName, type Out } from '../support/fuse-message.ts';
 import { MockDriver } from '../support/mock-driver.ts';
 
 const F_WRLCK = 1,

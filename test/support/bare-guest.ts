@@ -1,8 +1,8 @@
 import type { Volume } from 'memfs';
+import { INIT } from '../../device/conformance/message.ts';
 import { attachVirtioFs, MachineSnapshots, type SnapshotStore, type VirtioFsDevice } from '../../device/index.ts';
 import { type BareMachine, bareMachine } from './bare-machine.ts';
 import { call } from './fuse-call.ts';
-import { INIT } from './fuse-message.ts';
 
 export const WRITE_LOCK = 1,
   UNLOCK = 2;

@@ -1,7 +1,7 @@
 import { checkTree } from './check-tree.ts';
 import { randomNumbers } from './hostile-driver.ts';
 import { ModelFilesystem } from './model-filesystem.ts';
-import { PosixSession } from './posix-session.ts';
+import { ModelSession } from './model-session.ts';
 import { randomSteps } from './random-steps.ts';
 import { restored } from './restored.ts';
 
@@ -19,7 +19,7 @@ export async function compareWithModel(seed: number, count: number): Promise<voi
   const random = randomNumbers(seed);
   const model = new ModelFilesystem();
   const generator = randomSteps(random, model);
-  const session = new PosixSession();
+  const session = await ModelSession.start();
   for (let n = 0; n <= count; n++) {
     const step =
       n === count
@@ -38,7 +38,7 @@ export async function compareWithModel(seed: number, count: number): Promise<voi
   }
 }
 
-async function doStep(session: PosixSession, model: ModelFilesystem, step: string): Promise<string | undefined> {
+async function doStep(session: ModelSession, model: ModelFilesystem, step: string): Promise<string | undefined> {
   if (step === 'save') {
     try {
       restored(session.filesystem, [session.session]);
@@ -62,7 +62,7 @@ function matches(expected: string, actual: string): boolean {
   return expected.split(' ').every((field) => fields.has(field));
 }
 
-async function compareAll(session: PosixSession, model: ModelFilesystem): Promise<string | undefined> {
+async function compareAll(session: ModelSession, model: ModelFilesystem): Promise<string | undefined> {
   try {
     checkTree(session.filesystem, [session.session]);
   } catch (error) {
@@ -110,7 +110,7 @@ async function shorten(steps: string[]): Promise<string[]> {
 
 async function fails(steps: string[]): Promise<string | undefined> {
   const model = new ModelFilesystem();
-  const session = new PosixSession();
+  const session = await ModelSession.start();
   try {
     for (const [n, step] of steps.entries()) {
       const difference = await doStep(session, model, step);

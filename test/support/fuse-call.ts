@@ -1,7 +1,7 @@
+import { answerOf, type Body, message, type OperationName, type Out } from '../../device/conformance/message.ts';
 import { fuse_out_header } from '../../device/fuse/layouts.ts';
 import { DEFERRED } from '../../device/fuse/request.ts';
 import type { FuseSession } from '../../device/fuse/session.ts';
-import { answerOf, type Body, message, type OperationName, type Out } from './fuse-message.ts';
 
 /** What came of a request to an operation. */
 export interface Answer<O extends OperationName | number = number> {

@@ -1,4 +1,5 @@
 import { Volume } from 'memfs';
+import { answerOf, type Body, INIT, message, type OperationName, type Out } from '../../device/conformance/message.ts';
 import { filesystemOf } from '../../device/filesystems/memfs/volume.ts';
 import type { MemoryFileSystem } from '../../device/filesystems/memory/filesystem.ts';
 import { F_UNLCK, F_WRLCK } from '../../device/fs/constants.ts';
@@ -7,7 +8,6 @@ import { FuseSession } from '../../device/fuse/session.ts';
 import type { OfferedFeatures } from '../../device/virtio/features.ts';
 import { VirtioFs } from '../../device/virtio-fs.ts';
 import type { AddOptions } from './driver-queue.ts';
-import { answerOf, type Body, INIT, message, type OperationName, type Out } from './fuse-message.ts';
 import { MockDriver } from './mock-driver.ts';
 
 const ROOT = 1;

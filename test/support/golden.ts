@@ -5,6 +5,7 @@
  */
 import { writeFile } from 'node:fs/promises';
 import { gzipSync } from 'node:zlib';
+import { INIT } from '../../device/conformance/message.ts';
 import {
   attachVirtioFs,
   createFsFromVolume,
@@ -19,7 +20,6 @@ import { STATE_VERSION } from '../../device/snapshot/upgrades.ts';
 import { V86Machine } from '../../device/v86/adapter.ts';
 import { bareMachine } from './bare-machine.ts';
 import { call } from './fuse-call.ts';
-import { INIT } from './fuse-message.ts';
 
 const O_RDWR = 2;
 

@@ -1,6 +1,6 @@
 /**
  * A file system as simple as it can be, to compare the real one with: plain objects, whole arrays of bytes,
- * link counts by counting. It understands the steps of test/posix/README.md that random-steps.ts makes.
+ * link counts by counting. It understands the steps of device/conformance/README.md that random-steps.ts makes.
  */
 interface Node {
   type: 'file' | 'directory' | 'symlink' | 'fifo' | 'char';

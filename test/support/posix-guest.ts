@@ -1,6 +1,6 @@
 import { expect } from 'chai';
+import { agrees, SCENARIOS, type Scenario } from '../../device/conformance/scenarios/index.ts';
 import type { Vm } from '../../harness/node/vm.ts';
-import { agrees, SCENARIOS, type Scenario } from '../posix/scenarios/index.ts';
 
 /** Does every scenario in `directory` of a guest; returns what each step came to. */
 export async function runScenarios(vm: Vm, directory: string): Promise<string[][]> {

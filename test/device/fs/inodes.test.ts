@@ -1,5 +1,6 @@
 import { expect } from 'chai';
 import { BytesSource } from '../../../device/bytes.ts';
+import { forgets, INIT_NEWEST } from '../../../device/conformance/message.ts';
 import { filesystemOf, volumeOf } from '../../../device/filesystems/memfs/volume.ts';
 import { partsOf } from '../../../device/filesystems/memory/filesystem.ts';
 import type { Inode } from '../../../device/filesystems/memory/inode.ts';
@@ -9,7 +10,6 @@ import { FuseSession, type FuseSessionOptions } from '../../../device/fuse/sessi
 import { type MemoryFileSystem, Volume } from '../../../device/index.ts';
 import { checkTree } from '../../support/check-tree.ts';
 import { type Answer, call } from '../../support/fuse-call.ts';
-import { forgets, INIT_NEWEST } from '../../support/fuse-message.ts';
 
 const ENOSPC = -28,
   EROFS = -30,

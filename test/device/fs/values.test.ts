@@ -1,6 +1,7 @@
 import { expect } from 'chai';
 import * as fc from 'fast-check';
 import { Volume } from 'memfs';
+import { INIT } from '../../../device/conformance/message.ts';
 import { filesystemOf, volumeOf } from '../../../device/filesystems/memfs/volume.ts';
 import type { Inode } from '../../../device/filesystems/memory/inode.ts';
 import { ENOENT, FsError } from '../../../device/fs/errno.ts';
@@ -9,7 +10,6 @@ import { FuseSession } from '../../../device/fuse/session.ts';
 import { dumpTar, loadJson, loadTar, type MemoryFileSystem } from '../../../device/index.ts';
 import { checkTree } from '../../support/check-tree.ts';
 import { call } from '../../support/fuse-call.ts';
-import { INIT } from '../../support/fuse-message.ts';
 import { restored } from '../../support/restored.ts';
 
 const root = { uid: 0, gid: 0 };

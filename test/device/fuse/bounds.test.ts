@@ -1,4 +1,12 @@
 import { expect } from 'chai';
+import {
+  answerOf,
+  type Body,
+  forgets,
+  INIT_NEWEST,
+  message,
+  type OperationName,
+} from '../../../device/conformance/message.ts';
 import { filesystemOf } from '../../../device/filesystems/memfs/volume.ts';
 import { partsOf } from '../../../device/filesystems/memory/filesystem.ts';
 import * as C from '../../../device/fuse/constants.ts';
@@ -7,7 +15,6 @@ import { Volume } from '../../../device/index.ts';
 import { VirtioFs } from '../../../device/virtio-fs.ts';
 import { CountingMemory } from '../../support/counting-memory.ts';
 import type { SplitDriverQueue } from '../../support/driver-queue.ts';
-import { answerOf, type Body, forgets, INIT_NEWEST, message, type OperationName } from '../../support/fuse-message.ts';
 import { MockDriver } from '../../support/mock-driver.ts';
 
 const RAM = 64 << 20;

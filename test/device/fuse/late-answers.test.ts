@@ -1,11 +1,11 @@
 import { expect } from 'chai';
+import { INIT_NEWEST, type OperationName } from '../../../device/conformance/message.ts';
 import { MemoryFileSystem } from '../../../device/filesystems/memory/filesystem.ts';
 import { EINTR, EIO } from '../../../device/fs/errno.ts';
 import * as C from '../../../device/fuse/constants.ts';
 import { FuseSession, type FuseSessionOptions } from '../../../device/fuse/session.ts';
 import { checkTree } from '../../support/check-tree.ts';
 import { type Answer, call } from '../../support/fuse-call.ts';
-import { INIT_NEWEST, type OperationName } from '../../support/fuse-message.ts';
 import { lateFileSystem, type Pending } from '../../support/late-filesystem.ts';
 
 const NODE = { uid: 0, gid: 0 };

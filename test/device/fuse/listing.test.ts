@@ -1,4 +1,5 @@
 import { expect } from 'chai';
+import { INIT_NEWEST } from '../../../device/conformance/message.ts';
 import { filesystemOf, volumeOf } from '../../../device/filesystems/memfs/volume.ts';
 import { checkState } from '../../../device/filesystems/memory/check-state.ts';
 import type { Entry } from '../../../device/filesystems/memory/directory.ts';
@@ -10,7 +11,6 @@ import type { PolicyOptions } from '../../../device/fuse/policy.ts';
 import { FuseSession } from '../../../device/fuse/session.ts';
 import { type MemoryFileSystem, Volume } from '../../../device/index.ts';
 import { call } from '../../support/fuse-call.ts';
-import { INIT_NEWEST } from '../../support/fuse-message.ts';
 
 const ENOSPC = -28,
   ESTALE = -116;

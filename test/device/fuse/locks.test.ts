@@ -1,11 +1,11 @@
 import { expect } from 'chai';
+import { INIT_NEWEST } from '../../../device/conformance/message.ts';
 import { filesystemOf } from '../../../device/filesystems/memfs/volume.ts';
 import * as C from '../../../device/fuse/constants.ts';
 import { fuse_lk_out } from '../../../device/fuse/layouts.ts';
 import { FuseSession } from '../../../device/fuse/session.ts';
 import { Volume } from '../../../device/index.ts';
 import { type Answer, call } from '../../support/fuse-call.ts';
-import { INIT_NEWEST } from '../../support/fuse-message.ts';
 
 const F_RDLCK = 0,
   F_WRLCK = 1,

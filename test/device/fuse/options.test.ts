@@ -1,4 +1,5 @@
 import { expect } from 'chai';
+import { INIT_NEWEST } from '../../../device/conformance/message.ts';
 import { filesystemOf } from '../../../device/filesystems/memfs/volume.ts';
 import { partsOf } from '../../../device/filesystems/memory/filesystem.ts';
 import * as C from '../../../device/fuse/constants.ts';
@@ -7,7 +8,6 @@ import type { PolicyOptions } from '../../../device/fuse/policy.ts';
 import { FuseSession } from '../../../device/fuse/session.ts';
 import { Volume } from '../../../device/index.ts';
 import { call } from '../../support/fuse-call.ts';
-import { INIT_NEWEST } from '../../support/fuse-message.ts';
 
 const ENOSYS = -38,
   EINVAL = -22,

@@ -1,8 +1,8 @@
 import { expect } from 'chai';
+import { forgets, message } from '../../../device/conformance/message.ts';
 import { type MessageField, replyFields, requestFields } from '../../../device/inspect/message.ts';
 import { Recorder } from '../../../device/inspect/recorder.ts';
 import { FuseDriver } from '../../support/fuse-driver.ts';
-import { forgets, message } from '../../support/fuse-message.ts';
 
 const told = (fields: MessageField[]) => Object.fromEntries(fields.map(({ name, value }) => [name, value]));
 /** Every byte is of one field at most, and those of header and structs of one. */

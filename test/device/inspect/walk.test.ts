@@ -1,8 +1,8 @@
 import { expect } from 'chai';
+import { message } from '../../../device/conformance/message.ts';
 import { Recorder } from '../../../device/inspect/recorder.ts';
 import { STAGES, type WalkStep, walkIn, walkOut } from '../../../device/inspect/walk.ts';
 import { FuseDriver } from '../../support/fuse-driver.ts';
-import { message } from '../../support/fuse-message.ts';
 
 const stages = (steps: WalkStep[]) => steps.map(({ stage }) => stage);
 const titles = (steps: WalkStep[], stage: WalkStep['stage']) =>

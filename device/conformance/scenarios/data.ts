@@ -100,7 +100,7 @@ truncate f 9223372036854775807 -> EFBIG
 write a 9223372036854770000 x -> EFBIG
 stat f -> size=0
 
-## unlinked and open
+## unlinked and open [needs: openUnlinked]
 open a f O_CREAT|O_RDWR
 write a 0 hello -> 5
 unlink f
@@ -110,10 +110,14 @@ write a 5 more -> 4
 read a 0 99 -> "hellomore"
 ftruncate a 3
 fstat a -> size=3
+
+## the mode of a file that is unlinked and open [needs: openUnlinked]
+open a f O_CREAT|O_RDWR
+unlink f
 fchmod a 0600
 fstat a -> mode=0600
 
-## an unlinked file and a new one of its name
+## an unlinked file and a new one of its name [needs: openUnlinked]
 open a f O_CREAT|O_RDWR
 write a 0 old -> 3
 unlink f
@@ -139,7 +143,7 @@ mkdir d
 open a d O_TMPFILE|O_RDWR|O_EXCL
 linkfd a d/named -> ENOENT
 
-## an unlinked file gets no new name
+## an unlinked file gets no new name [needs: openUnlinked]
 open a f O_CREAT|O_RDWR
 unlink f
 linkfd a g -> ENOENT

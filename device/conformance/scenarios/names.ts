@@ -29,12 +29,17 @@ create {x*255}/{y*255}
 ls . -> [{x*255}]
 create {z*256} -> ENAMETOOLONG
 mkdir {z*256} -> ENAMETOOLONG
-symlink a {z*256} -> ENAMETOOLONG
-link {x*255}/{y*255} {z*256} -> ENAMETOOLONG
 rename {x*255} {z*256} -> ENAMETOOLONG
 unlink {z*256} -> ENAMETOOLONG
 rmdir {z*256} -> ENAMETOOLONG
 stat {z*256} -> ENAMETOOLONG
+
+## a symbolic link with a name of 256 bytes
+symlink a {z*256} -> ENAMETOOLONG
+
+## a hard link with a name of 256 bytes
+create f
+link f {z*256} -> ENAMETOOLONG
 
 ## names of 255 bytes in UTF-8 of two bytes a letter
 create {%c3%a4*127}
@@ -46,7 +51,7 @@ mkdir d
 stat {d/../*816}d -> type=directory
 stat {d/../*820}d -> ENAMETOOLONG
 
-## names of any bytes
+## names of any bytes [needs: byteNames]
 create %ff%fe
 create %80
 create %c3
@@ -62,7 +67,7 @@ rename %80 %81
 stat %80 -> ENOENT
 unlink %81
 
-## names that differ in case, and that look alike
+## names that differ in case, and that look alike [needs: byteNames]
 create a
 create A
 create %c3%a9
@@ -136,6 +141,8 @@ rmdir d
 rmdir d -> ENOENT
 create f
 rmdir f -> ENOTDIR
+
+## rmdir of a symbolic link
 symlink nowhere l
 rmdir l -> ENOTDIR
 
@@ -298,7 +305,7 @@ ls d -> [a,c]
 create d/b
 ls d -> [a,b,c]
 
-## readdir sees each entry that stays once, whatever changes
+## readdir sees each entry that stays once, whatever changes [needs: directoryCookies]
 mkdir d
 ${Array.from({ length: 30 }, (_, n) => `create d/file${10 + n}`).join('\n')}
 opendir h d
@@ -308,7 +315,7 @@ create d/new
 rewinddir h
 readdir h -> [${Array.from({ length: 29 }, (_, n) => `file${10 + n}`).join(',')},new]
 
-## a list ends, though each of its entries is renamed as it comes
+## a list ends, though each of its entries is renamed as it comes [needs: directoryCookies]
 mkdir d
 ${Array.from({ length: 500 }, (_, n) => `create d/a-name-that-is-long-enough-for-more-than-one-request-${n}`).join('\n')}
 renamewhilelisted d -> 500
@@ -364,7 +371,7 @@ create f
 dropcaches
 openknown a h O_RDONLY -> ESTALE
 
-## the handle of an open file that has no name any more
+## the handle of an open file that has no name any more [needs: openUnlinked]
 open a f O_CREAT|O_RDWR
 write a 0 hello -> 5
 know h f

@@ -1,8 +1,10 @@
+import { ACLS } from './acls.ts';
 import { DATA } from './data.ts';
 import { LOCKS } from './locks.ts';
 import { METADATA } from './metadata.ts';
 import { NAMES } from './names.ts';
 import { RENAME } from './rename.ts';
+import { SAMPLES } from './samples.ts';
 import { XATTRS } from './xattrs.ts';
 
 export interface Step {
@@ -15,6 +17,8 @@ export interface Scenario {
   subject: string;
   name: string;
   steps: Step[];
+  /** Features that it is about, beside those that its steps show. */
+  needs: string[];
   /** The guest's kernel alone answers some of it. */
   kernel: boolean;
   /** Why it can't be seen in the guest. */
@@ -30,13 +34,19 @@ export const SCENARIOS: readonly Scenario[] = Object.entries({
   metadata: METADATA,
   data: DATA,
   xattrs: XATTRS,
+  acls: ACLS,
   locks: LOCKS,
-}).flatMap(([subject, text]) =>
-  text
+}).flatMap(([subject, text]) => parseAll(subject, text));
+
+/** What is enough to see that a feature is there, by its name. */
+export const FEATURE_SAMPLES: readonly Scenario[] = parseAll('what is not declared', SAMPLES);
+
+function parseAll(subject: string, text: string): Scenario[] {
+  return text
     .split(/^## /m)
     .slice(1)
-    .map((part) => parse(subject, part)),
-);
+    .map((part) => parse(subject, part));
+}
 
 function parse(subject: string, text: string): Scenario {
   const [heading, ...lines] = text
@@ -46,6 +56,7 @@ function parse(subject: string, text: string): Scenario {
   return {
     subject,
     name: heading.replace(/ \[.*/, ''),
+    needs: /\[needs: (.*?)\]/.exec(heading)?.[1]?.split(' ') ?? [],
     kernel: heading.includes('[kernel]'),
     guest: /\[guest: (.*?)\]/.exec(heading)?.[1],
     tmpfs: /\[tmpfs: (.*?)\]/.exec(heading)?.[1],

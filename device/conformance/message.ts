@@ -1,6 +1,7 @@
-import * as C from '../../device/fuse/constants.ts';
-import * as L from '../../device/fuse/layouts.ts';
-import { type Fields, type FieldType, type Layout, struct, u32 } from '../../device/fuse/struct.ts';
+import { concat } from '../bytes.ts';
+import * as C from '../fuse/constants.ts';
+import * as L from '../fuse/layouts.ts';
+import { type Fields, type FieldType, type Layout, struct, u32 } from '../fuse/struct.ts';
 
 const NOTHING = struct('nothing', {});
 /** What SETXATTR begins with where INIT has not settled on FUSE_SETXATTR_EXT. */
@@ -85,14 +86,16 @@ export function message<O extends Opcode>(operation: O, header: Header, ...body:
     typeof operation === 'number' ? [operation, NOTHING] : OPERATIONS[operation as OperationName];
   const [first] = body;
   const isBare = first === undefined || typeof first === 'string' || first instanceof Uint8Array;
-  const rest = Buffer.concat(
-    ((isBare ? body : body.slice(1)) as (string | Uint8Array)[]).map((part) =>
-      typeof part === 'string' ? Buffer.from(`${part}\0`) : part,
-    ),
+  const rest = ((isBare ? body : body.slice(1)) as (string | Uint8Array)[]).map((part) =>
+    typeof part === 'string' ? new TextEncoder().encode(`${part}\0`) : part,
   );
-  const len = L.fuse_in_header.size + layout.size + rest.length;
-  const head = encode(L.fuse_in_header, { pid: 1, ...header, len, opcode });
-  return Uint8Array.from(Buffer.concat([head, encode(layout as Layout, isBare ? {} : (first as object)), rest]));
+  const whole = concat([
+    new Uint8Array(L.fuse_in_header.size),
+    encode(layout as Layout, isBare ? {} : (first as object)),
+    ...rest,
+  ]);
+  whole.set(encode(L.fuse_in_header, { pid: 1, ...header, len: whole.length, opcode }));
+  return whole;
 }
 
 /** A struct's bytes, 0 where nothing is said. @throws Error for a field that it does not have. */

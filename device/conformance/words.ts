@@ -1,12 +1,5 @@
-import * as errno from '../../device/fs/errno.ts';
-
 /** The words of POSIX scenarios, and what they say of files, as guest-images/src/posix.c has them. */
 
-const ERRNO_NAMES = new Map(
-  Object.entries(errno)
-    .filter(([name, value]) => /^E[A-Z0-9]+$/.test(name) && typeof value === 'number')
-    .map(([name, value]) => [value as unknown as number, name]),
-);
 export const OPEN_FLAGS: Record<string, number> = {
   O_RDONLY: 0,
   O_WRONLY: 1,
@@ -59,15 +52,13 @@ export interface Attr {
   ctimensec: number;
 }
 
-/** The name of a negative errno. */
-export function errnoName(error: number | undefined): string {
-  return ERRNO_NAMES.get(-error!) ?? `errno ${-error!}`;
-}
-
 /** With its NUL. */
 export function bytesOf(word: string): Uint8Array {
-  const text = word.replace(/%(..)/g, (_, hex: string) => String.fromCharCode(parseInt(hex, 16)));
-  return terminated(Buffer.from(text, 'latin1'));
+  return terminated(latin1(word.replace(/%(..)/g, (_, hex: string) => String.fromCharCode(parseInt(hex, 16)))));
+}
+
+function latin1(text: string): Uint8Array {
+  return Uint8Array.from(text, (character) => character.charCodeAt(0));
 }
 
 export function terminated(name: Uint8Array): Uint8Array {
@@ -78,12 +69,12 @@ export function leaf(path: string): Uint8Array {
   return bytesOf(path.slice(path.lastIndexOf('/') + 1));
 }
 
+/** What each NUL ends. */
 export function split(bytes: Uint8Array): Uint8Array[] {
-  return Buffer.from(bytes)
-    .toString('latin1')
-    .split('\0')
-    .slice(0, -1)
-    .map((name) => Buffer.from(name, 'latin1'));
+  const parts: Uint8Array[] = [];
+  for (let from = 0, to = bytes.indexOf(0); to >= 0; from = to + 1, to = bytes.indexOf(0, from))
+    parts.push(bytes.subarray(from, to));
+  return parts;
 }
 
 function escaped(bytes: Uint8Array, plain: RegExp): string {
@@ -100,9 +91,14 @@ export function quote(bytes: Uint8Array): string {
 
 export function list(names: Uint8Array[]): string {
   return `[${names
-    .sort((a, b) => Buffer.compare(a, b))
+    .sort(compare)
     .map((name) => escaped(name, /[!-$&-+\-.-~]/))
     .join(',')}]`;
+}
+
+function compare(a: Uint8Array, b: Uint8Array): number {
+  const at = a.findIndex((byte, n) => byte !== b[n]);
+  return at < 0 ? a.length - b.length : a[at]! - (b[at] ?? -1);
 }
 
 export function makedev(major: number, minor: number): number {

@@ -85,10 +85,14 @@ stat f -> uid=56 gid=78
 mkdir d
 chown d 1 2
 stat d -> uid=1 gid=2
+
+## chown of a symbolic link
+create f
+chown f 1 2
 symlink f l
 chown l 3 4
 stat l -> uid=3 gid=4
-stat f -> uid=56
+stat f -> uid=1 gid=2
 
 ## large ids
 create f
@@ -171,6 +175,11 @@ create d/f
 stat d/f -> gid=1234 mode=0644
 mkdir d/e
 stat d/e -> gid=1234 mode=2755
+
+## a set-gid directory hands its group down to links and special files
+mkdir d
+chown d 0 1234
+chmod d 02755
 mknod d/p fifo 0600
 stat d/p -> gid=1234 mode=0600
 symlink x d/l
@@ -205,29 +214,43 @@ stat d -> nlink=3
 
 ## utimensat
 create f
-utimens f 1.500000000 2.000000009
-stat f -> atime=1.500000000 mtime=2.000000009
+utimens f 1.500000000 2
+stat f -> atime=1.500000000 mtime=2.000000000
 utimens f omit 77
 stat f -> atime=1.500000000 mtime=77.000000000
 utimens f 99 omit
 stat f -> atime=99.000000000 mtime=77.000000000
 
+## utimensat to the nanosecond [needs: nanoseconds]
+create f
+utimens f 1.999999999 2.000000009
+stat f -> atime=1.999999999 mtime=2.000000009
+utimens f omit 4294967296.123456789
+stat f -> atime=1.999999999 mtime=4294967296.123456789
+
 ## times before 1970 and after 2038 and 2106
 create f
 utimens f -1 -1000000000
 stat f -> atime=-1.000000000 mtime=-1000000000.000000000
-utimens f 2147483648 4294967296.123456789
-stat f -> atime=2147483648.000000000 mtime=4294967296.123456789
+utimens f 2147483648 4294967296
+stat f -> atime=2147483648.000000000 mtime=4294967296.000000000
+
+## times after 2446 [needs: farTimes]
+create f
 utimens f 15032385535 253402300799
 stat f -> atime=15032385535.000000000 mtime=253402300799.000000000
 
-## utimensat of directories, links and special files
+## utimensat of directories
 mkdir d
 utimens d 10 20
 stat d -> atime=10.000000000 mtime=20.000000000
+
+## utimensat of symbolic links
 symlink x l
 utimens l 30 40
 stat l -> atime=30.000000000 mtime=40.000000000
+
+## utimensat of special files
 mknod p fifo 0600
 utimens p 50 60
 stat p -> atime=50.000000000 mtime=60.000000000
@@ -244,7 +267,7 @@ mark f
 utimens f now now
 changed f -> atime+mtime+ctime
 
-## reading moves the access time, but with O_NOATIME
+## reading moves the access time, but with O_NOATIME [needs: atime]
 open h f O_CREAT|O_RDWR
 write h 0 content -> 7
 close h
@@ -279,9 +302,13 @@ changed . -> mtime+ctime
 mark .
 mkdir d
 changed . -> mtime+ctime
+
+## the times of the directory of a new symbolic link
 mark .
 symlink x l
 changed . -> mtime+ctime
+
+## the times of the directory of a new special file
 mark .
 mknod p fifo 0600
 changed . -> mtime+ctime
@@ -296,18 +323,21 @@ mark d
 link f d/h
 changed d -> mtime+ctime
 
-## unlink and rmdir: times of the directory, change time of the file
+## unlink: change time of the file that keeps a name
 create f
 link f g
 mark g
 unlink f
 changed g -> ctime
+
+## unlink and rmdir: times of the directory
+create f
 mkdir d
 mark .
 rmdir d
 changed . -> mtime+ctime
 mark .
-unlink g
+unlink f
 changed . -> mtime+ctime
 
 ## what fails changes no times
