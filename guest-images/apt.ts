@@ -87,7 +87,7 @@ export class PrivateApt {
     const found = names.find((dependency) => pattern.test(dependency));
     if (!found) {
       throw new GuestImageError(
-        `apt knows no ${name} that needs a package like ${pattern.source}.${this.#updateFailure && `\n${this.#updateFailure}`}\n\n${provideImage()}`,
+        `apt has no ${name} that depends on a package like ${pattern.source}.${this.#updateFailure && `\n${this.#updateFailure}`}\n\n${provideImage()}`,
       );
     }
     return `${found}:${architecture}`;

@@ -69,7 +69,7 @@ async function findTccLibrary(root: string): Promise<string> {
 
 function firstExisting(...paths: string[]): string {
   const found = paths.find((path) => existsSync(path));
-  if (!found) throw new Error(`none of ${paths.join(', ')} is there`);
+  if (!found) throw new Error(`none of ${paths.join(', ')} exists`);
   return found;
 }
 

@@ -91,7 +91,7 @@ async function buildBelow(
     ])
     .catch((error: unknown) => {
       throw new GuestImageError(
-        `The source and headers of Linux ${release} (${version}) can't be had. If the archive has a newer kernel, remove ${cacheDirectory()} to build the guest with that.\n${(error as Error).message}`,
+        `The source and headers of Linux ${release} (${version}) are not available. If the archive has a newer kernel, remove ${cacheDirectory()} to build the guest with that.\n${(error as Error).message}`,
         { cause: error },
       );
     });

@@ -25,7 +25,7 @@ export async function unpackKernel(kernel: Buffer, xz = 'xz'): Promise<Buffer> {
       break;
     default:
       throw new GuestImageError(
-        `the kernel is compressed with ${compression}, which only the BIOS road can boot: use --boot bios, or give its unpacked vmlinux`,
+        `the kernel is compressed with ${compression}, which only a BIOS can boot: use --boot bios, or give its unpacked vmlinux`,
       );
   }
   if (unpacked.length !== unpackedSize) {

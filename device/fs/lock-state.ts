@@ -24,15 +24,15 @@ export type CheckedLockTableState = LockTableState & { [checked]: true };
 export function checkLockState(state: unknown): CheckedLockTableState {
   const { locks, waiters, nextWaiter } = (state ?? {}) as Partial<LockTableState>;
   if (!Array.isArray(locks) || !Array.isArray(waiters))
-    throw new TypeError('lock table: no lists of locks and waiters');
+    throw new TypeError('the lock table has no lists of locks and waiters');
   if (!Number.isSafeInteger(nextWaiter) || nextWaiter! < 1)
-    throw new TypeError(`lock table: nextWaiter is ${nextWaiter}`);
+    throw new TypeError(`the lock table has the invalid nextWaiter ${nextWaiter}`);
   locks.forEach((lock, index) => checkLock(lock, `lock ${index}`));
   const ids = new Set<number>();
   waiters.forEach((waiter, index) => {
     const id = (waiter as { id?: unknown } | null)?.id;
     if (typeof id !== 'number' || !Number.isSafeInteger(id) || id < 1 || id >= nextWaiter! || ids.has(id))
-      throw new TypeError(`lock table: waiter ${index} has id ${String(id)}`);
+      throw new TypeError(`waiter ${index} of the lock table has the invalid id ${String(id)}`);
     ids.add(id);
     checkLock(waiter.lock, `waiter ${index}`);
   });
@@ -82,7 +82,7 @@ function checkConflicts(locks: readonly Lock[]): void {
     set.replace(entries.map(({ lock }) => lock).sort((a, b) => (a.start < b.start ? -1 : a.start > b.start ? 1 : 0)));
     for (const { lock, index } of entries) {
       if (set.inTheWay(lock, lock.holder))
-        throw new TypeError(`lock table: lock ${index} conflicts with another that is held`);
+        throw new TypeError(`lock ${index} of the lock table conflicts with another one`);
     }
   }
 }

@@ -138,8 +138,7 @@ class IdMap {
         host >= 0 &&
         count > 0 &&
         Math.max(guest, host) + count <= 2 ** 32;
-      if (!sound)
-        throw new RangeError(`${name} has a range that is none: guest ${guest}, host ${host}, count ${count}`);
+      if (!sound) throw new RangeError(`${name} has an invalid range: guest ${guest}, host ${host}, count ${count}`);
     }
     this.#ranges = ranges;
   }

@@ -53,7 +53,7 @@ export function checkSessionState(state: unknown, filesystem: InodeIndex): Check
   const { negotiated, number, outlivesReset, nodes, handles, session, waiters } = (state ??
     {}) as Partial<SessionState>;
   if (typeof session !== 'string' || session.length > 100) fail('it has no name');
-  if (!isInteger(number, U32)) fail(`its number is ${String(number)}`);
+  if (!isInteger(number, U32)) fail(`its number ${String(number)} is invalid`);
   if (typeof outlivesReset !== 'boolean') fail('it does not say whether it outlives a reset');
   checkNodes(nodes);
   checkHandles(handles);
@@ -61,7 +61,7 @@ export function checkSessionState(state: unknown, filesystem: InodeIndex): Check
     !Array.isArray(waiters) ||
     !waiters.every((waiter) => typeof waiter?.unique === 'bigint' && Number.isInteger(waiter.waiter))
   )
-    fail('its waiting requests are none');
+    fail('its list of waiting requests is invalid');
   const missing = new Set<number>();
   const look = (ino: number, generation: number) => {
     if (filesystem.inode(ino)?.generation !== generation) missing.add(ino);
@@ -87,7 +87,7 @@ function checkNegotiated(negotiated: Negotiated): Negotiated {
       `the guest has negotiated FUSE ${major}.${minor}; this server speaks ${FUSE_KERNEL_VERSION}.${MIN_MINOR} to ${FUSE_KERNEL_VERSION}.${FUSE_KERNEL_MINOR_VERSION}`,
     );
   }
-  if (typeof flags !== 'bigint') fail('its INIT flags are none');
+  if (typeof flags !== 'bigint') fail('its INIT flags are invalid');
   const unknown = flags & ~IMPLEMENTED;
   if (unknown !== 0n)
     fail(`the guest has negotiated INIT flags 0x${unknown.toString(16)}, which this server does not have`);
@@ -106,22 +106,22 @@ function checkNodes(nodes: NodeTableState | undefined): void {
         column.every((value) => isInteger(value, Number.MAX_SAFE_INTEGER)),
     )
   ) {
-    fail('its node table is none');
+    fail('its node table is invalid');
   }
-  if (new Set(nodes!.ino).size !== nodes!.ino.length) fail('it has a node twice');
+  if (new Set(nodes!.ino).size !== nodes!.ino.length) fail('it has the same node twice');
 }
 
 function checkHandles(table: HandleTableState | undefined): void {
   if (!Array.isArray(table?.handles) || !isInteger(table.next, Number.MAX_SAFE_INTEGER))
-    fail('its handle table is none');
+    fail('its handle table is invalid');
   const seen = new Set<number>();
   for (const handle of table!.handles as Partial<HandleState>[]) {
     const { fh, kind, ino, generation, flags, position, end } = handle ?? {};
     const numbers = [fh, ino, generation, flags, position, end].every((value) =>
       isInteger(value, Number.MAX_SAFE_INTEGER),
     );
-    if (!numbers || (kind !== 'file' && kind !== 'directory')) fail('one of its handles is none');
-    if (fh! >= table!.next || seen.has(fh!)) fail(`its handle ${fh} is there twice, or beyond the next`);
+    if (!numbers || (kind !== 'file' && kind !== 'directory')) fail('one of its handles is invalid');
+    if (fh! >= table!.next || seen.has(fh!)) fail(`its handle ${fh} occurs twice, or is not below the next one`);
     seen.add(fh!);
   }
 }
@@ -131,5 +131,5 @@ function isInteger(value: unknown, max: number): value is number {
 }
 
 function fail(what: string): never {
-  throw new TypeError(`the FUSE session's state is not sound: ${what}`);
+  throw new TypeError(`the FUSE session's state is invalid: ${what}`);
 }

@@ -36,7 +36,7 @@ class Body {
   }
 
   #wrong(name: string): MigrationError {
-    return new MigrationError(`the other side's ${this.#what} is not as it has to be: ${name}`);
+    return new MigrationError(`the other side's ${this.#what} has an invalid field: ${name}`);
   }
 
   /** @throws MigrationError when `is` says so. */

@@ -49,7 +49,7 @@ export class MigrationUnknownError extends MigrationError {
 
   constructor(id: string, departure: Departure, cause: unknown) {
     super(
-      'the link broke when the machine was being switched over: it may run on the other side, and stands still here; ask the other side, or look there, before you let it go on here',
+      'the link broke while the machine was being switched over: it may run on the other side, and is paused here; ask the other side, or look there, before you resume it here',
       { cause },
     );
     this.id = id;

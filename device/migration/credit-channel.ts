@@ -19,11 +19,11 @@ const WINDOW = 16;
 function decodePiece(data: unknown, limit: number): { kind: number; message: Uint8Array } {
   const bytes = data instanceof ArrayBuffer ? new Uint8Array(data) : data;
   if (!(bytes instanceof Uint8Array) || !(bytes.buffer instanceof ArrayBuffer))
-    throw new MigrationError('the other side sends something else than bytes: it is no migration');
+    throw new MigrationError('the other side sends something other than bytes: this is not a migration');
   const kind = bytes[0];
   if (kind !== MESSAGE && kind !== TAKEN && kind !== CLOSED)
     throw new MigrationError(
-      'the other side speaks something else than this migration, or is of another release: use the same on both',
+      'the other side does not speak this protocol, or belongs to another release: use the same release on both sides',
     );
   // A view brings along all of what it is a view of.
   if (bytes.buffer.byteLength > limit + 1 || (kind !== MESSAGE && bytes.length > 1))
@@ -76,7 +76,8 @@ export class CreditChannel implements MigrationChannel {
   };
 
   #push(message: Uint8Array): void {
-    if (this.#received.length === WINDOW) throw new MigrationError('the other side sends on without waiting');
+    if (this.#received.length === WINDOW)
+      throw new MigrationError('the other side keeps sending without waiting for confirmation');
     this.#received.push(message);
   }
 

@@ -44,7 +44,7 @@ export class MemoryFates implements FateStore {
 
   async accept(id: string): Promise<void> {
     checkRoom(this.#fates.size, this.#capacity);
-    if (this.#fates.has(id)) throw new MigrationError('this migration was here before: begin another one');
+    if (this.#fates.has(id)) throw new MigrationError('this migration is on record already: begin another one');
     this.#fates.set(id, 'accepted');
   }
 
@@ -60,6 +60,6 @@ export class MemoryFates implements FateStore {
 export function checkRoom(count: number, capacity: number): void {
   if (count >= capacity)
     throw new MigrationError(
-      `it has taken down ${capacity} migrations, and can't forget one: give it a new place for them`,
+      `${capacity} migrations are on record, and none of them can be forgotten yet: keep the records in a new place`,
     );
 }

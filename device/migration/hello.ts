@@ -27,22 +27,22 @@ export function encodeHello(role: Role, isCaller: boolean): Uint8Array<ArrayBuff
 export function decodeHello(hello: Uint8Array, ownRole: Role, isCaller: boolean): void {
   const version = hello[MAGIC.length];
   if (version === undefined || MAGIC.some((byte, n) => byte !== hello[n]))
-    throw new MigrationError('the other side speaks something else than this migration');
+    throw new MigrationError('the other side does not speak the migration protocol');
   if (version !== VERSION)
     throw new MigrationError(
-      `the other side has version ${version} of the protocol, this one ${VERSION}: use the same release on both`,
+      `the other side speaks version ${version} of the protocol, and this one ${VERSION}: use the same release on both sides`,
     );
   if (hello.length !== LENGTH) throw new MigrationError("the other side's greeting is damaged");
   if (hello[CALLER_AT] === Number(isCaller))
     throw new MigrationError(
       isCaller
-        ? 'the other side has called too, where one has to wait'
-        : 'the other side waits to be called, as this one does',
+        ? 'both sides are calling: one of them has to wait'
+        : 'both sides are waiting to be called: one of them has to call',
     );
   if (hello[ROLE_AT] === ROLES.indexOf(ownRole))
     throw new MigrationError(
       ownRole === 'source'
-        ? 'the other side has a machine to move as well: one has to take it over'
-        : 'the other side has no machine to move: it waits for one too',
+        ? 'both sides have a machine to move: one of them has to take it over'
+        : 'both sides are waiting for a machine: one of them has to move its own',
     );
 }

@@ -130,7 +130,7 @@ export class MigrationTarget<S extends Successor> {
       if (type === MESSAGE.LAYER) {
         const { name, length } = decodeLayer(body);
         if ((kept += length + LAYER_COST) > limit)
-          throw new MigrationError(`more than ${limit} bytes are coming: raise the limit`);
+          throw new MigrationError(`the machine takes more than ${limit} bytes: raise the limit`);
         await files.write(name, [await receiveBytes(link, length, (part) => onProgress?.(came + part))]);
         came += length;
         await store.look(name);
@@ -155,7 +155,7 @@ async function receiveBytes(link: Link, length: number, onProgress: (bytes: numb
   const bytes = new Uint8Array(length);
   for (let at = 0; at < length; ) {
     const { body } = await link.receive(MESSAGE.BYTES);
-    if (body.length === 0 || at + body.length > length) throw new MigrationError('a layer is not as long as was said');
+    if (body.length === 0 || at + body.length > length) throw new MigrationError('a layer is not as long as announced');
     bytes.set(body, at);
     at += body.length;
     onProgress(at);

@@ -121,11 +121,11 @@ export class Link {
 
   async #check(): Promise<void> {
     const proof = await within(this.#timeoutMs, this.#channel, this.#channel.receive());
-    if (!proof) throw new MigrationError('the other side has hung up: its token is another one');
+    if (!proof) throw new MigrationError('the other side hung up: it has a different token');
     const { type } = await this.#open(proof).catch(() => {
-      throw new MigrationError('the other side has another token: give both the same');
+      throw new MigrationError('the other side has a different token: give both sides the same one');
     });
-    if (type !== MESSAGE.PROOF) throw new MigrationError('the other side does not prove that it knows the token');
+    if (type !== MESSAGE.PROOF) throw new MigrationError('the other side could not prove that it knows the token');
   }
 
   async send(type: number, body: Uint8Array): Promise<void> {
@@ -159,7 +159,7 @@ export class Link {
     if (!message) throw new MigrationError('the link to the other side has ended');
     const { type, body } = await this.#open(message);
     if (type === MESSAGE.REFUSED) throw new MigrationRefusedError(`the other side refuses: ${decodeRefusal(body)}`);
-    if (!expected.includes(type)) throw new MigrationError(`the other side has sent message ${type} out of turn`);
+    if (!expected.includes(type)) throw new MigrationError(`the other side sent message ${type} out of turn`);
     return { type, body };
   }
 

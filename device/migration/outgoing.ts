@@ -203,12 +203,12 @@ export async function migrateOut(
     await link?.refuse((error as Error).message);
     departure.keep();
     if (departure.signal.aborted)
-      throw new MigrationError('the migration was cancelled, since the machine was stopped', { cause: error });
+      throw new MigrationError('the migration was cancelled because the machine was stopped', { cause: error });
     if (signal?.aborted)
-      throw new MigrationError('the migration was broken off: the machine runs on here', { cause: error });
+      throw new MigrationError('the migration was cancelled: the machine keeps running here', { cause: error });
     throw error instanceof MigrationError
       ? error
-      : new MigrationError(`the migration failed, and the machine runs on here: ${(error as Error).message}`, {
+      : new MigrationError(`the migration failed, and the machine keeps running here: ${(error as Error).message}`, {
           cause: error,
         });
   } finally {

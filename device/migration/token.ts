@@ -22,7 +22,7 @@ export function makeToken(): string {
 export function checkToken(token: string): void {
   if (!isToken(token))
     throw new MigrationError(
-      'this token is not one that was made for a migration, or was not copied whole: make one with `v86-virtiofs token`, or makeToken(), and give both sides the same',
+      'this is not a migration token, or it was not copied completely: make one with `v86-virtiofs token`, or makeToken(), and give both sides the same',
     );
 }
 

@@ -42,19 +42,19 @@ export function decodeBlob(
   const view = new DataView(blob.buffer, blob.byteOffset, blob.byteLength);
   if (blob.length < HEADER_LENGTH)
     throw new SnapshotError(
-      `the virtio-fs state is cut off: ${blob.length} bytes, its header alone has ${HEADER_LENGTH}`,
+      `the virtio-fs state is truncated: ${blob.length} bytes, and the header alone has ${HEADER_LENGTH}`,
     );
   const magic = new TextDecoder('latin1').decode(blob.subarray(0, 8));
   if (magic !== MAGIC)
     throw new SnapshotError(
-      `this is no virtio-fs state: it begins with ${JSON.stringify(magic)}, not ${JSON.stringify(MAGIC)}`,
+      `this is not a virtio-fs state: it begins with ${JSON.stringify(magic)}, not ${JSON.stringify(MAGIC)}`,
     );
   const version = view.getUint32(8, true);
   checkVersion(version);
   const length = view.getUint32(12, true);
   const body = blob.subarray(HEADER_LENGTH);
   if (body.length !== length)
-    throw new SnapshotError(`the virtio-fs state is cut off: ${body.length} bytes of ${length}`);
+    throw new SnapshotError(`the virtio-fs state is truncated: ${body.length} bytes of ${length}`);
   const checksum = CRC32.buf(body) >>> 0;
   if (checksum !== view.getUint32(16, true))
     throw new SnapshotError('the virtio-fs state is damaged: its checksum does not match');

@@ -60,7 +60,7 @@ export function readDeviceState(
   const find = (name: string): Uint8Array => {
     const bytes = chunk(name);
     if (!bytes)
-      throw new SnapshotError('the snapshot is not sound: its device state names a chunk that it does not list');
+      throw new SnapshotError('the snapshot is invalid: its device state names a chunk that it does not list');
     return bytes;
   };
   const names = hashNames(deviceParts);

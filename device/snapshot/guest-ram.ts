@@ -167,7 +167,7 @@ async function readPages(
       const from = target.offsetOf(first);
       const to = from + count * PAGE_SIZE;
       if (to > bytes.length)
-        throw new SnapshotError(`the snapshot is damaged: its chunk ${name.slice(0, 12)} lacks pages`);
+        throw new SnapshotError(`the snapshot is damaged: its chunk ${name.slice(0, 12)} lacks some pages`);
       put(first, bytes.subarray(from, to));
     }
   });

@@ -84,7 +84,7 @@ export async function inspect(store: SnapshotStore, id: string): Promise<Content
     };
   } catch (error) {
     if (error instanceof SnapshotError) throw error;
-    throw new SnapshotError(`the snapshot is not sound: ${(error as Error).message}`, { cause: error });
+    throw new SnapshotError(`the snapshot is invalid: ${(error as Error).message}`, { cause: error });
   }
 }
 

@@ -143,18 +143,18 @@ function totalLength(chunks: readonly Uint8Array[]): number {
 export function decodePrefix(bytes: Uint8Array, name: string): LayerPrefix {
   if (bytes.length < PREFIX_LENGTH)
     throw new SnapshotError(
-      `${name} is cut off: ${bytes.length} bytes, its prefix alone has ${PREFIX_LENGTH}; copy it again`,
+      `${name} is truncated: ${bytes.length} bytes, and the prefix alone has ${PREFIX_LENGTH}; copy it again`,
     );
   const magic = new TextDecoder('latin1').decode(bytes.subarray(0, MAGIC.length));
   if (magic !== MAGIC)
     throw new SnapshotError(
-      `${name} is no snapshot of v86-virtiofs: it begins with ${JSON.stringify(magic)}, not ${JSON.stringify(MAGIC)}`,
+      `${name} is not a snapshot of v86-virtiofs: it begins with ${JSON.stringify(magic)}, not ${JSON.stringify(MAGIC)}`,
     );
   const view = new DataView(bytes.buffer, bytes.byteOffset, bytes.byteLength);
   const version = view.getUint32(8, true);
   if (version < 1 || version > LAYER_VERSION) {
     throw new SnapshotError(
-      `${name} has format version ${version}, this release reads versions 1 to ${LAYER_VERSION}: ${version > LAYER_VERSION ? 'use a newer release' : 'take it again'}`,
+      `${name} has format version ${version}, and this release reads versions 1 to ${LAYER_VERSION}: ${version > LAYER_VERSION ? 'use a newer release' : 'take it again'}`,
     );
   }
   const headLength = view.getUint32(12, true);
@@ -170,7 +170,7 @@ export function decodePrefix(bytes: Uint8Array, name: string): LayerPrefix {
 export function decodeHead(codec: Codec, prefix: LayerPrefix, bytes: Uint8Array, name: string): LayerHead {
   if (bytes.length < prefix.headLength)
     throw new SnapshotError(
-      `${name} is cut off: its head has ${bytes.length} bytes of ${prefix.headLength}; copy it again`,
+      `${name} is truncated: its head has ${bytes.length} bytes of ${prefix.headLength}; copy it again`,
     );
   if (!sameBytes(codec.hash(bytes), prefix.headHash))
     throw new SnapshotError(`${name} is damaged: the checksum of its head does not match; copy it again`);
@@ -191,7 +191,7 @@ function upgradeHead(version: number, head: LayerHead): LayerHead {
 
 function checkHead(head: LayerHead, { dataLength }: Pick<LayerPrefix, 'dataLength'>, name: string): void {
   const fail = (what: string): never => {
-    throw new SnapshotError(`${name} is not sound: ${what}`);
+    throw new SnapshotError(`${name} is invalid: ${what}`);
   };
   if (typeof head?.id !== 'string' || !/^[0-9a-f]{32}$/.test(head.id)) fail('its id is invalid');
   const { hash, length, packed } = head.chunks ?? {};
@@ -202,11 +202,11 @@ function checkHead(head: LayerHead, { dataLength }: Pick<LayerPrefix, 'dataLengt
     fail('its list of chunks has columns of different lengths');
   if (fromU32(length).some((value) => value > MAX_CHUNK_LENGTH)) fail('it has a chunk that is too long');
   if (fromU32(packed).reduce((sum, value) => sum + value, 0) !== dataLength)
-    fail('its chunks are not as long as it says');
+    fail('the lengths of its chunks do not add up');
   const { frozen } = head;
   if (!frozen) return;
   for (const field of ['created', 'name', 'parent'] as const)
-    if (typeof frozen[field] !== 'string') fail(`${field} is no text`);
+    if (typeof frozen[field] !== 'string') fail(`${field} is not text`);
   if (typeof frozen.machine !== 'object' || frozen.machine === null) fail('it describes no machine');
   if (!(frozen.devices instanceof Uint8Array)) fail('it has no device state');
   if (!Number.isInteger(frozen.schema)) fail('its device state has no version');
@@ -227,7 +227,7 @@ function checkHead(head: LayerHead, { dataLength }: Pick<LayerPrefix, 'dataLengt
 
 function checkRam(ram: RamMap, fail: (what: string) => never): void {
   if (!Number.isInteger(ram?.pageCount) || ram.pageCount < 0 || ram.pageCount > MAX_PAGES)
-    fail('its RAM has no proper size');
+    fail('the size of its RAM is invalid');
   const columns = [ram.first, ram.count, ram.chunk, ram.page];
   if (
     !columns.every(
@@ -239,9 +239,10 @@ function checkRam(ram: RamMap, fail: (what: string) => never): void {
   const [first, count, chunk, page] = columns.map(fromU32) as [Uint32Array, Uint32Array, Uint32Array, Uint32Array];
   let next = 0;
   for (let run = 0; run < first.length; run++) {
-    if (first[run]! < next || first[run]! + count[run]! > ram.pageCount) fail('its map of RAM overlaps or leaves RAM');
-    if (chunk[run]! * HASH_LENGTH >= ram.used.length) fail('its map of RAM names a chunk that is not there');
-    if (page[run]! + count[run]! > PAGES_PER_CHUNK) fail('its map of RAM names a page that no chunk has');
+    if (first[run]! < next || first[run]! + count[run]! > ram.pageCount)
+      fail('its map of RAM overlaps itself or exceeds RAM');
+    if (chunk[run]! * HASH_LENGTH >= ram.used.length) fail('its map of RAM names a chunk that does not exist');
+    if (page[run]! + count[run]! > PAGES_PER_CHUNK) fail('its map of RAM names a page that is in no chunk');
     next = first[run]! + count[run]!;
   }
 }

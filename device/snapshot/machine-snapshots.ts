@@ -268,7 +268,9 @@ export class MachineSnapshots {
     const names = hashNames(state);
     const length = this.#store.lengthOf(names);
     if (length !== stateLength)
-      throw new SnapshotError(`the snapshot is not sound: its emulator state has ${length} bytes of ${stateLength}`);
+      throw new SnapshotError(
+        `the snapshot is invalid: its emulator state has ${length} bytes instead of ${stateLength}`,
+      );
     const chunks = await this.#store.chunks(names);
     return concat(names.map((name) => chunks.get(name)!));
   }
@@ -279,9 +281,9 @@ export class MachineSnapshots {
     const { capacity } = this.#devices;
     if (length > capacity + ENVELOPE) {
       const reason = capacity
-        ? `have room for ${capacity}: give them a larger \`size\``
-        : 'are none: attach the devices of the snapshot';
-      throw new SnapshotError(`the files of the snapshot take ${length} bytes, the filesystems here ${reason}`);
+        ? `the filesystems here have room for ${capacity}: give them a larger \`size\``
+        : 'this machine has no filesystem: attach the devices of the snapshot';
+      throw new SnapshotError(`the files of the snapshot take ${length} bytes, and ${reason}`);
     }
     const chunks = this.#unchanged(names);
     const read = await this.#store.chunks(

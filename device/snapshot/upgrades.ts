@@ -51,7 +51,7 @@ export function upgradeState(version: number, saved: SavedMachine): SavedMachine
 export function checkStateVersion(version: number): void {
   if (Number.isInteger(version) && version >= 1 && version <= STATE_VERSION) return;
   throw new SnapshotError(
-    `the virtio-fs state has schema version ${version}, this v86-virtiofs reads versions 1 to ${STATE_VERSION}: ${version > STATE_VERSION ? 'restore it with a newer release' : 'take the snapshot again'}`,
+    `the virtio-fs state has schema version ${version}, and this release reads versions 1 to ${STATE_VERSION}: ${version > STATE_VERSION ? 'restore it with a newer release' : 'take the snapshot again'}`,
   );
 }
 

@@ -80,7 +80,7 @@ export function dumpJson(filesystem: MemoryFileSystem, directory = '/'): { json:
         report.files++;
         report.bytes += size;
       } catch {
-        skip('it is no text in UTF-8');
+        skip('it is not UTF-8 text');
       }
     }
   }

@@ -57,8 +57,8 @@ export class TarReader {
     let longLink: string | undefined;
     for (let headers = this.#globalLength; ; ) {
       const block = (await this.#queue.take(BLOCK)).slice();
-      if (block.length === 0) throw new Error('it has no end: copy it again');
-      if (block.length < BLOCK) throw new Error('it breaks off in a header: copy it again');
+      if (block.length === 0) throw new Error('its end is missing: copy it again');
+      if (block.length < BLOCK) throw new Error('it is truncated in a header: copy it again');
       if (block.every((byte) => byte === 0)) return undefined;
       const header = decodeBlock(block, decodeName);
       if (!Number.isSafeInteger(header.size) || header.size < 0) throw new Error('an entry has an impossible size');
@@ -89,7 +89,7 @@ export class TarReader {
   async *body(entry: TarEntry, length = entry.remaining): AsyncGenerator<Uint8Array> {
     for (let left = Math.min(length, entry.remaining); left > 0; ) {
       const bytes = await this.#queue.some(left);
-      if (bytes.length === 0) throw new Error(`it breaks off in ${entry.name}: copy it again`);
+      if (bytes.length === 0) throw new Error(`it is truncated in ${entry.name}: copy it again`);
       entry.remaining -= bytes.length;
       left -= bytes.length;
       yield bytes;
@@ -199,7 +199,7 @@ export class TarReader {
 
   async #take(length: number): Promise<Uint8Array> {
     const bytes = await this.#queue.take(length);
-    if (bytes.length < length) throw new Error('it breaks off: copy it again');
+    if (bytes.length < length) throw new Error('it is truncated: copy it again');
     return bytes;
   }
 }

@@ -288,7 +288,7 @@ function* fileBlocks(
       note(
         report.skipped,
         path,
-        'it was changed while it was packed: what is in the archive may be half of the one and half of the other',
+        'it changed while it was being packed: the archive may hold parts of the old and of the new content',
       );
     report.bytes += size;
   } finally {

@@ -70,7 +70,7 @@ export class TreeWriter {
     const there = this.#filesystem.lookup(dir, name);
     if (!there) return;
     if (there.isDirectory) {
-      if (this.#filesystem.entries(there).length) throw new EntryError('a directory that is not empty is in its place');
+      if (this.#filesystem.entries(there).length) throw new EntryError('a directory of this name is not empty');
       this.#filesystem.rmdir(dir, name);
     } else this.#filesystem.unlink(dir, name);
   }

@@ -68,11 +68,11 @@ export function loadedInternalsOf(emulator: Emulator): { v86: V86Core; cpu: Cpu 
 }
 
 function assertEmulator(emulator: V86Like): asserts emulator is V86Like & Emulator {
-  check(emulator, PUBLIC, 'this is no V86 object');
+  check(emulator, PUBLIC, 'this is not a V86 object');
 }
 
 function assertLoaded(emulator: Emulator): asserts emulator is Emulator & { v86: V86Core } {
-  check(emulator, INTERNALS, 'this version of v86 can not be used');
+  check(emulator, INTERNALS, "this version of v86 can't be used");
 }
 
 function check(emulator: object, members: Record<string, Kind>, what: string): void {

@@ -36,7 +36,7 @@ const REASONS: Record<LeaseState, string> = {
   migrating: 'it is being migrated; wait until it has moved, or cancel the migration',
   switching: 'it is being switched over to the other side; wait until that is decided',
   unknown:
-    'it may run on the other side, since the link broke in the switch; settle that first (settleMigration), or decide with `resume` or `handOver` of the error',
+    'it may run on the other side, since the link broke during the switch; settle that first (settleMigration), or decide with `resume` or `handOver` of the error',
   'handed over': 'it has moved, and runs on the other side',
   ended: 'it was stopped; boot or restore another one',
 };

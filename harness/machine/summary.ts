@@ -36,7 +36,7 @@ export function configOf(store: SnapshotStore, id: string): MachineConfig {
   if ((summary as Summary | undefined)?.unsettled) {
     throw new VmError(
       'unsettled',
-      `the machine of ${id.slice(0, 12)} may run on another side, since its migration broke in the switch: settle that first, with \`v86-virtiofs settle ${id.slice(0, 12)}\``,
+      `the machine of ${id.slice(0, 12)} may run on another side, since its migration broke during the switch: settle that first, with \`v86-virtiofs settle ${id.slice(0, 12)}\``,
     );
   }
   return readConfig(machine);

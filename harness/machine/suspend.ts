@@ -39,7 +39,7 @@ export async function suspendGuest({ emulator, agent }: Sleeper): Promise<void> 
     if (isAwake) {
       throw new VmError(
         'guest',
-        `the guest does not sleep: ${failure?.trim() || 'something woke it at once'}; it takes ACPI, and the driver "suspend" or Linux 6.12`,
+        `the guest did not go to sleep: ${failure?.trim() || 'something woke it at once'}; that needs ACPI, and the driver "suspend" or Linux 6.12`,
       );
     }
     // It would seem to sleep.

@@ -111,7 +111,7 @@ async function checkRoom(initrd: string, memory: number): Promise<void> {
   if (memory < least)
     throw new VmError(
       'configuration',
-      `${memory} MiB of memory are too few to boot through a BIOS, which has the initial RAM disk at ${BIOS_INITRD} MiB: give at least ${least}, or boot direct`,
+      `${memory} MiB of memory are not enough to boot through a BIOS, which puts the initial RAM disk at ${BIOS_INITRD} MiB: give at least ${least}, or boot direct`,
     );
 }
 

@@ -115,7 +115,7 @@ describe('a guest that is put to sleep and woken', function () {
       expect(await vm.suspend().catch((error: Error) => error))
         .to.be.instanceOf(Error)
         .with.property('message')
-        .that.matches(/does not sleep: .*Operation not supported.*driver "suspend"/);
+        .that.matches(/did not go to sleep: .*Operation not supported.*driver "suspend"/);
       expect((await vm.exec('echo awake > /mnt/share/f; cat /mnt/share/f')).stdout).to.equal('awake\n');
     } finally {
       await vm.stop();

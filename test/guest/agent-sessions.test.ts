@@ -29,7 +29,7 @@ describe('the processes that a guest keeps for its host', () => {
       await guest.vm.exec('until [ -s /tmp/pid ]; do sleep 0.01; done');
       const { id: underWay } = await guest.vm.freeze(store);
       await guest.vm.thaw(store, underWay);
-      expect(await begun.exited.catch(({ message }: Error) => message)).to.match(/started anew/);
+      expect(await begun.exited.catch(({ message }: Error) => message)).to.match(/restarted/);
       await guest.vm.exec('while kill -0 $(cat /tmp/pid); do sleep 0.01; done; rm /tmp/pid');
     }
     expect(await count()).to.equal(before);

@@ -57,10 +57,10 @@ describe('command line: migration', function () {
     const silent = connect(Number(port), 'localhost').on('error', () => {});
     try {
       const stranger = await run(migrate('--to', `localhost:${port}`), { env: { V86_VIRTIOFS_TOKEN: makeToken() } });
-      expect(stranger.stderr).to.match(/another token|hung up/);
+      expect(stranger.stderr).to.match(/different token|hung up/);
       expect(stranger.code).to.equal(125);
       const here = await run(migrate('--to', `localhost:${port}`, '--', 'sh', '-c', begin), { env });
-      expect(here.stderr).to.match(/^moved: \d+ rounds, [\d.]+ MB, the guest stood still for \d+ ms/);
+      expect(here.stderr).to.match(/^moved: \d+ rounds, [\d.]+ MB, the guest was paused for \d+ ms/);
       expect(here.code).to.equal(0);
       expect(await server.ended).to.deep.include({ code: 0, stdout: 'kept\ngoes on\n' });
     } finally {
@@ -168,7 +168,7 @@ describe('command line: migration', function () {
 
     it('the guest goes on here, when it was not told to go on there', async () => {
       const { server, here } = await through(SWITCH);
-      expect(here.stderr).to.match(/not moved: .*the command goes on here/);
+      expect(here.stderr).to.match(/not moved: .*the command keeps running here/);
       expect(here).to.deep.include({ code: 125, stdout: 'begun\nended\n' });
       await server.says(/not taken over/);
       server.child.kill();
@@ -280,7 +280,7 @@ describe('command line: migration', function () {
     [
       'the token was thought of',
       ['--to', 'localhost:1', '--token', 'secret'],
-      /not one that was made for a migration.*v86-virtiofs token/,
+      /this is not a migration token.*v86-virtiofs token/,
     ],
     ['there is no certificate', ['--to', 'wss:0'], /wss: needs a certificate and its key/],
     ['the fingerprint is none', ['--to', 'tls:localhost:1', '--tls-fingerprint', '12:34'], /not a SHA-256 fingerprint/],

@@ -204,7 +204,7 @@ describe('command line', function () {
     {
       name: 'a size without a unit',
       args: ['run', '--size', '512', '--', 'true'],
-      says: /number and a unit: K, M, G or T/,
+      says: /number and a unit, K, M, G or T/,
     },
     {
       name: 'a share that is larger than its size',
@@ -220,7 +220,7 @@ describe('command line', function () {
     {
       name: 'memory too small for the BIOS road',
       args: ['run', '-m', '64', '--boot', 'bios', '--', 'true'],
-      says: /64 MiB of memory are too few.*give at least \d+, or boot direct/,
+      says: /64 MiB of memory are not enough.*give at least \d+, or boot direct/,
     },
     {
       name: 'a BIOS that is not used',

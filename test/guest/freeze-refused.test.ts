@@ -58,7 +58,7 @@ describe('a snapshot that is not sound, or of another machine, is refused with o
     const store = await SnapshotStore.open(new MemoryStore(), codec);
     for (let end = 0; end < layer.length; end += 1024) {
       const error = await refusal(() => store.import(layer.subarray(0, end)));
-      expect(error.message, `${end} bytes`).to.match(/cut off/);
+      expect(error.message, `${end} bytes`).to.match(/truncated/);
     }
     // In place in a store it is found when its chunks are read.
     for (const part of [0.01, 0.3, 0.6, 0.9, 0.999])

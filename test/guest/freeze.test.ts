@@ -205,7 +205,7 @@ describe('freeze and restore', () => {
         const path = join(directory, 'snapshot');
         await writeSnapshot(path, await guest.vm.save());
         await writeFile(path, (await import('node:fs')).readFileSync(path).subarray(0, 1_000_000));
-        expect(await refusal(Vm.restore(path))).to.match(/cut off: 1000000 bytes of/);
+        expect(await refusal(Vm.restore(path))).to.match(/truncated: 1000000 bytes of/);
       } finally {
         await rm(directory, { recursive: true });
       }

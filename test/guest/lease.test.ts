@@ -170,7 +170,7 @@ describe('a machine runs in one place', function () {
     expect((sent as PromiseRejectedResult).reason)
       .to.be.instanceOf(MigrationError)
       .with.property('message')
-      .that.matches(/since the machine was stopped/);
+      .that.matches(/because the machine was stopped/);
     expect(taken.status).to.equal('rejected');
     expect(runs(vm)).to.equal(false);
     expect(await vm.exec('true').catch((error: Error) => error))

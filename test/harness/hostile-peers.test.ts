@@ -14,14 +14,14 @@ describe('what hostile guests, peers, tabs and pages send', function () {
         expect(kinds.length, `${reader}: ${kinds.join(', ')}`).to.be.greaterThan(1);
       }
       expect(outcomes.get('fuzzCreditChannel')).to.include.keys(
-        'the other side sends on without waiting',
+        'the other side keeps sending without waiting for confirmation',
         'the other side confirms a message that was not sent',
       );
       expect(outcomes.get('fuzzAgent')).to.include.keys(
         'accepted',
-        'something else than the agent',
+        'something other than the agent',
         'a process has ended with the code ',
-        'a process has sent more than it was allowed to',
+        'a process sent more than it was allowed to',
       );
     });
   }

@@ -110,8 +110,8 @@ describe('the page: embedding', () => {
     ).to.equal('textREADME.txt\ncount.sh\ndocs\nempty\n');
     for (const [call, message] of [
       [`vm.fs.read('/none')`, /\/none is not there any more/],
-      [`vm.fs.list('/README.txt')`, /no directory/],
-      [`vm.fs.write('/docs', '')`, /directory that is not empty is in its place/],
+      [`vm.fs.list('/README.txt')`, /not a directory/],
+      [`vm.fs.write('/docs', '')`, /directory of this name is not empty/],
       [`vm.rewind('nothing')`, /nothing/],
     ] as const)
       expect(await page.evaluate(`${call}.then(() => 'done', (error) => error.message)`)).to.match(message);
@@ -252,7 +252,7 @@ describe('the page: embedding', () => {
           return (error as Error).message;
         }
       }),
-    ).to.match(/the container is in no document/);
+    ).to.match(/the container is not in a document/);
     visit.complaints.length = 0;
   });
 

@@ -168,7 +168,7 @@ describe('the page: files', () => {
       await told(visit, /docs is there already: choose another name/);
       await viewer(visit).getByRole('button', { name: /Mode/ }).click();
       await answer(visit, 'Change', '0888');
-      await told(visit, /0888 is no mode/);
+      await told(visit, /0888 is not a mode/);
       expect(await visit.run('stat -c %a README.txt')).to.equal('644');
     });
   });

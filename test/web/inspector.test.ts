@@ -36,7 +36,7 @@ describe('the page: inspector', () => {
   describe('requests', () => {
     it('are there as they come, decoded, with errors', async () => {
       const visit = await show(await site.open());
-      await visit.page.getByText('Nothing was requested yet').waitFor();
+      await visit.page.getByText('No requests yet').waitFor();
       await visit.run('cat README.txt');
       const log = await logWith(visit, /RELEASE/);
       const at = (text: RegExp) => log.findIndex((row) => text.test(row));
@@ -66,9 +66,9 @@ describe('the page: inspector', () => {
         log.every((row) => row.includes('README.txt')),
       );
       await panel(visit).getByRole('searchbox').fill('nobody has this');
-      await visit.page.getByText('No request is like that').waitFor();
+      await visit.page.getByText('No request matches').waitFor();
       await button(visit, 'Clear the log').click();
-      await visit.page.getByText('Nothing was requested yet').waitFor();
+      await visit.page.getByText('No requests yet').waitFor();
     });
 
     it('have their bytes, whose fields are lit up both ways, and the buffers that they are in', async () => {
@@ -142,7 +142,7 @@ describe('the page: inspector', () => {
       const visit = await site.open();
       await visit.run('cat README.txt');
       await show(visit);
-      await visit.page.getByText('Nothing was requested yet').waitFor();
+      await visit.page.getByText('No requests yet').waitFor();
       await visit.run('cat docs/*');
       await logWith(visit, /READ\s/);
     });
@@ -251,7 +251,7 @@ describe('the page: inspector', () => {
 
   it('tells how long requests take, by opcode', async () => {
     const visit = await show(await site.open(), 'Latency');
-    await visit.page.getByText('Nothing was requested yet').waitFor();
+    await visit.page.getByText('No requests yet').waitFor();
     await visit.run('for n in 1 2 3 4 5; do cat README.txt > /dev/null; done');
     const open = panel(visit)
       .locator('.opcode')

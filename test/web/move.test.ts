@@ -128,7 +128,7 @@ describe('the page: moving, and sleep', () => {
     await openDialog(visit);
     await give(visit, 'Where guest moves to', there!.replace(/#.*/, `#${makeToken()}`));
     await dialog(visit)
-      .getByText(/another token|hung up/)
+      .getByText(/different token|hung up/)
       .waitFor();
     await give(visit, 'Where guest moves to', there!);
     await visit.page.getByText(/guest runs at ws:\/\/localhost:\d+ now/).waitFor();
@@ -162,7 +162,7 @@ describe('the page: moving, and sleep', () => {
     await openDialog(visit);
     await give(visit, 'Where a guest comes from', 'localhost:7000');
     await dialog(visit)
-      .getByText(/is no address of a machine/)
+      .getByText(/is not the address of a machine/)
       .waitFor();
     await give(visit, 'Where a guest comes from', `ws://localhost:1#${makeToken()}`);
     await dialog(visit)
@@ -179,7 +179,7 @@ describe('the page: moving, and sleep', () => {
     const visit = await site.open();
     await visit.run(BEGIN);
     await visit.page.getByRole('button', { name: 'Let guest sleep' }).click();
-    await told(visit, /the guest does not sleep: (no ACPI, so nothing would wake it|.*Operation not supported)/);
+    await told(visit, /the guest did not go to sleep: (no ACPI, so nothing would wake it|.*Operation not supported)/);
     expect(await visit.run(GOES_ON)).to.equal(WENT_ON);
   });
 

@@ -23,7 +23,7 @@ describe('the page: start and terminal', () => {
     await visit.page.getByRole('tab', { name: 'Timeline' }).click();
     await visit.page
       .getByRole('alert')
-      .getByText(/keeps files for pages from https or localhost only/)
+      .getByText(/keep files for pages from https or localhost only/)
       .waitFor();
     await visit.page.getByRole('button', { name: 'Snapshot now' }).click();
     await visit.page.locator('vm-timeline li').filter({ hasText: 'Snapshot' }).waitFor();

@@ -260,7 +260,7 @@ describe('the page: timeline', () => {
           'no snapshot at all, but long enough to have a head',
           /notes\.txt can't be imported: .*not a snapshot|notes\.txt can't be imported: /,
         ],
-        ['cut.layer', good.subarray(0, good.length - 1000), /cut\.layer can't be imported: .*cut off/],
+        ['cut.layer', good.subarray(0, good.length - 1000), /cut\.layer can't be imported: .*truncated/],
         ['newer.layer', newer, /newer\.layer can't be imported: .*version/],
       ] as const) {
         writeFileSync(join(directory, name), content);
@@ -304,7 +304,7 @@ describe('the page: timeline', () => {
       const second = await show(await site.open({ context }));
       await told(
         second,
-        /Another tab has this page’s snapshots open, so that those of this tab are lost with it: export what matters, or close the other tab and reload/,
+        /Another tab has this page’s snapshots open, so the snapshots of this tab won’t be saved: export what matters, or close the other tab and reload/,
       );
       await panel(second)
         .getByText(/Another tab has this page’s snapshots open/)
@@ -347,7 +347,7 @@ describe('the page: timeline', () => {
       const visit = await site.open({ context: page.context() });
       await told(
         visit,
-        /Snapshots of this visit are lost with it: there is no room for the snapshot: .*remove snapshots, or export them first/,
+        /Snapshots of this visit won’t be saved: there is no room for the snapshot: .*remove snapshots, or export them first/,
       );
       await show(visit);
       await visit.run('echo before > f');
@@ -387,7 +387,7 @@ describe('the page: timeline', () => {
       await visit.page.goto(site.url);
       await show(visit);
       await panel(visit)
-        .getByText(/torn\.layer is cut off/)
+        .getByText(/torn\.layer is truncated/)
         .waitFor();
       await row(visit, 'whole').waitFor();
       await take(visit, 'beside');
@@ -397,7 +397,7 @@ describe('the page: timeline', () => {
       await panel(visit).getByRole('button', { name: 'Remove: damaged snapshot' }).click();
       await visit.page.getByRole('dialog').getByRole('button', { name: 'Remove' }).click();
       await panel(visit)
-        .getByText(/torn\.layer is cut off/)
+        .getByText(/torn\.layer is truncated/)
         .waitFor({ state: 'detached' });
       await panel(visit).getByRole('button', { name: 'Remove all' }).click();
       await visit.page.getByRole('dialog').getByRole('button', { name: 'Remove all' }).click();

@@ -95,7 +95,7 @@ describe('the page: a guest of which nobody heard where it runs', function () {
 
   it('the order was lost, and the other side says so: it goes on here', async () => {
     const { visit } = await move(MESSAGE.SWITCH, true);
-    await visit.page.getByText('the link broke, and guest goes on here').waitFor();
+    await visit.page.getByText('the link broke, and guest keeps running here').waitFor();
     await goesOn(visit);
   });
 
@@ -110,7 +110,7 @@ describe('the page: a guest of which nobody heard where it runs', function () {
     await asked(visit).waitFor();
     visit.complaints.length = 0;
     await visit.picture('unknown');
-    await visit.page.getByRole('button', { name: 'It does not: go on here' }).click();
+    await visit.page.getByRole('button', { name: 'It does not: resume here' }).click();
     await asked(visit).waitFor({ state: 'detached' });
     await goesOn(visit);
   });

@@ -114,7 +114,7 @@ class HostFolder implements SharedFolder {
 
   async list(path = '/'): Promise<FileEntry[]> {
     const listing = (await this.#ask((folder) => folder.list([path], Infinity))).get(path);
-    if (!listing) throw new Error(`${path} is no directory`);
+    if (!listing) throw new Error(`${path} is not a directory`);
     return listing.entries;
   }
 

@@ -109,7 +109,7 @@ declare global {
 /** Starts a guest. */
 export function createVm({ container, panels, ...options }: VmOptions = {}): Vm {
   if (!container) return new Handle(options);
-  if (!container.isConnected) throw new Error('the container is in no document: put it there first');
+  if (!container.isConnected) throw new Error('the container is not in a document: add it first');
   const element = document.createElement('virtiofs-vm');
   Object.assign(element, options, panels && { panels: panels.join(' ') });
   container.append(element);

@@ -97,7 +97,7 @@ export class GuestTerminals extends LitElement {
     const decide = (runsThere: boolean) => void connection.attempt(connection.decide(guest, runsThere));
     if (connection.undecided.has(guest.id)) {
       return html`<div class="standstill" role="alert"><p>The link broke when ${guest.name} was being switched over. It may run on the other side, so it stands still here. Look there: it must run on one side only.</p>
-        <div><button @click=${() => decide(true)}>It runs there</button> <button @click=${() => decide(false)}>It does not: go on here</button></div></div>`;
+        <div><button @click=${() => decide(true)}>It runs there</button> <button @click=${() => decide(false)}>It does not: resume here</button></div></div>`;
     }
     if (guest.power === 'booting')
       return html`<div class="standstill" role="status"><p>${guest.name} boots again. Its folder stays as it is</p></div>`;

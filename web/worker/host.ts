@@ -56,7 +56,7 @@ export class Host implements WorkerApi {
   });
 
   async start({ base, store, from, since = 0 }: StartOptions, page: PageApi): Promise<StartResult> {
-    if (this.#isStarted) throw new Error('this worker has started already: make another one');
+    if (this.#isStarted) throw new Error('this worker has started already: create another one');
     this.#isStarted = true;
     this.#page = page;
     this.#base = new URL(base);
@@ -93,7 +93,7 @@ export class Host implements WorkerApi {
     await this.timeline
       .takeNow(guest)
       .catch((error: Error) =>
-        this.#page.problem(`${guest.name} has come, and no snapshot of it can be kept: ${error.message}`),
+        this.#page.problem(`${guest.name} has arrived, and no snapshot of it can be kept: ${error.message}`),
       );
   }
 
@@ -120,7 +120,7 @@ export class Host implements WorkerApi {
       } catch (error) {
         const isAlone = last.snapshots.length === 1;
         this.#page.problem(
-          `${isAlone ? 'The guest of your last visit can’t go on, so this is a new one' : 'A guest of your last visit can’t go on'}: ${(error as Error).message}`,
+          `${isAlone ? 'The guest of your last visit can’t be resumed, so this is a new one' : 'A guest of your last visit can’t be resumed'}: ${(error as Error).message}`,
         );
         lost.push(snapshot);
       }
@@ -129,7 +129,7 @@ export class Host implements WorkerApi {
     await this.timeline
       .protect(lost)
       .catch((error: Error) =>
-        this.#page.problem(`The snapshots of your last visit may go when new ones come: ${error.message}`),
+        this.#page.problem(`The snapshots of your last visit may be deleted when new ones are taken: ${error.message}`),
       );
     if (!this.#guests.size) return undefined;
     if (last.parted.length)

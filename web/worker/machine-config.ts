@@ -21,7 +21,7 @@ export function configOfSnapshot(info: Pick<SnapshotInfo, 'machine'>): MachineCo
   const { tags, ninep, network, others } = equipmentOf(config);
   if (tags.length !== 1 || ninep || network !== 'ne2k' || others.length) {
     throw new Error(
-      `this snapshot is of a machine that the page can't make: it has ${config.devices.join(', ') || 'no shared folder'}, the page's machines one shared folder and nothing else; use the command line for it`,
+      `this snapshot is of a machine that the page can't make: it has ${config.devices.join(', ') || 'no shared folder'}, and the page's machines have one shared folder and nothing else; use the command line for it`,
     );
   }
   return config;

@@ -100,7 +100,7 @@ export class Moves implements MoveApi {
         } catch (error) {
           if (!(error instanceof MigrationUnknownError)) throw error;
           const fate = await this.#settle(error, side);
-          if (fate === 'runs here') throw new Error(`the link broke, and ${guest.name} goes on here`);
+          if (fate === 'runs here') throw new Error(`the link broke, and ${guest.name} keeps running here`);
           if (fate === 'runs there') {
             await this.#events.left(guest);
           } else {
@@ -168,7 +168,7 @@ export class Moves implements MoveApi {
       codec: loadCodec(),
       maxMachines: 1,
       onProgress: (bytes) => this.#events.progress({ bytes }),
-      onProblem: ({ message }) => this.#events.problem(`The guest has come, but ${message}`),
+      onProblem: ({ message }) => this.#events.problem(`The guest has arrived, but ${message}`),
       make: async ({ machine }) => {
         const guest = await this.#events.make(configOfSnapshot({ machine }));
         return { guest, ...guest.moveIn() };
@@ -184,7 +184,7 @@ export class Moves implements MoveApi {
 
   async #alone<T>(action: (signal: AbortSignal) => Promise<T>): Promise<T> {
     if (!isSecureContext) throw new Error('browsers move guests for pages from https or localhost only');
-    if (this.#current) throw new Error('a machine is on its way already: wait until it is there, or break that off');
+    if (this.#current) throw new Error('a machine is on its way already: wait until it has arrived, or cancel that');
     this.#offer?.abort();
     this.#current = new AbortController();
     this.#events.progress({ bytes: 0 });

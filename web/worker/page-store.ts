@@ -34,13 +34,13 @@ export class PageStore implements FileStore {
     if (!isSecureContext)
       return new PageStore(
         undefined,
-        'The browser keeps files for pages from https or localhost only, so that snapshots are lost with this page: export those that matter.',
+        'Browsers keep files for pages from https or localhost only, so the snapshots of this page won’t be saved: export those that matter.',
       );
     const release = await becomeWriter(directory, patience);
     if (!release) {
       return new PageStore(
         undefined,
-        'Another tab has this page’s snapshots open, so that those of this tab are lost with it: export what matters, or close the other tab and reload.',
+        'Another tab has this page’s snapshots open, so the snapshots of this tab won’t be saved: export what matters, or close the other tab and reload.',
       );
     }
     try {
@@ -76,7 +76,7 @@ export class PageStore implements FileStore {
     if (!kept) return;
     this.#writing = kept.write(name, [file]).then(
       () => this.#memory.remove(name),
-      (error: Error) => this.giveUp(`Snapshots of this visit are lost with it: ${error.message}`),
+      (error: Error) => this.giveUp(`Snapshots of this visit won’t be saved: ${error.message}`),
     );
   }
 

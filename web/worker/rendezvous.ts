@@ -20,7 +20,7 @@ export function offer(code: string, signal?: AbortSignal): Promise<MigrationChan
   const board = open(code);
   let isTaken = false;
   return new Promise<MigrationChannel>((resolve, reject) => {
-    signal?.addEventListener('abort', () => reject(new Error('it was broken off')), { once: true });
+    signal?.addEventListener('abort', () => reject(new Error('it was cancelled')), { once: true });
     board.addEventListener('message', ({ data }) => {
       const id = decodeNote('here', data);
       if (id === undefined || isTaken) return;
@@ -40,9 +40,7 @@ export function join(code: string): Promise<MigrationChannel> {
   return new Promise<MigrationChannel>((resolve, reject) => {
     const timer = setTimeout(() => {
       channel.close();
-      reject(
-        new Error('no tab of this browser has a machine for this link, or not any more: ask for a new link there'),
-      );
+      reject(new Error('no tab of this browser has a machine for this link any more: ask for a new link there'));
     }, PATIENCE);
     board.addEventListener('message', ({ data }) => {
       if (decodeNote('go', data) !== id) return;
@@ -66,7 +64,7 @@ export function parseAddress(address: string): { url: string; token: string } {
     if (!/^wss?:$/.test(url.protocol) || url.hash.length < 2) throw new Error('it has no token');
   } catch (error) {
     throw new Error(
-      `${JSON.stringify(address)} is no address of a machine: paste what v86-virtiofs tells when it waits, ws://HOST:PORT#TOKEN`,
+      `${JSON.stringify(address)} is not the address of a machine: paste what v86-virtiofs prints while it waits, ws://HOST:PORT#TOKEN`,
       { cause: error },
     );
   }

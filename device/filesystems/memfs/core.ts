@@ -125,7 +125,7 @@ export function coreOf(volume: object): Core {
         ];
   if (missing.length) {
     throw new TypeError(
-      `this is no volume of memfs 4.80 or a release like it: it lacks ${missing.join(', ')}; pass a \`Volume\` of the memfs that v86-virtiofs depends on`,
+      `this is not a volume of memfs 4.80 or a compatible release: it lacks ${missing.join(', ')}; pass a \`Volume\` of the memfs that v86-virtiofs depends on`,
     );
   }
   return core as Core;

@@ -17,7 +17,7 @@ export function checkState(state: unknown): CheckedState {
   const { uuid, nextIno } = source as { uuid: unknown; nextIno: number };
   if (typeof uuid !== 'string' || !/^[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$/.test(uuid))
     fail('its uuid is invalid');
-  if (!Number.isInteger(nextIno) || nextIno < 2 || nextIno > MAX_U31) fail(`nextIno is ${nextIno}`);
+  if (!Number.isInteger(nextIno) || nextIno < 2 || nextIno > MAX_U31) fail(`nextIno ${nextIno} is out of range`);
 
   const inodes = Object.fromEntries([
     ...U32.map((name) => [name, u32Column(record(source.inodes, 'inodes'), `inodes.${name}`)] as const),
@@ -25,7 +25,8 @@ export function checkState(state: unknown): CheckedState {
   ]) as unknown as InodeColumns;
   sameLength('inodes', Object.values(inodes));
   const rows = checkInodes(inodes, nextIno);
-  const modeOf = (ino: number) => inodes.mode[rows.get(ino) ?? fail(`inode ${ino} is named but is not there`)]!;
+  const modeOf = (ino: number) =>
+    inodes.mode[rows.get(ino) ?? fail(`a name refers to inode ${ino}, which does not exist`)]!;
   const typeOf = (ino: number) => modeOf(ino) & S_IFMT;
 
   const directories = record(source.directories, 'directories');
@@ -89,10 +90,10 @@ function checkInodes(inodes: InodeColumns, nextIno: number): Map<number, number>
     const ino = inodes.ino[row]!;
     const mode = inodes.mode[row]!;
     if (ino < 1 || ino >= nextIno || rows.has(ino))
-      fail(`inode number ${ino} ${rows.has(ino) ? 'is there twice' : 'is out of range'}`);
+      fail(`inode number ${ino} ${rows.has(ino) ? 'occurs twice' : 'is out of range'}`);
     judge(
       () => checkNode(mode, inodes.rdev[row]!, (mode & S_IFMT) === S_IFLNK ? '.' : undefined),
-      () => `inode ${ino} has mode 0${mode.toString(8)}`,
+      () => `inode ${ino} has the invalid mode 0${mode.toString(8)}`,
     );
     for (const name of F64)
       judge(
@@ -101,8 +102,8 @@ function checkInodes(inodes: InodeColumns, nextIno: number): Map<number, number>
       );
     rows.set(ino, row);
   }
-  const root = rows.get(1) ?? fail('it has no root');
-  if ((inodes.mode[root]! & S_IFMT) !== S_IFDIR) fail('its root is no directory');
+  const root = rows.get(1) ?? fail('the root is missing');
+  if ((inodes.mode[root]! & S_IFMT) !== S_IFDIR) fail('the root is not a directory');
   return rows;
 }
 
@@ -114,9 +115,9 @@ function checkDirectories({ inodes, directories, entries }: CheckedState, typeOf
   for (let at = 0; at < directories.ino.length; at++) {
     const dir = directories.ino[at]!;
     const nextCookie = directories.nextCookie[at]!;
-    if (typeOf(dir) !== S_IFDIR || children.has(dir)) fail(`directory ${dir} is none, or there twice`);
+    if (typeOf(dir) !== S_IFDIR || children.has(dir)) fail(`directory ${dir} does not exist, or occurs twice`);
     const end = row + directories.entries[at]!;
-    if (end > entries.names.length) fail(`directory ${dir} has more entries than there are`);
+    if (end > entries.names.length) fail(`directory ${dir} claims more entries than there are`);
     const names = new Set<string>();
     const below: number[] = [];
     let last = FIRST_COOKIE - 1;
@@ -127,7 +128,7 @@ function checkDirectories({ inodes, directories, entries }: CheckedState, typeOf
       if (typeof name !== 'string' || !isEntryName(name) || names.has(name))
         fail(`directory ${dir} has an entry with a bad name, ${JSON.stringify(name)}`);
       if (cookie <= last || cookie >= nextCookie)
-        fail(`entry ${JSON.stringify(name)} of directory ${dir} has cookie ${cookie}`);
+        fail(`entry ${JSON.stringify(name)} of directory ${dir} has the invalid cookie ${cookie}`);
       last = cookie;
       names.add(name);
       if (typeOf(ino) !== S_IFDIR) {
@@ -136,14 +137,15 @@ function checkDirectories({ inodes, directories, entries }: CheckedState, typeOf
         links.set(ino, count);
         continue;
       }
-      if (ino === 1 || parents.has(ino)) fail(`directory ${ino} has two places`);
+      if (ino === 1 || parents.has(ino)) fail(`directory ${ino} has two names`);
       parents.set(ino, dir);
       below.push(ino);
     }
-    if (nextCookie < FIRST_COOKIE || nextCookie >= MAX_U31) fail(`directory ${dir} has nextCookie ${nextCookie}`);
+    if (nextCookie < FIRST_COOKIE || nextCookie >= MAX_U31)
+      fail(`directory ${dir} has the invalid nextCookie ${nextCookie}`);
     children.set(dir, below);
   }
-  if (row !== entries.names.length) fail('some entries are in no directory');
+  if (row !== entries.names.length) fail('some entries belong to no directory');
   checkReachable(inodes, children, parents);
 }
 
@@ -166,14 +168,14 @@ function checkFiles({ inodes, files, chunks }: CheckedState, typeOf: (ino: numbe
   for (let at = 0; at < files.ino.length; at++) {
     const ino = files.ino[at]!;
     const size = files.size[at]!;
-    if (typeOf(ino) !== S_IFREG || seen.has(ino)) fail(`file ${ino} is none, or there twice`);
+    if (typeOf(ino) !== S_IFREG || seen.has(ino)) fail(`file ${ino} does not exist, or occurs twice`);
     seen.add(ino);
     judge(
       () => checkSize(size),
-      () => `file ${ino} has size ${size}`,
+      () => `file ${ino} has the invalid size ${size}`,
     );
     const end = row + files.chunks[at]!;
-    if (end > chunks.bytes.length) fail(`file ${ino} has more chunks than there are`);
+    if (end > chunks.bytes.length) fail(`file ${ino} claims more chunks than there are`);
     let next = 0;
     for (; row < end; row++) {
       const index = chunks.index[row]!;
@@ -181,14 +183,14 @@ function checkFiles({ inodes, files, chunks }: CheckedState, typeOf: (ino: numbe
       const bytes = chunks.bytes[row] as unknown;
       const page = index * PAGES_PER_CHUNK;
       if (!Number.isInteger(page) || page < next || page >= MAX_FILE_SIZE / PAGE_SIZE)
-        fail(`file ${ino} has a chunk with index ${index}`);
+        fail(`file ${ino} has a chunk with the invalid index ${index}`);
       next = page + 32 - Math.clz32(map);
       const sound =
         map > 0 && map <= 0xffff && bytes instanceof Uint8Array && bytes.length <= countBits(map) * PAGE_SIZE;
       if (!sound) fail(`chunk ${index} of file ${ino} is malformed`);
     }
   }
-  if (row !== chunks.bytes.length) fail('some chunks are in no file');
+  if (row !== chunks.bytes.length) fail('some chunks belong to no file');
   const regular = inodes.mode.reduce((count, mode) => count + ((mode & S_IFMT) === S_IFREG ? 1 : 0), 0);
   if (regular !== seen.size) fail('some files have no size');
 }
@@ -197,7 +199,7 @@ function checkSymlinks({ inodes, symlinks }: CheckedState, typeOf: (ino: number)
   const seen = new Set<number>();
   for (const link of symlinks as unknown[]) {
     const { ino, target } = record(link, 'symlinks') as { ino: number; target: unknown };
-    if (typeOf(ino) !== S_IFLNK || seen.has(ino)) fail(`symbolic link ${ino} is none, or there twice`);
+    if (typeOf(ino) !== S_IFLNK || seen.has(ino)) fail(`symbolic link ${ino} does not exist, or occurs twice`);
     if (typeof target !== 'string') fail(`symbolic link ${ino} has no target`);
     judge(
       () => checkNode(S_IFLNK, 0, target as string),
@@ -240,7 +242,7 @@ function judge(check: () => void, what: () => string): void {
 }
 
 function fail(what: string): never {
-  throw new TypeError(`the filesystem state is not sound: ${what}`);
+  throw new TypeError(`the filesystem state is invalid: ${what}`);
 }
 
 function record(value: unknown, what: string): Record<string, unknown> {
@@ -249,7 +251,7 @@ function record(value: unknown, what: string): Record<string, unknown> {
 }
 
 function list<T>(value: unknown, what: string): T[] {
-  if (!Array.isArray(value)) fail(`${what} is no list`);
+  if (!Array.isArray(value)) fail(`${what} is not a list`);
   return value as T[];
 }
 
@@ -259,7 +261,7 @@ function sameLength(what: string, columns: { length: number }[]): void {
 
 function column(source: Record<string, unknown>, path: string, width: number): ArrayBuffer {
   const bytes = source[path.slice(path.indexOf('.') + 1)];
-  if (!(bytes instanceof Uint8Array) || bytes.length % width) fail(`${path} is no column of numbers`);
+  if (!(bytes instanceof Uint8Array) || bytes.length % width) fail(`${path} is not a column of numbers`);
   return (bytes as Uint8Array).slice().buffer as ArrayBuffer;
 }
 

@@ -141,7 +141,7 @@ export class Layers {
       head,
       prefix: first,
       dataStart,
-      damage: isWhole ? '' : `${name} is cut off: it should have ${end} bytes; copy it again`,
+      damage: isWhole ? '' : `${name} is truncated: it should have ${end} bytes; copy it again`,
     };
   }
 

@@ -184,7 +184,7 @@ export class SnapshotStore {
       const length = sum(fromU32(layer.head.chunks.packed));
       if (data.length < length)
         throw new SnapshotError(
-          `${layer.name} is cut off: its chunks have ${data.length} bytes of ${length}; copy it again`,
+          `${layer.name} is truncated: its chunks have ${data.length} bytes of ${length}; copy it again`,
         );
       await this.#writeLayer(layer.name, { ...layer.head, frozen: { ...layer.head.frozen!, ...changes } }, [
         data.subarray(0, length),
@@ -303,7 +303,7 @@ export class SnapshotStore {
     const expected = PREFIX_LENGTH + headLength + dataLength;
     if (file.length !== expected)
       throw new SnapshotError(
-        `${name} is ${file.length < expected ? 'cut off' : 'too long'}: ${file.length} bytes of ${expected}; copy it again`,
+        `${name} is ${file.length < expected ? 'truncated' : 'too long'}: ${file.length} bytes of ${expected}; copy it again`,
       );
     const source = new SnapshotStore(new MemoryStore([[name, file]]), this.#codec);
     const {
@@ -313,7 +313,7 @@ export class SnapshotStore {
     const names = chunksOf(frozen);
     for (const chunk of names)
       if (!source.has(chunk))
-        throw new SnapshotError(`${name} is not sound: it lacks the chunk ${chunk.slice(0, 12)}; export it again`);
+        throw new SnapshotError(`${name} is invalid: it lacks the chunk ${chunk.slice(0, 12)}; export it again`);
     const chunks = await source.#reader.stored(names);
     return this.#change(() =>
       this.#write(

@@ -49,7 +49,7 @@ export async function runToEnd(
         if (left < 0)
           throw new VmError(
             'guest',
-            `the guest's command has said more than ${maxOutput} bytes, and was killed: raise maxOutput, or spawn it and take its output as it comes`,
+            `the guest's command wrote more than ${maxOutput} bytes and was killed: raise maxOutput, or spawn it and take its output as it comes`,
           );
         parts.push(data);
       },

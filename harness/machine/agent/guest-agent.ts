@@ -84,7 +84,7 @@ export class GuestAgent {
     this.#channel = channel;
     this.#reader = new FrameReader(
       (frame) => this.#receive(frame),
-      () => this.#lie("something else than the agent's frames has come over its serial port"),
+      () => this.#lie("something other than the agent's frames arrived on its serial port"),
     );
     channel.onData((bytes, age = 0) => {
       this.#age = age;
@@ -97,7 +97,7 @@ export class GuestAgent {
    * restore: it starts a new session.
    */
   async ready(timeoutMs = 60_000, renewal?: Renewal): Promise<void> {
-    this.lose(new Error('the link to the guest was started anew: attach to the process again'));
+    this.lose(new Error('the link to the guest was restarted: attach to the process again'));
     this.#lost = undefined;
     this.#session = randomId();
     this.#reader.seek(this.#session);
@@ -273,7 +273,7 @@ export class GuestAgent {
     const credit = this.#credit.get(id);
     // Nobody's, such as of a process that was attached to before the session.
     if (credit === undefined) return;
-    if (bytes.length > credit) return this.#lie('a process has sent more than it was allowed to');
+    if (bytes.length > credit) return this.#lie('a process sent more than it was allowed to');
     this.#credit.set(id, credit - bytes.length);
     this.#processes.get(id)?.output(stream, bytes.slice());
   }

@@ -154,7 +154,7 @@ export class Process implements GuestProcess {
     const errno = reason & 0xffff;
     this.lose(
       errno === ESRCH
-        ? new VmError('guest', 'there is no such process in the guest: it has ended, or never was')
+        ? new VmError('guest', 'there is no such process in the guest: it has ended, or never existed')
         : this.#link.describe(errno, (reason & DIRECTORY_FAILED) !== 0),
     );
     this.#link.forget();

@@ -27,7 +27,7 @@ export function encodeRenewal({ clock, seed = new Uint8Array(0) }: Renewal, welc
   const view = new DataView(payload.buffer);
   if (clock) {
     if (welcome.length < 12)
-      throw new Error("the guest's agent is of an older image, which can't set its clock: build the image again");
+      throw new Error("the guest's agent comes from an older image and can't set the clock: build the image again");
     const told = new DataView(welcome.buffer, welcome.byteOffset, welcome.byteLength);
     const { sec, nsec } = clock();
     const ahead =

@@ -75,7 +75,7 @@ function layOut({ vmlinux, initrd }: DirectBootImage, cmdline: string, ramSize: 
   if (initrdAddress < kernelEnd) {
     const pages = Math.ceil(kernelEnd / PAGE_SIZE) + Math.ceil(initrd.length / PAGE_SIZE);
     throw new DirectBootError(
-      `${ramSize / MIB} MiB of RAM are too few: kernel and initial RAM disk alone take ${Math.ceil((pages * PAGE_SIZE) / MIB)} MiB`,
+      `${ramSize / MIB} MiB of RAM are not enough: the kernel and the initial RAM disk alone take ${Math.ceil((pages * PAGE_SIZE) / MIB)} MiB`,
     );
   }
   const words = new TextEncoder().encode(`${NO_FIRMWARE} ${cmdline}\0`);

@@ -52,7 +52,7 @@ export function readExecutable(file: Uint8Array): Executable {
     );
   }
   if (type !== ET_EXEC)
-    throw new DirectBootError(`the kernel is no executable but an ELF file of type ${type}: give vmlinux itself`);
+    throw new DirectBootError(`the kernel is not an executable but an ELF file of type ${type}: give vmlinux itself`);
 
   const [entry, phoff, phentsize, phnum] = [
     view.getUint32(24, true),
@@ -89,5 +89,5 @@ export function hex(value: number): string {
 }
 
 function truncated(file: Uint8Array): DirectBootError {
-  return new DirectBootError(`the kernel is cut short or damaged: its headers point beyond its ${file.length} bytes`);
+  return new DirectBootError(`the kernel is truncated or damaged: its headers point beyond its ${file.length} bytes`);
 }

@@ -133,6 +133,6 @@ function readPem(file: string): Buffer {
 function parsePort(text: string): number {
   const port = Number(text);
   if (!text || !Number.isInteger(port) || port < 0 || port > 65535)
-    throw new VmError('configuration', `${text} is no TCP port: give 0 to 65535`);
+    throw new VmError('configuration', `${text} is not a TCP port: give 0 to 65535`);
   return port;
 }

@@ -48,7 +48,7 @@ export function checkRestoredTargets(vm: Vm, flags: KeepFlags): void {
  * @throws what `action` throws.
  */
 export async function keepingShares(vm: Vm, flags: KeepFlags, action: () => Promise<number>): Promise<number> {
-  const keep = () => finishing('keeping the share; once more ends that', (signal) => keepShares(vm, flags, signal));
+  const keep = () => finishing('saving the share; press again to stop', (signal) => keepShares(vm, flags, signal));
   let code: number;
   try {
     code = await action();

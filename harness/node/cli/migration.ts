@@ -74,21 +74,21 @@ export function addMigrationCommands(program: Command): void {
       )
       .option('--tls-cert <file>', 'certificate to wait with on tls:PORT or wss:PORT, PEM')
       .option('--tls-key <file>', 'its key')
-      .addOption(new Option('--bandwidth <MB/s>', 'send no faster').argParser(parsePositive))
+      .addOption(new Option('--bandwidth <MB/s>', 'limit the bandwidth').argParser(parsePositive))
       .addOption(
-        new Option('--policy <what>', 'when the guest changes more than can be sent').choices([
+        new Option('--policy <what>', 'what to do when the guest changes memory faster than it can be sent').choices([
           'throttle',
           'give-up',
           'stop',
         ]),
       )
-      .option('-v, --verbose', 'tell what happens, on stderr');
+      .option('-v, --verbose', 'report progress on stderr');
   addLinkOptions(
     program
       .command('migrate')
       .summary('move a running guest to another process, or to a page')
       .description(
-        'Lets a guest go on from a snapshot and, when a command has been started in it, moves it to a waiting `serve`, or to a page, while it runs.',
+        'Resumes a guest from a snapshot and, when a command has been started in it, moves it to a waiting `serve`, or to a page, while it runs.',
       )
       .argument('<snapshot>', 'name, id or beginning of an id')
       .argument('[command...]', 'command to start in it first; put -- before it')
@@ -104,7 +104,7 @@ Examples:
   v86-virtiofs serve --incoming 7000 -- ps                              # in one terminal; it prints localhost:7000#TOKEN
   v86-virtiofs migrate base --to localhost:7000#TOKEN -- sh -c 'make &' # in another
   v86-virtiofs migrate base --to ws:7000                                # give the page what this says
-When it can't be moved the guest goes on here, and this exits with ${OWN_FAILURE} when the command has ended. When nobody can tell where it
+If it can't be moved, the guest keeps running here, and this exits with ${OWN_FAILURE} when the command has ended. When nobody can tell where it
 runs it is kept as a snapshot, to be settled by \`v86-virtiofs settle\`, and this exits with ${UNSETTLED}.`,
     )
     .action(migrate);
@@ -121,7 +121,7 @@ runs it is kept as a snapshot, to be settled by \`v86-virtiofs settle\`, and thi
           '--incoming <port>',
           `TCP port to wait on, 0 for any; tls:PORT; ws:PORT or wss:PORT for pages; or ${STDIO}`,
         )
-        .option('--to <address>', 'move it on, when the command has ended: as in `migrate`'),
+        .option('--to <address>', 'move it on when the command has ended, as in `migrate`'),
     ),
   )
     .addHelpText(
@@ -171,7 +171,7 @@ async function serve(
     ...Vm.takeOver(secret, thawOptions(flags)).options,
     maxMachines: 1,
     fates: fatesBeside(flags.store),
-    onProblem: ({ message }) => say(`it has come, but ${message}`),
+    onProblem: ({ message }) => say(`it has arrived, but ${message}`),
   });
   let listener: { address: string; close(): void } | undefined;
   let vm: Vm | undefined;
@@ -245,7 +245,7 @@ async function keptInStead(vm: Vm, flags: LinkFlags, error: Error): Promise<VmEr
   const { id } = await vm.freeze(await openStore(flags));
   return new VmError(
     'snapshot',
-    `${error.message}; the guest is kept as ${id.slice(0, 12)}: \`v86-virtiofs restore\` lets it go on`,
+    `${error.message}; the guest is kept as ${id.slice(0, 12)}: \`v86-virtiofs restore\` resumes it`,
     { cause: error },
   );
 }
@@ -287,22 +287,22 @@ async function moveOut(
       });
       report('');
       return say(
-        `moved: ${rounds} rounds, ${(bytes / 1e6).toFixed(1)} MB, the guest stood still for ${downtime.toFixed(0)} ms`,
+        `moved: ${rounds} rounds, ${(bytes / 1e6).toFixed(1)} MB, the guest was paused for ${downtime.toFixed(0)} ms`,
       );
     } catch (error) {
       if (!(error instanceof MigrationError)) throw error;
       const fate = error instanceof MigrationUnknownError ? await askAgain(error, way, token) : 'runs here';
-      if (fate === 'runs there') return say('moved: the link broke in the switch, but the guest runs there');
+      if (fate === 'runs there') return say('moved: the link broke during the switch, but the guest runs there');
       if (fate === 'unknown') {
         const { id } = await vm.freeze(store);
         throw new VmError('unsettled', `${error.message}\n${howToSettle(id.slice(0, 12))}`);
       }
       if (way.address !== undefined) {
-        say(`not moved: ${error.message}; it goes on here, and whoever calls next can have it`);
+        say(`not moved: ${error.message}; it keeps running here, and the next caller can have it`);
         continue;
       }
       if (!started) throw error;
-      say(`not moved: ${error.message}; the command goes on here`);
+      say(`not moved: ${error.message}; the command keeps running here`);
       await started.exited;
       process.exitCode = OWN_FAILURE;
       return;

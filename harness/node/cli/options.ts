@@ -39,7 +39,7 @@ export interface RenewalFlags extends ImageFlags {
 
 export function addRenewalOptions(command: Command): Command {
   return addImageOptions(command)
-    .option('--keep-clock', "leave the guest's clock as it was frozen, instead of setting it to the time of now")
+    .option('--keep-clock', "keep the guest's clock as it was frozen, instead of setting it to the current time")
     .option('--no-reseed', 'let the guest draw the same random numbers as others from this snapshot');
 }
 
@@ -112,7 +112,7 @@ export function addMachineOptions(command: Command): Command {
       .addOption(
         new Option(
           '--size <size>',
-          'what each share may hold, 512M or 4G say; holes take nothing (default: 2G)',
+          'size limit of each share, such as 512M or 4G; holes take no space (default: 2G)',
         ).argParser(parseSize),
       )
       .option(
@@ -128,7 +128,7 @@ export function addMachineOptions(command: Command): Command {
           .argParser(parseMemory),
       ),
   )
-    .option('--cmdline <words>', "more words for the kernel's command line")
+    .option('--cmdline <words>', "extra words for the kernel's command line")
     .addOption(
       new Option(
         '--boot <method>',
@@ -141,8 +141,8 @@ export function addMachineOptions(command: Command): Command {
         "virtio-fs driver of the guest: the kernel's own, or one that can suspend",
       ).choices(['stock', 'suspend']),
     )
-    .option('--no-cache', 'boot anew, even when a booted machine is in the cache')
-    .option('-v, --verbose', "show the guest's console and what happens, on stderr");
+    .option('--no-cache', 'boot again, even when a booted machine is in the cache')
+    .option('-v, --verbose', "show the guest's console and progress on stderr");
 }
 
 function addImageOptions(command: Command): Command {
@@ -191,7 +191,8 @@ export function machineOptions(flags: MachineFlags): VmOptions {
 /** Bytes, with a binary unit. */
 function parseSize(value: string): number {
   const [, digits, unit] = /^(\d{1,9})([KMGT])$/i.exec(value) ?? [];
-  if (digits === undefined) throw new InvalidArgumentError('Give a whole number and a unit: K, M, G or T, 512M say.');
+  if (digits === undefined)
+    throw new InvalidArgumentError('Give a whole number and a unit, K, M, G or T, such as 512M.');
   return Number(digits) * 1024 ** ('KMGT'.indexOf(unit!.toUpperCase()) + 1);
 }
 

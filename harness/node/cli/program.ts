@@ -21,11 +21,11 @@ export function makeProgram(): Command {
       'Linux guests in the v86 emulator that share directories with the host over virtio-fs, and can be frozen with files open.',
     )
     .exitOverride()
-    .addOption(new Option('-V, --version', 'tell the versions of this package and of v86'))
+    .addOption(new Option('-V, --version', 'print the versions of this package and of v86'))
     .on('option:version', () => {
       throw new Versions();
     })
-    .showHelpAfterError('(v86-virtiofs --help, or v86-virtiofs COMMAND --help, tells what there is)');
+    .showHelpAfterError('(see v86-virtiofs --help, or v86-virtiofs COMMAND --help)');
 
   addMachineOptions(
     program
@@ -103,11 +103,11 @@ ${EXIT_CODES}`,
 
   program
     .command('demo')
-    .summary('see a guest frozen with files open go on in another process')
+    .summary('demo: freeze a guest with files open, and resume it in another process')
     .description(
-      'Boots a guest, shares files both ways, freezes it with files open to disk, and lets a second process go on with it.',
+      'Boots a guest, shares files both ways, freezes it to disk with files open, and resumes it in a second process.',
     )
-    .addOption(new Option('--second-half <what>', 'what the second process goes on with').hideHelp())
+    .addOption(new Option('--second-half <what>', 'snapshot that the second process resumes').hideHelp())
     .action(async ({ secondHalf: handOver }: { secondHalf?: string }) => {
       if (handOver === undefined) {
         const { demo } = await import('../demo/demo.ts');

@@ -15,19 +15,19 @@ interface SettleFlags extends Omit<LinkFlags, 'host'> {
 /** Adds `settle`. */
 export function addSettleCommand(program: Command): void {
   addCallOptions(program.command('settle'))
-    .summary('find out on which side a guest goes on whose migration broke in the switch')
+    .summary('find out on which side a guest runs after its migration broke during the switch')
     .description(
-      'Asks the other side what became of a guest that `migrate` has kept since it may run there. It goes on on one side only.',
+      'Asks the other side what became of a guest that `migrate` has kept because it may run there. It runs on one side only.',
     )
     .argument('<snapshot>', 'name, id or beginning of an id')
     .option('--to <address>', 'ask there, as `migrate` has')
     .addOption(
-      new Option('--runs-here', 'it does not run there, and never will: you have looked').conflicts([
+      new Option('--runs-here', 'you have checked: it does not run there, and never will').conflicts([
         'runsThere',
         'to',
       ]),
     )
-    .addOption(new Option('--runs-there', 'it does: you have looked').conflicts('to'))
+    .addOption(new Option('--runs-there', 'you have checked: it runs there').conflicts('to'))
     .action(settle);
 }
 
@@ -38,14 +38,14 @@ async function settle(snapshot: string, flags: SettleFlags): Promise<void> {
   if (!unsettled)
     throw new VmError(
       'configuration',
-      `${snapshot} is not of a guest whose migration broke in the switch: there is nothing to settle`,
+      `${snapshot} is not of a guest whose migration broke during the switch: there is nothing to settle`,
     );
   const name = store.info(id).name || id.slice(0, 12);
   const fate = flags.runsHere ? 'runs here' : flags.runsThere ? 'runs there' : await ask(unsettled, flags);
   switch (fate) {
     case 'runs here':
       await store.amend(id, { summary });
-      return say(`it does not run there, and never will: v86-virtiofs restore ${name} lets it go on here`);
+      return say(`it does not run there, and never will: v86-virtiofs restore ${name} resumes it here`);
     case 'runs there':
       return say(`it was started there: this copy is not needed any more, and v86-virtiofs remove ${name} removes it`);
     case 'unknown':

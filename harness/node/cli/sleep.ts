@@ -53,13 +53,13 @@ Example:
         .command('wake')
         .summary('wake a sleeping guest')
         .description(
-          'Goes on with a guest that `suspend` has kept: wakes it by a byte on its serial port, runs a command in it and exits with its code.',
+          'Resumes a guest that `suspend` has kept: wakes it by a byte on its serial port, runs a command in it and exits with its code.',
         ),
     ),
   )
     .argument('<snapshot>', 'name, id, or beginning of an id')
     .argument('<command...>', 'command and arguments; put -- before them')
-    .option('-n, --name <name>', 'let it sleep again afterwards, and keep it under this name')
+    .option('-n, --name <name>', 'put it to sleep again afterwards, and keep it under this name')
     .addOption(storeOption())
     .action(wake);
 }

@@ -59,8 +59,8 @@ export function addSnapshotCommands(program: Command): void {
     addRenewalOptions(
       command(
         'restore',
-        'go on with a frozen guest',
-        'Goes on with a frozen guest in this process: runs a command in it and exits with its code.',
+        'resume a frozen guest',
+        'Resumes a frozen guest in this process: runs a command in it and exits with its code.',
       ),
     ),
   )
@@ -97,20 +97,23 @@ ${EXIT_CODES}`,
   json(
     command(
       'inspect',
-      'tell what is in a snapshot',
-      'Tells what is in a snapshot: its machine, memory, files, what is open, and locks.',
+      'show what is in a snapshot',
+      'Shows what is in a snapshot: its machine, memory, files, what is open, and locks.',
     ),
   )
     .argument('<snapshot>')
     .option('-f, --files', 'every file too')
     .action(inspectCommand);
-  json(command('diff', 'tell what lies between two snapshots')).argument('<from>').argument('<to>').action(diffCommand);
+  json(command('diff', 'show the differences between two snapshots'))
+    .argument('<from>')
+    .argument('<to>')
+    .action(diffCommand);
   command('export', 'write a snapshot to one file that stands alone')
     .argument('<snapshot>')
     .argument('<file>')
     .action(exportCommand);
   command('import', 'take a file of `export` into a store').argument('<file>').action(importCommand);
-  json(command('verify', 'read every part of a snapshot, or of all, and check it'))
+  json(command('verify', 'check every part of one snapshot, or of all'))
     .argument('[snapshot]', 'name, id, or beginning of an id (default: all)')
     .action(verify);
   command('rename', 'give a snapshot another name')
@@ -150,7 +153,7 @@ async function freeze(argv: string[], flags: MachineFlags & StoreFlags & { name?
 async function tellFrozen(store: SnapshotStore, { id, standstill }: { id: string; standstill: number }): Promise<void> {
   const { name, addedBytes } = store.info(id);
   process.stderr.write(
-    `frozen as ${name ? `${printable(name)} (${id.slice(0, 12)})` : id.slice(0, 12)}: ${formatBytes(addedBytes)} added, the guest stood still for ${standstill.toFixed(0)} ms\n`,
+    `frozen as ${name ? `${printable(name)} (${id.slice(0, 12)})` : id.slice(0, 12)}: ${formatBytes(addedBytes)} added, the guest was paused for ${standstill.toFixed(0)} ms\n`,
   );
 }
 
@@ -272,9 +275,7 @@ function tellContents(
   }
   filesystems.forEach(({ isElsewhere, files, bytes, locks, waiters }, n) => {
     console.log();
-    tell(
-      `filesystem ${n + 1}: ${isElsewhere ? 'has stayed where it was' : `${files.size} entries, ${formatBytes(bytes)}`}`,
-    );
+    tell(`filesystem ${n + 1}: ${isElsewhere ? 'is kept elsewhere' : `${files.size} entries, ${formatBytes(bytes)}`}`);
     if (everyFile)
       for (const [path, { mode, size }] of files)
         tell(`  ${mode.toString(8).padStart(6, '0')} ${String(size).padStart(12)} ${path}`);
@@ -341,7 +342,7 @@ async function verify(snapshot: string | undefined, flags: StoreFlags): Promise<
     spinner.stop();
   }
   if (flags.json) tellJson({ sound, problems });
-  else process.stderr.write(`${sound.length} ${sound.length === 1 ? 'snapshot is' : 'snapshots are'} sound\n`);
+  else process.stderr.write(`${sound.length} ${sound.length === 1 ? 'snapshot is' : 'snapshots are'} intact\n`);
   if (problems.length) throw new VmError('snapshot', problems.join('\n'));
 }
 

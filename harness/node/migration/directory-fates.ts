@@ -28,7 +28,7 @@ export class DirectoryFates implements FateStore {
     const names = await readdir(this.directory);
     checkRoom(names.length, this.#capacity);
     if (names.some((name) => name.startsWith(id)))
-      throw new MigrationError('this migration was here before: begin another one');
+      throw new MigrationError('this migration is on record already: begin another one');
     // Fails when somebody accepts the same one.
     await (await open(this.#path(id, ACCEPTED), 'wx', 0o600)).close();
     await syncDirectory(this.directory);

@@ -54,7 +54,7 @@ export function duplexChannel(readable: Readable, writable: Writable, isCaller?:
       if (length > limit) {
         close();
         throw new MigrationError(
-          `the other side sends ${length} bytes at once, or something else than a migration: ${limit} are allowed`,
+          `the other side sends ${length} bytes at once, or something other than a migration: ${limit} are allowed`,
         );
       }
       return take(length);

@@ -88,17 +88,17 @@ export async function readSnapshot(path: string): Promise<Snapshot> {
 export function decodeSnapshot(file: Buffer, name: string): Snapshot {
   const refuse = (what: string): VmError => new VmError('snapshot', `the snapshot ${name} ${what}`);
   const cutOff = (expected: number) =>
-    refuse(`is cut off: ${file.length} bytes of ${expected}; copy it again, or take it anew`);
+    refuse(`is truncated: ${file.length} bytes of ${expected}; copy it again, or take it again`);
   if (file.toString('latin1', 0, MAGIC.length) !== MAGIC)
-    throw refuse('is no snapshot of v86-virtiofs: its first bytes are others');
+    throw refuse('is not a snapshot of v86-virtiofs: it begins with other bytes');
   if (file.length < PREFIX_LENGTH) throw cutOff(PREFIX_LENGTH);
   const version = file.readUInt32LE(8);
   if (version !== FORMAT_VERSION) {
-    const cure = version > FORMAT_VERSION ? 'use a newer release' : 'take it anew';
-    throw refuse(`has format version ${version}, this release reads ${FORMAT_VERSION}: ${cure}`);
+    const cure = version > FORMAT_VERSION ? 'use a newer release' : 'take it again';
+    throw refuse(`has format version ${version}, and this release reads ${FORMAT_VERSION}: ${cure}`);
   }
   const headLength = file.readUInt32LE(12);
-  const damaged = (what: string) => refuse(`is damaged (${what}): copy it again, or take it anew`);
+  const damaged = (what: string) => refuse(`is damaged (${what}): copy it again, or take it again`);
   if (headLength > MAX_HEAD_LENGTH) throw damaged('head length');
   if (file.length < PREFIX_LENGTH + headLength) throw cutOff(PREFIX_LENGTH + headLength);
   const encoded = file.subarray(PREFIX_LENGTH, PREFIX_LENGTH + headLength);

@@ -61,19 +61,19 @@ describe('link of a migration', () => {
 
   it('says that the tokens differ, to both', async () => {
     expect(await greet(ports(), [makeToken(), TOKEN])).to.deep.equal([
-      'the other side has hung up: its token is another one',
-      'the other side has another token: give both the same',
+      'the other side hung up: it has a different token',
+      'the other side has a different token: give both sides the same one',
     ]);
   });
 
   it('says when both have called, when nobody has, and when both have a machine or none', async () => {
-    expect((await greet(ports(true, true)))[0]).to.match(/has called too/);
+    expect((await greet(ports(true, true)))[0]).to.match(/both sides are calling/);
     expect((await greet(ports(false, false)))[0]).to.match(/silent for 0.5 s/);
     expect((await greet(ports(true, false), undefined, ['source', 'source']))[1]).to.match(
-      /has a machine to move as well/,
+      /both sides have a machine to move/,
     );
     expect((await greet(ports(true, false), undefined, ['destination', 'destination']))[1]).to.match(
-      /no machine to move/,
+      /both sides are waiting for a machine/,
     );
   });
 

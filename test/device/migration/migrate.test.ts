@@ -195,7 +195,8 @@ describe('live migration of a machine', () => {
       await channel.send(hello);
     }
 
-    const refusal = /the other side has version 3 of the protocol, this one 2: use the same release on both/;
+    const refusal =
+      /the other side speaks version 3 of the protocol, and this one 2: use the same release on both sides/;
 
     it('the source keeps its machine', async () => {
       const first = await guest(new Volume());

@@ -31,18 +31,18 @@ describe('channel over a message port', () => {
     const shared = new Uint8Array(new SharedArrayBuffer(8)).fill(1);
     const message = (length: number) => new Uint8Array(1 + length).fill(1);
     const wrong: [string, unknown[], RegExp][] = [
-      ['posts null', [null], /something else than bytes/],
-      ['posts nothing', [undefined], /something else than bytes/],
-      ['posts text', ['text'], /something else than bytes/],
-      ['posts what an older release would', [{ bytes: message(3) }], /something else than bytes/],
-      ['posts other arrays', [new Float64Array(3)], /something else than bytes/],
-      ['posts memory that it shares', [shared], /something else than bytes/],
-      ['posts no bytes', [new Uint8Array(0)], /speaks something else/],
-      ['posts another kind of message', [Uint8Array.of(9)], /speaks something else/],
+      ['posts null', [null], /something other than bytes/],
+      ['posts nothing', [undefined], /something other than bytes/],
+      ['posts text', ['text'], /something other than bytes/],
+      ['posts what an older release would', [{ bytes: message(3) }], /something other than bytes/],
+      ['posts other arrays', [new Float64Array(3)], /something other than bytes/],
+      ['posts memory that it shares', [shared], /something other than bytes/],
+      ['posts no bytes', [new Uint8Array(0)], /does not speak this protocol/],
+      ['posts another kind of message', [Uint8Array.of(9)], /does not speak this protocol/],
       ['sends more than a stranger may', [message(MAX_STRANGER_MESSAGE + 1)], /129 bytes at once: 128 are allowed/],
       ['sends a byte of something large', [new Uint8Array(MAX_MESSAGE + 2).fill(1).subarray(0, 1)], /are allowed/],
       ['confirms what was not sent', [Uint8Array.of(2)], /confirms a message that was not sent/],
-      ['sends on without waiting', Array.from({ length: 17 }, () => message(1)), /sends on without waiting/],
+      ['keeps sending without waiting', Array.from({ length: 17 }, () => message(1)), /keeps sending without waiting/],
     ];
     for (const [what, posts, says] of wrong) {
       it(what, async () => {

@@ -43,7 +43,7 @@ describe('channel over a WebSocket', () => {
       expect(error)
         .to.be.instanceOf(MigrationError)
         .with.property('message')
-        .that.matches(/something else than bytes/);
+        .that.matches(/something other than bytes/);
     });
   }
 

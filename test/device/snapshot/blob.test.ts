@@ -19,16 +19,16 @@ describe('device state envelope', () => {
 
   const blob = encodeBlob(VERSION, { files: ['a', 'b'], next: 9 });
   const damaged: { name: string; bytes: Uint8Array; says: RegExp }[] = [
-    { name: 'nothing', bytes: new Uint8Array(0), says: /cut off: 0 bytes/ },
-    { name: 'something else', bytes: new Uint8Array(64), says: /no virtio-fs state/ },
+    { name: 'nothing', bytes: new Uint8Array(0), says: /truncated: 0 bytes/ },
+    { name: 'something else', bytes: new Uint8Array(64), says: /not a virtio-fs state/ },
     {
       name: 'a newer version',
       bytes: encodeBlob(VERSION + 1, 0),
       says: /schema version 3.*reads versions 1 to 2.*newer release/,
     },
     { name: 'version 0', bytes: encodeBlob(0, 0), says: /schema version 0.*take the snapshot again/ },
-    { name: 'a cut-off payload', bytes: blob.subarray(0, -1), says: /cut off/ },
-    { name: 'trailing bytes', bytes: Uint8Array.of(...blob, 0), says: /cut off|bytes of/ },
+    { name: 'a cut-off payload', bytes: blob.subarray(0, -1), says: /truncated/ },
+    { name: 'trailing bytes', bytes: Uint8Array.of(...blob, 0), says: /truncated|bytes of/ },
   ];
   for (const { name, bytes, says } of damaged) {
     it(`refuses ${name}, and says so`, () =>

@@ -121,7 +121,7 @@ describe('the state of the devices in a snapshot', function () {
     expect(error)
       .to.be.instanceOf(SnapshotError)
       .with.property('message')
-      .that.matches(/has mode 0644/);
+      .that.matches(/has the invalid mode 0644/);
     expect(await files.list()).to.deep.equal(before);
     expect(await machine.emulator.save_state().catch((caught: Error) => caught)).to.be.instanceOf(SnapshotError);
     await snapshots.restore(id);

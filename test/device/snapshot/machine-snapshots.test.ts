@@ -284,8 +284,8 @@ describe('layered snapshots of a real v86', () => {
     it('a newer version, and one of before the first', async () => {
       await freeze(await make());
       for (const [version, says] of [
-        [3, /format version 3, this release reads versions 1 to 2: use a newer release/],
-        [0, /format version 0, this release reads versions 1 to 2: take it again/],
+        [3, /format version 3, and this release reads versions 1 to 2: use a newer release/],
+        [0, /format version 0, and this release reads versions 1 to 2: take it again/],
       ] as const) {
         const opened = await SnapshotStore.open(await damage((bytes) => ((bytes[8] = version), bytes)), loadCodec());
         expect(opened.damaged()[0]!.reason).to.match(says);

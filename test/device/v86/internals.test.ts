@@ -48,7 +48,7 @@ describe('v86 internals', () => {
         .with.property('message')
         .match(
           new RegExp(
-            `^this version of v86 can not be used: it lacks ${path.replaceAll('.', '\\.')}\\b.* tested with v86 ${FIRST_TESTED} to ${LAST_TESTED}`,
+            `^this version of v86 can't be used: it lacks ${path.replaceAll('.', '\\.')}\\b.* tested with v86 ${FIRST_TESTED} to ${LAST_TESTED}`,
           ),
         );
     });
@@ -58,7 +58,7 @@ describe('v86 internals', () => {
     for (const other of [{}, { run() {} }, [], () => {}]) {
       expect(() => attachVirtioFs(other as never, { tag: 'share' })).to.throw(
         MachineError,
-        /^this is no V86 object: it lacks add_listener/,
+        /^this is not a V86 object: it lacks add_listener/,
       );
     }
   });

@@ -384,7 +384,7 @@ describe('the lease of a machine, on a real v86', () => {
           expect(sent.status === 'rejected' && sent.reason)
             .to.be.instanceOf(MigrationError)
             .with.property('message')
-            .that.matches(/since the machine was stopped/);
+            .that.matches(/because the machine was stopped/);
           expect(taken.status).to.equal('rejected');
           expect([isDestroyed(), runs(source), runs(destination)]).to.deep.equal([true, false, false]);
         });

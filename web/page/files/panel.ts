@@ -229,7 +229,7 @@ export class FilesPanel extends LitElement {
     });
     if (mode === undefined) return;
     if (!/^[0-7]{1,4}$/.test(mode))
-      return this.connection.report(`${mode} is no mode: give up to four digits from 0 to 7, as 0644`);
+      return this.connection.report(`${mode} is not a mode: give up to four digits from 0 to 7, as 0644`);
     await this.#try(this.guest.api.folder.chmod(entry.path, parseInt(mode, 8)));
   }
 

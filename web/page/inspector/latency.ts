@@ -54,7 +54,7 @@ export class LatencyPanel extends LitElement {
   override render() {
     const step = clockStep();
     if (!this.latencies.size)
-      return html`<p class="empty">Nothing was requested yet. Type <span class="mono">ls -lR</span> in the terminal.</p>`;
+      return html`<p class="empty">No requests yet. Type <span class="mono">ls -lR</span> in the terminal.</p>`;
     // What is finer than the clock is one column.
     const first = Math.max(0, Math.ceil(Math.log2(step * 1000)));
     const all = [...this.latencies]

@@ -49,7 +49,7 @@ export class Poll implements ReactiveController {
     } catch (error) {
       if (!connection.guests.includes(guest)) return;
       clearInterval(this.#timer);
-      connection.report(`The inspector can't go on: ${(error as Error).message}`);
+      connection.report(`The inspector has stopped: ${(error as Error).message}`);
     } finally {
       this.#isBusy = false;
     }

@@ -133,8 +133,8 @@ export class RequestsView extends LitElement {
           (row) => this.#renderRow(row),
         )}
       </div>
-      ${this.rows.length ? nothing : html`<p class="empty">Nothing was requested yet. Type <span class="mono">cat README.txt</span> in the terminal.</p>`}
-      ${this.rows.length && !shown.length ? html`<p class="empty">No request is like that.</p>` : nothing}
+      ${this.rows.length ? nothing : html`<p class="empty">No requests yet. Type <span class="mono">cat README.txt</span> in the terminal.</p>`}
+      ${this.rows.length && !shown.length ? html`<p class="empty">No request matches.</p>` : nothing}
       <div class="note"><span>${matching.length === this.rows.length ? `${this.rows.length} requests` : `${matching.length} of ${this.rows.length} requests`}${
         shown.length < matching.length ? `, the last ${shown.length} shown` : ''
       }</span>

@@ -53,7 +53,7 @@ export class MoveDialog extends LitElement {
       <button class="plain icon" aria-label=${`Move ${guest.name}`} title=${`Move ${guest.name}`} @click=${this.#open}>${icon('move')}</button>
       <dialog aria-labelledby="title" @close=${this.#onClose}>
         <h2 id="title">Move ${guest.name}</h2>
-        <p>It goes on running while it moves, with its files, shells and locks. Until it runs there, it runs here.</p>
+        <p>It keeps running while it moves, with its files, shells and locks. Until it runs there, it runs here.</p>
         <div ?hidden=${this.#isMoving}>${this.#renderPlaces()}</div>
         ${this.#isMoving ? this.#renderProgress() : nothing}
         ${this.failure ? html`<p class="failure" role="alert">${this.failure}</p>` : nothing}

@@ -143,7 +143,7 @@ describe('the agent of a guest that lies', () => {
     await agent.ready();
     const fresh = agent.list();
     say(TO_HOST.LISTED, 0, number(5));
-    expect(await stale.catch(({ message }: Error) => message)).to.match(/started anew/);
+    expect(await stale.catch(({ message }: Error) => message)).to.match(/restarted/);
     expect(await fresh).to.deep.equal([5]);
   });
 

@@ -156,14 +156,14 @@ describe('direct boot', () => {
         expect: /another processor \(ELF class 2, machine 3\): v86 runs 32-bit x86/,
       },
       { name: 'an ARM kernel', vmlinux: patched(18, 40), expect: /another processor \(ELF class 1, machine 40\)/ },
-      { name: 'a shared object', vmlinux: patched(16, 3), expect: /no executable but an ELF file of type 3/ },
+      { name: 'a shared object', vmlinux: patched(16, 3), expect: /not an executable but an ELF file of type 3/ },
       {
         name: 'headers beyond the end',
         vmlinux: patched(28, 0xff, 0xff),
-        expect: /cut short or damaged: its headers point beyond its \d+ bytes/,
+        expect: /truncated or damaged: its headers point beyond its \d+ bytes/,
       },
-      { name: 'headers of another size', vmlinux: patched(42, 56), expect: /cut short or damaged/ },
-      { name: 'a file cut short', vmlinux: elf(ANNOUNCE).subarray(0, -1), expect: /cut short or damaged/ },
+      { name: 'headers of another size', vmlinux: patched(42, 56), expect: /truncated or damaged/ },
+      { name: 'a file cut short', vmlinux: elf(ANNOUNCE).subarray(0, -1), expect: /truncated or damaged/ },
       {
         name: 'more in the file than in memory',
         vmlinux: elf(ANNOUNCE, { memsz: 4 }),
@@ -183,13 +183,13 @@ describe('direct boot', () => {
       {
         name: 'too little RAM for the kernel',
         vmlinux: elf(ANNOUNCE, { memsz: 16 * MIB }),
-        expect: /16 MiB of RAM are too few: kernel and initial RAM disk alone take 18 MiB/,
+        expect: /16 MiB of RAM are not enough: the kernel and the initial RAM disk alone take 18 MiB/,
       },
       {
         name: 'too little RAM for the initial RAM disk',
         vmlinux: elf(ANNOUNCE),
         initrd: new Uint8Array(15 * MIB),
-        expect: /16 MiB of RAM are too few: .* take 17 MiB/,
+        expect: /16 MiB of RAM are not enough: .* take 17 MiB/,
       },
       {
         name: 'a command line too long',

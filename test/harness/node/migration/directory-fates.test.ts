@@ -62,7 +62,7 @@ describe('what became of migrations', () => {
         expect(await again())
           .to.be.instanceOf(MigrationError)
           .with.property('message')
-          .that.matches(/here before/);
+          .that.matches(/on record already/);
         await fates.decide(id, 'never');
         expect(await again()).to.be.instanceOf(MigrationError);
         expect(await fates.decide(id, 'started')).to.equal('never');
@@ -120,7 +120,7 @@ describe('what became of migrations', () => {
     expect(error)
       .to.be.instanceOf(MigrationError)
       .with.property('message')
-      .that.matches(/can't forget one/);
+      .that.matches(/none of them can be forgotten yet/);
     expect(await full.decide(id, 'started')).to.equal('started');
     writeFileSync(join(directory, 'other'), '');
     const small = await new DirectoryFates(directory, 2).accept(randomUUID()).catch((thrown: Error) => thrown);

@@ -107,7 +107,7 @@ describe('the door for migrations', function () {
         expect(wrong)
           .to.be.instanceOf(MigrationError)
           .with.property('message')
-          .that.matches(/its token is another one/);
+          .that.matches(/it has a different token/);
         const half = await call(isWeb, way);
         await half.send(encodeHello('source', true).subarray(0, 30));
         expect(await half.receive()).to.equal(undefined);

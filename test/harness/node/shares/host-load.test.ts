@@ -132,7 +132,7 @@ describe('loading host directories', () => {
       fromTar.filesystem,
       streamOf(execFileSync('tar', ['-c', '--format=posix', '-C', directory, '.'])),
     );
-    const reason = 'a directory that is not empty is in its place';
+    const reason = 'a directory of this name is not empty';
     expect(skipped).to.deep.equal([{ path: 'was-full', reason }]);
     expect(report.skipped).to.deep.equal([{ path: './was-full', reason }]);
     const listing = ({ filesystem }: ReturnType<typeof before>) =>

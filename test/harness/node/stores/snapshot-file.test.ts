@@ -59,7 +59,7 @@ describe('snapshot file', () => {
     for (let length = 0; length < file.length; length += 13) {
       expect(() => decodeSnapshot(file.subarray(0, length), 'x'), `${length} bytes`).to.throw(
         VmError,
-        /cut off|no snapshot/,
+        /truncated|not a snapshot/,
       );
     }
   });
