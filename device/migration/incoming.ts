@@ -133,7 +133,7 @@ export class MigrationTarget<S extends Successor> {
           throw new MigrationError(`the machine takes more than ${limit} bytes: raise the limit`);
         await files.write(name, [await receiveBytes(link, length, (part) => onProgress?.(came + part))]);
         came += length;
-        await store.look(name);
+        await store.readLayer(name);
         continue;
       }
       const { snapshot, isLast } = decodeRound(body);

@@ -7,7 +7,7 @@ import type { DescriptorChain } from '../virtio/descriptor-chain.ts';
 import { PciTransport } from '../virtio/pci-transport.ts';
 import { decodeBlob, encodeBlob } from './blob.ts';
 import { SnapshotError } from './errors.ts';
-import { judgeFilesystem, planFilesystem, sound } from './saved-filesystem.ts';
+import { judgeFilesystem, orRefuse, planFilesystem } from './saved-filesystem.ts';
 import {
   emptyRestoreReport,
   type FilesystemIdentity,
@@ -170,11 +170,11 @@ export class MachineState implements StateCarrier {
   judge(saved: SavedMachine): void {
     const here = this.#match(saved);
     const indexes = saved.filesystems.map((state, index) =>
-      sound(`filesystem ${index + 1}`, () => judgeFilesystem(state, here[index]!)),
+      orRefuse(`filesystem ${index + 1}`, () => judgeFilesystem(state, here[index]!)),
     );
     this.devices.forEach(({ tag, transport: own }, index) => {
       const { transport, session, filesystem } = saved.devices[index]!;
-      sound(`device ${JSON.stringify(tag)}`, () => {
+      orRefuse(`device ${JSON.stringify(tag)}`, () => {
         const { missing } = FuseSession.checkState(session, indexes[filesystem]?.files ?? ANY_INODE);
         if (indexes[filesystem] && missing.length)
           throw new SnapshotError(
@@ -195,11 +195,11 @@ export class MachineState implements StateCarrier {
     const report = emptyRestoreReport();
     const names = this.#namesFor(saved, policies);
     const filesystems = saved.filesystems.map((filesystem, index) =>
-      sound(`filesystem ${index + 1}`, () => planFilesystem(filesystem, here[index]!, names, policies, report)),
+      orRefuse(`filesystem ${index + 1}`, () => planFilesystem(filesystem, here[index]!, names, policies, report)),
     );
     const plans = this.devices.map((device, index) => {
       const { transport, session, filesystem } = saved.devices[index]!;
-      return sound(`device ${JSON.stringify(device.tag)}`, () => {
+      return orRefuse(`device ${JSON.stringify(device.tag)}`, () => {
         const checked = FuseSession.checkState(session, filesystems[filesystem]!.index);
         const { onMissingInode = 'fail' } = policies;
         if (checked.missing.length && onMissingInode === 'fail') {

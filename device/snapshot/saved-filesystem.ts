@@ -84,7 +84,7 @@ function checkLocks(state: unknown, files: CheckedFiles, table: LockTable): Chec
 }
 
 /** Whatever a check says is the snapshot's fault. */
-export function sound<T>(what: string, check: () => T): T {
+export function orRefuse<T>(what: string, check: () => T): T {
   try {
     return check();
   } catch (error) {

@@ -13,7 +13,7 @@ export class DeviceConfig {
   }
 
   read(offset: number, width: number): number {
-    this.#look();
+    this.#noteChange();
     const config = this.#seen;
     let value = 0;
     for (let byte = Math.min(width, config.length - offset) - 1; byte >= 0; byte--)
@@ -23,7 +23,7 @@ export class DeviceConfig {
 
   /** `config_generation` as the driver reads it now. */
   readGeneration(): number {
-    this.#look();
+    this.#noteChange();
     return this.#generation;
   }
 
@@ -38,7 +38,7 @@ export class DeviceConfig {
   }
 
   /** 4.1.4.3.1: `config_generation` changes whenever the driver may see another configuration than before. */
-  #look(): void {
+  #noteChange(): void {
     const { config } = this.#device;
     if (config.every((byte, n) => byte === this.#seen[n])) return;
     this.#seen = config.slice();

@@ -85,7 +85,7 @@ export class QueueRunner {
     this.#isOver = false;
     if (this.#again.length) this.#serveAgain();
     this.#isOwed = this.#serveRound();
-    if (this.#isStale) this.#look();
+    if (this.#isStale) this.#readClock();
     this.#spent += this.#now - this.#startedAt;
     if (this.#isOwed || this.#spent >= Math.min(budget, NOTABLE)) this.#mark();
   }
@@ -132,11 +132,11 @@ export class QueueRunner {
 
   readonly #mayGoOn = (): boolean => {
     if (this.#served === 0) return true;
-    if (this.#isStale) this.#look();
+    if (this.#isStale) this.#readClock();
     return !this.#isOver;
   };
 
-  #look(): void {
+  #readClock(): void {
     const { turns, budget } = this.#parts;
     this.#isStale = false;
     this.#now = turns.now();

@@ -163,7 +163,7 @@ export class Host implements WorkerApi {
     const name = `${snapshot.id}.layer`;
     await this.#files.adopt(name, layer[0]!);
     try {
-      await this.timeline.store.look(name);
+      await this.timeline.store.readLayer(name);
     } catch (error) {
       await this.#files.remove(name);
       throw error;

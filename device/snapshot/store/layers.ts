@@ -121,7 +121,7 @@ export class Layers {
   }
 
   /** Reads the head of a layer that was written beside this store. @throws SnapshotError when it is damaged. */
-  async look(name: string): Promise<Layer> {
+  async readHead(name: string): Promise<Layer> {
     const layer = await this.#readLayer(name);
     this.add(layer);
     return layer;

@@ -55,8 +55,8 @@ export class SnapshotStore {
   }
 
   /** Reads the head of a layer that was written beside this store. @throws SnapshotError when it is damaged. */
-  async look(name: string): Promise<void> {
-    await this.#layers.look(name);
+  async readLayer(name: string): Promise<void> {
+    await this.#layers.readHead(name);
   }
 
   get codec(): Codec {
@@ -308,7 +308,7 @@ export class SnapshotStore {
     const source = new SnapshotStore(new MemoryStore([[name, file]]), this.#codec);
     const {
       head: { frozen },
-    } = await source.#layers.look(name);
+    } = await source.#layers.readHead(name);
     if (!frozen) throw new SnapshotError(`${name} is a layer without a snapshot: import what \`export\` gave`);
     const names = chunksOf(frozen);
     for (const chunk of names)
