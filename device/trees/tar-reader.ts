@@ -21,11 +21,16 @@ const MAX_HEADERS = 8 << 20;
 /** Parts of one sparse file: more than a file of 1 TiB has with holes of 1 MiB. */
 const MAX_SEGMENTS = 1 << 20;
 const XATTR = 'SCHILY.xattr.';
+/** Records of attributes in forms that are not read: access control lists as text, security labels, flags of BSD, and bsdtar's own form of extended attributes. */
+const UNREAD = /^(SCHILY\.acl\.|RHT\.security\.|SCHILY\.fflags$|LIBARCHIVE\.xattr\.)/;
+const TWIN = /^LIBARCHIVE\.xattr\./;
 
 /** One entry of an archive, with all that its headers say. */
 export interface TarEntry extends TarHeader {
   atime: Timespec | undefined;
   xattrs: [string, Uint8Array][];
+  /** PAX records of attributes that are not read. */
+  unread: string[];
   /** How the parts in the archive make the file; undefined when they are all of it. */
   sparse: SparseMap | undefined;
   /** Bytes that are still to be read with {@link TarReader.body}. */
@@ -111,6 +116,10 @@ export class TarReader {
       atime: fromDecimal(text('atime') ?? ''),
       xattrs: records.flatMap(([key, value]) =>
         key.startsWith(XATTR) ? [[decodeXattrName(key.slice(XATTR.length)), value] satisfies [string, Uint8Array]] : [],
+      ),
+      unread: [...pax.keys()].filter(
+        // bsdtar says it in both forms.
+        (key) => UNREAD.test(key) && !(TWIN.test(key) && pax.has(key.replace(TWIN, XATTR))),
       ),
       sparse: undefined,
       remaining: 0,

@@ -153,9 +153,15 @@ function loadOther(filesystem: MemoryFileSystem, writer: TreeWriter, entry: TarE
 function setMetadata(
   filesystem: MemoryFileSystem,
   inode: Inode,
-  { name, uid, gid, mode, type, mtime, atime = mtime, xattrs }: TarEntry,
+  { name, uid, gid, mode, type, mtime, atime = mtime, xattrs, unread }: TarEntry,
   report: TreeReport,
 ): void {
+  if (unread.length)
+    note(
+      report.skipped,
+      name,
+      `it is there, but without ${unread.slice(0, 4).join(', ').slice(0, 200)}: set that in the guest`,
+    );
   for (const [key, value] of xattrs) {
     try {
       filesystem.setxattr(inode, key, value.slice(), 0);

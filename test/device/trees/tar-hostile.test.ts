@@ -136,6 +136,41 @@ describe('hostile archives', () => {
     expect(filesystem.getattr(filesystem.lookup(filesystem.root, 'c') as Inode).nlink).to.equal(2);
   });
 
+  it('attributes in forms that are not read are reported, and what bsdtar says twice is read', async () => {
+    const acl = 'user::rw-,user:1000:r--,group::r--,mask::r--,other::---';
+    const { filesystem, report } = await load(
+      rawTar([
+        { name: 'acl', body: 'x', records: [['SCHILY.acl.access', acl]] },
+        {
+          name: 'd',
+          type: '5',
+          records: [
+            ['SCHILY.acl.default', acl],
+            ['RHT.security.selinux', 'a'],
+          ],
+        },
+        {
+          name: 'twice',
+          body: 'x',
+          records: [
+            ['LIBARCHIVE.xattr.user.x', 'eQ'],
+            ['SCHILY.xattr.user.x', 'y'],
+          ],
+        },
+        { name: 'once', body: 'x', records: [['LIBARCHIVE.xattr.user.x', 'eQ']] },
+        { name: 'long', body: 'x', records: [[`SCHILY.acl.${'x'.repeat(100_000)}`, 'y']] },
+      ]),
+    );
+    const reasons = Object.fromEntries(report.skipped.map(({ path, reason }) => [path, reason]));
+    expect(reasons['acl']).to.equal('it is there, but without SCHILY.acl.access: set that in the guest');
+    expect(reasons['d']).to.contain('SCHILY.acl.default, RHT.security.selinux');
+    expect(reasons['once']).to.contain('LIBARCHIVE.xattr.user.x');
+    expect(reasons['long']!.length).to.be.below(300);
+    expect(Object.keys(reasons)).to.have.members(['acl', 'd', 'once', 'long']);
+    const inode = filesystem.lookup(filesystem.root, 'twice') as Inode;
+    expect(new TextDecoder().decode(filesystem.getxattr(inode, 'user.x'))).to.equal('y');
+  });
+
   it('of what is said twice the last counts, and what is said for all is for those that say nothing', async () => {
     const { volume, filesystem, report } = await load(
       rawTar([
