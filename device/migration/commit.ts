@@ -71,8 +71,14 @@ export async function settle(link: CommitLink, unknown: MigrationUnknownError): 
   return fate;
 }
 
-/** The destination answers. What was not started yet never will be. */
-export async function tellFate(link: CommitLink, fates: FateStore, { body }: Message): Promise<void> {
-  const fate = await fates.decide(decodeQuery(body), 'never');
-  await link.sendJson(MESSAGE.FATE, { fate: fate ?? 'unknown' });
+/** The destination answers. What was not started yet never will be. Returns what it has said. */
+export async function tellFate(
+  link: CommitLink,
+  fates: FateStore,
+  { body }: Message,
+): Promise<{ id: string; fate: Fate | 'unknown' }> {
+  const id = decodeQuery(body);
+  const fate = (await fates.decide(id, 'never')) ?? 'unknown';
+  await link.sendJson(MESSAGE.FATE, { fate });
+  return { id, fate };
 }

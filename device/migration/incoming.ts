@@ -46,6 +46,8 @@ export interface IncomingOptions<S extends Successor> {
   fates?: FateStore;
   /** Told how many bytes have come so far. */
   onProgress?: (bytes: number) => void;
+  /** Told, of each machine that was taken over, when the other side has said that it knows, or has asked; with the id of its description. */
+  onKnown?: (id: string) => void;
   /** Told what went wrong with a machine that is here already, and is returned all the same: there is no other. */
   onProblem?: (error: Error) => void;
 }
@@ -80,7 +82,8 @@ export class MigrationTarget<S extends Successor> {
     try {
       const first = await link.receive(MESSAGE.DESCRIPTION, MESSAGE.QUERY);
       if (first.type === MESSAGE.QUERY) {
-        await tellFate(link, this.#fates, first);
+        const { id, fate } = await tellFate(link, this.#fates, first);
+        if (fate === 'started') this.options.onKnown?.(id);
         link.close();
         return undefined;
       }
@@ -99,6 +102,7 @@ export class MigrationTarget<S extends Successor> {
         finish();
         await made.start(summary);
       });
+      void this.#hear(link, id);
       try {
         if (problem) throw problem;
         await made.ready();
@@ -113,6 +117,15 @@ export class MigrationTarget<S extends Successor> {
       throw error instanceof MigrationError
         ? error
         : new MigrationError(`the machine could not be taken over: ${(error as Error).message}`, { cause: error });
+    }
+  }
+
+  async #hear(link: Link, id: string): Promise<void> {
+    try {
+      await link.receive(MESSAGE.HEARD);
+      this.options.onKnown?.(id);
+    } catch {
+      // It may ask.
     }
   }
 

@@ -37,6 +37,8 @@ export const MESSAGE = {
   FATE: 11,
   /** A destination that has called: the source has proven itself, and may begin. */
   GREETED: 12,
+  /** Source: it has heard RUNNING, and will not ask. Nothing depends on it. */
+  HEARD: 13,
 } as const;
 
 export interface Message {

@@ -197,6 +197,7 @@ export async function migrateOut(
     cancel.throwIfAborted();
     cancel.removeEventListener('abort', end);
     await switchOver(link, departure, id);
+    await link.send(MESSAGE.HEARD, new Uint8Array(0)).catch(() => {});
     return { rounds, bytes: link.bytes, downtime: performance.now() - stopped };
   } catch (error) {
     if (error instanceof MigrationUnknownError) throw error;

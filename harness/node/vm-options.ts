@@ -80,6 +80,11 @@ export function checkShares(shares: ShareOptions[]): void {
     } catch (error) {
       throw new VmError('configuration', (error as Error).message, { cause: error });
     }
+    if (tag.includes('\n'))
+      throw new VmError(
+        'configuration',
+        `the tag ${JSON.stringify(tag)} has a newline, which Linux's driver refuses: choose another name`,
+      );
     if (tags.has(tag))
       throw new VmError('configuration', `two shares have the tag ${JSON.stringify(tag)}: give each its own`);
     tags.add(tag);

@@ -42,6 +42,9 @@ const ELSEWHERE: Record<string, Record<string, string[]>> = {
     ],
   },
   wake: { 'full/cli-sleep.test.ts': ['name'] },
+  ...Object.fromEntries(
+    ['fork', 'export', 'import', 'remove'].map((command) => [command, { 'guest/cli-json.test.ts': ['json'] }]),
+  ),
   serve: { 'guest/cli-migrate.test.ts': ['tls-cert', 'tls-key', 'to'] },
   migrate: { 'guest/cli-migrate.test.ts': ['tls-fingerprint'] },
 };

@@ -175,6 +175,13 @@ describe('command line: migration', function () {
       await server.ended;
     });
 
+    it('it goes on there, and a command that ends at once waits for the question', async () => {
+      const { server, here } = await through(RUNNING, '--', 'true');
+      expect(here.stderr).to.match(/^moved: .*runs there/);
+      expect(here).to.deep.include({ code: 0, stdout: 'begun\n' });
+      expect((await server.ended).code).to.equal(0);
+    });
+
     it('it goes on there, when only the answer was lost', async () => {
       const { server, here } = await through(
         RUNNING,

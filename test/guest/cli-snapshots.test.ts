@@ -90,11 +90,15 @@ describe('command line: snapshots', function () {
 
   it('copies draw random numbers of their own and have the time of now, unless told otherwise', async () => {
     const draw = ['base', '--', 'sh', '-c', 'cat /proc/sys/kernel/random/uuid; date +%s'];
-    const told = (await inStore('fork', ...draw)).match(/(?<=\| ).+/g)!;
-    expect(told).to.have.length(4);
-    expect(told[0]).not.to.equal(told[2]);
-    const kept = (await inStore('fork', '--no-reseed', '--keep-clock', ...draw)).match(/(?<=\| ).+/g)!;
-    expect(Number(kept[1])).to.be.below(Number(told[1]));
+    const said = async (...options: string[]) => {
+      const text = await inStore('fork', ...options, ...draw);
+      return [1, 2].map((copy) => text.match(new RegExp(`(?<=^${copy} \\| ).+`, 'gm'))!);
+    };
+    const told = await said();
+    expect(told.map((lines) => lines.length)).to.deep.equal([2, 2]);
+    expect(told[0]![0]).not.to.equal(told[1]![0]);
+    const kept = await said('--no-reseed', '--keep-clock');
+    expect(Number(kept[0]![1])).to.be.below(Number(told[0]![1]));
   });
 
   it('a guest that crashes, halts or reboots has an exit code of its own, and says what its console said', async () => {
@@ -134,6 +138,25 @@ describe('command line: snapshots', function () {
     ]);
     expect(await inStore('restore', 'latest', '--', 'cat', 'other')).to.equal('more\n');
     await inStore('rename', 'latest', 'next');
+  });
+
+  it('a name that is there is refused before anything runs, and one that came with a file is told apart', async () => {
+    for (const args of [
+      ['freeze', '--name', 'base', '--', 'echo', 'ran'],
+      ['restore', '--name', 'base', 'next', '--', 'echo', 'ran'],
+      ['rename', 'next', 'base'],
+    ]) {
+      const { code, stdout, stderr } = await run(args[0]!, '--store', at('store'), ...args.slice(1));
+      expect([code, stdout], stderr).to.deep.equal([125, '']);
+      expect(stderr).to.match(/there is a snapshot called base \(\w{12}\): choose another name, or rename or remove/);
+    }
+    await inStore('rename', 'next', 'next');
+    const { stderr } = await run('import', '--store', at('store'), at('file.layer'));
+    const [, id] = /is (\w{12}) now; another is called next: `v86-virtiofs rename \1 NAME`/.exec(stderr)!;
+    expect((await run('inspect', '--store', at('store'), 'next')).stderr).to.match(
+      /several snapshots.*give the id of one/,
+    );
+    await inStore('remove', id!);
   });
 
   it('remove and gc give room back, and keep what others need', async () => {

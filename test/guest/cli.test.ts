@@ -129,6 +129,15 @@ describe('command line', function () {
     expect((await run(['run', '--timeout', '0.5', '--', 'sleep', '100'])).code).to.equal(124);
   });
 
+  it('a user is at home where the guest’s list of users says, but for what is given', async () => {
+    const tell = ['--', 'sh', '-c', 'echo $HOME,$USER,$LOGNAME,$(id -u)'];
+    const said = async (...args: string[]) => (await run(['run', ...args, ...tell])).stdout;
+    expect(await said('-u', 'root')).to.equal('/root,root,root,0\n');
+    expect(await said('-u', '1000')).to.equal('/tmp,user,user,1000\n');
+    expect(await said('-u', '1234')).to.equal('/,,,1234\n');
+    expect(await said('-u', '0:1000', '-e', 'HOME=/tmp', '-e', 'USER=me')).to.equal('/tmp,me,root,0\n');
+  });
+
   it('a program that is missing or can’t be run, and a directory that is missing, have exit codes as in a shell', async () => {
     const cases: [string[], number, RegExp][] = [
       [
@@ -168,6 +177,17 @@ describe('command line', function () {
       says: /unknown option '--shar'[\s\S]*--share[\s\S]*--help/,
     },
     { name: 'an unknown command', args: ['fly'], says: /unknown command 'fly'/ },
+    {
+      name: 'a tag with a newline',
+      args: ['run', '--tag', 'a\nb', '--', 'true'],
+      says: /tag "a\\nb" has a newline.*choose another/,
+    },
+    ...['--tag', '--share', '--save', '--kernel', '--initrd', '--bios'].map((option) => ({
+      name: `an empty ${option}`,
+      args: ['run', option, '', '--', 'true'],
+      says: new RegExp(`${option} is empty: give it a value, or leave it out`),
+    })),
+    { name: 'an empty --store', args: ['list', '--store', ''], says: /--store is empty/ },
     { name: 'no command for the guest', args: ['run'], says: /missing required argument 'command'/ },
     {
       name: 'a share that is not there',

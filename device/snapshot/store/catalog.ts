@@ -47,6 +47,10 @@ export class Catalog {
       (named.length ? named : all.filter(({ id }) => key !== '' && id.startsWith(key))).map(({ id }) => id),
     );
     if (found.size === 1) return [...found][0]!;
+    if (found.size)
+      throw new SnapshotError(
+        `several snapshots are called ${JSON.stringify(key)}: give the id of one, ${[...found].map((id) => id.slice(0, 12)).join(', ')}`,
+      );
     const known =
       this.list()
         .map(({ id, name }) => name || id.slice(0, 12))
@@ -54,9 +58,7 @@ export class Catalog {
     const unreadable = this.damaged()
       .map(({ reason }) => `; ${reason}`)
       .join('');
-    throw new SnapshotError(
-      `${found.size ? 'several snapshots are' : 'no snapshot is'} called ${JSON.stringify(key)}: there are ${known}${unreadable}`,
-    );
+    throw new SnapshotError(`no snapshot is called ${JSON.stringify(key)}: there are ${known}${unreadable}`);
   }
 
   info(id: string): SnapshotInfo {

@@ -27,14 +27,20 @@ export interface SpawnOptions {
   isKept?: boolean;
 }
 
+/**
+ * Takes output; the buffer is its own. When it returns a promise, so much may be under way (1 MiB of a process) until that resolves, and the process
+ * waits then. One that fails has the process killed.
+ */
+export type OutputListener = (data: Uint8Array) => unknown;
+
 /** A command running in the guest. */
 export interface GuestProcess {
   /** Names the process for `attach`, in this host process and in another one after a restore. */
   readonly id: number;
   readonly pid: number | undefined;
-  /** Output is held back (and the process, in time) until its callback is set. Buffers are the callee's. */
-  onStdout: ((data: Uint8Array) => void) | undefined;
-  onStderr: ((data: Uint8Array) => void) | undefined;
+  /** Output is held back (and the process, in time) until its listener is set. */
+  onStdout: OutputListener | undefined;
+  onStderr: OutputListener | undefined;
   /** Exit code; 128 + the signal's number when a signal ended it. Rejects when the link to it is lost. */
   readonly exited: Promise<number>;
   /** Feeds stdin. The data is copied. Resolves when the guest has taken it. */
@@ -197,10 +203,12 @@ export class GuestAgent {
     describe: (errno: number, isDirectory: boolean) => Error = (errno) =>
       new VmError('guest', `the guest can't run the command: ${errnoName(errno)}`),
   ): Process {
+    const session = this.#session;
     const process = new Process(id, {
       send: (type, payload) => this.#send(type, id, payload),
       sendInput: (data) => this.#sendParts(TO_GUEST.INPUT, TO_GUEST.INPUT, id, data),
-      grant: (bytes) => this.#grant(id, bytes),
+      // What was taken in an earlier session must not let it write in this one, where nobody may listen.
+      grant: (bytes) => this.#session === session && this.#grant(id, bytes),
       forget: () => void this.#processes.delete(id),
       leave: () => this.#leave(id),
       describe,

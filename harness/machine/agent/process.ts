@@ -1,6 +1,6 @@
 import { VmError } from '../errors.ts';
 import { TO_GUEST } from './frames.ts';
-import type { GuestProcess } from './guest-agent.ts';
+import type { GuestProcess, OutputListener } from './guest-agent.ts';
 import { type SignalName, signalNumber } from './signals.ts';
 
 /** Bytes of output on their way at once. */
@@ -17,7 +17,7 @@ interface Link {
   send(type: number, payload?: Uint8Array): void;
   sendInput(data: Uint8Array): void;
   /** Lets it write so many bytes more. */
-  grant(bytes: number): void;
+  grant(bytes: number): unknown;
   forget(): void;
   /** Leaves it to others. */
   leave(): void;
@@ -40,7 +40,7 @@ export class Process implements GuestProcess {
   pid: number | undefined;
   readonly #link: Link;
   #settle!: { resolve: (code: number) => void; reject: (error: Error) => void };
-  readonly #callbacks: Record<Stream, ((data: Uint8Array) => void) | undefined> = {
+  readonly #callbacks: Record<Stream, OutputListener | undefined> = {
     stdout: undefined,
     stderr: undefined,
   };
@@ -50,7 +50,10 @@ export class Process implements GuestProcess {
   #inputUnderWay = 0;
   readonly #inputUntaken: { length: number; taken: () => void; lost: (error: Error) => void }[] = [];
   #inputEnds = false;
+  /** Nobody waits for it any more. */
   #isOver = false;
+  /** The guest has nothing of it any more. */
+  #isEnded = false;
 
   constructor(id: number, link: Link) {
     this.id = id;
@@ -61,7 +64,7 @@ export class Process implements GuestProcess {
     this.exited.catch(() => {});
   }
 
-  get onStdout(): ((data: Uint8Array) => void) | undefined {
+  get onStdout(): OutputListener | undefined {
     return this.#callbacks.stdout;
   }
 
@@ -69,7 +72,7 @@ export class Process implements GuestProcess {
     this.#listen('stdout', callback);
   }
 
-  get onStderr(): ((data: Uint8Array) => void) | undefined {
+  get onStderr(): OutputListener | undefined {
     return this.#callbacks.stderr;
   }
 
@@ -77,7 +80,7 @@ export class Process implements GuestProcess {
     this.#listen('stderr', callback);
   }
 
-  #listen(stream: Stream, callback: ((data: Uint8Array) => void) | undefined): void {
+  #listen(stream: Stream, callback: OutputListener | undefined): void {
     this.#callbacks[stream] = callback;
     if (!callback) return;
     for (const data of this.#held[stream].splice(0)) this.#deliver(stream, data);
@@ -141,6 +144,7 @@ export class Process implements GuestProcess {
   }
 
   detach(): void {
+    this.#isEnded = true;
     this.lose(new Error('the process was detached'));
     this.#link.leave();
   }
@@ -166,11 +170,19 @@ export class Process implements GuestProcess {
   }
 
   #deliver(stream: Stream, data: Uint8Array): void {
-    this.#link.grant(data.length);
+    const taken = () => {
+      if (!this.#isEnded) this.#link.grant(data.length);
+    };
     try {
-      this.#callbacks[stream]!(data);
+      const taking = this.#callbacks[stream]!(data);
+      if (!(taking instanceof Promise)) return taken();
+      taking.then(taken, (error: Error) => {
+        this.#give(error);
+        taken();
+      });
     } catch (error) {
       this.#give(error as Error);
+      taken();
     }
   }
 
@@ -182,6 +194,7 @@ export class Process implements GuestProcess {
   }
 
   end(code: number): void {
+    this.#isEnded = true;
     this.#link.send(TO_GUEST.CLOSE);
     this.#link.forget();
     this.#settle.resolve(code);

@@ -4,7 +4,7 @@ import type { GuestProcess, SpawnOptions } from '../../machine/agent/guest-agent
 import type { Vm } from '../vm.ts';
 
 /** Exit code of a command that took longer than `--timeout`, as timeout(1) has it. */
-export const TIMED_OUT = 124;
+const TIMED_OUT = 124;
 /** Seconds that a command has for its end, when its time is up. */
 const GRACE = 10;
 
@@ -35,7 +35,7 @@ export function addExecOptions(command: Command): Command {
     .addOption(
       new Option(
         '-u, --user <uid[:gid]>',
-        'whom it runs as: numbers, or names that the guest knows (default: root)',
+        'whom it runs as: numbers, or names that the guest knows, with HOME, USER and LOGNAME as su sets them (default: root)',
       ).argParser(parseUser),
     )
     .addOption(
@@ -65,7 +65,7 @@ export function execution(
     '/bin/sh',
     '--',
     '-c',
-    'exec "$@"',
+    `${setHome(env)}exec "$@"`,
     'sh',
     ...argv,
   ];
@@ -73,6 +73,20 @@ export function execution(
     argv: user === undefined ? argv : asUser(user),
     options: { env, cwd: workdir === undefined ? cwd : posix.resolve(cwd, workdir) },
   };
+}
+
+/**
+ * Shell words that set HOME, USER and LOGNAME as su does, from the guest's list of users, but for those that are given. Somebody who is not in it
+ * is at home in / and has no name, as in docker.
+ */
+function setHome(given: Record<string, string> = {}): string {
+  const set = (name: string, words: string) => (Object.hasOwn(given, name) ? '' : `${words}; `);
+  const look =
+    '__u=$(id -u) __h=/; while IFS=: read -r __a __b __c __b __b __d __b; do if [ "$__c" = "$__u" ]; then __n=$__a __h=$__d; break; fi; done < /etc/passwd; ';
+  const names = ['USER', 'LOGNAME'].map((name) =>
+    set(name, `if [ "$__n" ]; then export ${name}="$__n"; else unset ${name}; fi`),
+  );
+  return [look, set('HOME', 'export HOME="$__h"'), ...names].join('');
 }
 
 /** Ends a command that takes longer than it may. Returns its exit code. */

@@ -95,9 +95,9 @@ async function keepShares(vm: Vm, flags: KeepFlags, signal: AbortSignal): Promis
   }
   if (save) {
     await attempt(save, () =>
-      vm.share().save(save, (files, bytes) => {
-        signal.throwIfAborted();
-        onProgress(`saving ${save}: ${files} files, ${(bytes / 1e6).toFixed(1)} MB`);
+      vm.share().save(save, {
+        signal,
+        onProgress: (files, bytes) => onProgress(`saving ${save}: ${files} files, ${(bytes / 1e6).toFixed(1)} MB`),
       }),
     );
     onProgress('');

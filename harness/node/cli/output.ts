@@ -32,16 +32,46 @@ export function put(output: Output, data: Uint8Array | string): void {
   if (!lost.has(output)) process[output].write(data);
 }
 
+const draining = new Map<Output, Promise<void>>();
+
+/** As {@link put}, of what may be much: settles when there is room for more, or nobody reads it any more. */
+export async function pass(output: Output, data: Uint8Array | string): Promise<void> {
+  if (lost.has(output) || process[output].write(data)) return;
+  let drained = draining.get(output);
+  if (drained === undefined) draining.set(output, (drained = drain(output)));
+  await drained;
+}
+
+function drain(output: Output): Promise<void> {
+  const stream = process[output];
+  return new Promise((resolve) => {
+    const end = () => {
+      stream.off('drain', end).off('error', end);
+      draining.delete(output);
+      resolve();
+    };
+    stream.on('drain', end).on('error', end);
+  });
+}
+
+async function flush(output: Output): Promise<void> {
+  const stream = process[output];
+  // What could not be written at once is known a turn later.
+  await new Promise((resolve) => setImmediate(resolve));
+  // Writing nothing is writing too, where nobody reads.
+  if (!lost.has(output) && stream.writableLength) await new Promise((written) => stream.write('', written));
+}
+
 /** When all has been written that can be: what stdout being lost makes of the exit code. */
 export async function finishOutput(): Promise<void> {
-  for (const name of ['stdout', 'stderr'] as const)
-    if (!lost.has(name)) await new Promise((written) => process[name].write('', written));
+  await flush('stdout');
   const error = lost.get('stdout');
-  if (!error || process.exitCode) return;
-  if (error.code === 'EPIPE') {
-    process.exitCode = BROKEN_PIPE;
-    return;
+  if (error?.code === 'EPIPE') process.exitCode ||= BROKEN_PIPE;
+  else if (error) {
+    put('stderr', `v86-virtiofs: can't write to stdout: ${printable(error.message)}\n`);
+    // Of a command that was ended because of this.
+    if (process.exitCode === BROKEN_PIPE) process.exitCode = 0;
+    process.exitCode ||= OWN_FAILURE;
   }
-  put('stderr', `v86-virtiofs: can't write to stdout: ${printable(error.message)}\n`);
-  process.exitCode = OWN_FAILURE;
+  await flush('stderr');
 }

@@ -7,12 +7,27 @@ import { addMachineOptions, EXIT_CODES, type MachineFlags, storeOption } from '.
 import { addSettleCommand } from './settle.ts';
 import { addSleepCommands } from './sleep.ts';
 import { addSnapshotCommands } from './snapshots.ts';
+import { addStoreCommands } from './store.ts';
 
 /** What `--version` ends parsing with. */
 export class Versions extends Error {}
 
 /** Options of `shell` that a frozen guest takes too. */
 const OF_ANY_GUEST = new Set(['store', 'env', 'workdir', 'user', 'timeout', 'save', 'kernel', 'initrd', 'bios']);
+
+/** Options for which nothing is a value too: no more words for the kernel, no token from here. */
+const MAY_BE_EMPTY = new Set(['cmdline', 'token']);
+
+/** @throws VmError `configuration` for an option without a value, of a variable that is not set say. */
+function checkValues(command: Command): void {
+  for (const option of command.options) {
+    const name = option.attributeName();
+    if (command.getOptionValueSource(name) !== 'cli' || MAY_BE_EMPTY.has(name)) continue;
+    const value: unknown = command.getOptionValue(name);
+    if (value === '' || (Array.isArray(value) && value.includes('')))
+      throw new VmError('configuration', `${option.long!} is empty: give it a value, or leave it out`);
+  }
+}
 
 /** All commands and their options. */
 export function makeProgram(): Command {
@@ -25,6 +40,7 @@ export function makeProgram(): Command {
     .on('option:version', () => {
       throw new Versions();
     })
+    .hook('preAction', (_, command) => checkValues(command))
     .showHelpAfterError('(see v86-virtiofs --help, or v86-virtiofs COMMAND --help)');
 
   addMachineOptions(
@@ -96,6 +112,7 @@ ${EXIT_CODES}`,
     });
 
   addSnapshotCommands(program);
+  addStoreCommands(program);
   addMigrationCommands(program);
   addSettleCommand(program);
   addSleepCommands(program);
@@ -107,6 +124,7 @@ ${EXIT_CODES}`,
     .description(
       'Boots a guest, shares files both ways, freezes it to disk with files open, and resumes it in a second process.',
     )
+    .addHelpText('after', '\nExample:\n  v86-virtiofs demo')
     .addOption(new Option('--second-half <what>', 'snapshot that the second process resumes').hideHelp())
     .action(async ({ secondHalf: handOver }: { secondHalf?: string }) => {
       if (handOver === undefined) {

@@ -5,7 +5,7 @@ import type { VmOptions } from '../vm-options.ts';
 import { type ExecFlags, execution, withinTime } from './exec-options.ts';
 import { checkTargets, keepingShares } from './keep.ts';
 import { type MachineFlags, machineOptions } from './options.ts';
-import { onOutputLost, put } from './output.ts';
+import { onOutputLost, pass, put } from './output.ts';
 import { passingSignals } from './signals.ts';
 
 /** Runs `argv` in a guest, in the first share's directory, on this process's stdio. Returns its exit code. */
@@ -43,8 +43,8 @@ export function runIn(vm: Vm, argv: string[], flags: ExecFlags): Promise<number>
 
 /** Connects a command in a guest to this process: its stdio, for good, and its signals. Returns the exit code. */
 export async function onStdio(child: GuestProcess, timeout?: number): Promise<number> {
-  child.onStdout = (data) => put('stdout', data);
-  child.onStderr = (data) => put('stderr', data);
+  child.onStdout = (data) => pass('stdout', data);
+  child.onStderr = (data) => pass('stderr', data);
   // As the kernel does with those who write to a pipe that nobody reads.
   const stopListening = onOutputLost(() => child.kill('SIGPIPE'));
   void feed(child);

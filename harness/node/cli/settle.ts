@@ -1,10 +1,12 @@
 import { type Command, Option } from 'commander';
-import { askForFate, loadCodec, type MigrationFate, SnapshotStore } from '../../../device/index.ts';
+import { askForFate, type MigrationFate } from '../../../device/index.ts';
 import { VmError } from '../../machine/errors.ts';
 import { printableLines } from '../../machine/printable.ts';
 import type { Summary } from '../../machine/summary.ts';
-import { DirectoryStore } from '../stores/directory-store.ts';
-import { addCallOptions, type LinkFlags, openWayOut } from './migration.ts';
+import { addCallOptions } from './migration.ts';
+import { type LinkFlags, openWayOut } from './move-out.ts';
+import { UNSETTLED } from './options.ts';
+import { openStore } from './store.ts';
 
 interface SettleFlags extends Omit<LinkFlags, 'host'> {
   to?: string;
@@ -28,11 +30,20 @@ export function addSettleCommand(program: Command): void {
       ]),
     )
     .addOption(new Option('--runs-there', 'you have checked: it runs there').conflicts('to'))
+    .addHelpText(
+      'after',
+      `
+Examples:
+  v86-virtiofs settle 3f2a9c0b1d4e --to localhost:7000
+  v86-virtiofs settle 3f2a9c0b1d4e --runs-here
+
+It exits with ${UNSETTLED} while nobody knows.`,
+    )
     .action(settle);
 }
 
 async function settle(snapshot: string, flags: SettleFlags): Promise<void> {
-  const store = await SnapshotStore.open(new DirectoryStore(flags.store), loadCodec());
+  const store = await openStore(flags);
   const id = store.find(snapshot);
   const { unsettled, ...summary } = (store.info(id).summary ?? {}) as Summary;
   if (!unsettled)

@@ -2,7 +2,7 @@ import type { Vm } from '../vm.ts';
 import { type ExecFlags, execution, withinTime } from './exec-options.ts';
 import { keepingShares } from './keep.ts';
 import { dim, type MachineFlags } from './options.ts';
-import { onOutputLost, put } from './output.ts';
+import { onOutputLost, pass, put } from './output.ts';
 import { bootWithShares, onStdio } from './run.ts';
 import { passingSignals } from './signals.ts';
 
@@ -34,7 +34,7 @@ export async function shellIn(vm: Vm, flags: ExecFlags): Promise<number> {
   });
   stderr.write(`${dim('Ctrl-] leaves the guest.')}\n`);
   stdin.setRawMode(true);
-  terminal.onStdout = (data) => put('stdout', data);
+  terminal.onStdout = (data) => pass('stdout', data);
   const stopListening = onOutputLost(() => terminal.kill('SIGHUP'));
   stdout.on('resize', () => terminal.resize(size().columns, size().rows));
   const left = new Promise<number>((resolve) => {

@@ -1,3 +1,4 @@
+import { MigrationError } from '../../../device/index.ts';
 import type { GuestProcess } from '../../machine/agent/guest-agent.ts';
 import { SIGNALS, type SignalName } from '../../machine/agent/signals.ts';
 
@@ -30,6 +31,28 @@ export async function passingSignals(
   } finally {
     for (const signal of PASSED_ON) process.removeListener(signal, onSignal);
   }
+}
+
+/**
+ * Does what can be broken off: the first signal does that, and goes on to `command` as {@link passingSignals} says.
+ *
+ * @returns 0, or 128 + the signal's number when there was one.
+ */
+export async function breakingOff(
+  command: Pick<GuestProcess, 'kill'> | undefined,
+  action: (signal: AbortSignal) => Promise<void>,
+): Promise<number> {
+  const broken = new AbortController();
+  let code = 0;
+  const act = async () => {
+    await action(broken.signal);
+    return code;
+  };
+  return passingSignals({ kill: (signal) => command?.kill(signal) }, act, (signal) => {
+    code = 128 + SIGNALS[signal];
+    broken.abort(new MigrationError(`it was interrupted by ${signal}`));
+    command?.kill(signal);
+  });
 }
 
 /** Does what must not be left half done: the first signal is answered with `notice`, the second one ends this process, when what would be left behind is removed. */

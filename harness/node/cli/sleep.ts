@@ -1,9 +1,8 @@
 import type { Command } from 'commander';
-import { loadCodec, SnapshotStore } from '../../../device/index.ts';
+import type { SnapshotStore } from '../../../device/index.ts';
 import { formatBytes } from '../../../device/trees/report.ts';
 import { VmError } from '../../machine/errors.ts';
 import { printable } from '../../machine/printable.ts';
-import { DirectoryStore } from '../stores/directory-store.ts';
 import { Vm } from '../vm.ts';
 import type { ExecFlags } from './exec-options.ts';
 import { checkRestoredTargets, checkTargets, type KeepFlags, keepingShares } from './keep.ts';
@@ -11,6 +10,7 @@ import {
   addGuestOptions,
   addMachineOptions,
   addRenewalOptions,
+  EXIT_CODES,
   type MachineFlags,
   progressReporter,
   type RenewalFlags,
@@ -18,6 +18,7 @@ import {
   thawOptions,
 } from './options.ts';
 import { bootWithShares, runIn } from './run.ts';
+import { checkNewName, openStore } from './store.ts';
 
 interface SleepFlags {
   store: string;
@@ -61,13 +62,23 @@ Example:
     .argument('<command...>', 'command and arguments; put -- before them')
     .option('-n, --name <name>', 'put it to sleep again afterwards, and keep it under this name')
     .addOption(storeOption())
+    .addHelpText(
+      'after',
+      `
+Examples:
+  v86-virtiofs wake asleep -- ps
+  v86-virtiofs wake asleep --name again -- make
+
+${EXIT_CODES}`,
+    )
     .action(wake);
 }
 
 async function suspend(argv: string[], flags: MachineFlags & SleepFlags): Promise<void> {
   if (flags.driver === 'stock')
     throw new VmError('configuration', "the kernel's own driver can't suspend: leave out --driver stock");
-  const store = await open(flags);
+  const store = await openStore(flags);
+  checkNewName(store, flags.name);
   // The minimal kernel's own driver can.
   const vm = await bootWithShares(
     { ...flags, driver: flags.kernel === 'minimal' ? undefined : 'suspend' },
@@ -87,7 +98,8 @@ async function wake(
   flags: SleepFlags & RenewalFlags & KeepFlags & ExecFlags,
 ): Promise<void> {
   await checkTargets(flags);
-  const store = await open(flags);
+  const store = await openStore(flags);
+  checkNewName(store, flags.name);
   const vm = await Vm.prepare(store, store.find(snapshot), thawOptions(flags));
   try {
     checkRestoredTargets(vm, flags);
@@ -112,8 +124,4 @@ async function sleep(
   process.stderr.write(
     `asleep as ${name ? `${printable(name)} (${id.slice(0, 12)})` : id.slice(0, 12)}: ${formatBytes(store.info(id).addedBytes)} added; \`wake\` wakes it\n`,
   );
-}
-
-function open({ store }: { store: string }): Promise<SnapshotStore> {
-  return SnapshotStore.open(new DirectoryStore(store), loadCodec());
 }

@@ -114,23 +114,30 @@ export async function checkWriteBackTarget(source: string): Promise<void> {
   }
 }
 
+export interface SaveOptions {
+  onProgress?: TreeProgress;
+  /** Gives up, and leaves what was there. */
+  signal?: AbortSignal;
+}
+
 /** Writes a filesystem to such a file, whole or not at all. */
 export async function saveArchive(
   path: string,
   filesystem: MemoryFileSystem,
-  onProgress?: TreeProgress,
+  { onProgress, signal }: SaveOptions = {},
 ): Promise<TreeReport> {
   const form = formOf(path);
   try {
     if (form === 'json') {
       const { json, report } = dumpJson(filesystem);
-      await writeFileWhole(path, jsonParts(json, report));
+      await writeFileWhole(path, jsonParts(json, report), { signal });
       return report;
     }
     const { stream, report } = dumpTar(filesystem, { gzip: form === 'tar.gz', onProgress });
     await writeFileWhole(
       path,
       Readable.fromWeb(stream as Parameters<typeof Readable.fromWeb>[0]) as AsyncIterable<Uint8Array>,
+      { signal },
     );
     return report;
   } catch (error) {

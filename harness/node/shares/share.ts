@@ -4,7 +4,7 @@ import { OneAtATime } from '../../../device/one-at-a-time.ts';
 import { VmError } from '../../machine/errors.ts';
 import { printable } from '../../machine/printable.ts';
 import { Share } from '../../machine/share.ts';
-import { isArchive, loadArchive, saveArchive } from './archive.ts';
+import { isArchive, loadArchive, type SaveOptions, saveArchive } from './archive.ts';
 import { type LoadedTree, loadingHostTree } from './host-tree.ts';
 import { originOf, readOrigin, type ShareOrigin } from './origin.ts';
 import { inSlices } from './slices.ts';
@@ -69,7 +69,7 @@ export class HostShare extends Share {
    */
   writeBack({ to, signal, ...options }: ShareWriteBackOptions = {}): Promise<WriteBackReport['kept']> {
     return this.#transfers.run(async () => {
-      if (this.#archive !== undefined) return (await saveArchive(this.#archive, this.files)).skipped;
+      if (this.#archive !== undefined) return (await saveArchive(this.#archive, this.files, { signal })).skipped;
       return (await inSlices(writingBack(this.#target(to), this.files, options), signal)).kept;
     });
   }
@@ -80,8 +80,8 @@ export class HostShare extends Share {
   }
 
   /** Writes what is in the share to a .tar, .tar.gz, .tgz or memfs .json file, whole or not at all. Returns what could not be taken along. */
-  async save(path: string, onProgress?: TreeProgress): Promise<TreeReport['skipped']> {
-    return (await saveArchive(path, this.files, onProgress)).skipped;
+  async save(path: string, options: SaveOptions = {}): Promise<TreeReport['skipped']> {
+    return (await saveArchive(path, this.files, options)).skipped;
   }
 
   /** What snapshots of the machine are to tell {@link adoptOrigin}. */

@@ -64,7 +64,7 @@ export class DirectoryStore implements FileStore {
 
   async write(name: string, parts: readonly Uint8Array[]): Promise<void> {
     await this.#prepare();
-    await writeFileWhole(join(this.directory, name), parts, PRIVATE);
+    await writeFileWhole(join(this.directory, name), parts, { mode: PRIVATE });
   }
 
   async remove(name: string): Promise<void> {

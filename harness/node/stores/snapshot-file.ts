@@ -67,7 +67,7 @@ export async function writeSnapshot(path: string, snapshot: Snapshot): Promise<v
   prefix.writeUInt32LE(crc32(head), 16);
 
   try {
-    await writeFileWhole(path, [prefix, head, bytes], PRIVATE);
+    await writeFileWhole(path, [prefix, head, bytes], { mode: PRIVATE });
   } catch (error) {
     throw new VmError('snapshot', `can't write the snapshot ${path}: ${(error as Error).message}`, { cause: error });
   }

@@ -27,19 +27,23 @@ export function temporaryName(stem: string): string {
 
 /**
  * Writes a file to a temporary name beside `path`, syncs and renames it: a crash leaves the old file
- * or the new one, whole. `parts` are borrowed. `mode`: {@link PRIVATE} for what holds a guest's memory.
+ * or the new one, whole. `parts` are borrowed. `mode`: {@link PRIVATE} for what holds a guest's memory. `signal`: gives up, and leaves nothing.
  */
 export async function writeFileWhole(
   path: string,
   parts: Iterable<Uint8Array> | AsyncIterable<Uint8Array>,
-  mode = 0o666,
+  { mode = 0o666, signal }: { mode?: number; signal?: AbortSignal } = {},
 ): Promise<void> {
   const temporary = temporaryName(path);
   try {
     const file = await open(temporary, 'wx', mode);
     try {
-      for await (const part of parts) await file.writeFile(part);
+      for await (const part of parts) {
+        signal?.throwIfAborted();
+        await file.writeFile(part);
+      }
       await file.sync();
+      signal?.throwIfAborted();
     } finally {
       await file.close();
     }

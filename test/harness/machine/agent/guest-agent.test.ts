@@ -94,6 +94,43 @@ describe('the agent of a guest that lies', () => {
     process.onStdout = stop;
   });
 
+  it('is allowed nothing more as long as a listener has not taken what it was given', async () => {
+    const { agent, say, sent } = lyingGuest();
+    await agent.ready();
+    const process = agent.spawn('true');
+    const taking: (() => void)[] = [];
+    process.onStdout = () => new Promise<void>((resolve) => taking.push(resolve));
+    const credits = () => {
+      for (let n = 0; n < 10; n++) say(TO_HOST.TAKEN, 0, number(1e6));
+      return sent.filter(({ type }) => type === TO_GUEST.CREDIT).length;
+    };
+    const before = credits();
+    for (let n = 0; n < 128; n++) say(TO_HOST.OUTPUT, process.id, new Uint8Array(8192));
+    await new Promise((resolve) => setImmediate(resolve));
+    expect([taking.length, credits()]).to.deep.equal([128, before]);
+    for (const taken of taking.splice(0)) taken();
+    await new Promise((resolve) => setImmediate(resolve));
+    expect(credits()).to.be.above(before);
+    // In another session nobody may listen.
+    say(TO_HOST.OUTPUT, process.id, new Uint8Array(8192));
+    await agent.ready();
+    const later = credits();
+    for (const taken of taking) taken();
+    await new Promise((resolve) => setImmediate(resolve));
+    expect(credits()).to.equal(later);
+  });
+
+  it('is killed when its listener fails later', async () => {
+    const { agent, say, sent } = lyingGuest();
+    await agent.ready();
+    const process = agent.spawn('true');
+    process.onStdout = () => Promise.reject(new Error('no'));
+    say(TO_HOST.OUTPUT, process.id, new Uint8Array(1));
+    expect(await process.exited.catch(({ message }: Error) => message)).to.equal('no');
+    for (let n = 0; n < 10; n++) say(TO_HOST.TAKEN, 0, number(1e6));
+    expect(sent.some(({ type }) => type === TO_GUEST.KILL)).to.equal(true);
+  });
+
   it('lets what waits for it not grow, however much it sends and however little it takes', async () => {
     const { agent, say, sent } = lyingGuest();
     await agent.ready();

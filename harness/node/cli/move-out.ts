@@ -1,0 +1,132 @@
+import {
+  checkToken,
+  type MigrationChannel,
+  MigrationError,
+  type MigrationFate,
+  MigrationUnknownError,
+  makeToken,
+  type SnapshotStore,
+  settleMigration,
+} from '../../../device/index.ts';
+import type { GuestProcess } from '../../machine/agent/guest-agent.ts';
+import { VmError } from '../../machine/errors.ts';
+import { printableLines } from '../../machine/printable.ts';
+import { unlessAborted } from '../../machine/unless-aborted.ts';
+import type { Vm } from '../vm.ts';
+import { fingerprintNote, isWaiting, openWay, type Way, type WayFlags } from './endpoint.ts';
+import { OWN_FAILURE, progressReporter, type RenewalFlags } from './options.ts';
+
+export const TOKEN_VARIABLE = 'V86_VIRTIOFS_TOKEN';
+const SETTLE_ATTEMPTS = 5;
+const SETTLE_INTERVAL = 1000;
+
+export interface LinkFlags extends WayFlags, RenewalFlags {
+  store: string;
+  token?: string;
+  bandwidth?: number;
+  policy?: 'throttle' | 'give-up' | 'stop';
+  verbose?: boolean;
+}
+
+/** What is to be done about a machine that may run elsewhere. */
+function howToSettle(snapshot: string): string {
+  return (
+    `It is kept as ${snapshot}. When the other side can be reached, or a \`serve\` with its --store there: v86-virtiofs settle ${snapshot} --to ADDRESS\n` +
+    `When not, look there, and then: v86-virtiofs settle ${snapshot} --runs-here, or --runs-there`
+  );
+}
+
+interface MoveOut {
+  way: Way;
+  /** A connection that is there already. */
+  first?: MigrationChannel;
+  token: string;
+  flags: LinkFlags;
+  /** Where the machine is kept when nobody can tell what became of it. */
+  store: SnapshotStore;
+  /** What goes on here when it can't be moved. */
+  started?: GuestProcess;
+  /** Breaks it off: the machine stays here. */
+  signal: AbortSignal;
+}
+
+/** Moves a machine out, and says how that went. */
+export async function moveOut(
+  vm: Vm,
+  { way, first, token, flags: { bandwidth, policy, verbose }, store, started, signal }: MoveOut,
+): Promise<void> {
+  const report = progressReporter(verbose);
+  for (;;) {
+    try {
+      const { rounds, bytes, downtime } = await vm.migrate(first ?? (await unlessAborted(signal, way.connect())), {
+        token,
+        signal,
+        bandwidth: bandwidth && bandwidth * 1e6,
+        policy,
+        onProgress: ({ round, pages, bytes: sent }) =>
+          report(`round ${round}: ${pages} pages, ${(sent / 1e6).toFixed(1)} MB sent`),
+      });
+      report('');
+      return say(
+        `moved: ${rounds} rounds, ${(bytes / 1e6).toFixed(1)} MB, the guest was paused for ${downtime.toFixed(0)} ms`,
+      );
+    } catch (error) {
+      if (!(error instanceof MigrationError)) throw error;
+      const fate = error instanceof MigrationUnknownError ? await askAgain(error, way, token) : 'runs here';
+      if (fate === 'runs there') return say('moved: the link broke during the switch, but the guest runs there');
+      if (fate === 'unknown') {
+        const { id } = await vm.freeze(store);
+        throw new VmError('unsettled', `${error.message}\n${howToSettle(id.slice(0, 12))}`);
+      }
+      if (way.address !== undefined && !signal.aborted) {
+        say(`not moved: ${error.message}; it keeps running here, and the next caller can have it`);
+        continue;
+      }
+      if (!started) throw error;
+      say(`not moved: ${error.message}; the command keeps running here`);
+      await started.exited;
+      if (signal.aborted) return;
+      process.exitCode = OWN_FAILURE;
+      return;
+    }
+  }
+}
+
+/** Asks the other side what has become of the machine; `unknown` also when it can't be asked. */
+async function askAgain(unknown: MigrationUnknownError, way: Way, token: string): Promise<MigrationFate> {
+  if (way.address !== undefined) return 'unknown';
+  for (let attempt = 0; attempt < SETTLE_ATTEMPTS; attempt++) {
+    try {
+      return await settleMigration(unknown, await way.connect(), token);
+    } catch {
+      await new Promise((resolve) => setTimeout(resolve, SETTLE_INTERVAL));
+    }
+  }
+  return 'unknown';
+}
+
+/** @throws VmError `configuration` where the other side's token has to be given and is not. */
+export async function openWayOut(to: string, flags: LinkFlags): Promise<{ way: Way; token: string }> {
+  const [address, fragment] = to.split('#', 2) as [string, string?];
+  const { secret, isGiven, note } = chooseToken(fragment ? { ...flags, token: fragment } : flags);
+  if (!isGiven && !isWaiting(address))
+    throw new VmError('configuration', `give the token that \`serve\` has, by --token or in ${TOKEN_VARIABLE}`);
+  const way = await openWay(address, secret, flags);
+  if (way.address !== undefined) say(`waiting on ${way.address}${note}${fingerprintNote(address, flags)}`);
+  return { way, token: secret };
+}
+
+/** The token; one that is made here is told behind the address. @throws MigrationError for one that somebody has thought of. */
+export function chooseToken({ token = process.env[TOKEN_VARIABLE] }: LinkFlags): {
+  secret: string;
+  isGiven: boolean;
+  note: string;
+} {
+  const secret = token || makeToken();
+  checkToken(secret);
+  return { secret, isGiven: Boolean(token), note: token ? '' : `#${secret}` };
+}
+
+export function say(text: string): void {
+  process.stderr.write(`${printableLines(text)}\n`);
+}
