@@ -1,6 +1,6 @@
 import type { GuestMemory } from '../guest-memory.ts';
 import { TURNS, type Turns } from '../virtio/turns.ts';
-import { hookFaults, hookHalt } from './endings.ts';
+import { hookHalt, hookLoop, type Slices } from './endings.ts';
 import { MachineError } from './errors.ts';
 import { type MemoryBlock, replaceBios } from './firmware.ts';
 import { internalsOf, loadedInternalsOf } from './internals.ts';
@@ -50,6 +50,8 @@ export class V86Machine {
 
   /** Settles when v86's own devices are there and ours are plugged in. */
   readonly ready: Promise<void>;
+  /** How busy the guest is, whatever else the host has to do. */
+  readonly slices: Slices = { all: 0, waiting: 0 };
   readonly #emulator: Emulator;
   readonly #running: Running;
   readonly #bus = new PciBus();
@@ -93,7 +95,7 @@ export class V86Machine {
     this.#bus.connect(cpu);
     this.#hookReset(cpu);
     hookHalt(emulator, cpu, this.#haltListeners);
-    hookFaults(emulator, cpu, this.#faultListeners);
+    hookLoop(emulator, cpu, this.#faultListeners, this.slices);
     const state = new V86State(v86, cpu, this.lease, () => this.#bus.releaseInterrupts());
     state.carrier = this.#stateCarrier;
     state.keepsRtc = this.#keepsRtc;

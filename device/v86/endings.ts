@@ -19,12 +19,27 @@ export function hookHalt(emulator: Emulator, cpu: Cpu, listeners: readonly (() =
   };
 }
 
-/** Stops the emulator, and calls `listeners`, when it fails; where there are none the error comes out of v86's loop. */
-export function hookFaults(emulator: Emulator, cpu: Cpu, listeners: readonly ((error: unknown) => void)[]): void {
+/** How often the guest was run for a while since v86 began. */
+export interface Slices {
+  all: number;
+  /** Those at whose end it waited for an interrupt. */
+  waiting: number;
+}
+
+/** Stops the emulator, and calls `listeners`, when it fails; where there are none the error comes out of v86's loop. Counts in `slices`. */
+export function hookLoop(
+  emulator: Emulator,
+  cpu: Cpu,
+  listeners: readonly ((error: unknown) => void)[],
+  slices: Slices,
+): void {
   const { main_loop } = cpu;
   cpu.main_loop = () => {
     try {
-      return main_loop.call(cpu);
+      const delay = main_loop.call(cpu);
+      slices.all++;
+      if (delay > 0) slices.waiting++;
+      return delay;
     } catch (error) {
       if (!listeners.length) throw error;
       void emulator.stop();

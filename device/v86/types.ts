@@ -51,7 +51,7 @@ export interface Cpu {
   reset_cpu(): void;
   /** Called after each reset. */
   load_bios(): void;
-  /** Runs the guest for a while. Returns in how many milliseconds to do it again. */
+  /** Runs the guest for a while. Returns in how many milliseconds to do it again: 0 unless it waits for an interrupt. */
   main_loop(): number;
   get_state(): unknown[];
   set_state(state: unknown[]): void;

@@ -1,4 +1,5 @@
 import type { V86 } from 'v86';
+import { V86Machine } from '../../device/v86/adapter.ts';
 import type { GuestAgent } from './agent/guest-agent.ts';
 import { VmError } from './errors.ts';
 
@@ -12,8 +13,13 @@ interface Sleeper {
 const SLEEP =
   '[ -d /sys/firmware/acpi ] || { echo no ACPI, so nothing would wake it >&2; exit 1; }; echo enabled > /sys/class/tty/ttyS0/power/wakeup && echo none > /sys/power/pm_test && exec echo freeze > /sys/power/state';
 const POLL_INTERVAL = 500;
-/** A guest that runs fewer instructions than this in an interval waits: its process that does not end is asleep, then. */
+/**
+ * A guest that runs fewer instructions than this in an interval, and waits at the end of nearly all of its slices, has nothing to do: its process
+ * that does not end is asleep, then. On a host with other things to do few instructions alone say nothing.
+ */
 const ASLEEP_INSTRUCTIONS = 1_000_000;
+const ASLEEP_WAITING = 0.9;
+const MIN_SLICES = 4;
 /** A byte that arrives on the way to sleep wakes nobody, so more follow. */
 const KNOCK_INTERVAL = 300;
 const PATIENCE = 60_000;
@@ -32,7 +38,10 @@ export async function suspendGuest({ emulator, agent }: Sleeper): Promise<void> 
       isAwake = true;
     },
   );
-  let before = -Infinity;
+  const { slices } = V86Machine.of(emulator);
+  const count = () => ({ ...slices, instructions: emulator.get_instruction_counter() });
+  /** At an earlier poll, since its command has started. */
+  let before: ReturnType<typeof count> | undefined;
   for (const end = Date.now() + PATIENCE; ; ) {
     await Promise.race([ended, new Promise((resolve) => setTimeout(resolve, POLL_INTERVAL))]);
     if (lost instanceof VmError) throw lost;
@@ -44,10 +53,15 @@ export async function suspendGuest({ emulator, agent }: Sleeper): Promise<void> 
     }
     // It would seem to sleep.
     if (!emulator.is_running()) throw new VmError('stopped', 'the machine was stopped before its guest slept');
-    const now = emulator.get_instruction_counter();
-    if (now - before < ASLEEP_INSTRUCTIONS) return;
+    const now = count();
+    const all = before ? now.all - before.all : 0;
+    const isTelling = all >= MIN_SLICES;
+    if (before && isTelling) {
+      const isIdle = now.waiting - before.waiting >= ASLEEP_WAITING * all;
+      if (isIdle && now.instructions - before.instructions < ASLEEP_INSTRUCTIONS) return;
+    }
     if (Date.now() > end) throw new VmError('timeout', `the guest did not go to sleep within ${PATIENCE / 1000} s`);
-    before = now;
+    if (process.pid !== undefined && (isTelling || !before)) before = now;
   }
 }
 
