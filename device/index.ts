@@ -1,5 +1,6 @@
 export { createFsFromVolume, Volume } from 'memfs';
 export { attachVirtioFs, VirtioFsDevice, type VirtioFsOptions } from './attach.ts';
+export type { ByteSink, ByteSource } from './bytes.ts';
 export { filesystemOf, volumeOf } from './filesystems/memfs/volume.ts';
 export { MemoryFileSystem, type MemoryFileSystemOptions } from './filesystems/memory/filesystem.ts';
 export { ERRNO, type ErrnoName, FsError } from './fs/errno.ts';

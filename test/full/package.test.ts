@@ -72,7 +72,8 @@ describe('the package, packed and installed', function () {
       ...TOOLS,
     );
     installed = stdout + stderr;
-    for (const name of ['node', 'page']) cpSync(join(EXAMPLES, name), join(project, name), { recursive: true });
+    for (const name of ['filesystems', 'node', 'page'])
+      cpSync(join(EXAMPLES, name), join(project, name), { recursive: true });
     writeFileSync(join(project, 'tsconfig.json'), JSON.stringify(STRICT));
   });
   after(() => rmSync(directory, { recursive: true, force: true }));
@@ -104,6 +105,8 @@ describe('the package, packed and installed', function () {
     ['vm', /from the host\n from the guest\n\n[1-9]/],
     ['own-emulator', /\d\d:\d\d:\d\d/],
     ['snapshots', /INIT .*paused for \d+ ms\nfalse/s],
+    ['web-directory', /from the web\n.*Read-only file system/],
+    ['conformance', /pass 1\d\n/],
   ] as const) {
     it(`node/${name}.ts runs`, () => {
       expect(run(project, 'node', '--import', 'tsx', `node/${name}.ts`).stdout).to.match(says);

@@ -4,18 +4,21 @@ import { expect } from 'chai';
 
 const ROOT = join(import.meta.dirname, '../..');
 
-describe('README', () => {
-  it('shows examples that are run', () => {
-    const sources = ['node', 'page'].flatMap((name) =>
+/** Without indentation: what is within something else begins at the margin in a document. */
+const flat = (text: string) => text.replace(/^ +/gm, '');
+
+describe('README and the guide to filesystems', () => {
+  it('show examples that are run', () => {
+    const sources = ['filesystems', 'node', 'page'].flatMap((name) =>
       readdirSync(join(ROOT, 'examples', name)).map((file) => readFileSync(join(ROOT, 'examples', name, file), 'utf8')),
     );
-    const shown = [...readFileSync(join(ROOT, 'README.md'), 'utf8').matchAll(/```ts\n(.*?)```/gs)].map(
-      (match) => match[1]!,
+    const shown = ['README.md', 'docs/write-your-own-filesystem.md'].flatMap((name) =>
+      [...readFileSync(join(ROOT, name), 'utf8').matchAll(/```ts\n(.*?)```/gs)].map((match) => match[1]!),
     );
-    expect(shown).to.have.length.at.least(3);
+    expect(shown).to.have.length.at.least(11);
     for (const text of shown)
       expect(
-        sources.some((source) => source.includes(text)),
+        sources.some((source) => flat(source).includes(flat(text))),
         text,
       ).to.equal(true);
   });
