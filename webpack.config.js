@@ -183,7 +183,7 @@ const page = {
 const embed = {
   ...browser,
   name: 'embed',
-  entry: { 'page/virtiofs-vm': './dist/web/embed/index.js', 'worker/main': './dist/web/worker/main.js' },
+  entry: { 'page/virtiofs-vm': './dist/web/page/index.js', 'worker/main': './dist/web/worker/main.js' },
   output: {
     path: path('dist/page/embed'),
     filename: '[name].js',

@@ -3,7 +3,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { expect } from 'chai';
 import type { Locator } from 'playwright-core';
-import type { Connection } from '../../web/page/connection.ts';
+import type { Connection } from '../../web/embed/connection.ts';
 import { useWebSite, type Visit } from './support.ts';
 
 /** What a visitor has, and leaves: nothing of it goes without a word. */

@@ -6,7 +6,7 @@ import { expect } from 'chai';
 import type { Locator } from 'playwright-core';
 import { loadCodec, MemoryStore, SnapshotStore } from '../../device/index.ts';
 import { Vm } from '../../harness/node/vm.ts';
-import type { Connection } from '../../web/page/connection.ts';
+import type { Connection } from '../../web/embed/connection.ts';
 import { useWebSite, type Visit } from './support.ts';
 
 describe('the page: timeline', () => {

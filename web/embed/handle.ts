@@ -1,5 +1,4 @@
 import type { Remote } from 'comlink';
-import { Connection, type GuestView } from '../page/connection.ts';
 import type {
   ExecOptions,
   ExecResult,
@@ -9,6 +8,7 @@ import type {
   TimelineApi,
   VmEvents,
 } from '../protocol.ts';
+import { Connection, type GuestView } from './connection.ts';
 import type { GuestOptions, SharedFolder, Vm } from './vm.ts';
 
 /** {@link Vm} over a connection: what it is asked goes to the first guest. */

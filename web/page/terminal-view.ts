@@ -1,8 +1,8 @@
 import { FitAddon } from '@xterm/addon-fit';
 import { WebLinksAddon } from '@xterm/addon-web-links';
 import { Terminal } from '@xterm/xterm';
+import type { ShellOutput, ShellStream } from '../embed/connection.ts';
 import type { TerminalSize } from '../protocol.ts';
-import type { ShellOutput, ShellStream } from './connection.ts';
 
 const THEME = {
   background: '#0d1117',

@@ -1,6 +1,6 @@
 import xtermCss from '@xterm/xterm/css/xterm.css';
 import { css, html, LitElement, nothing, type PropertyValues, unsafeCSS } from 'lit';
-import type { Connection, GuestView, ShellStream } from './connection.ts';
+import type { Connection, GuestView, ShellStream } from '../embed/connection.ts';
 import { icon } from './icons.ts';
 import { controls } from './styles.ts';
 import { tabList, tabStyles } from './tabs.ts';

@@ -1,14 +1,14 @@
 import { css, html, LitElement, nothing } from 'lit';
 import { repeat } from 'lit/directives/repeat.js';
+import type { Connection, GuestView } from '../embed/connection.ts';
 import { Handle } from '../embed/handle.ts';
+import { forgetFrom, fromOfPage } from '../embed/links.ts';
 import type { VirtiofsVmElement, Vm } from '../embed/vm.ts';
-import type { Connection, GuestView } from './connection.ts';
 import { choose, dialogStyles, leaveMoment } from './dialog.ts';
 import { Drafts } from './files/drafts.ts';
 import { formatMoment } from './format.ts';
 import { icon } from './icons.ts';
 import type { TypeDetail } from './lessons/panel.ts';
-import { forgetFrom, fromOfPage } from './move/links.ts';
 import { nobody, nobodyStyles } from './move/nobody.ts';
 import { failedScreen, startScreen, startStyles } from './start-screen.ts';
 import { controls, tokens } from './styles.ts';

@@ -1,4 +1,4 @@
-import type { GuestView } from '../connection.ts';
+import type { GuestView } from '../../embed/connection.ts';
 
 /** What a visitor has made of a text, and not saved. */
 export interface Draft {

@@ -1,8 +1,8 @@
 import { css, html, LitElement, nothing, type PropertyValues } from 'lit';
 import { printable } from '../../../harness/machine/printable.ts';
+import type { Connection, GuestView } from '../../embed/connection.ts';
 import { formatBytes } from '../../protocol/format.ts';
 import type { FileEntry, Listing, NewFile, SpaceInfo } from '../../protocol.ts';
-import type { Connection, GuestView } from '../connection.ts';
 import { ask, dialogStyles } from '../dialog.ts';
 import { icon } from '../icons.ts';
 import { controls } from '../styles.ts';

@@ -1,9 +1,9 @@
 import { proxy, type Remote } from 'comlink';
 import { html, type LitElement, nothing } from 'lit';
 import { printable } from '../../../harness/machine/printable.ts';
+import type { Connection, GuestView } from '../../embed/connection.ts';
 import { formatBytes } from '../../protocol/format.ts';
 import type { FolderApi, NewFile } from '../../protocol.ts';
-import type { Connection, GuestView } from '../connection.ts';
 import { choose } from '../dialog.ts';
 import { nameOf, parentOf } from './paths.ts';
 import { ARCHIVE } from './viewer.ts';

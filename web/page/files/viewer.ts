@@ -1,8 +1,8 @@
 import { css, html, LitElement, nothing, type PropertyValues } from 'lit';
 import { keyed } from 'lit/directives/keyed.js';
 import { printable } from '../../../harness/machine/printable.ts';
+import type { Connection, GuestView } from '../../embed/connection.ts';
 import type { FileEntry, FileUse } from '../../protocol.ts';
-import type { Connection, GuestView } from '../connection.ts';
 import { controls } from '../styles.ts';
 import { type Content, encodeText, loadBytes, loadContent } from './content.ts';
 import { Drafts } from './drafts.ts';

@@ -1,7 +1,7 @@
 import { css, html, LitElement, nothing } from 'lit';
+import type { Connection, GuestView } from '../../embed/connection.ts';
 import { formatBytes } from '../../protocol/format.ts';
 import type { DeviceView } from '../../protocol.ts';
-import type { Connection, GuestView } from '../connection.ts';
 import { controls } from '../styles.ts';
 import { hex } from './format.ts';
 import { Poll } from './poll.ts';

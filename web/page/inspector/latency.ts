@@ -1,6 +1,6 @@
 import { css, html, LitElement, nothing } from 'lit';
+import type { Connection, GuestView } from '../../embed/connection.ts';
 import type { Latency } from '../../protocol.ts';
-import type { Connection, GuestView } from '../connection.ts';
 import { controls } from '../styles.ts';
 import { clockStep, formatDuration } from './format.ts';
 import { Poll } from './poll.ts';

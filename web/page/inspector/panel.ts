@@ -1,5 +1,5 @@
 import { css, html, LitElement, type PropertyValues } from 'lit';
-import type { Connection, GuestView } from '../connection.ts';
+import type { Connection, GuestView } from '../../embed/connection.ts';
 import { controls } from '../styles.ts';
 import { tabList, tabStyles } from '../tabs.ts';
 import './device.ts';

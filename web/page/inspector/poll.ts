@@ -1,5 +1,5 @@
 import type { LitElement, ReactiveController } from 'lit';
-import type { Connection, GuestView } from '../connection.ts';
+import type { Connection, GuestView } from '../../embed/connection.ts';
 
 /** Milliseconds. */
 const INTERVAL = 300;

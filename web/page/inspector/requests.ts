@@ -1,7 +1,7 @@
 import { css, html, LitElement, nothing, type PropertyValues } from 'lit';
 import { repeat } from 'lit/directives/repeat.js';
+import type { Connection, GuestView } from '../../embed/connection.ts';
 import type { RequestDetail, RequestRow } from '../../protocol.ts';
-import type { Connection, GuestView } from '../connection.ts';
 import { saveAs } from '../files/uploads.ts';
 import { icon } from '../icons.ts';
 import { controls } from '../styles.ts';

@@ -1,7 +1,7 @@
 import { html, LitElement, nothing } from 'lit';
+import type { Connection, GuestView } from '../../embed/connection.ts';
 import { formatBytes } from '../../protocol/format.ts';
 import type { LockView, SessionView } from '../../protocol.ts';
-import type { Connection, GuestView } from '../connection.ts';
 import { controls } from '../styles.ts';
 import { formatOpenFlags } from './format.ts';
 import { Poll } from './poll.ts';

@@ -1,6 +1,6 @@
 import { css, html, LitElement, nothing } from 'lit';
+import type { Connection, GuestView } from '../../embed/connection.ts';
 import type { QueueView, Walk, WalkStep } from '../../protocol.ts';
-import type { Connection, GuestView } from '../connection.ts';
 import { icon } from '../icons.ts';
 import { controls } from '../styles.ts';
 import './hex.ts';

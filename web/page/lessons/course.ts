@@ -1,5 +1,5 @@
+import type { Connection, GuestView } from '../../embed/connection.ts';
 import type { GuestId } from '../../protocol.ts';
-import type { Connection, GuestView } from '../connection.ts';
 import { holdOn, type Lesson, type Scene, type Seen, type Step } from './lesson.ts';
 import { REQUEST_LESSONS } from './requests.ts';
 import { SESSION_LESSONS } from './sessions.ts';

@@ -1,5 +1,5 @@
+import type { Connection, GuestView } from '../../embed/connection.ts';
 import type { DeviceView, GuestId, RequestRow } from '../../protocol.ts';
-import type { Connection, GuestView } from '../connection.ts';
 
 /** What a lesson plays in. */
 export interface Scene {

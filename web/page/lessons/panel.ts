@@ -1,5 +1,5 @@
 import { css, html, LitElement, nothing, type PropertyValues } from 'lit';
-import type { Connection, GuestView } from '../connection.ts';
+import type { Connection, GuestView } from '../../embed/connection.ts';
 import { icon } from '../icons.ts';
 import { controls } from '../styles.ts';
 import { Course, LESSONS } from './course.ts';

@@ -1,12 +1,12 @@
 import { css, html, LitElement, nothing } from 'lit';
 import { makeToken } from '../../../device/migration/token.ts';
+import type { Connection, GuestView } from '../../embed/connection.ts';
+import { linkTo } from '../../embed/links.ts';
 import { formatBytes } from '../../protocol/format.ts';
-import type { Connection, GuestView } from '../connection.ts';
 import { dialogStyles } from '../dialog.ts';
 import { Drafts } from '../files/drafts.ts';
 import { icon } from '../icons.ts';
 import { controls } from '../styles.ts';
-import { linkTo } from './links.ts';
 
 /** A button, and the dialog behind it: a guest moves to another tab or to Node, or one comes from there. */
 export class MoveDialog extends LitElement {

@@ -1,6 +1,6 @@
 import { css, html, type TemplateResult } from 'lit';
-import type { Connection } from '../connection.ts';
-import { startOver } from './links.ts';
+import type { Connection } from '../../embed/connection.ts';
+import { startOver } from '../../embed/links.ts';
 
 /** What a page without a guest shows. */
 export function nobody({ departed }: Connection): TemplateResult {

@@ -1,9 +1,9 @@
 import { css, html, LitElement, nothing, type PropertyValues } from 'lit';
 import { live } from 'lit/directives/live.js';
 import { printable } from '../../../harness/machine/printable.ts';
+import type { Connection, GuestView } from '../../embed/connection.ts';
 import { formatBytes } from '../../protocol/format.ts';
 import type { SnapshotView, TimelineView } from '../../protocol.ts';
-import type { Connection, GuestView } from '../connection.ts';
 import { ask, choose, dialogStyles, leaveMoment } from '../dialog.ts';
 import { saveAs } from '../files/uploads.ts';
 import { formatMoment } from '../format.ts';

@@ -17,7 +17,7 @@ import type {
   VmEvents,
   WorkerApi,
 } from '../protocol.ts';
-import { movedAt, rememberMove } from './move/links.ts';
+import { movedAt, rememberMove } from './links.ts';
 import { checkBrowser } from './requirements.ts';
 
 /** Until a terminal says how large it is. */

@@ -1,3 +1,0 @@
-import '../page/virtiofs-vm.ts';
-
-export * from './vm.ts';

@@ -1,0 +1,3 @@
+import './virtiofs-vm.ts';
+
+export * from '../embed/vm.ts';
