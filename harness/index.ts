@@ -14,6 +14,7 @@ export { type ForwardOptions, forwardChanges } from './machine/forward-changes.t
 export type { LifeOptions } from './machine/guest-life.ts';
 export type { RenewalOptions } from './machine/renewal.ts';
 export { BootCache } from './node/boot-cache.ts';
+export { LiveDirectory, type LiveDirectoryOptions } from './node/live/live-directory.ts';
 export { DirectoryFates } from './node/migration/directory-fates.ts';
 export { checkSaveTarget, checkWriteBackTarget } from './node/shares/archive.ts';
 export type { HostShare as Share, ShareWriteBackOptions } from './node/shares/share.ts';

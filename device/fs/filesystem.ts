@@ -37,6 +37,11 @@ export interface FileSystem {
    * file handles are ESTALE, and nothing is ever gone.
    */
   inode?(ino: number): Inode | undefined;
+  /**
+   * Does `action`, in which whoever goes on from a snapshot asks for all that its guest knows by {@link inode}: there the filesystem may take its
+   * time to find what it has not given out itself, at once. Default: nothing but `action`.
+   */
+  recall?<T>(action: () => T): T;
   /** Its names from the root, by a name that it has, for whoever shows what goes on; undefined when it has none. Default: nobody is told. */
   path?(inode: Inode): readonly string[] | undefined;
   /** Keeps an inode alive while it has no name: one for each session that knows it, each handle and each request that waits. Default: nothing. */

@@ -200,8 +200,8 @@ export class MachineState implements StateCarrier {
     const plans = this.devices.map((device, index) => {
       const { transport, session, filesystem } = saved.devices[index]!;
       return orRefuse(`device ${JSON.stringify(device.tag)}`, () => {
-        const checked = FuseSession.checkState(session, filesystems[filesystem]!.index);
-        const { onMissingInode = 'fail' } = policies;
+        const checked = recalling(device, () => FuseSession.checkState(session, filesystems[filesystem]!.index));
+        const { onMissingInode = device.filesystem.persistence ? 'fail' : 'stale' } = policies;
         if (checked.missing.length && onMissingInode === 'fail') {
           throw new SnapshotError(
             `the filesystem does not have inodes ${checked.missing.slice(0, 10).join(', ')} any more, which the guest knows: bring them back, or restore with onMissingInode "stale"`,
@@ -225,9 +225,12 @@ export class MachineState implements StateCarrier {
           waiter: waiters[filesystem]!.get(waiter) ?? waiter,
         }));
         const requests = requestsIn(device.transport);
-        device.session.restore(
-          { ...session, session: names.renamed.get(session.session) ?? session.session, waiters: renumbered },
-          (unique) => requests.get(unique)?.chain,
+        const name = names.renamed.get(session.session) ?? session.session;
+        recalling(device, () =>
+          device.session.restore(
+            { ...session, session: name, waiters: renumbered },
+            (unique) => requests.get(unique)?.chain,
+          ),
         );
         // What did not wait for a lock had waited for the filesystem, and is asked for again.
         for (const { unique } of renumbered) requests.delete(unique);
@@ -288,6 +291,11 @@ export class MachineState implements StateCarrier {
     }
     return filesystems;
   }
+}
+
+/** Does what asks the filesystem of a device for inodes that it may have to look for. */
+function recalling<T>({ filesystem }: StatefulDevice, action: () => T): T {
+  return filesystem.recall ? filesystem.recall(action) : action();
 }
 
 /** The chains that are with the device, by the `unique` of their `fuse_in_header`, ready to be read from the beginning. */

@@ -4,7 +4,7 @@ import { SnapshotError } from './errors.ts';
 
 /** What to do with what a session had and can't have again. `fail` refuses the restore, and the machine stays as it was. */
 export interface RestorePolicies {
-  /** An inode that the guest knows is gone: `stale` answers ESTALE for it alone. Default: `fail`. */
+  /** An inode that the guest knows is gone: `stale` answers ESTALE for it alone. Default: `fail`; `stale` where files never go with snapshots. */
   onMissingInode?: 'fail' | 'stale';
   /** Another guest has a lock that this one had: `drop` gives it up, `steal` takes it. Default: `fail`. */
   onLockConflict?: 'fail' | 'drop' | 'steal';

@@ -29,6 +29,8 @@ export interface Equipment {
   videoMemory: number;
   /** Of the virtio-fs devices. */
   tags: string[];
+  /** The uuids of those whose files are a live directory of the host, by tag. Default: none. */
+  live?: ReadonlyMap<string, string>;
 }
 
 const ACPI = 'ACPI';
@@ -40,6 +42,8 @@ const VIRTIO_NETWORK = 'network virtio';
 const VIDEO_MEMORY = 'video memory ';
 const V86_VIDEO_MEMORY = 8192;
 const VIRTIO_FS = 'virtio-fs ';
+/** Before uuid and tag. */
+const LIVE = 'live ';
 
 const KIB = 1024;
 const MIB = 1024 * KIB;
@@ -52,6 +56,7 @@ export function devicesOf({
   network,
   videoMemory,
   tags,
+  live,
 }: Equipment): string[] {
   return [
     isMinimalKernel && MINIMAL_KERNEL,
@@ -60,15 +65,23 @@ export function devicesOf({
     ninep && NINEP,
     network === 'virtio' && VIRTIO_NETWORK,
     videoMemory !== V86_VIDEO_MEMORY && `${VIDEO_MEMORY}${videoMemory}`,
-    ...tags.map((tag) => VIRTIO_FS + tag),
+    ...tags.flatMap((tag) => [VIRTIO_FS + tag, live?.has(tag) && `${LIVE}${live.get(tag)} ${tag}`]),
   ].filter((device) => typeof device === 'string');
 }
 
 /** `others`: what is not known here. */
-export function equipmentOf({ devices }: Pick<MachineConfig, 'devices'>): Equipment & { others: string[] } {
+export function equipmentOf({
+  devices,
+}: Pick<MachineConfig, 'devices'>): Equipment & { live: ReadonlyMap<string, string>; others: string[] } {
   const afterEach = (prefix: string) =>
     devices.filter((device) => device.startsWith(prefix)).map((device) => device.slice(prefix.length));
   const [videoMemory] = afterEach(VIDEO_MEMORY);
+  const live = new Map(
+    afterEach(LIVE).map((device) => {
+      const [uuid] = device.split(' ', 1) as [string];
+      return [device.slice(uuid.length + 1), uuid];
+    }),
+  );
   const equipment: Equipment = {
     acpi: devices.includes(ACPI),
     isMinimalKernel: devices.includes(MINIMAL_KERNEL),
@@ -77,9 +90,10 @@ export function equipmentOf({ devices }: Pick<MachineConfig, 'devices'>): Equipm
     network: devices.includes(VIRTIO_NETWORK) ? 'virtio' : 'ne2k',
     videoMemory: videoMemory === undefined ? V86_VIDEO_MEMORY : Number(videoMemory),
     tags: afterEach(VIRTIO_FS),
+    live,
   };
   const known = new Set(devicesOf(equipment));
-  return { ...equipment, others: devices.filter((device) => !known.has(device)) };
+  return { ...equipment, live, others: devices.filter((device) => !known.has(device)) };
 }
 
 /** What v86 has to be told for such a machine; what it boots from is left out. */

@@ -1,8 +1,10 @@
+import { V86Machine } from '../../device/v86/adapter.ts';
 import { assemble, type MachineParts } from '../machine/assemble.ts';
 import { VmError, type VmErrorKind } from '../machine/errors.ts';
 import { BOOT_PATIENCE, PATIENCE } from '../machine/guest-life.ts';
 import { attachShare } from '../machine/share.ts';
 import { BootCache } from './boot-cache.ts';
+import { openLive } from './live/live-share.ts';
 import { type Plan, withShares } from './plan.ts';
 import { HostShare } from './shares/share.ts';
 import type { Snapshot } from './stores/snapshot-file.ts';
@@ -41,15 +43,21 @@ async function makeWith(
       config: withShares(plan.config, shares),
       wasm: await compileV86(),
       makeShares: (emulator) =>
-        shares.map(({ source: _, ...options }) => new HostShare(attachShare(emulator, options))),
+        shares.map((options) => {
+          const { source, live, setIds, ...others } = options;
+          if (!live) return new HostShare(attachShare(emulator, others));
+          const filesystem = openLive(source!, setIds);
+          V86Machine.of(emulator).onEnd(() => filesystem.end());
+          return new HostShare(attachShare(emulator, { ...others, filesystem }));
+        }),
       v86: { ...plan.v86, ...more.v86 },
       base: more.base,
     }),
   );
   return vm.orStop(async () => {
     if (plan.rebootKernel) vm.bootsAtReset(plan.rebootKernel, plan);
-    for (const { tag, source } of shares) {
-      if (source !== undefined)
+    for (const { tag, source, live } of shares) {
+      if (source !== undefined && !live)
         await vm
           .share(tag)
           .load(source, (files, bytes) =>

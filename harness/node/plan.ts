@@ -6,6 +6,7 @@ import type { DirectBootImage } from '../machine/boot/direct-boot.ts';
 import { devicesOf, equipmentOf, type MachineConfig } from '../machine/config.ts';
 import { VmError } from '../machine/errors.ts';
 import { defaultKernel, readImageFile, resolveImage } from './image.ts';
+import { liveUuids, matchLive } from './live/live-share.ts';
 import { v86Version } from './v86.ts';
 import { checkShares, DEFAULT_MEMORY, DEFAULT_VIDEO_MEMORY, type ShareOptions, type VmOptions } from './vm-options.ts';
 
@@ -116,14 +117,15 @@ async function checkRoom(initrd: string, memory: number): Promise<void> {
 }
 
 /** The configuration of a machine like this one, with these shares. */
-export function withShares(config: MachineConfig, shares: readonly { tag: string }[]): MachineConfig {
+export function withShares(config: MachineConfig, shares: readonly ShareOptions[]): MachineConfig {
   const tags = shares.map(({ tag }) => tag);
-  return { ...config, devices: devicesOf({ ...equipmentOf(config), tags }) };
+  return { ...config, devices: devicesOf({ ...equipmentOf(config), tags, live: liveUuids(shares) }) };
 }
 
 /** `options`, and where they are silent, what a machine of this configuration was made with. */
 export function optionsFor(config: MachineConfig, options: VmOptions): VmOptions {
-  const { acpi, isMinimalKernel, hasSuspendDriver, ninep, network, videoMemory, tags } = equipmentOf(config);
+  const { acpi, isMinimalKernel, hasSuspendDriver, ninep, network, videoMemory, tags, live } = equipmentOf(config);
+  const directories = options.shares ? undefined : matchLive(live, options.live);
   return {
     ...options,
     memory: options.memory ?? config.memory,
@@ -133,7 +135,7 @@ export function optionsFor(config: MachineConfig, options: VmOptions): VmOptions
     driver: options.driver ?? (hasSuspendDriver ? 'suspend' : undefined),
     ninep: options.ninep ?? ninep,
     network: options.network ?? network,
-    shares: options.shares ?? tags.map((tag) => ({ tag })),
+    shares: options.shares ?? tags.map((tag) => ({ tag, source: directories?.get(tag), live: live.has(tag) })),
   };
 }
 

@@ -15,6 +15,10 @@ const MIN_SHARE_SIZE = 4096;
 export interface ShareOptions extends MachineShareOptions {
   /** Host directory to fill the filesystem with a copy of, when the machine starts; or a .tar, .tar.gz, .tgz or memfs .json file. */
   source?: string;
+  /** The directory `source` itself, live: guest and host change it both at once, and snapshots leave its files where they are. Default: false. */
+  live?: boolean;
+  /** With `live`: the guest may give files set-user-ID and set-group-ID bits. Default: false. */
+  setIds?: boolean;
 }
 
 /** Kernels of images that `guest-images/` builds. */
@@ -28,6 +32,8 @@ export interface VmOptions extends LifeOptions {
   /** KiB of the VGA card's memory: a power of two from 256, which is enough for text. Every snapshot has it all. Default: 256. */
   videoMemory?: number;
   shares?: ShareOptions[];
+  /** Of a machine that goes on from a snapshot, without `shares`: the directories that its live shares are of. */
+  live?: string[];
   /** The guest's virtio-fs driver: the kernel's own, or the one of `guest-images/suspend-driver`, which is built when it is first asked for. Default: `stock`. */
   driver?: 'stock' | 'suspend';
   /**
@@ -67,7 +73,16 @@ export interface VmOptions extends LifeOptions {
 /** Throws {@link VmError} `configuration` for shares that can't be plugged into one machine. */
 export function checkShares(shares: ShareOptions[]): void {
   const tags = new Set<string>();
-  for (const { tag, size, filesystem, volume } of shares) {
+  for (const { tag, size, filesystem, volume, live, setIds, source } of shares) {
+    const share = `the share ${JSON.stringify(tag)}`;
+    if (setIds && !live) throw new VmError('configuration', `${share} is not live: leave out \`setIds\``);
+    if (live && source === undefined)
+      throw new VmError('configuration', `${share} is live and says of which directory not: give \`source\``);
+    if (live && (size !== undefined || (filesystem ?? volume)))
+      throw new VmError(
+        'configuration',
+        `${share} is the directory ${source} itself, which has its own limits: leave out \`size\`, \`filesystem\` and \`volume\``,
+      );
     if (size !== undefined && (!Number.isSafeInteger(size) || size < MIN_SHARE_SIZE))
       throw new VmError('configuration', `a share can't have a size of ${size} bytes: give at least ${MIN_SHARE_SIZE}`);
     if (size !== undefined && (filesystem ?? volume))

@@ -147,13 +147,29 @@ describe('command line: every option of every command', function () {
       ],
       stdout: /3 \| copy 3/,
     },
+    {
+      args: ['run', '--share', share, '--live', '--owners', '--', 'sh', '-c', 'echo live > file; chmod u+s file; ls'],
+      stdout: /^file\n(other\n)?sub$/m,
+      check: () => {
+        expect(readFileSync(join(share, 'file'), 'utf8'), 'at once').to.equal('live\n');
+        expect(statSync(join(share, 'file')).mode & 0o4000, '--owners').to.equal(0o4000);
+      },
+    },
+    {
+      args: ['freeze', ...store, '--name', 'live', '--share', share, '--live', '--', 'sh', '-c', 'echo frozen > file'],
+      stderr: /frozen as live/,
+    },
+    ...['restore', 'fork'].map((command) => ({
+      args: [command, ...store, '--live', share, 'live', '--', 'cat', 'file'],
+      stdout: /frozen$/m,
+    })),
     { args: ['shell', ...store, 'base'], input: 'pwd', stdout: /^\/mnt\/mine$/m },
     { args: ['list', ...store, '--json'], stdout: /"name": "base"[\s\S]*"name": "next"/ },
     { args: ['inspect', ...store, '--json', '--files', 'base'], stdout: /"\/file": \{/ },
     { args: ['diff', ...store, '--json', 'base', 'next'], stdout: /"pages": \d+/ },
     {
       args: ['verify', ...store, '--json'],
-      stdout: /"sound": \[\s+"[\da-f]{32}",\s+"[\da-f]{32}"\s+\],\s+"problems": \[\]/,
+      stdout: /"sound": \[\s+("[\da-f]{32}",?\s+){3}\],\s+"problems": \[\]/,
     },
     {
       args: ['export', ...store, 'base', at('base.layer')],
@@ -206,6 +222,33 @@ describe('command line: every option of every command', function () {
         stderr: /can't read the guest image's file none.bin/,
       },
       { ...stays, args: ['shell', '--write-back', ...store, 'base'], stderr: /leave out --write-back/ },
+      { ...stays, args: ['shell', '--live', ...store, 'live'], stderr: /leave out --live/ },
+      {
+        ...stays,
+        args: ['shell', ...store, 'live'],
+        stderr: /is a live directory of the host it was frozen on: name it/,
+      },
+      ...[
+        ['run', '--save', at('none.json')],
+        ['freeze', '--write-back'],
+        ['suspend', '--size', '64M'],
+      ].map(([command, option, ...value]) => ({
+        ...stays,
+        args: [command!, '--share', share, '--live', option!, ...value, ...rest],
+        stderr: new RegExp(`nothing for ${option} to do`),
+      })),
+      { ...stays, args: ['shell', '--live'], stderr: /give --share DIR too/ },
+      { ...stays, args: ['run', '--live', '--share', at('none.tar'), ...rest], stderr: /can't be shared live/ },
+      { ...stays, args: ['run', '--live', '--share', at('none'), ...rest], stderr: /is not a directory/ },
+      { ...stays, args: ['restore', ...store, 'live', ...rest], stderr: /name it with --live DIR/ },
+      { ...stays, args: ['fork', ...store, '--live', at('.'), 'live', ...rest], stderr: /name that very directory/ },
+      { ...stays, args: ['wake', ...store, '--live', share, 'base', ...rest], stderr: /no share of this guest is/ },
+      {
+        ...stays,
+        args: ['migrate', ...store, 'live', '--to', 'ws:0', '--live', at('.')],
+        stderr: /name that very directory/,
+      },
+      { ...stays, args: ['serve', '--incoming', '0', '--live', at('none')], stderr: /is not a directory/ },
       { ...stays, args: ['shell', ...store], stderr: /name that too/ },
       ...['--tls-ca', '--tls-fingerprint'].map((option) => ({
         ...stays,
@@ -375,5 +418,42 @@ describe('command line: every option of every command', function () {
     const { code, stdout, stderr } = await server.ended;
     expect({ code, stdout: saidAgain.test(stdout) }, stderr).to.deep.equal({ code: 0, stdout: true });
     kept('serve')();
+  });
+
+  it('moves a guest with a live share to where its directory is, and nowhere else', async () => {
+    const arrives = async (...live: string[]) => {
+      const server = start([
+        'serve',
+        '--incoming',
+        '0',
+        '--token',
+        token,
+        ...live,
+        '--',
+        'sh',
+        '-c',
+        'echo moved > file',
+      ]);
+      const [, port] = await server.says(/waiting on localhost:(\d+)/);
+      const moved = await run([
+        'migrate',
+        ...store,
+        'live',
+        '--live',
+        share,
+        '--token',
+        token,
+        '--to',
+        `localhost:${port}`,
+      ]);
+      if (moved.code !== 0) server.child.kill();
+      return { moved, server: await server.ended };
+    };
+    const refused = await arrives();
+    expect(refused.moved.code).to.equal(125);
+    expect(refused.moved.stderr + refused.server.stderr).to.match(/is a live directory of the host it was frozen on/);
+    const { moved, server } = await arrives('--live', share);
+    expect([moved.code, server.code], moved.stderr + server.stderr).to.deep.equal([0, 0]);
+    expect(readFileSync(join(share, 'file'), 'utf8')).to.equal('moved\n');
   });
 });

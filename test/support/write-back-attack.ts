@@ -90,7 +90,7 @@ function setUp(root: string, share: string, round: number): void {
 }
 
 /** Everything about a tree: but when it was read, and how many names files have, which the host itself gives them. */
-function fingerprints(directory: string): string {
+export function fingerprints(directory: string): string {
   const lines = ['.', ...listing(directory)].sort().map((path) => {
     const { mode, uid, gid, size, mtimeNs, ino } = lstatSync(join(directory, path), { bigint: true });
     const type = Number(mode) & 0o170000;
@@ -106,7 +106,7 @@ function fingerprints(directory: string): string {
 }
 
 /** Directories of the share that are reached through none but directories. */
-function directoriesOf(directory: string, depth = 0): string[] {
+export function directoriesOf(directory: string, depth = 0): string[] {
   const below =
     depth < 4
       ? readdirSync(directory, { withFileTypes: true })

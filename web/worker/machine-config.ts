@@ -18,8 +18,8 @@ export function checkEmulator({ machine }: Pick<SnapshotInfo, 'machine'>): void 
 export function configOfSnapshot(info: Pick<SnapshotInfo, 'machine'>): MachineConfig {
   checkEmulator(info);
   const config = readConfig(info.machine);
-  const { tags, ninep, network, others } = equipmentOf(config);
-  if (tags.length !== 1 || ninep || network !== 'ne2k' || others.length) {
+  const { tags, live, ninep, network, others } = equipmentOf(config);
+  if (tags.length !== 1 || live.size || ninep || network !== 'ne2k' || others.length) {
     throw new Error(
       `this snapshot is of a machine that the page can't make: it has ${config.devices.join(', ') || 'no shared folder'}, and the page's machines have one shared folder and nothing else; use the command line for it`,
     );

@@ -1,7 +1,8 @@
 import { resolve } from 'node:path';
 import { VmError } from '../../machine/errors.ts';
 import { printable } from '../../machine/printable.ts';
-import { checkSaveTarget, checkWriteBackTarget } from '../shares/archive.ts';
+import { openLive } from '../live/live-share.ts';
+import { checkSaveTarget, checkWriteBackTarget, isArchive } from '../shares/archive.ts';
 import type { HostShare } from '../shares/share.ts';
 import type { Vm } from '../vm.ts';
 import { progressReporter } from './options.ts';
@@ -19,11 +20,15 @@ export interface KeepFlags {
 /** Before anything runs, so that nothing is done in vain. @throws VmError `configuration` for where `--save` and `--write-back` can't write. */
 export async function checkTargets({
   share = [],
+  live,
+  size,
   writeBack,
   owners,
   save,
-}: KeepFlags & { share?: string[] }): Promise<void> {
-  if (owners && !writeBack)
+}: KeepFlags & { share?: string[]; live?: boolean | string[]; size?: number }): Promise<void> {
+  if (live === true) await checkLive(share, { '--size': size, '--write-back': writeBack, '--save': save });
+  else for (const directory of live || []) openLive(directory).end();
+  if (owners && !writeBack && live !== true)
     throw new VmError('configuration', '--owners says what --write-back carries back: give that too');
   if (writeBack === true && !share.length)
     throw new VmError(
@@ -32,6 +37,23 @@ export async function checkTargets({
     );
   if (save !== undefined) await checkSaveTarget(save);
   for (const target of writeBack === true ? share : writeBack || []) await checkWriteBackTarget(target);
+}
+
+/** @throws VmError `configuration` for what makes no sense where nothing is copied. */
+async function checkLive(share: string[], others: Record<string, unknown>): Promise<void> {
+  if (!share.length) throw new VmError('configuration', '--live says how directories are shared: give --share DIR too');
+  const [excess] = Object.entries(others).find(([, value]) => value !== undefined) ?? [];
+  if (excess !== undefined)
+    throw new VmError(
+      'configuration',
+      `a live share is the directory itself, so there is nothing for ${excess} to do: leave it out`,
+    );
+  for (const source of share)
+    if (await isArchive(source))
+      throw new VmError(
+        'configuration',
+        `${printable(source)} is not a directory, and can't be shared live: leave out --live`,
+      );
 }
 
 /** The same for a machine that came back from a snapshot: whether its shares may be written there. @throws VmError `configuration` or `share`. */

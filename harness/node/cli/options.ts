@@ -35,16 +35,31 @@ interface ImageFlags {
 export interface RenewalFlags extends ImageFlags {
   keepClock?: boolean;
   reseed: boolean;
+  /** Directories that live shares are of. */
+  live?: string[];
 }
 
 export function addRenewalOptions(command: Command): Command {
   return addImageOptions(command)
     .option('--keep-clock', "keep the guest's clock as it was frozen, instead of setting it to the current time")
-    .option('--no-reseed', 'let the guest draw the same random numbers as others from this snapshot');
+    .option('--no-reseed', 'let the guest draw the same random numbers as others from this snapshot')
+    .addOption(
+      new Option(
+        '--live <dir>',
+        'directory that a share was live of when the guest was frozen: it has to be the same one (again for more)',
+      ).argParser(collect),
+    );
 }
 
-export function thawOptions({ keepClock, reseed, kernel, initrd, bios }: RenewalFlags): RenewalOptions & VmOptions {
-  return { clock: keepClock ? 'keep' : 'host', reseed, kernel, initrd, bios };
+export function thawOptions({
+  keepClock,
+  reseed,
+  live,
+  kernel,
+  initrd,
+  bios,
+}: RenewalFlags): RenewalOptions & VmOptions {
+  return { clock: keepClock ? 'keep' : 'host', reseed, live, kernel, initrd, bios };
 }
 
 export function storeOption(): Option {
@@ -54,6 +69,7 @@ export function storeOption(): Option {
 /** What `run` and `shell` have in common, as commander gives it. */
 export interface MachineFlags extends ExecFlags {
   share?: string[];
+  live?: boolean;
   tag?: string[];
   /** Bytes. */
   size?: number;
@@ -105,6 +121,10 @@ export function addMachineOptions(command: Command): Command {
         collect,
       )
       .option(
+        '--live',
+        'share these directories themselves, and not copies: guest and host see and change the same files at once',
+      )
+      .option(
         '-t, --tag <tag>',
         'tag of the share, for the n-th --share the n-th --tag (default: "share", "share2", …)',
         collect,
@@ -119,7 +139,7 @@ export function addMachineOptions(command: Command): Command {
         '--write-back',
         'when the command is done, and whatever its exit code, carry changes back to where the shares came from',
       )
-      .option('--owners', OWNERS)
+      .option('--owners', `${OWNERS}; with --live, let the guest give files set-user-ID and set-group-ID bits`)
       .option('--save <file>', SAVE)
       .optionsGroup('Machine:')
       .addOption(
@@ -157,7 +177,22 @@ function addImageOptions(command: Command): Command {
 
 /** Throws {@link VmError} when the flags don't fit together. */
 export function machineOptions(flags: MachineFlags): VmOptions {
-  const { share = [], tag = [], size, memory, kernel, initrd, bios, cmdline, boot, driver, cache, verbose } = flags;
+  const {
+    share = [],
+    live,
+    owners,
+    tag = [],
+    size,
+    memory,
+    kernel,
+    initrd,
+    bios,
+    cmdline,
+    boot,
+    driver,
+    cache,
+    verbose,
+  } = flags;
   const count = Math.max(share.length, 1);
   if (tag.length > count) {
     throw new VmError(
@@ -171,6 +206,7 @@ export function machineOptions(flags: MachineFlags): VmOptions {
       tag: tag[index] ?? (index === 0 ? 'share' : `share${index + 1}`),
       source: share[index],
       size,
+      ...(live && { live, setIds: owners }),
     }),
   );
   return {

@@ -56,6 +56,7 @@ export function makeProgram(): Command {
 Examples:
   v86-virtiofs run -- uname -a
   v86-virtiofs run --share . -- ls -lR
+  v86-virtiofs run --share . --live -- make
   v86-virtiofs run --share src --write-back -- sh -c 'gzip -k *.txt'
   v86-virtiofs run -e CI=1 -w tests -u 1000 --timeout 60 --share src -- ./all
 
@@ -107,7 +108,7 @@ ${EXIT_CODES}`,
             `a frozen guest has its machine and shares: leave out ${given.map(({ long }) => long).join(', ')}, or see \`v86-virtiofs restore --help\``,
           );
         const { restore } = await import('./snapshots.ts');
-        await restore(snapshot, [], { ...flags, writeBack: undefined, reseed: true });
+        await restore(snapshot, [], { ...flags, live: undefined, writeBack: undefined, reseed: true });
       }
     });
 

@@ -18,7 +18,7 @@ import type { Timespec } from '../../../device/fs/filesystem.ts';
 import { encodeName, isFileName } from '../../../device/fs/names.ts';
 
 /** asm-generic/fcntl.h. Node has no name for it, and runs on no Linux that has another value. */
-const O_PATH = 0o10000000;
+export const O_PATH = 0o10000000;
 const SEPARATOR = Buffer.from('/');
 
 /** Directories in directories that are gone into: each one that is open takes a descriptor, and room on the stack. */

@@ -26,7 +26,12 @@ describe('what a machine is', () => {
           videoMemory: fc.integer({ min: 8, max: 18 }).map((n) => 2 ** n),
           tags: fc.array(fc.string({ minLength: 1 })),
         }),
-        (equipment) => {
+        fc.array(fc.uuid()),
+        (parts, uuids) => {
+          const equipment = {
+            ...parts,
+            live: new Map(parts.tags.map((tag, n) => [tag, uuids[n]!]).slice(0, uuids.length) as [string, string][]),
+          };
           expect(equipmentOf({ devices: devicesOf(equipment) })).to.deep.equal({ ...equipment, others: [] });
         },
       ),

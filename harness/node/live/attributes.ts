@@ -1,0 +1,49 @@
+import type { BigIntStats, StatsFsBase } from 'node:fs';
+import { NAME_MAX } from '../../../device/fs/constants.ts';
+import type { Attr, StatFs, Timespec } from '../../../device/fs/filesystem.ts';
+
+const SECOND = 1_000_000_000n;
+
+/** What the host says of a file, for a guest that knows it by `ino`. */
+export function attrOf(stats: BigIntStats, ino: number): Attr {
+  return {
+    ino,
+    size: Number(stats.size),
+    blocks: Number(stats.blocks ?? 0n),
+    atime: timespec(stats.atimeNs),
+    mtime: timespec(stats.mtimeNs),
+    ctime: timespec(stats.ctimeNs),
+    btime: timespec(stats.birthtimeNs),
+    mode: Number(stats.mode),
+    nlink: Number(stats.nlink),
+    uid: Number(stats.uid),
+    gid: Number(stats.gid),
+    rdev: fuseDevice(stats.rdev),
+    blksize: Number(stats.blksize ?? 4096n),
+  };
+}
+
+export function statfsOf({ bsize, blocks, bfree, bavail, files, ffree }: StatsFsBase<bigint>): StatFs {
+  return {
+    blocks: Number(blocks),
+    bfree: Number(bfree),
+    bavail: Number(bavail),
+    files: Number(files),
+    ffree: Number(ffree),
+    bsize: Number(bsize),
+    frsize: Number(bsize),
+    namelen: NAME_MAX,
+  };
+}
+
+function timespec(ns: bigint): Timespec {
+  const nsec = ((ns % SECOND) + SECOND) % SECOND;
+  return { sec: Number((ns - nsec) / SECOND), nsec: Number(nsec) };
+}
+
+/** glibc's dev_t, as `Attr.rdev` has it: twelve bits of major and twenty of minor. */
+function fuseDevice(rdev: bigint): number {
+  const major = Number(((rdev >> 8n) & 0xfffn) | ((rdev >> 32n) & 0xfffff000n));
+  const minor = Number((rdev & 0xffn) | ((rdev >> 12n) & 0xffffff00n));
+  return ((minor & 0xff) | ((major & 0xfff) << 8) | ((minor & 0xfff00) << 12)) >>> 0;
+}
