@@ -15,7 +15,7 @@ const HELP = `give HOST:PORT, tls:HOST:PORT, ws://HOST:PORT or wss://HOST:PORT, 
 const MAX_QUEUE = 4;
 
 /** How addresses are waited on and called, as commander gives it. */
-export interface WayFlags {
+export interface EndpointFlags {
   /** To wait on. */
   host: string;
   origin?: string[];
@@ -25,8 +25,8 @@ export interface WayFlags {
   tlsFingerprint?: string;
 }
 
-/** A way to the other side of a migration. */
-export interface Way {
+/** How the other side of a migration is reached. */
+export interface Endpoint {
   /** What the other side calls, where this one waits to be called; without the token. */
   readonly address?: string;
   /** A connection: made, or waited for. @throws VmError `configuration` when nobody answers. */
@@ -40,14 +40,14 @@ export function isWaiting(address: string): boolean {
 }
 
 /**
- * The way out to an address, or over stdio. Whoever calls `ws:PORT` has to know `token`: who does not, or says nothing, is in nobody's way.
+ * What reaches an address, or stdio. Whoever calls `ws:PORT` has to know `token`: who does not, or says nothing, is in nobody's way.
  *
  * @throws VmError `configuration`.
  */
-export async function openWay(to: string, token: string, flags: WayFlags): Promise<Way> {
+export async function openEndpoint(to: string, token: string, flags: EndpointFlags): Promise<Endpoint> {
   if (to === STDIO) return { connect: async () => duplexChannel(process.stdin, process.stdout), close: () => {} };
-  const way = isWaiting(to) ? await waitFor(to, token, flags) : undefined;
-  if (way) return way;
+  const endpoint = isWaiting(to) ? await waitFor(to, token, flags) : undefined;
+  if (endpoint) return endpoint;
   const trust = trustOf(flags);
   if (/^wss?:\/\//.test(to)) {
     if (!URL.canParse(to)) throw new VmError('configuration', `${to} is not an address: ${HELP}`);
@@ -58,7 +58,7 @@ export async function openWay(to: string, token: string, flags: WayFlags): Promi
   return { connect: () => dial({ host, port: parsePort(port!), tls: tls ? trust : undefined }), close: () => {} };
 }
 
-async function waitFor(address: string, token: string, flags: WayFlags): Promise<Way> {
+async function waitFor(address: string, token: string, flags: EndpointFlags): Promise<Endpoint> {
   const queue: MigrationChannel[] = [];
   let called = () => {};
   const door = await listen(address, flags, (channel) => {
@@ -84,7 +84,7 @@ async function waitFor(address: string, token: string, flags: WayFlags): Promise
 /** Waits for callers at `PORT` or `tls:PORT`, or at `ws:PORT` or `wss:PORT` for pages. @throws VmError `configuration`. */
 export function listen(
   address: string,
-  { host, origin, tlsCert, tlsKey }: WayFlags,
+  { host, origin, tlsCert, tlsKey }: EndpointFlags,
   onCaller: (channel: MigrationChannel) => void,
 ): Promise<Door> {
   const [, scheme, port] = WAITING.exec(address) ?? [];
@@ -110,13 +110,13 @@ export function listen(
 }
 
 /** What those who call need to know of a certificate that no authority has signed; '' where there is none. */
-export function fingerprintNote(address: string, { tlsCert }: WayFlags): string {
+export function fingerprintNote(address: string, { tlsCert }: EndpointFlags): string {
   return /^(tls|wss):/.test(address) && tlsCert
     ? `\nits certificate has the SHA-256 fingerprint ${new X509Certificate(readPem(tlsCert)).fingerprint256}`
     : '';
 }
 
-function trustOf({ tlsCa, tlsFingerprint }: WayFlags): Trust {
+function trustOf({ tlsCa, tlsFingerprint }: EndpointFlags): Trust {
   if (tlsFingerprint !== undefined && !/^([\da-f]{2}:?){32}$/i.test(tlsFingerprint))
     throw new VmError('configuration', `${tlsFingerprint} is not a SHA-256 fingerprint: give 64 hexadecimal digits`);
   return { ca: tlsCa === undefined ? undefined : readPem(tlsCa), fingerprint: tlsFingerprint };

@@ -3,7 +3,7 @@ import { MigrationLink, makeToken } from '../../../device/index.ts';
 import type { GuestProcess } from '../../machine/agent/guest-agent.ts';
 import { Vm } from '../vm.ts';
 import { STDIO } from './endpoint.ts';
-import { type LinkFlags, moveOut, openWayOut, TOKEN_VARIABLE } from './move-out.ts';
+import { type LinkFlags, moveOut, openTarget, TOKEN_VARIABLE } from './move-out.ts';
 import { addGuestOptions, addRenewalOptions, OWN_FAILURE, storeOption, thawOptions, UNSETTLED } from './options.ts';
 import { pass } from './output.ts';
 import { serve } from './serve.ts';
@@ -105,9 +105,9 @@ When the command has ended it waits for up to 35 s for the other side to ask, if
 }
 
 async function migrate(snapshot: string, argv: string[], { to, ...flags }: LinkFlags & { to: string }): Promise<void> {
-  const { way, token } = await openWayOut(to, flags);
+  const { endpoint, token } = await openTarget(to, flags);
   // Nobody there is known before a second is spent on a machine that has to wait, then.
-  const first = way.address === undefined ? await way.connect() : undefined;
+  const first = endpoint.address === undefined ? await endpoint.connect() : undefined;
   let vm: Vm | undefined;
   try {
     if (first) await MigrationLink.open(first, 'source', token);
@@ -120,12 +120,12 @@ async function migrate(snapshot: string, argv: string[], { to, ...flags }: LinkF
         started = begin(machine, argv, to);
         await machine.exec(['true']);
       }
-      await moveOut(machine, { way, first, token, flags, store, started, signal });
+      await moveOut(machine, { endpoint, first, token, flags, store, started, signal });
     });
     process.exitCode ||= code;
   } finally {
     first?.close();
-    way.close();
+    endpoint.close();
     await vm?.stop();
   }
 }

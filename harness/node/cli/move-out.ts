@@ -13,14 +13,14 @@ import { VmError } from '../../machine/errors.ts';
 import { printableLines } from '../../machine/printable.ts';
 import { unlessAborted } from '../../machine/unless-aborted.ts';
 import type { Vm } from '../vm.ts';
-import { fingerprintNote, isWaiting, openWay, type Way, type WayFlags } from './endpoint.ts';
+import { type Endpoint, type EndpointFlags, fingerprintNote, isWaiting, openEndpoint } from './endpoint.ts';
 import { OWN_FAILURE, progressReporter, type RenewalFlags } from './options.ts';
 
 export const TOKEN_VARIABLE = 'V86_VIRTIOFS_TOKEN';
 const SETTLE_ATTEMPTS = 5;
 const SETTLE_INTERVAL = 1000;
 
-export interface LinkFlags extends WayFlags, RenewalFlags {
+export interface LinkFlags extends EndpointFlags, RenewalFlags {
   store: string;
   token?: string;
   bandwidth?: number;
@@ -37,7 +37,7 @@ function howToSettle(snapshot: string): string {
 }
 
 interface MoveOut {
-  way: Way;
+  endpoint: Endpoint;
   /** A connection that is there already. */
   first?: MigrationChannel;
   token: string;
@@ -53,12 +53,12 @@ interface MoveOut {
 /** Moves a machine out, and says how that went. */
 export async function moveOut(
   vm: Vm,
-  { way, first, token, flags: { bandwidth, policy, verbose }, store, started, signal }: MoveOut,
+  { endpoint, first, token, flags: { bandwidth, policy, verbose }, store, started, signal }: MoveOut,
 ): Promise<void> {
   const report = progressReporter(verbose);
   for (;;) {
     try {
-      const { rounds, bytes, downtime } = await vm.migrate(first ?? (await unlessAborted(signal, way.connect())), {
+      const { rounds, bytes, downtime } = await vm.migrate(first ?? (await unlessAborted(signal, endpoint.connect())), {
         token,
         signal,
         bandwidth: bandwidth && bandwidth * 1e6,
@@ -72,13 +72,13 @@ export async function moveOut(
       );
     } catch (error) {
       if (!(error instanceof MigrationError)) throw error;
-      const fate = error instanceof MigrationUnknownError ? await askAgain(error, way, token) : 'runs here';
+      const fate = error instanceof MigrationUnknownError ? await askAgain(error, endpoint, token) : 'runs here';
       if (fate === 'runs there') return say('moved: the link broke during the switch, but the guest runs there');
       if (fate === 'unknown') {
         const { id } = await vm.freeze(store);
         throw new VmError('unsettled', `${error.message}\n${howToSettle(id.slice(0, 12))}`);
       }
-      if (way.address !== undefined && !signal.aborted) {
+      if (endpoint.address !== undefined && !signal.aborted) {
         say(`not moved: ${error.message}; it keeps running here, and the next caller can have it`);
         continue;
       }
@@ -93,11 +93,11 @@ export async function moveOut(
 }
 
 /** Asks the other side what has become of the machine; `unknown` also when it can't be asked. */
-async function askAgain(unknown: MigrationUnknownError, way: Way, token: string): Promise<MigrationFate> {
-  if (way.address !== undefined) return 'unknown';
+async function askAgain(unknown: MigrationUnknownError, endpoint: Endpoint, token: string): Promise<MigrationFate> {
+  if (endpoint.address !== undefined) return 'unknown';
   for (let attempt = 0; attempt < SETTLE_ATTEMPTS; attempt++) {
     try {
-      return await settleMigration(unknown, await way.connect(), token);
+      return await settleMigration(unknown, await endpoint.connect(), token);
     } catch {
       await new Promise((resolve) => setTimeout(resolve, SETTLE_INTERVAL));
     }
@@ -106,14 +106,14 @@ async function askAgain(unknown: MigrationUnknownError, way: Way, token: string)
 }
 
 /** @throws VmError `configuration` where the other side's token has to be given and is not. */
-export async function openWayOut(to: string, flags: LinkFlags): Promise<{ way: Way; token: string }> {
+export async function openTarget(to: string, flags: LinkFlags): Promise<{ endpoint: Endpoint; token: string }> {
   const [address, fragment] = to.split('#', 2) as [string, string?];
   const { secret, isGiven, note } = chooseToken(fragment ? { ...flags, token: fragment } : flags);
   if (!isGiven && !isWaiting(address))
     throw new VmError('configuration', `give the token that \`serve\` has, by --token or in ${TOKEN_VARIABLE}`);
-  const way = await openWay(address, secret, flags);
-  if (way.address !== undefined) say(`waiting on ${way.address}${note}${fingerprintNote(address, flags)}`);
-  return { way, token: secret };
+  const endpoint = await openEndpoint(address, secret, flags);
+  if (endpoint.address !== undefined) say(`waiting on ${endpoint.address}${note}${fingerprintNote(address, flags)}`);
+  return { endpoint, token: secret };
 }
 
 /** The token; one that is made here is told behind the address. @throws MigrationError for one that somebody has thought of. */

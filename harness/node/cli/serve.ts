@@ -6,10 +6,10 @@ import { unlessAborted } from '../../machine/unless-aborted.ts';
 import { DirectoryFates } from '../migration/directory-fates.ts';
 import { makePlan } from '../plan.ts';
 import { type MigratedVm, Vm } from '../vm.ts';
-import { fingerprintNote, listen, openWay, STDIO, type Way } from './endpoint.ts';
+import { type Endpoint, fingerprintNote, listen, openEndpoint, STDIO } from './endpoint.ts';
 import type { ExecFlags } from './exec-options.ts';
 import { checkRestoredTargets, checkTargets, type KeepFlags, keepingShares } from './keep.ts';
-import { chooseToken, type LinkFlags, moveOut, openWayOut, say, TOKEN_VARIABLE } from './move-out.ts';
+import { chooseToken, type LinkFlags, moveOut, openTarget, say, TOKEN_VARIABLE } from './move-out.ts';
 import { thawOptions } from './options.ts';
 import { runIn } from './run.ts';
 import { breakingOff } from './signals.ts';
@@ -48,7 +48,7 @@ export async function serve(
   let takenAt = 0;
   try {
     if (incoming === STDIO) {
-      vm = (await target.serve(await (await openWay(STDIO, secret, flags)).connect()))?.vm;
+      vm = (await target.serve(await (await openEndpoint(STDIO, secret, flags)).connect()))?.vm;
     } else {
       let arrived: (vm: Vm) => void;
       const arrival = new Promise<Vm>((resolve) => (arrived = resolve));
@@ -113,16 +113,16 @@ async function interruption(signal: AbortSignal, action = new Promise<void>(() =
 /** Moves a machine that has come on to another side. It is nowhere else, so it is kept when that fails. */
 async function moveOn(vm: Vm, to: string, flags: LinkFlags): Promise<void> {
   const store = await openStore(flags);
-  let way: Way | undefined;
+  let endpoint: Endpoint | undefined;
   try {
-    const out = await openWayOut(to, flags);
-    way = out.way;
+    const out = await openTarget(to, flags);
+    endpoint = out.endpoint;
     process.exitCode ||= await breakingOff(undefined, (signal) => moveOut(vm, { ...out, flags, store, signal }));
   } catch (error) {
     if (error instanceof VmError && error.kind === 'unsettled') throw error;
     throw await keptInStead(vm, flags, new Error(`not moved on: ${(error as Error).message}`, { cause: error }));
   } finally {
-    way?.close();
+    endpoint?.close();
   }
 }
 

@@ -4,7 +4,7 @@ import { VmError } from '../../machine/errors.ts';
 import { printableLines } from '../../machine/printable.ts';
 import type { Summary } from '../../machine/summary.ts';
 import { addCallOptions } from './migration.ts';
-import { type LinkFlags, openWayOut } from './move-out.ts';
+import { type LinkFlags, openTarget } from './move-out.ts';
 import { UNSETTLED } from './options.ts';
 import { openStore } from './store.ts';
 
@@ -70,11 +70,11 @@ async function settle(snapshot: string, flags: SettleFlags): Promise<void> {
 async function ask(migration: string, { to, ...flags }: SettleFlags): Promise<MigrationFate> {
   if (to === undefined)
     throw new VmError('configuration', 'say whom to ask, by --to; or where it runs, by --runs-here or --runs-there');
-  const { way, token } = await openWayOut(to, { ...flags, host: '' });
+  const { endpoint, token } = await openTarget(to, { ...flags, host: '' });
   try {
-    return await askForFate(migration, await way.connect(), token);
+    return await askForFate(migration, await endpoint.connect(), token);
   } finally {
-    way.close();
+    endpoint.close();
   }
 }
 
