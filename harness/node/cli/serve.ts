@@ -66,6 +66,9 @@ export async function serve(
     takenAt = performance.now();
     const { life } = vm;
     const isIdle = !argv.length && to === undefined;
+    // Whoever reads that it is here may end it at once.
+    const ended = isIdle ? interruption(life.signal) : undefined;
+    ended?.catch(() => {});
     if (flags.verbose || !argv.length) say(`taken over: it runs here now${isIdle ? '; Ctrl-C ends it' : ''}`);
     try {
       checkRestoredTargets(vm, flags);
@@ -74,7 +77,7 @@ export async function serve(
     }
     process.exitCode = await keepingShares(vm, flags, async () => {
       if (argv.length) return runIn(vm!, argv, flags);
-      if (isIdle) await interruption(life.signal);
+      await ended;
       return 0;
     });
     if (to !== undefined) await moveOn(vm, to, flags);
