@@ -12,8 +12,9 @@ const SEED = process.env['V86_VIRTIOFS_SOAK_SEED'] ?? String(Math.floor(Math.ran
 const PROCESS = new URL('../support/soak-process.ts', import.meta.url).pathname;
 
 /**
- * By how much the median of the last third may be above that of the first one. Measured in ten minutes (45 rounds): heap 43.1 to 43.1 MiB, buffers 133 to
- * 131, RSS 675 to 686, the guest's memory 26.8 to 26.8, files 17 to 15, and all that is counted the same to one. Buffers and RSS go up and down with the
+ * By how much the median of the last third may be above that of the first one. Measured in ten minutes (45 rounds) and in 55 (74
+ * rounds on a busy machine): heap 43.1 to 43.2 MiB, buffers 134 to 134 (130 to 138 in single rounds), RSS 689 to 693 (623 to 701), the guest's memory
+ * 26.8 to 26.9, files 13 to 11 (7 to 17), and all that is counted the same to one. Buffers and RSS go up and down with the
  * store's cache, and with memories of machines that the collector has not given back.
  */
 const TOLERANCES: Record<keyof Sample, number> = {
