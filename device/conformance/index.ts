@@ -1,5 +1,6 @@
 import type { FileSystem } from '../fs/filesystem.ts';
 import { FuseSession } from '../fuse/session.ts';
+import { AT_THE_SAME_TIME } from './at-the-same-time.ts';
 import { type Check, STEPS, undeclared } from './check.ts';
 import { type Features, lacks, type Need } from './features.ts';
 import { PosixSession } from './posix-session.ts';
@@ -47,7 +48,7 @@ let count = 0;
  * ```
  */
 export function conformance(features: Features): Conformance {
-  const checks = [...STEPS, QUOTAS, ...WHAT_IS_THERE, ...undeclared(features)];
+  const checks = [...STEPS, QUOTAS, ...WHAT_IS_THERE, ...AT_THE_SAME_TIME, ...undeclared(features)];
   const scenarios: ConformanceScenario[] = [];
   const leftOut: LeftOut[] = [];
   for (const check of checks) {
@@ -65,7 +66,8 @@ export function conformance(features: Features): Conformance {
 }
 
 async function runCheck(check: Check, features: Features, make: () => FileSystem | Promise<FileSystem>): Promise<void> {
-  const filesystem = await make();
+  const promised = new Set<string>();
+  const filesystem = watched(await make(), (method) => promised.add(method));
   const session = new PosixSession(new FuseSession({ ...check.policy, filesystem }));
   const thrown: unknown[] = [];
   session.session.onError((error) => thrown.push(error));
@@ -75,11 +77,33 @@ async function runCheck(check: Check, features: Features, make: () => FileSystem
     if (!features.readOnly) await session.begin(`conformance-${++count}`);
     await check.run(session, features);
   } catch (error) {
+    if (promised.size) throw brokenPromise(promised);
     throw thrown.length ? withCause(error as Error, thrown[0]) : error;
   } finally {
     session.session.close();
   }
+  if (promised.size) throw brokenPromise(promised);
   if (thrown.length) throw withCause(new Error('the filesystem threw what is no FsError'), thrown[0]);
+}
+
+/** Calls `onPromise` with each method that answers later, though it is said that none does. */
+function watched(filesystem: FileSystem, onPromise: (method: string) => void): FileSystem {
+  if (!filesystem.isSynchronous) return filesystem;
+  return new Proxy(filesystem, {
+    get(target, name) {
+      const value: unknown = Reflect.get(target, name, target);
+      if (typeof value !== 'function') return value;
+      return (...args: unknown[]): unknown => {
+        const answer: unknown = Reflect.apply(value, target, args);
+        if (answer instanceof Promise) onPromise(String(name));
+        return answer;
+      };
+    },
+  });
+}
+
+function brokenPromise(methods: Set<string>): Error {
+  return new Error(`isSynchronous is true, but ${[...methods].join(' and ')} returned a promise: leave it out`);
 }
 
 function withCause(error: Error, cause: unknown): Error {

@@ -1,7 +1,9 @@
 import { S_IFBLK, S_IFCHR, S_IFDIR, S_IFIFO, S_IFLNK, S_IFMT, S_IFREG, S_IFSOCK } from '../fs/constants.ts';
 import * as C from '../fuse/constants.ts';
+import { FuseSession } from '../fuse/session.ts';
 import type { Check } from './check.ts';
-import { isDots } from './client.ts';
+import { isDots, type Listed } from './client.ts';
+import { expect, same } from './expect.ts';
 import type { PosixSession } from './posix-session.ts';
 import {
   directoriesOf,
@@ -23,15 +25,8 @@ const TYPES = [S_IFSOCK, S_IFLNK, S_IFREG, S_IFBLK, S_IFDIR, S_IFCHR, S_IFIFO];
 /** Room for one entry of any length, or for some of usual ones. */
 const LITTLE = 512;
 const INODE_NUMBERS = 2 ** 31;
+const SOME = 30;
 const NOWHERE = 'a name that nothing has';
-
-function expect(isSo: boolean, message: string): void {
-  if (!isSo) throw new Error(message);
-}
-
-function same(actual: unknown, expected: unknown, what: string): void {
-  expect(actual === expected, `${what}: expected ${String(expected)}, found ${String(actual)}`);
-}
 
 const namesOf = (entries: { name: Uint8Array }[]) => entries.map(({ name }) => quote(name)).join(' ');
 
@@ -165,7 +160,51 @@ const WITH_HANDLES: typeof CHECKS = {
     }
     same(await session.attempt('LOOKUP', INODE_NUMBERS - 1, '.'), 'ESTALE', 'a number that no inode has');
   },
+  async 'open files and half-read directories go on in a restored session'(session, found) {
+    const files = [];
+    for (const { path, nodeid } of filesOf(found).slice(0, SOME)) {
+      const { fh } = (await session.ask('OPEN', nodeid, { flags: 0 })).out;
+      files.push({ path, nodeid, fh, bytes: await firstBytes(session, nodeid, fh) });
+    }
+    const directories = [];
+    for (const { path, nodeid } of directoriesOf(found).slice(0, SOME)) {
+      const whole = await listAll(session, nodeid, LITTLE);
+      const { fh } = (await session.ask('OPENDIR', nodeid)).out;
+      const [first, second] = await session.list(nodeid, fh, 0, LITTLE);
+      directories.push({ path, nodeid, fh, whole, cookie: (second ?? first)!.cookie });
+    }
+    restore(session);
+    for (const { path, nodeid, fh, bytes } of files)
+      same(await firstBytes(session, nodeid, fh), bytes, `${path}, which was open`);
+    for (const { path, nodeid, fh, whole, cookie } of directories) {
+      const rest: Listed[] = [];
+      for (let at = cookie; rest.length <= whole.length; at = rest.at(-1)!.cookie) {
+        const part = await session.list(nodeid, fh, at, LITTLE);
+        if (!part.length) break;
+        rest.push(...part);
+      }
+      const names = namesOf(rest.filter((entry) => !isDots(entry)).slice(0, whole.length));
+      same(names, namesOf(whole), `${path}, which was half read`);
+    }
+  },
 };
+
+async function firstBytes(session: PosixSession, nodeid: number, fh: number): Promise<string> {
+  return quote((await session.ask('READ', nodeid, { fh, size: 4096 })).bytes);
+}
+
+/** Goes on in another session on the same filesystem, as with a snapshot of sessions alone. */
+function restore(session: PosixSession): void {
+  const before = session.session;
+  const { filesystem } = before;
+  const state = FuseSession.checkState(structuredClone(before.state()), {
+    inode: (ino) => filesystem.inode?.(ino),
+  });
+  same(state.missing.join(), '', 'inodes that can not be found again');
+  session.session = new FuseSession({ filesystem });
+  session.session.restore(state, () => undefined);
+  before.close();
+}
 
 const READ_ONLY: typeof CHECKS = {
   async 'nothing can be changed'(session, found) {

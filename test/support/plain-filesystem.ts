@@ -133,6 +133,7 @@ export class PlainFileSystem implements FileSystem {
 
 function namesOf(dir: Node): Map<string, Node> {
   if (!dir.names) throw E.FsError.of(E.ENOTDIR);
+  if (dir.isGone) throw E.FsError.of(E.ENOENT);
   return dir.names;
 }
 

@@ -116,6 +116,48 @@ const DEFECTS: [what: string, features: Features, make: () => FileSystem, scenar
     /chmod comes to ok, not EROFS/,
   ],
   [
+    'is not as synchronous as it says',
+    ALL,
+    spoilt((files) => ({ mkdir: async (...args: Parameters<typeof files.mkdir>) => files.mkdir(...args) })),
+    'mkdir',
+    /isSynchronous is true, but mkdir returned a promise/,
+  ],
+  [
+    'looks first, and makes a file later',
+    ALL,
+    spoilt((files) => ({
+      isSynchronous: false,
+      async create(...[dir, name, node, flags, options]: Parameters<typeof files.create>) {
+        if (files.lookup(dir, name)) return files.create(dir, name, node, flags, options);
+        await Promise.resolve();
+        return files.create(dir, name, node, 0, options);
+      },
+    })),
+    'of several who make a name one does',
+    /CREATE with O_EXCL: expected ok EEXIST .*, found ok ok ok/,
+  ],
+  [
+    'finds where the end is, and appends later',
+    ALL,
+    spoilt((files) => ({
+      isSynchronous: false,
+      async write(...[inode, offset, ...rest]: Parameters<typeof files.write>) {
+        const at = offset === 'end' ? inode.size : offset;
+        await Promise.resolve();
+        return files.write(inode, at, ...rest);
+      },
+    })),
+    'appends come one after the other, each whole',
+    /bytes: expected 8000, found 1000/,
+  ],
+  [
+    'can not find its inodes by their numbers',
+    ALL,
+    spoilt((files) => ({ inode: (ino: number) => (ino === 1 ? files.root : undefined) })),
+    'open files and half-read directories go on in a restored session',
+    /inodes that can not be found again: expected , found \d/,
+  ],
+  [
     'is never full',
     ALL,
     spoilt((files) => ({ write: (...[, , length]: Parameters<typeof files.write>) => length })),
