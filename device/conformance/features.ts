@@ -9,7 +9,7 @@ const STEPS = {
   specialFiles: /^mknod \S+ (?!file)/,
   /** Permission bits are kept: chmod, set-id bits, set-gid directories. */
   modes: /^(f?chmod|umask) /,
-  /** User and group are kept: chown. A new file is its caller's. */
+  /** User and group are kept: chown. A new file is its caller's, and root's writes leave set-id bits. */
   owners: /^chown /,
   /** Times are kept, set by utimensat, and moved by whatever changes something. */
   times: /^(utimens|mark|changed) /,
@@ -33,8 +33,10 @@ const STEPS = {
   largeFiles: /^(write|read|f?truncate) \S+ \d{10,}/,
   /** SEEK_DATA and SEEK_HOLE in units of 4 KiB, and `blocks` counts what is allocated of them. */
   holes: /^seek /,
-  /** FALLOC_FL_KEEP_SIZE, and 0. */
-  fallocate: /^fallocate \S+ (0|keep) /,
+  /** fallocate without flags. */
+  fallocate: /^fallocate \S+ 0 /,
+  /** FALLOC_FL_KEEP_SIZE. */
+  fallocateKeepSize: /^fallocate \S+ keep /,
   /** FALLOC_FL_PUNCH_HOLE. */
   punchHole: /^fallocate \S+ punch /,
   /** FALLOC_FL_ZERO_RANGE. */

@@ -146,7 +146,7 @@ linkfd a d/named -> ENOENT
 ## an unlinked file gets no new name [needs: openUnlinked]
 open a f O_CREAT|O_RDWR
 unlink f
-linkfd a g -> ENOENT
+linkfd a g -> ENOENT|ESTALE
 
 ## O_TMPFILE in what is no directory [kernel]
 create f

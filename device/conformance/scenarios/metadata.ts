@@ -160,7 +160,7 @@ as 1000 1000
 open a f O_WRONLY|O_TRUNC
 stat f -> mode=0777
 
-## a write by root leaves them
+## a write by root leaves them [needs: owners]
 create f
 chmod f 06777
 open a f O_WRONLY
@@ -257,6 +257,7 @@ stat p -> atime=50.000000000 mtime=60.000000000
 
 ## utimensat moves the change time, unless both are omitted
 create f
+utimens f 10 20
 mark f
 utimens f omit 5
 changed f -> mtime+ctime

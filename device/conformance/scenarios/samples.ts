@@ -82,6 +82,11 @@ open a f O_CREAT|O_RDWR
 fallocate a 0 0 100
 stat f -> size=100
 
+## fallocateKeepSize
+open a f O_CREAT|O_RDWR
+fallocate a keep 0 100
+stat f -> size=0
+
 ## punchHole
 open a f O_CREAT|O_RDWR
 write a 0 abc -> 3
