@@ -200,7 +200,7 @@ describe('commands in the guest', () => {
       expect(error).to.be.instanceOf(VmError).with.property('kind', 'guest');
       expect(error)
         .to.have.property('message')
-        .that.matches(/the link to the guest's agent has ended: something else than the agent's frames has come/);
+        .that.matches(/the link to the guest's agent has ended: something other than the agent's frames arrived/);
       expect(await waiting.exited.catch((caught: Error) => caught)).to.equal(error);
       await list.catch(() => {});
       expect(await guest.vm.exec('true').catch((caught: Error) => caught)).to.equal(error);

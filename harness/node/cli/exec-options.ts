@@ -76,16 +76,14 @@ export function execution(
 }
 
 /**
- * Shell words that set HOME, USER and LOGNAME as su does, from the guest's list of users, but for those that are given. Somebody who is not in it
- * is at home in / and has no name, as in docker.
+ * Shell words that set HOME, USER and LOGNAME as su does, from the guest's list of users, but for those that are given: start-stop-daemon
+ * takes nobody who is not in it.
  */
 function setHome(given: Record<string, string> = {}): string {
   const set = (name: string, words: string) => (Object.hasOwn(given, name) ? '' : `${words}; `);
   const look =
-    '__u=$(id -u) __h=/; while IFS=: read -r __a __b __c __b __b __d __b; do if [ "$__c" = "$__u" ]; then __n=$__a __h=$__d; break; fi; done < /etc/passwd; ';
-  const names = ['USER', 'LOGNAME'].map((name) =>
-    set(name, `if [ "$__n" ]; then export ${name}="$__n"; else unset ${name}; fi`),
-  );
+    '__u=$(id -u); while IFS=: read -r __a __b __c __b __b __d __b; do if [ "$__c" = "$__u" ]; then __n=$__a __h=$__d; break; fi; done < /etc/passwd; ';
+  const names = ['USER', 'LOGNAME'].map((name) => set(name, `export ${name}="$__n"`));
   return [look, set('HOME', 'export HOME="$__h"'), ...names].join('');
 }
 
