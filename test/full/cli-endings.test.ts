@@ -23,7 +23,7 @@ describe('command line: every command, whatever becomes of its stdio, and interr
   const rows: EndingRow[] = [
     { args: ['run', '--save', at('saved.tar'), ...say], tells: true },
     { args: ['shell'], input: 'echo said\n', tells: true },
-    { args: ['freeze', ...store, '--name', 'frozen', ...say], tells: true },
+    { args: ['freeze', ...store, ...say], tells: true },
     { args: ['restore', ...store, 'base', ...say], tells: true },
     { args: ['shell', ...store, 'base'], input: 'echo said\n', tells: true },
     { args: ['fork', ...store, 'base', ...say], tells: true },
