@@ -15,6 +15,7 @@
 #include <unistd.h>
 
 #define FILES 1000
+#define DIRECTORIES 500
 #define TREE 500
 #define RANDOM 2000
 #define PAGE 4096
@@ -124,7 +125,7 @@ static void random_access(long long size)
 
 static void many_files(void)
 {
-	char name[64];
+	char name[64], other[64];
 	struct stat stat_;
 	struct dirent *entry;
 	double start;
@@ -158,6 +159,14 @@ static void many_files(void)
 		check(close(fd), "close");
 	}
 	each("open, read and close", FILES, now() - start);
+	start = now();
+	for (n = 0; n < FILES; n++) {
+		snprintf(name, sizeof name, "many/file%d", n);
+		fd = check(open(name, O_RDONLY), "open");
+		check(read(fd, block, PAGE), "read");
+		check(close(fd), "close");
+	}
+	each("open, read and close, again", FILES, now() - start);
 
 	drop_caches();
 	start = now();
@@ -174,9 +183,28 @@ static void many_files(void)
 	start = now();
 	for (n = 0; n < FILES; n++) {
 		snprintf(name, sizeof name, "many/file%d", n);
+		snprintf(other, sizeof other, "many/other%d", n);
+		check(rename(name, other), "rename");
+	}
+	each("rename", FILES, now() - start);
+
+	start = now();
+	for (n = 0; n < FILES; n++) {
+		snprintf(name, sizeof name, "many/other%d", n);
 		check(unlink(name), "unlink");
 	}
 	each("unlink", FILES, now() - start);
+
+	start = now();
+	for (n = 0; n < DIRECTORIES; n++) {
+		snprintf(name, sizeof name, "many/directory%d", n);
+		check(mkdir(name, 0755), "mkdir");
+	}
+	each("mkdir", DIRECTORIES, now() - start);
+	for (n = 0; n < DIRECTORIES; n++) {
+		snprintf(name, sizeof name, "many/directory%d", n);
+		check(rmdir(name), "rmdir");
+	}
 	check(rmdir("many"), "rmdir");
 }
 
