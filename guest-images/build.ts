@@ -4,7 +4,7 @@ import { availableParallelism } from 'node:os';
 import { dirname, join } from 'node:path';
 import { checkAptIsThere, type DebianPackage, PrivateApt, unpack } from './apt.ts';
 import { Compiler } from './compile.ts';
-import { withSuspendDriver } from './driver.ts';
+import { withFastDriver } from './driver.ts';
 import { GuestImageError } from './errors.ts';
 import { sha256 } from './files.ts';
 import type { GuestImage, GuestImageOptions } from './image.ts';
@@ -67,18 +67,16 @@ interface Manifest {
  *
  * @throws GuestImageError when it can't be built; the message says what to provide instead.
  */
-export async function ensureGuestImage({
-  suspendDriver,
-  kernel,
-  ...options
-}: GuestImageOptions = {}): Promise<GuestImage> {
+export async function ensureGuestImage({ driver, kernel, ...options }: GuestImageOptions = {}): Promise<GuestImage> {
   const image = await ensureStockImage(options);
   if (kernel === 'minimal') {
-    if (suspendDriver)
-      throw new GuestImageError("the minimal kernel's own driver can suspend: leave the other one out");
+    if (driver === 'fast')
+      throw new GuestImageError(
+        "the fast driver is for Debian's kernel: leave out the driver, or take the kernel `stock`",
+      );
     return withMinimalKernel(image, options.onProgress);
   }
-  return suspendDriver ? withSuspendDriver(image, options) : image;
+  return driver === 'fast' ? withFastDriver(image, options) : image;
 }
 
 async function ensureStockImage({ directory, onProgress }: GuestImageOptions): Promise<GuestImage> {

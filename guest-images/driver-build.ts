@@ -14,21 +14,30 @@ const run = promisify(execFile);
 const MAX_OUTPUT = 64 << 20;
 const GUEST_ARCHITECTURE = 'i386';
 const SOURCE = 'linux-source-6.1';
+const FUSE = 'fs/fuse';
 /** What a guest needs to hibernate to v86's IDE disk. */
 const DISK_DRIVERS = ['ata_piix', 'sd_mod'];
-const PATCHES = join(SOURCES, 'suspend-driver');
+const PATCHES = join(SOURCES, 'driver');
 
-/** An external module of the one patched file; the patched uapi header goes before the installed one. */
-const KBUILD = `obj-m := virtiofs.o
+const DRIVERS = ['fuse', 'virtiofs'];
+/** External modules; the patched uapi header goes before the installed one. */
+const KBUILD = `obj-m := fuse.o virtiofs.o
+fuse-y := dev.o dir.o file.o inode.o control.o xattr.o acl.o readdir.o ioctl.o
+fuse-$(CONFIG_FUSE_DAX) += dax.o
 virtiofs-y := virtio_fs.o
 LINUXINCLUDE := -I$(src)/../../include/uapi $(LINUXINCLUDE)
 `;
 
-export interface SuspendModules {
-  /** virtiofs.ko. */
-  driver: Buffer;
+interface Module {
+  name: string;
+  content: Buffer;
+}
+
+export interface DriverModules {
+  /** fuse.ko and virtiofs.ko. */
+  drivers: Module[];
   /** The kernel's own drivers for the disk, in the order in which they load. */
-  disk: { name: string; content: Buffer }[];
+  disk: Module[];
 }
 
 export interface Kernel {
@@ -47,16 +56,16 @@ export async function readPatches(): Promise<{ path: string; content: string }[]
 }
 
 /**
- * Builds virtiofs.ko with suspend and FUSE_INTERRUPT for a kernel of Debian's: its source, patched,
+ * Builds fuse.ko and virtiofs.ko with the patches for a kernel of Debian's: its source, patched,
  * against its headers; and finds the modules that hibernation needs besides. Nothing is installed or
  * left behind.
  *
  * @throws GuestImageError when it can't be built.
  */
-export async function buildSuspendModules(
+export async function buildModules(
   kernel: Kernel,
   onProgress: (message: string) => void = () => {},
-): Promise<SuspendModules> {
+): Promise<DriverModules> {
   checkAptIsThere();
   // In the directory for temporary files, since make wants a path without spaces.
   const work = await mkdtemp(join(tmpdir(), 'virtiofs-driver-'));
@@ -71,7 +80,7 @@ async function buildBelow(
   work: string,
   { release, version }: Kernel,
   onProgress: (message: string) => void,
-): Promise<SuspendModules> {
+): Promise<DriverModules> {
   onProgress('fetching the package lists');
   const aptDirectory = join(work, 'apt');
   await mkdir(aptDirectory);
@@ -108,14 +117,16 @@ async function buildBelow(
     '--use-compress-program=xz',
     '-xf',
     join(root, `usr/src/${SOURCE}.tar.xz`),
-    ...patchedFiles(patches).map((path) => `${SOURCE}/${path}`),
+    ...[FUSE, ...patchedFiles(patches).filter((path) => !path.startsWith(`${FUSE}/`))].map(
+      (path) => `${SOURCE}/${path}`,
+    ),
   );
 
-  onProgress('building virtiofs.ko');
+  onProgress('building fuse.ko and virtiofs.ko');
   const source = join(work, SOURCE);
   for (const { path } of patches)
     await execute('patch', '--directory', source, '--strip=1', '--quiet', '--input', path);
-  await writeFile(join(source, 'fs/fuse/Kbuild'), KBUILD);
+  await writeFile(join(source, FUSE, 'Kbuild'), KBUILD);
   const headers = join(root, 'usr/src', `linux-headers-${release}`);
   await mendHeaders(join(headers, 'Makefile'), root);
   // The two architectures keep the headers' makefile from asking for Debian's packaging tools.
@@ -123,22 +134,26 @@ async function buildBelow(
     'make',
     '-C',
     headers,
-    `M=${join(source, 'fs/fuse')}`,
+    `M=${join(source, FUSE)}`,
     `CC=${tools.cc}`,
     'ARCH=i386',
     'DEB_BUILD_ARCH=x',
     'DEB_HOST_ARCH=x',
     'modules',
   ).catch((error: { stderr?: string; message: string }) => {
-    throw new GuestImageError(`virtiofs.ko can't be built: ${error.stderr?.trim() || error.message}`, { cause: error });
+    throw new GuestImageError(`the driver can't be built: ${error.stderr?.trim() || error.message}`, { cause: error });
   });
-  const module = join(source, 'fs/fuse/virtiofs.ko');
-  await execute('strip', '--strip-debug', module);
-  const driver = await readFile(module);
-  const magic = modinfo(driver).get('vermagic')?.[0] ?? '';
-  if (!magic.startsWith(`${release} `))
-    throw new GuestImageError(`virtiofs.ko was built for "${magic}", the guest's kernel is ${release}`);
-  return { driver, disk: await withDependencies(join(root, 'lib/modules', release), DISK_DRIVERS) };
+  const drivers: Module[] = [];
+  for (const name of DRIVERS) {
+    const module = join(source, FUSE, `${name}.ko`);
+    await execute('strip', '--strip-debug', module);
+    const content = await readFile(module);
+    const magic = modinfo(content).get('vermagic')?.[0] ?? '';
+    if (!magic.startsWith(`${release} `))
+      throw new GuestImageError(`${name}.ko was built for "${magic}", the guest's kernel is ${release}`);
+    drivers.push({ name, content });
+  }
+  return { drivers, disk: await withDependencies(join(root, 'lib/modules', release), DISK_DRIVERS) };
 }
 
 function patchedFiles(patches: { content: string }[]): string[] {
@@ -154,7 +169,7 @@ async function mendHeaders(makefile: string, root: string): Promise<void> {
 }
 
 /** Modules and all that they depend on, which come first. */
-async function withDependencies(directory: string, wanted: string[]): Promise<SuspendModules['disk']> {
+async function withDependencies(directory: string, wanted: string[]): Promise<Module[]> {
   const paths = new Map((await glob(directory, /\.ko$/)).map((path) => [moduleName(path), path]));
   const found = new Map<string, Buffer>();
   const visit = async (name: string): Promise<void> => {

@@ -3,7 +3,7 @@ import { existsSync } from 'node:fs';
 import { readFile, rename, writeFile } from 'node:fs/promises';
 import { dirname, join } from 'node:path';
 import { CpioArchive } from './cpio.ts';
-import { buildSuspendModules, readPatches } from './driver-build.ts';
+import { buildModules, readPatches } from './driver-build.ts';
 import { GuestImageError } from './errors.ts';
 import type { GuestImage } from './image.ts';
 import { isWritable, readableCacheDirectories, writableCacheDirectory } from './paths.ts';
@@ -14,31 +14,29 @@ export interface DriverOptions {
 }
 
 /**
- * The same guest with the driver that can suspend. Its initial RAM disk is the stock one and a
- * second archive after it, whose virtiofs.ko replaces the first one's as Linux unpacks them; and which
- * has the modules that hibernation needs, as `/lib/modules/disk` names them. It is kept beside the
+ * The same guest with the fast driver. Its initial RAM disk is the stock one and a second archive after
+ * it, whose fuse.ko and virtiofs.ko replace the first one's as Linux unpacks them; and which has the modules that hibernation needs, as `/lib/modules/disk` names them. It is kept beside the
  * stock one, or in the cache where that place can't be written.
  *
  * @param image made by `ensureGuestImage`.
  * @throws GuestImageError when the driver can't be built.
  */
-export async function withSuspendDriver(image: GuestImage, { onProgress }: DriverOptions = {}): Promise<GuestImage> {
+export async function withFastDriver(image: GuestImage, { onProgress }: DriverOptions = {}): Promise<GuestImage> {
   const hash = createHash('sha256').update(image.id);
   for (const { content } of await readPatches()) hash.update(content);
   const id = hash.digest('hex');
-  const name = `initrd-suspend-${id.slice(0, 16)}.img`;
+  const name = `initrd-fast-${id.slice(0, 16)}.img`;
   const places = [dirname(image.initrd), ...readableCacheDirectories()];
   let initrd = places.map((place) => join(place, name)).find((path) => existsSync(path));
   if (!initrd) {
     initrd = join(isWritable(places[0]!) ? places[0]! : writableCacheDirectory(), name);
-    const { driver, disk } = await buildSuspendModules(
+    const { drivers, disk } = await buildModules(
       { release: image.release, version: await kernelVersion(image) },
       onProgress,
     );
     const overlay = new CpioArchive();
     const path = (name: string) => `lib/modules/${image.release}/${name}.ko`;
-    overlay.file(path('virtiofs'), driver);
-    for (const { name, content } of disk) overlay.file(path(name), content);
+    for (const { name, content } of [...drivers, ...disk]) overlay.file(path(name), content);
     overlay.file('lib/modules/disk', disk.map(({ name }) => `/${path(name)}\n`).join(''));
     const unfinished = `${initrd}.${randomUUID()}`;
     await writeFile(unfinished, Buffer.concat([await readFile(image.initrd), overlay.toBuffer()]));

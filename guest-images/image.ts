@@ -20,8 +20,8 @@ export interface GuestImage {
 export interface GuestImageOptions {
   /** Where the image is kept. Default: below the cache directory, by what it is made from. */
   directory?: string;
-  /** With the driver of `suspend-driver/` instead of the kernel's own; it is built when it is first asked for. Default: false. */
-  suspendDriver?: boolean;
+  /** `fast`: the driver of `driver/`, which is built for Debian's kernel when it is first asked for. Default: `stock`, the kernel's own. */
+  driver?: 'stock' | 'fast';
   /** `minimal`: Linux 6.12 with what a guest needs here and nothing else, which is built when it is first asked for. Default: `stock`, Debian's 6.1. */
   kernel?: 'stock' | 'minimal';
   /** Called with what is being done, and how much of it is done where that is known (0 to 1). */

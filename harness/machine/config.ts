@@ -20,8 +20,8 @@ export interface Equipment {
   acpi: boolean;
   /** The kernel is the small one of `guest-images/`. */
   isMinimalKernel: boolean;
-  /** The virtio-fs driver is the one of `guest-images/suspend-driver`. */
-  hasSuspendDriver: boolean;
+  /** The virtio-fs driver is the one of `guest-images/driver`. */
+  hasFastDriver: boolean;
   /** With v86's own 9p device, tag `host9p`. */
   ninep: boolean;
   network: 'ne2k' | 'virtio';
@@ -35,7 +35,7 @@ export interface Equipment {
 
 const ACPI = 'ACPI';
 const MINIMAL_KERNEL = 'minimal kernel';
-const SUSPEND_DRIVER = 'driver that can suspend';
+const FAST_DRIVER = 'fast driver';
 const NINEP = '9p host9p';
 const VIRTIO_NETWORK = 'network virtio';
 /** Before the KiB, where they are not v86's own choice. */
@@ -51,7 +51,7 @@ const MIB = 1024 * KIB;
 export function devicesOf({
   acpi,
   isMinimalKernel,
-  hasSuspendDriver,
+  hasFastDriver,
   ninep,
   network,
   videoMemory,
@@ -60,7 +60,7 @@ export function devicesOf({
 }: Equipment): string[] {
   return [
     isMinimalKernel && MINIMAL_KERNEL,
-    hasSuspendDriver && SUSPEND_DRIVER,
+    hasFastDriver && FAST_DRIVER,
     acpi && ACPI,
     ninep && NINEP,
     network === 'virtio' && VIRTIO_NETWORK,
@@ -85,7 +85,7 @@ export function equipmentOf({
   const equipment: Equipment = {
     acpi: devices.includes(ACPI),
     isMinimalKernel: devices.includes(MINIMAL_KERNEL),
-    hasSuspendDriver: devices.includes(SUSPEND_DRIVER),
+    hasFastDriver: devices.includes(FAST_DRIVER),
     ninep: devices.includes(NINEP),
     network: devices.includes(VIRTIO_NETWORK) ? 'virtio' : 'ne2k',
     videoMemory: videoMemory === undefined ? V86_VIDEO_MEMORY : Number(videoMemory),

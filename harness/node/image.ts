@@ -8,7 +8,7 @@ import { unpackKernel } from '../../guest-images/kernel.ts';
 import { writableCacheDirectory } from '../../guest-images/paths.ts';
 import { VmError } from '../machine/errors.ts';
 import { writeFileWhole } from './stores/whole-file.ts';
-import type { NamedKernel, VmOptions } from './vm-options.ts';
+import type { NamedDriver, NamedKernel, VmOptions } from './vm-options.ts';
 
 /** What a machine boots from. Paths; which of them are needed depends on the boot method. */
 export interface BootFiles {
@@ -43,13 +43,13 @@ export async function resolveImage({
         'image',
         `the kernel ${kernel} has its own initial RAM disk: give --kernel FILE with --initrd, or leave that out`,
       );
-    const image = await ensureGuestImage({ suspendDriver: driver === 'suspend', kernel, onProgress });
+    const image = await ensureGuestImage({ driver, kernel, onProgress });
     return bios === undefined ? image : { ...image, ...findFirmware(bios) };
   }
-  if (driver === 'suspend')
+  if (driver === 'fast')
     throw new VmError(
       'configuration',
-      'the driver with suspend goes into the image that guest-images/ builds: put it into yours, or leave out --kernel and --initrd',
+      'the fast driver goes into the image that guest-images/ builds: build it for your kernel as docs/driver.md says, or leave out --kernel and --initrd',
     );
   if (initrd === undefined)
     throw new VmError('image', 'a kernel of your own needs an initial RAM disk: give --initrd FILE too');
@@ -94,6 +94,11 @@ function findFirmware(bios = existsSync(SYSTEM_BIOS) ? SYSTEM_BIOS : undefined):
 /** For whoever does not say: so that all tests can run on the other kernel. */
 export function defaultKernel(): NamedKernel {
   return process.env['V86_VIRTIOFS_KERNEL'] === 'minimal' ? 'minimal' : 'stock';
+}
+
+/** For whoever does not say: so that all tests can run with the other driver. */
+export function defaultDriver(kernel: string): NamedDriver {
+  return kernel === 'stock' && process.env['V86_VIRTIOFS_DRIVER'] === 'fast' ? 'fast' : 'stock';
 }
 
 /** Throws {@link VmError} `image` that names the file. */

@@ -5,7 +5,7 @@ import { kernelCmdline } from '../machine/boot/cmdline.ts';
 import type { DirectBootImage } from '../machine/boot/direct-boot.ts';
 import { devicesOf, equipmentOf, type MachineConfig } from '../machine/config.ts';
 import { VmError } from '../machine/errors.ts';
-import { defaultKernel, readImageFile, resolveImage } from './image.ts';
+import { defaultDriver, defaultKernel, readImageFile, resolveImage } from './image.ts';
 import { liveUuids, matchLive } from './live/live-share.ts';
 import { v86Version } from './v86.ts';
 import { checkShares, DEFAULT_MEMORY, DEFAULT_VIDEO_MEMORY, type ShareOptions, type VmOptions } from './vm-options.ts';
@@ -45,8 +45,8 @@ export async function makePlan(options: VmOptions): Promise<Plan> {
     acpi = false,
   } = options;
   checkShares(shares);
-  const driver = options.driver ?? 'stock';
-  const kernel = options.kernel ?? (driver === 'stock' ? defaultKernel() : 'stock');
+  const kernel = options.kernel ?? (options.driver === 'fast' ? 'stock' : defaultKernel());
+  const driver = options.driver ?? defaultDriver(kernel);
   const wanted = options.bootMethod ?? (acpi || options.bios !== undefined ? 'bios' : undefined);
   if (wanted === 'direct' && options.bios !== undefined)
     throw new VmError('configuration', 'the boot method `direct` takes no BIOS: leave out one of them');
@@ -64,7 +64,7 @@ export async function makePlan(options: VmOptions): Promise<Plan> {
     devices: devicesOf({
       acpi,
       isMinimalKernel: kernel === 'minimal',
-      hasSuspendDriver: driver === 'suspend',
+      hasFastDriver: driver === 'fast',
       ninep,
       network,
       videoMemory,
@@ -124,7 +124,7 @@ export function withShares(config: MachineConfig, shares: readonly ShareOptions[
 
 /** `options`, and where they are silent, what a machine of this configuration was made with. */
 export function optionsFor(config: MachineConfig, options: VmOptions): VmOptions {
-  const { acpi, isMinimalKernel, hasSuspendDriver, ninep, network, videoMemory, tags, live } = equipmentOf(config);
+  const { acpi, isMinimalKernel, hasFastDriver, ninep, network, videoMemory, tags, live } = equipmentOf(config);
   const directories = options.shares ? undefined : matchLive(live, options.live);
   return {
     ...options,
@@ -132,7 +132,7 @@ export function optionsFor(config: MachineConfig, options: VmOptions): VmOptions
     videoMemory: options.videoMemory ?? videoMemory,
     acpi: options.acpi ?? acpi,
     kernel: options.kernel ?? (isMinimalKernel ? 'minimal' : 'stock'),
-    driver: options.driver ?? (hasSuspendDriver ? 'suspend' : undefined),
+    driver: options.driver ?? (hasFastDriver ? 'fast' : 'stock'),
     ninep: options.ninep ?? ninep,
     network: options.network ?? network,
     shares: options.shares ?? tags.map((tag) => ({ tag, source: directories?.get(tag), live: live.has(tag) })),

@@ -24,6 +24,9 @@ export interface ShareOptions extends MachineShareOptions {
 /** Kernels of images that `guest-images/` builds. */
 export type NamedKernel = 'stock' | 'minimal';
 
+/** Drivers of those images. */
+export type NamedDriver = 'stock' | 'fast';
+
 export type BootMethod = 'direct' | 'bios';
 
 export interface VmOptions extends LifeOptions {
@@ -34,8 +37,11 @@ export interface VmOptions extends LifeOptions {
   shares?: ShareOptions[];
   /** Of a machine that goes on from a snapshot, without `shares`: the directories that its live shares are of. */
   live?: string[];
-  /** The guest's virtio-fs driver: the kernel's own, or the one of `guest-images/suspend-driver`, which is built when it is first asked for. Default: `stock`. */
-  driver?: 'stock' | 'suspend';
+  /**
+   * The guest's virtio-fs driver: the kernel's own; or `fast`, the one of `guest-images/driver`, which looks for answers at once and can suspend,
+   * and is built for Debian's kernel when it is first asked for. Default: V86_VIRTIOFS_DRIVER where the kernel is Debian's, or `stock`.
+   */
+  driver?: NamedDriver;
   /**
    * `stock`: Debian's; `minimal`: Linux 6.12 with little more than a guest needs here, which is built when it is first asked for; or the path of a
    * kernel of your own, a bzImage or an ELF file, which needs an `initrd` too. Default: V86_VIRTIOFS_KERNEL, or `stock`.

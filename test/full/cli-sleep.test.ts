@@ -12,7 +12,7 @@ describe('a guest that is put to sleep and woken', function () {
   describe('from the command line', () => {
     let directory: string;
     before(async () => {
-      await ensureGuestImage({ suspendDriver: true });
+      await ensureGuestImage({ driver: 'fast' });
       directory = mkdtempSync(join(tmpdir(), 'cli-'));
     });
     after(() => rmSync(directory, { recursive: true }));

@@ -11,7 +11,7 @@ import { compileV86 } from '../../harness/node/v86.ts';
 
 export interface SuspendMachineOptions {
   /** Default: the driver that can suspend. */
-  driver?: 'stock' | 'suspend';
+  driver?: 'stock' | 'fast';
   share?: Partial<VirtioFsOptions>;
   /** More words for the kernel's command line. */
   cmdline?: string;
@@ -58,14 +58,14 @@ export class SuspendMachine {
 
   /** Booted, nothing mounted. */
   static async boot({
-    driver = 'suspend',
+    driver = 'fast',
     share,
     cmdline = '',
     acpi = false,
     disk,
     prepare,
   }: SuspendMachineOptions = {}): Promise<SuspendMachine> {
-    const image = await ensureGuestImage({ suspendDriver: driver === 'suspend' });
+    const image = await ensureGuestImage({ driver });
     const read = async (path: string) => ({ buffer: new Uint8Array(await readFile(path)).buffer });
     const words = `${KERNEL_CMDLINE} no_console_suspend ${cmdline}`;
     const options = {

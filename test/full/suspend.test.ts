@@ -9,7 +9,7 @@ const LOCKS = ['posix', 'ofd', 'flock'] as const;
 const SESSION = 44;
 const ENOTCONN = 'Transport endpoint is not connected';
 
-describe('suspend with the driver of guest-images/suspend-driver', function () {
+describe('suspend with the driver of guest-images/driver', function () {
   this.timeout(900_000);
 
   describe('of a guest at rest', () => {

@@ -197,13 +197,13 @@ describe('command line: every option of every command', function () {
       { ...stays, args: ['suspend', ...other, '--boot', 'direct'], stderr: /takes no BIOS/ },
       ...['run', 'freeze'].map((command) => ({
         ...stays,
-        args: [command, '--driver', 'suspend', '--kernel', 'none.bin', '--initrd', 'none.img', ...rest],
-        stderr: /driver with suspend goes into the image/,
+        args: [command, '--driver', 'fast', '--kernel', 'none.bin', '--initrd', 'none.img', ...rest],
+        stderr: /fast driver goes into the image/,
       })),
       {
         ...stays,
-        args: ['shell', '--driver', 'suspend', '--kernel', 'none.bin', '--initrd', 'none.img'],
-        stderr: /driver with suspend goes into the image/,
+        args: ['shell', '--driver', 'fast', '--kernel', 'none.bin', '--initrd', 'none.img'],
+        stderr: /fast driver goes into the image/,
       },
       { ...stays, args: ['suspend', '--driver', 'stock'], stderr: /can't suspend/ },
       ...['restore', 'fork', 'wake'].map((command) => ({

@@ -8,7 +8,7 @@ import type { MachineConfig } from '../../harness/machine/config.ts';
 import { VmError } from '../../harness/machine/errors.ts';
 import { Machine } from '../../harness/machine/machine.ts';
 import { attachShare, Share } from '../../harness/machine/share.ts';
-import { defaultKernel } from '../../harness/node/image.ts';
+import { defaultDriver, defaultKernel } from '../../harness/node/image.ts';
 import { compileV86, v86Version } from '../../harness/node/v86.ts';
 import { Vm } from '../../harness/node/vm.ts';
 
@@ -38,14 +38,16 @@ describe('a machine alone', function () {
     );
 
   before(async () => {
-    const image = await ensureGuestImage({ kernel: defaultKernel() });
+    const driver = defaultDriver(defaultKernel());
+    const image = await ensureGuestImage({ kernel: defaultKernel(), driver });
     kernel = { vmlinux: await readFile(image.vmlinux), initrd: await readFile(image.initrd) };
     const minimal = defaultKernel() === 'minimal' ? ['minimal kernel'] : [];
+    const fast = driver === 'fast' ? ['fast driver'] : [];
     config = {
       emulator: await v86Version(),
       image: image.id,
       memory: 128,
-      devices: [...minimal, 'video memory 256', 'virtio-fs share'],
+      devices: [...minimal, ...fast, 'video memory 256', 'virtio-fs share'],
     };
     store = await SnapshotStore.open(new MemoryStore(), loadCodec());
   });

@@ -50,7 +50,7 @@ describe('SECURITY.md', () => {
 describe('all documents', () => {
   const documents = (readdirSync(ROOT, { recursive: true }) as string[]).filter(
     // The last one speaks of Linux's own folders.
-    (path) => path.endsWith('.md') && !/(^|\/)(node_modules|dist|build|guest-images)\/|suspend-cover-letter/.test(path),
+    (path) => path.endsWith('.md') && !/(^|\/)(node_modules|dist|build|guest-images)\/|driver-cover-letter/.test(path),
   );
 
   it('name files and folders that are there', () => {

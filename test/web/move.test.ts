@@ -11,7 +11,7 @@ import { useWebSite, type Visit } from './support.ts';
 const README = join(import.meta.dirname, '../../web/share/README.txt');
 /** A guest with the page's kernel whose driver suspends. */
 const CAN_SLEEP: VmOptions =
-  process.env['V86_VIRTIOFS_KERNEL'] === 'stock' ? { driver: 'suspend' } : { kernel: 'minimal' };
+  process.env['V86_VIRTIOFS_KERNEL'] === 'stock' ? { driver: 'fast' } : { kernel: 'minimal' };
 
 describe('the page: moving, and sleep', () => {
   const site = useWebSite();

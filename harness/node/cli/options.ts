@@ -3,7 +3,7 @@ import { snapshotDirectory } from '../../../guest-images/paths.ts';
 import { CommandError, type GuestEnd, VmError } from '../../machine/errors.ts';
 import { printable, printableConsole } from '../../machine/printable.ts';
 import type { RenewalOptions } from '../../machine/renewal.ts';
-import { DEFAULT_MEMORY, type ShareOptions, type VmOptions } from '../vm-options.ts';
+import { DEFAULT_MEMORY, type NamedDriver, type ShareOptions, type VmOptions } from '../vm-options.ts';
 import { addExecOptions, type ExecFlags } from './exec-options.ts';
 
 /** Exit code when v86-virtiofs itself failed, out of the way of a guest command's. */
@@ -79,7 +79,7 @@ export interface MachineFlags extends ExecFlags {
   bios?: string;
   cmdline?: string;
   boot?: 'direct' | 'bios';
-  driver?: 'stock' | 'suspend';
+  driver?: NamedDriver;
   cache: boolean;
   writeBack?: boolean;
   owners?: boolean;
@@ -158,8 +158,8 @@ export function addMachineOptions(command: Command): Command {
     .addOption(
       new Option(
         '--driver <which>',
-        "virtio-fs driver of the guest: the kernel's own, or one that can suspend",
-      ).choices(['stock', 'suspend']),
+        "virtio-fs driver of the guest: the kernel's own, or a fast one, which can suspend too",
+      ).choices(['stock', 'fast']),
     )
     .option('--no-cache', 'boot again, even when a booted machine is in the cache')
     .option('-v, --verbose', "show the guest's console and progress on stderr");

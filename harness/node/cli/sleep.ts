@@ -41,7 +41,7 @@ export function addSleepCommands(program: Command): void {
     .addHelpText(
       'after',
       `
-The guest gets the driver that can suspend (--driver suspend), and ACPI, so it boots through a BIOS each time.
+The guest gets the driver that can suspend (--driver fast), and ACPI, so it boots through a BIOS each time.
 
 Example:
   v86-virtiofs suspend --name asleep -- sh -c 'tail -f log &'
@@ -81,7 +81,7 @@ async function suspend(argv: string[], flags: MachineFlags & SleepFlags): Promis
   checkNewName(store, flags.name);
   // The minimal kernel's own driver can.
   const vm = await bootWithShares(
-    { ...flags, driver: flags.kernel === 'minimal' ? undefined : 'suspend' },
+    { ...flags, driver: flags.kernel === 'minimal' ? undefined : 'fast' },
     { acpi: true },
   );
   try {

@@ -20,7 +20,7 @@ describe('what a machine is', () => {
         fc.record<Equipment>({
           acpi: fc.boolean(),
           isMinimalKernel: fc.boolean(),
-          hasSuspendDriver: fc.boolean(),
+          hasFastDriver: fc.boolean(),
           ninep: fc.boolean(),
           network: fc.constantFrom('ne2k', 'virtio'),
           videoMemory: fc.integer({ min: 8, max: 18 }).map((n) => 2 ** n),

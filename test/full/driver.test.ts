@@ -23,16 +23,16 @@ describe('the tools that build the driver', () => {
   });
 
   it('are not to be had for other architectures, and the message says what to do', () => {
-    expect(() => findBuildTools('arm64', bin)).to.throw(/arm64.*copy build\/guest/);
+    expect(() => findBuildTools('arm64', bin)).to.throw(/arm64.*copy its .*v86-virtiofs here/);
   });
 });
 
 describe('the patches of the driver', () => {
   it('are a series, each with its number, its subject and its reason', async () => {
     const patches = await readPatches();
-    expect(patches).to.have.length(3);
+    expect(patches).to.have.length(9);
     patches.forEach(({ content }, index) => {
-      expect(content).to.match(new RegExp(`^Subject: \\[PATCH ${index + 1}/3\\] virtiofs: `, 'm'));
+      expect(content).to.match(new RegExp(`^Subject: \\[PATCH ${index + 1}/9\\] (virtiofs|fuse): `, 'm'));
       expect(content.indexOf('\n---\n') - content.indexOf('\n\n')).to.be.above(100);
     });
   });
