@@ -231,6 +231,8 @@ export class LiveDirectory implements FileSystem {
           this.#move(dir, name, newDir, newName);
         }
         this.#inodes.lookup(newDir, newName);
+        moved.inode.isGone(dir, name);
+        if (replaced && replaced.inode !== moved.inode) replaced.inode.isGone(newDir, newName);
       } finally {
         if (replaced) this.#inodes.settle(replaced.inode);
       }
@@ -354,6 +356,7 @@ export class LiveDirectory implements FileSystem {
     if (!found) throw FsError.of(ENOENT);
     try {
       remove(this.#inodes.at(dir, name), found.inode);
+      found.inode.isGone(dir, name);
     } finally {
       this.#inodes.settle(found.inode);
     }

@@ -18,6 +18,8 @@ export class LiveInode implements Inode {
   /** Where it was seen last; undefined for the root. */
   parent: LiveInode | undefined;
   name = '';
+  /** Where it was seen before that: another name of it, or the one that it had. */
+  #before: { parent: LiveInode; name: string } | undefined;
   /** How often it is retained, how often it is open, and how much is being done with its descriptors. */
   retained = 0;
   opens = 0;
@@ -37,6 +39,22 @@ export class LiveInode implements Inode {
     this.ino = ino;
     this.generation = generation;
     this.type = type;
+  }
+
+  isSeen(parent: LiveInode, name: string): void {
+    if (this.parent === parent && this.name === name) return;
+    if (this.parent) this.#before = { parent: this.parent, name: this.name };
+    this.parent = parent;
+    this.name = name;
+  }
+
+  /** It does not have the name any more. Where it was before is where it may be. Returns whether that is anywhere. */
+  isGone(parent: LiveInode, name: string): boolean {
+    if (this.#before?.parent === parent && this.#before.name === name) this.#before = undefined;
+    if (this.parent !== parent || this.name !== name || !this.#before) return false;
+    [this.parent, this.name] = [this.#before.parent, this.#before.name];
+    this.#before = undefined;
+    return true;
   }
 
   get isDirectory(): boolean {

@@ -147,10 +147,13 @@ export class LiveInodes {
 
   /** A name that an inode has now. @throws FsError ESTALE when none can be found. */
   placeOf(inode: LiveInode): HostPath {
-    const { parent, name } = inode;
-    const path = parent && this.#placeIn(parent, name, inode);
-    if (path !== undefined) return path;
-    if (!this.#hasDescriptors) throw FsError.of(ESTALE);
+    for (;;) {
+      const { parent, name } = inode;
+      const path = parent && this.#placeIn(parent, name, inode);
+      if (path !== undefined) return path;
+      if (!parent || !inode.isGone(parent, name)) break;
+    }
+    if (!this.#hasDescriptors || inode.isUnlinked) throw FsError.of(ESTALE);
     const [top, now] = [this.root, inode].map((each) => readlinkSync(`/proc/self/fd/${this.#pin(each)}`, 'buffer'));
     const names = decodeName(now!).slice(decodeName(top!).length).split('/').filter(Boolean);
     const last = names.pop();
@@ -162,9 +165,13 @@ export class LiveInodes {
   }
 
   #placeIn(dir: LiveInode, name: string, inode: LiveInode): HostPath | undefined {
-    const path = this.at(dir, name);
-    const stats = lstatSync(path, { bigint: true, throwIfNoEntry: false });
-    return stats && isSameFile(identityOf(stats), inode.identity) ? path : undefined;
+    try {
+      const path = this.at(dir, name);
+      if (isSameFile(identityOf(lstatSync(path, { bigint: true })), inode.identity)) return path;
+    } catch (error) {
+      if (!(error instanceof FsError) && codeOf(error) !== 'ENOENT' && codeOf(error) !== 'ENAMETOOLONG') throw error;
+    }
+    return undefined;
   }
 
   chown(inode: LiveInode, uid: number, gid: number): void {
@@ -295,8 +302,7 @@ export class LiveInodes {
       this.#byKey.set(key, inode);
       this.#byNumber.set(inode.ino, inode);
     }
-    inode.parent = parent;
-    inode.name = name;
+    inode.isSeen(parent, name);
     if (inode.retained === 0) this.#forget(inode);
     return inode;
   }
@@ -343,7 +349,12 @@ export class LiveInodes {
       if (!above.parent || closed.length > MAX_DEPTH || this.#isClosed) throw FsError.of(ESTALE);
     }
     for (const next of closed.reverse()) {
-      this.#pinIn(above, next);
+      try {
+        this.#pinIn(above, next);
+      } catch (error) {
+        if (!(error instanceof FsError) || !next.isGone(next.parent!, next.name)) throw error;
+        return this.#pin(inode);
+      }
       above = next;
     }
     return inode.pin!;

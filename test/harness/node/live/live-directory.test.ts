@@ -199,6 +199,12 @@ describe('a live directory', () => {
     live.unlink(find('d'), 'twin');
     live.link(a, live.root, 'again');
     expect(readFileSync(at('again'), 'utf8')).to.equal('host');
+    // The guest still knows the name before, and does not look it up again.
+    const long = 'n'.repeat(255);
+    live.link(a, live.root, long);
+    live.unlink(live.root, long);
+    live.link(a, live.root, long);
+    live.unlink(live.root, long);
     expect(codeOf(() => live.rename(live.root, 'again', live.root, 'elsewhere', 1, own))).to.equal('EEXIST');
     expect(codeOf(() => live.rename(live.root, 'again', live.root, 'elsewhere', 2, own))).to.equal('EINVAL');
     expect(codeOf(() => live.rename(live.root, 'd', live.root, 'again', 0, own))).to.equal('ENOTDIR');
