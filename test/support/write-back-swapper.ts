@@ -9,6 +9,7 @@ import { randomNumbers } from './hostile-driver.ts';
 const root = realpathSync(process.argv[2]!);
 const share = join(root, 'share');
 const outside = join(root, 'outside');
+const hasHardLinks = process.argv[3] !== 'without-hard-links';
 const next = randomNumbers(99);
 const NAMES = ['a', 'b', 'c', 'd', 'e', 'f'];
 const targets = [outside, join(outside, 'dir'), '../outside', '../../outside/dir', '..'];
@@ -34,6 +35,7 @@ function step(): void {
       renameSync(name, other);
       break;
     case 3:
+      if (!hasHardLinks) break;
       linkSync(join(outside, ['a', 'b', 'dir/c', 'e'][next(4)]!), name);
       break;
     case 4:

@@ -35,7 +35,9 @@ export class AttributeChanges {
     if (uid !== undefined || gid !== undefined) this.#inodes.chown(inode, uid ?? -1, gid ?? -1);
     if (mode !== undefined) this.#chmod(inode, mode);
     else if (killSuidgid) this.killSetIds(inode);
-    if (atime !== undefined || mtime !== undefined) this.#setTimes(inode, atime, mtime);
+    // A file that was truncated has the time of now already.
+    const wanted = size !== undefined && mtime === 'now' ? undefined : mtime;
+    if (atime !== undefined || wanted !== undefined) this.#setTimes(inode, atime, wanted);
   }
 
   /** Gives something that was made in `dir` a moment ago its owner and permissions. What the owner may not be given to stays this process's. */

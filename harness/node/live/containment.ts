@@ -7,15 +7,20 @@ import { identityOf, isSameFile, keyOf } from './identity.ts';
 import type { LiveInode } from './live-inode.ts';
 
 const SLASH = 0x2f;
+const DELETED = Buffer.from(' (deleted)');
 const SEPARATOR = Buffer.from('/');
 /** Directories in directories, of which a place is looked for. */
 export const MAX_DEPTH = 10_000;
 
-/** Asks the kernel where a file is, both with descriptors. @throws FsError ESTALE for what was moved out of the directory `root`: it is not the guest's any more. */
-export function checkInside(inode: LiveInode, root: LiveInode): void {
-  if (inode === root) return;
+/**
+ * Asks the kernel where a file is, both with descriptors. Returns whether it has the name still that it was opened by.
+ *
+ * @throws FsError ESTALE for what was moved out of the directory `root`: it is not the guest's any more.
+ */
+export function checkInside(inode: LiveInode, root: LiveInode): boolean {
+  if (inode === root) return true;
   const top = readlinkSync(`/proc/self/fd/${root.pin}`, { encoding: 'buffer' });
-  if (top.length === 1) return;
+  if (top.length === 1) return true;
   let path: Buffer;
   try {
     path = readlinkSync(`/proc/self/fd/${inode.pin}`, { encoding: 'buffer' });
@@ -23,10 +28,12 @@ export function checkInside(inode: LiveInode, root: LiveInode): void {
     // The kernel says no more than a page.
     const dir = inode.isDirectory ? inode : inode.parent;
     if (codeOf(error) !== 'ENAMETOOLONG' || dir?.pin === undefined) throw error;
-    return climb(dir.pin, root);
+    climb(dir.pin, root);
+    return true;
   }
   const isBelow = path.length > top.length && path[top.length] === SLASH && path.subarray(0, top.length).equals(top);
   if (!isBelow) throw FsError.of(ESTALE);
+  return !path.subarray(-DELETED.length).equals(DELETED);
 }
 
 /** Goes up from a directory until the root is there. @throws FsError ESTALE when it never is. */

@@ -14,7 +14,7 @@ import {
   utimesSync,
 } from 'node:fs';
 import { S_IFDIR, S_IFMT, S_IFREG } from '../../../device/fs/constants.ts';
-import { EINVAL, EISDIR, ENFILE, ENOTDIR, ESTALE, FsError } from '../../../device/fs/errno.ts';
+import { EINVAL, EISDIR, ENFILE, ENOENT, ENOTDIR, ESTALE, FsError } from '../../../device/fs/errno.ts';
 import { decodeName } from '../../../device/fs/names.ts';
 import { type HostPath, O_PATH } from '../shares/host-directory.ts';
 import { checkedPath, checkInside, entryPath, MAX_DEPTH } from './containment.ts';
@@ -153,9 +153,12 @@ export class LiveInodes {
       if (path !== undefined) return path;
       if (!parent || !inode.isGone(parent, name)) break;
     }
-    if (!this.#hasDescriptors || inode.isUnlinked) throw FsError.of(ESTALE);
-    const [top, now] = [this.root, inode].map((each) => readlinkSync(`/proc/self/fd/${this.#pin(each)}`, 'buffer'));
-    const names = decodeName(now!).slice(decodeName(top!).length).split('/').filter(Boolean);
+    if (inode.isUnlinked) throw FsError.of(ENOENT);
+    if (!this.#hasDescriptors) throw FsError.of(ESTALE);
+    const [top, now] = [this.root, inode].map((each) =>
+      decodeName(readlinkSync(`/proc/self/fd/${this.#pin(each)}`, 'buffer')),
+    ) as [string, string];
+    const names = now.startsWith(`${top}/`) ? now.slice(top.length).split('/').filter(Boolean) : [];
     const last = names.pop();
     let dir: LiveInode | undefined = this.root;
     for (const each of names) dir = dir && this.lookup(dir, each)?.inode;
@@ -198,7 +201,8 @@ export class LiveInodes {
 
   names(dir: LiveInode): string[] {
     if (!dir.isDirectory) throw FsError.of(ENOTDIR);
-    return readdirSync(`${this.self(dir)}/`, { encoding: 'buffer' }).map((name) => decodeName(name));
+    const names = readdirSync(`${this.self(dir)}/`, { encoding: 'buffer' }).map((name) => decodeName(name));
+    return this.#hasDescriptors ? names : names.filter((name) => name.isWellFormed());
   }
 
   stats(inode: LiveInode): BigIntStats {
@@ -210,15 +214,29 @@ export class LiveInodes {
   at(dir: LiveInode, name: string): HostPath {
     if (!dir.isDirectory) throw FsError.of(ENOTDIR);
     if (process.platform === 'win32' && /[\\/:]/.test(name)) throw FsError.of(EINVAL);
+    if (!this.#hasDescriptors && !name.isWellFormed()) throw FsError.of(EINVAL);
     return entryPath(this.self(dir), name);
   }
 
   /** The path of a file itself. No symbolic link is followed but that of /proc. @throws FsError ESTALE when it is not in the directory any more. */
   self(inode: LiveInode): string {
-    const path = this.#self(inode);
-    if (inode.pin !== undefined) checkInside(inode, this.root);
+    let path = this.#self(inode);
+    if (inode.pin !== undefined && !checkInside(inode, this.root) && !inode.isDirectory) {
+      this.#findAgain(inode);
+      path = this.#self(inode);
+    }
     this.#beforeOperation?.();
     return path;
+  }
+
+  /** A file that has lost the name that it was opened by, and has another: whether that is in the directory is to be seen. @throws FsError ESTALE. */
+  #findAgain(inode: LiveInode): void {
+    if (inode.isUnlinked) return;
+    const fd = this.#descriptors.open(this.placeOf(inode), O_PATH | constants.O_NOFOLLOW, inode.parent!);
+    if (isSameFile(identityOf(fstatSync(fd, { bigint: true })), inode.identity))
+      return this.#descriptors.hold(inode, fd);
+    closeSync(fd);
+    throw FsError.of(ESTALE);
   }
 
   #self(inode: LiveInode): string {
