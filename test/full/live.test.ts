@@ -8,6 +8,7 @@ import { LiveDirectory, type LiveDirectoryOptions } from '../../harness/node/liv
 import type { ShareOptions } from '../../harness/node/vm-options.ts';
 import { useGuest } from '../support/guest.ts';
 import { attackLive } from '../support/live-attack.ts';
+import { declareLiveConformance } from '../support/live-conformance.ts';
 import { declareScenarios, runScenarios } from '../support/posix-guest.ts';
 
 describe('a live directory and a random guest, for long', () => {
@@ -36,6 +37,8 @@ describe('a live directory and a random guest, for long', () => {
     }
   });
 });
+
+declareLiveConformance('by few descriptors, and later', { io: 'later', maxDescriptors: 64 });
 
 const VARIANTS: (Omit<ShareOptions, 'tag'> & { live?: never; files?: LiveDirectoryOptions })[] = [
   {},
