@@ -57,6 +57,7 @@ const LACKING = {
   trustedXattrs: false,
   holes: false,
   fallocate: false,
+  fallocateKeepSize: false,
   punchHole: false,
   zeroRange: false,
   collapseRange: false,

@@ -19,6 +19,7 @@ const FEATURES: Features = {
   openUnlinked: true,
   fileHandles: true,
   largeFiles: true,
+  fallocate: true,
   renameNoreplace: true,
   ...featuresOfHost(),
   timeGranularity: 10,

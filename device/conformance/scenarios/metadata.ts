@@ -255,7 +255,7 @@ mknod p fifo 0600
 utimens p 50 60
 stat p -> atime=50.000000000 mtime=60.000000000
 
-## utimensat moves the change time, unless both are omitted [needs: nanoseconds]
+## utimensat moves the change time, unless both are omitted
 create f
 utimens f 10 20
 mark f

@@ -2,6 +2,7 @@ import {
   closeSync,
   constants,
   fdatasync,
+  fstatSync,
   fsync,
   ftruncateSync,
   openSync,
@@ -13,7 +14,7 @@ import {
 import { promisify } from 'node:util';
 import type { ByteSink, ByteSource } from '../../../device/bytes.ts';
 import { S_IFREG } from '../../../device/fs/constants.ts';
-import { EFBIG, EINVAL, FsError } from '../../../device/fs/errno.ts';
+import { EFBIG, EINVAL, EOPNOTSUPP, FsError } from '../../../device/fs/errno.ts';
 import type { Answer } from '../../../device/fs/filesystem.ts';
 import { codeOf, onHost, toFsError } from './host-error.ts';
 import type { Access, LiveInode } from './live-inode.ts';
@@ -98,6 +99,15 @@ export class FileContent {
   truncate(inode: LiveInode, size: number): void {
     if (!Number.isSafeInteger(size)) throw FsError.of(size < 0 ? EINVAL : EFBIG);
     ftruncateSync(this.#inodes.descriptor(inode, 'writing'), size);
+  }
+
+  /** What Node can: a file becomes as long as it has to be. */
+  allocate(inode: LiveInode, offset: number, length: number, mode: number): void {
+    if (mode !== 0) throw FsError.of(EOPNOTSUPP);
+    const end = offset + length;
+    if (!Number.isSafeInteger(end)) throw FsError.of(EFBIG);
+    const fd = this.#inodes.descriptor(inode, 'writing');
+    if (fstatSync(fd).size < end) ftruncateSync(fd, end);
   }
 
   /** Always waited for: this is the disk itself. */

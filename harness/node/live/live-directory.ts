@@ -302,6 +302,10 @@ export class LiveDirectory implements FileSystem {
     return this.#content.sync(inode, datasync);
   }
 
+  fallocate(inode: LiveInode, offset: number, length: number, mode: number): void {
+    onHost(() => this.#content.allocate(inode, offset, length, mode));
+  }
+
   opendir(dir: LiveInode): OpenDirectory {
     onHost(() => this.#inodes.stats(dir));
     return this.#listings.open(dir);
