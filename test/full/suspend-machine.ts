@@ -29,6 +29,8 @@ export type Waker = 'serial' | 'keyboard';
 const ENTER_SCANCODES = [0x1c, 0x9c];
 const MOUNT = '/mnt/share';
 const BOOT_TIMEOUT = 300_000;
+/** The kernel waits by loops that it counts: several times as long as it says, on a busy host. */
+const SUSPEND_TIMEOUT = 800_000;
 
 /** A guest that goes to sleep and wakes up, one share mounted where its commands run. */
 export class SuspendMachine {
@@ -113,8 +115,12 @@ export class SuspendMachine {
     return stdout;
   }
 
-  async run(command: string, cwd = MOUNT): Promise<{ stdout: string; stderr: string; code: number }> {
-    const { stdout, stderr, code } = await this.agent.exec(command, { cwd, timeoutMs: 120_000 });
+  async run(
+    command: string,
+    cwd = MOUNT,
+    timeoutMs = 120_000,
+  ): Promise<{ stdout: string; stderr: string; code: number }> {
+    const { stdout, stderr, code } = await this.agent.exec(command, { cwd, timeoutMs });
     return { stdout: Buffer.from(stdout).toString(), stderr: Buffer.from(stderr).toString(), code };
   }
 
@@ -128,6 +134,7 @@ export class SuspendMachine {
     return this.run(
       `echo devices > /sys/power/pm_test && echo ${seconds} > /sys/module/suspend/parameters/pm_test_delay && echo freeze > /sys/power/state`,
       '/',
+      SUSPEND_TIMEOUT,
     );
   }
 
