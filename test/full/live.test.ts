@@ -53,6 +53,8 @@ const LACKING = {
   renameWhiteout: false,
   tmpfile: false,
   nanoseconds: false,
+  // The host's own limit, where that is ext4.
+  farTimes: false,
   xattrs: false,
   trustedXattrs: false,
   holes: false,
