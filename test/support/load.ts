@@ -65,7 +65,7 @@ export async function freezeUnderLoad({ share, rounds, seed }: LoadOptions): Pro
     }
     const { stdout } = await vm.exec(
       `rm -f /tmp/progress*; while [ $(ls /tmp | grep -c progress) -lt ${TASKS} ] && [ ! -e /mnt/share/failed ]; do sleep 0.1; done
-      cat /mnt/share/failed 2>/dev/null; ps | grep -c "[s]h /tmp/task"`,
+      cat /mnt/share/failed 2>/dev/null; ps | sed -n "s,.*sh /tmp/task ,,p" | sort -u | grep -c "^[0-9]"`,
       { timeoutMs: 200_000 },
     );
     expect(stdout, 'nothing failed, and every task goes on').to.equal(`${TASKS}\n`);
