@@ -1,3 +1,4 @@
+import { BytesSink, BytesSource } from '../../device/bytes.ts';
 import { answerOf, type Body, message, type OperationName, type Out } from '../../device/conformance/message.ts';
 import { fuse_out_header } from '../../device/fuse/layouts.ts';
 import { DEFERRED } from '../../device/fuse/request.ts';
@@ -28,28 +29,10 @@ export function call<O extends OperationName | number>(
   ...body: Body<O>
 ): Answer<O> {
   const sent = message(operation, { unique: (unique += 2n), nodeid }, ...body);
-  let at = 0;
   const reply = new Uint8Array(70_000);
   const length = session.handle({
-    source: {
-      get remaining() {
-        return sent.length - at;
-      },
-      read: (dst, offset, wanted) => {
-        const part = sent.subarray(at, at + wanted);
-        dst.set(part, offset);
-        at += part.length;
-        return part.length;
-      },
-    },
-    sink: {
-      capacity: reply.length,
-      writeAt: (position, src, offset, count) => {
-        const part = src.subarray(offset, offset + Math.min(count, reply.length - position));
-        reply.set(part, position);
-        return part.length;
-      },
-    },
+    source: new BytesSource(sent),
+    sink: new BytesSink(reply),
     isAwaited: true,
     complete: (written) => Object.assign(answer, contentOf(operation, reply, written), { later: errorOf(reply) }),
   });
