@@ -18,7 +18,8 @@ export function attrOf(stats: BigIntStats, ino: number): Attr {
     nlink: Number(stats.nlink),
     uid: Number(stats.uid),
     gid: Number(stats.gid),
-    rdev: fuseDevice(stats.rdev),
+    // The low half of glibc's dev_t: twelve bits of major and twenty of minor, as `Attr.rdev` has them.
+    rdev: Number(BigInt.asUintN(32, stats.rdev)),
     blksize: Number(stats.blksize ?? 4096n),
   };
 }
@@ -39,11 +40,4 @@ export function statfsOf({ bsize, blocks, bfree, bavail, files, ffree }: StatsFs
 function timespec(ns: bigint): Timespec {
   const nsec = ((ns % SECOND) + SECOND) % SECOND;
   return { sec: Number((ns - nsec) / SECOND), nsec: Number(nsec) };
-}
-
-/** glibc's dev_t, as `Attr.rdev` has it: twelve bits of major and twenty of minor. */
-function fuseDevice(rdev: bigint): number {
-  const major = Number(((rdev >> 8n) & 0xfffn) | ((rdev >> 32n) & 0xfffff000n));
-  const minor = Number((rdev & 0xffn) | ((rdev >> 12n) & 0xffffff00n));
-  return ((minor & 0xff) | ((major & 0xfff) << 8) | ((minor & 0xfff00) << 12)) >>> 0;
 }
