@@ -1,4 +1,4 @@
-import { Volume } from 'memfs';
+import type { Volume } from 'memfs';
 import { filesystemOf, volumeOf } from './filesystems/memfs/volume.ts';
 import { MemoryFileSystem } from './filesystems/memory/filesystem.ts';
 import type { FileSystem } from './fs/filesystem.ts';
@@ -43,7 +43,7 @@ export class VirtioFsDevice<F extends FileSystem = MemoryFileSystem> {
   readonly ready: Promise<void>;
   readonly #machine: V86Machine;
   #transport: PciTransport | undefined;
-  /** Answers that have come while the machine stood still, whose memory stays as it is. */
+  /** Answers that came while the machine was stopped: its memory must not change until it runs again. */
   readonly #late: (() => void)[] = [];
 
   constructor(
@@ -117,7 +117,8 @@ export function attachVirtioFs<F extends FileSystem = MemoryFileSystem>(
     );
   }
   // Without `filesystem` the type is the default one.
-  const filesystem = options.filesystem ?? (filesystemOf(options.volume ?? new Volume()) as FileSystem as F);
+  const inMemory = () => (options.volume ? filesystemOf(options.volume) : new MemoryFileSystem());
+  const filesystem = options.filesystem ?? (inMemory() as FileSystem as F);
   const device = new VirtioFsDevice(machine, filesystem, options);
   state.devices.push(device);
   return device;
