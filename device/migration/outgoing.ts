@@ -1,3 +1,4 @@
+import { joinSignals } from '../join-signals.ts';
 import { randomUuid } from '../random-uuid.ts';
 import type { ChunkCodec } from '../snapshot/codec/codec.ts';
 import { type FreezeOptions, MachineSnapshots } from '../snapshot/machine-snapshots.ts';
@@ -10,7 +11,6 @@ import type { V86Like } from '../v86/types.ts';
 import { type MigrationChannel, MigrationError, MigrationUnknownError } from './channel.ts';
 import { askFate, settle, switchOver } from './commit.ts';
 import type { Fate } from './fates.ts';
-import { joinSignals } from './join-signals.ts';
 import { Link, MESSAGE } from './link.ts';
 
 /** A layer is sent in messages of up to this size. */

@@ -12,7 +12,7 @@ import {
   type SnapshotStore,
   type Successor,
 } from '../../device/index.ts';
-import { joinSignals } from '../../device/migration/join-signals.ts';
+import { joinSignals } from '../../device/join-signals.ts';
 import { V86Machine } from '../../device/v86/adapter.ts';
 import type { LeaseState, MachineLease } from '../../device/v86/lease.ts';
 import type {

@@ -12,7 +12,7 @@ import {
   type Successor,
   type VirtioFsDevice,
 } from '../../device/index.ts';
-import { joinSignals } from '../../device/migration/join-signals.ts';
+import { joinSignals } from '../../device/join-signals.ts';
 import { V86Machine } from '../../device/v86/adapter.ts';
 import { assemble } from '../../harness/machine/assemble.ts';
 import type { DirectBootImage } from '../../harness/machine/boot/direct-boot.ts';

@@ -1,5 +1,5 @@
 import { concat } from '../../../device/bytes.ts';
-import { joinSignals } from '../../../device/migration/join-signals.ts';
+import { joinSignals } from '../../../device/join-signals.ts';
 import { VmError } from '../errors.ts';
 import { unlessAborted } from '../unless-aborted.ts';
 import type { GuestAgent, SpawnOptions } from './guest-agent.ts';

@@ -1,6 +1,6 @@
 import { resolve } from 'node:path';
 import { MigrationTarget } from '../../../device/index.ts';
-import { joinSignals } from '../../../device/migration/join-signals.ts';
+import { joinSignals } from '../../../device/join-signals.ts';
 import { VmError } from '../../machine/errors.ts';
 import { unlessAborted } from '../../machine/unless-aborted.ts';
 import { DirectoryFates } from '../migration/directory-fates.ts';

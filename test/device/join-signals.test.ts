@@ -1,7 +1,7 @@
 import { getEventListeners } from 'node:events';
 import { mock } from 'node:test';
 import { expect } from 'chai';
-import { joinSignals } from '../../../device/migration/join-signals.ts';
+import { joinSignals } from '../../device/join-signals.ts';
 
 describe('signals that are joined', () => {
   afterEach(() => mock.timers.reset());
