@@ -210,7 +210,7 @@ export interface StatFs {
 
 /**
  * A directory that is being read. Cookies are stable: whatever is created or removed meanwhile, an entry that stays is seen exactly once
- * by who goes on from the cookie he had, in this process or after a restore. They are below 2^31; 0 is the start.
+ * when reading goes on from a cookie given earlier, in this process or after a restore. They are below 2^31; 0 is the start.
  */
 export interface OpenDirectory {
   /** No entry has this cookie or a larger one: what came since the reading began is not told of. */

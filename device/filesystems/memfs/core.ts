@@ -108,7 +108,7 @@ const NODE_METHODS = [
 ] as const;
 const LINK_METHODS = ['createChild', 'deleteChild', 'getChild', 'getNode'] as const;
 
-/** The inside of a memfs volume. @throws TypeError when there is none that the filesystem knows. */
+/** The inside of a memfs volume. @throws TypeError when it is not laid out as in the versions of memfs that are known here. */
 export function coreOf(volume: object): Core {
   const core = (volume as { _core?: Partial<Core> })._core;
   const node = core?.root?.getNode?.();

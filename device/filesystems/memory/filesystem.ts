@@ -48,7 +48,7 @@ export class MemoryFileSystem implements FileSystem, Persistent<CheckedState> {
   readonly #names: Namespace;
   #uuid = randomUuid();
 
-  /** @throws RangeError for a limit that is none. */
+  /** @throws RangeError for a limit that is out of range. */
   constructor({ locks, ...options }: MemoryFileSystemOptions = {}) {
     this.locks = new LockTable(locks);
     this.#table = new InodeTable(options);

@@ -91,7 +91,7 @@ export class InodeTable {
   readonly inodes = new Map<number, Inode>();
   nextIno = 2;
 
-  /** @throws RangeError for a limit that is none. */
+  /** @throws RangeError for a limit that is out of range. */
   constructor({ size = DEFAULT_SIZE, inodes = DEFAULT_INODES, clock = systemClock() }: MemoryFileSystemOptions = {}) {
     if (!Number.isSafeInteger(size) || size < PAGE_SIZE)
       throw new RangeError(`size is ${size}: a filesystem has at least ${PAGE_SIZE} bytes`);
