@@ -17,10 +17,6 @@ export class WaitingCalls {
     this.#deliver = deliver;
   }
 
-  get size(): number {
-    return this.#calls.size;
-  }
-
   /** What has begun to change something, as the guest asked for it: WRITE, RENAME. */
   get changing(): string[] {
     return [...this.#calls].flatMap(({ operation }) => (operation?.changes ? [operation.name] : []));
