@@ -43,7 +43,7 @@ function bash(program: Command): string {
       .map(flags);
     return `    ${command.name()})
       case "$before" in
-${choices.join('\n')}${choices.length ? '\n' : ''}${files.length ? `      ${files.flat().join('|')}) words="" ;;\n` : ''}      *) words="${[...visible(command).flatMap(flags), '--help'].join(' ')}${argumentChoices(command)}" ;;
+${choices.join('\n')}${choices.length ? '\n' : ''}${files.length ? `      ${files.flat().join('|')}) words="" ;;\n` : ''}      *) words="${[...visible(command).flatMap(flags), '--help', ...argumentChoices(command)].join(' ')}" ;;
       esac ;;`;
   });
   return `_v86_virtiofs() {
@@ -64,11 +64,13 @@ complete -o default -F _v86_virtiofs ${NAME}`;
 
 function fish(program: Command): string {
   const quoted = (text: string) => `'${text.replaceAll('\\', '\\\\').replaceAll("'", "\\'")}'`;
+  const at = (command: string) => `complete -c ${NAME} -n '__v86_virtiofs_at "${command}"'`;
+  const help = (command: string) => `${at(command)} -l help -d 'print help'`;
   const lines = program.commands.flatMap((command) => [
-    `complete -c ${NAME} -n __fish_use_subcommand -f -a ${command.name()} -d ${quoted(command.summary())}`,
+    `${at('')} -f -a ${command.name()} -d ${quoted(command.summary())}`,
     ...visible(command).map((option) =>
       [
-        `complete -c ${NAME} -n '__fish_seen_subcommand_from ${command.name()}'`,
+        at(command.name()),
         option.short && `-s ${option.short.slice(1)}`,
         option.long && `-l ${option.long.slice(2)}`,
         option.required && '-r',
@@ -78,13 +80,19 @@ function fish(program: Command): string {
         .filter(Boolean)
         .join(' '),
     ),
+    help(command.name()),
+    ...argumentChoices(command).map((choice) => `${at(command.name())} -f -a ${choice}`),
   ]);
-  return lines.join('\n');
+  return `function __v86_virtiofs_at
+  set -l words (commandline -opc)
+  contains -- -- $words; and return 1
+  test "$words[2]" = "$argv[1]"
+end
+${lines.join('\n')}
+${help('')}
+${at('')} -l version -d 'print the versions of this package and of v86'`;
 }
 
-function argumentChoices(command: Command): string {
-  return command.registeredArguments
-    .flatMap((argument) => argument.argChoices ?? [])
-    .map((choice) => ` ${choice}`)
-    .join('');
+function argumentChoices(command: Command): string[] {
+  return command.registeredArguments.flatMap((argument) => argument.argChoices ?? []);
 }

@@ -1,50 +1,50 @@
-import { execFileSync } from 'node:child_process';
 import { readFileSync } from 'node:fs';
 import { expect } from 'chai';
 import { makeProgram } from '../../../../harness/node/cli/program.ts';
 import { useCli } from '../../../support/cli.ts';
+import { type Complete, loadShells, type Shell } from '../../../support/shells.ts';
+
+const are =
+  (...words: string[]) =>
+  (offered: string[], line: string) =>
+    expect(offered, line).to.have.members(words);
 
 describe('completion, and versions', function () {
   this.timeout(60_000);
   const { run } = useCli();
 
-  it('bash completes commands, options and choices, and leaves the guest’s command alone', async () => {
-    const { stdout: script } = await run(['completion', 'bash']);
-    const complete = (...words: string[]) =>
-      execFileSync(
-        'bash',
-        [
-          '-c',
-          `${script}\nCOMP_WORDS=("$@"); COMP_CWORD=$(($# - 1)); _v86_virtiofs; printf '%s\\n' "\${COMPREPLY[@]}"`,
-          'bash',
-          'v86-virtiofs',
-          ...words,
-        ],
-        { encoding: 'utf8' },
-      )
-        .trim()
-        .split('\n');
-    expect(complete('')).to.include.members([...makeProgram().commands.map((command) => command.name()), '--version']);
-    expect(complete('fr')).to.deep.equal(['freeze']);
-    for (const command of makeProgram().commands) {
-      expect(complete(command.name(), '--'), command.name()).to.have.members([
-        ...command.options.filter(({ hidden }) => !hidden).map(({ long }) => long!),
-        '--help',
-      ]);
-    }
-    expect(complete('run', '--boot', '')).to.deep.equal(['direct', 'bios']);
-    expect(complete('completion', 'z')).to.deep.equal(['zsh']);
-    expect(complete('run', '--share', '')).to.deep.equal(['']);
-    expect(complete('run', '--', 'ls', '--')).to.deep.equal(['']);
-  });
+  describe('in the shells themselves', function () {
+    this.timeout(180_000);
+    let shells: Record<Shell, Complete>;
+    before(async () => (shells = await loadShells()));
 
-  it('fish and zsh have scripts of their own', async () => {
-    const [zsh, fish] = await Promise.all(
-      ['zsh', 'fish'].map(async (shell) => (await run(['completion', shell])).stdout),
-    );
-    expect(zsh).to.match(/^autoload -U \+X bashcompinit && bashcompinit\n_v86_virtiofs\(\)/);
-    for (const command of makeProgram().commands) expect(fish).to.contain(`-f -a ${command.name()} -d '`);
-    expect(fish).to.match(/__fish_seen_subcommand_from run' -l boot -r -f -a 'direct bios' -d /);
+    for (const shell of ['bash', 'zsh', 'fish'] as const) {
+      it(`${shell} completes commands, options and choices, and leaves the guest’s command alone`, async () => {
+        const { stdout: script } = await run(['completion', shell]);
+        const commands = makeProgram().commands;
+        const expected: [string, (offered: string[], line: string) => void][] = [
+          ['', (offered) => expect(offered).to.include.members(commands.map((command) => command.name()))],
+          ['--', (offered) => expect(offered).to.include.members(['--help', '--version'])],
+          ['fr', are('freeze')],
+          ...commands.map((command): (typeof expected)[0] => [
+            `${command.name()} --`,
+            are('--help', ...command.options.filter(({ hidden }) => !hidden).map(({ long }) => long!)),
+          ]),
+          ['run --boot ', are('direct', 'bios')],
+          ['completion z', are('zsh')],
+          ['run --share ', are()],
+          ['restore run --driv', are()],
+          ['run -- ls --', are()],
+          ['run -- fr', are()],
+        ];
+        const offered = shells[shell](
+          script,
+          expected.map(([line]) => `v86-virtiofs ${line}`),
+        );
+        expect(offered).to.have.length(expected.length);
+        expected.forEach(([line, check], n) => check(offered[n]!, line));
+      });
+    }
   });
 
   it('--version tells this package’s and v86’s', async () => {
