@@ -16,6 +16,7 @@ export type { RenewalOptions } from './machine/renewal.ts';
 export { BootCache } from './node/boot-cache.ts';
 export { LiveDirectory, type LiveDirectoryOptions } from './node/live/live-directory.ts';
 export { DirectoryFates } from './node/migration/directory-fates.ts';
+export { duplexChannel } from './node/migration/duplex-channel.ts';
 export { checkSaveTarget, checkWriteBackTarget } from './node/shares/archive.ts';
 export type { HostShare as Share, ShareWriteBackOptions } from './node/shares/share.ts';
 export { DirectoryStore } from './node/stores/directory-store.ts';

@@ -3,15 +3,11 @@ import { Vm } from 'v86-virtiofs/harness';
 
 const vm = await Vm.boot({ shares: [{ tag: 'share' }] });
 vm.share().fs.writeFileSync('/hello.txt', 'from the host\n');
-const directory = await vm.mount();
+const cwd = await vm.mount();
+console.log((await vm.exec('cat hello.txt; while sleep 0.1; do date; done > log 2>&1 &', { cwd })).stdout);
 
-const { stdout } = await vm.exec('cat hello.txt; echo "from the guest" > answer.txt', { cwd: directory });
-console.log(stdout, vm.share().fs.readFileSync('/answer.txt', 'utf8'));
-
-await vm.exec('while sleep 0.1; do date; done > open.txt 2>&1 &', { cwd: directory });
-const snapshot = await vm.save(); // `writeSnapshot(path, snapshot)` keeps it
+const snapshot = await vm.save(); // the whole machine, with its files and the one that is open
 await vm.stop();
-
 const resumed = await Vm.restore(snapshot); // here, or in another process
-console.log((await resumed.exec('sleep 0.3; wc -l < open.txt', { cwd: directory })).stdout);
+console.log((await resumed.exec('sleep 0.3; wc -l < log', { cwd })).stdout);
 await resumed.stop();

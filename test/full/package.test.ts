@@ -102,9 +102,12 @@ describe('the package, packed and installed', function () {
   });
 
   for (const [name, says] of [
-    ['vm', /from the host\n from the guest\n\n[1-9]/],
+    ['vm', /from the host\n\n[1-9]/],
     ['own-emulator', /\d\d:\d\d:\d\d/],
     ['snapshots', /INIT .*paused for \d+ ms\nfalse/s],
+    ['migration', /paused for \d+ ms\n[1-9]/],
+    ['session-only', /from the host\n/],
+    ['snapshot-tests', /pass 2\n.*fail 0\n/s],
     ['web-directory', /from the web\n.*Read-only file system/],
     ['conformance', /pass [1-9]\d\n.*fail 0\n/s],
   ] as const) {

@@ -10,10 +10,13 @@ const ROOT = join(import.meta.dirname, '../..');
 describe('the examples for Node', function () {
   this.timeout(300_000);
   for (const [name, says] of [
-    ['vm', /^from the host\n from the guest\n\n[1-9]\d*\n/],
+    ['vm', /^from the host\n\n[1-9]\d*\n/],
     ['own-emulator', /\d\d:\d\d:\d\d/],
     ['snapshots', /^INIT .*paused for \d+ ms\nfalse\n$/s],
     ['conformance', /pass [1-9]\d\n.*fail 0\n/s],
+    ['migration', /^paused for \d+ ms\n[1-9]\d*\n/],
+    ['session-only', /^from the host\n/],
+    ['snapshot-tests', /pass 2\n.*fail 0\n/s],
     [
       'web-directory',
       /^\.\n\.\/docs\n\.\/docs\/read me\.txt\n\.\/hello\.txt\nfrom the web\n.*hello\.txt: Read-only file system\n\n$/,

@@ -1,26 +1,125 @@
 import { existsSync, readdirSync, readFileSync } from 'node:fs';
 import { dirname, join } from 'node:path';
 import { expect } from 'chai';
+import GithubSlugger from 'github-slugger';
+import { makeProgram } from '../../harness/node/cli/program.ts';
+import { commandDocs } from '../../scripts/command-docs.ts';
 
 const ROOT = join(import.meta.dirname, '../..');
 
 /** Without indentation: what is within something else begins at the margin in a document. */
 const flat = (text: string) => text.replace(/^ +/gm, '');
 
-describe('README and the guide to filesystems', () => {
-  it('show examples that are run', () => {
+/** Of the project's own folders. The last one speaks of Linux's folders. */
+const DOCUMENTS = (readdirSync(ROOT, { recursive: true }) as string[])
+  .map((path) => path.replaceAll('\\', '/'))
+  .filter(
+    (path) => path.endsWith('.md') && !/(^|\/)(node_modules|dist|build|guest-images)\/|driver-cover-letter/.test(path),
+  );
+const textOf = (document: string) => readFileSync(join(ROOT, document), 'utf8');
+
+/** Blocks of one of these languages, and which document they are in. */
+function blocks(...languages: string[]): { document: string; text: string }[] {
+  return DOCUMENTS.flatMap((document) =>
+    [...textOf(document).matchAll(/^```(\w+)\n(.*?)^```$/gms)]
+      .filter(([, language]) => languages.includes(language!))
+      .map(([, , text]) => ({ document, text: text! })),
+  );
+}
+
+describe('README', () => {
+  it('has at most 90 lines, and both commands in its first screen', () => {
+    const lines = textOf('README.md').trimEnd().split('\n');
+    expect(lines).to.have.length.at.most(90);
+    const start = lines.slice(0, 20).join('\n');
+    expect(start).to.include('npm start ').and.to.include('npm test ');
+  });
+});
+
+describe('examples in documents', () => {
+  it('are parts of files in examples/', () => {
     const sources = ['filesystems', 'node', 'page'].flatMap((name) =>
       readdirSync(join(ROOT, 'examples', name)).map((file) => readFileSync(join(ROOT, 'examples', name, file), 'utf8')),
     );
-    const shown = ['README.md', 'docs/write-your-own-filesystem.md'].flatMap((name) =>
-      [...readFileSync(join(ROOT, name), 'utf8').matchAll(/```ts\n(.*?)```/gs)].map((match) => match[1]!),
-    );
-    expect(shown).to.have.length.at.least(11);
-    for (const text of shown)
+    const shown = blocks('ts', 'js', 'javascript', 'typescript');
+    const pages = blocks('html').filter(({ text }) => text.includes('<!doctype'));
+    expect(shown).to.have.length.at.least(24);
+    for (const { document, text } of [...shown, ...pages])
       expect(
         sources.some((source) => flat(source).includes(flat(text))),
-        text,
+        `${document}:\n${text}`,
       ).to.equal(true);
+  });
+
+  it('are all listed, and all run', () => {
+    const list = textOf('examples/README.md');
+    const tests = ['guest', 'web'].map((name) => textOf(`test/${name}/examples.test.ts`)).join('\n');
+    for (const folder of ['node', 'page'])
+      for (const file of readdirSync(join(ROOT, 'examples', folder))) {
+        if (file.endsWith('.html') && existsSync(join(ROOT, 'examples', folder, file.replace('.html', '.ts'))))
+          continue;
+        expect(list).to.include(`${folder}/${file}`);
+        expect(tests, `test/*/examples.test.ts run ${file}`).to.include(file.replace(/\..*/, ''));
+      }
+  });
+});
+
+describe('commands in documents', () => {
+  const lines = blocks('sh').flatMap(({ document, text }) => text.split('\n').map((line) => ({ document, line })));
+
+  it('are ones that the command line takes', async () => {
+    // What it would do is left out: words and options are all that is looked at.
+    let parsed = 0;
+    for (const { document, line } of lines) {
+      const [, command] =
+        /(?:^|\| )(?:npx )?v86-virtiofs (.*?)(?:\s+#.*|>.*|\| .*)?$/.exec(line.replace(/<\(.*/, '')) ?? [];
+      if (command === undefined) continue;
+      const program = makeProgram();
+      for (const each of [program, ...program.commands]) {
+        each.exitOverride().configureOutput({ writeErr: () => {}, writeOut: () => {} });
+        if (each !== program) each.action(() => {});
+      }
+      const words = [...command.matchAll(/'([^']*)'|(\S+)/g)].map(([, quoted, plain]) => quoted ?? plain!);
+      const error = await program.parseAsync(words, { from: 'user' }).then(
+        () => '',
+        (thrown: Error & { code?: string }) => (/helpDisplayed/.test(thrown.code ?? '') ? '' : thrown.message),
+      );
+      expect(error, `${document}: ${line}`).to.equal('');
+      parsed += 1;
+    }
+    expect(parsed).to.be.at.least(50);
+  });
+
+  it('are scripts that package.json has', () => {
+    const { scripts } = JSON.parse(textOf('package.json')) as { scripts: Record<string, string> };
+    for (const document of DOCUMENTS)
+      for (const [, name] of textOf(document).matchAll(/npm run (?:--silent )?([a-z][a-z:]*)/g))
+        expect(Object.keys(scripts), `${document}: npm run ${name}`).to.include(name);
+  });
+});
+
+describe('docs/commands.md', () => {
+  it('is what the command line says: else run `npm run docs`', () =>
+    expect(textOf('docs/commands.md')).to.equal(commandDocs()));
+});
+
+describe('docs/environment.md', () => {
+  it('has every variable that the sources read', () => {
+    const text = textOf('docs/environment.md');
+    const sources = (readdirSync(ROOT, { recursive: true }) as string[]).filter((path) =>
+      /^(device|guest-images|harness|scripts|test|web)[/\\].*\.m?ts$/.test(path),
+    );
+    const read = new Set(
+      sources.flatMap((path) =>
+        [
+          ...textOf(path).matchAll(/process\.env\['([A-Z0-9_]+)'\]|_VARIABLE = '([A-Z0-9_]+)'|\.env\('([A-Z0-9_]+)'\)/g),
+        ].map((match) => match.slice(1).find(Boolean)!),
+      ),
+    );
+    // Everybody's, and how one test starts another process.
+    for (const name of ['PATH', 'TMPDIR']) read.delete(name);
+    expect(read.size).to.be.greaterThan(8);
+    for (const name of read) expect(text, name).to.include(`\`${name}\``);
   });
 });
 
@@ -48,22 +147,39 @@ describe('SECURITY.md', () => {
 });
 
 describe('all documents', () => {
-  const documents = (readdirSync(ROOT, { recursive: true }) as string[]).filter(
-    // The last one speaks of Linux's own folders.
-    (path) => path.endsWith('.md') && !/(^|\/)(node_modules|dist|build|guest-images)\/|driver-cover-letter/.test(path),
-  );
+  it('are reached from the index', () => {
+    const index = textOf('docs/README.md');
+    for (const document of DOCUMENTS.filter((path) => path.startsWith('docs/') && path !== 'docs/README.md'))
+      expect(index).to.include(`](${document.slice('docs/'.length)}`);
+  });
 
-  it('name files and folders that are there', () => {
-    expect(documents).to.include.members(['README.md', 'CONTRIBUTING.md', 'docs/architecture.md']);
-    const gone = documents.flatMap((document) => {
-      const text = readFileSync(join(ROOT, document), 'utf8');
+  it('name files, folders and headings that are there', () => {
+    expect(DOCUMENTS).to.include.members(['README.md', 'CONTRIBUTING.md', 'docs/architecture.md']);
+    const anchors = (document: string) => {
+      const slugger = new GithubSlugger();
+      const headings = textOf(document)
+        .replace(/^```.*?^```/gms, '')
+        .matchAll(/^#+ (.*)$/gm);
+      return [...headings].map(([, heading]) => slugger.slug(heading!.replace(/[`*]|\]\([^)]*\)|\[/g, '')));
+    };
+    const gone = DOCUMENTS.flatMap((document) => {
+      const text = textOf(document);
       const places = [
         ...text.matchAll(/(?<![\w./-])(?:device|docs|examples|guest-images|harness|scripts|test|web)\/[\w./-]*[\w/]/g),
       ].map(([place]) => place);
-      const links = [...text.matchAll(/\]\((?![a-z]+:|#)([^)#]+)/g)].map(([, link]) => join(dirname(document), link!));
-      return [...places, ...links]
-        .filter((place) => !['', '.ts', '.test.ts'].some((suffix) => existsSync(join(ROOT, place + suffix))))
-        .map((place) => `${document}: ${place}`);
+      const links = [...text.matchAll(/\]\((?![a-z]+:)([^)#]*)(?:#([^)]*))?\)/g)].map(([, path, anchor]) => ({
+        path: path ? join(dirname(document), path) : document,
+        anchor,
+      }));
+      return [
+        ...[...places, ...links.map(({ path }) => path)].filter(
+          (place) => !['', '.ts', '.test.ts'].some((suffix) => existsSync(join(ROOT, place + suffix))),
+        ),
+        ...links
+          .filter(({ path, anchor }) => anchor && path.endsWith('.md') && existsSync(join(ROOT, path)))
+          .filter(({ path, anchor }) => !anchors(path).includes(anchor!))
+          .map(({ path, anchor }) => `${path}#${anchor}`),
+      ].map((place) => `${document}: ${place}`);
     });
     expect(gone).to.deep.equal([]);
   });

@@ -37,6 +37,13 @@ export interface WebSite {
 
 let isBuilt = false;
 
+/** Builds the page, once in a run. */
+export function buildPage(): void {
+  if (!isBuilt)
+    execFileSync('npm', ['run', '--silent', 'build:page'], { cwd: ROOT, stdio: ['ignore', 'ignore', 'inherit'] });
+  isBuilt = true;
+}
+
 /** The page, built and served, for the tests of the surrounding `describe`. */
 export function useWebSite(): WebSite {
   let server: Server;
@@ -72,9 +79,7 @@ export function useWebSite(): WebSite {
       throw new Error(
         'the tests of the page need Chromium: run `node scripts/browsers.mjs`, or apt-get install chromium',
       );
-    if (!isBuilt)
-      execFileSync('npm', ['run', '--silent', 'build:page'], { cwd: ROOT, stdio: ['ignore', 'ignore', 'inherit'] });
-    isBuilt = true;
+    buildPage();
     const serve = await pageListener(PAGE_DIRECTORY);
     server = createServer((request, response) => {
       const answer = () => {

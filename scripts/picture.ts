@@ -1,0 +1,35 @@
+// Takes the picture of the page that README shows, in Chromium: `npm run build:page && node --import tsx scripts/picture.ts`.
+import { join } from 'node:path';
+import { chromium, type Page } from 'playwright-core';
+import { servePage } from '../web/build/serve.ts';
+
+const PICTURE = join(import.meta.dirname, '../docs/page.png');
+/** Milliseconds, for a guest to come up. */
+const PATIENCE = 60_000;
+
+async function type(page: Page, line: string, answer: RegExp): Promise<void> {
+  const terminal = page.locator('vm-terminals');
+  await terminal.locator('.screens').click();
+  await page.keyboard.insertText(line);
+  await page.keyboard.press('Enter');
+  for (const end = Date.now() + PATIENCE; ; await page.waitForTimeout(50)) {
+    const text = await terminal.evaluate((element) => (element as unknown as { text: string }).text);
+    if (answer.test(`${text} `)) return;
+    if (Date.now() > end) throw new Error(`${line}: ${answer} did not appear in\n${text}`);
+  }
+}
+
+const { url, server } = await servePage(0);
+const browser = await chromium.launch({ executablePath: '/usr/bin/chromium', args: ['--no-sandbox'] });
+try {
+  const page = await browser.newPage({ viewport: { width: 1120, height: 480 }, colorScheme: 'light' });
+  page.setDefaultTimeout(PATIENCE);
+  await page.addInitScript('globalThis.__name = (value) => value');
+  await page.goto(url);
+  await type(page, 'uname -sr; mount -t virtiofs', /share on .*\n.*# $/);
+  await type(page, 'head -2 README.txt; date > now; ls', /now\n.*# $/);
+  await page.screenshot({ path: PICTURE });
+} finally {
+  await browser.close();
+  server.close();
+}
