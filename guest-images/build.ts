@@ -38,6 +38,7 @@ const PROGRAMS: Record<string, string[]> = {
   locker: ['locker.c', 'runtime.c'],
   posix: ['posix.c', 'runtime.c'],
   crowd: ['crowd.c', 'runtime.c'],
+  direct: ['direct.c', 'runtime.c'],
   watcher: ['watcher.c', 'runtime.c'],
   race: ['race.c', 'race-words.c', 'race-records.c', 'race-turns.c', 'runtime.c'],
 };

@@ -3,6 +3,7 @@ import { MemoryFileSystem } from '../../device/filesystems/memory/filesystem.ts'
 import { loadCodec, MachineSnapshots, MemoryStore, SnapshotError, SnapshotStore } from '../../device/index.ts';
 import type { GuestProcess } from '../../harness/machine/agent/guest-agent.ts';
 import { Vm } from '../../harness/node/vm.ts';
+import type { ShareOptions } from '../../harness/node/vm-options.ts';
 import { useGuest } from '../support/guest.ts';
 import { lateFileSystem, type Pending } from '../support/late-filesystem.ts';
 import { freezeUnderLoad } from '../support/load.ts';
@@ -10,15 +11,15 @@ import { pipe, TOKEN } from '../support/migrations.ts';
 import { declareScenarios, runScenarios } from '../support/posix-guest.ts';
 
 /** A machine with a share whose requests of one kind wait until they are told to go on. */
-async function slow(name: string, isPersistent = true) {
+async function slow(name: string, cache?: ShareOptions['cache']) {
   const files = new MemoryFileSystem();
   const pending: Pending[] = [];
   let isHeld = false;
   const filesystem = lateFileSystem(files, {
-    isPersistent,
+    isPersistent: true,
     schedule: (one) => (isHeld && one.name === name ? pending.push(one) : setTimeout(one.perform, 0)),
   });
-  const vm = await Vm.boot({ shares: [{ tag: 'share', filesystem }] });
+  const vm = await Vm.boot({ shares: [{ tag: 'share', filesystem, cache }] });
   await vm.mount('share');
   return {
     vm,
@@ -167,6 +168,32 @@ describe('a filesystem that answers later, in the guest', function () {
   });
 
   describe('a WRITE that has begun', () => {
+    for (const [kind, ...writer] of [
+      ['synchronous', 'sh', '-c', `printf %32768s | tr ' ' b | dd of=/mnt/share/file bs=32k conv=notrunc oflag=direct`],
+      ['asynchronous', 'direct', '/mnt/share/file', '8', 'b'],
+    ] as const)
+      it(`and bypasses the page cache, ${kind}: what is read meanwhile does not stay in the cache`, async () => {
+        const { vm, pending, hold, release } = await slow('write', 'always');
+        try {
+          await vm.exec("printf %32768s | tr ' ' a > /mnt/share/file; sync");
+          hold();
+          const written = vm.spawn([...writer]).exited;
+          await until(() => pending.length > 0);
+          // Its close waits for the writer, so its end does not come before.
+          const reader = vm.spawn(['cat', '/mnt/share/file']);
+          let read = '';
+          reader.onStdout = (data) => (read += new TextDecoder().decode(data));
+          await until(() => read.length >= 32768);
+          expect(new Set(read)).to.deep.equal(new Set('a'));
+          release();
+          expect([await written, await reader.exited]).to.deep.equal([0, 0]);
+          expect(new Set((await vm.exec('cat /mnt/share/file')).stdout)).to.deep.equal(new Set('b'));
+        } finally {
+          release();
+          await vm.stop();
+        }
+      });
+
     it('is waited for by freeze; save_state refuses meanwhile, and names it', async () => {
       const { vm, pending, files, hold, release } = await slow('write');
       const store = await SnapshotStore.open(new MemoryStore(), loadCodec());
