@@ -10,6 +10,7 @@ import type { V86Like } from './v86/types.ts';
 import { PciTransport, type PciTransportOptions } from './virtio/pci-transport.ts';
 import { encodeTag, VirtioFs } from './virtio-fs.ts';
 
+/** Options of {@link attachVirtioFs}: the device itself, its filesystem, and the policy of its sessions. */
 export interface VirtioFsOptions<F extends FileSystem = MemoryFileSystem>
   extends Omit<FuseSessionOptions, 'filesystem' | 'deliver'> {
   /** What the guest mounts: `mount -t virtiofs TAG /mnt`. 1 to 36 bytes of UTF-8, one device each. */

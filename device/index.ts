@@ -1,3 +1,8 @@
+/**
+ * The device, its filesystems, snapshots and migration: all of it works in Node and in a page.
+ *
+ * @module v86-virtiofs
+ */
 export { createFsFromVolume, Volume } from 'memfs';
 export { attachVirtioFs, VirtioFsDevice, type VirtioFsOptions } from './attach.ts';
 export type { ByteSink, ByteSource } from './bytes.ts';

@@ -17,6 +17,7 @@ export interface GuestImage {
   readonly id: string;
 }
 
+/** Which image, and who hears of its building. */
 export interface GuestImageOptions {
   /** Where the image is kept. Default: below the cache directory, by what it is made from. */
   directory?: string;

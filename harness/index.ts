@@ -1,3 +1,8 @@
+/**
+ * Whole machines in Node: guests that boot, run commands, share directories of the host, and are kept in files.
+ *
+ * @module v86-virtiofs/harness
+ */
 export { ensureGuestImage, type GuestImage, GuestImageError, type GuestImageOptions } from '../guest-images/build.ts';
 export { cacheDirectory, snapshotDirectory } from '../guest-images/paths.ts';
 export type {

@@ -64,6 +64,7 @@ const STEPS = {
 /** What a filesystem may have beyond files and directories that are made, written, renamed and removed. */
 export type Feature = keyof typeof STEPS;
 
+/** The name of every feature. */
 export const FEATURES = Object.keys(STEPS) as Feature[];
 
 /** What a filesystem declares: the features that it has are `true`. */

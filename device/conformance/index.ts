@@ -1,3 +1,8 @@
+/**
+ * Tests for any filesystem.
+ *
+ * @module v86-virtiofs/conformance
+ */
 import type { FileSystem } from '../fs/filesystem.ts';
 import { FuseSession } from '../fuse/session.ts';
 import { AT_THE_SAME_TIME } from './at-the-same-time.ts';
@@ -31,6 +36,7 @@ export interface LeftOut {
   readonly fields?: readonly string[];
 }
 
+/** What `conformance` gives for a filesystem: the tests that apply, and those that do not. */
 export interface Conformance {
   readonly scenarios: readonly ConformanceScenario[];
   readonly leftOut: readonly LeftOut[];

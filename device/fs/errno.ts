@@ -49,6 +49,7 @@ export const ERRNO = {
   ECANCELED: 125,
 } as const;
 
+/** The name of a Linux error number, such as `ENOENT`. */
 export type ErrnoName = keyof typeof ERRNO;
 
 export const {
@@ -102,6 +103,7 @@ export function errnoName(code: number): string {
 export class FsError extends Error {
   static readonly #instances = new Map<number, FsError>();
 
+  /** An error with this number. */
   static of(code: number): FsError {
     let error = FsError.#instances.get(code);
     if (!error) {

@@ -51,6 +51,7 @@ export interface FileSystem {
 
   /** Undefined: there is no such name. ".." is the directory that `dir` is in, the root's is the root: only who exports the filesystem again asks for it. */
   lookup(dir: Inode, name: string): Answer<Entry | undefined>;
+  /** The attributes as they are now. */
   getattr(inode: Inode): Answer<Attr>;
   /** Answers with the attributes as they are then. Default: EROFS, as all that would change something. */
   setattr?(inode: Inode, changes: SetAttr): Answer<Attr>;
@@ -61,10 +62,15 @@ export interface FileSystem {
 
   /** Makes a file or special file, by the type bits of `node.mode`. */
   mknod?(dir: Inode, name: string, node: NewNode): Answer<Entry>;
+  /** Makes an empty directory. EEXIST when the name is taken. Default: EROFS. */
   mkdir?(dir: Inode, name: string, node: NewNode): Answer<Entry>;
+  /** Makes a symbolic link; `target` is stored as it is, up to 4095 bytes. EEXIST when the name is taken. Default: EROFS. */
   symlink?(dir: Inode, name: string, target: string, node: NewNode): Answer<Entry>;
+  /** Gives an inode that is no directory another name. EEXIST when the name is taken. Default: EROFS. */
   link?(inode: Inode, dir: Inode, name: string): Answer<Entry>;
+  /** Removes a name of what is no directory; what is retained stays. Default: EROFS. */
   unlink?(dir: Inode, name: string): Answer<void>;
+  /** Removes an empty directory; else ENOTEMPTY. Default: EROFS. */
   rmdir?(dir: Inode, name: string): Answer<void>;
   /** `flags`: RENAME_NOREPLACE, RENAME_EXCHANGE, RENAME_WHITEOUT of Linux's fs.h. `owner`: of the whiteout. */
   rename?(dir: Inode, name: string, newDir: Inode, newName: string, flags: number, owner: Owner): Answer<void>;
@@ -117,7 +123,9 @@ export interface FileSystem {
   getxattr?(inode: Inode, name: string): Answer<Uint8Array | undefined>;
   /** `flags`: XATTR_CREATE, XATTR_REPLACE. `value` becomes the filesystem's. `killSgid`: the set-gid bit goes as well. */
   setxattr?(inode: Inode, name: string, value: Uint8Array, flags: number, killSgid?: boolean): Answer<void>;
+  /** The names of all extended attributes. Default: EOPNOTSUPP. */
   listxattr?(inode: Inode): Answer<string[]>;
+  /** Removes an extended attribute; ENODATA when it is not there. Default: EOPNOTSUPP. */
   removexattr?(inode: Inode, name: string): Answer<void>;
 }
 
@@ -163,6 +171,7 @@ export interface Attr {
   blksize: number;
 }
 
+/** The attributes that a `setattr` changes; those that are left out stay. */
 export interface SetAttr {
   /** Permission bits only. */
   mode?: number;
@@ -176,11 +185,13 @@ export interface SetAttr {
   killSuidgid?: boolean;
 }
 
+/** A user and group, as numbers. */
 export interface Owner {
   uid: number;
   gid: number;
 }
 
+/** What a new inode begins with. */
 export interface NewNode extends Owner {
   /** Type and permission bits. Set-gid inheritance is the filesystem's. */
   mode: number;
@@ -191,11 +202,13 @@ export interface NewNode extends Owner {
   xattrs?: readonly { name: string; value: Uint8Array }[];
 }
 
+/** What an open does besides opening. */
 export interface OpenOptions {
   /** With O_TRUNC: set-id bits go as well (FUSE_OPEN_KILL_SUIDGID). */
   killSuidgid?: boolean;
 }
 
+/** Sizes and limits, as `df` shows them. */
 export interface StatFs {
   /** In units of `frsize`. */
   blocks: number;
@@ -223,6 +236,7 @@ export interface OpenDirectory {
   read(cookie: number, plus: boolean, noatime: boolean): Answer<Iterable<DirectoryEntry>>;
 }
 
+/** One entry of a directory that is read. */
 export interface DirectoryEntry {
   readonly name: string;
   readonly inode: Inode;

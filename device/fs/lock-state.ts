@@ -2,6 +2,7 @@ import { F_RDLCK, F_WRLCK } from './constants.ts';
 import { LOCK_END_MAX, type Lock, ownerKey } from './lock.ts';
 import { type HeldLock, type Holder, LockSet } from './lock-set.ts';
 
+/** How many locks there may be. */
 export interface LockLimits {
   /** Locks one session may hold; on one file all sessions may hold four times as many. Default: 4,096. */
   maxLocks?: number;

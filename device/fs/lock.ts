@@ -20,7 +20,7 @@ export interface Lock {
   pid: number;
   /** F_RDLCK or F_WRLCK; F_UNLCK in a request gives a range up. */
   type: number;
-  /** First and last byte, 0 to {@link LOCK_END_MAX}. A flock lock always covers the whole file. */
+  /** First and last byte, 0 to 2^63 - 1. A flock lock always covers the whole file. */
   start: bigint;
   end: bigint;
 }

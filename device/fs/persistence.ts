@@ -21,5 +21,6 @@ export interface Persistent<Checked extends CheckedFiles = CheckedFiles> {
 /** Files in a state that can come back. */
 export interface CheckedFiles {
   readonly uuid: string;
+  /** The inode with this number in the snapshot; undefined if there is none. */
   inode(ino: number): { readonly generation: number } | undefined;
 }

@@ -79,6 +79,7 @@ export class Recorder {
     this.#device = device;
   }
 
+  /** Whether it records. Default: false. */
   get isOn(): boolean {
     return this.#isOn;
   }
@@ -111,6 +112,7 @@ export class Recorder {
     return this.#latencies;
   }
 
+  /** Forgets all records and latencies. */
   clear(): void {
     this.#version++;
     this.#records.length = 0;

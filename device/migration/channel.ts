@@ -2,7 +2,7 @@ import type { Departure } from '../v86/lease.ts';
 
 /**
  * A connection to the other side: messages of up to {@link MAX_MESSAGE} bytes, whole and in order. Sockets, pipes, WebSockets and
- * message ports are made into one by whoever has them. It need not be secret or safe: see {@link Link}.
+ * message ports are made into one by whoever has them. It need not be secret or safe: what goes over it is authenticated.
  *
  * Nothing that the other side sends makes a channel throw where nobody waits, or keep more than a few messages: what it may not send
  * ends the channel.
@@ -20,6 +20,7 @@ export interface MigrationChannel {
   receive(): Promise<Uint8Array | undefined>;
   /** The other side has proven who it is, and may send more than {@link MAX_STRANGER_MESSAGE} bytes at once from now on. */
   admit(): void;
+  /** Ends the connection; what waits to be sent may be lost. */
   close(): void;
 }
 
@@ -28,6 +29,7 @@ export const MAX_MESSAGE = 512 << 10;
 /** Bytes of a message from a side that has not proven that it knows the token. */
 export const MAX_STRANGER_MESSAGE = 128;
 
+/** A migration, or its connection, has failed: the message says why. */
 export class MigrationError extends Error {
   override readonly name: string = 'MigrationError';
 }

@@ -12,6 +12,7 @@ import { type FateStore, MemoryFates } from './fates.ts';
 import { Link, MESSAGE } from './link.ts';
 import { checkToken } from './token.ts';
 
+/** The machine that wants to move in. */
 export interface Description {
   id: string;
   machine: FreezeOptions['machine'];
@@ -28,6 +29,7 @@ export interface Successor {
   destroy(): Promise<void>;
 }
 
+/** Options of {@link MigrationTarget}. */
 export interface IncomingOptions<S extends Successor> {
   /** As in `MigrationOptions`. */
   token: string;

@@ -130,6 +130,7 @@ export class Link {
     if (type !== MESSAGE.PROOF) throw new MigrationError('the other side could not prove that it knows the token');
   }
 
+  /** Sends one message, numbered and authenticated. `body` is borrowed until it settles. */
   async send(type: number, body: Uint8Array): Promise<void> {
     const deliver = await this.prepare(type, body);
     await deliver();
@@ -150,6 +151,7 @@ export class Link {
     };
   }
 
+  /** Sends a value as JSON. */
   async sendJson(type: number, value: unknown): Promise<void> {
     await this.send(type, encoder.encode(JSON.stringify(value)));
   }
@@ -184,6 +186,7 @@ export class Link {
     this.close();
   }
 
+  /** Ends the link and its channel. */
   close(): void {
     this.#channel.close();
   }

@@ -26,6 +26,7 @@ const LEAST_SHARE = 1 / 64;
 /** What the guest may have changed for the last round to be the next one, in bytes. */
 const SMALL = 2 << 20;
 
+/** How far a migration is, after each round. */
 export interface MigrationProgress {
   /** From 1. */
   round: number;
@@ -35,6 +36,7 @@ export interface MigrationProgress {
   bytes: number;
 }
 
+/** Options of {@link migrateOut}. */
 export interface MigrationOptions {
   /** What both sides know, and nobody else: from `makeToken`. It is never sent. */
   token: string;
@@ -54,6 +56,7 @@ export interface MigrationOptions {
   policy?: 'throttle' | 'give-up' | 'stop';
   /** For how long the other side may say or take nothing before the link is given up, in milliseconds. Default: 30,000. */
   timeoutMs?: number;
+  /** Called after each round. */
   onProgress?: (progress: MigrationProgress) => void;
   /** Ends it, as long as it has not been switched over. */
   signal?: AbortSignal;
@@ -62,6 +65,7 @@ export interface MigrationOptions {
 /** On which side a machine goes on. */
 export type MigrationFate = 'runs there' | 'runs here' | 'unknown';
 
+/** What a migration that has succeeded took. */
 export interface MigrationResult {
   rounds: number;
   bytes: number;

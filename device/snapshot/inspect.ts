@@ -47,6 +47,7 @@ export interface FilesystemContents {
   waiters: LockContents[];
 }
 
+/** A lock in a snapshot, and the file that it is on. */
 export interface LockContents extends Pick<Lock, 'space' | 'pid' | 'type' | 'start' | 'end'> {
   path: string;
 }
@@ -223,6 +224,7 @@ function readContents({ files, chunks }: CheckedState): {
   return { sizes, contents };
 }
 
+/** What {@link diff} finds; the lists are paths, one object for each filesystem. */
 export interface Difference {
   /** Pages of RAM whose content is kept in different places. */
   pages: number;

@@ -25,6 +25,7 @@ export interface RestoreOptions extends RestorePolicies {
   isInterim?: boolean;
 }
 
+/** Options of {@link MachineSnapshots.freeze}. */
 export interface FreezeOptions {
   /** A name to find it by. Default: none. */
   name?: string;
@@ -43,6 +44,7 @@ export interface FreezeOptions {
   patience?: number;
 }
 
+/** What came of a freeze. */
 export interface FreezeResult {
   id: string;
   /** For how long the guest stood still, in milliseconds. */

@@ -3,15 +3,17 @@ export interface TreeReport {
   files: number;
   /** Of content. */
   bytes: number;
-  /** What could not be taken along, and why. See {@link note} for what happens when it is very much. */
+  /** What could not be taken along, and why. 10,000 entries at most; the last one counts the rest. */
   skipped: Skipped[];
 }
 
+/** An entry that was left out. */
 export interface Skipped {
   path: string;
   reason: string;
 }
 
+/** Called from time to time with what is done so far: files, and bytes of their content. */
 export type TreeProgress = (files: number, bytes: number) => void;
 
 /** What one report lists: a guest can make a million entries that can't be taken along. */

@@ -18,6 +18,7 @@ const XATTR = 'SCHILY.xattr.';
 /** Bytes of content that are read at once, and of the stream. */
 const SLICE = 1 << 18;
 
+/** Options of {@link loadTar} and {@link dumpTar}. */
 export interface TarOptions {
   /** The directory of the share that is the archive's root. Default: `/`. */
   directory?: string;

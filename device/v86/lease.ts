@@ -28,6 +28,7 @@ const ALLOWED = {
   fill: ['arriving'],
 } as const satisfies Record<string, readonly LeaseState[]>;
 
+/** What is done to a machine, by the name that its errors have. */
 export type Operation = keyof typeof ALLOWED;
 
 const REASONS: Record<LeaseState, string> = {

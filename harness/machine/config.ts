@@ -10,7 +10,7 @@ export type MachineConfig = {
   image: string;
   /** MiB of RAM. */
   memory: number;
-  /** Devices besides v86's fixed set, virtio-fs ones as `virtio-fs TAG`, in slot order; and what else makes a difference: see {@link Equipment}. */
+  /** Devices besides v86's fixed set, virtio-fs ones as `virtio-fs TAG`, in slot order; and what else makes a difference. */
   devices: string[];
 };
 

@@ -1,5 +1,6 @@
 import type { Machine } from './machine.ts';
 
+/** Options of {@link forwardChanges}. */
 export interface ForwardOptions {
   /** Which share. Default: the first one. */
   tag?: string;

@@ -27,6 +27,7 @@ export type NamedKernel = 'stock' | 'minimal';
 /** Drivers of those images. */
 export type NamedDriver = 'stock' | 'fast';
 
+/** Who puts the kernel into RAM. */
 export type BootMethod = 'direct' | 'bios';
 
 export interface VmOptions extends LifeOptions {

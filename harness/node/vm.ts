@@ -35,7 +35,7 @@ interface VmSummary extends Summary {
 }
 
 /**
- * A {@link Machine} in Node, whose shares can be copies of host directories and archives: boots or starts from a cached boot, runs
+ * A machine in Node, whose shares can be copies of host directories and archives: boots or starts from a cached boot, runs
  * commands, freezes and goes on. Call {@link stop} in the end: a running machine keeps the process alive.
  */
 export class Vm extends Machine<HostShare> {
@@ -136,7 +136,12 @@ export class Vm extends Machine<HostShare> {
     return Object.fromEntries(this.shares.flatMap((share) => (share.origin ? [[share.tag, share.origin]] : [])));
   }
 
-  /** As {@link Machine.execBytes}; after 60 s when `options.timeoutMs` says nothing else. */
+  /**
+   * Runs a command to its end. A string goes to the guest's shell, an array is run as it is.
+   *
+   * @throws VmError `timeout`, after `options.timeoutMs` or 60 s, with the console's last lines: the command is killed. VmError `crashed`, `halted`
+   * or `rebooted` as soon as the guest is, `stopped` when the machine was stopped. MachineStateError when it may run elsewhere.
+   */
   override execBytes(command: string | string[], options: ExecOptions = {}): Promise<ExecOutput> {
     return super.execBytes(command, { ...options, timeoutMs: options.timeoutMs ?? PATIENCE });
   }
@@ -180,7 +185,12 @@ export class Vm extends Machine<HostShare> {
     return super.migrate(channel, options);
   }
 
-  /** As {@link Machine.thaw}. @throws VmError `snapshot` that says which setting differs, too. */
+  /**
+   * Takes the machine to a snapshot of one like it, forth or back. Returns for how many milliseconds it stood still.
+   *
+   * @throws VmError `snapshot` that says which setting differs; VmError, SnapshotError or MachineStateError; the machine goes on as if nothing had
+   * been asked.
+   */
   override async thaw(store: SnapshotStore, id: string, policies: RestorePolicies = {}): Promise<number> {
     checkConfig(configOf(store, id), this.config);
     return super.thaw(store, id, policies);

@@ -112,7 +112,9 @@ describe('docs/environment.md', () => {
     const read = new Set(
       sources.flatMap((path) =>
         [
-          ...textOf(path).matchAll(/process\.env\['([A-Z0-9_]+)'\]|_VARIABLE = '([A-Z0-9_]+)'|\.env\('([A-Z0-9_]+)'\)/g),
+          ...textOf(path).matchAll(
+            /process\.env\['([A-Z0-9_]+)'\]|_VARIABLE = '([A-Z0-9_]+)'|\.env\('([A-Z0-9_]+)'\)/g,
+          ),
         ].map((match) => match.slice(1).find(Boolean)!),
       ),
     );

@@ -1,4 +1,8 @@
-/** What embedders use: a handle on a guest, with or without the page's own element. docs/embedding.md tells more. */
+/**
+ * A guest in a page of yours: a handle on it, with or without an element to see. docs/embedding.md has more.
+ *
+ * @module v86-virtiofs/page
+ */
 import type { ExecOptions, ExecResult, FileEntry, SnapshotView, VmEvents } from '../protocol/data.ts';
 import { Handle } from './handle.ts';
 
@@ -7,6 +11,7 @@ export type * from '../protocol/data.ts';
 /** A part of the element beside the terminal. */
 export type PanelName = 'files' | 'timeline' | 'inspector' | 'lessons';
 
+/** Which guest, and whether it is kept. */
 export interface GuestOptions {
   /** Where the guest's snapshot is: the directory of `guest.json`, relative to the document. Default: `guest/`. */
   src?: string;
@@ -17,6 +22,7 @@ export interface GuestOptions {
   store?: string;
 }
 
+/** Options of {@link createVm}. */
 export interface VmOptions extends GuestOptions {
   /** Gets a `<virtiofs-vm>` for a child. Default: the guest is not to be seen. */
   container?: Element;
@@ -34,11 +40,13 @@ export interface SharedFolder {
   list(path?: string): Promise<FileEntry[]>;
   /** Undefined when there is nothing. */
   stat(path: string): Promise<FileEntry | undefined>;
+  /** The bytes of a file, as a copy. */
   read(path: string): Promise<Uint8Array>;
   /** As UTF-8. */
   readText(path: string): Promise<string>;
   /** Makes or replaces a file, in one step when all of it is there; directories in its path are made. */
   write(path: string, content: string | Uint8Array | Blob): Promise<void>;
+  /** Makes a directory, and those in its path. */
   makeDirectory(path: string): Promise<void>;
   /** To a path where nothing is yet. */
   rename(path: string, newPath: string): Promise<void>;
@@ -77,6 +85,7 @@ export interface Vm {
   export(id: string): Promise<Blob>;
   /** Takes such a file in. Returns the id, to rewind to. */
   import(file: Blob): Promise<string>;
+  /** Removes a snapshot for good; the guest and other snapshots stay as they are. */
   removeSnapshot(id: string): Promise<void>;
   /** Ends the guest, and takes its element away. */
   destroy(): void;

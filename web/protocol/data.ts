@@ -40,6 +40,7 @@ export interface Progress {
  */
 export type SnapshotKind = 'start' | 'manual' | 'automatic' | 'fork' | 'rewind' | 'close' | 'imported';
 
+/** A snapshot in the timeline. */
 export interface SnapshotView {
   id: string;
   /** '' for none. */
@@ -59,6 +60,7 @@ export interface SnapshotView {
   damage: string;
 }
 
+/** Options of `exec`. */
 export interface ExecOptions {
   /** What the command reads; nothing by default. */
   stdin?: string;
@@ -70,6 +72,7 @@ export interface ExecOptions {
   timeout?: number;
 }
 
+/** What came of a command. */
 export interface ExecResult {
   /** UTF-8. */
   stdout: string;

@@ -16,6 +16,7 @@ import { type CheckedState, loadState, type MemoryState, saveState } from './sta
 import { checkOffset } from './values.ts';
 import { getXattr, listXattrs, removeXattr, setXattr } from './xattrs.ts';
 
+/** Limits of a {@link MemoryFileSystem}. */
 export interface MemoryFileSystemOptions extends TableOptions {
   /** Limits of the lock table, for each session. */
   locks?: LockLimits;
@@ -73,6 +74,7 @@ export class MemoryFileSystem implements FileSystem, Persistent<CheckedState> {
     return this.#table.observe(observer);
   }
 
+  /** How many observers there are now. */
   get observerCount(): number {
     return this.#table.observerCount;
   }
@@ -264,6 +266,7 @@ export class MemoryFileSystem implements FileSystem, Persistent<CheckedState> {
     this.#table.observer?.attributesChanged(inode);
   }
 
+  /** The time that a change gets now. */
   now(): Timespec {
     return this.#table.now();
   }

@@ -55,7 +55,7 @@ export class ChunkCodec {
     return toHex(this.hash(bytes));
   }
 
-  /** An LZ4 block, longer than `bytes` if they can't be compressed. Throws RangeError above {@link MAX_CHUNK_BYTES}. */
+  /** An LZ4 block, longer than `bytes` if they can't be compressed. Throws RangeError above 64 MiB. */
   compress(bytes: Uint8Array): Uint8Array<ArrayBuffer> {
     this.#stageChunk(bytes);
     return this.#compressStaged(bytes.length);

@@ -3,6 +3,7 @@ import { SnapshotError } from '../errors.ts';
 import { type Frozen, fromU32 } from '../layer.ts';
 import type { DamagedLayer, Layer, Layers } from './layers.ts';
 
+/** What a store tells about a snapshot without reading its content. */
 export interface SnapshotInfo {
   id: string;
   name: string;

@@ -14,10 +14,11 @@ export interface FileStore {
   read(name: string, from: number, to?: number): Promise<Uint8Array>;
   /** Stores a file whole or not at all, whenever the process may end. `parts` are borrowed until it has settled. */
   write(name: string, parts: readonly Uint8Array[]): Promise<void>;
+  /** Removes a file that is there. */
   remove(name: string): Promise<void>;
   /**
    * Runs `action` while nobody else does, in this process or another, who asks in the same way: whoever changes files, or reads what he
-   * changes them by. Readers don't ask. Left out where only one {@link SnapshotStore} has the files, which are not listed again then.
+   * changes them by. Readers don't ask. Left out where only one `SnapshotStore` has the files, which are not listed again then.
    */
   exclusively?<T>(action: () => Promise<T>): Promise<T>;
 }

@@ -59,6 +59,7 @@ export class SnapshotStore {
     await this.#layers.readHead(name);
   }
 
+  /** Hashes and compresses the chunks. */
   get codec(): Codec {
     return this.#codec;
   }
@@ -73,15 +74,17 @@ export class SnapshotStore {
     return this.#catalog.damaged();
   }
 
-  /** As {@link Catalog.find}. */
+  /** The id of the snapshot with this id, beginning of an id, or name; or of a damaged layer. @throws SnapshotError for none, or several. */
   find(key: string): string {
     return this.#catalog.find(key);
   }
 
+  /** About one snapshot. @throws SnapshotError when there is none of this id. */
   info(id: string): SnapshotInfo {
     return this.#catalog.info(id);
   }
 
+  /** The head of a snapshot. @throws SnapshotError when there is none of this id. */
   frozen(id: string): Frozen {
     return this.#catalog.layer(id).head.frozen!;
   }
@@ -98,12 +101,12 @@ export class SnapshotStore {
     return length;
   }
 
-  /** As {@link ChunkReader.chunks}. */
+  /** Several chunks by their names. @throws SnapshotError when one is missing or damaged. */
   chunks(names: Iterable<string>): Promise<Map<string, Uint8Array>> {
     return this.#reader.chunks(names);
   }
 
-  /** As {@link ChunkReader.visit}. */
+  /** Gives each chunk to `use`, whose bytes are borrowed until that returns. @throws SnapshotError when one is missing, before any is given; or damaged. */
   visit(names: Iterable<string>, use: (name: string, bytes: Uint8Array) => void): Promise<void> {
     return this.#reader.visit(names, use);
   }
@@ -228,7 +231,7 @@ export class SnapshotStore {
 
   /**
    * Removes chunks that no snapshot needs any more. Returns how many bytes that gave back: none as long as a layer is there whose needs
-   * can't be read ({@link DamagedLayer.mayNeed}), for they may be any.
+   * can't be read (`mayNeed`), for they may be any.
    */
   gc(): Promise<number> {
     return this.#change(async () => {

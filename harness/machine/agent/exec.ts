@@ -4,6 +4,7 @@ import { VmError } from '../errors.ts';
 import { unlessAborted } from '../unless-aborted.ts';
 import type { GuestAgent, SpawnOptions } from './guest-agent.ts';
 
+/** Options of a command that runs to its end. */
 export interface ExecOptions extends Omit<SpawnOptions, 'pty' | 'isKept'> {
   stdin?: Uint8Array | string;
   /** Kills the command, and rejects, when it takes longer. Default: none. */
@@ -14,6 +15,7 @@ export interface ExecOptions extends Omit<SpawnOptions, 'pty' | 'isKept'> {
   signal?: AbortSignal;
 }
 
+/** What came of a command, as bytes. */
 export interface ExecOutput {
   stdout: Uint8Array;
   stderr: Uint8Array;

@@ -13,6 +13,7 @@ export type { ExecOptions, ExecOutput, ExecResult } from './exec.ts';
 export type { Renewal } from './renewal.ts';
 export type { SignalName } from './signals.ts';
 
+/** Options of a process in the guest. */
 export interface SpawnOptions {
   /** Variables on top of the guest's default environment. */
   env?: Record<string, string>;
@@ -45,9 +46,11 @@ export interface GuestProcess {
   readonly exited: Promise<number>;
   /** Feeds stdin. The data is copied. Resolves when the guest has taken it. */
   write(data: Uint8Array | string): Promise<void>;
+  /** Ends stdin: the process reads the end of its input. */
   closeStdin(): void;
   /** `signal`: its name, or its number in the guest. Default: SIGTERM. Goes to the process group. */
   kill(signal?: SignalName | number): void;
+  /** Changes the size of its terminal; the process gets SIGWINCH. */
   resize(columns: number, rows: number): void;
   /** Leaves it running, for this agent or another one to `attach` to. */
   detach(): void;

@@ -33,6 +33,7 @@ export const SIGNALS = {
   SIGSYS: 31,
 } as const;
 
+/** The name of a Linux signal, such as `SIGTERM`. */
 export type SignalName = keyof typeof SIGNALS;
 
 /** The number in the guest. @throws RangeError when Linux has no such signal. */

@@ -51,6 +51,7 @@ import type { LiveInode } from './live-inode.ts';
 import { type Found, LiveInodes, type LiveInodesOptions } from './live-inodes.ts';
 import { Recall } from './recall.ts';
 
+/** Options of {@link LiveDirectory.open}. */
 export interface LiveDirectoryOptions extends LiveInodesOptions, FileContentOptions {
   /** Lets guests give files set-user-ID and set-group-ID bits, which would lend the rights of whoever they belong to on the host. Default: false. */
   setIds?: boolean;

@@ -65,7 +65,7 @@ export async function loadArchive(
 }
 
 /**
- * Finds out before anything runs whether {@link saveArchive} could write to `path`: its form is known, and a file
+ * Finds out before anything runs whether `share.save` could write to `path`: its form is known, and a file
  * can be made beside it, which is removed again.
  *
  * @throws VmError `configuration` that says what to do.

@@ -10,6 +10,7 @@ import { originOf, readOrigin, type ShareOrigin } from './origin.ts';
 import { inSlices } from './slices.ts';
 import { type WriteBackOptions, type WriteBackReport, writingBack } from './write-back.ts';
 
+/** Options of `writeBack`. */
 export interface ShareWriteBackOptions extends Omit<WriteBackOptions, 'beforeOperation'> {
   /** The directory that a restored share was loaded from: the snapshot's word for it is not enough to write there. */
   to?: string;

@@ -35,6 +35,7 @@ export interface SnapshotHead {
   shares?: Record<string, unknown>;
 }
 
+/** A machine in one piece: what {@link writeSnapshot} writes. */
 export interface Snapshot extends SnapshotHead {
   /** v86's state. */
   bytes: Uint8Array;
@@ -56,7 +57,7 @@ export function makeSnapshot(
   };
 }
 
-/** Writes a snapshot: see {@link writeFileWhole}. */
+/** Writes a snapshot: whole or not at all, for its owner alone. */
 export async function writeSnapshot(path: string, snapshot: Snapshot): Promise<void> {
   const { bytes, ...fields } = snapshot;
   const head = encode(fields satisfies SnapshotHead);
