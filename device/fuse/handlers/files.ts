@@ -1,6 +1,6 @@
 import { F_UNLCK, O_ACCMODE, O_APPEND, O_NOATIME, O_RDONLY, O_TRUNC, S_IALLUGO, S_IFREG } from '../../fs/constants.ts';
 import { EAGAIN, EINVAL, ENOSYS, EOPNOTSUPP, EROFS, ESTALE, FsError } from '../../fs/errno.ts';
-import type { Answer, Inode } from '../../fs/filesystem.ts';
+import type { Answer, Entry, Inode } from '../../fs/filesystem.ts';
 import type { Lock } from '../../fs/locks.ts';
 import type { Call } from '../call.ts';
 import { OUT_HEADER_SIZE } from '../codec.ts';
@@ -44,6 +44,14 @@ function writeOpen(call: Call, inode: Inode, flags: number, output: View<typeof 
   if (!session.uses(C.FUSE_NO_OPEN_SUPPORT)) output.fh = session.handles.openFile(inode, flags).fh;
   output.open_flags =
     session.policy.cache === 'never' ? C.FOPEN_DIRECT_IO | C.FOPEN_PARALLEL_DIRECT_WRITES : C.FOPEN_KEEP_CACHE;
+}
+
+/** Answers who has made `entry` and opened it with that. */
+function writeCreated(call: Call, entry: Entry, flags: number, output: View<typeof fuse_create_out>): void {
+  writeOpen(call, entry.inode, flags, output.open);
+  writeEntry(call, output.entry, entry);
+  // No RELEASE will come.
+  if (call.session.uses(C.FUSE_NO_OPEN_SUPPORT)) call.filesystem.close?.(entry.inode, flags);
 }
 
 function openOptions(openFlags: number): { killSuidgid: boolean } {
@@ -99,8 +107,7 @@ export const FILE_OPERATIONS = [
     },
     reply(call, entry, output, { flags }) {
       if (!call.has(entry.inode)) throw FsError.of(ESTALE);
-      writeOpen(call, entry.inode, flags, output.open);
-      writeEntry(call, output.entry, entry);
+      writeCreated(call, entry, flags, output);
     },
     drop: (call, { inode }, { flags }) => call.filesystem.close?.(inode, flags),
   }),
@@ -122,8 +129,7 @@ export const FILE_OPERATIONS = [
       // It has no name: what does not get a handle has to go.
       filesystem.retain?.(inode);
       try {
-        writeOpen(call, inode, flags, output.open);
-        writeEntry(call, output.entry, entry);
+        writeCreated(call, entry, flags, output);
       } finally {
         filesystem.release?.(inode);
       }

@@ -1,7 +1,8 @@
 import { expect } from 'chai';
 import { INIT_NEWEST } from '../../../device/conformance/message.ts';
 import { filesystemOf } from '../../../device/filesystems/memfs/volume.ts';
-import { partsOf } from '../../../device/filesystems/memory/filesystem.ts';
+import { MemoryFileSystem, partsOf } from '../../../device/filesystems/memory/filesystem.ts';
+import type { Entry, Inode } from '../../../device/fs/filesystem.ts';
 import * as C from '../../../device/fuse/constants.ts';
 import { fuse_entry_out } from '../../../device/fuse/layouts.ts';
 import type { PolicyOptions } from '../../../device/fuse/policy.ts';
@@ -129,6 +130,30 @@ describe('a stateless share', () => {
     expect(call(session, 'READ', nodeid, { size: 100 }).text, 'unlinked, and looked up still').to.equal('hello');
     call(session, 'FORGET', nodeid, { nlookup: 2n });
     expect(filesystem.inode(nodeid)).to.equal(undefined);
+  });
+
+  it('closes what it makes, as the guest never will', () => {
+    const filesystem = new MemoryFileSystem();
+    const open: Inode[] = [];
+    for (const method of ['create', 'tmpfile'] as const) {
+      const made = filesystem[method].bind(filesystem) as (...args: unknown[]) => Entry;
+      Object.assign(filesystem, {
+        [method]: (...args: unknown[]) => {
+          const entry = made(...args);
+          open.push(entry.inode);
+          return entry;
+        },
+      });
+    }
+    Object.assign(filesystem, { close: (inode: Inode) => open.splice(open.indexOf(inode), 1) });
+    for (const stateless of [false, true]) {
+      const session = new FuseSession({ filesystem, stateless });
+      call(session, 'INIT', 0, INIT_NEWEST);
+      call(session, 'CREATE', 1, { flags: 2, mode: 0o100644 }, `f-${stateless}`);
+      call(session, 'TMPFILE', 1, { flags: 2, mode: 0o100644 }, '/');
+      expect(open, `stateless: ${stateless}`).to.have.length(stateless ? 0 : 2);
+      open.length = 0;
+    }
   });
 
   it('has no locks `shared`, and a cache', () => {
