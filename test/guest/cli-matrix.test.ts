@@ -334,6 +334,7 @@ describe('command line: every option of every command', function () {
     writeFileSync(join(share, 'sub/other'), '');
   });
 
+  const kernel = process.env['V86_VIRTIOFS_KERNEL'] ?? 'stock';
   const movers = {
     serve: [
       'serve',
@@ -345,7 +346,7 @@ describe('command line: every option of every command', function () {
       token,
       ...thawed('serve'),
       '--kernel',
-      'stock',
+      kernel,
       '--verbose',
     ],
     migrate: [
@@ -357,7 +358,7 @@ describe('command line: every option of every command', function () {
       '--keep-clock',
       '--no-reseed',
       '--kernel',
-      'stock',
+      kernel,
       '--bandwidth',
       '1000',
       '--policy',

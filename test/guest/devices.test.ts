@@ -74,8 +74,9 @@ describe('a guest that reboots', () => {
       const { session } = vm.share().device;
       const before = session.number;
       expect(before).to.be.greaterThan(0);
-      vm.spawn('reboot -f');
-      while (session.number !== 0) await new Promise((resolve) => setTimeout(resolve, 50));
+      const end = await vm.spawn('reboot -f').exited.catch((error: unknown) => error);
+      expect(end).to.have.property('kind', 'rebooted');
+      expect(session.number).to.equal(0);
       expect(session.state().handles.handles).to.deep.equal([]);
       await vm.agent.ready(60_000);
       await vm.mount('share');
