@@ -5,7 +5,6 @@ import { dirname, join } from 'node:path';
 import { checkAptIsThere, type DebianPackage, PrivateApt, unpack } from './apt.ts';
 import { Compiler } from './compile.ts';
 import { withFastDriver } from './driver.ts';
-import { GuestImageError } from './errors.ts';
 import { sha256 } from './files.ts';
 import type { GuestImage, GuestImageOptions } from './image.ts';
 import { makeInitramfs } from './initramfs.ts';
@@ -70,13 +69,7 @@ interface Manifest {
  */
 export async function ensureGuestImage({ driver, kernel, ...options }: GuestImageOptions = {}): Promise<GuestImage> {
   const image = await ensureStockImage(options);
-  if (kernel === 'minimal') {
-    if (driver === 'fast')
-      throw new GuestImageError(
-        "the fast driver is for Debian's kernel: leave out the driver, or take the kernel `stock`",
-      );
-    return withMinimalKernel(image, options.onProgress);
-  }
+  if (kernel === 'minimal') return withMinimalKernel(image, { ...options, driver });
   return driver === 'fast' ? withFastDriver(image, options) : image;
 }
 

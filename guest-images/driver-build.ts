@@ -1,23 +1,24 @@
 import { execFile } from 'node:child_process';
-import { mkdir, mkdtemp, readdir, readFile, rm, writeFile } from 'node:fs/promises';
+import { mkdir, mkdtemp, readFile, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { basename, join } from 'node:path';
 import { promisify } from 'node:util';
 import { checkAptIsThere, PrivateApt, unpack } from './apt.ts';
+import { applyPatches, patchedFiles, readPatches } from './driver-patches.ts';
 import { findBuildTools } from './driver-tools.ts';
 import { GuestImageError } from './errors.ts';
 import { glob } from './files.ts';
 import { modinfo } from './modules.ts';
-import { cacheDirectory, SOURCES } from './paths.ts';
+import { cacheDirectory } from './paths.ts';
 
 const run = promisify(execFile);
 const MAX_OUTPUT = 64 << 20;
 const GUEST_ARCHITECTURE = 'i386';
-const SOURCE = 'linux-source-6.1';
+const SERIES = '6.1';
+const SOURCE = `linux-source-${SERIES}`;
 const FUSE = 'fs/fuse';
 /** What a guest needs to hibernate to v86's IDE disk. */
 const DISK_DRIVERS = ['ata_piix', 'sd_mod'];
-const PATCHES = join(SOURCES, 'driver');
 
 const DRIVERS = ['fuse', 'virtiofs'];
 /** External modules; the patched uapi header goes before the installed one. */
@@ -45,14 +46,6 @@ export interface Kernel {
   release: string;
   /** Of the Debian package, as 6.1.176-1. */
   version: string;
-}
-
-/** The patches in order, with their content. */
-export async function readPatches(): Promise<{ path: string; content: string }[]> {
-  const names = (await readdir(PATCHES)).filter((name) => name.endsWith('.patch')).sort();
-  return Promise.all(
-    names.map(async (name) => ({ path: join(PATCHES, name), content: await readFile(join(PATCHES, name), 'utf8') })),
-  );
 }
 
 /**
@@ -111,7 +104,7 @@ async function buildBelow(
   const environment = tools.environment(root);
   const execute = (program: string, ...args: string[]) =>
     run(program, args, { cwd: work, env: environment, maxBuffer: MAX_OUTPUT });
-  const patches = await readPatches();
+  const patches = await readPatches(SERIES);
   await execute(
     'tar',
     '--use-compress-program=xz',
@@ -124,8 +117,7 @@ async function buildBelow(
 
   onProgress('building fuse.ko and virtiofs.ko');
   const source = join(work, SOURCE);
-  for (const { path } of patches)
-    await execute('patch', '--directory', source, '--strip=1', '--quiet', '--input', path);
+  await applyPatches(patches, source, environment);
   await writeFile(join(source, FUSE, 'Kbuild'), KBUILD);
   const headers = join(root, 'usr/src', `linux-headers-${release}`);
   await mendHeaders(join(headers, 'Makefile'), root);
@@ -154,12 +146,6 @@ async function buildBelow(
     drivers.push({ name, content });
   }
   return { drivers, disk: await withDependencies(join(root, 'lib/modules', release), DISK_DRIVERS) };
-}
-
-function patchedFiles(patches: { content: string }[]): string[] {
-  return [
-    ...new Set(patches.flatMap(({ content }) => [...content.matchAll(/^\+\+\+ b\/(\S+)/gm)].map((match) => match[1]!))),
-  ];
 }
 
 /** The headers' makefile includes the common one by its absolute path. */

@@ -3,7 +3,8 @@ import { existsSync } from 'node:fs';
 import { readFile, rename, writeFile } from 'node:fs/promises';
 import { dirname, join } from 'node:path';
 import { CpioArchive } from './cpio.ts';
-import { buildModules, readPatches } from './driver-build.ts';
+import { buildModules } from './driver-build.ts';
+import { diffsOf, readPatches } from './driver-patches.ts';
 import { GuestImageError } from './errors.ts';
 import type { GuestImage } from './image.ts';
 import { isWritable, readableCacheDirectories, writableCacheDirectory } from './paths.ts';
@@ -14,7 +15,7 @@ export interface DriverOptions {
 }
 
 /**
- * The same guest with the fast driver. Its initial RAM disk is the stock one and a second archive after
+ * The same guest, on Debian's kernel, with the fast driver. Its initial RAM disk is the stock one and a second archive after
  * it, whose fuse.ko and virtiofs.ko replace the first one's as Linux unpacks them; and which has the modules that hibernation needs, as `/lib/modules/disk` names them. It is kept beside the
  * stock one, or in the cache where that place can't be written.
  *
@@ -22,9 +23,10 @@ export interface DriverOptions {
  * @throws GuestImageError when the driver can't be built.
  */
 export async function withFastDriver(image: GuestImage, { onProgress }: DriverOptions = {}): Promise<GuestImage> {
-  const hash = createHash('sha256').update(image.id);
-  for (const { content } of await readPatches()) hash.update(content);
-  const id = hash.digest('hex');
+  const id = createHash('sha256')
+    .update(image.id)
+    .update(diffsOf(await readPatches('6.1')))
+    .digest('hex');
   const name = `initrd-fast-${id.slice(0, 16)}.img`;
   const places = [dirname(image.initrd), ...readableCacheDirectories()];
   let initrd = places.map((place) => join(place, name)).find((path) => existsSync(path));

@@ -21,7 +21,7 @@ export interface GuestImage {
 export interface GuestImageOptions {
   /** Where the image is kept. Default: below the cache directory, by what it is made from. */
   directory?: string;
-  /** `fast`: the driver of `driver/`, which is built for Debian's kernel when it is first asked for. Default: `stock`, the kernel's own. */
+  /** `fast`: the driver of `driver/`, which is built for the kernel when it is first asked for. Default: `stock`, the kernel's own. */
   driver?: 'stock' | 'fast';
   /** `minimal`: Linux 6.12 with what a guest needs here and nothing else, which is built when it is first asked for. Default: `stock`, Debian's 6.1. */
   kernel?: 'stock' | 'minimal';

@@ -6,6 +6,7 @@ import { availableParallelism, tmpdir } from 'node:os';
 import { delimiter, join } from 'node:path';
 import { promisify } from 'node:util';
 import { checkAptIsThere, PrivateApt, unpack } from './apt.ts';
+import { applyPatches, diffsOf, type Patch, readPatches } from './driver-patches.ts';
 import { findBuildTools } from './driver-tools.ts';
 import { GuestImageError } from './errors.ts';
 import type { GuestImage, GuestImageOptions } from './image.ts';
@@ -13,7 +14,8 @@ import { readableCacheDirectories, SOURCES, writableCacheDirectory } from './pat
 
 const run = promisify(execFile);
 const MAX_OUTPUT = 64 << 20;
-const SOURCE = 'linux-source-6.12';
+const SERIES = '6.12';
+const SOURCE = `linux-source-${SERIES}`;
 const CONFIG = join(SOURCES, 'minimal-kernel/config');
 /** What a kernel's own build needs besides a compiler. */
 const TOOLS = ['flex', 'bison', 'm4', 'libfl2', 'bc'];
@@ -23,23 +25,27 @@ const FILES = { kernel: 'bzImage', vmlinux: 'vmlinux', release: 'release' } as c
 
 /**
  * The same guest on a kernel of its own: Debian's Linux 6.12 with nothing but what `minimal-kernel/config` names, all built in. It is
- * built when it is first asked for, in some minutes, and kept for all checkouts of this user.
+ * built when it is first asked for, in some minutes, and kept for all checkouts of this user: once with its own virtio-fs driver, once with
+ * the fast one.
  *
  * @throws GuestImageError when it can't be built.
  */
 export async function withMinimalKernel(
   image: GuestImage,
-  onProgress: GuestImageOptions['onProgress'] = () => {},
+  { driver = 'stock', onProgress = () => {} }: Pick<GuestImageOptions, 'driver' | 'onProgress'> = {},
 ): Promise<GuestImage> {
-  const config = await readFile(CONFIG);
-  const key = createHash('sha256').update(SOURCE).update(config).digest('hex').slice(0, 16);
-  const name = `kernel-${key}`;
+  const hash = createHash('sha256')
+    .update(SOURCE)
+    .update(await readFile(CONFIG));
+  const patches = driver === 'fast' ? await readPatches(SERIES) : [];
+  hash.update(diffsOf(patches));
+  const name = `kernel-${hash.digest('hex').slice(0, 16)}`;
   let directory = readableCacheDirectories()
     .map((cache) => join(cache, name))
     .find((place) => existsSync(place));
   if (!directory) {
     directory = join(writableCacheDirectory(), name);
-    await build(directory, onProgress);
+    await build(directory, patches, onProgress);
   }
   const [kernel, vmlinux] = [join(directory, FILES.kernel), join(directory, FILES.vmlinux)];
   const release = (await readFile(join(directory, FILES.release), 'utf8')).trim();
@@ -50,7 +56,11 @@ export async function withMinimalKernel(
   return { ...image, kernel, vmlinux, initrd: image.plainInitrd, release, id };
 }
 
-async function build(directory: string, onProgress: NonNullable<GuestImageOptions['onProgress']>): Promise<void> {
+async function build(
+  directory: string,
+  patches: Patch[],
+  onProgress: NonNullable<GuestImageOptions['onProgress']>,
+): Promise<void> {
   checkAptIsThere();
   checkCompilerIsThere();
   // In the directory for temporary files, since make wants a path without spaces.
@@ -58,7 +68,7 @@ async function build(directory: string, onProgress: NonNullable<GuestImageOption
   try {
     const finished = join(work, 'finished');
     await mkdir(finished);
-    await buildBelow(work, finished, onProgress);
+    await buildBelow(work, finished, patches, onProgress);
     const beside = `${directory}.${process.pid}`;
     await run('cp', ['-r', finished, beside]);
     // Somebody else may have been faster.
@@ -84,6 +94,7 @@ function checkCompilerIsThere(path = process.env['PATH'] ?? ''): void {
 async function buildBelow(
   work: string,
   finished: string,
+  patches: Patch[],
   onProgress: NonNullable<GuestImageOptions['onProgress']>,
 ): Promise<void> {
   onProgress('fetching the package lists', 0);
@@ -120,6 +131,7 @@ async function buildBelow(
   });
 
   const source = join(work, SOURCE);
+  await applyPatches(patches, source, env);
   const make = (...args: string[]) => {
     const making = run('make', ['-C', source, 'ARCH=i386', `CC=${tools.cc}`, `HOSTCC=${tools.cc}`, ...args], {
       env,
@@ -150,7 +162,7 @@ async function buildBelow(
     const percent = Math.min(99, Math.floor((100 * objects) / OBJECTS));
     if (percent > told)
       onProgress(
-        `building the minimal kernel, which takes some minutes once: ${(told = percent)} %`,
+        `building the minimal kernel${patches.length ? ' with the fast driver' : ''}, which takes some minutes once: ${(told = percent)} %`,
         0.15 + 0.0084 * percent,
       );
   });

@@ -98,7 +98,7 @@ export function defaultKernel(): NamedKernel {
 
 /** For whoever does not say: so that all tests can run with the other driver. */
 export function defaultDriver(kernel: string): NamedDriver {
-  return kernel === 'stock' && process.env['V86_VIRTIOFS_DRIVER'] === 'fast' ? 'fast' : 'stock';
+  return isNamed(kernel) && process.env['V86_VIRTIOFS_DRIVER'] === 'fast' ? 'fast' : 'stock';
 }
 
 /** Throws {@link VmError} `image` that names the file. */

@@ -45,7 +45,7 @@ export async function makePlan(options: VmOptions): Promise<Plan> {
     acpi = false,
   } = options;
   checkShares(shares);
-  const kernel = options.kernel ?? (options.driver === 'fast' ? 'stock' : defaultKernel());
+  const kernel = options.kernel ?? defaultKernel();
   const driver = options.driver ?? defaultDriver(kernel);
   const wanted = options.bootMethod ?? (acpi || options.bios !== undefined ? 'bios' : undefined);
   if (wanted === 'direct' && options.bios !== undefined)

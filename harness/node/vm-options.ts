@@ -40,7 +40,7 @@ export interface VmOptions extends LifeOptions {
   live?: string[];
   /**
    * The guest's virtio-fs driver: the kernel's own; or `fast`, the one of `guest-images/driver`, which looks for answers at once and can suspend,
-   * and is built for Debian's kernel when it is first asked for. Default: V86_VIRTIOFS_DRIVER where the kernel is Debian's, or `stock`.
+   * and is built for the kernel when it is first asked for. Default: V86_VIRTIOFS_DRIVER where the kernel is one of the named ones, or `stock`.
    */
   driver?: NamedDriver;
   /**

@@ -2,7 +2,6 @@ import { mkdtemp, rm, symlink } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { expect } from 'chai';
-import { readPatches } from '../../guest-images/driver-build.ts';
 import { findBuildTools } from '../../guest-images/driver-tools.ts';
 
 describe('the tools that build the driver', () => {
@@ -24,16 +23,5 @@ describe('the tools that build the driver', () => {
 
   it('are not to be had for other architectures, and the message says what to do', () => {
     expect(() => findBuildTools('arm64', bin)).to.throw(/arm64.*copy its .*v86-virtiofs here/);
-  });
-});
-
-describe('the patches of the driver', () => {
-  it('are a series, each with its number, its subject and its reason', async () => {
-    const patches = await readPatches();
-    expect(patches).to.have.length(9);
-    patches.forEach(({ content }, index) => {
-      expect(content).to.match(new RegExp(`^Subject: \\[PATCH ${index + 1}/9\\] (virtiofs|fuse): `, 'm'));
-      expect(content.indexOf('\n---\n') - content.indexOf('\n\n')).to.be.above(100);
-    });
   });
 });

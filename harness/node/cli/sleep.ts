@@ -75,15 +75,12 @@ ${EXIT_CODES}`,
 }
 
 async function suspend(argv: string[], flags: MachineFlags & SleepFlags): Promise<void> {
-  if (flags.driver === 'stock')
+  const driver = flags.driver ?? (flags.kernel === 'minimal' ? undefined : 'fast');
+  if (driver === 'stock' && flags.kernel !== 'minimal')
     throw new VmError('configuration', "the kernel's own driver can't suspend: leave out --driver stock");
   const store = await openStore(flags);
   checkNewName(store, flags.name);
-  // The minimal kernel's own driver can.
-  const vm = await bootWithShares(
-    { ...flags, driver: flags.kernel === 'minimal' ? undefined : 'fast' },
-    { acpi: true },
-  );
+  const vm = await bootWithShares({ ...flags, driver }, { acpi: true });
   try {
     process.exitCode = await keepingShares(vm, flags, async () => (argv.length ? runIn(vm, argv, flags) : 0));
     await sleep(vm, store, flags.name, progressReporter(flags.verbose));
