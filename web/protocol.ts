@@ -53,6 +53,8 @@ export interface GuestInfo {
   mountPoint: string;
   /** MiB of RAM. */
   memory: number;
+  /** Its virtio-fs driver: the kernel's own, or that of `guest-images/driver`. */
+  driver: 'stock' | 'fast';
   /** Which folder it has: guests with the same one share it. */
   folder: number;
   shells: ShellInfo[];

@@ -65,13 +65,14 @@ async function openShell(vm: Vm, cwd: string): Promise<ShellInfo> {
 
 /** Boots a guest, mounts its share, and packs what the page needs of it. */
 async function buildGuest(
-  kernel: GuestImageOptions['kernel'],
+  { kernel, driver }: Pick<GuestImageOptions, 'kernel' | 'driver'>,
   onProgress: (message: string) => void,
 ): Promise<GuestManifest> {
   const guest = new Guest();
-  const image = await ensureGuestImage({ kernel, onProgress });
+  const image = await ensureGuestImage({ kernel, driver, onProgress });
   const vm = await Vm.boot({
     kernel,
+    driver,
     memory: MEMORY,
     shares: [{ tag: TAG, locks: 'shared', source: SHARED }],
     onProgress,
@@ -120,7 +121,7 @@ async function buildGuest(
   }
 }
 
-const { kernel } = new Command('build:page')
+const options = new Command('build:page')
   .addOption(
     new Option(
       '--kernel <which>',
@@ -130,12 +131,18 @@ const { kernel } = new Command('build:page')
       .default('minimal')
       .env('V86_VIRTIOFS_KERNEL'),
   )
+  .addOption(
+    new Option('--driver <which>', "the guest's virtio-fs driver: the fast one, or the kernel's own")
+      .choices(['fast', 'stock'])
+      .default('fast')
+      .env('V86_VIRTIOFS_DRIVER'),
+  )
   .parse()
-  .opts<{ kernel: NonNullable<GuestImageOptions['kernel']> }>();
+  .opts<Required<Pick<GuestImageOptions, 'kernel' | 'driver'>>>();
 
 await onTerminal("the page's guest:", async (onProgress) => {
-  const { snapshot } = await buildGuest(kernel, onProgress).catch((error: Error) => {
-    if (kernel === 'minimal' && error instanceof GuestImageError)
+  const { snapshot } = await buildGuest(options, onProgress).catch((error: Error) => {
+    if (options.kernel === 'minimal' && error instanceof GuestImageError)
       error.message += '\nThe page on that kernel: npm run build:page -- --kernel stock';
     throw error;
   });

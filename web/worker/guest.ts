@@ -146,6 +146,7 @@ export class Guest implements GuestApi, FolderUser {
       tag,
       mountPoint,
       memory: this.config.memory,
+      driver: equipmentOf(this.config).hasFastDriver ? 'fast' : 'stock',
       folder: numberOf(this.device.filesystem),
       shells: this.shells.list(),
       isAsleep: this.#machine.isAsleep,

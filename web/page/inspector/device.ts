@@ -19,6 +19,11 @@ const COUNTS: Record<string, (queue: DeviceView['queues'][number]) => string | n
   'Interrupts not wanted': ({ suppressed }) => suppressed,
 };
 
+const DRIVERS: Record<GuestView['driver'], string> = {
+  stock: 'Driven by the kernel’s own driver, which waits for an interrupt after each request.',
+  fast: 'Driven by this project’s fast driver, which looks for the answer when it has notified the device, and asks for an interrupt only where there is none yet.',
+};
+
 /** The device as a driver sees it: status, features, capabilities, registers, interrupts and counts. */
 export class DevicePanel extends LitElement {
   static override properties = {
@@ -61,6 +66,7 @@ export class DevicePanel extends LitElement {
       is ? html`<span class="yes">${yes}</span>` : html`<span class="muted">${no}</span>`;
     return html`<div class="scroll" role="region" tabindex="0" aria-label="Device">
       <section><h2>Device ${pciId}<span class="muted">virtio-fs “${tag}” on PCI, slot ${slot}</span></h2>
+        <p>${DRIVERS[this.guest.driver]}</p>
         <ul class="status" aria-label="Device status">${status.filter(({ name, isSet }) => isSet || !/RESET|FAILED/.test(name)).map(({ name, isSet }) => html`<li><span class="chip" ?data-on=${isSet}>${name}<span class="visually-hidden">${isSet ? ' set' : ' not set'}</span></span></li>`)}</ul></section>
       <section><h2>Interrupt</h2>
         <p><span class="line" ?data-on=${interrupt.isRaised}></span>INTA# is ${interrupt.isRaised ? 'raised' : 'not raised'}${interrupt.isDisabled ? ', and disabled by the driver' : ''}<span class="muted">${
