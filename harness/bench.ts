@@ -4,9 +4,10 @@ import { Argument, Command, InvalidArgumentError, Option } from 'commander';
 import ora from 'ora';
 import { BOOT_METHODS, benchBoot } from './bench/boot.ts';
 import { benchFilesystems, type FilesystemBench } from './bench/filesystems.ts';
+import type { Goal } from './bench/goals.ts';
 import { benchMigration, GUESTS } from './bench/migration.ts';
 import { benchQueue, RINGS } from './bench/queue.ts';
-import { type BenchRow, formatTable } from './bench/report.ts';
+import { type BenchRow, cellsOf, formatNumber, formatTable, markdownTable } from './bench/report.ts';
 import { benchSnapshots, SNAPSHOT_KINDS } from './bench/snapshots.ts';
 import { benchWorst, WORST } from './bench/worst.ts';
 
@@ -14,6 +15,7 @@ interface Flags {
   rounds: number;
   size: number;
   json?: string;
+  markdown?: string;
 }
 
 const number = (value: string): number => {
@@ -22,7 +24,7 @@ const number = (value: string): number => {
   return parsed;
 };
 
-type Measured = Omit<FilesystemBench, 'guest'> & Partial<FilesystemBench>;
+type Measured = Pick<FilesystemBench, 'tables'> & Partial<FilesystemBench>;
 type Progress = (message: string) => void;
 
 /** What can be measured, by the word for it. */
@@ -51,6 +53,49 @@ function table(title: string, subjects: readonly string[], rows: BenchRow[]): Me
   return { tables: [{ title, subjects: [...subjects], rows }] };
 }
 
+/** What is printed: a title, and cells or words below it. */
+function sectionsOf({ tables, goals, behind }: Measured): { title: string; cells?: string[][]; text?: string }[] {
+  return [
+    ...tables.map((each) => ({ title: each.title, cells: cellsOf(each) })),
+    ...(goals ? [{ title: 'Goals of the fast driver', cells: cellsOfGoals(goals) }] : []),
+    ...(behind ? [{ title: 'Where 9p is ahead of the fast driver', text: behind.join('\n') || 'nowhere' }] : []),
+  ];
+}
+
+function cellsOfGoals(goals: Goal[]): string[][] {
+  return [
+    ['', 'unit', 'stock', 'fast', 'goal', ''],
+    ...goals.map(({ name, unit, stock, fast, goal, isLeast, isReached }) => [
+      name,
+      unit,
+      formatNumber(stock),
+      formatNumber(fast),
+      `${isLeast ? '≥' : '≤'} ${goal}`,
+      isReached ? 'reached' : 'missed',
+    ]),
+  ];
+}
+
+/** As `docs/benchmarks.md` has them: with what was measured, when and where. */
+function markdown(what: string, { rounds }: Flags, result: Measured): string {
+  const [cpu] = cpus();
+  const facts = [
+    `\`npm run bench -- ${what}\``,
+    new Date().toISOString().slice(0, 10),
+    `Node ${process.version}`,
+    `${cpus().length} × ${cpu?.model.trim() || 'unknown processor'}`,
+    ...(result.guest ? Object.entries(result.guest).map(([name, value]) => `guest's ${name} ${value}`) : []),
+    `medians of ${rounds} rounds in turn`,
+  ];
+  return `${[
+    `# Benchmarks: ${what}`,
+    `${facts.join(', ')}. A ratio above 1 says that the first one is better.`,
+    ...sectionsOf(result).map(
+      ({ title, cells, text }) => `## ${title}\n\n${cells ? markdownTable(cells) : text!.replaceAll(/^/gm, '- ')}`,
+    ),
+  ].join('\n\n')}\n`;
+}
+
 async function bench(what: string, flags: Flags): Promise<void> {
   const { rounds, json } = flags;
   const spinner = ora().start();
@@ -63,9 +108,14 @@ async function bench(what: string, flags: Flags): Promise<void> {
   } finally {
     spinner.stop();
   }
-  for (const { title, subjects, rows } of result.tables) console.log(`\n${title}\n\n${formatTable(rows, subjects)}`);
+  for (const { title, cells, text } of sectionsOf(result))
+    console.log(`\n${title}\n\n${cells ? formatTable(cells) : text}`);
   console.log(`\nMedians of ${rounds} rounds in turn. A ratio above 1 says that the first one is better.`);
-  if (!json) return;
+  if (flags.markdown !== undefined) {
+    await writeFile(flags.markdown, markdown(what, flags, result));
+    console.log(`The tables are in ${flags.markdown}.`);
+  }
+  if (json === undefined) return;
   const report = {
     date: new Date().toISOString(),
     node: process.version,
@@ -79,11 +129,12 @@ async function bench(what: string, flags: Flags): Promise<void> {
 
 await new Command('bench')
   .description(
-    "Measures virtio-fs beside v86's own 9p and tmpfs in one guest; or boots, migrations, virtqueues, snapshots, the worst request.",
+    "Measures virtio-fs with the fast driver beside the stock one, v86's own 9p and tmpfs, and says which goals are reached; or boots, migrations, virtqueues, snapshots, the worst request.",
   )
   .addArgument(new Argument('[what]', 'what to measure').choices(Object.keys(SUBJECTS)).default('files'))
   .addOption(new Option('-r, --rounds <n>', 'rounds; medians are shown').default(3).argParser(number))
   .addOption(new Option('-s, --size <MiB>', 'size of the large file').default(64).argParser(number))
   .option('--json <file>', 'write every value there')
+  .option('--markdown <file>', 'write the tables there, with machine and date, as in docs/benchmarks.md')
   .action(bench)
   .parseAsync();

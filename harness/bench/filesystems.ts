@@ -1,5 +1,7 @@
 import { Vm } from '../node/vm.ts';
-import { type BenchRow, Collector } from './report.ts';
+import type { NamedDriver } from '../node/vm-options.ts';
+import { behindNinep, FAST, type Goal, goalsOf, NINEP, STOCK, TMPFS } from './goals.ts';
+import { Collector, type Table } from './report.ts';
 import { benchRequests } from './requests.ts';
 
 /**
@@ -23,36 +25,47 @@ export interface Subject {
   mount: string;
   /** Whose requests are counted. */
   tag?: string;
+  /** Of the guest that it runs in. Default: `fast`. */
+  driver?: NamedDriver;
 }
 
-/** Like beside like: with the guest's cache, and without. In each table the first is compared with the others. */
-const TABLES: { title: string; cache: 'auto' | 'never'; subjects: Subject[] }[] = [
+type Guests = Record<NamedDriver, Vm>;
+
+const STATELESS = 'fast, stateless';
+
+/** Like beside like: with the guest's cache, which nothing is asked for again, and without. In each table the first is compared with the others. */
+const TABLES: { title: string; cache: 'always' | 'never'; subjects: Subject[] }[] = [
   {
-    title: 'With the guest’s page cache (virtio-fs: cache auto; 9p: cache=loose)',
-    cache: 'auto',
+    title: 'With the guest’s page cache (virtio-fs: cache always; 9p: cache=loose)',
+    cache: 'always',
     subjects: [
-      { name: 'virtio-fs', mount: 'mount -t virtiofs auto', tag: 'auto' },
-      { name: 'stateless', mount: 'mount -t virtiofs auto-stateless', tag: 'auto-stateless' },
-      { name: '9p', mount: 'mount -t 9p -o trans=virtio,version=9p2000.L,msize=512000,cache=loose host9p' },
-      { name: 'tmpfs', mount: 'mount -t tmpfs -o size=120m tmpfs' },
+      { name: FAST, mount: 'mount -t virtiofs always', tag: 'always' },
+      { name: STATELESS, mount: 'mount -t virtiofs stateless', tag: 'stateless' },
+      { name: STOCK, mount: 'mount -t virtiofs always', tag: 'always', driver: 'stock' },
+      { name: NINEP, mount: 'mount -t 9p -o trans=virtio,version=9p2000.L,msize=512000,cache=loose host9p' },
+      { name: TMPFS, mount: 'mount -t tmpfs -o size=120m tmpfs' },
     ],
   },
   {
     title: 'Without a cache (virtio-fs: cache never; 9p: cache=none)',
     cache: 'never',
     subjects: [
-      { name: 'virtio-fs', mount: 'mount -t virtiofs never', tag: 'never' },
-      { name: '9p', mount: 'mount -t 9p -o trans=virtio,version=9p2000.L,msize=512000,cache=none host9p' },
+      { name: FAST, mount: 'mount -t virtiofs never', tag: 'never' },
+      { name: STOCK, mount: 'mount -t virtiofs never', tag: 'never', driver: 'stock' },
+      { name: NINEP, mount: 'mount -t 9p -o trans=virtio,version=9p2000.L,msize=512000,cache=none host9p' },
     ],
   },
 ];
 
 export interface FilesystemBench {
-  tables: { title: string; subjects: string[]; rows: BenchRow[] }[];
+  tables: Table[];
+  goals: Goal[];
+  /** Rows of the fast driver that 9p is ahead in. */
+  behind: string[];
   guest: Record<string, string | number>;
 }
 
-/** Every file system in turn, `rounds` times, in one guest. `mib`: size of the large file. */
+/** Every file system in turn, `rounds` times, in two guests with a driver each. `mib`: size of the large file. */
 export async function benchFilesystems(
   rounds: number,
   mib: number,
@@ -60,42 +73,116 @@ export async function benchFilesystems(
 ): Promise<FilesystemBench> {
   const tables = TABLES.map((table) => {
     const names = table.subjects.map(({ name }) => name);
-    return { ...table, names, values: new Collector(names), instructions: new Collector(names) };
+    const virtio = table.subjects.filter(({ tag }) => tag !== undefined).map(({ name }) => name);
+    return {
+      ...table,
+      names,
+      virtio,
+      values: new Collector(names),
+      instructions: new Collector(names),
+      requests: new Collector(virtio),
+    };
   });
-  const tags = TABLES.flatMap(({ subjects }) => subjects.flatMap(({ tag }) => tag ?? []));
-  const counted = new Collector(tags);
-  onProgress('booting the guest');
-  const vm = await Vm.boot({
-    memory: 512,
-    ninep: true,
-    shares: [...TABLES.map(({ cache }) => ({ tag: cache, cache })), { tag: 'auto-stateless', stateless: true }],
-  });
-  /** A row is here as soon as the guest has printed it, so that what was served until then belongs to it. */
-  const measure = async ({ mount, tag }: Subject): Promise<Row[]> => {
-    const served = () =>
-      tag === undefined
-        ? 0
-        : vm
-            .share(tag)
-            .device.transport.statistics.slice(1)
-            .reduce((sum, { requests }) => sum + requests, 0);
-    const warmUp = await vm.exec(`mkdir -p /bench && ${mount} /bench && vfsbench /bench ${WARM_UP}`, {
-      timeoutMs: 600_000,
+  const guests = await bootGuests(onProgress);
+  try {
+    const { stdout: kernel } = await guests.fast.exec('uname -r');
+    for (let round = 1; round <= rounds; round++) {
+      for (const { subjects, cache, values, instructions, requests } of tables) {
+        for (const subject of subjects) {
+          const { name: filesystem, tag, driver = 'fast' } = subject;
+          onProgress(`round ${round} of ${rounds}: ${filesystem}, cache ${cache}`);
+          for (const { name, unit, value, ...costs } of await measure(guests[driver], subject, mib)) {
+            const perCall = { name, unit: 'a call', isRate: false };
+            values.add(filesystem, { name, unit, isRate: unit === 'MB/s' }, value);
+            instructions.add(filesystem, perCall, costs.instructions);
+            if (tag !== undefined) requests.add(filesystem, perCall, costs.requests);
+          }
+        }
+      }
+    }
+    const uncached = TABLES.find(({ cache }) => cache === 'never')!.subjects;
+    const costs = await benchRequests(guests, uncached, rounds, onProgress);
+    const titled = (prefix: string, title: string) => `${prefix}: ${title[0]!.toLowerCase()}${title.slice(1)}`;
+    const times = tables.map(({ title, names, values }) => ({ title, subjects: names, rows: values.rows() }));
+    const executed = tables.map(({ title, names, instructions }) => ({
+      title: titled('Instructions of the guest', title),
+      subjects: names,
+      rows: instructions.rows(),
+    }));
+    const [cached, rest] = times.map(({ rows }, n) => ({ times: rows, executed: executed[n]!.rows }));
+    const results = { cached: cached!, uncached: rest!, costs: costs.rows };
+    const { config } = guests.fast;
+    return {
+      tables: [
+        ...times,
+        ...executed,
+        ...tables.map(({ title, virtio, requests }) => ({
+          title: titled('Requests to the device, FORGETs not counted', title),
+          subjects: virtio,
+          rows: requests.rows(),
+        })),
+        costs,
+      ],
+      goals: goalsOf(results, kernel.startsWith('6.12')),
+      behind: behindNinep(results),
+      guest: { kernel: kernel.trim(), memory: config.memory, emulator: config.emulator },
+    };
+  } finally {
+    for (const vm of Object.values(guests)) await vm.stop();
+  }
+}
+
+async function bootGuests(onProgress: (message: string) => void): Promise<Guests> {
+  const boot = (driver: NamedDriver) => {
+    onProgress(`booting the guest with the ${driver} driver`);
+    return Vm.boot({
+      driver,
+      memory: 512,
+      ninep: true,
+      shares: [
+        ...TABLES.map(({ cache }) => ({ tag: cache, cache })),
+        { tag: 'stateless', cache: 'always', stateless: true },
+      ],
+      onProgress,
     });
-    if (warmUp.code !== 0) throw new Error(`the benchmark failed on "${mount}": ${warmUp.stderr}`);
-    const guest = vm.spawn(`vfsbench /bench ${mib}; code=$?; umount /bench; exit $code`);
-    const rows: Row[] = [];
-    const decoder = new TextDecoder();
-    let text = '';
-    const look = () => ({ served: served(), instructions: vm.emulator.get_instruction_counter() });
-    let before = look();
-    guest.onStdout = (bytes) => {
-      const lines = (text + decoder.decode(bytes, { stream: true })).split('\n');
-      text = lines.pop()!;
-      for (const line of lines) {
-        const [name, unit, value, calls] = line.split('\t') as [string, string, string, string];
-        const now = look();
-        const each = (count: number) => count / Number(calls);
+  };
+  const fast = await boot('fast');
+  try {
+    return { fast, stock: await boot('stock') };
+  } catch (error) {
+    await fast.stop();
+    throw error;
+  }
+}
+
+/** A row is here as soon as the guest has printed it, so that what was served until then belongs to it. */
+async function measure(vm: Vm, { mount, tag }: Subject, mib: number): Promise<Row[]> {
+  const served = () =>
+    tag === undefined
+      ? 0
+      : vm
+          .share(tag)
+          .device.transport.statistics.slice(1)
+          .reduce((sum, { requests }) => sum + requests, 0);
+  const warmUp = await vm.exec(`mkdir -p /bench && ${mount} /bench && vfsbench /bench ${WARM_UP}`, {
+    timeoutMs: 600_000,
+  });
+  if (warmUp.code !== 0) throw new Error(`the benchmark failed on "${mount}": ${warmUp.stderr}`);
+  const guest = vm.spawn(`vfsbench /bench ${mib}; code=$?; umount /bench; exit $code`);
+  const rows: Row[] = [];
+  const decoder = new TextDecoder();
+  let text = '';
+  const look = () => ({ served: served(), instructions: vm.emulator.get_instruction_counter() });
+  let before = look();
+  guest.onStdout = (bytes) => {
+    const lines = (text + decoder.decode(bytes, { stream: true })).split('\n');
+    text = lines.pop()!;
+    for (const line of lines) {
+      const [name, unit, value, calls] = line.split('\t') as [string, string, string, string];
+      const now = look();
+      const each = (count: number) => count / Number(calls);
+      // Of what is between two measurements, as waiting, there is a line without a quantity.
+      if (name !== '') {
         rows.push({
           name,
           unit,
@@ -103,44 +190,12 @@ export async function benchFilesystems(
           requests: each(now.served - before.served),
           instructions: each((now.instructions - before.instructions) >>> 0),
         });
-        before = now;
       }
-    };
-    let complaints = '';
-    guest.onStderr = (bytes) => (complaints += new TextDecoder().decode(bytes));
-    if ((await guest.exited) !== 0) throw new Error(`the benchmark failed on "${mount}": ${complaints}`);
-    return rows;
-  };
-  try {
-    const { stdout: kernel } = await vm.exec('uname -r');
-    for (let round = 1; round <= rounds; round++) {
-      for (const { subjects, cache, values, instructions } of tables) {
-        for (const subject of subjects) {
-          onProgress(`round ${round} of ${rounds}: ${subject.name}, cache ${cache}`);
-          for (const { name, unit, value, requests, instructions: executed } of await measure(subject)) {
-            const perCall = { name, unit: 'a call', isRate: false };
-            values.add(subject.name, { name, unit, isRate: unit === 'MB/s' }, value);
-            instructions.add(subject.name, perCall, executed);
-            if (subject.tag !== undefined) counted.add(subject.tag, perCall, requests);
-          }
-        }
-      }
+      before = now;
     }
-    const costs = await benchRequests(vm, TABLES.find(({ cache }) => cache === 'never')!.subjects, rounds, onProgress);
-    return {
-      tables: [
-        ...tables.map(({ title, names, values }) => ({ title, subjects: names, rows: values.rows() })),
-        ...tables.map(({ title, names, instructions }) => ({
-          title: `Instructions of the guest: ${title[0]!.toLowerCase()}${title.slice(1)}`,
-          subjects: names,
-          rows: instructions.rows(),
-        })),
-        { title: 'Requests to the device, FORGETs not counted', subjects: tags, rows: counted.rows() },
-        costs,
-      ],
-      guest: { kernel: kernel.trim(), memory: vm.config.memory, emulator: vm.config.emulator },
-    };
-  } finally {
-    await vm.stop();
-  }
+  };
+  let complaints = '';
+  guest.onStderr = (bytes) => (complaints += new TextDecoder().decode(bytes));
+  if ((await guest.exited) !== 0) throw new Error(`the benchmark failed on "${mount}": ${complaints}`);
+  return rows;
 }

@@ -13,6 +13,13 @@ export interface BenchRow extends Measure {
   ratios: Record<string, number>;
 }
 
+export interface Table {
+  title: string;
+  /** The first is compared with the others. */
+  subjects: string[];
+  rows: BenchRow[];
+}
+
 /** Collects rounds; `subjects[0]` is the one that the others are compared with. */
 export class Collector {
   readonly #subjects: readonly string[];
@@ -51,8 +58,8 @@ export function median(values: readonly number[]): number {
   return sorted.length % 2 ? sorted[middle]! : (sorted[middle - 1]! + sorted[middle]!) / 2;
 }
 
-/** A table for people: medians, and how the first subject compares. */
-export function formatTable(rows: BenchRow[], subjects: readonly string[]): string {
+/** A table's cells, its header first: medians, and how the first subject compares. */
+export function cellsOf({ rows, subjects }: Pick<Table, 'rows' | 'subjects'>): string[][] {
   const [first, ...others] = subjects as [string, ...string[]];
   const header = ['', 'unit', ...subjects, ...others.map((other) => `${first} / ${other}`)];
   const body = rows.map(({ name, unit, medians, ratios }) => [
@@ -61,6 +68,12 @@ export function formatTable(rows: BenchRow[], subjects: readonly string[]): stri
     ...subjects.map((subject) => (subject in medians ? formatNumber(medians[subject]!) : '')),
     ...others.map((other) => (other in ratios ? `${formatNumber(ratios[other]!)}×` : '')),
   ]);
+  return [header, ...body];
+}
+
+/** For people at a terminal. The first two columns are words, the others numbers. */
+export function formatTable([header, ...body]: string[][]): string {
+  if (!header) return '';
   const widths = header.map((_, column) => Math.max(...[header, ...body].map((line) => line[column]!.length)));
   const format = (line: string[]) =>
     line
@@ -70,7 +83,16 @@ export function formatTable(rows: BenchRow[], subjects: readonly string[]): stri
   return [format(header), widths.map((width) => '-'.repeat(width)).join('  '), ...body.map(format)].join('\n');
 }
 
-function formatNumber(value: number): string {
+/** The same for Markdown. */
+export function markdownTable([header, ...body]: string[][]): string {
+  if (!header) return '';
+  const format = (line: string[]) => `| ${line.map((cell) => cell.replaceAll('|', '\\|')).join(' | ')} |`;
+  return [format(header), format(header.map((_, column) => (column < 2 ? '---' : '---:'))), ...body.map(format)].join(
+    '\n',
+  );
+}
+
+export function formatNumber(value: number): string {
   if (!Number.isFinite(value)) return '-';
   return value >= 100 ? value.toFixed(0) : value.toPrecision(3);
 }

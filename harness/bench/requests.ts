@@ -1,6 +1,7 @@
 import type { Vm } from '../node/vm.ts';
+import type { NamedDriver } from '../node/vm-options.ts';
 import type { Subject } from './filesystems.ts';
-import { type BenchRow, Collector, type Measure } from './report.ts';
+import { Collector, type Measure, type Table } from './report.ts';
 
 /** In the longer one of two runs there are so many more. */
 const REQUESTS = 5000;
@@ -8,23 +9,24 @@ const FEW = 500;
 
 const measure = (name: string, unit: string): Measure => ({ name, unit, isRate: false });
 const TIME = measure('time', 'us');
-const INSTRUCTIONS = measure('instructions of the guest', '');
+export const INSTRUCTIONS = measure('instructions of the guest', '');
 const DEVICE = measure('of the time, in the device', 'us');
 const KICKS = measure('kicks', '');
-const INTERRUPTS = measure('interrupts', '');
+export const INTERRUPTS = measure('interrupts', '');
 
 /** What one request costs, by requests that are nothing but that: `fstat` of an open file, without a cache. */
 export async function benchRequests(
-  vm: Vm,
+  guests: Record<NamedDriver, Vm>,
   subjects: readonly Subject[],
   rounds: number,
   onProgress: (message: string) => void,
-): Promise<{ title: string; subjects: string[]; rows: BenchRow[] }> {
+): Promise<Table> {
   const names = subjects.map(({ name }) => name);
   const collector = new Collector(names);
-  const instructions = () => vm.emulator.get_instruction_counter();
   for (let round = 0; round <= rounds; round++) {
-    for (const { name, mount, tag } of subjects) {
+    for (const { name, mount, tag, driver = 'fast' } of subjects) {
+      const vm = guests[driver];
+      const instructions = () => vm.emulator.get_instruction_counter();
       onProgress(`${round ? `round ${round} of ${rounds}` : 'warming up'}: requests, ${name}`);
       await vm.exec(`${mount} /bench`);
       const device = tag === undefined ? undefined : timed(vm, tag);

@@ -1,5 +1,5 @@
 import { expect } from 'chai';
-import { Collector, formatTable, median } from '../../../harness/bench/report.ts';
+import { Collector, cellsOf, formatTable, markdownTable, median } from '../../../harness/bench/report.ts';
 
 describe('benchmark report', () => {
   const cases: { name: string; input: number[]; expect: number }[] = [
@@ -24,7 +24,14 @@ describe('benchmark report', () => {
     }
     const rows = collector.rows();
     expect(rows.map(({ ratios }) => ratios)).to.deep.equal([{ theirs: 2 }, { theirs: 4 }]);
-    expect(formatTable(rows, ['ours', 'theirs']).split('\n')).to.deep.equal([
+    const cells = cellsOf({ rows, subjects: ['ours', 'theirs'] });
+    expect(markdownTable(cells).split('\n')).to.deep.equal([
+      '|  | unit | ours | theirs | ours / theirs |',
+      '| --- | --- | ---: | ---: | ---: |',
+      '| read | MB/s | 100 | 50.0 | 2.00× |',
+      '| stat | µs | 10.0 | 40.0 | 4.00× |',
+    ]);
+    expect(formatTable(cells).split('\n')).to.deep.equal([
       '      unit  ours  theirs  ours / theirs',
       '----  ----  ----  ------  -------------',
       'read  MB/s   100    50.0          2.00×',
