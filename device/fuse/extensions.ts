@@ -15,7 +15,8 @@ interface SecurityContext {
 
 /**
  * The security labels that follow the names of MKNOD, MKDIR, SYMLINK, CREATE and TMPFILE (fuse.h: FUSE_SECURITY_CTX,
- * `fuse_secctx_header`, which is a `fuse_ext_header` too). Values are copies.
+ * `fuse_secctx_header`, which is a `fuse_ext_header` too). Values are copies. None on a share without extended attributes, where a session
+ * that was negotiated elsewhere can go on.
  *
  * @throws FsError EINVAL when they are malformed.
  */
@@ -32,7 +33,7 @@ export function securityContexts(call: Call): SecurityContext[] | undefined {
     if (contexts.length > FUSE_MAX_NR_SECCTX) throw FsError.of(EINVAL);
     at += Math.ceil(size / ALIGNMENT) * ALIGNMENT;
   }
-  return contexts.length ? contexts : undefined;
+  return contexts.length && call.session.policy.xattr ? contexts : undefined;
 }
 
 function readContexts(bytes: Uint8Array, count: number, contexts: SecurityContext[]): void {

@@ -40,6 +40,7 @@ const CONDITIONS = {
   writeback: ({ writeback }: Policy) => writeback,
   posixAcl: ({ posixAcl }: Policy) => posixAcl,
   stateless: ({ stateless }: Policy) => stateless,
+  'not `xattr: false`': ({ xattr }: Policy) => xattr,
 };
 
 export interface InitFlag {
@@ -101,7 +102,7 @@ export const INIT_FLAGS: readonly InitFlag[] = [
   flag('FUSE_HANDLE_KILLPRIV_V2', 'always', 'Set-id bits and `security.capability` go here, when the kernel says so.'),
   flag('FUSE_SETXATTR_EXT', 'posixAcl', 'SETXATTR of an ACL may take the set-gid bit.'),
   flag('FUSE_INIT_EXT', 'always', 'INIT has 64 flags.'),
-  flag('FUSE_SECURITY_CTX', 'always', 'What is made gets its security label with it, as an attribute.'),
+  flag('FUSE_SECURITY_CTX', 'not `xattr: false`', 'What is made gets its security label with it, as an attribute.'),
   flag('FUSE_HAS_INODE_DAX', 'never', 'There is no DAX window.'),
   flag('FUSE_CREATE_SUPP_GROUP', 'never', 'The kernel applies the rules of set-gid directories that need it.'),
   flag('FUSE_HAS_EXPIRE_ONLY', 'never', 'Linux takes no notifications over virtio.'),

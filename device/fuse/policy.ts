@@ -32,6 +32,11 @@ export interface PolicyOptions {
    * It goes with locks `guest` and a cache only. Default: false.
    */
   stateless?: boolean;
+  /**
+   * Extended attributes, which Linux asks a file that it has just made for, before the first write. `false`: each kind of request for them is
+   * refused once, and a guest asks no more; what is there already stays, unseen. Not together with ACLs. Default: true.
+   */
+  xattr?: boolean;
   /** Which of the filesystem's owners a guest's user or group is. Ids in no range are refused (EOVERFLOW) or shown as 65534. Default: the same number. */
   uidMap?: readonly IdRange[];
   gidMap?: readonly IdRange[];
@@ -54,6 +59,7 @@ export class Policy {
   readonly writeback: boolean;
   readonly posixAcl: boolean;
   readonly stateless: boolean;
+  readonly xattr: boolean;
   /** How long entries and attributes are valid, in seconds. */
   readonly timeout: number;
   /**
@@ -74,6 +80,7 @@ export class Policy {
       writeback = false,
       posixAcl = false,
       stateless = false,
+      xattr = true,
     } = options;
     if (locks !== 'guest' && locks !== 'shared')
       throw new RangeError(`locks is ${JSON.stringify(locks)}: choose "guest" or "shared"`);
@@ -89,6 +96,7 @@ export class Policy {
       );
     if (stateless && locks === 'shared')
       throw new RangeError('locks are held through open files, and a stateless share has none: choose locks "guest"');
+    if (posixAcl && !xattr) throw new RangeError('ACLs are extended attributes: leave out posixAcl, or `xattr: false`');
     if (posixAcl && (options.uidMap || options.gidMap))
       throw new RangeError('the ids in ACLs are not mapped: leave out posixAcl, or uidMap and gidMap');
     this.locks = locks;
@@ -99,6 +107,7 @@ export class Policy {
     this.writeback = writeback;
     this.posixAcl = posixAcl;
     this.stateless = stateless;
+    this.xattr = xattr;
     this.timeout = TIMEOUTS[cache];
     this.directoryTick = cache === 'never' ? 1 : 0;
     this.#uids = new IdMap('uidMap', options.uidMap);

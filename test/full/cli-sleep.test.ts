@@ -78,6 +78,7 @@ describe('a guest that is put to sleep and woken', function () {
         'mine',
         '--size',
         '64M',
+        '--no-xattr',
         '--write-back',
         '--owners',
         '--save',
@@ -99,9 +100,9 @@ describe('a guest that is put to sleep and woken', function () {
         '--',
         'sh',
         '-c',
-        "echo slept > ../file; echo $A $(pwd) $(id -u) $(grep -c word=1 /proc/cmdline) $(df -k . | tail -1 | awk '{ print $2 }') $(awk '/MemTotal/ { print ($2 < 140000) }' /proc/meminfo); exit 9",
+        "echo slept > ../file; echo setxattr $PWD user.a value | posix /tmp; echo $A $(pwd) $(id -u) $(grep -c word=1 /proc/cmdline) $(df -k . | tail -1 | awk '{ print $2 }') $(awk '/MemTotal/ { print ($2 < 140000) }' /proc/meminfo); exit 9",
       ]);
-      expect({ code, stdout }, stderr).to.deep.equal({ code: 9, stdout: 'b /mnt/mine/sub 0 1 65536 1\n' });
+      expect({ code, stdout }, stderr).to.deep.equal({ code: 9, stdout: 'EOPNOTSUPP\nb /mnt/mine/sub 0 1 65536 1\n' });
       expect(stderr).to.match(/guest \| [\s\S]*asleep as asleep/);
       expect(readFileSync(join(share, 'file'), 'utf8')).to.equal('slept\n');
       expect(JSON.parse(readFileSync(json, 'utf8'))).to.deep.equal({ '/file': 'slept\n', '/sub': null });

@@ -31,6 +31,7 @@ const ELSEWHERE: Record<string, Record<string, string[]>> = {
       'save',
       'memory',
       'cmdline',
+      'no-xattr',
       'no-cache',
       'verbose',
       'env',
@@ -72,6 +73,7 @@ describe('command line: every option of every command', function () {
     'mine',
     '--size',
     '64M',
+    '--no-xattr',
     '--write-back',
     '--owners',
     '--save',
@@ -83,8 +85,8 @@ describe('command line: every option of every command', function () {
     '--verbose',
   ];
   const script = (name: string) =>
-    `echo ${name} > ../file; chmod u+s ../file; echo $A $(pwd) $(id -u) $(grep -c word=1 /proc/cmdline) $(df -k . | tail -1 | awk '{ print $2 }') $(awk '/MemTotal/ { print ($2 < 140000) }' /proc/meminfo)`;
-  const said = /^b \/mnt\/mine\/sub 0 1 65536 1$/m;
+    `echo ${name} > ../file; chmod u+s ../file; echo setxattr $PWD user.a value | posix /tmp; echo $A $(pwd) $(id -u) $(grep -c word=1 /proc/cmdline) $(df -k . | tail -1 | awk '{ print $2 }') $(awk '/MemTotal/ { print ($2 < 140000) }' /proc/meminfo)`;
+  const said = /^EOPNOTSUPP\nb \/mnt\/mine\/sub 0 1 65536 1$/m;
   const kept = (name: string) => () => {
     expect(readFileSync(join(share, 'file'), 'utf8'), 'written back').to.equal(`${name}\n`);
     expect(statSync(join(share, 'file')).mode & 0o4000, '--owners').to.equal(0o4000);

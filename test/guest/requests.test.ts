@@ -1,4 +1,5 @@
 import { expect } from 'chai';
+import { defaultDriver, defaultKernel } from '../../harness/node/image.ts';
 import type { ShareOptions } from '../../harness/node/vm-options.ts';
 import { useGuest } from '../support/guest.ts';
 
@@ -30,10 +31,20 @@ const EXPECTED: Record<string, Record<string, string>> = {
     unlink: 'LOOKUP UNLINK',
   },
 };
+EXPECTED['no-xattr'] = {
+  ...EXPECTED['auto'],
+  create: 'LOOKUP CREATE WRITE RELEASE',
+  overwrite: 'LOOKUP OPEN SETATTR WRITE RELEASE',
+};
+// The fast driver creates without a lookup, and knows that a new file has no attributes.
+if (defaultDriver(defaultKernel()) === 'fast')
+  for (const expected of Object.values(EXPECTED))
+    expected['create'] = expected['create']!.replace(/^LOOKUP /, '').replace('GETXATTR ', '');
 const SHARES: ShareOptions[] = [
   { tag: 'never', cache: 'never' },
   { tag: 'auto' },
   { tag: 'stateless', stateless: true },
+  { tag: 'no-xattr', xattr: false },
 ];
 const STEPS: Record<string, (file: string) => string[]> = {
   create: (file) => [`open a ${file} O_CREAT|O_WRONLY|O_EXCL`, 'write a 0 hello', 'close a'],
@@ -50,7 +61,7 @@ describe('requests that operations take', () => {
     it(tag, async () => {
       const { device, files, mountPoint, volume } = guest.vm.share(tag);
       volume.mkdirSync('/d');
-      // What a session learns by being refused once: FLUSH, and OPEN of a stateless share.
+      // What a session learns by being refused once: FLUSH, OPEN of a stateless share, GETXATTR of one without attributes.
       await guest.vm.exec(`echo x > ${mountPoint}/first; cat ${mountPoint}/first`);
       let scenario = 0;
       for (const [name, steps] of Object.entries(STEPS)) {

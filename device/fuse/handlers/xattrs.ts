@@ -1,4 +1,4 @@
-import { EINVAL, ENODATA, EOPNOTSUPP, FsError } from '../../fs/errno.ts';
+import { EINVAL, ENODATA, ENOSYS, EOPNOTSUPP, FsError } from '../../fs/errno.ts';
 import { encodeName } from '../../fs/names.ts';
 import type { Call } from '../call.ts';
 import * as C from '../constants.ts';
@@ -11,8 +11,14 @@ const size = fuse_getxattr_out.at(new DataView(answered.buffer), 0);
 
 const TRUSTED = 'trusted.';
 
-/** The attribute that a request is about. @throws FsError EOPNOTSUPP for other namespaces than xattr(7) has, and for ACLs unless the share has them. */
+/** @throws FsError ENOSYS, after which Linux asks no more, on a share without them. */
+function checkAttributes(call: Call): void {
+  if (!call.session.policy.xattr) throw FsError.of(ENOSYS);
+}
+
+/** The attribute that a request is about. @throws FsError as {@link checkAttributes}; EOPNOTSUPP for other namespaces than xattr(7) has, and for ACLs unless the share has them. */
 function attributeName(call: Call): string {
+  checkAttributes(call);
   const name = call.strings[0]!;
   const isKnown =
     /^(user|trusted|security)\../s.test(name) ||
@@ -32,7 +38,8 @@ function sendValue(call: Call, wanted: number, value: Uint8Array): number {
 
 export const XATTR_OPERATIONS = [
   operation(C.FUSE_GETXATTR, 'GETXATTR', {
-    about: 'The value of an extended attribute, or its length.',
+    about:
+      'The value of an extended attribute, or its length. Without `xattr`: ENOSYS, as for the three others, and the guest asks no more.',
     input: fuse_getxattr_in,
     strings: ['xattr'],
     handle(call) {
@@ -62,7 +69,10 @@ export const XATTR_OPERATIONS = [
   operation(C.FUSE_LISTXATTR, 'LISTXATTR', {
     about: 'The names of all extended attributes, or their length; `trusted.` for root alone.',
     input: fuse_getxattr_in,
-    handle: (call) => call.filesystem.listxattr?.(call.inode) ?? refuse(EOPNOTSUPP),
+    handle(call) {
+      checkAttributes(call);
+      return call.filesystem.listxattr?.(call.inode) ?? refuse(EOPNOTSUPP);
+    },
     reply(call, all, _output, { size }) {
       const shown = all.filter((name) => call.header.uid === 0 || !name.startsWith(TRUSTED));
       const names = shown.map((name) => encodeName(`${name}\0`));

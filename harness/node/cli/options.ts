@@ -73,6 +73,7 @@ export interface MachineFlags extends ExecFlags {
   tag?: string[];
   /** Bytes. */
   size?: number;
+  xattr: boolean;
   memory: number;
   kernel?: string;
   initrd?: string;
@@ -136,6 +137,10 @@ export function addMachineOptions(command: Command): Command {
         ).argParser(parseSize),
       )
       .option(
+        '--no-xattr',
+        'shares without extended attributes: the guest asks no new file for them, which saves a request each',
+      )
+      .option(
         '--write-back',
         'when the command is done, and whatever its exit code, carry changes back to where the shares came from',
       )
@@ -183,6 +188,7 @@ export function machineOptions(flags: MachineFlags): VmOptions {
     owners,
     tag = [],
     size,
+    xattr,
     memory,
     kernel,
     initrd,
@@ -206,6 +212,7 @@ export function machineOptions(flags: MachineFlags): VmOptions {
       tag: tag[index] ?? (index === 0 ? 'share' : `share${index + 1}`),
       source: share[index],
       size,
+      xattr,
       ...(live && { live, setIds: owners }),
     }),
   );

@@ -162,6 +162,44 @@ describe('a stateless share', () => {
   });
 });
 
+describe('a share without extended attributes', () => {
+  const ask: [string, (session: FuseSession, nodeid: number) => { error: number | undefined }][] = [
+    ['GETXATTR', (session, nodeid) => call(session, 'GETXATTR', nodeid, { size: 0 }, 'security.capability')],
+    ['SETXATTR', (session, nodeid) => call(session, 'SETXATTR', nodeid, { size: 1 }, 'user.a', u32(1).subarray(0, 1))],
+    ['LISTXATTR', (session, nodeid) => call(session, 'LISTXATTR', nodeid, { size: 0 })],
+    ['REMOVEXATTR', (session, nodeid) => call(session, 'REMOVEXATTR', nodeid, 'user.a')],
+  ];
+  for (const [name, send] of ask) {
+    it(`answers ${name} with ENOSYS, after which Linux asks no more, whatever is there`, () => {
+      const { filesystem, session } = start({ xattr: false });
+      const nodeid = call(session, 'CREATE', 1, { flags: 2, mode: 0o100644 }, 'f').out.entry.nodeid;
+      filesystem.setxattr(filesystem.inode(nodeid)!, 'user.a', Buffer.from('kept'), 0);
+      expect(send(session, nodeid).error).to.equal(ENOSYS);
+      expect(Buffer.from(filesystem.getxattr(filesystem.inode(nodeid)!, 'user.a')!).toString()).to.equal('kept');
+    });
+  }
+
+  it('takes no security labels for what is made, and has no ACLs', () => {
+    const { filesystem, session } = start({ xattr: false });
+    expect(session.negotiated!.flags & C.FUSE_SECURITY_CTX).to.equal(0n);
+    expect(call(session, 'MKDIR', 1, { mode: 0o755 }, 'd').error).to.equal(0);
+    expect(filesystem.listxattr(filesystem.lookup(filesystem.root, 'd')!)).to.deep.equal([]);
+    expect(() => start({ xattr: false, posixAcl: true })).to.throw(RangeError, /ACLs are extended attributes/);
+  });
+
+  it('refuses them to a session that had them, and gives them back to one that goes on with them', () => {
+    const { filesystem, session } = start();
+    const nodeid = call(session, 'CREATE', 1, { flags: 2, mode: 0o100644 }, 'f').out.entry.nodeid;
+    const other = new FuseSession({ filesystem, xattr: false });
+    other.restore(FuseSession.checkState(session.state(), filesystem), () => undefined);
+    expect(call(other, 'GETXATTR', nodeid, { size: 0 }, 'user.a').error).to.equal(ENOSYS);
+    expect(call(other, 'MKDIR', 1, { mode: 0o755 }, 'd', labels(label('security.selinux', 'x'))).error).to.equal(0);
+    expect(filesystem.listxattr(filesystem.lookup(filesystem.root, 'd')!), 'a label').to.deep.equal([]);
+    session.restore(FuseSession.checkState(other.state(), filesystem), () => undefined);
+    expect(call(session, 'GETXATTR', nodeid, { size: 0 }, 'user.a').error).to.equal(-61);
+  });
+});
+
 describe('how long the guest may believe an answer', () => {
   for (const [cache, entry, attr, ofDirectory] of [
     ['never', 0, 0, 1],
