@@ -60,7 +60,7 @@ export async function resolveImage({
   return { kernel, initrd, vmlinux, ...(vmlinux === undefined && findFirmware(bios)), id: hash.digest('hex') };
 }
 
-function isNamed(kernel: string): kernel is NamedKernel {
+export function isNamed(kernel: string): kernel is NamedKernel {
   return kernel === 'stock' || kernel === 'minimal';
 }
 

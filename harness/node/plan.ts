@@ -5,7 +5,7 @@ import { kernelCmdline } from '../machine/boot/cmdline.ts';
 import type { DirectBootImage } from '../machine/boot/direct-boot.ts';
 import { devicesOf, equipmentOf, type MachineConfig } from '../machine/config.ts';
 import { VmError } from '../machine/errors.ts';
-import { defaultDriver, defaultKernel, readImageFile, resolveImage } from './image.ts';
+import { defaultDriver, defaultKernel, isNamed, readImageFile, resolveImage } from './image.ts';
 import { liveUuids, matchLive } from './live/live-share.ts';
 import { v86Version } from './v86.ts';
 import { checkShares, DEFAULT_MEMORY, DEFAULT_VIDEO_MEMORY, type ShareOptions, type VmOptions } from './vm-options.ts';
@@ -125,6 +125,8 @@ export function withShares(config: MachineConfig, shares: readonly ShareOptions[
 /** `options`, and where they are silent, what a machine of this configuration was made with. */
 export function optionsFor(config: MachineConfig, options: VmOptions): VmOptions {
   const { acpi, isMinimalKernel, hasFastDriver, ninep, network, videoMemory, tags, live } = equipmentOf(config);
+  // A kernel of the caller's own has a driver of its own.
+  const canBeFast = options.kernel === undefined || isNamed(options.kernel);
   const directories = options.shares ? undefined : matchLive(live, options.live);
   return {
     ...options,
@@ -132,7 +134,7 @@ export function optionsFor(config: MachineConfig, options: VmOptions): VmOptions
     videoMemory: options.videoMemory ?? videoMemory,
     acpi: options.acpi ?? acpi,
     kernel: options.kernel ?? (isMinimalKernel ? 'minimal' : 'stock'),
-    driver: options.driver ?? (hasFastDriver ? 'fast' : 'stock'),
+    driver: options.driver ?? (hasFastDriver && canBeFast ? 'fast' : 'stock'),
     ninep: options.ninep ?? ninep,
     network: options.network ?? network,
     shares: options.shares ?? tags.map((tag) => ({ tag, source: directories?.get(tag), live: live.has(tag) })),
