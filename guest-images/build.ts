@@ -35,7 +35,7 @@ const PROGRAMS: Record<string, string[]> = {
   holder: ['holder.c', 'runtime.c'],
   vfsbench: ['vfsbench.c', 'runtime.c'],
   locker: ['locker.c', 'runtime.c'],
-  posix: ['posix.c', 'runtime.c'],
+  posix: ['posix.c', 'posix-words.c', 'runtime.c'],
   crowd: ['crowd.c', 'runtime.c'],
   direct: ['direct.c', 'runtime.c'],
   watcher: ['watcher.c', 'runtime.c'],
