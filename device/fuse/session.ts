@@ -16,7 +16,7 @@ import { DEFERRED, type FuseRequest } from './request.ts';
 import { SessionLocks } from './session-locks.ts';
 import { SessionParts } from './session-parts.ts';
 import { type CheckedSessionState, checkSessionState, type InodeIndex, type SessionState } from './session-state.ts';
-import { type Deliver, type Result, WaitingCalls } from './waiting-calls.ts';
+import { type Deliver, WaitingCalls } from './waiting-calls.ts';
 
 export type { Negotiated } from './negotiation.ts';
 export type { CheckedSessionState, InodeIndex } from './session-state.ts';
@@ -92,7 +92,7 @@ export class FuseSession {
     return this.#parts.locks.id;
   }
 
-  /** What a driver knows its session again by, in the device's configuration: 1 to 2^32 - 1; 0 while there is none. It stays through snapshots. */
+  /** What a driver knows its session again by, in the device's configuration: 1 to 2^32 - 1; 0 before INIT has chosen one. It stays through snapshots. */
   get number(): number {
     return this.#parts.number;
   }
@@ -191,20 +191,18 @@ export class FuseSession {
 
   #wait(call: Call, operation: Operation, answer: Promise<unknown>): number {
     this.#call = this.#newCall();
-    this.#parts.waiting.add(
-      call,
-      answer,
-      (result) => {
+    const refuse = (thrown: unknown) => this.#refuse(call, this.#errnoOf(thrown));
+    this.#parts.waiting.add(call, answer, {
+      reply: (value) => {
         try {
-          return this.#reply(call, operation, settledValue(result));
+          return this.#reply(call, operation, value);
         } catch (thrown) {
-          return this.#refuse(call, this.#errnoOf(thrown));
+          return refuse(thrown);
         }
       },
-      (result) => {
-        if (!('error' in result)) operation.drop?.(call, result.value as never, call.input as never);
-      },
-    );
+      refuse,
+      drop: (value) => operation.drop?.(call, value as never, call.input as never),
+    });
     return operation.noReply ? 0 : DEFERRED;
   }
 
@@ -302,9 +300,4 @@ export class FuseSession {
     parts.handles.restore(state.handles);
     parts.locks.restore(state.session, state.waiters, requestOf);
   }
-}
-
-function settledValue<A>(result: Result<A>): A {
-  if ('error' in result) throw result.error;
-  return result.value;
 }

@@ -6,6 +6,16 @@ import type { FuseRequest } from './request.ts';
 /** Calls when it is time to answer: at once, or when a machine that stands still runs again. */
 export type Deliver = (action: () => void) => void;
 
+/** What is done when an answer comes. */
+interface Ending<A> {
+  /** Returns the reply's length in bytes. */
+  reply(answer: A): number;
+  /** Returns the reply's length in bytes. */
+  refuse(error: unknown): number;
+  /** The request has ended before: nobody gets the answer. */
+  drop(answer: A): void;
+}
+
 /** The requests of a session whose filesystem answers later. There are no more of them than the queues have room for. */
 export class WaitingCalls {
   readonly #calls = new Set<Call>();
@@ -27,29 +37,32 @@ export class WaitingCalls {
     return this.changing.length === 0 ? Promise.resolve() : new Promise((resolve) => this.#settled.push(resolve));
   }
 
-  /** `finish` is called with whatever `answer` comes to, and gives the reply's length; or `drop`, when nobody waits any more. */
-  add<A>(
-    call: Call,
-    answer: PromiseLike<A>,
-    finish: (result: Result<A>) => number,
-    drop: (result: Result<A>) => void,
-  ): void {
+  /** Keeps a call until its answer has come. */
+  add<A>(call: Call, answer: PromiseLike<A>, { reply, refuse, drop }: Ending<A>): void {
     call.keep();
     this.#calls.add(call);
-    const settle = (result: Result<A>) =>
+    const settle = (finish: () => number, ignore: () => void) =>
       this.#deliver(() => {
         if (!this.#calls.has(call)) {
-          drop(result);
+          ignore();
         } else {
-          const length = finish(result);
+          const length = finish();
           this.#remove(call);
           call.request.complete(length);
         }
         call.finish();
       });
     answer.then(
-      (value) => settle({ value }),
-      (error: unknown) => settle({ error }),
+      (value) =>
+        settle(
+          () => reply(value),
+          () => drop(value),
+        ),
+      (error: unknown) =>
+        settle(
+          () => refuse(error),
+          () => {},
+        ),
     );
   }
 
@@ -87,6 +100,3 @@ export class WaitingCalls {
     for (const resolve of settled) resolve();
   }
 }
-
-/** What an answer has come to. */
-export type Result<A> = { value: A } | { error: unknown };

@@ -1,29 +1,11 @@
 import { spawn } from 'node:child_process';
 import { once } from 'node:events';
-import { mkdtempSync, rmSync } from 'node:fs';
-import { tmpdir } from 'node:os';
-import { join } from 'node:path';
 import { expect } from 'chai';
-import { makeToken } from '../../device/index.ts';
-import { useCli } from '../support/cli.ts';
-
-/** A command that ends with 3 when it is asked to end, and not before. */
-const trapping = (signal: string) =>
-  `trap "echo caught; exit 3" ${signal}; echo started >&2; while :; do sleep 0.1; done`;
+import { trapping, useFrozenGuest } from '../support/frozen-guest.ts';
 
 describe('command line: signals again, and a reader that is slow', function () {
   this.timeout(300_000);
-  const { run, start } = useCli();
-  const directory = mkdtempSync(join(tmpdir(), 'cli-signals-'));
-  after(() => {
-    for (const path of [directory, `${directory}.migrations`]) rmSync(path, { recursive: true, force: true });
-  });
-  const store = ['--store', join(directory, 'store')];
-  const token = makeToken();
-  before(async () => {
-    const { code, stderr } = await run(['freeze', ...store, '--name', 'base']);
-    expect(code, stderr).to.equal(0);
-  });
+  const { run, start, store, token } = useFrozenGuest();
 
   it('fork kills them with the second', async () => {
     const fork = start([

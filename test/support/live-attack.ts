@@ -7,8 +7,6 @@ import {
   renameSync,
   rmSync,
   statSync,
-  symlinkSync,
-  unlinkSync,
   writeFileSync,
 } from 'node:fs';
 import { join } from 'node:path';
@@ -17,13 +15,12 @@ import { S_IFDIR, S_IFLNK, S_IFREG } from '../../device/fs/constants.ts';
 import { FsError } from '../../device/fs/errno.ts';
 import type { DirectoryEntry } from '../../device/fs/filesystem.ts';
 import { LiveDirectory, type LiveDirectoryOptions } from '../../harness/node/live/live-directory.ts';
+import { changeOnHost, directoriesOf, fingerprints, NAMES } from './host-changes.ts';
 import { randomNumbers } from './hostile-driver.ts';
-import { directoriesOf, fingerprints } from './write-back-attack.ts';
 
 type Random = (below: number) => number;
 type Live = LiveDirectory['root'];
 
-const NAMES = ['a', 'b', 'c', 'd', 'e', 'f'];
 const TARGETS = ['a', '../b', '..', '.', '../outside', '../../outside/dir', '/etc/passwd'];
 /** Inodes that a guest knows at once. */
 const MAX_KNOWN = 30;
@@ -160,45 +157,6 @@ export function viewOfHost(directory: string, path = ''): string[] {
     return [line.join(' '), ...(type === S_IFDIR ? viewOfHost(at, `${path}${name}/`) : [])];
   });
   return lines.sort();
-}
-
-/** One change by a program of the host, inside the directory. Returns whether there was one. */
-function changeOnHost(share: string, outside: string, next: Random): boolean {
-  const directories = directoriesOf(share);
-  const at = () => join(directories[next(directories.length)]!, NAMES[next(NAMES.length)]!);
-  const [path, other] = [at(), at()];
-  const targets = [outside, join(outside, 'dir'), '../outside', '../../outside/dir', '..', '.'];
-  try {
-    switch (next(6)) {
-      case 0:
-      case 1:
-        // A directory steps aside for a link.
-        if (!lstatSync(path).isDirectory()) return false;
-        renameSync(path, other);
-        symlinkSync(targets[next(targets.length)]!, path);
-        break;
-      case 2:
-        // And comes back.
-        if (!lstatSync(path).isSymbolicLink()) return false;
-        unlinkSync(path);
-        renameSync(other, path);
-        break;
-      case 3:
-        renameSync(path, other);
-        break;
-      case 4:
-        rmSync(path, { recursive: true, force: true });
-        if (next(2)) symlinkSync(targets[next(targets.length)]!, path);
-        else writeFileSync(path, `host ${next(100)}`);
-        break;
-      case 5:
-        mkdirSync(path);
-    }
-    return true;
-  } catch (error) {
-    if ((error as NodeJS.ErrnoException).syscall === undefined) throw error;
-    return false;
-  }
 }
 
 /**

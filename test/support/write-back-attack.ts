@@ -1,25 +1,13 @@
-import {
-  linkSync,
-  lstatSync,
-  mkdirSync,
-  readdirSync,
-  readFileSync,
-  readlinkSync,
-  renameSync,
-  rmSync,
-  symlinkSync,
-  unlinkSync,
-  writeFileSync,
-} from 'node:fs';
+import { mkdirSync, readdirSync, renameSync, rmSync, symlinkSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { filesystemOf } from '../../device/filesystems/memfs/volume.ts';
 import { type MemoryFileSystem, Volume } from '../../device/index.ts';
 import { type LoadedTree, loadHostTree } from '../../harness/node/shares/host-tree.ts';
 import { writeBack } from '../../harness/node/shares/write-back.ts';
+import { changeOnHost, fingerprints } from './host-changes.ts';
 import { randomNumbers } from './hostile-driver.ts';
-import { Guest, listing } from './random-guest.ts';
+import { Guest } from './random-guest.ts';
 
-const NAMES = ['a', 'b', 'c', 'd', 'e', 'f'];
 /** A round's tree is kept for so many, as their changes add up. */
 const ROUNDS_OF_A_TREE = 12;
 
@@ -50,8 +38,7 @@ export function attackWriteBack(
   let filesystem!: MemoryFileSystem;
   let tree!: LoadedTree;
   const swap = () => {
-    const { swapped } = swapOnHost(share, outside, next);
-    if (swapped) swaps++;
+    if (changeOnHost(share, outside, next, { hasHardLinks: true })) swaps++;
   };
   const descriptors = readdirSync('/proc/self/fd').length;
   let round = 0;
@@ -87,74 +74,4 @@ function setUp(root: string, share: string, round: number): void {
   for (const name of ['a/d', 'a/b/d', 'b/c', 'b/a/b', 'c']) writeFileSync(join(fresh, name), name);
   renameSync(share, join(root, `old-${round}`));
   renameSync(fresh, share);
-}
-
-/** Everything about a tree: but when it was read, and how many names files have, which the host itself gives them. */
-export function fingerprints(directory: string): string {
-  const lines = ['.', ...listing(directory)].sort().map((path) => {
-    const { mode, uid, gid, size, mtimeNs, ino } = lstatSync(join(directory, path), { bigint: true });
-    const type = Number(mode) & 0o170000;
-    const content =
-      type === 0o100000
-        ? readFileSync(join(directory, path), 'utf8')
-        : type === 0o120000
-          ? readlinkSync(join(directory, path))
-          : '';
-    return [path, ino, mode.toString(8), uid, gid, size, mtimeNs, content].join(' ');
-  });
-  return lines.join('\n');
-}
-
-/** Directories of the share that are reached through none but directories. */
-export function directoriesOf(directory: string, depth = 0): string[] {
-  const below =
-    depth < 4
-      ? readdirSync(directory, { withFileTypes: true })
-          .filter((entry) => entry.isDirectory())
-          .flatMap(({ name }) => directoriesOf(join(directory, name), depth + 1))
-      : [];
-  return [directory, ...below];
-}
-
-/** One change on the host. */
-function swapOnHost(share: string, outside: string, next: (below: number) => number): { swapped: boolean } {
-  const directories = directoriesOf(share);
-  const at = () => join(directories[next(directories.length)]!, NAMES[next(NAMES.length)]!);
-  const [path, other] = [at(), at()];
-  const targets = [outside, join(outside, 'dir'), '../outside', '../../outside/dir', '..', '.'];
-  try {
-    switch (next(7)) {
-      case 0:
-      case 1: {
-        // A directory steps aside for a link.
-        if (!lstatSync(path).isDirectory()) return { swapped: false };
-        renameSync(path, other);
-        symlinkSync(targets[next(targets.length)]!, path);
-        break;
-      }
-      case 2: {
-        // And comes back.
-        if (!lstatSync(path).isSymbolicLink()) return { swapped: false };
-        unlinkSync(path);
-        renameSync(other, path);
-        break;
-      }
-      case 3:
-        renameSync(path, other);
-        break;
-      case 4:
-        rmSync(path, { recursive: true, force: true });
-        symlinkSync(targets[next(targets.length)]!, path);
-        break;
-      case 5:
-        linkSync(join(outside, ['a', 'b', 'dir/c', 'e'][next(4)]!), path);
-        break;
-      case 6:
-        mkdirSync(path);
-    }
-    return { swapped: true };
-  } catch (error) {
-    if ((error as NodeJS.ErrnoException).syscall === undefined) throw error;
-    return { swapped: false };
-  }
 }

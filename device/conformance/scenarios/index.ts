@@ -3,6 +3,7 @@ import { DATA } from './data.ts';
 import { LOCKS } from './locks.ts';
 import { METADATA } from './metadata.ts';
 import { NAMES } from './names.ts';
+import { PERMISSIONS } from './permissions.ts';
 import { RENAME } from './rename.ts';
 import { SAMPLES } from './samples.ts';
 import { XATTRS } from './xattrs.ts';
@@ -32,6 +33,7 @@ export const SCENARIOS: readonly Scenario[] = Object.entries({
   names: NAMES,
   rename: RENAME,
   metadata: METADATA,
+  permissions: PERMISSIONS,
   data: DATA,
   xattrs: XATTRS,
   acls: ACLS,

@@ -1,9 +1,10 @@
 import { PAGE_SIZE } from '../../bytes.ts';
 import { fromMilliseconds } from '../../fs/clock.ts';
 import { S_IALLUGO, S_IFDIR, S_IFLNK, S_IFMT } from '../../fs/constants.ts';
+import { FIRST_COOKIE } from '../../fs/cookies.ts';
 import type { Timespec } from '../../fs/filesystem.ts';
 import { CHUNK_SIZE, PAGES_PER_CHUNK } from '../memory/chunk.ts';
-import { Entry, FIRST_COOKIE } from '../memory/directory.ts';
+import { Entry } from '../memory/directory.ts';
 import { Inode } from '../memory/inode.ts';
 import type { InodeTable } from '../memory/inode-table.ts';
 import { entryCost, inodeCost } from '../memory/space.ts';
@@ -127,7 +128,7 @@ function adoptInode(table: InodeTable, node: CoreNode, ino: number): Inode {
   return inode;
 }
 
-/** memfs keeps dates that are none. */
+/** memfs keeps invalid dates. */
 function timeOf(date: Date): Timespec {
   return checkTime(fromMilliseconds(date.getTime() || 0));
 }

@@ -1,10 +1,10 @@
 import { PAGE_SIZE } from '../../bytes.ts';
 import { S_IFDIR, S_IFLNK, S_IFMT, S_IFREG } from '../../fs/constants.ts';
+import { FIRST_COOKIE } from '../../fs/cookies.ts';
 import { FsError } from '../../fs/errno.ts';
 import { isEntryName, nameLength } from '../../fs/names.ts';
 import { ACL_ACCESS, ACL_DEFAULT, Acl } from './acl.ts';
 import { countBits, PAGES_PER_CHUNK } from './chunk.ts';
-import { FIRST_COOKIE } from './directory.ts';
 import { entryCost, inodeCost, xattrCost, xattrsCost } from './space.ts';
 import { type CheckedState, F64, type InodeColumns, U32 } from './state.ts';
 import { checkNode, checkSize, checkTime, checkXattr, checkXattrList, LINK_MAX, MAX_FILE_SIZE } from './values.ts';

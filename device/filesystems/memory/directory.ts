@@ -1,13 +1,9 @@
 import { PAGE_SIZE } from '../../bytes.ts';
+import { FIRST_COOKIE, firstAfter, MAX_COOKIE } from '../../fs/cookies.ts';
 import { ENOSPC, FsError } from '../../fs/errno.ts';
 import type { Inode } from './inode.ts';
 import { entryCost, type Space } from './space.ts';
 
-export const DOT_COOKIE = 1;
-export const DOT_DOT_COOKIE = 2;
-export const FIRST_COOKIE = 3;
-/** No cookie is larger: 32-bit programs without large file support take no more. */
-export const MAX_COOKIE = 2 ** 31 - 1;
 /** Entries in one directory, at most: half of what a `Map` can have, which has places for removed ones too. */
 const MAX_ENTRIES = 2 ** 23;
 
@@ -70,14 +66,8 @@ export class Directory {
 
   /** The cookie now of what had `cookie` before the entries were numbered anew, or of the last entry before it. */
   renumbered(cookie: number): number {
-    const former = this.#former!;
-    let [low, high] = [0, former.length];
-    while (low < high) {
-      const middle = (low + high) >>> 1;
-      if (former[middle]! <= cookie) low = middle + 1;
-      else high = middle;
-    }
-    return low ? FIRST_COOKIE + low - 1 : Math.min(cookie, FIRST_COOKIE - 1);
+    const position = firstAfter(this.#former!, cookie);
+    return position ? FIRST_COOKIE + position - 1 : Math.min(cookie, FIRST_COOKIE - 1);
   }
 
   get(name: string): Entry | undefined {

@@ -1,5 +1,6 @@
+import { DOT_COOKIE, DOT_DOT_COOKIE } from '../../fs/cookies.ts';
 import type { DirectoryEntry, OpenDirectory } from '../../fs/filesystem.ts';
-import { type Directory, DOT_COOKIE, DOT_DOT_COOKIE, type Entry } from './directory.ts';
+import type { Directory, Entry } from './directory.ts';
 import type { Inode } from './inode.ts';
 
 /**

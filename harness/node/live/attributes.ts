@@ -1,8 +1,7 @@
 import type { BigIntStats, StatsFsBase } from 'node:fs';
 import { NAME_MAX } from '../../../device/fs/constants.ts';
-import type { Attr, StatFs, Timespec } from '../../../device/fs/filesystem.ts';
-
-const SECOND = 1_000_000_000n;
+import type { Attr, StatFs } from '../../../device/fs/filesystem.ts';
+import { timespec } from '../timespec.ts';
 
 /** What the host says of a file, for a guest that knows it by `ino`. */
 export function attrOf(stats: BigIntStats, ino: number): Attr {
@@ -35,9 +34,4 @@ export function statfsOf({ bsize, blocks, bfree, bavail, files, ffree }: StatsFs
     frsize: Number(bsize),
     namelen: NAME_MAX,
   };
-}
-
-function timespec(ns: bigint): Timespec {
-  const nsec = ((ns % SECOND) + SECOND) % SECOND;
-  return { sec: Number((ns - nsec) / SECOND), nsec: Number(nsec) };
 }

@@ -1,4 +1,5 @@
 import { S_IFDIR } from '../../../device/fs/constants.ts';
+import { DOT_COOKIE, DOT_DOT_COOKIE, firstAfter, MAX_COOKIE } from '../../../device/fs/cookies.ts';
 import type { DirectoryEntry, OpenDirectory } from '../../../device/fs/filesystem.ts';
 import { attrOf } from './attributes.ts';
 import { onHost } from './host-error.ts';
@@ -6,13 +7,9 @@ import { hash } from './identity.ts';
 import type { LiveInode } from './live-inode.ts';
 import type { LiveInodes } from './live-inodes.ts';
 
-const DOT = 1;
-const DOTDOT = 2;
 /** Cookies are the places of hashes, with room for those that have the same. */
 const ROOM = 16;
 const PLACES = 2 ** 27 - 2 ** 23;
-/** Larger than any cookie. */
-const END = 2 ** 31 - 1;
 /** Names that are remembered for all that read directories. What was dropped is read again. */
 const MAX_NAMES = 200_000;
 /** What a listing costs beside its names. */
@@ -40,7 +37,7 @@ export class Listings {
 
   open(dir: LiveInode): OpenDirectory {
     const directory: OpenDirectory = {
-      end: END,
+      end: MAX_COOKIE,
       read: (cookie, plus) =>
         this.#entries(
           dir,
@@ -69,8 +66,8 @@ export class Listings {
   }
 
   *#entries(dir: LiveInode, listing: Listing, after: number, plus: boolean): Generator<DirectoryEntry> {
-    if (after < DOT) yield { name: '.', inode: dir, mode: S_IFDIR, cookie: DOT };
-    if (after < DOTDOT) yield { name: '..', inode: dir.parent ?? dir, mode: S_IFDIR, cookie: DOTDOT };
+    if (after < DOT_COOKIE) yield { name: '.', inode: dir, mode: S_IFDIR, cookie: DOT_COOKIE };
+    if (after < DOT_DOT_COOKIE) yield { name: '..', inode: dir.parent ?? dir, mode: S_IFDIR, cookie: DOT_DOT_COOKIE };
     const { names, cookies } = listing;
     for (let at = firstAfter(cookies, after); at < names.length; at++) {
       const entry = onHost(() => this.#entry(dir, names[at]!, cookies[at]!, plus));
@@ -100,7 +97,7 @@ function makeListing(names: string[]): Listing {
   const placed = names.map((name) => ({ name, place: placeOf(name) }));
   placed.sort((a, b) => a.place - b.place || (a.name < b.name ? -1 : 1));
   const cookies = new Int32Array(names.length);
-  let last = DOTDOT;
+  let last = DOT_DOT_COOKIE;
   placed.forEach(({ place }, at) => (cookies[at] = last = Math.max(last + 1, place * ROOM)));
   return { names: placed.map(({ name }) => name), cookies };
 }
@@ -109,14 +106,4 @@ function placeOf(name: string): number {
   const words: number[] = [];
   for (let at = 0; at < name.length; at++) words.push(name.charCodeAt(at));
   return 1 + (hash(words) % PLACES);
-}
-
-function firstAfter(cookies: Int32Array, after: number): number {
-  let [low, high] = [0, cookies.length];
-  while (low < high) {
-    const middle = (low + high) >>> 1;
-    if (cookies[middle]! <= after) low = middle + 1;
-    else high = middle;
-  }
-  return low;
 }

@@ -14,7 +14,6 @@ import type { MemoryFileSystem } from '../../../device/filesystems/memory/filesy
 import type { Inode } from '../../../device/filesystems/memory/inode.ts';
 import { PATH_MAX, S_IALLUGO, S_IFDIR, S_IFLNK, S_IFMT, S_IFREG, S_IFSOCK } from '../../../device/fs/constants.ts';
 import { EDQUOT, ENOSPC, errnoName, FsError } from '../../../device/fs/errno.ts';
-import type { Timespec } from '../../../device/fs/filesystem.ts';
 import { decodeName } from '../../../device/fs/names.ts';
 import { formatBytes, note, type TreeProgress, type TreeReport } from '../../../device/trees/report.ts';
 import { SparseWriter } from '../../../device/trees/sparse.ts';
@@ -22,6 +21,7 @@ import { EntryError, TOO_LONG, TreeWriter } from '../../../device/trees/tree-wri
 import { VmError } from '../../machine/errors.ts';
 import { printable } from '../../machine/printable.ts';
 import { isAbandoned, temporaryName } from '../stores/whole-file.ts';
+import { timespec } from '../timespec.ts';
 import {
   HostDirectory,
   type HostEntry,
@@ -386,10 +386,4 @@ function refusal(error: unknown): string {
     : error.code === 'ENOTDIR'
       ? 'is not a directory'
       : `can't be read (${reasonOf(error)})`;
-}
-
-function timespec(nanoseconds: bigint): Timespec {
-  const sec = nanoseconds / 1_000_000_000n;
-  const nsec = Number(nanoseconds % 1_000_000_000n);
-  return nsec < 0 ? { sec: Number(sec) - 1, nsec: nsec + 1_000_000_000 } : { sec: Number(sec), nsec };
 }
