@@ -8,6 +8,7 @@ export { attachVirtioFs, VirtioFsDevice, type VirtioFsOptions } from './attach.t
 export type { ByteSink, ByteSource } from './bytes.ts';
 export { filesystemOf, volumeOf } from './filesystems/memfs/volume.ts';
 export { MemoryFileSystem, type MemoryFileSystemOptions } from './filesystems/memory/filesystem.ts';
+export { makeAttr } from './fs/attr.ts';
 export { ERRNO, type ErrnoName, FsError } from './fs/errno.ts';
 export type {
   Answer,

@@ -8,6 +8,7 @@ import {
   type FileSystem,
   FsError,
   type Inode,
+  makeAttr,
   type OpenDirectory,
 } from 'v86-virtiofs';
 
@@ -18,7 +19,6 @@ export interface Index {
 
 const DIRECTORY = 0o040555;
 const FILE = 0o100444;
-const NEVER = { sec: 0, nsec: 0 };
 
 /** A file or directory. What is beyond `Inode` is for the filesystem itself. */
 class Node implements Inode {
@@ -34,9 +34,7 @@ class Node implements Inode {
     this.ino = ino;
     this.url = url;
     this.parent = parent ?? this;
-    const [mode, size] = typeof what === 'number' ? [FILE, what] : [DIRECTORY, 0];
-    const times = { atime: NEVER, mtime: NEVER, ctime: NEVER, btime: NEVER };
-    this.attr = { ino, mode, size, blocks: 0, ...times, nlink: 1, uid: 0, gid: 0, rdev: 0, blksize: 4096 };
+    this.attr = makeAttr(typeof what === 'number' ? { ino, mode: FILE, size: what } : { ino, mode: DIRECTORY });
   }
 }
 

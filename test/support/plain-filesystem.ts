@@ -1,4 +1,5 @@
 import type { ByteSink, ByteSource } from '../../device/bytes.ts';
+import { makeAttr } from '../../device/fs/attr.ts';
 import { O_EXCL, S_IFDIR, S_IFMT, S_IFREG } from '../../device/fs/constants.ts';
 import * as E from '../../device/fs/errno.ts';
 import type {
@@ -11,8 +12,6 @@ import type {
   OpenDirectory,
   SetAttr,
 } from '../../device/fs/filesystem.ts';
-
-const NEVER = { sec: 0, nsec: 0 };
 
 class Node implements Inode {
   readonly ino: number;
@@ -29,10 +28,11 @@ class Node implements Inode {
   }
 
   get attr(): Attr {
-    const mode = this.names ? S_IFDIR | 0o755 : S_IFREG | 0o644;
-    const size = this.bytes.length;
-    const times = { atime: NEVER, mtime: NEVER, ctime: NEVER, btime: NEVER };
-    return { ino: this.ino, size, blocks: 0, ...times, mode, nlink: 1, uid: 0, gid: 0, rdev: 0, blksize: 4096 };
+    return makeAttr({
+      ino: this.ino,
+      mode: this.names ? S_IFDIR | 0o755 : S_IFREG | 0o644,
+      size: this.bytes.length,
+    });
   }
 }
 
