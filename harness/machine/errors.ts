@@ -46,8 +46,8 @@ export class CommandError extends VmError {
   /** What a shell says of it: 127 when there is no such program, 126 when it can't be run, or not there. */
   readonly code: 126 | 127;
 
-  constructor(message: string, code: 126 | 127) {
-    super('guest', message);
+  constructor(message: string, code: 126 | 127, options?: ErrorOptions) {
+    super('guest', message, options);
     this.code = code;
   }
 }

@@ -7,6 +7,7 @@ import { makeToken } from '../../device/index.ts';
 import { ensureGuestImage } from '../../guest-images/build.ts';
 import { makeProgram } from '../../harness/node/cli/program.ts';
 import { useCli } from '../support/cli.ts';
+import { EXECUTION, machineOptions, SHOWN, showMachine } from '../support/cli-options.ts';
 
 interface Row {
   args: string[];
@@ -22,7 +23,8 @@ interface Row {
 /** Options whose effect other tests show: by command, and then the file. */
 const ELSEWHERE: Record<string, Record<string, string[]>> = {
   suspend: {
-    'full/cli-sleep.test.ts': [
+    'full/cli-sleep.test.ts': ['no-cache', 'name', 'store'],
+    'support/cli-options.ts': [
       'share',
       'tag',
       'size',
@@ -32,14 +34,11 @@ const ELSEWHERE: Record<string, Record<string, string[]>> = {
       'memory',
       'cmdline',
       'no-xattr',
-      'no-cache',
       'verbose',
       'env',
       'workdir',
       'user',
       'timeout',
-      'name',
-      'store',
     ],
   },
   wake: { 'full/cli-sleep.test.ts': ['name'] },
@@ -63,38 +62,18 @@ describe('command line: every option of every command', function () {
   const token = makeToken();
   after(() => rmSync(directory, { recursive: true }));
 
-  /** How a command runs; it shows that by what it says. */
-  const execution = ['--env', 'A=b', '--workdir', 'sub', '--user', '0:0', '--timeout', '200'];
-  const machine = (name: string) => [
-    ...execution,
-    '--share',
-    share,
-    '--tag',
-    'mine',
-    '--size',
-    '64M',
-    '--no-xattr',
-    '--write-back',
-    '--owners',
-    '--save',
-    at(`${name}.json`),
-    '--memory',
-    '128',
-    '--cmdline',
-    'word=1',
-    '--verbose',
-  ];
-  const script = (name: string) =>
-    `echo ${name} > ../file; chmod u+s ../file; echo setxattr $PWD user.a value | posix /tmp; echo $A $(pwd) $(id -u) $(grep -c word=1 /proc/cmdline) $(df -k . | tail -1 | awk '{ print $2 }') $(awk '/MemTotal/ { print ($2 < 140000) }' /proc/meminfo)`;
-  const said = /^EOPNOTSUPP\nb \/mnt\/mine\/sub 0 1 65536 1$/m;
+  const machine = (name: string) => machineOptions(share, at(`${name}.json`));
+  const script = (name: string) => `echo ${name} > ../file; chmod u+s ../file; ${showMachine}`;
+  const said = new RegExp(`^${SHOWN}$`, 'm');
   const kept = (name: string) => () => {
     expect(readFileSync(join(share, 'file'), 'utf8'), 'written back').to.equal(`${name}\n`);
     expect(statSync(join(share, 'file')).mode & 0o4000, '--owners').to.equal(0o4000);
     expect(JSON.parse(readFileSync(at(`${name}.json`), 'utf8')), 'saved').to.have.property('/file', `${name}\n`);
   };
+  const door = ['--host', 'localhost', '--origin', '*', '--tls-cert', 'none.pem', '--tls-key', 'none.pem'];
   const thawed = (name: string) => [
     ...store,
-    ...execution,
+    ...EXECUTION,
     '--keep-clock',
     '--no-reseed',
     '--write-back',
@@ -136,7 +115,7 @@ describe('command line: every option of every command', function () {
       args: [
         'fork',
         ...store,
-        ...execution,
+        ...EXECUTION,
         '--keep-clock',
         '--no-reseed',
         '--copies',
@@ -252,6 +231,15 @@ describe('command line: every option of every command', function () {
       },
       { ...stays, args: ['serve', '--incoming', '0', '--live', at('none')], stderr: /is not a directory/ },
       { ...stays, args: ['shell', ...store], stderr: /name that too/ },
+      ...(
+        [
+          [['--to', 'nowhere'], /nowhere is not an address/],
+          [['--to', 'localhost:1'], /give the token that `serve` has/],
+          [['--to', `tls:localhost:1#${token}`, '--tls-ca', 'none.pem'], /can't read none.pem/],
+          [['--to', 'wss:0'], /wss: needs a certificate/],
+          [['--to', 'ws:70000'], /70000 is not a TCP port/],
+        ] as const
+      ).map(([args, stderr]) => ({ ...stays, args: ['serve', '--incoming', '0', ...args], stderr })),
       ...['--tls-ca', '--tls-fingerprint'].map((option) => ({
         ...stays,
         args: ['serve', '--incoming', '0', '--to', 'tls:localhost:1', '--token', 'x', option, 'none'],
@@ -286,38 +274,12 @@ describe('command line: every option of every command', function () {
       })),
       {
         ...stays,
-        args: [
-          'migrate',
-          ...store,
-          'base',
-          '--to',
-          'wss:0',
-          '--host',
-          'localhost',
-          '--origin',
-          '*',
-          '--tls-cert',
-          'none.pem',
-          '--tls-key',
-          'none.pem',
-        ],
+        args: ['migrate', ...store, 'base', '--to', 'wss:0', ...door],
         stderr: /can't read none.pem/,
       },
       {
         ...stays,
-        args: [
-          'serve',
-          '--incoming',
-          'wss:0',
-          '--host',
-          'localhost',
-          '--origin',
-          '*',
-          '--tls-cert',
-          'none.pem',
-          '--tls-key',
-          'none.pem',
-        ],
+        args: ['serve', '--incoming', 'wss:0', ...door],
         stderr: /can't read none.pem/,
       },
       {

@@ -145,6 +145,30 @@ describe('command line: migration', function () {
     expect((await server.ended).code).to.equal(0);
   });
 
+  describe('with a command that is not there', () => {
+    const missing = { code: 127, stderr: /missing-program/ };
+
+    it('migrate moves nothing', async () => {
+      const { code, stderr } = await run(migrate('--to', 'ws:0', '--', 'missing-program'));
+      expect(stderr).to.match(missing.stderr).and.not.to.match(/moved/);
+      expect(code).to.equal(missing.code);
+    });
+
+    it('serve keeps the guest, which is nowhere else', async () => {
+      const server = start(['serve', '--store', directory, '--incoming', '0', '--', 'missing-program'], { env });
+      const [, port] = await server.says(/waiting on localhost:(\d+)\n/);
+      expect((await run(migrate('--to', `localhost:${port}`), { env })).code).to.equal(0);
+      const { code, stderr } = await server.ended;
+      expect(stderr).to.match(missing.stderr);
+      expect(code).to.equal(missing.code);
+      const [, kept] = /the guest is kept as (\w+)/.exec(stderr)!;
+      expect(await run(['restore', '--store', directory, kept!, '--', 'cat', 'file'])).to.deep.include({
+        code: 0,
+        stdout: 'kept\n',
+      });
+    });
+  });
+
   describe('when the link breaks in the switch', () => {
     const task = 'echo begun; until [ -e end ]; do sleep 0.1; done; echo ended';
     const through = async (type: number, ...serve: string[]) => {

@@ -3,7 +3,7 @@ import { readFileSync } from 'node:fs';
 import { type MigrationChannel, MigrationLink } from '../../../device/index.ts';
 import { VmError } from '../../machine/errors.ts';
 import { dial, dialWeb, type Trust } from '../migration/dial.ts';
-import { Door } from '../migration/door.ts';
+import { Door, type DoorOptions } from '../migration/door.ts';
 import { duplexChannel } from '../migration/duplex-channel.ts';
 
 /** In place of an address: this process's stdin and stdout. */
@@ -46,16 +46,27 @@ export function isWaiting(address: string): boolean {
  */
 export async function openEndpoint(to: string, token: string, flags: EndpointFlags): Promise<Endpoint> {
   if (to === STDIO) return { connect: async () => duplexChannel(process.stdin, process.stdout), close: () => {} };
-  const endpoint = isWaiting(to) ? await waitFor(to, token, flags) : undefined;
-  if (endpoint) return endpoint;
+  return isWaiting(to) ? waitFor(to, token, flags) : { connect: callerOf(to, flags), close: () => {} };
+}
+
+/** Finds whatever is wrong with an address and its options before it is opened. @throws VmError `configuration`. */
+export function checkAddress(to: string, flags: EndpointFlags): void {
+  if (to === STDIO) return;
+  if (isWaiting(to)) doorOptions(to, flags);
+  else callerOf(to, flags);
+}
+
+/** What calls an address. @throws VmError `configuration`. */
+function callerOf(to: string, flags: EndpointFlags): () => Promise<MigrationChannel> {
   const trust = trustOf(flags);
   if (/^wss?:\/\//.test(to)) {
     if (!URL.canParse(to)) throw new VmError('configuration', `${to} is not an address: ${HELP}`);
-    return { connect: () => dialWeb(to, trust), close: () => {} };
+    return () => dialWeb(to, trust);
   }
   const [, tls, host, port] = /^(tls:)?(?:\[?)([^[\]]+?)(?:\]?):(\d+)$/.exec(to) ?? [];
   if (host === undefined) throw new VmError('configuration', `${to} is not an address: ${HELP}`);
-  return { connect: () => dial({ host, port: parsePort(port!), tls: tls ? trust : undefined }), close: () => {} };
+  const target = { host, port: parsePort(port!), tls: tls ? trust : undefined };
+  return () => dial(target);
 }
 
 async function waitFor(address: string, token: string, flags: EndpointFlags): Promise<Endpoint> {
@@ -82,11 +93,15 @@ async function waitFor(address: string, token: string, flags: EndpointFlags): Pr
 }
 
 /** Waits for callers at `PORT` or `tls:PORT`, or at `ws:PORT` or `wss:PORT` for pages. @throws VmError `configuration`. */
-export function listen(
+export async function listen(
   address: string,
-  { host, origin, tlsCert, tlsKey }: EndpointFlags,
+  flags: EndpointFlags,
   onCaller: (channel: MigrationChannel) => void,
 ): Promise<Door> {
+  return Door.open(doorOptions(address, flags), onCaller);
+}
+
+function doorOptions(address: string, { host, origin, tlsCert, tlsKey }: EndpointFlags): DoorOptions {
   const [, scheme, port] = WAITING.exec(address) ?? [];
   if (port === undefined)
     throw new VmError(
@@ -96,17 +111,14 @@ export function listen(
   const isSecure = scheme === 'tls:' || scheme === 'wss:';
   if (isSecure && !(tlsCert && tlsKey))
     throw new VmError('configuration', `${scheme} needs a certificate and its key: give --tls-cert and --tls-key`);
-  return Door.open(
-    {
-      host,
-      port: parsePort(port),
-      isWeb: scheme!.startsWith('ws'),
-      origins: origin,
-      onNotice: (message) => process.stderr.write(`${message}\n`),
-      tls: isSecure ? { cert: readPem(tlsCert!), key: readPem(tlsKey!) } : undefined,
-    },
-    onCaller,
-  );
+  return {
+    host,
+    port: parsePort(port),
+    isWeb: scheme!.startsWith('ws'),
+    origins: origin,
+    onNotice: (message) => process.stderr.write(`${message}\n`),
+    tls: isSecure ? { cert: readPem(tlsCert!), key: readPem(tlsKey!) } : undefined,
+  };
 }
 
 /** What those who call need to know of a certificate that no authority has signed; '' where there is none. */

@@ -21,7 +21,7 @@ export function addCallOptions(command: Command): Command {
       ),
     )
     .option('--tls-ca <file>', 'certificates of authorities, PEM, to know the other side by')
-    .option('--tls-fingerprint <SHA-256>', "the other side's certificate, whoever has signed it");
+    .option('--tls-fingerprint <SHA-256>', "the other side's certificate, no matter who signed it");
 }
 
 /** Adds `migrate`, `serve` and `token`. */
@@ -93,6 +93,7 @@ Examples:
   v86-virtiofs serve --incoming ws:7000                                 # give the page what this says
   v86-virtiofs serve --incoming ws:7000 --to ws:7001 -- make            # and back
 
+A command that can't be started leaves the guest as a snapshot in the store.
 When the command has ended it waits for up to 35 s for the other side to ask, if that may not have heard that its guest runs here.`,
     )
     .action(serve);
@@ -118,7 +119,9 @@ async function migrate(snapshot: string, argv: string[], { to, ...flags }: LinkF
     const code = await breakingOff({ kill: (signal) => started?.kill(signal) }, async (signal) => {
       if (argv.length) {
         started = begin(machine, argv, to);
+        // Once another command has been started, it is known whether this one could be.
         await machine.exec(['true']);
+        await Promise.race([started.exited, undefined]);
       }
       await moveOut(machine, { endpoint, first, token, flags, store, started, signal });
     });

@@ -13,7 +13,14 @@ import { VmError } from '../../machine/errors.ts';
 import { printableLines } from '../../machine/printable.ts';
 import { unlessAborted } from '../../machine/unless-aborted.ts';
 import type { Vm } from '../vm.ts';
-import { type Endpoint, type EndpointFlags, fingerprintNote, isWaiting, openEndpoint } from './endpoint.ts';
+import {
+  checkAddress,
+  type Endpoint,
+  type EndpointFlags,
+  fingerprintNote,
+  isWaiting,
+  openEndpoint,
+} from './endpoint.ts';
 import { OWN_FAILURE, progressReporter, type RenewalFlags } from './options.ts';
 
 export const TOKEN_VARIABLE = 'V86_VIRTIOFS_TOKEN';
@@ -75,7 +82,12 @@ export async function moveOut(
       const fate = error instanceof MigrationUnknownError ? await askAgain(error, endpoint, token) : 'runs here';
       if (fate === 'runs there') return say('moved: the link broke during the switch, but the guest runs there');
       if (fate === 'unknown') {
-        const { id } = await vm.freeze(store);
+        const { id } = await vm.freeze(store).catch((reason: Error) => {
+          throw new VmError(
+            'unsettled',
+            `${error.message}\nIt can't be kept here, so it is lost unless it runs there: ${reason.message}`,
+          );
+        });
         throw new VmError('unsettled', `${error.message}\n${howToSettle(id.slice(0, 12))}`);
       }
       if (endpoint.address !== undefined && !signal.aborted) {
@@ -105,12 +117,23 @@ async function askAgain(unknown: MigrationUnknownError, endpoint: Endpoint, toke
   return 'unknown';
 }
 
-/** @throws VmError `configuration` where the other side's token has to be given and is not. */
-export async function openTarget(to: string, flags: LinkFlags): Promise<{ endpoint: Endpoint; token: string }> {
+/**
+ * Finds whatever is wrong with a target before it is opened.
+ *
+ * @throws VmError `configuration`, also when the other side's token is missing; MigrationError for a token that somebody has thought of.
+ */
+export function checkTarget(to: string, flags: LinkFlags): { address: string; secret: string; note: string } {
   const [address, fragment] = to.split('#', 2) as [string, string?];
   const { secret, isGiven, note } = chooseToken(fragment ? { ...flags, token: fragment } : flags);
   if (!isGiven && !isWaiting(address))
     throw new VmError('configuration', `give the token that \`serve\` has, by --token or in ${TOKEN_VARIABLE}`);
+  checkAddress(address, flags);
+  return { address, secret, note };
+}
+
+/** @throws what {@link checkTarget} does. */
+export async function openTarget(to: string, flags: LinkFlags): Promise<{ endpoint: Endpoint; token: string }> {
+  const { address, secret, note } = checkTarget(to, flags);
   const endpoint = await openEndpoint(address, secret, flags);
   if (endpoint.address !== undefined) say(`waiting on ${endpoint.address}${note}${fingerprintNote(address, flags)}`);
   return { endpoint, token: secret };

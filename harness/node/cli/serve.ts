@@ -1,7 +1,7 @@
 import { resolve } from 'node:path';
 import { MigrationTarget } from '../../../device/index.ts';
 import { joinSignals } from '../../../device/join-signals.ts';
-import { VmError } from '../../machine/errors.ts';
+import { CommandError, VmError } from '../../machine/errors.ts';
 import { unlessAborted } from '../../machine/unless-aborted.ts';
 import { DirectoryFates } from '../migration/directory-fates.ts';
 import { makePlan } from '../plan.ts';
@@ -9,7 +9,7 @@ import { type MigratedVm, Vm } from '../vm.ts';
 import { type Endpoint, fingerprintNote, listen, openEndpoint, STDIO } from './endpoint.ts';
 import type { ExecFlags } from './exec-options.ts';
 import { checkRestoredTargets, checkTargets, type KeepFlags, keepingShares } from './keep.ts';
-import { chooseToken, type LinkFlags, moveOut, openTarget, say, TOKEN_VARIABLE } from './move-out.ts';
+import { checkTarget, chooseToken, type LinkFlags, moveOut, openTarget, say, TOKEN_VARIABLE } from './move-out.ts';
 import { thawOptions } from './options.ts';
 import { runIn } from './run.ts';
 import { breakingOff } from './signals.ts';
@@ -23,6 +23,7 @@ export async function serve(
   { incoming, to, ...flags }: LinkFlags & KeepFlags & ExecFlags & { incoming: string; to?: string },
 ): Promise<void> {
   await checkTargets(flags);
+  if (to !== undefined) checkTarget(to, flags);
   // Builds the image too, where there is none: nobody waits for that yet.
   await makePlan(thawOptions(flags));
   const { secret, isGiven, note } = chooseToken(flags);
@@ -79,6 +80,8 @@ export async function serve(
       if (argv.length) return runIn(vm!, argv, flags);
       await ended;
       return 0;
+    }).catch(async (error: Error) => {
+      throw life.signal.aborted ? error : await keptInStead(vm!, flags, error);
     });
     if (to !== undefined) await moveOn(vm, to, flags);
   } finally {
@@ -131,12 +134,17 @@ async function moveOn(vm: Vm, to: string, flags: LinkFlags): Promise<void> {
 
 /** Keeps a machine that has come and is nowhere else, because of an error. Returns what tells of both. */
 async function keptInStead(vm: Vm, flags: LinkFlags, error: Error): Promise<VmError> {
-  const { id } = await vm.freeze(await openStore(flags));
-  return new VmError(
-    'snapshot',
-    `${error.message}; the guest is kept as ${id.slice(0, 12)}: \`v86-virtiofs restore\` resumes it`,
-    { cause: error },
-  );
+  const kept = await openStore(flags)
+    .then((store) => vm.freeze(store))
+    .then(
+      ({ id }) => `the guest is kept as ${id.slice(0, 12)}: \`v86-virtiofs restore\` resumes it`,
+      (reason: Error) => `the guest can't be kept, so it is lost: ${reason.message}`,
+    );
+  const message = `${error.message}; ${kept}`;
+  const options = { cause: error };
+  return error instanceof CommandError
+    ? new CommandError(message, error.code, options)
+    : new VmError('snapshot', message, options);
 }
 
 /** Where a `serve` with this store takes down what became of migrations. */
