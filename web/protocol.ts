@@ -31,7 +31,7 @@ export interface TerminalSize {
 export interface StartOptions {
   /** Where the guest's snapshot is: the directory of `guest.json`, as an absolute URL. */
   base: string;
-  /** Name of the directory in the browser's own file system that keeps the snapshots: a reload goes on from the newest. Without it nothing is kept, and none is taken by itself. */
+  /** Name of the directory in the browser's own file system that keeps the snapshots: a reload resumes from the newest. Without it nothing is kept, and no snapshot is taken automatically. */
   store?: string;
   /** Takes a machine over instead: the code of the tab that has it, or an address as in {@link MoveApi.fromAddress}. */
   from?: string;
@@ -68,7 +68,7 @@ export interface GuestInfo {
 
 export interface StartResult {
   guests: GuestInfo[];
-  /** When the snapshot was taken that this goes on from, in milliseconds since 1970; undefined for a new beginning. */
+  /** When the snapshot was taken that this was resumed from, in milliseconds since 1970; undefined after a boot. */
   resumed?: number;
   /** Milliseconds from the call until the guest answered. */
   milliseconds: number;
@@ -81,7 +81,7 @@ export interface WorkerApi {
   readonly timeline: TimelineApi;
   readonly moves: MoveApi;
   /**
-   * Another guest that goes on from a snapshot, with a folder of its own; or from this moment of a guest, with a folder of
+   * Another guest that starts from a snapshot, with a folder of its own; or from this moment of a guest, with a folder of
    * its own or the same one.
    */
   fork(from: { snapshot: string } | { guest: GuestId; folder: 'own' | 'shared' }): Promise<GuestInfo>;

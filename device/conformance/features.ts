@@ -23,7 +23,7 @@ const STEPS = {
   directoryLinks: undefined,
   /** Names are any bytes but NUL and slash, and differ where one byte does: no folding of case, no normalization. */
   byteNames: undefined,
-  /** Whatever is created or removed meanwhile, a list goes on from a cookie with what is after it. */
+  /** Whatever is created or removed meanwhile, a listing resumes at a cookie with the entry after it. */
   directoryCookies: undefined,
   /** A file without a name stays while it is open: `retain` and `release`. */
   openUnlinked: undefined,

@@ -78,7 +78,7 @@ const CHECKS: Record<string, (session: PosixSession, found: Found[]) => Promise<
       same(namesOf(await listAll(session, nodeid)), whole, `${path} listed once more`);
     }
   },
-  async 'a list goes on from each of its cookies, in another open directory too'(session, found) {
+  async 'a listing resumes at each of its cookies, in another open directory too'(session, found) {
     for (const { path, nodeid } of directoriesOf(found)) {
       const entries = (await listAll(session, nodeid)).slice(0, 40);
       for (const [n, { cookie }] of entries.slice(0, -1).entries()) {

@@ -32,17 +32,17 @@ export interface FileSystem {
   readonly persistence?: Persistent;
 
   /**
-   * The inode with this number, if it has one: whoever goes on from a snapshot looks up what its guest knows, and guests what they have
-   * file handles of; and what an answer that came later has is not told of when it is gone by then, ESTALE. Default: snapshots and
-   * file handles are ESTALE, and nothing is ever gone.
+   * The inode with this number, if there is one. It is asked for the inodes that a guest knows when a snapshot is restored, for those
+   * that guests have file handles of, and for the inode of an answer that came later: if that has gone meanwhile, the guest gets ESTALE.
+   * Default: snapshots and file handles are ESTALE, and nothing ever goes.
    */
   inode?(ino: number): Inode | undefined;
   /**
-   * Does `action`, in which whoever goes on from a snapshot asks for all that its guest knows by {@link inode}: there the filesystem may take its
-   * time to find what it has not given out itself, at once. Default: nothing but `action`.
+   * Does `action`, which restores a snapshot and asks {@link inode} for all that its guest knows. The filesystem may take its time there
+   * to find, all at once, what it has not given out itself. Default: nothing but `action`.
    */
   recall?<T>(action: () => T): T;
-  /** Its names from the root, by a name that it has, for whoever shows what goes on; undefined when it has none. Default: nobody is told. */
+  /** Its names from the root, by a name that it has, for those who show what the guest does; undefined when it has no name. Default: no paths are shown. */
   path?(inode: Inode): readonly string[] | undefined;
   /** Keeps an inode alive while it has no name: one for each session that knows it, each handle and each request that waits. Default: nothing. */
   retain?(inode: Inode): void;
@@ -119,7 +119,7 @@ export interface FileSystem {
   /** `end`: {@link OpenDirectory.end} of an earlier one that this one takes the place of. Default: what is there now. */
   opendir(dir: Inode, end?: number): Answer<OpenDirectory>;
 
-  /** The value, which becomes the caller's. Undefined: there is none of this name (ENODATA). Default: EOPNOTSUPP, as for all of attributes. */
+  /** The value, which becomes the caller's. Undefined: there is no attribute with this name (ENODATA). Default: EOPNOTSUPP, as for all of attributes. */
   getxattr?(inode: Inode, name: string): Answer<Uint8Array | undefined>;
   /** `flags`: XATTR_CREATE, XATTR_REPLACE. `value` becomes the filesystem's. `killSgid`: the set-gid bit goes as well. */
   setxattr?(inode: Inode, name: string, value: Uint8Array, flags: number, killSgid?: boolean): Answer<void>;

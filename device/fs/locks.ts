@@ -63,7 +63,7 @@ export class LockTable {
    * Takes, converts or gives up a lock without waiting; false when another owner is in the way.
    * A flock conversion that fails has lost the old lock, as flock(2) says.
    *
-   * @throws FsError ENOLCK at a limit, EINVAL for a range that is none.
+   * @throws FsError ENOLCK at a limit, EINVAL for an invalid range.
    */
   setlk(request: Lock): boolean {
     const wanted = normalize(request);
@@ -79,7 +79,7 @@ export class LockTable {
    * Takes a lock now and returns undefined, or queues for it and returns the waiter's number, for {@link cancel}. `granted` is called
    * once, later: with 0 when the lock has been given, or with ENOLCK.
    *
-   * @throws FsError EDEADLK when the wait could never end, ENOLCK at a limit, EINVAL for a range that is none.
+   * @throws FsError EDEADLK when the wait could never end, ENOLCK at a limit, EINVAL for an invalid range.
    */
   setlkw(request: Lock, granted: Granted): number | undefined {
     const lock = normalize(request);

@@ -17,7 +17,7 @@ export class SessionParts {
   readonly policy: Policy;
   /** Undefined before INIT and after DESTROY. */
   negotiated: Negotiated | undefined;
-  /** Tells this session from every other: chosen by INIT, 0 while there is none. */
+  /** Tells this session from every other: chosen by INIT, 0 before. */
   number = 0;
   /** Whether this session outlives a reset of its device. */
   outlivesReset = false;

@@ -176,7 +176,7 @@ function checksum(block: Uint8Array, isSigned = false): number {
   return sum;
 }
 
-/** PAX: seconds with a fraction, which is negative with them. Undefined for what is none. */
+/** PAX: seconds with a fraction, which is negative with them. Undefined for anything else. */
 export function fromDecimal(text: string): Timespec | undefined {
   const [, sign, whole, fraction = ''] = /^(-?)(\d{1,20})(?:\.(\d*))?$/.exec(text) ?? [];
   if (whole === undefined) return undefined;

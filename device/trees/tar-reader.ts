@@ -255,7 +255,7 @@ function decimal(value: Uint8Array | string): number {
   return result;
 }
 
-/** For who judges values: not a number for what is none. */
+/** For the code that judges values: NaN for what is not a number. */
 function decimalOrNot(value: Uint8Array): number {
   const digits = utf8(value);
   return /^\d{1,16}$/.test(digits) ? Number(digits) : NaN;

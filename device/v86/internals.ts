@@ -55,7 +55,7 @@ const INTERNALS: Record<string, Kind> = {
   'v86.cpu.devices.pci.lower_irq': 'function',
 };
 
-/** The one door to what is behind a `V86`; for this folder alone. @throws MachineError for what is none. */
+/** The one door to what is behind a `V86`; for this folder alone. @throws MachineError for anything else. */
 export function internalsOf(emulator: V86Like): Emulator {
   assertEmulator(emulator);
   return emulator;

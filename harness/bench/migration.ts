@@ -11,7 +11,7 @@ import { type BenchRow, Collector, type Measure } from './report.ts';
 export const GUESTS = ['idle', 'verified I/O'] as const;
 
 const TOKEN = makeToken();
-const DOWNTIME: Measure = { name: 'guest stands still', unit: 'ms', isRate: false };
+const DOWNTIME: Measure = { name: 'guest is paused', unit: 'ms', isRate: false };
 const TIME: Measure = { name: 'whole migration', unit: 'ms', isRate: false };
 const ROUNDS: Measure = { name: 'rounds', unit: '', isRate: false };
 const BYTES: Measure = { name: 'sent', unit: 'MB', isRate: false };

@@ -16,10 +16,10 @@ const USED = 100;
 const CHANGED = 13;
 
 const time = (name: string): Measure => ({ name, unit: 'ms', isRate: false });
-const FULL = time('guest stands still: everything is new');
-const INCREMENTAL = time(`guest stands still: ${CHANGED} MiB have changed`);
+const FULL = time('guest is paused: everything is new');
+const INCREMENTAL = time(`guest is paused: ${CHANGED} MiB have changed`);
 const STORED = time('until that is stored');
-const REWIND = time(`guest stands still: back by ${CHANGED} MiB`);
+const REWIND = time(`guest is paused: back by ${CHANGED} MiB`);
 const FRESH = time('new emulator, until the first command is done');
 const POOL = time('machine from a pool, until the first command is done');
 const PROCESS = time('new Node process, until the first command is done');

@@ -89,7 +89,7 @@ export class Connection extends EventTarget {
   move: MoveProgress | undefined;
   /** The guest that has left last, and where it runs. */
   departed: { name: string; place: string } | undefined;
-  /** Guests of which nobody knows where they run: they stand still. */
+  /** Guests that may run elsewhere: they are paused. */
   readonly undecided = new Set<GuestId>();
   #movedBefore = 0;
   /** Counts changes of the timeline. */

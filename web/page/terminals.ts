@@ -96,7 +96,7 @@ export class GuestTerminals extends LitElement {
     const { guest, connection } = this;
     const decide = (runsThere: boolean) => void connection.attempt(connection.decide(guest, runsThere));
     if (connection.undecided.has(guest.id)) {
-      return html`<div class="standstill" role="alert"><p>The link broke when ${guest.name} was being switched over. It may run on the other side, so it stands still here. Look there: it must run on one side only.</p>
+      return html`<div class="standstill" role="alert"><p>The link broke while ${guest.name} was being switched over. It may run on the other side, so it is paused here. Look there first: it must run on one side only.</p>
         <div><button @click=${() => decide(true)}>It runs there</button> <button @click=${() => decide(false)}>It does not: resume here</button></div></div>`;
     }
     if (guest.power === 'booting')

@@ -52,7 +52,7 @@ export interface SnapshotView {
   created: number;
   /** Bytes that it added to the store. */
   addedBytes: number;
-  /** For how long the guest stood still, in milliseconds; where it was taken in this visit. */
+  /** For how long the guest was paused, in milliseconds; where it was taken in this visit. */
   standstill?: number;
   /** Guests that went on from it, or were frozen to it, last: their numbers. */
   guests: number[];

@@ -88,7 +88,7 @@ export interface InspectorApi extends ProxyMarked {
   latencies(): Map<string, Latency>;
   /** Stops the device before the next request. The guest goes on, and waits for its answers. */
   hold(): void;
-  /** The request that is walked through, else the one that the device would serve next; undefined while there is none. */
+  /** The request that is walked through, else the one that the device would serve next; undefined while no request waits. */
   walk(): Walk | undefined;
   /** Lets the device serve it. */
   serve(): Walk | undefined;

@@ -10,11 +10,11 @@ export interface MoveProgress {
 }
 
 export interface MoveResult {
-  /** `unknown`: the link broke in the switch, and the other side can't be asked. The guest stands still: {@link MoveApi.decide}. */
+  /** `unknown`: the link broke in the switch, and the other side can't be asked. The guest is paused: {@link MoveApi.decide}. */
   outcome: 'moved' | 'unknown';
   /** When it began, in milliseconds since 1970: no snapshot of the guest that was taken here is younger. */
   began: number;
-  /** For how long the guest stood still, in milliseconds; of one that was moved. */
+  /** For how long the guest was paused, in milliseconds; of one that was moved. */
   downtime?: number;
 }
 

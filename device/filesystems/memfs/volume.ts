@@ -17,7 +17,7 @@ const volumes = new WeakMap<MemoryFileSystem, Volume>();
  * watchers have to be made anew.
  *
  * @throws TypeError when this is no volume of a memfs that is known here, or it holds what no Linux guest could see; RangeError for
- * options that are none, or come too late.
+ * invalid options, or options that come too late.
  */
 export function filesystemOf(volume: Volume, options?: MemoryFileSystemOptions): MemoryFileSystem {
   let filesystem = filesystems.get(volume);

@@ -44,7 +44,7 @@ export const MAX_INO = 2 ** 31 - 1;
 const TIME_MAX = 2 ** 41 - 2 ** 32;
 const TYPES = new Set([S_IFSOCK, S_IFLNK, S_IFREG, S_IFBLK, S_IFDIR, S_IFCHR, S_IFIFO]);
 
-/** The time that a file keeps: as in Linux one out of range becomes the nearest. @throws FsError EINVAL for nanoseconds that are none, as utimensat(2). */
+/** The time that a file keeps: as in Linux one out of range becomes the nearest. @throws FsError EINVAL for invalid nanoseconds, as utimensat(2). */
 export function checkTime(time: Timespec): Timespec {
   const { sec, nsec } = time;
   if (!isU32(nsec) || nsec > 999_999_999 || !(Number.isInteger(sec) || Math.abs(sec) === Infinity))

@@ -130,7 +130,7 @@ export class FrameReader {
     if (this.#state === 'ended') this.#start = this.#end = 0;
   }
 
-  /** Takes a frame, or what is none. Returns whether there may be more. */
+  /** Takes a frame, or bytes that are not a frame. Returns whether there may be more. */
   #step(): boolean {
     if (this.#state === 'ended' || this.#start === this.#end) return false;
     const isFrame = this.#judge();

@@ -83,7 +83,7 @@ const DEFECTS: [what: string, features: Features, make: () => FileSystem, scenar
     'counts its cookies wrong',
     ALL,
     listing((entry) => ({ ...entry, cookie: entry.cookie + 1 })),
-    'a list goes on from each of its cookies, in another open directory too',
+    'a listing resumes at each of its cookies, in another open directory too',
     /the entry after cookie \d+: expected/,
   ],
   [

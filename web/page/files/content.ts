@@ -75,7 +75,7 @@ function lineEndOf(text: string): '\n' | '\r\n' | undefined {
   return /\r(?!\n)|(?<!\r)\n/.test(text) ? undefined : '\r\n';
 }
 
-/** The bytes as text, or undefined when they are none. `isCut`: the last character may be incomplete. */
+/** The bytes as text, or undefined when they are not text. `isCut`: the last character may be incomplete. */
 function decode(bytes: Uint8Array, isCut: boolean): string | undefined {
   if (bytes.includes(0)) return undefined;
   try {

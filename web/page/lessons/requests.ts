@@ -135,7 +135,7 @@ const queue: Lesson = {
   steps: [
     {
       title: 'Stop the device',
-      text: 'In the Inspector, under Step, pause before the next request. The guest goes on.',
+      text: 'In the Inspector, under Step, pause before the next request. The guest continues.',
       act: holdOn,
       look: ({ guest }) => (guest.isHeld ? done('The device takes nothing out of its queues any more.') : undefined),
     },

@@ -112,7 +112,7 @@ const locks: Lesson = {
   steps: [
     {
       title: 'Fork the guest, with the same folder',
-      text: 'In Timeline. The second guest goes on from this moment, beside the first.',
+      text: 'In Timeline. The second guest starts from this moment, beside the first.',
       act: async ({ connection, guest, opened }) => {
         opened.add((await connection.fork({ guest: guest.id, folder: 'shared' })).id);
       },

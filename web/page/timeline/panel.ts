@@ -199,7 +199,7 @@ export class TimelinePanel extends LitElement {
   readonly #forkNow = async (): Promise<void> => {
     const folder = await choose(this.shadowRoot!, {
       title: `Fork ${this.guest.name}`,
-      text: 'A second guest goes on from this moment, side by side. With the same folder, both see each other’s changes and locks.',
+      text: 'A second guest starts from this moment and runs beside this one. With the same folder, both see each other’s changes and locks.',
       choices: { own: 'Folder of its own', shared: 'Same folder' },
     });
     if (folder) await this.#fork({ guest: this.guest.id, folder });
