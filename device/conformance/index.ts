@@ -89,7 +89,7 @@ async function runCheck(check: Check, features: Features, make: () => FileSystem
     session.session.close();
   }
   if (promised.size) throw brokenPromise(promised);
-  if (thrown.length) throw withCause(new Error('the filesystem threw what is no FsError'), thrown[0]);
+  if (thrown.length) throw withCause(new Error('the filesystem threw something other than an FsError'), thrown[0]);
 }
 
 /** Calls `onPromise` with each method that answers later, though it is said that none does. */

@@ -45,7 +45,7 @@ export async function takeOver(
   await link.receive(MESSAGE.SWITCH);
   // A disk that fails may have kept it all the same: then it holds.
   const fate = await fates.decide(id, 'started').catch(() => fates.decide(id, 'never'));
-  if (fate !== 'started') throw new MigrationError('the other side has asked meanwhile, and goes on with the machine');
+  if (fate !== 'started') throw new MigrationError('the other side has asked meanwhile, and keeps the machine');
   // Signed before, so that the answer is on its way as soon as the guest goes on. Who does not hear it asks.
   const tellRunning = await link.prepare(MESSAGE.RUNNING, EMPTY).catch(() => async () => {});
   try {

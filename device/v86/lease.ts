@@ -250,13 +250,13 @@ export class Departure {
   /** To be called right before the order to go on is sent: from here on it does not run here unless {@link keep} says so. @throws MachineStateError when it was ended. */
   commit(): void {
     this.signal.throwIfAborted();
-    if (!this.#release || this.#outcome) throw new Error('the guest has to stand still before it can be switched over');
+    if (!this.#release || this.#outcome) throw new Error('the guest has to be paused before it can be switched over');
     this.#isCommitted = true;
   }
 
   /** The order was sent, and nobody knows whether it arrived. */
   lose(): void {
-    if (!this.#isCommitted) throw new Error('the order to go on was not sent');
+    if (!this.#isCommitted) throw new Error('the order to resume was not sent');
     if (!this.#outcome) this.#lease.become('unknown');
   }
 
@@ -271,9 +271,9 @@ export class Departure {
   /** It runs on the other side. @throws MachineStateError when it was kept. */
   handOver(): void {
     if (this.#outcome === 'kept')
-      throw new MachineError('this machine was kept: it goes on here, and must not run on the other side');
+      throw new MachineError('this machine was kept: it resumes here, and must not run on the other side');
     if (this.#outcome) return;
-    if (!this.#isCommitted) throw new Error('the order to go on was not sent');
+    if (!this.#isCommitted) throw new Error('the order to resume was not sent');
     this.#decide('handed over');
   }
 

@@ -255,7 +255,7 @@ describe('command line: migration', function () {
         expect(refused.stderr).to.match(/may run on another side.*settle/);
         expect(refused.code).to.equal(120);
       }
-      expect((await settle(kept)).stderr).to.match(/say whom to ask/);
+      expect((await settle(kept)).stderr).to.match(/give the address of the other side/);
       const there = await settle(kept, '--to', `localhost:${port}`);
       expect([there.code, there.stderr]).to.deep.equal([
         0,

@@ -424,7 +424,7 @@ describe('the page: inspector', () => {
       await visit.page.getByRole('button', { name: 'Let guest sleep' }).click();
       await visit.page
         .getByRole('alert')
-        .getByText(/device is paused, and who waits for it keeps the guest awake: continue first/)
+        .getByText(/device is paused, and a process that waits for it keeps the guest awake: continue first/)
         .waitFor();
       await visit.type("cat README.txt > /tmp/copy & echo al''ive");
       await visit.until(async () => /^alive/m.test(await visit.screen()), 'the shell has stopped');

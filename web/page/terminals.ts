@@ -100,7 +100,7 @@ export class GuestTerminals extends LitElement {
         <div><button @click=${() => decide(true)}>It runs there</button> <button @click=${() => decide(false)}>It does not: resume here</button></div></div>`;
     }
     if (guest.power === 'booting')
-      return html`<div class="standstill" role="status"><p>${guest.name} boots again. Its folder stays as it is</p></div>`;
+      return html`<div class="standstill" role="status"><p>${guest.name} is booting again. Its folder stays as it is</p></div>`;
     if (guest.power === 'off') {
       return html`<div class="standstill" role="status"><p>${guest.name} has stopped. Its folder is as it was, and the timeline has earlier moments</p>
         <button class="primary" ?disabled=${this.isBusy} @click=${() => this.#act(guest.api.start())}>Start again</button></div>`;

@@ -195,7 +195,7 @@ export class Guest implements GuestApi, FolderUser {
 
   async freeze(name: string, summary: object, sessionOnly: boolean): Promise<FreezeResult> {
     if (this.isUnsettled)
-      throw new Error(`${this.name} may run on the other side of its move: say first where it runs`);
+      throw new Error(`${this.name} may run on the other side of its move: say where it runs first`);
     return this.#machine.freeze(this.#store, name, {
       sessionOnly,
       summary: () => ({ ...summary, ...this.#summary }),
@@ -315,7 +315,9 @@ export class Guest implements GuestApi, FolderUser {
   async suspend(): Promise<void> {
     if (this.#machine.isAsleep) return;
     if (this.inspector.isHeld)
-      throw new Error(`${this.name}'s device is paused, and who waits for it keeps the guest awake: continue first`);
+      throw new Error(
+        `${this.name}'s device is paused, and a process that waits for it keeps the guest awake: continue first`,
+      );
     await this.#machine.suspend();
     await this.#events.changed(this.info);
   }

@@ -22,7 +22,7 @@ export function addSettleCommand(program: Command): void {
       'Asks the other side what became of a guest that `migrate` has kept because it may run there. It runs on one side only.',
     )
     .argument('<snapshot>', 'name, id or beginning of an id')
-    .option('--to <address>', 'ask there, as `migrate` has')
+    .option('--to <address>', 'address of the other side, as given to `migrate`')
     .addOption(
       new Option('--runs-here', 'you have checked: it does not run there, and never will').conflicts([
         'runsThere',
@@ -69,7 +69,10 @@ async function settle(snapshot: string, flags: SettleFlags): Promise<void> {
 
 async function ask(migration: string, { to, ...flags }: SettleFlags): Promise<MigrationFate> {
   if (to === undefined)
-    throw new VmError('configuration', 'say whom to ask, by --to; or where it runs, by --runs-here or --runs-there');
+    throw new VmError(
+      'configuration',
+      'give the address of the other side with --to, or say where it runs with --runs-here or --runs-there',
+    );
   const { endpoint, token } = await openTarget(to, { ...flags, host: '' });
   try {
     return await askForFate(migration, await endpoint.connect(), token);

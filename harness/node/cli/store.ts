@@ -35,7 +35,7 @@ export function addStoreCommand(
 
 /** What `--json` tells is described in docs/command-line.md. */
 export function addJsonOption(command: Command): Command {
-  return command.option('--json', 'tell it as JSON, on stdout');
+  return command.option('--json', 'print JSON on stdout');
 }
 
 export function openStore({ store }: { store: string }): Promise<SnapshotStore> {

@@ -152,7 +152,7 @@ export class EntryMaker {
           this.#settle(fd, attr, path, old);
           return { stats: fstatSync(fd, { bigint: true }), stamp };
         }
-        if (attempt === ATTEMPTS) throw new Refusal('the guest goes on writing to it: end that, and write back again');
+        if (attempt === ATTEMPTS) throw new Refusal('the guest keeps writing to it: stop that, and write back again');
       }
     } finally {
       closeSync(fd);

@@ -111,7 +111,7 @@ const caches: Lesson = {
       },
     },
     {
-      title: 'See the second pass',
+      title: 'See the second go by',
       text: 'Three times the size of a file: the second comes at once, the third two seconds later.',
       command: (directory) => `for pause in 0 0 2; do sleep $pause; stat -c %s ${directory}/${NOTE}; done`,
       look(scene) {
@@ -140,7 +140,7 @@ const queue: Lesson = {
       look: ({ guest }) => (guest.isHeld ? done('The device takes nothing out of its queues any more.') : undefined),
     },
     {
-      title: 'Ask too much',
+      title: 'Ask for too much',
       text: `${CROWD} processes ask for the attributes of the folder, at the same time. The Inspector shows the queue filling, under Queues.`,
       command: (directory) => `crowd ${CROWD} ${directory}`,
       async look(scene) {
@@ -153,7 +153,7 @@ const queue: Lesson = {
       },
     },
     {
-      title: 'Let it go on',
+      title: 'Let it continue',
       text: 'Continue, with the button above the terminal. The device serves what waits, and the driver adds what it kept.',
       act: holdOff,
       async look(scene) {
@@ -194,7 +194,7 @@ const step: Lesson = {
     },
     {
       title: 'Serve one request',
-      text: 'Under Step, go on with Next through descriptors and fields to Serve it. Each step names the section of the specification.',
+      text: 'Under Step, continue with Next through descriptors and fields to Serve it. Each step names the section of the specification.',
       act: ({ guest }) => guest.api.inspector.serve(),
       look({ requests }) {
         const served = requests.find(({ written }) => written !== undefined);

@@ -67,7 +67,7 @@ const unlinked: Lesson = {
     takeSnapshot('In Timeline. It holds the guest’s memory, the device with its session, and the folder.'),
     {
       title: 'Close the file',
-      text: 'Nobody has it open then: its content is gone for ever.',
+      text: 'No process has it open any more, so its content is gone for good.',
       command: () => 'exec 5>&-',
       async look(scene) {
         return (await nameless(scene))
@@ -132,7 +132,7 @@ const locks: Lesson = {
       },
     },
     {
-      title: 'Want it in the second',
+      title: 'Ask for it in the second',
       text: 'The command has to wait: the other guest has the lock.',
       command: (directory) => `locker flock ${directory}/${FILE} < /dev/null`,
       where: 'second',
@@ -146,8 +146,8 @@ const locks: Lesson = {
       },
     },
     {
-      title: 'Give it back in the first',
-      text: 'A lock goes with the process that has it.',
+      title: 'Release it in the first',
+      text: 'A lock ends with the process that holds it.',
       command: (directory) => `kill $(cat ${directory}/locker.pid)`,
       async look(scene) {
         const { locks: held, waiters } = await sessionOf(scene);
@@ -195,7 +195,7 @@ const suspend: Lesson = {
     ),
     {
       title: 'Break something',
-      text: 'So that there is something to go back for.',
+      text: 'To have something to go back for.',
       command: (directory) => `rm -r ${directory}/docs ${directory}/${FILE}`,
       async look({ guest, path }) {
         return (await guest.api.folder.stat(`${path}/${FILE}`)) ? undefined : done(`${FILE} is gone.`);

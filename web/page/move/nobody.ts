@@ -10,7 +10,7 @@ export function nobody({ departed }: Connection): TemplateResult {
   };
   return html`<section class="nobody" aria-label="No guest">
     <h2 role="status">${departed ? `${departed.name} runs ${departed.place} now` : 'No guest runs here'}</h2>
-    ${departed ? html`<p class="muted">It has gone there with its files, shells and locks, and nothing of it runs in this tab any more.</p>` : ''}
+    ${departed ? html`<p class="muted">It has moved there with its files, shells and locks, and no longer runs in this tab.</p>` : ''}
     <form @submit=${takeOver}>
       <label><span>From Node: the address that <span class="mono">v86-virtiofs migrate --to ws:PORT</span> or <span class="mono">serve --to ws:PORT</span> prints</span>
         <input name="address" required placeholder="ws://localhost:7000#…" autocomplete="off" spellcheck="false"></label>

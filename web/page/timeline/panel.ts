@@ -115,7 +115,7 @@ export class TimelinePanel extends LitElement {
       ${this.busy ? html`<p class="note" role="status">${this.busy}</p>` : nothing}
       ${this.#renderUndo(view)}
       ${view.isKept ? nothing : html`<p class="note warn">${view.reason}</p>`}
-      <p class="note"><span>${view.snapshots.length} ${view.snapshots.length === 1 ? 'snapshot' : 'snapshots'}, ${formatBytes(view.used)}${view.isKept ? ', kept in this browser: a reload resumes where you are' : ''}. ${guest.name} runs on while one is taken. Drop a file from <span class="mono">v86-virtiofs export</span> here.</span>
+      <p class="note"><span>${view.snapshots.length} ${view.snapshots.length === 1 ? 'snapshot' : 'snapshots'}, ${formatBytes(view.used)}${view.isKept ? ', kept in this browser: a reload resumes where you are' : ''}. ${guest.name} keeps running while one is taken. Drop a file from <span class="mono">v86-virtiofs export</span> here.</span>
         <span class="space"></span><button class="danger" @click=${this.#clear}>Remove all</button></p>`;
   }
 
