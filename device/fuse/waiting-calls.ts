@@ -3,7 +3,7 @@ import type { Call } from './call.ts';
 import { ReplyWriter } from './codec.ts';
 import type { FuseRequest } from './request.ts';
 
-/** Calls when it is time to answer: at once, or when a machine that stands still runs again. */
+/** Calls when it is time to answer: at once, or when a machine that is paused runs again. */
 export type Deliver = (action: () => void) => void;
 
 /** What is done when an answer comes. */

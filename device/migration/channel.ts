@@ -41,7 +41,7 @@ export class MigrationRefusedError extends MigrationError {
 
 /**
  * The link broke after the order to go on was sent and before it was confirmed: the machine may run on the other side.
- * It stands still here, and can't be run. Ask the other side with `settleMigration`, or decide: it must run on one side only.
+ * It is paused here, and can't be run. Ask the other side with `settleMigration`, or decide: it must run on one side only.
  */
 export class MigrationUnknownError extends MigrationError {
   override readonly name = 'MigrationUnknownError';

@@ -5,7 +5,7 @@ import type { Fate, FateStore } from './fates.ts';
 import { type Link, MESSAGE, type Message } from './link.ts';
 
 // Which side goes on with a machine. There is one decision, and it is in the destination's FateStore: whoever is first there, the order to go on
-// or a question what became of it, decides. Until the source knows what was decided its machine stands still.
+// or a question what became of it, decides. Until the source knows what was decided its machine is paused.
 // test/device/migration/commit.test.ts runs these functions in every order, with every loss and crash.
 
 /** What these need of a link. */
@@ -13,7 +13,7 @@ export type CommitLink = Pick<Link, 'send' | 'sendJson' | 'prepare' | 'receive'>
 const EMPTY = new Uint8Array(0);
 
 /**
- * The source's part: everything is in place there, and the guest stands still here.
+ * The source's part: everything is in place there, and the guest is paused here.
  *
  * @throws MigrationError when it was refused, and the machine is here again; MigrationUnknownError when nobody knows.
  */

@@ -18,7 +18,7 @@ export interface Description {
   machine: FreezeOptions['machine'];
 }
 
-/** A machine that can take over. It stands still until it is told to start. */
+/** A machine that can take over. It is paused until it is told to start. */
 export interface Successor {
   readonly emulator: V86Like;
   /** Lets it run, which it can't be before, and settles when it does. `summary`: what the source had to say of it when it was stopped. */
@@ -34,7 +34,7 @@ export interface IncomingOptions<S extends Successor> {
   /** As in `MigrationOptions`. */
   token: string;
   codec: ChunkCodec;
-  /** Makes a machine like the one described, which stands still; throws, with the reason, when that can't be. */
+  /** Makes a machine like the one described, which is paused; throws, with the reason, when that can't be. */
   make(description: Description): Promise<S>;
   /** What to do with what a session on a filesystem that stays where it is can't have here: see `sessionOnly` of the source. */
   policies?: Omit<RestorePolicies, 'isMove'>;

@@ -21,7 +21,7 @@ const LEAST_PIECE = 1 << 10;
 const SLOW = 2000;
 const QUICK = 100;
 const MAX_ROUNDS = 20;
-/** Of the guest's time that a throttled one keeps: with less it would stand still for seconds each time. */
+/** Of the guest's time that a throttled one keeps: with less it would be paused for seconds each time. */
 const LEAST_SHARE = 1 / 64;
 /** What the guest may have changed for the last round to be the next one, in bytes. */
 const SMALL = 2 << 20;
@@ -51,7 +51,7 @@ export interface MigrationOptions {
   bandwidth?: number;
   /**
    * When the guest changes more than can be sent: `give-up`, or `throttle` it, more with each round, or `stop` it all the same
-   * and let it stand still for as long as it takes. Default: `throttle`.
+   * and pause it for as long as it takes. Default: `throttle`.
    */
   policy?: 'throttle' | 'give-up' | 'stop';
   /** For how long the other side may say or take nothing before the link is given up, in milliseconds. Default: 30,000. */
@@ -124,10 +124,10 @@ class SendingStore implements FileStore {
 
 /**
  * Moves the machine of `emulator` to the other side of `channel` while its guest runs: rounds of what has changed, then
- * a stop, the rest, and the switch. Afterwards the emulator stands still and can't be run, for its owner to destroy.
+ * a stop, the rest, and the switch. Afterwards the emulator is paused and can't be run, for its owner to destroy.
  *
  * @throws MigrationError when it did not come to the switch: the machine runs on as if nothing had happened.
- * MigrationUnknownError when it can't be told whether it was switched over: the machine stands still, and can't be run until that is settled.
+ * MigrationUnknownError when it can't be told whether it was switched over: the machine is paused, and can't be run until that is settled.
  * MachineStateError when it can't be migrated now.
  */
 export async function migrateOut(
@@ -228,7 +228,7 @@ export async function migrateOut(
 
 /**
  * Asks the other side what became of a migration whose end is unknown, over a new channel. When it was not switched over it never will be,
- * and the machine goes on here. `unknown`: it does not know of this migration, and the machine stands still: the owner has to decide,
+ * and the machine goes on here. `unknown`: it does not know of this migration, and the machine is paused: the owner has to decide,
  * by `resume` or `handOver` of the error.
  *
  * @throws MigrationError when there is no answer.

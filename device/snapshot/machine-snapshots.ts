@@ -47,7 +47,7 @@ export interface FreezeOptions {
 /** What came of a freeze. */
 export interface FreezeResult {
   id: string;
-  /** For how long the guest stood still, in milliseconds. */
+  /** For how long the guest was paused, in milliseconds. */
   standstill: number;
   /** Pages of RAM that had changed since the snapshot before. */
   changedPages: number;
@@ -174,7 +174,7 @@ export class MachineSnapshots {
     );
   }
 
-  /** What it returns is called while the machine stands still, and restores it but for its devices; those are what that returns. */
+  /** What it returns is called while the machine is paused, and restores it but for its devices; those are what that returns. */
   async #prepare(
     id: string,
     { isFresh = false, isUnchanged = false, isInterim = false, ...policies }: RestoreOptions,
@@ -210,7 +210,7 @@ export class MachineSnapshots {
     }
   }
 
-  /** All that has to be done while the guest stands still; synchronous, so between two of its ticks. */
+  /** All that has to be done while the guest is paused; synchronous, so between two of its ticks. */
   #capture({ summary = {}, sessionOnly }: FreezeOptions): Moment {
     return {
       pages: this.#ram.capture(),

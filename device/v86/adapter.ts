@@ -223,7 +223,7 @@ export class V86Machine {
 
   /**
    * The real-time clock, in milliseconds since 1970. It goes on with the host's clock, also while the machine is frozen; with
-   * {@link keepsRtc} it stands still then.
+   * {@link keepsRtc} it stops then.
    */
   set rtc(time: number) {
     setRtc(this.#there.cpu, time);

@@ -3,7 +3,7 @@ import { MachineError } from './errors.ts';
 
 /**
  * What a machine is to this side:
- * - `ours`: it runs or stands still, as its owner likes;
+ * - `ours`: it runs or is paused, as its owner likes;
  * - `arriving`: another machine is moving into it;
  * - `migrating`: it is moving to another side, and its guest runs meanwhile;
  * - `switching`: its guest was stopped for that, and which side goes on with it is being decided;
@@ -124,7 +124,7 @@ export class MachineLease {
     queueMicrotask(() => this.#drive());
   }
 
-  /** Keeps it from running until the result is called. Settles when it stands still. */
+  /** Keeps it from running until the result is called. Settles when it is paused. */
   async hold(): Promise<() => void> {
     this.#holds++;
     this.#drive();

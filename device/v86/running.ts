@@ -20,7 +20,7 @@ export class Running {
     emulator.add_listener('emulator-stopped', () => this.lease.stopped());
     this.#hookCopies();
     const { stop } = emulator;
-    // v86 does not pass it on while the machine stands still, for a snapshot say.
+    // v86 does not pass it on while the machine is paused, for a snapshot say.
     emulator.stop = () => {
       this.lease.stop();
       return stop.call(emulator);

@@ -132,7 +132,7 @@ export class Machine<S extends Share = Share> implements MachineParts<S> {
     return this.inTurn(() => this.life.answer(timeoutMs));
   }
 
-  /** Lets a machine that stands still go on. Returns when the guest answers, unless it sleeps or has halted. @throws VmError. */
+  /** Resumes a machine that is paused. Returns when the guest answers, unless it sleeps or has halted. @throws VmError. */
   goOn(): Promise<void> {
     return this.inTurn(() => this.#goOn());
   }
@@ -245,7 +245,7 @@ export class Machine<S extends Share = Share> implements MachineParts<S> {
   }
 
   /**
-   * Takes a machine that has not run to a snapshot of one like it, where it stands still until {@link goOn}.
+   * Takes a machine that has not run to a snapshot of one like it, where it is paused until {@link goOn}.
    *
    * @throws VmError `unsettled`, SnapshotError.
    */
@@ -257,7 +257,7 @@ export class Machine<S extends Share = Share> implements MachineParts<S> {
 
   /**
    * Takes the machine to a snapshot of one like it, forth or back. Returns for how many milliseconds
-   * it stood still.
+   * it was paused.
    *
    * @throws VmError, SnapshotError or MachineStateError; the machine goes on as if nothing had been asked.
    */
@@ -311,7 +311,7 @@ export class Machine<S extends Share = Share> implements MachineParts<S> {
   /**
    * Moves the machine to the other side of `channel` while its guest runs: see {@link moveIn}. When it runs there this one is stopped.
    *
-   * @throws MigrationError when nothing came of it, and the machine runs on here; MigrationUnknownError when it stands still, because it may run there,
+   * @throws MigrationError when nothing came of it, and the machine runs on here; MigrationUnknownError when it is paused, because it may run there,
    * until that is settled; MachineStateError when it is being migrated already.
    */
   async migrate(

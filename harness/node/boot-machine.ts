@@ -16,7 +16,7 @@ type MakeVm = (parts: MachineParts<HostShare>) => Vm;
 
 const UNWELL = new Set<VmErrorKind>(['timeout', 'crashed', 'halted', 'rebooted']);
 
-/** A machine with the plan's shares that stands still, with nothing in it. `base`: one that has booted without shares, which they are plugged into. */
+/** A machine with the plan's shares that is paused, with nothing in it. `base`: one that has booted without shares, which they are plugged into. */
 export function makeMachine(plan: Plan, make: MakeVm, base?: Snapshot): Promise<Vm> {
   return makeWith(plan, plan.shares, make, { base });
 }

@@ -6,7 +6,7 @@ import type { VmOptions } from './vm-options.ts';
 const REFILL_DELAY = 100;
 
 /**
- * Machines that are restored from one snapshot ahead of time and stand still, for those who need one
+ * Machines that are restored from one snapshot ahead of time and are paused, for those who need one
  * at once, again and again. Each holds the guest's RAM; call {@link close} in the end.
  */
 export class VmPool {

@@ -75,7 +75,7 @@ export class Vm extends Machine<HostShare> {
     return vm;
   }
 
-  /** As {@link thaw}, but the machine stands still until {@link start}. */
+  /** As {@link thaw}, but the machine is paused until {@link start}. */
   static async prepare(
     store: SnapshotStore,
     id: string,
@@ -87,7 +87,7 @@ export class Vm extends Machine<HostShare> {
     return vm;
   }
 
-  /** A machine like the one described, with nothing in it, that stands still. `summary` is that of a snapshot. */
+  /** A machine like the one described, with nothing in it, that is paused. `summary` is that of a snapshot. */
   static async like(config: MachineConfig, summary: unknown, options: VmOptions = {}): Promise<Vm> {
     void compileV86();
     const plan = await makePlan(optionsFor(config, options));
@@ -113,7 +113,7 @@ export class Vm extends Machine<HostShare> {
     });
   }
 
-  /** Lets a machine that stands still go on. */
+  /** Resumes a machine that is paused. */
   async start(): Promise<void> {
     await this.orStop(async () => {
       if (this.isAsleep) throw new VmError('guest', 'the guest sleeps: wake it');
@@ -186,7 +186,7 @@ export class Vm extends Machine<HostShare> {
   }
 
   /**
-   * Takes the machine to a snapshot of one like it, forth or back. Returns for how many milliseconds it stood still.
+   * Takes the machine to a snapshot of one like it, forth or back. Returns for how many milliseconds it was paused.
    *
    * @throws VmError `snapshot` that says which setting differs; VmError, SnapshotError or MachineStateError; the machine goes on as if nothing had
    * been asked.

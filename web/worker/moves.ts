@@ -19,7 +19,7 @@ const SETTLE_INTERVAL = 1000;
 
 interface MoveEvents {
   guest(id: GuestId): Guest;
-  /** A machine that stands still, for a guest to move into. */
+  /** A machine that is paused, for a guest to move into. */
   make(config: MachineConfig): Promise<Guest>;
   /** A guest runs here now. */
   arrived(guest: Guest): Promise<void>;

@@ -16,7 +16,7 @@ const MIN_PAUSE = 5;
 const MAX_PAUSE = 100;
 
 /**
- * A lock between processes on one directory. A process that is killed gives it up by that, one that only stands still keeps it.
+ * A lock between processes on one directory. A process that is killed gives it up by that, one that is only stopped keeps it.
  *
  * It is a chain of files with growing numbers, in a directory of their own, each of which names a holder or says that the lock is
  * free, with a random number: none is ever made twice. Who finds the last one free, or of a process that has ended, makes the next one,
