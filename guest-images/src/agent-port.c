@@ -20,6 +20,8 @@
 
 static int port;
 static uint32_t taken;
+/* Bytes that have arrived behind the frame that is being handled. */
+static int following;
 static unsigned char received[MAX_IN + HEADER_SIZE + CHECK_SIZE];
 static int received_length;
 
@@ -78,7 +80,7 @@ void send_number(int type, uint32_t id, uint32_t number)
 /* The host counts what the guest takes from here on. */
 void begin_session(void)
 {
-	taken = 0;
+	taken = following;
 }
 
 /* What is no frame, or a broken one, is passed over byte by byte: a restored guest may be in the middle of one. */
@@ -98,6 +100,7 @@ static void take_frames(frame_handler *handle)
 				skip = 1;
 			} else if (received_length >= whole) {
 				if (get32(received + HEADER_SIZE + length) == checksum(received, HEADER_SIZE + length)) {
+					following = received_length - whole;
 					handle(received[2], get32(received + 4), received + HEADER_SIZE, length);
 					skip = whole;
 				} else {

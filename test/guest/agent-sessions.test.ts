@@ -2,6 +2,7 @@ import { getEventListeners } from 'node:events';
 import { queryObjects } from 'node:v8';
 import { expect } from 'chai';
 import { loadCodec, MemoryStore, SnapshotStore } from '../../device/index.ts';
+import { encodeFrame, FrameReader, TO_GUEST, TO_HOST } from '../../harness/machine/agent/frames.ts';
 import { useGuest } from '../support/guest.ts';
 
 /** What the guest's agent holds at once. */
@@ -77,6 +78,35 @@ describe('the processes that a guest keeps for its host', () => {
     let length = 0;
     again.onStdout = (data) => (length += data.length);
     expect([await again.exited, length]).to.deep.equal([0, 300_000]);
+  });
+
+  it('are listed for a host that says hello and asks at once, and all that it sent is counted', async () => {
+    const { emulator, agent } = guest.vm;
+    const session = 12345;
+    const list = encodeFrame(TO_GUEST.LIST, 0);
+    const said = new Promise<Map<number, Uint8Array>>((resolve) => {
+      const frames = new Map<number, Uint8Array>();
+      const reader = new FrameReader(
+        ({ type, payload }) => {
+          frames.set(type, payload.slice());
+          if (frames.has(TO_HOST.TAKEN)) resolve(frames);
+        },
+        () => {},
+      );
+      reader.seek(session);
+      emulator.add_listener('serial1-output-byte', listen);
+      function listen(byte: number) {
+        reader.push(Uint8Array.of(byte));
+        if (frames.has(TO_HOST.TAKEN)) emulator.remove_listener('serial1-output-byte', listen);
+      }
+    });
+    emulator.serial_send_bytes(1, Buffer.concat([encodeFrame(TO_GUEST.HELLO, session), list]));
+    const frames = await said;
+    expect(frames.has(TO_HOST.LISTED)).to.equal(true);
+    // HELLO itself is not counted: a host that has the answer to an earlier one counts from there too.
+    expect(Buffer.from(frames.get(TO_HOST.TAKEN)!).readUInt32LE()).to.equal(list.length);
+    await agent.ready();
+    expect((await guest.vm.exec('echo works')).stdout).to.equal('works\n');
   });
 
   it('leave nothing on signals that outlive them', async () => {
