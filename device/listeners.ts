@@ -14,7 +14,7 @@ export class Listeners<Event> {
     };
   }
 
-  /** Tells all of them; undefined while there are none, so that nobody makes an event for nobody. */
+  /** Tells all of them; undefined while there are none, so that no event is made in vain. */
   get tell(): ((event: Event) => void) | undefined {
     return this.#tell;
   }

@@ -273,7 +273,7 @@ export class PosixSession extends Client {
     if (!isThere || flags & OPEN_FLAGS['O_EXCL']!) return this.#create(path, flags, mode);
     const nodeid = await this.node(path);
     const { fh } = (await this.ask('OPEN', nodeid, { flags: flags & ~0o1300 })).out;
-    // Not FATTR_MTIME: that is for who truncates, see update_mtime of Linux's fuse/dir.c.
+    // Not FATTR_MTIME: that is for callers that truncate, see update_mtime of Linux's fuse/dir.c.
     if (flags & OPEN_FLAGS['O_TRUNC']!) await this.#setattr(nodeid, C.FATTR_SIZE, {});
     return { nodeid, fh, flags };
   }

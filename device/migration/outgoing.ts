@@ -241,7 +241,7 @@ export async function settleMigration(
   return onLink(channel, token, (link) => settle(link, unknown));
 }
 
-/** As {@link settleMigration}, for who has the migration's id alone. When the answer is `runs here` the machine never starts there, and has to be let go on here. */
+/** As {@link settleMigration}, for callers that have only the migration's id. When the answer is `runs here`, the machine never starts there, and has to be resumed here. */
 export async function askForFate(id: string, channel: MigrationChannel, token: string): Promise<MigrationFate> {
   return onLink(channel, token, (link) => askFate(link, id));
 }

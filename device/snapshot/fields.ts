@@ -9,7 +9,7 @@ const TAG_CHUNK = 86_001;
 
 /** Which byte strings are kept elsewhere: gives their hash, or undefined for those that stay. */
 export type ToChunk = (bytes: Uint8Array) => Uint8Array | undefined;
-/** The bytes of a chunk. @throws SnapshotError when there is none with this hash. */
+/** The bytes of a chunk. @throws SnapshotError when no chunk has this hash. */
 export type FromChunk = (hash: Uint8Array) => Uint8Array;
 
 /** Plain data (numbers, bigints, strings, arrays, objects, Uint8Arrays) as CBOR (RFC 8949). The result is a copy. */

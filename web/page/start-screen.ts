@@ -27,7 +27,7 @@ export function startScreen({ what, loaded = 0, total = 0, isBroken = false }: P
   </div>`;
 }
 
-/** What the visitor sees when nothing came of it; why is told elsewhere. */
+/** What the visitor sees when the start has failed; the reason is shown elsewhere. */
 export function failedScreen(onRetry: () => void): TemplateResult {
   return html`<div class="start"><p class="what">There is no guest.</p><button @click=${onRetry}>Try again</button></div>`;
 }

@@ -17,7 +17,7 @@ export class LinkView {
   declare readonly inode: Inode;
   declare fanOut: FanOut | undefined;
 
-  /** Made for who listens. */
+  /** Made for those who listen. */
   get changes(): FanOut {
     return (this.fanOut ??= new this.views.FanOut());
   }

@@ -79,12 +79,12 @@ export class SnapshotStore {
     return this.#catalog.find(key);
   }
 
-  /** About one snapshot. @throws SnapshotError when there is none of this id. */
+  /** About one snapshot. @throws SnapshotError when no snapshot has this id. */
   info(id: string): SnapshotInfo {
     return this.#catalog.info(id);
   }
 
-  /** The head of a snapshot. @throws SnapshotError when there is none of this id. */
+  /** The head of a snapshot. @throws SnapshotError when no snapshot has this id. */
   frozen(id: string): Frozen {
     return this.#catalog.layer(id).head.frozen!;
   }

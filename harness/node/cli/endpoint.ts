@@ -40,7 +40,7 @@ export function isWaiting(address: string): boolean {
 }
 
 /**
- * What reaches an address, or stdio. Whoever calls `ws:PORT` has to know `token`: who does not, or says nothing, is in nobody's way.
+ * What reaches an address, or stdio. A caller of `ws:PORT` has to know `token`: one that does not, or says nothing, keeps nobody from calling.
  *
  * @throws VmError `configuration`.
  */

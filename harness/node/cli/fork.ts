@@ -10,9 +10,9 @@ import { openStore, type StoreFlags, tellJson } from './store.ts';
 
 type Output = 'stdout' | 'stderr';
 
-/** Characters of a line that is told before it has ended. */
+/** Characters of a line that is printed before it has ended. */
 const MAX_LINE = 65_536;
-/** Bytes of output of a copy that is told as JSON, when it has ended. */
+/** Bytes of a copy's output that are printed as JSON, when it has ended. */
 const MAX_OUTPUT = 64 << 20;
 
 /** What becomes of what a copy says. */

@@ -139,7 +139,7 @@ export async function openTarget(to: string, flags: LinkFlags): Promise<{ endpoi
   return { endpoint, token: secret };
 }
 
-/** The token; one that is made here is told behind the address. @throws MigrationError for one that somebody has thought of. */
+/** The token; one that is made here is printed behind the address. @throws MigrationError for one that somebody has thought of. */
 export function chooseToken({ token = process.env[TOKEN_VARIABLE] }: LinkFlags): {
   secret: string;
   isGiven: boolean;

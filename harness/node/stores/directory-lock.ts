@@ -73,7 +73,7 @@ export class DirectoryLock {
         const [pid] = found.split('@');
         throw new VmError(
           'snapshot',
-          `process ${pid} has been changing the snapshots in ${this.#directory} for ${Math.round(this.#patience / 1000)} seconds: let it end, or remove ${this.#chain} if there is none`,
+          `process ${pid} has been changing the snapshots in ${this.#directory} for ${Math.round(this.#patience / 1000)} seconds: let it end, or remove ${this.#chain} if that process does not exist`,
         );
       }
       await pause(delay * (0.5 + Math.random()));

@@ -18,7 +18,7 @@ export class Poll implements ReactiveController {
   #timer: ReturnType<typeof setInterval> | undefined;
   #isBusy = false;
 
-  /** What `look` throws is told to the visitor, and ends the looking; but a guest that was closed meanwhile can't answer. */
+  /** What `look` throws is shown to the visitor, and ends the polling; but a guest that was closed meanwhile can't answer. */
   constructor(view: GuestElement, look: (guest: GuestView) => Promise<void>) {
     this.#view = view;
     this.#look = look;

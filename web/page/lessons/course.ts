@@ -133,7 +133,7 @@ export class Course extends EventTarget {
     await heir?.api.lesson.end();
   }
 
-  /** What fails is told, and the next one has its turn. */
+  /** A failure is shown, and the next one has its turn. */
   #inTurn(action: () => Promise<void>): Promise<void> {
     const result = this.#turn.then(() => this.#connection.attempt(action()));
     this.#turn = result;

@@ -138,7 +138,7 @@ export class LessonsPanel extends LitElement {
       ${course.soFar ? html`<p class="so-far">${course.soFar}</p>` : html`<p class="so-far">The page notices when it has happened.</p>`}`;
   }
 
-  /** For who does not see it. */
+  /** For those who can't see it. */
   #news(course: Course, lesson: Lesson): string {
     const { count } = course;
     const seen = course.seen[count - 1];

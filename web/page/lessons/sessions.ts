@@ -120,7 +120,7 @@ const locks: Lesson = {
     },
     {
       title: 'Lock a file in the first',
-      text: 'It holds the lock until it is told to end.',
+      text: 'It holds the lock until you end it.',
       command: (directory) => `sleep 1000 | locker flock ${directory}/${FILE} & echo $! > ${directory}/locker.pid`,
       async look(scene) {
         const lock = (await sessionOf(scene)).locks.find(
