@@ -9,7 +9,7 @@ import { Drafts } from './files/drafts.ts';
 import { formatMoment } from './format.ts';
 import { icon } from './icons.ts';
 import type { TypeDetail } from './lessons/panel.ts';
-import { nobody, nobodyStyles } from './move/nobody.ts';
+import { noGuest, noGuestStyles } from './move/no-guest.ts';
 import { failedScreen, startScreen, startStyles } from './start-screen.ts';
 import { controls, tokens } from './styles.ts';
 import { tabList, tabStyles } from './tabs.ts';
@@ -52,7 +52,7 @@ export class VirtiofsVm extends LitElement implements VirtiofsVmElement {
     controls,
     dialogStyles,
     startStyles,
-    nobodyStyles,
+    noGuestStyles,
     tabStyles,
     css`
     :host { display: flex; flex-direction: column; container-type: inline-size; height: 100%; min-height: min(320px, 100dvh); background: var(--bg); color: var(--text); font: 14px/1.45 var(--sans); }
@@ -202,7 +202,7 @@ export class VirtiofsVm extends LitElement implements VirtiofsVmElement {
         <button @click=${() => connection.attempt(connection.hold(guest, false))}>${icon('play')} Continue</button></div>`,
         )}
       <main data-view=${this.view} ?data-alone=${!panel} @keydown=${this.#onKey} @type=${this.#onType}>
-        ${progress ? startScreen(progress) : guests.length ? nothing : this.#renderNobody(connection)}
+        ${progress ? startScreen(progress) : guests.length ? nothing : this.#renderNoGuest(connection)}
         ${
           guests.length
             ? html`
@@ -258,9 +258,9 @@ export class VirtiofsVm extends LitElement implements VirtiofsVmElement {
       drafts.removed('');
   }
 
-  #renderNobody(connection: Connection) {
+  #renderNoGuest(connection: Connection) {
     if (connection.hasFailed && this.#from === undefined) return failedScreen(() => this.#retry());
-    return this.movable ? nobody(connection) : nothing;
+    return this.movable ? noGuest(connection) : nothing;
   }
 
   #activeOf(guests: GuestView[]): GuestView {

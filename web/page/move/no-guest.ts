@@ -3,12 +3,12 @@ import type { Connection } from '../../embed/connection.ts';
 import { startOver } from '../../embed/links.ts';
 
 /** What a page without a guest shows. */
-export function nobody({ departed }: Connection): TemplateResult {
+export function noGuest({ departed }: Connection): TemplateResult {
   const takeOver = (event: SubmitEvent) => {
     event.preventDefault();
     startOver(String(new FormData(event.currentTarget as HTMLFormElement).get('address')));
   };
-  return html`<section class="nobody" aria-label="No guest">
+  return html`<section class="no-guest" aria-label="No guest">
     <h2 role="status">${departed ? `${departed.name} runs ${departed.place} now` : 'No guest runs here'}</h2>
     ${departed ? html`<p class="muted">It has moved there with its files, shells and locks, and no longer runs in this tab.</p>` : ''}
     <form @submit=${takeOver}>
@@ -19,9 +19,9 @@ export function nobody({ departed }: Connection): TemplateResult {
   </section>`;
 }
 
-export const nobodyStyles = css`
-  .nobody { grid-column: 1 / -1; margin: auto; width: min(480px, calc(100% - 32px)); }
-  .nobody h2 { margin: 0 0 8px; font-size: 18px; }
-  .nobody label { display: grid; gap: 4px; margin: 16px 0; }
-  .nobody .buttons { display: flex; justify-content: flex-end; gap: 8px; }
+export const noGuestStyles = css`
+  .no-guest { grid-column: 1 / -1; margin: auto; width: min(480px, calc(100% - 32px)); }
+  .no-guest h2 { margin: 0 0 8px; font-size: 18px; }
+  .no-guest label { display: grid; gap: 4px; margin: 16px 0; }
+  .no-guest .buttons { display: flex; justify-content: flex-end; gap: 8px; }
 `;
