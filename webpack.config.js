@@ -1,4 +1,4 @@
-import { readFileSync } from 'node:fs';
+import { readdirSync, readFileSync } from 'node:fs';
 import { fileURLToPath } from 'node:url';
 import webpack from 'webpack';
 
@@ -17,6 +17,35 @@ const NODE_MODULES = {
   process: 'process/browser.js',
 };
 
+/** licenses.txt: the license of each package that a bundle has something of, as most of them want it. */
+class Licenses {
+  /** @param {Compiler} compiler */
+  apply(compiler) {
+    compiler.hooks.thisCompilation.tap('Licenses', (compilation) => {
+      compilation.hooks.processAssets.tap(
+        { name: 'Licenses', stage: webpack.Compilation.PROCESS_ASSETS_STAGE_REPORT },
+        () => {
+          /** @type {Set<string>} */
+          const packages = new Set();
+          /** @param {any} module */
+          const visit = ({ resource, modules }) => {
+            const [place] = /.*[\\/]node_modules[\\/](?:@[^\\/]+[\\/])?[^\\/]+/.exec(resource ?? '') ?? [];
+            if (place) packages.add(place);
+            for (const module of modules ?? []) visit(module);
+          };
+          for (const module of compilation.modules) visit(module);
+          const texts = [...packages].sort().map((place) => {
+            const { name, version, license } = JSON.parse(readFileSync(`${place}/package.json`, 'utf8'));
+            const file = readdirSync(place).find((name) => /^licen[cs]e/i.test(name));
+            return `${name} ${version}: ${license}\n\n${file ? readFileSync(`${place}/${file}`, 'utf8').trim() : 'The package has no text of it.'}\n`;
+          });
+          compilation.emitAsset('licenses.txt', new webpack.sources.RawSource(texts.join(`\n${'-'.repeat(72)}\n\n`)));
+        },
+      );
+    });
+  }
+}
+
 /** Both are made from what `tsc` puts into dist/. */
 const common = {
   mode: 'production',
@@ -25,6 +54,7 @@ const common = {
   experiments: { outputModule: true },
   resolve: { fallback: NODE_MODULES },
   plugins: [
+    new Licenses(),
     new webpack.NormalModuleReplacementPlugin(/^node:/, (resource) => {
       resource.request = resource.request.slice('node:'.length);
     }),
@@ -224,7 +254,7 @@ const cli = {
     bufferutil: 'node-commonjs bufferutil',
     'utf-8-validate': 'node-commonjs utf-8-validate',
   },
-  plugins: [new webpack.BannerPlugin({ banner: '#!/usr/bin/env node', raw: true, entryOnly: true })],
+  plugins: [new Licenses(), new webpack.BannerPlugin({ banner: '#!/usr/bin/env node', raw: true, entryOnly: true })],
   // So that an error tells where it comes from.
   optimization: { minimize: false },
   performance: { hints: false },

@@ -89,6 +89,30 @@ describe('the package, packed and installed', function () {
     expect(files.filter((name) => name.endsWith('.map') || /^dist\/harness\/node\/cli/.test(name))).to.deep.equal([]);
   });
 
+  it('has the licenses of whatever is in it', () => {
+    expect(files).to.include.members(['LICENSE', 'NOTICE.md', 'guest-images/driver/COPYING']);
+    for (const [place, name] of [
+      ['web', 'memfs'],
+      ['page', 'v86'],
+      ['page/embed', 'lit'],
+      ['cli', 'ws'],
+    ] as const) {
+      const text = readFileSync(join(project, 'node_modules/v86-virtiofs/dist', place, 'licenses.txt'), 'utf8');
+      expect(text, place)
+        .to.match(new RegExp(`^${name} [0-9.]+: `, 'm'))
+        .and.to.match(/Copyright/);
+    }
+  });
+
+  it('passes publint and arethetypeswrong, as the release checks it', () => {
+    // By the lines of the workflow itself, so that both have the same versions.
+    const workflow = readFileSync(join(ROOT, '.github/workflows/release.yml'), 'utf8');
+    const checks = [...workflow.matchAll(/npx (--yes (?:publint|@arethetypeswrong).*) v86-virtiofs-\*\.tgz/g)];
+    expect(checks).to.have.length(2);
+    const tarball = readdirSync(directory).find((name) => name.endsWith('.tgz'))!;
+    for (const [, words] of checks) run(directory, 'npx', ...words!.split(' '), tarball);
+  });
+
   it('installs without a warning, and without the tools of the command line', () => {
     expect(installed).not.to.match(/warn/i);
     const { dependencies } = JSON.parse(
@@ -161,6 +185,17 @@ describe('the package, packed and installed', function () {
       await page.goto(`http://localhost:${(server.address() as AddressInfo).port}/${path}`);
       return page;
     };
+
+    it('first-share.html runs a script in the guest, with the files that the tutorial copies', async () => {
+      const site = join(directory, 'first-share');
+      mkdirSync(site);
+      for (const name of ['embed', 'guest'])
+        cpSync(join(project, 'node_modules/v86-virtiofs/dist/page', name), join(site, name), { recursive: true });
+      copyFileSync(join(EXAMPLES, 'page/first-share.html'), join(site, 'index.html'));
+      const page = await open('first-share/');
+      await page.waitForFunction(`document.querySelector('#output').textContent.startsWith('hello from Linux ')`);
+      await page.close();
+    });
 
     for (const bundler of ['webpack', 'esbuild']) {
       it(`own-page.ts gives the guest files, bundled by ${bundler}`, async () => {
