@@ -174,6 +174,10 @@ describe('all documents', () => {
         anchor,
       }));
       return [
+        // The site has pages and files, but no lists of folders.
+        ...links
+          .filter(({ path }) => path.endsWith('/'))
+          .map(({ path }) => `${path} is a folder: name it without a link`),
         ...[...places, ...links.map(({ path }) => path)].filter(
           (place) => !['', '.ts', '.test.ts'].some((suffix) => existsSync(join(ROOT, place + suffix))),
         ),
