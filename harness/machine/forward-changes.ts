@@ -33,20 +33,49 @@ export function forwardChanges(
   const changed = new Set<string>();
   /** What was told of each path: the forwarding itself changes none of it. */
   const known = new Map<string, string>();
+  /** Permissions of what the guest is being told of, once the host has changed them meanwhile. */
+  const changedMeanwhile = new Map<string, number>();
+  /** What it is being told, and with which permissions. */
+  let telling: { paths: ReadonlySet<string>; mode: number } | undefined;
   let timer: ReturnType<typeof setTimeout> | undefined;
   let isSending = false;
 
-  /** The changed paths by their permissions in octal. Removed ones are left to their directories, and a link has none. */
-  const take = (): Map<string, string[]> => {
-    const lots = new Map<string, string[]>();
+  /** Permissions; undefined for what is not there any more, and for links. */
+  const modeOf = (path: string) => {
+    const stats = share.fs.lstatSync(`/${path}`, { throwIfNoEntry: false });
+    return stats?.isSymbolicLink() ? undefined : stats && Number(stats.mode) & 0o7777;
+  };
+  const tell = async (mode: number, lot: string[]) => {
+    const paths = lot.filter((path) => modeOf(path) === mode);
+    if (!paths.length) return;
+    telling = { paths: new Set(paths), mode };
+    try {
+      await machine.exec(['chmod', mode.toString(8), '--', ...paths.map((path) => `${top}/${path}`)]);
+    } finally {
+      telling = undefined;
+      changedMeanwhile.clear();
+    }
+  };
+  /** Sees to it that the host's permissions stay, where they have changed since the guest was told. */
+  const keep = (path: string) => {
+    const mode = telling?.paths.has(path) ? modeOf(path) : undefined;
+    if (mode === undefined) return;
+    const wanted = changedMeanwhile.get(path);
+    if (mode !== telling!.mode) changedMeanwhile.set(path, mode);
+    else if (wanted !== undefined)
+      queueMicrotask(() => modeOf(path) === mode && share.fs.chmodSync(`/${path}`, wanted));
+  };
+  /** The changed paths by their permissions. Removed ones are left to their directories, and a link has none. */
+  const take = (): Map<number, string[]> => {
+    const lots = new Map<number, string[]>();
     if (known.size > MAX_KNOWN) known.clear();
     for (const path of changed) {
       const stats = share.fs.lstatSync(`/${path}`, { throwIfNoEntry: false });
       const state = stats && [stats.ino, stats.mode, stats.size, stats.nlink, stats.mtimeMs].join();
       if (!state || stats.isSymbolicLink() || known.get(path) === state) continue;
       known.set(path, state);
-      const mode = (Number(stats.mode) & 0o7777).toString(8);
-      lots.set(mode, [...(lots.get(mode) ?? []), `${top}/${path}`]);
+      const mode = Number(stats.mode) & 0o7777;
+      lots.set(mode, [...(lots.get(mode) ?? []), path]);
     }
     changed.clear();
     return lots;
@@ -56,8 +85,7 @@ export function forwardChanges(
     isSending = true;
     try {
       for (const [mode, paths] of take()) {
-        for (let at = 0; at < paths.length; at += LOT)
-          await machine.exec(['chmod', mode, '--', ...paths.slice(at, at + LOT)]);
+        for (let at = 0; at < paths.length; at += LOT) await tell(mode, paths.slice(at, at + LOT));
       }
     } catch (error) {
       onProblem(error as Error);
@@ -71,6 +99,7 @@ export function forwardChanges(
   };
   const watcher = share.fs.watch('/', { recursive: true }, (_event, name) => {
     const path = String(name);
+    keep(path);
     changed.add(path);
     changed.add(path.slice(0, Math.max(0, path.lastIndexOf('/'))));
     schedule();

@@ -62,6 +62,30 @@ describe('changes of the host, for those in the guest who wait with inotify', ()
     }
   });
 
+  it('leave the permissions that the host gives meanwhile', async () => {
+    const { fs } = guest.vm.share();
+    const stop = forwardChanges(guest.vm);
+    const { exec } = guest.vm;
+    try {
+      for (const mode of [0o600, 0o640, 0o4750, 0o711]) {
+        const told = new Promise<void>((resolve) => {
+          guest.vm.exec = async (command, options) => {
+            guest.vm.exec = exec;
+            // Between what the forwarding has seen and what the guest does.
+            fs.chmodSync('/busy', mode);
+            return await guest.vm.exec(command, options).finally(() => setTimeout(resolve));
+          };
+        });
+        fs.writeFileSync('/busy', mode.toString(8));
+        await told;
+        expect((fs.statSync('/busy').mode & 0o7777).toString(8)).to.equal(mode.toString(8));
+      }
+    } finally {
+      stop();
+      guest.vm.exec = exec;
+    }
+  });
+
   it('come to rest: forwarding is not forwarded', async () => {
     const stop = forwardChanges(guest.vm);
     try {
