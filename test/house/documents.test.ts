@@ -36,6 +36,15 @@ describe('README', () => {
   });
 });
 
+describe('the figures of README', () => {
+  it('are those of docs/benchmarks.md', () => {
+    const [, table] = textOf('README.md').split('## Three numbers');
+    const figures = [...table!.split('\n## ')[0]!.matchAll(/\| ([\d.]+) (?:MB\/s|ms)/g)].map(([, figure]) => figure!);
+    expect(figures).to.have.length(6);
+    for (const figure of figures) expect(textOf('docs/benchmarks.md')).to.match(new RegExp(`[|/] ${figure} `));
+  });
+});
+
 describe('examples in documents', () => {
   it('are parts of files in examples/', () => {
     const sources = ['filesystems', 'node', 'page'].flatMap((name) =>
