@@ -25,6 +25,12 @@ export interface VirtioFsOptions<F extends FileSystem = MemoryFileSystem>
   requestQueues?: number;
   /** Entries of each virtqueue, a power of two, 8 to 1024; a request carries up to this less 4 pages. Default: 1024. */
   queueSize?: number;
+  /**
+   * Whether the guest's driver is offered notifications (VIRTIO_FS_F_NOTIFICATION): what it remembers is then taken back when somebody else changes
+   * it, see `cache`. Linux' own driver does not take them, and works as without. It takes a filesystem that tells of changes, as one in memory does.
+   * Default: true.
+   */
+  notifications?: boolean;
   /** Which virtio features are offered. Default: all that the transport has. */
   offer?: PciTransportOptions['offer'];
   /**
@@ -50,7 +56,16 @@ export class VirtioFsDevice<F extends FileSystem = MemoryFileSystem> {
   constructor(
     machine: V86Machine,
     filesystem: F,
-    { tag, slot, requestQueues = 1, queueSize = 1024, offer, turnBudget, ...sessionOptions }: VirtioFsOptions<F>,
+    {
+      tag,
+      slot,
+      requestQueues = 1,
+      queueSize = 1024,
+      offer,
+      turnBudget,
+      notifications,
+      ...sessionOptions
+    }: VirtioFsOptions<F>,
   ) {
     this.#machine = machine;
     this.tag = tag;
@@ -61,7 +76,7 @@ export class VirtioFsDevice<F extends FileSystem = MemoryFileSystem> {
       filesystem,
       deliver: (action) => (turns.isRunning() ? action() : void this.#late.push(action)),
     });
-    const device = new VirtioFs(this.session, { tag, requestQueues, queueSize });
+    const device = new VirtioFs(this.session, { tag, requestQueues, queueSize, notifications });
     this.slot = machine.reserveSlot(slot);
     const setIrq = machine.plug(`virtio-fs ${tag}`, this.slot, () => {
       this.#transport = new PciTransport({ device, memory: machine.memory, setIrq, offer, turns, turnBudget });

@@ -24,9 +24,11 @@ export type {
   SetAttr,
   StatFs,
   Timespec,
+  Watcher,
 } from './fs/filesystem.ts';
 export type { LockLimits } from './fs/locks.ts';
 export type { CheckedFiles, Persistent } from './fs/persistence.ts';
+export { Watchers } from './fs/watchers.ts';
 export { type DeviceView, viewDevice } from './inspect/device-view.ts';
 export { toJson, toTraceEvents } from './inspect/export.ts';
 export { type MessageField, replyFields, requestFields } from './inspect/message.ts';

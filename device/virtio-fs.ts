@@ -1,14 +1,20 @@
+import { NOTIFICATION_MAX } from './fuse/notices.ts';
 import type { FuseSession } from './fuse/session.ts';
-import type { Chain, VirtioDevice } from './virtio/device.ts';
+import { type Chain, DEFERRED, type VirtioDevice } from './virtio/device.ts';
 
 /** virtio 1.3, 5.11.1. */
 const VIRTIO_ID_FS = 26;
 /** virtio 1.3, 5.11.4: `struct virtio_fs_config`. */
 const TAG_LENGTH = 36;
 const NUM_REQUEST_QUEUES_OFFSET = 36;
-/** After `notify_buf_size`, docs/virtio-spec-proposal.md: `le32 session`. */
+const NOTIFY_BUF_SIZE_OFFSET = 40;
+/** docs/virtio-spec-proposal.md: `le32 session`. */
 const SESSION_OFFSET = 44;
 const CONFIG_LENGTH = 48;
+/** virtio 1.3, 5.11.3: there is a notification queue. */
+export const VIRTIO_FS_F_NOTIFICATION = 0;
+/** virtio 1.3, 5.11.2: where it is, if there is one. */
+const NOTIFICATION_QUEUE = 1;
 /** docs/virtio-spec-proposal.md: a driver that accepts it finds its FUSE session again after a reset. */
 export const VIRTIO_FS_F_SESSION_KEEP = 22;
 /** Linux needs 4 descriptors of a request for itself and refuses to mount with none left for data. */
@@ -21,19 +27,31 @@ export interface VirtioFsConfig {
   tag: string;
   requestQueues: number;
   queueSize: number;
+  /** Whether to offer the notification queue, where the filesystem has something to tell. Default: true. */
+  notifications?: boolean;
 }
 
-/** The file system device, virtio 1.3 section 5.11: queue 0 is hiprio, the others carry requests of one session. */
+const NOTIFICATION = 1n << BigInt(VIRTIO_FS_F_NOTIFICATION);
+const SESSION_KEEP = 1n << BigInt(VIRTIO_FS_F_SESSION_KEEP);
+
+/**
+ * The file system device, virtio 1.3 section 5.11: queue 0 is hiprio, queue 1 has buffers for notifications if the driver takes these, and the
+ * others carry requests of one session.
+ */
 export class VirtioFs implements VirtioDevice {
   readonly deviceId = VIRTIO_ID_FS;
-  readonly deviceFeatures = 1n << BigInt(VIRTIO_FS_F_SESSION_KEEP);
+  readonly deviceFeatures: bigint;
+  readonly hiddenFeatures = NOTIFICATION;
   readonly answersInOrder: boolean;
   readonly queueSizes: readonly number[];
   readonly #config = new DataView(new ArrayBuffer(CONFIG_LENGTH));
   readonly #session: FuseSession;
+  #notifies = false;
+  /** Buffers for notifications, in the order in which the driver made them available. */
+  readonly #buffers = new Set<Chain>();
 
   /** @throws RangeError for what no driver could use. */
-  constructor(session: FuseSession, { tag, requestQueues, queueSize }: VirtioFsConfig) {
+  constructor(session: FuseSession, { tag, requestQueues, queueSize, notifications = true }: VirtioFsConfig) {
     if (!Number.isInteger(requestQueues) || requestQueues < 1 || requestQueues > MAX_REQUEST_QUEUES) {
       throw new RangeError(`requestQueues is ${requestQueues}: choose 1 to ${MAX_REQUEST_QUEUES}`);
     }
@@ -44,9 +62,17 @@ export class VirtioFs implements VirtioDevice {
     }
     this.#session = session;
     this.answersInOrder = session.answersInOrder;
-    this.queueSizes = Array.from({ length: 1 + requestQueues }, () => queueSize);
+    this.deviceFeatures = SESSION_KEEP | (notifications && session.canNotify ? NOTIFICATION : 0n);
+    this.queueSizes = Array.from({ length: 2 + requestQueues }, () => queueSize);
+    session.onNotifications = () => this.#notify();
     new Uint8Array(this.#config.buffer).set(encodeTag(tag));
     this.#config.setUint32(NUM_REQUEST_QUEUES_OFFSET, requestQueues, true);
+    this.#config.setUint32(NOTIFY_BUF_SIZE_OFFSET, NOTIFICATION_MAX, true);
+  }
+
+  /** 5.11.2: the notification queue is only there if it was negotiated. */
+  queueCount(features: bigint): number {
+    return this.queueSizes.length - (features & NOTIFICATION ? 0 : 1);
   }
 
   get config(): Uint8Array {
@@ -55,25 +81,58 @@ export class VirtioFs implements VirtioDevice {
   }
 
   negotiated(features: bigint): void {
-    this.#session.nextOutlivesReset = (features & this.deviceFeatures) !== 0n;
+    // A restored driver has made its buffers available anew.
+    this.#buffers.clear();
+    this.#session.nextOutlivesReset = (features & SESSION_KEEP) !== 0n;
+    this.#session.notifies = this.#notifies = (features & NOTIFICATION) !== 0n;
   }
 
   abandon(chain: Chain): void {
-    this.#session.abandon(chain);
+    if (!this.#buffers.delete(chain)) this.#session.abandon(chain);
   }
 
   /**
    * A session that a driver with SESSION_KEEP began stays, however often a driver resets the device before one
    * goes on with it: Linux does so twice, and once more for the kernel that resumes another from a disk.
    * Any other session ends: without that the stock driver could never mount again.
+   *
+   * A driver that goes on believes nothing of what it remembers: notifications may have been on their way, or in the memory of another kernel.
    */
   reset(cause: 'driver' | 'machine'): void {
     if (cause === 'machine' || !this.#session.outlivesReset) this.#session.end();
+    else this.#session.forgetNotifications();
   }
 
-  serve(_queueIndex: number, chain: Chain): number {
-    return this.#session.handle(chain);
+  serve(queueIndex: number, chain: Chain): number {
+    return this.#notifies && queueIndex === NOTIFICATION_QUEUE ? this.#takeBuffer(chain) : this.#session.handle(chain);
   }
+
+  /** A buffer for a notification. One that is too small, which no driver may bring (5.11.6.3), goes back with nothing in it. */
+  #takeBuffer(chain: Chain): number {
+    const { sink, source } = chain;
+    if (sink.capacity < NOTIFICATION_MAX || source.remaining > 0) return 0;
+    const length = this.#buffers.size === 0 ? this.#session.takeNotification(sink) : 0;
+    if (length > 0) return length;
+    this.#buffers.add(chain);
+    return DEFERRED;
+  }
+
+  #notify(): void {
+    for (const chain of this.#buffers) {
+      const length = this.#session.takeNotification(chain.sink);
+      if (length === 0) return;
+      this.#buffers.delete(chain);
+      chain.complete(length);
+    }
+  }
+}
+
+/** What queue `index` is for, where the driver has accepted `features`: hiprio, notification, or one of the requests, counted from 1. */
+export function queueName(index: number, features: bigint): string {
+  const notifies = (features & NOTIFICATION) !== 0n;
+  if (index === 0) return 'hiprio';
+  if (notifies && index === NOTIFICATION_QUEUE) return 'notification';
+  return `request ${notifies ? index - 1 : index}`;
 }
 
 /** The tag as the device shows it; throws a `RangeError` when the guest could not use it. */

@@ -13,7 +13,7 @@ const NOT_SERVED: Record<string, string> = {
   ACCESS: 'Linux checks permissions itself: virtio-fs is mounted with `default_permissions`.',
   BMAP: 'There is no block device below.',
   POLL: 'Files here are always ready.',
-  NOTIFY_REPLY: 'Nothing is notified.',
+  NOTIFY_REPLY: 'Nothing is asked of the guest in a notification.',
   SETUPMAPPING: 'There is no DAX window.',
   REMOVEMAPPING: 'There is no DAX window.',
 };

@@ -42,6 +42,12 @@ export interface FileSystem {
    * to find, all at once, what it has not given out itself. Default: nothing but `action`.
    */
   recall?<T>(action: () => T): T;
+  /**
+   * Tells `watcher` of every change from now on, whoever makes it and right after it is made, until the function that this returns is
+   * called. What guests are told in answers they may then remember for good, if their drivers take notifications: one that is not
+   * told is never seen. Default: nobody is told, and guests ask again after a while.
+   */
+  watch?(watcher: Watcher): () => void;
   /** Its names from the root, by a name that it has, for those who show what the guest does; undefined when it has no name. Default: no paths are shown. */
   path?(inode: Inode): readonly string[] | undefined;
   /** Keeps an inode alive while it has no name: one for each session that knows it, each handle and each request that waits. Default: nothing. */
@@ -127,6 +133,16 @@ export interface FileSystem {
   listxattr?(inode: Inode): Answer<string[]>;
   /** Removes an extended attribute; ENODATA when it is not there. Default: EOPNOTSUPP. */
   removexattr?(inode: Inode, name: string): Answer<void>;
+}
+
+/** Who is told of changes in a {@link FileSystem}, by its {@link FileSystem.watch}. Access times are no changes. */
+export interface Watcher {
+  /** `name` has come, gone, or names another inode in `dir`. The attributes of both are told of by {@link inodeChanged}. */
+  entryChanged(dir: Inode, name: string): void;
+  /** Attributes, and `content`: of a file or symbolic link, what is in it; of a directory, which names it has. */
+  inodeChanged(inode: Inode, content: boolean): void;
+  /** Anything. */
+  everythingChanged(): void;
 }
 
 /** An inode. Only the filesystem that made it can use it; what is here is for everyone. */

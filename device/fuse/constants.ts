@@ -56,6 +56,12 @@ export const FUSE_SYNCFS = 50;
 export const FUSE_TMPFILE = 51;
 export const FUSE_STATX = 52;
 
+// enum fuse_notify_code
+export const FUSE_NOTIFY_INVAL_INODE = 2;
+export const FUSE_NOTIFY_INVAL_ENTRY = 3;
+/** Of protocol 7.44. */
+export const FUSE_NOTIFY_INC_EPOCH = 8;
+
 // INIT flags; the upper 32 travel in flags2
 export const FUSE_ASYNC_READ = 1n << 0n;
 export const FUSE_POSIX_LOCKS = 1n << 1n;
@@ -145,6 +151,9 @@ export const FUSE_COMPAT_SETXATTR_IN_SIZE = 8;
 export const FUSE_COMPAT_INIT_IN_SIZE = 16;
 /** Bytes that a server has to take in one message, whatever was negotiated. */
 export const FUSE_MIN_READ_BUFFER = 8192;
+
+// fuse_notify_inval_entry_out.flags
+export const FUSE_EXPIRE_ONLY = 1 << 0;
 
 // fuse_fsync_in.fsync_flags
 export const FUSE_FSYNC_FDATASYNC = 1 << 0;

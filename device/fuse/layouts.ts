@@ -242,6 +242,14 @@ export const fuse_lk_in = struct('fuse_lk_in', {
 export const fuse_lk_out = struct('fuse_lk_out', { lk: fuse_file_lock });
 export const fuse_interrupt_in = struct('fuse_interrupt_in', { unique: u64 });
 
+export const fuse_notify_inval_inode_out = struct('fuse_notify_inval_inode_out', { ino: n64, off: s64, len: s64 });
+/** Followed by the name and a NUL. */
+export const fuse_notify_inval_entry_out = struct('fuse_notify_inval_entry_out', {
+  parent: n64,
+  namelen: u32,
+  flags: u32,
+});
+
 export const fuse_ioctl_in = struct('fuse_ioctl_in', {
   fh: n64,
   flags: u32,

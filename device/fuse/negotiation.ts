@@ -41,6 +41,7 @@ const CONDITIONS = {
   posixAcl: ({ posixAcl }: Policy) => posixAcl,
   stateless: ({ stateless }: Policy) => stateless,
   'not `xattr: false`': ({ xattr }: Policy) => xattr,
+  notifications: ({ revokes }: Policy) => revokes,
 };
 
 export interface InitFlag {
@@ -96,7 +97,7 @@ export const INIT_FLAGS: readonly InitFlag[] = [
   flag('FUSE_MAX_PAGES', 'always', 'Requests of up to `maxWrite` bytes.'),
   flag('FUSE_CACHE_SYMLINKS', 'cache `always`', 'Targets of symbolic links are remembered.'),
   flag('FUSE_NO_OPENDIR_SUPPORT', 'stateless', 'OPENDIR is answered ENOSYS: the guest opens directories by itself.'),
-  flag('FUSE_EXPLICIT_INVAL_DATA', 'never', 'Linux takes no notifications over virtio.'),
+  flag('FUSE_EXPLICIT_INVAL_DATA', 'never', 'AUTO_INVAL_DATA is there.'),
   flag('FUSE_MAP_ALIGNMENT', 'never', 'There is no DAX window.'),
   flag('FUSE_SUBMOUNTS', 'never', 'Nothing is mounted within a share.'),
   flag('FUSE_HANDLE_KILLPRIV_V2', 'always', 'Set-id bits and `security.capability` go here, when the kernel says so.'),
@@ -105,15 +106,11 @@ export const INIT_FLAGS: readonly InitFlag[] = [
   flag('FUSE_SECURITY_CTX', 'not `xattr: false`', 'What is made gets its security label with it, as an attribute.'),
   flag('FUSE_HAS_INODE_DAX', 'never', 'There is no DAX window.'),
   flag('FUSE_CREATE_SUPP_GROUP', 'never', 'The kernel applies the rules of set-gid directories that need it.'),
-  flag('FUSE_HAS_EXPIRE_ONLY', 'never', 'Linux takes no notifications over virtio.'),
+  flag('FUSE_HAS_EXPIRE_ONLY', 'notifications', 'Names that others change are looked up again, and nothing more.'),
   flag('FUSE_DIRECT_IO_ALLOW_MMAP', 'cache `never`', 'Shared mappings all the same, from Linux 6.6.'),
   flag('FUSE_PASSTHROUGH', 'never', 'Of /dev/fuse.'),
   flag('FUSE_NO_EXPORT_SUPPORT', 'never', 'EXPORT_SUPPORT is there.'),
-  flag(
-    'FUSE_HAS_RESEND',
-    'never',
-    'Linux takes no notifications over virtio; restored queues have all that was under way.',
-  ),
+  flag('FUSE_HAS_RESEND', 'never', 'Restored queues have all that was under way.'),
   flag('FUSE_ALLOW_IDMAP', 'never', 'Linux has it for other file systems than virtio-fs only.'),
 ];
 

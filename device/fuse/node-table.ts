@@ -46,6 +46,11 @@ export class NodeTable {
     return node.inode;
   }
 
+  /** Whether the guest holds `nodeid`. */
+  has(nodeid: number): boolean {
+    return nodeid === FUSE_ROOT_ID || this.#nodes.has(nodeid);
+  }
+
   /** Counts one lookup, as every reply with a `fuse_entry_out` is one. */
   add(inode: Inode): void {
     if (inode.ino === FUSE_ROOT_ID) return;

@@ -9,16 +9,19 @@ export interface IdRange {
   count: number;
 }
 
+type Cache = 'never' | 'auto' | 'always';
+
 export interface PolicyOptions {
   /** Who keeps file locks. `guest` (default): each guest its own; `shared`: this server, for all guests of the filesystem. */
   locks?: 'guest' | 'shared';
   /**
    * How long a guest may believe what it was told.
    * `never`: not at all; every read and write comes here, and Linux before 6.6 maps no file as shared memory. Only of a directory that was just
-   * looked up are owner, mode and times believed, for one or two ticks of the guest's clock. `auto` (default): a second; what others change is seen
-   * by then. `always`: for good; for a share that nobody else changes.
+   * looked up are owner, mode and times believed, for one or two ticks of the guest's clock. `auto`: a second; what others change is seen
+   * by then. `always`: for good; for a share that nobody else changes, or a guest whose driver takes notifications: what others change is taken
+   * back at once. Default: `always` for such a guest, where the filesystem tells of changes, and `auto` for any other.
    */
-  cache?: 'never' | 'auto' | 'always';
+  cache?: Cache;
   /** Everything that would change the filesystem is answered EROFS. Default: false. */
   readOnly?: boolean;
   /** Bytes of the largest READ and WRITE, a multiple of 4096 up to 1 MiB. Default: 1 MiB. */
@@ -48,11 +51,13 @@ export const MAX_PAGES = 256;
 const NOBODY = 65534;
 /** Seconds. */
 const TIMEOUTS = { never: 0, auto: 1, always: 24 * 60 * 60 };
+/** Seconds: more than Linux counts, so that it takes the longest time it has. */
+const UNLIMITED = 2 ** 32;
 
 /** What the host has decided about a share. It is never saved: a restored session obeys the device it is in. */
 export class Policy {
   readonly locks: 'guest' | 'shared';
-  readonly cache: 'never' | 'auto' | 'always';
+  readonly #cache: Cache | undefined;
   readonly readOnly: boolean;
   readonly maxWrite: number;
   readonly maxPages: number;
@@ -60,13 +65,8 @@ export class Policy {
   readonly posixAcl: boolean;
   readonly stateless: boolean;
   readonly xattr: boolean;
-  /** How long entries and attributes are valid, in seconds. */
-  readonly timeout: number;
-  /**
-   * Nanoseconds more for attributes of directories. Any below a tick is one: Linux looks up each directory of a path, and asks once more
-   * for the attributes that came with the answer when it checks permissions, unless they are valid for as long as that.
-   */
-  readonly directoryTick: number;
+  /** Whether what the guest was told is taken back when it changes. */
+  revokes = false;
   readonly #uids: IdMap;
   readonly #gids: IdMap;
 
@@ -74,7 +74,7 @@ export class Policy {
   constructor(options: PolicyOptions) {
     const {
       locks = 'guest',
-      cache = 'auto',
+      cache,
       readOnly = false,
       maxWrite = MAX_PAGES * PAGE_SIZE,
       writeback = false,
@@ -84,7 +84,7 @@ export class Policy {
     } = options;
     if (locks !== 'guest' && locks !== 'shared')
       throw new RangeError(`locks is ${JSON.stringify(locks)}: choose "guest" or "shared"`);
-    if (!Object.hasOwn(TIMEOUTS, cache))
+    if (cache !== undefined && !Object.hasOwn(TIMEOUTS, cache))
       throw new RangeError(`cache is ${JSON.stringify(cache)}: choose "never", "auto" or "always"`);
     if (!(maxWrite >= PAGE_SIZE && maxWrite <= MAX_PAGES * PAGE_SIZE && maxWrite % PAGE_SIZE === 0)) {
       throw new RangeError(`maxWrite is ${maxWrite}: choose a multiple of ${PAGE_SIZE} up to ${MAX_PAGES * PAGE_SIZE}`);
@@ -100,7 +100,7 @@ export class Policy {
     if (posixAcl && (options.uidMap || options.gidMap))
       throw new RangeError('the ids in ACLs are not mapped: leave out posixAcl, or uidMap and gidMap');
     this.locks = locks;
-    this.cache = cache;
+    this.#cache = cache;
     this.readOnly = readOnly;
     this.maxWrite = maxWrite;
     this.maxPages = maxWrite / PAGE_SIZE;
@@ -108,10 +108,26 @@ export class Policy {
     this.posixAcl = posixAcl;
     this.stateless = stateless;
     this.xattr = xattr;
-    this.timeout = TIMEOUTS[cache];
-    this.directoryTick = cache === 'never' ? 1 : 0;
     this.#uids = new IdMap('uidMap', options.uidMap);
     this.#gids = new IdMap('gidMap', options.gidMap);
+  }
+
+  get cache(): Cache {
+    return this.#cache ?? (this.revokes ? 'always' : 'auto');
+  }
+
+  /** How long entries and attributes are valid, in seconds. */
+  get timeout(): number {
+    const { cache } = this;
+    return this.revokes && cache === 'always' ? UNLIMITED : TIMEOUTS[cache];
+  }
+
+  /**
+   * Nanoseconds more for attributes of directories. Any below a tick is one: Linux looks up each directory of a path, and asks once more
+   * for the attributes that came with the answer when it checks permissions, unless they are valid for as long as that.
+   */
+  get directoryTick(): number {
+    return this.#cache === 'never' ? 1 : 0;
   }
 
   /** The filesystem's id for a guest's. @throws FsError EOVERFLOW. */

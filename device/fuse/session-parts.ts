@@ -3,6 +3,7 @@ import { FUSE_NO_OPEN_SUPPORT, FUSE_NO_OPENDIR_SUPPORT } from './constants.ts';
 import type { DirectoryHandle, HandleTable } from './handle-table.ts';
 import type { Negotiated } from './negotiation.ts';
 import type { NodeTable } from './node-table.ts';
+import type { Notices } from './notices.ts';
 import type { Policy } from './policy.ts';
 import type { SessionLocks } from './session-locks.ts';
 import type { WaitingCalls } from './waiting-calls.ts';
@@ -14,6 +15,7 @@ export class SessionParts {
   readonly handles: HandleTable;
   readonly locks: SessionLocks;
   readonly waiting: WaitingCalls;
+  readonly notices: Notices;
   readonly policy: Policy;
   /** Undefined before INIT and after DESTROY. */
   negotiated: Negotiated | undefined;
@@ -24,12 +26,15 @@ export class SessionParts {
   /** What INIT makes of that for the session it begins. */
   nextOutlivesReset = false;
 
-  constructor(parts: Pick<SessionParts, 'filesystem' | 'nodes' | 'handles' | 'locks' | 'waiting' | 'policy'>) {
+  constructor(
+    parts: Pick<SessionParts, 'filesystem' | 'nodes' | 'handles' | 'locks' | 'waiting' | 'notices' | 'policy'>,
+  ) {
     this.filesystem = parts.filesystem;
     this.nodes = parts.nodes;
     this.handles = parts.handles;
     this.locks = parts.locks;
     this.waiting = parts.waiting;
+    this.notices = parts.notices;
     this.policy = parts.policy;
   }
 
@@ -55,6 +60,7 @@ export class SessionParts {
     this.negotiated = undefined;
     this.number = 0;
     this.outlivesReset = false;
+    this.notices.end();
     this.waiting.end();
     this.locks.end();
     this.handles.end();

@@ -3,6 +3,7 @@ import { FUSE_KERNEL_MINOR_VERSION, FUSE_KERNEL_VERSION } from './constants.ts';
 import type { HandleState, HandleTableState } from './handle-table.ts';
 import { IMPLEMENTED, MIN_MINOR, type Negotiated } from './negotiation.ts';
 import type { NodeTableState } from './node-table.ts';
+import { checkNotices, type NoticesState } from './notices.ts';
 import { MAX_PAGES } from './policy.ts';
 import type { WaiterState } from './session-locks.ts';
 
@@ -20,6 +21,8 @@ export interface SessionState {
   session: string;
   /** Requests that wait for a lock. */
   waiters: WaiterState[];
+  /** What waits for room in the guest to be told of; left out when that is nothing. */
+  notices?: NoticesState | undefined;
 }
 
 /** Where a checked state's inodes are looked up: a filesystem, or a filesystem's checked state. */
@@ -50,7 +53,7 @@ const LIMITS: Partial<Record<(typeof NUMBERS)[number], number>> = {
 
 /** @throws TypeError that names what is wrong. */
 export function checkSessionState(state: unknown, filesystem: InodeIndex): CheckedSessionState {
-  const { negotiated, number, outlivesReset, nodes, handles, session, waiters } = (state ??
+  const { negotiated, number, outlivesReset, nodes, handles, session, waiters, notices } = (state ??
     {}) as Partial<SessionState>;
   if (typeof session !== 'string' || session.length > 100) fail('it has no name');
   if (!isInteger(number, U32)) fail(`its number ${String(number)} is invalid`);
@@ -76,6 +79,7 @@ export function checkSessionState(state: unknown, filesystem: InodeIndex): Check
     handles: handles!,
     session: session!,
     waiters: waiters!,
+    notices: checkNotices(notices),
     missing: [...missing],
   };
 }

@@ -1,3 +1,4 @@
+import type { ByteSink } from '../bytes.ts';
 import { EIO, ENOSYS, EPROTO, EROFS, FsError } from '../fs/errno.ts';
 import type { FileSystem } from '../fs/filesystem.ts';
 import { locksOf } from '../fs/shared.ts';
@@ -5,10 +6,11 @@ import { Listeners } from '../listeners.ts';
 import { randomUuid } from '../random-uuid.ts';
 import { Call } from './call.ts';
 import { IN_HEADER_SIZE, MessageReader, OUT_HEADER_SIZE, REPLY_MAX, ReplyWriter } from './codec.ts';
-import { FUSE_INIT } from './constants.ts';
+import { FUSE_HAS_EXPIRE_ONLY, FUSE_INIT } from './constants.ts';
 import { HandleTable } from './handle-table.ts';
 import { maxMessage, type Negotiated } from './negotiation.ts';
 import { NodeTable } from './node-table.ts';
+import { Notices } from './notices.ts';
 import { OPERATIONS } from './opcodes.ts';
 import type { Operation } from './operation.ts';
 import { Policy, type PolicyOptions } from './policy.ts';
@@ -60,6 +62,7 @@ const atOnce: Deliver = (action) => action();
 export class FuseSession {
   readonly filesystem: FileSystem;
   readonly #parts: SessionParts;
+  readonly #deliver: Deliver;
   readonly #message = new MessageReader();
   readonly #replies = new ReplyWriter(REPLY_MAX);
   /** The next request is served with it. */
@@ -71,9 +74,12 @@ export class FuseSession {
   /** @throws RangeError for options that contradict each other or the protocol. */
   constructor({ filesystem, maxHandles = MAX_HANDLES, deliver = atOnce, ...policy }: FuseSessionOptions) {
     this.filesystem = filesystem;
+    this.#deliver = deliver;
+    const nodes = new NodeTable(filesystem);
     this.#parts = new SessionParts({
       filesystem,
-      nodes: new NodeTable(filesystem),
+      nodes,
+      notices: new Notices(filesystem, nodes),
       handles: new HandleTable(filesystem, maxHandles),
       locks: new SessionLocks(locksOf(filesystem), randomUuid()),
       waiting: new WaitingCalls(deliver),
@@ -105,6 +111,49 @@ export class FuseSession {
   /** Whether sessions that begin from now on outlive a reset. Default: false. */
   set nextOutlivesReset(outlives: boolean) {
     this.#parts.nextOutlivesReset = outlives;
+  }
+
+  /** Whether the filesystem tells of what others change. */
+  get canNotify(): boolean {
+    return this.#parts.notices.canWatch;
+  }
+
+  /**
+   * Whether the driver takes notifications: then what the guest remembers is taken back when others change it. It holds from the next INIT, or
+   * {@link restore}, on. Default: false.
+   */
+  set notifies(notifies: boolean) {
+    const { notices, policy } = this.#parts;
+    notices.isOn = notifies;
+    policy.revokes = notifies && notices.canWatch;
+  }
+
+  /**
+   * Calls `listener` when there are notifications to {@link takeNotification}: after what is being done has been done, and while the machine
+   * runs.
+   */
+  set onNotifications(listener: () => void) {
+    let isDue = false;
+    this.#parts.notices.onWaiting = () => {
+      if (isDue) return;
+      isDue = true;
+      queueMicrotask(() =>
+        this.#deliver(() => {
+          isDue = false;
+          listener();
+        }),
+      );
+    };
+  }
+
+  /** Puts the next notification into `sink`, which has room for `NOTIFICATION_MAX` bytes. Returns its length, 0 when there is none. */
+  takeNotification(sink: ByteSink): number {
+    return this.#parts.notices.take(sink);
+  }
+
+  /** The driver has been reset, and believes nothing of what it remembers: there is nothing to tell it. */
+  forgetNotifications(): void {
+    this.#parts.notices.forget();
   }
 
   /** Every request is answered at once, in the order in which they come. */
@@ -162,7 +211,14 @@ export class FuseSession {
       message.takeStruct(operation.inputSize?.(this.#inputContext) ?? operation.input.size, operation.input.size);
     if (operation.strings.length || operation.tail === 'kept') message.takeRest();
     call.strings = operation.strings.map((kind) => message.string(kind));
-    const answer = operation.handle(call, input as never);
+    const { notices } = this.#parts;
+    let answer: unknown;
+    notices.isMuted = true;
+    try {
+      answer = operation.handle(call, input as never);
+    } finally {
+      notices.isMuted = false;
+    }
     if (!filesystem.isSynchronous && answer instanceof Promise) return this.#wait(call, operation, answer);
     return this.#reply(call, operation, answer);
   }
@@ -269,7 +325,8 @@ export class FuseSession {
 
   /** Plain data, a copy. What waits for the filesystem is not in it: it is asked again, see {@link restore}. */
   state(): SessionState {
-    const { negotiated, number, outlivesReset, nodes, handles, locks } = this.#parts;
+    const { negotiated, number, outlivesReset, nodes, handles, locks, notices } = this.#parts;
+    const waiting = notices.state();
     return {
       negotiated,
       number,
@@ -278,6 +335,7 @@ export class FuseSession {
       handles: handles.state(),
       session: locks.id,
       waiters: locks.state(),
+      ...(waiting && { notices: waiting }),
     };
   }
 
@@ -288,9 +346,10 @@ export class FuseSession {
 
   /**
    * Goes on with a checked state, whose filesystem was restored before. `requestOf` finds the requests that wait for a lock; those that
-   * waited for the filesystem have to be given to {@link handle} again.
+   * waited for the filesystem have to be given to {@link handle} again. `isChanged`: the filesystem has not been restored, so that anything may have
+   * changed since.
    */
-  restore(state: CheckedSessionState, requestOf: (unique: bigint) => FuseRequest | undefined): void {
+  restore(state: CheckedSessionState, requestOf: (unique: bigint) => FuseRequest | undefined, isChanged = false): void {
     const parts = this.#parts;
     parts.waiting.end();
     parts.negotiated = state.negotiated;
@@ -299,5 +358,9 @@ export class FuseSession {
     parts.nodes.restore(state.nodes);
     parts.handles.restore(state.handles);
     parts.locks.restore(state.session, state.waiters, requestOf);
+    parts.notices.expires = parts.uses(FUSE_HAS_EXPIRE_ONLY);
+    if (state.negotiated) parts.notices.restore(state.notices);
+    else parts.notices.end();
+    if (isChanged) parts.notices.everythingChanged();
   }
 }

@@ -15,7 +15,7 @@ import {
   VIRTIO_F_VERSION_1,
 } from '../virtio/constants.ts';
 import type { QueueStatistics } from '../virtio/virtqueue.ts';
-import { VIRTIO_FS_F_SESSION_KEEP } from '../virtio-fs.ts';
+import { queueName, VIRTIO_FS_F_NOTIFICATION, VIRTIO_FS_F_SESSION_KEEP } from '../virtio-fs.ts';
 
 /** In the order in which a driver sets them. */
 const STATUS = {
@@ -27,6 +27,7 @@ const STATUS = {
   FAILED: VIRTIO_CONFIG_S_FAILED,
 };
 const FEATURES = {
+  VIRTIO_FS_F_NOTIFICATION,
   VIRTIO_FS_F_SESSION_KEEP,
   VIRTIO_F_INDIRECT_DESC,
   VIRTIO_F_EVENT_IDX,
@@ -63,7 +64,7 @@ export interface DeviceView {
   registers: { name: string; value: number }[];
   interrupt: { isRaised: boolean; isQueue: boolean; isConfig: boolean; isDisabled: boolean };
   isHeld: boolean;
-  queues: (QueueStatistics & { size: number; isEnabled: boolean; inFlight: number })[];
+  queues: (QueueStatistics & { name: string; size: number; isEnabled: boolean; inFlight: number })[];
 }
 
 /** Reads it all without a trace: nothing is acknowledged by it. */
@@ -99,8 +100,9 @@ export function viewDevice({
       isDisabled: intx_disabled,
     },
     isHeld: transport.isHeld,
-    queues: transport.queues.map(({ size, isEnabled, inFlight, statistics }) => ({
+    queues: transport.queues.map(({ index, size, isEnabled, inFlight, statistics }) => ({
       ...statistics,
+      name: queueName(index, accepted),
       size,
       isEnabled,
       inFlight: inFlight.size,

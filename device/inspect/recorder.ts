@@ -4,6 +4,7 @@ import { fuse_out_header } from '../fuse/layouts.ts';
 import { DEFERRED } from '../fuse/request.ts';
 import type { TraceEvent } from '../fuse/session.ts';
 import type { TransportEvent } from '../virtio/trace.ts';
+import { queueName } from '../virtio-fs.ts';
 import { opcodeName, opcodeOf } from './message.ts';
 
 /** Requests that are remembered. */
@@ -149,6 +150,7 @@ export class Recorder {
   }
 
   #begin({ queue, id, buffers }: Extract<TransportEvent, { type: 'chain' }>): void {
+    if (queueName(queue, this.#device.transport.features.accepted) === 'notification') return;
     const request = this.#read(
       buffers.filter(({ writable }) => !writable),
       MAX_BYTES,

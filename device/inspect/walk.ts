@@ -1,5 +1,6 @@
 import type { FuseSession } from '../fuse/session.ts';
 import type { PciTransport } from '../virtio/pci-transport.ts';
+import { queueName } from '../virtio-fs.ts';
 import { type MessageField, opcodeName, opcodeOf, replyFields, requestFields } from './message.ts';
 import type { RequestRecord } from './recorder.ts';
 import { buffersOf, type DescriptorView, gather, nextChain } from './rings.ts';
@@ -54,6 +55,8 @@ export function walkIn({
   if (!transport.isLive) return undefined;
   const { isPacked } = transport.ringFeatures;
   for (const queue of [...transport.queues].reverse()) {
+    const name = queueName(queue.index, transport.features.accepted);
+    if (name === 'notification') continue;
     const chain = nextChain(queue, isPacked);
     if (!chain) continue;
     const { head, descriptors } = chain;
@@ -91,7 +94,7 @@ export function walkIn({
         stage: 'kick',
         section: '4.1.5.2 Available Buffer Notifications',
         title: 'The driver kicks the device',
-        text: `It writes ${queue.index}, the number of the ${queue.index === 0 ? 'hiprio' : 'request'} queue, to the notification register. The device would do all that follows within this one instruction of the guest. Now it waits for you.`,
+        text: `It writes ${queue.index}, the number of the ${queue.index === 0 ? name : 'request'} queue, to the notification register. The device would do all that follows within this one instruction of the guest. Now it waits for you.`,
       },
       ...descriptorSteps(descriptors, isPacked, request, fields),
       {

@@ -230,11 +230,13 @@ export class MachineState implements StateCarrier {
           device.session.restore(
             { ...session, session: name, waiters: renumbered },
             (unique) => requests.get(unique)?.chain,
+            filesystems[filesystem]!.hasStayed,
           ),
         );
-        // What did not wait for a lock had waited for the filesystem, and is asked for again.
+        // What did not wait for a lock had waited for the filesystem, and is asked for again; and so are buffers for notifications.
         for (const { unique } of renumbered) requests.delete(unique);
-        for (const { queueIndex, chain } of requests.values()) device.transport.askAgain(queueIndex, chain);
+        for (const { queueIndex, chain } of [...requests.values(), ...buffersIn(device.transport)])
+          device.transport.askAgain(queueIndex, chain);
       }
       for (const { persistence } of here) persistence?.settle();
       this.report = report;
@@ -298,12 +300,25 @@ function recalling<T>({ filesystem }: StatefulDevice, action: () => T): T {
   return filesystem.recall ? filesystem.recall(action) : action();
 }
 
-/** The chains that are with the device, by the `unique` of their `fuse_in_header`, ready to be read from the beginning. */
-function requestsIn(transport: PciTransport): Map<bigint, { queueIndex: number; chain: DescriptorChain }> {
+interface WaitingChain {
+  queueIndex: number;
+  chain: DescriptorChain;
+}
+
+/** The chains that are with the device and that nothing was written in. */
+function buffersIn({ queues }: PciTransport): WaitingChain[] {
+  return queues.flatMap(({ index, inFlight }) =>
+    [...inFlight].filter(({ remaining }) => remaining === 0).map((chain) => ({ queueIndex: index, chain })),
+  );
+}
+
+/** The requests that are with the device, by the `unique` of their `fuse_in_header`, ready to be read from the beginning. */
+function requestsIn(transport: PciTransport): Map<bigint, WaitingChain> {
   const header = new DataView(new ArrayBuffer(UNIQUE_OFFSET + 8));
-  const requests = new Map<bigint, { queueIndex: number; chain: DescriptorChain }>();
+  const requests = new Map<bigint, WaitingChain>();
   for (const { index, inFlight } of transport.queues) {
     for (const chain of inFlight) {
+      if (chain.remaining === 0) continue;
       chain.read(new Uint8Array(header.buffer), 0, header.byteLength);
       chain.rewind();
       requests.set(header.getBigUint64(UNIQUE_OFFSET, true), { queueIndex: index, chain });

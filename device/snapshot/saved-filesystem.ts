@@ -15,6 +15,8 @@ import {
 
 interface FilesystemPlan {
   index: InodeIndex;
+  /** The files are what they have become, and not the snapshot's. */
+  hasStayed: boolean;
   /** Gives the new numbers of waiters that have others now. */
   apply(): Map<number, number>;
 }
@@ -42,11 +44,11 @@ export function planFilesystem(
       table.restore(renameSessions(locks, names));
       return new Map<number, number>();
     };
-    return { index: files, apply };
+    return { index: files, hasStayed: false, apply };
   }
   const { locks } = state as FilesystemIdentity;
   const index = { inode: (ino: number) => filesystem.inode?.(ino) };
-  return { index, apply: planLocks(table, LockTable.checkState(locks), names, policies, report) };
+  return { index, hasStayed: true, apply: planLocks(table, LockTable.checkState(locks), names, policies, report) };
 }
 
 /** The state, checked; undefined for one of sessions only. */

@@ -22,14 +22,15 @@ const ADDRESS_HALVES = {
 
 /** The fields of `struct virtio_pci_common_cfg`, virtio 1.3, 4.1.4.3, as numbers that a driver reads and writes. */
 export class CommonRegisters {
-  readonly #queues: readonly Virtqueue[];
+  readonly #queues: () => readonly Virtqueue[];
   readonly #features: Features;
   readonly #config: DeviceConfig;
   readonly #actions: Actions;
   device_status = 0;
   queue_select = 0;
 
-  constructor(queues: readonly Virtqueue[], features: Features, config: DeviceConfig, actions: Actions) {
+  /** `queues`: those that there are for what the driver has accepted so far, or before FEATURES_OK for all that it may. */
+  constructor(queues: () => readonly Virtqueue[], features: Features, config: DeviceConfig, actions: Actions) {
     this.#queues = queues;
     this.#features = features;
     this.#config = config;
@@ -37,7 +38,7 @@ export class CommonRegisters {
   }
 
   readonly get = (name: CommonFieldName): number => {
-    const queue = this.#queues[this.queue_select];
+    const queue = this.#queues()[this.queue_select];
     switch (name) {
       case 'device_feature_select':
         return this.#features.device_feature_select;
@@ -51,7 +52,7 @@ export class CommonRegisters {
       case 'queue_msix_vector':
         return VIRTIO_MSI_NO_VECTOR;
       case 'num_queues':
-        return this.#queues.length;
+        return this.#queues().length;
       case 'device_status':
         return this.device_status;
       case 'config_generation':
@@ -76,7 +77,7 @@ export class CommonRegisters {
   };
 
   readonly set = (name: CommonFieldName, value: number): void => {
-    const queue = this.#queues[this.queue_select];
+    const queue = this.#queues()[this.queue_select];
     switch (name) {
       case 'device_feature_select':
         this.#features.device_feature_select = value;

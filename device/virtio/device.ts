@@ -27,10 +27,14 @@ export interface VirtioDevice {
   readonly deviceId: number;
   /** Feature bits 0-23 and 50+ that the device offers by itself; the transport adds its own. */
   readonly deviceFeatures: bigint;
-  /** Every chain is answered at once, never {@link DEFERRED}: what VIRTIO_F_IN_ORDER takes. */
+  /** Feature bits among those that it has and does not offer: a restored driver may have accepted them elsewhere. Default: none. */
+  readonly hiddenFeatures?: bigint;
+  /** The chains of each queue are answered in their order: what VIRTIO_F_IN_ORDER takes. */
   readonly answersInOrder: boolean;
   /** `queue_size` at reset of each virtqueue, in order. */
   readonly queueSizes: readonly number[];
+  /** How many of these there are for a driver that has accepted `features`. Default: all. */
+  queueCount?(features: bigint): number;
   /** Device configuration space. Borrowed: the transport reads it on every access. */
   readonly config: Uint8Array;
   /** `features` are what driver and device have agreed on: at DRIVER_OK, and when a state is restored after that. */

@@ -50,7 +50,7 @@ export class Features {
   /** The driver has accepted bits that no window has. */
   #acceptsUnknown = false;
 
-  constructor({ deviceFeatures, answersInOrder }: VirtioDevice, offer: OfferedFeatures) {
+  constructor({ deviceFeatures, hiddenFeatures = 0n, answersInOrder }: VirtioDevice, offer: OfferedFeatures) {
     const { indirect = true, eventIdx = true, packed = false, inOrder = false, ringReset = true } = offer;
     const own = (isOffered: boolean, n: number) => (isOffered ? bit(n) : 0n);
     this.offered =
@@ -65,7 +65,7 @@ export class Features {
       this.offered |
       [VIRTIO_F_INDIRECT_DESC, VIRTIO_F_EVENT_IDX, VIRTIO_F_RING_PACKED, VIRTIO_F_RING_RESET].reduce(
         (all, n) => all | bit(n),
-        own(answersInOrder, VIRTIO_F_IN_ORDER),
+        hiddenFeatures | own(answersInOrder, VIRTIO_F_IN_ORDER),
       );
   }
 

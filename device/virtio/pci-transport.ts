@@ -41,7 +41,7 @@ export class PciTransport {
   /** Configuration space at reset. */
   readonly configSpace: Uint8Array;
   readonly barSize = BAR_SIZE;
-  readonly queues: readonly Virtqueue[];
+  readonly #queues: readonly Virtqueue[];
   readonly #errors = new Listeners<VirtioError>();
   readonly #traces = new Listeners<TransportEvent>();
   readonly #device: VirtioDevice;
@@ -65,7 +65,7 @@ export class PciTransport {
       writeBar: (offset, width, value) => this.writeBar(offset, width, value),
     });
     const transport = this;
-    this.queues = device.queueSizes.map(
+    this.#queues = device.queueSizes.map(
       (size, index) =>
         new Virtqueue(index, size, memory, {
           interrupt: () => this.#interrupt.raise(VIRTIO_PCI_ISR_QUEUE),
@@ -75,13 +75,13 @@ export class PciTransport {
           },
         }),
     );
-    this.#registers = new CommonRegisters(this.queues, this.#features, this.#config, {
+    this.#registers = new CommonRegisters(() => this.queues, this.#features, this.#config, {
       setStatus: (value) => this.#setStatus(value),
       enable: (queue) => this.#enable(queue),
       resetQueue: (queue) => this.#resetQueue(queue),
     });
     this.#runner = new QueueRunner({
-      queues: this.queues,
+      queues: this.#queues,
       serve: (queueIndex, chain) => device.serve(queueIndex, chain),
       isLive: () => this.isLive,
       turns,
@@ -97,6 +97,18 @@ export class PciTransport {
   /** Calls `listener` with everything that passes between driver and device, until the function that this returns is called. */
   onTrace(listener: (event: TransportEvent) => void): () => void {
     return this.#traces.add(listener);
+  }
+
+  /** Those that there are for the driver, as far as it has said what it accepts; before that, the most that there can be. */
+  get queues(): readonly Virtqueue[] {
+    const { offered, accepted } = this.#features;
+    const isSettled = (this.#registers.device_status & VIRTIO_CONFIG_S_FEATURES_OK) !== 0;
+    return this.#queuesFor(isSettled ? accepted : offered);
+  }
+
+  #queuesFor(features: bigint): readonly Virtqueue[] {
+    const count = this.#device.queueCount?.(features) ?? this.#queues.length;
+    return count === this.#queues.length ? this.#queues : this.#queues.slice(0, count);
   }
 
   /** `device_status` as the driver reads it. */
@@ -230,7 +242,7 @@ export class PciTransport {
     this.#registers.queue_select = 0;
     this.#registers.device_status = 0;
     this.#runner.forget();
-    for (const queue of this.queues) {
+    for (const queue of this.#queues) {
       for (const chain of queue.reset()) this.#device.abandon(chain);
     }
     this.#interrupt.take();
@@ -240,7 +252,7 @@ export class PciTransport {
 
   #kick(index: number): void {
     this.#traces.tell?.({ type: 'kick', queue: index });
-    const queue = this.queues[index];
+    const queue = this.#queues[index];
     if (!queue) return;
     queue.statistics.kicks++;
     this.runQueues();
@@ -308,7 +320,7 @@ export class PciTransport {
       queue_select: this.#registers.queue_select,
       isr: this.#interrupt.isr,
       ...this.#function.state(),
-      queues: this.queues.map((queue) => queue.state()),
+      queues: this.#queuesFor(this.#features.accepted).map((queue) => queue.state()),
     };
   }
 
@@ -318,14 +330,14 @@ export class PciTransport {
    */
   static checkState(state: unknown, transport: PciTransport): TransportState {
     const checked = checkTransportState(state, {
-      queueCount: transport.queues.length,
+      queueCount: (features) => transport.#queuesFor(features).length,
       features: transport.#features.implemented,
     });
     const features = ringFeatures(checked.driver_features);
-    const memory = transport.queues[0]!.memory;
+    const memory = transport.#queues[0]!.memory;
     const nobody = { interrupt: () => {}, fail: () => {}, onTrace: undefined };
     checked.queues.forEach((queue, index) =>
-      new Virtqueue(index, transport.queues[index]!.maxSize, memory, nobody).restore(queue, features),
+      new Virtqueue(index, transport.#queues[index]!.maxSize, memory, nobody).restore(queue, features),
     );
     return checked;
   }
@@ -336,7 +348,11 @@ export class PciTransport {
     this.#registers.device_status = state.device_status;
     this.#registers.queue_select = state.queue_select;
     this.#function.restore(state);
-    state.queues.forEach((queue, index) => this.queues[index]!.restore(queue, this.ringFeatures));
+    this.#queues.forEach((queue, index) => {
+      const saved = state.queues[index];
+      if (saved) queue.restore(saved, this.ringFeatures);
+      else queue.reset();
+    });
     if (state.device_status & VIRTIO_CONFIG_S_DRIVER_OK) this.#device.negotiated(state.driver_features);
     this.#config.restore(state.config_generation);
     this.#interrupt.restore(state.isr, state.intx_disabled);

@@ -20,7 +20,8 @@ const U32 = 0xffffffff;
 
 /** What a transport can take over. */
 interface Limits {
-  queueCount: number;
+  /** How many queues there are for a driver that has accepted `features`. */
+  queueCount(features: bigint): number;
   features: bigint;
 }
 
@@ -35,9 +36,11 @@ export function checkTransportState(state: unknown, { queueCount, features }: Li
     throw new Error(`the guest has negotiated virtio feature bits ${bits.join(', ')}, which this device does not have`);
   }
   const queues = reader.array('queues');
-  if (queues.length !== queueCount) {
+  const count = queueCount(driver_features);
+  if (queues.length !== count) {
+    const others = 1 + count - queueCount(0n);
     throw new Error(
-      `requestQueues differs: the snapshot has ${queues.length - 1}, this device ${queueCount - 1}; attach it with the snapshot's`,
+      `requestQueues differs: the snapshot has ${queues.length - others}, this device ${count - others}; attach it with the snapshot's`,
     );
   }
   const window = new FieldReader(reader.field('pci_cfg'), 'transport.pci_cfg');

@@ -57,11 +57,6 @@ describe('virtio-fs device', () => {
     expect(new TextDecoder().decode(config().subarray(0, 36))).to.equal('x'.repeat(36));
   });
 
-  it('5.11.3: the notification queue is not offered', () => {
-    start();
-    expect(driver.offered & 1n).to.equal(0n);
-  });
-
   it('5.11.6: one session over all request queues', () => {
     start({ requestQueues: 3 });
     expect(init(2).error).to.equal(0);

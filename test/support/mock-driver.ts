@@ -22,6 +22,8 @@ import {
 } from './driver-queue.ts';
 import { FlatMemory } from './flat-memory.ts';
 
+const VIRTIO_FS_F_NOTIFICATION = bit(0);
+
 /** A virtio driver over plain memory: it does what Linux's does, and on request what no driver should. */
 export class MockDriver {
   readonly memory: FlatMemory;
@@ -92,7 +94,7 @@ export class MockDriver {
   }
 
   /** 3.1.1, up to FEATURES_OK; returns whether the device agreed. */
-  negotiate(features = this.offered): boolean {
+  negotiate(features = this.offered & ~VIRTIO_FS_F_NOTIFICATION): boolean {
     this.write('device_status', 0);
     this.write('device_status', VIRTIO_CONFIG_S_ACKNOWLEDGE);
     this.write('device_status', VIRTIO_CONFIG_S_ACKNOWLEDGE | VIRTIO_CONFIG_S_DRIVER);
@@ -121,8 +123,8 @@ export class MockDriver {
     this.write('device_status', this.read('device_status') | VIRTIO_CONFIG_S_DRIVER_OK);
   }
 
-  /** All of 3.1.1. `without`: feature bits not to accept. */
-  start({ without = [], sizes = [] }: { without?: number[]; sizes?: (number | undefined)[] } = {}): this {
+  /** All of 3.1.1. `without`: feature bits not to accept; unless told otherwise, as Linux' own driver, that of virtio-fs's notification queue. */
+  start({ without = [0], sizes = [] }: { without?: number[]; sizes?: (number | undefined)[] } = {}): this {
     const features = without.reduce((all, n) => all & ~bit(n), this.offered);
     if (!this.negotiate(features)) throw new Error('the device refused the features');
     this.queues = Array.from({ length: this.read('num_queues') }, (_, index) =>

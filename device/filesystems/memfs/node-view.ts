@@ -106,6 +106,7 @@ export class NodeView {
 
   set btime(date: Date) {
     this.inode.btime = timeOf(date);
+    this.views.table.watchers.inodeChanged(this.inode, false);
   }
 
   getSize(): number {
@@ -174,6 +175,7 @@ export class NodeView {
   touch(): void {
     const { inode } = this;
     inode.mtime = inode.ctime = this.views.table.now();
+    this.views.table.watchers.inodeChanged(inode, true);
     this.fanOut?.emit(['modify']);
   }
 
@@ -192,6 +194,7 @@ export class NodeView {
     inode.written?.clear();
     inode.mode = S_IFLNK | 0o777;
     inode.target = target;
+    views.table.watchers.inodeChanged(inode, true);
   }
 
   // The host owns the volume: guests' permission bits do not bind it.
@@ -209,7 +212,9 @@ export class NodeView {
   }
 
   changed(): void {
-    this.inode.ctime = this.views.table.now();
+    const { table } = this.views;
+    this.inode.ctime = table.now();
+    table.watchers.inodeChanged(this.inode, false);
   }
 
   /** What can be written: of a FIFO or device here, nothing. */

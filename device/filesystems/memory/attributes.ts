@@ -33,6 +33,7 @@ export function changeAttributes(table: InodeTable, inode: Inode, changes: SetAt
   if (changes.atime) inode.atime = atime;
   if (changes.mtime) inode.mtime = mtime;
   inode.ctime = ctime;
+  table.watchers.inodeChanged(inode, size !== undefined);
 }
 
 function timeOf(change: Timespec | 'now' | undefined, now: Timespec): Timespec {
@@ -74,6 +75,7 @@ export function isAcl(name: string): boolean {
 export function modified(table: InodeTable, inode: Inode): void {
   inode.mtime = inode.ctime = table.now();
   dropCapability(table, inode);
+  table.watchers.inodeChanged(inode, true);
   table.observer?.modified(inode);
 }
 

@@ -1,7 +1,16 @@
 import { type ByteSink, type ByteSource, PAGE_SIZE } from '../../bytes.ts';
 import { NAME_MAX, O_EXCL, O_TRUNC, S_IALLUGO, S_IFDIR, S_IFREG, S_ISGID } from '../../fs/constants.ts';
 import { EEXIST, EINVAL, EISDIR, ENODEV, ESTALE, FsError } from '../../fs/errno.ts';
-import type { FileSystem, NewNode, OpenOptions, Owner, SetAttr, StatFs, Timespec } from '../../fs/filesystem.ts';
+import type {
+  FileSystem,
+  NewNode,
+  OpenOptions,
+  Owner,
+  SetAttr,
+  StatFs,
+  Timespec,
+  Watcher,
+} from '../../fs/filesystem.ts';
 import { type LockLimits, LockTable } from '../../fs/locks.ts';
 import type { Persistent } from '../../fs/persistence.ts';
 import { randomUuid } from '../../random-uuid.ts';
@@ -77,6 +86,10 @@ export class MemoryFileSystem implements FileSystem, Persistent<CheckedState> {
   /** How many observers there are now. */
   get observerCount(): number {
     return this.#table.observerCount;
+  }
+
+  watch(watcher: Watcher): () => void {
+    return this.#table.watchers.add(watcher);
   }
 
   inode(ino: number): Inode | undefined {
@@ -263,6 +276,7 @@ export class MemoryFileSystem implements FileSystem, Persistent<CheckedState> {
 
   #attributesChanged(inode: Inode): void {
     inode.ctime = this.now();
+    this.#table.watchers.inodeChanged(inode, false);
     this.#table.observer?.attributesChanged(inode);
   }
 
@@ -296,6 +310,7 @@ export class MemoryFileSystem implements FileSystem, Persistent<CheckedState> {
     this.#table.observer?.restoring();
     this.#uuid = state.uuid;
     loadState(this.#table, state);
+    this.#table.watchers.everythingChanged();
   }
 
   settle(): void {

@@ -3,6 +3,7 @@ import { type Clock, systemClock } from '../../fs/clock.ts';
 import { S_IFDIR } from '../../fs/constants.ts';
 import { ENOSPC, ESTALE, FsError } from '../../fs/errno.ts';
 import type { Owner, Timespec } from '../../fs/filesystem.ts';
+import { Watchers } from '../../fs/watchers.ts';
 import type { Entry } from './directory.ts';
 import { Inode } from './inode.ts';
 import { inodeCost, Space } from './space.ts';
@@ -87,6 +88,8 @@ export class InodeTable {
   /** Who is told what happens: see {@link observe}. */
   observer: MemoryObserver | undefined;
   readonly #observers = new Set<MemoryObserver>();
+  /** Are told what changes, the host's changes too. */
+  readonly watchers = new Watchers();
   readonly #clock: Clock;
   readonly inodes = new Map<number, Inode>();
   nextIno = 2;

@@ -102,6 +102,7 @@ export class Namespace {
     this.#attached(entry);
     this.#touch(dir);
     inode.ctime = dir.mtime;
+    this.#changed(entry, inode);
     this.#table.observer?.created(entry);
   }
 
@@ -134,6 +135,7 @@ export class Namespace {
       next.dir.directory!.delete(next.name);
       this.#touch(next.dir);
       this.#detached(next.dir, next.inode);
+      this.#changed(next, next.inode);
     }
   }
 
@@ -180,6 +182,7 @@ export class Namespace {
     }
     this.#attached(entry);
     this.#touch(dir);
+    this.#changed(entry, inode);
     return entry;
   }
 
@@ -272,6 +275,7 @@ export class Namespace {
       const replaced = to.inode;
       to.inode = inode;
       this.#detached(newDir, replaced);
+      this.#table.watchers.inodeChanged(replaced, false);
     } else {
       try {
         entry = newDirectory.add(newName, inode);
@@ -294,6 +298,8 @@ export class Namespace {
     }
     inode.ctime = this.#touch(dir);
     if (newDir !== dir) newDir.mtime = newDir.ctime = inode.ctime;
+    this.#changed(from, inode);
+    this.#changed(entry!, inode);
     this.#table.observer?.moved(from, entry!);
     if (whiteout) this.#table.observer?.created(from);
   }
@@ -315,6 +321,8 @@ export class Namespace {
         dir.nlink++;
       }
     }
+    this.#changed(a, a.inode);
+    this.#changed(b, b.inode);
     this.#table.observer?.exchanged(a, b);
   }
 
@@ -344,6 +352,14 @@ export class Namespace {
     inode.linkable = false;
     inode.ctime = this.#table.now();
     this.#table.freeUnused(inode);
+  }
+
+  /** Tells who watches that `entry` names `inode` now, or did so before. */
+  #changed({ dir, name }: Entry, inode: Inode): void {
+    const { watchers } = this.#table;
+    watchers.entryChanged(dir, name);
+    watchers.inodeChanged(dir, true);
+    watchers.inodeChanged(inode, false);
   }
 
   /** The entries of `dir` have changed. */

@@ -41,6 +41,8 @@ export const SESSION_OPERATIONS = [
       session.negotiated = negotiated;
       if (!negotiated) return undefined;
       session.outlivesReset = session.nextOutlivesReset;
+      session.notices.expires = session.uses(C.FUSE_HAS_EXPIRE_ONLY);
+      session.notices.begin();
       session.number = crypto.getRandomValues(new Uint32Array(1))[0]! || 1;
       return negotiated;
     },

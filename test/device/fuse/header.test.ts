@@ -118,6 +118,7 @@ describe('Linux’s fuse.h', () => {
     expect([
       'FUSE_STATX',
       'FUSE_HAS_EXPIRE_ONLY',
+      'FUSE_NOTIFY_INC_EPOCH',
       'FUSE_DIRECT_IO_ALLOW_MMAP',
       'FUSE_PASSTHROUGH',
       'FUSE_NO_EXPORT_SUPPORT',

@@ -73,7 +73,7 @@ export class DevicePanel extends LitElement {
           interrupt.isQueue ? ', used buffers' : ''
         }${interrupt.isConfig ? ', configuration change' : ''}</span></p></section>
       <section><h2>Virtqueues</h2><div class="wide" role="region" tabindex="0" aria-label="Virtqueues"><table>
-        <tr><td></td>${queues.map((_, index) => html`<th class="number">${index === 0 ? 'hiprio' : `request ${index}`}</th>`)}</tr>
+        <tr><td></td>${queues.map(({ name }) => html`<th class="number">${name}</th>`)}</tr>
         ${Object.entries(COUNTS).map(([name, show]) => html`<tr><td>${name}</td>${queues.map((queue) => html`<td class="number">${show(queue)}</td>`)}</tr>`)}</table></div></section>
       <section><h2>Features</h2><div class="wide" role="region" tabindex="0" aria-label="Features"><table><tr><th>Bit</th><th>Name</th><th>Device</th><th>Driver</th></tr>
         ${features.map(({ bit, name, isOffered, isAccepted }) => html`<tr><td>${bit}</td><td class="mono">${name}</td><td>${mark(isOffered, 'offers', '–')}</td><td>${mark(isAccepted, 'accepts', '–')}</td></tr>`)}</table></div></section>

@@ -86,7 +86,7 @@ export class QueuesPanel extends LitElement {
     const { queue, device } = this;
     if (!queue || !device) return nothing;
     return html`
-      <div class="segments" role="group" aria-label="Queue">${device.queues.map((_, index) => html`<button aria-pressed=${index === this.index} @click=${() => this.#choose(index)}>${index === 0 ? 'hiprio' : `request ${index}`}</button>`)}</div>
+      <div class="segments" role="group" aria-label="Queue">${device.queues.map(({ name }, index) => html`<button aria-pressed=${index === this.index} @click=${() => this.#choose(index)}>${name}</button>`)}</div>
       <div class="scroll" role="region" tabindex="0" aria-label="Virtqueue">${queue.isEnabled ? this.#renderQueue(queue, device) : html`<p class="empty">The driver has not enabled this queue.</p>`}</div>`;
   }
 

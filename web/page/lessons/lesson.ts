@@ -92,5 +92,5 @@ export async function waitingOf({ guest }: Scene): Promise<{ waiting: number; si
 
 /** What the guest's request queue has counted. */
 export async function statisticsOf({ guest }: Scene): Promise<DeviceView['queues'][number]> {
-  return (await guest.api.inspector.device()).queues[1]!;
+  return (await guest.api.inspector.device()).queues.find(({ name }) => name === 'request 1')!;
 }
