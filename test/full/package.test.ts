@@ -18,6 +18,7 @@ import { type Browser, chromium, type Page } from 'playwright-core';
 import sirv from 'sirv';
 import { LAST_TESTED } from '../../device/v86/versions.ts';
 import { ensureGuestImage } from '../../guest-images/build.ts';
+import { NODE_EXAMPLES, visitOwnPage } from '../support/examples.ts';
 
 const ROOT = join(import.meta.dirname, '../..');
 const EXAMPLES = join(ROOT, 'examples');
@@ -125,16 +126,7 @@ describe('the package, packed and installed', function () {
     run(project, 'npx', 'tsc', '-p', '.');
   });
 
-  for (const [name, says] of [
-    ['vm', /from the host\n\n[1-9]/],
-    ['own-emulator', /\d\d:\d\d:\d\d/],
-    ['snapshots', /INIT .*paused for \d+ ms\nfalse/s],
-    ['migration', /paused for \d+ ms\n[1-9]/],
-    ['session-only', /from the host\n/],
-    ['snapshot-tests', /pass 2\n.*fail 0\n/s],
-    ['web-directory', /from the web\n.*Read-only file system/],
-    ['conformance', /pass [1-9]\d\n.*fail 0\n/s],
-  ] as const) {
+  for (const [name, says] of NODE_EXAMPLES) {
     it(`node/${name}.ts runs`, () => {
       expect(run(project, 'node', '--import', 'tsx', `node/${name}.ts`).stdout).to.match(says);
     });
@@ -200,18 +192,7 @@ describe('the package, packed and installed', function () {
     for (const bundler of ['webpack', 'esbuild']) {
       it(`own-page.ts gives the guest files, bundled by ${bundler}`, async () => {
         const page = await open(`${bundler}/own-page.html`);
-        await page.waitForFunction('window.emulator');
-        await page.evaluate(
-          `window.shown = ''; emulator.add_listener('serial0-output-byte', (byte) => (shown += String.fromCharCode(byte)))`,
-        );
-        await page.setInputFiles('input', {
-          name: 'hello.txt',
-          mimeType: 'text/plain',
-          buffer: Buffer.from('from the visitor\n'),
-        });
-        await page.waitForFunction(`shown.includes('guest:~#')`);
-        await page.evaluate(`emulator.serial0_send('mount -t virtiofs share /mnt && cat /mnt/hello.txt\\n')`);
-        await page.waitForFunction(`shown.includes('\\nfrom the visitor')`);
+        await visitOwnPage(page);
         await page.close();
       });
     }

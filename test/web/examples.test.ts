@@ -10,6 +10,7 @@ import { type Browser, chromium, type Page } from 'playwright-core';
 import sirv from 'sirv';
 import { ensureGuestImage } from '../../guest-images/build.ts';
 import { PAGE_DIRECTORY } from '../../web/build/serve.ts';
+import { visitOwnPage } from '../support/examples.ts';
 import { buildPage } from './support.ts';
 
 const ROOT = join(import.meta.dirname, '../..');
@@ -94,18 +95,7 @@ describe('the examples for pages', function () {
 
   it('own-page.ts gives the guest the files of a visitor', async () => {
     const page = await open('own-page');
-    await page.waitForFunction('window.emulator');
-    await page.evaluate(
-      `window.shown = ''; emulator.add_listener('serial0-output-byte', (byte) => (shown += String.fromCharCode(byte)))`,
-    );
-    await page.setInputFiles('input', {
-      name: 'hello.txt',
-      mimeType: 'text/plain',
-      buffer: Buffer.from('from the visitor\n'),
-    });
-    await page.waitForFunction(`shown.includes('guest:~#')`);
-    await page.evaluate(`emulator.serial0_send('mount -t virtiofs share /mnt && cat /mnt/hello.txt\\n')`);
-    await page.waitForFunction(`shown.includes('\\nfrom the visitor')`);
+    await visitOwnPage(page);
     await page.close();
   });
 
