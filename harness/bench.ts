@@ -8,6 +8,7 @@ import type { Goal } from './bench/goals.ts';
 import { benchMigration, GUESTS } from './bench/migration.ts';
 import { benchQueue, RINGS } from './bench/queue.ts';
 import { type BenchRow, cellsOf, formatNumber, formatTable, markdownTable } from './bench/report.ts';
+import { benchScale, SIZES } from './bench/scale.ts';
 import { benchSnapshots, SNAPSHOT_KINDS } from './bench/snapshots.ts';
 import { benchWorst, WORST } from './bench/worst.ts';
 
@@ -41,6 +42,8 @@ const SUBJECTS: Record<string, (flags: Flags, onProgress: Progress) => Promise<M
     table('Virtqueues, driven over plain memory', RINGS, benchQueue(rounds, onProgress)),
   snapshots: async ({ rounds }, onProgress) =>
     table('Snapshots of a guest with 256 MiB, and v86’s own', SNAPSHOT_KINDS, await benchSnapshots(rounds, onProgress)),
+  scale: async ({ rounds }, onProgress) =>
+    table('Many empty files: freezing and thawing, without a guest', SIZES, await benchScale(rounds, onProgress)),
   worst: async ({ rounds }, onProgress) =>
     table(
       'Processor time of one request: the worst that was found for each opcode',

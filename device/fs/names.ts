@@ -50,7 +50,12 @@ export function nameLength(name: string): number {
 
 /** Whether a directory entry on Linux can have this name. Two strings for the same bytes would be two files of one name, so only {@link decodeName}'s is good. */
 export function isFileName(name: string): boolean {
-  return isEntryName(name) && (name.isWellFormed() || decodeName(encodeName(name)) === name);
+  return isEntryName(name) && isCanonical(name);
+}
+
+/** Whether {@link decodeName} gives this string. */
+export function isCanonical(text: string): boolean {
+  return text.isWellFormed() || decodeName(encodeName(text)) === text;
 }
 
 /** {@link isFileName}, and what the host could name a file before version 0.2. */

@@ -1,6 +1,9 @@
 /** How the files of a filesystem go with snapshots, and come back. */
 export interface Persistent<Checked extends CheckedFiles = CheckedFiles> {
-  /** Plain data. Bytes in it are borrowed and never change: a later write goes to a copy. */
+  /**
+   * Plain data. Bytes in it are borrowed and never change: a later write goes to a copy. If it has a list `ranges`, those are objects that
+   * never change either: one that comes again, in this state or a restored one, is kept as it was, so that a snapshot costs what is new.
+   */
   state(): object;
   /**
    * Decides whether `state` can come back here, and changes nothing.
@@ -12,8 +15,6 @@ export interface Persistent<Checked extends CheckedFiles = CheckedFiles> {
   restore(checked: Checked): void;
   /** Frees what has no name and nobody retains. */
   settle(): void;
-  /** The content of all files, in any order: what a snapshot will hold. Borrowed, and changed by the next write unless {@link state} was called before. */
-  contents(): Iterable<Uint8Array>;
   /** Bytes that it may hold, what is kept about its inodes included: snapshots with more are refused. */
   readonly capacity: number;
 }

@@ -12,9 +12,9 @@ interface Node {
 
 /** By column, so that a hundred thousand nodes stay cheap to save. */
 export interface NodeTableState {
-  ino: number[];
-  generation: number[];
-  nlookup: number[];
+  ino: Uint32Array;
+  generation: Uint32Array;
+  nlookup: Float64Array;
 }
 
 /**
@@ -91,11 +91,17 @@ export class NodeTable {
   }
 
   state(): NodeTableState {
-    const state: NodeTableState = { ino: [], generation: [], nlookup: [] };
+    const { size } = this.#nodes;
+    const state = {
+      ino: new Uint32Array(size),
+      generation: new Uint32Array(size),
+      nlookup: new Float64Array(size),
+    };
+    let row = 0;
     for (const { inode, nlookup } of this.#nodes.values()) {
-      state.ino.push(inode.ino);
-      state.generation.push(inode.generation);
-      state.nlookup.push(nlookup);
+      state.ino[row] = inode.ino;
+      state.generation[row] = inode.generation;
+      state.nlookup[row++] = nlookup;
     }
     return state;
   }

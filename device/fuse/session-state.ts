@@ -101,17 +101,15 @@ function checkNegotiated(negotiated: Negotiated): Negotiated {
 }
 
 function checkNodes(nodes: NodeTableState | undefined): void {
-  const columns = [nodes?.ino, nodes?.generation, nodes?.nlookup];
-  if (
-    !columns.every(
-      (column) =>
-        Array.isArray(column) &&
-        column.length === columns[0]!.length &&
-        column.every((value) => isInteger(value, Number.MAX_SAFE_INTEGER)),
-    )
-  ) {
-    fail('its node table is invalid');
-  }
+  const { ino, generation, nlookup } = nodes ?? {};
+  const isTable =
+    ino instanceof Uint32Array &&
+    generation instanceof Uint32Array &&
+    nlookup instanceof Float64Array &&
+    generation.length === ino.length &&
+    nlookup.length === ino.length &&
+    nlookup.every((value) => isInteger(value, Number.MAX_SAFE_INTEGER));
+  if (!isTable) fail('its node table is invalid');
   if (new Set(nodes!.ino).size !== nodes!.ino.length) fail('it has the same node twice');
 }
 

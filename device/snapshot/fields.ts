@@ -1,5 +1,17 @@
 import { type DecodeOptions, decode, encode, Token, Tokenizer, Type } from 'cborg';
-import { bigIntDecoder, bigNegIntDecoder, structBigIntEncoder, TAG_BIGINT_NEG, TAG_BIGINT_POS } from 'cborg/taglib';
+import {
+  bigIntDecoder,
+  bigNegIntDecoder,
+  float64ArrayDecoder,
+  float64ArrayEncoder,
+  structBigIntEncoder,
+  TAG_BIGINT_NEG,
+  TAG_BIGINT_POS,
+  TAG_FLOAT64_ARRAY_LE,
+  TAG_UINT32_ARRAY_LE,
+  uint32ArrayDecoder,
+  uint32ArrayEncoder,
+} from 'cborg/taglib';
 import { SnapshotError } from './errors.ts';
 
 /** CBOR tag for strings with lone surrogates, which file names that are not UTF-8 have. */
@@ -12,11 +24,13 @@ export type ToChunk = (bytes: Uint8Array) => Uint8Array | undefined;
 /** The bytes of a chunk. @throws SnapshotError when no chunk has this hash. */
 export type FromChunk = (hash: Uint8Array) => Uint8Array;
 
-/** Plain data (numbers, bigints, strings, arrays, objects, Uint8Arrays) as CBOR (RFC 8949). The result is a copy. */
+/** Plain data (numbers, bigints, strings, arrays, objects, Uint8Arrays, Uint32Arrays, Float64Arrays) as CBOR (RFC 8949). The result is a copy. */
 export function encodeFields(payload: unknown, toChunk?: ToChunk): Uint8Array {
   return encode(payload, {
     typeEncoders: {
       bigint: structBigIntEncoder,
+      Uint32Array: uint32ArrayEncoder,
+      Float64Array: float64ArrayEncoder,
       string: (text: string) =>
         text.isWellFormed() ? null : [new Token(Type.tag, TAG_WTF8), new Token(Type.bytes, encodeWtf8(text))],
       Uint8Array: (bytes: Uint8Array) => {
@@ -27,45 +41,63 @@ export function encodeFields(payload: unknown, toChunk?: ToChunk): Uint8Array {
   });
 }
 
-/**
- * Lists and records that any state may have, and bytes for each further one: a record has names, so it is longer. A byte or two can make an empty
- * list or one of one number, which take 50 to 190 bytes of heap.
- */
+/** Lists and records that any state may have. */
 const FREE_CONTAINERS = 10_000;
+/** Bytes for each further one: a record has names, so it is longer. */
 const CONTAINER_BYTES = 16;
+
+/**
+ * How many lists and records may still come. A byte or two can make an empty list or one of one number, which take 50 to 190 bytes of heap.
+ * One for all that belongs together.
+ */
+export class Allowance {
+  #left = FREE_CONTAINERS;
+
+  /** So many bytes more come with it. */
+  add(bytes: number): void {
+    this.#left += bytes / CONTAINER_BYTES;
+  }
+
+  take(): void {
+    if (--this.#left < 0)
+      throw new SnapshotError(
+        'the state is damaged: it has more lists and records than so many bytes can say something with',
+      );
+  }
+}
 
 /** Refuses what would take many times its length while it is decoded. */
 class ThriftyTokenizer extends Tokenizer {
-  #left: number;
+  readonly #allowance: Allowance;
 
-  constructor(bytes: Uint8Array, options: DecodeOptions) {
+  constructor(bytes: Uint8Array, options: DecodeOptions, allowance: Allowance) {
     // Not a Buffer, whose slices are no copies. What cborg sets by default is set for its own tokenizer only.
     super(new Uint8Array(bytes.buffer, bytes.byteOffset, bytes.length), {
       allowBigInt: true,
       allowUndefined: true,
       ...options,
     });
-    this.#left = FREE_CONTAINERS + bytes.length / CONTAINER_BYTES;
+    this.#allowance = allowance;
+    allowance.add(bytes.length);
   }
 
   override next(): Token {
     const token = super.next();
     const { type } = token;
-    if ((type === Type.array || type === Type.map) && --this.#left < 0)
-      throw new SnapshotError(
-        'the state is damaged: it has more lists and records than so many bytes can say something with',
-      );
+    if (type === Type.array || type === Type.map) this.#allowance.take();
     return token;
   }
 }
 
 /** @throws SnapshotError for what {@link encodeFields} has not made. */
-export function decodeFields(bytes: Uint8Array, fromChunk?: FromChunk): unknown {
+export function decodeFields(bytes: Uint8Array, fromChunk?: FromChunk, allowance = new Allowance()): unknown {
   const options: DecodeOptions = {
     rejectDuplicateMapKeys: true,
     tags: {
       [TAG_BIGINT_POS]: bigIntDecoder,
       [TAG_BIGINT_NEG]: bigNegIntDecoder,
+      [TAG_UINT32_ARRAY_LE]: uint32ArrayDecoder,
+      [TAG_FLOAT64_ARRAY_LE]: float64ArrayDecoder,
       [TAG_WTF8]: (content) => decodeWtf8(content() as Uint8Array),
       [TAG_CHUNK]: (content) => {
         if (!fromChunk) throw new SnapshotError('the state has parts that are kept elsewhere');
@@ -74,7 +106,7 @@ export function decodeFields(bytes: Uint8Array, fromChunk?: FromChunk): unknown 
     },
   };
   try {
-    return decode(bytes, { ...options, tokenizer: new ThriftyTokenizer(bytes, options) });
+    return decode(bytes, { ...options, tokenizer: new ThriftyTokenizer(bytes, options, allowance) });
   } catch (error) {
     if (error instanceof SnapshotError) throw error;
     throw new SnapshotError(`the state is damaged: ${(error as Error).message}`, { cause: error });

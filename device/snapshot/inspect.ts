@@ -1,12 +1,15 @@
-import { checkState } from '../filesystems/memory/check-state.ts';
-import type { CheckedState } from '../filesystems/memory/state.ts';
+import type { CheckedRange } from '../filesystems/memory/check-range.ts';
+import { type CheckedState, checkState } from '../filesystems/memory/check-state.ts';
+import { attributesAt } from '../filesystems/memory/inode.ts';
+import { WORDS } from '../filesystems/memory/range.ts';
 import type { Lock } from '../fs/locks.ts';
 import { type CheckedLockTableState, LockTable } from '../fs/locks.ts';
 import type { HandleState } from '../fuse/handle-table.ts';
 import type { Negotiated } from '../fuse/negotiation.ts';
 import { FuseSession } from '../fuse/session.ts';
-import { deviceStateLength, readDeviceState } from './device-state.ts';
+import { deviceStateLength, ownChunks, readDeviceState } from './device-state.ts';
 import { SnapshotError } from './errors.ts';
+import { ChunkReference } from './kept-ranges.ts';
 import { fromHex, hashNames, toHex } from './layer.ts';
 import type { SavedMachine } from './machine-state.ts';
 import { PageMap } from './ram-map.ts';
@@ -61,11 +64,6 @@ export interface FileContents {
   content: string;
 }
 
-/** Stands for bytes that are kept as a chunk, and need not be read. */
-class ChunkReference extends Uint8Array {}
-
-/** Of the schema, those that hold columns of numbers. */
-const COLUMN_GROUPS = ['inodes', 'directories', 'entries', 'files', 'chunks'] as const;
 const ROOT = 1;
 /** Longer paths begin at the directory with this inode number. */
 const MAX_PATH = 4096;
@@ -75,9 +73,12 @@ export async function inspect(store: SnapshotStore, id: string): Promise<Content
   const frozen = store.frozen(id);
   deviceStateLength(frozen, (names) => store.lengthOf(names));
   const parts = await store.chunks(hashNames(frozen.deviceParts));
-  const saved = readDeviceState(frozen, (name) => parts.get(name) ?? new ChunkReference(fromHex(name)));
+  const own = await store.chunks(ownChunks(frozen, (name) => parts.get(name)!));
+  // The content of files need not be read to be compared.
+  const chunk = (name: string) => parts.get(name) ?? own.get(name) ?? new ChunkReference(fromHex(name));
+  const saved = readDeviceState(frozen, { chunk });
   try {
-    const filesystems = await Promise.all(saved.filesystems.map((state) => readFilesystem(store, state)));
+    const filesystems = saved.filesystems.map(readFilesystem);
     return {
       ...store.info(id),
       filesystems: filesystems.map(({ contents }) => contents),
@@ -113,7 +114,7 @@ function deviceContents(
   };
 }
 
-async function readFilesystem(store: SnapshotStore, state: unknown): Promise<ReadFilesystem> {
+function readFilesystem(state: unknown): ReadFilesystem {
   const { uuid, sessionOnly, locks } = (state ?? {}) as Partial<FilesystemIdentity>;
   if (sessionOnly) {
     const pathOf = (ino: number) => `(inode ${ino})`;
@@ -128,29 +129,13 @@ async function readFilesystem(store: SnapshotStore, state: unknown): Promise<Rea
       },
     };
   }
-  const checked = checkState(await withColumns(store, state));
-  const { files, paths } = readFiles(checked);
+  const checked = checkState(state);
+  const { files, paths, bytes } = readFiles(checked);
   const pathOf = (ino: number) => paths.get(ino) ?? '(deleted)';
-  const bytes = checked.files.size.reduce((sum, size) => sum + size, 0);
   return {
     pathOf,
     contents: { uuid: checked.uuid, isElsewhere: false, files, bytes, ...locksOf(LockTable.checkState(locks), pathOf) },
   };
-}
-
-/** A filesystem's state whose columns are there, and the content of files is not. */
-async function withColumns(store: SnapshotStore, state: unknown): Promise<unknown> {
-  const loaded: Record<string, unknown> = { ...(state as object) };
-  for (const group of COLUMN_GROUPS) {
-    const columns = Object.entries((loaded[group] ?? {}) as object) as [string, unknown][];
-    const chunks = await store.chunks(
-      columns.flatMap(([, column]) => (column instanceof ChunkReference ? [toHex(column)] : [])),
-    );
-    loaded[group] = Object.fromEntries(
-      columns.map(([name, column]) => [name, column instanceof ChunkReference ? chunks.get(toHex(column)) : column]),
-    );
-  }
-  return loaded;
 }
 
 function locksOf(
@@ -169,59 +154,60 @@ function locksOf(
 }
 
 /** Files by path, and paths by inode. */
-function readFiles(state: CheckedState): { files: Map<string, FileContents>; paths: Map<number, string> } {
-  const { inodes, directories, entries } = state;
-  const rows = new Map(Array.from(inodes.ino, (ino, row) => [ino, row]));
-  const { sizes, contents } = readContents(state);
-  const targets = new Map(state.symlinks.map(({ ino, target }) => [ino, target]));
-  const first = new Map<number, { at: number; count: number }>();
-  let at = 0;
-  directories.ino.forEach((directory, n) => {
-    const count = directories.entries[n]!;
-    first.set(directory, { at, count });
-    at += count;
-  });
+function readFiles({ ranges }: CheckedState): {
+  files: Map<string, FileContents>;
+  paths: Map<number, string>;
+  bytes: number;
+} {
   const files = new Map<string, FileContents>();
   const paths = new Map([[ROOT, '/']]);
+  const entries = new Map<number, { name: string; cookie: number; ino: number }[]>();
+  const found = new Map<number, FileContents>();
+  let bytes = 0;
+  for (const range of ranges.values()) {
+    for (const file of filesIn(range)) {
+      found.set(file.ino, file);
+      bytes += file.size;
+    }
+    const { ino, dir, cookie, names } = range.entries;
+    names.forEach((name, row) => {
+      const entry = { name, cookie: cookie[row]!, ino: ino[row]! };
+      const own = entries.get(dir[row]!);
+      if (own) own.push(entry);
+      else entries.set(dir[row]!, [entry]);
+    });
+  }
   const below: [directory: number, path: string][] = [[ROOT, '']];
   for (const [directory, path] of below) {
-    const own = first.get(directory)!;
-    for (let entry = own.at; entry < own.at + own.count; entry++) {
-      const ino = entries.ino[entry]!;
-      const row = rows.get(ino)!;
-      const childPath = `${path.length > MAX_PATH ? `(inode ${directory})` : path}/${entries.names[entry]}`;
+    for (const { name, ino } of (entries.get(directory) ?? []).sort((a, b) => a.cookie - b.cookie)) {
+      const childPath = `${path.length > MAX_PATH ? `(inode ${directory})` : path}/${name}`;
       paths.set(ino, childPath);
-      files.set(childPath, {
-        ino,
-        mode: inodes.mode[row]!,
-        size: sizes.get(ino) ?? 0,
-        mtime: inodes.mtime[row]!,
-        content: contents.get(ino) ?? targets.get(ino) ?? '',
-      });
-      if (first.has(ino)) below.push([ino, childPath]);
+      files.set(childPath, found.get(ino)!);
+      if (entries.has(ino)) below.push([ino, childPath]);
     }
   }
-  return { files, paths };
+  return { files, paths, bytes };
 }
 
-/** Sizes of files by inode, and what tells their contents apart. */
-function readContents({ files, chunks }: CheckedState): {
-  sizes: Map<number, number>;
-  contents: Map<number, string>;
-} {
+/** What a range has, by inode; its files with what tells their contents apart. */
+function* filesIn(range: CheckedRange): Generator<FileContents> {
+  const { words, files, chunks, symlinks } = range;
   const sizes = new Map<number, number>();
   const contents = new Map<number, string>();
-  let at = 0;
+  let row = 0;
   files.ino.forEach((ino, n) => {
     sizes.set(ino, files.size[n]!);
-    const parts = Array.from(
-      { length: files.chunks[n]! },
-      (_, k) => `${chunks.index[at + k]}:${chunks.map[at + k]}:${toHex(chunks.bytes[at + k]!)}`,
-    );
+    const parts: string[] = [];
+    for (const end = row + files.chunks[n]!; row < end; row++)
+      parts.push(`${chunks.index[row]}:${chunks.map[row]}:${toHex(chunks.bytes[row]!)}`);
     contents.set(ino, parts.join());
-    at += files.chunks[n]!;
   });
-  return { sizes, contents };
+  symlinks.ino.forEach((ino, n) => contents.set(ino, symlinks.targets[n]!));
+  for (let at = 0; at < words.length; at += WORDS) {
+    const ino = words[at]!;
+    const { mode, mtime } = attributesAt(words, at);
+    yield { ino, mode, mtime, size: sizes.get(ino) ?? 0, content: contents.get(ino) ?? '' };
+  }
 }
 
 /** What {@link diff} finds; the lists are paths, one object for each filesystem. */

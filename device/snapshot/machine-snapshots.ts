@@ -5,6 +5,7 @@ import type { V86Like } from '../v86/types.ts';
 import { deviceStateLength, keepDeviceState, readDeviceState } from './device-state.ts';
 import { MissingChunkError, SnapshotError } from './errors.ts';
 import { type ChangedPages, GuestRam } from './guest-ram.ts';
+import { chunkNames, KeptRanges, listed, nameOf } from './kept-ranges.ts';
 import { type Frozen, fromHex, hashNames, toHex } from './layer.ts';
 import { MachineState, type SavedMachine } from './machine-state.ts';
 import { CHUNK_BYTES, PageMap } from './ram-map.ts';
@@ -72,6 +73,7 @@ export class MachineSnapshots {
   readonly #store: SnapshotStore;
   readonly #ram: GuestRam;
   #last = '';
+  readonly #ranges = new KeptRanges();
   /** Names of chunks that are files' bytes, by their buffers: those never change. */
   readonly #hashes = new WeakMap<ArrayBufferLike, { offset: number; length: number; name: string }>();
   /** Freezes and restores. */
@@ -206,6 +208,7 @@ export class MachineSnapshots {
       return await action();
     } catch (error) {
       this.#ram.forget();
+      this.#ranges.forget();
       throw error;
     }
   }
@@ -234,12 +237,17 @@ export class MachineSnapshots {
     const ram = this.#ram.place(pages, add);
     const stateHashes: Uint8Array[] = [];
     for (let at = 0; at < state.length; at += CHUNK_BYTES) stateHashes.push(add(state.subarray(at, at + CHUNK_BYTES)));
-    const kept = keepDeviceState(devices, (bytes) => {
+    const kept = keepDeviceState(devices, this.#ranges, (bytes) => {
       const hash = this.#hashOf(bytes);
       chunks.set(toHex(hash), bytes);
       return hash;
     });
-    if (isJudged) this.#devices.judge(readDeviceState(kept, (name) => chunks.get(name)));
+    if (isJudged) {
+      const ranges = this.#known(rangesIn(devices));
+      this.#devices.judge(
+        readDeviceState(kept, { chunk: (name) => chunks.get(name), range: (name) => ranges.get(name) }),
+      );
+    }
     const id = await this.#store.add(
       {
         created: new Date().toISOString(),
@@ -287,25 +295,69 @@ export class MachineSnapshots {
         : 'this machine has no filesystem: attach the devices of the snapshot';
       throw new SnapshotError(`the files of the snapshot take ${length} bytes, and ${reason}`);
     }
-    const chunks = this.#unchanged(names);
-    const read = await this.#store.chunks(
-      [...names, ...hashNames(frozen.deviceParts)].filter((name) => !chunks.has(name)),
+    const here = [...rangesIn({ filesystems: this.#devices.files() })];
+    const known = this.#known(here, names);
+    const spared = new Set([...known.values()].flatMap((range) => chunkNames(this.#ranges.of(range)!)));
+    const stay = new Set(known.values());
+    const chunks = this.#unchanged(
+      here.filter((range) => !stay.has(range)),
+      names,
     );
-    for (const [name, bytes] of read) {
-      chunks.set(name, bytes);
-      if (names.has(name)) this.#hashes.set(bytes.buffer, { offset: bytes.byteOffset, length: bytes.length, name });
+    const parts = hashNames(frozen.deviceParts);
+    const read = async (wanted: Iterable<string>) => {
+      for (const [name, bytes] of await this.#store.chunks(wanted)) {
+        chunks.set(name, bytes);
+        if (names.has(name)) this.#hashes.set(bytes.buffer, { offset: bytes.byteOffset, length: bytes.length, name });
+      }
+    };
+    await read([...names, ...parts].filter((name) => !chunks.has(name) && !spared.has(name)));
+    const lacking = new Set<string>();
+    const source = {
+      chunk: (name: string) => {
+        const bytes = chunks.get(name);
+        if (!bytes && spared.has(name)) lacking.add(name);
+        return bytes;
+      },
+      range: (name: string) => known.get(name),
+      ranges: this.#ranges,
+      limit: capacity + ENVELOPE,
+    };
+    try {
+      return readDeviceState(frozen, source);
+    } catch (error) {
+      if (!lacking.size) throw error;
     }
-    return readDeviceState(frozen, (name) => chunks.get(name));
+    // Another range has the same content as one that is here.
+    await read([...spared].filter((name) => names.has(name) && !chunks.has(name)));
+    return readDeviceState(frozen, source);
+  }
+
+  /** Of `ranges` those that are kept, by their names, if all chunks that they take are among `names`. */
+  #known(ranges: Iterable<object>, names?: ReadonlySet<string>): Map<string, object> {
+    const known = new Map<string, object>();
+    for (const range of ranges) {
+      const kept = this.#ranges.of(range);
+      const name = kept && nameOf(kept.pieces);
+      if (name && (!names || chunkNames(kept).every((chunk) => names.has(chunk)))) known.set(name, range);
+    }
+    return known;
   }
 
   /** Those chunks that files have here now: what has not changed since it was frozen or restored need not be read. */
-  #unchanged(names: ReadonlySet<string>): Map<string, Uint8Array> {
+  #unchanged(ranges: Iterable<object>, names: ReadonlySet<string>): Map<string, Uint8Array> {
     const found = new Map<string, Uint8Array>();
-    for (const bytes of this.#devices.contents()) {
-      const known = this.#hashes.get(bytes.buffer);
-      if (known?.offset === bytes.byteOffset && known.length === bytes.length && names.has(known.name))
-        found.set(known.name, bytes);
+    for (const range of ranges) {
+      for (const bytes of listed(range)) {
+        const known = this.#hashes.get(bytes.buffer);
+        if (known?.offset === bytes.byteOffset && known.length === bytes.length && names.has(known.name))
+          found.set(known.name, bytes);
+      }
     }
     return found;
   }
+}
+
+/** The ranges of all filesystems that have them. */
+function* rangesIn({ filesystems }: Pick<SavedMachine, 'filesystems'>): Generator<object> {
+  for (const filesystem of filesystems) yield* (filesystem as { ranges?: object[] }).ranges ?? [];
 }

@@ -113,9 +113,9 @@ export class MachineState implements StateCarrier {
     };
   }
 
-  /** The content of all files, as {@link capture} gives it. Borrowed, and changed by the next write unless it was captured before. */
-  *contents(): Generator<Uint8Array> {
-    for (const { persistence } of this.#filesystems) if (persistence) yield* persistence.contents();
+  /** The states of the filesystems whose files go with snapshots, as {@link capture} gives them. */
+  files(): object[] {
+    return this.#filesystems.flatMap(({ persistence }) => persistence?.state() ?? []);
   }
 
   /** What has begun to change a filesystem and is not done, by device and opcode. */

@@ -1,8 +1,11 @@
+import { upgradeToRanges } from '../filesystems/memory/upgrade-state.ts';
 import { SnapshotError } from './errors.ts';
 import type { SavedMachine } from './machine-state.ts';
 
 /** Schema version of the machine state that this release writes. What it reads begins with version 1. */
-export const STATE_VERSION = 2;
+export const STATE_VERSION = 3;
+/** The first one whose filesystems are made of ranges. */
+export const FIRST_WITH_RANGES = 3;
 
 type Fields = Record<string, unknown>;
 
@@ -21,6 +24,9 @@ interface Upgrade {
   filesystem?(filesystem: Fields): void;
 }
 
+/** They were lists of numbers. */
+const NODE_COLUMNS = { ino: Uint32Array, generation: Uint32Array, nlookup: Float64Array } as const;
+
 /** The first one leads from version 1 to version 2, and so on. */
 const UPGRADES: readonly Upgrade[] = [
   {
@@ -30,6 +36,16 @@ const UPGRADES: readonly Upgrade[] = [
       // Lists of directories went on to whatever was there in the end.
       for (const handle of list as Fields[])
         if (handle) handle['end'] = handle['kind'] === 'directory' ? LAST_COOKIE : 0;
+    },
+  },
+  {
+    session({ nodes }) {
+      const columns = (nodes ?? {}) as Fields;
+      for (const [name, Column] of Object.entries(NODE_COLUMNS))
+        if (isU32List(columns[name])) columns[name] = Column.from(columns[name]);
+    },
+    filesystem(state) {
+      if (!state['sessionOnly']) upgradeToRanges(state);
     },
   },
 ];
@@ -42,7 +58,7 @@ export function upgradeState(version: number, saved: SavedMachine): SavedMachine
       session?.(fieldsOf(device.session, 'session'));
       transport?.(fieldsOf(device.transport, 'transport'));
     }
-    for (const state of saved.filesystems) filesystem?.(fieldsOf(state, 'filesystem'));
+    for (const state of saved.filesystems) orDamaged(() => filesystem?.(fieldsOf(state, 'filesystem')));
   }
   return saved;
 }
@@ -53,6 +69,20 @@ export function checkStateVersion(version: number): void {
   throw new SnapshotError(
     `the virtio-fs state has schema version ${version}, and this release reads versions 1 to ${STATE_VERSION}: ${version > STATE_VERSION ? 'restore it with a newer release' : 'take the snapshot again'}`,
   );
+}
+
+/** What is none stays, and is refused. */
+function isU32List(value: unknown): value is number[] {
+  return Array.isArray(value) && value.every((number) => number >>> 0 === number);
+}
+
+function orDamaged(upgrade: () => void): void {
+  try {
+    upgrade();
+  } catch (error) {
+    if (error instanceof SnapshotError) throw error;
+    throw new SnapshotError(`the snapshot can't be restored: ${(error as Error).message}`, { cause: error });
+  }
 }
 
 function fieldsOf(part: unknown, what: string): Fields {

@@ -4,6 +4,7 @@ import type { Inode } from '../../device/filesystems/memory/inode.ts';
 import { entryCost } from '../../device/filesystems/memory/space.ts';
 import type { FuseSession } from '../../device/fuse/session.ts';
 import type { MemoryFileSystem } from '../../device/index.ts';
+import { encodeFields } from '../../device/snapshot/fields.ts';
 
 /**
  * Counts all over again what a filesystem and the sessions on it keep count of: links, space, who holds
@@ -59,16 +60,22 @@ export function checkTree(filesystem: MemoryFileSystem, sessions: readonly FuseS
     if (entries !== (inode.directory?.cost ?? 0))
       fail(inode, `is charged ${inode.directory?.cost} for names that cost ${entries}`);
   }
-  const { space, inodes } = partsOf(filesystem).table;
+  const { space } = partsOf(filesystem).table;
+  const inodes = [...filesystem.inodes()];
   if (space.pages !== pages) throw new Error(`the filesystem counts ${space.pages} pages, and has ${pages}`);
   if (space.metadata !== metadata)
     throw new Error(`the filesystem counts ${space.metadata} bytes of metadata, and has ${metadata}`);
-  if (space.inodes !== inodes.size)
-    throw new Error(`the filesystem counts ${space.inodes} inodes, and has ${inodes.size}`);
+  if (space.inodes !== inodes.length)
+    throw new Error(`the filesystem counts ${space.inodes} inodes, and has ${inodes.length}`);
   space.checkFits(space);
-  const { usage } = checkState(filesystem.state());
+  const state = filesystem.state();
+  const { usage } = checkState(state);
   if (usage.pages !== pages || usage.metadata !== metadata || usage.inodes !== space.inodes)
     throw new Error('a snapshot would be charged otherwise');
+  const before = encodeFields(state);
+  for (const inode of filesystem.inodes()) inode.touch();
+  if (Buffer.compare(before, encodeFields(filesystem.state())) !== 0)
+    throw new Error('a snapshot has a part of the files as it was before, because a change was not noticed');
 }
 
 function fail(inode: Inode, what: string): never {

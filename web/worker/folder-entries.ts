@@ -29,7 +29,7 @@ export function versionOf({ ino, generation, size, mtime: { sec, nsec } }: Inode
 /** Looking at files is no access to them: their times stay. */
 export function bytesOf(inode: Inode, offset: number, length: number): Uint8Array<ArrayBuffer> {
   const bytes = new Uint8Array(length);
-  const count = inode.content?.read(offset, length, new BytesSink(bytes), 0) ?? 0;
+  const count = inode.written?.read(offset, length, new BytesSink(bytes), 0) ?? 0;
   return bytes.subarray(0, count);
 }
 

@@ -91,9 +91,12 @@ export class Inspector implements InspectorApi {
         max_write: negotiated.max_write,
         flags: INIT_FLAGS.filter(({ bit }) => (negotiated.flags & bit) !== 0n).map(({ name }) => name),
       },
-      nodes: nodes.ino
-        .slice(0, MAX_NODES)
-        .map((ino, n) => ({ ino, generation: nodes.generation[n]!, nlookup: nodes.nlookup[n]!, path: nameOf(ino) })),
+      nodes: Array.from(nodes.ino.subarray(0, MAX_NODES), (ino, n) => ({
+        ino,
+        generation: nodes.generation[n]!,
+        nlookup: nodes.nlookup[n]!,
+        path: nameOf(ino),
+      })),
       nodeCount: nodes.ino.length,
       files: handles
         .filter(({ kind }) => kind === 'file')

@@ -5,10 +5,10 @@ import { FIRST_COOKIE } from '../../fs/cookies.ts';
 import type { Timespec } from '../../fs/filesystem.ts';
 import { CHUNK_SIZE, PAGES_PER_CHUNK } from '../memory/chunk.ts';
 import { Entry } from '../memory/directory.ts';
-import { Inode } from '../memory/inode.ts';
+import type { Inode } from '../memory/inode.ts';
 import type { InodeTable } from '../memory/inode-table.ts';
+import { named } from '../memory/load-state.ts';
 import { entryCost, inodeCost } from '../memory/space.ts';
-import { loadEntries } from '../memory/state.ts';
 import { checkName, checkNode, checkOwner, checkTime, MAX_INO } from '../memory/values.ts';
 import type { Core, CoreLink, CoreNode } from './core.ts';
 import type { Views } from './views.ts';
@@ -37,7 +37,9 @@ export function adopt(table: InodeTable, core: Core, views: Views): void {
       ([name, link], at) => new Entry(dir, name, inodes.get(link.getNode())!, FIRST_COOKIE + at),
     );
     entries.forEach((entry, at) => adopted.push([children[at]![1], entry]));
-    loadEntries(dir, entries, FIRST_COOKIE + entries.length);
+    entries.forEach(named);
+    dir.directory!.nextCookie = FIRST_COOKIE + entries.length;
+    dir.directory!.insert(entries);
   }
   for (const { ino } of inodes.values()) table.nextIno = Math.max(table.nextIno, ino + 1);
   views.adoptLink(core.root, table.root);
@@ -109,8 +111,7 @@ function adoptInode(table: InodeTable, node: CoreNode, ino: number): Inode {
   const mode = modeOf(node);
   let inode = table.root;
   if (ino !== 1) {
-    inode = new Inode(ino, 1, mode, table.space, table.now(), (mode & S_IFMT) === S_IFLNK ? node.symlink : undefined);
-    table.inodes.set(ino, inode);
+    inode = table.make(ino, mode, (mode & S_IFMT) === S_IFLNK ? node.symlink : undefined);
     table.space.takeInode(inode.metadata);
   }
   inode.mode = mode;

@@ -59,6 +59,11 @@ export class Directory {
     return this.#nextCookie;
   }
 
+  /** Of one that is loaded. */
+  set nextCookie(nextCookie: number) {
+    this.#nextCookie = nextCookie;
+  }
+
   /** Counts how often the entries were numbered anew, because the cookies had run out. */
   get numbering(): number {
     return this.#numbering;
@@ -87,6 +92,7 @@ export class Directory {
     if (this.#entries.size >= MAX_ENTRIES) throw FsError.of(ENOSPC);
     if (this.#nextCookie >= MAX_COOKIE) this.#renumber();
     this.#charge(entryCost(name));
+    this.#inode.touch();
     const entry = new Entry(this.#inode, name, inode, this.#nextCookie++);
     this.#entries.set(name, entry);
     return entry;
@@ -96,7 +102,10 @@ export class Directory {
   #renumber(): void {
     this.#former = Uint32Array.from(this.#entries.values(), ({ cookie }) => cookie);
     this.#nextCookie = FIRST_COOKIE;
-    for (const entry of this.#entries.values()) entry.cookie = this.#nextCookie++;
+    for (const entry of this.#entries.values()) {
+      entry.inode.touch();
+      entry.cookie = this.#nextCookie++;
+    }
     this.#numbering++;
   }
 
@@ -104,17 +113,19 @@ export class Directory {
     if (this.#entries.delete(name)) this.#charge(-entryCost(name));
   }
 
-  /** Replaces everything; `entries` have growing cookies below `nextCookie`. It is not limited by the quota. */
-  load(entries: Iterable<Entry>, nextCookie: number): void {
-    this.#entries.clear();
-    const before = this.#cost;
-    this.#cost = 0;
-    for (const entry of entries) {
-      this.#entries.set(entry.name, entry);
-      this.#cost += entryCost(entry.name);
+  /** Puts entries in by their cookies, which grow, are free and below {@link nextCookie}. They are not limited by the quota. */
+  insert(entries: readonly Entry[]): void {
+    let last = 0;
+    for (const { cookie } of this.#entries.values()) last = cookie;
+    let all = entries;
+    if (entries[0] && entries[0].cookie < last) {
+      all = [...this.#entries.values(), ...entries].sort((a, b) => a.cookie - b.cookie);
+      this.#entries.clear();
     }
-    this.#nextCookie = nextCookie;
-    this.#space.metadata += this.#cost - before;
+    for (const entry of all) this.#entries.set(entry.name, entry);
+    const cost = entries.reduce((sum, { name }) => sum + entryCost(name), 0);
+    this.#cost += cost;
+    this.#space.metadata += cost;
   }
 
   #charge(bytes: number): void {

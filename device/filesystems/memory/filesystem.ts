@@ -15,13 +15,14 @@ import { type LockLimits, LockTable } from '../../fs/locks.ts';
 import type { Persistent } from '../../fs/persistence.ts';
 import { randomUuid } from '../../random-uuid.ts';
 import { accessed, changeAttributes, dropPrivileges, isAcl, modified, setAcl } from './attributes.ts';
-import { checkState } from './check-state.ts';
-import type { Content } from './content.ts';
+import { type CheckedState, checkState } from './check-state.ts';
+import { Content } from './content.ts';
 import type { Inode } from './inode.ts';
 import { InodeTable, type MemoryObserver, type MemoryFileSystemOptions as TableOptions } from './inode-table.ts';
+import { loadState } from './load-state.ts';
 import { directoryOf, Namespace } from './namespace.ts';
 import { Reader } from './reader.ts';
-import { type CheckedState, loadState, type MemoryState, saveState } from './state.ts';
+import { type MemoryState, saveState } from './state.ts';
 import { checkOffset } from './values.ts';
 import { getXattr, listXattrs, removeXattr, setXattr } from './xattrs.ts';
 
@@ -56,6 +57,8 @@ export class MemoryFileSystem implements FileSystem, Persistent<CheckedState> {
   readonly locks: LockTable;
   readonly #table: InodeTable;
   readonly #names: Namespace;
+  /** Of all files that have never had any. */
+  readonly #empty: Content;
   #uuid = randomUuid();
 
   /** @throws RangeError for a limit that is out of range. */
@@ -63,6 +66,7 @@ export class MemoryFileSystem implements FileSystem, Persistent<CheckedState> {
     this.locks = new LockTable(locks);
     this.#table = new InodeTable(options);
     this.#names = new Namespace(this.#table);
+    this.#empty = new Content(this.#table.space);
   }
 
   /** New with each filesystem; a restored one has that of the state. */
@@ -97,8 +101,8 @@ export class MemoryFileSystem implements FileSystem, Persistent<CheckedState> {
   }
 
   /** Every inode there is, those without a name too. */
-  inodes(): MapIterator<Inode> {
-    return this.#table.inodes.values();
+  inodes(): Iterable<Inode> {
+    return this.#table.inodes();
   }
 
   retain(inode: Inode): void {
@@ -203,7 +207,7 @@ export class MemoryFileSystem implements FileSystem, Persistent<CheckedState> {
   }
 
   read(inode: Inode, offset: number, length: number, sink: ByteSink, position: number, noatime = false): number {
-    const count = inode.isRegular && inode.size === 0 ? 0 : contentOf(inode).read(offset, length, sink, position);
+    const count = this.#readable(inode).read(offset, length, sink, position);
     if (!noatime) accessed(this.#table, inode);
     return count;
   }
@@ -228,11 +232,11 @@ export class MemoryFileSystem implements FileSystem, Persistent<CheckedState> {
   }
 
   lseek(inode: Inode, offset: number, whence: number): number {
-    return contentOf(inode).seek(offset, whence);
+    return this.#readable(inode).seek(offset, whence);
   }
 
   copyFileRange(from: Inode, fromOffset: number, to: Inode, toOffset: number, length: number): number {
-    const source = contentOf(from);
+    const source = this.#readable(from);
     const target = contentOf(to);
     this.#table.checkAlive(to);
     checkOffset(fromOffset);
@@ -245,6 +249,11 @@ export class MemoryFileSystem implements FileSystem, Persistent<CheckedState> {
       modified(this.#table, to);
     }
     return count;
+  }
+
+  /** The content of a file, to be read. */
+  #readable(inode: Inode): Content {
+    return inode.written ?? (inode.isRegular ? this.#empty : contentOf(inode));
   }
 
   opendir(dir: Inode, end?: number): Reader {
@@ -290,17 +299,13 @@ export class MemoryFileSystem implements FileSystem, Persistent<CheckedState> {
     return maxBytes + maxInodes * INODE_BYTES;
   }
 
-  *contents(): Generator<Uint8Array> {
-    for (const { written } of this.inodes()) if (written) for (const chunk of written.chunks()) yield chunk.stored();
-  }
-
   /** Everything but who retains what. */
   state(): MemoryState {
     return saveState(this.#table, this.#uuid);
   }
 
   checkState(state: unknown): CheckedState {
-    const checked = checkState(state);
+    const checked = checkState(state, this.#table);
     this.#table.space.checkFits(checked.usage);
     return checked;
   }
@@ -318,7 +323,9 @@ export class MemoryFileSystem implements FileSystem, Persistent<CheckedState> {
   }
 }
 
+/** To be changed. */
 function contentOf(inode: Inode): Content {
-  if (inode.content) return inode.content;
+  const { content } = inode;
+  if (content) return content;
   throw FsError.of(inode.isDirectory ? EISDIR : EINVAL);
 }

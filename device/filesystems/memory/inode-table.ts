@@ -6,6 +6,7 @@ import type { Owner, Timespec } from '../../fs/filesystem.ts';
 import { Watchers } from '../../fs/watchers.ts';
 import type { Entry } from './directory.ts';
 import { Inode } from './inode.ts';
+import { Gone, Range, rangeOf } from './range.ts';
 import { inodeCost, Space } from './space.ts';
 import { checkNode, checkOwner, MAX_INO } from './values.ts';
 
@@ -91,7 +92,7 @@ export class InodeTable {
   /** Are told what changes, the host's changes too. */
   readonly watchers = new Watchers();
   readonly #clock: Clock;
-  readonly inodes = new Map<number, Inode>();
+  readonly #ranges = new Map<number, Range>();
   nextIno = 2;
 
   /** @throws RangeError for a limit that is out of range. */
@@ -102,11 +103,10 @@ export class InodeTable {
       throw new RangeError(`inodes is ${inodes}: a filesystem has 1 to ${MAX_INODES}`);
     this.#clock = clock;
     this.space = new Space({ maxBytes: size, maxInodes: inodes });
-    this.root = new Inode(1, 1, S_IFDIR | 0o755, this.space, clock());
+    this.root = this.make(1, S_IFDIR | 0o755);
     this.root.nlink = 2;
     this.root.directory!.parent = this.root;
     this.space.takeInode(this.root.metadata);
-    this.inodes.set(1, this.root);
   }
 
   /** Tells `observer` what happens from now on, until the function that this returns is called. */
@@ -133,7 +133,48 @@ export class InodeTable {
   }
 
   inode(ino: number): Inode | undefined {
-    return this.inodes.get(ino);
+    return this.#ranges.get(rangeOf(ino))?.find(ino);
+  }
+
+  /** Those there are, by growing index. */
+  ranges(): Range[] {
+    return [...this.#ranges.values()].sort((a, b) => a.index - b.index);
+  }
+
+  /** The range with this index, made when there is none. */
+  range(index: number): Range {
+    let range = this.#ranges.get(index);
+    if (!range) this.#ranges.set(index, (range = new Range(index)));
+    return range;
+  }
+
+  /** Every inode there is, those without a name too. */
+  *inodes(): Generator<Inode> {
+    for (const range of this.ranges()) yield* range.inodes();
+  }
+
+  /** An inode that is not charged yet. */
+  make(ino: number, mode: number, target?: string): Inode {
+    const inode = new Inode(ino, 1);
+    this.range(rangeOf(ino)).add(inode);
+    inode.mode = mode;
+    inode.atime = inode.mtime = inode.ctime = inode.btime = this.now();
+    inode.embody(this.space, target);
+    return inode;
+  }
+
+  /** Takes an inode out of its range. */
+  remove(inode: Inode): void {
+    const index = rangeOf(inode.ino);
+    const range = this.range(index);
+    range.remove(inode);
+    if (range.count === 0) this.#ranges.delete(index);
+  }
+
+  /** Takes a range out, and all inodes in it. */
+  drop(range: Range): void {
+    for (const inode of range.inodes()) inode.place(Gone.of(inode.mode), 0);
+    this.#ranges.delete(range.index);
   }
 
   retain(inode: Inode): void {
@@ -147,12 +188,12 @@ export class InodeTable {
 
   /** What is put into an inode that is gone would be charged for ever. @throws FsError ESTALE. */
   checkAlive(inode: Inode): void {
-    if (inode.nlink === 0 && this.inodes.get(inode.ino) !== inode) throw FsError.of(ESTALE);
+    if (inode.nlink === 0 && inode.isGone) throw FsError.of(ESTALE);
   }
 
   /** Frees what has no name and no one retains: what a restored state had and no session claimed. */
   settle(): void {
-    for (const inode of this.inodes.values()) this.freeUnused(inode);
+    for (const range of this.ranges()) for (const inode of range.unused()) this.freeUnused(inode);
   }
 
   /** An inode without a name yet. @throws FsError ENOSPC, and as {@link checkNode} and {@link checkOwner} say. */
@@ -161,20 +202,19 @@ export class InodeTable {
     checkOwner(owner.uid, owner.gid);
     if (this.nextIno > MAX_INO) throw FsError.of(ENOSPC);
     this.space.takeInode(inodeCost(mode, target));
-    const inode = new Inode(this.nextIno++, 1, mode, this.space, this.now(), target);
+    const inode = this.make(this.nextIno++, mode, target);
     inode.uid = owner.uid;
     inode.gid = owner.gid;
     inode.rdev = rdev;
-    this.inodes.set(inode.ino, inode);
     return inode;
   }
 
   /** Frees an inode that has no name and that no one retains. */
   freeUnused(inode: Inode): void {
-    if (inode.nlink > 0 || inode.retained > 0 || this.inodes.get(inode.ino) !== inode) return;
-    this.inodes.delete(inode.ino);
+    if (inode.nlink > 0 || inode.retained > 0 || inode.isGone) return;
     inode.written?.clear();
     this.space.takeMetadata(-inode.metadata);
+    this.remove(inode);
     this.space.inodes--;
   }
 }

@@ -4,7 +4,8 @@ import type { Inode as AnyInode, Attr, Entry as FoundEntry, Timespec } from '../
 import { nameLength } from '../../fs/names.ts';
 import { Content } from './content.ts';
 import { Directory, type Entry } from './directory.ts';
-import { inodeCost, Space } from './space.ts';
+import { ATIME, BTIME, CTIME, GID, Gone, HIGH, INO, MODE, MTIME, type Range, UID, WORDS } from './range.ts';
+import { inodeCost, linksCost, Space } from './space.ts';
 import type { Xattrs } from './xattrs.ts';
 
 /** Symbolic links up to this many bytes have no block of their own, as in ext4. */
@@ -17,45 +18,68 @@ interface Rarities {
   rdev: number;
   linkable: boolean;
   xattrs: Xattrs | undefined;
+  /** All names, of those that have several. */
+  names: Set<Entry> | undefined;
 }
 
 /**
  * One inode of a {@link MemoryFileSystem}, its own attributes as the outside sees them, and what is found by a name of it: one object
- * answers for all. There may be a million: it has few fields.
+ * answers for all. There may be a million: it has few fields, and its numbers are in the record that its range has for it.
  */
 export class Inode implements AnyInode, Attr, FoundEntry {
   readonly ino: number;
-  mode: number;
   nlink = 0;
   /** How many node-table entries and handles keep it alive. */
   retained = 0;
-  // In 32 bits each, signed, which V8 keeps in the field itself: one larger number would make all inodes larger.
-  #uid = 0;
-  #gid = 0;
-  #atime = 0;
-  #atimeRest = 0;
-  #mtime = 0;
-  #mtimeRest = 0;
-  #ctime = 0;
-  #ctimeRest = 0;
-  #btime = 0;
-  #btimeRest = 0;
-  /** A byte of each time: see {@link highWith}. */
-  #high = 0;
+  #range: Range | Gone;
+  /** Where its record is in the words of its range. */
+  #at: number;
   /** By its type: a directory's entries, a symbolic link's target; a file's content, or before there is some the space that it will take. */
   #body: Content | Space | Directory | string | undefined;
   #rarities: Rarities | undefined;
-  /** The name it got or was looked up by last, which may be gone by now; there may be others. */
+  /** The name it got or was looked up by last; of a directory that is removed, the one it had. */
   entry: Entry | undefined = undefined;
 
-  /** `target`: of a symbolic link. */
-  constructor(ino: number, generation: number, mode: number, space: Space, now: Timespec, target?: string) {
+  /** Without a record yet: see {@link place}. */
+  constructor(ino: number, generation: number) {
     this.ino = ino;
-    this.mode = mode;
-    this.#atime = this.#mtime = this.#ctime = this.#btime = now.sec | 0;
-    this.#atimeRest = this.#mtimeRest = this.#ctimeRest = this.#btimeRest = restOf(now);
-    this.#body = this.isDirectory ? new Directory(this, space) : this.isRegular ? space : target;
+    this.#range = Gone.of(0);
+    this.#at = 0;
     if (generation !== 1) (this.#rarities ??= noRarities()).generation = generation;
+  }
+
+  /** Gives it what its type needs that is in no record, unless it has it. `target`: of a symbolic link. */
+  embody(space: Space, target?: string): void {
+    this.#body ??= this.isDirectory ? new Directory(this, space) : this.isRegular ? space : target;
+  }
+
+  /** Something of it that is in snapshots is about to change. */
+  touch(): void {
+    this.#range.touch();
+  }
+
+  /** Where its record is now. */
+  place(range: Range | Gone, at: number): void {
+    this.#range = range;
+    this.#at = at;
+  }
+
+  /** A copy of its record. */
+  record(): Int32Array {
+    return this.#range.words.slice(this.#at, this.#at + WORDS);
+  }
+
+  /** Whether it is in no range any more. */
+  get isGone(): boolean {
+    return this.#range instanceof Gone;
+  }
+
+  get mode(): number {
+    return this.#range.words[this.#at + MODE]!;
+  }
+
+  set mode(mode: number) {
+    this.#range.touch()[this.#at + MODE] = mode;
   }
 
   get inode(): this {
@@ -70,6 +94,11 @@ export class Inode implements AnyInode, Attr, FoundEntry {
     return this.nlink === 0 && !this.isDirectory;
   }
 
+  /** The type bits of its mode. */
+  get type(): number {
+    return this.mode & S_IFMT;
+  }
+
   get isDirectory(): boolean {
     return (this.mode & S_IFMT) === S_IFDIR;
   }
@@ -82,13 +111,14 @@ export class Inode implements AnyInode, Attr, FoundEntry {
     return (this.mode & S_IFMT) === S_IFLNK;
   }
 
-  /** What a regular file has, made when it is asked for. */
+  /** What a regular file has, made when it is asked for, to be changed. */
   get content(): Content | undefined {
     const body = this.#body;
+    this.#range.touch();
     return body instanceof Space ? (this.#body = new Content(body)) : this.written;
   }
 
-  /** {@link content}, of a file whose size was ever another than 0. */
+  /** {@link content}, to be read, of a file whose size was ever another than 0. */
   get written(): Content | undefined {
     return this.#body instanceof Content ? this.#body : undefined;
   }
@@ -105,6 +135,7 @@ export class Inode implements AnyInode, Attr, FoundEntry {
 
   /** In place of what it had; its type is that of a symbolic link. */
   set target(target: string) {
+    this.#range.touch();
     this.#body = target;
   }
 
@@ -117,7 +148,7 @@ export class Inode implements AnyInode, Attr, FoundEntry {
   }
 
   set rdev(rdev: number) {
-    if (rdev !== this.rdev) (this.#rarities ??= noRarities()).rdev = rdev;
+    if (rdev !== this.rdev) this.#rare().rdev = rdev;
   }
 
   /** Made without a name (O_TMPFILE), so that it may get its first one. */
@@ -126,7 +157,7 @@ export class Inode implements AnyInode, Attr, FoundEntry {
   }
 
   set linkable(linkable: boolean) {
-    if (linkable !== this.linkable) (this.#rarities ??= noRarities()).linkable = linkable;
+    if (linkable !== this.linkable) this.#rare().linkable = linkable;
   }
 
   get xattrs(): Xattrs | undefined {
@@ -134,63 +165,110 @@ export class Inode implements AnyInode, Attr, FoundEntry {
   }
 
   set xattrs(xattrs: Xattrs | undefined) {
-    if (xattrs !== this.xattrs) (this.#rarities ??= noRarities()).xattrs = xattrs;
+    if (xattrs !== this.xattrs) this.#rare().xattrs = xattrs;
+  }
+
+  #rare(): Rarities {
+    this.#range.touch();
+    return (this.#rarities ??= noRarities());
+  }
+
+  /** All names that it has, in any order. */
+  names(): Iterable<Entry> {
+    if (this.nlink === 0 || !this.entry) return [];
+    return this.#rarities?.names ?? [this.entry];
+  }
+
+  addName(entry: Entry): void {
+    this.#range.touch();
+    if (this.entry && !this.isDirectory) (this.#rare().names ??= new Set([this.entry])).add(entry);
+    this.entry = entry;
+  }
+
+  /** A directory keeps the one that it had. */
+  removeName(entry: Entry): void {
+    this.#range.touch();
+    const names = this.#rarities?.names;
+    if (names) {
+      names.delete(entry);
+      if (this.entry === entry) [this.entry] = names;
+      if (names.size === 1) this.#rarities!.names = undefined;
+    } else if (!this.isDirectory) this.entry = undefined;
+  }
+
+  /** It has no names, and will be told of those that it gets. */
+  forgetNames(): void {
+    this.entry = undefined;
+    if (this.#rarities) this.#rarities.names = undefined;
+  }
+
+  /** It is called `to` now instead of `from`. */
+  replaceName(from: Entry, to: Entry): void {
+    this.#range.touch();
+    const names = this.#rarities?.names;
+    if (names) {
+      names.delete(from);
+      names.add(to);
+    }
+    this.entry = to;
   }
 
   get uid(): number {
-    return this.#uid >>> 0;
+    return this.#range.words[this.#at + UID]! >>> 0;
   }
 
   set uid(uid: number) {
-    this.#uid = uid | 0;
+    this.#range.touch()[this.#at + UID] = uid;
   }
 
   get gid(): number {
-    return this.#gid >>> 0;
+    return this.#range.words[this.#at + GID]! >>> 0;
   }
 
   set gid(gid: number) {
-    this.#gid = gid | 0;
+    this.#range.touch()[this.#at + GID] = gid;
   }
 
   get atime(): Timespec {
-    return timeOf(this.#atime, this.#atimeRest, this.#high >> 0);
+    return this.#time(ATIME, 0);
   }
 
   set atime(time: Timespec) {
-    this.#atime = time.sec | 0;
-    this.#atimeRest = restOf(time);
-    this.#high = highWith(this.#high, 0, time);
+    this.#setTime(ATIME, 0, time);
   }
 
   get mtime(): Timespec {
-    return timeOf(this.#mtime, this.#mtimeRest, this.#high >> 8);
+    return this.#time(MTIME, 8);
   }
 
   set mtime(time: Timespec) {
-    this.#mtime = time.sec | 0;
-    this.#mtimeRest = restOf(time);
-    this.#high = highWith(this.#high, 8, time);
+    this.#setTime(MTIME, 8, time);
   }
 
   get ctime(): Timespec {
-    return timeOf(this.#ctime, this.#ctimeRest, this.#high >> 16);
+    return this.#time(CTIME, 16);
   }
 
   set ctime(time: Timespec) {
-    this.#ctime = time.sec | 0;
-    this.#ctimeRest = restOf(time);
-    this.#high = highWith(this.#high, 16, time);
+    this.#setTime(CTIME, 16, time);
   }
 
   get btime(): Timespec {
-    return timeOf(this.#btime, this.#btimeRest, this.#high >> 24);
+    return this.#time(BTIME, 24);
   }
 
   set btime(time: Timespec) {
-    this.#btime = time.sec | 0;
-    this.#btimeRest = restOf(time);
-    this.#high = highWith(this.#high, 24, time);
+    this.#setTime(BTIME, 24, time);
+  }
+
+  #time(word: number, shift: number): Timespec {
+    const { words } = this.#range;
+    const at = this.#at;
+    return timeIn(words[at + word]!, words[at + word + 1]!, words[at + HIGH]! >> shift);
+  }
+
+  #setTime(word: number, shift: number, time: Timespec): void {
+    putTime(this.#range.touch(), this.#at, word, shift, time);
   }
 
   get size(): number {
@@ -214,29 +292,50 @@ export class Inode implements AnyInode, Attr, FoundEntry {
 
   /** What it is charged in {@link Space} besides its content, in bytes. */
   get metadata(): number {
-    return inodeCost(this.mode, this.target) + (this.directory?.cost ?? 0) + (this.xattrs?.cost ?? 0);
+    const links = this.isDirectory ? 0 : linksCost(this.nlink);
+    return inodeCost(this.mode, this.target) + links + (this.directory?.cost ?? 0) + (this.xattrs?.cost ?? 0);
   }
 }
 
 function noRarities(): Rarities {
-  return { generation: 1, rdev: 0, linkable: false, xattrs: undefined };
+  return { generation: 1, rdev: 0, linkable: false, xattrs: undefined, names: undefined };
 }
 
-/** What the low 32 bits of the seconds leave: two more bits of them, which last until 2446 as in ext4, and the nanoseconds. */
-function restOf(time: Timespec): number {
-  return (time.nsec << 2) | (upper(time) & 3);
-}
-
-/** `high` with the uppermost bits of a time as its byte at bit `shift`. */
-function highWith(high: number, shift: number, time: Timespec): number {
-  return (high & ~(0xff << shift)) | (((upper(time) >> 2) & 0xff) << shift);
-}
-
-/** The seconds beyond 32 bits. */
-function upper({ sec }: Timespec): number {
-  return (sec - (sec | 0)) / 2 ** 32;
-}
-
-function timeOf(low: number, rest: number, high: number): Timespec {
+/**
+ * A time as records have it: the low 32 bits of the seconds; the nanoseconds, and two more bits of the seconds, which last until 2446 as
+ * in ext4; and in the low byte of `high` the uppermost bits.
+ */
+export function timeIn(low: number, rest: number, high: number): Timespec {
   return { sec: low + (((high << 24) >> 22) | (rest & 3)) * 2 ** 32, nsec: rest >>> 2 };
+}
+
+function putTime(words: Int32Array, at: number, word: number, shift: number, { sec, nsec }: Timespec): void {
+  const upper = (sec - (sec | 0)) / 2 ** 32;
+  words[at + word] = sec;
+  words[at + word + 1] = (nsec << 2) | (upper & 3);
+  words[at + HIGH] = (words[at + HIGH]! & ~(0xff << shift)) | (((upper >> 2) & 0xff) << shift);
+}
+
+/** The record of an inode. */
+export function recordOf(
+  inode: Pick<Inode, 'ino' | 'mode' | 'uid' | 'gid' | 'atime' | 'mtime' | 'ctime' | 'btime'>,
+): Int32Array {
+  const words = new Int32Array(WORDS);
+  words[INO] = inode.ino;
+  words[MODE] = inode.mode;
+  words[UID] = inode.uid;
+  words[GID] = inode.gid;
+  putTime(words, 0, ATIME, 0, inode.atime);
+  putTime(words, 0, MTIME, 8, inode.mtime);
+  putTime(words, 0, CTIME, 16, inode.ctime);
+  putTime(words, 0, BTIME, 24, inode.btime);
+  return words;
+}
+
+/** What the record of an inode that begins at a word says, as far as it is told of snapshots. */
+export function attributesAt(words: Int32Array, at: number): { mode: number; mtime: number } {
+  return {
+    mode: words[at + MODE]!,
+    mtime: timeIn(words[at + MTIME]!, words[at + MTIME + 1]!, words[at + HIGH]! >> 8).sec,
+  };
 }

@@ -31,6 +31,7 @@ import { ACL_ACCESS, ACL_DEFAULT, Acl } from './acl.ts';
 import type { Directory, Entry } from './directory.ts';
 import type { Inode } from './inode.ts';
 import type { InodeTable } from './inode-table.ts';
+import { linksCost } from './space.ts';
 import { checkName, LINK_MAX } from './values.ts';
 import { setXattr } from './xattrs.ts';
 
@@ -98,8 +99,7 @@ export class Namespace {
     const directory = this.#vacancy(dir, name);
     if (inode.nlink === 0 && !inode.linkable) throw FsError.of(ENOENT);
     if (inode.nlink >= LINK_MAX) throw FsError.of(EMLINK);
-    const entry = directory.add(name, inode);
-    this.#attached(entry);
+    const entry = this.#add(directory, name, inode);
     this.#touch(dir);
     inode.ctime = dir.mtime;
     this.#changed(entry, inode);
@@ -134,7 +134,7 @@ export class Namespace {
       pending.pop();
       next.dir.directory!.delete(next.name);
       this.#touch(next.dir);
-      this.#detached(next.dir, next.inode);
+      this.#detached(next, next.inode);
       this.#changed(next, next.inode);
     }
   }
@@ -175,12 +175,11 @@ export class Namespace {
     if (inode.isDirectory && inode.nlink > 0) throw FsError.of(EPERM);
     let entry: Entry;
     try {
-      entry = this.#vacancy(dir, name).add(name, inode);
+      entry = this.#add(this.#vacancy(dir, name), name, inode);
     } catch (error) {
       this.#table.freeUnused(inode);
       throw error;
     }
-    this.#attached(entry);
     this.#touch(dir);
     this.#changed(entry, inode);
     return entry;
@@ -274,7 +273,7 @@ export class Namespace {
       this.#table.observer?.deleting(to);
       const replaced = to.inode;
       to.inode = inode;
-      this.#detached(newDir, replaced);
+      this.#detached(to, replaced);
       this.#table.watchers.inodeChanged(replaced, false);
     } else {
       try {
@@ -284,7 +283,7 @@ export class Namespace {
         throw error;
       }
     }
-    inode.entry = entry;
+    inode.replaceName(from, entry!);
     if (whiteout) {
       from.inode = whiteout;
       this.#attached(from);
@@ -314,7 +313,7 @@ export class Namespace {
     ] as const) {
       const { inode, dir } = entry;
       inode.ctime = now;
-      inode.entry = entry;
+      inode.replaceName(before, entry);
       if (inode.directory && before.dir !== dir) {
         inode.directory.parent = dir;
         before.dir.nlink--;
@@ -326,10 +325,26 @@ export class Namespace {
     this.#table.observer?.exchanged(a, b);
   }
 
+  /** A name for an inode, which may have others. @throws FsError ENOSPC, with nothing added. */
+  #add(directory: Directory, name: string, inode: Inode): Entry {
+    const { space } = this.#table;
+    const cost = inode.isDirectory ? 0 : linksCost(inode.nlink + 1) - linksCost(inode.nlink);
+    space.takeMetadata(cost);
+    let entry: Entry;
+    try {
+      entry = directory.add(name, inode);
+    } catch (error) {
+      space.takeMetadata(-cost);
+      throw error;
+    }
+    this.#attached(entry);
+    return entry;
+  }
+
   /** `entry` names its inode from now on. */
   #attached(entry: Entry): void {
     const { dir, inode } = entry;
-    inode.entry = entry;
+    inode.addName(entry);
     if (inode.directory) {
       inode.directory.parent = dir;
       inode.nlink = 2;
@@ -339,15 +354,17 @@ export class Namespace {
     }
   }
 
-  /** `inode` has lost a name in `dir`. */
-  #detached(dir: Inode, inode: Inode): void {
+  /** `entry` names `inode` no longer. */
+  #detached(entry: Entry, inode: Inode): void {
+    inode.removeName(entry);
     if (inode.directory) {
       inode.nlink = 0;
       inode.directory.parent = undefined;
-      dir.nlink--;
+      entry.dir.nlink--;
     } else {
+      const cost = linksCost(inode.nlink);
       inode.nlink--;
-      if (inode.nlink === 0) inode.entry = undefined;
+      this.#table.space.takeMetadata(linksCost(inode.nlink) - cost);
     }
     inode.linkable = false;
     inode.ctime = this.#table.now();

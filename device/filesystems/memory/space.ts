@@ -7,12 +7,14 @@ import type { Chunk } from './chunk.ts';
  * What things take of the host's memory in V8, in bytes; test/device/fs/heap.test.ts measures them. Tables have more places
  * than entries: up to twice as many while they grow, up to four times when most was removed.
  */
-/** An inode, its place in the table of inodes, and half of one that a session keeps of it. */
-const INODE = 252;
+/** An inode, its record, and half of what a session keeps of it. */
+const INODE = 215;
 /** What a directory has besides, empty. */
 const DIRECTORY = 200;
 /** A name, besides its text. */
 const ENTRY = 122;
+/** Each name of a file that has several, besides. */
+const LINK = 30;
 /** The first attribute of an inode, besides what each one takes. */
 const XATTRS = 180;
 /** An attribute, besides the texts of its name and value. */
@@ -34,6 +36,11 @@ export function inodeCost(mode: number, target: string | undefined): number {
 
 export function entryCost(name: string): number {
   return ENTRY + textCost(name);
+}
+
+/** Of an inode with so many names. */
+export function linksCost(names: number): number {
+  return names < 2 ? 0 : LINK * names;
 }
 
 export function xattrCost(name: string, value: Uint8Array): number {

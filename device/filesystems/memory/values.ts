@@ -27,7 +27,7 @@ import {
   FsError,
 } from '../../fs/errno.ts';
 import type { Timespec } from '../../fs/filesystem.ts';
-import { isFileName, nameLength } from '../../fs/names.ts';
+import { isCanonical, isFileName, nameLength } from '../../fs/names.ts';
 import { ACL_ACCESS, ACL_DEFAULT, Acl } from './acl.ts';
 
 /**
@@ -65,7 +65,7 @@ export function checkNode(mode: number, rdev: number, target: string | undefined
   if (((mode & S_IFMT) === S_IFLNK) !== (target !== undefined)) throw FsError.of(EINVAL);
   if (target === undefined) return;
   if (target === '') throw FsError.of(ENOENT);
-  if (target.includes('\0')) throw FsError.of(EINVAL);
+  if (target.includes('\0') || !isCanonical(target)) throw FsError.of(EINVAL);
   if (nameLength(target) >= PATH_MAX) throw FsError.of(ENAMETOOLONG);
 }
 
@@ -88,7 +88,7 @@ export function checkSize(value: number): void {
 /** @throws FsError ERANGE and EINVAL (name), E2BIG (value); for ACLs also EINVAL, EACCES, EOPNOTSUPP. */
 export function checkXattr(mode: number, name: string, value: Uint8Array): void {
   if (name === '' || nameLength(name) > XATTR_NAME_MAX) throw FsError.of(ERANGE);
-  if (name.includes('\0')) throw FsError.of(EINVAL);
+  if (name.includes('\0') || !isCanonical(name)) throw FsError.of(EINVAL);
   if (value.length > XATTR_SIZE_MAX) throw FsError.of(E2BIG);
   if (name !== ACL_ACCESS && name !== ACL_DEFAULT) return;
   if ((mode & S_IFMT) === S_IFLNK) throw FsError.of(EOPNOTSUPP);

@@ -78,6 +78,7 @@ export function setXattr(space: Space, inode: Inode, name: string, value: Uint8A
 
 /** Gives an inode an attribute that is charged already. */
 export function addXattr(inode: Inode, name: string, value: Uint8Array): void {
+  inode.touch();
   inode.xattrs ??= new Xattrs();
   inode.xattrs.set(name, value);
 }
@@ -87,6 +88,7 @@ export function removeXattr(space: Space, inode: Inode, name: string): void {
   const { xattrs } = inode;
   if (!xattrs?.has(name)) throw FsError.of(ENODATA);
   const before = xattrs.cost;
+  inode.touch();
   xattrs.delete(name);
   space.takeMetadata(xattrs.cost - before);
   if (!xattrs.size) inode.xattrs = undefined;

@@ -194,7 +194,7 @@ describe('cookies of a directory', () => {
     const { directory } = scene.directory(name);
     const entries = [...directory.entries()];
     entries.forEach((entry, n) => (entry.cookie = MAX_COOKIE - left - entries.length + n));
-    directory.load(entries, MAX_COOKIE - left);
+    directory.nextCookie = MAX_COOKIE - left;
   }
 
   it('begin anew when they have run out, and lists under way go on where they are', () => {

@@ -3,7 +3,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { expect } from 'chai';
 import { filesystemOf } from '../../../device/filesystems/memfs/volume.ts';
-import type { MemoryState } from '../../../device/filesystems/memory/state.ts';
+import type { RangeState } from '../../../device/filesystems/memory/state.ts';
 import {
   attachVirtioFs,
   diff,
@@ -53,10 +53,13 @@ function forge(file: Uint8Array, change: Forge): Uint8Array {
 
 /** Changes the state of the virtio-fs devices, in which nothing is kept as a chunk. */
 const forgeDevices =
-  (change: (saved: SavedMachine, tree: MemoryState) => void): Forge =>
+  (change: (saved: SavedMachine, range: RangeState) => void): Forge =>
   ({ frozen }) => {
     const saved = decodeFields(frozen.devices) as SavedMachine;
-    change(saved, saved.filesystems[0] as MemoryState);
+    const { ranges } = saved.filesystems[0] as { ranges: [Uint8Array][] };
+    const range = decodeFields(ranges[0]![0]) as RangeState;
+    change(saved, range);
+    ranges[0] = [encodeFields(range)];
     frozen.devices = encodeFields(saved);
   };
 
@@ -190,23 +193,25 @@ describe('snapshots that were made to do harm, or by a later release', function 
     {
       name: 'an entry called ../../evil',
       change: forgeDevices((_, { entries }) => {
-        entries.names[0] = '../../evil';
+        entries!.names = new TextEncoder().encode('../../evil\0file\0');
       }),
       says: /bad name/,
     },
     {
       name: 'a directory within itself',
-      change: forgeDevices((_, { entries }) => {
-        entries.ino = Uint8Array.from(entries.ino).fill(2, 4, 5);
+      change: forgeDevices((_, { entries, directories }) => {
+        entries!.dir = Uint8Array.of(2, 0, 0, 0, 2, 0, 0, 0);
+        entries!.cookie = Uint8Array.of(3, 0, 0, 0, 4, 0, 0, 0);
+        directories!.nextCookie = Uint8Array.of(9, 0, 0, 0, 9, 0, 0, 0);
       }),
-      says: /invalid/,
+      says: /not below the root/,
     },
     {
-      name: 'a directory of 2^32 entries',
-      change: forgeDevices((_, { directories }) => {
-        directories.entries = Uint8Array.from(directories.entries).fill(255, 0, 4);
+      name: 'a file of 2^32 chunks',
+      change: forgeDevices((_, { files }) => {
+        files!.chunks = Uint8Array.from(files!.chunks).fill(255, 0, 4);
       }),
-      says: /more entries than there are/,
+      says: /more chunks than there are/,
     },
     {
       name: 'a device of a filesystem that is not there',

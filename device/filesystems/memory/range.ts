@@ -1,0 +1,207 @@
+import { S_IFMT } from '../../fs/constants.ts';
+import type { Inode } from './inode.ts';
+import type { RangeState } from './state.ts';
+
+/** Inode numbers that one range is for: those from a multiple of it on. */
+export const RANGE = 256;
+
+/** The index of the range that a number is in. */
+export function rangeOf(ino: number): number {
+  return Math.floor(ino / RANGE);
+}
+
+/** The words of an inode's record: u32 for owners and mode, i32 for the rest. Times as {@link Inode} says. */
+export const INO = 0;
+export const MODE = 1;
+export const UID = 2;
+export const GID = 3;
+export const ATIME = 4;
+export const MTIME = 6;
+export const CTIME = 8;
+export const BTIME = 10;
+export const HIGH = 12;
+export const WORDS = 13;
+
+const FEWEST = 4;
+
+/**
+ * The inodes whose numbers are in one range, with a record of {@link WORDS} words for each: what a snapshot takes as it is, and takes again
+ * as long as nothing in it has changed.
+ */
+export class Range {
+  /** The first number is so many times {@link RANGE}. */
+  readonly index: number;
+  /** By number, as the records are; undefined for those that are gone, whose records are still there. */
+  #rows: (Inode | undefined)[] = [];
+  #words: Int32Array = new Int32Array(FEWEST * WORDS);
+  #saved: RangeState | undefined;
+  /** Whether {@link saved} was found sound, together with the others. */
+  isSound = false;
+  #count = 0;
+
+  constructor(index: number) {
+    this.index = index;
+  }
+
+  /** How many inodes it has. */
+  get count(): number {
+    return this.#count;
+  }
+
+  /** The largest number that it has or had. */
+  get last(): number {
+    return this.#words[(this.#rows.length - 1) * WORDS]!;
+  }
+
+  /** Borrowed, until something changes. */
+  get words(): Int32Array {
+    return this.#words;
+  }
+
+  /** What a snapshot has of it, while that is what it is. */
+  get saved(): RangeState | undefined {
+    return this.#saved;
+  }
+
+  /** Something of it is about to change. Returns the records, to be changed. */
+  touch(): Int32Array {
+    if (this.#saved) {
+      this.#saved = undefined;
+      this.#words = this.#words.slice();
+    }
+    return this.#words;
+  }
+
+  /** The records of all inodes one after the other: borrowed until {@link keep}, and after it for ever. */
+  packed(): Int32Array {
+    if (this.#count < this.#rows.length) this.#pack();
+    return this.#words.subarray(0, this.#count * WORDS);
+  }
+
+  /** A snapshot has it as it is, its records too. */
+  keep(saved: RangeState): void {
+    this.#saved = saved;
+    this.isSound = false;
+  }
+
+  *inodes(): Generator<Inode> {
+    for (const inode of this.#rows) if (inode) yield inode;
+  }
+
+  /** Those without a name that nobody retains. */
+  unused(): Inode[] {
+    const found: Inode[] = [];
+    for (const inode of this.#rows) if (inode?.nlink === 0 && inode.retained === 0) found.push(inode);
+    return found;
+  }
+
+  find(ino: number): Inode | undefined {
+    const row = this.#rowOf(ino);
+    return row < this.#rows.length && this.#words[row * WORDS] === ino ? this.#rows[row] : undefined;
+  }
+
+  /** Has these inodes, and no others, with the records in `words`, which don't change any more once they are those of {@link keep}. */
+  load(inodes: Inode[], words: Int32Array): void {
+    this.#rows = inodes;
+    this.#count = inodes.length;
+    this.#words = words;
+    this.#moved(0);
+  }
+
+  /** Gives an inode a record, whose number is none of those that are here. */
+  add(inode: Inode, record?: Int32Array): void {
+    const at = this.#insert(inode);
+    if (record) this.#words.set(record, at);
+    inode.place(this, at);
+  }
+
+  #insert(inode: Inode): number {
+    this.touch();
+    const row = this.#rowOf(inode.ino);
+    const rows = this.#rows.length;
+    const at = row * WORDS;
+    this.#count++;
+    if (row < rows && this.#words[at] === inode.ino) {
+      this.#words.fill(0, at + 1, at + WORDS);
+      this.#rows[row] = inode;
+      return at;
+    }
+    if (rows * WORDS >= this.#words.length) this.#resize(2 * rows);
+    this.#words.copyWithin(at + WORDS, at, rows * WORDS);
+    this.#words.fill(0, at, at + WORDS);
+    this.#words[at] = inode.ino;
+    if (row === rows) this.#rows.push(inode);
+    else {
+      this.#rows.splice(row, 0, inode);
+      this.#moved(row + 1);
+    }
+    return at;
+  }
+
+  /** Takes an inode out. */
+  remove(inode: Inode): void {
+    this.touch();
+    inode.place(Gone.of(inode.mode), 0);
+    this.#rows[this.#rowOf(inode.ino)] = undefined;
+    if (2 * --this.#count < this.#rows.length) this.#pack();
+  }
+
+  #pack(): void {
+    const words = this.#words;
+    const rows: Inode[] = [];
+    this.#rows.forEach((inode, row) => {
+      if (!inode) return;
+      words.copyWithin(rows.length * WORDS, row * WORDS, (row + 1) * WORDS);
+      rows.push(inode);
+    });
+    this.#rows = rows;
+    this.#resize(rows.length);
+    this.#moved(0);
+  }
+
+  #resize(rows: number): void {
+    const words = new Int32Array(Math.min(Math.max(rows, FEWEST), RANGE) * WORDS);
+    words.set(this.#words.subarray(0, words.length));
+    this.#words = words;
+  }
+
+  #moved(from: number): void {
+    for (let row = from; row < this.#rows.length; row++) this.#rows[row]?.place(this, row * WORDS);
+  }
+
+  /** Where the record with this number is, or would be. */
+  #rowOf(ino: number): number {
+    const words = this.#words;
+    // Numbers are given out one after the other, so it is here, or before where some are missing.
+    let high = Math.min(ino - this.index * RANGE, this.#rows.length);
+    if (high < this.#rows.length && words[high * WORDS] === ino) return high;
+    if (high > 0 && words[(high - 1) * WORDS]! < ino) return high;
+    let low = 0;
+    while (low < high) {
+      const middle = (low + high) >>> 1;
+      if (words[middle * WORDS]! < ino) low = middle + 1;
+      else high = middle;
+    }
+    return low;
+  }
+}
+
+/** The records of inodes that are gone: of their type, and nothing else. What is changed of them nobody will know. */
+export class Gone {
+  static readonly #all = new Map<number, Gone>();
+  readonly words = new Int32Array(WORDS);
+
+  static of(mode: number): Gone {
+    const type = mode & S_IFMT;
+    let gone = Gone.#all.get(type);
+    if (!gone) {
+      Gone.#all.set(type, (gone = new Gone()));
+      gone.words[MODE] = type;
+    }
+    return gone;
+  }
+
+  touch(): Int32Array {
+    return new Int32Array(WORDS);
+  }
+}
