@@ -4,10 +4,13 @@ export interface GuestImage {
   readonly kernel: string;
   /** The same kernel as an ELF file, for direct boot. */
   readonly vmlinux: string;
+  /** Path of the initial RAM disk. */
   readonly initrd: string;
   /** The same without kernel modules. */
   readonly plainInitrd: string;
+  /** Path of SeaBIOS. */
   readonly bios: string;
+  /** Path of its part for the VGA card. */
   readonly vgaBios: string;
   /** `linux/fuse.h` of Debian's linux-libc-dev, for the tests to compare with. */
   readonly fuseHeader: string;

@@ -213,6 +213,7 @@ export interface NewNode extends Owner {
   mode: number;
   /** Permission bits to take away, unless the directory has a default ACL. Default: none. */
   umask?: number;
+  /** Of a device: major and minor number, as Linux encodes them in 32 bits (`new_encode_dev`). */
   rdev?: number;
   /** Attributes that it has from the beginning, security labels: all or nothing is made. The values become the filesystem's. Default: none. */
   xattrs?: readonly { name: string; value: Uint8Array }[];
@@ -228,12 +229,19 @@ export interface OpenOptions {
 export interface StatFs {
   /** In units of `frsize`. */
   blocks: number;
+  /** Free blocks. */
   bfree: number;
+  /** Free blocks for others than root. */
   bavail: number;
+  /** Inodes in all. */
   files: number;
+  /** Free inodes. */
   ffree: number;
+  /** Bytes: the best length of one read or write. */
   bsize: number;
+  /** Bytes of a block. */
   frsize: number;
+  /** Bytes: the longest name. */
   namelen: number;
 }
 

@@ -25,11 +25,13 @@ export interface RequestRecord {
   number: number;
   /** Milliseconds since 1970. */
   time: number;
+  /** The index of the virtqueue. */
   queue: number;
   /** Split rings: the head of the chain. Packed: its buffer id. */
   id: number;
   /** Addresses are guest-physical. */
   buffers: { address: number; length: number; writable: boolean }[];
+  /** As in `fuse_in_header`, as are `nodeid`, `pid` and `uid`. */
   unique: bigint;
   /** Without FUSE_. */
   opcode: string;
@@ -58,6 +60,7 @@ export interface Latency {
   count: number;
   /** Milliseconds. */
   total: number;
+  /** Counts by duration: entry n is for up to 2^n µs. */
   buckets: Uint32Array;
 }
 

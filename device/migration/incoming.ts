@@ -14,7 +14,9 @@ import { checkToken } from './token.ts';
 
 /** The machine that wants to move in. */
 export interface Description {
+  /** Of this migration. */
   id: string;
+  /** As the source gave it to {@link MigrationOptions}; foreign data, to be checked. */
   machine: FreezeOptions['machine'];
 }
 
@@ -33,6 +35,7 @@ export interface Successor {
 export interface IncomingOptions<S extends Successor> {
   /** As in `MigrationOptions`. */
   token: string;
+  /** Checks and unpacks what comes: from `loadCodec`. */
   codec: ChunkCodec;
   /** Makes a machine like the one described, which is paused; throws, with the reason, when that can't be. */
   make(description: Description): Promise<S>;

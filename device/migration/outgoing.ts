@@ -46,6 +46,7 @@ export interface MigrationOptions {
   summary?: () => unknown;
   /** Filesystems stay where they are, and the destination's devices have the same ones: see {@link FreezeOptions}. Default: false. */
   sessionOnly?: boolean;
+  /** Hashes and compresses what is sent: from `loadCodec`. */
   codec: ChunkCodec;
   /** Bytes a second, at most. Default: what the link takes. */
   bandwidth?: number;
@@ -68,6 +69,7 @@ export type MigrationFate = 'runs there' | 'runs here' | 'unknown';
 /** What a migration that has succeeded took. */
 export interface MigrationResult {
   rounds: number;
+  /** Sent, in all rounds together. */
   bytes: number;
   /** For how long the machine ran on neither side, in milliseconds. */
   downtime: number;

@@ -1,5 +1,6 @@
 /** What became of a tree on its way in or out. */
 export interface TreeReport {
+  /** Entries of all types. */
   files: number;
   /** Of content. */
   bytes: number;
@@ -13,7 +14,7 @@ export interface Skipped {
   reason: string;
 }
 
-/** Called from time to time with what is done so far: files, and bytes of their content. */
+/** Called from time to time with what is done so far: entries, and bytes of content. */
 export type TreeProgress = (files: number, bytes: number) => void;
 
 /** What one report lists: a guest can make a million entries that can't be taken along. */

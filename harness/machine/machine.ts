@@ -45,7 +45,9 @@ type MoreSummary = () => object;
  * and comes back from all of these. Call {@link stop} in the end.
  */
 export class Machine<S extends Share = Share> implements MachineParts<S> {
+  /** What the machine is: see `docs/architecture.md`. */
   readonly config: MachineConfig;
+  /** In the order in which they were given. */
   readonly shares: readonly S[];
   readonly console: ConsoleLog;
   /** v86's own object. */

@@ -35,6 +35,7 @@ export interface VmOptions extends LifeOptions {
   memory?: number;
   /** KiB of the VGA card's memory: a power of two from 256, which is enough for text. Every snapshot has it all. Default: 256. */
   videoMemory?: number;
+  /** Directories that the guest can mount. Default: none. */
   shares?: ShareOptions[];
   /** Of a machine that goes on from a snapshot, without `shares`: the directories that its live shares are of. */
   live?: string[];

@@ -5,12 +5,16 @@ import type { DamagedLayer, Layer, Layers } from './layers.ts';
 
 /** What a store tells about a snapshot without reading its content. */
 export interface SnapshotInfo {
+  /** 32 hexadecimal digits. */
   id: string;
   name: string;
+  /** ISO 8601. */
   created: string;
   /** The snapshot it was taken after, '' for none. */
   parent: string;
+  /** What has to be the same where it is restored. */
   machine: Frozen['machine'];
+  /** What its owner said of it: plain data, not checked. */
   summary: unknown;
   /** Bytes of guest RAM that are not zeros. */
   ramBytes: number;

@@ -38,6 +38,7 @@ export type OutputListener = (data: Uint8Array) => unknown;
 export interface GuestProcess {
   /** Names the process for `attach`, in this host process and in another one after a restore. */
   readonly id: number;
+  /** In the guest; undefined until it runs. */
   readonly pid: number | undefined;
   /** Output is held back (and the process, in time) until its listener is set. */
   onStdout: OutputListener | undefined;

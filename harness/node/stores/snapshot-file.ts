@@ -27,9 +27,11 @@ const MAX_HEAD_LENGTH = 16 * 1024 * 1024;
 export interface SnapshotHead {
   /** ISO 8601. */
   created: string;
+  /** What the machine is. */
   config: MachineConfig;
   /** Last lines of the guest's console. */
   console: string[];
+  /** Of `bytes`. */
   state: { length: number; crc32: number };
   /** What shares were loaded from, by their tags: see `ShareOrigin`. Missing in files of older releases. */
   shares?: Record<string, unknown>;
