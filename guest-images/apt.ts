@@ -58,11 +58,16 @@ export class PrivateApt {
 
   /**
    * `directory` has to be there, and empty. `native`: for packages that are not of `guestArchitecture`;
-   * the machine's own by default.
+   * the machine's own by default. `codename`: of the release, bookworm by default.
    */
-  static async create(directory: string, guestArchitecture: string, native?: string): Promise<PrivateApt> {
+  static async create(
+    directory: string,
+    guestArchitecture: string,
+    native?: string,
+    codename?: string,
+  ): Promise<PrivateApt> {
     const hostArchitecture = native ?? (await output('dpkg', ['--print-architecture']));
-    const sources = await privateSources();
+    const sources = await privateSources(codename);
     for (const name of ['state/lists/partial', 'cache/archives/partial', 'debs'])
       await mkdir(join(directory, name), { recursive: true });
     await writeFile(join(directory, 'state/status'), '');

@@ -23,6 +23,11 @@ const TOOLS = ['flex', 'bison', 'm4', 'libfl2', 'bc'];
 const OBJECTS = 1500;
 const FILES = { kernel: 'bzImage', vmlinux: 'vmlinux', release: 'release' } as const;
 
+export interface MinimalKernelOptions extends Pick<GuestImageOptions, 'driver' | 'onProgress'> {
+  /** Path of more of a configuration, which comes after `minimal-kernel/config`. */
+  config?: string;
+}
+
 /**
  * The same guest on a kernel of its own: Debian's Linux 6.12 with nothing but what `minimal-kernel/config` names, all built in. It is
  * built when it is first asked for, in some minutes, and kept for all checkouts of this user: once with its own virtio-fs driver, once with
@@ -32,11 +37,11 @@ const FILES = { kernel: 'bzImage', vmlinux: 'vmlinux', release: 'release' } as c
  */
 export async function withMinimalKernel(
   image: GuestImage,
-  { driver = 'stock', onProgress = () => {} }: Pick<GuestImageOptions, 'driver' | 'onProgress'> = {},
+  { driver = 'stock', onProgress = () => {}, config }: MinimalKernelOptions = {},
 ): Promise<GuestImage> {
-  const hash = createHash('sha256')
-    .update(SOURCE)
-    .update(await readFile(CONFIG));
+  const configs = [CONFIG, ...(config === undefined ? [] : [config])];
+  const hash = createHash('sha256').update(SOURCE);
+  for (const path of configs) hash.update(await readFile(path));
   const patches = driver === 'fast' ? await readPatches(SERIES) : [];
   hash.update(diffsOf(patches));
   const name = `kernel-${hash.digest('hex').slice(0, 16)}`;
@@ -45,7 +50,7 @@ export async function withMinimalKernel(
     .find((place) => existsSync(place));
   if (!directory) {
     directory = join(writableCacheDirectory(), name);
-    await build(directory, patches, onProgress);
+    await build(directory, { configs, patches, onProgress });
   }
   const [kernel, vmlinux] = [join(directory, FILES.kernel), join(directory, FILES.vmlinux)];
   const release = (await readFile(join(directory, FILES.release), 'utf8')).trim();
@@ -56,11 +61,13 @@ export async function withMinimalKernel(
   return { ...image, kernel, vmlinux, initrd: image.plainInitrd, release, id };
 }
 
-async function build(
-  directory: string,
-  patches: Patch[],
-  onProgress: NonNullable<GuestImageOptions['onProgress']>,
-): Promise<void> {
+interface Build {
+  configs: string[];
+  patches: Patch[];
+  onProgress: NonNullable<GuestImageOptions['onProgress']>;
+}
+
+async function build(directory: string, how: Build): Promise<void> {
   checkAptIsThere();
   checkCompilerIsThere();
   // In the directory for temporary files, since make wants a path without spaces.
@@ -68,7 +75,7 @@ async function build(
   try {
     const finished = join(work, 'finished');
     await mkdir(finished);
-    await buildBelow(work, finished, patches, onProgress);
+    await buildBelow(work, finished, how);
     const beside = `${directory}.${process.pid}`;
     await run('cp', ['-r', finished, beside]);
     // Somebody else may have been faster.
@@ -91,12 +98,7 @@ function checkCompilerIsThere(path = process.env['PATH'] ?? ''): void {
   }
 }
 
-async function buildBelow(
-  work: string,
-  finished: string,
-  patches: Patch[],
-  onProgress: NonNullable<GuestImageOptions['onProgress']>,
-): Promise<void> {
+async function buildBelow(work: string, finished: string, { configs, patches, onProgress }: Build): Promise<void> {
   onProgress('fetching the package lists', 0);
   const aptDirectory = join(work, 'apt');
   await mkdir(aptDirectory);
@@ -146,13 +148,13 @@ async function buildBelow(
     return { child: making.child, settled };
   };
   await make('tinyconfig').settled;
-  await run('scripts/kconfig/merge_config.sh', ['-m', '-O', '.', '.config', CONFIG], {
+  await run('scripts/kconfig/merge_config.sh', ['-m', '-O', '.', '.config', ...configs], {
     cwd: source,
     env,
     maxBuffer: MAX_OUTPUT,
   });
   await make('olddefconfig').settled;
-  await checkConfig(await readFile(join(source, '.config'), 'utf8'));
+  await checkConfig(await readFile(join(source, '.config'), 'utf8'), configs);
 
   const { child, settled } = make(`-j${availableParallelism()}`, 'bzImage', 'vmlinux');
   let objects = 0;
@@ -174,9 +176,15 @@ async function buildBelow(
 }
 
 /** @throws GuestImageError for what Kconfig has quietly left out. */
-async function checkConfig(config: string): Promise<void> {
-  const wanted = (await readFile(CONFIG, 'utf8')).match(/^CONFIG_\w+=y$/gm) ?? [];
-  const missing = wanted.filter((line) => !config.includes(`\n${line}\n`));
+async function checkConfig(config: string, wanted: string[]): Promise<void> {
+  const lines = new Map<string, string>();
+  for (const path of wanted) {
+    const text = await readFile(path, 'utf8');
+    for (const [line, name] of text.matchAll(/^(?:# )?(CONFIG_\w+)(?:=.*| is not set)$/gm)) lines.set(name!, line);
+  }
+  const missing = [...lines.values()].filter((line) => line.endsWith('=y') && !config.includes(`\n${line}\n`));
   if (missing.length)
-    throw new GuestImageError(`the kernel's configuration does not take ${missing.join(', ')}: mend ${CONFIG}`);
+    throw new GuestImageError(
+      `the kernel's configuration does not take ${missing.join(', ')}: mend ${wanted.join(', ')}`,
+    );
 }

@@ -15,10 +15,10 @@ export interface Archive {
 }
 
 /**
- * A sources.list for bookworm on the mirrors that this machine gets its Debian from, whatever
+ * A sources.list for bookworm, or another release, on the mirrors that this machine gets its Debian from, whatever
  * release it runs. Sources of others are left out.
  */
-export async function privateSources(): Promise<string> {
+export async function privateSources(codename = CODENAME): Promise<string> {
   const archives: Archive[] = [];
   for (const path of await sourceFiles()) {
     const text = await readFile(path, 'utf8');
@@ -26,12 +26,12 @@ export async function privateSources(): Promise<string> {
   }
   if (archives.length === 0) {
     throw new GuestImageError(
-      `${ETC_APT} names no Debian archive: add one with the suite ${CODENAME} (man sources.list says how)\n\n${provideImage()}`,
+      `${ETC_APT} names no Debian archive: add one with the suite ${codename} (man sources.list says how)\n\n${provideImage()}`,
     );
   }
   const keyring = KEYRINGS.find((path) => existsSync(path));
   const lines = archives.flatMap(({ uri, signedBy = keyring, isSecurity }) => {
-    const suites = isSecurity ? [`${CODENAME}-security`] : [CODENAME, `${CODENAME}-updates`];
+    const suites = isSecurity ? [`${codename}-security`] : [codename, `${codename}-updates`];
     return suites.map((suite) => `deb ${signedBy ? `[signed-by=${signedBy}] ` : ''}${uri} ${suite} main\n`);
   });
   return [...new Set(lines)].join('');

@@ -1,0 +1,88 @@
+import { mkdtemp, readFile, rm, writeFile } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { fileURLToPath } from 'node:url';
+import { expect } from 'chai';
+import { ensureGuestImage } from '../../guest-images/build.ts';
+import { CpioArchive } from '../../guest-images/cpio.ts';
+import type { GuestImage } from '../../guest-images/image.ts';
+import { withMinimalKernel } from '../../guest-images/minimal-kernel.ts';
+import { findQemu, Qemu } from '../support/qemu.ts';
+
+const support = (name: string) => fileURLToPath(new URL(`../support/${name}`, import.meta.url));
+const PROCESSORS = 4;
+/** Of smp-guest.sh. */
+const STAGES = ['words', 'turns', 'files', 'counting', 'signals', 'mounts', 'unbind', 'umount', 'all'];
+/** In which the device falters, so that signals find somebody who waits. */
+const FALTERING = 'signals';
+/** Milliseconds: ten times as long as it takes. */
+const HANGS = 1_500_000;
+/** What lockdep and the other watchers of the kernel say. */
+const COMPLAINT =
+  /WARNING|BUG|INFO: |possible (circular|recursive|irq)|inconsistent|suspicious|corrupt|poison|Call Trace|hung|stall|turning off the locking/i;
+
+describe('the fast driver on four processors, in QEMU with virtiofsd, which answers later', function () {
+  // The kernel is built when this is first run.
+  this.timeout(7_200_000);
+  let roots: Awaited<ReturnType<typeof findQemu>>;
+  let image: GuestImage;
+  let directory: string;
+
+  before(async function () {
+    try {
+      roots = await findQemu();
+    } catch (error) {
+      console.log(`      SKIPPED: QEMU and virtiofsd can't be had here: ${(error as Error).message}`);
+      this.skip();
+    }
+    image = await withMinimalKernel(await ensureGuestImage(), {
+      driver: 'fast',
+      config: support('smp-kernel.config'),
+    });
+    directory = await mkdtemp(join(tmpdir(), 'smp-'));
+    const overlay = new CpioArchive();
+    overlay.file('smp-guest.sh', await readFile(support('smp-guest.sh')), 0o755);
+    await writeFile(join(directory, 'initrd'), Buffer.concat([await readFile(image.plainInitrd), overlay.toBuffer()]));
+  });
+  after(() => directory && rm(directory, { recursive: true }));
+
+  for (const queueSize of [128, 16]) {
+    it(`loses nothing, hangs nowhere, and breaks no rule of locking, with virtqueues of ${queueSize}`, async () => {
+      const qemu = await Qemu.start(roots, {
+        kernel: image.kernel,
+        initrd: join(directory, 'initrd'),
+        cmdline: 'rdinit=/smp-guest.sh panic=1 oops=panic',
+        processors: PROCESSORS,
+        shared: await mkdtemp(join(directory, 'shared-')),
+        queueSize,
+      });
+      const said: string[] = [];
+      const steady = new AbortController();
+      let faltering: Promise<void> | undefined;
+      // A guest that hangs says nothing more: which stage it was in is below.
+      const watch = setTimeout(() => void qemu.stop(), HANGS);
+      try {
+        for await (const line of qemu.lines()) {
+          said.push(line);
+          if (line === `BEGIN ${FALTERING}`) faltering = qemu.falter(40, steady.signal);
+          if (line.startsWith(`STAGE ${FALTERING} `)) steady.abort();
+        }
+      } finally {
+        clearTimeout(watch);
+        steady.abort();
+        await faltering;
+        await qemu.stop();
+      }
+      const told = said.slice(-60).join('\n');
+      expect(said, told).to.include(`CPUS ${PROCESSORS}`);
+      expect(
+        said.filter((line) => line.startsWith('STAGE ')),
+        told,
+      ).to.deep.equal(STAGES.map((name) => `STAGE ${name} 0`));
+      const kernel = said.filter((line) => line.startsWith('KERNEL '));
+      const started = kernel.findIndex((line) => line.includes('Run /smp-guest.sh'));
+      expect(kernel.join('\n')).to.match(/Lock dependency validator/);
+      expect(kernel.slice(started).filter((line) => COMPLAINT.test(line))).to.deep.equal([]);
+    });
+  }
+});

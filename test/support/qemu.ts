@@ -1,0 +1,157 @@
+import { type ChildProcess, spawn } from 'node:child_process';
+import { createHash } from 'node:crypto';
+import { once } from 'node:events';
+import { existsSync } from 'node:fs';
+import { mkdir, mkdtemp, rename, rm } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { createInterface } from 'node:readline';
+import { checkAptIsThere, PrivateApt, unpack } from '../../guest-images/apt.ts';
+import { readableCacheDirectories, writableCacheDirectory } from '../../guest-images/paths.ts';
+
+/** Debian's packages, each unpacked with all that it needs. bookworm's own virtiofsd, which came with QEMU, dies of a FUSE_INTERRUPT. */
+const ROOTS = {
+  qemu: { codename: 'bookworm', package: 'qemu-system-x86' },
+  virtiofsd: { codename: 'trixie', package: 'virtiofsd' },
+};
+const LIBRARIES = 'usr/lib/x86_64-linux-gnu';
+
+type Roots = Record<keyof typeof ROOTS, string>;
+
+/**
+ * QEMU and virtiofsd, unpacked into the cache when they are first asked for: nothing is installed.
+ *
+ * @throws Error that says what is missing, where they can't be had.
+ */
+export async function findQemu(): Promise<Roots> {
+  if (process.platform !== 'linux' || process.arch !== 'x64') throw new Error('they are for Linux on x86_64');
+  const roots: Partial<Roots> = {};
+  for (const [name, from] of Object.entries(ROOTS) as [keyof Roots, (typeof ROOTS)['qemu']][]) {
+    const key = createHash('sha256').update(JSON.stringify(from)).digest('hex').slice(0, 12);
+    const directory = `${name}-${key}`;
+    roots[name] =
+      readableCacheDirectories()
+        .map((cache) => join(cache, directory))
+        .find((path) => existsSync(path)) ?? (await fetchRoot(join(writableCacheDirectory(), directory), from));
+  }
+  return roots as Roots;
+}
+
+async function fetchRoot(directory: string, from: { codename: string; package: string }): Promise<string> {
+  checkAptIsThere();
+  const work = await mkdtemp(`${directory}.fetching-`);
+  try {
+    await mkdir(join(work, 'apt'));
+    const apt = await PrivateApt.create(join(work, 'apt'), 'amd64', 'amd64', from.codename);
+    await apt.update();
+    for (const path of await apt.downloadWithDependencies([from.package])) await unpack({ path }, join(work, 'root'));
+    await rename(join(work, 'root'), directory);
+  } finally {
+    await rm(work, { recursive: true, force: true });
+  }
+  return directory;
+}
+
+export interface QemuGuest {
+  kernel: string;
+  initrd: string;
+  cmdline: string;
+  processors: number;
+  /** Of the directory `shared`, by tag `share`; its virtqueues have `queueSize` entries. */
+  shared: string;
+  queueSize: number;
+}
+
+/** A guest in QEMU's software emulation, a virtiofsd behind its share. */
+export class Qemu {
+  readonly #daemon: ChildProcess;
+  readonly #machine: ChildProcess;
+  readonly #directory: string;
+  /** Of the machine. */
+  readonly ended: Promise<unknown>;
+  #isOver = false;
+
+  private constructor(daemon: ChildProcess, machine: ChildProcess, directory: string) {
+    this.#daemon = daemon;
+    this.#machine = machine;
+    this.#directory = directory;
+    this.ended = once(machine, 'exit').finally(() => (this.#isOver = true));
+  }
+
+  static async start({ qemu, virtiofsd }: Roots, guest: QemuGuest): Promise<Qemu> {
+    const directory = await mkdtemp(join(tmpdir(), 'qemu-'));
+    const socket = join(directory, 'socket');
+    // With the C library that it was built for.
+    const daemon = spawn(
+      join(virtiofsd, 'usr/lib64/ld-linux-x86-64.so.2'),
+      [
+        '--library-path',
+        join(virtiofsd, LIBRARIES),
+        join(virtiofsd, 'usr/libexec/virtiofsd'),
+        `--socket-path=${socket}`,
+        `--shared-dir=${guest.shared}`,
+        '--sandbox=none',
+        '--inode-file-handles=never',
+      ],
+      { stdio: ['ignore', 'ignore', 'pipe'] },
+    );
+    await new Promise<void>((resolve, reject) => {
+      createInterface(daemon.stderr!).on('line', (line) => line.includes('Waiting for') && resolve());
+      daemon.on('error', reject).on('exit', (code) => reject(new Error(`virtiofsd has ended with ${code}`)));
+    });
+    const machine = spawn(
+      join(qemu, 'usr/libexec/qemu-system-i386'),
+      [
+        ['-L', join(qemu, 'usr/share/qemu'), '-L', join(qemu, 'usr/share/seabios')],
+        [
+          '-machine',
+          'pc,memory-backend=ram',
+          '-cpu',
+          'n270',
+          '-accel',
+          'tcg,thread=multi',
+          '-smp',
+          `${guest.processors}`,
+        ],
+        ['-m', '512', '-object', 'memory-backend-memfd,id=ram,size=512M,share=on'],
+        ['-chardev', `socket,id=share,path=${socket}`],
+        ['-device', `vhost-user-fs-pci,chardev=share,tag=share,queue-size=${guest.queueSize}`],
+        ['-kernel', guest.kernel, '-initrd', guest.initrd, '-append', `console=ttyS0 ${guest.cmdline}`],
+        ['-nographic', '-no-reboot', '-net', 'none'],
+      ].flat(),
+      {
+        stdio: ['ignore', 'pipe', 'inherit'],
+        env: {
+          ...process.env,
+          LD_LIBRARY_PATH: [LIBRARIES, 'lib/x86_64-linux-gnu'].map((path) => join(qemu, path)).join(':'),
+          QEMU_MODULE_DIR: join(qemu, LIBRARIES, 'qemu'),
+        },
+      },
+    );
+    return new Qemu(daemon, machine, directory);
+  }
+
+  /** What the guest's console says, line by line, until the machine ends. */
+  async *lines(): AsyncGenerator<string> {
+    for await (const line of createInterface(this.#machine.stdout!)) yield line.replaceAll('\r', '');
+  }
+
+  /** Lets the device answer late: it stands still and goes on, until `signal`. */
+  async falter(milliseconds: number, signal: AbortSignal): Promise<void> {
+    const wait = () => new Promise((resolve) => setTimeout(resolve, milliseconds));
+    while (!signal.aborted && !this.#isOver) {
+      this.#daemon.kill('SIGSTOP');
+      await wait();
+      this.#daemon.kill('SIGCONT');
+      await wait();
+    }
+  }
+
+  async stop(): Promise<void> {
+    this.#daemon.kill('SIGCONT');
+    this.#machine.kill('SIGKILL');
+    this.#daemon.kill('SIGKILL');
+    await this.ended;
+    await rm(this.#directory, { recursive: true, force: true });
+  }
+}
