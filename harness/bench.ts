@@ -1,4 +1,4 @@
-import { writeFile } from 'node:fs/promises';
+import { readFile, writeFile } from 'node:fs/promises';
 import { cpus } from 'node:os';
 import { Argument, Command, InvalidArgumentError, Option } from 'commander';
 import ora from 'ora';
@@ -7,7 +7,7 @@ import { benchFilesystems, type FilesystemBench } from './bench/filesystems.ts';
 import type { Goal } from './bench/goals.ts';
 import { benchMigration, GUESTS } from './bench/migration.ts';
 import { benchQueue, RINGS } from './bench/queue.ts';
-import { type BenchRow, cellsOf, formatNumber, formatTable, markdownTable } from './bench/report.ts';
+import { type BenchRow, cellsOf, formatNumber, formatTable, markdownTable, withSection } from './bench/report.ts';
 import { benchScale, SIZES } from './bench/scale.ts';
 import { benchSnapshots, SNAPSHOT_KINDS } from './bench/snapshots.ts';
 import { benchWorst, WORST } from './bench/worst.ts';
@@ -87,16 +87,15 @@ function markdown(what: string, { rounds }: Flags, result: Measured): string {
     new Date().toISOString().slice(0, 10),
     `Node ${process.version}`,
     `${cpus().length} × ${cpu?.model.trim() || 'unknown processor'}`,
-    ...(result.guest ? Object.entries(result.guest).map(([name, value]) => `guest's ${name} ${value}`) : []),
-    `medians of ${rounds} rounds in turn`,
+    ...Object.entries(result.guest ?? {}).map(([name, value]) => `guest's ${name} ${value}`),
+    rounds === 1 ? 'one round' : `medians of ${rounds} rounds in turn`,
   ];
-  return `${[
-    `# Benchmarks: ${what}`,
+  return [
     `${facts.join(', ')}. A ratio above 1 says that the first one is better.`,
     ...sectionsOf(result).map(
-      ({ title, cells, text }) => `## ${title}\n\n${cells ? markdownTable(cells) : text!.replaceAll(/^/gm, '- ')}`,
+      ({ title, cells, text }) => `### ${title}\n\n${cells ? markdownTable(cells) : text!.replaceAll(/^/gm, '- ')}`,
     ),
-  ].join('\n\n')}\n`;
+  ].join('\n\n');
 }
 
 async function bench(what: string, flags: Flags): Promise<void> {
@@ -115,7 +114,8 @@ async function bench(what: string, flags: Flags): Promise<void> {
     console.log(`\n${title}\n\n${cells ? formatTable(cells) : text}`);
   console.log(`\nMedians of ${rounds} rounds in turn. A ratio above 1 says that the first one is better.`);
   if (flags.markdown !== undefined) {
-    await writeFile(flags.markdown, markdown(what, flags, result));
+    const before = await readFile(flags.markdown, 'utf8').catch(() => '');
+    await writeFile(flags.markdown, withSection(before, `bench ${what}`, markdown(what, flags, result)));
     console.log(`The tables are in ${flags.markdown}.`);
   }
   if (json === undefined) return;
@@ -138,6 +138,9 @@ await new Command('bench')
   .addOption(new Option('-r, --rounds <n>', 'rounds; medians are shown').default(3).argParser(number))
   .addOption(new Option('-s, --size <MiB>', 'size of the large file').default(64).argParser(number))
   .option('--json <file>', 'write every value there')
-  .option('--markdown <file>', 'write the tables there, with machine and date, as in docs/benchmarks.md')
+  .option(
+    '--markdown <file>',
+    'write the tables there, with machine and date: in place of those of such a run before, as docs/benchmarks.md has them',
+  )
   .action(bench)
   .parseAsync();

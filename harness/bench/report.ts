@@ -92,6 +92,15 @@ export function markdownTable([header, ...body]: string[][]): string {
   );
 }
 
+/** A Markdown text with `section` between comments of that name: in place of what was there, or at the end. */
+export function withSection(text: string, name: string, section: string): string {
+  const [begin, end] = [`<!-- ${name} -->`, `<!-- end of ${name} -->`];
+  const whole = `${begin}\n\n${section}\n\n${end}`;
+  const [from, to] = [text.indexOf(begin), text.indexOf(end)];
+  if (from < 0 || to < from) return `${text && `${text.trimEnd()}\n\n`}${whole}\n`;
+  return text.slice(0, from) + whole + text.slice(to + end.length);
+}
+
 export function formatNumber(value: number): string {
   if (!Number.isFinite(value)) return '-';
   return value >= 100 ? value.toFixed(0) : value.toPrecision(3);

@@ -1,5 +1,5 @@
 import { expect } from 'chai';
-import { Collector, cellsOf, formatTable, markdownTable, median } from '../../../harness/bench/report.ts';
+import { Collector, cellsOf, formatTable, markdownTable, median, withSection } from '../../../harness/bench/report.ts';
 
 describe('benchmark report', () => {
   const cases: { name: string; input: number[]; expect: number }[] = [
@@ -37,5 +37,13 @@ describe('benchmark report', () => {
       'read  MB/s   100    50.0          2.00×',
       'stat  µs    10.0    40.0          4.00×',
     ]);
+  });
+
+  it('puts a section in the place of the one before, and at the end where there is none', () => {
+    const first = withSection('# Title\n\nText.\n', 'bench files', 'old');
+    expect(first).to.equal('# Title\n\nText.\n\n<!-- bench files -->\n\nold\n\n<!-- end of bench files -->\n');
+    const both = withSection(first, 'bench boot', 'boot');
+    expect(withSection(both, 'bench files', 'new')).to.equal(both.replace('old', 'new'));
+    expect(withSection('', 'a', 'b')).to.equal('<!-- a -->\n\nb\n\n<!-- end of a -->\n');
   });
 });
