@@ -143,7 +143,8 @@ async function bootGuests(onProgress: (message: string) => void): Promise<Guests
         ...TABLES.map(({ cache }) => ({ tag: cache, cache })),
         { tag: 'stateless', cache: 'always', stateless: true },
       ],
-      onProgress,
+      // A kernel may have to be built; how long a boot takes is no news.
+      onProgress: (message) => message.startsWith('booting') || onProgress(message),
     });
   };
   const fast = await boot('fast');

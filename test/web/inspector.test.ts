@@ -89,7 +89,7 @@ describe('the page: inspector', () => {
       await visit.page.keyboard.press('Home');
       await visit.page.keyboard.press('ArrowDown');
       expect(await request.locator('[aria-selected=true]').innerText()).to.match(/opcode/);
-      const buffer = panel(visit).getByRole('list', { name: 'Buffers of the request' }).getByRole('button').nth(1);
+      const buffer = panel(visit).getByRole('list', { name: 'Buffers of the request' }).getByRole('button').first();
       await buffer.hover();
       expect(await request.locator('.byte.in-range').allInnerTexts()).to.have.length(
         Number(/(\d+) bytes/.exec((await buffer.getAttribute('aria-label'))!)![1]),
