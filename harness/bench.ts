@@ -112,7 +112,9 @@ async function bench(what: string, flags: Flags): Promise<void> {
   }
   for (const { title, cells, text } of sectionsOf(result))
     console.log(`\n${title}\n\n${cells ? formatTable(cells) : text}`);
-  console.log(`\nMedians of ${rounds} rounds in turn. A ratio above 1 says that the first one is better.`);
+  console.log(
+    `\n${rounds === 1 ? 'One round' : `Medians of ${rounds} rounds in turn`}. A ratio above 1 says that the first one is better.`,
+  );
   if (flags.markdown !== undefined) {
     const before = await readFile(flags.markdown, 'utf8').catch(() => '');
     await writeFile(flags.markdown, withSection(before, `bench ${what}`, markdown(what, flags, result)));
