@@ -3,6 +3,7 @@ import { fromMilliseconds } from '../../device/fs/clock.ts';
 import { loadCodec, MemoryFileSystem, MemoryStore, SnapshotStore } from '../../device/index.ts';
 import { ensureUserland } from '../../guest-images/userland.ts';
 import { Vm, VmError } from '../../harness/index.ts';
+import { PANIC } from '../support/guest.ts';
 
 const WEEK = 7 * 24 * 60 * 60 * 1000;
 const ROOT = '/mnt/debian';
@@ -97,7 +98,7 @@ describe('a guest with ACPI', function () {
     ['poweroff', 'halted'],
     ['halt -f', 'halted'],
     ['reboot -f', 'rebooted'],
-    ['echo c > /proc/sysrq-trigger', 'crashed'],
+    [PANIC, 'crashed'],
   ] as const) {
     it(`is seen to end by ${command}`, async () => {
       const vm = await Vm.boot({ acpi: true });

@@ -14,6 +14,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { expect } from 'chai';
 import { type CliProcess, useCli } from '../support/cli.ts';
+import { PANIC } from '../support/guest.ts';
 
 const CLI = ['--import', 'tsx', new URL('../../harness/node/cli.ts', import.meta.url).pathname];
 
@@ -87,9 +88,9 @@ describe('command line: what is asked to be kept', function () {
       '--',
       'sh',
       '-c',
-      'echo restore > file; echo c > /proc/sysrq-trigger',
+      `echo restore > file; ${PANIC}`,
     ]);
-    expect(code).to.equal(121);
+    expect(code, stderr).to.equal(121);
     expect(stderr).to.match(/can't sync, so what it has not written.*lost/);
     expect([onHost('file'), readFileSync(at('restore.json'), 'utf8')]).to.deep.equal([
       'restore\n',

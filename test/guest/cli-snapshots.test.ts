@@ -3,6 +3,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { expect } from 'chai';
 import { useCli } from '../support/cli.ts';
+import { PANIC } from '../support/guest.ts';
 
 describe('command line: snapshots', function () {
   this.timeout(300_000);
@@ -103,7 +104,7 @@ describe('command line: snapshots', function () {
 
   it('a guest that crashes, halts or reboots has an exit code of its own, and says what its console said', async () => {
     for (const [command, exit, said] of [
-      ['echo c > /proc/sysrq-trigger', 121, 'Kernel panic'],
+      [PANIC, 121, 'Kernel panic'],
       ['poweroff -f', 122, 'System halted'],
       ['reboot -f', 123, 'Restarting system'],
     ] as const) {

@@ -1,6 +1,7 @@
 import { expect } from 'chai';
 import { loadCodec, MemoryStore, SnapshotStore } from '../../device/index.ts';
 import { Vm, VmError, type VmOptions } from '../../harness/index.ts';
+import { PANIC } from '../support/guest.ts';
 
 /** A failure of this kind that shows the console, and not the end of a time limit. */
 async function expectEnd(kind: string, work: Promise<unknown>): Promise<VmError> {
@@ -34,7 +35,7 @@ describe('a guest that ends by itself', function () {
   afterEach(() => vm?.stop());
 
   for (const [name, command, kind, said] of [
-    ['panics', 'echo c > /proc/sysrq-trigger', 'crashed', /Kernel panic - not syncing/],
+    ['panics', PANIC, 'crashed', /Kernel panic - not syncing/],
     ['halts', 'halt -f', 'halted', /System halted/],
     ['turns its power off', 'poweroff -f', 'halted', /System halted/],
     ['halts in good order', 'halt', 'halted', /System halted/],
@@ -65,7 +66,7 @@ describe('a guest that ends by itself', function () {
   it('goes on from a snapshot after a panic, and after halting', async () => {
     const machine = await thaw();
     for (const [command, kind] of [
-      ['echo c > /proc/sysrq-trigger', 'crashed'],
+      [PANIC, 'crashed'],
       ['halt -f', 'halted'],
       ['reboot -f', 'rebooted'],
     ] as const) {
@@ -93,7 +94,7 @@ describe('a guest that ends by itself', function () {
     );
     await machine.ready();
     expect(panics).to.deep.equal([]);
-    const error = await expectEnd('crashed', machine.exec('echo c > /proc/sysrq-trigger'));
+    const error = await expectEnd('crashed', machine.exec(PANIC));
     expect(panics).to.deep.equal([error]);
   });
 

@@ -4,6 +4,7 @@ import { join } from 'node:path';
 import { expect } from 'chai';
 import { PAGE_DIRECTORY } from '../../web/build/serve.ts';
 import type { GuestManifest } from '../../web/protocol.ts';
+import { PANIC } from '../support/guest.ts';
 import { INSECURE_HOST, useWebSite, type Visit } from './support.ts';
 
 describe('the page: start and terminal', () => {
@@ -72,7 +73,7 @@ describe('the page: start and terminal', () => {
     this.timeout(180_000);
     const visit = await site.open();
     await visit.run('echo stays > f');
-    await visit.type('echo c > /proc/sysrq-trigger');
+    await visit.type(PANIC);
     await visit.page.getByText(/has crashed: its kernel panicked/).waitFor();
     visit.complaints.length = 0;
     await visit.page.getByRole('button', { name: 'Start again' }).click();
