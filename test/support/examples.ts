@@ -6,6 +6,7 @@ export const NODE_EXAMPLES = [
   ['own-emulator', /\d\d:\d\d:\d\d/],
   ['snapshots', /^INIT .*paused for \d+ ms\nfalse\n$/s],
   ['conformance', /pass [1-9]\d\n.*fail 0\n/s],
+  ['limits', /^1 dd: .*No space left on device\n.*\ntimeout\n$/s],
   ['migration', /^paused for \d+ ms\n[1-9]\d*\n/],
   ['session-only', /^from the host\n/],
   ['snapshot-tests', /pass 2\n.*fail 0\n/s],
