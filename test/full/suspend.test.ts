@@ -9,6 +9,9 @@ const LOCKS = ['posix', 'ofd', 'flock'] as const;
 const SESSION = 44;
 const ENOTCONN = 'Transport endpoint is not connected';
 
+/** The virtqueue. */
+const NOTIFICATIONS = 1;
+
 describe('suspend with the driver of guest-images/driver', function () {
   this.timeout(900_000);
 
@@ -88,6 +91,7 @@ describe('suspend with the driver of guest-images/driver', function () {
       let isUp = true;
       const endTransport = transport.onTrace((event) => {
         const note = (what: string) => isUp && resets.length && afterDriverOk.push(what);
+        if ('queue' in event && event.queue === NOTIFICATIONS) return;
         if (event.type === 'chain') underWay++;
         if (event.type === 'chain') note('request');
         if (event.type === 'used') underWay--;
@@ -118,6 +122,34 @@ describe('suspend with the driver of guest-images/driver', function () {
         endTransport();
         end();
       }
+    });
+
+    it('believes nothing that it was told before: N7', async () => {
+      const { volume, session } = machine.device;
+      for (let n = 0; n < 100; n++) volume.writeFileSync(`/told-${n}`, 'old\n');
+      volume.writeFileSync('/removed', '');
+      expect(await machine.sh('cat told-* | sort -u; ls removed; ls missing 2>/dev/null || true')).to.equal(
+        'old\nremoved\n',
+      );
+      const end = machine.device.transport.onTrace(({ type }) => {
+        if (type !== 'reset') return;
+        // While the driver is not there, and more than would find room.
+        for (let n = 0; n < 100; n++) volume.writeFileSync(`/told-${n}`, 'new\n');
+        volume.rmSync('/removed', { force: true });
+        volume.writeFileSync('/missing', '');
+      });
+      try {
+        expect(await machine.suspend()).to.deep.include({ code: 0 });
+      } finally {
+        end();
+      }
+      expect(session.state()).not.to.have.property('notices');
+      expect(await machine.sh('cat told-* | sort -u; ls removed 2>/dev/null; ls missing')).to.equal('new\nmissing\n');
+      await machine.sh('rm told-* missing');
+      volume.writeFileSync('/told-again', 'old\n');
+      expect(await machine.sh('cat told-again')).to.equal('old\n');
+      volume.writeFileSync('/told-again', 'new\n');
+      expect(await machine.sh('cat told-again; rm told-again'), 'and is told again').to.equal('new\n');
     });
 
     it('suspends again and again', async () => {

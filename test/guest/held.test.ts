@@ -12,10 +12,10 @@ describe('a held device', () => {
     vm.share().fs.writeFileSync('/file', 'content\n');
     const { transport } = vm.share().device;
     transport.hold();
-    const before = transport.queues[1]!.state().ring!.next_avail;
+    const before = transport.queues.at(-1)!.state().ring!.next_avail;
     const process = vm.spawn(['sh', '-c', `cat ${vm.share().mountPoint}/file > /tmp/copy; echo done`]);
     expect(await vm.exec('sleep 0.2; ls /tmp/copy')).to.include({ code: 0 });
-    expect(transport.queues[1]!.state().ring!.next_avail, 'nothing is taken').to.equal(before);
+    expect(transport.queues.at(-1)!.state().ring!.next_avail, 'nothing is taken').to.equal(before);
     return process;
   }
 

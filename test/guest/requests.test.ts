@@ -42,9 +42,9 @@ if (defaultDriver(defaultKernel()) === 'fast')
     expected['create'] = expected['create']!.replace(/^LOOKUP /, '').replace('GETXATTR ', '');
 const SHARES: ShareOptions[] = [
   { tag: 'never', cache: 'never' },
-  { tag: 'auto' },
-  { tag: 'stateless', stateless: true },
-  { tag: 'no-xattr', xattr: false },
+  { tag: 'auto', cache: 'auto' },
+  { tag: 'stateless', stateless: true, cache: 'auto' },
+  { tag: 'no-xattr', xattr: false, cache: 'auto' },
 ];
 const STEPS: Record<string, (file: string) => string[]> = {
   create: (file) => [`open a ${file} O_CREAT|O_WRONLY|O_EXCL`, 'write a 0 hello', 'close a'],

@@ -9,7 +9,8 @@ import { lateFileSystem } from './late-filesystem.ts';
 const LATE = new MemoryFileSystem();
 
 const SHARES: (Omit<ShareOptions, 'tag'> & { tag: string })[] = [
-  { tag: 'auto' },
+  { tag: 'default' },
+  { tag: 'auto', cache: 'auto' },
   { tag: 'never', cache: 'never' },
   { tag: 'always', cache: 'always' },
   { tag: 'writeback', writeback: true },
