@@ -45,7 +45,10 @@ async function fetchRoot(directory: string, from: { codename: string; package: s
     const apt = await PrivateApt.create(join(work, 'apt'), 'amd64', 'amd64', from.codename);
     await apt.update();
     for (const path of await apt.downloadWithDependencies([from.package])) await unpack({ path }, join(work, 'root'));
-    await rename(join(work, 'root'), directory);
+    // Somebody else may have been faster.
+    await rename(join(work, 'root'), directory).catch((error: unknown) => {
+      if (!existsSync(directory)) throw error;
+    });
   } finally {
     await rm(work, { recursive: true, force: true });
   }
