@@ -43,46 +43,48 @@ describe('suspend-to-idle', function () {
   }
 });
 
-describe('suspend-to-idle with the stock driver of Linux 6.12', function () {
-  this.timeout(1_200_000);
+for (const driver of ['stock', 'fast'] as const) {
+  describe(`suspend-to-idle with the ${driver} driver on Linux 6.12`, function () {
+    this.timeout(1_200_000);
 
-  it('needs no reset, by No_Soft_Reset of the PCI power management, and keeps files open and locks held and waited for', async () => {
-    const vm = await Vm.boot({ kernel: 'minimal', acpi: true, shares: [{ tag: 'share', locks: 'shared' }] });
-    try {
-      await vm.mount('share');
-      const { device } = vm.share();
-      const resets: string[] = [];
-      device.transport.onTrace(({ type }) => {
-        if (type === 'reset') resets.push(type);
-      });
-      const lock = () => vm.spawn(['locker', 'posix', '/mnt/share/lock', 'wait']);
-      const holder = lock();
-      await new Lines(holder).until('locked');
-      const waiter = lock();
-      await vm.exec(
-        'echo kept > /mnt/share/f; exec 5</mnt/share/f; rm /mnt/share/f; (sleep 5; cat <&5 > /mnt/share/g) > /dev/null 2>&1 &',
-      );
-      await vm.suspend();
-      await vm.wake();
-      expect(
-        (
-          await vm.exec(
-            'until [ -s /mnt/share/g ]; do sleep 0.1; done; cat /mnt/share/g; dmesg | grep -c "PM: suspend exit"',
-          )
-        ).stdout,
-      ).to.equal('kept\n1\n');
-      expect(resets).to.deep.equal([]);
-      await vm.agent.attach(holder.id).write('\n');
-      await new Lines(vm.agent.attach(waiter.id)).until('locked');
-      const awake = await vm.save();
-      await vm.suspend();
-      await vm.restore(awake);
-      expect((await vm.exec('cat /mnt/share/g')).stdout).to.equal('kept\n');
-    } finally {
-      await vm.stop();
-    }
+    it('needs no reset, by No_Soft_Reset of the PCI power management, and keeps files open and locks held and waited for', async () => {
+      const vm = await Vm.boot({ kernel: 'minimal', driver, acpi: true, shares: [{ tag: 'share', locks: 'shared' }] });
+      try {
+        await vm.mount('share');
+        const { device } = vm.share();
+        const resets: string[] = [];
+        device.transport.onTrace(({ type }) => {
+          if (type === 'reset') resets.push(type);
+        });
+        const lock = () => vm.spawn(['locker', 'posix', '/mnt/share/lock', 'wait']);
+        const holder = lock();
+        await new Lines(holder).until('locked');
+        const waiter = lock();
+        await vm.exec(
+          'echo kept > /mnt/share/f; exec 5</mnt/share/f; rm /mnt/share/f; (sleep 5; cat <&5 > /mnt/share/g) > /dev/null 2>&1 &',
+        );
+        await vm.suspend();
+        await vm.wake();
+        expect(
+          (
+            await vm.exec(
+              'until [ -s /mnt/share/g ]; do sleep 0.1; done; cat /mnt/share/g; dmesg | grep -c "PM: suspend exit"',
+            )
+          ).stdout,
+        ).to.equal('kept\n1\n');
+        expect(resets).to.deep.equal([]);
+        await vm.agent.attach(holder.id).write('\n');
+        await new Lines(vm.agent.attach(waiter.id)).until('locked');
+        const awake = await vm.save();
+        await vm.suspend();
+        await vm.restore(awake);
+        expect((await vm.exec('cat /mnt/share/g')).stdout).to.equal('kept\n');
+      } finally {
+        await vm.stop();
+      }
+    });
   });
-});
+}
 
 describe('hibernation in one emulator, and resume in another', function () {
   this.timeout(600_000);
