@@ -100,7 +100,7 @@ describe('the package, packed and installed', function () {
     ] as const) {
       const text = readFileSync(join(project, 'node_modules/v86-virtiofs/dist', place, 'licenses.txt'), 'utf8');
       expect(text, place)
-        .to.match(new RegExp(`^${name} [0-9.]+: `, 'm'))
+        .to.match(new RegExp(`^${name} [0-9][^ ]*: `, 'm'))
         .and.to.match(/Copyright/);
     }
   });
