@@ -1,7 +1,7 @@
 import { checkState } from '../../device/filesystems/memory/check-state.ts';
 import { partsOf } from '../../device/filesystems/memory/filesystem.ts';
 import type { Inode } from '../../device/filesystems/memory/inode.ts';
-import { entryCost } from '../../device/filesystems/memory/space.ts';
+import { entryCost, rangesCost } from '../../device/filesystems/memory/space.ts';
 import type { FuseSession } from '../../device/fuse/session.ts';
 import type { MemoryFileSystem } from '../../device/index.ts';
 import { encodeFields } from '../../device/snapshot/fields.ts';
@@ -62,6 +62,7 @@ export function checkTree(filesystem: MemoryFileSystem, sessions: readonly FuseS
   }
   const { space } = partsOf(filesystem).table;
   const inodes = [...filesystem.inodes()];
+  metadata += rangesCost(partsOf(filesystem).table.ranges().length);
   if (space.pages !== pages) throw new Error(`the filesystem counts ${space.pages} pages, and has ${pages}`);
   if (space.metadata !== metadata)
     throw new Error(`the filesystem counts ${space.metadata} bytes of metadata, and has ${metadata}`);

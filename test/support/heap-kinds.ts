@@ -89,6 +89,14 @@ const KINDS: Record<string, Kind> = {
     fill.filesystem.retain(fill.make(fill.filesystem.root, 0o100644, name));
     fill.filesystem.unlink(fill.filesystem.root, name);
   }),
+  'files of which all but one in 300 were removed': forEver((fill) => {
+    fill.make();
+    for (let n = 0; n < 299; n++) {
+      const name = fill.name();
+      fill.make(fill.filesystem.root, 0o100644, name);
+      fill.filesystem.unlink(fill.filesystem.root, name);
+    }
+  }),
   'unlinked files that are known to a guest': forEver((fill) => {
     const name = fill.name();
     fill.nodes.add(fill.make(fill.filesystem.root, 0o100644, name));

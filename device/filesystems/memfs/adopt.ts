@@ -8,7 +8,8 @@ import { Entry } from '../memory/directory.ts';
 import type { Inode } from '../memory/inode.ts';
 import type { InodeTable } from '../memory/inode-table.ts';
 import { named } from '../memory/load-state.ts';
-import { entryCost, inodeCost } from '../memory/space.ts';
+import { rangeOf } from '../memory/range.ts';
+import { entryCost, inodeCost, rangesCost } from '../memory/space.ts';
 import { checkName, checkNode, checkOwner, checkTime, MAX_INO } from '../memory/values.ts';
 import type { Core, CoreLink, CoreNode } from './core.ts';
 import type { Views } from './views.ts';
@@ -27,9 +28,11 @@ export function adopt(table: InodeTable, core: Core, views: Views): void {
     usage.pages += Math.ceil(node.getSize() / PAGE_SIZE);
   }
   for (const children of links.values()) for (const [name] of children) usage.metadata += entryCost(name);
+  const numbers = number(nodes);
+  usage.metadata += rangesCost(new Set(Array.from(numbers.values(), rangeOf)).size);
   table.space.checkFits(usage);
   const inodes = new Map<CoreNode, Inode>();
-  for (const [node, ino] of number(nodes)) inodes.set(node, adoptInode(table, node, ino));
+  for (const [node, ino] of numbers) inodes.set(node, adoptInode(table, node, ino));
   const adopted: [link: CoreLink, entry: Entry][] = [];
   for (const [dirLink, children] of links) {
     const dir = inodes.get(dirLink.getNode())!;
@@ -112,7 +115,7 @@ function adoptInode(table: InodeTable, node: CoreNode, ino: number): Inode {
   let inode = table.root;
   if (ino !== 1) {
     inode = table.make(ino, mode, (mode & S_IFMT) === S_IFLNK ? node.symlink : undefined);
-    table.space.takeInode(inode.metadata);
+    table.space.takeInode(inode.metadata + rangesCost(table.range(rangeOf(ino)).count === 1 ? 1 : 0));
   }
   inode.mode = mode;
   inode.uid = node.uid;

@@ -4,7 +4,7 @@ import { type CheckedRange, checkRange, fail, list, record, recordAt } from './c
 import type { Inode } from './inode.ts';
 import type { InodeTable } from './inode-table.ts';
 import { MODE, type Range, rangeOf } from './range.ts';
-import { entryCost, type Usage } from './space.ts';
+import { entryCost, rangesCost, type Usage } from './space.ts';
 import type { RangeState } from './state.ts';
 import { MAX_INO } from './values.ts';
 
@@ -122,6 +122,7 @@ class Tree {
     if (this.#table) {
       const { pages, metadata, inodes } = this.#table.space;
       Object.assign(usage, { pages, metadata, inodes });
+      for (const { index } of this.#table.ranges()) if (!this.#kept.has(index)) usage.metadata -= rangesCost(1);
       for (const inode of this.#replaced()) {
         usage.pages -= inode.written?.pages ?? 0;
         usage.metadata -= inode.metadata - (inode.directory?.cost ?? 0);
@@ -130,6 +131,7 @@ class Tree {
       }
     }
     for (const range of this.#ranges.values()) {
+      usage.metadata += rangesCost(1);
       usage.pages += range.usage.pages;
       usage.metadata += range.usage.metadata;
       usage.inodes += range.usage.inodes;

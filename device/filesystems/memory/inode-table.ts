@@ -7,13 +7,13 @@ import { Watchers } from '../../fs/watchers.ts';
 import type { Entry } from './directory.ts';
 import { Inode } from './inode.ts';
 import { Gone, Range, rangeOf } from './range.ts';
-import { inodeCost, Space } from './space.ts';
+import { inodeCost, rangesCost, Space } from './space.ts';
 import { checkNode, checkOwner, MAX_INO } from './values.ts';
 
 export interface MemoryFileSystemOptions {
   /**
    * Bytes that everything may take: content in pages of 4 KiB, names, attributes and inodes as they take memory. The host's
-   * memory for it stays below 1.3 times that. Default: 2 GiB.
+   * memory for it stays below 1.25 times that. Default: 2 GiB.
    */
   size?: number;
   /**
@@ -106,7 +106,7 @@ export class InodeTable {
     this.root = this.make(1, S_IFDIR | 0o755);
     this.root.nlink = 2;
     this.root.directory!.parent = this.root;
-    this.space.takeInode(this.root.metadata);
+    this.space.takeInode(this.root.metadata + rangesCost(1));
   }
 
   /** Tells `observer` what happens from now on, until the function that this returns is called. */
@@ -136,9 +136,11 @@ export class InodeTable {
     return this.#ranges.get(rangeOf(ino))?.find(ino);
   }
 
-  /** Those there are, by growing index. */
+  /** Those that have any inode, by growing index. */
   ranges(): Range[] {
-    return [...this.#ranges.values()].sort((a, b) => a.index - b.index);
+    const ranges: Range[] = [];
+    for (const range of this.#ranges.values()) if (range.count) ranges.push(range);
+    return ranges.sort((a, b) => a.index - b.index);
   }
 
   /** The range with this index, made when there is none. */
@@ -154,21 +156,12 @@ export class InodeTable {
   }
 
   /** An inode that is not charged yet. */
-  make(ino: number, mode: number, target?: string): Inode {
+  make(ino: number, mode: number, target?: string, range = this.range(rangeOf(ino))): Inode {
     const inode = new Inode(ino, 1);
-    this.range(rangeOf(ino)).add(inode);
-    inode.mode = mode;
-    inode.atime = inode.mtime = inode.ctime = inode.btime = this.now();
+    range.add(inode);
+    inode.begin(mode, this.now());
     inode.embody(this.space, target);
     return inode;
-  }
-
-  /** Takes an inode out of its range. */
-  remove(inode: Inode): void {
-    const index = rangeOf(inode.ino);
-    const range = this.range(index);
-    range.remove(inode);
-    if (range.count === 0) this.#ranges.delete(index);
   }
 
   /** Takes a range out, and all inodes in it. */
@@ -201,8 +194,9 @@ export class InodeTable {
     checkNode(mode, rdev, target);
     checkOwner(owner.uid, owner.gid);
     if (this.nextIno > MAX_INO) throw FsError.of(ENOSPC);
-    this.space.takeInode(inodeCost(mode, target));
-    const inode = this.make(this.nextIno++, mode, target);
+    const range = this.range(rangeOf(this.nextIno));
+    this.space.takeInode(inodeCost(mode, target) + rangesCost(range.count ? 0 : 1));
+    const inode = this.make(this.nextIno++, mode, target, range);
     inode.uid = owner.uid;
     inode.gid = owner.gid;
     inode.rdev = rdev;
@@ -214,7 +208,12 @@ export class InodeTable {
     if (inode.nlink > 0 || inode.retained > 0 || inode.isGone) return;
     inode.written?.clear();
     this.space.takeMetadata(-inode.metadata);
-    this.remove(inode);
     this.space.inodes--;
+    const range = this.range(rangeOf(inode.ino));
+    range.remove(inode);
+    if (range.count) return;
+    this.space.takeMetadata(-rangesCost(1));
+    // Others will be in the newest one.
+    if (range.index !== rangeOf(this.nextIno)) this.#ranges.delete(range.index);
   }
 }

@@ -48,6 +48,17 @@ export class Inode implements AnyInode, Attr, FoundEntry {
     if (generation !== 1) (this.#rarities ??= noRarities()).generation = generation;
   }
 
+  /** What a new one has in its record. */
+  begin(mode: number, now: Timespec): void {
+    const words = this.#range.touch();
+    const at = this.#at;
+    words[at + MODE] = mode;
+    putTime(words, at, ATIME, 0, now);
+    putTime(words, at, MTIME, 8, now);
+    putTime(words, at, CTIME, 16, now);
+    putTime(words, at, BTIME, 24, now);
+  }
+
   /** Gives it what its type needs that is in no record, unless it has it. `target`: of a symbolic link. */
   embody(space: Space, target?: string): void {
     this.#body ??= this.isDirectory ? new Directory(this, space) : this.isRegular ? space : target;

@@ -6,6 +6,7 @@ import { type Directory, Entry } from './directory.ts';
 import { Inode } from './inode.ts';
 import type { InodeTable } from './inode-table.ts';
 import { MODE, rangeOf, WORDS } from './range.ts';
+import { rangesCost } from './space.ts';
 import { addXattr } from './xattrs.ts';
 
 /** Makes a table what a checked state says. Ranges that the state has just as they are here are left alone. */
@@ -43,6 +44,7 @@ class Load {
       if (this.#kept.has(range.index)) continue;
       for (const inode of range.inodes()) this.#takeOut(inode);
       table.drop(range);
+      table.space.metadata -= rangesCost(1);
     }
     for (const range of this.#ranges.values()) this.#loadInodes(range);
     for (const { inode, record } of this.#left) {
@@ -57,6 +59,7 @@ class Load {
     }
     for (const range of this.#ranges.values()) this.#loadContent(range);
     const isLeft = new Set(this.#left.map(({ inode }) => rangeOf(inode.ino)));
+    table.space.metadata += rangesCost(new Set([...this.#ranges.keys(), ...isLeft]).size);
     for (const { index, source } of this.#ranges.values()) {
       if (isLeft.has(index)) continue;
       table.range(index).keep(source);

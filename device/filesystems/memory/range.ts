@@ -2,12 +2,13 @@ import { S_IFMT } from '../../fs/constants.ts';
 import type { Inode } from './inode.ts';
 import type { RangeState } from './state.ts';
 
+const RANGE_BITS = 8;
 /** Inode numbers that one range is for: those from a multiple of it on. */
-export const RANGE = 256;
+export const RANGE = 1 << RANGE_BITS;
 
 /** The index of the range that a number is in. */
 export function rangeOf(ino: number): number {
-  return Math.floor(ino / RANGE);
+  return ino >>> RANGE_BITS;
 }
 
 /** The words of an inode's record: u32 for owners and mode, i32 for the rest. Times as {@link Inode} says. */
@@ -23,6 +24,8 @@ export const HIGH = 12;
 export const WORDS = 13;
 
 const FEWEST = 4;
+/** Records of inodes that are gone are left until there are so many, and more than of others. */
+const MOST_GONE = 8;
 
 /**
  * The inodes whose numbers are in one range, with a record of {@link WORDS} words for each: what a snapshot takes as it is, and takes again
@@ -143,17 +146,19 @@ export class Range {
     this.touch();
     inode.place(Gone.of(inode.mode), 0);
     this.#rows[this.#rowOf(inode.ino)] = undefined;
-    if (2 * --this.#count < this.#rows.length) this.#pack();
+    const gone = this.#rows.length - --this.#count;
+    if (gone > this.#count && gone >= MOST_GONE) this.#pack();
   }
 
   #pack(): void {
     const words = this.#words;
     const rows: Inode[] = [];
-    this.#rows.forEach((inode, row) => {
-      if (!inode) return;
-      words.copyWithin(rows.length * WORDS, row * WORDS, (row + 1) * WORDS);
+    for (let row = 0; row < this.#rows.length; row++) {
+      const inode = this.#rows[row];
+      if (!inode) continue;
+      if (row > rows.length) words.copyWithin(rows.length * WORDS, row * WORDS, (row + 1) * WORDS);
       rows.push(inode);
-    });
+    }
     this.#rows = rows;
     this.#resize(rows.length);
     this.#moved(0);
@@ -188,17 +193,16 @@ export class Range {
 
 /** The records of inodes that are gone: of their type, and nothing else. What is changed of them nobody will know. */
 export class Gone {
-  static readonly #all = new Map<number, Gone>();
+  /** By the four bits that tell types apart. */
+  static readonly #all = Array.from({ length: 16 }, (_, type) => new Gone(type << 12));
   readonly words = new Int32Array(WORDS);
 
+  private constructor(type: number) {
+    this.words[MODE] = type;
+  }
+
   static of(mode: number): Gone {
-    const type = mode & S_IFMT;
-    let gone = Gone.#all.get(type);
-    if (!gone) {
-      Gone.#all.set(type, (gone = new Gone()));
-      gone.words[MODE] = type;
-    }
-    return gone;
+    return Gone.#all[(mode & S_IFMT) >>> 12]!;
   }
 
   touch(): Int32Array {

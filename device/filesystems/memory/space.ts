@@ -9,6 +9,8 @@ import type { Chunk } from './chunk.ts';
  */
 /** An inode, its record, and half of what a session keeps of it. */
 const INODE = 215;
+/** A range of inodes, whose array has places for more records than it has. */
+const RANGE_COST = 680;
 /** What a directory has besides, empty. */
 const DIRECTORY = 200;
 /** A name, besides its text. */
@@ -28,6 +30,11 @@ const MAX_GROWING = 16;
 /** For each inode that there may be, so much of the size may go to what is not content: it stands in V8's own heap, which is smaller than memory. */
 const METADATA_PER_INODE = 512;
 const MIN_METADATA = 64 << 20;
+
+/** Of all ranges that have any inode. */
+export function rangesCost(count: number): number {
+  return RANGE_COST * count;
+}
 
 /** What something is charged, in bytes: the same when it comes to be, and when a snapshot brings it back. */
 export function inodeCost(mode: number, target: string | undefined): number {
