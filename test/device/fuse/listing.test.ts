@@ -221,6 +221,15 @@ describe('cookies of a directory', () => {
     expect(scene.directory('d').directory.numbering).to.equal(1);
   });
 
+  it('are in the next snapshot as they are when they have begun anew, of all inodes', () => {
+    const scene = new Scene({}, 1000);
+    used(scene, 'd', 1);
+    scene.filesystem.state();
+    for (let n = 0; n < 3; n++) volumeOf(scene.filesystem).writeFileSync(`/d/new${n}`, '');
+    expect(scene.directory('d').directory.numbering).to.equal(1);
+    checkState(structuredClone(scene.filesystem.state()));
+  });
+
   it('never run out by renaming', () => {
     const scene = new Scene({}, 3);
     for (let round = 0; round < 4; round++) {
