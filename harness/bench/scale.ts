@@ -15,6 +15,8 @@ export const SIZES = COUNTS.map((count) => `${count} files`);
 const IN_A_DIRECTORY = 1000;
 /** Files that change between two snapshots. */
 const CHANGED = 100;
+/** How often they do. */
+const CHANGES = 5;
 
 const ms = (name: string): Measure => ({ name, unit: 'ms', isRate: false });
 const HEAP: Measure = { name: 'heap of an empty file', unit: 'bytes', isRate: false };
@@ -44,17 +46,20 @@ async function measure(count: number, add: (measure: Measure, value: number) => 
   const before = heap();
   add(CREATE, await timed(() => fill(own.filesystem, count)));
   if (count) add(HEAP, (heap() - before) / count);
+  collect();
   add(FIRST, (await own.snapshots.freeze({ machine })).standstill);
   let last = '';
-  for (let time = 0; time < 3; time++) {
+  for (let time = 0; time < CHANGES; time++) {
     change(own.filesystem, time);
+    collect();
     const started = performance.now();
     const { standstill, id } = await own.snapshots.freeze({ machine });
     add(AGAIN, standstill);
     add(BUSY, performance.now() - started);
     last = id;
   }
-  change(own.filesystem, 3);
+  change(own.filesystem, CHANGES);
+  collect();
   add(BACK, await own.snapshots.restore(last));
   await own.destroy();
   const other = await makeMachine(store);
@@ -96,9 +101,14 @@ async function timed(action: () => unknown): Promise<number> {
   return performance.now() - started;
 }
 
-/** Bytes in use, as near as can be told: with `--expose-gc` it is exact. */
-function heap(): number {
+/** What making the files has left behind does not count. With `--expose-gc`. */
+function collect(): void {
   (globalThis as { gc?(): void }).gc?.();
+}
+
+/** Bytes in use: exact with `--expose-gc`. */
+function heap(): number {
+  collect();
   const { heapUsed, arrayBuffers } = process.memoryUsage();
   return heapUsed + arrayBuffers;
 }
