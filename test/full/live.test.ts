@@ -46,7 +46,7 @@ const VARIANTS: (Omit<ShareOptions, 'tag'> & { live?: never; files?: LiveDirecto
   { stateless: true, files: { maxDescriptors: 64 } },
 ];
 
-/** What Node can't do: five causes, of docs/filesystem.md. */
+/** What Node can't do: five causes, of docs/live-directories.md. */
 const LACKING = {
   specialFiles: false,
   renameExchange: false,

@@ -7,7 +7,7 @@ import { LiveDirectory, type LiveDirectoryOptions } from '../../harness/node/liv
 
 const directory = mkdtempSync(join(tmpdir(), 'live-conformance-'));
 
-/** What Node can do on Linux, and what the host's own file system does here. docs/filesystem.md tells why the rest is missing. */
+/** What Node can do on Linux, and what the host's own file system does here. docs/live-directories.md tells why the rest is missing. */
 const FEATURES: Features = {
   hardLinks: true,
   symlinks: true,

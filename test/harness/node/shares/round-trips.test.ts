@@ -27,7 +27,7 @@ import { loadHostTree } from '../../../../harness/node/shares/host-tree.ts';
 import { writeBack } from '../../../../harness/node/shares/write-back.ts';
 
 /**
- * Every kind of entry with every attribute, every way out and in again, against the table in docs/filesystem.md: each
+ * Every kind of entry with every attribute, every way out and in again, against the table in docs/directories-and-archives.md: each
  * cell there begins with a word that says what is to be seen here.
  */
 type Outcome = 'carried' | 'partly' | 'lost' | 'reported';
@@ -177,7 +177,7 @@ describe('round trips', () => {
   afterEach(() => rmSync(directory, { recursive: true }));
   before(() => {
     const [, text] = /(\| \| from a directory [\s\S]*?)\n\n/.exec(
-      readFileSync(new URL('../../../../docs/filesystem.md', import.meta.url), 'utf8'),
+      readFileSync(new URL('../../../../docs/directories-and-archives.md', import.meta.url), 'utf8'),
     )!;
     const rows = text!.split('\n').map((line) =>
       line
