@@ -37,13 +37,13 @@ const STRICT = {
 };
 
 describe('the package, packed and installed', function () {
-  this.timeout(900_000);
+  this.timeout(1_800_000);
   let directory: string;
   let project: string;
   let files: string[];
   let installed: string;
   const run = (cwd: string, program: string, ...args: string[]) => {
-    const { status, stdout, stderr } = spawnSync(program, args, { cwd, encoding: 'utf8', timeout: 600_000 });
+    const { status, stdout, stderr } = spawnSync(program, args, { cwd, encoding: 'utf8', timeout: 1_500_000 });
     expect(status, `${program} ${args.join(' ')}\n${stdout}\n${stderr}`).to.equal(0);
     return { stdout, stderr };
   };
