@@ -39,7 +39,7 @@ describe('the page: start and terminal', () => {
     await visit.run('echo stays > f; n=1');
     const look = () => visit.run('cat f; echo ${n-none}; cut -d. -f1 /proc/uptime');
     await visit.type('reboot');
-    await visit.page.getByText(/boots again/).waitFor();
+    await visit.page.getByText(/is booting again/).waitFor();
     expect(await look()).to.match(/^stays\nnone\n\d{1,2}$/);
     await visit.type('halt');
     await again.click();
