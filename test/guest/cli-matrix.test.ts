@@ -233,7 +233,7 @@ describe('command line: every option of every command', function () {
       { ...stays, args: ['shell', ...store], stderr: /name that too/ },
       ...(
         [
-          [['--to', 'nowhere'], /nowhere is not an address/],
+          [['--to', 'nowhere', '--token', token], /nowhere is not an address/],
           [['--to', 'localhost:1'], /give the token that `serve` has/],
           [['--to', `tls:localhost:1#${token}`, '--tls-ca', 'none.pem'], /can't read none.pem/],
           [['--to', 'wss:0'], /wss: needs a certificate/],
