@@ -205,6 +205,24 @@ for (const packed of [false, true]) {
       expect(driver.errors).to.deep.equal([]);
     });
 
+    it('a device that is restored in place uses each buffer that it has again, once', async () => {
+      start({ buffers: 2 });
+      const { transport } = driver;
+      transport.restoreState(PciTransport.checkState(structuredClone(transport.state()), transport));
+      const taken = [...transport.queues[NOTIFICATIONS]!.inFlight];
+      expect(taken).to.have.length(2);
+      for (const chain of taken) transport.askAgain(NOTIFICATIONS, chain);
+      await new Promise((resolve) => setTimeout(resolve));
+      for (const expected of [1, 1, 0]) {
+        fs.writeFileSync('/file', 'two');
+        await soon();
+        expect(collect()).to.have.length(expected);
+      }
+      post();
+      expect(collect(), 'the one that waited').to.have.length(1);
+      expect(driver.errors).to.deep.equal([]);
+    });
+
     it('is not offered where the filesystem does not tell, or the host will not, and a restored driver keeps it', () => {
       const offered = (options: object, filesystem: FileSystem = filesystemOf(new Volume())) => {
         const config = { tag: 'x', requestQueues: 1, queueSize: 8, ...options };
