@@ -4,7 +4,7 @@ import type { FileSystem } from '../../../device/fs/filesystem.ts';
 import { lateFileSystem, type Pending } from '../../support/late-filesystem.ts';
 
 const ALL: Features = Object.fromEntries(FEATURES.map((feature) => [feature, true]));
-const small = () => new MemoryFileSystem({ size: 16 << 20 });
+const small = () => new MemoryFileSystem({ size: 4 << 20 });
 
 /** In another order, and without timers: there are some hundred thousand requests. */
 let isEven = false;
