@@ -24,9 +24,12 @@ for (const options of VARIANTS) {
       ({ steps, name }) => {
         // Linux 6.1 has no shared mappings of files without a cache.
         if (options.cache === 'never') return !steps.some(({ text }) => /^map . shared/.test(text));
-        // What the guest has not written back is a hole here.
+        // What the guest has not written back is a hole here, and whether atime is older than mtime depends on two clocks.
         if (options.writeback)
-          return !steps.some(({ text, expected }) => text.startsWith('seek') || expected.includes('blocks='));
+          return !(
+            name.startsWith('reading moves the access time') ||
+            steps.some(({ text, expected }) => text.startsWith('seek') || expected.includes('blocks='))
+          );
         return !options.posixAcl || !name.startsWith('ACLs are not');
       },
     );
