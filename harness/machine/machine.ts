@@ -47,7 +47,6 @@ type MoreSummary = () => object;
 export class Machine<S extends Share = Share> implements MachineParts<S> {
   /** What the machine is: see `docs/architecture.md`. */
   readonly config: MachineConfig;
-  /** In the order in which they were given. */
   readonly shares: readonly S[];
   readonly console: ConsoleLog;
   /** v86's own object. */

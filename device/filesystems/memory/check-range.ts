@@ -242,7 +242,7 @@ function checkOrder(words: Int32Array, column: Uint32Array, what: string, mayRep
     if (ino === last && !mayRepeat) fail(`inode ${ino} occurs twice in ${what}`);
     while (at < words.length && words[at]! < ino) at += WORDS;
     if (ino < last || words[at] !== ino) fail(`${what} have inode ${ino} out of order, or it does not exist`);
-    if (type !== undefined && (words[at + MODE]! & S_IFMT) !== type) fail(`inode ${ino} is none of ${what}`);
+    if (type !== undefined && (words[at + MODE]! & S_IFMT) !== type) fail(`inode ${ino} is not one of ${what}`);
     last = ino;
   }
 }

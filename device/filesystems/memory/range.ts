@@ -111,7 +111,7 @@ export class Range {
     this.#moved(0);
   }
 
-  /** Gives an inode a record, whose number is none of those that are here. */
+  /** Gives an inode a record. Its number must not have one yet. */
   add(inode: Inode, record?: Int32Array): void {
     const at = this.#insert(inode);
     if (record) this.#words.set(record, at);

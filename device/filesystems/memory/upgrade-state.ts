@@ -213,7 +213,8 @@ function timeFrom(sec: number, nsec: number, what: string): ReturnType<typeof ch
 }
 
 function text(value: unknown): string {
-  if (typeof value !== 'string' || value.includes('\0')) fail('it has a text that is none, or that has a NUL');
+  if (typeof value !== 'string' || value.includes('\0'))
+    fail('where it should have a text it has something else, or a text with a NUL');
   return value as string;
 }
 
