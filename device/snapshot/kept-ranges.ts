@@ -99,7 +99,7 @@ export class Room {
 
 const latin1 = new TextDecoder('latin1');
 
-/** What tells ranges apart; undefined for what is none. */
+/** The same for ranges with the same bytes; undefined when `pieces` is invalid. */
 export function nameOf(pieces: unknown): string | undefined {
   return isPieces(pieces)
     ? pieces.map((piece) => `${piece instanceof ChunkReference ? 0 : piece.length}:${latin1.decode(piece)}`).join('')

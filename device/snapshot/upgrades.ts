@@ -71,7 +71,7 @@ export function checkStateVersion(version: number): void {
   );
 }
 
-/** What is none stays, and is refused. */
+/** Anything else is left as it is, for the check that follows to refuse. */
 function isU32List(value: unknown): value is number[] {
   return Array.isArray(value) && value.every((number) => number >>> 0 === number);
 }

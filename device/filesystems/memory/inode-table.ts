@@ -143,7 +143,7 @@ export class InodeTable {
     return ranges.sort((a, b) => a.index - b.index);
   }
 
-  /** The range with this index, made when there is none. */
+  /** The range with this index, which is made if it does not exist. */
   range(index: number): Range {
     let range = this.#ranges.get(index);
     if (!range) this.#ranges.set(index, (range = new Range(index)));
