@@ -22,7 +22,7 @@ const MAX_KNOWN = 10_000;
  * file, and the directory it is in, is given the permissions in the guest that it has, which its watchers hear as IN_ATTRIB. Nothing but its ctime
  * changes. The guest's own changes are forwarded too, which costs a command and does no harm.
  *
- * @returns what ends it.
+ * @returns what ends it. The guest may still be told once, of what it was being told already.
  */
 export function forwardChanges(
   machine: Machine,
@@ -39,6 +39,7 @@ export function forwardChanges(
   let telling: { paths: ReadonlySet<string>; mode: number } | undefined;
   let timer: ReturnType<typeof setTimeout> | undefined;
   let isSending = false;
+  let isStopped = false;
 
   /** Permissions; undefined for what is not there any more, and for links. */
   const modeOf = (path: string) => {
@@ -46,7 +47,7 @@ export function forwardChanges(
     return stats?.isSymbolicLink() ? undefined : stats && Number(stats.mode) & 0o7777;
   };
   const tell = async (mode: number, lot: string[]) => {
-    const paths = lot.filter((path) => modeOf(path) === mode);
+    const paths = isStopped ? [] : lot.filter((path) => modeOf(path) === mode);
     if (!paths.length) return;
     telling = { paths: new Set(paths), mode };
     try {
@@ -105,6 +106,7 @@ export function forwardChanges(
     schedule();
   });
   return () => {
+    isStopped = true;
     watcher.close();
     clearTimeout(timer);
     changed.clear();
