@@ -75,7 +75,7 @@ describe('a live share', function () {
     const store = await SnapshotStore.open(new MemoryStore(), loadCodec());
     // Open files and a directory, in a shell that goes on when it is told to.
     await sh(
-      "mkfifo /tmp/go; sh -c 'exec 3<a 4<b 5>>c 6<d; cd d; read go </tmp/go; (cat <&3; cat <&4; echo more >&5; cat e) >/tmp/out 2>&1; echo done >/tmp/done' >/dev/null 2>&1 & sleep 1",
+      "mkfifo /tmp/go; sh -c 'exec 3<a 4<b 5>>c 6<d; cd d; touch /tmp/ready; read go </tmp/go; (cat <&3; cat <&4; echo more >&5; cat e) >/tmp/out 2>&1; echo done >/tmp/done' >/dev/null 2>&1 & until [ -e /tmp/ready ]; do sleep 0.05; done",
     );
     const { id } = await vm.freeze(store);
     const goOn = async (machine: Vm) =>
