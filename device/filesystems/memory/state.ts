@@ -1,4 +1,5 @@
 import { encodeName } from '../../fs/names.ts';
+import type { AbsentBytes } from '../../fs/origin.ts';
 import { PAGES_PER_CHUNK } from './chunk.ts';
 import type { Entry } from './directory.ts';
 import type { InodeTable } from './inode-table.ts';
@@ -11,6 +12,8 @@ import type { Range } from './range.ts';
 export interface MemoryState {
   uuid: string;
   nextIno: number;
+  /** The {@link Origin.id} of where the content is that stands in it as {@link AbsentBytes}. Default: there is none of that. */
+  origin?: string;
   /** By growing index, those that have any inode. */
   ranges: RangeState[];
 }
@@ -54,8 +57,8 @@ export interface RangeState {
     index: Uint8Array;
     /** u32: bit n says that page n of 4 KiB is stored. */
     map: Uint8Array;
-    /** The stored pages one after the other; where it ends early the rest is zeros. */
-    bytes: Uint8Array[];
+    /** The stored pages one after the other, here or elsewhere; where it ends early the rest is zeros. */
+    bytes: (Uint8Array | AbsentBytes)[];
   };
   symlinks?: {
     /** u32 */
@@ -91,7 +94,7 @@ function saveRange(range: Range): RangeState {
   const entries = { ino: [] as number[], dir: [] as number[], cookie: [] as number[], names: [] as string[] };
   const directories = { ino: [] as number[], nextCookie: [] as number[] };
   const files = { ino: [] as number[], size: [] as number[], chunks: [] as number[] };
-  const chunks = { index: [] as number[], map: [] as number[], bytes: [] as Uint8Array[] };
+  const chunks = { index: [] as number[], map: [] as number[], bytes: [] as (Uint8Array | AbsentBytes)[] };
   const symlinks = { ino: [] as number[], targets: [] as string[] };
   const xattrs = { ino: [] as number[], names: [] as string[], values: [] as Uint8Array[] };
   const special = { ino: [] as number[], generation: [] as number[], rdev: [] as number[], linkable: [] as number[] };
@@ -156,7 +159,7 @@ export interface RangeLists {
   entries: { ino: number[]; dir: number[]; cookie: number[]; names: string[] };
   directories: { ino: number[]; nextCookie: number[] };
   files: { ino: number[]; size: number[]; chunks: number[] };
-  chunks: { index: number[]; map: number[]; bytes: Uint8Array[] };
+  chunks: { index: number[]; map: number[]; bytes: (Uint8Array | AbsentBytes)[] };
   symlinks: { ino: number[]; targets: string[] };
   xattrs: { ino: number[]; names: string[]; values: Uint8Array[] };
   special: { ino: number[]; generation: number[]; rdev: number[]; linkable: number[] };
