@@ -82,10 +82,11 @@ static void feed(struct process *p)
 
 static void end_input(struct process *p)
 {
-	if (p->is_pty)
-		write(p->in, "\004", 1);
-	else
+	if (!p->is_pty)
 		close_end(&p->in);
+	/* A terminal that is full takes it later. */
+	else if (write(p->in, "\004", 1) < 0 && errno == EAGAIN)
+		return;
 	p->input_ends = 0;
 }
 

@@ -10,15 +10,17 @@
 
 static volatile int exec_error;
 
-/* The strings of a command: working directory, arguments, environment. */
+/* The strings of a command: working directory, arguments, environment. NULL when there are fewer, or no memory. */
 static char **take_strings(char **at, char *end, int count)
 {
 	char **strings = calloc(count + 1, sizeof *strings);
 	int i;
 
 	for (i = 0; strings && i < count; i++) {
-		if (*at >= end)
+		if (*at >= end) {
+			free(strings);
 			return NULL;
+		}
 		strings[i] = *at;
 		*at += strlen(*at) + 1;
 	}

@@ -108,7 +108,7 @@ int main(void)
 		for (i = 0; i < process_count; i++) {
 			struct process *p = &processes[i];
 
-			if (p->in >= 0 && p->input_length)
+			if (p->in >= 0 && (p->input_length || p->input_ends))
 				add(polled, &count, p->in, POLLOUT);
 			if (p->out >= 0 && (p->credit || p->is_orphan))
 				add(polled, &count, p->out, POLLIN);

@@ -123,6 +123,21 @@ static void random_access(long long size)
 	check(unlink("sequential"), "unlink");
 }
 
+static void read_all(const char *title)
+{
+	double start = now();
+	char name[64];
+	int fd, n;
+
+	for (n = 0; n < FILES; n++) {
+		snprintf(name, sizeof name, "many/file%d", n);
+		fd = check(open(name, O_RDONLY), "open");
+		check(read(fd, block, PAGE), "read");
+		check(close(fd), "close");
+	}
+	each(title, FILES, now() - start);
+}
+
 static void many_files(void)
 {
 	char name[64], other[64];
@@ -151,22 +166,8 @@ static void many_files(void)
 	each("stat", FILES, now() - start);
 
 	drop_caches();
-	start = now();
-	for (n = 0; n < FILES; n++) {
-		snprintf(name, sizeof name, "many/file%d", n);
-		fd = check(open(name, O_RDONLY), "open");
-		check(read(fd, block, PAGE), "read");
-		check(close(fd), "close");
-	}
-	each("open, read and close", FILES, now() - start);
-	start = now();
-	for (n = 0; n < FILES; n++) {
-		snprintf(name, sizeof name, "many/file%d", n);
-		fd = check(open(name, O_RDONLY), "open");
-		check(read(fd, block, PAGE), "read");
-		check(close(fd), "close");
-	}
-	each("open, read and close, again", FILES, now() - start);
+	read_all("open, read and close");
+	read_all("open, read and close, again");
 
 	drop_caches();
 	start = now();

@@ -156,6 +156,25 @@ describe('commands in the guest', () => {
     expect(await sleeper.exited).to.equal(128 + 2);
   });
 
+  it('the end of stdin comes through a terminal that was full', async () => {
+    const line = `${'x'.repeat(99)}\n`;
+    const reader = guest.vm.spawn('stty -echo; echo ready; until [ -e /tmp/go ]; do sleep 0.05; done; wc -c', {
+      pty: { columns: 80, rows: 24 },
+    });
+    let heard = '';
+    await new Promise<void>((resolve) => {
+      reader.onStdout = (data) => {
+        heard += new TextDecoder().decode(data);
+        if (heard.includes('ready')) resolve();
+      };
+    });
+    void reader.write(line.repeat(300));
+    reader.closeStdin();
+    await guest.vm.exec('sleep 0.5; touch /tmp/go');
+    expect(await reader.exited).to.equal(0);
+    expect(heard).to.match(/^ready\s+30000\s+$/);
+  });
+
   it('processes can be left, listed and found again, by another agent of another machine too', async () => {
     const { vm } = guest;
     const first = vm.spawn('echo one; read x; echo got $x');
