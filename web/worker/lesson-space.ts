@@ -42,7 +42,11 @@ export class LessonSpace implements LessonApi {
 
   async begin(name: string, files: Record<string, string>, others: string[]): Promise<string> {
     await this.end();
-    return (this.#path = this.#folder.makeMarked(name, files, others));
+    const path = this.#folder.makeMarked(name, files, others);
+    this.#path = path;
+    // The guest may still know a directory of this name that has just been removed.
+    await this.#folder.settled();
+    return path;
   }
 
   shell(size: TerminalSize): ShellInfo {
