@@ -113,6 +113,11 @@ export class FuseSession {
     this.#parts.nextOutlivesReset = outlives;
   }
 
+  /** Whether a request of the guest is being carried out: what changes in the filesystem meanwhile is its own change. */
+  get isServing(): boolean {
+    return this.#parts.notices.isMuted;
+  }
+
   /** Whether the filesystem tells of what others change. */
   get canNotify(): boolean {
     return this.#parts.notices.canWatch;

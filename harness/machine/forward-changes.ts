@@ -1,3 +1,4 @@
+import type { Inode } from '../../device/filesystems/memory/inode.ts';
 import type { Machine } from './machine.ts';
 
 /** Options of {@link forwardChanges}. */
@@ -14,69 +15,52 @@ export interface ForwardOptions {
 const GATHER_MS = 50;
 /** Paths in one command. */
 const LOT = 100;
-/** Paths whose state is remembered. */
-const MAX_KNOWN = 10_000;
 
 /**
- * Wakes those in the guest who wait with inotify for what the host changes in a share, which Linux's virtio-fs has no way to tell: each changed
+ * Wakes those in the guest who wait with inotify for what others change in a share, which Linux's virtio-fs has no way to tell: each changed
  * file, and the directory it is in, is given the permissions in the guest that it has, which its watchers hear as IN_ATTRIB. Nothing but its ctime
- * changes. The guest's own changes are forwarded too, which costs a command and does no harm.
+ * changes. What the guest changes itself is not forwarded.
  *
  * @returns what ends it. The guest may still be told once, of what it was being told already.
+ * @throws VmError `share` for a filesystem that is not in memory.
  */
 export function forwardChanges(
   machine: Machine,
   { tag, directory, onProblem = () => {} }: ForwardOptions = {},
 ): () => void {
   const share = machine.share(tag);
+  const { files } = share;
+  const { session } = share.device;
   const top = directory ?? share.mountPoint;
-  const changed = new Set<string>();
-  /** What was told of each path: the forwarding itself changes none of it. */
-  const known = new Map<string, string>();
-  /** Permissions of what the guest is being told of, once the host has changed them meanwhile. */
-  const changedMeanwhile = new Map<string, number>();
-  /** What it is being told, and with which permissions. */
-  let telling: { paths: ReadonlySet<string>; mode: number } | undefined;
+  const changed = new Set<Inode>();
+  /** What the guest is being told of, with these permissions; and those that others have given it meanwhile. */
+  let telling: { mode: number; inodes: ReadonlySet<Inode> } | undefined;
+  const givenMeanwhile = new Map<Inode, number>();
   let timer: ReturnType<typeof setTimeout> | undefined;
   let isSending = false;
   let isStopped = false;
 
-  /** Permissions; undefined for what is not there any more, and for links. */
-  const modeOf = (path: string) => {
-    const stats = share.fs.lstatSync(`/${path}`, { throwIfNoEntry: false });
-    return stats?.isSymbolicLink() ? undefined : stats && Number(stats.mode) & 0o7777;
-  };
-  const tell = async (mode: number, lot: string[]) => {
-    const paths = isStopped ? [] : lot.filter((path) => modeOf(path) === mode);
-    if (!paths.length) return;
-    telling = { paths: new Set(paths), mode };
+  const modeOf = (inode: Inode) => inode.mode & 0o7777;
+  const tell = async (mode: number, inodes: Inode[]) => {
+    // What has been removed is left to its directory.
+    const paths = inodes.flatMap((inode) => files.path(inode)?.join('/') ?? []);
+    if (isStopped || !paths.length) return;
+    telling = { mode, inodes: new Set(inodes) };
     try {
       await machine.exec(['chmod', mode.toString(8), '--', ...paths.map((path) => `${top}/${path}`)]);
     } finally {
       telling = undefined;
-      changedMeanwhile.clear();
+      givenMeanwhile.clear();
     }
   };
-  /** Sees to it that the host's permissions stay, where they have changed since the guest was told. */
-  const keep = (path: string) => {
-    const mode = telling?.paths.has(path) ? modeOf(path) : undefined;
-    if (mode === undefined) return;
-    const wanted = changedMeanwhile.get(path);
-    if (mode !== telling!.mode) changedMeanwhile.set(path, mode);
-    else if (wanted !== undefined)
-      queueMicrotask(() => modeOf(path) === mode && share.fs.chmodSync(`/${path}`, wanted));
-  };
-  /** The changed paths by their permissions. Removed ones are left to their directories, and a link has none. */
-  const take = (): Map<number, string[]> => {
-    const lots = new Map<number, string[]>();
-    if (known.size > MAX_KNOWN) known.clear();
-    for (const path of changed) {
-      const stats = share.fs.lstatSync(`/${path}`, { throwIfNoEntry: false });
-      const state = stats && [stats.ino, stats.mode, stats.size, stats.nlink, stats.mtimeMs].join();
-      if (!state || stats.isSymbolicLink() || known.get(path) === state) continue;
-      known.set(path, state);
-      const mode = Number(stats.mode) & 0o7777;
-      lots.set(mode, [...(lots.get(mode) ?? []), path]);
+  /** The changed inodes by their permissions; links have none. */
+  const take = (): Map<number, Inode[]> => {
+    const lots = new Map<number, Inode[]>();
+    for (const inode of changed) {
+      if (inode.isSymlink) continue;
+      const lot = lots.get(modeOf(inode));
+      if (lot) lot.push(inode);
+      else lots.set(modeOf(inode), [inode]);
     }
     changed.clear();
     return lots;
@@ -85,8 +69,12 @@ export function forwardChanges(
     timer = undefined;
     isSending = true;
     try {
-      for (const [mode, paths] of take()) {
-        for (let at = 0; at < paths.length; at += LOT) await tell(mode, paths.slice(at, at + LOT));
+      for (const [mode, inodes] of take()) {
+        for (let at = 0; at < inodes.length; at += LOT)
+          await tell(
+            mode,
+            inodes.slice(at, at + LOT).filter((inode) => modeOf(inode) === mode),
+          );
       }
     } catch (error) {
       onProblem(error as Error);
@@ -98,16 +86,32 @@ export function forwardChanges(
   const schedule = () => {
     if (!isSending) timer ??= setTimeout(() => void send(), GATHER_MS);
   };
-  const watcher = share.fs.watch('/', { recursive: true }, (_event, name) => {
-    const path = String(name);
-    keep(path);
-    changed.add(path);
-    changed.add(path.slice(0, Math.max(0, path.lastIndexOf('/'))));
+  const add = (inode: Inode) => {
+    changed.add(inode);
     schedule();
+  };
+  const unwatch = files.watch({
+    entryChanged(dir: Inode, name) {
+      if (session.isServing) return;
+      add(dir);
+      const inode = files.lookup(dir, name);
+      if (inode) add(inode);
+    },
+    inodeChanged(inode: Inode) {
+      if (!session.isServing) {
+        if (telling?.inodes.has(inode)) givenMeanwhile.set(inode, modeOf(inode));
+        add(inode);
+        return;
+      }
+      // The guest gives it the permissions that it had when it was told.
+      const mode = givenMeanwhile.get(inode);
+      if (mode !== undefined && modeOf(inode) === telling?.mode) queueMicrotask(() => files.setattr(inode, { mode }));
+    },
+    everythingChanged: () => changed.clear(),
   });
   return () => {
     isStopped = true;
-    watcher.close();
+    unwatch();
     clearTimeout(timer);
     changed.clear();
   };

@@ -89,6 +89,27 @@ describe('changes of the host, for those in the guest who wait with inotify', ()
     }
   });
 
+  it("leave the guest's own changes to the guest", async () => {
+    const { fs } = guest.vm.share();
+    const stop = forwardChanges(guest.vm);
+    const { exec } = guest.vm;
+    const told: string[] = [];
+    try {
+      await guest.sh('mkdir own; echo 1 > own/file; chmod 600 own/file; mv own/file own/other');
+      await new Promise<void>((resolve) => {
+        guest.vm.exec = async (command, options) => {
+          told.push(...command.slice(3));
+          return await exec.call(guest.vm, command, options).finally(() => told.length > 1 && setTimeout(resolve));
+        };
+        fs.writeFileSync('/theirs', '');
+      });
+      expect(told.map((path) => path.split('/').slice(3).join('/')).sort()).to.deep.equal(['', 'theirs']);
+    } finally {
+      stop();
+      guest.vm.exec = exec;
+    }
+  });
+
   it('come to rest: forwarding is not forwarded', async () => {
     const stop = forwardChanges(guest.vm);
     try {
