@@ -50,6 +50,8 @@ const FILES = {
   bios: 'bios.bin',
   vgaBios: 'vgabios.bin',
   fuseHeader: 'fuse.h',
+  init: 'init',
+  agent: 'agent',
 } as const;
 
 /** manifest.json of an image. */
@@ -163,6 +165,8 @@ async function build(
     );
     programs.set(name, await readFile(program));
   }
+
+  for (const name of [FILES.init, FILES.agent]) await writeFile(join(image, name), programs.get(name)!);
 
   onProgress('packing the initial RAM disk', 0.9);
   const parts = { release, busybox: await readFile(join(root, 'bin/busybox')), programs };

@@ -14,6 +14,10 @@ export interface GuestImage {
   readonly vgaBios: string;
   /** `linux/fuse.h` of Debian's linux-libc-dev, for the tests to compare with. */
   readonly fuseHeader: string;
+  /** `src/init.c`, for a root filesystem that has no such thing. */
+  readonly init: string;
+  /** `src/agent.c`, likewise. */
+  readonly agent: string;
   /** `uname -r`. */
   readonly release: string;
   /** SHA-256 over all of the files, hex: images with the same one boot the same. */

@@ -1,5 +1,5 @@
 import { CpioArchive } from './cpio.ts';
-import { BOOT_MODULES, type KernelModule } from './modules.ts';
+import { BOOT_MODULES, type KernelModule, SERVICE_MODULES } from './modules.ts';
 
 export interface InitramfsParts {
   /** `uname -r`. */
@@ -73,8 +73,13 @@ export function makeInitramfs({ release, busybox, programs, modules }: Initramfs
     `lib/modules/${release}/modules.alias`,
     modules.flatMap(({ name, aliases }) => aliases.map((alias) => `alias ${alias} ${name}\n`)).join(''),
   );
-  const boot = modules.filter(({ name }) => BOOT_MODULES.includes(name));
-  archive.file('lib/modules/load', boot.map(({ name }) => `/lib/modules/${release}/${files.get(name)}\n`).join(''));
+  for (const [list, names] of [
+    ['load', BOOT_MODULES],
+    ['services', SERVICE_MODULES],
+  ] as const) {
+    const paths = modules.filter(({ name }) => names.includes(name)).map(({ name }) => files.get(name));
+    archive.file(`lib/modules/${list}`, paths.map((path) => `/lib/modules/${release}/${path}\n`).join(''));
+  }
   return archive.toBuffer();
 }
 

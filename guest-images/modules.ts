@@ -18,6 +18,9 @@ export const BOOT_MODULES = [
   '9p',
 ];
 
+/** Loaded besides, before something else than our init becomes process 1 of a root filesystem: what systemd needs. */
+export const SERVICE_MODULES = ['autofs4'];
+
 /** There for `modprobe`. */
 const OPTIONAL_MODULES = ['overlay', 'loop', 'crc32c_generic', 'libcrc32c'];
 
@@ -31,7 +34,7 @@ export interface KernelModule {
 
 /** The modules named above that are below `directory`, boot modules first and in order. A kernel may have some built in. */
 export async function readModules(directory: string): Promise<KernelModule[]> {
-  const wanted = [...BOOT_MODULES, ...OPTIONAL_MODULES];
+  const wanted = [...BOOT_MODULES, ...SERVICE_MODULES, ...OPTIONAL_MODULES];
   const found = new Map<string, KernelModule>();
   for (const path of await glob(directory, /\.ko$/)) {
     const name = basename(path, '.ko').replaceAll('-', '_');

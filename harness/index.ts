@@ -27,5 +27,5 @@ export type { HostShare as Share, ShareWriteBackOptions } from './node/shares/sh
 export { DirectoryStore } from './node/stores/directory-store.ts';
 export { readSnapshot, type Snapshot, writeSnapshot } from './node/stores/snapshot-file.ts';
 export { Vm } from './node/vm.ts';
-export type { BootMethod, NamedKernel, ShareOptions, VmOptions } from './node/vm-options.ts';
+export type { BootMethod, NamedKernel, RootOptions, ShareOptions, VmOptions } from './node/vm-options.ts';
 export { VmPool } from './node/vm-pool.ts';

@@ -2,9 +2,17 @@
  * PID 1: mounts what a Linux program expects, loads the modules that /lib/modules/load names, and
  * keeps the exec agent and a shell on the first UART running. One process does it all: forks are
  * what a boot in an emulator spends its time on.
+ *
+ * It is /init of the initial RAM disk, and where the kernel's command line says rootfstype=virtiofs, it
+ * goes from there to that root, and runs what init= names. There the host has put this program and the
+ * agent into a directory of their own, which goes away when they run. With arguments, those are the command
+ * that becomes PID 1 in its place, once the agent runs.
  */
+#define _GNU_SOURCE
 #include <errno.h>
 #include <fcntl.h>
+#include <ftw.h>
+#include <libgen.h>
 #include <net/if.h>
 #include <signal.h>
 #include <stdio.h>
@@ -20,15 +28,23 @@
 #include <unistd.h>
 
 #define MODULES "/lib/modules/load"
+/* What a process 1 that starts services needs besides. */
+#define SERVICE_MODULES "/lib/modules/services"
 #define CONSOLE "/dev/ttyS0"
 #define DEBUGFS "/sys/kernel/debug"
+#define NEW_ROOT "/mnt"
+
+#define SHELL "SHELL="
+static char shell_variable[] = SHELL "/bin/bash";
 
 static char *const environment[] = {
 	"PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin",
-	"HOME=/root", "USER=root", "LOGNAME=root", "SHELL=/bin/sh", "TERM=linux", "LANG=C.UTF-8", NULL,
+	"HOME=/root", "USER=root", "LOGNAME=root", shell_variable, "TERM=linux", "LANG=C.UTF-8", NULL,
 };
 
 static volatile sig_atomic_t shutdown_signal;
+
+static int agent_fd = -1;
 
 static void complain(const char *what, const char *name)
 {
@@ -42,7 +58,7 @@ static void attach(const char *type, const char *path, unsigned long flags, cons
 		complain("mount", path);
 }
 
-static void mount_all(void)
+static void mount_all(int is_root)
 {
 	attach("proc", "/proc", MS_NOSUID | MS_NODEV | MS_NOEXEC, NULL);
 	attach("sysfs", "/sys", MS_NOSUID | MS_NODEV | MS_NOEXEC, NULL);
@@ -50,7 +66,8 @@ static void mount_all(void)
 	attach("devpts", "/dev/pts", MS_NOSUID | MS_NOEXEC, "mode=620,ptmxmode=666");
 	attach("tmpfs", "/dev/shm", MS_NOSUID | MS_NODEV, NULL);
 	attach("tmpfs", "/run", MS_NOSUID | MS_NODEV, "mode=755");
-	attach("tmpfs", "/tmp", MS_NOSUID | MS_NODEV, NULL);
+	if (!is_root)
+		attach("tmpfs", "/tmp", MS_NOSUID | MS_NODEV, NULL);
 	symlink("/proc/self/fd", "/dev/fd");
 	symlink("/proc/self/fd/0", "/dev/stdin");
 	symlink("/proc/self/fd/1", "/dev/stdout");
@@ -86,10 +103,10 @@ static void load_module(const char *path)
 		close(fd);
 }
 
-static void load_modules(void)
+static void load_modules(const char *list_path)
 {
 	char path[256];
-	FILE *list = fopen(MODULES, "re");
+	FILE *list = fopen(list_path, "re");
 
 	if (!list)
 		return;
@@ -128,7 +145,8 @@ static int has_uart(const char *type_path)
 	return type != '0';
 }
 
-static void run(char *const argv[], const char *terminal)
+/* `program`: a descriptor of it, or -1 for the path in `argv`. */
+static void run(int program, char *const argv[], const char *terminal)
 {
 	setsid();
 	if (terminal) {
@@ -144,18 +162,118 @@ static void run(char *const argv[], const char *terminal)
 			close(fd);
 	}
 	chdir("/root");
-	execve(argv[0], argv, environment);
+	if (program >= 0)
+		fexecve(program, argv, environment);
+	else
+		execve(argv[0], argv, environment);
 	complain("run", argv[0]);
 	_exit(127);
 }
 
-static pid_t start(char *const argv[], const char *terminal)
+static pid_t start(int program, char *const argv[], const char *terminal)
 {
 	pid_t pid = fork();
 
 	if (pid == 0)
-		run(argv, terminal);
+		run(program, argv, terminal);
 	return pid;
+}
+
+static pid_t start_agent(void)
+{
+	static char *const argv[] = { "/sbin/agent", NULL };
+
+	return start(agent_fd, argv, NULL);
+}
+
+static pid_t start_shell(void)
+{
+	static char *const argv[] = { shell_variable + sizeof SHELL - 1, "-l", NULL };
+
+	return start(-1, argv, CONSOLE);
+}
+
+static int forget_file(const char *path, const struct stat *status, int type, struct FTW *at)
+{
+	remove(path);
+	return 0;
+}
+
+/* What follows `name` in the kernel's command line up to the next blank; it begins with a word. */
+static char *word_of(const char *line, const char *name)
+{
+	const char *at = line;
+	size_t length = strlen(name);
+
+	while ((at = strstr(at, name))) {
+		if (at == line || at[-1] == ' ')
+			return strndup(at + length, strcspn(at + length, " \n"));
+		at += length;
+	}
+	return NULL;
+}
+
+/* In the initial RAM disk: goes to the root that the kernel's command line names and frees the memory here; returns where it names none. */
+static void go_to_root(int argc, char *argv[])
+{
+	static char line[4096];
+	char *type, *tag, *init, *flags;
+	ssize_t length;
+	int fd;
+
+	attach("proc", "/proc", 0, NULL);
+	fd = open("/proc/cmdline", O_RDONLY | O_CLOEXEC);
+	length = fd < 0 ? 0 : read(fd, line, sizeof line - 1);
+	close(fd);
+	line[length > 0 ? length : 0] = 0;
+	type = word_of(line, "rootfstype=");
+	tag = word_of(line, "root=");
+	init = word_of(line, "init=");
+	flags = word_of(line, "rootflags=");
+	if (!type || !tag || strcmp(type, "virtiofs"))
+		return;
+	load_modules(MODULES);
+	if (argc > 1)
+		load_modules(SERVICE_MODULES);
+	if (mount(tag, NEW_ROOT, type, 0, flags)) {
+		complain("mount the root", tag);
+		return;
+	}
+	umount2("/proc", MNT_DETACH);
+	nftw("/", forget_file, 16, FTW_DEPTH | FTW_PHYS | FTW_MOUNT);
+	if (chdir(NEW_ROOT) || mount(".", "/", NULL, MS_MOVE, NULL) || chroot(".") || chdir("/"))
+		complain("go to", NEW_ROOT);
+	argv[0] = init ? init : "/sbin/init";
+	execv(argv[0], argv);
+	complain("run", argv[0]);
+	_exit(1);
+}
+
+/* In such a root: `path` is this program, and the agent is beside it. They leave no trace there. */
+static void settle_in_root(const char *path)
+{
+	char place[256], agent[300], name[65];
+	ssize_t length = 0;
+	int fd;
+
+	snprintf(place, sizeof place, "%s", path);
+	snprintf(agent, sizeof agent, "%s/agent", dirname(place));
+	agent_fd = open(agent, O_RDONLY | O_CLOEXEC);
+	if (agent_fd < 0)
+		complain("open", agent);
+	unlink(agent);
+	unlink(path);
+	rmdir(place);
+	fd = open("/etc/hostname", O_RDONLY | O_CLOEXEC);
+	if (fd >= 0) {
+		length = read(fd, name, sizeof name - 1);
+		close(fd);
+	}
+	name[length > 0 ? length : 0] = 0;
+	name[strcspn(name, "\n")] = 0;
+	if (!name[0])
+		strcpy(name, "guest");
+	sethostname(name, strlen(name));
 }
 
 static void on_shutdown(int signal)
@@ -176,25 +294,36 @@ static void shut_down(void)
 	reboot(how);
 }
 
-int main(void)
+int main(int argc, char *argv[])
 {
-	static char *const agent_argv[] = { "/sbin/agent", NULL };
-	static char *const shell_argv[] = { "/bin/sh", "-l", NULL };
 	static const int signals[] = { SIGTERM, SIGUSR1, SIGUSR2 };
 	struct sigaction action = { .sa_handler = on_shutdown };
+	int is_root = strcmp(argv[0], "/init") != 0;
 	pid_t agent, shell, ended;
 	unsigned i;
 
-	for (i = 0; i < sizeof signals / sizeof *signals; i++)
-		sigaction(signals[i], &action, NULL);
-	mount_all();
-	load_modules();
+	if (!is_root)
+		go_to_root(argc, argv);
+	mount_all(is_root);
+	if (is_root) {
+		settle_in_root(argv[0]);
+	} else {
+		load_modules(MODULES);
+		sethostname("guest", 5);
+	}
+	if (access(shell_variable + sizeof SHELL - 1, X_OK))
+		strcpy(shell_variable, SHELL "/bin/sh");
 	map_less_around_faults();
-	sethostname("guest", 5);
 	loopback_up();
 
-	agent = has_uart("/sys/class/tty/ttyS1/type") ? start(agent_argv, NULL) : 0;
-	shell = has_uart("/sys/class/tty/ttyS0/type") ? start(shell_argv, CONSOLE) : 0;
+	agent = has_uart("/sys/class/tty/ttyS1/type") ? start_agent() : 0;
+	if (is_root && argc > 1) {
+		execv(argv[1], argv + 1);
+		complain("run", argv[1]);
+	}
+	for (i = 0; i < sizeof signals / sizeof *signals; i++)
+		sigaction(signals[i], &action, NULL);
+	shell = has_uart("/sys/class/tty/ttyS0/type") ? start_shell() : 0;
 	for (;;) {
 		ended = wait(NULL);
 		if (shutdown_signal)
@@ -207,8 +336,8 @@ int main(void)
 		if (ended == agent || ended == shell)
 			sleep(1);
 		if (ended == agent)
-			agent = start(agent_argv, NULL);
+			agent = start_agent();
 		else if (ended == shell)
-			shell = start(shell_argv, CONSOLE);
+			shell = start_shell();
 	}
 }

@@ -61,7 +61,7 @@ async function startPlain(): Promise<Booted> {
     bios: await file(image.bios!),
     vga_bios: await file(image.vgaBios!),
     bzimage: await file(image.kernel),
-    initrd: await file(image.initrd),
+    initrd: await file(image.initrd!),
     cmdline: PLAIN_CMDLINE,
     uart1: true,
   } as V86Options;

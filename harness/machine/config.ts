@@ -29,8 +29,17 @@ export interface Equipment {
   videoMemory: number;
   /** Of the virtio-fs devices. */
   tags: string[];
+  /** Which of them is the guest's root filesystem, if it is one of them. */
+  root?: RootDevice;
   /** The uuids of those whose files are a live directory of the host, by tag. Default: none. */
   live?: ReadonlyMap<string, string>;
+}
+
+/** The share that a guest has its root filesystem on. */
+export interface RootDevice {
+  tag: string;
+  /** What is process 1 there. Default: the init of `guest-images/`. */
+  init?: string;
 }
 
 const ACPI = 'ACPI';
@@ -44,6 +53,9 @@ const V86_VIDEO_MEMORY = 8192;
 const VIRTIO_FS = 'virtio-fs ';
 /** Before uuid and tag. */
 const LIVE = 'live ';
+/** Before the tag. */
+const ROOT = 'root ';
+const INIT = 'init ';
 
 const KIB = 1024;
 const MIB = 1024 * KIB;
@@ -57,6 +69,7 @@ export function devicesOf({
   videoMemory,
   tags,
   live,
+  root,
 }: Equipment): string[] {
   return [
     isMinimalKernel && MINIMAL_KERNEL,
@@ -66,6 +79,8 @@ export function devicesOf({
     network === 'virtio' && VIRTIO_NETWORK,
     videoMemory !== V86_VIDEO_MEMORY && `${VIDEO_MEMORY}${videoMemory}`,
     ...tags.flatMap((tag) => [VIRTIO_FS + tag, live?.has(tag) && `${LIVE}${live.get(tag)} ${tag}`]),
+    root && ROOT + root.tag,
+    root?.init !== undefined && INIT + root.init,
   ].filter((device) => typeof device === 'string');
 }
 
@@ -76,6 +91,8 @@ export function equipmentOf({
   const afterEach = (prefix: string) =>
     devices.filter((device) => device.startsWith(prefix)).map((device) => device.slice(prefix.length));
   const [videoMemory] = afterEach(VIDEO_MEMORY);
+  const [root] = afterEach(ROOT);
+  const [init] = afterEach(INIT);
   const live = new Map(
     afterEach(LIVE).map((device) => {
       const [uuid] = device.split(' ', 1) as [string];
@@ -91,6 +108,7 @@ export function equipmentOf({
     videoMemory: videoMemory === undefined ? V86_VIDEO_MEMORY : Number(videoMemory),
     tags: afterEach(VIRTIO_FS),
     live,
+    ...(root !== undefined && { root: { tag: root, ...(init !== undefined && { init }) } }),
   };
   const known = new Set(devicesOf(equipment));
   return { ...equipment, live, others: devices.filter((device) => !known.has(device)) };

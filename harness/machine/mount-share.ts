@@ -5,6 +5,7 @@ import type { Share } from './share.ts';
 /** Mounts a share in the guest, at `path` or its own mount point, which is made. Returns the path. @throws VmError `image` or `share`. */
 export async function mountShare(machine: Pick<Machine, 'exec'>, share: Share, path?: string): Promise<string> {
   const target = path ?? share.mountPoint;
+  if (target === share.mountPoint && share.isRoot) return target;
   const result = await machine.exec([
     '/bin/sh',
     '-c',

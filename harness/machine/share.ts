@@ -31,6 +31,8 @@ export function attachShare(
   });
 }
 
+const ROOT = '/';
+
 /** The `fs` API of memfs. */
 type MemfsApi = ReturnType<typeof createFsFromVolume>;
 
@@ -42,11 +44,17 @@ export class Share<F extends FileSystem = FileSystem> {
   readonly mountPoint: string;
   #fs: MemfsApi | undefined;
 
-  constructor(device: VirtioFsDevice<F>) {
+  /** `isRoot`: the guest boots from it. */
+  constructor(device: VirtioFsDevice<F>, isRoot = false) {
     this.device = device;
     this.tag = device.tag;
     const name = device.tag.replaceAll('/', '_');
-    this.mountPoint = `/mnt/${/^\.+$/.test(name) ? '_' : name}`;
+    this.mountPoint = isRoot ? ROOT : `/mnt/${/^\.+$/.test(name) ? '_' : name}`;
+  }
+
+  /** Whether the guest has its root filesystem here. */
+  get isRoot(): boolean {
+    return this.mountPoint === ROOT;
   }
 
   /** What is in memory of it, which can be filled, saved and written back. @throws VmError `share` for a filesystem of another kind. */

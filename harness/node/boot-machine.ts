@@ -1,5 +1,6 @@
 import { V86Machine } from '../../device/v86/adapter.ts';
 import { assemble, type MachineParts } from '../machine/assemble.ts';
+import { putRootPrograms } from '../machine/boot/root.ts';
 import { VmError, type VmErrorKind } from '../machine/errors.ts';
 import { BOOT_PATIENCE, PATIENCE } from '../machine/guest-life.ts';
 import { attachShare } from '../machine/share.ts';
@@ -24,7 +25,9 @@ export function makeMachine(plan: Plan, make: MakeVm, base?: Snapshot): Promise<
 /** A machine whose guest answers, its shares plugged in but not mounted. */
 export function bootMachine(plan: Plan, make: MakeVm): Promise<Vm> {
   const { cache, acpi, v86 } = plan.options;
-  return cache === false || acpi || v86 ? coldBoot(plan, plan.shares, make) : fromCache(plan, make);
+  return cache === false || acpi || v86 || plan.rootPrograms
+    ? coldBoot(plan, plan.shares, make)
+    : fromCache(plan, make);
 }
 
 async function makeWith(
@@ -43,9 +46,10 @@ async function makeWith(
       config: withShares(plan.config, shares),
       wasm: await compileV86(),
       makeShares: (emulator) =>
-        shares.map((options) => {
+        shares.map((options, index) => {
           const { source, live, setIds, ...others } = options;
-          if (!live) return new HostShare(attachShare(emulator, others));
+          const isRoot = plan.rootPrograms !== undefined && index === shares.length - 1;
+          if (!live) return new HostShare(attachShare(emulator, others), isRoot);
           const filesystem = openLive(source!, setIds);
           V86Machine.of(emulator).onEnd(() => filesystem.end());
           return new HostShare(attachShare(emulator, { ...others, filesystem }));
@@ -56,6 +60,7 @@ async function makeWith(
   );
   return vm.orStop(async () => {
     if (plan.rebootKernel) vm.bootsAtReset(plan.rebootKernel, plan);
+    if (plan.rootPrograms) V86Machine.of(vm.emulator).onReset(() => putPrograms(vm, plan));
     for (const { tag, source, live } of shares) {
       if (source !== undefined && !live)
         await vm
@@ -89,8 +94,15 @@ async function fromCache(plan: Plan, make: MakeVm): Promise<Vm> {
 
 async function coldBoot(plan: Plan, shares: ShareOptions[], make: MakeVm): Promise<Vm> {
   const { onProgress, timeoutMs = BOOT_PATIENCE } = plan.options;
+  const root = plan.rootPrograms && plan.shares.at(-1);
+  if (root && root.source === undefined && !root.filesystem)
+    throw new VmError(
+      'configuration',
+      'a root has to have something in it to boot from: give `source` or `filesystem`',
+    );
   const { kernel, v86 } = await plan.coldBoot();
   const vm = await makeWith(plan, shares, make, { v86 });
+  putPrograms(vm, plan);
   const started = performance.now();
   const tell = () => onProgress?.(`booting the guest: ${Math.round((performance.now() - started) / 1000)} s`);
   const ticker = setInterval(tell, 1000);
@@ -100,6 +112,17 @@ async function coldBoot(plan: Plan, shares: ShareOptions[], make: MakeVm): Promi
     return vm;
   } finally {
     clearInterval(ticker);
+  }
+}
+
+/** Gives a root filesystem what it is about to be booted with; without it the guest panics. */
+function putPrograms(vm: Vm, { rootPrograms }: Plan): void {
+  const root = vm.shares.find(({ isRoot }) => isRoot);
+  if (!root || !rootPrograms) return;
+  try {
+    putRootPrograms(root.files, rootPrograms);
+  } catch (error) {
+    process.emitWarning(`the guest can't boot from its root: ${(error as Error).message}`, { type: 'v86-virtiofs' });
   }
 }
 

@@ -13,7 +13,11 @@ import type { NamedDriver, NamedKernel, VmOptions } from './vm-options.ts';
 /** What a machine boots from. Paths; which of them are needed depends on the boot method. */
 export interface BootFiles {
   kernel: string;
-  initrd: string;
+  /** Missing where a kernel needs none for a root. */
+  initrd?: string;
+  /** What a root filesystem is given to boot from it. */
+  init?: string;
+  agent?: string;
   /** The kernel as an ELF file, to be booted directly. */
   vmlinux?: string;
   bios?: string;
@@ -26,7 +30,11 @@ export interface BootFiles {
 const SYSTEM_BIOS = '/usr/share/seabios/bios.bin';
 const VGA_BIOS = 'vgabios-stdvga.bin';
 
-type Wanted = Pick<VmOptions, 'initrd' | 'bios' | 'driver' | 'bootMethod' | 'onProgress'> & { kernel: string };
+type Wanted = Pick<VmOptions, 'initrd' | 'bios' | 'driver' | 'bootMethod' | 'onProgress'> & {
+  kernel: string;
+  /** Whether the guest has a root filesystem. */
+  hasRoot?: boolean;
+};
 
 /** The image that `guest-images/` builds, or the one the caller brought. Throws {@link VmError} `image` or `configuration`. */
 export async function resolveImage({
@@ -36,6 +44,7 @@ export async function resolveImage({
   driver,
   bootMethod,
   onProgress,
+  hasRoot = false,
 }: Wanted): Promise<BootFiles> {
   if (isNamed(kernel)) {
     if (initrd !== undefined)
@@ -43,7 +52,9 @@ export async function resolveImage({
         'image',
         `the kernel ${kernel} has its own initial RAM disk: give --kernel FILE with --initrd, or leave that out`,
       );
-    const image = await ensureGuestImage({ driver, kernel, onProgress });
+    const built = await ensureGuestImage({ driver, kernel, onProgress });
+    // All that mounting a root takes is built in there.
+    const image = hasRoot && kernel === 'minimal' ? { ...built, initrd: undefined } : built;
     return bios === undefined ? image : { ...image, ...findFirmware(bios) };
   }
   if (driver === 'fast')
@@ -51,13 +62,23 @@ export async function resolveImage({
       'configuration',
       'the fast driver goes into the image that guest-images/ builds: build it for your kernel as docs/driver.md says, or leave out --kernel and --initrd',
     );
-  if (initrd === undefined)
-    throw new VmError('image', 'a kernel of your own needs an initial RAM disk: give --initrd FILE too');
+  if (initrd === undefined && !hasRoot)
+    throw new VmError('image', 'a kernel of your own needs an initial RAM disk: give --initrd FILE too, or a root');
   const hash = createHash('sha256');
   const bytes = await readImageFile(kernel);
-  hash.update(bytes).update(await readImageFile(initrd));
+  hash.update(bytes);
+  if (initrd !== undefined) hash.update(await readImageFile(initrd));
   const vmlinux = bootMethod === 'bios' ? undefined : await unpacked(kernel, bytes, bootMethod === 'direct');
-  return { kernel, initrd, vmlinux, ...(vmlinux === undefined && findFirmware(bios)), id: hash.digest('hex') };
+  const { init, agent } = hasRoot ? await ensureGuestImage({ onProgress }) : {};
+  return {
+    kernel,
+    initrd,
+    init,
+    agent,
+    vmlinux,
+    ...(vmlinux === undefined && findFirmware(bios)),
+    id: hash.digest('hex'),
+  };
 }
 
 export function isNamed(kernel: string): kernel is NamedKernel {

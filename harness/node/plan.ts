@@ -3,14 +3,23 @@ import { resolve } from 'node:path';
 import type { V86Options } from 'v86';
 import { kernelCmdline } from '../machine/boot/cmdline.ts';
 import type { DirectBootImage } from '../machine/boot/direct-boot.ts';
-import { devicesOf, equipmentOf, type MachineConfig } from '../machine/config.ts';
+import { type RootPrograms, rootCmdline } from '../machine/boot/root.ts';
+import { devicesOf, equipmentOf, type MachineConfig, type RootDevice } from '../machine/config.ts';
 import { VmError } from '../machine/errors.ts';
 import { defaultDriver, defaultKernel, isNamed, readImageFile, resolveImage } from './image.ts';
 import { liveUuids, matchLive } from './live/live-share.ts';
 import { v86Version } from './v86.ts';
-import { checkShares, DEFAULT_MEMORY, DEFAULT_VIDEO_MEMORY, type ShareOptions, type VmOptions } from './vm-options.ts';
+import {
+  checkShares,
+  DEFAULT_MEMORY,
+  DEFAULT_VIDEO_MEMORY,
+  type RootOptions,
+  type ShareOptions,
+  type VmOptions,
+} from './vm-options.ts';
 
 const MIB = 1024 * 1024;
+const ROOT_TAG = 'root';
 /** MiB: where v86 puts an initial RAM disk. */
 const BIOS_INITRD = 64;
 /** Part of the boot cache's key: raised when a machine made the old way must not be used any more. */
@@ -30,14 +39,18 @@ export interface Plan {
   cmdline: string;
   /** What a reset boots, where that is not its BIOS's. It is read anew each time. */
   rebootKernel: (() => DirectBootImage) | undefined;
+  /** The last of the shares is the guest's root filesystem, which is given these to boot from. */
+  rootPrograms: RootPrograms | undefined;
   /** Reads what a cold boot takes: a kernel, or what the BIOS finds it by. */
   coldBoot(): Promise<{ kernel?: DirectBootImage; v86?: V86Options }>;
 }
 
 /** Throws {@link VmError} for options that don't fit together, or files that are missing. */
 export async function makePlan(options: VmOptions): Promise<Plan> {
+  const root = rootOptions(options.root);
+  const rootDevice = root && { tag: root.tag, init: root.init };
+  const shares = [...(options.shares ?? []), ...(root ? [shareOf(root)] : [])];
   const {
-    shares = [],
     memory = DEFAULT_MEMORY,
     videoMemory = DEFAULT_VIDEO_MEMORY,
     ninep = false,
@@ -52,11 +65,13 @@ export async function makePlan(options: VmOptions): Promise<Plan> {
     throw new VmError('configuration', 'the boot method `direct` takes no BIOS: leave out one of them');
   if (wanted === 'direct' && acpi)
     throw new VmError('configuration', 'ACPI comes from the BIOS: leave out the boot method `direct`');
-  const image = await resolveImage({ ...options, driver, kernel, bootMethod: wanted });
-  const { vmlinux } = image;
+  const image = await resolveImage({ ...options, driver, kernel, bootMethod: wanted, hasRoot: root !== undefined });
+  const { vmlinux, initrd } = image;
   const bootMethod = wanted ?? (vmlinux ? 'direct' : 'bios');
   // The kernel's driver for hotplug takes v86's description of slots amiss.
-  const cmdline = kernelCmdline([acpi && 'acpiphp.disable=1', options.cmdline].filter(Boolean).join(' '));
+  const cmdline = kernelCmdline(
+    [acpi && 'acpiphp.disable=1', options.cmdline, rootDevice && rootCmdline(rootDevice)].filter(Boolean).join(' '),
+  );
   const bare: MachineConfig = {
     emulator: await v86Version(),
     image: image.id,
@@ -69,6 +84,7 @@ export async function makePlan(options: VmOptions): Promise<Plan> {
       network,
       videoMemory,
       tags: [],
+      root: rootDevice,
     }),
   };
   const v86: V86Options = {
@@ -94,21 +110,33 @@ export async function makePlan(options: VmOptions): Promise<Plan> {
     cmdline,
     rebootKernel:
       bootMethod === 'direct'
-        ? () => ({ vmlinux: readFileSync(vmlinux!), initrd: readFileSync(image.initrd) })
+        ? () => ({ vmlinux: readFileSync(vmlinux!), initrd: initrd === undefined ? undefined : readFileSync(initrd) })
         : undefined,
+    rootPrograms: root && { init: await readImageFile(image.init!), agent: await readImageFile(image.agent!) },
     coldBoot: async () => {
-      if (bootMethod === 'direct')
-        return { kernel: { vmlinux: await readImageFile(vmlinux!), initrd: await readImageFile(image.initrd) } };
-      await checkRoom(image.initrd, memory);
-      const [bzimage, initrd] = [await fileOption(image.kernel), await fileOption(image.initrd)];
-      return { v86: { bzimage, initrd, cmdline } };
+      const ramDisk = initrd === undefined ? undefined : await readImageFile(initrd);
+      if (bootMethod === 'direct') return { kernel: { vmlinux: await readImageFile(vmlinux!), initrd: ramDisk } };
+      const bzimage = await fileOption(image.kernel);
+      if (!ramDisk) return { v86: { bzimage, cmdline } };
+      checkRoom(ramDisk, memory);
+      return { v86: { bzimage, initrd: { buffer: ramDisk.buffer }, cmdline } };
     },
   };
 }
 
+function rootOptions(root: VmOptions['root']): (RootOptions & RootDevice) | undefined {
+  if (root === undefined) return undefined;
+  return { tag: ROOT_TAG, ...(typeof root === 'string' ? { source: root } : root) };
+}
+
+/** Nobody else changes it: the guest may remember all of it. */
+function shareOf({ init: _, ...root }: RootOptions & RootDevice): ShareOptions {
+  return { cache: 'always', ...root };
+}
+
 /** v86 lets its BIOS find the initial RAM disk at 64 MiB. @throws VmError `configuration`. */
-async function checkRoom(initrd: string, memory: number): Promise<void> {
-  const least = Math.ceil((await readImageFile(initrd)).length / MIB) + BIOS_INITRD;
+function checkRoom(initrd: Uint8Array, memory: number): void {
+  const least = Math.ceil(initrd.length / MIB) + BIOS_INITRD;
   if (memory < least)
     throw new VmError(
       'configuration',
@@ -124,7 +152,7 @@ export function withShares(config: MachineConfig, shares: readonly ShareOptions[
 
 /** `options`, and where they are silent, what a machine of this configuration was made with. */
 export function optionsFor(config: MachineConfig, options: VmOptions): VmOptions {
-  const { acpi, isMinimalKernel, hasFastDriver, ninep, network, videoMemory, tags, live } = equipmentOf(config);
+  const { acpi, isMinimalKernel, hasFastDriver, ninep, network, videoMemory, tags, live, root } = equipmentOf(config);
   // A kernel of the caller's own has a driver of its own.
   const canBeFast = options.kernel === undefined || isNamed(options.kernel);
   const directories = options.shares ? undefined : matchLive(live, options.live);
@@ -137,7 +165,15 @@ export function optionsFor(config: MachineConfig, options: VmOptions): VmOptions
     driver: options.driver ?? (hasFastDriver && canBeFast ? 'fast' : 'stock'),
     ninep: options.ninep ?? ninep,
     network: options.network ?? network,
-    shares: options.shares ?? tags.map((tag) => ({ tag, source: directories?.get(tag), live: live.has(tag) })),
+    root: (options.root ?? root) && {
+      ...root,
+      ...(typeof options.root === 'string' ? { source: options.root } : options.root),
+    },
+    shares:
+      options.shares ??
+      tags
+        .filter((tag) => tag !== root?.tag)
+        .map((tag) => ({ tag, source: directories?.get(tag), live: live.has(tag) })),
   };
 }
 

@@ -1,3 +1,4 @@
+import type { MemoryFileSystem } from '../../device/index.ts';
 import { encodeTag } from '../../device/virtio-fs.ts';
 import { VmError } from '../machine/errors.ts';
 import type { LifeOptions } from '../machine/guest-life.ts';
@@ -21,6 +22,18 @@ export interface ShareOptions extends MachineShareOptions {
   setIds?: boolean;
 }
 
+/** A root filesystem for the guest, which is in memory. */
+export interface RootOptions extends Omit<MachineShareOptions, 'tag' | 'filesystem' | 'volume'> {
+  /** Host directory to fill it with a copy of, when the machine starts; or a .tar, .tar.gz or .tgz file. */
+  source?: string;
+  /** One that is there already, instead. */
+  filesystem?: MemoryFileSystem;
+  /** Tag of its device. Default: `root`. */
+  tag?: string;
+  /** Path and arguments of what is process 1, `/sbin/init` say, once the agent runs. Default: a small init that mounts what programs expect, and runs a shell on the console. */
+  init?: string;
+}
+
 /** Kernels of images that `guest-images/` builds. */
 export type NamedKernel = 'stock' | 'minimal';
 
@@ -37,6 +50,11 @@ export interface VmOptions extends LifeOptions {
   videoMemory?: number;
   /** Directories that the guest can mount. Default: none. */
   shares?: ShareOptions[];
+  /**
+   * The guest's root filesystem, or its source: it boots from that, and has the device behind those of `shares`. What it changes there is its own.
+   * Such a machine is not kept in the cache. Default: the initial RAM disk.
+   */
+  root?: RootOptions | string;
   /** Of a machine that goes on from a snapshot, without `shares`: the directories that its live shares are of. */
   live?: string[];
   /**
@@ -49,7 +67,7 @@ export interface VmOptions extends LifeOptions {
    * kernel of your own, a bzImage or an ELF file, which needs an `initrd` too. Default: V86_VIRTIOFS_KERNEL, or `stock`.
    */
   kernel?: NamedKernel | (string & {});
-  /** Path of the initial RAM disk for a kernel of your own, with the agent of `guest-images/`. */
+  /** Path of the initial RAM disk for a kernel of your own, with the agent of `guest-images/`; with a `root` it may be left out. */
   initrd?: string;
   /** Path of a SeaBIOS image, for the boot method `bios`, which is the default then. Default: that of the image, or of the package seabios. */
   bios?: string;

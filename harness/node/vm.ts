@@ -54,7 +54,8 @@ export class Vm extends Machine<HostShare> {
    */
   static async restore(snapshot: Snapshot | string, options: VmOptions = {}): Promise<Vm> {
     const saved = typeof snapshot === 'string' ? await readSnapshot(snapshot) : snapshot;
-    if (options.shares?.some(({ source, live }) => source !== undefined && !live)) {
+    const root = typeof options.root === 'string' || options.root?.source !== undefined;
+    if (root || options.shares?.some(({ source, live }) => source !== undefined && !live)) {
       throw new VmError('configuration', "a restored share has the snapshot's contents: leave `source` out");
     }
     const vm = await Vm.like(saved.config, { console: saved.console }, options);

@@ -12,8 +12,8 @@ export { DirectBootError } from './elf.ts';
 export interface DirectBootImage {
   /** Unpacked kernel, ELF. Borrowed for the emulator's life. */
   vmlinux: Uint8Array;
-  /** Initial RAM disk. Likewise. */
-  initrd: Uint8Array;
+  /** Initial RAM disk. Likewise. Default: none. */
+  initrd?: Uint8Array;
 }
 
 export interface DirectBootOptions {
@@ -24,6 +24,7 @@ export interface DirectBootOptions {
 /** There are no ACPI tables, and Linux would complain. */
 const NO_FIRMWARE = 'acpi=off';
 
+const NO_INITRD = new Uint8Array();
 const MIB = 1024 * 1024;
 const LOW_RAM_END = 0x9fc00;
 const BOOT_PARAMS = 0x90000;
@@ -63,7 +64,7 @@ export function directReboot(
 }
 
 /** What goes where in `ramSize` bytes of RAM. */
-function layOut({ vmlinux, initrd }: DirectBootImage, cmdline: string, ramSize: number): MemoryBlock[] {
+function layOut({ vmlinux, initrd = NO_INITRD }: DirectBootImage, cmdline: string, ramSize: number): MemoryBlock[] {
   const { segments, entry } = readExecutable(vmlinux);
   const lowest = Math.min(...segments.map(({ address }) => address));
   if (lowest < HIGH_RAM)

@@ -52,7 +52,7 @@ export function execution(
   argv: string[],
   { env, workdir, user }: ExecFlags,
 ): { argv: string[]; options: SpawnOptions } {
-  const cwd = vm.shares[0]?.mountPoint ?? '/root';
+  const cwd = vm.shares.find(({ isRoot }) => !isRoot)?.mountPoint ?? '/root';
   // The file of a process that runs already is looked for where there never is one; the shell tells of a missing program as shells do.
   const asUser = (id: string) => [
     'start-stop-daemon',

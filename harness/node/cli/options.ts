@@ -74,6 +74,8 @@ export interface MachineFlags extends ExecFlags {
   /** Bytes. */
   size?: number;
   xattr: boolean;
+  root?: string;
+  init?: string;
   memory: number;
   kernel?: string;
   initrd?: string;
@@ -147,6 +149,14 @@ export function addMachineOptions(command: Command): Command {
       .option('--owners', `${OWNERS}; with --live, let the guest give files set-user-ID and set-group-ID bits`)
       .option('--save <file>', SAVE)
       .optionsGroup('Machine:')
+      .option(
+        '--root <source>',
+        'boot from a copy of a host directory, or of what is in a .tar, .tar.gz or .tgz file, as root filesystem: a Debian, say',
+      )
+      .option(
+        '--init <command>',
+        'with --root, what becomes process 1 there, /sbin/init say (default: a small one of our own)',
+      )
       .addOption(
         new Option('-m, --memory <MiB>', `guest memory, ${MIN_MEMORY} to ${MAX_MEMORY}`)
           .default(DEFAULT_MEMORY)
@@ -189,6 +199,8 @@ export function machineOptions(flags: MachineFlags): VmOptions {
     tag = [],
     size,
     xattr,
+    root,
+    init,
     memory,
     kernel,
     initrd,
@@ -199,7 +211,9 @@ export function machineOptions(flags: MachineFlags): VmOptions {
     cache,
     verbose,
   } = flags;
-  const count = Math.max(share.length, 1);
+  if (init !== undefined && root === undefined)
+    throw new VmError('configuration', '--init says what runs first in a root: give --root too');
+  const count = Math.max(share.length, root === undefined ? 1 : 0);
   if (tag.length > count) {
     throw new VmError(
       'configuration',
@@ -218,6 +232,7 @@ export function machineOptions(flags: MachineFlags): VmOptions {
   );
   return {
     shares,
+    root: root === undefined ? undefined : { source: root, size, xattr, init },
     memory,
     kernel,
     initrd,

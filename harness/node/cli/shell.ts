@@ -6,6 +6,8 @@ import { onOutputLost, pass, put } from './output.ts';
 import { bootWithShares, onStdio } from './run.ts';
 import { passingSignals } from './signals.ts';
 
+/** The one that the guest's init has chosen. */
+const LOGIN_SHELL = ['/bin/sh', '-c', 'exec "${SHELL:-/bin/sh}" -l'];
 /** Ctrl-], as in telnet. */
 const LEAVE = 0x1d;
 const CTRL_C = Uint8Array.of(3);
@@ -24,7 +26,7 @@ export async function shell(flags: MachineFlags): Promise<number> {
 /** A shell in a guest that is there. Without a terminal it reads its commands from stdin, as any shell, and has no terminal either. */
 export async function shellIn(vm: Vm, flags: ExecFlags): Promise<number> {
   const { stdin, stdout, stderr } = process;
-  const { argv, options } = execution(vm, ['/bin/sh', '-l'], flags);
+  const { argv, options } = execution(vm, LOGIN_SHELL, flags);
   if (!stdin.isTTY) return onStdio(vm.spawn(argv, { ...options, isKept: false }), flags.timeout);
   const size = () => ({ columns: stdout.columns ?? 80, rows: stdout.rows ?? 24 });
   const terminal = vm.spawn(argv, {

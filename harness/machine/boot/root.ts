@@ -1,0 +1,52 @@
+import type { MemoryFileSystem } from '../../../device/filesystems/memory/filesystem.ts';
+import { S_IFREG } from '../../../device/fs/constants.ts';
+import { TreeWriter } from '../../../device/trees/tree-writer.ts';
+import type { RootDevice } from '../config.ts';
+import { VmError } from '../errors.ts';
+
+/** Where they are in the root until they run, which takes them away. */
+const PLACE = '.v86-virtiofs';
+
+/** The programs of `guest-images/` that a root filesystem does not have: bytes of static executables. */
+export interface RootPrograms {
+  /** Process 1. */
+  init: Uint8Array;
+  /** What runs commands for the host, beside it. */
+  agent: Uint8Array;
+}
+
+/** The words of a kernel's command line that give it this root. They go last. @throws VmError `configuration`. */
+export function rootCmdline({ tag, init }: RootDevice): string {
+  if (!/^[\w.:-]+$/.test(tag))
+    throw new VmError(
+      'configuration',
+      `a root can't have the tag ${JSON.stringify(tag)}: give one of letters, digits and .:_-`,
+    );
+  if (init !== undefined && !/^\/[\w./:=+-]+( [\w./:=+-]+)*$/.test(init))
+    throw new VmError(
+      'configuration',
+      `${JSON.stringify(init)} can't be process 1 of a root: give a path, and arguments without quotes`,
+    );
+  const words = ['rootfstype=virtiofs', `root=${tag}`, 'rw', `init=/${PLACE}/init`];
+  return [...words, ...(init === undefined ? [] : ['--', init])].join(' ');
+}
+
+/** Puts the programs into a root filesystem that is about to be booted from, and takes away what is in their place. @throws FsError ENOSPC. */
+export function putRootPrograms(filesystem: MemoryFileSystem, programs: RootPrograms): void {
+  const writer = new TreeWriter(filesystem, filesystem.root);
+  writer.directoryAt(writer.place(PLACE));
+  // An init without the agent would not be heard of: where there is no room, the kernel has none and panics.
+  for (const [name, bytes] of [
+    ['agent', programs.agent],
+    ['init', programs.init],
+  ] as const) {
+    const place = writer.place(`${PLACE}/${name}`);
+    const inode = writer.draft(place.dir, { mode: S_IFREG | 0o755, uid: 0, gid: 0 });
+    try {
+      writer.append(inode, bytes);
+      writer.publish(inode, place);
+    } finally {
+      writer.discard(inode);
+    }
+  }
+}
