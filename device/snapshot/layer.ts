@@ -2,7 +2,7 @@ import { SnapshotError } from './errors.ts';
 import { decodeFields, encodeFields } from './fields.ts';
 
 /**
- * A layer: one file that holds what a snapshot added to those before it. Numbers are little-endian:
+ * A layer: one file that holds what a snapshot added to those before it, or an image. Numbers are little-endian:
  *
  * | offset | bytes | field |
  * |---|---|---|
@@ -14,10 +14,12 @@ import { decodeFields, encodeFields } from './fields.ts';
  * | 32 | 32 | BLAKE3 of the head |
  * | 64 | … | head: CBOR (RFC 8949) of {@link LayerHead} |
  * | 64 + head | … | chunks, one after the other: LZ4 blocks, or plain where that is no longer |
+ *
+ * The chunks of an image go on in packs, files beside it, and are compressed with deflate (RFC 1951).
  */
 const MAGIC = 'V86LAYER';
 /** Format version of the layers that this release writes. What it reads begins with version 1. */
-export const LAYER_VERSION = 2;
+export const LAYER_VERSION = 3;
 export const PREFIX_LENGTH = 64;
 /** Far above any real one: what is damaged, or made to do damage, must not become a huge allocation. */
 const MAX_HEAD_LENGTH = 256 << 20;
@@ -27,6 +29,10 @@ const MAX_PAGES = 1 << 20;
 /** The longest chunk there is, and how many pages of guest RAM may be in one. */
 const MAX_CHUNK_LENGTH = 1 << 20;
 export const PAGES_PER_CHUNK = 64;
+/** What static hosts take as one file. */
+export const MAX_PACK_LENGTH = 32 << 20;
+/** Of an image's tree, unpacked: some two million files. */
+export const MAX_TREE_LENGTH = 128 << 20;
 export const HASH_LENGTH = 32;
 
 /** What compresses and names chunks: see codec/. Buffers are borrowed, results the caller's. */
@@ -88,11 +94,34 @@ export interface Frozen {
   deviceChunks: Uint8Array;
 }
 
+/** The files that the chunks of an image go on in after its own: chunks only, none in two of them. */
+export interface PackColumns {
+  /** BLAKE3 of each, 32 bytes: its name is that in hexadecimal digits, and `.pack`. */
+  hash: Uint8Array;
+  /** u32 */
+  length: Uint8Array;
+}
+
+/** A tree of files whose content is fetched when it is needed. */
+export interface ImagePart {
+  /** ISO 8601. */
+  created: string;
+  name: string;
+  /** See `encodeTree`; deflated. */
+  tree: Uint8Array;
+  /** Bytes of it before that. */
+  treeLength: number;
+  /** u32: for the n-th chunk that the tree speaks of, where it is among the chunks of the layer. Missing where it is the n-th. */
+  order?: Uint8Array;
+}
+
 export interface LayerHead {
   id: string;
   chunks: ChunkColumns;
-  /** Undefined for a layer that only holds chunks which others need. */
+  /** Undefined for a layer that only holds chunks which others need, and for an image. */
   frozen?: Frozen;
+  packs?: PackColumns;
+  image?: ImagePart;
 }
 
 /** The first bytes of a layer, checked: what to read next. */
@@ -201,8 +230,8 @@ function checkHead(head: LayerHead, { dataLength }: Pick<LayerPrefix, 'dataLengt
   if (!Number.isInteger(count) || length.length !== 4 * count || packed.length !== 4 * count)
     fail('its list of chunks has columns of different lengths');
   if (fromU32(length).some((value) => value > MAX_CHUNK_LENGTH)) fail('it has a chunk that is too long');
-  if (fromU32(packed).reduce((sum, value) => sum + value, 0) !== dataLength)
-    fail('the lengths of its chunks do not add up');
+  checkPlaces(fromU32(packed), [dataLength, ...packLengths(head, fail)], fail);
+  if (head.image !== undefined) checkImage(head.image, count, fail);
   const { frozen } = head;
   if (!frozen) return;
   for (const field of ['created', 'name', 'parent'] as const)
@@ -223,6 +252,44 @@ function checkHead(head: LayerHead, { dataLength }: Pick<LayerPrefix, 'dataLengt
     stateLength <= MAX_STATE_LENGTH;
   if (!isState) fail('it has no state of the emulator');
   checkRam(frozen.ram, fail);
+}
+
+function packLengths({ packs }: LayerHead, fail: (what: string) => never): Iterable<number> {
+  if (packs === undefined) return [];
+  const { hash, length } = packs ?? {};
+  if (!(hash instanceof Uint8Array && length instanceof Uint8Array) || hash.length !== 8 * length.length)
+    fail('it has no list of packs');
+  const lengths = fromU32(length);
+  if (hash.length % HASH_LENGTH || lengths.some((value) => value === 0 || value > MAX_PACK_LENGTH))
+    fail('its list of packs is invalid');
+  return lengths;
+}
+
+/** The chunks fill the files one after the other, and none is in two. */
+function checkPlaces(packed: Uint32Array, files: readonly number[], fail: (what: string) => never): void {
+  let file = 0;
+  let left = files[0]!;
+  for (const length of packed) {
+    while (left === 0 && file + 1 < files.length) left = files[++file]!;
+    if (length > left) fail('the lengths of its chunks do not add up');
+    left -= length;
+  }
+  if (left !== 0 || file + 1 < files.length) fail('the lengths of its chunks do not add up');
+}
+
+function checkImage(image: ImagePart, count: number, fail: (what: string) => never): void {
+  for (const field of ['created', 'name'] as const)
+    if (typeof image?.[field] !== 'string') fail(`${field} is not text`);
+  const { tree, treeLength, order } = image;
+  if (!(tree instanceof Uint8Array) || !Number.isInteger(treeLength) || treeLength < 0 || treeLength > MAX_TREE_LENGTH)
+    fail('it has no tree');
+  if (order === undefined) return;
+  if (!(order instanceof Uint8Array) || order.length !== 4 * count) fail('the order of its chunks is invalid');
+  const isThere = new Uint8Array(count);
+  for (const place of fromU32(order)) {
+    if (place >= count || isThere[place]) fail('the order of its chunks is invalid');
+    isThere[place] = 1;
+  }
 }
 
 function checkRam(ram: RamMap, fail: (what: string) => never): void {

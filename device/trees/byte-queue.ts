@@ -4,6 +4,8 @@ import { concat } from '../bytes.ts';
 export class ByteQueue {
   readonly #reader: ReadableStreamDefaultReader<Uint8Array>;
   #chunk: Uint8Array = new Uint8Array(0);
+  /** How many bytes were taken. */
+  taken = 0;
 
   constructor(stream: ReadableStream<Uint8Array>) {
     this.#reader = stream.getReader();
@@ -23,6 +25,7 @@ export class ByteQueue {
     }
     const bytes = this.#chunk.subarray(0, length);
     this.#chunk = this.#chunk.subarray(bytes.length);
+    this.taken += bytes.length;
     return bytes;
   }
 
@@ -35,6 +38,7 @@ export class ByteQueue {
     }
     const bytes = this.#chunk.subarray(0, length);
     this.#chunk = this.#chunk.subarray(bytes.length);
+    this.taken += bytes.length;
     return bytes;
   }
 

@@ -24,6 +24,10 @@ export interface TarOptions {
   directory?: string;
   /** Bytes, holes included, above which a file is left out and reported. Default: 1 TiB. */
   maxFileLength?: number;
+  /** Entries that are left alone: called with the name of each. Default: none. */
+  ignores?: (name: string) => boolean;
+  /** What is no directory takes the place of one with all that is in it. Default: of an empty one only. */
+  replacesTrees?: boolean;
   onProgress?: TreeProgress;
 }
 
@@ -37,10 +41,10 @@ export interface TarOptions {
 export async function loadTar(
   filesystem: MemoryFileSystem,
   archive: ReadableStream<Uint8Array>,
-  { directory = '/', maxFileLength = MAX_FILE_LENGTH, onProgress }: TarOptions = {},
+  { directory = '/', maxFileLength = MAX_FILE_LENGTH, ignores, replacesTrees, onProgress }: TarOptions = {},
 ): Promise<TreeReport> {
   const report = emptyTreeReport();
-  const writer = new TreeWriter(filesystem, inodeAt(filesystem, directory));
+  const writer = new TreeWriter(filesystem, inodeAt(filesystem, directory), { replacesTrees });
   /** Directories get their metadata last: what is put into them changes their times. */
   const directories: { inode: Inode; entry: TarEntry }[] = [];
   let queue: ByteQueue | undefined;
@@ -48,6 +52,7 @@ export async function loadTar(
     queue = new ByteQueue(await gunzipped(archive));
     const reader = new TarReader(queue);
     for (let entry = await reader.next(); entry; entry = await reader.next()) {
+      if (ignores?.(entry.name)) continue;
       try {
         if (entry.unfit !== undefined) throw new EntryError(entry.unfit);
         if (entry.type === '5' || (entry.type === '0' && entry.name.endsWith('/'))) {

@@ -24,10 +24,13 @@ export interface Place {
 export class TreeWriter {
   readonly #filesystem: MemoryFileSystem;
   readonly #top: Inode;
+  readonly #replacesTrees: boolean;
 
-  constructor(filesystem: MemoryFileSystem, top: Inode) {
+  /** `replacesTrees`: what is no directory takes the place of one with all that is in it. Default: of an empty one only. */
+  constructor(filesystem: MemoryFileSystem, top: Inode, { replacesTrees = false }: { replacesTrees?: boolean } = {}) {
     this.#filesystem = filesystem;
     this.#top = top;
+    this.#replacesTrees = replacesTrees;
   }
 
   /** The directory that is to hold the last name of `path`, made where it is missing. @throws EntryError. */
@@ -70,6 +73,7 @@ export class TreeWriter {
     const there = this.#filesystem.lookup(dir, name);
     if (!there) return;
     if (there.isDirectory) {
+      if (this.#replacesTrees) return removeTree(this.#filesystem, dir, name);
       if (this.#filesystem.entries(there).length) throw new EntryError('a directory of this name is not empty');
       this.#filesystem.rmdir(dir, name);
     } else this.#filesystem.unlink(dir, name);
@@ -122,6 +126,21 @@ function fail(message: string): never {
 
 /** Why an entry is left out whose path no program could open. */
 export const TOO_LONG = `its path is longer than ${PATH_MAX - 1} bytes`;
+
+/** Takes away what has this name in `dir`, and all that is in it. */
+export function removeTree(filesystem: MemoryFileSystem, dir: Inode, name: string): void {
+  const open = [{ dir, name }];
+  for (let last = open.at(-1); last; last = open.at(-1)) {
+    const inode = filesystem.lookup(last.dir, last.name);
+    const below = inode?.isDirectory ? filesystem.entries(inode) : [];
+    if (below.length) open.push(...below.map((entry) => ({ dir: inode!, name: entry.name })));
+    else {
+      if (inode?.isDirectory) filesystem.rmdir(last.dir, last.name);
+      else if (inode) filesystem.unlink(last.dir, last.name);
+      open.pop();
+    }
+  }
+}
 
 /** The inode at a path like `/a/b`. @throws FsError ENOENT, ENOTDIR. */
 export function inodeAt(filesystem: MemoryFileSystem, path: string): Inode {

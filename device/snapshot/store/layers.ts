@@ -132,6 +132,8 @@ export class Layers {
     const prefix = decodePrefix(first, name);
     const dataStart = PREFIX_LENGTH + prefix.headLength;
     const head = decodeHead(this.#codec, prefix, await this.#files.read(name, PREFIX_LENGTH, dataStart), name);
+    if (head.image)
+      throw new SnapshotError(`${name} is an image, and not a snapshot: keep it elsewhere, and share it with a guest`);
     const end = dataStart + prefix.dataLength;
     // Of what others may write to it is looked at how long it is.
     const isWhole =

@@ -1,0 +1,386 @@
+import type { BlockCache } from './block-cache.ts';
+import { ImageError, type ImageFiles } from './files.ts';
+import type { ChunkFile } from './head.ts';
+
+/** Bytes in which files are fetched and cached: all of a block but of the last one of a file. */
+export const BLOCK = 65_536;
+/** Blocks between two that are wanted, over which one request reads on. */
+const GAP = 1;
+/** Blocks of one request. */
+const MOST = 64;
+/** Requests at once. */
+const AT_ONCE = 6;
+/** Of those, at most so many for what nobody waits for. */
+const AHEAD_AT_ONCE = 2;
+/** Milliseconds until a request is tried again: the first time, and at most. */
+const FIRST_PAUSE = 250;
+const LONGEST_PAUSE = 10_000;
+
+/** Blocks of a file that follow each other. */
+export interface BlockRun {
+  key: string;
+  first: number;
+  blocks: readonly Uint8Array[];
+}
+
+/** The source of an image can't be reached, or is not what it should be, and somebody waits. */
+export interface Trouble {
+  /** What is wrong, and what to do. */
+  readonly error: ImageError;
+  /** Milliseconds until it is tried again; undefined when those who wait get EIO. */
+  readonly retryIn: number | undefined;
+}
+
+export interface BlockOptions {
+  cache?: BlockCache;
+  /** Bytes that are kept in memory for those who ask next. */
+  memory: number;
+  /** Milliseconds without a byte after which those who wait get an error. */
+  patience: number;
+  /** Milliseconds of the first pause between two tries. Default: 250. */
+  firstPause?: number;
+  onTrouble?(trouble: Trouble): void;
+  /** What was in trouble works again. */
+  onRecovered?(): void;
+}
+
+/** Whoever waits for a block. */
+interface Waiter {
+  since: number;
+  resolve(block: Uint8Array): void;
+  reject(error: ImageError): void;
+}
+
+interface Job {
+  file: number;
+  block: number;
+  /** None: it is read ahead. */
+  waiters: Waiter[];
+  isFresh: boolean;
+}
+
+/** Counts of what was done. */
+export interface BlockCounts {
+  requests: number;
+  /** Bytes that came, heads of answers not counted. */
+  bytes: number;
+  retries: number;
+  /** Blocks that the cache had. */
+  cached: number;
+}
+
+/** Fetches blocks of files: several requests at once, over gaps, once for all who wait, and again when it fails. */
+export class Blocks {
+  readonly counts: BlockCounts = { requests: 0, bytes: 0, retries: 0, cached: 0 };
+  readonly #from: ImageFiles;
+  readonly #files: readonly ChunkFile[];
+  readonly #options: BlockOptions;
+  /** Used longest ago first. */
+  readonly #memory = new Map<string, Uint8Array>();
+  #memorySize = 0;
+  /** What is wanted and not fetched yet, in the order of asking. */
+  readonly #queue = new Map<string, Job>();
+  readonly #flying = new Map<string, Job>();
+  readonly #abort = new AbortController();
+  #active = 0;
+  #activeAhead = 0;
+  /** Files that are asked for. */
+  readonly #busy = new Set<number>();
+  #isWoken = false;
+  /** Whether parts of files can be had; unknown before the first answer. */
+  #hasRanges: boolean | undefined;
+  #failures = 0;
+  #lastByte = -Infinity;
+  #pausedUntil = 0;
+
+  constructor(from: ImageFiles, files: readonly ChunkFile[], options: BlockOptions) {
+    this.#from = from;
+    this.#files = files;
+    this.#options = options;
+  }
+
+  /**
+   * Blocks of a file, each borrowed for good. `ahead`: those that will probably be asked for next. `isFresh`: from where they come from, past all
+   * caches. @throws ImageError.
+   */
+  async get(
+    file: number,
+    blocks: readonly number[],
+    { ahead = [], isFresh = false }: { ahead?: readonly number[]; isFresh?: boolean } = {},
+  ): Promise<Map<number, Uint8Array>> {
+    const { cache } = this.#options;
+    const found = new Map<number, Uint8Array>();
+    let missing = blocks;
+    if (!isFresh) {
+      missing = blocks.filter((block) => !this.#isHere(file, block, found));
+      if (missing.length && cache) {
+        const kept = await cache.read(this.#files[file]!.key, missing);
+        for (const [block, bytes] of kept) {
+          if (bytes.length !== this.#lengthOf(file, block)) continue;
+          this.counts.cached++;
+          found.set(block, bytes);
+          this.#remember(file, block, bytes);
+        }
+        missing = missing.filter((block) => !found.has(block));
+      }
+    }
+    const waiting = missing.map(async (block) => void found.set(block, await this.#wait(file, block, isFresh)));
+    this.expect(file, ahead);
+    await Promise.all(waiting);
+    return found;
+  }
+
+  /** Fetches blocks that nobody waits for yet, where they are not here. */
+  expect(file: number, blocks: readonly number[]): void {
+    for (const block of blocks) {
+      const name = `${file}/${block}`;
+      if (this.#memory.has(name) || this.#queue.has(name) || this.#flying.has(name)) continue;
+      if (this.#options.cache?.has(this.#files[file]!.key, block)) continue;
+      this.#queue.set(name, { file, block, waiters: [], isFresh: false });
+      this.#wake();
+    }
+  }
+
+  /** How many blocks a file has. */
+  countOf(file: number): number {
+    return Math.ceil(this.#files[file]!.end / BLOCK);
+  }
+
+  /** Takes in what came of a file from its beginning on. */
+  take(file: number, bytes: Uint8Array): void {
+    for (let block = 0; block * BLOCK < bytes.length; block++) {
+      const length = this.#lengthOf(file, block);
+      if (length > 0 && block * BLOCK + length <= bytes.length)
+        this.#arrived(file, block, bytes.slice(block * BLOCK, block * BLOCK + length));
+    }
+  }
+
+  /** These were not what they should be. */
+  async forget(file: number, blocks: readonly number[]): Promise<void> {
+    for (const block of blocks) {
+      const name = `${file}/${block}`;
+      this.#memorySize -= this.#memory.get(name)?.length ?? 0;
+      this.#memory.delete(name);
+    }
+    await this.#options.cache?.forget(this.#files[file]!.key, blocks);
+  }
+
+  /** Ends all requests; who waits gets an error. */
+  close(): void {
+    const error = new ImageError(`the image ${this.#from.place} was closed`);
+    this.#abort.abort(error);
+    for (const job of this.#queue.values()) for (const waiter of job.waiters) waiter.reject(error);
+    this.#queue.clear();
+  }
+
+  #lengthOf(file: number, block: number): number {
+    return Math.min(BLOCK, this.#files[file]!.end - block * BLOCK);
+  }
+
+  #isHere(file: number, block: number, found: Map<number, Uint8Array>): boolean {
+    const name = `${file}/${block}`;
+    const bytes = this.#memory.get(name);
+    if (!bytes) return false;
+    this.#memory.delete(name);
+    this.#memory.set(name, bytes);
+    found.set(block, bytes);
+    return true;
+  }
+
+  #remember(file: number, block: number, bytes: Uint8Array): void {
+    const name = `${file}/${block}`;
+    if (this.#memory.has(name)) return;
+    this.#memory.set(name, bytes);
+    this.#memorySize += bytes.length;
+    for (const [oldest, { length }] of this.#memory) {
+      if (this.#memorySize <= this.#options.memory) return;
+      this.#memory.delete(oldest);
+      this.#memorySize -= length;
+    }
+  }
+
+  #wait(file: number, block: number, isFresh: boolean): Promise<Uint8Array> {
+    return new Promise((resolve, reject) => {
+      if (this.#abort.signal.aborted) {
+        reject(this.#abort.signal.reason as ImageError);
+        return;
+      }
+      const waiter = { since: performance.now(), resolve, reject };
+      const name = `${file}/${block}`;
+      const flying = this.#flying.get(name);
+      if (flying && (!isFresh || flying.isFresh)) {
+        flying.waiters.push(waiter);
+        return;
+      }
+      const queued = this.#queue.get(name);
+      if (queued) {
+        queued.waiters.push(waiter);
+        queued.isFresh ||= isFresh;
+      } else this.#queue.set(name, { file, block, waiters: [waiter], isFresh });
+      this.#wake();
+    });
+  }
+
+  /** All that is asked for in one turn is asked for together. */
+  #wake(): void {
+    if (this.#isWoken) return;
+    this.#isWoken = true;
+    queueMicrotask(() => {
+      this.#isWoken = false;
+      this.#start();
+    });
+  }
+
+  #start(): void {
+    if (performance.now() < this.#pausedUntil) return;
+    while (this.#queue.size && this.#active < (this.#hasRanges === undefined ? 1 : AT_ONCE)) {
+      // What comes with a whole file is not asked for beside it.
+      const jobs = [...this.#queue.values()].filter(({ file }) => this.#hasRanges !== false || !this.#busy.has(file));
+      const wanted = jobs.find(({ waiters }) => waiters.length > 0);
+      if (!jobs.length || (!wanted && this.#activeAhead >= AHEAD_AT_ONCE)) return;
+      void this.#run(this.#runOf(wanted ?? jobs[0]!), wanted === undefined);
+    }
+  }
+
+  /** Takes what one request is to fetch out of the queue: the block, and those before and after it that are wanted too. */
+  #runOf(job: Job): Job[] {
+    const { file, isFresh } = job;
+    const isQueued = (block: number): boolean => {
+      const other = this.#queue.get(`${file}/${block}`);
+      return other !== undefined && other.isFresh === isFresh;
+    };
+    let [first, last] = [job.block, job.block];
+    const step = (from: number, direction: number): number | undefined => {
+      for (let n = 1; n <= 1 + GAP; n++) {
+        const block = from + direction * n;
+        if (isQueued(block)) return block;
+        // What is here, or comes, is not fetched again for the sake of what is behind it.
+        const name = `${file}/${block}`;
+        if (this.#memory.has(name) || this.#flying.has(name)) return undefined;
+      }
+      return undefined;
+    };
+    for (let next = step(last, 1); next !== undefined && next - first < MOST; next = step(last, 1)) last = next;
+    for (let next = step(first, -1); next !== undefined && last - next < MOST; next = step(first, -1)) first = next;
+    const run: Job[] = [];
+    for (let block = first; block <= last; block++) {
+      const name = `${file}/${block}`;
+      const queued = this.#queue.get(name) ?? { file, block, waiters: [], isFresh };
+      this.#queue.delete(name);
+      this.#flying.set(name, queued);
+      run.push(queued);
+    }
+    return run;
+  }
+
+  async #run(run: Job[], isAhead: boolean): Promise<void> {
+    const { file } = run[0]!;
+    this.#active++;
+    if (isAhead) this.#activeAhead++;
+    this.#busy.add(file);
+    try {
+      await this.#request(run);
+      this.#recovered();
+    } catch (error) {
+      this.#failed(run, error instanceof ImageError ? error : new ImageError(String(error), { cause: error }));
+    } finally {
+      this.#active--;
+      this.#busy.delete(file);
+      if (isAhead) this.#activeAhead--;
+      this.#wake();
+    }
+  }
+
+  async #request(run: Job[]): Promise<void> {
+    const { file, isFresh } = run[0]!;
+    const { name, key, end } = this.#files[file]!;
+    const first = run[0]!.block;
+    const from = first * BLOCK;
+    const to = Math.min(end, (run.at(-1)!.block + 1) * BLOCK);
+    this.counts.requests++;
+    const { isWhole, parts } = await this.#from.read(name, { from, to, isFresh, signal: this.#abort.signal });
+    this.#hasRanges = !isWhole;
+    this.#wake();
+    const start = isWhole ? 0 : from;
+    // Of a server that sends whole files, all of it is taken.
+    const stop = isWhole ? end : to;
+    const arrived: Uint8Array[] = [];
+    let at = start;
+    let block = new Uint8Array(this.#lengthOf(file, at / BLOCK));
+    try {
+      for await (const part of parts) {
+        this.#lastByte = performance.now();
+        this.counts.bytes += part.length;
+        for (let used = 0; used < part.length && at < stop; ) {
+          const into = at % BLOCK;
+          const count = Math.min(part.length - used, block.length - into);
+          block.set(part.subarray(used, used + count), into);
+          used += count;
+          at += count;
+          if (at < stop ? at % BLOCK : into + count < block.length) continue;
+          const number = Math.floor((at - 1) / BLOCK);
+          this.#arrived(file, number, block);
+          arrived.push(block);
+          if (at < stop) block = new Uint8Array(this.#lengthOf(file, at / BLOCK));
+        }
+        if (at >= stop) break;
+      }
+    } finally {
+      this.#options.cache?.keep({ key, first: start / BLOCK, blocks: arrived });
+    }
+    if (at < stop)
+      throw new ImageError(`${name || this.#from.place} broke off after ${at} bytes of ${stop}: look at the network`, {
+        mayPass: true,
+      });
+  }
+
+  #arrived(file: number, block: number, bytes: Uint8Array): void {
+    const name = `${file}/${block}`;
+    this.#remember(file, block, bytes);
+    for (const jobs of [this.#flying, this.#queue]) {
+      const job = jobs.get(name);
+      if (!job || !jobs.delete(name)) continue;
+      for (const { resolve } of job.waiters) resolve(bytes);
+    }
+  }
+
+  #recovered(): void {
+    if (!this.#failures) return;
+    this.#failures = 0;
+    this.#pausedUntil = 0;
+    this.#options.onRecovered?.();
+  }
+
+  /** Who can wait on is asked for again. What nobody waits for is not. */
+  #failed(run: Job[], error: ImageError): void {
+    const now = performance.now();
+    const { patience, firstPause = FIRST_PAUSE } = this.#options;
+    this.#failures++;
+    const pause = Math.min(LONGEST_PAUSE, firstPause * 2 ** Math.min(this.#failures - 1, 16));
+    let waiting = 0;
+    let hasGivenUp = false;
+    for (const job of run) {
+      const name = `${job.file}/${job.block}`;
+      if (!this.#flying.delete(name)) continue;
+      const left: Waiter[] = [];
+      for (const waiter of job.waiters) {
+        if (error.mayPass && now - Math.max(waiter.since, this.#lastByte) < patience) left.push(waiter);
+        else {
+          hasGivenUp = true;
+          waiter.reject(error);
+        }
+      }
+      waiting += left.length;
+      if (left.length) this.#queue.set(name, { ...job, waiters: left });
+    }
+    if (hasGivenUp) this.#options.onTrouble?.({ error, retryIn: undefined });
+    if (!waiting) return;
+    this.counts.retries++;
+    this.#pausedUntil = now + pause;
+    this.#options.onTrouble?.({ error, retryIn: pause });
+    setTimeout(() => {
+      this.#pausedUntil = 0;
+      this.#wake();
+    }, pause);
+  }
+}

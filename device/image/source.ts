@@ -1,0 +1,172 @@
+import { concat } from '../bytes.ts';
+import { EIO, FsError } from '../fs/errno.ts';
+import type { ContentChunk, Origin } from '../fs/origin.ts';
+import { type Codec, sameBytes } from '../snapshot/layer.ts';
+import { BLOCK, type BlockCounts, type BlockOptions, Blocks } from './blocks.ts';
+import { ImageError, type ImageFiles } from './files.ts';
+import type { Flate } from './flate.ts';
+import type { ChunkPlace, ChunkPlaces } from './head.ts';
+
+/** Blocks that are fetched at least, and that are read ahead at most, of what is read on and on. */
+const LEAST = 2;
+const MOST_AHEAD = 16;
+/** Places in files where somebody reads on that are remembered. */
+const STREAMS = 8;
+
+/** Where somebody reads on. */
+interface Stream {
+  file: number;
+  /** The block after the last one that was read. */
+  next: number;
+  /** Blocks to read ahead. */
+  window: number;
+}
+
+/**
+ * The chunks of an image, from wherever its files are: fetched when they are asked for, several together, and checked before anybody has them. One
+ * is enough for all guests of a process.
+ */
+export class ImageSource implements Origin {
+  readonly id: string;
+  readonly #places: ChunkPlaces;
+  readonly #from: ImageFiles;
+  readonly #blocks: Blocks;
+  readonly #codec: Codec;
+  readonly #flate: Flate;
+  readonly #options: BlockOptions;
+  /** Used longest ago first. */
+  readonly #streams: Stream[] = [];
+
+  constructor(
+    id: string,
+    places: ChunkPlaces,
+    from: ImageFiles,
+    { codec, flate, ...options }: BlockOptions & { codec: Codec; flate: Flate },
+  ) {
+    this.id = id;
+    this.#places = places;
+    this.#from = from;
+    this.#codec = codec;
+    this.#flate = flate;
+    this.#options = options;
+    this.#blocks = new Blocks(from, places.files, options);
+  }
+
+  /** Where the image is. */
+  get place(): string {
+    return this.#from.place;
+  }
+
+  /** What was fetched so far. */
+  get counts(): Readonly<BlockCounts> {
+    return this.#blocks.counts;
+  }
+
+  async fetch(wanted: readonly ContentChunk[]): Promise<Uint8Array[]> {
+    const places = wanted.map((chunk) => {
+      const place = this.#places.find(chunk);
+      if (!place) throw new FsError(EIO, 'the image has no such chunk');
+      return place;
+    });
+    try {
+      const blocks = new Map(
+        await Promise.all(
+          [...blocksByFile(places)].map(async ([file, list]) => {
+            const ahead = this.#ahead(file, list);
+            return [file, await this.#blocks.get(file, list, { ahead })] as const;
+          }),
+        ),
+      );
+      return await Promise.all(wanted.map((chunk, n) => this.#chunk(chunk, places[n]!, blocks.get(places[n]!.file)!)));
+    } catch (error) {
+      if (error instanceof ImageError) throw new FsError(EIO, error.message);
+      throw error;
+    }
+  }
+
+  expect(wanted: readonly ContentChunk[]): void {
+    const places = wanted.flatMap((chunk) => this.#places.find(chunk) ?? []);
+    for (const [file, blocks] of blocksByFile(places)) this.#blocks.expect(file, blocks.slice(0, MOST_AHEAD));
+  }
+
+  /** Takes in the beginning of the image's own file, with chunks that stand behind the head. */
+  take(bytes: Uint8Array): void {
+    this.#blocks.take(0, bytes);
+  }
+
+  /** Ends all requests; what is asked for gets EIO. */
+  close(): void {
+    this.#blocks.close();
+  }
+
+  /** What follows these blocks, more of it the longer somebody reads on. */
+  #ahead(file: number, blocks: readonly number[]): number[] {
+    const [first, last] = [blocks[0]!, blocks.at(-1)!];
+    const at = this.#streams.findIndex(
+      (other) => other.file === file && first >= other.next - 1 - other.window && first <= other.next + 1,
+    );
+    const stream = at < 0 ? { file, next: last + 1, window: 0 } : this.#streams.splice(at, 1)[0]!;
+    if (last + 1 > stream.next) {
+      stream.next = last + 1;
+      stream.window = Math.min(MOST_AHEAD, Math.max(LEAST, 2 * stream.window));
+    }
+    this.#streams.push(stream);
+    if (this.#streams.length > STREAMS) this.#streams.shift();
+    const end = Math.min(this.#blocks.countOf(file), Math.max(stream.next + stream.window, first + LEAST));
+    return Array.from({ length: Math.max(0, end - last - 1) }, (_, n) => last + 1 + n);
+  }
+
+  /** `blocks`: those that it is in, from wherever they were. */
+  async #chunk(chunk: ContentChunk, place: ChunkPlace, blocks: ReadonlyMap<number, Uint8Array>): Promise<Uint8Array> {
+    const found = await this.#unpacked(chunk, place, blocks);
+    if (found) return found;
+    const { file, at } = place;
+    const list = blocksOf(place);
+    await this.#blocks.forget(file, list);
+    const again = await this.#unpacked(chunk, place, await this.#blocks.get(file, list, { isFresh: true }));
+    if (again) return again;
+    await this.#blocks.forget(file, list);
+    const name = this.#places.files[file]!.name || this.place;
+    const error = new ImageError(
+      `${name} is damaged where it comes from: bytes from ${at} on are not what they should be; publish the image again`,
+    );
+    this.#options.onTrouble?.({ error, retryIn: undefined });
+    throw error;
+  }
+
+  /** Undefined when it is not what it should be. */
+  async #unpacked(
+    { hash, length }: ContentChunk,
+    place: ChunkPlace,
+    blocks: ReadonlyMap<number, Uint8Array>,
+  ): Promise<Uint8Array | undefined> {
+    const { at, packed } = place;
+    const numbers = blocksOf(place);
+    const start = at - numbers[0]! * BLOCK;
+    const whole = numbers.length === 1 ? blocks.get(numbers[0]!)! : concat(numbers.map((block) => blocks.get(block)!));
+    const stored = whole.subarray(start, start + packed);
+    try {
+      const bytes = packed === length ? stored.slice() : await this.#flate.inflate(stored, length);
+      return sameBytes(this.#codec.hash(bytes), hash) ? bytes : undefined;
+    } catch {
+      return undefined;
+    }
+  }
+}
+
+function blocksByFile(places: readonly ChunkPlace[]): Map<number, number[]> {
+  const sets = new Map<number, Set<number>>();
+  for (const place of places) {
+    let blocks = sets.get(place.file);
+    if (!blocks) sets.set(place.file, (blocks = new Set()));
+    for (const block of blocksOf(place)) blocks.add(block);
+  }
+  return new Map([...sets].map(([file, blocks]) => [file, [...blocks].sort((a, b) => a - b)]));
+}
+
+/** The blocks that a chunk is in; one of no bytes in the one that it would be in. */
+function blocksOf({ at, packed }: ChunkPlace): number[] {
+  const blocks: number[] = [];
+  for (let block = Math.floor(at / BLOCK); block * BLOCK < at + Math.max(packed, 1); block++) blocks.push(block);
+  return blocks;
+}

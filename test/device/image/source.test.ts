@@ -1,0 +1,286 @@
+import { expect } from 'chai';
+import { BytesSource, concat } from '../../../device/bytes.ts';
+import type { AbsentBytes } from '../../../device/fs/origin.ts';
+import { BlockCache } from '../../../device/image/block-cache.ts';
+import type { Trouble } from '../../../device/image/blocks.ts';
+import { type OpenImage, type OpenImageOptions, openImage } from '../../../device/image/open.ts';
+import { type FsError, MemoryFileSystem, MemoryStore } from '../../../device/index.ts';
+import { randomNumbers } from '../../support/hostile-driver.ts';
+import { noise, pick } from '../../support/hostile-values.ts';
+import { ImageServer } from '../../support/image-server.ts';
+import { builtImage, FILE } from '../../support/images.ts';
+
+const OWNER = { uid: 0, gid: 0 };
+
+describe('the source of an image', function () {
+  this.timeout(120_000);
+  let server: ImageServer;
+  let contents: Map<string, Uint8Array>;
+  /** What is in it: chunks that can't be compressed, in some packs. */
+  let bytes: Uint8Array;
+  const open: OpenImage[] = [];
+
+  before(async () => {
+    const filesystem = new MemoryFileSystem();
+    const random = randomNumbers(5);
+    bytes = concat(Array.from({ length: 64 }, () => noise(random, 65_535))).map((byte) => byte | 1);
+    const file = filesystem.mknod(filesystem.root, 'file', { mode: 0o100644, ...OWNER });
+    filesystem.write(file, 0, bytes.length, new BytesSource(bytes));
+    ({ contents } = await builtImage(filesystem, { packSize: 1 << 20 }));
+  });
+  beforeEach(async () => (server = await ImageServer.start(new Map(contents))));
+  afterEach(async () => {
+    for (const { origin } of open.splice(0)) origin.close();
+    await server.stop();
+  });
+
+  const openIt = async (options: OpenImageOptions = {}) => {
+    const image = await openImage(server.url(FILE), { firstPause: 1, patience: 5000, ...options });
+    open.push(image);
+    server.log.length = 0;
+    server.sent = 0;
+    return image;
+  };
+  const chunksOf = ({ state }: OpenImage) => state.ranges[0]!.chunks!.bytes as AbsentBytes[];
+  const read = async (image: OpenImage, from = 0, to?: number) =>
+    concat(await image.origin.fetch(chunksOf(image).slice(from, to)));
+  const isRight = async (image: OpenImage, from = 0, to?: number) => {
+    const expected = bytes.subarray(from * 65_536, to && to * 65_536);
+    return Buffer.compare(await read(image, from, to), expected) === 0;
+  };
+  const codeOf = async (action: Promise<unknown>) =>
+    action.then(
+      () => 0,
+      (error: FsError) => error.code,
+    );
+  const packs = () => [...contents.keys()].filter((name) => name !== FILE);
+
+  it('reads all of it, with a request for each pack, and the head with one', async () => {
+    const image = await openImage(server.url(FILE));
+    open.push(image);
+    expect(server.log).to.deep.equal([FILE]);
+    expect(await isRight(image)).to.equal(true);
+    expect(server.log.length).to.equal(1 + packs().length);
+  });
+
+  it('asks for what is needed and a little more, and for more and more of it when somebody reads on', async () => {
+    const image = await openIt();
+    expect(await isRight(image, 3, 4)).to.equal(true);
+    expect(server.sent).to.be.at.most(4 * 65_536);
+    const before = server.log.length;
+    for (let chunk = 4; chunk < 15; chunk++) expect(await isRight(image, chunk, chunk + 1)).to.equal(true);
+    expect(server.log.length - before).to.be.at.most(5);
+  });
+
+  it('fetches once what several ask for', async () => {
+    const image = await openIt();
+    const all = await Promise.all(Array.from({ length: 9 }, () => isRight(image, 0, 16)));
+    expect(all).not.to.include(false);
+    expect(server.sent).to.be.at.most(18 * 65_536);
+  });
+
+  it('takes a pack, and not the image, where the server knows no ranges', async () => {
+    server.hasRanges = false;
+    const image = await openIt();
+    for (const chunk of [5, 2, 9, 7]) expect(await isRight(image, chunk, chunk + 1)).to.equal(true);
+    const [first] = packs();
+    expect(server.log.map((line) => line.split(' ')[0])).to.deep.equal([first]);
+    expect(await isRight(image)).to.equal(true);
+  });
+
+  it('goes on where an answer broke off', async () => {
+    const image = await openIt();
+    let broken = 0;
+    server.answer = (_, response, file) => {
+      if (broken++ % 2) return false;
+      response.writeHead(206, { 'content-length': 1 << 20 });
+      const from = Number(/=(\d+)/.exec(server.log.at(-1)!)?.[1] ?? 0);
+      response.write(file!.subarray(from, from + 100_000), () => response.destroy());
+      return true;
+    };
+    expect(await isRight(image)).to.equal(true);
+    expect(image.origin.counts.retries).to.be.above(0);
+  });
+
+  it('asks again where the server is in trouble, tells of it, and of its end', async () => {
+    const troubles: Trouble[] = [];
+    let recovered = 0;
+    const image = await openIt({ onTrouble: (trouble) => troubles.push(trouble), onRecovered: () => recovered++ });
+    let left = 4;
+    server.answer = (_, response) => {
+      if (left-- <= 0) return false;
+      response.writeHead(503).end();
+      return true;
+    };
+    expect(await isRight(image, 0, 1)).to.equal(true);
+    expect(troubles.length).to.be.at.least(3);
+    expect(troubles[0]!.error.message).to.include('503');
+    expect(troubles.every(({ retryIn }) => retryIn! > 0)).to.equal(true);
+    expect(recovered).to.equal(1);
+  });
+
+  it('gives up when nothing comes for too long, and works again later', async () => {
+    const troubles: Trouble[] = [];
+    const image = await openIt({ patience: 50, onTrouble: (trouble) => troubles.push(trouble) });
+    server.answer = (request) => {
+      request.socket.destroy();
+      return true;
+    };
+    expect(await codeOf(image.origin.fetch(chunksOf(image).slice(0, 3)))).to.equal(5);
+    expect(troubles.at(-1)).to.have.property('retryIn', undefined);
+    server.answer = () => false;
+    expect(await isRight(image, 0, 3)).to.equal(true);
+  });
+
+  for (const [status, what] of [
+    [404, 'removed, or replaced'],
+    [416, 'shorter than the image says'],
+    [403, 'let it serve this file'],
+  ] as const)
+    it(`gives up at once when the answer is ${status}, and says what to do`, async () => {
+      const troubles: Trouble[] = [];
+      const image = await openIt({ onTrouble: (trouble) => troubles.push(trouble) });
+      server.answer = (_, response) => {
+        response.writeHead(status).end();
+        return true;
+      };
+      expect(await codeOf(image.origin.fetch(chunksOf(image).slice(0, 1)))).to.equal(5);
+      expect(troubles[0]!.error.message).to.include(what);
+      expect(image.origin.counts.retries).to.equal(0);
+    });
+
+  it('never gives a wrong byte: asks once more past all caches, and gives up then', async () => {
+    const image = await openIt();
+    let fresh = 0;
+    server.answer = (request, response, file) => {
+      const from = Number(/=(\d+)/.exec(server.log.at(-1)!)![1]);
+      const part = file!.slice(from, from + (2 << 16));
+      if (request.headers['cache-control'] === 'no-cache') fresh++;
+      part[5]! ^= 1;
+      response.writeHead(206, { 'content-length': part.length }).end(part);
+      return true;
+    };
+    expect(await codeOf(image.origin.fetch(chunksOf(image).slice(0, 1)))).to.equal(5);
+    expect(server.log.length).to.equal(2);
+    expect(fresh).to.equal(1);
+    server.answer = () => false;
+    expect(await isRight(image, 0, 1)).to.equal(true);
+  });
+
+  it('refuses answers that are compressed, or of another part, or too long', async () => {
+    const troubles: string[] = [];
+    const image = await openIt({ patience: 0, onTrouble: ({ error }) => troubles.push(error.message) });
+    const attempt = async (headers: Record<string, string>, length: number) => {
+      server.answer = (_, response) => {
+        response.writeHead(206, headers).end(new Uint8Array(length));
+        return true;
+      };
+      return codeOf(image.origin.fetch(chunksOf(image).slice(0, 1)));
+    };
+    expect(await attempt({ 'content-encoding': 'br' }, 100)).to.equal(5);
+    expect(troubles.at(-1)).to.include('Content-Encoding: br');
+    expect(await attempt({ 'content-range': 'bytes 77-100/1000' }, 100)).to.equal(5);
+    expect(await attempt({}, 50 << 20)).to.equal(5);
+    expect(image.origin.counts.bytes).to.be.below(8 << 20);
+  });
+
+  it('is not the one that is needed when another one has its name', async () => {
+    const { info } = await openIt();
+    const other = new MemoryFileSystem();
+    const built = await builtImage(other);
+    server.files.set(FILE, built.contents.get(FILE)!);
+    const error = await openImage(server.url(FILE), { id: info.id }).catch((reason: Error) => reason);
+    expect(error).to.have.property('message').that.includes('is another image now');
+    expect(await openImage(server.url('none')).catch((reason: Error) => reason.message)).to.include('404');
+  });
+
+  describe('with a cache', () => {
+    it('needs no server when all was read once', async () => {
+      const store = new MemoryStore();
+      const cache = new BlockCache(store);
+      expect(await isRight(await openIt({ cache }))).to.equal(true);
+      await cache.settle();
+      await server.stop();
+      // Another process, say.
+      const again = new BlockCache(store);
+      const image = await openImage(server.url(FILE), { cache: again });
+      expect(await isRight(image)).to.equal(true);
+      expect(image.origin.counts).to.include({ requests: 0, bytes: 0 });
+      server = await ImageServer.start(contents);
+    });
+
+    it('has no more than its limit, and rather what was used', async () => {
+      const store = new MemoryStore();
+      const cache = new BlockCache(store, { limit: 1 << 20 });
+      const image = await openIt({ cache, memory: 1 << 17 });
+      for (let round = 0; round < 3; round++) expect(await isRight(image)).to.equal(true);
+      await cache.settle();
+      let size = 0;
+      for (const name of await store.list()) if (name.endsWith('.blocks')) size += (await store.read(name, 0)).length;
+      expect(size).to.be.within(1 << 18, 1 << 20);
+    });
+
+    it('is not harmed by what is wrong in it, nor by a store that fails', async () => {
+      const random = randomNumbers(3);
+      const store = new MemoryStore();
+      const cache = new BlockCache(store);
+      await read(await openIt({ cache }));
+      await cache.settle();
+      for (let n = 0; n < 20; n++) {
+        for (const name of await store.list()) {
+          const file = (await store.read(name, 0)).slice();
+          if (file.length && random(3)) file[random(file.length)]! ^= 1;
+          await store.write(name, [random(4) ? file : file.subarray(0, random(file.length + 1))]);
+        }
+        await store.write(`${pick(random, ['x', 'a'.repeat(64)])}-0-${random(3)}.blocks`, [noise(random, 100)]);
+        expect(await isRight(await openIt({ cache: new BlockCache(store) }), 0, 8)).to.equal(true);
+      }
+      const failing = {
+        list: () => Promise.reject(new Error('no')),
+        read: () => Promise.reject(new Error('no')),
+        write: () => Promise.reject(new Error('full')),
+        remove: () => Promise.reject(new Error('no')),
+      };
+      expect(await isRight(await openIt({ cache: new BlockCache(failing) }))).to.equal(true);
+    });
+  });
+
+  it('gives right bytes or none, whatever the server does', async () => {
+    for (let seed = 1; seed <= 6; seed++) {
+      const random = randomNumbers(seed);
+      const image = await openIt({ patience: 200, memory: 1 << 18 });
+      server.answer = (request, response, file) => {
+        const from = Number(/=(\d+)/.exec(server.log.at(-1)!)?.[1] ?? 0);
+        switch (random(8)) {
+          case 0:
+            request.socket.destroy();
+            return true;
+          case 1:
+            response.writeHead(pick(random, [500, 503, 429, 200])).end();
+            return true;
+          case 2:
+            response.writeHead(206).end(file!.subarray(from, from + random(100_000)));
+            return true;
+          case 3:
+            response.writeHead(206).end(noise(random, random(60_000)));
+            return true;
+          case 4:
+            response.writeHead(200).end(file);
+            return true;
+          default:
+            return false;
+        }
+      };
+      const outcomes = await Promise.all(
+        Array.from({ length: 12 }, async () => {
+          const from = random(64);
+          const to = from + 1 + random(64 - from);
+          return isRight(image, from, to).catch((error: FsError) => error.code === 5);
+        }),
+      );
+      expect(outcomes).not.to.include(false);
+      server.answer = () => false;
+      expect(await isRight(image)).to.equal(true);
+    }
+  });
+});
