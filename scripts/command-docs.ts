@@ -66,10 +66,17 @@ export function commandDocs(): string {
   if (before === undefined) delete process.env['XDG_DATA_HOME'];
   else process.env['XDG_DATA_HOME'] = before;
   const help = program.createHelp();
-  const commands = help.visibleCommands(program).filter((command) => command.name() !== 'help');
+  const commandsOf = (command: Command): Command[] => {
+    const below = help.visibleCommands(command).filter((each) => each.name() !== 'help');
+    return below.length ? below.flatMap(commandsOf) : [command];
+  };
+  const commands = commandsOf(program);
+  /** `image build` */
+  const nameOf = (command: Command): string =>
+    command.parent === program ? command.name() : `${nameOf(command.parent!)} ${command.name()}`;
   const sections = commands.map((command) =>
     [
-      `## ${command.name()}`,
+      `## ${nameOf(command)}`,
       cell(help.commandDescription(command)),
       `    ${help.commandUsage(command)}`,
       argumentTable(command),
@@ -87,7 +94,7 @@ Written by \`npm run docs\` from the command line's own definitions; a test comp
 
 | command | what it does |
 |---|---|
-${commands.map((command) => `| [${command.name()}](#${command.name()}) | ${cell(help.subcommandDescription(command))} |`).join('\n')}
+${commands.map((command) => `| [${nameOf(command)}](#${nameOf(command).replaceAll(' ', '-')}) | ${cell(help.subcommandDescription(command))} |`).join('\n')}
 
 ${sections.join('\n\n')}
 

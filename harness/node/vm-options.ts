@@ -3,6 +3,7 @@ import { encodeTag } from '../../device/virtio-fs.ts';
 import { VmError } from '../machine/errors.ts';
 import type { LifeOptions } from '../machine/guest-life.ts';
 import type { ShareOptions as MachineShareOptions } from '../machine/share.ts';
+import { imageLocation } from './images/share-image.ts';
 
 /** MiB. */
 export const DEFAULT_MEMORY = 256;
@@ -14,7 +15,7 @@ const MIN_SHARE_SIZE = 4096;
 
 /** A directory that the guest can mount. */
 export interface ShareOptions extends MachineShareOptions {
-  /** Host directory to fill the filesystem with a copy of, when the machine starts; or a .tar, .tar.gz, .tgz or memfs .json file. */
+  /** Host directory to fill the filesystem with a copy of, when the machine starts; or a .tar, .tar.gz, .tgz or memfs .json file; or `image:` and the URL or file of an image. */
   source?: string;
   /** The directory `source` itself, live: guest and host change it both at once, and snapshots leave its files where they are. Default: false. */
   live?: boolean;
@@ -104,6 +105,11 @@ export function checkShares(shares: ShareOptions[]): void {
     if (setIds && !live) throw new VmError('configuration', `${share} is not live: leave out \`setIds\``);
     if (live && source === undefined)
       throw new VmError('configuration', `${share} is live and says of which directory not: give \`source\``);
+    if (live && imageLocation(source!) !== undefined)
+      throw new VmError(
+        'configuration',
+        `${share} is of an image, which is no directory to share live: leave out \`live\``,
+      );
     if (live && (size !== undefined || (filesystem ?? volume)))
       throw new VmError(
         'configuration',

@@ -86,9 +86,9 @@ describe('commands in documents', () => {
         /(?:^|\| )(?:npx )?v86-virtiofs (.*?)(?:\s+#.*|>.*|\| .*)?$/.exec(line.replace(/<\(.*/, '')) ?? [];
       if (command === undefined) continue;
       const program = makeProgram();
-      for (const each of [program, ...program.commands]) {
+      for (const each of [program, ...program.commands, ...program.commands.flatMap(({ commands }) => commands)]) {
         each.exitOverride().configureOutput({ writeErr: () => {}, writeOut: () => {} });
-        if (each !== program) each.action(() => {});
+        if (each !== program && !each.commands.length) each.action(() => {});
       }
       const words = [...command.matchAll(/'([^']*)'|(\S+)/g)].map(([, quoted, plain]) => quoted ?? plain!);
       const error = await program.parseAsync(words, { from: 'user' }).then(

@@ -93,6 +93,10 @@ ${help('')}
 ${at('')} -l version -d 'print the versions of this package and of v86'`;
 }
 
+/** Values of its arguments, and the commands below it. */
 function argumentChoices(command: Command): string[] {
-  return command.registeredArguments.flatMap((argument) => argument.argChoices ?? []);
+  return [
+    ...command.registeredArguments.flatMap((argument) => argument.argChoices ?? []),
+    ...command.commands.map((below) => below.name()),
+  ];
 }

@@ -1,6 +1,7 @@
 import { resolve } from 'node:path';
 import { VmError } from '../../machine/errors.ts';
 import { printable } from '../../machine/printable.ts';
+import { imageLocation } from '../images/share-image.ts';
 import { openLive } from '../live/live-share.ts';
 import { checkSaveTarget, checkWriteBackTarget, isArchive } from '../shares/archive.ts';
 import type { HostShare } from '../shares/share.ts';
@@ -36,7 +37,14 @@ export async function checkTargets({
       'there is nothing to write back to: give --share DIR with --write-back, or --save FILE for an empty share',
     );
   if (save !== undefined) await checkSaveTarget(save);
-  for (const target of writeBack === true ? share : writeBack || []) await checkWriteBackTarget(target);
+  for (const target of writeBack === true ? share : writeBack || []) {
+    if (imageLocation(target) !== undefined)
+      throw new VmError(
+        'configuration',
+        `nothing is written back to ${printable(target)}: images never change; give --save`,
+      );
+    await checkWriteBackTarget(target);
+  }
 }
 
 /** @throws VmError `configuration` for what makes no sense where nothing is copied. */

@@ -120,7 +120,7 @@ export function addMachineOptions(command: Command): Command {
       .optionsGroup('Shares:')
       .option(
         '-s, --share <source>',
-        'share a copy of a host directory, or of what is in a .tar, .tar.gz, .tgz or .json file (again for more); without it, an empty share',
+        'share a copy of a host directory, or of what is in a .tar, .tar.gz, .tgz or .json file, or an image, as image:FILE or image:URL (again for more); without it, an empty share',
         collect,
       )
       .option(

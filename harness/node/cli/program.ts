@@ -2,6 +2,7 @@ import { Command, Option } from 'commander';
 import { VmError } from '../../machine/errors.ts';
 import type { HandOver } from '../demo/demo.ts';
 import { addCompletionCommand } from './completion.ts';
+import { addImageCommands } from './image.ts';
 import { addMigrationCommands } from './migration.ts';
 import { addMachineOptions, EXIT_CODES, type MachineFlags, storeOption } from './options.ts';
 import { addSettleCommand } from './settle.ts';
@@ -114,6 +115,7 @@ ${EXIT_CODES}`,
 
   addSnapshotCommands(program);
   addStoreCommands(program);
+  addImageCommands(program);
   addMigrationCommands(program);
   addSettleCommand(program);
   addSleepCommands(program);

@@ -4,6 +4,7 @@ import { OneAtATime } from '../../../device/one-at-a-time.ts';
 import { VmError } from '../../machine/errors.ts';
 import { printable } from '../../machine/printable.ts';
 import { Share } from '../../machine/share.ts';
+import { fillFromImage, imageLocation } from '../images/share-image.ts';
 import { isArchive, loadArchive, type SaveOptions, saveArchive } from './archive.ts';
 import { type LoadedTree, loadingHostTree } from './host-tree.ts';
 import { originOf, readOrigin, type ShareOrigin } from './origin.ts';
@@ -42,12 +43,16 @@ export class HostShare extends Share {
 
   /**
    * Copies a host directory, or what is in an archive, into the share, where it replaces entries of the same names;
-   * directories are joined. What could not be taken along is in {@link skipped}. The event loop goes on meanwhile.
+   * directories are joined. `image:` and a URL or file puts an image in the place of all that is there. What could not be taken along is in {@link skipped}. The event loop goes on meanwhile.
    * Throws {@link VmError} `share` when it can't be read.
    */
   load(source: string, onProgress?: TreeProgress): Promise<void> {
     return this.#transfers.run(async () => {
-      if (await isArchive(source)) {
+      const image = imageLocation(source);
+      if (image !== undefined) {
+        await fillFromImage(image, this.files, onProgress);
+        this.#tree = this.#archive = undefined;
+      } else if (await isArchive(source)) {
         this.skipped = (await loadArchive(source, this.files, onProgress)).skipped;
         this.#tree = undefined;
         this.#archive = source;
