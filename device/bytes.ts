@@ -16,6 +16,12 @@ export interface ByteSource {
   read(dst: Uint8Array, offset: number, length: number): number;
 }
 
+/** One that can be read once more. */
+export interface RewindableSource extends ByteSource {
+  /** Makes all its bytes unread again. */
+  rewind(): void;
+}
+
 /** The writable room for one reply. */
 export interface ByteSink {
   /** Bytes of room in all. */
@@ -43,7 +49,7 @@ export function concat(parts: readonly Uint8Array[]): Uint8Array<ArrayBuffer> {
 }
 
 /** Reads a byte array front to back. The array is borrowed. */
-export class BytesSource implements ByteSource {
+export class BytesSource implements RewindableSource {
   readonly #bytes: Uint8Array;
   #position = 0;
 
@@ -60,6 +66,10 @@ export class BytesSource implements ByteSource {
     dst.set(this.#bytes.subarray(this.#position, this.#position + count), offset);
     this.#position += count;
     return count;
+  }
+
+  rewind(): void {
+    this.#position = 0;
   }
 }
 

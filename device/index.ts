@@ -27,6 +27,7 @@ export type {
   Watcher,
 } from './fs/filesystem.ts';
 export type { LockLimits } from './fs/locks.ts';
+export { NotYet, whenHere } from './fs/not-yet.ts';
 export { AbsentBytes, type ContentChunk, type Origin } from './fs/origin.ts';
 export type { CheckedFiles, Persistent } from './fs/persistence.ts';
 export { Watchers } from './fs/watchers.ts';

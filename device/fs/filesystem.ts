@@ -12,6 +12,9 @@ export type Answer<T> = T | Promise<T>;
  * other things meanwhile, in any order. It refuses with an `FsError`, thrown or as the rejection (see errno.ts); whatever else it
  * throws is EIO for the guest, and goes to the session's error listeners. What is left out is answered as its comment says.
  *
+ * What has changed nothing and can't be answered before something is here, may throw `NotYet` instead of promising an answer: it is asked again
+ * then, and goes with snapshots meanwhile, even if it is to change something.
+ *
  * A request that waits is forgotten when the guest takes it back: by INTERRUPT, unless it changes something, a reset, or
  * the end of its session. The answer is dropped then.
  *
@@ -22,7 +25,7 @@ export type Answer<T> = T | Promise<T>;
 export interface FileSystem {
   /** Its inode number is 1. */
   readonly root: Inode;
-  /** Every answer is there at once: no method returns a promise, ever. Requests are then answered in their order. Default: false. */
+  /** Every answer is there at once: no method returns a promise or throws `NotYet`, ever. Requests are then answered in their order. Default: false. */
   readonly isSynchronous?: boolean;
   /** Stays with the filesystem for its life: how snapshots of sessions alone know it again. Default: one for this object. */
   readonly uuid?: string;

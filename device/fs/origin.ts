@@ -28,6 +28,7 @@ export interface ContentChunk {
 export class AbsentBytes implements ContentChunk {
   readonly hash: Uint8Array;
   readonly length: number;
+  #name: string | undefined;
 
   /** `hash` is borrowed: it may be part of a column. @throws TypeError for what is no hash, or a length that is out of range. */
   constructor(hash: Uint8Array, length: number) {
@@ -36,5 +37,10 @@ export class AbsentBytes implements ContentChunk {
       throw new TypeError(`a chunk of content has ${length} bytes: 1 to ${MAX_CONTENT_CHUNK} are possible`);
     this.hash = hash;
     this.length = length;
+  }
+
+  /** The same for those with the same hash and length. */
+  get name(): string {
+    return (this.#name ??= `${String.fromCharCode(...this.hash)}${this.length}`);
   }
 }

@@ -1,4 +1,4 @@
-import type { ByteSink, ByteSource } from '../bytes.ts';
+import type { ByteSink, RewindableSource } from '../bytes.ts';
 
 /** What {@link FuseSession.handle} returns when the reply comes later, through {@link FuseRequest.complete}. */
 export const DEFERRED = -1;
@@ -9,7 +9,7 @@ export const DEFERRED = -1;
  */
 export interface FuseRequest {
   /** `fuse_in_header` and what follows it. */
-  readonly source: ByteSource;
+  readonly source: RewindableSource;
   /** Room for `fuse_out_header` and what follows it; capacity 0 for requests without a reply. */
   readonly sink: ByteSink;
   /** Set to false by the session when the guest waits for no answer, as with FUSE_FORGET. */

@@ -1,6 +1,7 @@
 import type { ByteSink } from '../bytes.ts';
 import { EIO, ENOSYS, EPROTO, EROFS, FsError } from '../fs/errno.ts';
 import type { FileSystem } from '../fs/filesystem.ts';
+import { NotYet } from '../fs/not-yet.ts';
 import { locksOf } from '../fs/shared.ts';
 import { Listeners } from '../listeners.ts';
 import { randomUuid } from '../random-uuid.ts';
@@ -193,6 +194,7 @@ export class FuseSession {
       call.operation = OPERATIONS.get(call.header.opcode);
       length = this.#serve(call, call.operation);
     } catch (thrown) {
+      if (thrown instanceof NotYet && request.isAwaited) return this.#park(call, thrown);
       error = this.#errnoOf(thrown);
       length = this.#refuse(call, error);
     }
@@ -263,8 +265,14 @@ export class FuseSession {
       },
       refuse,
       drop: (value) => operation.drop?.(call, value as never, call.input as never),
+      serve: () => this.handle(call.request),
     });
     return operation.noReply ? 0 : DEFERRED;
+  }
+
+  #park({ request, header }: Call, { wait }: NotYet): number {
+    this.#parts.waiting.park(request, header.unique, wait, () => this.handle(request));
+    return DEFERRED;
   }
 
   #refuse(call: Call, errno: number): number {

@@ -1,7 +1,8 @@
 import { EINTR } from '../fs/errno.ts';
+import { NotYet, type Wait } from '../fs/not-yet.ts';
 import type { Call } from './call.ts';
 import { ReplyWriter } from './codec.ts';
-import type { FuseRequest } from './request.ts';
+import { DEFERRED, type FuseRequest } from './request.ts';
 
 /** Calls when it is time to answer: at once, or when a machine that is paused runs again. */
 export type Deliver = (action: () => void) => void;
@@ -14,11 +15,21 @@ interface Ending<A> {
   refuse(error: unknown): number;
   /** The request has ended before: nobody gets the answer. */
   drop(answer: A): void;
+  /** Serves the request once more, from its beginning. Returns the reply's length in bytes, or DEFERRED. */
+  serve(): number;
+}
+
+/** A request that nothing has been done for. */
+interface Parked {
+  readonly unique: bigint;
+  /** It is not served again. */
+  cancel(): void;
 }
 
 /** The requests of a session whose filesystem answers later. There are no more of them than the queues have room for. */
 export class WaitingCalls {
   readonly #calls = new Set<Call>();
+  readonly #parked = new Map<FuseRequest, Parked>();
   readonly #deliver: Deliver;
   readonly #reply = new ReplyWriter(0);
   #settled: (() => void)[] = [];
@@ -38,7 +49,7 @@ export class WaitingCalls {
   }
 
   /** Keeps a call until its answer has come. */
-  add<A>(call: Call, answer: PromiseLike<A>, { reply, refuse, drop }: Ending<A>): void {
+  add<A>(call: Call, answer: PromiseLike<A>, { reply, refuse, drop, serve }: Ending<A>): void {
     call.keep();
     this.#calls.add(call);
     const settle = (finish: () => number, ignore: () => void) =>
@@ -58,16 +69,45 @@ export class WaitingCalls {
           () => reply(value),
           () => drop(value),
         ),
-      (error: unknown) =>
-        settle(
-          () => refuse(error),
-          () => {},
-        ),
+      (error: unknown) => {
+        if (error instanceof NotYet && this.#calls.has(call) && !call.operation?.noReply)
+          this.#parkLater(call, error, serve);
+        else
+          settle(
+            () => refuse(error),
+            () => {},
+          );
+      },
     );
+  }
+
+  /** What was being done turned out not to have begun. */
+  #parkLater(call: Call, { wait }: NotYet, serve: () => number): void {
+    this.#remove(call);
+    call.finish();
+    this.park(call.request, call.header.unique, wait, serve);
+  }
+
+  /** Serves a request once more, from its beginning, when `wait` says that it is time. Nothing has been done for it: it need not be in a snapshot. */
+  park(request: FuseRequest, unique: bigint, wait: Wait, serve: () => number): void {
+    const again = () => {
+      if (this.#parked.get(request) !== parked) return;
+      this.#parked.delete(request);
+      request.source.rewind();
+      const length = serve();
+      if (length !== DEFERRED) request.complete(length);
+    };
+    const parked: Parked = { unique, cancel: wait(() => this.#deliver(again)) };
+    this.#parked.set(request, parked);
   }
 
   /** Who has not begun to change anything is answered EINTR; what comes of the others is not known yet. */
   interrupt(unique: bigint): void {
+    for (const [request, parked] of this.#parked) {
+      if (parked.unique !== unique) continue;
+      this.#leave(request, parked);
+      request.complete(this.#reply.error(request.sink, unique, EINTR));
+    }
     for (const call of this.#calls) {
       if (call.header.unique !== unique || call.operation?.changes) continue;
       this.#remove(call);
@@ -79,12 +119,20 @@ export class WaitingCalls {
 
   /** Forgets a request, without a reply. */
   abandon(request: FuseRequest): void {
+    const parked = this.#parked.get(request);
+    if (parked) this.#leave(request, parked);
     for (const call of this.#calls) if (call.request === request) this.#forget(call);
   }
 
   /** Forgets all. */
   end(): void {
+    for (const [request, parked] of this.#parked) this.#leave(request, parked);
     for (const call of this.#calls) this.#forget(call);
+  }
+
+  #leave(request: FuseRequest, parked: Parked): void {
+    this.#parked.delete(request);
+    parked.cancel();
   }
 
   #forget(call: Call): void {

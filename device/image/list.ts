@@ -50,7 +50,7 @@ export function listImage({ origin: _, ...state }: MemoryState): Map<string, Lis
       target,
       xattrs: [...(inode.xattrs?.entries() ?? [])].map(([name, value]) => [name, toHex(value)]),
       content: [...(written?.chunks() ?? [])]
-        .map((chunk) => `${chunk.at}:${chunk.map}:${toHex(chunk.stored())}`)
+        .map((chunk) => `${chunk.at}:${chunk.map}:${toHex(chunk.stored() as Uint8Array)}`)
         .join(),
     });
   }

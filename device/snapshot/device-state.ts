@@ -14,7 +14,7 @@ const MAX_INLINE = 64 << 10;
 const MAX_STATE_BYTES = 2 ** 31 - 1;
 
 /** How the state of the devices is kept in a snapshot. */
-export type KeptState = Pick<Frozen, 'schema' | 'devices' | 'deviceParts' | 'deviceChunks'>;
+export type KeptState = Pick<Frozen, 'schema' | 'devices' | 'deviceParts' | 'deviceChunks' | 'bases'>;
 
 /**
  * Takes the state of the devices apart. `add` is given every chunk, borrowed, and returns its hash; but not those of ranges that `ranges`
@@ -43,12 +43,15 @@ export function keepDeviceState(
     return hash;
   });
   checkLength(encoded.length);
+  const origins = saved.filesystems.map((filesystem) => (filesystem as { origin?: string }).origin);
+  const bases = [...new Set(origins)].filter((id) => id !== undefined);
   const isInline = encoded.length <= MAX_INLINE;
   return {
     schema: STATE_VERSION,
     devices: isInline ? encoded : new Uint8Array(0),
     deviceParts: concat(isInline ? [] : Array.from(cutByContent(encoded), add)),
     deviceChunks: concat(chunks),
+    ...(bases.length && { bases }),
   };
 }
 

@@ -12,19 +12,23 @@ import {
   uint32ArrayDecoder,
   uint32ArrayEncoder,
 } from 'cborg/taglib';
+import { concat } from '../bytes.ts';
+import { AbsentBytes, CONTENT_HASH_LENGTH } from '../fs/origin.ts';
 import { SnapshotError } from './errors.ts';
 
 /** CBOR tag for strings with lone surrogates, which file names that are not UTF-8 have. */
 const TAG_WTF8 = 273;
 /** CBOR tag, from the range for first come, first served, for the hash of a chunk that has the bytes. */
 const TAG_CHUNK = 86_001;
+/** As well, for bytes that an image has: their hash, and their length as u32. */
+const TAG_ABSENT = 86_002;
 
 /** Which byte strings are kept elsewhere: gives their hash, or undefined for those that stay. */
 export type ToChunk = (bytes: Uint8Array) => Uint8Array | undefined;
 /** The bytes of a chunk. @throws SnapshotError when no chunk has this hash. */
 export type FromChunk = (hash: Uint8Array) => Uint8Array;
 
-/** Plain data (numbers, bigints, strings, arrays, objects, Uint8Arrays, Uint32Arrays, Float64Arrays) as CBOR (RFC 8949). The result is a copy. */
+/** Plain data (numbers, bigints, strings, arrays, objects, Uint8Arrays, Uint32Arrays, Float64Arrays, {@link AbsentBytes}) as CBOR (RFC 8949). The result is a copy. */
 export function encodeFields(payload: unknown, toChunk?: ToChunk): Uint8Array {
   return encode(payload, {
     typeEncoders: {
@@ -37,6 +41,10 @@ export function encodeFields(payload: unknown, toChunk?: ToChunk): Uint8Array {
         const hash = toChunk?.(bytes);
         return hash ? [new Token(Type.tag, TAG_CHUNK), new Token(Type.bytes, hash)] : null;
       },
+      Object: (value: object) =>
+        value instanceof AbsentBytes
+          ? [new Token(Type.tag, TAG_ABSENT), new Token(Type.bytes, encodeAbsent(value))]
+          : null,
     },
   });
 }
@@ -103,6 +111,7 @@ export function decodeFields(bytes: Uint8Array, fromChunk?: FromChunk, allowance
         if (!fromChunk) throw new SnapshotError('the state has parts that are kept elsewhere');
         return fromChunk(content() as Uint8Array);
       },
+      [TAG_ABSENT]: (content) => decodeAbsent(content()),
     },
   };
   try {
@@ -111,6 +120,18 @@ export function decodeFields(bytes: Uint8Array, fromChunk?: FromChunk, allowance
     if (error instanceof SnapshotError) throw error;
     throw new SnapshotError(`the state is damaged: ${(error as Error).message}`, { cause: error });
   }
+}
+
+function encodeAbsent({ hash, length }: AbsentBytes): Uint8Array {
+  return concat([hash, new Uint8Array(Uint32Array.of(length).buffer)]);
+}
+
+/** @throws TypeError. */
+function decodeAbsent(bytes: unknown): AbsentBytes {
+  if (!(bytes instanceof Uint8Array) || bytes.length !== CONTENT_HASH_LENGTH + 4)
+    throw new TypeError('it has content elsewhere, and does not say which');
+  const length = new DataView(bytes.buffer, bytes.byteOffset).getUint32(CONTENT_HASH_LENGTH, true);
+  return new AbsentBytes(bytes.slice(0, CONTENT_HASH_LENGTH), length);
 }
 
 /** UTF-8 in which a lone surrogate is encoded like any other code point. */

@@ -4,6 +4,7 @@ import { attributesAt } from '../filesystems/memory/inode.ts';
 import { WORDS } from '../filesystems/memory/range.ts';
 import type { Lock } from '../fs/locks.ts';
 import { type CheckedLockTableState, LockTable } from '../fs/locks.ts';
+import { AbsentBytes } from '../fs/origin.ts';
 import type { HandleState } from '../fuse/handle-table.ts';
 import type { Negotiated } from '../fuse/negotiation.ts';
 import { FuseSession } from '../fuse/session.ts';
@@ -199,7 +200,7 @@ function* filesIn(range: CheckedRange): Generator<FileContents> {
     sizes.set(ino, files.size[n]!);
     const parts: string[] = [];
     for (const end = row + files.chunks[n]!; row < end; row++)
-      parts.push(`${chunks.index[row]}:${chunks.map[row]}:${toHex(chunks.bytes[row]!)}`);
+      parts.push(`${chunks.index[row]}:${chunks.map[row]}:${toHex(nameOf(chunks.bytes[row]!))}`);
     contents.set(ino, parts.join());
   });
   symlinks.ino.forEach((ino, n) => contents.set(ino, symlinks.targets[n]!));
@@ -208,6 +209,11 @@ function* filesIn(range: CheckedRange): Generator<FileContents> {
     const { mode, mtime } = attributesAt(words, at);
     yield { ino, mode, mtime, size: sizes.get(ino) ?? 0, content: contents.get(ino) ?? '' };
   }
+}
+
+/** Its hash where it stands in a chunk of its own or elsewhere, else the bytes. */
+function nameOf(bytes: Uint8Array | AbsentBytes): Uint8Array {
+  return bytes instanceof AbsentBytes ? bytes.hash : bytes;
 }
 
 /** What {@link diff} finds; the lists are paths, one object for each filesystem. */

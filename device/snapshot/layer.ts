@@ -35,6 +35,9 @@ export const MAX_PACK_LENGTH = 32 << 20;
 export const MAX_TREE_LENGTH = 128 << 20;
 export const HASH_LENGTH = 32;
 
+/** An `Origin.id`. */
+const IMAGE_ID = /^[0-9a-f]{64}$/;
+
 /** What compresses and names chunks: see codec/. Buffers are borrowed, results the caller's. */
 export interface Codec {
   /** BLAKE3, 32 bytes. */
@@ -92,6 +95,8 @@ export interface Frozen {
   devices: Uint8Array;
   deviceParts: Uint8Array;
   deviceChunks: Uint8Array;
+  /** The images that its filesystems are on, by their ids: it can't be restored without them. Default: none. */
+  bases?: string[];
 }
 
 /** The files that the chunks of an image go on in after its own: chunks only, none in two of them. */
@@ -243,6 +248,12 @@ function checkHead(head: LayerHead, { dataLength }: Pick<LayerPrefix, 'dataLengt
     fail('it does not list the parts of its device state');
   if (!(frozen.deviceChunks instanceof Uint8Array) || frozen.deviceChunks.length % HASH_LENGTH !== 0)
     fail('it does not list the chunks of its device state');
+  const { bases } = frozen;
+  if (
+    bases !== undefined &&
+    !(Array.isArray(bases) && bases.every((id) => typeof id === 'string' && IMAGE_ID.test(id)))
+  )
+    fail('its list of images is invalid');
   const { state, stateLength } = frozen;
   const isState =
     state instanceof Uint8Array &&

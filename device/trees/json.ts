@@ -1,6 +1,7 @@
 import { BytesSink } from '../bytes.ts';
 import type { MemoryFileSystem } from '../filesystems/memory/filesystem.ts';
 import { S_IFDIR, S_IFMT, S_IFREG } from '../fs/constants.ts';
+import { whenHere } from '../fs/not-yet.ts';
 import { emptyTreeReport, formatBytes, note, type TreeReport } from './report.ts';
 import { EntryError, inodeAt, TOO_LONG, TreeWriter, walk } from './tree-writer.ts';
 
@@ -54,7 +55,10 @@ export function loadJson(filesystem: MemoryFileSystem, json: DirectoryJson, dire
 }
 
 /** The files of a directory as memfs JSON: texts and empty directories. All else is left out and reported; so are modes, owners and times, silently. */
-export function dumpJson(filesystem: MemoryFileSystem, directory = '/'): { json: DirectoryJson; report: TreeReport } {
+export async function dumpJson(
+  filesystem: MemoryFileSystem,
+  directory = '/',
+): Promise<{ json: DirectoryJson; report: TreeReport }> {
   const report = emptyTreeReport();
   const json: DirectoryJson = {};
   const decoder = new TextDecoder('utf-8', { fatal: true, ignoreBOM: true });
@@ -74,7 +78,7 @@ export function dumpJson(filesystem: MemoryFileSystem, directory = '/'): { json:
       skip(`all texts together, holes included, are above the limit of ${formatBytes(MAX_TEXTS)} for JSON`);
     else {
       const bytes = new Uint8Array(size);
-      filesystem.read(inode, 0, size, new BytesSink(bytes), 0, true);
+      await whenHere(() => filesystem.read(inode, 0, size, new BytesSink(bytes), 0, true));
       try {
         json[`/${path}`] = decoder.decode(bytes);
         report.files++;

@@ -5,6 +5,7 @@ import { S_IALLUGO, S_IFDIR, S_IFIFO, S_IFLNK, S_IFMT, S_IFREG } from '../fs/con
 import { EDQUOT, ENOSPC, errnoName, FsError } from '../fs/errno.ts';
 import type { Attr, Timespec } from '../fs/filesystem.ts';
 import { encodeName } from '../fs/names.ts';
+import { whenHere } from '../fs/not-yet.ts';
 import { ByteQueue } from './byte-queue.ts';
 import { gunzipped } from './gunzip.ts';
 import { emptyTreeReport, formatBytes, note, type TreeProgress, type TreeReport } from './report.ts';
@@ -190,11 +191,11 @@ export function dumpTar(
   const report = emptyTreeReport();
   const parts = blocks(filesystem, inodeAt(filesystem, directory), report, options);
   const stream = new ReadableStream<Uint8Array>({
-    pull(controller) {
+    async pull(controller) {
       const collected: Uint8Array[] = [];
       let length = 0;
       while (length < SLICE) {
-        const { done, value } = parts.next();
+        const { done, value } = await parts.next();
         if (done) break;
         collected.push(value);
         length += value.length;
@@ -202,7 +203,7 @@ export function dumpTar(
       if (length) controller.enqueue(concat(collected));
       else controller.close();
     },
-    cancel: () => void parts.return(undefined),
+    cancel: () => parts.return(undefined).then(() => {}),
   });
   return {
     stream: gzip
@@ -212,12 +213,12 @@ export function dumpTar(
   };
 }
 
-function* blocks(
+async function* blocks(
   filesystem: MemoryFileSystem,
   top: Inode,
   report: TreeReport,
   { maxFileLength = MAX_FILE_LENGTH, onProgress }: TarOptions,
-): Generator<Uint8Array, void> {
+): AsyncGenerator<Uint8Array, void> {
   /** Paths of files with several names, by inode number. */
   const known = new Map<number, string>();
   for (const { path, inode } of walk(filesystem, top, (long) => note(report.skipped, long, TOO_LONG))) {
@@ -252,12 +253,12 @@ function* blocks(
   yield new Uint8Array(2 * BLOCK);
 }
 
-function* fileBlocks(
+async function* fileBlocks(
   filesystem: MemoryFileSystem,
   inode: Inode,
   path: string,
   report: TreeReport,
-): Generator<Uint8Array, void> {
+): AsyncGenerator<Uint8Array, void> {
   const attr = filesystem.getattr(inode);
   const { size, mtime, ctime } = attr;
   filesystem.retain(inode);
@@ -287,7 +288,8 @@ function* fileBlocks(
     for (const { start, end } of segments) {
       for (let at = start; at < end; ) {
         const room = new Uint8Array(Math.min(SLICE, end - at));
-        const count = filesystem.read(inode, at, room.length, new BytesSink(room), 0, true);
+        const from = at;
+        const count = await whenHere(() => filesystem.read(inode, from, room.length, new BytesSink(room), 0, true));
         // Zeros in place of what is not there any more: the header has told how much follows.
         if (count < room.length) isShorter = true;
         yield room;

@@ -1,4 +1,4 @@
-import type { ByteSink, ByteSource } from '../bytes.ts';
+import type { ByteSink, RewindableSource } from '../bytes.ts';
 import type { GuestMemory } from '../guest-memory.ts';
 import { VIRTQ_DESC_F_INDIRECT, VIRTQ_DESC_F_NEXT, VIRTQ_DESC_F_WRITE, VIRTQ_DESC_SIZE } from './constants.ts';
 import type { Chain } from './device.ts';
@@ -29,7 +29,7 @@ const HIGH = 2 ** 32;
  * One descriptor chain, read once: what the driver changes afterwards is not looked at again.
  * Readable bytes are consumed front to back, writable ones are addressed by position.
  */
-export class DescriptorChain implements Chain, ByteSource, ByteSink {
+export class DescriptorChain implements Chain, RewindableSource, ByteSink {
   readonly #owner: ChainOwner;
   readonly #addresses: number[] = [];
   readonly #lengths: number[] = [];
@@ -51,7 +51,7 @@ export class DescriptorChain implements Chain, ByteSource, ByteSink {
     this.#owner = owner;
   }
 
-  get source(): ByteSource {
+  get source(): RewindableSource {
     return this;
   }
 

@@ -1,4 +1,4 @@
-import type { ByteSink, ByteSource } from '../bytes.ts';
+import type { ByteSink, RewindableSource } from '../bytes.ts';
 
 /** What {@link VirtioDevice.serve} returns when the reply comes later, through {@link Chain.complete}. */
 export const DEFERRED = -1;
@@ -6,7 +6,7 @@ export const DEFERRED = -1;
 /** One descriptor chain, as a device sees it. */
 export interface Chain {
   /** The device-readable part. */
-  readonly source: ByteSource;
+  readonly source: RewindableSource;
   /** The device-writable part. */
   readonly sink: ByteSink;
   /**

@@ -1,38 +1,47 @@
 import { checkTree } from './check-tree.ts';
 import { randomNumbers } from './hostile-driver.ts';
 import { ModelFilesystem } from './model-filesystem.ts';
-import { ModelSession } from './model-session.ts';
+import { type Elsewhere, ModelSession } from './model-session.ts';
 import { randomSteps } from './random-steps.ts';
 import { restored } from './restored.ts';
 
 /** One of so many steps is a comparison of everything, or a restore elsewhere, or a state that is saved and restored beside. */
 const WHOLE_EVERY = 70;
 const WHOLE = ['compare', 'move', 'save'];
+/** One of so many steps leaves some of the content elsewhere, where that can be. */
+const LEAVE_EVERY = 7;
 
 /**
  * Does random steps on a session and on a model, and compares what comes of each, and from time to time
  * everything. At random points, and in the end, the session goes on elsewhere from what was saved. On failure the steps are shortened as far as it
- * fails in the same way.
+ * fails in the same way. `elsewhere`: where content is then, and not in the filesystem.
  */
-export async function compareWithModel(seed: number, count: number): Promise<void> {
+export async function compareWithModel(
+  seed: number,
+  count: number,
+  elsewhere?: (random: (below: number) => number) => Elsewhere,
+): Promise<void> {
+  const start = () => ModelSession.start(elsewhere?.(randomNumbers(seed)));
   const steps: string[] = [];
   const random = randomNumbers(seed);
   const model = new ModelFilesystem();
   const generator = randomSteps(random, model);
-  const session = await ModelSession.start();
+  const session = await start();
   for (let n = 0; n <= count; n++) {
     const step =
       n === count
         ? 'move'
         : random(WHOLE_EVERY) === 0
           ? WHOLE[random(WHOLE.length)]!
-          : (generator.next().value as string);
+          : elsewhere && random(LEAVE_EVERY) === 0
+            ? 'leave'
+            : (generator.next().value as string);
     steps.push(step);
     const difference = await doStep(session, model, step);
     if (difference) {
-      const shortest = await shorten(steps);
+      const shortest = await shorten(steps, start);
       throw new Error(
-        `seed ${seed}, step ${n}: ${difference}\nThe shortest way to ${await fails(shortest)}:\n${shortest.map((line) => line.replace(/(.)\1{20,}/g, '$1…')).join('\n')}`,
+        `seed ${seed}, step ${n}: ${difference}\nThe shortest way to ${await fails(shortest, start)}:\n${shortest.map((line) => line.replace(/(.)\1{20,}/g, '$1…')).join('\n')}`,
       );
     }
   }
@@ -45,6 +54,10 @@ async function doStep(session: ModelSession, model: ModelFilesystem, step: strin
     } catch (error) {
       return (error as Error).message;
     }
+    return undefined;
+  }
+  if (step === 'leave') {
+    session.leaveContent();
     return undefined;
   }
   if (step === 'move') session.moveElsewhere();
@@ -96,21 +109,21 @@ async function compareAll(session: ModelSession, model: ModelFilesystem): Promis
 }
 
 /** Leaves out what is not needed for a failure. */
-async function shorten(steps: string[]): Promise<string[]> {
+async function shorten(steps: string[], start: () => Promise<ModelSession>): Promise<string[]> {
   let shortest = steps;
   for (let length = Math.ceil(steps.length / 2); length >= 1; length = Math.floor(length / 2)) {
     for (let at = 0; at < shortest.length - 1; ) {
       const candidate = [...shortest.slice(0, at), ...shortest.slice(Math.min(at + length, shortest.length - 1))];
-      if (await fails(candidate)) shortest = candidate;
+      if (await fails(candidate, start)) shortest = candidate;
       else at += length;
     }
   }
   return shortest;
 }
 
-async function fails(steps: string[]): Promise<string | undefined> {
+async function fails(steps: string[], start: () => Promise<ModelSession>): Promise<string | undefined> {
   const model = new ModelFilesystem();
-  const session = await ModelSession.start();
+  const session = await start();
   try {
     for (const [n, step] of steps.entries()) {
       const difference = await doStep(session, model, step);

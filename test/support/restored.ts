@@ -10,7 +10,7 @@ import { checkTree } from './check-tree.ts';
 
 /** For each request that waits for a lock: nobody looks at the answer. */
 const WAITING: FuseRequest = {
-  source: { remaining: 0, read: () => 0 },
+  source: { remaining: 0, read: () => 0, rewind: () => {} },
   sink: { capacity: 0, writeAt: () => 0 },
   isAwaited: true,
   complete: () => {},
@@ -29,12 +29,13 @@ interface Restored {
  * accepted while it was in use is refused, or is another when it is back.
  */
 export function restored(filesystem: MemoryFileSystem, sessions: readonly FuseSession[] = []): Restored {
-  const { maxBytes, maxInodes } = partsOf(filesystem).table.space;
+  const { maxBytes, maxInodes, fetched } = partsOf(filesystem).table.space;
   const saved = capture(filesystem, sessions);
   const state = decodeFields(saved) as { filesystem: unknown; sessions: unknown[] };
   const twin = filesystemOf(new Volume(), {
     size: maxBytes,
     inodes: maxInodes,
+    ...(fetched && { origin: fetched.origin }),
     locks: { maxLocks: Infinity, maxWaiters: Infinity },
   });
   planFilesystem(state.filesystem, twin, NOBODY, {}, emptyRestoreReport()).apply();

@@ -61,6 +61,8 @@ export interface CoreFile {
   readonly node: CoreNode;
   /** O_* of the host's `open`. */
   readonly flags: number;
+  /** Where the next read or write begins. */
+  position: number;
   read(...args: unknown[]): number;
   write(...args: unknown[]): number;
 }

@@ -9,7 +9,7 @@ import type { Inode } from '../memory/inode.ts';
 import { inodeCost } from '../memory/space.ts';
 import { checkNode, checkTime } from '../memory/values.ts';
 import type { FanOut } from './core.ts';
-import { forHost } from './host-error.ts';
+import { forHost, withContent } from './host-error.ts';
 import type { Views } from './views.ts';
 
 /** Largest file that the host can have as one Buffer. */
@@ -120,7 +120,7 @@ export class NodeView {
         code: 'ERR_FS_FILE_TOO_LARGE',
       });
     const buffer = this.views.Buffer.from(new ArrayBuffer(size));
-    this.inode.written?.read(0, size, new BytesSink(buffer), 0);
+    this.use('read', () => this.inode.written?.read(0, size, new BytesSink(buffer), 0));
     return buffer;
   }
 
@@ -135,7 +135,7 @@ export class NodeView {
 
   write(buffer: Uint8Array, offset = 0, length = buffer.length, position = 0): number {
     const bytes = buffer.subarray(offset, Math.min(offset + length, buffer.length));
-    const count = forHost('write', undefined, undefined, () =>
+    const count = this.use('write', () =>
       this.contentFor('write').write(position, bytes.length, new BytesSource(bytes)),
     );
     if (count > 0) this.touch();
@@ -152,12 +152,16 @@ export class NodeView {
       buffer.byteOffset + offset,
       Math.min(length, buffer.byteLength - offset),
     );
+    const count = this.use(
+      'read',
+      () => this.inode.written?.read(position, bytes.length, new BytesSink(bytes), 0) ?? 0,
+    );
     this.atime = new Date();
-    return this.inode.written?.read(position, bytes.length, new BytesSink(bytes), 0) ?? 0;
+    return count;
   }
 
   truncate(length = 0): void {
-    forHost('ftruncate', undefined, undefined, () => this.contentFor('ftruncate').truncate(Math.max(0, length)));
+    this.use('ftruncate', () => this.contentFor('ftruncate').truncate(Math.max(0, length)));
     this.touch();
   }
 
@@ -215,6 +219,19 @@ export class NodeView {
     const { table } = this.views;
     this.inode.ctime = table.now();
     table.watchers.inodeChanged(this.inode, false);
+  }
+
+  /** Does what uses the content, which may be elsewhere. */
+  use<T>(syscall: string, action: () => T): T {
+    const { views } = this;
+    return withContent(
+      syscall,
+      (error) => {
+        views.lacking = error;
+        return `/${views.names.path(this.inode)?.join('/') ?? ''}`;
+      },
+      action,
+    );
   }
 
   /** What can be written: of a FIFO or device here, nothing. */

@@ -1,3 +1,4 @@
+import type { NotYet } from '../../fs/not-yet.ts';
 import type { Entry } from '../memory/directory.ts';
 import type { MemoryParts } from '../memory/filesystem.ts';
 import type { Inode } from '../memory/inode.ts';
@@ -26,6 +27,8 @@ export class Views {
   ) => LinkView;
   readonly FanOut: new () => FanOut;
   readonly Buffer: BufferClass;
+  /** What the last call lacked that is an error of EAGAIN for the host. */
+  lacking: NotYet | undefined;
 
   /** `core`: as memfs made it, to learn its classes from. */
   constructor({ table, names }: MemoryParts, core: Core) {

@@ -3,6 +3,7 @@ import { MemoryFileSystem, type MemoryFileSystemOptions, partsOf } from '../memo
 import { adopt } from './adopt.ts';
 import { connect } from './connect.ts';
 import { type Core, coreOf } from './core.ts';
+import { fetchFirst } from './fetch-first.ts';
 import { Views } from './views.ts';
 
 const filesystems = new WeakMap<Volume, MemoryFileSystem>();
@@ -52,7 +53,9 @@ export function volumeOf(filesystem: MemoryFileSystem): Volume {
 }
 
 function join(volume: Volume, filesystem: MemoryFileSystem, core: Core, views: Views): void {
-  connect(partsOf(filesystem), core, views);
+  const parts = partsOf(filesystem);
+  connect(parts, core, views);
+  if (parts.table.space.fetched) fetchFirst(volume, core, views);
   filesystems.set(volume, filesystem);
   volumes.set(filesystem, volume);
 }

@@ -3,6 +3,7 @@ import { S_IFDIR, S_IFLNK, S_IFMT, S_IFREG } from '../../fs/constants.ts';
 import { FIRST_COOKIE, MAX_COOKIE } from '../../fs/cookies.ts';
 import { FsError } from '../../fs/errno.ts';
 import { decodeName, isEntryName, nameLength } from '../../fs/names.ts';
+import { AbsentBytes } from '../../fs/origin.ts';
 import { ACL_ACCESS, ACL_DEFAULT, Acl } from './acl.ts';
 import { countBits, PAGES_PER_CHUNK } from './chunk.ts';
 import { timeIn } from './inode.ts';
@@ -20,7 +21,7 @@ export interface CheckedRange {
   readonly entries: { ino: Uint32Array; dir: Uint32Array; cookie: Uint32Array; names: readonly string[] };
   readonly directories: { ino: Uint32Array; nextCookie: Uint32Array };
   readonly files: { ino: Uint32Array; size: Float64Array; chunks: Uint32Array };
-  readonly chunks: { index: Float64Array; map: Uint32Array; bytes: readonly Uint8Array[] };
+  readonly chunks: { index: Float64Array; map: Uint32Array; bytes: readonly (Uint8Array | AbsentBytes)[] };
   readonly symlinks: { ino: Uint32Array; targets: readonly string[] };
   readonly xattrs: { ino: Uint32Array; names: readonly string[]; values: readonly Uint8Array[] };
   readonly special: { ino: Uint32Array; generation: Uint32Array; rdev: Uint32Array; linkable: Uint32Array };
@@ -30,8 +31,8 @@ export interface CheckedRange {
 
 const TIMES = { atime: [ATIME, 0], mtime: [MTIME, 8], ctime: [CTIME, 16], btime: [BTIME, 24] } as const;
 
-/** Finds a range sound in itself. @throws TypeError that says what is wrong with it. */
-export function checkRange(state: unknown, nextIno: number): CheckedRange {
+/** Finds a range sound in itself, where content may be elsewhere if `hasOrigin`. @throws TypeError that says what is wrong with it. */
+export function checkRange(state: unknown, nextIno: number, hasOrigin: boolean): CheckedRange {
   const source = record(state, 'ranges') as unknown as RangeState;
   const { index } = source;
   if (!Number.isInteger(index) || index < 0 || index * RANGE >= nextIno) fail(`range ${index} is out of range`);
@@ -87,7 +88,7 @@ export function checkRange(state: unknown, nextIno: number): CheckedRange {
   checkInodes(range, nextIno);
   checkEntries(range);
   checkDirectories(range);
-  checkFiles(range);
+  checkFiles(range, hasOrigin);
   checkSymlinks(range);
   checkXattrs(range);
   return range;
@@ -164,7 +165,7 @@ function checkDirectories({ words, directories }: CheckedRange): void {
   });
 }
 
-function checkFiles({ words, files, chunks, usage }: CheckedRange): void {
+function checkFiles({ words, files, chunks, usage }: CheckedRange, hasOrigin: boolean): void {
   checkOrder(words, files.ino, 'files', false, S_IFREG);
   let row = 0;
   for (let at = 0; at < files.ino.length; at++) {
@@ -185,9 +186,11 @@ function checkFiles({ words, files, chunks, usage }: CheckedRange): void {
       if (!Number.isInteger(page) || page < next || page >= MAX_FILE_SIZE / PAGE_SIZE)
         fail(`file ${ino} has a chunk with the invalid index ${index}`);
       next = page + 32 - Math.clz32(map);
-      const sound =
-        map > 0 && map <= 0xffff && bytes instanceof Uint8Array && bytes.length <= countBits(map) * PAGE_SIZE;
-      if (!sound) fail(`chunk ${index} of file ${ino} is malformed`);
+      const isContent = bytes instanceof Uint8Array || bytes instanceof AbsentBytes;
+      if (!(map > 0 && map <= 0xffff && isContent && bytes.length <= countBits(map) * PAGE_SIZE))
+        fail(`chunk ${index} of file ${ino} is malformed`);
+      if (bytes instanceof AbsentBytes && !hasOrigin)
+        fail(`chunk ${index} of file ${ino} is elsewhere, and it does not say where`);
       usage.pages += countBits(map);
     }
   }

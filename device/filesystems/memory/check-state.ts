@@ -14,6 +14,8 @@ const ROOT = 1;
 export interface CheckedState extends CheckedFiles {
   readonly uuid: string;
   readonly nextIno: number;
+  /** Some of its content may be elsewhere. */
+  readonly hasOrigin: boolean;
   /** All ranges, by index. */
   readonly sources: ReadonlyMap<number, RangeState>;
   /** Those of them that are not here already, as they were when this was checked. */
@@ -26,14 +28,17 @@ export interface CheckedState extends CheckedFiles {
  * Finds a state sound. Changes nothing. What is in `table` just so and was found sound before is not looked at again, so the work is as much
  * as is different: all of it, without a table.
  *
- * @throws TypeError that says what is wrong with it.
+ * @throws TypeError that says what is wrong with it; RangeError when its content is on another image than that of `table`.
  */
 export function checkState(state: unknown, table?: InodeTable): CheckedState {
   const source = record(state, 'state');
-  const { uuid, nextIno } = source as { uuid: unknown; nextIno: number };
+  const { uuid, nextIno, origin } = source as { uuid: unknown; nextIno: number; origin?: unknown };
   if (typeof uuid !== 'string' || !/^[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$/.test(uuid))
     fail('its uuid is invalid');
   if (!Number.isInteger(nextIno) || nextIno < 2 || nextIno > MAX_INO + 1) fail(`nextIno ${nextIno} is out of range`);
+  if (origin !== undefined && !(typeof origin === 'string' && /^[0-9a-f]{64}$/.test(origin)))
+    fail('the id of its image is invalid');
+  if (table) checkOrigin(origin as string | undefined, table.space.fetched?.origin.id);
   const present = new Map<RangeState, Range>();
   for (const range of table?.ranges() ?? []) if (range.saved) present.set(range.saved, range);
   const sources = new Map<number, RangeState>();
@@ -42,7 +47,7 @@ export function checkState(state: unknown, table?: InodeTable): CheckedState {
   let last = -1;
   for (const range of list<RangeState>(source['ranges'], 'ranges')) {
     const here = present.get(range);
-    const checked = here?.isSound ? undefined : checkRange(range, nextIno);
+    const checked = here?.isSound ? undefined : checkRange(range, nextIno, origin !== undefined);
     const index = checked?.index ?? here!.index;
     if (index <= last) fail(`range ${index} is out of order`);
     last = index;
@@ -52,10 +57,25 @@ export function checkState(state: unknown, table?: InodeTable): CheckedState {
     else kept.set(index, here!);
   }
   const tree = new Tree(ranges, kept, table);
-  if (tree.hasMoved()) return checkState(structuredClone(state));
+  if (tree.hasMoved()) return checkState({ ...source, ranges: [...sources.values()].map((range) => ({ ...range })) });
   tree.check();
   for (const [source, range] of present) if (sources.get(range.index) === source) range.isSound = true;
-  return { uuid: uuid as string, nextIno, sources, ranges, usage: tree.usage(), inode: (ino) => tree.inode(ino) };
+  return {
+    uuid: uuid as string,
+    nextIno,
+    hasOrigin: origin !== undefined,
+    sources,
+    ranges,
+    usage: tree.usage(),
+    inode: (ino) => tree.inode(ino),
+  };
+}
+
+function checkOrigin(origin: string | undefined, here: string | undefined): void {
+  if (origin === undefined || origin === here) return;
+  throw new RangeError(
+    `the files are those of image ${origin} and what was changed of them, and the filesystem here has ${here ? `image ${here}` : 'no image'}: attach that image`,
+  );
 }
 
 interface Added {

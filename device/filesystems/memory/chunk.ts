@@ -1,4 +1,5 @@
 import { type ByteSink, PAGE_SIZE } from '../../bytes.ts';
+import type { AbsentBytes } from '../../fs/origin.ts';
 
 const PAGE_SHIFT = 12;
 export const PAGES_PER_CHUNK = 16;
@@ -6,31 +7,46 @@ export const CHUNK_SIZE = PAGES_PER_CHUNK * PAGE_SIZE;
 const SMALLEST = 64;
 const EMPTY = new Uint8Array(0);
 const ZEROS = new Uint8Array(CHUNK_SIZE);
+/** In the place of the bytes of a chunk that are not here. */
+export const ABSENT = new Uint8Array(0);
+/** In the place of an epoch: never. */
+const NEVER = 0;
 
 /**
  * Up to 64 KiB of a file, {@link length} pages from page {@link at} on. Only pages that were written or allocated have storage: bit n of `map` says
  * that page n has, and `bytes` holds those pages one after the other, without the holes. Where
  * `bytes` ends early the rest is zeros, so a small file costs little and preallocation nothing.
+ *
+ * One whose bytes an origin has is never written: who changes it makes a copy. They are here when {@link FetchedContent} has seen to that, for
+ * what is done at once.
  */
 export class Chunk {
   /** The page of the file that it begins at: a multiple of 16, until ranges are inserted or collapsed before it. */
   at: number;
   /** In pages, up to 16. */
   readonly length: number;
-  /** Never changed while {@link mayWrite} is false: it may be a snapshot's too. */
+  /** Never changed while {@link mayWrite} is false: it may be a snapshot's too. {@link ABSENT} when it is elsewhere. */
   bytes: Uint8Array;
   map: number;
-  readonly epoch: number;
-  /** Whether another file has the same `bytes`, as copy_file_range leaves them. */
-  shared: boolean;
+  /** When it may be written. */
+  #epoch: number;
+  /** What an origin has in the place of `bytes`. */
+  readonly origin: AbsentBytes | undefined;
 
-  constructor(at: number, length: number, bytes: Uint8Array, map: number, epoch: number, shared = false) {
+  constructor(at: number, length: number, bytes: Uint8Array, map: number, epoch: number, origin?: AbsentBytes) {
     this.at = at;
     this.length = length;
     this.bytes = bytes;
     this.map = map;
-    this.epoch = epoch;
-    this.shared = shared;
+    this.#epoch = epoch;
+    this.origin = origin;
+  }
+
+  /** One that is never written: another file, or an origin, has the same. */
+  static shared(at: number, length: number, content: Uint8Array | AbsentBytes, map: number): Chunk {
+    return content instanceof Uint8Array
+      ? new Chunk(at, length, content, map, NEVER)
+      : new Chunk(at, length, ABSENT, map, NEVER, content);
   }
 
   static empty(at: number, length: number, epoch: number): Chunk {
@@ -52,7 +68,13 @@ export class Chunk {
   }
 
   mayWrite(epoch: number): boolean {
-    return this.epoch === epoch && !this.shared;
+    return this.#epoch === epoch;
+  }
+
+  /** The same content at page `at`, maybe of another file. Neither is written from now on. */
+  share(at: number): Chunk {
+    this.#epoch = NEVER;
+    return new Chunk(at, this.length, this.bytes, this.map, NEVER, this.origin);
   }
 
   /** A chunk with the same pages as far as `map` names them, to be written in `epoch`. */
@@ -62,6 +84,7 @@ export class Chunk {
 
   /** Its pages `from` to before `to` as a chunk of their own, to be written in `epoch`. */
   part(from: number, to: number, epoch: number): Chunk {
+    this.#checkHere();
     const map = this.map & (bit(to) - bit(from));
     const start = countBits(this.map & (bit(from) - 1)) * PAGE_SIZE;
     const bytes = this.bytes.slice(start, start + countBits(map) * PAGE_SIZE);
@@ -76,6 +99,7 @@ export class Chunk {
 
   /** Copies bytes `from` to `to` of the chunk into `sink`; returns the count, short when the sink ends. */
   read(from: number, to: number, sink: ByteSink, position: number): number {
+    this.#checkHere();
     let at = from;
     while (at < to) {
       const page = at >>> PAGE_SHIFT;
@@ -142,13 +166,20 @@ export class Chunk {
 
   /** The stored part of page `page`, borrowed: shorter than a page where the rest is zeros. */
   page(page: number): Uint8Array {
+    this.#checkHere();
     const start = this.#position(page << PAGE_SHIFT);
     return this.bytes.subarray(Math.min(start, this.bytes.length), Math.min(start + PAGE_SIZE, this.bytes.length));
   }
 
-  /** The stored bytes without spare room, borrowed. */
-  stored(): Uint8Array {
+  /** The stored bytes without spare room, borrowed, or what an origin has in their place. */
+  stored(): Uint8Array | AbsentBytes {
+    if (this.origin) return this.origin;
     return this.bytes.length > this.pages * PAGE_SIZE ? this.bytes.subarray(0, this.pages * PAGE_SIZE) : this.bytes;
+  }
+
+  /** Zeros instead of what is not here would be found much later. */
+  #checkHere(): void {
+    if (this.bytes === ABSENT) throw new Error('content was used that has not been fetched');
   }
 
   #position(at: number): number {

@@ -5,19 +5,33 @@ import {
   FALLOC_FL_KEEP_SIZE,
   FALLOC_FL_PUNCH_HOLE,
   FALLOC_FL_ZERO_RANGE,
-  SEEK_DATA,
-  SEEK_HOLE,
 } from '../../fs/constants.ts';
-import { EINVAL, ENOSPC, ENXIO, EOPNOTSUPP, FsError } from '../../fs/errno.ts';
+import { EINVAL, ENOSPC, EOPNOTSUPP, FsError } from '../../fs/errno.ts';
+import type { AbsentBytes } from '../../fs/origin.ts';
 import { CHUNK_SIZE, Chunk, countBits, PAGES_PER_CHUNK, wholePages, writeZeros } from './chunk.ts';
 import { ChunkList } from './chunk-list.ts';
+import {
+  chunksAcross,
+  chunksCutBy,
+  chunksLeftByWrite,
+  chunksReachingOut,
+  chunksWithHolesIn,
+  copyPieces,
+  isFull,
+  isOverwritten,
+  isTouched,
+  missingPages,
+  type Piece,
+} from './needed-chunks.ts';
+import { seekIn } from './seek.ts';
 import type { Space } from './space.ts';
 import { checkOffset, checkSize, MAX_FILE_SIZE } from './values.ts';
 
 const MAX_PAGE = MAX_FILE_SIZE / PAGE_SIZE;
-/** What one copy may move, in bytes, and how many chunks it may go through: then it is short, and the caller goes on. */
+/** What one copy may move, in bytes: then it is short, and the caller goes on. */
 const COPY_BYTES = 8 << 20;
-const COPY_CHUNKS = 8192;
+/** How much of it is fetched at once, in bytes. */
+const COPY_AHEAD = 1 << 20;
 
 /** What a file has that was never written. */
 const NONE = new ChunkList();
@@ -49,6 +63,8 @@ export class Content {
   /** Copies up to `length` bytes from `offset` into `sink`; returns the count, short at the end of file or sink. */
   read(offset: number, length: number, sink: ByteSink, position: number): number {
     const end = Math.min(this.#size, offset + length);
+    const { fetched } = this.#space;
+    if (fetched && offset < end) fetched.needForRead(this.#chunks, offset, end, this.#size);
     let at = offset;
     while (at < end) {
       const page = Math.floor(at / PAGE_SIZE);
@@ -69,7 +85,8 @@ export class Content {
     checkOffset(offset);
     if (end === offset) return 0;
     checkSize(end);
-    this.#take(this.#missing(offset, end));
+    this.#space.fetched?.need(chunksLeftByWrite(this.#chunks, offset, end, this.#size));
+    this.#take(missingPages(this.#chunks, offset, end));
     let at = offset;
     while (at < end) {
       const page = Math.floor(at / PAGE_SIZE);
@@ -88,7 +105,10 @@ export class Content {
   /** @throws FsError EINVAL, EFBIG. */
   truncate(size: number): void {
     checkSize(size);
-    if (size < this.#size) this.#discard(size, MAX_FILE_SIZE);
+    if (size < this.#size) {
+      this.#space.fetched?.need(chunksCutBy(this.#chunks, size, MAX_FILE_SIZE));
+      this.#discard(size, MAX_FILE_SIZE);
+    }
     this.#size = size;
   }
 
@@ -107,17 +127,22 @@ export class Content {
     const end = offset + length;
     checkSize(end);
     const keepSize = (mode & FALLOC_FL_KEEP_SIZE) !== 0;
+    const chunks = this.#chunks;
+    const { fetched } = this.#space;
     switch (mode & ~FALLOC_FL_KEEP_SIZE) {
       case 0:
+        fetched?.need(chunksWithHolesIn(chunks, offset, end));
         this.#preallocate(offset, end);
         if (!keepSize && end > this.#size) this.#size = end;
         return;
       case FALLOC_FL_PUNCH_HOLE:
         if (!keepSize) throw FsError.of(EOPNOTSUPP);
+        fetched?.need(chunksCutBy(chunks, offset, end));
         this.#discard(offset, end);
         return;
       case FALLOC_FL_ZERO_RANGE:
-        if (this.#missing(offset, end) > this.#space.freePages) throw FsError.of(ENOSPC);
+        if (missingPages(this.#chunks, offset, end) > this.#space.freePages) throw FsError.of(ENOSPC);
+        fetched?.need(chunksReachingOut(chunks, offset, end));
         this.#discard(offset, end);
         this.#preallocate(offset, end);
         if (!keepSize && end > this.#size) this.#size = end;
@@ -125,6 +150,7 @@ export class Content {
       case FALLOC_FL_COLLAPSE_RANGE:
         if (keepSize) throw FsError.of(EINVAL);
         if (offset % PAGE_SIZE || length % PAGE_SIZE || end >= this.#size) throw FsError.of(EINVAL);
+        fetched?.need(chunksAcross(chunks, offset / PAGE_SIZE, end / PAGE_SIZE));
         this.#clearPages(offset / PAGE_SIZE, end / PAGE_SIZE);
         this.#chunks.shift(end / PAGE_SIZE, -length / PAGE_SIZE);
         this.#size -= length;
@@ -133,6 +159,7 @@ export class Content {
         if (keepSize) throw FsError.of(EINVAL);
         if (offset % PAGE_SIZE || length % PAGE_SIZE || offset >= this.#size) throw FsError.of(EINVAL);
         checkSize(this.#size + length);
+        fetched?.need([...chunksCutBy(chunks, this.#size, MAX_FILE_SIZE), ...chunksAcross(chunks, offset / PAGE_SIZE)]);
         // What is allocated beyond the size goes, as what would get beyond all files has to.
         this.#discard(this.#size, MAX_FILE_SIZE);
         this.#split(offset / PAGE_SIZE);
@@ -144,26 +171,9 @@ export class Content {
     }
   }
 
-  /** lseek(2) with SEEK_DATA or SEEK_HOLE; the end of file is a hole. @throws FsError ENXIO, EINVAL. */
+  /** As {@link seekIn}. */
   seek(offset: number, whence: number): number {
-    if (whence !== SEEK_DATA && whence !== SEEK_HOLE) throw FsError.of(EINVAL);
-    if (!(offset >= 0 && offset < this.#size)) throw FsError.of(ENXIO);
-    const hole = whence === SEEK_HOLE;
-    let at = offset;
-    for (let chunk = this.#chunks.at(Math.floor(offset / PAGE_SIZE)); ; ) {
-      if (chunk) {
-        const base = chunk.at * PAGE_SIZE;
-        const found = chunk.find(at - base, hole);
-        if (found !== undefined) return this.#found(base + found, hole);
-        at = chunk.end * PAGE_SIZE;
-        chunk = this.#chunks.at(chunk.end);
-      } else if (hole) return this.#found(at, hole);
-      else {
-        chunk = this.#chunks.atOrAfter(Math.floor(at / PAGE_SIZE));
-        if (!chunk) throw FsError.of(ENXIO);
-        at = chunk.at * PAGE_SIZE;
-      }
-    }
+    return seekIn(this.#chunks, this.#size, offset, whence);
   }
 
   /**
@@ -179,26 +189,38 @@ export class Content {
     checkSize(offset + count);
     let done = 0;
     let copied = 0;
+    const { fetched } = this.#space;
     try {
-      for (let chunks = 0; done < count && chunks < COPY_CHUNKS && copied < COPY_BYTES; chunks++) {
-        const from = sourceOffset + done;
-        const to = offset + done;
-        const page = Math.floor(from / PAGE_SIZE);
-        const chunk = source.#chunks.at(page);
-        const piece = Math.min(count - done, (chunk?.end ?? source.#next(page)) * PAGE_SIZE - from);
-        if (!chunk) this.#discard(to, to + piece);
-        else if (to % PAGE_SIZE === 0 && piece === chunk.length * PAGE_SIZE) this.#share(chunk, to / PAGE_SIZE);
+      for (const piece of copyPieces(source.#chunks, sourceOffset, offset, count)) {
+        const { chunk, from, to, length, isShared } = piece;
+        if (fetched) fetched.need(done ? this.#neededFor(piece) : this.#neededForCopy(source, from, to, count));
+        if (!chunk) this.#discard(to, to + length);
+        else if (isShared) this.#share(chunk, to / PAGE_SIZE);
         else {
-          this.#copyPiece(source, from, to, piece);
-          copied += piece;
+          this.#copyPiece(source, from, to, length);
+          copied += length;
         }
-        done += piece;
-        if (to + piece > this.#size) this.#size = to + piece;
+        done += length;
+        if (to + length > this.#size) this.#size = to + length;
+        if (copied >= COPY_BYTES) break;
       }
     } catch (error) {
       if (done === 0) throw error;
     }
     return done;
+  }
+
+  /** What a copy takes, as far as is fetched at once: after that it is short, as far as it would have to wait. */
+  #neededForCopy(source: Content, from: number, to: number, count: number): Chunk[] {
+    return [...copyPieces(source.#chunks, from, to, Math.min(count, COPY_AHEAD))].flatMap((piece) =>
+      this.#neededFor(piece),
+    );
+  }
+
+  #neededFor({ chunk, to, length, isShared }: Piece): Chunk[] {
+    if (!chunk) return chunksCutBy(this.#chunks, to, to + length);
+    if (isShared) return chunksAcross(this.#chunks, to / PAGE_SIZE, (to + length) / PAGE_SIZE);
+    return [chunk, ...chunksLeftByWrite(this.#chunks, to, to + length, this.#size)];
   }
 
   /** The chunks in order, borrowed. Their bytes never change after the next step of {@link Space.epoch}. */
@@ -210,18 +232,11 @@ export class Content {
    * Replaces everything by what {@link chunks} gave, in order, sharing the bytes (a small part of a large buffer is copied).
    * The pages are not limited by the quota.
    */
-  load(size: number, chunks: readonly { at: number; map: number; bytes: Uint8Array }[]): void {
+  load(size: number, chunks: readonly { at: number; map: number; bytes: Uint8Array | AbsentBytes }[]): void {
     this.clear();
     chunks.forEach(({ at, map, bytes }, n) => {
-      const own = bytes.buffer.byteLength > CHUNK_SIZE ? bytes.slice() : bytes;
-      const chunk = new Chunk(
-        at,
-        Math.min(PAGES_PER_CHUNK, (chunks[n + 1]?.at ?? MAX_PAGE) - at),
-        own,
-        map,
-        this.#space.epoch,
-        true,
-      );
+      const own = bytes instanceof Uint8Array && bytes.buffer.byteLength > CHUNK_SIZE ? bytes.slice() : bytes;
+      const chunk = Chunk.shared(at, Math.min(PAGES_PER_CHUNK, (chunks[n + 1]?.at ?? MAX_PAGE) - at), own, map);
       this.#add(chunk);
       this.#pages += chunk.pages;
       this.#space.pages += chunk.pages;
@@ -244,27 +259,6 @@ export class Content {
     this.#pages -= pages;
   }
 
-  #found(at: number, hole: boolean): number {
-    if (hole) return Math.min(at, this.#size);
-    if (at >= this.#size) throw FsError.of(ENXIO);
-    return at;
-  }
-
-  /** Pages of a range that have no storage yet. */
-  #missing(from: number, to: number): number {
-    const first = Math.floor(from / PAGE_SIZE);
-    const end = Math.ceil(to / PAGE_SIZE);
-    let missing = end - first;
-    const chunk = this.#chunks.at(first);
-    if (chunk && chunk.end >= end)
-      return missing - chunk.allocated(from - chunk.at * PAGE_SIZE, to - chunk.at * PAGE_SIZE);
-    for (const chunk of this.#chunks.over(first, end)) {
-      const base = chunk.at * PAGE_SIZE;
-      missing -= chunk.allocated(Math.max(0, from - base), Math.min(chunk.length * PAGE_SIZE, to - base));
-    }
-    return missing;
-  }
-
   /** Makes a range zeros and gives back the pages that are wholly in it. */
   #discard(from: number, to: number): void {
     if (from >= to) return;
@@ -278,6 +272,7 @@ export class Content {
   }
 
   #discardIn(chunk: Chunk, from: number, to: number): void {
+    if (!isTouched(chunk, from, to)) return;
     const base = chunk.at * PAGE_SIZE;
     const start = Math.max(0, from - base);
     const end = Math.min(chunk.length * PAGE_SIZE, to - base);
@@ -304,25 +299,28 @@ export class Content {
 
   /** Allocates what a range lacks. @throws FsError ENOSPC, with nothing changed. */
   #preallocate(from: number, to: number): void {
-    this.#take(this.#missing(from, to));
+    this.#take(missingPages(this.#chunks, from, to));
     for (let at = from; at < to; ) {
-      const chunk = this.#writable(Math.floor(at / PAGE_SIZE), 0, 0);
-      const base = chunk.at * PAGE_SIZE;
-      const end = Math.min(to, chunk.end * PAGE_SIZE);
-      chunk.preallocate(at - base, end - base);
-      at = end;
+      const page = Math.floor(at / PAGE_SIZE);
+      let chunk = this.#chunks.at(page);
+      if (!chunk || !isFull(chunk, at, to)) {
+        chunk = this.#writable(page, 0, 0);
+        const base = chunk.at * PAGE_SIZE;
+        chunk.preallocate(at - base, Math.min(to, chunk.end * PAGE_SIZE) - base);
+      }
+      at = chunk.end * PAGE_SIZE;
     }
   }
 
   /** Puts what another file has in one chunk at `page`. @throws FsError ENOSPC, with nothing changed. */
   #share(chunk: Chunk, page: number): void {
-    const { length, bytes, map } = chunk;
-    const replaced = length - this.#missing(page * PAGE_SIZE, (page + length) * PAGE_SIZE);
+    const { length, map } = chunk;
+    const replaced = length - missingPages(this.#chunks, page * PAGE_SIZE, (page + length) * PAGE_SIZE);
     if (chunk.pages - replaced > this.#space.freePages) throw FsError.of(ENOSPC);
-    chunk.shared = true;
+    const shared = chunk.share(page);
     this.#clearPages(page, page + length);
     this.#take(countBits(map));
-    this.#add(new Chunk(page, length, bytes, map, this.#space.epoch, true));
+    this.#add(shared);
   }
 
   #copyPiece(source: Content, from: number, to: number, length: number): void {
@@ -364,8 +362,9 @@ export class Content {
     const chunk = this.#chunks.at(page);
     if (!chunk) return this.#make(page);
     if (chunk.mayWrite(epoch)) return chunk;
-    const isOverwritten = from <= chunk.at * PAGE_SIZE && to >= chunk.end * PAGE_SIZE;
-    const fresh = isOverwritten ? Chunk.empty(chunk.at, chunk.length, epoch) : chunk.copy(epoch);
+    const fresh = isOverwritten(chunk, from, to, this.#size)
+      ? Chunk.empty(chunk.at, chunk.length, epoch)
+      : chunk.copy(epoch);
     this.#chunks.replace(fresh);
     return fresh;
   }

@@ -12,6 +12,7 @@ import type {
   Watcher,
 } from '../../fs/filesystem.ts';
 import { type LockLimits, LockTable } from '../../fs/locks.ts';
+import type { Origin } from '../../fs/origin.ts';
 import type { Persistent } from '../../fs/persistence.ts';
 import { randomUuid } from '../../random-uuid.ts';
 import { accessed, changeAttributes, dropPrivileges, isAcl, modified, setAcl } from './attributes.ts';
@@ -53,7 +54,8 @@ export class MemoryFileSystem implements FileSystem, Persistent<CheckedState> {
     partsOf = (filesystem) => ({ table: filesystem.#table, names: filesystem.#names });
   }
 
-  readonly isSynchronous = true;
+  /** What waits for content of an origin is answered out of order. */
+  readonly isSynchronous: boolean;
   readonly locks: LockTable;
   readonly #table: InodeTable;
   readonly #names: Namespace;
@@ -67,6 +69,7 @@ export class MemoryFileSystem implements FileSystem, Persistent<CheckedState> {
     this.#table = new InodeTable(options);
     this.#names = new Namespace(this.#table);
     this.#empty = new Content(this.#table.space);
+    this.isSynchronous = !options.origin;
   }
 
   /** New with each filesystem; a restored one has that of the state. */
@@ -292,6 +295,23 @@ export class MemoryFileSystem implements FileSystem, Persistent<CheckedState> {
   /** The time that a change gets now. */
   now(): Timespec {
     return this.#table.now();
+  }
+
+  /** Where content comes from that is not here; undefined where all is. */
+  get origin(): Origin | undefined {
+    return this.#table.space.fetched?.origin;
+  }
+
+  /**
+   * Fetches the content of a file, which is here then, for those who can't wait, until the function is called that this resolves to. It is
+   * not counted in `maxContent`.
+   *
+   * @throws FsError EIO, or what else the origin says.
+   */
+  async fetch(inode: Inode): Promise<() => void> {
+    const { fetched } = this.#table.space;
+    const wanted = fetched ? [...(inode.written?.chunks() ?? [])].flatMap(({ origin }) => origin ?? []) : [];
+    return wanted.length ? fetched!.hold(wanted) : () => {};
   }
 
   get capacity(): number {

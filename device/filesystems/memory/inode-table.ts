@@ -3,8 +3,10 @@ import { type Clock, systemClock } from '../../fs/clock.ts';
 import { S_IFDIR } from '../../fs/constants.ts';
 import { ENOSPC, ESTALE, FsError } from '../../fs/errno.ts';
 import type { Owner, Timespec } from '../../fs/filesystem.ts';
+import { MAX_CONTENT_CHUNK, type Origin } from '../../fs/origin.ts';
 import { Watchers } from '../../fs/watchers.ts';
 import type { Entry } from './directory.ts';
+import { FetchedContent } from './fetched-content.ts';
 import { Inode } from './inode.ts';
 import { Gone, Range, rangeOf } from './range.ts';
 import { inodeCost, rangesCost, Space } from './space.ts';
@@ -23,6 +25,10 @@ export interface MemoryFileSystemOptions {
   inodes?: number;
   /** Default: the host's. */
   clock?: Clock;
+  /** Where content comes from that is not here yet. Default: all is here. */
+  origin?: Origin;
+  /** Bytes of content of `origin` that are kept here, and on their way; a single action may take more for a moment. Default: 64 MiB. */
+  maxContent?: number;
 }
 
 /** What happens in a {@link MemoryFileSystem}, for whoever shows it elsewhere. */
@@ -79,6 +85,7 @@ class Everyone implements MemoryObserver {
 
 const DEFAULT_SIZE = 2 * 1024 ** 3;
 const DEFAULT_INODES = 2 ** 20;
+const DEFAULT_CONTENT = 64 << 20;
 /** Half of what a `Map` can have, which has places for removed ones too. */
 const MAX_INODES = 2 ** 23;
 
@@ -96,13 +103,24 @@ export class InodeTable {
   nextIno = 2;
 
   /** @throws RangeError for a limit that is out of range. */
-  constructor({ size = DEFAULT_SIZE, inodes = DEFAULT_INODES, clock = systemClock() }: MemoryFileSystemOptions = {}) {
+  constructor({
+    size = DEFAULT_SIZE,
+    inodes = DEFAULT_INODES,
+    clock = systemClock(),
+    origin,
+    maxContent = DEFAULT_CONTENT,
+  }: MemoryFileSystemOptions = {}) {
     if (!Number.isSafeInteger(size) || size < PAGE_SIZE)
       throw new RangeError(`size is ${size}: a filesystem has at least ${PAGE_SIZE} bytes`);
     if (!Number.isSafeInteger(inodes) || inodes < 1 || inodes > MAX_INODES)
       throw new RangeError(`inodes is ${inodes}: a filesystem has 1 to ${MAX_INODES}`);
+    if (!Number.isSafeInteger(maxContent) || maxContent < MAX_CONTENT_CHUNK)
+      throw new RangeError(
+        `maxContent is ${maxContent}: there has to be room for a chunk of ${MAX_CONTENT_CHUNK} bytes`,
+      );
     this.#clock = clock;
-    this.space = new Space({ maxBytes: size, maxInodes: inodes });
+    const fetched = origin && new FetchedContent(origin, maxContent);
+    this.space = new Space({ maxBytes: size, maxInodes: inodes }, fetched);
     this.root = this.make(1, S_IFDIR | 0o755);
     this.root.nlink = 2;
     this.root.directory!.parent = this.root;

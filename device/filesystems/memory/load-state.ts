@@ -1,4 +1,5 @@
 import { S_IFMT } from '../../fs/constants.ts';
+import type { AbsentBytes } from '../../fs/origin.ts';
 import { type CheckedRange, checkRange, recordAt } from './check-range.ts';
 import type { CheckedState } from './check-state.ts';
 import { PAGES_PER_CHUNK } from './chunk.ts';
@@ -34,7 +35,8 @@ class Load {
     for (const { index, saved } of table.ranges())
       if (saved && state.sources.get(index) === saved) this.#kept.add(index);
     for (const [index, source] of state.sources)
-      if (!this.#kept.has(index)) this.#ranges.set(index, state.ranges.get(index) ?? checkRange(source, state.nextIno));
+      if (!this.#kept.has(index))
+        this.#ranges.set(index, state.ranges.get(index) ?? checkRange(source, state.nextIno, state.hasOrigin));
   }
 
   run(): void {
@@ -142,7 +144,7 @@ class Load {
     const range = this.#table.range(index);
     let row = 0;
     for (let at = 0; at < files.ino.length; at++) {
-      const own: { at: number; map: number; bytes: Uint8Array }[] = [];
+      const own: { at: number; map: number; bytes: Uint8Array | AbsentBytes }[] = [];
       for (const end = row + files.chunks[at]!; row < end; row++)
         own.push({ at: chunks.index[row]! * PAGES_PER_CHUNK, map: chunks.map[row]!, bytes: chunks.bytes[row]! });
       range.find(files.ino[at]!)!.content!.load(files.size[at]!, own);

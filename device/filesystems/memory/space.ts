@@ -2,6 +2,7 @@ import { PAGE_SIZE } from '../../bytes.ts';
 import { S_IFDIR, S_IFMT } from '../../fs/constants.ts';
 import { ENOSPC, FsError } from '../../fs/errno.ts';
 import type { Chunk } from './chunk.ts';
+import type { FetchedContent } from './fetched-content.ts';
 
 /*
  * What things take of the host's memory in V8, in bytes; test/device/fs/heap.test.ts measures them. Tables have more places
@@ -87,10 +88,13 @@ export class Space implements Usage {
    * One step here shares a whole filesystem, and tells what was written since.
    */
   epoch = 1;
+  /** Where content is that is not here; undefined where all is. */
+  readonly fetched: FetchedContent | undefined;
   /** Chunks that have room for more pages than they have: the last ones that were appended to. */
   readonly #growing: Chunk[] = [];
 
-  constructor({ maxBytes, maxInodes }: { maxBytes: number; maxInodes: number }) {
+  constructor({ maxBytes, maxInodes }: { maxBytes: number; maxInodes: number }, fetched?: FetchedContent) {
+    this.fetched = fetched;
     this.maxBytes = maxBytes;
     this.maxMetadata = Math.min(maxBytes, Math.max(MIN_METADATA, maxInodes * METADATA_PER_INODE));
     this.maxInodes = maxInodes;

@@ -12,7 +12,7 @@ import type { Range } from './range.ts';
 export interface MemoryState {
   uuid: string;
   nextIno: number;
-  /** The {@link Origin.id} of where the content is that stands in it as {@link AbsentBytes}. Default: there is none of that. */
+  /** The id of the `Origin` that has the content which stands in it as {@link AbsentBytes}. Default: there is none of that. */
   origin?: string;
   /** By growing index, those that have any inode. */
   ranges: RangeState[];
@@ -87,7 +87,8 @@ export interface RangeState {
 export function saveState(table: InodeTable, uuid: string): MemoryState {
   const ranges = table.ranges().map((range) => range.saved ?? saveRange(range));
   table.space.epoch++;
-  return { uuid, nextIno: table.nextIno, ranges };
+  const origin = table.space.fetched?.origin.id;
+  return { uuid, nextIno: table.nextIno, ...(origin !== undefined && { origin }), ranges };
 }
 
 function saveRange(range: Range): RangeState {

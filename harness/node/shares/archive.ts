@@ -129,7 +129,7 @@ export async function saveArchive(
   const form = formOf(path);
   try {
     if (form === 'json') {
-      const { json, report } = dumpJson(filesystem);
+      const { json, report } = await dumpJson(filesystem);
       await writeFileWhole(path, jsonParts(json, report), { signal });
       return report;
     }

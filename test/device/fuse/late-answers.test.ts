@@ -147,6 +147,7 @@ describe('answers that come later', () => {
           at += part.length;
           return part.length;
         },
+        rewind: () => void (at = 0),
       },
       sink: {
         capacity: 4096,

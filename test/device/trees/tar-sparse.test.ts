@@ -140,7 +140,7 @@ describe('files with holes', () => {
     const again = filesystemOf(new Volume(), { size: MIB });
     expect((await loadTar(again, streamOf(archive))).skipped).to.deep.equal([]);
     expect(find(again, 'half')).to.include({ size: 2 ** 39, blocks: 0 });
-    const json = dumpJson(filesystem);
+    const json = await dumpJson(filesystem);
     expect(json.json).to.deep.equal({ '/small': '' });
     expect(json.report.skipped.map(({ path }) => path)).to.have.members(['huge', 'half']);
   });

@@ -237,7 +237,7 @@ describe('loading host directories', () => {
     const reason = /longer than 4095 bytes/;
     expect(report.skipped).to.have.length(1);
     expect(report.skipped[0]!.reason).to.match(reason);
-    expect(dumpJson(guest.filesystem).report.skipped[0]!.reason).to.match(reason);
+    expect((await dumpJson(guest.filesystem)).report.skipped[0]!.reason).to.match(reason);
     const { kept, written } = writeBack(tree, guest.filesystem);
     expect(written.length).to.equal(501);
     expect(kept).to.deep.equal([

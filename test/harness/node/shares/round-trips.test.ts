@@ -251,9 +251,9 @@ describe('round trips', () => {
     });
   }
 
-  it('JSON', () => {
+  it('JSON', async () => {
     const filesystem = original();
-    const { json, report } = dumpJson(filesystem);
+    const { json, report } = await dumpJson(filesystem);
     const again = filesystemOf(new Volume());
     expect(loadJson(again, JSON.parse(JSON.stringify(json)) as typeof json).skipped).to.deep.equal([]);
     // Its file is a text.

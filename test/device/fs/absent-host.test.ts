@@ -1,0 +1,112 @@
+import { expect } from 'chai';
+import { createFsFromVolume } from 'memfs';
+import { dumpJson, dumpTar, loadTar, MemoryFileSystem, volumeOf } from '../../../device/index.ts';
+import { ChunkOrigin, empty } from '../../support/chunk-origin.ts';
+
+const LONG = Array.from({ length: 45_000 }, (_, n) => `${n} `).join('');
+
+function start() {
+  // Less than the file has.
+  const origin = new ChunkOrigin();
+  const filesystem = new MemoryFileSystem({ origin, maxContent: 2 << 16 });
+  const volume = volumeOf(filesystem);
+  const fs = createFsFromVolume(volume);
+  fs.mkdirSync('/dir');
+  fs.writeFileSync('/dir/long', LONG);
+  fs.writeFileSync('/short', 'short');
+  empty(filesystem, origin);
+  const inode = () => filesystem.lookup(filesystem.lookup(filesystem.root, 'dir')!, 'long')!;
+  return { origin, filesystem, fs, inode };
+}
+
+describe('content that is elsewhere, on the host', () => {
+  it('what can’t wait says what to do, and changes nothing', () => {
+    const { fs, origin } = start();
+    for (const [syscall, action] of Object.entries({
+      read: () => fs.readFileSync('/dir/long'),
+      write: () => fs.writeFileSync('/dir/long', 'x', { flag: 'r+' }),
+      ftruncate: () => fs.truncateSync('/dir/long', 100),
+    })) {
+      const expected = new RegExp(
+        `^EAGAIN: the content is not here yet, ${syscall} '/dir/long': .*await share.fetch\\("/dir/long"\\)`,
+      );
+      expect(action, syscall).to.throw(Error, expected).with.property('code', 'EAGAIN');
+    }
+    expect(fs.statSync('/dir/long').size).to.equal(LONG.length);
+    expect(origin.fetches).to.deep.equal([]);
+    fs.writeFileSync('/dir/long', 'anew');
+    expect(fs.readFileSync('/dir/long', 'utf8'), 'what is overwritten').to.equal('anew');
+  });
+
+  it('`fetch` keeps it here until it is released, beyond the limit', async () => {
+    const { fs, filesystem, inode, origin } = start();
+    const release = await filesystem.fetch(inode());
+    expect(fs.readFileSync('/dir/long', 'utf8')).to.equal(LONG);
+    expect(await fs.promises.readFile('/short', 'utf8'), 'others are fetched meanwhile').to.equal('short');
+    release();
+    expect(() => fs.readFileSync('/dir/long')).to.throw(/EAGAIN/);
+    origin.fails = () => true;
+    let thrown: unknown;
+    await filesystem.fetch(inode()).catch((error: unknown) => (thrown = error));
+    expect(thrown).to.have.property('message', 'EIO');
+  });
+
+  it('what calls back or promises fetches first', async () => {
+    const { fs } = start();
+    expect(await fs.promises.readFile('/dir/long', 'utf8')).to.equal(LONG);
+    expect(await new Promise((resolve) => fs.readFile('/short', 'utf8', (_, text) => resolve(text)))).to.equal('short');
+    await fs.promises.appendFile('/short', ' and more');
+    expect(await fs.promises.readFile('/short', 'utf8')).to.equal('short and more');
+    await fs.promises.copyFile('/dir/long', '/copy');
+    expect(fs.readFileSync('/copy', 'utf8')).to.equal(LONG);
+    await fs.promises.truncate('/dir/long', 70_000);
+    expect(await fs.promises.readFile('/dir/long', 'utf8')).to.equal(LONG.slice(0, 70_000));
+  });
+
+  it('reads through handles go on where the one before ended', async () => {
+    const { fs } = start();
+    const file = await fs.promises.open('/dir/long', 'r+');
+    const parts: Buffer[] = [];
+    for (const length of [100, 70_000]) {
+      const buffer = Buffer.alloc(length);
+      expect((await file.read(buffer, 0, length, null)).bytesRead).to.equal(length);
+      parts.push(buffer);
+    }
+    const buffers = [Buffer.alloc(1000), Buffer.alloc(100_000)];
+    await file.readv(buffers);
+    expect(Buffer.concat([...parts, ...buffers]).toString()).to.equal(LONG.slice(0, 171_100));
+    await file.write('written', 150_000);
+    await file.close();
+    expect((await fs.promises.readFile('/dir/long', 'utf8')).slice(149_999, 150_008)).to.equal(
+      `${LONG[149_999]}written${LONG[150_007]}`,
+    );
+  });
+
+  it('streams fetch as they go', async () => {
+    const { fs } = start();
+    const parts: Buffer[] = [];
+    for await (const part of fs.createReadStream('/dir/long')) parts.push(part as Buffer);
+    expect(Buffer.concat(parts).toString()).to.equal(LONG);
+  });
+
+  it('what can’t be fetched is an error, and the next call may find it', async () => {
+    const { fs, origin } = start();
+    origin.fails = () => true;
+    let thrown: unknown;
+    await fs.promises.readFile('/dir/long').catch((error: unknown) => (thrown = error));
+    expect(thrown).to.have.property('message', 'EIO');
+    origin.fails = () => false;
+    expect(await fs.promises.readFile('/dir/long', 'utf8')).to.equal(LONG);
+  });
+
+  it('tar and JSON have all of it', async () => {
+    const { filesystem } = start();
+    const { json } = await dumpJson(filesystem);
+    expect(json).to.deep.equal({ '/dir/long': LONG, '/short': 'short' });
+    const { stream, report } = dumpTar(filesystem);
+    const again = new MemoryFileSystem();
+    await loadTar(again, stream);
+    expect(report.skipped).to.deep.equal([]);
+    expect((await dumpJson(again)).json).to.deep.equal(json);
+  });
+});

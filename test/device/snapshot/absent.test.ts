@@ -1,0 +1,136 @@
+import { expect } from 'chai';
+import { BytesSource } from '../../../device/bytes.ts';
+import {
+  attachVirtioFs,
+  inspect,
+  MemoryFileSystem,
+  MemoryStore,
+  SnapshotError,
+  SnapshotStore,
+} from '../../../device/index.ts';
+import { loadCodec } from '../../../device/snapshot/codec/codec.ts';
+import { MachineSnapshots } from '../../../device/snapshot/machine-snapshots.ts';
+import { type BareMachine, bareMachine } from '../../support/bare-machine.ts';
+import { ChunkOrigin, empty } from '../../support/chunk-origin.ts';
+
+const CHUNK = 65_536;
+const NODE = { mode: 0o100644, uid: 0, gid: 0 };
+const machineOf = { memory: 16 };
+
+describe('snapshots of files whose content is elsewhere', () => {
+  let store: SnapshotStore;
+  let running: BareMachine[] = [];
+  const origin = new ChunkOrigin();
+
+  async function make(filesystem: MemoryFileSystem) {
+    let snapshots: Promise<MachineSnapshots>;
+    const machine = await bareMachine((emulator) => {
+      attachVirtioFs(emulator, { tag: 'root', filesystem });
+      snapshots = MachineSnapshots.of(emulator, store);
+    });
+    running.push(machine);
+    return { filesystem, machine, snapshots: await snapshots! };
+  }
+
+  /** 20 files of 64 KiB, all elsewhere. */
+  function image(): MemoryFileSystem {
+    const filesystem = new MemoryFileSystem({ origin });
+    for (let n = 0; n < 20; n++) {
+      const inode = filesystem.mknod(filesystem.root, `f${n}`, NODE);
+      filesystem.write(inode, 0, CHUNK, new BytesSource(new Uint8Array(CHUNK).map((_, at) => (at * n) >> 3)));
+    }
+    empty(filesystem, origin);
+    return filesystem;
+  }
+
+  const inodeOf = (filesystem: MemoryFileSystem, name: string) => filesystem.lookup(filesystem.root, name)!;
+  async function read(filesystem: MemoryFileSystem, name: string): Promise<Uint8Array> {
+    const inode = inodeOf(filesystem, name);
+    const release = await filesystem.fetch(inode);
+    const bytes = new Uint8Array(inode.size);
+    filesystem.read(
+      inode,
+      0,
+      bytes.length,
+      {
+        capacity: bytes.length,
+        writeAt: (to, from, at, length) => (bytes.set(from.subarray(at, at + length), to), length),
+      },
+      0,
+    );
+    release();
+    return bytes;
+  }
+  const write = (filesystem: MemoryFileSystem, name: string) =>
+    filesystem.write(
+      inodeOf(filesystem, name),
+      0,
+      CHUNK,
+      new BytesSource(crypto.getRandomValues(new Uint8Array(CHUNK))),
+    );
+
+  beforeEach(async () => {
+    store = await SnapshotStore.open(new MemoryStore(), loadCodec());
+  });
+  afterEach(async () => {
+    await Promise.all(running.map((machine) => machine.destroy()));
+    running = [];
+  });
+
+  it('have what was written alone, however much was read, and name the image', async () => {
+    const vm = await make(image());
+    for (let n = 0; n < 20; n++) await read(vm.filesystem, `f${n}`);
+    const first = await vm.snapshots.freeze({ machine: machineOf });
+    write(vm.filesystem, 'f3');
+    const second = await vm.snapshots.freeze({ machine: machineOf });
+    const [one, two] = store.list();
+    expect(one!.addedBytes).to.be.below(200_000);
+    expect(two!.addedBytes).to.be.within(CHUNK, CHUNK + 60_000);
+    expect(store.frozen(first.id).bases).to.deep.equal([origin.id]);
+    expect((await inspect(store, second.id)).filesystems[0]!.files.get('/f3')!.size).to.equal(CHUNK);
+
+    const twin = await make(new MemoryFileSystem({ origin }));
+    await twin.snapshots.restore(second.id);
+    for (const name of ['f1', 'f3', 'f19'])
+      expect(Buffer.compare(await read(twin.filesystem, name), await read(vm.filesystem, name)), name).to.equal(0);
+    const written = await read(vm.filesystem, 'f3');
+    await vm.snapshots.restore(first.id);
+    expect(Buffer.compare(await read(vm.filesystem, 'f3'), written)).not.to.equal(0);
+  });
+
+  for (const [what, other] of [
+    ['none', undefined],
+    ['another one', new ChunkOrigin({ id: 'ab'.repeat(32) })],
+  ] as const) {
+    it(`are refused where there is ${what}, and say which image it takes`, async () => {
+      const vm = await make(image());
+      const { id } = await vm.snapshots.freeze({ machine: machineOf });
+      const state = (await vm.machine.emulator.save_state()) as ArrayBuffer;
+      const twin = await make(new MemoryFileSystem({ origin: other }));
+      twin.filesystem.mknod(twin.filesystem.root, 'stays', NODE);
+      let thrown: unknown;
+      await twin.snapshots.restore(id).catch((error: unknown) => (thrown = error));
+      expect(thrown).to.be.instanceOf(SnapshotError);
+      expect((thrown as Error).message).to.match(
+        new RegExp(`image ${origin.id} .* has ${other ? `image ${other.id}` : 'no image'}`),
+      );
+      thrown = undefined;
+      await twin.machine.emulator.restore_state(state).catch((error: unknown) => (thrown = error));
+      expect(String(thrown)).to.contain(origin.id);
+      expect(inodeOf(twin.filesystem, 'stays').nlink).to.equal(1);
+    });
+  }
+
+  it("v86's own have as little, and come back", async () => {
+    const vm = await make(image());
+    write(vm.filesystem, 'f0');
+    const state = (await vm.machine.emulator.save_state()) as ArrayBuffer;
+    const plain = await make(new MemoryFileSystem());
+    const empty = (await plain.machine.emulator.save_state()) as ArrayBuffer;
+    expect(state.byteLength - empty.byteLength).to.be.within(CHUNK, 2 * CHUNK);
+    const twin = await make(new MemoryFileSystem({ origin }));
+    await twin.machine.emulator.restore_state(state);
+    for (const name of ['f0', 'f7'])
+      expect(Buffer.compare(await read(twin.filesystem, name), await read(vm.filesystem, name)), name).to.equal(0);
+  });
+});
