@@ -16,10 +16,9 @@ import {
   chunksLeftByWrite,
   chunksReachingOut,
   chunksWithHolesIn,
-  copyPieces,
+  copyPiece,
   isFull,
   isOverwritten,
-  isTouched,
   missingPages,
   type Piece,
 } from './needed-chunks.ts';
@@ -28,8 +27,9 @@ import type { Space } from './space.ts';
 import { checkOffset, checkSize, MAX_FILE_SIZE } from './values.ts';
 
 const MAX_PAGE = MAX_FILE_SIZE / PAGE_SIZE;
-/** What one copy may move, in bytes: then it is short, and the caller goes on. */
+/** What one copy may move, in bytes, and how many chunks it may go through: then it is short, and the caller goes on. */
 const COPY_BYTES = 8 << 20;
+const COPY_CHUNKS = 8192;
 /** How much of it is fetched at once, in bytes. */
 const COPY_AHEAD = 1 << 20;
 
@@ -191,7 +191,8 @@ export class Content {
     let copied = 0;
     const { fetched } = this.#space;
     try {
-      for (const piece of copyPieces(source.#chunks, sourceOffset, offset, count)) {
+      for (let pieces = 0; done < count && pieces < COPY_CHUNKS && copied < COPY_BYTES; pieces++) {
+        const piece = copyPiece(source.#chunks, sourceOffset + done, offset + done, count - done);
         const { chunk, from, to, length, isShared } = piece;
         if (fetched) fetched.need(done ? this.#neededFor(piece) : this.#neededForCopy(source, from, to, count));
         if (!chunk) this.#discard(to, to + length);
@@ -202,7 +203,6 @@ export class Content {
         }
         done += length;
         if (to + length > this.#size) this.#size = to + length;
-        if (copied >= COPY_BYTES) break;
       }
     } catch (error) {
       if (done === 0) throw error;
@@ -212,9 +212,13 @@ export class Content {
 
   /** What a copy takes, as far as is fetched at once: after that it is short, as far as it would have to wait. */
   #neededForCopy(source: Content, from: number, to: number, count: number): Chunk[] {
-    return [...copyPieces(source.#chunks, from, to, Math.min(count, COPY_AHEAD))].flatMap((piece) =>
-      this.#neededFor(piece),
-    );
+    const needed: Chunk[] = [];
+    for (let done = 0; done < Math.min(count, COPY_AHEAD); ) {
+      const piece = copyPiece(source.#chunks, from + done, to + done, count - done);
+      needed.push(...this.#neededFor(piece));
+      done += piece.length;
+    }
+    return needed;
   }
 
   #neededFor({ chunk, to, length, isShared }: Piece): Chunk[] {
@@ -272,10 +276,10 @@ export class Content {
   }
 
   #discardIn(chunk: Chunk, from: number, to: number): void {
-    if (!isTouched(chunk, from, to)) return;
     const base = chunk.at * PAGE_SIZE;
     const start = Math.max(0, from - base);
     const end = Math.min(chunk.length * PAGE_SIZE, to - base);
+    if (chunk.allocated(start, end) === 0) return;
     const freed = wholePages(start, end) & chunk.map;
     const map = chunk.map & ~freed;
     this.#give(countBits(freed));

@@ -2,9 +2,6 @@ import { PAGE_SIZE } from '../../bytes.ts';
 import { type Chunk, wholePages } from './chunk.ts';
 import type { ChunkList } from './chunk-list.ts';
 
-/** How many chunks one copy may go through: then it is short. */
-const COPY_CHUNKS = 8192;
-
 /*
  * Which chunks of a file an action takes bytes from: those have to be here before it begins. All others are read by nobody, as when they are
  * removed, overwritten or shared.
@@ -50,7 +47,7 @@ export function chunksAcross(chunks: ChunkList, ...pages: number[]): Chunk[] {
 }
 
 /** Whether a chunk has any page that is in bytes `from` to `to` or reaches into them. */
-export function isTouched(chunk: Chunk, from: number, to: number): boolean {
+function isTouched(chunk: Chunk, from: number, to: number): boolean {
   const [start, end] = within(chunk, from, to);
   return end > start && chunk.allocated(start, end) > 0;
 }
@@ -86,17 +83,14 @@ export interface Piece {
   isShared: boolean;
 }
 
-/** What a copy of `count` bytes from a file with these chunks does one after the other, as the file is when each comes up. */
-export function* copyPieces(chunks: ChunkList, from: number, to: number, count: number): Generator<Piece> {
-  for (let done = 0, pieces = 0; done < count && pieces < COPY_CHUNKS; pieces++) {
-    const page = Math.floor((from + done) / PAGE_SIZE);
-    const chunk = chunks.at(page);
-    const end = chunk?.end ?? chunks.atOrAfter(page)?.at ?? Infinity;
-    const length = Math.min(count - done, end * PAGE_SIZE - from - done);
-    const isShared = chunk !== undefined && (to + done) % PAGE_SIZE === 0 && length === chunk.length * PAGE_SIZE;
-    yield { chunk, from: from + done, to: to + done, length, isShared };
-    done += length;
-  }
+/** What a copy of up to `count` bytes from a file with these chunks begins with. */
+export function copyPiece(chunks: ChunkList, from: number, to: number, count: number): Piece {
+  const page = Math.floor(from / PAGE_SIZE);
+  const chunk = chunks.at(page);
+  const end = chunk?.end ?? chunks.atOrAfter(page)?.at ?? Infinity;
+  const length = Math.min(count, end * PAGE_SIZE - from);
+  const isShared = chunk !== undefined && to % PAGE_SIZE === 0 && length === chunk.length * PAGE_SIZE;
+  return { chunk, from, to, length, isShared };
 }
 
 function isWhollyIn(chunk: Chunk, from: number, to: number): boolean {
