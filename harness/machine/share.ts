@@ -1,7 +1,9 @@
 import {
   attachVirtioFs,
   createFsFromVolume,
+  ERRNO,
   type FileSystem,
+  FsError,
   MemoryFileSystem,
   type VirtioFsDevice,
   type VirtioFsOptions,
@@ -70,6 +72,19 @@ export class Share<F extends FileSystem = FileSystem> {
   /** @throws as {@link files}. */
   get volume(): Volume {
     return volumeOf(this.files);
+  }
+
+  /**
+   * Fetches the content of a file that is elsewhere, for the host's synchronous calls: it is here until the function is called that this resolves to.
+   *
+   * @throws FsError ENOENT; EIO when it can't be had. As {@link files}.
+   */
+  async fetch(path: string): Promise<() => void> {
+    const { files } = this;
+    let inode: ReturnType<typeof files.inode> = files.root;
+    for (const name of path.split('/').filter(Boolean)) inode = inode && files.lookup(inode, name);
+    if (!inode) throw new FsError(ERRNO.ENOENT, `${path} is not in share ${JSON.stringify(this.tag)}`);
+    return files.fetch(inode);
   }
 
   /** The host's side of the share, with the API of `node:fs`. @throws as {@link files}. */

@@ -1,6 +1,7 @@
 import { expect } from 'chai';
 import { createFsFromVolume } from 'memfs';
-import { dumpJson, dumpTar, loadTar, MemoryFileSystem, volumeOf } from '../../../device/index.ts';
+import { dumpJson, dumpTar, loadTar, MemoryFileSystem, type VirtioFsDevice, volumeOf } from '../../../device/index.ts';
+import { Share } from '../../../harness/machine/share.ts';
 import { ChunkOrigin, empty } from '../../support/chunk-origin.ts';
 
 const LONG = Array.from({ length: 45_000 }, (_, n) => `${n} `).join('');
@@ -15,8 +16,8 @@ function start() {
   fs.writeFileSync('/dir/long', LONG);
   fs.writeFileSync('/short', 'short');
   empty(filesystem, origin);
-  const inode = () => filesystem.lookup(filesystem.lookup(filesystem.root, 'dir')!, 'long')!;
-  return { origin, filesystem, fs, inode };
+  const share = new Share({ tag: 'root', filesystem } as VirtioFsDevice);
+  return { origin, filesystem, fs, share };
 }
 
 describe('content that is elsewhere, on the host', () => {
@@ -39,16 +40,18 @@ describe('content that is elsewhere, on the host', () => {
   });
 
   it('`fetch` keeps it here until it is released, beyond the limit', async () => {
-    const { fs, filesystem, inode, origin } = start();
-    const release = await filesystem.fetch(inode());
+    const { fs, share, origin } = start();
+    const release = await share.fetch('/dir/long');
     expect(fs.readFileSync('/dir/long', 'utf8')).to.equal(LONG);
     expect(await fs.promises.readFile('/short', 'utf8'), 'others are fetched meanwhile').to.equal('short');
     release();
     expect(() => fs.readFileSync('/dir/long')).to.throw(/EAGAIN/);
     origin.fails = () => true;
     let thrown: unknown;
-    await filesystem.fetch(inode()).catch((error: unknown) => (thrown = error));
+    await share.fetch('/dir/long').catch((error: unknown) => (thrown = error));
     expect(thrown).to.have.property('message', 'EIO');
+    await share.fetch('/dir/none').catch((error: unknown) => (thrown = error));
+    expect(thrown).to.have.property('message', '/dir/none is not in share "root"');
   });
 
   it('what calls back or promises fetches first', async () => {
