@@ -1,7 +1,6 @@
 import { expect } from 'chai';
 import { loadCodec, MemoryStore, SnapshotStore, Volume } from '../../device/index.ts';
 import { ensureGuestImage } from '../../guest-images/build.ts';
-import { defaultKernel } from '../../harness/node/image.ts';
 import { Vm } from '../../harness/node/vm.ts';
 import { runShell, useGuest } from '../support/guest.ts';
 import { HonestGuest } from '../support/honest-guest.ts';
@@ -14,7 +13,8 @@ const soon = () => Promise.resolve();
 
 describe('notifications, with the fast driver', function () {
   this.timeout(600_000);
-  const machine = { driver: 'fast', kernel: defaultKernel() } as const;
+  // The driver for Linux 6.12 has no notification queue yet.
+  const machine = { driver: 'fast', kernel: 'stock' } as const;
   before(() => ensureGuestImage(machine));
 
   describe('of what the host changes', () => {
