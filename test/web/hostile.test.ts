@@ -3,6 +3,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { expect } from 'chai';
 import { useWebSite } from './support.ts';
+import { pressIn, rows } from './timeline-panel.ts';
 
 const MARKUP = '<img src=x onerror=ran.push(1)>';
 const REVERSED = 'invoice\u202Efdp.sh';
@@ -47,10 +48,7 @@ describe('the page: names from elsewhere', () => {
       await page.evaluate((text) => document.querySelector('virtiofs-vm')!.vm!.snapshot(text), name);
     for (const text of [MARKUP, 'invoice\\u202efdp.sh'])
       await timeline.locator('.name').getByText(text, { exact: true }).waitFor();
-    const [exported] = await Promise.all([
-      page.waitForEvent('download'),
-      timeline.getByRole('button', { name: /^Export: <img/ }).click(),
-    ]);
+    const [exported] = await Promise.all([page.waitForEvent('download'), pressIn(rows(visit, MARKUP), 'Export')]);
     expect(exported.suggestedFilename()).to.match(/^[\w.-]+\.layer$/);
     await timeline.getByRole('listitem').filter({ hasText: MARKUP }).getByRole('button', { name: 'Rewind to' }).click();
     await timeline.getByText(`went to “${MARKUP}”`).waitFor();
@@ -77,10 +75,7 @@ describe('the page: names from elsewhere', () => {
     await page.getByRole('tab', { name: 'Timeline' }).click();
     const timeline = page.locator('vm-timeline');
     const { loadCodec, MemoryStore, SnapshotStore } = await import('../../device/index.ts');
-    const [download] = await Promise.all([
-      page.waitForEvent('download'),
-      timeline.getByRole('button', { name: /^Export: Start/ }).click(),
-    ]);
+    const [download] = await Promise.all([page.waitForEvent('download'), pressIn(rows(visit, 'Start'), 'Export')]);
     const path = join(directory, 'start.layer');
     await download.saveAs(path);
     const store = await SnapshotStore.open(new MemoryStore(), loadCodec());
@@ -92,7 +87,7 @@ describe('the page: names from elsewhere', () => {
       7,
       [],
       { kind: 'automatic', together: ['', 'x', 7], parted: 'text' },
-      { kind: 'nothing', guest: { toString: 1 }, shells: 'text' },
+      { kind: 'nothing', guest: { toString: 1 }, shells: 'text', ancestors: [7, MARKUP], isPinned: 'yes' },
       { shells: [null, 7, { id: -1, output: new Uint8Array(3) }, { id: 1, output: 'text' }] },
       { shells: Array.from({ length: 5000 }, (_, id) => ({ id, output: new Uint8Array(10) })), isAsleep: 'yes' },
       { kind: 'start', guest: MARKUP, isOff: 1 },

@@ -142,7 +142,7 @@ describe('the page: lessons', function () {
     await visit.page.getByRole('tab', { name: 'Timeline' }).click();
     await visit.page.locator('vm-timeline').getByLabel('Name of the snapshot').fill('my own');
     await visit.page.locator('vm-timeline').getByRole('button', { name: 'Snapshot now' }).click();
-    const mine = visit.page.locator('vm-timeline').getByRole('listitem').filter({ hasText: 'my own' });
+    const mine = visit.page.locator('vm-timeline li[data-id]').filter({ hasText: 'my own' });
     await mine.waitFor();
     await visit.page.getByRole('tab', { name: 'Lessons' }).click();
     await seen(visit, 1);

@@ -5,6 +5,7 @@ import { expect } from 'chai';
 import type { Locator } from 'playwright-core';
 import type { Connection } from '../../web/embed/connection.ts';
 import { useWebSite, type Visit } from './support.ts';
+import { idle, panel, pressIn, rows, show, take } from './timeline-panel.ts';
 
 /** What a visitor has, and leaves: nothing of it goes without a word. */
 describe('the page: moments that are left', function () {
@@ -14,32 +15,11 @@ describe('the page: moments that are left', function () {
   before(() => void (directory = mkdtempSync(join(tmpdir(), 'v86-virtiofs-moments-'))));
   after(() => rmSync(directory, { recursive: true, force: true }));
 
-  const panel = ({ page }: Visit): Locator => page.locator('vm-timeline');
-  const rows = (visit: Visit, name: string): Locator =>
-    panel(visit)
-      .getByRole('listitem')
-      .filter({ has: visit.page.locator('.name').getByText(name, { exact: true }) });
-  const idle = (visit: Visit) =>
-    panel(visit).getByRole('button', { name: 'Snapshot now' }).and(visit.page.locator(':enabled')).waitFor();
   const undo = (visit: Visit): Locator => panel(visit).getByRole('button', { name: 'Undo' });
   const kinds = (visit: Visit): Promise<(string | null)[]> =>
     panel(visit)
-      .getByRole('listitem')
+      .locator('li[data-id]')
       .evaluateAll((items) => items.map((item) => item.getAttribute('data-kind')));
-
-  async function show(visit: Visit): Promise<Visit> {
-    await visit.ready();
-    await visit.page.getByRole('tab', { name: 'Timeline' }).click();
-    await panel(visit).getByRole('combobox').selectOption('never');
-    return visit;
-  }
-
-  async function take(visit: Visit, name: string): Promise<void> {
-    await panel(visit).getByLabel('Name of the snapshot').fill(name);
-    await panel(visit).getByRole('button', { name: 'Snapshot now' }).click();
-    await rows(visit, name).waitFor();
-    await idle(visit);
-  }
 
   async function press(visit: Visit, button: Locator): Promise<void> {
     await button.click();
@@ -191,11 +171,11 @@ describe('the page: moments that are left', function () {
     await panel(visit).getByRole('combobox').selectOption('never');
     const [download] = await Promise.all([
       page.waitForEvent('download'),
-      rows(visit, 'Automatic').first().getByRole('button', { name: 'Export' }).click(),
+      pressIn(rows(visit, 'Automatic').first(), 'Export'),
     ]);
     const file = join(directory, 'automatic.layer');
     await download.saveAs(file);
-    await rows(visit, 'Automatic').last().getByRole('button', { name: 'Rename' }).click();
+    await pressIn(rows(visit, 'Automatic').last(), 'Rename');
     await page.getByRole('dialog').getByLabel('Name').fill('precious');
     await page.getByRole('dialog').getByRole('button', { name: 'Rename' }).click();
     await rows(visit, 'precious').waitFor();

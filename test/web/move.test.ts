@@ -47,7 +47,7 @@ describe('the page: moving, and sleep', () => {
     await first.page.getByRole('tab', { name: 'Timeline' }).click();
     await first.page.getByLabel('Name of the snapshot').fill('before');
     await first.page.getByRole('button', { name: 'Snapshot now' }).click();
-    await first.page.locator('vm-timeline li').filter({ hasText: 'before' }).waitFor();
+    await first.page.locator('vm-timeline li[data-id]').filter({ hasText: 'before' }).waitFor();
     const link = await linkOf(first);
     await first.picture('move');
     const second = await site.open({ context, path: link.slice(site.url.length) });
@@ -55,7 +55,7 @@ describe('the page: moving, and sleep', () => {
     expect(await second.run(GOES_ON)).to.equal(WENT_ON);
     expect(await second.screen()).to.contain('locker flock');
     await second.page.getByRole('tab', { name: 'Timeline' }).click();
-    await second.page.locator('vm-timeline li').filter({ hasText: 'before' }).waitFor();
+    await second.page.locator('vm-timeline li[data-id]').filter({ hasText: 'before' }).waitFor();
     await second.page.getByText(/kept in this browser/).waitFor();
     await second.page.reload();
     expect(await second.run(GOES_ON)).to.equal(WENT_ON);

@@ -27,7 +27,7 @@ describe('the page: start and terminal', () => {
       .getByText(/keep files for pages from https or localhost only/)
       .waitFor();
     await visit.page.getByRole('button', { name: 'Snapshot now' }).click();
-    await visit.page.locator('vm-timeline li').filter({ hasText: 'Snapshot' }).waitFor();
+    await visit.page.locator('vm-timeline li[data-id]').filter({ hasText: 'Snapshot' }).waitFor();
     await visit.page.getByRole('button', { name: 'Move guest' }).click();
     await visit.page.getByText(/move guests for pages from https or localhost only/).waitFor();
   });

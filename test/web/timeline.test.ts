@@ -3,11 +3,11 @@ import { readFile, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { expect } from 'chai';
-import type { Locator } from 'playwright-core';
 import { loadCodec, MemoryStore, SnapshotStore } from '../../device/index.ts';
 import { Vm } from '../../harness/node/vm.ts';
 import type { Connection } from '../../web/embed/connection.ts';
 import { useWebSite, type Visit } from './support.ts';
+import { idle, panel, pressIn, rows, show, take } from './timeline-panel.ts';
 
 describe('the page: timeline', () => {
   const site = useWebSite();
@@ -15,41 +15,18 @@ describe('the page: timeline', () => {
   before(() => void (directory = mkdtempSync(join(tmpdir(), 'v86-virtiofs-timeline-'))));
   after(() => rmSync(directory, { recursive: true, force: true }));
 
-  const panel = ({ page }: Visit): Locator => page.locator('vm-timeline');
-  const row = (visit: Visit, name: string): Locator =>
-    panel(visit)
-      .getByRole('listitem')
-      .filter({ has: visit.page.locator('.name').getByText(name, { exact: true }) });
-
-  async function show(visit: Visit): Promise<Visit> {
-    await visit.ready();
-    await visit.page.getByRole('tab', { name: 'Timeline' }).click();
-    await panel(visit).getByRole('list').waitFor();
-    await panel(visit).getByLabel('Automatic').selectOption('never');
-    return visit;
-  }
-
-  async function take(visit: Visit, name: string): Promise<void> {
-    await panel(visit).getByLabel('Name of the snapshot').fill(name);
-    await panel(visit).getByRole('button', { name: 'Snapshot now' }).click();
-    await row(visit, name).waitFor();
-    await idle(visit);
-  }
-
   async function press(visit: Visit, name: string, button: string): Promise<void> {
-    await row(visit, name).getByRole('button', { name: button }).click();
+    await rows(visit, name).getByRole('button', { name: button }).click();
     await idle(visit);
   }
 
-  const idle = (visit: Visit) =>
-    panel(visit).getByRole('button', { name: 'Snapshot now' }).and(visit.page.locator(':enabled')).waitFor();
   const told = ({ page }: Visit, text: RegExp) => page.getByRole('alert').getByText(text).waitFor();
 
   it('takes a guest back, with its files, shells and what is open, and forth again', async () => {
     const visit = await show(await site.open());
     await visit.run('echo one > f; exec 5<f; rm f; echo kept > g');
     await take(visit, 'before');
-    expect(await row(visit, 'before').innerText()).to.match(
+    expect(await rows(visit, 'before').innerText()).to.match(
       /[\d.]+ [KM]B added, paused for [\d.]+ ms, Current position/,
     );
     await visit.run('cat <&5; rm g; echo later > h');
@@ -73,8 +50,8 @@ describe('the page: timeline', () => {
     await visit.page.getByText(/Resumed from/).waitFor();
     expect(fetched.filter((url) => url.includes('.layer'))).to.deep.equal([]);
     await show(visit);
-    await row(visit, 'mark').getByText('Current position').waitFor();
-    await row(visit, 'Start').waitFor();
+    await rows(visit, 'mark').getByText('Current position').waitFor();
+    await rows(visit, 'Start').waitFor();
   });
 
   it('renames a snapshot, which stays what it was, also over a reload', async () => {
@@ -82,11 +59,11 @@ describe('the page: timeline', () => {
     await visit.run('echo then > f');
     await take(visit, 'a name');
     await visit.run('echo now > f');
-    await row(visit, 'a name').getByRole('button', { name: 'Rename' }).click();
+    await pressIn(rows(visit, 'a name'), 'Rename');
     await visit.page.getByRole('dialog').getByLabel('Name').fill('another');
     await visit.page.getByRole('dialog').getByRole('button', { name: 'Rename' }).click();
-    await row(visit, 'another').waitFor();
-    expect(await row(visit, 'a name').count()).to.equal(0);
+    await rows(visit, 'another').waitFor();
+    expect(await rows(visit, 'a name').count()).to.equal(0);
     await visit.page.reload();
     await show(visit);
     await press(visit, 'another', 'Rewind to');
@@ -118,10 +95,10 @@ describe('the page: timeline', () => {
   it('takes snapshots by itself, and says what each costs', async () => {
     const visit = await show(await site.open());
     await panel(visit).getByLabel('Automatic').selectOption('every 5 s');
-    await row(visit, 'Automatic').first().waitFor();
+    await rows(visit, 'Automatic').first().waitFor();
     await visit.run('echo automatic > f');
-    await visit.until(async () => (await row(visit, 'Automatic').count()) >= 3, 'no three automatic snapshots');
-    expect(await row(visit, 'Automatic').first().innerText()).to.match(/\d KB added, paused for/);
+    await visit.until(async () => (await rows(visit, 'Automatic').count()) >= 3, 'no three automatic snapshots');
+    expect(await rows(visit, 'Automatic').first().innerText()).to.match(/\d KB added, paused for/);
     await visit.page.reload();
     expect(await visit.run('cat f')).to.equal('automatic');
   });
@@ -200,7 +177,7 @@ describe('the page: timeline', () => {
     await take(visit, 'moving');
     const [download] = await Promise.all([
       visit.page.waitForEvent('download'),
-      row(visit, 'moving').getByRole('button', { name: 'Export' }).click(),
+      pressIn(rows(visit, 'moving'), 'Export'),
     ]);
     expect(download.suggestedFilename()).to.equal('moving.layer');
     const exported = join(directory, 'moving.layer');
@@ -248,7 +225,7 @@ describe('the page: timeline', () => {
       await take(visit, 'good');
       const [download] = await Promise.all([
         visit.page.waitForEvent('download'),
-        row(visit, 'good').getByRole('button', { name: 'Export' }).click(),
+        pressIn(rows(visit, 'good'), 'Export'),
       ]);
       await download.saveAs(join(directory, 'good.layer'));
       const good = await readFile(join(directory, 'good.layer'));
@@ -315,8 +292,8 @@ describe('the page: timeline', () => {
       await take(first, 'mine too');
       await first.page.reload();
       await show(first);
-      await row(first, 'mine too').waitFor();
-      expect(await row(first, 'theirs').count()).to.equal(0);
+      await rows(first, 'mine too').waitFor();
+      expect(await rows(first, 'theirs').count()).to.equal(0);
     });
 
     it('no room: the snapshot is refused, the guest goes on, and with room again it works', async () => {
@@ -368,7 +345,7 @@ describe('the page: timeline', () => {
       const again = await site.open({ context });
       expect(await again.run('cat f')).to.equal('finished');
       await show(again);
-      await row(again, 'finished').waitFor();
+      await rows(again, 'finished').waitFor();
     });
 
     it('a kept file that is damaged is shown, costs nothing else, and is left alone until it is removed', async () => {
@@ -389,11 +366,11 @@ describe('the page: timeline', () => {
       await panel(visit)
         .getByText(/torn\.layer is truncated/)
         .waitFor();
-      await row(visit, 'whole').waitFor();
+      await rows(visit, 'whole').waitFor();
       await take(visit, 'beside');
       await visit.page.reload();
       await show(visit);
-      await row(visit, 'beside').waitFor();
+      await rows(visit, 'beside').waitFor();
       await panel(visit).getByRole('button', { name: 'Remove: damaged snapshot' }).click();
       await visit.page.getByRole('dialog').getByRole('button', { name: 'Remove' }).click();
       await panel(visit)
@@ -407,7 +384,7 @@ describe('the page: timeline', () => {
       await take(visit, 'new');
       await visit.page.reload();
       await show(visit);
-      await row(visit, 'new')
+      await rows(visit, 'new')
         .waitFor({ timeout: 5000 })
         .catch(async () => {
           throw new Error(await panel(visit).innerText());

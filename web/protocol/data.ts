@@ -48,13 +48,17 @@ export interface SnapshotView {
   kind: SnapshotKind;
   /** Name of the guest it was taken of. */
   guest: string;
-  /** Milliseconds since 1970. */
+  /** Milliseconds since 1970; of `start`, when this browser got it. */
   created: number;
+  /** The snapshot that it was taken after, or the nearest before that one which is still there; '' for none. */
+  parent: string;
+  /** It stays until it is removed. */
+  isPinned: boolean;
   /** Bytes that it added to the store. */
   addedBytes: number;
   /** For how long the guest was paused, in milliseconds; where it was taken in this visit. */
   standstill?: number;
-  /** Guests that went on from it, or were frozen to it, last: their numbers. */
+  /** Guests that went on from it, or were frozen to it, last: their numbers. From one that was removed, its parent has them. */
   guests: number[];
   /** Why it can't be restored; '' as far as nothing is known against it. */
   damage: string;

@@ -18,6 +18,29 @@ export interface TimelineView {
   undo: { guest: GuestId; to: string; before: string }[];
 }
 
+/** Snapshots that nobody asked for, of which only the newest are kept: automatic ones, and those of before a guest was rewound or closed. */
+export const KEPT = { automatic: 12, before: 8 };
+
+/** The first {@link MAX_COMPARED} of a list. */
+export interface Listed {
+  count: number;
+  first: string[];
+}
+
+/** Entries of each list of a {@link Comparison}. */
+export const MAX_COMPARED = 200;
+
+/** What lies between two snapshots, from the first to the second. */
+export interface Comparison {
+  /** Pages of RAM that differ, of how many. */
+  pages: number;
+  pageCount: number;
+  /** Paths, and locks in words. */
+  folders: { added: Listed; removed: Listed; changed: Listed; locked: Listed; unlocked: Listed }[];
+  /** Handles of files and directories, in words; and how many inodes the guest knew before and after. */
+  sessions: { tag: string; nodes: readonly [number, number]; opened: Listed; closed: Listed }[];
+}
+
 export interface KeepResult {
   /** False when the present moment could not be kept: the guest goes on in it. */
   isDone: boolean;
@@ -36,6 +59,9 @@ export interface TimelineApi extends ProxyMarked {
    */
   rewind(guest: GuestId, snapshot: string, keep?: boolean): Promise<KeepResult>;
   rename(snapshot: string, name: string): Promise<void>;
+  /** Whether it stays until it is removed: see {@link KEPT}. What has a name does so in any case. */
+  pin(snapshot: string, isPinned: boolean): Promise<void>;
+  compare(from: string, to: string): Promise<Comparison>;
   remove(snapshot: string): Promise<void>;
   /** One file that stands alone: for another browser, or `v86-virtiofs import`. */
   export(snapshot: string): Promise<{ name: string; blob: Blob }>;

@@ -164,6 +164,8 @@ export class Host implements WorkerApi {
     await this.#files.adopt(name, layer[0]!);
     try {
       await this.timeline.store.readLayer(name);
+      // Not waited for: it is written behind the snapshot.
+      void this.timeline.notes.arrived(snapshot.id);
     } catch (error) {
       await this.#files.remove(name);
       throw error;

@@ -10,6 +10,10 @@ export interface Summary {
   /** Snapshots of the guests that ran then, '' for this one: of those with one folder, one. And the names of the others. */
   together: string[];
   parted: string[];
+  /** Snapshots it was taken after that were there then, nearest first. */
+  ancestors: string[];
+  /** It stays until it is removed. */
+  isPinned: boolean;
   shells: SavedShell[];
   isAsleep: boolean;
   /** Its kernel had halted. */
@@ -23,7 +27,7 @@ const MAX_GUESTS = 100;
 
 /** Snapshots, and machines that move, come from anywhere: what is not as the page writes it is left out. */
 export function readSummary(summary: unknown): Summary {
-  const { guest, kind, together, parted, shells, isAsleep, isOff } = (
+  const { guest, kind, together, parted, ancestors, isPinned, shells, isAsleep, isOff } = (
     typeof summary === 'object' && summary !== null ? summary : {}
   ) as Record<string, unknown>;
   return {
@@ -31,6 +35,8 @@ export function readSummary(summary: unknown): Summary {
     kind: KINDS.find((known) => known === kind),
     together: Array.isArray(together) ? textsOf(together) : [''],
     parted: Array.isArray(parted) ? textsOf(parted) : [],
+    ancestors: Array.isArray(ancestors) ? textsOf(ancestors) : [],
+    isPinned: isPinned === true,
     shells: Array.isArray(shells) ? shellsOf(shells.slice(0, MAX_SHELLS)) : [],
     isAsleep: isAsleep === true,
     isOff: isOff === true,
@@ -41,7 +47,7 @@ export function readSummary(summary: unknown): Summary {
 export function importedSummary(summary: unknown): object {
   return {
     ...(typeof summary === 'object' ? summary : {}),
-    ...({ kind: 'imported', together: [''], parted: [] } satisfies Partial<Summary>),
+    ...({ kind: 'imported', together: [''], parted: [], ancestors: [], isPinned: false } satisfies Partial<Summary>),
   };
 }
 

@@ -1,22 +1,28 @@
 import { proxyMarker } from 'comlink';
 import { type ChunkCodec, type FreezeResult, type SnapshotInfo, SnapshotStore } from '../../device/index.ts';
 import { OneAtATime } from '../../device/one-at-a-time.ts';
-import type { GuestId, KeepResult, SnapshotKind, SnapshotView, TimelineApi, TimelineView } from '../protocol.ts';
+import { KEPT } from '../protocol/timeline.ts';
+import type {
+  Comparison,
+  GuestId,
+  KeepResult,
+  SnapshotKind,
+  SnapshotView,
+  TimelineApi,
+  TimelineView,
+} from '../protocol.ts';
+import { compare } from './compare.ts';
 import type { Guest } from './guest.ts';
+import { Lineage } from './lineage.ts';
+import { Notes } from './notes.ts';
 import type { PageStore } from './page-store.ts';
 import { importedSummary, readSummary, type Summary } from './summary.ts';
 
-/** Automatic snapshots that are kept, and how many more there may be until the older ones are removed. */
-const AUTOMATIC = 12;
+/** How many more automatic snapshots than are kept there may be until the older ones are removed. */
 const SURPLUS = 6;
 /** Seconds. */
 const INTERVAL = 15;
 const LAST_VISIT = 'Last visit';
-
-/** Snapshots of what guests were before they were rewound or closed that are kept: those that the visitor may want back. */
-const BEFORE = 8;
-/** A file beside the layers: what ran when guests were last rewound, forked or closed. */
-const POSITION = 'position.json';
 
 /** What a reload goes on with. */
 export interface Resumption {
@@ -31,6 +37,7 @@ export interface Resumption {
 export class Timeline implements TimelineApi {
   readonly [proxyMarker] = true;
   readonly #files: PageStore;
+  readonly notes: Notes;
   readonly #codec: ChunkCodec;
   readonly #guests: () => Iterable<Guest>;
   readonly #onChange: () => void;
@@ -38,6 +45,7 @@ export class Timeline implements TimelineApi {
   readonly #standstills = new Map<string, number>();
   readonly #undo = new Map<GuestId, { to: string; before: string }>();
   #store: SnapshotStore;
+  readonly #lineage: Lineage;
   #interval = 0;
   #isTaking = false;
   #ticker: ReturnType<typeof setInterval> | undefined;
@@ -47,14 +55,17 @@ export class Timeline implements TimelineApi {
     files: PageStore,
     codec: ChunkCodec,
     store: SnapshotStore,
+    notes: Notes,
     events: { guests: () => Iterable<Guest>; changed: () => void; problem: (message: string) => void },
   ) {
     this.#files = files;
     this.#codec = codec;
     this.#store = store;
+    this.notes = notes;
     this.#guests = events.guests;
     this.#onChange = events.changed;
     this.#onProblem = events.problem;
+    this.#lineage = new Lineage(() => this.#store.list());
   }
 
   /** Over all that `files` has. What can't be read is left alone, and nothing is kept then. */
@@ -72,7 +83,7 @@ export class Timeline implements TimelineApi {
       );
       store = await SnapshotStore.open(files, codec);
     }
-    return new Timeline(files, codec, store, events);
+    return new Timeline(files, codec, store, await Notes.open(files), events);
   }
 
   get store(): SnapshotStore {
@@ -90,7 +101,7 @@ export class Timeline implements TimelineApi {
     const last = all
       .filter((info) => !['imported', 'close'].includes(kindOf(info)) && Date.parse(info.created) > since)
       .at(-1);
-    const position = await this.#readPosition();
+    const position = await this.notes.position();
     const isPosition =
       position &&
       position.moment > since &&
@@ -122,34 +133,23 @@ export class Timeline implements TimelineApi {
   /** So that a reload goes on from here although no snapshot was taken since. */
   async remember(): Promise<void> {
     const position = { moment: Date.now(), ...this.#company() };
-    const bytes = new TextEncoder().encode(JSON.stringify(position));
     // A reload goes on from the newest snapshot then.
-    await this.#files
-      .write(POSITION, [bytes])
+    await this.notes
+      .setPosition(position)
       .catch((error: Error) =>
         this.#onProblem(`A reload will not find the guests where they are now: ${error.message}`),
       );
-  }
-
-  async #readPosition(): Promise<({ moment: number } & Pick<Summary, 'together' | 'parted'>) | undefined> {
-    try {
-      if (!(await this.#files.list()).includes(POSITION)) return undefined;
-      const position = JSON.parse(new TextDecoder().decode(await this.#files.read(POSITION, 0))) as { moment: unknown };
-      const { together, parted } = readSummary(position);
-      return Number.isFinite(position.moment) && together.length
-        ? { moment: position.moment as number, together, parted }
-        : undefined;
-    } catch {
-      // The newest snapshot is as good.
-      return undefined;
-    }
   }
 
   view(): TimelineView {
     const snapshots = this.#store
       .list()
       .map((info) => this.#viewOf(info))
-      .reverse();
+      .sort((a, b) => b.created - a.created);
+    for (const { id, at } of this.#guests()) {
+      const [place] = this.#lineage.lineOf(at);
+      snapshots.find((snapshot) => snapshot.id === place)?.guests.push(id);
+    }
     return {
       snapshots,
       damaged: this.#store.damaged().map(({ id, reason }) => ({ id, reason })),
@@ -165,15 +165,18 @@ export class Timeline implements TimelineApi {
 
   #viewOf(info: SnapshotInfo): SnapshotView {
     const { id, name, created, addedBytes, damage } = info;
+    const { guest, isPinned } = readSummary(info.summary);
     return {
       id,
       name,
       addedBytes,
       damage,
-      guest: readSummary(info.summary).guest,
+      guest,
+      isPinned,
       kind: kindOf(info),
-      created: Date.parse(created),
-      guests: [...this.#guests()].filter(({ at }) => at === id).map((holder) => holder.id),
+      created: this.notes.arrivalOf(id) ?? Date.parse(created),
+      parent: this.#lineage.parentOf(info),
+      guests: [],
       ...(this.#standstills.has(id) && { standstill: this.#standstills.get(id)! }),
     };
   }
@@ -195,7 +198,12 @@ export class Timeline implements TimelineApi {
   async #freeze(guest: Guest, kind: SnapshotKind, name = '', sessionOnly = false): Promise<FreezeResult> {
     const result = await guest.freeze(
       name,
-      { guest: guest.name, kind, ...this.#company(guest) } satisfies Partial<Summary>,
+      {
+        guest: guest.name,
+        kind,
+        ancestors: this.#lineage.lineOf(guest.at),
+        ...this.#company(guest),
+      } satisfies Partial<Summary>,
       sessionOnly,
     );
     this.#standstills.set(result.id, result.standstill);
@@ -251,6 +259,20 @@ export class Timeline implements TimelineApi {
     });
   }
 
+  pin(snapshot: string, isPinned: boolean): Promise<void> {
+    return this.inTurn(async () => {
+      const { summary } = this.#store.info(snapshot);
+      await this.#store.amend(snapshot, {
+        summary: { ...(summary as object | undefined), isPinned } satisfies Partial<Summary>,
+      });
+      this.#onChange();
+    });
+  }
+
+  compare(from: string, to: string): Promise<Comparison> {
+    return compare(this.#store, from, to);
+  }
+
   remove(snapshot: string): Promise<void> {
     return this.inTurn(async () => {
       // A reload is to go on with the guests that are there, not with what they were before. Who removes snapshots may have no room for another.
@@ -266,9 +288,16 @@ export class Timeline implements TimelineApi {
   }
 
   async #remove(snapshot: string): Promise<void> {
-    await this.#store.remove(snapshot);
+    await this.#takeOut(snapshot);
     await this.#store.gc();
     this.#onChange();
+  }
+
+  /** What it alone needs goes with {@link SnapshotStore.gc}. */
+  async #takeOut(snapshot: string): Promise<void> {
+    const info = this.#store.list().find(({ id }) => id === snapshot);
+    if (info) this.#lineage.removes(info, (id) => [...this.#guests()].some(({ at }) => at === id));
+    await this.#store.remove(snapshot);
   }
 
   export(snapshot: string): Promise<{ name: string; blob: Blob }> {
@@ -314,18 +343,20 @@ export class Timeline implements TimelineApi {
     }
   }
 
-  /** Removes the oldest snapshots that nobody asked for, when there are too many. What has a name somebody wants. */
+  /** Removes the oldest snapshots that nobody asked for, when there are too many. What has a name or a pin somebody wants. */
   async #prune(): Promise<void> {
-    const nameless = this.#store.list().filter(({ name, damage }) => name === '' && !damage);
+    const nameless = this.#store
+      .list()
+      .filter(({ name, damage, summary }) => name === '' && !damage && !readSummary(summary).isPinned);
     const ofKind = (...kinds: SnapshotKind[]) => nameless.filter((info) => kinds.includes(kindOf(info)));
     const automatic = ofKind('automatic', 'fork');
     const surplus = [
-      ...(automatic.length > AUTOMATIC + SURPLUS ? automatic.slice(0, -AUTOMATIC) : []),
-      ...ofKind('rewind', 'close').slice(0, -BEFORE),
+      ...(automatic.length > KEPT.automatic + SURPLUS ? automatic.slice(0, -KEPT.automatic) : []),
+      ...ofKind('rewind', 'close').slice(0, -KEPT.before),
     ];
     if (!surplus.length) return;
     const needed = new Set([...this.#guests()].map(({ at }) => at));
-    for (const { id } of surplus) if (!needed.has(id)) await this.#store.remove(id);
+    for (const { id } of surplus) if (!needed.has(id)) await this.#takeOut(id);
     await this.#store.gc();
     this.#onChange();
   }

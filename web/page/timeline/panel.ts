@@ -1,29 +1,31 @@
-import { css, html, LitElement, nothing, type PropertyValues } from 'lit';
+import { html, LitElement, nothing, type PropertyValues } from 'lit';
 import { live } from 'lit/directives/live.js';
-import { printable } from '../../../harness/machine/printable.ts';
 import type { Connection, GuestView } from '../../embed/connection.ts';
 import { formatBytes } from '../../protocol/format.ts';
+import { KEPT } from '../../protocol/timeline.ts';
 import type { SnapshotView, TimelineView } from '../../protocol.ts';
 import { ask, choose, dialogStyles, leaveMoment } from '../dialog.ts';
 import { saveAs } from '../files/uploads.ts';
 import { formatMoment } from '../format.ts';
-import { icon } from '../icons.ts';
+import { type IconName, icon } from '../icons.ts';
 import { controls } from '../styles.ts';
+import './compare.ts';
+import type { CompareDialog } from './compare.ts';
+import { drawGraph, type GraphNode, type GraphRow, graphStyles, graphWidth, layOut } from './graph.ts';
+import { KINDS, labelOf, matches, narrow, shownAbove, titleOf } from './label.ts';
+import { timelineStyles } from './styles.ts';
 
 const INTERVALS = { 0: 'never', 5: 'every 5 s', 15: 'every 15 s', 60: 'every minute' };
-const KINDS: Record<SnapshotView['kind'], string> = {
-  start: 'Start',
-  manual: 'Snapshot',
-  automatic: 'Automatic',
-  fork: 'Before a fork',
-  rewind: 'Before going back',
-  close: 'Before closing',
-  imported: 'Imported',
-};
+/** The present of a guest, as a node above the snapshot that it continues from. */
+interface Present extends GraphNode {
+  present: GuestView;
+}
+type Node = SnapshotView | Present;
+const POWER: Record<GuestView['power'], string> = { on: 'Running', booting: 'Booting', off: 'Halted' };
 
-/** What a visitor calls it. */
-function labelOf({ name, kind, created }: SnapshotView): string {
-  return name && kind !== 'start' ? printable(name) : `${KINDS[kind]}, ${formatMoment(created)}`;
+/** Something that is being done, in words. */
+interface Task {
+  text: string;
 }
 
 /** All snapshots: to take them, go to them, and begin other guests from them. */
@@ -33,48 +35,31 @@ export class TimelinePanel extends LitElement {
     guest: { attribute: false },
     version: { attribute: false },
     view: { state: true },
-    busy: { state: true },
+    tasks: { state: true },
+    filter: { state: true },
+    onlyKept: { state: true },
+    open: { state: true },
     isDropTarget: { state: true },
   };
-  static override styles = [
-    controls,
-    dialogStyles,
-    css`
-    :host { display: flex; flex-direction: column; min-height: 0; }
-    .toolbar label { display: inline-flex; align-items: center; gap: 6px; }
-    .toolbar input[name=name] { width: 9em; }
-    .list { flex: 1; min-height: 0; overflow: auto; margin: 0; padding: 6px 0; list-style: none; outline-offset: -3px; }
-    .list[data-drop] { outline: 2px dashed var(--accent); background: var(--accent-soft); }
-    li { position: relative; display: grid; grid-template-columns: 14px minmax(0, 1fr) auto; gap: 2px 10px; align-items: center; padding: 6px 10px 6px 14px; }
-    li::before { content: ''; grid-row: 1 / 3; justify-self: center; width: 10px; height: 10px; border: 2px solid var(--accent); border-radius: 50%; background: var(--surface); z-index: 1; }
-    li::after { content: ''; position: absolute; left: 20px; top: 0; bottom: 0; width: 2px; background: var(--border); }
-    li:first-child::after { top: 50%; }
-    li:last-child::after { bottom: 50%; }
-    li[data-here] { background: var(--accent-soft); }
-    li[data-here]::before { background: var(--accent); }
-    li[data-kind=automatic]::before, li[data-kind=fork]::before, li[data-kind=rewind]::before, li[data-kind=close]::before { border-color: var(--muted); }
-    .what { overflow: hidden; text-overflow: ellipsis; white-space: nowrap; }
-    .name { font-weight: 600; }
-    .facts { grid-column: 2; color: var(--muted); font-size: 12.5px; }
-    .actions { grid-row: 1 / 3; grid-column: 3; display: flex; }
-    .note { padding: 8px 12px; margin: 0; font-size: 12.5px; color: var(--muted); border-top: 1px solid var(--border); display: flex; flex-wrap: wrap; gap: 8px; align-items: center; }
-    .note .space { flex: 1; }
-    .note.warn { color: var(--warn); }
-  `,
-  ];
+  static override styles = [controls, dialogStyles, graphStyles, timelineStyles];
 
   declare connection: Connection;
   declare guest: GuestView;
   declare version: number;
   declare view: TimelineView | undefined;
-  /** What is being done. */
-  declare busy: string;
+  declare tasks: readonly Task[];
+  declare filter: string;
+  declare onlyKept: boolean;
+  /** Id of the snapshot whose further actions are shown. */
+  declare open: string;
   declare isDropTarget: boolean;
   #seen = -1;
 
   constructor() {
     super();
-    this.busy = '';
+    this.tasks = [];
+    this.filter = this.open = '';
+    this.onlyKept = false;
     this.isDropTarget = false;
   }
 
@@ -88,35 +73,68 @@ export class TimelinePanel extends LitElement {
     this.view = await this.connection.attempt(this.connection.worker.timeline.view());
   }
 
+  get #isBusy(): boolean {
+    return this.tasks.length > 0;
+  }
+
   override render() {
-    const { view, guest } = this;
+    const { view } = this;
     if (!view) return html`<p class="empty">Looking for snapshots</p>`;
+    const rows = this.#layOut(view);
+    const shown = rows.filter(({ node }) => !('present' in node)).length;
+    const isFiltered = shown < view.snapshots.length;
     return html`
       <form class="toolbar" aria-label="Timeline" @submit=${this.#take}>
         <input name="name" aria-label="Name of the snapshot" placeholder="Name" autocomplete="off" spellcheck="false">
-        <button type="submit" class="primary" ?disabled=${this.busy !== ''}>${icon('camera')} Snapshot now</button>
-        <button type="button" ?disabled=${this.busy !== ''} @click=${this.#forkNow}>${icon('fork')} Fork</button>
+        <button type="submit" class="primary" ?disabled=${this.#isBusy}>${icon('camera')} Snapshot now</button>
+        <button type="button" ?disabled=${this.#isBusy} @click=${this.#forkNow}>${icon('fork')} Fork</button>
         <button type="button" class="plain icon" aria-label="Import a snapshot" title="Import a snapshot" @click=${() => this.renderRoot.querySelector<HTMLInputElement>('#import')!.click()}>${icon('upload')}</button>
-        <input type="file" id="import" hidden aria-label="Snapshot to import" @change=${this.#onChosen}>
+        <input type="file" id="import" hidden multiple aria-label="Snapshot to import" @change=${this.#onChosen}>
         <span class="space"></span>
         <label>Automatic <select name="interval" .value=${live(String(view.interval))} @change=${this.#onInterval}>
           ${Object.entries(INTERVALS).map(([seconds, text]) => html`<option value=${seconds} ?selected=${Number(seconds) === view.interval}>${text}</option>`)}
         </select></label>
       </form>
-      <ol class="list" aria-label="Snapshots, newest first" ?data-drop=${this.isDropTarget} @dragover=${this.#onDragOver} @dragleave=${() => (this.isDropTarget = false)} @drop=${this.#onDrop}>
-        ${view.snapshots.map((snapshot) => this.#renderSnapshot(snapshot))}
+      <div class="toolbar" role="search" aria-label="Filter snapshots">
+        <input type="search" aria-label="Filter by name, kind, time or guest" placeholder="Filter" autocomplete="off" spellcheck="false"
+          .value=${this.filter} @input=${(event: Event) => (this.filter = (event.target as HTMLInputElement).value)}>
+        <button aria-pressed=${this.onlyKept} @click=${() => (this.onlyKept = !this.onlyKept)}>Named or pinned</button>
+      </div>
+      <ol class="list" aria-label="Snapshots, newest first" style=${`--graph: ${graphWidth(rows)}px`} ?data-drop=${this.isDropTarget} @dragover=${this.#onDragOver} @dragleave=${() => (this.isDropTarget = false)} @drop=${this.#onDrop}>
+        ${rows.map((row, n) => this.#renderRow(row, rows[n + 1]?.node.id))}
         ${view.damaged.map(
-          ({ id, reason }) => html`<li data-id=${id}>
-          <span class="what"><span class="name">Damaged</span></span><span class="facts warn">${reason}</span>
-          <span class="actions"><button class="plain icon" aria-label="Remove: damaged snapshot" title="Remove" ?disabled=${this.busy !== ''} @click=${() => this.#remove(id, 'damaged snapshot')}>${icon('trash')}</button></span>
+          ({ id, reason }) => html`<li data-id=${id}><span></span>
+          <span class="text"><span class="what"><span class="name">Damaged</span></span><span class="facts warn">${reason}</span></span>
+          <span class="actions"><button class="plain icon" aria-label="Remove: damaged snapshot" title="Remove" ?disabled=${this.#isBusy} @click=${() => this.#remove(id, 'damaged snapshot')}>${icon('trash')}</button></span>
         </li>`,
         )}
       </ol>
-      ${this.busy ? html`<p class="note" role="status">${this.busy}</p>` : nothing}
+      ${this.#isBusy ? html`<div class="tasks" role="status">${this.tasks.map(({ text }) => html`<div><span>${text}</span><progress aria-label=${text}></progress></div>`)}</div>` : nothing}
       ${this.#renderUndo(view)}
       ${view.isKept ? nothing : html`<p class="note warn">${view.reason}</p>`}
-      <p class="note"><span>${view.snapshots.length} ${view.snapshots.length === 1 ? 'snapshot' : 'snapshots'}, ${formatBytes(view.used)}${view.isKept ? ', kept in this browser: a reload resumes where you are' : ''}. ${guest.name} keeps running while one is taken. Drop a file from <span class="mono">v86-virtiofs export</span> here.</span>
-        <span class="space"></span><button class="danger" @click=${this.#clear}>Remove all</button></p>`;
+      <div class="note"><span>${isFiltered ? `${shown} of ` : ''}${view.snapshots.length} ${view.snapshots.length === 1 ? 'snapshot' : 'snapshots'}, ${formatBytes(view.used)}${view.isKept ? ', kept in this browser: a reload resumes where you are' : ''}.</span>
+        <details><summary>What is kept, and for how long</summary>
+        <p>${this.guest.name} keeps running while a snapshot is taken. Automatic snapshots and those before a fork make room for newer ones: the last ${KEPT.automatic} stay. So do the last ${KEPT.before} of those that are taken before you go back or close a guest. Whatever has a name or a pin, and whatever you import, stays until you remove it. To import, drop a file from <span class="mono">v86-virtiofs export</span>, or from another browser, on the list.</p></details>
+        <button class="danger" ?disabled=${this.#isBusy} @click=${this.#clear}>Remove all</button></div>
+      <vm-compare .connection=${this.connection} .snapshots=${view.snapshots}></vm-compare>`;
+  }
+
+  /** What is shown: the present of each guest, and the snapshots that match. */
+  #layOut({ snapshots }: TimelineView): GraphRow<Node>[] {
+    const isShown = (snapshot: SnapshotView) =>
+      matches(snapshot, this.filter) &&
+      !(this.onlyKept && !snapshot.name && !snapshot.isPinned && snapshot.kind !== 'imported');
+    const known = new Map(snapshots.map((snapshot) => [snapshot.id, snapshot]));
+    const presents = this.connection.guests.map((guest): Present => {
+      const at = snapshots.find(({ guests }) => guests.includes(guest.id));
+      return {
+        id: `now ${guest.id}`,
+        present: guest,
+        created: Infinity,
+        parent: at ? shownAbove(at.id, known, isShown) : '',
+      };
+    });
+    return layOut<Node>([...presents, ...narrow(snapshots, isShown)], `now ${this.guest.id}`);
   }
 
   /** Of the last rewind. Undone, it can be done again in the same way. */
@@ -125,45 +143,80 @@ export class TimelinePanel extends LitElement {
     const [to, before] = [last?.to, last?.before].map((id) => snapshots.find((snapshot) => snapshot.id === id));
     if (!before) return nothing;
     return html`<p class="note" role="status"><span>${this.guest.name} went to ${to ? `“${labelOf(to)}”` : 'a snapshot that was removed'}. What was before is kept as “${labelOf(before)}”.</span>
-      <span class="space"></span><button ?disabled=${this.busy !== ''} @click=${() => this.#rewind(before)}>Undo</button></p>`;
+      <span class="space"></span><button ?disabled=${this.#isBusy} @click=${() => this.#rewind(before)}>Undo</button></p>`;
   }
 
-  #renderSnapshot(snapshot: SnapshotView) {
-    const { id, name, kind, created, addedBytes, standstill, guests, damage } = snapshot;
+  /** `below`: id of the next row's node. */
+  #renderRow(row: GraphRow<Node>, below: string | undefined) {
+    const { node } = row;
+    const parent = this.view!.snapshots.find(({ id }) => id === node.parent);
+    return 'present' in node
+      ? this.#renderPresent(node.present, row, parent)
+      : this.#renderSnapshot(node, row, parent?.id === below ? undefined : parent);
+  }
+
+  #renderPresent(guest: GuestView, row: GraphRow<Node>, parent: SnapshotView | undefined) {
+    const isAlone = this.connection.guests.length === 1;
+    return html`<li data-kind="now" aria-current=${guest.id === this.guest.id ? 'true' : nothing}>${drawGraph(row)}
+      <span class="text"><span class="what"><span class="name">Now</span>${isAlone ? nothing : html`<span class="badge">${guest.name}</span>`}</span>
+      <span class="facts">${guest.isAsleep ? 'Asleep' : POWER[guest.power]}${parent ? `, after ${labelOf(parent)}` : ''}</span></span></li>`;
+  }
+
+  /** `parent`: where it branches off, unless that is the next row. */
+  #renderSnapshot(snapshot: SnapshotView, row: GraphRow<Node>, parent: SnapshotView | undefined) {
+    const { id, name, kind, created, addedBytes, standstill, guest, guests, damage, isPinned } = snapshot;
     const here = this.connection.guests
       .filter((candidate) => guests.includes(candidate.id))
       .map((candidate) => candidate.name);
     const label = labelOf(snapshot);
-    const button = (action: string, image: Parameters<typeof icon>[0], run: () => Promise<void>) =>
-      html`<button class="plain icon" aria-label=${`${action}: ${label}`} title=${action} ?disabled=${this.busy !== ''} @click=${run}>${icon(image)}</button>`;
-    return html`<li data-kind=${kind} data-id=${id} ?data-here=${here.length}>
-      <span class="what"><span class="name">${name && kind !== 'start' ? printable(name) : KINDS[kind]}</span> <span class="muted">${formatMoment(created)}</span></span>
+    const isOpen = this.open === id;
+    const aria = (action: string) => `${action}: ${label}`;
+    const button = (action: string, image: IconName, run: () => unknown) =>
+      html`<button class="plain icon" aria-label=${aria(action)} title=${action} ?disabled=${this.#isBusy} @click=${run}>${icon(image)}</button>`;
+    const further = (action: string, image: IconName, run: () => unknown, isPressed?: boolean) =>
+      html`<button aria-label=${aria(action)} aria-pressed=${isPressed ?? nothing} ?disabled=${this.#isBusy} @click=${run}>${icon(image)} ${action}</button>`;
+    const badges = [name && !['manual', 'start'].includes(kind) ? KINDS[kind] : '', isPinned ? 'Pinned' : ''];
+    const isOfOther = guest && !this.connection.guests.every((other) => other.name === guest);
+    return html`<li data-kind=${kind} data-id=${id} ?data-here=${here.length}>${drawGraph(row)}
+      <span class="text"><span class="what"><span class="name">${titleOf(snapshot)}</span>${badges.map((badge) => (badge ? html`<span class="badge">${badge}</span>` : nothing))}<span class="muted">${formatMoment(created)}</span></span>
       <span class="facts">${[
         `${formatBytes(addedBytes)} added`,
         standstill === undefined
           ? ''
           : `paused for ${standstill < 10 ? standstill.toFixed(1) : standstill.toFixed(0)} ms`,
+        isOfOther ? `of ${guest}` : '',
+        parent ? `after ${labelOf(parent)}` : '',
         here.length ? `Current position${this.connection.guests.length > 1 ? ` of ${here.join(', ')}` : ''}` : '',
       ]
         .filter(Boolean)
         .join(', ')}</span>
-      ${damage ? html`<span class="facts warn">Damaged: ${damage}</span>` : nothing}
+      ${damage ? html`<span class="facts warn">Damaged: ${damage}</span>` : nothing}</span>
       <span class="actions">
         ${button('Rewind to', 'rewind', () => this.#rewind(snapshot))}
         ${button('Fork from here', 'fork', () => this.#fork({ snapshot: id }))}
-        ${kind === 'start' ? nothing : button('Rename', 'rename', () => this.#rename(snapshot))}
-        ${button('Export', 'download', () => this.#export(id))}
-        ${button('Remove', 'trash', () => this.#remove(id, label))}
+        <button class="plain icon" aria-label=${aria('More')} title="More" aria-expanded=${isOpen} @click=${() => (this.open = isOpen ? '' : id)}>${icon('more')}</button>
       </span>
+      ${
+        isOpen
+          ? html`<span class="further">
+        ${kind === 'start' ? nothing : further('Pin', 'pin', () => this.#pin(snapshot), isPinned)}
+        ${kind === 'start' ? nothing : further('Rename', 'rename', () => this.#rename(snapshot))}
+        ${this.view!.snapshots.length > 1 ? further('Compare', 'compare', () => this.#compare(snapshot)) : nothing}
+        ${further('Export', 'download', () => this.#export(id))}
+        ${further('Remove', 'trash', () => this.#remove(id, label))}
+      </span>`
+          : nothing
+      }
     </li>`;
   }
 
-  async #do<T>(what: string, action: Promise<T>): Promise<T | undefined> {
-    this.busy = what;
+  async #do<T>(text: string, action: Promise<T>): Promise<T | undefined> {
+    const task = { text };
+    this.tasks = [...this.tasks, task];
     try {
       return await this.connection.attempt(action);
     } finally {
-      this.busy = '';
+      this.tasks = this.tasks.filter((other) => other !== task);
     }
   }
 
@@ -223,6 +276,16 @@ export class TimelinePanel extends LitElement {
     if (wanted?.trim()) await this.#do('Renaming', this.connection.worker.timeline.rename(id, wanted.trim()));
   }
 
+  async #pin({ id, isPinned }: SnapshotView): Promise<void> {
+    await this.#do(isPinned ? 'Removing the pin' : 'Pinning', this.connection.worker.timeline.pin(id, !isPinned));
+  }
+
+  /** With the one that it came from, or the next one that there is. */
+  async #compare({ id, parent }: SnapshotView): Promise<void> {
+    const other = parent || this.view!.snapshots.find((snapshot) => snapshot.id !== id)!.id;
+    await this.renderRoot.querySelector<CompareDialog>('vm-compare')!.show(other, id);
+  }
+
   async #remove(id: string, label: string): Promise<void> {
     if (
       await choose(this.shadowRoot!, {
@@ -257,8 +320,7 @@ export class TimelinePanel extends LitElement {
 
   readonly #onChosen = (event: Event): void => {
     const input = event.currentTarget as HTMLInputElement;
-    const file = input.files?.[0];
-    if (file) void this.#import(file);
+    for (const file of input.files ?? []) void this.#import(file);
     input.value = '';
   };
 
