@@ -7,8 +7,9 @@ import type { TransportEvent } from '../virtio/trace.ts';
 import { queueName } from '../virtio-fs.ts';
 import { opcodeName, opcodeOf } from './message.ts';
 
-/** Requests that are remembered. */
-const MAX_REQUESTS = 1000;
+/** Requests that are kept, and at most can be. */
+const DEFAULT_LIMIT = 1000;
+const MAX_LIMIT = 10_000;
 /** Bytes of a request that are kept, and of its reply. */
 const MAX_BYTES = 1024;
 /** Buffers of a request that are kept: those of 1 MiB in pages, and of headers. */
@@ -64,7 +65,7 @@ export interface Latency {
   buckets: Uint32Array;
 }
 
-/** Writes down what passes through a device: the last 1000 requests, and how long all took. */
+/** Writes down what passes through a device: the last requests, 1000 by default, and how long all took. */
 export class Recorder {
   readonly #device: Watched;
   readonly #records: RequestRecord[] = [];
@@ -74,6 +75,7 @@ export class Recorder {
   #untold: RequestRecord[] = [];
   readonly #latencies = new Map<string, Latency>();
   #count = 0;
+  #limit = DEFAULT_LIMIT;
   #version = 0;
   #current: RequestRecord | undefined;
   #isOn = false;
@@ -99,6 +101,22 @@ export class Recorder {
       this.#subscriptions.push(session.onTrace((event) => this.#onRequest(event)));
     }
     if (!isOn) this.#forget();
+  }
+
+  /** How many requests are kept: 1 to 10,000, each of which takes up to some 3 KB. */
+  get limit(): number {
+    return this.#limit;
+  }
+
+  set limit(limit: number) {
+    this.#limit = Math.min(Math.max(1, Math.floor(limit) || 1), MAX_LIMIT);
+    this.#version++;
+    this.#records.splice(0, this.#records.length - this.#limit);
+  }
+
+  /** Requests that were written down so far, those that are not kept any more included. */
+  get count(): number {
+    return this.#count;
   }
 
   /** Another number whenever a record is. */
@@ -179,7 +197,7 @@ export class Recorder {
       reply: new Uint8Array(0),
     };
     this.#records.push(record);
-    if (this.#records.length > MAX_REQUESTS) this.#records.shift();
+    if (this.#records.length > this.#limit) this.#records.shift();
     this.#pending.set(`${queue}/${id}`, record);
     this.#current = record;
   }

@@ -71,6 +71,60 @@ describe('the page: inspector', () => {
       await visit.page.getByText('No requests yet').waitFor();
     });
 
+    it('are drawn as far as they can be seen, and stay still for who looks back, while thousands come', async () => {
+      const visit = await show(await site.open());
+      const list = panel(visit).getByRole('listbox', { name: 'Requests' });
+      const numbers = async () => (await panel(visit).locator('vm-requests .row .number').allInnerTexts()).map(Number);
+      const drawn = await panel(visit)
+        .locator('vm-requests')
+        .evaluateHandle((element) => {
+          const counts = { draws: 0, frames: 0 };
+          const count = () => {
+            counts.frames++;
+            requestAnimationFrame(count);
+          };
+          requestAnimationFrame(count);
+          let last = -1;
+          new MutationObserver(() => {
+            // All that one draw changes is told at once, so two in a frame are two calls.
+            if (last === counts.frames) counts.draws++;
+            last = counts.frames;
+          }).observe(element.shadowRoot!, { childList: true, subtree: true, characterData: true });
+          return counts;
+        });
+      await panel(visit).getByLabel('Requests that are kept').selectOption('5,000');
+      await visit.run('n=0; while [ $n -lt 900 ]; do echo $n > many; n=$((n + 1)); done; cat nothere');
+      await logWith(visit, /nothere/);
+      await panel(visit)
+        .getByText(/^[2-5],\d\d\d requests/)
+        .waitFor();
+      const { height } = (await list.boundingBox())!;
+      expect((await numbers()).length).to.be.within(Math.floor(height / 22), 4 * Math.ceil(height / 22));
+      expect(await drawn.evaluate(({ draws }) => draws)).to.equal(0);
+      await list.evaluate((element) => element.scrollTo(0, element.scrollHeight / 2));
+      await button(visit, 'Follow').waitFor();
+      const lookedAt = async () => {
+        const { y } = (await list.boundingBox())!;
+        const boxes = await rows(visit).evaluateAll((elements) =>
+          elements.map((element) => ({ top: element.getBoundingClientRect().top, text: element.textContent })),
+        );
+        return boxes.find(({ top }) => top >= y)?.text;
+      };
+      await visit.until(async () => (await lookedAt()) !== undefined, 'nothing where the visitor looks');
+      const before = await lookedAt();
+      await visit.run('cat README.txt; cat nothere either');
+      await panel(visit).getByRole('searchbox').fill('op:LOOKUP file:nothere error');
+      await panel(visit)
+        .getByText(/^1 of [\d,]+ requests/)
+        .waitFor();
+      await panel(visit).getByRole('searchbox').fill('');
+      await visit.until(async () => (await lookedAt()) !== undefined, 'nothing where the visitor looks');
+      await button(visit, 'Follow').click();
+      await logWith(visit, /either/);
+      expect(before).to.not.equal(await lookedAt());
+      await visit.picture('inspector-many');
+    });
+
     it('have their bytes, whose fields are lit up both ways, and the buffers that they are in', async () => {
       const visit = await show(await site.open());
       await visit.run('cat README.txt');

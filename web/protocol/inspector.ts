@@ -3,6 +3,33 @@ import type { DeviceView, Latency, MessageField, QueueView, WalkStep } from '../
 
 export type { DescriptorView, DeviceView, Latency, MessageField, QueueView, WalkStep } from '../../device/index.ts';
 
+/** Which rows of the log the page shows. */
+export interface RequestQuery {
+  /** Nothing is answered while the log is still this one. -1 for any. */
+  version: number;
+  /** See `RequestFilter`. */
+  filter: string;
+  /** The newest ones; otherwise those from an index on, while the log stays as it was when the first such query came. */
+  isLive: boolean;
+  from: number;
+  count: number;
+}
+
+export interface RequestPage {
+  version: number;
+  /** Requests that were written down so far. */
+  seen: number;
+  /** How many of them are kept at most, how many are, and how many of those match. */
+  limit: number;
+  total: number;
+  matching: number;
+  /** Those that there were since the log was cleared. */
+  opcodes: string[];
+  /** The index of the first row among those that match. */
+  from: number;
+  rows: RequestRow[];
+}
+
 /** A request in the log: {@link InspectorApi.request} has the rest. */
 export interface RequestRow {
   number: number;
@@ -80,8 +107,14 @@ export interface InspectorApi extends ProxyMarked {
   /** Whether requests are written down, which costs some microseconds each. They are while the device is held, in any case. */
   record(isOn: boolean): void;
   clear(): void;
-  /** The log, oldest first; undefined when it is still `version`. */
-  requests(version: number): { version: number; rows: RequestRow[] } | undefined;
+  /** How many requests are kept from now on. */
+  keep(limit: number): void;
+  /** Some rows of the log, oldest first; undefined when it is still `version`. */
+  requests(query: RequestQuery): RequestPage | undefined;
+  /** The request that is `by` of those that match away from one, or from the end; with its index. */
+  seek(filter: string, number: number | undefined, by: number): { number: number; index: number } | undefined;
+  /** All rows after one, and the number of the newest. */
+  requestsAfter(number: number): { last: number; rows: RequestRow[] };
   /** Undefined when it has been forgotten. */
   request(number: number): RequestDetail | undefined;
   /** By opcode, of all requests that were written down since {@link clear}. */

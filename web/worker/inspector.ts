@@ -9,7 +9,6 @@ import {
   type Latency,
   type QueueView,
   Recorder,
-  type RequestRecord,
   replyFields,
   requestFields,
   toJson,
@@ -25,15 +24,15 @@ import {
   type LockView,
   MAX_NODES,
   type RequestDetail,
+  type RequestPage,
+  type RequestQuery,
   type RequestRow,
   type SessionView,
   type Walk,
 } from '../protocol/inspector.ts';
 import type { FolderUser } from './folder.ts';
 import { pathOf } from './paths.ts';
-
-/** What tells most of a request's arguments. */
-const TELLING = ['offset', 'size', 'mode', 'nlookup', 'count', 'fh'];
+import { RequestLog } from './request-log.ts';
 
 /** What is in one guest's device. */
 export class Inspector implements InspectorApi {
@@ -41,6 +40,7 @@ export class Inspector implements InspectorApi {
   readonly #device: VirtioFsDevice<FileSystem>;
   readonly #users: () => Iterable<FolderUser>;
   readonly #recorder: Recorder;
+  readonly #log: RequestLog;
   #isWanted = false;
   #walk: Walk | undefined;
 
@@ -49,6 +49,7 @@ export class Inspector implements InspectorApi {
     this.#device = device;
     this.#users = users;
     this.#recorder = new Recorder(device);
+    this.#log = new RequestLog(this.#recorder, device.filesystem);
   }
 
   /** See {@link hold}. */
@@ -118,20 +119,31 @@ export class Inspector implements InspectorApi {
     this.#recorder.clear();
   }
 
-  requests(version: number): { version: number; rows: RequestRow[] } | undefined {
-    const { records, version: current } = this.#recorder;
-    if (current === version) return undefined;
-    const { filesystem } = this.#device;
-    return { version: current, rows: records.map((record) => rowOf(record, filesystem)) };
+  keep(limit: number): void {
+    this.#recorder.limit = limit;
+  }
+
+  requests(query: RequestQuery): RequestPage | undefined {
+    return this.#log.page(query);
+  }
+
+  seek(filter: string, number: number | undefined, by: number): { number: number; index: number } | undefined {
+    return this.#log.seek(filter, number, by);
+  }
+
+  requestsAfter(number: number): { last: number; rows: RequestRow[] } {
+    const { records } = this.#recorder;
+    const rows = records.filter((record) => record.number > number);
+    return { last: records.at(-1)?.number ?? 0, rows: rows.map((record) => this.#log.row(record)) };
   }
 
   request(number: number): RequestDetail | undefined {
-    const record = this.#recorder.records.find((candidate) => candidate.number === number);
+    const record = this.#log.find(number);
     if (!record) return undefined;
     const { unique, id, interrupt, buffers, request, reply } = record;
-    const { filesystem, session, transport } = this.#device;
+    const { session, transport } = this.#device;
     return {
-      ...rowOf(record, filesystem),
+      ...this.#log.row(record),
       unique: String(unique),
       id,
       isPacked: transport.ringFeatures.isPacked,
@@ -184,21 +196,4 @@ export class Inspector implements InspectorApi {
     const { records } = this.#recorder;
     return new Blob([format === 'json' ? toJson(records) : toTraceEvents(records)], { type: 'application/json' });
   }
-}
-
-function rowOf(
-  { number, time, queue, opcode, nodeid, pid, args, error, written, duration }: RequestRecord,
-  filesystem: FileSystem,
-): RequestRow {
-  const where = pathOf(filesystem, nodeid) ?? (nodeid ? `node ${nodeid}` : '');
-  return { number, time, queue, opcode, nodeid, pid, about: aboutOf(args, where), error, written, duration };
-}
-
-/** Names first, else the file and the numbers that tell most. */
-function aboutOf({ names, ...args }: Record<string, unknown>, where: string): string {
-  if (Array.isArray(names)) return `${names.map((name) => JSON.stringify(name)).join(', ')} in ${where}`;
-  const told = TELLING.filter((key) => key in args && (key !== 'fh' || args[key] !== 0)).map(
-    (key) => `${key} ${String(args[key])}`,
-  );
-  return [...(where ? [where] : []), ...told.slice(0, 2)].join(', ');
 }

@@ -5,6 +5,7 @@ import type { DeviceView } from '../../protocol.ts';
 import { controls } from '../styles.ts';
 import { hex } from './format.ts';
 import { Poll } from './poll.ts';
+import { virtioTerm } from './spec.ts';
 import { viewStyles } from './styles.ts';
 
 const COUNTS: Record<string, (queue: DeviceView['queues'][number]) => string | number> = {
@@ -65,19 +66,19 @@ export class DevicePanel extends LitElement {
     const mark = (is: boolean, yes: string, no: string) =>
       is ? html`<span class="yes">${yes}</span>` : html`<span class="muted">${no}</span>`;
     return html`<div class="scroll" role="region" tabindex="0" aria-label="Device">
-      <section><h2>Device ${pciId}<span class="muted">virtio-fs “${tag}” on PCI, slot ${slot}</span></h2>
+      <section><h2>Device ${pciId}<span class="muted">${virtioTerm('virtio-fs', '5.11')} “${tag}” on PCI, slot ${slot}</span></h2>
         <p>${DRIVERS[this.guest.driver]}</p>
-        <ul class="status" aria-label="Device status">${status.filter(({ name, isSet }) => isSet || !/RESET|FAILED/.test(name)).map(({ name, isSet }) => html`<li><span class="chip" ?data-on=${isSet}>${name}<span class="visually-hidden">${isSet ? ' set' : ' not set'}</span></span></li>`)}</ul></section>
-      <section><h2>Interrupt</h2>
+        <p class="muted">${virtioTerm('Device status', '2.1')}</p><ul class="status" aria-label="Device status">${status.filter(({ name, isSet }) => isSet || !/RESET|FAILED/.test(name)).map(({ name, isSet }) => html`<li><span class="chip" ?data-on=${isSet}>${name}<span class="visually-hidden">${isSet ? ' set' : ' not set'}</span></span></li>`)}</ul></section>
+      <section><h2>${virtioTerm('Interrupt', '4.1.5.3')}</h2>
         <p><span class="line" ?data-on=${interrupt.isRaised}></span>INTA# is ${interrupt.isRaised ? 'raised' : 'not raised'}${interrupt.isDisabled ? ', and disabled by the driver' : ''}<span class="muted">${
           interrupt.isQueue ? ', used buffers' : ''
         }${interrupt.isConfig ? ', configuration change' : ''}</span></p></section>
-      <section><h2>Virtqueues</h2><div class="wide" role="region" tabindex="0" aria-label="Virtqueues"><table>
+      <section><h2>${virtioTerm('Virtqueues', '2.6')}</h2><div class="wide" role="region" tabindex="0" aria-label="Virtqueues"><table>
         <tr><td></td>${queues.map(({ name }) => html`<th class="number">${name}</th>`)}</tr>
         ${Object.entries(COUNTS).map(([name, show]) => html`<tr><td>${name}</td>${queues.map((queue) => html`<td class="number">${show(queue)}</td>`)}</tr>`)}</table></div></section>
-      <section><h2>Features</h2><div class="wide" role="region" tabindex="0" aria-label="Features"><table><tr><th>Bit</th><th>Name</th><th>Device</th><th>Driver</th></tr>
+      <section><h2>${virtioTerm('Features', '2.2')}</h2><div class="wide" role="region" tabindex="0" aria-label="Features"><table><tr><th>Bit</th><th>Name</th><th>Device</th><th>Driver</th></tr>
         ${features.map(({ bit, name, isOffered, isAccepted }) => html`<tr><td>${bit}</td><td class="mono">${name}</td><td>${mark(isOffered, 'offers', '–')}</td><td>${mark(isAccepted, 'accepts', '–')}</td></tr>`)}</table></div></section>
-      <section><h2>PCI capabilities</h2><div class="wide" role="region" tabindex="0" aria-label="PCI capabilities"><table><tr><th>At</th><th>Structure</th><th class="number">BAR</th><th class="number">Offset</th><th class="number">Length</th></tr>
+      <section><h2>${virtioTerm('PCI capabilities', '4.1.4')}</h2><div class="wide" role="region" tabindex="0" aria-label="PCI capabilities"><table><tr><th>At</th><th>Structure</th><th class="number">BAR</th><th class="number">Offset</th><th class="number">Length</th></tr>
         ${capabilities.map(
           ({
             at,
@@ -88,7 +89,7 @@ export class DevicePanel extends LitElement {
           }) => html`<tr><td class="mono">${hex(at, 2)}</td><td class="mono">${name}</td>
           <td class="number">${bar ?? ''}</td><td class="number mono">${offset === undefined ? '' : hex(offset, 2)}</td><td class="number mono">${length === undefined ? '' : hex(length, 2)}</td></tr>`,
         )}</table></div></section>
-      <section><h2>Registers</h2><div class="wide" role="region" tabindex="0" aria-label="Registers"><table><tr><th>Name</th><th class="number">Value</th><th class="number">Decimal</th></tr>
+      <section><h2>${virtioTerm('Registers', '4.1.4.3')}</h2><div class="wide" role="region" tabindex="0" aria-label="Registers"><table><tr><th>Name</th><th class="number">Value</th><th class="number">Decimal</th></tr>
         ${registers.map(({ name, value }) => html`<tr><td class="mono">${name}</td><td class="number mono">${hex(value)}</td><td class="number muted">${value}</td></tr>`)}</table></div></section>
     </div>`;
   }

@@ -2,7 +2,7 @@ import type { LitElement, ReactiveController } from 'lit';
 import type { Connection, GuestView } from '../../embed/connection.ts';
 
 /** Milliseconds. */
-const INTERVAL = 300;
+export const POLL_INTERVAL = 300;
 
 /** A view of one guest. */
 export interface GuestElement extends LitElement {
@@ -26,7 +26,7 @@ export class Poll implements ReactiveController {
   }
 
   hostConnected(): void {
-    this.#timer = setInterval(() => void this.now(), INTERVAL);
+    this.#timer = setInterval(() => void this.now(), POLL_INTERVAL);
   }
 
   hostUpdated(): void {

@@ -4,6 +4,7 @@ import { icon } from '../icons.ts';
 import { controls } from '../styles.ts';
 import { formatClock, formatDuration, hex } from './format.ts';
 import './hex.ts';
+import { linuxName } from './spec.ts';
 import { viewStyles } from './styles.ts';
 
 /** Buffers that are listed of a chain: a large WRITE has hundreds. */
@@ -59,7 +60,7 @@ export class RequestDetailView extends LitElement {
     } = this.detail;
     const answered = written === undefined ? 'waits' : error || (written ? `${written} bytes` : 'no answer');
     return html`
-      <div class="title"><strong class="mono">${opcode}</strong><span class="muted">request ${number}</span><span class="space"></span>
+      <div class="title"><strong class="mono">${linuxName(`FUSE_${opcode}`, opcode)}</strong><span class="muted">request ${number}</span><span class="space"></span>
         <button class="plain icon" aria-label="Close" @click=${() => this.dispatchEvent(new Event('close'))}>${icon('close')}</button></div>
       <div class="scroll" role="region" tabindex="0" aria-label=${`Request ${number}, ${opcode}`}>
         <section><dl class="facts">

@@ -1,18 +1,32 @@
 import { css, html, LitElement, nothing, type PropertyValues } from 'lit';
+import { live } from 'lit/directives/live.js';
 import { repeat } from 'lit/directives/repeat.js';
 import type { Connection, GuestView } from '../../embed/connection.ts';
-import type { RequestDetail, RequestRow } from '../../protocol.ts';
+import { hasTerm, opcodeIn, withoutTerms, withTerm } from '../../protocol/request-filter.ts';
+import type { RequestDetail, RequestPage, RequestRow } from '../../protocol.ts';
 import { saveAs } from '../files/uploads.ts';
 import { icon } from '../icons.ts';
 import { controls } from '../styles.ts';
 import { formatDuration } from './format.ts';
-import { listTarget } from './list-keys.ts';
-import { Poll } from './poll.ts';
+import { POLL_INTERVAL, Poll } from './poll.ts';
 import './request-detail.ts';
 import { viewStyles } from './styles.ts';
 
-/** Rows on the page; more are there for filters to find. */
-const MAX_ROWS = 250;
+/** How many requests may be kept. */
+const KEEP = [1000, 5000, 10_000] as const;
+const SYNTAX =
+  'All terms have to be true: op:READ,WRITE, op:READ*, file:name, pid:42, node:3, queue:1, error, error:ENOENT, waits, or any other text. A minus before a term turns it round.';
+/** Where keys go to in the list. */
+const STEPS: Record<string, number> = {
+  ArrowDown: 1,
+  ArrowUp: -1,
+  PageDown: 10,
+  PageUp: -10,
+  Home: -Infinity,
+  End: Infinity,
+};
+/** Rows that are taken to be seen in any case. */
+const MIN_VISIBLE = 20;
 /** Pixels from its end at which a list still follows what comes. */
 const NEAR = 40;
 
@@ -21,10 +35,10 @@ export class RequestsView extends LitElement {
   static override properties = {
     connection: { attribute: false },
     guest: { attribute: false },
-    rows: { state: true },
-    opcode: { state: true },
-    text: { state: true },
-    onlyErrors: { state: true },
+    log: { state: true },
+    filter: { state: true },
+    rate: { state: true },
+    isLive: { state: true },
     selected: { state: true },
     detail: { state: true },
   };
@@ -36,7 +50,8 @@ export class RequestsView extends LitElement {
     .toolbar select { max-width: 120px; }
     .list { flex: 1; min-height: 90px; overflow: auto; outline-offset: -2px; padding: 4px 0; }
     .list[data-above] { flex: 0 1 auto; max-height: 40%; }
-    .row { display: grid; grid-template-columns: 5ch 12ch minmax(0, 1fr) auto 8ch; gap: 8px; align-items: baseline; padding: 1px 12px; cursor: default; font-variant-numeric: tabular-nums; }
+    .rows { position: relative; }
+    .row { position: absolute; inset-inline: 0; height: 22px; overflow: hidden; display: grid; grid-template-columns: 5ch 12ch minmax(0, 1fr) auto 8ch; gap: 8px; align-items: baseline; padding: 0 12px; line-height: 22px; cursor: default; font-variant-numeric: tabular-nums; }
     .row:hover { background: var(--hover); }
     .row[aria-selected=true] { background: var(--accent-soft); box-shadow: inset 3px 0 var(--accent); }
     .row .number, .row .time { color: var(--muted); text-align: right; font-size: 12px; white-space: nowrap; }
@@ -45,11 +60,14 @@ export class RequestsView extends LitElement {
     .row .result { white-space: nowrap; font-size: 12px; }
     .note { padding: 4px 12px; font-size: 12px; color: var(--muted); border-top: 1px solid var(--border); display: flex; flex-wrap: wrap; gap: 4px 10px; align-items: center; }
     .note .space { flex: 1; }
+    .note label { display: inline-flex; align-items: center; gap: 4px; }
+    .note select { min-height: 26px; padding: 2px 4px; font-size: 12px; }
+    .note .rate { font-variant-numeric: tabular-nums; }
     .note button { min-height: 26px; padding: 2px 8px; font-size: 12px; }
     .empty { flex: 1; margin: 0; }
     vm-request-detail { border-top: 1px solid var(--border); }
     @container (max-width: 420px) {
-      .row { grid-template-columns: 11ch minmax(0, 1fr) auto; padding: 5px 12px; }
+      .row { grid-template-columns: 11ch minmax(0, 1fr) auto; height: 32px; line-height: 32px; }
       .row .number, .row .time { display: none; }
     }
   `,
@@ -57,104 +75,158 @@ export class RequestsView extends LitElement {
 
   declare connection: Connection;
   declare guest: GuestView;
-  declare rows: readonly RequestRow[];
-  /** '' for all. */
-  declare opcode: string;
-  declare text: string;
-  declare onlyErrors: boolean;
+  /** Undefined until the first look. */
+  declare log: RequestPage | undefined;
+  declare filter: string;
+  /** Requests in a second, of late. */
+  declare rate: number;
+  /** Follows what comes. */
+  declare isLive: boolean;
   /** Number of a request. */
   declare selected: number | undefined;
   declare detail: RequestDetail | undefined;
-  #seen = -1;
-  #follows = true;
+  #last: { seen: number; at: number } | undefined;
+  /** What the log was asked for last: asked for something else, it has to answer. */
+  #asked = '';
+  #rowHeight = 22;
+  /** When the visitor scrolled last. */
+  #scrollHeight = 0;
   readonly #poll = new Poll(this, (guest) => this.#look(guest));
 
   constructor() {
     super();
-    this.rows = [];
-    this.opcode = this.text = '';
-    this.onlyErrors = false;
+    this.filter = '';
+    this.rate = 0;
+    this.isLive = true;
+  }
+
+  /** At most once a frame. */
+  protected override async scheduleUpdate(): Promise<void> {
+    if (this.hasUpdated && !document.hidden) await new Promise((resolve) => requestAnimationFrame(resolve));
+    await super.scheduleUpdate();
   }
 
   override willUpdate(changed: PropertyValues<this>): void {
     if (!changed.has('guest') || !changed.get('guest')) return;
-    this.rows = [];
-    this.#seen = -1;
-    this.selected = this.detail = undefined;
+    this.log = this.selected = this.detail = this.#last = undefined;
+    this.isLive = true;
+    this.#asked = '';
   }
 
   async #look(guest: GuestView): Promise<void> {
-    const news = await guest.api.inspector.requests(this.#seen);
-    if (!news || guest !== this.guest) return;
-    this.#seen = news.version;
-    this.rows = news.rows;
+    const { inspector } = guest.api;
+    const { filter, isLive } = this;
+    const query = { filter, isLive, ...this.#window() };
+    const asked = JSON.stringify(query);
+    const version = asked === this.#asked ? (this.log?.version ?? -1) : -1;
+    const log = await inspector.requests({ ...query, version });
+    if (guest !== this.guest) return;
+    this.#measure(log?.seen);
+    if (!log) return;
+    this.#asked = asked;
+    this.log = log;
+    // What the visitor has done meanwhile has another answer.
+    if (filter !== this.filter || isLive !== this.isLive) void this.#poll.now();
     if (this.detail && this.detail.interrupt === undefined) await this.#select(this.detail.number);
   }
 
-  override updated(changed: PropertyValues<this>): void {
-    if (!changed.has('rows') || !this.#follows) return;
-    const list = this.renderRoot.querySelector('.list')!;
-    list.scrollTop = list.scrollHeight;
+  #measure(seen: number | undefined): void {
+    const at = performance.now();
+    if (seen === undefined || !this.#last || seen < this.#last.seen) this.rate = 0;
+    else this.rate = (1000 * (seen - this.#last.seen)) / (at - this.#last.at);
+    this.#last = { seen: seen ?? this.#last?.seen ?? 0, at };
   }
 
-  get #matching(): RequestRow[] {
-    const text = this.text.trim().toLowerCase();
-    return this.rows.filter(
-      ({ opcode, about, error, pid, nodeid }) =>
-        (!this.opcode || opcode === this.opcode) &&
-        (!this.onlyErrors || error !== '') &&
-        (!text ||
-          [opcode, about, error, `pid ${pid}`, `node ${nodeid}`].some((part) => part.toLowerCase().includes(text))),
-    );
+  get #list(): HTMLElement {
+    return this.renderRoot.querySelector('.list')!;
+  }
+
+  /** The rows to have: those that can be seen, and as many again before and after. */
+  #window(): { from: number; count: number } {
+    const { scrollTop, clientHeight } = this.#list;
+    // It is hidden as long as it is empty.
+    const visible = Math.max(MIN_VISIBLE, Math.ceil(clientHeight / this.#rowHeight));
+    return { from: Math.max(0, Math.floor(scrollTop / this.#rowHeight) - visible), count: 3 * visible };
+  }
+
+  override updated(changed: PropertyValues<this>): void {
+    const list = this.#list;
+    this.#rowHeight = list.querySelector<HTMLElement>('.row')?.offsetHeight || this.#rowHeight;
+    if (changed.has('log') && this.isLive) list.scrollTop = list.scrollHeight;
   }
 
   override render() {
-    const matching = this.#matching;
-    const shown = matching.slice(-MAX_ROWS);
-    const opcodes = [
-      ...new Set([...this.rows.map(({ opcode }) => opcode), ...(this.opcode ? [this.opcode] : [])]),
-    ].sort();
+    const { log, filter } = this;
+    const { total = 0, matching = 0, limit = KEEP[0] } = log ?? {};
+    const opcode = opcodeIn(filter);
+    const onlyErrors = hasTerm(filter, 'error');
+    const isSample = this.rate * (POLL_INTERVAL / 1000) > (log?.rows.length ?? 0);
     return html`
       <form class="toolbar" role="search" aria-label="Filter requests" @submit=${(event: Event) => event.preventDefault()}>
-        <input type="search" name="text" aria-label="Filter by name, error, process or node" placeholder="Filter" autocomplete="off" spellcheck="false"
-          .value=${this.text} @input=${(event: Event) => (this.text = (event.target as HTMLInputElement).value)}>
-        <select name="opcode" aria-label="Opcode" @change=${(event: Event) => (this.opcode = (event.target as HTMLSelectElement).value)}>
+        <input type="search" name="text" aria-label="Filter" aria-describedby="syntax" title=${SYNTAX} placeholder="op:READ file:x error" autocomplete="off" spellcheck="false"
+          .value=${live(filter)} @input=${(event: Event) => this.#setFilter((event.target as HTMLInputElement).value)}>
+        <select name="opcode" aria-label="Opcode" @change=${(event: Event) => this.#setOpcode((event.target as HTMLSelectElement).value)}>
           <option value="">All opcodes</option>
-          ${opcodes.map((opcode) => html`<option value=${opcode} ?selected=${opcode === this.opcode}>${opcode}</option>`)}
+          ${[...new Set([...(log?.opcodes ?? []), ...(opcode ? [opcode] : [])])].sort().map((name) => html`<option value=${name} ?selected=${name === opcode}>${name}</option>`)}
         </select>
-        <button type="button" aria-pressed=${this.onlyErrors} @click=${() => (this.onlyErrors = !this.onlyErrors)}>Errors</button>
+        <button type="button" aria-pressed=${onlyErrors} @click=${() => this.#setFilter(onlyErrors ? withoutTerms(filter, (term) => term === 'error') : withTerm(filter, 'error'))}>Errors</button>
         <button type="button" class="plain icon" aria-label="Clear the log" title="Clear the log" @click=${this.#clear}>${icon('trash')}</button>
+        <span id="syntax" class="visually-hidden">${SYNTAX}</span>
       </form>
-      <div class="list" role="listbox" tabindex="0" ?hidden=${!shown.length} ?data-above=${this.detail} aria-label="Requests, newest last" aria-activedescendant=${this.selected === undefined ? nothing : `request-${this.selected}`}
+      <div class="list" role="listbox" tabindex="0" ?hidden=${!matching} ?data-above=${this.detail} aria-label="Requests, newest last" aria-activedescendant=${log?.rows.some(({ number }) => number === this.selected) ? `request-${this.selected}` : nothing}
           @keydown=${this.#onKey} @scroll=${this.#onScroll}>
+        <div class="rows" role="presentation" style=${`height: ${matching * this.#rowHeight}px`}>
         ${repeat(
-          shown,
-          ({ number }) => number,
-          (row) => this.#renderRow(row),
-        )}
+          log?.rows ?? [],
+          (_, n) => n,
+          (row, n) => this.#renderRow(row, log!.from + n),
+        )}</div>
       </div>
-      ${this.rows.length ? nothing : html`<p class="empty">No requests yet. Type <span class="mono">cat README.txt</span> in the terminal.</p>`}
-      ${this.rows.length && !shown.length ? html`<p class="empty">No request matches.</p>` : nothing}
-      <div class="note"><span>${matching.length === this.rows.length ? `${this.rows.length} requests` : `${matching.length} of ${this.rows.length} requests`}${
-        shown.length < matching.length ? `, the last ${shown.length} shown` : ''
-      }</span>
+      ${total ? nothing : html`<p class="empty">No requests yet. Type <span class="mono">cat README.txt</span> in the terminal.</p>`}
+      ${total && !matching ? html`<p class="empty">No request matches. ${SYNTAX}</p>` : nothing}
+      <div class="note"><span>${matching === total ? `${total.toLocaleString()} ${total === 1 ? 'request' : 'requests'}` : `${matching.toLocaleString()} of ${total.toLocaleString()} requests`}</span>
+        <label>Keep the last <select aria-label="Requests that are kept" @change=${this.#keep}>${KEEP.map((count) => html`<option value=${count} ?selected=${count === limit}>${count.toLocaleString()}</option>`)}</select></label>
+        ${this.rate >= 1 ? html`<span class="rate" title="The list is drawn some times a second, whatever comes">${Math.round(this.rate).toLocaleString()} a second${isSample ? ', a sample shown' : ''}</span>` : nothing}
+        ${this.isLive ? nothing : html`<button class="primary" @click=${this.#follow}>${icon('play')} Follow</button>`}
         <span class="space"></span>
-        <button ?disabled=${!this.rows.length} @click=${() => this.#export('json')}>${icon('download')} JSON</button>
-        <button ?disabled=${!this.rows.length} title="For ui.perfetto.dev and about:tracing" @click=${() => this.#export('perfetto')}>${icon('download')} Perfetto trace</button></div>
+        <button ?disabled=${!total} @click=${() => this.#export('json')}>${icon('download')} JSON</button>
+        <button ?disabled=${!total} title="For ui.perfetto.dev and about:tracing" @click=${() => this.#export('perfetto')}>${icon('download')} Perfetto trace</button></div>
       ${this.detail ? html`<vm-request-detail .detail=${this.detail} @close=${this.#close} @keydown=${(event: KeyboardEvent) => event.key === 'Escape' && this.#close()}></vm-request-detail>` : nothing}`;
   }
 
-  #renderRow({ number, opcode, about, error, written, duration }: RequestRow) {
+  #renderRow({ number, opcode, about, error, written, duration }: RequestRow, index: number) {
     const result =
       written === undefined
         ? html`<span class="warn">waits</span>`
         : error
           ? html`<span class="bad">${error}</span>`
           : html`<span class="muted">${written ? `${written} B` : 'no answer'}</span>`;
-    return html`<div class="row" role="option" id=${`request-${number}`} aria-selected=${number === this.selected} @click=${() => this.#select(number)}>
+    return html`<div class="row" role="option" id=${`request-${number}`} aria-selected=${number === this.selected} aria-setsize=${this.log!.matching} aria-posinset=${index + 1}
+      style=${`top: ${index * this.#rowHeight}px`} @click=${() => this.#select(number)}>
       <span class="number">${number}</span> <span class="opcode">${opcode}</span> <span class="about" title=${about}>${about}</span>
       <span class="result">${result}</span> <span class="time">${written === undefined ? '' : formatDuration(duration)}</span></div>`;
   }
+
+  #setFilter(filter: string): void {
+    this.filter = filter;
+    void this.#poll.now();
+  }
+
+  #setOpcode(opcode: string): void {
+    const others = withoutTerms(this.filter, (term) => /^op:/i.test(term));
+    this.#setFilter(opcode ? withTerm(others, `op:${opcode}`) : others);
+  }
+
+  readonly #keep = async (event: Event): Promise<void> => {
+    const limit = Number((event.target as HTMLSelectElement).value);
+    await this.connection.attempt(this.guest.api.inspector.keep(limit));
+    await this.#poll.now();
+  };
+
+  readonly #follow = (): void => {
+    this.isLive = true;
+    void this.#poll.now();
+  };
 
   async #select(number: number): Promise<void> {
     const { guest } = this;
@@ -169,23 +241,38 @@ export class RequestsView extends LitElement {
   };
 
   readonly #onKey = (event: KeyboardEvent): void => {
-    const shown = this.#matching.slice(-MAX_ROWS);
-    const current = shown.findIndex(({ number }) => number === this.selected);
-    const target = listTarget(event, shown.length, current < 0 ? undefined : current);
-    if (target === undefined) return;
-    void this.#select(shown[target]!.number);
-    void this.updateComplete.then(() =>
-      this.renderRoot.querySelector('.row[aria-selected=true]')?.scrollIntoView({ block: 'nearest' }),
-    );
+    const by = STEPS[event.key];
+    if (by === undefined) return;
+    event.preventDefault();
+    void this.connection.attempt(this.#move(by));
   };
+
+  async #move(by: number): Promise<void> {
+    const from = Math.abs(by) === Infinity ? undefined : this.selected;
+    const step = from === undefined ? -Math.sign(by) * (Math.abs(by) === Infinity ? 1 : -1) : by;
+    const target = await this.guest.api.inspector.seek(this.filter, from, step);
+    if (!target) return;
+    await this.#select(target.number);
+    const list = this.#list;
+    const top = target.index * this.#rowHeight;
+    list.scrollTop = Math.max(Math.min(list.scrollTop, top), top + this.#rowHeight - list.clientHeight);
+    await this.#poll.now();
+  }
 
   readonly #onScroll = (event: Event): void => {
     const { scrollHeight, scrollTop, clientHeight } = event.target as HTMLElement;
-    this.#follows = scrollHeight - scrollTop - clientHeight < NEAR;
+    const isLive = scrollHeight - scrollTop - clientHeight < NEAR;
+    // A list that is shorter now has its end there by itself.
+    const isOther = scrollHeight !== this.#scrollHeight;
+    this.#scrollHeight = scrollHeight;
+    if (isLive && (this.isLive || isOther)) return;
+    this.isLive = isLive;
+    void this.#poll.now();
   };
 
   readonly #clear = async (): Promise<void> => {
     await this.connection.attempt(this.guest.api.inspector.clear());
+    this.isLive = true;
     this.selected = this.detail = undefined;
     await this.#poll.now();
   };

@@ -5,6 +5,7 @@ import type { LockView, SessionView } from '../../protocol.ts';
 import { controls } from '../styles.ts';
 import { formatOpenFlags } from './format.ts';
 import { Poll } from './poll.ts';
+import { linuxName } from './spec.ts';
 import { viewStyles } from './styles.ts';
 
 /** What the session holds for its guest: all of this survives a freeze. */
@@ -35,7 +36,7 @@ export class SessionPanel extends LitElement {
     const { negotiated, nodes, nodeCount, files, directories, locks, waiters } = this.session;
     return html`<div class="scroll" role="region" tabindex="0" aria-label="Session">
       <section><h2>FUSE session${negotiated ? html`<span class="muted">protocol ${negotiated.major}.${negotiated.minor}, writes up to ${formatBytes(negotiated.max_write)}</span>` : nothing}</h2>
-        ${negotiated ? html`<ul class="chips" aria-label="Flags of INIT">${negotiated.flags.map((flag) => html`<li class="chip mono">${flag.replace(/^FUSE_/, '')}</li>`)}</ul>` : html`<p class="muted">Nothing is mounted.</p>`}</section>
+        ${negotiated ? html`<ul class="chips" aria-label="Flags of INIT">${negotiated.flags.map((flag) => html`<li class="chip mono">${linuxName(flag, flag.replace(/^FUSE_/, ''))}</li>`)}</ul>` : html`<p class="muted">Nothing is mounted.</p>`}</section>
       ${table(
         'Open files',
         files.length,

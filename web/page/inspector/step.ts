@@ -6,6 +6,7 @@ import { controls } from '../styles.ts';
 import './hex.ts';
 import { Poll } from './poll.ts';
 import { availStrip, descriptorTable, ringStyles, usedStrip } from './ring-picture.ts';
+import { source } from './spec.ts';
 import { viewStyles } from './styles.ts';
 
 /** In the order of a request's way. */
@@ -112,7 +113,7 @@ export class StepView extends LitElement {
       ${this.#renderRoute(step)}
       <div class="scroll" role="region" tabindex="0" aria-label="Step" @keydown=${this.#onKey}>
         <section aria-live="polite"><h2>${step.title}</h2><p>${step.text}</p>
-          <p class="section">${step.section.startsWith('fuse.h') ? 'Linux, ' : 'virtio 1.3, section '}${step.section}</p></section>
+          <p class="section">${source(step.section)}</p></section>
         ${this.#renderEvidence(step)}
       </div>
       <div class="actions" @keydown=${this.#onKey}>

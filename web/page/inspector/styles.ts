@@ -9,6 +9,8 @@ export const viewStyles = css`
   h2 { display: flex; flex-wrap: wrap; align-items: baseline; gap: 4px 8px; margin: 0 0 8px; font-size: 13px; font-weight: 650; }
   h2 .muted { font-weight: 400; font-size: 12px; }
   p { margin: 0; }
+  a.spec { color: inherit; text-decoration: underline dotted; text-underline-offset: 3px; }
+  a.spec:hover { color: var(--accent); text-decoration-style: solid; }
   .wide { overflow-x: auto; outline-offset: -2px; }
   table { width: 100%; border-collapse: collapse; font-variant-numeric: tabular-nums; }
   th { padding: 2px 10px 4px 0; text-align: left; font-size: 12px; font-weight: 500; color: var(--muted); white-space: nowrap; }

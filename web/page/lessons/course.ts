@@ -196,19 +196,14 @@ export class Course extends EventTarget {
       const { inspector } = guest.api;
       // The inspector's panel ends it when it goes.
       await inspector.record(true);
-      const { rows } = (await inspector.requests(-1))!;
+      const { last, rows } = await inspector.requestsAfter(this.#after ?? Infinity);
       if (isOver()) return;
-      this.#last = rows.at(-1)?.number ?? this.#last ?? 0;
+      this.#last = last || (this.#last ?? 0);
       if (this.#after === undefined) {
         this.#after = this.#last;
         this.#changed();
       }
-      const seen = await step.look(
-        this.#scene(
-          guest,
-          rows.filter(({ number }) => number > this.#after!),
-        ),
-      );
+      const seen = await step.look(this.#scene(guest, rows));
       if (!isOver()) this.#tell(seen);
     } catch (error) {
       // It may have been left meanwhile, with its guest.
