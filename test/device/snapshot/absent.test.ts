@@ -1,5 +1,6 @@
 import { expect } from 'chai';
 import { BytesSource } from '../../../device/bytes.ts';
+import { AbsentBytes } from '../../../device/fs/origin.ts';
 import {
   attachVirtioFs,
   inspect,
@@ -9,6 +10,7 @@ import {
   SnapshotStore,
 } from '../../../device/index.ts';
 import { loadCodec } from '../../../device/snapshot/codec/codec.ts';
+import { decodeFields, encodeFields } from '../../../device/snapshot/fields.ts';
 import { MachineSnapshots } from '../../../device/snapshot/machine-snapshots.ts';
 import { type BareMachine, bareMachine } from '../../support/bare-machine.ts';
 import { ChunkOrigin, empty } from '../../support/chunk-origin.ts';
@@ -120,6 +122,30 @@ describe('snapshots of files whose content is elsewhere', () => {
       expect(inodeOf(twin.filesystem, 'stays').nlink).to.equal(1);
     });
   }
+
+  for (const [what, forge, says] of [
+    ['do not say where', { origin: undefined }, /elsewhere, and it does not say where/],
+    ['name no image', { origin: '../image' }, /id of its image is invalid/],
+    ['have a number for it', { origin: 5 }, /id of its image is invalid/],
+  ] as const) {
+    it(`that ${what} are refused, with nothing changed`, () => {
+      const state = decodeFields(encodeFields(image().state())) as object;
+      const filesystem = new MemoryFileSystem({ origin });
+      expect(() => filesystem.checkState({ ...state, ...forge })).to.throw(TypeError, says);
+      expect(filesystem.entries(filesystem.root)).to.deep.equal([]);
+    });
+  }
+
+  it('that have more bytes elsewhere than pages, or what looks like content, are refused', () => {
+    for (const bytes of [new AbsentBytes(new Uint8Array(32), 4097), { hash: new Uint8Array(32), length: 5 }]) {
+      const state = image().state();
+      const [range] = state.ranges;
+      const { chunks } = range!;
+      const map = new Uint8Array(Uint32Array.of(1, ...new Array(19).fill(0xffff)).buffer);
+      const forged = { ...range, chunks: { ...chunks, map, bytes: [bytes, ...chunks!.bytes.slice(1)] } };
+      expect(() => new MemoryFileSystem({ origin }).checkState({ ...state, ranges: [forged] })).to.throw(/malformed/);
+    }
+  });
 
   it("v86's own have as little, and come back", async () => {
     const vm = await make(image());

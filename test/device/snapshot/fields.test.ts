@@ -1,4 +1,5 @@
 import { expect } from 'chai';
+import { AbsentBytes } from '../../../device/fs/origin.ts';
 import { SnapshotError } from '../../../device/snapshot/errors.ts';
 import { decodeFields, encodeFields } from '../../../device/snapshot/fields.ts';
 
@@ -24,6 +25,23 @@ describe('the fields of a snapshot', () => {
       expect(() => decodeFields(bytes)).to.throw(SnapshotError, /more lists and records/);
     });
   }
+
+  it('name content that is elsewhere, or are refused', () => {
+    const absent = new AbsentBytes(new Uint8Array(32).fill(7), 65_536);
+    const [bytes, back] = [encodeFields([absent]), decodeFields(encodeFields([absent])) as AbsentBytes[]];
+    expect(back[0]).to.be.instanceOf(AbsentBytes);
+    expect(back[0]!.name).to.equal(absent.name);
+    // Its length is at the end.
+    for (const length of [0, 65_537, 2 ** 32 - 1]) {
+      new DataView(bytes.buffer, bytes.byteOffset).setUint32(bytes.length - 4, length, true);
+      expect(() => decodeFields(bytes), String(length)).to.throw(SnapshotError, /a chunk of content has \d+ bytes/);
+    }
+    for (const content of [[0x40], [0x58, 35, ...new Array(35).fill(1)], [0x01], [0x80]])
+      expect(() => decodeFields(Uint8Array.from([0xda, 0, 1, 0x4f, 0xf2, ...content]))).to.throw(
+        SnapshotError,
+        /content elsewhere/,
+      );
+  });
 
   it('are read where each record says something, however small it is', () => {
     const xattrs = Array.from({ length: 50_000 }, () => ({ ino: 1, name: 'user.a', value: new Uint8Array(0) }));
