@@ -78,7 +78,7 @@ export class VirtioFsDevice<F extends FileSystem = MemoryFileSystem> {
     });
     const device = new VirtioFs(this.session, { tag, requestQueues, queueSize, notifications });
     this.slot = machine.reserveSlot(slot);
-    const setIrq = machine.plug(`virtio-fs ${tag}`, this.slot, () => {
+    machine.plug(`virtio-fs ${tag}`, this.slot, (setIrq) => {
       this.#transport = new PciTransport({ device, memory: machine.memory, setIrq, offer, turns, turnBudget });
       machine.onReset(() => this.transport.reset('machine'));
       return this.transport;
@@ -87,7 +87,12 @@ export class VirtioFsDevice<F extends FileSystem = MemoryFileSystem> {
       for (const answer of this.#late.splice(0)) answer();
       this.#transport?.runQueues();
     });
-    machine.onEnd(() => this.session.close());
+    machine.onEnd(() => {
+      this.#late.length = 0;
+      // What it was going to do later must not reach who has the emulator then.
+      this.#transport?.reset('machine');
+      this.session.close();
+    });
     this.ready = machine.ready;
   }
 

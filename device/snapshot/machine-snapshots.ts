@@ -69,7 +69,6 @@ interface Moment {
  */
 export class MachineSnapshots {
   readonly #machine: V86Machine;
-  readonly #devices: MachineState;
   readonly #store: SnapshotStore;
   readonly #ram: GuestRam;
   #last = '';
@@ -82,16 +81,19 @@ export class MachineSnapshots {
   /** For the machine of `emulator`, which need not have virtio-fs devices, and has to be new or known: see `V86Machine.of`. */
   static async of(emulator: V86Like, store: SnapshotStore): Promise<MachineSnapshots> {
     const machine = V86Machine.of(emulator);
-    const devices = MachineState.of(machine);
+    MachineState.of(machine);
     await machine.ready;
-    return new MachineSnapshots(machine, devices, store);
+    return new MachineSnapshots(machine, store);
   }
 
-  private constructor(machine: V86Machine, devices: MachineState, store: SnapshotStore) {
+  private constructor(machine: V86Machine, store: SnapshotStore) {
     this.#machine = machine;
-    this.#devices = devices;
     this.#store = store;
     this.#ram = new GuestRam(machine.ram);
+  }
+
+  get #devices(): MachineState {
+    return MachineState.of(this.#machine);
   }
 
   /** Of the last restore. */

@@ -45,15 +45,12 @@ interface StatefulDevice {
 
 /** The virtio-fs devices of one machine, and their way into and out of its snapshots. */
 export class MachineState implements StateCarrier {
-  static readonly #all = new WeakMap<V86Machine, MachineState>();
-
+  /** That of a machine, until another has its emulator. */
   static of(machine: V86Machine): MachineState {
-    let state = MachineState.#all.get(machine);
-    if (!state) {
-      state = new MachineState();
-      MachineState.#all.set(machine, state);
-      machine.stateCarrier = state;
-    }
+    const { stateCarrier } = machine;
+    if (stateCarrier instanceof MachineState) return stateCarrier;
+    const state = new MachineState();
+    machine.stateCarrier = state;
     return state;
   }
 

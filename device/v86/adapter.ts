@@ -10,6 +10,7 @@ import { PciBus, type PciFunction } from './pci-bus.ts';
 import { setRtc } from './restore.ts';
 import { Running } from './running.ts';
 import { type StateCarrier, V86State } from './state.ts';
+import { TenantListeners } from './tenant-listeners.ts';
 import type { Cpu, Emulator, V86Core, V86Like } from './types.ts';
 import { isTestedBuild, UNTESTED } from './versions.ts';
 
@@ -23,6 +24,8 @@ interface Loaded {
   readonly v86: V86Core;
   readonly cpu: Cpu;
   readonly state: V86State;
+  /** Puts the BIOS in after a reset, as v86 does by itself. */
+  readonly loadBios: () => void;
 }
 
 /**
@@ -55,6 +58,7 @@ export class V86Machine {
   readonly #emulator: Emulator;
   readonly #running: Running;
   readonly #bus = new PciBus();
+  readonly #listeners: TenantListeners;
   readonly #resetListeners: (() => void)[] = [];
   readonly #endListeners: (() => void)[] = [];
   readonly #haltListeners: (() => void)[] = [];
@@ -63,17 +67,22 @@ export class V86Machine {
   #memory: V86Memory | undefined;
   #stateCarrier: StateCarrier | undefined;
   #keepsRtc = false;
+  /** See {@link vacate}. */
+  #isVacant = false;
   /** See {@link goOnFrom}. */
   #before: Uint8Array | undefined;
 
   private constructor(emulator: Emulator) {
     this.#emulator = emulator;
     this.#running = new Running(emulator);
+    emulator.add_listener('emulator-started', () => {
+      this.#isVacant = false;
+    });
     const { destroy } = emulator;
     emulator.destroy = async () => {
       this.lease.end();
       await destroy.call(emulator);
-      for (const listener of this.#endListeners.splice(0)) listener();
+      this.#tellOfEnd();
     };
     this.ready = new Promise((resolve, reject) => {
       emulator.add_listener('emulator-ready', () => {
@@ -85,6 +94,7 @@ export class V86Machine {
         }
       });
     });
+    this.#listeners = new TenantListeners(emulator);
   }
 
   #connect(): void {
@@ -94,12 +104,12 @@ export class V86Machine {
     this.#running.connect(v86);
     this.#bus.connect(cpu);
     this.#hookReset(cpu);
-    hookHalt(emulator, cpu, this.#haltListeners);
+    hookHalt(this.#listeners.own, cpu, this.#haltListeners);
     hookLoop(emulator, cpu, this.#faultListeners, this.slices);
     const state = new V86State(v86, cpu, this.lease, () => this.#bus.releaseInterrupts());
     state.carrier = this.#stateCarrier;
     state.keepsRtc = this.#keepsRtc;
-    this.#loaded = { v86, cpu, state };
+    this.#loaded = { v86, cpu, state, loadBios: cpu.load_bios };
     if (this.#before) {
       state.expectFreshMemory();
       state.applyWithoutCarrier(this.#before);
@@ -178,7 +188,7 @@ export class V86Machine {
     this.#faultListeners.push(listener);
   }
 
-  /** Calls `listener` when the emulator has been destroyed. */
+  /** Calls `listener` when the emulator has been destroyed, or goes to others: see {@link vacate}. */
   onEnd(listener: () => void): void {
     this.#endListeners.push(listener);
   }
@@ -188,20 +198,45 @@ export class V86Machine {
    * the emulator has started.
    */
   reserveSlot(slot?: number): number {
-    if (this.#loaded) throw new MachineError(TOO_LATE);
+    if (this.#loaded && !this.#isVacant) throw new MachineError(TOO_LATE);
     return this.#bus.reserveSlot(slot);
   }
 
+  /** Puts a function into a reserved slot when v86 is ready. `makeFunction` gets what drives its interrupt pin, INTA#. */
+  plug(name: string, slot: number, makeFunction: (setIrq: (level: boolean) => void) => PciFunction): void {
+    this.#bus.plug(name, slot, (setIrq) =>
+      makeFunction((level) => {
+        setIrq(level);
+        if (level) this.#running.wake(this.#there.v86);
+      }),
+    );
+  }
+
   /**
-   * Puts a function into a reserved slot when v86 is ready, and returns what drives its interrupt
-   * pin, INTA#.
+   * Makes the emulator one for others to use. It is stopped; who has used it is told what he would be if it had been destroyed; and everything that he
+   * has plugged in, or that listens, is gone from it. What he has is of no use any more, but for the emulator itself, which he must leave alone.
+   * Whoever is next attaches devices to the same slots, and restores a snapshot.
+   *
+   * @throws MachineStateError when it is not here, or not alone.
    */
-  plug(name: string, slot: number, makeFunction: () => PciFunction): (level: boolean) => void {
-    const setIrq = this.#bus.plug(name, slot, makeFunction);
-    return (level) => {
-      setIrq(level);
-      if (level) this.#running.wake(this.#there.v86);
-    };
+  async vacate(): Promise<void> {
+    await this.#emulator.stop();
+    await this.lease.inTurn('restore', () => {
+      const { cpu, loadBios } = this.#there;
+      this.#tellOfEnd();
+      for (const listeners of [this.#resetListeners, this.#haltListeners, this.#faultListeners]) listeners.length = 0;
+      this.#listeners.remove();
+      this.#bus.vacate();
+      this.stateCarrier = undefined;
+      this.keepsRtc = false;
+      cpu.load_bios = loadBios;
+      this.slices.all = this.slices.waiting = 0;
+      this.#isVacant = true;
+    });
+  }
+
+  #tellOfEnd(): void {
+    for (const listener of this.#endListeners.splice(0)) listener();
   }
 
   /**
@@ -235,7 +270,11 @@ export class V86Machine {
     if (this.#loaded) this.#loaded.state.keepsRtc = keepsRtc;
   }
 
-  set stateCarrier(carrier: StateCarrier) {
+  get stateCarrier(): StateCarrier | undefined {
+    return this.#stateCarrier;
+  }
+
+  set stateCarrier(carrier: StateCarrier | undefined) {
     this.#stateCarrier = carrier;
     if (this.#loaded) this.#loaded.state.carrier = carrier;
   }

@@ -6,7 +6,7 @@ const SLP_TYP = 7 << 10;
 const SLP_EN = 1 << 13;
 
 /** Calls `listeners` when the processor waits with interrupts off, or turns the power off. */
-export function hookHalt(emulator: Emulator, cpu: Cpu, listeners: readonly (() => void)[]): void {
+export function hookHalt(emulator: Pick<Emulator, 'add_listener'>, cpu: Cpu, listeners: readonly (() => void)[]): void {
   const halted = () => {
     for (const listener of listeners) listener();
   };

@@ -7,6 +7,7 @@ type Kind = 'function' | 'object' | 'numbers';
 /** What the adapter uses of v86's public object. */
 const PUBLIC: Record<string, Kind> = {
   add_listener: 'function',
+  remove_listener: 'function',
   is_running: 'function',
   run: 'function',
   stop: 'function',

@@ -29,11 +29,18 @@ export interface PciFunction {
   writeConfig(offset: number, width: number, value: number): void;
 }
 
+/** A place on the bus, and what is in it. */
+interface Socket {
+  readonly barSize: number;
+  fn: PciFunction | undefined;
+}
+
 /** v86's PCI bus, and our functions on it. */
 export class PciBus {
   readonly #plugs: ((cpu: Cpu) => void)[] = [];
   readonly #slots = new Set<number>();
-  readonly #functions = new Map<number, PciFunction>();
+  /** By PCI id. */
+  readonly #sockets = new Map<number, Socket>();
   /** PCI ids that hold their interrupt line up. */
   readonly #asserted = new Set<number>();
   #pci: Pci | undefined;
@@ -53,39 +60,60 @@ export class PciBus {
     return taken;
   }
 
-  /** Puts a function into a reserved slot when the bus is there: see {@link connect}. Returns what drives its interrupt pin, INTA#. */
-  plug(name: string, slot: number, makeFunction: () => PciFunction): (level: boolean) => void {
+  /**
+   * Puts a function into a reserved slot when the bus is there (see {@link connect}); at once where there was one before {@link vacate}.
+   * `makeFunction` gets what drives its interrupt pin, INTA#.
+   *
+   * @throws MachineError when the bus has no such place.
+   */
+  plug(name: string, slot: number, makeFunction: (setIrq: (level: boolean) => void) => PciFunction): void {
     const pci_id = slot << 3;
+    const make = () =>
+      makeFunction((level) => {
+        if (level) this.#pci!.raise_irq(pci_id);
+        else this.#pci!.lower_irq(pci_id);
+      });
+    if (this.#pci) return this.#replug(slot, make());
     this.#plugs.push(({ io, devices: { pci } }) => {
-      const fn = makeFunction();
+      const fn = make();
+      const socket: Socket = { barSize: fn.barSize, fn };
       const port = PORT_BASE + slot * 0x100;
       const pci_space = fn.configSpace.slice();
       new DataView(pci_space.buffer).setUint32(PCI_BASE_ADDRESS_0, port | PCI_BASE_ADDRESS_SPACE_IO, true);
       const device = { name, pci_id, pci_space, pci_bars: [{ size: fn.barSize }] };
       for (let offset = 0; offset < fn.barSize; offset++) {
         Object.assign(io.ports[port + offset]!, {
-          read8: () => fn.readBar(offset, 1),
-          read16: () => fn.readBar(offset, 2),
-          read32: () => fn.readBar(offset, 4) | 0,
-          write8: (value: number) => fn.writeBar(offset, 1, value & 0xff),
-          write16: (value: number) => fn.writeBar(offset, 2, value & 0xffff),
-          write32: (value: number) => fn.writeBar(offset, 4, value >>> 0),
+          read8: () => socket.fn!.readBar(offset, 1),
+          read16: () => socket.fn!.readBar(offset, 2),
+          read32: () => socket.fn!.readBar(offset, 4) | 0,
+          write8: (value: number) => socket.fn!.writeBar(offset, 1, value & 0xff),
+          write16: (value: number) => socket.fn!.writeBar(offset, 2, value & 0xffff),
+          write32: (value: number) => socket.fn!.writeBar(offset, 4, value >>> 0),
           device,
         } satisfies IoPort);
       }
       pci.register_device(device);
-      this.#functions.set(pci_id, fn);
+      this.#sockets.set(pci_id, socket);
     });
-    return (level) => {
-      if (level) this.#pci!.raise_irq(pci_id);
-      else this.#pci!.lower_irq(pci_id);
-    };
+  }
+
+  #replug(slot: number, fn: PciFunction): void {
+    const socket = this.#sockets.get(slot << 3);
+    if (socket?.barSize !== fn.barSize)
+      throw new MachineError(`this emulator had no such device in PCI slot ${slot}: attach those that it had`);
+    socket.fn = fn;
+  }
+
+  /** Takes all functions out. The guest must not run before others are in their places. */
+  vacate(): void {
+    this.#slots.clear();
+    for (const socket of this.#sockets.values()) socket.fn = undefined;
   }
 
   /** Hooks into v86's bus, which is there now. */
   connect(cpu: Cpu): void {
     this.#pci = cpu.devices.pci;
-    hookConfigPorts(cpu, this.#functions);
+    hookConfigPorts(cpu, this.#sockets);
     hookInterrupts(cpu, this.#asserted);
     hookPciState(cpu);
   }
@@ -97,7 +125,7 @@ export class PciBus {
 
   /** Writes into our functions' configuration space at which interrupt they are, as a BIOS that has found them would have. */
   routeInterrupts(): void {
-    for (const pci_id of this.#functions.keys()) {
+    for (const pci_id of this.#sockets.keys()) {
       const space = this.#pci!.device_spaces[pci_id]!;
       new Uint8Array(space.buffer, space.byteOffset)[PCI_INTERRUPT_LINE] = interruptLine(this.#pci!, pci_id);
     }
@@ -110,11 +138,11 @@ export class PciBus {
 }
 
 /**
- * v86 keeps configuration space as plain memory. Accesses to `functions`, by their PCI id, go to them, and to
+ * v86 keeps configuration space as plain memory. Accesses to what is in `sockets`, by PCI id, go there, and to
  * v86 as well in the header, where it has to see BARs move.
  */
-function hookConfigPorts({ io, devices: { pci } }: Cpu, functions: ReadonlyMap<number, PciFunction>): void {
-  const functionAt = () => functions.get((pci.pci_addr[2]! << 8) | pci.pci_addr[1]!);
+function hookConfigPorts({ io, devices: { pci } }: Cpu, sockets: ReadonlyMap<number, Socket>): void {
+  const functionAt = () => sockets.get((pci.pci_addr[2]! << 8) | pci.pci_addr[1]!)?.fn;
   for (let byte = 0; byte < 4; byte++) {
     const port = io.ports[PCI_CONFIG_DATA + byte]!;
     const before = { ...port };

@@ -5,6 +5,7 @@ import type { Cpu } from './types.ts';
  * - It takes its old offset for part of the time when it sets the time stamp counter: each restore would put the guest's clock
  *   forward by it. Setting the counter to what it is makes the offset 0.
  * - It replaces three views of wasm memory by the saved copies instead of writing through them.
+ * - It keeps what has been sent to the serial ports and not been taken, which the guest that comes would read.
  * - It restores the x87's control word, but goes on rounding as the one before said until the guest loads another.
  */
 export function mendedRestore(cpu: Cpu, restore: () => void): void {
@@ -19,6 +20,11 @@ export function mendedRestore(cpu: Cpu, restore: () => void): void {
       views[name][0] = (cpu[name] ?? views[name])[0]!;
   } finally {
     Object.assign(cpu, views);
+  }
+  for (const name of ['uart0', 'uart1', 'uart2', 'uart3'] as const) {
+    const input = cpu.devices[name]?.input;
+    if (Array.isArray(input)) input.length = 0;
+    else input?.clear();
   }
   cpu.wm.exports.set_control_word(cpu.fpu_control_word[0]!);
 }

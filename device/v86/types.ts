@@ -14,6 +14,7 @@ export interface V86Like {
 /** A `V86` instance, as far as the adapter needs it. */
 export interface Emulator {
   add_listener(event: string, listener: (data: never) => void): void;
+  remove_listener(event: string, listener: (data: never) => void): void;
   /** Present once the constructor's asynchronous part has begun. */
   readonly v86?: Partial<Pick<V86Core, 'cpu'>> & Omit<V86Core, 'cpu'>;
   is_running(): boolean;
@@ -42,7 +43,11 @@ export interface V86Core {
 
 export interface Cpu {
   readonly io: { readonly ports: IoPort[] };
-  readonly devices: { readonly pci: Pci; readonly vga: { readonly vga_memory_size: number }; readonly rtc: Rtc };
+  readonly devices: {
+    readonly pci: Pci;
+    readonly vga: { readonly vga_memory_size: number };
+    readonly rtc: Rtc;
+  } & Partial<Record<'uart0' | 'uart1' | 'uart2' | 'uart3', Uart>>;
   readonly mem8: Uint8Array;
   readonly memory_size: Int32Array;
   readonly wasm_memory: WebAssembly.Memory;
@@ -66,6 +71,11 @@ export interface Cpu {
   mxcsr: Int32Array;
   readonly fpu_control_word: Uint16Array;
   readonly wm: { readonly exports: WebAssembly.Exports & { set_control_word(word: number): void } };
+}
+
+/** A serial port, with what has been sent to it and not been taken: an array, or a queue in older versions. */
+export interface Uart {
+  readonly input: number[] | { clear(): void };
 }
 
 /** Both in milliseconds since 1970, the second one by the host's clock. */

@@ -47,7 +47,10 @@ describe('v86 adapter, on a real v86', () => {
   before(async () => {
     machine = await bareMachine((emulator) => {
       adapter = V86Machine.of(emulator);
-      setIrq = adapter.plug('probe', adapter.reserveSlot(SLOT), () => fn);
+      adapter.plug('probe', adapter.reserveSlot(SLOT), (drive) => {
+        setIrq = drive;
+        return fn;
+      });
       adapter.onReset(() => resets++);
       adapter.stateCarrier = {
         save: () => carrier.saved,
@@ -183,6 +186,64 @@ describe('v86 adapter, on a real v86', () => {
     const before = tsc();
     for (let n = 0; n < 5; n++) await machine.emulator.restore_state(state.slice(0));
     expect(Math.abs(tsc() - before), 'counts of less than a second').to.be.lessThan(second);
+  });
+
+  it('restores a machine without what was sent to its serial ports before', async () => {
+    const bare = await bareMachine((emulator) => void V86Machine.of(emulator));
+    const state = await bare.emulator.save_state();
+    bare.emulator.serial0_send('x');
+    expect(bare.in(0x3fd, 1) & 1, 'there is something to read').to.equal(1);
+    await bare.emulator.restore_state(state);
+    expect(bare.in(0x3fd, 1) & 1).to.equal(0);
+    bare.emulator.serial0_send('y');
+    expect(bare.in(0x3f8, 1)).to.equal('y'.charCodeAt(0));
+    await bare.destroy();
+  });
+
+  describe('leaves its emulator to others', () => {
+    it('with nothing in its slots, nobody listening, and the BIOS that v86 has', async () => {
+      const events: string[] = [];
+      let first: V86Machine;
+      const [before, after] = [probeFunction(), probeFunction()];
+      const bare = await bareMachine((emulator) => {
+        first = V86Machine.of(emulator);
+        first.plug('probe', first.reserveSlot(SLOT), () => before.fn);
+        emulator.add_listener('serial0-output-byte', () => events.push('byte'));
+      });
+      const adapter = first!;
+      await adapter.ready;
+      adapter.onReset(() => events.push('reset'));
+      adapter.onHalt(() => events.push('halt'));
+      adapter.onStart(() => events.push('start'));
+      adapter.onEnd(() => events.push('end'));
+      adapter.replaceBios(() => (events.push('bios'), []));
+      adapter.stateCarrier = { save: () => Uint8Array.of(1), prepare: () => () => events.push('carrier') };
+      await bare.emulator.run();
+      events.length = 0;
+      await adapter.vacate();
+      expect(bare.emulator.is_running()).to.equal(false);
+      expect(events).to.deep.equal(['end']);
+      expect(V86Machine.of(bare.emulator)).to.equal(adapter);
+      // Only what was there can be there again.
+      expect(() => adapter.plug('other', adapter.reserveSlot(SLOT + 1), () => probeFunction().fn)).to.throw(
+        MachineError,
+        /no such device in PCI slot/,
+      );
+      adapter.plug('probe', adapter.reserveSlot(SLOT), () => after.fn);
+      bare.out(0xd000 + SLOT * 0x100, 1, 5);
+      expect([before.log.length, after.log.length]).to.deep.equal([0, 1]);
+      const state = await bare.emulator.save_state();
+      await bare.emulator.restore_state(state);
+      bare.out(0x3f8, 1, 0x41);
+      adapter.onReset(() => events.push('own reset'));
+      bare.cpu.reset_cpu();
+      bare.cpu.load_bios();
+      expect(events).to.deep.equal(['end', 'own reset']);
+      await bare.emulator.run();
+      expect(() => adapter.reserveSlot()).to.throw(MachineError, /has started already/);
+      await bare.destroy();
+      expect(events).to.deep.equal(['end', 'own reset']);
+    });
   });
 
   describe('goes on from a state without our functions', () => {
