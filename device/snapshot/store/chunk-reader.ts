@@ -35,6 +35,8 @@ export class ChunkReader {
   readonly #codec: Codec;
   readonly #layers: Layers;
   readonly #cache = new Map<string, Uint8Array>();
+  /** See {@link pin}. */
+  readonly #pinned = new Map<string, { bytes: Uint8Array; pins: number }>();
   /** What was read before: what is read but once need not be kept. */
   readonly #wasRead = new WeakSet<Place>();
   /** What need not be checked again, of a store that is private. */
@@ -60,8 +62,29 @@ export class ChunkReader {
   /** Several chunks by their names. @throws SnapshotError when one is missing or damaged. */
   async chunks(names: Iterable<string>): Promise<Map<string, Uint8Array>> {
     const chunks = new Map<string, Uint8Array>();
-    await this.visit(names, (name, bytes) => void chunks.set(name, this.#cache.get(name) ?? bytes.slice()));
+    await this.visit(names, (name, bytes) => void chunks.set(name, this.#kept(name) ?? bytes.slice()));
     return chunks;
+  }
+
+  /** Keeps chunks in memory, unpacked, until what this returns is called. @throws SnapshotError when one is missing or damaged. */
+  async pin(names: Iterable<string>): Promise<() => void> {
+    const chunks = await this.chunks(names);
+    for (const [name, bytes] of chunks) {
+      const pinned = this.#pinned.get(name);
+      if (pinned) pinned.pins++;
+      else this.#pinned.set(name, { bytes, pins: 1 });
+    }
+    return () => {
+      for (const name of chunks.keys()) {
+        const pinned = this.#pinned.get(name)!;
+        if (--pinned.pins === 0) this.#pinned.delete(name);
+      }
+      chunks.clear();
+    };
+  }
+
+  #kept(name: string): Uint8Array | undefined {
+    return this.#pinned.get(name)?.bytes ?? this.#cache.get(name);
   }
 
   /**
@@ -72,7 +95,7 @@ export class ChunkReader {
   async visit(names: Iterable<string>, use: (name: string, bytes: Uint8Array) => void): Promise<void> {
     const wanted = new Set(names);
     const cached = [...wanted].flatMap((name) => {
-      const bytes = this.#cache.get(name);
+      const bytes = this.#kept(name);
       return bytes ? [{ name, bytes }] : [];
     });
     for (const { name } of cached) wanted.delete(name);
@@ -80,8 +103,7 @@ export class ChunkReader {
     let length = 0;
     for (const name of wanted) length += this.placeOf(name).length;
     for (const { name, bytes } of cached) {
-      this.#cache.delete(name);
-      this.#cache.set(name, bytes);
+      if (this.#cache.delete(name)) this.#cache.set(name, bytes);
       use(name, bytes);
     }
     await this.#read(wanted, ({ name, place, bytes }) => {

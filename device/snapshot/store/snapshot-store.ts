@@ -111,6 +111,21 @@ export class SnapshotStore {
     return this.#reader.visit(names, use);
   }
 
+  /**
+   * Keeps all of a snapshot in memory, unpacked, for those who restore it again and again, until what this returns is called. Machines that come from it
+   * share the content of its files.
+   *
+   * @throws SnapshotError when it is missing or damaged.
+   */
+  pin(id: string): Promise<() => void> {
+    return this.#reader.pin(chunksOf(this.frozen(id)));
+  }
+
+  /** Bytes that {@link pin} takes. @throws SnapshotError when it is missing. */
+  pinnedLength(id: string): number {
+    return this.lengthOf(chunksOf(this.frozen(id)));
+  }
+
   /** Nobody else changes the files meanwhile, and what they have changed before is known. */
   #change<T>(action: () => Promise<T>): Promise<T> {
     const { exclusively } = this.#files;

@@ -31,10 +31,13 @@ export async function fork(
   const id = store.find(snapshot);
   const vms: Vm[] = [];
   try {
+    // The copies read it once, and share its files' content.
+    const unpin = await store.pin(id);
     const thawing = Array.from({ length: flags.copies }, async () =>
       vms.push(await Vm.thaw(store, id, thawOptions(flags))),
     );
     const failed = (await Promise.allSettled(thawing)).find((made) => made.status === 'rejected');
+    unpin();
     if (failed) throw failed.reason;
     const copies = vms.map((vm, n) => new Copy(vm, n + 1, argv, flags));
     const all: Pick<GuestProcess, 'kill'> = { kill: (signal) => copies.forEach(({ command }) => command.kill(signal)) };
