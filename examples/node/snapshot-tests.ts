@@ -22,11 +22,11 @@ test('counts', async () => {
   const vm = await guests.take();
   await vm.exec('echo $(($(cat db/count) + 1)) > db/count', { cwd });
   assert.equal(vm.share().fs.readFileSync('/db/count', 'utf8'), '1\n');
-  await vm.stop();
+  await guests.release(vm);
 });
 
 test('starts from the snapshot, whatever other tests have done', async () => {
   const vm = await guests.take();
   assert.equal(vm.share().fs.readFileSync('/db/count', 'utf8'), '0\n');
-  await vm.stop();
+  await guests.release(vm);
 });

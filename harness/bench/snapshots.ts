@@ -22,6 +22,7 @@ const STORED = time('until that is stored');
 const REWIND = time(`guest is paused: back by ${CHANGED} MiB`);
 const FRESH = time('new emulator, until the first command is done');
 const POOL = time('machine from a pool, until the first command is done');
+const RECYCLED = time('machine given back to a pool, until it has run a command for the next one');
 const PROCESS = time('new Node process, until the first command is done');
 const SIZE: Measure = { name: `size of a snapshot after ${CHANGED} MiB have changed`, unit: 'MB', isRate: false };
 
@@ -67,7 +68,17 @@ export async function benchSnapshots(rounds: number, onProgress: (message: strin
       const taken = await pool.take();
       await taken.exec(['true']);
       collector.add('layers', POOL, performance.now() - asked);
-      await taken.stop();
+      await taken.exec(`dd if=/dev/urandom of=/dev/shm/changed bs=1M count=${CHANGED - 1} conv=notrunc`);
+      const { emulator } = taken;
+      await pool.filled();
+      const waiting = await pool.take();
+      const returned = performance.now();
+      await pool.release(taken);
+      const recycled = await pool.take();
+      await recycled.exec(['true']);
+      collector.add('layers', RECYCLED, performance.now() - returned);
+      if (recycled.emulator !== emulator) throw new Error('the pool has made another machine');
+      await Promise.all([waiting.stop(), recycled.stop()]);
       await pool.close();
       collector.add('layers', PROCESS, await inNewProcess(store, second.id));
 

@@ -1,4 +1,5 @@
 import type { V86, V86Options } from 'v86';
+import { V86Machine } from '../../device/v86/adapter.ts';
 import { GuestAgent, uartChannel } from './agent/guest-agent.ts';
 import type { MachineConfig } from './config.ts';
 import { v86OptionsOf } from './config.ts';
@@ -26,6 +27,8 @@ export interface AssemblyOptions<S extends Share> extends LifeOptions {
   wasm: WebAssembly.Module;
   /** Makes the shares, in the order of the configuration. */
   makeShares(emulator: V86): S[];
+  /** One that a machine like this one has left: see `Machine.vacate`. Default: a new one. */
+  emulator?: V86;
   /** More of v86's options, such as what it boots from. */
   v86?: V86Options;
   /** A machine that has booted without shares, which they are plugged into. */
@@ -34,11 +37,12 @@ export interface AssemblyOptions<S extends Share> extends LifeOptions {
   onConsole?: (line: string) => void;
 }
 
-/** A machine that does not run yet. @throws MachineError, and what `makeShares` throws. */
+/** A machine that does not run yet; in an emulator that had another, a snapshot has to be put into it. @throws MachineError, and what `makeShares` throws. */
 export async function assemble<S extends Share>({
   config,
   wasm,
   makeShares,
+  emulator: left,
   v86,
   base,
   onConsole,
@@ -46,12 +50,18 @@ export async function assemble<S extends Share>({
 }: AssemblyOptions<S>): Promise<MachineParts<S>> {
   const console = new ConsoleLog({ lines: base?.console, onLine: onConsole });
   let shares: S[] = [];
-  const emulator = await createEmulator({ ...v86OptionsOf(config), ...v86 }, wasm, (made, machine) => {
+  const attach = (emulator: V86, machine: V86Machine) => {
     machine.keepsRtc = lifeOptions.clock === 'keep';
-    if (base) machine.goOnFrom(base.bytes);
-    made.add_listener('serial0-output-byte', (byte) => console.write(byte));
-    shares = makeShares(made);
-  });
+    emulator.add_listener('serial0-output-byte', (byte) => console.write(byte));
+    shares = makeShares(emulator);
+  };
+  if (left) attach(left, V86Machine.of(left));
+  const emulator =
+    left ??
+    (await createEmulator({ ...v86OptionsOf(config), ...v86 }, wasm, (made, machine) => {
+      if (base) machine.goOnFrom(base.bytes);
+      attach(made, machine);
+    }));
   const agent = new GuestAgent(uartChannel(emulator));
   const life = new GuestLife({ emulator, agent, console }, lifeOptions);
   return { config, emulator, shares, console, agent, life };

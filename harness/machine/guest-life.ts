@@ -61,6 +61,11 @@ export class GuestLife {
     if (this.#end) throw this.#end;
   }
 
+  /** Whether no snapshot can be put into this machine any more. */
+  get hasFailed(): boolean {
+    return this.#hasFailed;
+  }
+
   /** @throws VmError `crashed` when no snapshot can be put into this machine any more. */
   checkRestorable(): void {
     if (this.#hasFailed) throw this.#end!;

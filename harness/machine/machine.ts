@@ -33,9 +33,11 @@ import { mountShare } from './mount-share.ts';
 import { findShare, type Share } from './share.ts';
 import { configOf, readSummary, type Summary } from './summary.ts';
 import { suspendGuest, wakeGuest } from './suspend.ts';
+import { Tenure } from './tenure.ts';
 import { unlessAborted } from './unless-aborted.ts';
 
 const NOTHING_MORE = () => ({});
+const STOPPED = 'this machine was stopped: boot or restore another one';
 
 /** What a snapshot tells, or a machine that moves, besides the machine's own {@link Summary}. */
 type MoreSummary = () => object;
@@ -56,14 +58,12 @@ export class Machine<S extends Share = Share> implements MachineParts<S> {
   readonly life: GuestLife;
   /** Called when the guest is another one, at the moment of a snapshot or from elsewhere, and has not been heard of yet. */
   onMoment: (summary: unknown) => void = () => {};
-  readonly #stopped = new AbortController();
+  readonly #tenure = new Tenure();
   readonly #lease: MachineLease;
   readonly #stores = new WeakMap<SnapshotStore, Promise<MachineSnapshots>>();
   #isAsleep = false;
   /** What others have written into the snapshot that it goes on from, which is passed on. */
   #others: Record<string, unknown> = {};
-  /** What changes the guest comes one after the other, each until the guest answers. */
-  #turn: Promise<unknown> = Promise.resolve();
   /** The last migration whose end was unknown. */
   #unsettled = '';
   #hasKernel = false;
@@ -81,6 +81,11 @@ export class Machine<S extends Share = Share> implements MachineParts<S> {
   /** Whether the guest sleeps: see {@link suspend}. */
   get isAsleep(): boolean {
     return this.#isAsleep;
+  }
+
+  /** Whether it was ended from here: stopped, moved, or given back to a pool. */
+  get isStopped(): boolean {
+    return this.#tenure.isOver;
   }
 
   /** Whose it is: with `unknown` it may run on the other side of a migration that broke in its switch. */
@@ -102,6 +107,7 @@ export class Machine<S extends Share = Share> implements MachineParts<S> {
     kernel?: DirectBootImage,
     { timeoutMs = BOOT_PATIENCE, ...options }: DirectBootOptions & { timeoutMs?: number } = {},
   ): Promise<void> {
+    this.#tenure.check();
     if (kernel) directBoot(this.emulator, kernel, options);
     this.#hasKernel ||= kernel !== undefined;
     await this.emulator.run();
@@ -110,13 +116,14 @@ export class Machine<S extends Share = Share> implements MachineParts<S> {
 
   /** Gives a machine that came from a snapshot what it boots at a reset. `kernel` is called then: see `directReboot`. */
   bootsAtReset(kernel: () => DirectBootImage, options?: DirectBootOptions): void {
+    this.#tenure.check();
     directReboot(this.emulator, kernel, options);
     this.#hasKernel = true;
   }
 
   /** Boots it again, with a reset unless the guest has made one itself. Returns when the guest answers. @throws VmError `boot`. */
   reboot({ isReset = false, timeoutMs = BOOT_PATIENCE } = {}): Promise<void> {
-    return this.inTurn(async () => {
+    return this.#tenure.inTurn(async () => {
       if (!isReset) this.emulator.restart();
       if (this.life.isOff) this.life.revive();
       await this.emulator.run();
@@ -130,12 +137,12 @@ export class Machine<S extends Share = Share> implements MachineParts<S> {
    * @throws VmError
    */
   ready(timeoutMs = BOOT_PATIENCE): Promise<void> {
-    return this.inTurn(() => this.life.answer(timeoutMs));
+    return this.#tenure.inTurn(() => this.life.answer(timeoutMs));
   }
 
   /** Resumes a machine that is paused. Returns when the guest answers, unless it sleeps or has halted. @throws VmError. */
   goOn(): Promise<void> {
-    return this.inTurn(() => this.#goOn());
+    return this.#tenure.inTurn(() => this.#goOn());
   }
 
   async #goOn(): Promise<void> {
@@ -173,11 +180,11 @@ export class Machine<S extends Share = Share> implements MachineParts<S> {
     this.checkAlive();
     this.#lease.check('run a command in');
     const timeout = joinSignals([], timeoutMs);
-    const abort = joinSignals([timeout.signal, this.#stopped.signal, this.life.signal, signal]);
+    const abort = joinSignals([timeout.signal, this.#tenure.signal, this.life.signal, signal]);
     try {
       return await unlessAborted(abort.signal, this.agent.exec(command, { ...rest, signal: abort.signal }));
     } catch (error) {
-      this.checkRunning();
+      this.#tenure.check();
       if (!timeout.signal.aborted) throw error;
       const name = Array.isArray(command) ? command.join(' ') : command;
       throw new VmError(
@@ -205,7 +212,7 @@ export class Machine<S extends Share = Share> implements MachineParts<S> {
    * @throws VmError `guest` with the kernel's reason when it does not; MachineStateError while it is migrated.
    */
   suspend(): Promise<void> {
-    return this.inTurn(() =>
+    return this.#tenure.inTurn(() =>
       this.#lease.inTurn('suspend', async () => {
         if (this.#isAsleep) return;
         this.life.check();
@@ -217,7 +224,7 @@ export class Machine<S extends Share = Share> implements MachineParts<S> {
 
   /** Wakes a guest that sleeps, by a byte on its first serial port; one that was prepared from a snapshot is let go on first. */
   wake(): Promise<void> {
-    return this.inTurn(() =>
+    return this.#tenure.inTurn(() =>
       this.#lease.inTurn('wake', async () => {
         await this.emulator.run();
         await wakeGuest(this, (timeoutMs) => this.life.answer(timeoutMs));
@@ -236,23 +243,26 @@ export class Machine<S extends Share = Share> implements MachineParts<S> {
     name?: string,
     { sessionOnly, summary = NOTHING_MORE }: { sessionOnly?: boolean; summary?: MoreSummary } = {},
   ): Promise<FreezeResult> {
-    this.checkRunning();
-    return (await this.snapshotsIn(store)).freeze({
-      name,
-      machine: this.config,
-      summary: () => ({ ...this.summarize(), ...summary() }),
-      sessionOnly,
-    });
+    return this.busyWith(async () =>
+      (await this.snapshotsIn(store)).freeze({
+        name,
+        machine: this.config,
+        summary: () => ({ ...this.summarize(), ...summary() }),
+        sessionOnly,
+      }),
+    );
   }
 
   /**
-   * Takes a machine that has not run to a snapshot of one like it, where it is paused until {@link goOn}.
+   * Takes a machine that has not run to a snapshot of one like it, where it is paused until {@link goOn}. `before`: the one that has left it its emulator,
+   * where only what differs is written.
    *
    * @throws VmError `unsettled`, SnapshotError.
    */
-  async fill(store: SnapshotStore, id: string, policies: RestorePolicies = {}): Promise<void> {
+  async fill(store: SnapshotStore, id: string, policies: RestorePolicies = {}, before?: Machine): Promise<void> {
     configOf(store, id);
-    await (await this.snapshotsIn(store)).restore(id, { ...policies, isFresh: true });
+    if (before) this.#stores.set(store, before.snapshotsIn(store));
+    await (await this.snapshotsIn(store)).restore(id, { ...policies, isFresh: !before });
     this.adopt(store.info(id).summary);
   }
 
@@ -274,7 +284,7 @@ export class Machine<S extends Share = Share> implements MachineParts<S> {
 
   /** Goes on from where `restore` takes the machine. It returns a {@link Summary}, of whose console these lines go before its own. */
   protected comeBack(restore: () => Promise<unknown>): Promise<void> {
-    return this.inTurn(async () => {
+    return this.#tenure.inTurn(async () => {
       this.life.checkRestorable();
       this.adopt(await restore());
       await this.#goOn();
@@ -320,7 +330,14 @@ export class Machine<S extends Share = Share> implements MachineParts<S> {
     options: Omit<MigrationOptions, 'machine' | 'summary' | 'codec'>,
     summary: MoreSummary = NOTHING_MORE,
   ): Promise<MigrationResult> {
-    this.checkRunning();
+    return this.busyWith(() => this.#migrate(channel, options, summary));
+  }
+
+  async #migrate(
+    channel: MigrationChannel,
+    options: Omit<MigrationOptions, 'machine' | 'summary' | 'codec'>,
+    summary: MoreSummary,
+  ): Promise<MigrationResult> {
     const { signal, release } = joinSignals([this.life.isOff ? undefined : this.life.signal, options.signal]);
     try {
       const result = await migrateOut(this.emulator, channel, {
@@ -334,7 +351,7 @@ export class Machine<S extends Share = Share> implements MachineParts<S> {
       return result;
     } catch (error) {
       if (error instanceof MigrationUnknownError) this.#unsettled = error.id;
-      else if (!this.#stopped.signal.aborted) this.life.check();
+      else if (!this.#tenure.isOver) this.life.check();
       throw error;
     } finally {
       release();
@@ -356,9 +373,33 @@ export class Machine<S extends Share = Share> implements MachineParts<S> {
 
   /** Ends the machine. Whatever still waits for it is told so; a migration that has not come to its switch is given up. */
   async stop(): Promise<void> {
-    if (this.#stopped.signal.aborted) return;
-    this.#stopped.abort();
+    if (this.#tenure.isOver) return;
+    this.#end(STOPPED);
     await this.emulator.destroy();
+  }
+
+  /**
+   * Ends the machine as {@link stop} does, for `reason`, but leaves its emulator to another one: see `AssemblyOptions.emulator`. Undefined when that is
+   * of no use any more: it has failed, the machine may run elsewhere, or something that was under way still has it. Then it is destroyed.
+   */
+  async vacate(reason: string): Promise<V86 | undefined> {
+    this.#tenure.check();
+    const isFree = !this.life.hasFailed && !this.#tenure.isBusy && this.#lease.state === 'ours';
+    this.#end(reason);
+    try {
+      if (isFree) {
+        await V86Machine.of(this.emulator).vacate();
+        return this.emulator;
+      }
+    } catch {
+      // It has become somebody's meanwhile.
+    }
+    await this.emulator.destroy();
+    return undefined;
+  }
+
+  #end(reason: string): void {
+    this.agent.lose(this.#tenure.end(reason));
   }
 
   /** Ends a machine that nobody will ever have, because `action` fails. */
@@ -371,30 +412,14 @@ export class Machine<S extends Share = Share> implements MachineParts<S> {
     }
   }
 
-  /** Does what changes the guest, one after the other. @throws VmError `stopped` as soon as it is. */
-  protected async inTurn<T>(action: () => Promise<T>): Promise<T> {
-    this.checkRunning();
-    const result = this.#turn.then(() => {
-      this.checkRunning();
-      return action();
-    });
-    this.#turn = result.catch(() => {});
-    try {
-      return await unlessAborted(this.#stopped.signal, result);
-    } catch (error) {
-      this.checkRunning();
-      throw error;
-    }
+  /** Does something for which the machine is needed to its end: see {@link vacate}. */
+  protected busyWith<T>(action: () => Promise<T>): Promise<T> {
+    return this.#tenure.busyWith(action);
   }
 
   /** @throws VmError `stopped`, `crashed`, `halted` or `rebooted`. */
   protected checkAlive(): void {
-    this.checkRunning();
+    this.#tenure.check();
     this.life.check();
-  }
-
-  protected checkRunning(): void {
-    if (this.#stopped.signal.aborted)
-      throw new VmError('stopped', 'this machine was stopped: boot or restore another one');
   }
 }

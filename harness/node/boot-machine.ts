@@ -1,3 +1,4 @@
+import type { V86 } from 'v86';
 import { V86Machine } from '../../device/v86/adapter.ts';
 import { assemble, type MachineParts } from '../machine/assemble.ts';
 import { putRootPrograms } from '../machine/boot/root.ts';
@@ -17,9 +18,12 @@ type MakeVm = (parts: MachineParts<HostShare>) => Vm;
 
 const UNWELL = new Set<VmErrorKind>(['timeout', 'crashed', 'halted', 'rebooted']);
 
-/** A machine with the plan's shares that is paused, with nothing in it. `base`: one that has booted without shares, which they are plugged into. */
-export function makeMachine(plan: Plan, make: MakeVm, base?: Snapshot): Promise<Vm> {
-  return makeWith(plan, plan.shares, make, { base });
+/**
+ * A machine with the plan's shares that is paused, with nothing in it. `base`: one that has booted without shares, which they are plugged into.
+ * `emulator`: one that a machine like it has left.
+ */
+export function makeMachine(plan: Plan, make: MakeVm, more: { base?: Snapshot; emulator?: V86 } = {}): Promise<Vm> {
+  return makeWith(plan, plan.shares, make, more);
 }
 
 /** A machine whose guest answers, its shares plugged in but not mounted. */
@@ -34,7 +38,7 @@ async function makeWith(
   plan: Plan,
   shares: ShareOptions[],
   make: MakeVm,
-  more: { base?: Snapshot; v86?: Plan['v86'] },
+  more: { base?: Snapshot; emulator?: V86; v86?: Plan['v86'] },
 ): Promise<Vm> {
   const { clock, reseed, onPanic, onConsole, onProgress } = plan.options;
   const vm = make(
@@ -56,6 +60,7 @@ async function makeWith(
         }),
       v86: { ...plan.v86, ...more.v86 },
       base: more.base,
+      emulator: more.emulator,
     }),
   );
   return vm.orStop(async () => {
@@ -128,7 +133,7 @@ function putPrograms(vm: Vm, { rootPrograms }: Plan): void {
 
 /** Takes a machine that has booted without shares and plugs them in, as into a running PC. */
 async function plugIn(plan: Plan, make: MakeVm, base: Snapshot): Promise<Vm> {
-  const vm = await makeMachine(plan, make, base);
+  const vm = await makeMachine(plan, make, { base });
   return vm.orStop(async () => {
     await vm.goOn();
     if (plan.shares.length)

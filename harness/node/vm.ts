@@ -1,3 +1,4 @@
+import type { V86 } from 'v86';
 import {
   type FreezeResult,
   loadCodec,
@@ -88,12 +89,36 @@ export class Vm extends Machine<HostShare> {
     return vm;
   }
 
-  /** A machine like the one described, with nothing in it, that is paused. `summary` is that of a snapshot. */
-  static async like(config: MachineConfig, summary: unknown, options: VmOptions = {}): Promise<Vm> {
+  /**
+   * As {@link prepare}, in the emulator of `vm`, which ends for `reason`: only what differs is written. Undefined when `vm` has ended before, or its
+   * emulator is of no use any more.
+   */
+  static async recycle(
+    vm: Vm,
+    reason: string,
+    store: SnapshotStore,
+    id: string,
+    options: VmOptions = {},
+  ): Promise<Vm | undefined> {
+    const emulator = await vm.vacate(reason);
+    if (!emulator) return undefined;
+    try {
+      const next = await Vm.like(configOf(store, id), undefined, options, emulator);
+      await next.fill(store, id, {}, vm);
+      return next;
+    } catch {
+      // Whatever it is, a new machine has it too, or not.
+      await emulator.destroy();
+      return undefined;
+    }
+  }
+
+  /** A machine like the one described, with nothing in it, that is paused. `summary` is that of a snapshot; `emulator` what one like it has left. */
+  static async like(config: MachineConfig, summary: unknown, options: VmOptions = {}, emulator?: V86): Promise<Vm> {
     void compileV86();
     const plan = await makePlan(optionsFor(config, options));
     checkConfig(config, plan.config);
-    const vm = await makeMachine(plan, (parts) => new Vm(parts));
+    const vm = await makeMachine(plan, (parts) => new Vm(parts), { emulator });
     vm.adopt(summary);
     return vm;
   }
@@ -112,6 +137,11 @@ export class Vm extends Machine<HostShare> {
         return { vm, ...vm.moveIn() };
       },
     });
+  }
+
+  /** For `await using`: {@link stop}; of a machine from a pool, `VmPool.release`. */
+  [Symbol.asyncDispose](): Promise<void> {
+    return this.stop();
   }
 
   /** Resumes a machine that is paused. */
@@ -155,7 +185,7 @@ export class Vm extends Machine<HostShare> {
         'unsettled',
         'this machine may run on the other side: freeze it into a store, where that is noted',
       );
-    const state = await this.emulator.save_state();
+    const state = await this.busyWith(() => this.emulator.save_state());
     return makeSnapshot(this.config, this.console.lines, new Uint8Array(state), this.#origins);
   }
 
