@@ -158,7 +158,7 @@ describe('the page: start and terminal', () => {
       await told(visit, /boots from its kernel/);
       await visit.terminal().waitFor({ timeout: 120_000 });
       expect(await visit.run('cat README.txt | head -1; uname -s; echo new > f; cat f')).to.match(
-        /^This folder is shared[\s\S]*\nLinux\nnew$/,
+        /^Welcome! This folder is shared[\s\S]*\nLinux\nnew$/,
       );
       visit.complaints.length = 0;
     };

@@ -105,6 +105,8 @@ export interface VirtiofsVmElement extends HTMLElement {
   heading: string | undefined;
   /** Lets guests move to other tabs, to Node and from there. Of one element of a page, whose address then tells where a guest is to be had. */
   movable: boolean;
+  /** Tells a first visitor, until something is typed, what this is and how to begin. */
+  welcome: boolean;
   /** Undefined while it is in no document. */
   readonly vm: Vm | undefined;
 }

@@ -8,6 +8,8 @@ import { TerminalView } from './terminal-view.ts';
 
 /** Ctrl-U. */
 const KILL_LINE = '\x15';
+/** What terminals answer programs that ask what they are, or where their cursor is. */
+const ANSWER = /^\x1b\[[\d;?>]*[Rcn]$/;
 
 /** The shells of one guest, each in a tab. */
 export class GuestTerminals extends LitElement {
@@ -146,7 +148,10 @@ export class GuestTerminals extends LitElement {
   #connect(shell: ShellStream): TerminalView {
     const { connection, guest } = this;
     const view = new TerminalView(shell, `Terminal, shell ${this.#numbers.get(shell)} of ${guest.name}`, {
-      type: (text) => void connection.attempt(guest.api.shells.type(shell.id, text)),
+      type: (text) => {
+        if (!ANSWER.test(text)) this.dispatchEvent(new Event('typed'));
+        void connection.attempt(guest.api.shells.type(shell.id, text));
+      },
       resize: (size) => void guest.api.shells.resize(shell.id, size),
     });
     this.#views.set(shell, view);

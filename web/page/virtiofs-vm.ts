@@ -13,8 +13,10 @@ import { noGuest, noGuestStyles } from './move/no-guest.ts';
 import { failedScreen, startScreen, startStyles } from './start-screen.ts';
 import { controls, tokens } from './styles.ts';
 import { tabList, tabStyles } from './tabs.ts';
+import { begin, inCode, type Tour } from './welcome.ts';
 import './files/panel.ts';
 import './inspector/panel.ts';
+import type { InspectorPanel } from './inspector/panel.ts';
 import './lessons/panel.ts';
 import './move/dialog.ts';
 import './timeline/panel.ts';
@@ -42,6 +44,10 @@ export class VirtiofsVm extends LitElement implements VirtiofsVmElement {
     panels: {},
     heading: {},
     movable: { type: Boolean },
+    welcome: { type: Boolean },
+    isWelcoming: { state: true },
+    isTouring: { state: true },
+    hint: { state: true },
     theme: { reflect: true },
     version: { state: true },
     view: { state: true },
@@ -67,7 +73,8 @@ export class VirtiofsVm extends LitElement implements VirtiofsVmElement {
     main { flex: 1; min-height: 0; display: grid; grid-template-columns: minmax(0, 1.35fr) minmax(380px, 1fr); gap: 10px; padding: 10px; }
     main[data-alone] { grid-template-columns: minmax(0, 1fr); padding: 0; }
     .start { grid-column: 1 / -1; }
-    .guests { display: grid; grid-auto-flow: column; grid-auto-columns: minmax(0, 1fr); gap: 10px; min-width: 0; min-height: 0; }
+    .guests { display: grid; grid-auto-flow: column; grid-auto-columns: minmax(0, 1fr); gap: 10px; min-width: 0; min-height: 0; position: relative; }
+    vm-welcome { position: absolute; inset: auto 12px 12px; z-index: 5; max-height: 48%; overflow: auto; }
     vm-terminals, .side { border: 1px solid var(--border); border-radius: var(--radius); overflow: hidden; box-shadow: var(--shadow); }
     .side { display: flex; flex-direction: column; min-width: 0; min-height: 0; background: var(--surface); }
     .side > .tabs { padding: 2px 6px 0; border-bottom: 1px solid var(--border); flex: none; }
@@ -101,6 +108,12 @@ export class VirtiofsVm extends LitElement implements VirtiofsVmElement {
   declare panels: string | undefined;
   declare heading: string | undefined;
   declare movable: boolean;
+  declare welcome: boolean;
+  /** Nothing was typed yet, in a first visit. */
+  declare isWelcoming: boolean;
+  declare isTouring: boolean;
+  /** What a tour tells, with code between backticks. */
+  declare hint: string;
   declare version: number;
   /** What a narrow page shows; wide ones show the terminal anyway, and the last of the others. */
   declare view: View;
@@ -112,7 +125,8 @@ export class VirtiofsVm extends LitElement implements VirtiofsVmElement {
   constructor() {
     super();
     this.version = 0;
-    this.movable = false;
+    this.movable = this.welcome = this.isWelcoming = this.isTouring = false;
+    this.hint = '';
     this.view = 'terminal';
   }
 
@@ -136,6 +150,8 @@ export class VirtiofsVm extends LitElement implements VirtiofsVmElement {
 
   async #begin(): Promise<void> {
     if (this.movable) forgetFrom();
+    const { resumed, guests } = this.#vm!.connection;
+    this.isWelcoming = this.welcome && resumed === undefined && guests.length === 1;
     await this.updateComplete;
     if (this.autofocus) this.renderRoot.querySelector<HTMLElement>('vm-terminals')?.focus();
   }
@@ -184,6 +200,7 @@ export class VirtiofsVm extends LitElement implements VirtiofsVmElement {
         <h1>${icon('device')} ${this.heading}</h1>
         ${startTime === undefined || !guests.length ? nothing : html`<span class="state muted">${connection.resumed === undefined ? 'Running' : `Resumed from ${formatMoment(connection.resumed)}`}, started in ${(startTime / 1000).toFixed(1)} s</span>`}
         <span class="space"></span>
+        ${this.welcome && guests.length ? html`<button class="plain icon" aria-label="What is this?" title="What is this?" aria-expanded=${this.isWelcoming} @click=${() => (this.isWelcoming = !this.isWelcoming)}>${icon('help')}</button>` : nothing}
         <button class="plain icon" aria-label="Light or dark" title="Light or dark" @click=${() => this.#toggleTheme()}>${icon('theme')}</button>
       </header>`
       }
@@ -201,6 +218,7 @@ export class VirtiofsVm extends LitElement implements VirtiofsVmElement {
           ) => html`<div class="held" role="status"><span>${guest.name}’s device is paused: requests to the shared folder wait</span>
         <button @click=${() => connection.attempt(connection.hold(guest, false))}>${icon('play')} Continue</button></div>`,
         )}
+      ${this.hint ? html`<div class="held" role="status"><span>${inCode(this.hint)}</span><button class="plain icon" aria-label="Dismiss the hint" title="Dismiss" @click=${() => (this.hint = '')}>${icon('close')}</button></div>` : nothing}
       <main data-view=${this.view} ?data-alone=${!panel} @keydown=${this.#onKey} @type=${this.#onType}>
         ${progress ? startScreen(progress) : guests.length ? nothing : this.#renderNoGuest(connection)}
         ${
@@ -210,7 +228,7 @@ export class VirtiofsVm extends LitElement implements VirtiofsVmElement {
             guests,
             ({ id }) => id,
             (guest) => html`<vm-terminals .connection=${connection} .guest=${guest} .version=${this.version}
-            ?data-active=${guests.length > 1 && guest === this.#activeOf(guests)} @focusin=${() => (this.active = guest.id)}>
+            ?data-active=${guests.length > 1 && guest === this.#activeOf(guests)} @focusin=${() => (this.active = guest.id)} @typed=${() => (this.isWelcoming = false)}>
             ${this.movable ? html`<vm-move slot="actions" .connection=${connection} .guest=${guest} .version=${this.version}></vm-move>` : nothing}
             ${
               guests.length > 1
@@ -219,7 +237,7 @@ export class VirtiofsVm extends LitElement implements VirtiofsVmElement {
                 : nothing
             }
           </vm-terminals>`,
-          )}</div>
+          )}${this.isWelcoming ? html`<vm-welcome ?isBusy=${this.isTouring} @close=${() => (this.isWelcoming = false)} @tour=${this.#onTour}></vm-welcome>` : nothing}</div>
           ${
             panel
               ? html`<section class="side" aria-label="Panels">
@@ -292,6 +310,20 @@ export class VirtiofsVm extends LitElement implements VirtiofsVmElement {
     this.view = view;
     this.requestUpdate();
   }
+
+  readonly #onTour = async ({ detail }: CustomEvent<Tour>): Promise<void> => {
+    const { connection } = this.#vm!;
+    this.isTouring = true;
+    const scene = await connection.attempt(begin(detail, connection, this.#activeOf(connection.guests)));
+    this.isTouring = this.isWelcoming = false;
+    if (!scene) return;
+    this.hint = scene.hint;
+    if (!this.#panels.some(({ id }) => id === scene.view)) return;
+    this.#show(scene.view);
+    await this.updateComplete;
+    const inspector = this.renderRoot.querySelector('vm-inspector');
+    if (scene.view === 'inspector') (inspector as InspectorPanel).view = 'step';
+  };
 
   /** F6 goes from the terminal to the panel and back. */
   readonly #onKey = (event: KeyboardEvent): void => {
