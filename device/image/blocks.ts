@@ -232,7 +232,7 @@ export class Blocks {
   }
 
   #start(): void {
-    if (performance.now() < this.#pausedUntil) return;
+    if (performance.now() < this.#pausedUntil || this.#abort.signal.aborted) return;
     while (this.#queue.size && this.#active < (this.#hasRanges === undefined ? 1 : AT_ONCE)) {
       // What comes with a whole file is not asked for beside it.
       const jobs = [...this.#queue.values()].filter(({ file }) => this.#hasRanges !== false || !this.#busy.has(file));
@@ -319,7 +319,7 @@ export class Blocks {
           at += count;
           if (at < stop ? at % BLOCK : into + count < block.length) continue;
           const number = Math.floor((at - 1) / BLOCK);
-          this.#arrived(file, number, block);
+          this.#arrived(file, number, block, isFresh);
           arrived.push(block);
           if (at < stop) block = new Uint8Array(this.#lengthOf(file, at / BLOCK));
         }
@@ -334,12 +334,13 @@ export class Blocks {
       });
   }
 
-  #arrived(file: number, block: number, bytes: Uint8Array): void {
+  /** Who wants it past all caches does not take it from elsewhere. */
+  #arrived(file: number, block: number, bytes: Uint8Array, isFresh = false): void {
     const name = `${file}/${block}`;
     this.#remember(file, block, bytes);
     for (const jobs of [this.#flying, this.#queue]) {
       const job = jobs.get(name);
-      if (!job || !jobs.delete(name)) continue;
+      if (!job || (job.isFresh && !isFresh) || !jobs.delete(name)) continue;
       for (const { resolve } of job.waiters) resolve(bytes);
     }
   }
@@ -353,6 +354,10 @@ export class Blocks {
 
   /** Who can wait on is asked for again. What nobody waits for is not. */
   #failed(run: Job[], error: ImageError): void {
+    if (this.#abort.signal.aborted) {
+      for (const job of run) for (const { reject } of job.waiters) reject(this.#abort.signal.reason as ImageError);
+      return;
+    }
     const now = performance.now();
     const { patience, firstPause = FIRST_PAUSE } = this.#options;
     this.#failures++;

@@ -132,6 +132,23 @@ describe('the source of an image', function () {
     expect(await isRight(image, 0, 3)).to.equal(true);
   });
 
+  it('ends all that waits when it is closed', async () => {
+    const troubles: Trouble[] = [];
+    const image = await openIt({ patience: 100_000, onTrouble: (trouble) => troubles.push(trouble) });
+    const asked = new Promise<void>((resolve) => {
+      server.answer = () => {
+        resolve();
+        return true;
+      };
+    });
+    const codes = [0, 20, 40].map((chunk) => codeOf(image.origin.fetch(chunksOf(image).slice(chunk, chunk + 1))));
+    await asked;
+    image.origin.close();
+    expect(await Promise.all(codes)).to.deep.equal([5, 5, 5]);
+    expect(await codeOf(image.origin.fetch(chunksOf(image).slice(0, 1)))).to.equal(5);
+    expect(troubles).to.deep.equal([]);
+  });
+
   for (const [status, what] of [
     [404, 'removed, or replaced'],
     [416, 'shorter than the image says'],
