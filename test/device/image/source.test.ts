@@ -3,6 +3,7 @@ import { BytesSource, concat } from '../../../device/bytes.ts';
 import type { AbsentBytes } from '../../../device/fs/origin.ts';
 import { BlockCache } from '../../../device/image/block-cache.ts';
 import type { Trouble } from '../../../device/image/blocks.ts';
+import { streamFlate } from '../../../device/image/flate.ts';
 import { type OpenImage, type OpenImageOptions, openImage } from '../../../device/image/open.ts';
 import { type FsError, MemoryFileSystem, MemoryStore } from '../../../device/index.ts';
 import { randomNumbers } from '../../support/hostile-driver.ts';
@@ -26,7 +27,12 @@ describe('the source of an image', function () {
     bytes = concat(Array.from({ length: 64 }, () => noise(random, 65_535))).map((byte) => byte | 1);
     const file = filesystem.mknod(filesystem.root, 'file', { mode: 0o100644, ...OWNER });
     filesystem.write(file, 0, bytes.length, new BytesSource(bytes));
-    ({ contents } = await builtImage(filesystem, { packSize: 1 << 20 }));
+    // Not compressed, so that nothing but a hash tells a wrong byte.
+    const flate = {
+      ...streamFlate,
+      deflate: async (each: Uint8Array) => (each.length === 65_536 ? each : streamFlate.deflate(each)),
+    };
+    ({ contents } = await builtImage(filesystem, { packSize: 1 << 20, flate }));
   });
   beforeEach(async () => (server = await ImageServer.start(new Map(contents))));
   afterEach(async () => {
@@ -284,6 +290,12 @@ describe('the source of an image', function () {
           case 4:
             response.writeHead(200).end(file);
             return true;
+          case 5: {
+            const part = file!.slice(from, from + 5 * 65_536);
+            for (let at = 0; at < part.length; at += 1 + random(80_000)) part[at]! ^= 1;
+            response.writeHead(206).end(part);
+            return true;
+          }
           default:
             return false;
         }
