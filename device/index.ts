@@ -39,7 +39,7 @@ export type { Flate } from './image/flate.ts';
 export type { ImageInfo } from './image/head.ts';
 export { HttpImage } from './image/http-image.ts';
 export { compareImages, type ImageDifference, type ListedFile, listImage } from './image/list.ts';
-export { loadImage } from './image/load.ts';
+export { imageFileSystem, loadImage } from './image/load.ts';
 export { type OpenImage, type OpenImageOptions, openImage } from './image/open.ts';
 export type { ImageSource } from './image/source.ts';
 export { type ImageCheck, verifyImage } from './image/verify.ts';

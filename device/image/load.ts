@@ -1,4 +1,4 @@
-import type { MemoryFileSystem } from '../filesystems/memory/filesystem.ts';
+import { MemoryFileSystem, type MemoryFileSystemOptions } from '../filesystems/memory/filesystem.ts';
 import type { RangeState } from '../filesystems/memory/state.ts';
 import { AbsentBytes } from '../fs/origin.ts';
 import type { TreeProgress } from '../trees/report.ts';
@@ -38,4 +38,18 @@ export async function loadImage(
   for (const range of state.ranges) ranges.push(await fetched(range));
   const { nextIno } = state;
   filesystem.restore(filesystem.checkState({ uuid: filesystem.uuid, nextIno, ranges }));
+}
+
+/**
+ * A new filesystem with an image in it, whose content is fetched when it is needed. Several may be made of one image.
+ *
+ * @throws TypeError when the tree of the image is not sound; RangeError when there is no room for it.
+ */
+export function imageFileSystem(
+  { origin, state }: Pick<OpenImage, 'origin' | 'state'>,
+  options: Omit<MemoryFileSystemOptions, 'origin'> = {},
+): MemoryFileSystem {
+  const filesystem = new MemoryFileSystem({ ...options, origin });
+  filesystem.restore(filesystem.checkState({ ...state, uuid: filesystem.uuid }));
+  return filesystem;
 }

@@ -4,7 +4,8 @@ import type { MemoryFileSystem } from '../filesystems/memory/filesystem.ts';
 import type { Inode } from '../filesystems/memory/inode.ts';
 import { S_IFLNK } from '../fs/constants.ts';
 import { FIRST_COOKIE } from '../fs/cookies.ts';
-import type { Answer, Timespec } from '../fs/filesystem.ts';
+import type { Timespec } from '../fs/filesystem.ts';
+import { whenHere } from '../fs/not-yet.ts';
 import { dataSegments } from '../trees/sparse.ts';
 import { emptyRows, type TreeRows } from './tree.ts';
 
@@ -109,8 +110,9 @@ export async function* piecesOf(filesystem: MemoryFileSystem, inode: Inode, size
     for (let index = Math.max(next, Math.floor(start / CHUNK_SIZE)); index * CHUNK_SIZE < end; index++) {
       next = index + 1;
       const length = Math.min(CHUNK_SIZE, size - index * CHUNK_SIZE);
-      const count: Answer<number> = filesystem.read(inode, index * CHUNK_SIZE, length, new BytesSink(buffer), 0, true);
-      const map = squeeze(buffer.fill(0, await count));
+      const sink = new BytesSink(buffer);
+      const count = await whenHere(() => filesystem.read(inode, index * CHUNK_SIZE, length, sink, 0, true));
+      const map = squeeze(buffer.fill(0, count));
       if (map) yield { index, map, bytes: buffer.subarray(0, endOf(buffer, map)) };
     }
   }

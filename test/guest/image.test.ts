@@ -6,6 +6,7 @@ import { join } from 'node:path';
 import { expect } from 'chai';
 import sirv from 'sirv';
 import { buildImage } from '../../device/image/build.ts';
+import { imageFileSystem, openImage } from '../../device/index.ts';
 import { nodeFlate } from '../../harness/node/images/node-flate.ts';
 import { DirectoryStore } from '../../harness/node/stores/directory-store.ts';
 import { Vm } from '../../harness/node/vm.ts';
@@ -60,6 +61,37 @@ describe('a share made of an image', function () {
       }
     } finally {
       await vm.stop();
+    }
+  });
+
+  it('of a program fetches what the guest reads, goes on from snapshots that have only what was written', async () => {
+    const open = () => openImage(new URL(url), { firstPause: 1 });
+    const [image, again] = [await open(), await open()];
+    const vm = await Vm.boot({ shares: [{ tag: 'share', filesystem: imageFileSystem(image) }] });
+    try {
+      const cwd = await vm.mount();
+      await vm.exec('ls -lR', { cwd });
+      expect(image.origin.counts.requests).to.equal(0);
+      broken = 1;
+      expect((await vm.exec('md5sum < dir/text', { cwd })).stdout).to.equal(
+        (await vm.exec("yes 'some text' | head -n 20000 | md5sum")).stdout,
+      );
+      await vm.exec('echo more >> dir/other; echo new > new', { cwd });
+      const snapshot = await vm.save();
+      const refused = await Vm.restore(snapshot).catch((error: Error) => error.message);
+      expect(refused).to.include(image.info.id.slice(0, 12));
+      const resumed = await Vm.restore(snapshot, { shares: [{ tag: 'share', filesystem: imageFileSystem(again) }] });
+      try {
+        expect((await resumed.exec('cat dir/other new; wc -c < dir/text', { cwd })).stdout).to.equal(
+          'another text\nmore\nnew\n200000\n',
+        );
+      } finally {
+        await resumed.stop();
+      }
+    } finally {
+      await vm.stop();
+      image.origin.close();
+      again.origin.close();
     }
   });
 

@@ -1,15 +1,22 @@
 import { expect } from 'chai';
 import { BytesSource, concat } from '../../../device/bytes.ts';
-import type { AbsentBytes } from '../../../device/fs/origin.ts';
+import { AbsentBytes } from '../../../device/fs/origin.ts';
 import { BlockCache } from '../../../device/image/block-cache.ts';
 import type { Trouble } from '../../../device/image/blocks.ts';
 import { streamFlate } from '../../../device/image/flate.ts';
 import { type OpenImage, type OpenImageOptions, openImage } from '../../../device/image/open.ts';
-import { type FsError, MemoryFileSystem, MemoryStore } from '../../../device/index.ts';
+import {
+  createFsFromVolume,
+  type FsError,
+  imageFileSystem,
+  MemoryFileSystem,
+  MemoryStore,
+  volumeOf,
+} from '../../../device/index.ts';
 import { randomNumbers } from '../../support/hostile-driver.ts';
 import { noise, pick } from '../../support/hostile-values.ts';
 import { ImageServer } from '../../support/image-server.ts';
-import { builtImage, FILE } from '../../support/images.ts';
+import { builtImage, FILE, loaded, openStored } from '../../support/images.ts';
 
 const OWNER = { uid: 0, gid: 0 };
 
@@ -215,6 +222,27 @@ describe('the source of an image', function () {
     const error = await openImage(server.url(FILE), { id: info.id }).catch((reason: Error) => reason);
     expect(error).to.have.property('message').that.includes('is another image now');
     expect(await openImage(server.url('none')).catch((reason: Error) => reason.message)).to.include('404');
+  });
+
+  it('fills filesystems, whose content comes when it is read, and images of those', async () => {
+    const image = await openIt();
+    const filesystem = imageFileSystem(image, { maxContent: 1 << 20 });
+    const { promises } = createFsFromVolume(volumeOf(filesystem));
+    expect(server.log).to.deep.equal([]);
+    expect(Buffer.compare((await promises.readFile('/file')) as Buffer, bytes)).to.equal(0);
+    await promises.appendFile('/file', 'more');
+    const state = filesystem.state();
+    const absent = state.ranges
+      .flatMap(({ chunks }) => chunks?.bytes ?? [])
+      .filter((each) => each instanceof AbsentBytes);
+    expect(absent.length).to.equal(63);
+    expect(state.origin).to.equal(image.info.id);
+    const other = imageFileSystem(await openIt());
+    other.restore(other.checkState(state));
+    const { store } = await builtImage(other);
+    const again = await loaded(await openStored(store));
+    const content = createFsFromVolume(volumeOf(again)).readFileSync('/file') as Buffer;
+    expect(Buffer.compare(content, Buffer.concat([bytes, Buffer.from('more')]))).to.equal(0);
   });
 
   describe('with a cache', () => {
