@@ -2,7 +2,7 @@ import { expect } from 'chai';
 import { attachVirtioFs, Volume } from '../../../device/index.ts';
 import { loadCodec } from '../../../device/snapshot/codec/codec.ts';
 import { SnapshotError } from '../../../device/snapshot/errors.ts';
-import { decodePrefix, PREFIX_LENGTH } from '../../../device/snapshot/layer.ts';
+import { decodePrefix, LAYER_VERSION, PREFIX_LENGTH } from '../../../device/snapshot/layer.ts';
 import { MachineSnapshots } from '../../../device/snapshot/machine-snapshots.ts';
 import { type FileStore, MemoryStore } from '../../../device/snapshot/store/file-store.ts';
 import { SnapshotStore } from '../../../device/snapshot/store/snapshot-store.ts';
@@ -284,11 +284,13 @@ describe('layered snapshots of a real v86', () => {
     it('a newer version, and one of before the first', async () => {
       await freeze(await make());
       for (const [version, says] of [
-        [3, /format version 3, and this release reads versions 1 to 2: use a newer release/],
-        [0, /format version 0, and this release reads versions 1 to 2: take it again/],
+        [LAYER_VERSION + 1, 'use a newer release'],
+        [0, 'take it again'],
       ] as const) {
         const opened = await SnapshotStore.open(await damage((bytes) => ((bytes[8] = version), bytes)), loadCodec());
-        expect(opened.damaged()[0]!.reason).to.match(says);
+        expect(opened.damaged()[0]!.reason).to.include(
+          `format version ${version}, and this release reads versions 1 to ${LAYER_VERSION}: ${says}`,
+        );
       }
     });
 
