@@ -104,6 +104,8 @@ export async function makeDebianRoot(
         '--format=tar',
         // It looks for a program that this machine need not have.
         '--skip=check/qemu',
+        // The kernel makes its own.
+        '--skip=output/dev',
         `--include=${[...new Set([...COMFORT, ...packages])].sort()}`,
         ...['APT::Sandbox::User "root"', 'Acquire::Languages "none"', 'Acquire::Retries "3"'].map(
           (option) => `--aptopt=${option}`,

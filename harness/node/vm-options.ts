@@ -25,7 +25,7 @@ export interface ShareOptions extends MachineShareOptions {
 
 /** A root filesystem for the guest, which is in memory. */
 export interface RootOptions extends Omit<MachineShareOptions, 'tag' | 'filesystem' | 'volume'> {
-  /** Host directory to fill it with a copy of, when the machine starts; or a .tar, .tar.gz or .tgz file. */
+  /** Host directory to fill it with a copy of, when the machine starts; or a .tar, .tar.gz or .tgz file; or `image:` and the URL or file of an image. */
   source?: string;
   /** One that is there already, instead. */
   filesystem?: MemoryFileSystem;

@@ -1,6 +1,7 @@
 import { expect } from 'chai';
 import { loadCodec, MemoryStore, SnapshotStore, Volume } from '../../device/index.ts';
 import { ensureGuestImage } from '../../guest-images/build.ts';
+import { defaultKernel } from '../../harness/node/image.ts';
 import { Vm } from '../../harness/node/vm.ts';
 import { runShell, useGuest } from '../support/guest.ts';
 import { HonestGuest } from '../support/honest-guest.ts';
@@ -13,8 +14,7 @@ const soon = () => Promise.resolve();
 
 describe('notifications, with the fast driver', function () {
   this.timeout(600_000);
-  // The driver for Linux 6.12 has no notification queue yet.
-  const machine = { driver: 'fast', kernel: 'stock' } as const;
+  const machine = { driver: 'fast', kernel: defaultKernel() } as const;
   before(() => ensureGuestImage(machine));
 
   describe('of what the host changes', () => {
@@ -52,6 +52,25 @@ describe('notifications, with the fast driver', function () {
       expect(await guest.sh(look)).to.equal('known\n6\nnone\n');
       // OPEN and RELEASE: content, attributes and names are known.
       expect(requests() - before).to.be.lessThanOrEqual(2);
+    });
+
+    it('find what the guest has renamed, which it asks for once more after the next one', async () => {
+      const look = async (path: string) => {
+        const before = requests();
+        const seen = await guest.sh(`stat -c %s ${path} 2>&1 || true`);
+        return { seen, requests: requests() - before };
+      };
+      host().writeFileSync('/renamed-1', 'content');
+      host().writeFileSync('/other', '');
+      await guest.sh('cat renamed-1 other; mv renamed-1 renamed-2; stat renamed-2');
+      expect(await look('renamed-2')).to.deep.equal({ seen: '7\n', requests: 0 });
+      host().writeFileSync('/other', 'changed');
+      expect((await look('renamed-2')).requests).to.be.greaterThan(0);
+      expect(await look('renamed-2')).to.deep.equal({ seen: '7\n', requests: 0 });
+      await guest.sh('mv renamed-2 renamed-3; stat renamed-3');
+      host().renameSync('/renamed-3', '/renamed-4');
+      expect((await look('renamed-3')).seen).to.match(/No such file/);
+      expect((await look('renamed-4')).seen).to.equal('7\n');
     });
 
     it('reach who has the file open or mapped', async () => {

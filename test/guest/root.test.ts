@@ -194,16 +194,21 @@ describe('a guest with its root filesystem on a share', function () {
     expect((await cli.run(['run', '--init', '/sbin/init', '--', 'true'])).stderr).to.include('give --root too');
   });
 
-  it('runs commands, from an archive, with another process 1, and saves what became of it', async () => {
-    const [tar, saved] = [join(directory, 'root.tar'), join(directory, 'saved.tgz')];
+  it('runs commands, from an image that an archive has become, with another process 1, and saves what became of it', async () => {
+    const [tar, image, saved] = ['root.tar', 'root.image', 'saved.tgz'].map((name) => join(directory, name)) as [
+      string,
+      string,
+      string,
+    ];
     vm.share('root').fs.writeFileSync('/bin/first', '#!/bin/sh\necho "$*" > /args\nexec sleep 100000\n');
     vm.share('root').fs.chmodSync('/bin/first', 0o755);
     await vm.share('root').save(tar);
+    expect(await cli.run(['image', 'build', tar, image])).to.include({ code: 0 });
     const script = 'pwd; cat /base /args; tr "\\0" "\\n" < /proc/1/cmdline; echo saved > /saved';
     const ran = await cli.run([
       'run',
       '--root',
-      tar,
+      `image:${image}`,
       '--init',
       '/bin/first a b=c',
       '--save',

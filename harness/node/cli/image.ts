@@ -1,4 +1,5 @@
-import { mkdir } from 'node:fs/promises';
+import { mkdir, mkdtemp, rm } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
 import { basename, dirname, join } from 'node:path';
 import { type Command, InvalidArgumentError, Option } from 'commander';
 import { buildImage } from '../../../device/image/build.ts';
@@ -6,6 +7,7 @@ import { compareImages, type ListedFile, listImage } from '../../../device/image
 import type { OpenImage } from '../../../device/image/open.ts';
 import { verifyImage } from '../../../device/image/verify.ts';
 import { formatBytes } from '../../../device/trees/report.ts';
+import { makeDebianRoot } from '../../../guest-images/debian-root.ts';
 import { VmError } from '../../machine/errors.ts';
 import { printable } from '../../machine/printable.ts';
 import { nodeFlate } from '../images/node-flate.ts';
@@ -43,7 +45,11 @@ export function addImageCommands(program: Command): void {
       '<source>',
       'a directory, a .tar, .tar.gz, .tgz or .json file, or a container image: an OCI layout, or what `docker save` writes',
     )
-    .argument('<file>', 'the image, NAME.image; its content goes into .pack files beside it')
+    .argument('[file]', 'the image, NAME.image; its content goes into .pack files beside it')
+    .option(
+      '--debian <packages>',
+      'instead of a source, make a Debian root with these packages, such as python3,gcc,git,vim, and all that they depend on',
+    )
     .option('-n, --name <name>', "what it is called (default: the file's name)")
     .addOption(
       new Option('--pack-size <MiB>', 'of each pack, at most; 1 to 32').default(16).argParser((value) => {
@@ -59,6 +65,7 @@ The same files make the same image. Where the variable SOURCE_DATE_EPOCH is set,
 
 Examples:
   v86-virtiofs image build ./root public/debian.image
+  v86-virtiofs image build --debian python3,gcc,libc6-dev,git,vim public/debian.image
   docker save -o debian.tar i386/debian && v86-virtiofs image build debian.tar debian.image
   SOURCE_DATE_EPOCH=1700000000 v86-virtiofs image build root.tar public/root.image`,
     )
@@ -88,10 +95,15 @@ function example(...lines: string[]): string {
 }
 
 async function build(
-  source: string,
-  file: string,
-  { name, packSize, json }: JsonFlag & { name?: string; packSize: number },
+  first: string,
+  second: string | undefined,
+  { name, packSize, json, debian }: JsonFlag & { name?: string; packSize: number; debian?: string },
 ): Promise<void> {
+  const file = debian === undefined ? second : first;
+  if (file === undefined)
+    throw new VmError('configuration', `${printable(first)} is to become an image: say which, NAME${SUFFIX}`);
+  if (debian !== undefined && second !== undefined)
+    throw new VmError('configuration', `--debian takes the place of ${printable(first)}: leave out one of them`);
   const [, stem] = /^([a-zA-Z0-9][a-zA-Z0-9._-]*)\.image$/.exec(basename(file)) ?? [];
   if (stem === undefined)
     throw new VmError(
@@ -100,9 +112,12 @@ async function build(
     );
   const epoch = sourceDateEpoch();
   const report = progressReporter();
-  const { filesystem, report: taken } = await loadSource(source, epoch, (files, bytes) =>
-    report(`loading ${source}: ${files} files, ${formatBytes(bytes)}`),
-  );
+  const source = debian === undefined ? first : 'the Debian root';
+  const load = (path: string) =>
+    loadSource(path, epoch, (files, bytes) => report(`loading ${source}: ${files} files, ${formatBytes(bytes)}`));
+  const { filesystem, report: taken } = await (debian === undefined
+    ? load(first)
+    : fromDebian(debian.split(','), report, load));
   for (const { path, reason } of taken.skipped)
     process.stderr.write(`${printable(`not taken from ${source}: ${path}: ${reason}`)}\n`);
   const directory = dirname(file);
@@ -142,6 +157,25 @@ async function build(
           .join(', ')}`,
       ),
     );
+}
+
+/** Does something with the archive of a Debian root, which goes away then. */
+async function fromDebian<T>(
+  packages: string[],
+  report: (message: string) => void,
+  action: (tar: string) => Promise<T>,
+): Promise<T> {
+  const work = await mkdtemp(join(tmpdir(), 'debian-'));
+  try {
+    const tar = join(work, 'root.tar');
+    await makeDebianRoot(tar, {
+      packages,
+      onProgress: (message, done = 0) => report(message && `${message}: ${Math.round(100 * done)} %`),
+    });
+    return await action(tar);
+  } finally {
+    await rm(work, { recursive: true, force: true });
+  }
 }
 
 /** @throws VmError `configuration` for what is no time. */

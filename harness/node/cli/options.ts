@@ -151,7 +151,7 @@ export function addMachineOptions(command: Command): Command {
       .optionsGroup('Machine:')
       .option(
         '--root <source>',
-        'boot from a copy of a host directory, or of what is in a .tar, .tar.gz or .tgz file, as root filesystem: a Debian, say',
+        'boot from a copy of a host directory, or of what is in a .tar, .tar.gz or .tgz file, or an image, as image:FILE or image:URL, as root filesystem: a Debian, say',
       )
       .option(
         '--init <command>',
