@@ -33,6 +33,8 @@ export interface Equipment {
   root?: RootDevice;
   /** The uuids of those whose files are a live directory of the host, by tag. Default: none. */
   live?: ReadonlyMap<string, string>;
+  /** The ids of the images that others are on, by tag. Default: none. */
+  images?: ReadonlyMap<string, string>;
 }
 
 /** The share that a guest has its root filesystem on. */
@@ -53,6 +55,8 @@ const V86_VIDEO_MEMORY = 8192;
 const VIRTIO_FS = 'virtio-fs ';
 /** Before uuid and tag. */
 const LIVE = 'live ';
+/** Before the image's id and the tag. */
+const IMAGE = 'image ';
 /** Before the tag. */
 const ROOT = 'root ';
 const INIT = 'init ';
@@ -69,6 +73,7 @@ export function devicesOf({
   videoMemory,
   tags,
   live,
+  images,
   root,
 }: Equipment): string[] {
   return [
@@ -78,27 +83,35 @@ export function devicesOf({
     ninep && NINEP,
     network === 'virtio' && VIRTIO_NETWORK,
     videoMemory !== V86_VIDEO_MEMORY && `${VIDEO_MEMORY}${videoMemory}`,
-    ...tags.flatMap((tag) => [VIRTIO_FS + tag, live?.has(tag) && `${LIVE}${live.get(tag)} ${tag}`]),
+    ...tags.flatMap((tag) => [
+      VIRTIO_FS + tag,
+      live?.has(tag) && `${LIVE}${live.get(tag)} ${tag}`,
+      images?.has(tag) && `${IMAGE}${images.get(tag)} ${tag}`,
+    ]),
     root && ROOT + root.tag,
     root?.init !== undefined && INIT + root.init,
   ].filter((device) => typeof device === 'string');
 }
 
 /** `others`: what is not known here. */
-export function equipmentOf({
-  devices,
-}: Pick<MachineConfig, 'devices'>): Equipment & { live: ReadonlyMap<string, string>; others: string[] } {
+export function equipmentOf({ devices }: Pick<MachineConfig, 'devices'>): Equipment & {
+  live: ReadonlyMap<string, string>;
+  images: ReadonlyMap<string, string>;
+  others: string[];
+} {
   const afterEach = (prefix: string) =>
     devices.filter((device) => device.startsWith(prefix)).map((device) => device.slice(prefix.length));
   const [videoMemory] = afterEach(VIDEO_MEMORY);
   const [root] = afterEach(ROOT);
   const [init] = afterEach(INIT);
-  const live = new Map(
-    afterEach(LIVE).map((device) => {
-      const [uuid] = device.split(' ', 1) as [string];
-      return [device.slice(uuid.length + 1), uuid];
-    }),
-  );
+  const byTag = (prefix: string) =>
+    new Map(
+      afterEach(prefix).map((device) => {
+        const [id] = device.split(' ', 1) as [string];
+        return [device.slice(id.length + 1), id];
+      }),
+    );
+  const [live, images] = [byTag(LIVE), byTag(IMAGE)];
   const equipment: Equipment = {
     acpi: devices.includes(ACPI),
     isMinimalKernel: devices.includes(MINIMAL_KERNEL),
@@ -108,10 +121,11 @@ export function equipmentOf({
     videoMemory: videoMemory === undefined ? V86_VIDEO_MEMORY : Number(videoMemory),
     tags: afterEach(VIRTIO_FS),
     live,
+    images,
     ...(root !== undefined && { root: { tag: root, ...(init !== undefined && { init }) } }),
   };
   const known = new Set(devicesOf(equipment));
-  return { ...equipment, live, others: devices.filter((device) => !known.has(device)) };
+  return { ...equipment, live, images, others: devices.filter((device) => !known.has(device)) };
 }
 
 /** What v86 has to be told for such a machine; what it boots from is left out. */

@@ -7,6 +7,7 @@ import { type RootPrograms, rootCmdline } from '../machine/boot/root.ts';
 import { devicesOf, equipmentOf, type MachineConfig, type RootDevice } from '../machine/config.ts';
 import { VmError } from '../machine/errors.ts';
 import { defaultDriver, defaultKernel, isNamed, readImageFile, resolveImage } from './image.ts';
+import { imageIds, matchImages, withImage } from './images/shared-images.ts';
 import { liveUuids, matchLive } from './live/live-share.ts';
 import { v86Version } from './v86.ts';
 import {
@@ -49,7 +50,7 @@ export interface Plan {
 export async function makePlan(options: VmOptions): Promise<Plan> {
   const root = rootOptions(options.root);
   const rootDevice = root && { tag: root.tag, init: root.init };
-  const shares = [...(options.shares ?? []), ...(root ? [shareOf(root)] : [])];
+  const given = [...(options.shares ?? []), ...(root ? [shareOf(root)] : [])];
   const {
     memory = DEFAULT_MEMORY,
     videoMemory = DEFAULT_VIDEO_MEMORY,
@@ -57,7 +58,8 @@ export async function makePlan(options: VmOptions): Promise<Plan> {
     network = 'ne2k',
     acpi = false,
   } = options;
-  checkShares(shares);
+  checkShares(given);
+  const shares = root ? [...given.slice(0, -1), await withImage(given.at(-1)!, options)] : given;
   const kernel = options.kernel ?? defaultKernel();
   const driver = options.driver ?? defaultDriver(kernel);
   const wanted = options.bootMethod ?? (acpi || options.bios !== undefined ? 'bios' : undefined);
@@ -129,6 +131,10 @@ function rootOptions(root: VmOptions['root']): (RootOptions & RootDevice) | unde
   return { tag: ROOT_TAG, ...(typeof root === 'string' ? { source: root } : root) };
 }
 
+function hasContent(root: VmOptions['root']): boolean {
+  return typeof root === 'string' || (root?.source ?? root?.filesystem) !== undefined;
+}
+
 /** Nobody else changes it: the guest may remember all of it. */
 function shareOf({ init: _, ...root }: RootOptions & RootDevice): ShareOptions {
   return { cache: 'always', ...root };
@@ -147,15 +153,25 @@ function checkRoom(initrd: Uint8Array, memory: number): void {
 /** The configuration of a machine like this one, with these shares. */
 export function withShares(config: MachineConfig, shares: readonly ShareOptions[]): MachineConfig {
   const tags = shares.map(({ tag }) => tag);
-  return { ...config, devices: devicesOf({ ...equipmentOf(config), tags, live: liveUuids(shares) }) };
+  return {
+    ...config,
+    devices: devicesOf({ ...equipmentOf(config), tags, live: liveUuids(shares), images: imageIds(shares) }),
+  };
 }
 
 /** `options`, and where they are silent, what a machine of this configuration was made with. */
-export function optionsFor(config: MachineConfig, options: VmOptions): VmOptions {
-  const { acpi, isMinimalKernel, hasFastDriver, ninep, network, videoMemory, tags, live, root } = equipmentOf(config);
+export async function optionsFor(config: MachineConfig, options: VmOptions): Promise<VmOptions> {
+  const { acpi, isMinimalKernel, hasFastDriver, ninep, network, videoMemory, tags, live, images, root } =
+    equipmentOf(config);
   // A kernel of the caller's own has a driver of its own.
   const canBeFast = options.kernel === undefined || isNamed(options.kernel);
   const directories = options.shares ? undefined : matchLive(live, options.live);
+  // What the caller gives is not looked for.
+  const wanted = new Map(
+    [...images].filter(([tag]) => (tag === root?.tag ? !hasContent(options.root) : options.shares === undefined)),
+  );
+  const filesystems = await matchImages(wanted, options.images, options.onProgress);
+  const rootFiles = root && filesystems.get(root.tag);
   return {
     ...options,
     memory: options.memory ?? config.memory,
@@ -167,13 +183,14 @@ export function optionsFor(config: MachineConfig, options: VmOptions): VmOptions
     network: options.network ?? network,
     root: (options.root ?? root) && {
       ...root,
+      ...(rootFiles && { filesystem: rootFiles }),
       ...(typeof options.root === 'string' ? { source: options.root } : options.root),
     },
     shares:
       options.shares ??
       tags
         .filter((tag) => tag !== root?.tag)
-        .map((tag) => ({ tag, source: directories?.get(tag), live: live.has(tag) })),
+        .map((tag) => ({ tag, source: directories?.get(tag), live: live.has(tag), filesystem: filesystems.get(tag) })),
   };
 }
 

@@ -25,7 +25,7 @@ export interface ShareOptions extends MachineShareOptions {
 
 /** A root filesystem for the guest, which is in memory. */
 export interface RootOptions extends Omit<MachineShareOptions, 'tag' | 'filesystem' | 'volume'> {
-  /** Host directory to fill it with a copy of, when the machine starts; or a .tar, .tar.gz or .tgz file; or `image:` and the URL or file of an image. */
+  /** Host directory to fill it with a copy of, when the machine starts; or a .tar, .tar.gz or .tgz file; or `image:` and the URL or file of an image, whose content is fetched when it is read. */
   source?: string;
   /** One that is there already, instead. */
   filesystem?: MemoryFileSystem;
@@ -58,6 +58,8 @@ export interface VmOptions extends LifeOptions {
   root?: RootOptions | string;
   /** Of a machine that goes on from a snapshot, without `shares`: the directories that its live shares are of. */
   live?: string[];
+  /** Likewise, the image that its root is on: a file, or a URL. */
+  images?: string[];
   /**
    * The guest's virtio-fs driver: the kernel's own; or `fast`, the one of `guest-images/driver`, which looks for answers at once and can suspend,
    * and is built for the kernel when it is first asked for. Default: V86_VIRTIOFS_DRIVER where the kernel is one of the named ones, or `stock`.

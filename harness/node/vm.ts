@@ -18,6 +18,7 @@ import { PATIENCE } from '../machine/guest-life.ts';
 import { Machine } from '../machine/machine.ts';
 import { configOf, type Summary } from '../machine/summary.ts';
 import { bootMachine, makeMachine } from './boot-machine.ts';
+import { imageLocation } from './images/share-image.ts';
 import { makePlan, optionsFor } from './plan.ts';
 import type { ShareOrigins } from './shares/origin.ts';
 import type { HostShare } from './shares/share.ts';
@@ -55,10 +56,12 @@ export class Vm extends Machine<HostShare> {
    */
   static async restore(snapshot: Snapshot | string, options: VmOptions = {}): Promise<Vm> {
     const saved = typeof snapshot === 'string' ? await readSnapshot(snapshot) : snapshot;
-    const root = typeof options.root === 'string' || options.root?.source !== undefined;
-    if (root || options.shares?.some(({ source, live }) => source !== undefined && !live)) {
+    const root = typeof options.root === 'string' ? { source: options.root } : options.root;
+    const copies = [root, ...(options.shares ?? []).filter(({ live }) => !live)].flatMap(
+      (share) => share?.source ?? [],
+    );
+    if (!copies.every((source) => imageLocation(source) !== undefined))
       throw new VmError('configuration', "a restored share has the snapshot's contents: leave `source` out");
-    }
     const vm = await Vm.like(saved.config, { console: saved.console }, options);
     V86Machine.of(vm.emulator).expectFreshMemory();
     await vm.orStop(() => vm.restore(saved));
@@ -116,7 +119,7 @@ export class Vm extends Machine<HostShare> {
   /** A machine like the one described, with nothing in it, that is paused. `summary` is that of a snapshot; `emulator` what one like it has left. */
   static async like(config: MachineConfig, summary: unknown, options: VmOptions = {}, emulator?: V86): Promise<Vm> {
     void compileV86();
-    const plan = await makePlan(optionsFor(config, options));
+    const plan = await makePlan(await optionsFor(config, options));
     checkConfig(config, plan.config);
     const vm = await makeMachine(plan, (parts) => new Vm(parts), { emulator });
     vm.adopt(summary);

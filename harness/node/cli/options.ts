@@ -37,6 +37,8 @@ export interface RenewalFlags extends ImageFlags {
   reseed: boolean;
   /** Directories that live shares are of. */
   live?: string[];
+  /** Images that roots are on. */
+  image?: string[];
 }
 
 export function addRenewalOptions(command: Command): Command {
@@ -48,6 +50,9 @@ export function addRenewalOptions(command: Command): Command {
         '--live <dir>',
         'directory that a share was live of when the guest was frozen: it has to be the same one (again for more)',
       ).argParser(collect),
+    )
+    .addOption(
+      new Option('--image <image>', "image that the frozen guest's root is on: a file, or a URL").argParser(collect),
     );
 }
 
@@ -55,11 +60,12 @@ export function thawOptions({
   keepClock,
   reseed,
   live,
+  image,
   kernel,
   initrd,
   bios,
 }: RenewalFlags): RenewalOptions & VmOptions {
-  return { clock: keepClock ? 'keep' : 'host', reseed, live, kernel, initrd, bios };
+  return { clock: keepClock ? 'keep' : 'host', reseed, live, images: image, kernel, initrd, bios };
 }
 
 export function storeOption(): Option {

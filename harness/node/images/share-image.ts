@@ -13,13 +13,18 @@ export function imageLocation(source: string): string | undefined {
   return source.startsWith(PREFIX) ? source.slice(PREFIX.length) : undefined;
 }
 
+/** What was fetched of images, for all guests of this user. */
+export function imageCache(): BlockCache {
+  return new BlockCache(new DirectoryStore(join(writableCacheDirectory(), 'images')));
+}
+
 /** Fills a new filesystem with an image at a URL or in a file. What was fetched is kept for the next one. @throws VmError `share`. */
 export async function fillFromImage(
   location: string,
   filesystem: MemoryFileSystem,
   onProgress?: TreeProgress,
 ): Promise<void> {
-  const cache = new BlockCache(new DirectoryStore(join(writableCacheDirectory(), 'images')));
+  const cache = imageCache();
   try {
     const image = await openImageAt(location, { cache });
     try {
