@@ -39,6 +39,9 @@ import { unlessAborted } from './unless-aborted.ts';
 const NOTHING_MORE = () => ({});
 const STOPPED = 'this machine was stopped: boot or restore another one';
 
+/** Milliseconds that a guest may take to take what was sent to its agent, before a snapshot. */
+const DELIVERY_PATIENCE = 1000;
+
 /** What a snapshot tells, or a machine that moves, besides the machine's own {@link Summary}. */
 type MoreSummary = () => object;
 
@@ -243,14 +246,24 @@ export class Machine<S extends Share = Share> implements MachineParts<S> {
     name?: string,
     { sessionOnly, summary = NOTHING_MORE }: { sessionOnly?: boolean; summary?: MoreSummary } = {},
   ): Promise<FreezeResult> {
-    return this.busyWith(async () =>
-      (await this.snapshotsIn(store)).freeze({
+    return this.busyWith(async () => {
+      await this.delivered();
+      return (await this.snapshotsIn(store)).freeze({
         name,
         machine: this.config,
         summary: () => ({ ...this.summarize(), ...summary() }),
         sessionOnly,
-      }),
-    );
+      });
+    });
+  }
+
+  /** Settles when the guest has what was sent to its agent, such as commands that were just spawned: no snapshot has what is on its way. */
+  protected async delivered(): Promise<void> {
+    if (!this.emulator.is_running()) return;
+    let timer: ReturnType<typeof setTimeout> | undefined;
+    const late = new Promise<void>((resolve) => (timer = setTimeout(resolve, DELIVERY_PATIENCE)));
+    await Promise.race([this.agent.settled(), late]);
+    clearTimeout(timer);
   }
 
   /**

@@ -188,7 +188,10 @@ export class Vm extends Machine<HostShare> {
         'unsettled',
         'this machine may run on the other side: freeze it into a store, where that is noted',
       );
-    const state = await this.busyWith(() => this.emulator.save_state());
+    const state = await this.busyWith(async () => {
+      await this.delivered();
+      return this.emulator.save_state();
+    });
     return makeSnapshot(this.config, this.console.lines, new Uint8Array(state), this.#origins);
   }
 

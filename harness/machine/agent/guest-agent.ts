@@ -79,6 +79,8 @@ export class GuestAgent {
   /** Processes that were left, and how many bytes the guest will have taken when it knows: until then they may send what they were allowed to. */
   readonly #left: { id: number; at: number }[] = [];
   readonly #lists: { resolve: (ids: number[]) => void; reject: (error: Error) => void }[] = [];
+  /** Those who wait until the guest has taken so many bytes. */
+  readonly #settling: { at: number; resolve: () => void }[] = [];
   #session = 0;
   /** The session that {@link ready} waits for. */
   #beginning: Beginning | undefined;
@@ -149,6 +151,19 @@ export class GuestAgent {
     return this.#session !== 0 && !this.#beginning && !this.#lost;
   }
 
+  /** Settles when the guest has taken what it was sent until now, or has lost the link: what is in a snapshot then. */
+  settled(): Promise<void> {
+    const at = this.#sent + this.#outbox.reduce<number>((sum, frame) => sum + lengthOf(frame), 0);
+    if (!this.isReady || at === this.#taken) return Promise.resolve();
+    return new Promise((resolve) => this.#settling.push({ at, resolve }));
+  }
+
+  #settle(): void {
+    // A CREDIT that nobody wants any more is not sent.
+    const isAll = !this.isReady || (this.#outbox.length === 0 && this.#sent === this.#taken);
+    while (this.#settling[0] && (isAll || this.#settling[0].at <= this.#taken)) this.#settling.shift()!.resolve();
+  }
+
   /** Ends the link: whatever waits for the guest fails with `error`, and so does what is asked of it until {@link ready} is called again. */
   lose(error: Error): void {
     this.#lost = error;
@@ -161,6 +176,7 @@ export class GuestAgent {
     this.#owed.clear();
     this.#credit.clear();
     this.#left.length = 0;
+    this.#settle();
     this.#reader.end();
   }
 
@@ -334,6 +350,7 @@ export class GuestAgent {
           if (!this.#processes.has(left)) this.#forgetCredit(left);
         }
         this.#pump();
+        this.#settle();
         break;
       case TO_HOST.STARTED:
         if (process) process.pid = number();
