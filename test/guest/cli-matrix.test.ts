@@ -218,6 +218,25 @@ describe('command line: every option of every command', function () {
         args: [command!, '--share', share, '--live', option!, ...value, ...rest],
         stderr: new RegExp(`nothing for ${option} to do`),
       })),
+      ...['run', 'freeze'].flatMap((command) => [
+        { ...stays, args: [command, '--root', at('none'), ...rest], stderr: /none does not exist/ },
+        { ...stays, args: [command, '--init', '/bin/true', ...rest], stderr: /give --root too/ },
+      ]),
+      ...['shell', 'suspend'].flatMap((command) => [
+        { ...stays, args: [command, '--root', at('none')], stderr: /none does not exist/ },
+        { ...stays, args: [command, '--init', '/bin/true'], stderr: /give --root too/ },
+      ]),
+      ...['restore', 'fork', 'wake'].map((command) => ({
+        ...stays,
+        args: [command, ...store, '--image', at('none'), 'base', ...rest],
+        stderr: /can't read .*none/,
+      })),
+      { ...stays, args: ['serve', '--incoming', '0', '--image', at('none')], stderr: /can't read .*none/ },
+      {
+        ...stays,
+        args: ['migrate', ...store, '--image', at('none'), 'base', '--to', 'ws:0'],
+        stderr: /can't read .*none/,
+      },
       { ...stays, args: ['shell', '--live'], stderr: /give --share DIR too/ },
       { ...stays, args: ['run', '--live', '--share', at('none.tar'), ...rest], stderr: /can't be shared live/ },
       { ...stays, args: ['run', '--live', '--share', at('none'), ...rest], stderr: /is not a directory/ },

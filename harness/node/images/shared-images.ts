@@ -62,6 +62,11 @@ export async function matchImages(
   );
 }
 
+/** Whether the images can be had at all, before there is a guest that needs them. @throws VmError `share` when one can't. */
+export async function checkImages(locations: readonly string[] = []): Promise<void> {
+  for (const location of locations) (await open(location, undefined)).origin.close();
+}
+
 async function open(
   named: string,
   onProgress: VmOptions['onProgress'] = () => {},
