@@ -1,4 +1,3 @@
-import { dropInput } from './serial-input.ts';
 import type { Cpu } from './types.ts';
 
 /**
@@ -22,7 +21,11 @@ export function mendedRestore(cpu: Cpu, restore: () => void): void {
   } finally {
     Object.assign(cpu, views);
   }
-  dropInput(cpu);
+  for (const name of ['uart0', 'uart1', 'uart2', 'uart3'] as const) {
+    const input = cpu.devices[name]?.input;
+    if (Array.isArray(input)) input.length = 0;
+    else input?.clear();
+  }
   cpu.wm.exports.set_control_word(cpu.fpu_control_word[0]!);
 }
 

@@ -75,7 +75,7 @@ export interface Cpu {
 
 /** A serial port, with what has been sent to it and not been taken: an array, or a queue in older versions. */
 export interface Uart {
-  readonly input: number[] | { readonly length: number; clear(): void };
+  readonly input: number[] | { clear(): void };
 }
 
 /** Both in milliseconds since 1970, the second one by the host's clock. */
