@@ -27,10 +27,17 @@ describe('what a machine is', () => {
           tags: fc.array(fc.string({ minLength: 1 })),
         }),
         fc.array(fc.uuid()),
-        (parts, uuids) => {
+        fc.array(fc.stringMatching(/^[0-9a-f]{64}$/)),
+        fc.option(fc.record({ init: fc.option(fc.string({ minLength: 1 }), { nil: undefined }) }), { nil: undefined }),
+        (parts, uuids, ids, root) => {
+          const byTag = (values: string[]) =>
+            new Map(parts.tags.slice(0, values.length).map((tag, n) => [tag, values[n]!]));
+          const [tag] = parts.tags;
           const equipment = {
             ...parts,
-            live: new Map(parts.tags.map((tag, n) => [tag, uuids[n]!]).slice(0, uuids.length) as [string, string][]),
+            live: byTag(uuids),
+            images: byTag(ids),
+            ...(root && tag !== undefined && { root: { tag, ...(root.init !== undefined && { init: root.init }) } }),
           };
           expect(equipmentOf({ devices: devicesOf(equipment) })).to.deep.equal({ ...equipment, others: [] });
         },
