@@ -111,7 +111,7 @@ describe('a snapshot that is not sound, or of another machine, is refused with o
     const newer = Buffer.from(layer);
     newer.writeUInt32LE(LAYER_VERSION + 1, 8);
     expect((await refusal(() => restore(newer))).message).to.match(
-      /format version 3, and this release reads .*: use a newer release/,
+      new RegExp(`format version ${LAYER_VERSION + 1}, and this release reads .*: use a newer release`),
     );
     await runsOn();
   });
