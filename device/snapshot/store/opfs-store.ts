@@ -65,12 +65,11 @@ export class OpfsStore implements FileStore {
       await (file as FileSystemFileHandle & { move(name: string): Promise<void> }).move(name);
     } catch (error) {
       await this.#directory.removeEntry(temporary).catch(() => {});
-      const { usage = 0, quota = 0 } = await navigator.storage.estimate();
-      // Chromium's first word of it may be that its pipe broke (AbortError).
-      const length = parts.reduce((sum, part) => sum + part.length, 0);
-      if ((error as DOMException).name !== 'QuotaExceededError' && usage + length <= quota) throw error;
+      // Chromium's first word of it may be that its pipe broke (AbortError), and what it estimates need not be the limit.
+      if (!['QuotaExceededError', 'AbortError'].includes((error as DOMException).name)) throw error;
+      const { usage = 0 } = await navigator.storage.estimate();
       throw new SnapshotError(
-        `there is no room for the snapshot: the browser gives this page ${(quota / 1e6).toFixed(0)} MB, ${(usage / 1e6).toFixed(0)} MB are taken; remove snapshots, or export them first`,
+        `there is no room for the snapshot: the browser gives this page no more than the ${(usage / 1e6).toFixed(0)} MB that are taken; remove snapshots, or export them first`,
         { cause: error },
       );
     }
