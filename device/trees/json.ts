@@ -36,13 +36,7 @@ export function loadJson(filesystem: MemoryFileSystem, json: DirectoryJson, dire
       else {
         const place = writer.place(path);
         const bytes = encoder.encode(content);
-        const inode = writer.draft(place.dir, { mode: S_IFREG | 0o644, uid: 0, gid: 0 });
-        try {
-          writer.append(inode, bytes);
-          writer.publish(inode, place);
-        } finally {
-          writer.discard(inode);
-        }
+        writer.file(place, { mode: S_IFREG | 0o644, uid: 0, gid: 0 }, bytes);
         report.bytes += bytes.length;
       }
       report.files++;

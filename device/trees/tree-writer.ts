@@ -102,6 +102,17 @@ export class TreeWriter {
     this.#filesystem.write(inode, 'end', bytes.length, new BytesSource(bytes));
   }
 
+  /** A regular file with `bytes`, which are copied, in the place of what is there: whole or not at all. @throws FsError ENOSPC; EntryError as {@link clear}. */
+  file(place: Place, node: NewNode, bytes: Uint8Array): void {
+    const inode = this.draft(place.dir, node);
+    try {
+      this.append(inode, bytes);
+      this.publish(inode, place);
+    } finally {
+      this.discard(inode);
+    }
+  }
+
   #directory(dir: Inode, name: string): Inode {
     const there = this.#filesystem.lookup(dir, name);
     if (!there) return this.#filesystem.mkdir(dir, name, { mode: 0o755, ...ROOT });

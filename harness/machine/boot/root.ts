@@ -40,13 +40,6 @@ export function putRootPrograms(filesystem: MemoryFileSystem, programs: RootProg
     ['agent', programs.agent],
     ['init', programs.init],
   ] as const) {
-    const place = writer.place(`${PLACE}/${name}`);
-    const inode = writer.draft(place.dir, { mode: S_IFREG | 0o755, uid: 0, gid: 0 });
-    try {
-      writer.append(inode, bytes);
-      writer.publish(inode, place);
-    } finally {
-      writer.discard(inode);
-    }
+    writer.file(writer.place(`${PLACE}/${name}`), { mode: S_IFREG | 0o755, uid: 0, gid: 0 }, bytes);
   }
 }
