@@ -96,7 +96,7 @@ function causeOf(error: unknown): string {
   return cause instanceof Error && cause.message ? `${message} (${cause.message})` : message;
 }
 
-/** Ends what stands still. */
+/** Aborts a request when nothing has come for a while. */
 class Watch {
   readonly #abort = new AbortController();
   readonly #stall: number;

@@ -64,7 +64,7 @@ describe('a share made of an image', function () {
     }
   });
 
-  it('of a program fetches what the guest reads, goes on from snapshots that have only what was written', async () => {
+  it('of a program fetches what the guest reads, and resumes from snapshots that have only what was written', async () => {
     const open = () => openImage(new URL(url), { firstPause: 1 });
     const [image, again] = [await open(), await open()];
     const vm = await Vm.boot({ shares: [{ tag: 'share', filesystem: imageFileSystem(image) }] });

@@ -6,7 +6,7 @@ const MAX_ANCESTORS = 64;
 
 /**
  * What each snapshot was taken after. A snapshot names all its ancestors that were there then, so that its line stays whole when
- * those between are removed; here is the same for snapshots that were removed while a guest goes on from them.
+ * those between are removed; here is the same for snapshots that were removed while a guest continues from them.
  */
 export class Lineage {
   readonly #list: () => readonly SnapshotInfo[];
@@ -30,7 +30,7 @@ export class Lineage {
     return ancestorsOf(info).find((id) => there.has(id)) ?? '';
   }
 
-  /** Before a snapshot is removed. `isAt`: whether a guest goes on from it. */
+  /** Before a snapshot is removed. `isAt`: whether a guest continues from it. */
   removes(info: SnapshotInfo, isAt: (id: string) => boolean): void {
     for (const id of this.#removed.keys()) if (!isAt(id)) this.#removed.delete(id);
     if (isAt(info.id)) this.#removed.set(info.id, ancestorsOf(info));

@@ -12,7 +12,7 @@ import type { Range } from './range.ts';
 export interface MemoryState {
   uuid: string;
   nextIno: number;
-  /** The id of the `Origin` that has the content which stands in it as {@link AbsentBytes}. Default: there is none of that. */
+  /** The id of the `Origin` that has the content which stands in it as {@link AbsentBytes}. Default: no content is absent. */
   origin?: string;
   /** By growing index, those that have any inode. */
   ranges: RangeState[];

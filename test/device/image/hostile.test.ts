@@ -33,7 +33,7 @@ async function sealed(head: LayerHead, tree: unknown): Promise<Uint8Array> {
   try {
     id = imageId(codec, bytes, head.chunks).slice(0, 32);
   } catch {
-    // Of columns that are none.
+    // Of malformed columns.
   }
   return concat(layerParts(codec, encodeFields({ ...head, id, image }), []));
 }
