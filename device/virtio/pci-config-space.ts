@@ -37,7 +37,7 @@ const PM_CAP = 0x40;
 export const PMCSR = PM_CAP + 4;
 /** PCI Power Management 1.2, 3.2.4: the power state can be written, and D3hot to D0 resets nothing. */
 export const PMCSR_POWER_STATE = 3;
-const PMCSR_NO_SOFT_RESET = 1 << 3;
+export const PMCSR_NO_SOFT_RESET = 1 << 3;
 const PM_VERSION_1_2 = 3;
 const PCI_CAP_ID_PM = 1;
 const PCI_CAP_ID_VNDR = 9;

@@ -1,10 +1,11 @@
 import { ensureGuestImage } from '../../guest-images/build.ts';
+import { defaultKernel } from '../../harness/node/image.ts';
 import { useGuest } from '../support/guest.ts';
 import { HonestGuest } from '../support/honest-guest.ts';
 
 describe('random changes of the host in a row, each seen at the next system call of the guest', function () {
   this.timeout(1_800_000);
-  before(() => ensureGuestImage({ driver: 'fast' }));
+  before(() => ensureGuestImage({ driver: 'fast', kernel: defaultKernel() }));
 
   for (const [name, count, options] of [
     ['split rings', 1000, {}],

@@ -2,16 +2,20 @@ import { readFile } from 'node:fs/promises';
 import { expect } from 'chai';
 import type { V86, V86Options } from 'v86';
 import { attachVirtioFs, type VirtioFsDevice, type VirtioFsOptions } from '../../device/index.ts';
+import { PMCSR, PMCSR_NO_SOFT_RESET } from '../../device/virtio/pci-config-space.ts';
 import { ensureGuestImage } from '../../guest-images/build.ts';
 import { GuestAgent, type GuestProcess, uartChannel } from '../../harness/machine/agent/guest-agent.ts';
 import { KERNEL_CMDLINE } from '../../harness/machine/boot/cmdline.ts';
 import { directBoot } from '../../harness/machine/boot/direct-boot.ts';
 import { createEmulator } from '../../harness/machine/emulator.ts';
 import { compileV86 } from '../../harness/node/v86.ts';
+import type { NamedKernel } from '../../harness/node/vm-options.ts';
 
 export interface SuspendMachineOptions {
   /** Default: the driver that can suspend. */
   driver?: 'stock' | 'fast';
+  /** Default: `stock`. `minimal` would leave a device alone that keeps its state in sleep, so this one does not say that it does. */
+  kernel?: NamedKernel;
   share?: Partial<VirtioFsOptions>;
   /** More words for the kernel's command line. */
   cmdline?: string;
@@ -61,13 +65,14 @@ export class SuspendMachine {
   /** Booted, nothing mounted. */
   static async boot({
     driver = 'fast',
+    kernel = 'stock',
     share,
     cmdline = '',
     acpi = false,
     disk,
     prepare,
   }: SuspendMachineOptions = {}): Promise<SuspendMachine> {
-    const image = await ensureGuestImage({ driver });
+    const image = await ensureGuestImage({ driver, kernel });
     const read = async (path: string) => ({ buffer: new Uint8Array(await readFile(path)).buffer });
     const words = `${KERNEL_CMDLINE} no_console_suspend ${cmdline}`;
     const options = {
@@ -87,6 +92,7 @@ export class SuspendMachine {
     const emulator = await createEmulator(options, await compileV86(), (made) => {
       device = attachVirtioFs(made, { tag: 'share', ...share });
     });
+    if (kernel === 'minimal') device!.transport.configSpace[PMCSR]! &= ~PMCSR_NO_SOFT_RESET;
     prepare?.(device!);
     const machine = new SuspendMachine(emulator, device!, disk);
     if (!acpi)

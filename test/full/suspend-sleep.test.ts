@@ -63,8 +63,18 @@ for (const driver of ['stock', 'fast'] as const) {
         await vm.exec(
           'echo kept > /mnt/share/f; exec 5</mnt/share/f; rm /mnt/share/f; (sleep 5; cat <&5 > /mnt/share/g) > /dev/null 2>&1 &',
         );
+        const { fs } = vm.share();
+        const writeAll = (text: string) => {
+          for (let n = 0; n < 100; n++) fs.writeFileSync(`/told-${n}`, `${text}\n`);
+        };
+        const readAll = async () => (await vm.exec('cat /mnt/share/told-* | sort -u')).stdout;
+        writeAll('old');
+        expect(await readAll()).to.equal('old\n');
         await vm.suspend();
+        // More than there is room for. The stock driver is not told.
+        if (driver === 'fast') writeAll('new');
         await vm.wake();
+        expect(await readAll()).to.equal(driver === 'fast' ? 'new\n' : 'old\n');
         expect(
           (
             await vm.exec(

@@ -1,6 +1,7 @@
 import { expect } from 'chai';
 import { VIRTIO_CONFIG_S_DRIVER_OK } from '../../device/virtio/constants.ts';
-import { contend, SuspendMachine } from './suspend-machine.ts';
+import { defaultKernel } from '../../harness/node/image.ts';
+import { contend, SuspendMachine, type SuspendMachineOptions } from './suspend-machine.ts';
 
 const SIGINT = 2;
 const SIGKILL = 9;
@@ -12,13 +13,16 @@ const ENOTCONN = 'Transport endpoint is not connected';
 /** The virtqueue. */
 const NOTIFICATIONS = 1;
 
+const mounted = (options: SuspendMachineOptions = {}) =>
+  SuspendMachine.mounted({ kernel: defaultKernel(), ...options });
+
 describe('suspend with the driver of guest-images/driver', function () {
   this.timeout(900_000);
 
   describe('of a guest at rest', () => {
     let machine: SuspendMachine;
     before(async () => {
-      machine = await SuspendMachine.mounted({ share: { locks: 'shared' } });
+      machine = await mounted({ share: { locks: 'shared' } });
     });
     after(() => machine?.stop());
 
@@ -159,7 +163,7 @@ describe('suspend with the driver of guest-images/driver', function () {
   });
 
   it('ends its session when it does not need it any more: the proposal, 21', async () => {
-    const machine = await SuspendMachine.mounted();
+    const machine = await mounted();
     try {
       const opcodes: string[] = [];
       machine.device.session.onTrace(({ opcode }) => opcodes.push(opcode));
@@ -172,7 +176,7 @@ describe('suspend with the driver of guest-images/driver', function () {
   });
 
   it('gives up a session that the host has dropped: ENOTCONN, and it can be mounted again', async () => {
-    const machine = await SuspendMachine.mounted({ share: { locks: 'shared' } });
+    const machine = await mounted({ share: { locks: 'shared' } });
     try {
       const [, waiter] = await contend(machine, 'posix');
       const from = machine.console.length;
@@ -195,7 +199,7 @@ describe('suspend with the driver of guest-images/driver', function () {
   });
 
   it('holds back what the kernel writes while the device is away, and sends it then', async () => {
-    const machine = await SuspendMachine.mounted({ share: { writeback: true } });
+    const machine = await mounted({ share: { writeback: true } });
     try {
       await machine.sh(
         'echo 0 > /sys/power/sync_on_suspend; for name in /sys/class/bdi/*; do echo 100 > $name/max_ratio; echo 50 > $name/min_ratio; done',
@@ -233,7 +237,7 @@ describe('suspend with the driver of guest-images/driver', function () {
   });
 
   it('survives 50 cycles under load, on queues of 8, with all data as it was', async () => {
-    const machine = await SuspendMachine.mounted({ share: { queueSize: 8, requestQueues: 2 } });
+    const machine = await mounted({ share: { queueSize: 8, requestQueues: 2 } });
     try {
       const load = `i=0
 while [ ! -e stop ]; do
@@ -257,7 +261,7 @@ done; echo "done $i"`;
   });
 
   it('is refused by the stock driver, which goes on as before', async () => {
-    const machine = await SuspendMachine.mounted({ driver: 'stock' });
+    const machine = await mounted({ driver: 'stock' });
     try {
       await machine.sh('echo before > file');
       const { code, stderr } = await machine.suspend();
