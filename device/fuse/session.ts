@@ -125,9 +125,13 @@ export class FuseSession {
   }
 
   /**
-   * Whether the driver takes notifications: then what the guest remembers is taken back when others change it. It holds from the next INIT, or
-   * {@link restore}, on. Default: false.
+   * Whether the driver takes notifications: then what the guest remembers is taken back when others change it, if the filesystem tells of that.
+   * It holds from the next INIT, or {@link restore}, on. Default: false.
    */
+  get notifies(): boolean {
+    return this.#parts.policy.revokes;
+  }
+
   set notifies(notifies: boolean) {
     const { notices, policy } = this.#parts;
     notices.isOn = notifies;

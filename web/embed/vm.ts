@@ -72,7 +72,7 @@ export interface Vm {
   readonly fs: SharedFolder;
   /**
    * Runs a command to its end, beside the terminals. A string goes to `/bin/sh -c`, an array is run as it is. It sees what
-   * {@link fs} has changed: after something was replaced it begins up to 1.5 s later, when the guest's caches are outdated.
+   * {@link fs} has changed. With the kernel's own driver it begins up to 1.5 s after something was replaced, when the guest's caches are outdated.
    */
   exec(command: string | string[], options?: ExecOptions): Promise<ExecResult>;
   /** Of this moment, with the shared folder and all that is open; the guest goes on. Returns its id. */

@@ -25,7 +25,10 @@ import { explained, reasonOf } from './folder-errors.ts';
 const SLICE = 4 << 20;
 /** Milliseconds. */
 const NOTICE_INTERVAL = 100;
-/** For how long a guest may go on with what was there before a change from outside: the second of `cache: 'auto'`, and for a guest that is late. */
+/**
+ * For how long a guest that is not told of changes may go on with what was there before one from outside: the second of `cache: 'auto'`, and for a
+ * guest that is late.
+ */
 const CACHE_TIME = 1500;
 const ROOT = { uid: 0, gid: 0 };
 /** Extended attribute of directories that are to go: the names, one a line, of what goes with them. */
@@ -72,10 +75,14 @@ export class Folder implements FolderApi {
     clearTimeout(this.#notice);
   }
 
-  /** Settles when guests see all that was changed from outside. */
+  /** Settles when guests see all that was changed from outside: at once if their driver takes notifications. */
   async settled(): Promise<void> {
-    for (let left: number; (left = this.#outdated + CACHE_TIME - performance.now()) > 0; )
+    for (let left: number; (left = this.#outdated + CACHE_TIME - performance.now()) > 0 && !this.#areUsersTold; )
       await new Promise((resolve) => setTimeout(resolve, left));
+  }
+
+  get #areUsersTold(): boolean {
+    return [...this.#users()].every(({ device }) => device.filesystem !== this.#filesystem || device.session.notifies);
   }
 
   /** Tells the page, now or soon. */

@@ -51,18 +51,14 @@ export class QueuesPanel extends LitElement {
   declare guest: GuestView;
   /** Where a request was, to be shown. */
   declare chosen: { index: number; id: number } | undefined;
-  declare index: number;
+  /** Undefined: the first one for requests, whose number depends on what the driver has accepted. */
+  declare index: number | undefined;
   declare queue: QueueView | undefined;
   declare device: DeviceView | undefined;
   /** What is pointed at. */
   declare lit: Use | undefined;
   #changes: Changes = NO_CHANGES;
   readonly #poll = new Poll(this, (guest) => this.#look(guest));
-
-  constructor() {
-    super();
-    this.index = 1;
-  }
 
   override willUpdate(changed: Map<string, unknown>): void {
     if (changed.has('chosen') && this.chosen) {
@@ -74,8 +70,10 @@ export class QueuesPanel extends LitElement {
 
   async #look(guest: GuestView): Promise<void> {
     const { inspector } = guest.api;
-    const [queue, device] = await Promise.all([inspector.queue(this.index), inspector.device()]);
-    if (queue.index !== this.index || guest !== this.guest) return;
+    const { index } = this;
+    const device = await inspector.device();
+    const queue = await inspector.queue(index ?? device.queues.findIndex(({ name }) => name === 'request 1'));
+    if (index !== this.index || guest !== this.guest) return;
     if (JSON.stringify(queue) !== JSON.stringify(this.queue)) {
       this.#changes = changesOf(this.queue, queue);
       this.queue = queue;
@@ -87,7 +85,7 @@ export class QueuesPanel extends LitElement {
     const { queue, device } = this;
     if (!queue || !device) return nothing;
     return html`
-      <div class="segments" role="group" aria-label="Queue">${device.queues.map(({ name }, index) => html`<button aria-pressed=${index === this.index} @click=${() => this.#choose(index)}>${name}</button>`)}</div>
+      <div class="segments" role="group" aria-label="Queue">${device.queues.map(({ name }, index) => html`<button aria-pressed=${index === queue.index} @click=${() => this.#choose(index)}>${name}</button>`)}</div>
       <div class="scroll" role="region" tabindex="0" aria-label="Virtqueue">${queue.isEnabled ? this.#renderQueue(queue, device) : html`<p class="empty">The driver has not enabled this queue.</p>`}</div>`;
   }
 

@@ -86,11 +86,14 @@ export const holdOff = ({ connection, guest }: Scene): Promise<void> => connecti
 
 /** How many requests wait in the guest's request queue, and how many can. */
 export async function waitingOf({ guest }: Scene): Promise<{ waiting: number; size: number }> {
-  const { entries, size } = await guest.api.inspector.queue(1);
+  const { queues } = await guest.api.inspector.device();
+  const { entries, size } = await guest.api.inspector.queue(queues.findIndex(isRequestQueue));
   return { waiting: entries.reduce((sum, state) => sum + Number(state === 1), 0), size };
 }
 
 /** What the guest's request queue has counted. */
 export async function statisticsOf({ guest }: Scene): Promise<DeviceView['queues'][number]> {
-  return (await guest.api.inspector.device()).queues.find(({ name }) => name === 'request 1')!;
+  return (await guest.api.inspector.device()).queues.find(isRequestQueue)!;
 }
+
+const isRequestQueue = ({ name }: { name: string }) => name === 'request 1';
