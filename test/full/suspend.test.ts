@@ -202,7 +202,7 @@ describe('suspend with the driver of guest-images/driver', function () {
     const machine = await mounted({ share: { writeback: true } });
     try {
       await machine.sh(
-        'echo 0 > /sys/power/sync_on_suspend; for name in /sys/class/bdi/*; do echo 100 > $name/max_ratio; echo 50 > $name/min_ratio; done',
+        'echo 0 > /sys/power/sync_on_suspend; for name in /sys/class/bdi/0:*; do echo 100 > $name/max_ratio; echo 50 > $name/min_ratio; done',
       );
       await machine.sh(
         'cd /proc/sys/vm; echo 1000 > dirty_expire_centisecs; echo 50 > dirty_writeback_centisecs; dmesg -n 7',
