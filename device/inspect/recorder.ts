@@ -1,6 +1,6 @@
 import type { VirtioFsDevice } from '../attach.ts';
 import { errnoName } from '../fs/errno.ts';
-import { fuse_out_header } from '../fuse/layouts.ts';
+import { fuse_entry_out, fuse_out_header } from '../fuse/layouts.ts';
 import { DEFERRED } from '../fuse/request.ts';
 import type { TraceEvent } from '../fuse/session.ts';
 import type { TransportEvent } from '../virtio/trace.ts';
@@ -41,7 +41,7 @@ export interface RequestRecord {
   uid: number;
   /** The decoded struct, by the header's names; the message's `names` among them. */
   args: Record<string, unknown>;
-  /** '' or the errno's name. */
+  /** '' or the errno's name. `ENOENT` too for a LOOKUP that is answered with nodeid 0: there is no such name, and that may be remembered. */
   error: string;
   /** Bytes of the reply; undefined while it waits. */
   written: number | undefined;
@@ -202,7 +202,7 @@ export class Recorder {
     this.#current = record;
   }
 
-  #onRequest({ unique, nodeid, pid, uid, args, error, length, duration }: TraceEvent): void {
+  #onRequest({ unique, nodeid, pid, uid, args, length, duration }: TraceEvent): void {
     const record = this.#current;
     if (!record) return;
     this.#current = undefined;
@@ -212,7 +212,6 @@ export class Recorder {
       pid,
       uid,
       args,
-      error: error ? errnoName(error) : '',
       duration,
       hasWaited: length === DEFERRED,
     });
@@ -228,9 +227,9 @@ export class Recorder {
       record.buffers.filter(({ writable }) => writable),
       Math.min(written, MAX_BYTES),
     );
+    record.error = errorOf(record);
     this.#untold.push(record);
     if (!record.hasWaited) return;
-    record.error = errorOf(record.reply);
     record.duration = now() - record.time;
     this.#measure(record);
   }
@@ -274,11 +273,14 @@ function firstOf(buffers: RequestRecord['buffers']): RequestRecord['buffers'] {
   return [...ofKind(false), ...ofKind(true)];
 }
 
-/** '' or the name of the errno in a reply's first bytes. */
-function errorOf(reply: Uint8Array): string {
+/** What the answer says. */
+function errorOf({ opcode, reply }: RequestRecord): string {
   if (reply.length < fuse_out_header.size) return '';
-  const error = new DataView(reply.buffer, reply.byteOffset).getInt32(fuse_out_header.offsets.error, true);
-  return error ? errnoName(-error) : '';
+  const view = new DataView(reply.buffer, reply.byteOffset, reply.length);
+  const error = view.getInt32(fuse_out_header.offsets.error, true);
+  if (error) return errnoName(-error);
+  const nodeid = fuse_out_header.size + fuse_entry_out.offsets.nodeid;
+  return opcode === 'LOOKUP' && reply.length >= nodeid + 8 && view.getBigUint64(nodeid, true) === 0n ? 'ENOENT' : '';
 }
 
 /** Milliseconds since 1970, finer than `Date.now`. */

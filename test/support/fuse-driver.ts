@@ -4,7 +4,7 @@ import { filesystemOf } from '../../device/filesystems/memfs/volume.ts';
 import type { MemoryFileSystem } from '../../device/filesystems/memory/filesystem.ts';
 import { F_UNLCK, F_WRLCK } from '../../device/fs/constants.ts';
 import { LOCK_END_MAX } from '../../device/fs/lock.ts';
-import { FuseSession } from '../../device/fuse/session.ts';
+import { FuseSession, type FuseSessionOptions } from '../../device/fuse/session.ts';
 import type { OfferedFeatures } from '../../device/virtio/features.ts';
 import { VirtioFs } from '../../device/virtio-fs.ts';
 import type { AddOptions } from './driver-queue.ts';
@@ -27,10 +27,16 @@ export class FuseDriver {
     offer,
     indirect = true,
     files = {},
-  }: { offer?: OfferedFeatures; indirect?: boolean; files?: Record<string, string> } = {}) {
+    cache,
+  }: {
+    offer?: OfferedFeatures;
+    indirect?: boolean;
+    files?: Record<string, string>;
+    cache?: FuseSessionOptions['cache'];
+  } = {}) {
     this.volume = Volume.fromJSON(files);
     this.filesystem = filesystemOf(this.volume);
-    this.session = new FuseSession({ filesystem: this.filesystem, locks: 'shared' });
+    this.session = new FuseSession({ filesystem: this.filesystem, locks: 'shared', cache });
     this.driver = new MockDriver(new VirtioFs(this.session, { tag: 'share', requestQueues: 1, queueSize: 16 }), {
       offer,
     }).start();

@@ -43,6 +43,15 @@ describe('recorder', () => {
     });
   }
 
+  it('says ENOENT of a name that there is not, remembered or not', () => {
+    const { fuse, recorder } = start({ cache: 'always' });
+    fuse.send(1, 'LOOKUP', 1, 'nobody');
+    expect(recorder.records[0]).to.include({ error: 'ENOENT', written: 144 });
+    fuse.create('somebody');
+    fuse.send(1, 'LOOKUP', 1, 'somebody');
+    expect(recorder.records.at(-1)).to.include({ opcode: 'LOOKUP', error: '', written: 144 });
+  });
+
   it('has a request that waits, and its answer when that comes, from within another', () => {
     const { fuse, recorder } = start();
     const { nodeid, fh } = fuse.create('file');
