@@ -248,8 +248,8 @@ const nodes: Lesson = {
     },
     {
       title: 'Let the guest forget it',
-      text: 'It drops the names that it knows, and gives their node ids back. Then it looks the file up again.',
-      command: (directory) => `echo 2 > /proc/sys/vm/drop_caches; ls -i ${directory}/docs`,
+      text: 'It drops the names that it knows, and gives their node ids back: those that were used lately the second time it is told. Then it looks the file up again.',
+      command: (directory) => `for time in 1 2; do echo 2 > /proc/sys/vm/drop_caches; done; ls -i ${directory}/docs`,
       async look(scene) {
         const ino = await numberOf(scene, 'docs/moved.txt');
         const forgot = scene.requests.find(
