@@ -61,6 +61,19 @@ export class BlockCache {
     }
   }
 
+  /** Whether a file that was kept with {@link replace} begins with these bytes, and has so many. */
+  async isSame(key: string, beginning: Uint8Array, length: number): Promise<boolean> {
+    const whole = await this.readWhole(key);
+    return whole?.length === length && beginning.every((byte, n) => byte === whole[n]);
+  }
+
+  /** Whether it has the blocks of a file from `first` to before `end`, as far as that is known. */
+  async hasAll(key: string, first: number, end: number): Promise<boolean> {
+    await this.#refresh().catch(() => {});
+    for (let block = first; block < end; block++) if (!this.has(key, block)) return false;
+    return true;
+  }
+
   /** Keeps a file as a whole, in the place of what was kept of it. */
   replace(key: string, bytes: Uint8Array): void {
     this.#later(() => this.forget(key, [...(this.#places.get(key)?.keys() ?? [])]));

@@ -1,4 +1,5 @@
 import type { BlockCache } from './block-cache.ts';
+import { BlockMemory } from './block-memory.ts';
 import { ImageError, type ImageFiles } from './files.ts';
 import type { ChunkFile } from './head.ts';
 
@@ -51,6 +52,13 @@ interface Waiter {
   reject(error: ImageError): void;
 }
 
+/** What comes of a file. */
+export interface Arriving {
+  parts: AsyncIterable<Uint8Array>;
+  /** Nobody wants the rest. */
+  cancel(): void;
+}
+
 interface Job {
   file: number;
   block: number;
@@ -75,9 +83,7 @@ export class Blocks {
   readonly #from: ImageFiles;
   readonly #files: readonly ChunkFile[];
   readonly #options: BlockOptions;
-  /** Used longest ago first. */
-  readonly #memory = new Map<string, Uint8Array>();
-  #memorySize = 0;
+  readonly #memory: BlockMemory;
   /** What is wanted and not fetched yet, in the order of asking. */
   readonly #queue = new Map<string, Job>();
   readonly #flying = new Map<string, Job>();
@@ -97,6 +103,7 @@ export class Blocks {
     this.#from = from;
     this.#files = files;
     this.#options = options;
+    this.#memory = new BlockMemory(options.memory);
   }
 
   /**
@@ -112,14 +119,18 @@ export class Blocks {
     const found = new Map<number, Uint8Array>();
     let missing = blocks;
     if (!isFresh) {
-      missing = blocks.filter((block) => !this.#isHere(file, block, found));
+      missing = blocks.filter((block) => {
+        const bytes = this.#memory.use(`${file}/${block}`);
+        if (bytes) found.set(block, bytes);
+        return !bytes;
+      });
       if (missing.length && cache) {
         const kept = await cache.read(this.#files[file]!.key, missing);
         for (const [block, bytes] of kept) {
           if (bytes.length !== this.#lengthOf(file, block)) continue;
           this.counts.cached++;
           found.set(block, bytes);
-          this.#remember(file, block, bytes);
+          this.#memory.keep(`${file}/${block}`, bytes);
         }
         missing = missing.filter((block) => !found.has(block));
       }
@@ -146,22 +157,26 @@ export class Blocks {
     return Math.ceil(this.#files[file]!.end / BLOCK);
   }
 
-  /** Takes in what came of a file from its beginning on. */
-  take(file: number, bytes: Uint8Array): void {
-    for (let block = 0; block * BLOCK < bytes.length; block++) {
-      const length = this.#lengthOf(file, block);
-      if (length > 0 && block * BLOCK + length <= bytes.length)
-        this.#arrived(file, block, bytes.slice(block * BLOCK, block * BLOCK + length));
-    }
+  /**
+   * Takes in blocks of a file, from `first` on, that come anyway, as many as are kept in memory; who wants one of them waits for it. `parts` begin with
+   * the first byte of the first block. Settles when all have come, and never rejects: what did not come is fetched when it is wanted.
+   */
+  async follow(file: number, first: number, { parts, cancel }: Arriving): Promise<void> {
+    this.#abort.signal.addEventListener('abort', cancel, { once: true });
+    const last = Math.min(this.countOf(file), first + Math.floor(this.#options.memory / BLOCK));
+    const run = Array.from({ length: Math.max(0, last - first) }, (_, n): Job => {
+      const job = { file, block: first + n, waiters: [], isFresh: false };
+      this.#flying.set(`${file}/${job.block}`, job);
+      return job;
+    });
+    if (run.length) await this.#settle(run, this.#takeIn(run, first * BLOCK, this.#endOf(run), parts));
+    this.#abort.signal.removeEventListener('abort', cancel);
+    cancel();
   }
 
   /** These were not what they should be. */
   async forget(file: number, blocks: readonly number[]): Promise<void> {
-    for (const block of blocks) {
-      const name = `${file}/${block}`;
-      this.#memorySize -= this.#memory.get(name)?.length ?? 0;
-      this.#memory.delete(name);
-    }
+    for (const block of blocks) this.#memory.forget(`${file}/${block}`);
     await this.#options.cache?.forget(this.#files[file]!.key, blocks);
   }
 
@@ -175,28 +190,6 @@ export class Blocks {
 
   #lengthOf(file: number, block: number): number {
     return Math.min(BLOCK, this.#files[file]!.end - block * BLOCK);
-  }
-
-  #isHere(file: number, block: number, found: Map<number, Uint8Array>): boolean {
-    const name = `${file}/${block}`;
-    const bytes = this.#memory.get(name);
-    if (!bytes) return false;
-    this.#memory.delete(name);
-    this.#memory.set(name, bytes);
-    found.set(block, bytes);
-    return true;
-  }
-
-  #remember(file: number, block: number, bytes: Uint8Array): void {
-    const name = `${file}/${block}`;
-    if (this.#memory.has(name)) return;
-    this.#memory.set(name, bytes);
-    this.#memorySize += bytes.length;
-    for (const [oldest, { length }] of this.#memory) {
-      if (this.#memorySize <= this.#options.memory) return;
-      this.#memory.delete(oldest);
-      this.#memorySize -= length;
-    }
   }
 
   #wait(file: number, block: number, isFresh: boolean): Promise<Uint8Array> {
@@ -278,35 +271,53 @@ export class Blocks {
     this.#active++;
     if (isAhead) this.#activeAhead++;
     this.#busy.add(file);
+    await this.#settle(run, this.#request(run));
+    this.#active--;
+    this.#busy.delete(file);
+    if (isAhead) this.#activeAhead--;
+    this.#wake();
+  }
+
+  async #settle(run: Job[], taken: Promise<void>): Promise<void> {
     try {
-      await this.#request(run);
+      await taken;
       this.#recovered();
     } catch (error) {
       this.#failed(run, error instanceof ImageError ? error : new ImageError(String(error), { cause: error }));
-    } finally {
-      this.#active--;
-      this.#busy.delete(file);
-      if (isAhead) this.#activeAhead--;
-      this.#wake();
     }
   }
 
+  #endOf(run: Job[]): number {
+    const { file, block } = run.at(-1)!;
+    return Math.min(this.#files[file]!.end, (block + 1) * BLOCK);
+  }
+
   async #request(run: Job[]): Promise<void> {
-    const { file, isFresh } = run[0]!;
-    const { name, key, end } = this.#files[file]!;
-    const first = run[0]!.block;
-    const from = first * BLOCK;
-    const to = Math.min(end, (run.at(-1)!.block + 1) * BLOCK);
+    const { file, block, isFresh } = run[0]!;
+    const { name, end } = this.#files[file]!;
+    const from = block * BLOCK;
+    const to = this.#endOf(run);
     this.counts.requests++;
     const { isWhole, parts } = await this.#from.read(name, { from, to, isFresh, signal: this.#abort.signal });
     this.#hasRanges = !isWhole;
     this.#wake();
-    const start = isWhole ? 0 : from;
     // Of a server that sends whole files, all of it is taken.
-    const stop = isWhole ? end : to;
-    const arrived: Uint8Array[] = [];
+    await this.#takeIn(run, isWhole ? 0 : from, isWhole ? end : to, parts);
+  }
+
+  /** Takes in the bytes of a file from `start`, where a block begins, to `stop`. */
+  async #takeIn(run: Job[], start: number, stop: number, parts: AsyncIterable<Uint8Array>): Promise<void> {
+    const { file, isFresh } = run[0]!;
+    const { name, key } = this.#files[file]!;
+    let first = start / BLOCK;
+    let arrived: Uint8Array[] = [];
     let at = start;
-    let block = new Uint8Array(this.#lengthOf(file, at / BLOCK));
+    let block = new Uint8Array(this.#lengthOf(file, first));
+    const keep = () => {
+      this.#options.cache?.keep({ key, first, blocks: arrived });
+      first += arrived.length;
+      arrived = [];
+    };
     try {
       for await (const part of parts) {
         this.#lastByte = performance.now();
@@ -322,11 +333,12 @@ export class Blocks {
           this.#arrived(file, number, block, isFresh);
           arrived.push(block);
           if (at < stop) block = new Uint8Array(this.#lengthOf(file, at / BLOCK));
+          if (arrived.length === MOST) keep();
         }
         if (at >= stop) break;
       }
     } finally {
-      this.#options.cache?.keep({ key, first: start / BLOCK, blocks: arrived });
+      keep();
     }
     if (at < stop)
       throw new ImageError(`${name || this.#from.place} broke off after ${at} bytes of ${stop}: look at the network`, {
@@ -337,7 +349,7 @@ export class Blocks {
   /** Who wants it past all caches does not take it from elsewhere. */
   #arrived(file: number, block: number, bytes: Uint8Array, isFresh = false): void {
     const name = `${file}/${block}`;
-    this.#remember(file, block, bytes);
+    this.#memory.keep(name, bytes);
     for (const jobs of [this.#flying, this.#queue]) {
       const job = jobs.get(name);
       if (!job || (job.isFresh && !isFresh) || !jobs.delete(name)) continue;
@@ -363,22 +375,17 @@ export class Blocks {
     this.#failures++;
     const pause = Math.min(LONGEST_PAUSE, firstPause * 2 ** Math.min(this.#failures - 1, 16));
     let waiting = 0;
-    let hasGivenUp = false;
     for (const job of run) {
       const name = `${job.file}/${job.block}`;
       if (!this.#flying.delete(name)) continue;
       const left: Waiter[] = [];
       for (const waiter of job.waiters) {
         if (error.mayPass && now - Math.max(waiter.since, this.#lastByte) < patience) left.push(waiter);
-        else {
-          hasGivenUp = true;
-          waiter.reject(error);
-        }
+        else waiter.reject(error);
       }
       waiting += left.length;
       if (left.length) this.#queue.set(name, { ...job, waiters: left });
     }
-    if (hasGivenUp) this.#options.onTrouble?.({ error, retryIn: undefined });
     if (!waiting) return;
     this.counts.retries++;
     this.#pausedUntil = now + pause;

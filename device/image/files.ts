@@ -66,6 +66,6 @@ export class StoredImage implements ImageFiles {
 }
 
 /** All in one part. */
-export async function* once(bytes: Uint8Array): AsyncGenerator<Uint8Array> {
+async function* once(bytes: Uint8Array): AsyncGenerator<Uint8Array> {
   yield bytes;
 }

@@ -30,9 +30,8 @@ export interface ChunkFile {
   name: string;
   /** BLAKE3 of a pack in hexadecimal digits, or of the head that stands in the image's own file: what is cached is found by it. */
   key: string;
-  /** Where chunks begin in it. */
+  /** Where chunks begin in it, and where they end. */
   start: number;
-  /** Where they end. */
   end: number;
 }
 
@@ -69,6 +68,8 @@ export interface ImageInfo {
   packedBytes: number;
   chunks: number;
   packs: number;
+  /** Of those, what is read first: bytes as they are packed. 0 without a profile. */
+  firstBytes: number;
 }
 
 /** An image whose head was read, and is sound. */
@@ -94,21 +95,16 @@ export async function readImageHead(
   if (!image) throw new SnapshotError('this is a snapshot, and not an image: go on from it with `restore`');
   const count = chunks.hash.length / HASH_LENGTH;
   const lengths = fromU32(chunks.length);
-  if (lengths.some((length) => length < 1 || length > MAX_CONTENT_CHUNK))
-    throw refusal('it has a chunk that is too long');
+  const packed = fromU32(chunks.packed);
+  if (lengths.some((length, n) => length < 1 || length > MAX_CONTENT_CHUNK || packed[n]! < 1 || packed[n]! > length))
+    throw refusal('it has a chunk of an impossible length');
   const tree = await unpacked(flate, image.tree, image.treeLength);
-  const order = image.order && fromU32(image.order);
-  const places = new ChunkPlaces(
-    chunks,
-    filesOf(packs, { name: '', key: toHex(prefix.headHash), start: dataStart, end: dataStart + prefix.dataLength }),
-  );
+  const own = { name: '', key: toHex(prefix.headHash), start: dataStart, end: dataStart + prefix.dataLength };
+  const places = new ChunkPlaces(chunks, [own, ...packsOf(packs)], image.first && fromU32(image.first));
   const absent: (AbsentBytes | undefined)[] = new Array(count);
-  const absentAt = (n: number): AbsentBytes | undefined => {
-    if (n >= count) return undefined;
-    const place = order ? order[n]! : n;
-    return (absent[n] ??= new AbsentBytes(places.hashAt(place), lengths[place]!));
-  };
-  const id = imageId(codec, tree, order ? ordered(chunks, order) : chunks);
+  const absentAt = (n: number): AbsentBytes | undefined =>
+    n < count ? (absent[n] ??= new AbsentBytes(places.hashAt(n), lengths[n]!)) : undefined;
+  const id = imageId(codec, tree, chunks);
   if (head.id !== id.slice(0, head.id.length)) throw refusal('it is not what its name says');
   const { nextIno, ranges } = decodeTree(tree, absentAt, { inodes, chunks: MAX_CHUNKS });
   return {
@@ -118,9 +114,10 @@ export async function readImageHead(
       created: image.created,
       inodes: nextIno - 1,
       bytes: lengths.reduce((sum, length) => sum + length, 0),
-      packedBytes: fromU32(chunks.packed).reduce((sum, length) => sum + length, 0),
+      packedBytes: packed.reduce((sum, length) => sum + length, 0),
       chunks: count,
       packs: places.files.length - 1,
+      firstBytes: prefix.dataLength,
     },
     state: { uuid: randomUuid(), nextIno, origin: id, ranges },
     places,
@@ -137,23 +134,12 @@ async function unpacked(flate: Flate, bytes: Uint8Array, length: number): Promis
   }
 }
 
-function ordered({ hash, length }: ChunkColumns, order: Uint32Array): Pick<ChunkColumns, 'hash' | 'length'> {
-  const found = { hash: new Uint8Array(hash.length), length: new Uint8Array(length.length) };
-  order.forEach((place, n) => {
-    found.hash.set(hash.subarray(place * HASH_LENGTH, (place + 1) * HASH_LENGTH), n * HASH_LENGTH);
-    found.length.set(length.subarray(4 * place, 4 * place + 4), 4 * n);
-  });
-  return found;
-}
-
-function filesOf(packs: PackColumns | undefined, own: ChunkFile): ChunkFile[] {
-  if (!packs) return [own];
-  const lengths = fromU32(packs.length);
-  const others = Array.from(lengths, (end, n): ChunkFile => {
+function packsOf(packs: PackColumns | undefined): ChunkFile[] {
+  if (!packs) return [];
+  return Array.from(fromU32(packs.length), (end, n): ChunkFile => {
     const key = toHex(packs.hash.subarray(n * HASH_LENGTH, (n + 1) * HASH_LENGTH));
     return { name: key + PACK_SUFFIX, key, start: 0, end };
   });
-  return [own, ...others];
 }
 
 /** Where the chunks of an image are. */
@@ -165,11 +151,13 @@ export class ChunkPlaces {
   readonly #packed: Uint32Array;
   readonly #file: Uint32Array;
   readonly #at: Float64Array;
+  /** Of those that stand in the image's own file too: where. */
+  readonly #first = new Map<number, number>();
   /** By the first 48 bits of their hashes. */
   readonly #numbers = new Map<number, number>();
 
-  /** Of a head that was found sound: the chunks fill the files one after the other. */
-  constructor({ hash, length, packed }: ChunkColumns, files: readonly ChunkFile[]) {
+  /** Of a head that was found sound: the chunks fill the packs one after the other, and those in `first` the image's own file. */
+  constructor({ hash, length, packed }: ChunkColumns, files: readonly ChunkFile[], first?: Uint32Array) {
     this.files = files;
     this.#hash = hash;
     this.#length = fromU32(length);
@@ -178,7 +166,7 @@ export class ChunkPlaces {
     this.#at = new Float64Array(this.#packed.length);
     const view = new DataView(hash.buffer, hash.byteOffset, hash.length);
     let file = 0;
-    let at = files[0]!.start;
+    let at = files[0]!.end;
     this.#packed.forEach((bytes, n) => {
       while (at + bytes > files[file]!.end) at = files[++file]!.start;
       this.#file[n] = file;
@@ -186,10 +174,20 @@ export class ChunkPlaces {
       at += bytes;
       this.#numbers.set(keyAt(view, n * HASH_LENGTH), n);
     });
+    at = files[0]!.start;
+    for (const n of first ?? []) {
+      this.#first.set(n, at);
+      at += this.#packed[n]!;
+    }
   }
 
   get count(): number {
     return this.#packed.length;
+  }
+
+  /** Those that stand in the image's own file too, in their order there. */
+  get first(): Iterable<number> {
+    return this.#first.keys();
   }
 
   /** A view of it. */
@@ -201,11 +199,21 @@ export class ChunkPlaces {
     return { hash: this.hashAt(n), length: this.#length[n]! };
   }
 
-  /** Undefined for a chunk that is not of this image. */
-  find({ hash, length }: ContentChunk): ChunkPlace | undefined {
+  /** Which chunk it is; undefined for one that is not of this image. */
+  find({ hash, length }: ContentChunk): number | undefined {
     const n = this.#numbers.get(keyAt(new DataView(hash.buffer, hash.byteOffset, hash.length), 0));
-    if (n === undefined || length !== this.#length[n] || !sameBytes(hash, this.hashAt(n))) return undefined;
+    return n === undefined || length !== this.#length[n] || !sameBytes(hash, this.hashAt(n)) ? undefined : n;
+  }
+
+  /** Where it stands in a pack. */
+  inPack(n: number): ChunkPlace {
     return { file: this.#file[n]!, at: this.#at[n]!, packed: this.#packed[n]! };
+  }
+
+  /** Where it stands in the image's own file; undefined where it does not. */
+  inFront(n: number): ChunkPlace | undefined {
+    const at = this.#first.get(n);
+    return at === undefined ? undefined : { file: 0, at, packed: this.#packed[n]! };
   }
 }
 

@@ -2,17 +2,17 @@ import { concat } from '../bytes.ts';
 import type { MemoryState } from '../filesystems/memory/state.ts';
 import { loadCodec } from '../snapshot/codec/codec.ts';
 import { SnapshotError } from '../snapshot/errors.ts';
-import { type Codec, decodeHead, decodePrefix, PREFIX_LENGTH, toHex } from '../snapshot/layer.ts';
+import { type Codec, decodeHead, decodePrefix, type LayerHead, PREFIX_LENGTH, toHex } from '../snapshot/layer.ts';
 import type { BlockCache } from './block-cache.ts';
-import type { BlockOptions } from './blocks.ts';
-import { ImageError, type ImageFiles, once } from './files.ts';
+import { BLOCK, type BlockOptions } from './blocks.ts';
+import { ImageError, type ImageFiles } from './files.ts';
 import { type Flate, streamFlate } from './flate.ts';
 import { type ChunkPlaces, type ImageInfo, readImageHead } from './head.ts';
 import { HttpImage } from './http-image.ts';
 import { ImageSource } from './source.ts';
 
 /** Bytes of packed content that are kept in memory: what is read ahead, and the rest of what came with something else. */
-const MEMORY = 16 << 20;
+const MEMORY = 32 << 20;
 /** Milliseconds. */
 const PATIENCE = 60_000;
 
@@ -21,7 +21,7 @@ export interface OpenImageOptions extends Pick<BlockOptions, 'onTrouble' | 'onRe
   id?: string;
   /** Keeps what was fetched. Default: nothing is kept. */
   cache?: BlockCache;
-  /** Bytes of packed content that are kept in memory for those who ask next. Default: 16 MiB. */
+  /** Bytes of packed content that are kept in memory for those who ask next. Default: 32 MiB. */
   memory?: number;
   /** Milliseconds that a guest waits while nothing comes; then it gets EIO. Default: 60,000. */
   patience?: number;
@@ -40,10 +40,12 @@ export interface OpenImage {
   /** What it has, with all content absent. */
   readonly state: MemoryState;
   readonly places: ChunkPlaces;
+  /** As it stands in the file. */
+  readonly head: LayerHead;
 }
 
 /**
- * Reads the head of an image, `from` a URL or elsewhere; content is fetched when it is needed.
+ * Reads the head of an image, `from` a URL or elsewhere; content is fetched when it is needed, and what stands behind the head comes meanwhile.
  *
  * @throws ImageError, SnapshotError that say why it can't be had, or what is wrong with it.
  */
@@ -53,33 +55,53 @@ export async function openImage(from: URL | ImageFiles, options: OpenImageOption
   const name = files.place;
   const { id, cache, onTrouble, onRecovered, firstPause } = options;
   const cacheKey = toHex(codec.hash(new TextEncoder().encode(name)));
-  const read = async (stream: Stream): Promise<OpenImage> => {
-    const prefixBytes = await stream.take(PREFIX_LENGTH);
-    const prefix = decodePrefix(prefixBytes, name);
-    const headBytes = await stream.take(prefix.headLength);
-    const head = decodeHead(codec, prefix, headBytes, name);
-    const dataStart = PREFIX_LENGTH + prefix.headLength;
-    const { info, state, places } = await readImageHead(head, prefix, dataStart, { ...options, codec, flate });
+  const decoded = async (bytes: Uint8Array): Promise<OpenImage> => {
+    const prefix = decodePrefix(bytes, name);
+    const start = PREFIX_LENGTH + prefix.headLength;
+    const head = decodeHead(codec, prefix, bytes.subarray(PREFIX_LENGTH, start), name);
+    const { info, state, places } = await readImageHead(head, prefix, start, { ...options, codec, flate });
     if (id !== undefined && id !== info.id)
       throw new ImageError(
         `${name} is another image now: it is ${info.id.slice(0, 12)}, and ${id.slice(0, 12)} is needed; publish that under another name`,
       );
     const sources = { codec, flate, cache, memory, patience, firstPause, onTrouble, onRecovered };
-    const origin = new ImageSource(info.id, places, files, sources);
-    const start = concat([prefixBytes, headBytes, await stream.take(Math.min(prefix.dataLength, memory))]);
-    if (prefix.dataLength) origin.take(start);
-    if (!stream.isKept) cache?.replace(cacheKey, start);
-    return { info, origin, state, places };
+    return { info, origin: new ImageSource(info.id, places, files, sources), state, places, head };
   };
-  const kept = async () => {
+  const kept = async (): Promise<OpenImage | undefined> => {
     const bytes = await cache?.readWhole(cacheKey);
-    if (!bytes) return undefined;
-    return read(new Stream(once(bytes), true)).catch(() => undefined);
+    return bytes && decoded(bytes).catch(() => undefined);
+  };
+  const fetched = async (): Promise<OpenImage> => {
+    const stop = new AbortController();
+    const signals = options.signal ? [options.signal, stop.signal] : [stop.signal];
+    const { parts } = await files.read('', { from: 0, signal: AbortSignal.any(signals) });
+    const stream = new Stream(parts[Symbol.asyncIterator]());
+    let image: OpenImage | undefined;
+    try {
+      let bytes = await stream.take(PREFIX_LENGTH);
+      const prefix = decodePrefix(bytes, name);
+      const start = PREFIX_LENGTH + prefix.headLength;
+      const front = { block: Math.floor(start / BLOCK), end: Math.ceil((start + prefix.dataLength) / BLOCK) };
+      if (await cache?.isSame(cacheKey, bytes, start)) {
+        const isAllHere = !prefix.dataLength || (await cache!.hasAll(toHex(prefix.headHash), front.block, front.end));
+        const known = isAllHere ? await kept() : undefined;
+        if (known) return known;
+      }
+      bytes = concat([bytes, await stream.take(prefix.headLength)]);
+      image = await decoded(bytes);
+      cache?.replace(cacheKey, bytes);
+      if (!prefix.dataLength) return image;
+      const rest = stream.rest(bytes.subarray(front.block * BLOCK));
+      image.origin.follow(front.block, { parts: rest, cancel: () => stop.abort() });
+      return image;
+    } finally {
+      if (!image?.info.firstBytes) await stream.end();
+    }
   };
   try {
     // What it has to be can't have changed.
     const known = id === undefined ? undefined : await kept();
-    return known ?? (await fetchHead(files, options, read));
+    return known ?? (await fetched());
   } catch (error) {
     const known = error instanceof ImageError && error.mayPass ? await kept() : undefined;
     if (known) return known;
@@ -88,30 +110,13 @@ export async function openImage(from: URL | ImageFiles, options: OpenImageOption
   }
 }
 
-async function fetchHead<T>(
-  files: ImageFiles,
-  { signal = new AbortController().signal }: OpenImageOptions,
-  read: (stream: Stream) => Promise<T>,
-): Promise<T> {
-  const { parts } = await files.read('', { from: 0, signal });
-  const stream = new Stream(parts[Symbol.asyncIterator]());
-  try {
-    return await read(stream);
-  } finally {
-    await stream.end();
-  }
-}
-
 /** What comes in parts, to be taken in others. */
 class Stream {
   readonly #parts: AsyncIterator<Uint8Array>;
-  /** It comes from the cache. */
-  readonly isKept: boolean;
   #left: Uint8Array = new Uint8Array(0);
 
-  constructor(parts: AsyncIterator<Uint8Array>, isKept = false) {
+  constructor(parts: AsyncIterator<Uint8Array>) {
     this.#parts = parts;
-    this.isKept = isKept;
   }
 
   /** So many bytes, or those there are. */
@@ -127,6 +132,17 @@ class Stream {
     const whole = taken.length === 1 ? taken[0]! : concat(taken);
     this.#left = whole.subarray(length);
     return whole.subarray(0, length);
+  }
+
+  /** All that has not been taken, after `before`; each part is borrowed until the next one. */
+  async *rest(before: Uint8Array): AsyncGenerator<Uint8Array> {
+    try {
+      yield before;
+      yield this.#left;
+      for (let next = await this.#parts.next(); !next.done; next = await this.#parts.next()) yield next.value;
+    } finally {
+      await this.end();
+    }
   }
 
   async end(): Promise<void> {

@@ -2,7 +2,7 @@ import { concat } from '../bytes.ts';
 import { EIO, FsError } from '../fs/errno.ts';
 import type { ContentChunk, Origin } from '../fs/origin.ts';
 import { type Codec, sameBytes } from '../snapshot/layer.ts';
-import { BLOCK, type BlockCounts, type BlockOptions, Blocks } from './blocks.ts';
+import { type Arriving, BLOCK, type BlockCounts, type BlockOptions, Blocks } from './blocks.ts';
 import { ImageError, type ImageFiles } from './files.ts';
 import type { Flate } from './flate.ts';
 import type { ChunkPlace, ChunkPlaces } from './head.ts';
@@ -22,6 +22,12 @@ interface Stream {
   window: number;
 }
 
+/** A chunk as it is, and as it stands in a file; borrowed. */
+export interface StoredChunk {
+  bytes: Uint8Array;
+  stored: Uint8Array;
+}
+
 /**
  * The chunks of an image, from wherever its files are: fetched when they are asked for, several together, and checked before anybody has them. One
  * is enough for all guests of a process.
@@ -36,6 +42,9 @@ export class ImageSource implements Origin {
   readonly #options: BlockOptions;
   /** Used longest ago first. */
   readonly #streams: Stream[] = [];
+  #isClosed = false;
+  /** What stood in the image's own file does not stand there any more: it was published anew, say. */
+  #isFrontLost = false;
 
   constructor(
     id: string,
@@ -63,40 +72,82 @@ export class ImageSource implements Origin {
   }
 
   async fetch(wanted: readonly ContentChunk[]): Promise<Uint8Array[]> {
-    const places = wanted.map((chunk) => {
-      const place = this.#places.find(chunk);
-      if (!place) throw new FsError(EIO, 'the image has no such chunk');
-      return place;
+    const numbers = wanted.map((chunk) => {
+      const number = this.#places.find(chunk);
+      if (number === undefined) throw new FsError(EIO, 'the image has no such chunk');
+      return number;
     });
-    try {
-      const blocks = new Map(
-        await Promise.all(
-          [...blocksByFile(places)].map(async ([file, list]) => {
-            const ahead = this.#ahead(file, list);
-            return [file, await this.#blocks.get(file, list, { ahead })] as const;
-          }),
-        ),
-      );
-      return await Promise.all(wanted.map((chunk, n) => this.#chunk(chunk, places[n]!, blocks.get(places[n]!.file)!)));
-    } catch (error) {
-      if (error instanceof ImageError) throw new FsError(EIO, error.message);
-      throw error;
-    }
+    return this.#orEio(async () => {
+      const found = await this.#fromFront(numbers);
+      return (found ?? (await this.#read(numbers, (n) => this.#places.inPack(n)))).map(({ bytes }) => bytes);
+    });
+  }
+
+  /** The chunks with these numbers, checked, from the packs or from the image's own file. @throws FsError EIO. */
+  read(numbers: readonly number[], isInFront = false): Promise<StoredChunk[]> {
+    return this.#orEio(() =>
+      this.#read(numbers, (n) => (isInFront ? this.#places.inFront(n)! : this.#places.inPack(n))),
+    );
   }
 
   expect(wanted: readonly ContentChunk[]): void {
-    const places = wanted.flatMap((chunk) => this.#places.find(chunk) ?? []);
+    const places = wanted.flatMap((chunk) => {
+      const number = this.#places.find(chunk);
+      return number === undefined ? [] : this.#placeOf(number);
+    });
     for (const [file, blocks] of blocksByFile(places)) this.#blocks.expect(file, blocks.slice(0, MOST_AHEAD));
   }
 
-  /** Takes in the beginning of the image's own file, with chunks that stand behind the head. */
-  take(bytes: Uint8Array): void {
-    this.#blocks.take(0, bytes);
+  /** Takes in what comes of the image's own file, from the block with this number on. */
+  follow(block: number, arriving: Arriving): void {
+    void this.#blocks.follow(0, block, arriving);
   }
 
   /** Ends all requests; what is asked for gets EIO. */
   close(): void {
+    this.#isClosed = true;
     this.#blocks.close();
+  }
+
+  #placeOf(n: number): ChunkPlace {
+    return (this.#isFrontLost ? undefined : this.#places.inFront(n)) ?? this.#places.inPack(n);
+  }
+
+  /** Chunks from wherever they can be had the soonest; undefined when the image's own file is not any more what it was, and packs have all. */
+  async #fromFront(numbers: readonly number[]): Promise<StoredChunk[] | undefined> {
+    try {
+      return await this.#read(numbers, (n) => this.#placeOf(n));
+    } catch (error) {
+      const isOver = !(error instanceof ImageError) || error.mayPass || this.#isClosed || this.#isFrontLost;
+      if (isOver || !numbers.some((n) => this.#places.inFront(n))) throw error;
+      this.#isFrontLost = true;
+      return undefined;
+    }
+  }
+
+  async #orEio<T>(action: () => Promise<T>): Promise<T> {
+    try {
+      return await action();
+    } catch (error) {
+      if (!(error instanceof ImageError)) throw error;
+      if (!this.#isClosed) this.#options.onTrouble?.({ error, retryIn: undefined });
+      throw new FsError(EIO, error.message);
+    }
+  }
+
+  async #read(numbers: readonly number[], placeOf: (n: number) => ChunkPlace): Promise<StoredChunk[]> {
+    const places = numbers.map(placeOf);
+    const blocks = new Map(
+      await Promise.all(
+        [...blocksByFile(places)].map(async ([file, list]) => {
+          const ahead = this.#ahead(file, list);
+          return [file, await this.#blocks.get(file, list, { ahead })] as const;
+        }),
+      ),
+    );
+    return Promise.all(
+      numbers.map((n, row) => this.#chunk(this.#places.chunkAt(n), places[row]!, blocks.get(places[row]!.file)!)),
+    );
   }
 
   /** What follows these blocks, more of it the longer somebody reads on. */
@@ -117,7 +168,7 @@ export class ImageSource implements Origin {
   }
 
   /** `blocks`: those that it is in, from wherever they were. */
-  async #chunk(chunk: ContentChunk, place: ChunkPlace, blocks: ReadonlyMap<number, Uint8Array>): Promise<Uint8Array> {
+  async #chunk(chunk: ContentChunk, place: ChunkPlace, blocks: ReadonlyMap<number, Uint8Array>): Promise<StoredChunk> {
     const found = await this.#unpacked(chunk, place, blocks);
     if (found) return found;
     const { file, at } = place;
@@ -127,11 +178,9 @@ export class ImageSource implements Origin {
     if (again) return again;
     await this.#blocks.forget(file, list);
     const name = this.#places.files[file]!.name || this.place;
-    const error = new ImageError(
+    throw new ImageError(
       `${name} is damaged where it comes from: bytes from ${at} on are not what they should be; publish the image again`,
     );
-    this.#options.onTrouble?.({ error, retryIn: undefined });
-    throw error;
   }
 
   /** Undefined when it is not what it should be. */
@@ -139,7 +188,7 @@ export class ImageSource implements Origin {
     { hash, length }: ContentChunk,
     place: ChunkPlace,
     blocks: ReadonlyMap<number, Uint8Array>,
-  ): Promise<Uint8Array | undefined> {
+  ): Promise<StoredChunk | undefined> {
     const { at, packed } = place;
     const numbers = blocksOf(place);
     const start = at - numbers[0]! * BLOCK;
@@ -147,7 +196,7 @@ export class ImageSource implements Origin {
     const stored = whole.subarray(start, start + packed);
     try {
       const bytes = packed === length ? stored.slice() : await this.#flate.inflate(stored, length);
-      return sameBytes(this.#codec.hash(bytes), hash) ? bytes : undefined;
+      return sameBytes(this.#codec.hash(bytes), hash) ? { bytes, stored } : undefined;
     } catch {
       return undefined;
     }

@@ -99,7 +99,7 @@ export interface Frozen {
   bases?: string[];
 }
 
-/** The files that the chunks of an image go on in after its own: chunks only, none in two of them. */
+/** The files that have the chunks of an image: chunks only, none in two of them. */
 export interface PackColumns {
   /** BLAKE3 of each, 32 bytes: its name is that in hexadecimal digits, and `.pack`. */
   hash: Uint8Array;
@@ -116,8 +116,8 @@ export interface ImagePart {
   tree: Uint8Array;
   /** Bytes of it before that. */
   treeLength: number;
-  /** u32: for the n-th chunk that the tree speaks of, where it is among the chunks of the layer. Missing where it is the n-th. */
-  order?: Uint8Array;
+  /** u32: chunks that stand once more in the file itself, in this order: what is read first. Default: none. */
+  first?: Uint8Array;
 }
 
 export interface LayerHead {
@@ -235,8 +235,13 @@ function checkHead(head: LayerHead, { dataLength }: Pick<LayerPrefix, 'dataLengt
   if (!Number.isInteger(count) || length.length !== 4 * count || packed.length !== 4 * count)
     fail('its list of chunks has columns of different lengths');
   if (fromU32(length).some((value) => value > MAX_CHUNK_LENGTH)) fail('it has a chunk that is too long');
-  checkPlaces(fromU32(packed), [dataLength, ...packLengths(head, fail)], fail);
-  if (head.image !== undefined) checkImage(head.image, count, fail);
+  if (head.image === undefined) {
+    if (head.packs !== undefined) fail('it has packs and is no image');
+    checkPlaces(fromU32(packed), [dataLength], fail);
+  } else {
+    checkPlaces(fromU32(packed), packLengths(head, fail), fail);
+    checkImage(head.image, fromU32(packed), dataLength, fail);
+  }
   const { frozen } = head;
   if (!frozen) return;
   for (const field of ['created', 'name', 'parent'] as const)
@@ -265,7 +270,7 @@ function checkHead(head: LayerHead, { dataLength }: Pick<LayerPrefix, 'dataLengt
   checkRam(frozen.ram, fail);
 }
 
-function packLengths({ packs }: LayerHead, fail: (what: string) => never): Iterable<number> {
+function packLengths({ packs }: LayerHead, fail: (what: string) => never): readonly number[] {
   if (packs === undefined) return [];
   const { hash, length } = packs ?? {};
   if (!(hash instanceof Uint8Array && length instanceof Uint8Array) || hash.length !== 8 * length.length)
@@ -273,13 +278,13 @@ function packLengths({ packs }: LayerHead, fail: (what: string) => never): Itera
   const lengths = fromU32(length);
   if (hash.length % HASH_LENGTH || lengths.some((value) => value === 0 || value > MAX_PACK_LENGTH))
     fail('its list of packs is invalid');
-  return lengths;
+  return [...lengths];
 }
 
 /** The chunks fill the files one after the other, and none is in two. */
 function checkPlaces(packed: Uint32Array, files: readonly number[], fail: (what: string) => never): void {
   let file = 0;
-  let left = files[0]!;
+  let left = files[0] ?? 0;
   for (const length of packed) {
     while (left === 0 && file + 1 < files.length) left = files[++file]!;
     if (length > left) fail('the lengths of its chunks do not add up');
@@ -288,19 +293,22 @@ function checkPlaces(packed: Uint32Array, files: readonly number[], fail: (what:
   if (left !== 0 || file + 1 < files.length) fail('the lengths of its chunks do not add up');
 }
 
-function checkImage(image: ImagePart, count: number, fail: (what: string) => never): void {
+function checkImage(image: ImagePart, packed: Uint32Array, dataLength: number, fail: (what: string) => never): void {
   for (const field of ['created', 'name'] as const)
     if (typeof image?.[field] !== 'string') fail(`${field} is not text`);
-  const { tree, treeLength, order } = image;
+  const { tree, treeLength, first = new Uint8Array(0) } = image;
   if (!(tree instanceof Uint8Array) || !Number.isInteger(treeLength) || treeLength < 0 || treeLength > MAX_TREE_LENGTH)
     fail('it has no tree');
-  if (order === undefined) return;
-  if (!(order instanceof Uint8Array) || order.length !== 4 * count) fail('the order of its chunks is invalid');
-  const isThere = new Uint8Array(count);
-  for (const place of fromU32(order)) {
-    if (place >= count || isThere[place]) fail('the order of its chunks is invalid');
-    isThere[place] = 1;
+  if (!(first instanceof Uint8Array) || first.length % 4 || first.length > 4 * packed.length)
+    fail('its list of what is read first is invalid');
+  const isThere = new Uint8Array(packed.length);
+  let length = 0;
+  for (const chunk of fromU32(first)) {
+    if (chunk >= packed.length || isThere[chunk]) fail('its list of what is read first is invalid');
+    isThere[chunk] = 1;
+    length += packed[chunk]!;
   }
+  if (length !== dataLength) fail('what is read first is not what stands in it');
 }
 
 function checkRam(ram: RamMap, fail: (what: string) => never): void {

@@ -1,5 +1,6 @@
 import { createHash } from 'node:crypto';
-import { mkdtemp, rm } from 'node:fs/promises';
+import { existsSync } from 'node:fs';
+import { mkdtemp, readFile, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { MessageChannel } from 'node:worker_threads';
@@ -8,6 +9,7 @@ import { BytesSource } from '../../device/bytes.ts';
 import { buildImage } from '../../device/image/build.ts';
 import { type OpenImage, openImage } from '../../device/image/open.ts';
 import {
+  imageFileSystem,
   loadCodec,
   MemoryFileSystem,
   MemoryStore,
@@ -147,6 +149,70 @@ describe('a guest whose root is an image', function () {
     ];
     for (const one of machines)
       expect(await ask(one, 'while [ ! -s /sum ]; do sleep 0.1; done; cat /sum')).to.include(expected);
+  });
+
+  it('is profiled: what is read comes with the head, of a boot and of a frozen guest', async () => {
+    const store = ['--store', join(directory, 'profiled')];
+    const profile = async (name: string, command: string, ...more: string[]) => {
+      const words = [
+        'image',
+        'profile',
+        '--json',
+        ...more,
+        '-o',
+        join(directory, name),
+        location,
+        '--',
+        'sh',
+        '-c',
+        command,
+      ];
+      const done = await cli.run(words);
+      return { ...done, text: done.stdout.slice(done.stdout.indexOf('{')) };
+    };
+    const boot = await profile('boot.image', 'head -c 100000 /large | wc -c');
+    expect(boot).to.include({ code: 0 });
+    expect(boot.stdout).to.match(/^100000\n/);
+    expect(JSON.parse(boot.text)).to.include({ id: image.info.id, leftOut: 0 });
+    server.files.set('boot.image', await readFile(join(directory, 'boot.image')));
+    server.log.length = 0;
+    const again = await openImage(server.url('boot.image'));
+    const root = imageFileSystem(again);
+    const machine = keep(await Vm.boot({ root: { filesystem: root } }));
+    expect(await ask(machine, 'head -c 100000 /large | wc -c')).to.equal('100000\n');
+    // How far the shell on the console has come by then differs.
+    const { bytes } = again.origin.counts;
+    expect(again.info.firstBytes).to.be.above(400_000);
+    expect(bytes - again.info.firstBytes, server.log.join()).to.be.below(200_000);
+    expect(server.log[0]).to.equal('boot.image');
+    again.origin.close();
+
+    expect(await cli.run(['freeze', ...store, '--name', 'ready', '--root', `image:${location}`])).to.include({
+      code: 0,
+    });
+    const thawed = await profile('thawed.image', 'tail -c 100000 /large | wc -c', ...store, '--at', 'ready');
+    expect(thawed).to.include({ code: 0 });
+    const [cold, warm] = [boot, thawed].map(({ text }) => JSON.parse(text) as { bytes: number });
+    expect(warm!.bytes).to.be.below(cold!.bytes);
+    const restored = await cli.run([
+      'restore',
+      ...store,
+      '--image',
+      join(directory, 'thawed.image'),
+      'ready',
+      '--',
+      'md5sum',
+      '/large',
+    ]);
+    expect(restored.stdout).to.include(expected);
+
+    const failed = await profile('failed.image', 'exit 3');
+    expect(failed).to.include({ code: 3 });
+    expect(failed.stderr).to.include('failed.image stays as it is');
+    expect(existsSync(join(directory, 'failed.image'))).to.equal(false);
+    const nowhere = await cli.run(['image', 'profile', server.url('root.image').href, '--', 'true']);
+    expect(nowhere).to.include({ code: 125 });
+    expect(nowhere.stderr).to.include('give --output FILE');
   });
 
   it('runs from the command line, and is restored there', async () => {

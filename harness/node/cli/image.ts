@@ -1,4 +1,4 @@
-import { mkdir, mkdtemp, rm } from 'node:fs/promises';
+import { mkdtemp, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { basename, dirname, join } from 'node:path';
 import { type Command, InvalidArgumentError, Option } from 'commander';
@@ -12,12 +12,12 @@ import { VmError } from '../../machine/errors.ts';
 import { printable } from '../../machine/printable.ts';
 import { nodeFlate } from '../images/node-flate.ts';
 import { openImageAt } from '../images/open.ts';
+import { imageDirectory, imageStem } from '../images/write-image.ts';
 import { loadSource } from '../shares/load-source.ts';
-import { writeFileWhole } from '../stores/whole-file.ts';
 import { progressReporter } from './options.ts';
+import { addProfileCommand } from './profile.ts';
 import { addJsonOption, tellJson } from './store.ts';
 
-const SUFFIX = '.image';
 const MIB = 1 << 20;
 
 interface JsonFlag {
@@ -70,6 +70,7 @@ Examples:
   SOURCE_DATE_EPOCH=1700000000 v86-virtiofs image build root.tar public/root.image`,
     )
     .action(build);
+  addProfileCommand(command('profile', 'put what a command reads in front'));
   command('inspect', 'show what an image is')
     .argument(...which)
     .addHelpText('after', example('inspect debian.image', 'inspect https://example.org/debian.image'))
@@ -101,15 +102,10 @@ async function build(
 ): Promise<void> {
   const file = debian === undefined ? second : first;
   if (file === undefined)
-    throw new VmError('configuration', `${printable(first)} is to become an image: say which, NAME${SUFFIX}`);
+    throw new VmError('configuration', `${printable(first)} is to become an image: say which, NAME.image`);
   if (debian !== undefined && second !== undefined)
     throw new VmError('configuration', `--debian takes the place of ${printable(first)}: leave out one of them`);
-  const [, stem] = /^([a-zA-Z0-9][a-zA-Z0-9._-]*)\.image$/.exec(basename(file)) ?? [];
-  if (stem === undefined)
-    throw new VmError(
-      'configuration',
-      `can't make the image ${printable(file)}: its name has to end in ${SUFFIX}, after letters, digits, ".", "_" or "-"`,
-    );
+  const stem = imageStem(file);
   const epoch = sourceDateEpoch();
   const report = progressReporter();
   const source = debian === undefined ? first : 'the Debian root';
@@ -120,20 +116,7 @@ async function build(
     : fromDebian(debian.split(','), report, load));
   for (const { path, reason } of taken.skipped)
     process.stderr.write(`${printable(`not taken from ${source}: ${path}: ${reason}`)}\n`);
-  const directory = dirname(file);
-  const files = {
-    write: async (each: string, parts: readonly Uint8Array[]) => {
-      try {
-        await mkdir(directory, { recursive: true });
-        await writeFileWhole(join(directory, each), parts);
-      } catch (error) {
-        throw new VmError('share', `can't write ${printable(join(directory, each))}: ${(error as Error).message}`, {
-          cause: error,
-        });
-      }
-    },
-  };
-  const built = await buildImage(filesystem, files, basename(file), {
+  const built = await buildImage(filesystem, imageDirectory(dirname(file)), basename(file), {
     name: name ?? stem,
     epoch,
     packSize: packSize * MIB,
@@ -198,10 +181,11 @@ async function open(location: string): Promise<OpenImage> {
 async function inspect(location: string, { json }: JsonFlag): Promise<void> {
   const { info } = await open(location);
   if (json) return tellJson(info);
-  const { id, name, created, inodes, bytes, packedBytes, chunks, packs } = info;
+  const { id, name, created, inodes, bytes, packedBytes, chunks, packs, firstBytes } = info;
   console.log(printable(`${name || '(no name)'}  ${id}`));
   console.log(printable(`made ${created}; ${inodes} entries`));
   console.log(`content: ${formatBytes(bytes)} in ${formatBytes(packedBytes)}, ${chunks} chunks in ${packs} packs`);
+  if (firstBytes) console.log(`in front: ${formatBytes(firstBytes)}, fetched with the list of files`);
 }
 
 async function ls(location: string, path: string | undefined, { json }: JsonFlag): Promise<void> {

@@ -163,11 +163,7 @@ export function addMachineOptions(command: Command): Command {
         '--init <command>',
         'with --root, what becomes process 1 there, /sbin/init say (default: a small one of our own)',
       )
-      .addOption(
-        new Option('-m, --memory <MiB>', `guest memory, ${MIN_MEMORY} to ${MAX_MEMORY}`)
-          .default(DEFAULT_MEMORY)
-          .argParser(parseMemory),
-      ),
+      .addOption(memoryOption()),
   )
     .option('--cmdline <words>', "extra words for the kernel's command line")
     .addOption(
@@ -186,7 +182,13 @@ export function addMachineOptions(command: Command): Command {
     .option('-v, --verbose', "show the guest's console and progress on stderr");
 }
 
-function addImageOptions(command: Command): Command {
+export function memoryOption(): Option {
+  return new Option('-m, --memory <MiB>', `guest memory, ${MIN_MEMORY} to ${MAX_MEMORY}`)
+    .default(DEFAULT_MEMORY)
+    .argParser(parseMemory);
+}
+
+export function addImageOptions(command: Command): Command {
   return command
     .option(
       '--kernel <which>',

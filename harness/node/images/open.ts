@@ -6,7 +6,7 @@ import { DirectoryStore } from '../stores/directory-store.ts';
 import { nodeFlate } from './node-flate.ts';
 
 /** Whether an image is on a web server. */
-function isUrl(location: string): boolean {
+export function isUrl(location: string): boolean {
   return /^https?:\/\//.test(location);
 }
 
