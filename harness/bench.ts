@@ -117,7 +117,9 @@ async function bench(what: string, flags: Flags): Promise<void> {
   );
   if (flags.markdown !== undefined) {
     const before = await readFile(flags.markdown, 'utf8').catch(() => '');
-    await writeFile(flags.markdown, withSection(before, `bench ${what}`, markdown(what, flags, result)));
+    const [series] = /\d+\.\d+/.exec(`${result.guest?.['kernel'] ?? ''}`) ?? [];
+    const section = `bench ${what}${series ? `, Linux ${series}` : ''}`;
+    await writeFile(flags.markdown, withSection(before, section, markdown(what, flags, result)));
     console.log(`The tables are in ${flags.markdown}.`);
   }
   if (json === undefined) return;
