@@ -1,6 +1,7 @@
+import { HonestGuest } from '../../test/support/honest-guest.ts';
 import { Vm } from '../node/vm.ts';
 import type { NamedDriver } from '../node/vm-options.ts';
-import { behindNinep, FAST, type Goal, goalsOf, NINEP, STOCK, TMPFS } from './goals.ts';
+import { behindNinep, EDITS, FAST, type Goal, goalsOf, NINEP, STOCK, TMPFS } from './goals.ts';
 import { Collector, type Table } from './report.ts';
 import { benchRequests } from './requests.ts';
 
@@ -110,7 +111,12 @@ export async function benchFilesystems(
       rows: instructions.rows(),
     }));
     const [cached, rest] = times.map(({ rows }, n) => ({ times: rows, executed: executed[n]!.rows }));
-    const results = { cached: cached!, uncached: rest!, costs: costs.rows };
+    const results = {
+      cached: cached!,
+      uncached: rest!,
+      costs: costs.rows,
+      edits: await countEdits(guests, onProgress),
+    };
     const { config } = guests.fast;
     return {
       tables: [
@@ -142,6 +148,8 @@ async function bootGuests(onProgress: (message: string) => void): Promise<Guests
       shares: [
         ...TABLES.map(({ cache }) => ({ tag: cache, cache })),
         { tag: 'stateless', cache: 'always', stateless: true },
+        { tag: 'share' },
+        { tag: 'log', cache: 'never' },
       ],
       // A kernel may have to be built; how long a boot takes is no news.
       onProgress: (message) => message.startsWith('booting') || onProgress(message),
@@ -154,6 +162,19 @@ async function bootGuests(onProgress: (message: string) => void): Promise<Guests
     await fast.stop();
     throw error;
   }
+}
+
+async function countEdits(guests: Guests, onProgress: (message: string) => void): Promise<Record<string, number>> {
+  const count = async (driver: NamedDriver) => {
+    onProgress(`changes of the host, ${driver} driver`);
+    const vm = guests[driver];
+    for (const tag of ['share', 'log']) await vm.mount(tag);
+    const guest = await HonestGuest.start(vm);
+    const seen = await guest.countsEdits(EDITS, 1);
+    await guest.stop();
+    return seen;
+  };
+  return { [FAST]: await count('fast'), [STOCK]: await count('stock') };
 }
 
 /** A row is here as soon as the guest has printed it, so that what was served until then belongs to it. */

@@ -19,7 +19,11 @@ export interface Results {
   uncached: Rows;
   /** Of one request. */
   costs: BenchRow[];
+  /** How many of {@link EDITS} changes of the host the guest sees at its next system call, with a share's default cache. */
+  edits: Record<string, number>;
 }
+
+export const EDITS = 300;
 
 /** What was to be reached with the fast driver, and what is. */
 export interface Goal {
@@ -36,7 +40,7 @@ export interface Goal {
 type Of = (subject: string) => number;
 
 /** `isNewer`: on Linux 6.12, where a request takes less. */
-export function goalsOf({ cached, uncached, costs }: Results, isNewer: boolean): Goal[] {
+export function goalsOf({ cached, uncached, costs, edits }: Results, isNewer: boolean): Goal[] {
   const of =
     (rows: BenchRow[], name: string): Of =>
     (subject) =>
@@ -66,6 +70,7 @@ export function goalsOf({ cached, uncached, costs }: Results, isNewer: boolean):
     executed('rename', 'rename', 20),
     executed('open, read, close, warm', 'open, read and close, again', 12),
     executed('stat of what is known, after a second', 'stat, known for a second', 5.2),
+    goal('changes of the host seen at the next system call', `of ${EDITS}`, (subject) => edits[subject]!, EDITS, true),
     goal('write 4k, uncached, speed to 9p', '×', to(NINEP, of(uncached.times, 'write 4k')), 3, true),
     goal('read 4k, uncached, speed to 9p', '×', to(NINEP, of(uncached.times, 'read 4k')), 3, true),
     goal(`${copy}, time to tmpfs`, '×', to(TMPFS, of(cached.times, copy)), 3),

@@ -104,26 +104,46 @@ export class HonestGuest {
     return guest;
   }
 
-  /**
-   * Waits for two reports: of the first, the guest may have made some system calls before. Nothing but the guest's own work is waited for.
-   */
   async sees(what: string): Promise<void> {
-    const truth = expected(this.#vm.share('share').fs);
-    const from = this.#reports.length;
-    while (this.#reports.length < from + 2) await new Promise<void>((resolve) => (this.#onReport = resolve));
-    expect(this.#reports[from + 1], what).to.equal(truth);
+    const [report, truth] = await this.#look();
+    expect(report, what).to.equal(truth);
   }
 
   /** As many random changes of the host's, each seen. */
   async seesEdits(count: number, seed: number): Promise<void> {
+    for (const [n, name] of this.#edits(count, seed)) await this.sees(`${n}: the host ${name} (seed ${seed})`);
+  }
+
+  /** How many of as many random changes of the host's are seen. */
+  async countsEdits(count: number, seed: number): Promise<number> {
+    let seen = 0;
+    for (const _ of this.#edits(count, seed)) {
+      const [report, truth] = await this.#look();
+      if (report === truth) seen++;
+    }
+    return seen;
+  }
+
+  *#edits(count: number, seed: number): Generator<[number, string]> {
     const random = randomNumbers(seed);
     const names = Object.keys(EDITS);
     const { fs } = this.#vm.share('share');
     for (let n = 0; n < count; n++) {
       const name = names[random(names.length)]!;
       EDITS[name]!(fs, random);
-      await this.sees(`${n}: the host ${name} (seed ${seed})`);
+      yield [n, name];
     }
+  }
+
+  /**
+   * What the guest says, and what it should. Two reports are waited for: of the first, the guest may have made some system calls before. Nothing but the
+   * guest's own work is waited for.
+   */
+  async #look(): Promise<[string, string]> {
+    const truth = expected(this.#vm.share('share').fs);
+    const from = this.#reports.length;
+    while (this.#reports.length < from + 2) await new Promise<void>((resolve) => (this.#onReport = resolve));
+    return [this.#reports[from + 1]!, truth];
   }
 
   async stop(): Promise<void> {
