@@ -26,7 +26,7 @@ const EDITS: Record<string, (fs: HostFs, random: (below: number) => number) => v
   'writes in f': (fs, random) => {
     if (!fs.existsSync('/f')) return;
     const fd = fs.openSync('/f', 'r+');
-    fs.writeSync(fd, `${1e6 + random(9e6)}`, 0);
+    fs.writeSync(fd, `${1e6 + random(9e6)}\n`, 0);
     fs.closeSync(fd);
   },
   'replaces f': (fs, random) => {
