@@ -64,7 +64,7 @@ export async function openImage(from: URL | ImageFiles, options: OpenImageOption
       throw new ImageError(
         `${name} is another image now: it is ${info.id.slice(0, 12)}, and ${id.slice(0, 12)} is needed; publish that under another name`,
       );
-    const sources = { codec, flate, cache, memory, patience, firstPause, onTrouble, onRecovered };
+    const sources = { codec, flate, tree: state, cache, memory, patience, firstPause, onTrouble, onRecovered };
     return { info, origin: new ImageSource(info.id, places, files, sources), state, places, head };
   };
   const kept = async (): Promise<OpenImage | undefined> => {

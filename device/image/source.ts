@@ -1,6 +1,8 @@
 import { concat } from '../bytes.ts';
+import type { MemoryOrigin } from '../filesystems/memory/inode-table.ts';
+import type { MemoryState } from '../filesystems/memory/state.ts';
 import { EIO, FsError } from '../fs/errno.ts';
-import type { ContentChunk, Origin } from '../fs/origin.ts';
+import type { ContentChunk } from '../fs/origin.ts';
 import { type Codec, sameBytes } from '../snapshot/layer.ts';
 import { type Arriving, BLOCK, type BlockCounts, type BlockOptions, Blocks } from './blocks.ts';
 import { ImageError, type ImageFiles } from './files.ts';
@@ -32,8 +34,9 @@ export interface StoredChunk {
  * The chunks of an image, from wherever its files are: fetched when they are asked for, several together, and checked before anybody has them. One
  * is enough for all guests of a process.
  */
-export class ImageSource implements Origin {
+export class ImageSource implements MemoryOrigin {
   readonly id: string;
+  readonly tree: MemoryState;
   readonly #places: ChunkPlaces;
   readonly #from: ImageFiles;
   readonly #blocks: Blocks;
@@ -50,9 +53,10 @@ export class ImageSource implements Origin {
     id: string,
     places: ChunkPlaces,
     from: ImageFiles,
-    { codec, flate, ...options }: BlockOptions & { codec: Codec; flate: Flate },
+    { codec, flate, tree, ...options }: BlockOptions & { codec: Codec; flate: Flate; tree: MemoryState },
   ) {
     this.id = id;
+    this.tree = tree;
     this.#places = places;
     this.#from = from;
     this.#codec = codec;

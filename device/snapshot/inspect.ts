@@ -2,6 +2,8 @@ import type { CheckedRange } from '../filesystems/memory/check-range.ts';
 import { type CheckedState, checkState } from '../filesystems/memory/check-state.ts';
 import { attributesAt } from '../filesystems/memory/inode.ts';
 import { WORDS } from '../filesystems/memory/range.ts';
+import { baseOf } from '../filesystems/memory/range-difference.ts';
+import type { MemoryState } from '../filesystems/memory/state.ts';
 import type { Lock } from '../fs/locks.ts';
 import { type CheckedLockTableState, LockTable } from '../fs/locks.ts';
 import { AbsentBytes } from '../fs/origin.ts';
@@ -42,6 +44,10 @@ export interface FilesystemContents {
   uuid: string;
   /** Its files have stayed where they were: the snapshot has none of them. */
   isElsewhere: boolean;
+  /** The id of the image that it is on, if it is on one. */
+  image: string | undefined;
+  /** What is in the image was not told, and so not what is in the files here: there are none in the list. */
+  isPartial: boolean;
   /** By path. */
   files: Map<string, FileContents>;
   /** Bytes of all files. */
@@ -69,8 +75,16 @@ const ROOT = 1;
 /** Longer paths begin at the directory with this inode number. */
 const MAX_PATH = 4096;
 
-/** Reads what a snapshot says of itself: its machine, files, sessions and locks. @throws SnapshotError when it is damaged. */
-export async function inspect(store: SnapshotStore, id: string): Promise<Contents> {
+/** What images have, by their ids: {@link MemoryOrigin.tree}. */
+export type Trees = ReadonlyMap<string, MemoryState>;
+
+/**
+ * Reads what a snapshot says of itself: its machine, files, sessions and locks. `trees`: of images that its filesystems are on, whose files are not told
+ * otherwise.
+ *
+ * @throws SnapshotError when it is damaged.
+ */
+export async function inspect(store: SnapshotStore, id: string, trees: Trees = new Map()): Promise<Contents> {
   const frozen = store.frozen(id);
   deviceStateLength(frozen, (names) => store.lengthOf(names));
   const parts = await store.chunks(hashNames(frozen.deviceParts));
@@ -79,7 +93,7 @@ export async function inspect(store: SnapshotStore, id: string): Promise<Content
   const chunk = (name: string) => parts.get(name) ?? own.get(name) ?? new ChunkReference(fromHex(name));
   const saved = readDeviceState(frozen, { chunk });
   try {
-    const filesystems = saved.filesystems.map(readFilesystem);
+    const filesystems = saved.filesystems.map((state) => readFilesystem(state, trees));
     return {
       ...store.info(id),
       filesystems: filesystems.map(({ contents }) => contents),
@@ -115,27 +129,40 @@ function deviceContents(
   };
 }
 
-function readFilesystem(state: unknown): ReadFilesystem {
-  const { uuid, sessionOnly, locks } = (state ?? {}) as Partial<FilesystemIdentity>;
-  if (sessionOnly) {
+function readFilesystem(state: unknown, trees: Trees): ReadFilesystem {
+  const { uuid, sessionOnly, locks, origin, isDifference } = (state ?? {}) as Partial<FilesystemIdentity & MemoryState>;
+  const tree = origin === undefined ? undefined : trees.get(origin);
+  const isPartial = isDifference === true && tree === undefined;
+  const image = origin === undefined ? undefined : String(origin);
+  if (sessionOnly || isPartial) {
     const pathOf = (ino: number) => `(inode ${ino})`;
     return {
       pathOf,
       contents: {
         uuid: String(uuid),
-        isElsewhere: true,
+        isElsewhere: sessionOnly === true,
+        image,
+        isPartial,
         files: new Map(),
         bytes: 0,
         ...locksOf(LockTable.checkState(locks), pathOf),
       },
     };
   }
-  const checked = checkState(state);
+  const checked = checkState(state, undefined, tree && baseOf(tree));
   const { files, paths, bytes } = readFiles(checked);
   const pathOf = (ino: number) => paths.get(ino) ?? '(deleted)';
   return {
     pathOf,
-    contents: { uuid: checked.uuid, isElsewhere: false, files, bytes, ...locksOf(LockTable.checkState(locks), pathOf) },
+    contents: {
+      uuid: checked.uuid,
+      isElsewhere: false,
+      image,
+      isPartial,
+      files,
+      bytes,
+      ...locksOf(LockTable.checkState(locks), pathOf),
+    },
   };
 }
 
@@ -221,12 +248,18 @@ export interface Difference {
   /** Pages of RAM whose content is kept in different places. */
   pages: number;
   pageCount: number;
-  filesystems: { added: string[]; removed: string[]; changed: string[] }[];
+  filesystems: {
+    added: string[];
+    removed: string[];
+    changed: string[];
+    /** The image that has to be told to tell its files apart; the lists are empty. Default: it is told, or there is none. */
+    needs?: string;
+  }[];
 }
 
-/** What lies between two snapshots of one machine, or of a fork. */
-export async function diff(store: SnapshotStore, from: string, to: string): Promise<Difference> {
-  const [before, after] = await Promise.all([inspect(store, from), inspect(store, to)]);
+/** What lies between two snapshots of one machine, or of a fork. `trees` as for {@link inspect}. */
+export async function diff(store: SnapshotStore, from: string, to: string, trees?: Trees): Promise<Difference> {
+  const [before, after] = await Promise.all([inspect(store, from, trees), inspect(store, to, trees)]);
   const [old, now] = [PageMap.decode(store.frozen(from).ram), PageMap.decode(store.frozen(to).ram)];
   const pageCount = Math.max(old.pageCount, now.pageCount);
   let pages = Math.abs(old.pageCount - now.pageCount);
@@ -235,6 +268,8 @@ export async function diff(store: SnapshotStore, from: string, to: string): Prom
     const filesOf = ({ filesystems }: Contents): Contents['filesystems'][number]['files'] =>
       filesystems[n]?.files ?? new Map();
     const [earlier, files] = [filesOf(before), filesOf(after)];
+    const partial = [before, after].find((contents) => contents.filesystems[n]?.isPartial);
+    if (partial) return { added: [], removed: [], changed: [], needs: partial.filesystems[n]!.image };
     return {
       added: [...files.keys()].filter((path) => !earlier.has(path)),
       removed: [...earlier.keys()].filter((path) => !files.has(path)),

@@ -70,7 +70,7 @@ export function checkTree(filesystem: MemoryFileSystem, sessions: readonly FuseS
     throw new Error(`the filesystem counts ${space.inodes} inodes, and has ${inodes.length}`);
   space.checkFits(space);
   const state = filesystem.state();
-  const { usage } = checkState(state);
+  const { usage } = checkState(state, undefined, partsOf(filesystem).table.base);
   if (usage.pages !== pages || usage.metadata !== metadata || usage.inodes !== space.inodes)
     throw new Error('a snapshot would be charged otherwise');
   const before = encodeFields(state);

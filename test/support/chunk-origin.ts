@@ -1,8 +1,9 @@
 import { createHash } from 'node:crypto';
 import type { MemoryFileSystem } from '../../device/filesystems/memory/filesystem.ts';
+import type { MemoryOrigin } from '../../device/filesystems/memory/inode-table.ts';
 import type { MemoryState, RangeState } from '../../device/filesystems/memory/state.ts';
 import { EIO, FsError } from '../../device/fs/errno.ts';
-import { AbsentBytes, type ContentChunk, type Origin } from '../../device/fs/origin.ts';
+import { AbsentBytes, type ContentChunk } from '../../device/fs/origin.ts';
 
 export interface ChunkOriginOptions {
   id?: string;
@@ -13,8 +14,10 @@ export interface ChunkOriginOptions {
 }
 
 /** An origin that has the chunks which it has taken out of states. */
-export class ChunkOrigin implements Origin {
+export class ChunkOrigin implements MemoryOrigin {
   readonly id: string;
+  /** Default: snapshots have all but content. */
+  tree: MemoryState | undefined;
   /** Chunks of each fetch that was asked for. */
   readonly fetches: number[] = [];
   /** Hints, each as lengths. */

@@ -7,13 +7,16 @@ import { AbsentBytes } from '../../fs/origin.ts';
 import { ACL_ACCESS, ACL_DEFAULT, Acl } from './acl.ts';
 import { countBits, PAGES_PER_CHUNK } from './chunk.ts';
 import { timeIn } from './inode.ts';
+import { fail, list, record } from './invalid.ts';
 import { ATIME, BTIME, CTIME, HIGH, MODE, MTIME, RANGE, WORDS } from './range.ts';
+import { type Base, withDifference } from './range-difference.ts';
 import { entryCost, inodeCost, linksCost, type Usage, xattrCost, xattrsCost } from './space.ts';
 import type { RangeState } from './state.ts';
 import { checkNode, checkSize, checkTime, checkXattr, checkXattrList, LINK_MAX, MAX_FILE_SIZE } from './values.ts';
 
 /** A range that is sound as far as it can be told from itself, with its columns as numbers and strings. */
 export interface CheckedRange {
+  /** Where it is a difference, that. */
   readonly source: RangeState;
   readonly index: number;
   /** Records: see range.ts. Borrowed from the source where they can be. */
@@ -31,22 +34,27 @@ export interface CheckedRange {
 
 const TIMES = { atime: [ATIME, 0], mtime: [MTIME, 8], ctime: [CTIME, 16], btime: [BTIME, 24] } as const;
 
-/** Finds a range sound in itself, where content may be elsewhere if `hasOrigin`. @throws TypeError that says what is wrong with it. */
-export function checkRange(state: unknown, nextIno: number, hasOrigin: boolean): CheckedRange {
+/**
+ * Finds a range sound in itself, where content may be elsewhere if `hasOrigin`. `base`: what the image has that it may be a difference from.
+ *
+ * @throws TypeError that says what is wrong with it.
+ */
+export function checkRange(state: unknown, nextIno: number, hasOrigin: boolean, base?: Base): CheckedRange {
   const source = record(state, 'ranges') as unknown as RangeState;
   const { index } = source;
   if (!Number.isInteger(index) || index < 0 || index * RANGE >= nextIno) fail(`range ${index} is out of range`);
-  const entries = group(source, 'entries');
-  const directories = group(source, 'directories');
-  const files = group(source, 'files');
-  const chunks = group(source, 'chunks');
-  const symlinks = group(source, 'symlinks');
-  const xattrs = group(source, 'xattrs');
-  const special = group(source, 'special');
+  const whole = source.changed ? withDifference(base?.get(index), source) : source;
+  const entries = group(whole, 'entries');
+  const directories = group(whole, 'directories');
+  const files = group(whole, 'files');
+  const chunks = group(whole, 'chunks');
+  const symlinks = group(whole, 'symlinks');
+  const xattrs = group(whole, 'xattrs');
+  const special = group(whole, 'special');
   const range: CheckedRange = {
     source,
     index,
-    words: wordColumn(source.inodes),
+    words: wordColumn(whole.inodes),
     entries: {
       ino: u32Column(entries, 'entries.ino'),
       dir: u32Column(entries, 'entries.dir'),
@@ -266,22 +274,8 @@ function judge(check: () => void, what: () => string): void {
   }
 }
 
-export function fail(what: string): never {
-  throw new TypeError(`the filesystem state is invalid: ${what}`);
-}
-
-export function record(value: unknown, what: string): Record<string, unknown> {
-  if (typeof value !== 'object' || value === null) fail(`${what} is missing`);
-  return value as Record<string, unknown>;
-}
-
 function group(source: RangeState, name: keyof RangeState): Record<string, unknown> {
   return source[name] === undefined ? {} : record(source[name], name);
-}
-
-export function list<T>(value: unknown, what: string): T[] {
-  if (!Array.isArray(value)) fail(`${what} is not a list`);
-  return value as T[];
 }
 
 /** Memory that is aligned for numbers: that of the bytes, or a copy. */

@@ -1,9 +1,11 @@
 import { S_IFDIR, S_IFMT } from '../../fs/constants.ts';
 import type { CheckedFiles } from '../../fs/persistence.ts';
-import { type CheckedRange, checkRange, fail, list, record, recordAt } from './check-range.ts';
+import { type CheckedRange, checkRange, recordAt } from './check-range.ts';
 import type { Inode } from './inode.ts';
 import type { InodeTable } from './inode-table.ts';
+import { fail, list, record } from './invalid.ts';
 import { MODE, type Range, rangeOf } from './range.ts';
+import type { Base } from './range-difference.ts';
 import { entryCost, rangesCost, type Usage } from './space.ts';
 import type { RangeState } from './state.ts';
 import { MAX_INO } from './values.ts';
@@ -16,6 +18,8 @@ export interface CheckedState extends CheckedFiles {
   readonly nextIno: number;
   /** Some of its content may be elsewhere. */
   readonly hasOrigin: boolean;
+  /** Nothing that is here stays as it is. */
+  readonly isAnew: boolean;
   /** All ranges, by index. */
   readonly sources: ReadonlyMap<number, RangeState>;
   /** Those of them that are not here already, as they were when this was checked. */
@@ -28,26 +32,30 @@ export interface CheckedState extends CheckedFiles {
  * Finds a state sound. Changes nothing. What is in `table` just so and was found sound before is not looked at again, so the work is as much
  * as is different: all of it, without a table.
  *
- * @throws TypeError that says what is wrong with it; RangeError when its content is on another image than that of `table`.
+ * `base`: of the image that a difference is from. Default: that of the table.
+ *
+ * @throws TypeError that says what is wrong with it; RangeError when its content is on another image than that of `table`, or `base` is missing.
  */
-export function checkState(state: unknown, table?: InodeTable): CheckedState {
+export function checkState(state: unknown, table?: InodeTable, base = table?.base): CheckedState {
   const source = record(state, 'state');
-  const { uuid, nextIno, origin } = source as { uuid: unknown; nextIno: number; origin?: unknown };
+  const { uuid, nextIno, origin, isDifference } = source as Record<string, unknown> & { nextIno: number };
   if (typeof uuid !== 'string' || !/^[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$/.test(uuid))
     fail('its uuid is invalid');
   if (!Number.isInteger(nextIno) || nextIno < 2 || nextIno > MAX_INO + 1) fail(`nextIno ${nextIno} is out of range`);
   if (origin !== undefined && !(typeof origin === 'string' && /^[0-9a-f]{64}$/.test(origin)))
     fail('the id of its image is invalid');
   if (table) checkOrigin(origin as string | undefined, table.space.fetched?.origin.id);
+  const listed = list<RangeState>(source['ranges'], 'ranges');
+  const from = isDifference ? checkBase(origin as string | undefined, base) : undefined;
   const present = new Map<RangeState, Range>();
   for (const range of table?.ranges() ?? []) if (range.saved) present.set(range.saved, range);
   const sources = new Map<number, RangeState>();
   const ranges = new Map<number, CheckedRange>();
   const kept = new Map<number, Range>();
   let last = -1;
-  for (const range of list<RangeState>(source['ranges'], 'ranges')) {
+  for (const range of from ? withBase(listed, from) : listed) {
     const here = present.get(range);
-    const checked = here?.isSound ? undefined : checkRange(range, nextIno, origin !== undefined);
+    const checked = here?.isSound ? undefined : checkRange(range, nextIno, origin !== undefined, from);
     const index = checked?.index ?? here!.index;
     if (index <= last) fail(`range ${index} is out of order`);
     last = index;
@@ -57,13 +65,14 @@ export function checkState(state: unknown, table?: InodeTable): CheckedState {
     else kept.set(index, here!);
   }
   const tree = new Tree(ranges, kept, table);
-  if (tree.hasMoved()) return checkState({ ...source, ranges: [...sources.values()].map((range) => ({ ...range })) });
+  if (tree.hasMoved()) return { ...checkState(source, undefined, base), isAnew: true };
   tree.check();
   for (const [source, range] of present) if (sources.get(range.index) === source) range.isSound = true;
   return {
     uuid: uuid as string,
     nextIno,
     hasOrigin: origin !== undefined,
+    isAnew: false,
     sources,
     ranges,
     usage: tree.usage(),
@@ -76,6 +85,22 @@ function checkOrigin(origin: string | undefined, here: string | undefined): void
   throw new RangeError(
     `the files are those of image ${origin} and what was changed of them, and the filesystem here has ${here ? `image ${here}` : 'no image'}: attach that image`,
   );
+}
+
+function checkBase(origin: string | undefined, base: Base | undefined): Base {
+  if (origin === undefined) fail('it is a difference, and does not say from what');
+  if (base) return base;
+  throw new RangeError(
+    `the files are what was changed of image ${origin}, and what that has is not known here: attach that image`,
+  );
+}
+
+/** All ranges, by index, where those in `listed` take the place of the image's. */
+function withBase(listed: readonly RangeState[], base: Base): RangeState[] {
+  const own = new Set(listed.map((range) => record(range, 'ranges')['index']));
+  const gone = ({ inodes, changed }: RangeState) => inodes instanceof Uint8Array && !inodes.length && !changed;
+  const others = [...base.values()].filter(({ index }) => !own.has(index));
+  return [...others, ...listed.filter((range) => !gone(range))].sort((a, b) => a.index - b.index);
 }
 
 interface Added {

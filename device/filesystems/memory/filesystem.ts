@@ -12,14 +12,18 @@ import type {
   Watcher,
 } from '../../fs/filesystem.ts';
 import { type LockLimits, LockTable } from '../../fs/locks.ts';
-import type { Origin } from '../../fs/origin.ts';
 import type { Persistent } from '../../fs/persistence.ts';
 import { randomUuid } from '../../random-uuid.ts';
 import { accessed, changeAttributes, dropPrivileges, isAcl, modified, setAcl } from './attributes.ts';
 import { type CheckedState, checkState } from './check-state.ts';
 import { Content } from './content.ts';
 import type { Inode } from './inode.ts';
-import { InodeTable, type MemoryObserver, type MemoryFileSystemOptions as TableOptions } from './inode-table.ts';
+import {
+  InodeTable,
+  type MemoryObserver,
+  type MemoryOrigin,
+  type MemoryFileSystemOptions as TableOptions,
+} from './inode-table.ts';
 import { loadState } from './load-state.ts';
 import { directoryOf, Namespace } from './namespace.ts';
 import { Reader } from './reader.ts';
@@ -298,8 +302,8 @@ export class MemoryFileSystem implements FileSystem, Persistent<CheckedState> {
   }
 
   /** Where content comes from that is not here; undefined where all is. */
-  get origin(): Origin | undefined {
-    return this.#table.space.fetched?.origin;
+  get origin(): MemoryOrigin | undefined {
+    return this.#table.origin;
   }
 
   /**

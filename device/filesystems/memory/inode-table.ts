@@ -9,8 +9,16 @@ import type { Entry } from './directory.ts';
 import { FetchedContent } from './fetched-content.ts';
 import { Inode } from './inode.ts';
 import { Gone, Range, rangeOf } from './range.ts';
+import { type Base, baseOf } from './range-difference.ts';
 import { inodeCost, rangesCost, Space } from './space.ts';
+import type { MemoryState } from './state.ts';
 import { checkNode, checkOwner, MAX_INO } from './values.ts';
+
+/** An image for filesystems in memory. */
+export interface MemoryOrigin extends Origin {
+  /** All that it has, its content absent. What is as it is there is not in snapshots. Never changed. Default: snapshots have all but content. */
+  readonly tree?: MemoryState;
+}
 
 export interface MemoryFileSystemOptions {
   /**
@@ -26,7 +34,7 @@ export interface MemoryFileSystemOptions {
   /** Default: the host's. */
   clock?: Clock;
   /** Where content comes from that is not here yet. Default: all is here. */
-  origin?: Origin;
+  origin?: MemoryOrigin;
   /** Bytes of content of `origin` that are kept here, and on their way; a single action may take more for a moment. Default: 64 MiB. */
   maxContent?: number;
 }
@@ -100,6 +108,9 @@ export class InodeTable {
   readonly watchers = new Watchers();
   readonly #clock: Clock;
   readonly #ranges = new Map<number, Range>();
+  readonly origin: MemoryOrigin | undefined;
+  /** What the image has, by index; undefined where there is none, or it does not say. */
+  readonly base: Base | undefined;
   nextIno = 2;
 
   /** @throws RangeError for a limit that is out of range. */
@@ -120,6 +131,8 @@ export class InodeTable {
       );
     this.#clock = clock;
     const fetched = origin && new FetchedContent(origin, maxContent);
+    this.origin = origin;
+    this.base = origin?.tree && baseOf(origin.tree);
     this.space = new Space({ maxBytes: size, maxInodes: inodes }, fetched);
     this.root = this.make(1, S_IFDIR | 0o755);
     this.root.nlink = 2;

@@ -33,10 +33,13 @@ class Load {
     this.#table = table;
     this.#state = state;
     for (const { index, saved } of table.ranges())
-      if (saved && state.sources.get(index) === saved) this.#kept.add(index);
+      if (!state.isAnew && saved && state.sources.get(index) === saved) this.#kept.add(index);
     for (const [index, source] of state.sources)
       if (!this.#kept.has(index))
-        this.#ranges.set(index, state.ranges.get(index) ?? checkRange(source, state.nextIno, state.hasOrigin));
+        this.#ranges.set(
+          index,
+          state.ranges.get(index) ?? checkRange(source, state.nextIno, state.hasOrigin, table.base),
+        );
   }
 
   run(): void {

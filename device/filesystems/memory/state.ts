@@ -4,6 +4,7 @@ import { PAGES_PER_CHUNK } from './chunk.ts';
 import type { Entry } from './directory.ts';
 import type { InodeTable } from './inode-table.ts';
 import type { Range } from './range.ts';
+import { differenceFrom, type GroupName } from './range-difference.ts';
 
 /**
  * A filesystem as plain data: its inodes in ranges of 256 numbers, each with all that its inodes have. A range is the same object in every
@@ -14,6 +15,8 @@ export interface MemoryState {
   nextIno: number;
   /** The id of the `Origin` that has the content which stands in it as {@link AbsentBytes}. Default: no content is absent. */
   origin?: string;
+  /** What it has no range of is as in the image of `origin`; and one there of which it has a range without inodes is gone. Default: it is all there is. */
+  isDifference?: boolean;
   /** By growing index, those that have any inode. */
   ranges: RangeState[];
 }
@@ -25,6 +28,11 @@ export interface MemoryState {
 export interface RangeState {
   /** The inode numbers from 256 times this on. */
   index: number;
+  /**
+   * Only in a difference, of a range that the image has too: the inodes of which this says what they have in each group, by the low 8 bits of their
+   * numbers; what others have there is as in the image. `files` includes chunks. Default: it is the whole range.
+   */
+  changed?: Partial<Record<GroupName, Uint8Array>>;
   /** 13 words an inode: see range.ts. */
   inodes: Uint8Array;
   /** The names that they have; several names of one by directory and cookie. */
@@ -85,13 +93,22 @@ export interface RangeState {
 }
 
 export function saveState(table: InodeTable, uuid: string): MemoryState {
-  const ranges = table.ranges().map((range) => range.saved ?? saveRange(range));
+  const { nextIno, base } = table;
+  const present = table.ranges();
+  const ranges = present.map((range) => range.saved ?? saveRange(range, base?.get(range.index)));
   table.space.epoch++;
-  const origin = table.space.fetched?.origin.id;
-  return { uuid, nextIno: table.nextIno, ...(origin !== undefined && { origin }), ranges };
+  const origin = table.origin?.id;
+  const state = { uuid, nextIno, ...(origin !== undefined && { origin }) };
+  if (!base) return { ...state, ranges };
+  const gone = new Set(base.keys());
+  for (const { index } of present) gone.delete(index);
+  const changed = ranges.filter((range) => range !== base.get(range.index));
+  for (const index of gone) changed.push({ index, inodes: new Uint8Array(0) });
+  return { ...state, isDifference: true, ranges: changed.sort((a, b) => a.index - b.index) };
 }
 
-function saveRange(range: Range): RangeState {
+/** `base`: what the image has in its place. */
+function saveRange(range: Range, base: RangeState | undefined): RangeState {
   const entries = { ino: [] as number[], dir: [] as number[], cookie: [] as number[], names: [] as string[] };
   const directories = { ino: [] as number[], nextCookie: [] as number[] };
   const files = { ino: [] as number[], size: [] as number[], chunks: [] as number[] };
@@ -137,7 +154,7 @@ function saveRange(range: Range): RangeState {
       special.linkable.push(linkable ? 1 : 0);
     }
   }
-  const state = makeRange(range.index, bytesOf(range.packed()), {
+  const whole = makeRange(range.index, bytesOf(range.packed()), {
     entries,
     directories,
     files,
@@ -146,6 +163,7 @@ function saveRange(range: Range): RangeState {
     xattrs,
     special,
   });
+  const state = base ? differenceFrom(base, whole) : whole;
   range.keep(state);
   return state;
 }

@@ -37,7 +37,7 @@ export interface RenewalFlags extends ImageFlags {
   reseed: boolean;
   /** Directories that live shares are of. */
   live?: string[];
-  /** Images that roots are on. */
+  /** Images that shares and roots are on. */
   image?: string[];
 }
 
@@ -51,9 +51,14 @@ export function addRenewalOptions(command: Command): Command {
         'directory that a share was live of when the guest was frozen: it has to be the same one (again for more)',
       ).argParser(collect),
     )
-    .addOption(
-      new Option('--image <image>', "image that the frozen guest's root is on: a file, or a URL").argParser(collect),
-    );
+    .addOption(imageOption());
+}
+
+export function imageOption(): Option {
+  return new Option(
+    '--image <image>',
+    'image that a share or the root of the frozen guest is on: a file, or a URL (again for more)',
+  ).argParser(collect);
 }
 
 export function thawOptions({

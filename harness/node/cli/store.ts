@@ -13,9 +13,10 @@ import {
 import { formatBytes } from '../../../device/trees/report.ts';
 import { VmError } from '../../machine/errors.ts';
 import { printable, printableJson } from '../../machine/printable.ts';
+import { treesOf } from '../images/shared-images.ts';
 import { DirectoryStore } from '../stores/directory-store.ts';
 import { PRIVATE, writeFileWhole } from '../stores/whole-file.ts';
-import { storeOption } from './options.ts';
+import { imageOption, storeOption } from './options.ts';
 
 /** How a store is found, and whether what a command has to tell is to be JSON, as commander gives it. */
 export interface StoreFlags {
@@ -70,11 +71,16 @@ export function addStoreCommands(program: Command): void {
   )
     .argument(...snapshot)
     .option('-f, --files', 'every file too')
-    .addHelpText('after', example('inspect ready', 'inspect --files ready'))
+    .addOption(imageOption())
+    .addHelpText(
+      'after',
+      example('inspect ready', 'inspect --files ready', 'inspect --files --image debian.image ready'),
+    )
     .action(inspectCommand);
   command('diff', 'show the differences between two snapshots')
     .argument('<from>', snapshot[1])
     .argument('<to>', snapshot[1])
+    .addOption(imageOption())
     .addHelpText('after', example('diff ready later'))
     .action(diffCommand);
   command('export', 'write a snapshot to one file that stands alone')
@@ -139,9 +145,12 @@ function withoutOrigins<T extends { summary: unknown }>(told: T): T {
   return { ...told, summary };
 }
 
-async function inspectCommand(snapshot: string, flags: StoreFlags & { files?: boolean }): Promise<void> {
+async function inspectCommand(
+  snapshot: string,
+  flags: StoreFlags & { image?: string[] } & { files?: boolean },
+): Promise<void> {
   const store = await openStore(flags);
-  const contents = await inspect(store, store.find(snapshot));
+  const contents = await inspect(store, store.find(snapshot), await treesOf(flags.image));
   if (flags.json)
     return tellJson({
       ...withoutOrigins(contents),
@@ -174,9 +183,15 @@ function tellContents(
     );
     for (const { fh, kind, ino, path } of handles) tell(`  open ${kind} ${path}  (handle ${fh}, inode ${ino})`);
   }
-  filesystems.forEach(({ isElsewhere, files, bytes, locks, waiters }, n) => {
+  filesystems.forEach(({ isElsewhere, isPartial, image, files, bytes, locks, waiters }, n) => {
     console.log();
-    tell(`filesystem ${n + 1}: ${isElsewhere ? 'is kept elsewhere' : `${files.size} entries, ${formatBytes(bytes)}`}`);
+    const on = image === undefined ? '' : `, on image ${image.slice(0, 12)}`;
+    const what = isElsewhere
+      ? 'is kept elsewhere'
+      : isPartial
+        ? `is what was changed of image ${image!.slice(0, 12)}: its files are told where that is given, with --image`
+        : `${files.size} entries, ${formatBytes(bytes)}${on}`;
+    tell(`filesystem ${n + 1}: ${what}`);
     if (everyFile)
       for (const [path, { mode, size }] of files)
         tell(`  ${mode.toString(8).padStart(6, '0')} ${String(size).padStart(12)} ${path}`);
@@ -189,14 +204,18 @@ function describe({ space, path, pid, type, start, end }: LockContents): string 
   return `${space} ${type ? 'write' : 'read'} lock on ${path}, bytes ${start} to ${end}, of process ${pid}`;
 }
 
-async function diffCommand(from: string, to: string, flags: StoreFlags): Promise<void> {
+async function diffCommand(from: string, to: string, flags: StoreFlags & { image?: string[] }): Promise<void> {
   const store = await openStore(flags);
-  const difference = await diff(store, store.find(from), store.find(to));
+  const difference = await diff(store, store.find(from), store.find(to), await treesOf(flags.image));
   if (flags.json) return tellJson(difference);
   console.log(
     `${difference.pages} of ${difference.pageCount} pages of memory (${formatBytes(difference.pages * 4096)})`,
   );
-  for (const { added, removed, changed } of difference.filesystems) {
+  for (const [n, { added, removed, changed, needs }] of difference.filesystems.entries()) {
+    if (needs !== undefined)
+      tell(
+        `filesystem ${n + 1} is on image ${needs.slice(0, 12)}: its files are compared where that is given, with --image`,
+      );
     for (const [mark, paths] of [
       ['+', added],
       ['-', removed],

@@ -1,3 +1,4 @@
+import type { MemoryState } from '../../../device/filesystems/memory/state.ts';
 import type { OpenImage } from '../../../device/image/open.ts';
 import { MemoryFileSystem } from '../../../device/index.ts';
 import { VmError } from '../../machine/errors.ts';
@@ -65,6 +66,17 @@ export async function matchImages(
 /** Whether the images can be had at all, before there is a guest that needs them. @throws VmError `share` when one can't. */
 export async function checkImages(locations: readonly string[] = []): Promise<void> {
   for (const location of locations) (await open(location, undefined)).origin.close();
+}
+
+/** What images have, by their ids, for those who look into snapshots. @throws VmError `share` when one can't be had. */
+export async function treesOf(locations: readonly string[] = []): Promise<Map<string, MemoryState>> {
+  const trees = new Map<string, MemoryState>();
+  for (const location of locations) {
+    const { info, state, origin } = await open(location, undefined);
+    origin.close();
+    trees.set(info.id, state);
+  }
+  return trees;
 }
 
 async function open(

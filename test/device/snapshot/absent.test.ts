@@ -3,6 +3,7 @@ import { BytesSource } from '../../../device/bytes.ts';
 import { AbsentBytes } from '../../../device/fs/origin.ts';
 import {
   attachVirtioFs,
+  diff,
   inspect,
   MemoryFileSystem,
   MemoryStore,
@@ -158,5 +159,121 @@ describe('snapshots of files whose content is elsewhere', () => {
     await twin.machine.emulator.restore_state(state);
     for (const name of ['f0', 'f7'])
       expect(Buffer.compare(await read(twin.filesystem, name), await read(vm.filesystem, name)), name).to.equal(0);
+  });
+
+  describe('whose names and attributes are those of an image too', () => {
+    const told = new ChunkOrigin({ id: 'd1'.repeat(32) });
+    const trees = () => new Map([[told.id, told.tree!]]);
+
+    /** On an image of 2000 files. */
+    async function start() {
+      const filesystem = new MemoryFileSystem();
+      for (let n = 0; n < 2000; n++) {
+        const inode = filesystem.mknod(filesystem.root, `f${n}`, NODE);
+        filesystem.write(inode, 0, 1000, new BytesSource(new Uint8Array(1000).fill(n)));
+      }
+      told.tree = told.without(filesystem.state());
+      return make(on());
+    }
+    const on = () => {
+      const filesystem = new MemoryFileSystem({ origin: told });
+      filesystem.restore(filesystem.checkState({ ...told.tree, uuid: filesystem.uuid }));
+      return filesystem;
+    };
+    const stateOf = (id: string) => {
+      const { devices, deviceParts, deviceChunks } = store.frozen(id);
+      return devices.length + deviceParts.length + deviceChunks.length;
+    };
+    const names = (filesystem: MemoryFileSystem) => filesystem.entries(filesystem.root).map(({ name }) => name);
+
+    it('have what was changed alone, and come back in place and elsewhere', async () => {
+      const vm = await start();
+      const { filesystem } = vm;
+      const first = await vm.snapshots.freeze({ machine: machineOf });
+      expect(stateOf(first.id)).to.be.below(2000);
+      for (const inode of filesystem.inodes()) filesystem.setattr(inode, { atime: { sec: 1, nsec: 0 } });
+      const touched = await vm.snapshots.freeze({ machine: machineOf });
+      const { addedBytes } = store.info(touched.id);
+      filesystem.unlink(filesystem.root, 'f1000');
+      filesystem.rename(filesystem.root, 'f1001', filesystem.root, 'moved', 0, { uid: 0, gid: 0 });
+      write(filesystem, 'f7');
+      const second = await vm.snapshots.freeze({ machine: machineOf });
+      expect(addedBytes).to.be.below(60_000 + 2000 * 20);
+      expect(store.info(second.id).addedBytes).to.be.below(CHUNK + 100_000);
+      const written = await read(filesystem, 'f7');
+
+      for (const empty of [true, false]) {
+        const twin = await make(empty ? new MemoryFileSystem({ origin: told }) : on());
+        for (const id of [second.id, first.id, second.id, touched.id, second.id]) {
+          await twin.snapshots.restore(id);
+          expect(names(twin.filesystem).includes('moved')).to.equal(id === second.id);
+          expect(inodeOf(twin.filesystem, 'f5').atime.sec === 1).to.equal(id !== first.id);
+        }
+        expect(names(twin.filesystem)).to.deep.equal(names(filesystem));
+        expect(Buffer.compare(await read(twin.filesystem, 'f7'), written)).to.equal(0);
+        const again = await twin.snapshots.freeze({ machine: machineOf });
+        expect(store.frozen(again.id).bases).to.deep.equal([told.id]);
+        expect(store.info(again.id).addedBytes).to.be.below(100_000);
+      }
+      await vm.snapshots.restore(first.id);
+      expect(names(filesystem)).to.include.members(['f1000', 'f1001']);
+      expect((await read(filesystem, 'f7')).every((byte) => byte === 7)).to.equal(true);
+    });
+
+    it('go through a file of their own, and through what v86 saves', async () => {
+      const vm = await start();
+      write(vm.filesystem, 'f7');
+      vm.filesystem.unlink(vm.filesystem.root, 'f8');
+      const { id } = await vm.snapshots.freeze({ machine: machineOf });
+      const other = await SnapshotStore.open(new MemoryStore(), loadCodec());
+      const imported = await other.import(Buffer.concat(await store.export(id)));
+      const state = (await vm.machine.emulator.save_state()) as ArrayBuffer;
+      store = other;
+      for (const restore of [
+        (twin: Awaited<ReturnType<typeof make>>) => twin.snapshots.restore(imported),
+        (twin: Awaited<ReturnType<typeof make>>) => twin.machine.emulator.restore_state(state),
+      ]) {
+        const twin = await make(new MemoryFileSystem({ origin: told }));
+        await restore(twin);
+        expect(names(twin.filesystem)).to.deep.equal(names(vm.filesystem));
+        expect(Buffer.compare(await read(twin.filesystem, 'f7'), await read(vm.filesystem, 'f7'))).to.equal(0);
+      }
+    });
+
+    it('tell their files where the image is told, and that it is needed elsewhere', async () => {
+      const vm = await start();
+      const first = await vm.snapshots.freeze({ machine: machineOf });
+      write(vm.filesystem, 'f7');
+      vm.filesystem.unlink(vm.filesystem.root, 'f8');
+      const second = await vm.snapshots.freeze({ machine: machineOf });
+      const [known] = (await inspect(store, second.id, trees())).filesystems;
+      expect([known!.files.size, known!.isPartial, known!.image]).to.deep.equal([1999, false, told.id]);
+      const { filesystems } = await diff(store, first.id, second.id, trees());
+      expect(filesystems).to.deep.equal([{ added: [], removed: ['/f8'], changed: ['/f7'] }]);
+      const [unknown] = (await inspect(store, second.id)).filesystems;
+      expect([unknown!.files.size, unknown!.isPartial, unknown!.image]).to.deep.equal([0, true, told.id]);
+      expect((await diff(store, first.id, second.id)).filesystems).to.deep.equal([
+        { added: [], removed: [], changed: [], needs: told.id },
+      ]);
+    });
+
+    it('are refused where the image says of itself something else, or nothing', async () => {
+      const vm = await start();
+      vm.filesystem.unlink(vm.filesystem.root, 'f8');
+      const { id } = await vm.snapshots.freeze({ machine: machineOf });
+      const { tree: _, ...rest } = told;
+      for (const [origin, says] of [
+        [{ ...rest, id: told.id, fetch: told.fetch.bind(told) }, /what that has is not known here/],
+        [new ChunkOrigin({ id: 'ab'.repeat(32) }), /attach that image/],
+        [Object.assign(new ChunkOrigin({ id: told.id }), { tree: { ...told.tree!, ranges: [] } }), /no such range/],
+      ] as const) {
+        const twin = await make(new MemoryFileSystem({ origin }));
+        const thrown = await twin.snapshots.restore(id).then(String, String);
+        expect(thrown)
+          .to.match(/SnapshotError/)
+          .and.match(says);
+        expect(names(twin.filesystem)).to.deep.equal([]);
+      }
+    });
   });
 });
