@@ -1,4 +1,6 @@
-import type { ContentChunk, Origin } from '../fs/origin.ts';
+import type { MemoryOrigin } from '../filesystems/memory/inode-table.ts';
+import type { MemoryState } from '../filesystems/memory/state.ts';
+import type { ContentChunk } from '../fs/origin.ts';
 import { loadCodec } from '../snapshot/codec/codec.ts';
 import { type Codec, encodeLayer, toHex, toU32 } from '../snapshot/layer.ts';
 import type { FileStore } from '../snapshot/store/file-store.ts';
@@ -10,13 +12,15 @@ const MOST = 24 << 20;
 const LOT = 64;
 
 /** Another's content, and what was asked for of it: the profile of whoever asks. */
-export class ReadRecorder implements Origin {
+export class ReadRecorder implements MemoryOrigin {
   readonly id: string;
-  readonly #origin: Origin;
+  readonly tree: MemoryState | undefined;
+  readonly #origin: MemoryOrigin;
   readonly #chunks = new Map<string, ContentChunk>();
 
-  constructor(origin: Origin) {
+  constructor(origin: MemoryOrigin) {
     this.id = origin.id;
+    this.tree = origin.tree;
     this.#origin = origin;
   }
 

@@ -29,13 +29,14 @@ interface Restored {
  * accepted while it was in use is refused, or is another when it is back.
  */
 export function restored(filesystem: MemoryFileSystem, sessions: readonly FuseSession[] = []): Restored {
-  const { maxBytes, maxInodes, fetched } = partsOf(filesystem).table.space;
+  const { origin } = filesystem;
+  const { maxBytes, maxInodes } = partsOf(filesystem).table.space;
   const saved = capture(filesystem, sessions);
   const state = decodeFields(saved) as { filesystem: unknown; sessions: unknown[] };
   const twin = filesystemOf(new Volume(), {
     size: maxBytes,
     inodes: maxInodes,
-    ...(fetched && { origin: fetched.origin }),
+    ...(origin && { origin }),
     locks: { maxLocks: Infinity, maxWaiters: Infinity },
   });
   planFilesystem(state.filesystem, twin, NOBODY, {}, emptyRestoreReport()).apply();

@@ -16,8 +16,8 @@ import { checkNode, checkOwner, MAX_INO } from './values.ts';
 
 /** An image for filesystems in memory. */
 export interface MemoryOrigin extends Origin {
-  /** All that it has, its content absent. What is as it is there is not in snapshots. Never changed. Default: snapshots have all but content. */
-  readonly tree?: MemoryState;
+  /** All that it has, its content absent: what is as it is there is not in snapshots. Never changed. Undefined: snapshots have all but content. */
+  readonly tree: MemoryState | undefined;
 }
 
 export interface MemoryFileSystemOptions {
@@ -35,7 +35,7 @@ export interface MemoryFileSystemOptions {
   clock?: Clock;
   /** Where content comes from that is not here yet. Default: all is here. */
   origin?: MemoryOrigin;
-  /** Bytes of content of `origin` that are kept here, and on their way; a single action may take more for a moment. Default: 64 MiB. */
+  /** Bytes of content of `origin` that are kept here, and on their way; a single action may take more for a moment. Default: 32 MiB. */
   maxContent?: number;
 }
 
@@ -93,7 +93,7 @@ class Everyone implements MemoryObserver {
 
 const DEFAULT_SIZE = 2 * 1024 ** 3;
 const DEFAULT_INODES = 2 ** 20;
-const DEFAULT_CONTENT = 64 << 20;
+const DEFAULT_CONTENT = 32 << 20;
 /** Half of what a `Map` can have, which has places for removed ones too. */
 const MAX_INODES = 2 ** 23;
 

@@ -30,7 +30,7 @@ function image(seed: number): ChunkOrigin {
 }
 
 /** The same, but it does not say what it has. */
-const untold = ({ id, fetch }: ChunkOrigin): MemoryOrigin => ({ id, fetch });
+const untold = ({ id, fetch }: ChunkOrigin): MemoryOrigin => ({ id, fetch, tree: undefined });
 
 /** A filesystem with nothing but the image. `isTold`: it knows what the image has. */
 function on(origin: ChunkOrigin, isTold = true): MemoryFileSystem {
