@@ -87,6 +87,7 @@ export { type FileStore, MemoryStore } from './snapshot/store/file-store.ts';
 export { HttpStore } from './snapshot/store/http-store.ts';
 export { OpfsStore } from './snapshot/store/opfs-store.ts';
 export { SnapshotStore } from './snapshot/store/snapshot-store.ts';
+export { exportWhole, type WholeOptions } from './snapshot/whole.ts';
 export { type DirectoryJson, dumpJson, loadJson } from './trees/json.ts';
 export type { Skipped, TreeProgress, TreeReport } from './trees/report.ts';
 export { dumpTar, loadTar, type TarOptions } from './trees/tar.ts';

@@ -46,9 +46,13 @@ export class KeptRanges {
       chunks.push(hash);
       return new ChunkReference(hash);
     };
-    const encoded = encodeFields(range, (bytes) =>
-      content.has(bytes) && bytes.length >= MIN_CHUNK && bytes.length <= CHUNK_BYTES ? addTo(bytes) : undefined,
-    );
+    const encoded = encodeFields(range, (bytes) => {
+      if (bytes instanceof ChunkReference) {
+        chunks.push(bytes);
+        return bytes;
+      }
+      return content.has(bytes) && bytes.length >= MIN_CHUNK && bytes.length <= CHUNK_BYTES ? addTo(bytes) : undefined;
+    });
     const pieces = encoded.length <= CHUNK_BYTES ? [encoded] : [...cutByContent(encoded)];
     const kept = {
       pieces: pieces.map((piece) => (piece.length < MIN_CHUNK ? piece : addTo(piece))),

@@ -1,9 +1,9 @@
-import { createHash } from 'node:crypto';
 import type { MemoryFileSystem } from '../../device/filesystems/memory/filesystem.ts';
 import type { MemoryOrigin } from '../../device/filesystems/memory/inode-table.ts';
 import type { MemoryState, RangeState } from '../../device/filesystems/memory/state.ts';
 import { EIO, FsError } from '../../device/fs/errno.ts';
 import { AbsentBytes, type ContentChunk } from '../../device/fs/origin.ts';
+import { loadCodec } from '../../device/index.ts';
 
 export interface ChunkOriginOptions {
   id?: string;
@@ -37,7 +37,7 @@ export class ChunkOrigin implements MemoryOrigin {
 
   /** What stands for these bytes from now on. */
   take(bytes: Uint8Array): AbsentBytes {
-    const hash = new Uint8Array(createHash('sha256').update(bytes).digest());
+    const hash = loadCodec().hash(bytes);
     const absent = new AbsentBytes(hash, bytes.length);
     if (!this.#chunks.has(absent.name)) this.#chunks.set(absent.name, bytes.slice());
     return absent;

@@ -5,7 +5,7 @@ import type { Inode } from './inode.ts';
 import type { InodeTable } from './inode-table.ts';
 import { fail, list, record } from './invalid.ts';
 import { MODE, type Range, rangeOf } from './range.ts';
-import type { Base } from './range-difference.ts';
+import { type Base, together } from './range-difference.ts';
 import { entryCost, rangesCost, type Usage } from './space.ts';
 import type { RangeState } from './state.ts';
 import { MAX_INO } from './values.ts';
@@ -53,7 +53,7 @@ export function checkState(state: unknown, table?: InodeTable, base = table?.bas
   const ranges = new Map<number, CheckedRange>();
   const kept = new Map<number, Range>();
   let last = -1;
-  for (const range of from ? withBase(listed, from) : listed) {
+  for (const range of from ? together(listed, from) : listed) {
     const here = present.get(range);
     const checked = here?.isSound ? undefined : checkRange(range, nextIno, origin !== undefined, from);
     const index = checked?.index ?? here!.index;
@@ -93,14 +93,6 @@ function checkBase(origin: string | undefined, base: Base | undefined): Base {
   throw new RangeError(
     `the files are what was changed of image ${origin}, and what that has is not known here: attach that image`,
   );
-}
-
-/** All ranges, by index, where those in `listed` take the place of the image's. */
-function withBase(listed: readonly RangeState[], base: Base): RangeState[] {
-  const own = new Set(listed.map((range) => record(range, 'ranges')['index']));
-  const gone = ({ inodes, changed }: RangeState) => inodes instanceof Uint8Array && !inodes.length && !changed;
-  const others = [...base.values()].filter(({ index }) => !own.has(index));
-  return [...others, ...listed.filter((range) => !gone(range))].sort((a, b) => a.index - b.index);
 }
 
 interface Added {

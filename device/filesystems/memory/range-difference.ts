@@ -29,6 +29,19 @@ export function baseOf({ ranges }: Pick<MemoryState, 'ranges'>): Base {
   return new Map(ranges.map((range) => [range.index, range]));
 }
 
+/** All ranges, by index, where those in `listed` take the place of the image's; differences as they are. */
+export function together(listed: readonly RangeState[], base: Base): RangeState[] {
+  const own = new Set(listed.map((range) => record(range, 'ranges')['index']));
+  const isGone = ({ inodes, changed }: RangeState) => inodes instanceof Uint8Array && !inodes.length && !changed;
+  const others = [...base.values()].filter(({ index }) => !own.has(index));
+  return [...others, ...listed.filter((range) => !isGone(range))].sort((a, b) => a.index - b.index);
+}
+
+/** As {@link together}, and all of them whole. */
+export function completed(listed: readonly RangeState[], base: Base): RangeState[] {
+  return together(listed, base).map((range) => (range.changed ? withDifference(base.get(range.index), range) : range));
+}
+
 export type GroupName = keyof typeof GROUPS;
 const NAMES = Object.keys(GROUPS) as GroupName[];
 

@@ -143,12 +143,8 @@ export class SnapshotStore {
    */
   async add(frozen: Frozen, chunks: Map<string, Uint8Array>): Promise<string> {
     const packed = new Map<string, StoredChunk>();
-    const pack = (name: string, bytes: Uint8Array): StoredChunk => {
-      const smaller = this.#codec.compress(bytes);
-      return { name, length: bytes.length, stored: smaller.length < bytes.length ? smaller : bytes };
-    };
     // Most of the work, before others have to wait.
-    for (const [name, bytes] of chunks) if (!this.has(name)) packed.set(name, pack(name, bytes));
+    for (const [name, bytes] of chunks) if (!this.has(name)) packed.set(name, this.pack(name, bytes));
     return this.#change(async () => {
       for (const name of chunksOf(frozen))
         if (!chunks.has(name) && !this.has(name))
@@ -157,7 +153,7 @@ export class SnapshotStore {
           );
       const fresh = [...chunks].filter(([name]) => !this.has(name));
       const id = await this.#write(
-        fresh.map(([name, bytes]) => packed.get(name) ?? pack(name, bytes)),
+        fresh.map(([name, bytes]) => packed.get(name) ?? this.pack(name, bytes)),
         frozen,
       );
       for (const [name, bytes] of fresh) this.#reader.written(name, bytes);
@@ -304,14 +300,26 @@ export class SnapshotStore {
   }
 
   /** The snapshot as one file that stands alone: its parts, in order. */
-  async export(id: string): Promise<Uint8Array[]> {
-    const frozen = { ...this.frozen(id), parent: '' };
-    const chunks = await this.#reader.stored(chunksOf(frozen));
+  export(id: string): Promise<Uint8Array[]> {
+    return this.exportAs(this.frozen(id));
+  }
+
+  /** As {@link export}, of a snapshot that is not in the store. `added`: those of its chunks that need not be here, by name. */
+  async exportAs(frozen: Frozen, added: ReadonlyMap<string, StoredChunk> = new Map()): Promise<Uint8Array[]> {
+    const names = [...chunksOf(frozen)];
+    const here = await this.#reader.stored(names.filter((name) => !added.has(name)));
+    const chunks = [...here, ...names.flatMap((name) => added.get(name) ?? [])];
     return encodeLayer(
       this.#codec,
-      makeHead(chunks, frozen),
+      makeHead(chunks, { ...frozen, parent: '' }),
       chunks.map(({ stored }) => stored),
     );
+  }
+
+  /** What the files of the store have of a chunk. The result may be `bytes` themselves. */
+  pack(name: string, bytes: Uint8Array): StoredChunk {
+    const smaller = this.#codec.compress(bytes);
+    return { name, length: bytes.length, stored: smaller.length < bytes.length ? smaller : bytes };
   }
 
   /** Takes a file of {@link export} in, checked whole; `summarize` may make another summary of the one in it. Returns the snapshot's id. */

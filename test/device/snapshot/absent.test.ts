@@ -1,9 +1,12 @@
 import { expect } from 'chai';
 import { BytesSource } from '../../../device/bytes.ts';
-import { AbsentBytes } from '../../../device/fs/origin.ts';
+import type { MemoryOrigin } from '../../../device/filesystems/memory/inode-table.ts';
+import { EIO, FsError } from '../../../device/fs/errno.ts';
+import { AbsentBytes, type ContentChunk } from '../../../device/fs/origin.ts';
 import {
   attachVirtioFs,
   diff,
+  exportWhole,
   inspect,
   MemoryFileSystem,
   MemoryStore,
@@ -255,6 +258,54 @@ describe('snapshots of files whose content is elsewhere', () => {
       expect((await diff(store, first.id, second.id)).filesystems).to.deep.equal([
         { added: [], removed: [], changed: [], needs: told.id },
       ]);
+    });
+
+    it('are exported with all that the image has, and need it no more', async () => {
+      const vm = await start();
+      write(vm.filesystem, 'f7');
+      vm.filesystem.unlink(vm.filesystem.root, 'f8');
+      const long = vm.filesystem.mknod(vm.filesystem.root, 'long', NODE);
+      vm.filesystem.write(long, 0, CHUNK, new BytesSource(new Uint8Array(CHUNK).fill(3)));
+      const { id } = await vm.snapshots.freeze({ machine: machineOf });
+      const seen: [number, number][] = [];
+      const before = told.fetches.reduce((sum, count) => sum + count, 0);
+      const options = {
+        machine: { memory: 17 },
+        onProgress: (done: number, all: number) => void seen.push([done, all]),
+      };
+      const file = Buffer.concat(await exportWhole(store, id, [told], options));
+      // f0, f256 and so on are the same.
+      expect(told.fetches.reduce((sum, count) => sum + count, 0) - before).to.be.within(255, 2000);
+      expect(seen.at(-1)![0]).to.equal(seen.at(-1)![1]).and.to.be.above(200_000);
+      store = await SnapshotStore.open(new MemoryStore(), loadCodec());
+      const imported = await store.import(file);
+      expect(store.frozen(imported).bases).to.equal(undefined);
+      expect(store.frozen(imported).machine).to.deep.equal({ memory: 17 });
+      const twin = await make(new MemoryFileSystem());
+      await twin.snapshots.restore(imported);
+      expect(names(twin.filesystem)).to.deep.equal(names(vm.filesystem));
+      for (const name of ['f0', 'f7', 'f600', 'f1999', 'long'])
+        expect(Buffer.compare(await read(twin.filesystem, name), await read(vm.filesystem, name)), name).to.equal(0);
+      // One that is on no image is as it was.
+      const again = Buffer.concat(await exportWhole(store, imported, []));
+      expect(again.length).to.be.closeTo(file.length, 100);
+    });
+
+    it('are not exported whole where the image is not told, or not there, or does not say what is right', async () => {
+      const vm = await start();
+      vm.filesystem.unlink(vm.filesystem.root, 'f8');
+      const { id } = await vm.snapshots.freeze({ machine: machineOf });
+      const refusal = (origins: MemoryOrigin[], options = {}) =>
+        exportWhole(store, id, origins, options).then(() => '', String);
+      expect(await refusal([])).to.include(`SnapshotError: the snapshot is on image ${told.id}`);
+      const fetch = () => Promise.reject(FsError.of(EIO));
+      expect(await refusal([{ id: told.id, tree: told.tree, fetch }])).to.include('EIO');
+      expect(await refusal([{ id: told.id, tree: undefined, fetch }])).to.include('SnapshotError');
+      const short = async (wanted: readonly ContentChunk[]) => wanted.map(() => new Uint8Array(5));
+      expect(await refusal([{ id: told.id, tree: told.tree, fetch: short }])).to.match(/5 bytes of a chunk of \d+/);
+      const aborted = AbortSignal.abort(new Error('enough'));
+      expect(await refusal([told], { signal: aborted })).to.include('enough');
+      expect(await refusal([told])).to.equal('');
     });
 
     it('are refused where the image says of itself something else, or nothing', async () => {
