@@ -128,6 +128,11 @@ export function equipmentOf({ devices }: Pick<MachineConfig, 'devices'>): Equipm
   return { ...equipment, live, images, others: devices.filter((device) => !known.has(device)) };
 }
 
+/** The same machine, but for the images that shares are on. */
+export function withoutImages(config: MachineConfig): MachineConfig {
+  return { ...config, devices: config.devices.filter((device) => !device.startsWith(IMAGE)) };
+}
+
 /** What v86 has to be told for such a machine; what it boots from is left out. */
 export function v86OptionsOf(config: MachineConfig): V86Options {
   const { acpi, ninep, network, videoMemory } = equipmentOf(config);

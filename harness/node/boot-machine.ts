@@ -49,15 +49,17 @@ async function makeWith(
       onConsole,
       config: withShares(plan.config, shares),
       wasm: await compileV86(),
-      makeShares: (emulator) =>
-        shares.map((options, index) => {
+      makeShares: (emulator) => {
+        if (shares === plan.shares) plan.images.keepFor(V86Machine.of(emulator));
+        return shares.map((options, index) => {
           const { source, live, setIds, ...others } = options;
           const isRoot = plan.rootPrograms !== undefined && index === shares.length - 1;
           if (!live) return new HostShare(attachShare(emulator, others), isRoot);
           const filesystem = openLive(source!, setIds);
           V86Machine.of(emulator).onEnd(() => filesystem.end());
           return new HostShare(attachShare(emulator, { ...others, filesystem }));
-        }),
+        });
+      },
       v86: { ...plan.v86, ...more.v86 },
       base: more.base,
       emulator: more.emulator,

@@ -7,6 +7,7 @@ import { type RootPrograms, rootCmdline } from '../machine/boot/root.ts';
 import { devicesOf, equipmentOf, type MachineConfig, type RootDevice } from '../machine/config.ts';
 import { VmError } from '../machine/errors.ts';
 import { defaultDriver, defaultKernel, isNamed, readImageFile, resolveImage } from './image.ts';
+import { ImageLeases } from './images/image-leases.ts';
 import { imageIds, matchImages, withImage } from './images/shared-images.ts';
 import { liveUuids, matchLive } from './live/live-share.ts';
 import { v86Version } from './v86.ts';
@@ -32,6 +33,8 @@ export interface Plan {
   /** Its shares included. */
   config: MachineConfig;
   shares: ShareOptions[];
+  /** What the shares are on. */
+  images: ImageLeases;
   /** What a booted machine without shares depends on. */
   origin: unknown;
   /** Of v86's options, what the configuration does not say: enough for a machine that gets its RAM from a snapshot. */
@@ -46,8 +49,12 @@ export interface Plan {
   coldBoot(): Promise<{ kernel?: DirectBootImage; v86?: V86Options }>;
 }
 
-/** Throws {@link VmError} for options that don't fit together, or files that are missing. */
-export async function makePlan(options: VmOptions): Promise<Plan> {
+/**
+ * `images`: holds those that its shares are on, for as long as the plan is used.
+ *
+ * @throws VmError for options that don't fit together, or files that are missing.
+ */
+export async function makePlan(options: VmOptions, images = new ImageLeases()): Promise<Plan> {
   const root = rootOptions(options.root);
   const rootDevice = root && { tag: root.tag, init: root.init };
   const given = [...(options.shares ?? []), ...(root ? [shareOf(root)] : [])];
@@ -59,7 +66,8 @@ export async function makePlan(options: VmOptions): Promise<Plan> {
     acpi = false,
   } = options;
   checkShares(given);
-  const shares = root ? [...given.slice(0, -1), await withImage(given.at(-1)!, options)] : given;
+  const shares: ShareOptions[] = [];
+  for (const share of given) shares.push(await withImage(share, images, options));
   const kernel = options.kernel ?? defaultKernel();
   const driver = options.driver ?? defaultDriver(kernel);
   const wanted = options.bootMethod ?? (acpi || options.bios !== undefined ? 'bios' : undefined);
@@ -100,6 +108,7 @@ export async function makePlan(options: VmOptions): Promise<Plan> {
   return {
     options,
     shares,
+    images,
     config: withShares(bare, shares),
     origin: {
       config: bare,
@@ -159,8 +168,8 @@ export function withShares(config: MachineConfig, shares: readonly ShareOptions[
   };
 }
 
-/** `options`, and where they are silent, what a machine of this configuration was made with. */
-export async function optionsFor(config: MachineConfig, options: VmOptions): Promise<VmOptions> {
+/** `options`, and where they are silent, what a machine of this configuration was made with. `leases` as `images` of {@link makePlan}. */
+export async function optionsFor(config: MachineConfig, options: VmOptions, leases: ImageLeases): Promise<VmOptions> {
   const { acpi, isMinimalKernel, hasFastDriver, ninep, network, videoMemory, tags, live, images, root } =
     equipmentOf(config);
   // A kernel of the caller's own has a driver of its own.
@@ -170,7 +179,7 @@ export async function optionsFor(config: MachineConfig, options: VmOptions): Pro
   const wanted = new Map(
     [...images].filter(([tag]) => (tag === root?.tag ? !hasContent(options.root) : options.shares === undefined)),
   );
-  const filesystems = await matchImages(wanted, options.images, options.onProgress);
+  const filesystems = await matchImages(wanted, leases, options);
   const rootFiles = root && filesystems.get(root.tag);
   return {
     ...options,

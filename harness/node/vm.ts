@@ -18,6 +18,7 @@ import { PATIENCE } from '../machine/guest-life.ts';
 import { Machine } from '../machine/machine.ts';
 import { configOf, type Summary } from '../machine/summary.ts';
 import { bootMachine, makeMachine } from './boot-machine.ts';
+import { holdingImages } from './images/image-leases.ts';
 import { imageLocation } from './images/share-image.ts';
 import { makePlan, optionsFor } from './plan.ts';
 import type { ShareOrigins } from './shares/origin.ts';
@@ -43,9 +44,11 @@ interface VmSummary extends Summary {
 export class Vm extends Machine<HostShare> {
   /** A machine whose guest answers, its shares plugged in but not mounted. */
   static async boot(options: VmOptions = {}): Promise<Vm> {
-    const vm = await bootMachine(await makePlan(options), (parts) => new Vm(parts));
-    options.onProgress?.('');
-    return vm;
+    return holdingImages(async (images) => {
+      const vm = await bootMachine(await makePlan(options, images), (parts) => new Vm(parts));
+      options.onProgress?.('');
+      return vm;
+    });
   }
 
   /**
@@ -103,27 +106,33 @@ export class Vm extends Machine<HostShare> {
     id: string,
     options: VmOptions = {},
   ): Promise<Vm | undefined> {
-    const emulator = await vm.vacate(reason);
-    if (!emulator) return undefined;
-    try {
-      const next = await Vm.like(configOf(store, id), undefined, options, emulator);
-      await next.fill(store, id, {}, vm);
-      return next;
-    } catch {
-      // Whatever it is, a new machine has it too, or not.
-      await emulator.destroy();
-      return undefined;
-    }
+    return holdingImages(async (images) => {
+      // Those that it is on are the next one's too.
+      images.takeOpen();
+      const emulator = await vm.vacate(reason);
+      if (!emulator) return undefined;
+      try {
+        const next = await Vm.like(configOf(store, id), undefined, options, emulator);
+        await next.fill(store, id, {}, vm);
+        return next;
+      } catch {
+        // Whatever it is, a new machine has it too, or not.
+        await emulator.destroy();
+        return undefined;
+      }
+    });
   }
 
   /** A machine like the one described, with nothing in it, that is paused. `summary` is that of a snapshot; `emulator` what one like it has left. */
   static async like(config: MachineConfig, summary: unknown, options: VmOptions = {}, emulator?: V86): Promise<Vm> {
     void compileV86();
-    const plan = await makePlan(await optionsFor(config, options));
-    checkConfig(config, plan.config);
-    const vm = await makeMachine(plan, (parts) => new Vm(parts), { emulator });
-    vm.adopt(summary);
-    return vm;
+    return holdingImages(async (images) => {
+      const plan = await makePlan(await optionsFor(config, options, images), images);
+      checkConfig(config, plan.config);
+      const vm = await makeMachine(plan, (parts) => new Vm(parts), { emulator });
+      vm.adopt(summary);
+      return vm;
+    });
   }
 
   /**

@@ -7,6 +7,7 @@ import { expect } from 'chai';
 import sirv from 'sirv';
 import { buildImage } from '../../device/image/build.ts';
 import { imageFileSystem, openImage } from '../../device/index.ts';
+import { openImages } from '../../harness/node/images/image-leases.ts';
 import { nodeFlate } from '../../harness/node/images/node-flate.ts';
 import { DirectoryStore } from '../../harness/node/stores/directory-store.ts';
 import { Vm } from '../../harness/node/vm.ts';
@@ -50,18 +51,94 @@ describe('a share made of an image', function () {
       expect(stdout).to.equal(
         `${(await vm.exec("yes 'some text' | head -n 20000 | md5sum")).stdout}another text\n1700000000\n`,
       );
-      await vm.exec('echo more >> dir/other && rm dir/text', { cwd });
+      await vm.exec('echo more >> dir/other && touch dir/new', { cwd });
       expect(vm.share().fs.readFileSync('/dir/other', 'utf8')).to.equal('another text\nmore\n');
-      // Snapshots have it all: they need no image.
-      const resumed = await Vm.restore(await vm.save());
+      // Snapshots have what was changed: they name the image, and it is opened again where it is told.
+      const snapshot = await vm.save();
+      const refused = await Vm.restore(snapshot).catch((error: Error) => error.message);
+      expect(refused).to.match(
+        /share "share" of this guest is on the image [0-9a-f]{12}: say where that is, with --image/,
+      );
+      const [open] = await openImages();
+      asked.length = 0;
+      const resumed = await Vm.restore(snapshot, { images: [url] });
       try {
-        expect((await resumed.exec('cat dir/other', { cwd })).stdout).to.equal('another text\nmore\n');
+        expect((await resumed.exec('cat dir/other; ls dir', { cwd })).stdout).to.equal(
+          'another text\nmore\nnew\nother\ntext\n',
+        );
+        expect(await openImages(), 'the same, for both').to.deep.equal([open]);
+        expect(asked.filter((path) => path.endsWith('.image'))).to.deep.equal([]);
+        await vm.stop();
+        expect(await openImages()).to.deep.equal([open]);
+        expect((await resumed.exec('wc -c < dir/text', { cwd })).stdout).to.equal('200000\n');
       } finally {
         await resumed.stop();
       }
     } finally {
       await vm.stop();
     }
+    expect(await openImages(), 'closed with the last of them').to.deep.equal([]);
+  });
+
+  it('is open no more where a machine could not be made', async () => {
+    const source = `image:${url}`;
+    for (const options of [
+      {
+        shares: [
+          { tag: 'one', source },
+          { tag: 'two', source: `image:${url}.none` },
+        ],
+      },
+      { shares: [{ tag: 'one', source }], kernel: join(place, 'none'), initrd: join(place, 'none') },
+      { shares: [{ tag: 'one', source, size: 4096 }] },
+    ]) {
+      const refused = await Vm.boot(options).then(String, String);
+      expect(refused).to.match(/Error/);
+      expect(await openImages(), refused).to.deep.equal([]);
+    }
+  });
+
+  it('is opened once for all copies of a frozen guest, and is in what is exported whole', async () => {
+    const store = ['--store', join(place, 'store')];
+    const command = (text: string) => ['--', 'sh', '-c', text];
+    const froze = await run([
+      'freeze',
+      ...store,
+      '--name',
+      'ready',
+      '--share',
+      `image:${url}`,
+      ...command('echo more >> dir/other; touch dir/new'),
+    ]);
+    expect(froze).to.include({ code: 0 });
+    asked.length = 0;
+    const forked = await run([
+      'fork',
+      ...store,
+      '--copies',
+      '3',
+      '--image',
+      url,
+      'ready',
+      ...command('tail -n 1 dir/text; cat dir/other'),
+    ]);
+    expect(forked.stdout.split('\n').filter((line) => / \| more$/.test(line)).length, forked.stderr).to.equal(3);
+    expect(asked.filter((path) => path.endsWith('.image')).length).to.be.at.most(1);
+
+    const file = join(place, 'whole.layer');
+    const bare = await run(['export', ...store, '--whole', 'ready', file]);
+    expect([bare.code, bare.stderr]).to.deep.equal([125, bare.stderr]);
+    expect(bare.stderr).to.match(/on the image [0-9a-f]{12}: say where that is, with --image/);
+    const warned = await run(['export', ...store, 'ready', `${file}.part`]);
+    expect(warned.stderr).to.include('give --whole to have in it what that has');
+    expect(warned).to.include({ code: 0 });
+    expect(await run(['export', ...store, '--whole', '--image', url, 'ready', file])).to.include({ code: 0 });
+    const other = ['--store', join(place, 'other')];
+    expect(await run(['import', ...other, file])).to.include({ code: 0 });
+    asked.length = 0;
+    const restored = await run(['restore', ...other, 'ready', ...command('cat dir/other; wc -c < dir/text; ls dir')]);
+    expect(restored.stdout, restored.stderr).to.equal('another text\nmore\n200000\nnew\nother\ntext\n');
+    expect(asked).to.deep.equal([]);
   });
 
   it('of a program fetches what the guest reads, and resumes from snapshots that have only what was written', async () => {
@@ -102,7 +179,7 @@ describe('a share made of an image', function () {
       expect(code).to.equal(125);
     };
     await attempt(['--share', `image:${new URL('none.image', url).href}`], 'removed, or replaced by another one');
-    await attempt(['--share', `image:${join(place, 'none')}`], "can't be shared: can't read");
+    await attempt(['--share', `image:${join(place, 'none')}`], "can't read");
     await attempt(['--share', `image:${url}`, '--live'], 'is of an image');
     await attempt(['--share', `image:${url}`, '--write-back'], 'images never change');
   });

@@ -3,7 +3,7 @@ import { MigrationTarget } from '../../../device/index.ts';
 import { joinSignals } from '../../../device/join-signals.ts';
 import { CommandError, VmError } from '../../machine/errors.ts';
 import { unlessAborted } from '../../machine/unless-aborted.ts';
-import { checkImages } from '../images/shared-images.ts';
+import { treesOf } from '../images/shared-images.ts';
 import { DirectoryFates } from '../migration/directory-fates.ts';
 import { makePlan } from '../plan.ts';
 import { type MigratedVm, Vm } from '../vm.ts';
@@ -27,7 +27,7 @@ export async function serve(
   if (to !== undefined) checkTarget(to, flags);
   // Builds the image too, where there is none: nobody waits for that yet.
   await makePlan(thawOptions(flags));
-  await checkImages(flags.image);
+  await treesOf(flags.image);
   const { secret, isGiven, note } = chooseToken(flags);
   if (!isGiven && incoming === STDIO)
     throw new VmError('configuration', `give the token that \`migrate\` has, by --token or in ${TOKEN_VARIABLE}`);

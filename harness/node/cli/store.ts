@@ -13,10 +13,10 @@ import {
 import { formatBytes } from '../../../device/trees/report.ts';
 import { VmError } from '../../machine/errors.ts';
 import { printable, printableJson } from '../../machine/printable.ts';
-import { treesOf } from '../images/shared-images.ts';
+import { exportWithImages, treesOf } from '../images/shared-images.ts';
 import { DirectoryStore } from '../stores/directory-store.ts';
 import { PRIVATE, writeFileWhole } from '../stores/whole-file.ts';
-import { imageOption, storeOption } from './options.ts';
+import { imageOption, progressReporter, storeOption } from './options.ts';
 
 /** How a store is found, and whether what a command has to tell is to be JSON, as commander gives it. */
 export interface StoreFlags {
@@ -86,7 +86,9 @@ export function addStoreCommands(program: Command): void {
   command('export', 'write a snapshot to one file that stands alone')
     .argument(...snapshot)
     .argument('<file>', 'where to; what is there is replaced')
-    .addHelpText('after', example('export ready ready.layer'))
+    .option('-w, --whole', 'with all that the images have that it is on (give --image): it needs none of them then')
+    .addOption(imageOption())
+    .addHelpText('after', example('export ready ready.layer', 'export --whole --image debian.image ready ready.layer'))
     .action(exportCommand);
   command('import', 'take a file of `export` into a store')
     .argument('<file>', 'of `export`')
@@ -225,15 +227,36 @@ async function diffCommand(from: string, to: string, flags: StoreFlags & { image
   }
 }
 
-async function exportCommand(snapshot: string, file: string, flags: StoreFlags): Promise<void> {
+async function exportCommand(
+  snapshot: string,
+  file: string,
+  flags: StoreFlags & { image?: string[]; whole?: boolean },
+): Promise<void> {
   const store = await openStore(flags);
   const id = store.find(snapshot);
-  const parts = await store.export(id);
+  const { bases = [] } = store.frozen(id);
+  if (!flags.whole && flags.image)
+    throw new VmError(
+      'configuration',
+      'what images have is exported with --whole: give that too, or leave out --image',
+    );
+  const parts = await (flags.whole ? wholeParts(store, id, flags.image) : store.export(id));
+  if (!flags.whole && bases.length)
+    process.stderr.write(
+      `whoever imports it needs the image ${bases.map((base) => base.slice(0, 12)).join(', ')} too: give --whole to have in it what that has\n`,
+    );
   await writeFileWhole(file, parts, { mode: PRIVATE }).catch((error: Error) => {
     throw new VmError('snapshot', `can't write ${file}: ${error.message}`, { cause: error });
   });
   if (flags.json)
     tellJson({ id, name: store.info(id).name, file, bytes: parts.reduce((sum, { length }) => sum + length, 0) });
+}
+
+async function wholeParts(store: SnapshotStore, id: string, locations: string[] | undefined): Promise<Uint8Array[]> {
+  const report = progressReporter();
+  const parts = await exportWithImages(store, id, locations, report);
+  report('');
+  return parts;
 }
 
 async function importCommand(file: string, flags: StoreFlags): Promise<void> {

@@ -1,24 +1,36 @@
+import type { MemoryOrigin } from '../../../device/filesystems/memory/inode-table.ts';
 import type { MemoryState } from '../../../device/filesystems/memory/state.ts';
 import type { OpenImage } from '../../../device/image/open.ts';
-import { MemoryFileSystem } from '../../../device/index.ts';
+import { exportWhole, imageFileSystem, MemoryFileSystem, type SnapshotStore } from '../../../device/index.ts';
+import { readConfig, withoutImages } from '../../machine/config.ts';
 import { VmError } from '../../machine/errors.ts';
 import { printable } from '../../machine/printable.ts';
 import type { ShareOptions, VmOptions } from '../vm-options.ts';
-import { openImageAt } from './open.ts';
-import { imageCache, imageLocation } from './share-image.ts';
+import { holdingImages, type ImageLeases } from './image-leases.ts';
+import { imageLocation } from './share-image.ts';
 
-/** A root whose source is an image gets a filesystem with it, whose content is fetched when it is read. @throws VmError `share` when it can't be had. */
-export async function withImage<S extends ShareOptions>(
-  root: S,
+/**
+ * A share whose source is an image gets a filesystem with it, whose content is fetched when it is read, as long as `images` or a copy of them are held.
+ *
+ * @throws VmError `share` when it can't be had.
+ */
+export async function withImage(
+  share: ShareOptions,
+  images: ImageLeases,
   { onProgress }: Pick<VmOptions, 'onProgress'>,
-): Promise<Omit<S, 'source' | 'size'> | S> {
-  const { source, size, ...others } = root;
-  const location = source === undefined ? undefined : imageLocation(source);
-  if (location === undefined) return root;
-  const { origin, state } = await open(location, onProgress);
-  const filesystem = new MemoryFileSystem({ size, origin });
-  filesystem.restore(filesystem.checkState(state));
-  return { ...others, filesystem };
+): Promise<ShareOptions> {
+  const { source, size, ...others } = share;
+  if (source === undefined || imageLocation(source) === undefined) return share;
+  const image = await images.take(source, { onProgress });
+  try {
+    return { ...others, filesystem: imageFileSystem(image, { size }) };
+  } catch (error) {
+    throw new VmError(
+      'share',
+      `the image ${printable(source)} can't be shared: ${printable((error as Error).message)}`,
+      { cause: error },
+    );
+  }
 }
 
 /** The ids of the images that shares are on, by tag. */
@@ -37,22 +49,25 @@ export function imageIds(shares: readonly ShareOptions[]): Map<string, string> {
  */
 export async function matchImages(
   wanted: ReadonlyMap<string, string>,
-  locations: readonly string[] = [],
-  onProgress?: VmOptions['onProgress'],
+  images: ImageLeases,
+  { images: locations = [], onProgress }: Pick<VmOptions, 'images' | 'onProgress'>,
 ): Promise<Map<string, MemoryFileSystem>> {
-  const images = new Map<string, Pick<OpenImage, 'origin'>>();
+  const ids = new Set(wanted.values());
+  const found = new Map<string, Pick<OpenImage, 'origin'>>();
+  // Where there is nothing to choose, it can be told without asking whether what is in the cache is right.
+  const id = ids.size === 1 && locations.length === 1 ? [...ids][0] : undefined;
   for (const location of locations) {
-    const image = await open(location, onProgress);
-    if (![...wanted.values()].includes(image.info.id))
+    const image = await images.take(location, { ids, id, onProgress });
+    if (!ids.has(image.info.id))
       throw new VmError(
         'configuration',
         `no share of this guest is on the image ${printable(location)}, which is ${image.info.id.slice(0, 12)}: leave it out`,
       );
-    images.set(image.info.id, image);
+    found.set(image.info.id, image);
   }
   return new Map(
     [...wanted].map(([tag, id]) => {
-      const image = images.get(id);
+      const image = found.get(id);
       if (!image)
         throw new VmError(
           'configuration',
@@ -63,36 +78,40 @@ export async function matchImages(
   );
 }
 
-/** Whether the images can be had at all, before there is a guest that needs them. @throws VmError `share` when one can't. */
-export async function checkImages(locations: readonly string[] = []): Promise<void> {
-  for (const location of locations) (await open(location, undefined)).origin.close();
-}
-
-/** What images have, by their ids, for those who look into snapshots. @throws VmError `share` when one can't be had. */
+/** What images have, by their ids. @throws VmError `share` when one can't be had. */
 export async function treesOf(locations: readonly string[] = []): Promise<Map<string, MemoryState>> {
-  const trees = new Map<string, MemoryState>();
-  for (const location of locations) {
-    const { info, state, origin } = await open(location, undefined);
-    origin.close();
-    trees.set(info.id, state);
-  }
-  return trees;
+  return holdingImages(async (images) => {
+    const trees = new Map<string, MemoryState>();
+    for (const location of locations) {
+      const { info, state } = await images.take(location);
+      trees.set(info.id, state);
+    }
+    return trees;
+  });
 }
 
-async function open(
-  named: string,
-  onProgress: VmOptions['onProgress'] = () => {},
-): Promise<Pick<OpenImage, 'info' | 'origin' | 'state'>> {
-  const location = imageLocation(named) ?? named;
-  try {
-    return await openImageAt(location, {
-      cache: imageCache(),
-      onTrouble: ({ error }) => onProgress(error.message),
-      onRecovered: () => onProgress(''),
+/** As `exportWhole`, with the images at these locations, and of a machine whose shares are on none. @throws VmError `configuration` for an image that is missing. */
+export async function exportWithImages(
+  store: SnapshotStore,
+  id: string,
+  locations: readonly string[] = [],
+  onProgress?: (message: string) => void,
+): Promise<Uint8Array[]> {
+  const { bases = [], machine } = store.frozen(id);
+  const ids = new Set(bases);
+  return holdingImages(async (images) => {
+    const origins: MemoryOrigin[] = [];
+    for (const location of locations) origins.push((await images.take(location, { ids, onProgress })).origin);
+    for (const base of bases)
+      if (!origins.some((origin) => origin.id === base))
+        throw new VmError(
+          'configuration',
+          `the snapshot is on the image ${base.slice(0, 12)}: say where that is, with --image IMAGE`,
+        );
+    return exportWhole(store, id, origins, {
+      machine: withoutImages(readConfig(machine)),
+      onProgress: (done, all) =>
+        onProgress?.(`fetching the image: ${(done / 1e6).toFixed(1)} of ${(all / 1e6).toFixed(1)} MB`),
     });
-  } catch (error) {
-    throw new VmError('share', `the image ${printable(location)}: ${printable((error as Error).message)}`, {
-      cause: error,
-    });
-  }
+  });
 }
