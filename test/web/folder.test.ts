@@ -1,7 +1,8 @@
 import { expect } from 'chai';
 import { filesystemOf, volumeOf } from '../../device/filesystems/memfs/volume.ts';
-import { type MemoryFileSystem, type VirtioFsDevice, Volume } from '../../device/index.ts';
+import { MemoryFileSystem, type VirtioFsDevice, Volume } from '../../device/index.ts';
 import { Folder } from '../../web/worker/folder.ts';
+import { ChunkOrigin, empty } from '../support/chunk-origin.ts';
 
 describe('the worker’s shared folder', () => {
   /** A folder as `count` guests have it. */
@@ -100,23 +101,46 @@ describe('the worker’s shared folder', () => {
       expect(await folder!.put('/', [file('g', 'mine')], folder!.existing('/', ['f']))).to.deep.equal([]);
     });
 
-    it('texts that are saved', () => {
+    it('texts that are saved', async () => {
       const {
         filesystem,
         folders: [folder],
       } = open(1);
       const mine = new TextEncoder().encode('mine');
-      const { version } = folder!.read('/f', 100);
+      const { version } = await folder!.read('/f', 100);
       volumeOf(filesystem).writeFileSync('/f', 'the guest’s');
-      expect(folder!.save('/f', mine, version)).to.equal(undefined);
+      expect(await folder!.save('/f', mine, version)).to.equal(undefined);
       // For somebody who saw it go.
-      expect(folder!.save('/f', mine, '')).to.equal(undefined);
+      expect(await folder!.save('/f', mine, '')).to.equal(undefined);
       expect(text(filesystem, '/f')).to.equal('the guest’s');
       volumeOf(filesystem).unlinkSync('/f');
-      expect(folder!.save('/f', mine, version)).to.equal(undefined);
-      expect(folder!.save('/f', mine, '')).to.be.a('string');
+      expect(await folder!.save('/f', mine, version)).to.equal(undefined);
+      expect(await folder!.save('/f', mine, '')).to.be.a('string');
       expect(text(filesystem, '/f')).to.equal('mine');
     });
+  });
+
+  it('reads and saves what is elsewhere', async () => {
+    const origin = new ChunkOrigin();
+    const filesystem = new MemoryFileSystem({ origin });
+    const folder = new Folder(
+      { filesystem } as unknown as VirtioFsDevice,
+      () => [],
+      () => {},
+    );
+    await folder.save('/f', new Uint8Array(100_000).fill(1));
+    await folder.save('/g', new Uint8Array(100).fill(2));
+    empty(filesystem, origin);
+    const { bytes, version } = await folder.read('/f', 70_000);
+    expect([bytes.length, bytes.every((byte) => byte === 1)]).to.deep.equal([70_000, true]);
+    expect(await folder.save('/f', new Uint8Array(10), `${version}x`)).to.equal(undefined);
+    expect(await folder.save('/f', new Uint8Array(10), version)).to.be.a('string');
+    empty(filesystem, origin);
+    expect((await folder.read('/f', 70_000)).bytes).to.deep.equal(new Uint8Array(10));
+    empty(filesystem, origin);
+    origin.fails = () => true;
+    expect(await folder.read('/g', 70_000).then(String, String)).to.match(/Error: \/g can't be used: EIO/);
+    folder.close();
   });
 
   describe('has directories for a time', () => {

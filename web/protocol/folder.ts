@@ -52,12 +52,12 @@ export interface FolderApi extends ProxyMarked {
   space(): SpaceInfo;
   use(ino: number): FileUse;
   /** The first bytes of a file, up to `limit`, and the version they are of. */
-  read(path: string, limit: number): { bytes: Uint8Array; version: string };
+  read(path: string, limit: number): Promise<{ bytes: Uint8Array; version: string }>;
   /**
    * Replaces a file's content, or makes the file; returns its new version. When `version` is given and
    * the file is another one by now ('' for none at all), nothing is written, and undefined returned.
    */
-  save(path: string, content: Uint8Array, version?: string): string | undefined;
+  save(path: string, content: Uint8Array, version?: string): Promise<string | undefined>;
   /** An empty file or directory, where nothing is yet. */
   create(path: string, kind: 'file' | 'directory'): void;
   /** To a path where nothing is yet. */

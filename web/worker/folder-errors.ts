@@ -9,6 +9,7 @@ import {
   ESTALE,
   FsError,
 } from '../../device/fs/errno.ts';
+import { NotYet } from '../../device/fs/not-yet.ts';
 
 const REASONS: Record<number, string> = {
   [EEXIST]: 'is there already: choose another name',
@@ -21,12 +22,12 @@ const REASONS: Record<number, string> = {
   [ENOTDIR]: 'is in no folder any more',
 };
 
-/** Does something with a file, with errors that a visitor understands. */
+/** Does something with a file, with errors that a visitor understands. @throws NotYet too, when its content is not here. */
 export function explained<T>(path: string, run: () => T): T {
   try {
     return run();
   } catch (error) {
-    if (error instanceof FsError)
+    if (error instanceof FsError && !(error instanceof NotYet))
       throw new Error(`${path} ${REASONS[error.code] ?? `can't be used: ${error.message}`}`, { cause: error });
     throw error;
   }

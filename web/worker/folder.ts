@@ -5,6 +5,7 @@ import { checkName } from '../../device/filesystems/memory/values.ts';
 import { F_WRLCK, RENAME_NOREPLACE, S_IALLUGO, S_IFDIR, S_IFREG } from '../../device/fs/constants.ts';
 import { ENOSPC, FsError } from '../../device/fs/errno.ts';
 import { LOCK_END_MAX } from '../../device/fs/locks.ts';
+import { whenHere } from '../../device/fs/not-yet.ts';
 import { dumpTar, loadTar, type MemoryFileSystem, type TreeReport, type VirtioFsDevice } from '../../device/index.ts';
 import { inodeAt, TreeWriter } from '../../device/trees/tree-writer.ts';
 import type { FileEntry } from '../protocol/data.ts';
@@ -149,14 +150,19 @@ export class Folder implements FolderApi {
     };
   }
 
-  read(path: string, limit: number): { bytes: Uint8Array; version: string } {
-    return explained(path, () => {
+  read(path: string, limit: number): Promise<{ bytes: Uint8Array; version: string }> {
+    const read = () => {
       const inode = this.#at(path);
       return { bytes: bytesOf(inode, 0, Math.min(limit, inode.size)), version: versionOf(inode) };
-    });
+    };
+    return whenHere(() => explained(path, read));
   }
 
-  save(path: string, content: Uint8Array, version?: string): string | undefined {
+  save(path: string, content: Uint8Array, version?: string): Promise<string | undefined> {
+    return whenHere(() => this.#save(path, content, version));
+  }
+
+  #save(path: string, content: Uint8Array, version?: string): string | undefined {
     return explained(path, () => {
       const filesystem = this.#filesystem;
       let inode = this.#find(path);
@@ -210,7 +216,7 @@ export class Folder implements FolderApi {
       );
       for (const [file, text] of Object.entries(files)) {
         if (file.endsWith('/')) this.create(`${path}/${file.slice(0, -1)}`, 'directory');
-        else this.save(`${path}/${file}`, new TextEncoder().encode(text));
+        else this.#save(`${path}/${file}`, new TextEncoder().encode(text));
       }
     } catch (error) {
       this.removeMarked(path);

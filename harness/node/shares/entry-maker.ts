@@ -21,8 +21,10 @@ import { BytesSink } from '../../../device/bytes.ts';
 import type { MemoryFileSystem } from '../../../device/filesystems/memory/filesystem.ts';
 import type { Inode } from '../../../device/filesystems/memory/inode.ts';
 import { S_IALLUGO, S_IFDIR, S_IFMT, S_IFREG } from '../../../device/fs/constants.ts';
+import { FsError } from '../../../device/fs/errno.ts';
 import type { Attr } from '../../../device/fs/filesystem.ts';
 import { encodeName } from '../../../device/fs/names.ts';
+import { NotYet } from '../../../device/fs/not-yet.ts';
 import { dataSegments } from '../../../device/trees/sparse.ts';
 import {
   type HostDirectory,
@@ -34,6 +36,7 @@ import {
   umask,
 } from './host-directory.ts';
 import { attrStamp, typeOf } from './host-tree.ts';
+import { type Break, whenItIsHere } from './slices.ts';
 import type { WriteBackOptions } from './write-back.ts';
 
 const CHUNK_LENGTH = 1024 * 1024;
@@ -78,7 +81,7 @@ export class EntryMaker {
     temporary: string,
     path: string[],
     old: BigIntStats | undefined,
-  ): Generator<void, Made> {
+  ): Generator<Break, Made> {
     const twin = this.#linked(inode, root, dir, temporary);
     if (twin) return twin;
     const attr = this.attrOf(inode);
@@ -137,7 +140,7 @@ export class EntryMaker {
     temporary: string,
     path: string[],
     old: BigIntStats | undefined,
-  ): Generator<void, Made> {
+  ): Generator<Break, Made> {
     const fd = openSync(
       dir.at(temporary),
       constants.O_CREAT | constants.O_EXCL | constants.O_WRONLY | constants.O_NOFOLLOW,
@@ -159,20 +162,14 @@ export class EntryMaker {
     }
   }
 
-  *#copy(inode: Inode, size: number, fd: number): Generator<void> {
+  *#copy(inode: Inode, size: number, fd: number): Generator<Break> {
     ftruncateSync(fd, 0);
     ftruncateSync(fd, size);
     const chunk = new Uint8Array(Math.min(size, CHUNK_LENGTH));
     for (const { start, end } of dataSegments(this.#filesystem, inode, size)) {
       for (let at = start; at < end; ) {
-        const length = this.#filesystem.read(
-          inode,
-          at,
-          Math.min(chunk.length, end - at),
-          new BytesSink(chunk),
-          0,
-          true,
-        );
+        const wanted = Math.min(chunk.length, end - at);
+        const length = yield* this.#read(inode, at, chunk.subarray(0, wanted));
         // The guest has made it shorter: it is copied again.
         if (length === 0) return;
         this.#options.beforeOperation?.();
@@ -180,6 +177,16 @@ export class EntryMaker {
         at += length;
         if (this.#isDue()) yield;
       }
+    }
+  }
+
+  /** Fills `into` from byte `at` of the file on, where that has so many. Returns how many. @throws Refusal when they can't be had. */
+  *#read(inode: Inode, at: number, into: Uint8Array): Generator<Break, number> {
+    try {
+      return yield* whenItIsHere(() => this.#filesystem.read(inode, at, into.length, new BytesSink(into), 0, true));
+    } catch (error) {
+      if (!(error instanceof FsError) || error instanceof NotYet) throw error;
+      throw new Refusal(`its content can't be had: ${error.message}`);
     }
   }
 

@@ -8,7 +8,7 @@ import { printable } from '../../machine/printable.ts';
 import { EntryMaker, type Made } from './entry-maker.ts';
 import { HostDirectory, type HostPath, ignoringPermission, isHostError, Refusal, reasonOf } from './host-directory.ts';
 import { fingerprint, isTemporary, type Known, type LoadedTree, newTemporary, typeOf } from './host-tree.ts';
-import { atOnce, type Steps } from './slices.ts';
+import { atOnce, type Break, type Steps } from './slices.ts';
 import { forEach, type Item, isDirectory, survey } from './survey.ts';
 
 /** One list of a report. */
@@ -88,7 +88,7 @@ class WriteBack {
     this.#maker = new EntryMaker(filesystem, options, isDue, (path, reason) => this.#keep(path, reason));
   }
 
-  *run(): Generator<void, WriteBackReport> {
+  *run(): Generator<Break, WriteBackReport> {
     const { directory, known } = this.#tree;
     const items = survey(this.#filesystem, this.#filesystem.root, known);
     forEach(items, ({ inode }) => this.#filesystem.retain(inode));
@@ -103,7 +103,7 @@ class WriteBack {
     return this.#report;
   }
 
-  *#save(items: Item[], parent: Known, dir: HostDirectory, path: string[]): Generator<void> {
+  *#save(items: Item[], parent: Known, dir: HostDirectory, path: string[]): Generator<Break> {
     for (const item of items) {
       if (!item.isChanged) continue;
       const itemPath = [...path, item.name];
@@ -126,7 +126,7 @@ class WriteBack {
     parent: Known,
     dir: HostDirectory,
     path: string[],
-  ): Generator<void> {
+  ): Generator<Break> {
     const attr = this.#maker.attrOf(inode);
     let stats = dir.lookup(name);
     if (stats && typeOf(stats) !== S_IFDIR) {
@@ -157,7 +157,7 @@ class WriteBack {
     }
   }
 
-  *#saveLeaf({ name, inode, known }: Item, parent: Known, dir: HostDirectory, path: string[]): Generator<void> {
+  *#saveLeaf({ name, inode, known }: Item, parent: Known, dir: HostDirectory, path: string[]): Generator<Break> {
     const attr = this.#maker.attrOf(inode);
     const type = attr.mode & S_IFMT;
     const { maxFileLength = MAX_FILE_LENGTH } = this.#options;
@@ -190,7 +190,7 @@ class WriteBack {
   }
 
   /** Removes what the share does not have any more. */
-  *#sweep(items: Item[], known: Known, dir: HostDirectory, path: string[]): Generator<void> {
+  *#sweep(items: Item[], known: Known, dir: HostDirectory, path: string[]): Generator<Break> {
     const present = new Map(items.map((item) => [item.name, item]));
     for (const [name, child] of known.children ?? []) {
       const item = present.get(name);

@@ -66,6 +66,72 @@ describe('content that is elsewhere, on the host', () => {
     expect(await fs.promises.readFile('/dir/long', 'utf8')).to.equal(LONG.slice(0, 70_000));
   });
 
+  it('what copies files fetches first, and takes nothing away that it can’t replace', async () => {
+    const { fs, origin } = start();
+    await fs.promises.cp('/dir', '/twin', { recursive: true });
+    expect(fs.readFileSync('/twin/long', 'utf8')).to.equal(LONG);
+    await fs.promises.cp('/dir/long', '/file');
+    expect(fs.readFileSync('/file', 'utf8')).to.equal(LONG);
+    const asked: string[] = [];
+    const filter = (from: string) => {
+      asked.push(from);
+      return !from.endsWith('long');
+    };
+    await new Promise<void>((resolve, reject) =>
+      fs.cp('/dir', '/none', { recursive: true, filter }, (error) => (error ? reject(error as Error) : resolve())),
+    );
+    expect(asked).to.deep.equal(['/dir', '/dir/long']);
+    expect(fs.readdirSync('/none')).to.deep.equal([]);
+    expect(await (await (fs as unknown as typeof import('node:fs')).openAsBlob('/dir/long')).text()).to.equal(LONG);
+
+    fs.writeFileSync('/there', 'there');
+    const hint = /^EAGAIN: the content is not here yet, copyfile '\/dir\/long': .*await share.fetch\("\/dir\/long"\)/;
+    expect(() => fs.copyFileSync('/dir/long', '/there')).to.throw(hint);
+    expect(() => fs.cpSync('/dir/long', '/there')).to.throw(hint);
+    origin.fails = () => true;
+    for (const copy of ['copyFile', 'cp'] as const) {
+      const error = await fs.promises[copy]('/dir/long', '/there').then(String, String);
+      expect(error, copy).to.match(/EIO/);
+    }
+    expect(fs.readFileSync('/there', 'utf8')).to.equal('there');
+    origin.fails = () => false;
+    const gone = await fs.promises.copyFile('/gone', '/there').then(String, String);
+    expect(gone).to.match(/ENOENT/);
+    expect(fs.readFileSync('/there', 'utf8')).to.equal('there');
+    expect(await fs.promises.cp('/dir/long', '/there', 5 as never).then(String, String)).to.match(/TypeError/);
+  });
+
+  const CALLS: Record<string, (fs: ReturnType<typeof start>['fs']) => Promise<unknown>> = {
+    readFile: (fs) => fs.promises.readFile('/dir/long', 'utf8'),
+    appendFile: (fs) => fs.promises.appendFile('/short', ' and more'),
+    writeFile: (fs) => fs.promises.writeFile('/dir/long', 'x', { flag: 'r+' }),
+    copyFile: (fs) => fs.promises.copyFile('/dir/long', '/copy'),
+    cp: (fs) => fs.promises.cp('/dir', '/copy', { recursive: true, preserveTimestamps: true }),
+    truncate: (fs) => fs.promises.truncate('/dir/long', 70_000),
+    rename: (fs) => fs.promises.rename('/dir/long', '/short'),
+    link: (fs) => fs.promises.link('/dir/long', '/link'),
+    openAsBlob: async (fs) => (await (fs as unknown as typeof import('node:fs')).openAsBlob('/dir/long')).text(),
+    'FileHandle.readFile': async (fs) => (await fs.promises.open('/dir/long')).readFile('utf8'),
+    'FileHandle.writeFile': async (fs) => (await fs.promises.open('/dir/long', 'r+')).writeFile('x'),
+    'FileHandle.appendFile': async (fs) => (await fs.promises.open('/dir/long', 'a')).appendFile('x'),
+    'FileHandle.truncate': async (fs) => (await fs.promises.open('/dir/long', 'r+')).truncate(70_000),
+    'FileHandle.writev': async (fs) =>
+      (await (await fs.promises.open('/dir/long', 'r+')).writev([Buffer.from('a'), Buffer.from('b')], 5)).bytesWritten,
+    createWriteStream: (fs) =>
+      new Promise((resolve, reject) => {
+        const stream = fs.createWriteStream('/dir/long', { flags: 'r+', start: 100_000 });
+        stream.on('error', reject).on('finish', () => resolve(undefined));
+        stream.end('hello');
+      }),
+  };
+  for (const [name, call] of Object.entries(CALLS))
+    it(`${name} does with what is elsewhere what it does with what is here`, async () => {
+      const [elsewhere, here] = [start(), start()];
+      for (const path of ['/dir/long', '/short']) await here.share.fetch(path);
+      expect(await call(elsewhere.fs)).to.deep.equal(await call(here.fs));
+      expect((await dumpJson(elsewhere.filesystem)).json).to.deep.equal((await dumpJson(here.filesystem)).json);
+    });
+
   it('reads through handles go on where the one before ended', async () => {
     const { fs } = start();
     const file = await fs.promises.open('/dir/long', 'r+');
