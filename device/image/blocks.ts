@@ -36,7 +36,7 @@ export interface BlockOptions {
   cache?: BlockCache;
   /** Bytes that are kept in memory for those who ask next. */
   memory: number;
-  /** Milliseconds without a byte after which those who wait get an error. */
+  /** Milliseconds without a whole block (64 KiB) after which those who wait get an error. */
   patience: number;
   /** Milliseconds of the first pause between two tries. Default: 250. */
   firstPause?: number;
@@ -96,7 +96,8 @@ export class Blocks {
   /** Whether parts of files can be had; unknown before the first answer. */
   #hasRanges: boolean | undefined;
   #failures = 0;
-  #lastByte = -Infinity;
+  /** When a whole block came last: what breaks off before that again and again is of no use. */
+  #lastBlock = -Infinity;
   #pausedUntil = 0;
 
   constructor(from: ImageFiles, files: readonly ChunkFile[], options: BlockOptions) {
@@ -320,7 +321,6 @@ export class Blocks {
     };
     try {
       for await (const part of parts) {
-        this.#lastByte = performance.now();
         this.counts.bytes += part.length;
         for (let used = 0; used < part.length && at < stop; ) {
           const into = at % BLOCK;
@@ -349,6 +349,7 @@ export class Blocks {
   /** Who wants it past all caches does not take it from elsewhere. */
   #arrived(file: number, block: number, bytes: Uint8Array, isFresh = false): void {
     const name = `${file}/${block}`;
+    this.#lastBlock = performance.now();
     this.#memory.keep(name, bytes);
     for (const jobs of [this.#flying, this.#queue]) {
       const job = jobs.get(name);
@@ -380,7 +381,7 @@ export class Blocks {
       if (!this.#flying.delete(name)) continue;
       const left: Waiter[] = [];
       for (const waiter of job.waiters) {
-        if (error.mayPass && now - Math.max(waiter.since, this.#lastByte) < patience) left.push(waiter);
+        if (error.mayPass && now - Math.max(waiter.since, this.#lastBlock) < patience) left.push(waiter);
         else waiter.reject(error);
       }
       waiting += left.length;

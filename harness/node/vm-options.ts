@@ -58,8 +58,10 @@ export interface VmOptions extends LifeOptions {
   root?: RootOptions | string;
   /** Of a machine that goes on from a snapshot, without `shares`: the directories that its live shares are of. */
   live?: string[];
-  /** Likewise, the image that its root is on: a file, or a URL. */
+  /** Likewise, the images that its shares and its root are on: files, or URLs. */
   images?: string[];
+  /** Milliseconds that the guest waits for content of an image while nothing comes; then it gets EIO. Default: 60,000. */
+  imagePatience?: number;
   /**
    * The guest's virtio-fs driver: the kernel's own; or `fast`, the one of `guest-images/driver`, which looks for answers at once and can suspend,
    * and is built for the kernel when it is first asked for. Default: V86_VIRTIOFS_DRIVER where the kernel is one of the named ones, or `stock`.

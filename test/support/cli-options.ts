@@ -19,6 +19,8 @@ export const machineOptions = (share: string, json: string) => [
   '128',
   '--cmdline',
   'word=1',
+  '--image-patience',
+  '30',
   '--verbose',
 ];
 

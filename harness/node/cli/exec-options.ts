@@ -132,7 +132,7 @@ function parseUser(text: string): string {
   return text;
 }
 
-function parseSeconds(text: string): number {
+export function parseSeconds(text: string): number {
   const seconds = Number(text);
   if (!(seconds > 0) || seconds > 2_000_000)
     throw new InvalidArgumentError('Give a number of seconds above 0, and not above 2000000.');

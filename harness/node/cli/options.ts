@@ -4,7 +4,7 @@ import { CommandError, type GuestEnd, VmError } from '../../machine/errors.ts';
 import { printable, printableConsole } from '../../machine/printable.ts';
 import type { RenewalOptions } from '../../machine/renewal.ts';
 import { DEFAULT_MEMORY, type NamedDriver, type ShareOptions, type VmOptions } from '../vm-options.ts';
-import { addExecOptions, type ExecFlags } from './exec-options.ts';
+import { addExecOptions, type ExecFlags, parseSeconds } from './exec-options.ts';
 
 /** Exit code when v86-virtiofs itself failed, out of the way of a guest command's. */
 export const OWN_FAILURE = 125;
@@ -39,6 +39,8 @@ export interface RenewalFlags extends ImageFlags {
   live?: string[];
   /** Images that shares and roots are on. */
   image?: string[];
+  /** Seconds. */
+  imagePatience?: number;
 }
 
 export function addRenewalOptions(command: Command): Command {
@@ -51,7 +53,15 @@ export function addRenewalOptions(command: Command): Command {
         'directory that a share was live of when the guest was frozen: it has to be the same one (again for more)',
       ).argParser(collect),
     )
-    .addOption(imageOption());
+    .addOption(imageOption())
+    .addOption(patienceOption());
+}
+
+function patienceOption(): Option {
+  return new Option(
+    '--image-patience <seconds>',
+    'how long the guest waits for content of an image while nothing comes; then it gets an I/O error (default: 60)',
+  ).argParser(parseSeconds);
 }
 
 export function imageOption(): Option {
@@ -66,11 +76,25 @@ export function thawOptions({
   reseed,
   live,
   image,
+  imagePatience,
   kernel,
   initrd,
   bios,
 }: RenewalFlags): RenewalOptions & VmOptions {
-  return { clock: keepClock ? 'keep' : 'host', reseed, live, images: image, kernel, initrd, bios };
+  return {
+    clock: keepClock ? 'keep' : 'host',
+    reseed,
+    live,
+    images: image,
+    ...patienceOf(imagePatience),
+    kernel,
+    initrd,
+    bios,
+  };
+}
+
+function patienceOf(seconds: number | undefined): Pick<VmOptions, 'imagePatience'> {
+  return { imagePatience: seconds && seconds * 1000 };
 }
 
 export function storeOption(): Option {
@@ -98,6 +122,8 @@ export interface MachineFlags extends ExecFlags {
   writeBack?: boolean;
   owners?: boolean;
   save?: string;
+  /** Seconds. */
+  imagePatience?: number;
   verbose?: boolean;
 }
 
@@ -159,6 +185,7 @@ export function addMachineOptions(command: Command): Command {
       )
       .option('--owners', `${OWNERS}; with --live, let the guest give files set-user-ID and set-group-ID bits`)
       .option('--save <file>', SAVE)
+      .addOption(patienceOption())
       .optionsGroup('Machine:')
       .option(
         '--root <source>',
@@ -254,6 +281,7 @@ export function machineOptions(flags: MachineFlags): VmOptions {
     bootMethod: boot,
     driver,
     cache,
+    ...patienceOf(flags.imagePatience),
     onConsole: verbose ? (line) => process.stderr.write(`guest | ${printableConsole(line)}\n`) : undefined,
     onProgress: progressReporter(verbose),
   };

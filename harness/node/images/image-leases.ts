@@ -1,8 +1,9 @@
 import type { ImageInfo } from '../../../device/image/head.ts';
-import type { OpenImage } from '../../../device/image/open.ts';
+import type { OpenImage, OpenImageOptions } from '../../../device/image/open.ts';
 import type { V86Machine } from '../../../device/v86/adapter.ts';
 import { VmError } from '../../machine/errors.ts';
 import { printable } from '../../machine/printable.ts';
+import type { VmOptions } from '../vm-options.ts';
 import { openImageAt } from './open.ts';
 import { imageCache, imageLocation } from './share-image.ts';
 
@@ -16,6 +17,8 @@ interface Opened {
   users: number;
   readonly listeners: Set<Listener>;
 }
+
+type TakeOptions = { ids?: ReadonlySet<string>; id?: string } & Pick<VmOptions, 'onProgress' | 'imagePatience'>;
 
 const opened = new Set<Opened>();
 
@@ -31,13 +34,13 @@ export class ImageLeases {
    */
   async take(
     named: string,
-    { ids, id, onProgress = () => {} }: { ids?: ReadonlySet<string>; id?: string; onProgress?: Listener } = {},
+    { ids, id, onProgress = () => {}, imagePatience: patience }: TakeOptions = {},
   ): Promise<OpenImage> {
     const location = imageLocation(named) ?? named;
     try {
       const there = ids && (await this.#find(location, ids, onProgress));
       if (there) return there;
-      const fresh = begin(location, id);
+      const fresh = begin(location, { id, patience });
       this.#hold(fresh, onProgress);
       return await fresh.image;
     } catch (error) {
@@ -115,13 +118,13 @@ export async function openImages(): Promise<ImageInfo[]> {
   return (await Promise.all([...opened].map(({ image }) => image))).map(({ info }) => info);
 }
 
-function begin(location: string, id: string | undefined): Opened {
+function begin(location: string, options: Pick<OpenImageOptions, 'id' | 'patience'>): Opened {
   const listeners = new Set<Listener>();
   const tell = (message: string) => {
     for (const listener of listeners) listener(message);
   };
   const image = openImageAt(location, {
-    id,
+    ...options,
     cache: imageCache(),
     onTrouble: ({ error }) => tell(error.message),
     onRecovered: () => tell(''),

@@ -17,11 +17,11 @@ import { imageLocation } from './share-image.ts';
 export async function withImage(
   share: ShareOptions,
   images: ImageLeases,
-  { onProgress }: Pick<VmOptions, 'onProgress'>,
+  options: Pick<VmOptions, 'onProgress' | 'imagePatience'>,
 ): Promise<ShareOptions> {
   const { source, size, ...others } = share;
   if (source === undefined || imageLocation(source) === undefined) return share;
-  const image = await images.take(source, { onProgress });
+  const image = await images.take(source, options);
   try {
     return { ...others, filesystem: imageFileSystem(image, { size }) };
   } catch (error) {
@@ -50,14 +50,14 @@ export function imageIds(shares: readonly ShareOptions[]): Map<string, string> {
 export async function matchImages(
   wanted: ReadonlyMap<string, string>,
   images: ImageLeases,
-  { images: locations = [], onProgress }: Pick<VmOptions, 'images' | 'onProgress'>,
+  { images: locations = [], ...options }: Pick<VmOptions, 'images' | 'onProgress' | 'imagePatience'>,
 ): Promise<Map<string, MemoryFileSystem>> {
   const ids = new Set(wanted.values());
   const found = new Map<string, Pick<OpenImage, 'origin'>>();
   // Where there is nothing to choose, it can be told without asking whether what is in the cache is right.
   const id = ids.size === 1 && locations.length === 1 ? [...ids][0] : undefined;
   for (const location of locations) {
-    const image = await images.take(location, { ids, id, onProgress });
+    const image = await images.take(location, { ...options, ids, id });
     if (!ids.has(image.info.id))
       throw new VmError(
         'configuration',
