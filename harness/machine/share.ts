@@ -87,6 +87,24 @@ export class Share<F extends FileSystem = FileSystem> {
     return files.fetch(inode);
   }
 
+  /**
+   * Takes back all that was changed since the image was new: its files are again as they are there. What the guest still has open stays until it is closed; what it
+   * knows of names and attributes lasts as long as its `cache` says. Unmount first where that matters.
+   *
+   * @throws VmError `share` where it is on no image, or that does not say what it has. As {@link files}.
+   */
+  reset(): void {
+    const { files } = this;
+    const { tree } = files.origin ?? {};
+    if (!tree)
+      throw new VmError(
+        'share',
+        `share ${printable(JSON.stringify(this.tag))} is on no image that it could go back to: load it again`,
+      );
+    files.restore(files.checkState({ ...tree, uuid: files.uuid }));
+    files.settle();
+  }
+
   /** The host's side of the share, with the API of `node:fs`. @throws as {@link files}. */
   get fs(): MemfsApi {
     return (this.#fs ??= createFsFromVolume(this.volume));

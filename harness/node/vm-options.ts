@@ -62,6 +62,8 @@ export interface VmOptions extends LifeOptions {
   images?: string[];
   /** Milliseconds that the guest waits for content of an image while nothing comes; then it gets EIO. Default: 60,000. */
   imagePatience?: number;
+  /** Called with what is wrong where an image is, while the guest waits for it, and with "" when that has passed. Default: `onProgress`. */
+  onImageTrouble?: (message: string) => void;
   /**
    * The guest's virtio-fs driver: the kernel's own; or `fast`, the one of `guest-images/driver`, which looks for answers at once and can suspend,
    * and is built for the kernel when it is first asked for. Default: V86_VIRTIOFS_DRIVER where the kernel is one of the named ones, or `stock`.

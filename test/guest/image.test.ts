@@ -1,3 +1,4 @@
+import { createHash, randomBytes } from 'node:crypto';
 import { mkdtempSync, rmSync } from 'node:fs';
 import { createServer, type Server } from 'node:http';
 import type { AddressInfo } from 'node:net';
@@ -5,8 +6,9 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { expect } from 'chai';
 import sirv from 'sirv';
+import { BytesSource } from '../../device/bytes.ts';
 import { buildImage } from '../../device/image/build.ts';
-import { imageFileSystem, openImage } from '../../device/index.ts';
+import { imageFileSystem, MemoryFileSystem, openImage } from '../../device/index.ts';
 import { openImages } from '../../harness/node/images/image-leases.ts';
 import { nodeFlate } from '../../harness/node/images/node-flate.ts';
 import { DirectoryStore } from '../../harness/node/stores/directory-store.ts';
@@ -23,6 +25,8 @@ describe('a share made of an image', function () {
   const asked: string[] = [];
   /** Requests that are broken off. */
   let broken = 0;
+  /** Those that are answered 404. */
+  let refuse = (_path: string) => false;
 
   before(async () => {
     place = mkdtempSync(join(tmpdir(), 'image-guest-'));
@@ -30,7 +34,8 @@ describe('a share made of an image', function () {
     const serve = sirv(join(place, 'www'), { dev: true });
     server = createServer((request, response) => {
       asked.push(request.url!);
-      if (request.url!.endsWith('.pack') && broken-- > 0) request.socket.destroy();
+      if (refuse(request.url!)) response.writeHead(404).end();
+      else if (request.url!.endsWith('.pack') && broken-- > 0) request.socket.destroy();
       else serve(request, response);
     }).listen(0);
     url = `http://127.0.0.1:${(server.address() as AddressInfo).port}/test.image`;
@@ -139,6 +144,92 @@ describe('a share made of an image', function () {
     const restored = await run(['restore', ...other, 'ready', ...command('cat dir/other; wc -c < dir/text; ls dir')]);
     expect(restored.stdout, restored.stderr).to.equal('another text\nmore\n200000\nnew\nother\ntext\n');
     expect(asked).to.deep.equal([]);
+  });
+
+  it('goes back to what the image has, and what is open stays until it is closed', async () => {
+    const vm = await Vm.boot({ shares: [{ tag: 'share', source: `image:${url}` }, { tag: 'plain' }] });
+    try {
+      const cwd = await vm.mount('share');
+      await vm.exec('rm dir/text; echo changed > dir/other; mkdir new; echo open > new/file', { cwd });
+      const holder = vm.spawn('exec 3<new/file; echo ready; read line; cat <&3', { cwd });
+      await new Promise<void>((resolve) => {
+        holder.onStdout = () => resolve();
+      });
+      const frozen = await vm.save();
+      vm.share('share').reset();
+      let said = '';
+      holder.onStdout = (data) => void (said += new TextDecoder().decode(data));
+      await holder.write('\n');
+      holder.closeStdin();
+      expect(await holder.exited, said).to.equal(0);
+      expect(said).to.equal('open\n');
+      await vm.exec(`umount ${cwd}`, { cwd: '/' });
+      await vm.mount('share');
+      const now = await vm.exec('ls; cat dir/other; wc -c < dir/text; echo again > dir/new; cat dir/new', { cwd });
+      expect(now.stdout).to.equal('dir\nanother text\n200000\nagain\n');
+      vm.share('share').reset();
+      await vm.restore(frozen);
+      expect((await vm.exec('cat dir/other new/file', { cwd })).stdout).to.equal('changed\nopen\n');
+      expect(() => vm.share('plain').reset()).to.throw(/on no image/);
+    } finally {
+      await vm.stop();
+    }
+  });
+
+  it('says what is wrong while a guest reads, and needs no server for what was read', async () => {
+    const www = new DirectoryStore(join(place, 'www'));
+    const files = new MemoryFileSystem();
+    const content = randomBytes(100_000);
+    const file = files.mknod(files.root, 'file', { mode: 0o100644, uid: 0, gid: 0 });
+    files.write(file, 0, content.length, new BytesSource(content));
+    const { files: names } = await buildImage(files, www, 'second.image', { flate: nodeFlate });
+    const source = new URL('second.image', url).href;
+    const md5 = createHash('md5').update(content).digest('hex');
+    const cat = (...options: string[]) =>
+      run(['run', ...options, '--share', `image:${source}`, '--', 'md5sum', 'file']);
+
+    refuse = (path) => path.endsWith('.pack');
+    const missing = await cat();
+    expect(missing.code, missing.stderr).to.equal(1);
+    expect(missing.stderr)
+      .to.include('404')
+      .and.to.match(/I\/O error|Input\/output error/);
+    refuse = () => false;
+    broken = Infinity;
+    const gone = await cat('--image-patience', '0.2');
+    expect(gone.code, gone.stderr).to.equal(1);
+    expect(gone.stderr)
+      .to.include("can't fetch")
+      .and.to.match(/I\/O error|Input\/output error/);
+    broken = 0;
+
+    const store = ['--store', join(place, 'offline')];
+    const frozen = await run([
+      'freeze',
+      ...store,
+      '--name',
+      'ready',
+      '--share',
+      `image:${source}`,
+      '--',
+      'md5sum',
+      'file',
+    ]);
+    expect(frozen.stdout).to.include(md5);
+    const read = ['--', 'sh', '-c', 'echo 3 > /proc/sys/vm/drop_caches; md5sum file'];
+    const restore = () => run(['restore', ...store, '--image', source, 'ready', ...read]);
+    asked.length = 0;
+    refuse = () => true;
+    const offline = await restore();
+    expect(offline.stdout, offline.stderr).to.include(md5);
+    expect(asked, 'nothing').to.deep.equal([]);
+    refuse = () => false;
+    for (const name of names) await www.remove(name);
+    expect((await restore()).stdout, 'neither is the image there').to.include(md5);
+
+    const moved = await run(['restore', ...store, '--image', url, 'ready', ...read]);
+    expect(moved.code).to.equal(125);
+    expect(moved.stderr).to.match(/test.image is another image now: it is [0-9a-f]{12}, and [0-9a-f]{12} is needed/);
   });
 
   it('of a program fetches what the guest reads, and resumes from snapshots that have only what was written', async () => {

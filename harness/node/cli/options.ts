@@ -86,15 +86,22 @@ export function thawOptions({
     reseed,
     live,
     images: image,
-    ...patienceOf(imagePatience),
+    ...imageUse(imagePatience),
     kernel,
     initrd,
     bios,
   };
 }
 
-function patienceOf(seconds: number | undefined): Pick<VmOptions, 'imagePatience'> {
-  return { imagePatience: seconds && seconds * 1000 };
+function imageUse(seconds: number | undefined): Pick<VmOptions, 'imagePatience' | 'onImageTrouble'> {
+  let last = '';
+  return {
+    imagePatience: seconds && seconds * 1000,
+    onImageTrouble(message) {
+      if (message && message !== last) process.stderr.write(`v86-virtiofs: ${printable(message)}\n`);
+      last = message;
+    },
+  };
 }
 
 export function storeOption(): Option {
@@ -281,7 +288,7 @@ export function machineOptions(flags: MachineFlags): VmOptions {
     bootMethod: boot,
     driver,
     cache,
-    ...patienceOf(flags.imagePatience),
+    ...imageUse(flags.imagePatience),
     onConsole: verbose ? (line) => process.stderr.write(`guest | ${printableConsole(line)}\n`) : undefined,
     onProgress: progressReporter(verbose),
   };

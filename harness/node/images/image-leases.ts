@@ -18,7 +18,9 @@ interface Opened {
   readonly listeners: Set<Listener>;
 }
 
-type TakeOptions = { ids?: ReadonlySet<string>; id?: string } & Pick<VmOptions, 'onProgress' | 'imagePatience'>;
+/** What of a machine's options is about its images. */
+export type ImageUse = Pick<VmOptions, 'onProgress' | 'imagePatience' | 'onImageTrouble'>;
+type TakeOptions = ImageUse & { ids?: ReadonlySet<string>; id?: string };
 
 const opened = new Set<Opened>();
 
@@ -34,14 +36,14 @@ export class ImageLeases {
    */
   async take(
     named: string,
-    { ids, id, onProgress = () => {}, imagePatience: patience }: TakeOptions = {},
+    { ids, id, imagePatience: patience, onProgress = () => {}, onImageTrouble = onProgress }: TakeOptions = {},
   ): Promise<OpenImage> {
     const location = imageLocation(named) ?? named;
     try {
-      const there = ids && (await this.#find(location, ids, onProgress));
+      const there = ids && (await this.#find(location, ids, onImageTrouble));
       if (there) return there;
       const fresh = begin(location, { id, patience });
-      this.#hold(fresh, onProgress);
+      this.#hold(fresh, onImageTrouble);
       return await fresh.image;
     } catch (error) {
       throw new VmError('share', `the image ${printable(location)}: ${printable((error as Error).message)}`, {
@@ -50,12 +52,12 @@ export class ImageLeases {
     }
   }
 
-  async #find(location: string, ids: ReadonlySet<string>, onProgress: Listener): Promise<OpenImage | undefined> {
+  async #find(location: string, ids: ReadonlySet<string>, listener: Listener): Promise<OpenImage | undefined> {
     for (const each of [...opened]) {
       if (each.location !== location) continue;
       // Nobody may close it while it is looked at.
       const isNew = !this.#held.has(each);
-      this.#hold(each, onProgress);
+      this.#hold(each, listener);
       const image = await each.image.catch(() => undefined);
       if (image && ids.has(image.info.id)) return image;
       if (isNew) this.#letGo(each);

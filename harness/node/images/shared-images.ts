@@ -6,7 +6,7 @@ import { readConfig, withoutImages } from '../../machine/config.ts';
 import { VmError } from '../../machine/errors.ts';
 import { printable } from '../../machine/printable.ts';
 import type { ShareOptions, VmOptions } from '../vm-options.ts';
-import { holdingImages, type ImageLeases } from './image-leases.ts';
+import { holdingImages, type ImageLeases, type ImageUse } from './image-leases.ts';
 import { imageLocation } from './share-image.ts';
 
 /**
@@ -14,11 +14,7 @@ import { imageLocation } from './share-image.ts';
  *
  * @throws VmError `share` when it can't be had.
  */
-export async function withImage(
-  share: ShareOptions,
-  images: ImageLeases,
-  options: Pick<VmOptions, 'onProgress' | 'imagePatience'>,
-): Promise<ShareOptions> {
+export async function withImage(share: ShareOptions, images: ImageLeases, options: ImageUse): Promise<ShareOptions> {
   const { source, size, ...others } = share;
   if (source === undefined || imageLocation(source) === undefined) return share;
   const image = await images.take(source, options);
@@ -50,7 +46,7 @@ export function imageIds(shares: readonly ShareOptions[]): Map<string, string> {
 export async function matchImages(
   wanted: ReadonlyMap<string, string>,
   images: ImageLeases,
-  { images: locations = [], ...options }: Pick<VmOptions, 'images' | 'onProgress' | 'imagePatience'>,
+  { images: locations = [], ...options }: ImageUse & Pick<VmOptions, 'images'>,
 ): Promise<Map<string, MemoryFileSystem>> {
   const ids = new Set(wanted.values());
   const found = new Map<string, Pick<OpenImage, 'origin'>>();
