@@ -1,4 +1,5 @@
 import { concat } from '../bytes.ts';
+import type { FileSystem } from '../fs/filesystem.ts';
 import { OneAtATime } from '../one-at-a-time.ts';
 import { V86Machine } from '../v86/adapter.ts';
 import type { V86Like } from '../v86/types.ts';
@@ -34,8 +35,8 @@ export interface FreezeOptions {
   machine: Frozen['machine'];
   /** Told by `inspect`. A function is asked at the moment of the freeze. */
   summary?: unknown | (() => unknown);
-  /** Filesystems stay where they are, and only their identity is kept: for those that several guests share. Default: false. */
-  sessionOnly?: boolean;
+  /** Filesystems stay where they are, all or these, and only their identity is kept: for those that several guests share. Default: false. */
+  sessionOnly?: boolean | readonly FileSystem[];
   /**
    * Whether the state of the devices is judged as a restore would, before it is said to be stored. Default: true. False is for those who
    * restore it themselves before they rely on it.

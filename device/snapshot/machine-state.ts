@@ -83,9 +83,9 @@ export class MachineState implements StateCarrier {
 
   /**
    * The state as plain data. Bytes of files in it are borrowed, and never change: a later write goes
-   * to a copy. `sessionOnly`: filesystems stay where they are, and only their identity is in it.
+   * to a copy. `sessionOnly`: filesystems stay where they are, all or these, and only their identity is in it.
    */
-  capture(sessionOnly = false): SavedMachine {
+  capture(sessionOnly: boolean | readonly FileSystem[] = false): SavedMachine {
     const changing = this.#changing;
     if (changing.length) {
       throw new SnapshotError(
@@ -105,7 +105,8 @@ export class MachineState implements StateCarrier {
       filesystems: filesystems.map((filesystem) => {
         const identity = identify(uuidOf(filesystem), locksOf(filesystem), sessions);
         const { persistence } = filesystem;
-        return sessionOnly || !persistence ? identity : { ...persistence.state(), locks: identity.locks };
+        const stays = Array.isArray(sessionOnly) ? sessionOnly.includes(filesystem) : sessionOnly;
+        return stays || !persistence ? identity : { ...persistence.state(), locks: identity.locks };
       }),
     };
   }

@@ -1,5 +1,6 @@
 import type { V86 } from 'v86';
 import {
+  type FreezeOptions,
   type FreezeResult,
   loadCodec,
   MachineSnapshots,
@@ -244,7 +245,7 @@ export class Machine<S extends Share = Share> implements MachineParts<S> {
   async freeze(
     store: SnapshotStore,
     name?: string,
-    { sessionOnly, summary = NOTHING_MORE }: { sessionOnly?: boolean; summary?: MoreSummary } = {},
+    { sessionOnly, summary = NOTHING_MORE }: Pick<FreezeOptions, 'sessionOnly'> & { summary?: MoreSummary } = {},
   ): Promise<FreezeResult> {
     return this.busyWith(async () => {
       await this.delivered();

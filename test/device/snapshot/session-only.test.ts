@@ -1,6 +1,14 @@
 import { expect } from 'chai';
 import { Volume } from 'memfs';
-import { loadCodec, MemoryStore, type RestorePolicies, SnapshotError, SnapshotStore } from '../../../device/index.ts';
+import {
+  type FileSystem,
+  loadCodec,
+  MemoryFileSystem,
+  MemoryStore,
+  type RestorePolicies,
+  SnapshotError,
+  SnapshotStore,
+} from '../../../device/index.ts';
 import {
   type BareGuest,
   bareGuest,
@@ -70,6 +78,20 @@ describe('sessions restored against a filesystem that has gone on', () => {
       .to.be.instanceOf(SnapshotError)
       .with.property('message')
       .that.matches(/has stayed where it was; .* attach it with the same filesystem/);
+  });
+
+  it('of several filesystems those stay that are named', async () => {
+    const first = await guest();
+    openFile(first, 'here');
+    const freezeWithout = async (stays: FileSystem) =>
+      (await first.snapshots.freeze({ machine: {}, sessionOnly: [stays] })).id;
+    const whole = await freezeWithout(new MemoryFileSystem());
+    const elsewhere = new Volume();
+    await (await guest(elsewhere)).snapshots.restore(whole);
+    expect(elsewhere.readFileSync('/here', 'utf8')).to.equal('first');
+    const without = await freezeWithout(first.device.filesystem);
+    const error = await refusal((await guest(new Volume())).snapshots.restore(without));
+    expect(error).to.have.property('message').that.includes('has stayed where it was');
   });
 
   describe('an inode that is gone', () => {
