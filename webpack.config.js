@@ -185,7 +185,7 @@ const browser = {
   plugins: [...common.plugins, new webpack.DefinePlugin({ 'typeof process': '"undefined"' })],
 };
 
-/** The page: static files that may lie under any path of any server. web/build/guest.ts adds the guest. */
+/** The page: static files that may lie under any path of any server. web/build/guest.ts and debian.ts add the guests. */
 const page = {
   ...browser,
   name: 'page',
@@ -196,7 +196,7 @@ const page = {
     chunkFilename: '[name]-[contenthash:12].js',
     assetModuleFilename: '[name]-[contenthash:12][ext]',
     publicPath: 'auto',
-    clean: { keep: /^(guest|embed)\// },
+    clean: { keep: /^(guest|debian|embed)\// },
   },
   plugins: [
     ...browser.plugins,
@@ -213,7 +213,11 @@ const page = {
 const embed = {
   ...browser,
   name: 'embed',
-  entry: { 'page/virtiofs-vm': './dist/web/page/index.js', 'worker/main': './dist/web/worker/main.js' },
+  entry: {
+    'page/virtiofs-vm': './dist/web/page/index.js',
+    'worker/main': './dist/web/worker/main.js',
+    'worker/images': './dist/web/worker/images.js',
+  },
   output: {
     path: path('dist/page/embed'),
     filename: '[name].js',

@@ -31,12 +31,21 @@ export interface TerminalSize {
 export interface StartOptions {
   /** Where the guest's snapshot is: the directory of `guest.json`, as an absolute URL. */
   base: string;
+  /** URL of an image to have for the guest's root filesystem. Default: the one that `guest.json` names, if it does. */
+  root?: string;
   /** Name of the directory in the browser's own file system that keeps the snapshots: a reload resumes from the newest. Without it nothing is kept, and no snapshot is taken automatically. */
   store?: string;
   /** Takes a machine over instead: the code of the tab that has it, or an address as in {@link MoveApi.fromAddress}. */
   from?: string;
   /** Milliseconds since 1970: the machine of snapshots before that runs elsewhere, so they are not gone on from. */
   since?: number;
+}
+
+export interface ImageTrouble {
+  /** What is wrong, and what to do. */
+  message: string;
+  /** Milliseconds until it is tried again, for which the guest waits; undefined when it gets an error. */
+  retryIn: number | undefined;
 }
 
 export interface ShellInfo {
@@ -85,6 +94,11 @@ export interface WorkerApi {
    * its own or the same one.
    */
   fork(from: { snapshot: string } | { guest: GuestId; folder: 'own' | 'shared' }): Promise<GuestInfo>;
+  /**
+   * Takes a guest back to what it began with: all that was changed is thrown away, its files too. The moment that it leaves is kept as a snapshot first,
+   * unless `keep` is false.
+   */
+  reset(guest: GuestId, keep?: boolean): Promise<KeepResult>;
   /** Ends a guest; the last one stays. What it was is kept as a snapshot first, unless `keep` is false. */
   close(guest: GuestId, keep?: boolean): Promise<KeepResult>;
 }
@@ -124,6 +138,8 @@ export interface PageApi {
   moving(progress: MoveProgress | undefined): void;
   /** Something in the shared folder is not what it was, whoever changed it. At most every 100 ms. */
   filesChanged(guest: GuestId): void;
+  /** The content of a root filesystem can't be fetched; `undefined`: it can again. */
+  imageTrouble(trouble: ImageTrouble | undefined): void;
   /** Something went wrong that no call is waiting for. */
   problem(message: string): void;
 }

@@ -231,7 +231,7 @@ describe('the page: start and terminal', () => {
       await visit.page.reload();
       await told(
         visit,
-        /of version 99, this page takes version 2: reload the page without the browser's cache, or deploy/,
+        /of version 99, this page takes version 3: reload the page without the browser's cache, or deploy/,
       );
       visit.complaints.length = 0;
     });

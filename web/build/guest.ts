@@ -1,147 +1,29 @@
-import { createHash } from 'node:crypto';
-import { mkdir, readdir, readFile, rm, writeFile } from 'node:fs/promises';
-import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
-import { gzipSync } from 'node:zlib';
-import { Command, Option } from 'commander';
-import { dumpTar, loadCodec, MachineSnapshots, MemoryStore, SnapshotStore } from '../../device/index.ts';
-import { ensureGuestImage, GuestImageError, type GuestImageOptions } from '../../guest-images/build.ts';
+import { Command } from 'commander';
+import { GuestImageError, type GuestImageOptions } from '../../guest-images/build.ts';
 import { onTerminal } from '../../guest-images/terminal.ts';
-import { Vm } from '../../harness/node/vm.ts';
-import { GUEST_VERSION, type GuestManifest, type PackedFile } from '../protocol/manifest.ts';
-import type { ShellInfo } from '../protocol.ts';
-import { spawnShell } from '../worker/shells.ts';
+import { driverOption, kernelOption } from './options.ts';
+import { buildPageGuest } from './page-guest.ts';
+import { PREBUILT, takePrebuilt } from './prebuilt.ts';
 
 /** MiB: enough for a shell and small programs, and half as long to scan as the harness's default. */
 const MEMORY = 128;
-const TAG = 'share';
-const PREFIX = 'guest-';
-/** What a visitor finds in the shared folder. */
-const SHARED = fileURLToPath(new URL('../share', import.meta.url));
 const DIRECTORY = fileURLToPath(new URL('../../dist/page/guest', import.meta.url));
 
-/** Leaves zeros in free memory, which make no part of a snapshot; but for 4 MiB, so that nothing has to make room. */
-const WIPE = `
-sync; echo 3 > /proc/sys/vm/drop_caches
-mkdir /run/wipe && mount -t tmpfs -o size=100% none /run/wipe
-free=$(sed -n 's/^MemFree: *\\([0-9]*\\) kB/\\1/p' /proc/meminfo)
-dd if=/dev/zero of=/run/wipe/zeros bs=64k count=$(((free - 4096) / 64)) 2>/dev/null
-umount /run/wipe; rmdir /run/wipe; echo 3 > /proc/sys/vm/drop_caches`;
-
-/** A page's guest: the snapshot it starts from, and what it boots from where it can't have that. */
-class Guest {
-  readonly #files = new Map<string, Buffer>();
-
-  /** A file that the manifest names. Its own name does not say what it is: servers would have the browser unpack it, which then can't go on where a download broke. */
-  pack(name: string, content: Uint8Array): PackedFile {
-    const packed = gzipSync(content, { level: 9 });
-    const file = `${PREFIX}${createHash('sha256').update(packed).digest('hex').slice(0, 16)}.${name}.bin`;
-    this.#files.set(file, packed);
-    return { file, size: packed.length, unpackedSize: content.length };
-  }
-
-  /** In place of the guest that was there. */
-  async write(directory: string, manifest: GuestManifest): Promise<void> {
-    await mkdir(directory, { recursive: true });
-    for (const name of await readdir(directory)) if (name.startsWith(PREFIX)) await rm(join(directory, name));
-    for (const [name, content] of this.#files) await writeFile(join(directory, name), content);
-    await writeFile(join(directory, 'guest.json'), `${JSON.stringify(manifest, null, 2)}\n`);
-  }
-}
-
-/** A shell at its prompt, for the page's first terminal. */
-async function openShell(vm: Vm, cwd: string): Promise<ShellInfo> {
-  const shell = spawnShell(vm.agent, cwd, { columns: 80, rows: 24 });
-  let output = Buffer.alloc(0);
-  await new Promise<void>((resolve, reject) => {
-    shell.onStdout = (bytes) => {
-      output = Buffer.concat([output, bytes]);
-      if (output.includes('# ')) resolve();
-    };
-    shell.exited.then(() => reject(new Error("the guest's shell has ended")), reject);
-  });
-  return { id: shell.id, output: new Uint8Array(output) };
-}
-
-/** Boots a guest, mounts its share, and packs what the page needs of it. */
-async function buildGuest(
-  { kernel, driver }: Pick<GuestImageOptions, 'kernel' | 'driver'>,
-  onProgress: (message: string) => void,
-): Promise<GuestManifest> {
-  const guest = new Guest();
-  const image = await ensureGuestImage({ kernel, driver, onProgress });
-  const vm = await Vm.boot({
-    kernel,
-    driver,
-    memory: MEMORY,
-    shares: [{ tag: TAG, locks: 'shared', source: SHARED }],
-    onProgress,
-  });
-  try {
-    onProgress('taking the snapshot');
-    const mountPoint = await vm.mount(TAG);
-    const { code, stderr } = await vm.exec(`chown -R 0:0 ${mountPoint} && ${WIPE}`);
-    if (code !== 0) throw new Error(`the guest could not be prepared: ${stderr}`);
-    const shell = await openShell(vm, mountPoint);
-    // Chunks as they are: gzip packs all of them together, and better.
-    const codec = loadCodec();
-    const plain = {
-      hash: codec.hash.bind(codec),
-      unseal: codec.unseal.bind(codec),
-      compress: (bytes: Uint8Array) => bytes,
-    };
-    const store = await SnapshotStore.open(new MemoryStore(), plain);
-    const snapshots = await MachineSnapshots.of(vm.emulator, store);
-    const { id } = await snapshots.freeze({
-      name: 'start',
-      machine: vm.config,
-      summary: { shells: [shell] },
-    });
-    const layer = Buffer.concat(await store.export(id));
-    const exported = new MemoryStore();
-    await exported.write('start.layer', [layer]);
-    const [start] = (await SnapshotStore.open(exported, plain)).list();
-    const folder = Buffer.from(
-      await new Response(dumpTar(vm.share().files).stream as ReadableStream<Uint8Array<ArrayBuffer>>).arrayBuffer(),
-    );
-    const manifest: GuestManifest = {
-      version: GUEST_VERSION,
-      snapshot: { ...guest.pack('layer', layer), id: start!.id },
-      boot: {
-        kernel: guest.pack('vmlinux', await readFile(image.vmlinux)),
-        initrd: guest.pack('initrd', await readFile(image.initrd)),
-        folder: guest.pack('tar', folder),
-      },
-      machine: store.info(id).machine,
-    };
-    await guest.write(DIRECTORY, manifest);
-    return manifest;
-  } finally {
-    await vm.stop();
-  }
-}
-
 const options = new Command('build:page')
-  .addOption(
-    new Option(
-      '--kernel <which>',
-      "the guest's kernel: a small one that is built first, in some minutes and once; or Debian's, which makes the download larger",
-    )
-      .choices(['minimal', 'stock'])
-      .default('minimal')
-      .env('V86_VIRTIOFS_KERNEL'),
-  )
-  .addOption(
-    new Option('--driver <which>', "the guest's virtio-fs driver: the fast one, or the kernel's own")
-      .choices(['fast', 'stock'])
-      .default('fast')
-      .env('V86_VIRTIOFS_DRIVER'),
-  )
+  .addOption(kernelOption())
+  .addOption(driverOption())
   .parse()
   .opts<Required<Pick<GuestImageOptions, 'kernel' | 'driver'>>>();
 
 await onTerminal("the page's guest:", async (onProgress) => {
-  const { snapshot } = await buildGuest(options, onProgress).catch((error: Error) => {
+  const prebuilt = process.env[PREBUILT];
+  if (prebuilt) {
+    await takePrebuilt(prebuilt, 'guest', DIRECTORY, onProgress);
+    return `taken from ${prebuilt}`;
+  }
+  const guest = buildPageGuest(DIRECTORY, { ...options, memory: MEMORY, onProgress });
+  const { snapshot } = await guest.catch((error: Error) => {
     if (options.kernel === 'minimal' && error instanceof GuestImageError)
       error.message += '\nThe page on that kernel: npm run build:page -- --kernel stock';
     throw error;

@@ -5,6 +5,7 @@ import type {
   GuestApi,
   GuestId,
   GuestInfo,
+  ImageTrouble,
   KeepResult,
   MoveProgress,
   MoveResult,
@@ -92,6 +93,8 @@ export class Connection extends EventTarget {
   /** Guests that may run elsewhere: they are paused. */
   readonly undecided = new Set<GuestId>();
   #movedBefore = 0;
+  /** Why a guest waits for files of its root. */
+  imageTrouble: ImageTrouble | undefined;
   /** Counts changes of the timeline. */
   timelineVersion = 0;
   /** What went wrong, newest last. */
@@ -273,6 +276,12 @@ export class Connection extends EventTarget {
         this.#changed();
         this.#tell('fileschange', null);
       },
+      imageTrouble: (trouble) => {
+        if (trouble && trouble.retryIn === undefined)
+          return this.report(`Files of the guest’s root can’t be read: ${trouble.message}`);
+        this.imageTrouble = trouble;
+        this.#changed();
+      },
       problem: (message) => this.report(message),
     };
   }
@@ -290,7 +299,8 @@ export class Connection extends EventTarget {
 
   /** Says what went wrong where the visitor sees it. */
   report(message: string): void {
-    this.problems = [...this.problems, printableLines(message)].slice(-4);
+    const text = printableLines(message);
+    this.problems = [...this.problems.filter((other) => other !== text), text].slice(-4);
     this.#changed();
     this.#tell('problem', message);
   }

@@ -22,11 +22,12 @@ export class Handle implements Vm {
   #isDestroyed = false;
 
   constructor(
-    { src = 'guest/', store, from }: GuestOptions & { from?: string | undefined },
+    { src = 'guest/', root, store, from }: GuestOptions & { from?: string | undefined },
     onDestroy: () => void = () => {},
   ) {
     this.#onDestroy = onDestroy;
-    this.ready = this.connection.start({ base: new URL(src, document.baseURI).href, store, from });
+    const url = (relative: string) => new URL(relative, document.baseURI).href;
+    this.ready = this.connection.start({ base: url(src), ...(root && { root: url(root) }), store, from });
     // Whoever asks is told.
     this.ready.catch(() => {});
     this.fs = new HostFolder(this);

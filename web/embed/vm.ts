@@ -15,6 +15,8 @@ export type PanelName = 'files' | 'timeline' | 'inspector' | 'lessons';
 export interface GuestOptions {
   /** Where the guest's snapshot is: the directory of `guest.json`, relative to the document. Default: `guest/`. */
   src?: string;
+  /** URL of an image, relative to the document, whose files the guest has for its root filesystem; see docs/images.md. Default: the one that `guest.json` names, if it does. */
+  root?: string;
   /**
    * Keeps snapshots in the browser's own file system, in the directory of this name, takes some by itself, and goes on
    * from the newest when the page is loaded again. Default: nothing is kept.
@@ -99,6 +101,9 @@ export interface Vm {
  */
 export interface VirtiofsVmElement extends HTMLElement {
   src: string | undefined;
+  root: string | undefined;
+  /** For pages of a server with several: `NAME=SRC` of each with spaces between, the default first. The visitor chooses, or the page's address (`?guest=NAME`). */
+  guests: string | undefined;
   store: string | undefined;
   theme: string | undefined;
   panels: string | undefined;

@@ -7,29 +7,21 @@ import type { VirtiofsVmElement, Vm } from '../embed/vm.ts';
 import { choose, dialogStyles, leaveMoment } from './dialog.ts';
 import { Drafts } from './files/drafts.ts';
 import { formatMoment } from './format.ts';
+import { type Choice, chosen, readChoices, renderChoice } from './guest-choice.ts';
 import { icon } from './icons.ts';
+import type { InspectorPanel } from './inspector/panel.ts';
 import type { TypeDetail } from './lessons/panel.ts';
 import { noGuest, noGuestStyles } from './move/no-guest.ts';
+import { PANELS, type PanelId, renderPanel } from './panels.ts';
 import { failedScreen, startScreen, startStyles } from './start-screen.ts';
 import { controls, tokens } from './styles.ts';
 import { tabList, tabStyles } from './tabs.ts';
 import { begin, inCode, type Tour } from './welcome.ts';
-import './files/panel.ts';
-import './inspector/panel.ts';
-import type { InspectorPanel } from './inspector/panel.ts';
-import './lessons/panel.ts';
 import './move/dialog.ts';
-import './timeline/panel.ts';
 import type { GuestTerminals } from './terminals.ts';
 import './terminals.ts';
 
-const PANELS = [
-  { id: 'files', label: 'Files', icon: 'folder' },
-  { id: 'timeline', label: 'Timeline', icon: 'clock' },
-  { id: 'inspector', label: 'Inspector', icon: 'inspect' },
-  { id: 'lessons', label: 'Lessons', icon: 'book' },
-] as const;
-type View = 'terminal' | (typeof PANELS)[number]['id'];
+type View = 'terminal' | PanelId;
 /** Up to this width there is room for one view at a time. CSS pixels. */
 const NARROW = 760;
 
@@ -40,6 +32,8 @@ const EVENTS = ['ready', 'progress', 'problem', 'fileschange'] as const;
 export class VirtiofsVm extends LitElement implements VirtiofsVmElement {
   static override properties = {
     src: {},
+    root: {},
+    guests: {},
     store: {},
     panels: {},
     heading: {},
@@ -103,6 +97,8 @@ export class VirtiofsVm extends LitElement implements VirtiofsVmElement {
   ];
 
   declare src: string | undefined;
+  declare root: string | undefined;
+  declare guests: string | undefined;
   declare store: string | undefined;
   declare theme: string | undefined;
   declare panels: string | undefined;
@@ -119,7 +115,8 @@ export class VirtiofsVm extends LitElement implements VirtiofsVmElement {
   declare view: View;
   /** The guest that the panels are about. */
   declare active: number | undefined;
-  #panel: Exclude<View, 'terminal'> | undefined;
+  #panel: PanelId | undefined;
+  #choice: Choice | undefined;
   #vm: Handle | undefined;
 
   constructor() {
@@ -137,8 +134,11 @@ export class VirtiofsVm extends LitElement implements VirtiofsVmElement {
   }
 
   #start(): void {
-    const { src, store } = this;
-    const vm = new Handle({ src, store, from: this.#from }, () => this.remove());
+    this.#choice = chosen(readChoices(this.guests));
+    const { src, root } = this;
+    const vm = new Handle({ src: this.#choice?.src ?? src, root, store: this.#store, from: this.#from }, () =>
+      this.remove(),
+    );
     this.#vm = vm;
     vm.connection.addEventListener('change', () => this.version++);
     for (const type of EVENTS) vm.on(type, (detail) => this.dispatchEvent(new CustomEvent(type, { detail })));
@@ -146,6 +146,12 @@ export class VirtiofsVm extends LitElement implements VirtiofsVmElement {
       () => this.#begin(),
       () => {},
     );
+  }
+
+  /** Each guest to be chosen has its own; that of the place where a guest is by default has the plain name. */
+  get #store(): string | undefined {
+    const isOther = this.#choice && this.#choice.src !== (this.src ?? 'guest/');
+    return this.store && isOther ? `${this.store}-${this.#choice!.name}` : this.store;
   }
 
   async #begin(): Promise<void> {
@@ -200,6 +206,7 @@ export class VirtiofsVm extends LitElement implements VirtiofsVmElement {
         <h1>${icon('device')} ${this.heading}</h1>
         ${startTime === undefined || !guests.length ? nothing : html`<span class="state muted">${connection.resumed === undefined ? 'Running' : `Resumed from ${formatMoment(connection.resumed)}`}, started in ${(startTime / 1000).toFixed(1)} s</span>`}
         <span class="space"></span>
+        ${renderChoice(readChoices(this.guests), this.#choice)}
         ${this.welcome && guests.length ? html`<button class="plain icon" aria-label="What is this?" title="What is this?" aria-expanded=${this.isWelcoming} @click=${() => (this.isWelcoming = !this.isWelcoming)}>${icon('help')}</button>` : nothing}
         <button class="plain icon" aria-label="Light or dark" title="Light or dark" @click=${() => this.#toggleTheme()}>${icon('theme')}</button>
       </header>`
@@ -210,6 +217,7 @@ export class VirtiofsVm extends LitElement implements VirtiofsVmElement {
           <button class="plain icon" aria-label="Dismiss" @click=${() => connection.dismissProblem(index)}>${icon('close')}</button></div>`,
         )}
       </div>
+      ${connection.imageTrouble ? html`<div class="held" role="status"><span>The guest waits for files of its root: ${connection.imageTrouble.message}. Trying again …</span></div>` : nothing}
       ${guests
         .filter(({ isHeld }) => isHeld)
         .map(
@@ -243,7 +251,7 @@ export class VirtiofsVm extends LitElement implements VirtiofsVmElement {
               ? html`<section class="side" aria-label="Panels">
             ${guests.length > 1 ? html`<p class="about">${this.#activeOf(guests).name}<span class="muted">, folder ${this.#folderOf(guests)}</span></p>` : nothing}
             ${tabList({ label: 'Panels', tabs: panels, selected: panel, panelPrefix: 'panel-', onSelect: (id) => this.#show(id as View) })}
-            <div class="panel" role="tabpanel" id=${`panel-${panel}`} aria-labelledby=${`panel-${panel}-tab`}>${this.#renderPanel(panel, connection, this.#activeOf(guests))}</div>
+            <div class="panel" role="tabpanel" id=${`panel-${panel}`} aria-labelledby=${`panel-${panel}-tab`}>${renderPanel(panel, connection, this.#activeOf(guests), this.version)}</div>
           </section>`
               : nothing
           }`
@@ -290,19 +298,6 @@ export class VirtiofsVm extends LitElement implements VirtiofsVmElement {
     const active = this.#activeOf(guests);
     const others = guests.filter((guest) => guest !== active && guest.folder === active.folder).map(({ name }) => name);
     return others.length ? `shared with ${others.join(', ')}` : 'of its own';
-  }
-
-  #renderPanel(panel: Exclude<View, 'terminal'>, connection: Connection, guest: GuestView) {
-    switch (panel) {
-      case 'timeline':
-        return html`<vm-timeline class="panel" style="height: 100%" .connection=${connection} .guest=${guest} .version=${this.version}></vm-timeline>`;
-      case 'inspector':
-        return html`<vm-inspector class="panel" style="height: 100%" .connection=${connection} .guest=${guest} .version=${this.version}></vm-inspector>`;
-      case 'lessons':
-        return html`<vm-lessons class="panel" style="height: 100%" .connection=${connection} .guest=${guest} .version=${this.version}></vm-lessons>`;
-      case 'files':
-        return html`<vm-files class="panel" style="height: 100%" .connection=${connection} .guest=${guest} .version=${this.version}></vm-files>`;
-    }
   }
 
   #show(view: View): void {

@@ -1,11 +1,12 @@
 import { LOCK_END_MAX } from '../../device/fs/locks.ts';
 import { type Contents, diff, inspect, type LockContents, type SnapshotStore } from '../../device/index.ts';
+import type { Trees } from '../../device/snapshot/inspect.ts';
 import { type Comparison, type Listed, MAX_COMPARED } from '../protocol/timeline.ts';
 
-/** What lies between two snapshots. @throws SnapshotError when one of them is damaged. */
-export async function compare(store: SnapshotStore, from: string, to: string): Promise<Comparison> {
-  const { pages, pageCount, filesystems } = await diff(store, from, to);
-  const [before, after] = await Promise.all([inspect(store, from), inspect(store, to)]);
+/** What lies between two snapshots. `trees`: see {@link inspect}. @throws SnapshotError when one of them is damaged. */
+export async function compare(store: SnapshotStore, from: string, to: string, trees: Trees): Promise<Comparison> {
+  const { pages, pageCount, filesystems } = await diff(store, from, to, trees);
+  const [before, after] = await Promise.all([inspect(store, from, trees), inspect(store, to, trees)]);
   return {
     pages,
     pageCount,

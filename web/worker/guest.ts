@@ -15,12 +15,12 @@ import {
 import { joinSignals } from '../../device/join-signals.ts';
 import { V86Machine } from '../../device/v86/adapter.ts';
 import { assemble } from '../../harness/machine/assemble.ts';
-import type { DirectBootImage } from '../../harness/machine/boot/direct-boot.ts';
 import { equipmentOf, type MachineConfig } from '../../harness/machine/config.ts';
 import type { VmError } from '../../harness/machine/errors.ts';
 import { Machine } from '../../harness/machine/machine.ts';
 import { Share } from '../../harness/machine/share.ts';
 import type { ExecOptions, ExecResult, GuestApi, GuestId, GuestInfo } from '../protocol.ts';
+import { type BootFiles, cmdlineOf, givePrograms } from './boot-files.ts';
 import { Folder, type FolderUser } from './folder.ts';
 import { Inspector } from './inspector.ts';
 import { LessonSpace } from './lesson-space.ts';
@@ -49,7 +49,7 @@ export interface GuestEvents extends ShellEvents {
   /** All guests there are. */
   guests(): Iterable<FolderUser>;
   /** What a machine like this boots from. @throws Error when the page does not have it. */
-  kernelOf(config: MachineConfig): Promise<DirectBootImage>;
+  kernelOf(config: MachineConfig): Promise<BootFiles>;
   /** Runs what no snapshot may be taken in between, nor restored. */
   undisturbed<T>(action: () => Promise<T>): Promise<T>;
   problem(message: string): void;
@@ -63,6 +63,8 @@ interface GuestOptions {
   events: GuestEvents;
   /** Default: a new one. */
   folder?: MemoryFileSystem;
+  /** Of a machine that has a root filesystem. */
+  root?: MemoryFileSystem | undefined;
 }
 
 /** One guest of the page: its machine, and what hangs on it. */
@@ -125,13 +127,16 @@ export class Guest implements GuestApi, FolderUser {
 
   /** A machine that has not run: {@link restore} or {@link boot} brings it to life. */
   static async create(options: GuestOptions): Promise<Guest> {
-    const { config, store, folder = new MemoryFileSystem({ size: FOLDER_SIZE }) } = options;
+    const { config, store, root, folder = new MemoryFileSystem({ size: FOLDER_SIZE }) } = options;
     const parts = await assemble({
       config,
       wasm: await compileV86(),
       makeShares: (emulator) =>
-        equipmentOf(config).tags.map(
-          (tag) => new Share(attachVirtioFs(emulator, { tag, locks: 'shared', filesystem: folder })),
+        // The root comes last.
+        equipmentOf(config).tags.map((tag) =>
+          root && tag === equipmentOf(config).root?.tag
+            ? new Share(attachVirtioFs(emulator, { tag, cache: 'always', filesystem: root }), true)
+            : new Share(attachVirtioFs(emulator, { tag, locks: 'shared', filesystem: folder })),
         ),
     });
     const machine = new Machine(parts);
@@ -153,6 +158,11 @@ export class Guest implements GuestApi, FolderUser {
       isHeld: this.inspector.isHeld,
       power: this.#power,
     };
+  }
+
+  /** Of a machine that has a root filesystem. */
+  get root(): MemoryFileSystem | undefined {
+    return this.#machine.shares.find(({ isRoot }) => isRoot)?.device.filesystem;
   }
 
   get config(): MachineConfig {
@@ -193,11 +203,12 @@ export class Guest implements GuestApi, FolderUser {
     }
   }
 
-  async freeze(name: string, summary: object, sessionOnly: boolean): Promise<FreezeResult> {
+  /** `withoutFolder`: for a guest that will have the same one. */
+  async freeze(name: string, summary: object, withoutFolder: boolean): Promise<FreezeResult> {
     if (this.isUnsettled)
       throw new Error(`${this.name} may run on the other side of its move: say where it runs first`);
     return this.#machine.freeze(this.#store, name, {
-      sessionOnly,
+      sessionOnly: withoutFolder && [this.device.filesystem],
       summary: () => ({ ...summary, ...this.#summary }),
     });
   }
@@ -214,9 +225,10 @@ export class Guest implements GuestApi, FolderUser {
   }
 
   /** Boots a kernel, with the folder filled from a tar archive and mounted. The machine has not run yet. */
-  async boot(kernel: DirectBootImage, folder: Uint8Array<ArrayBuffer>): Promise<void> {
+  async boot(files: BootFiles, folder: Uint8Array<ArrayBuffer>): Promise<void> {
     await loadTar(this.device.filesystem, new Blob([folder]).stream());
-    await this.#machine.boot(kernel);
+    givePrograms(this.#machine, files, this.#events.problem)();
+    await this.#machine.boot(files, { cmdline: cmdlineOf(this.config) });
     await this.#cameUp();
   }
 
@@ -242,9 +254,10 @@ export class Guest implements GuestApi, FolderUser {
         const machine = this.#machine;
         const hasBegun = isReset && machine.hasKernel;
         if (!machine.hasKernel) {
-          const kernel = await this.#events.kernelOf(this.config);
+          const files = await this.#events.kernelOf(this.config);
           if (isPast()) return;
-          machine.bootsAtReset(() => kernel);
+          givePrograms(machine, files, this.#events.problem);
+          machine.bootsAtReset(() => files, { cmdline: cmdlineOf(this.config) });
         }
         await machine.reboot({ isReset: hasBegun });
         await this.#cameUp();

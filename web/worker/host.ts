@@ -1,23 +1,21 @@
 import { loadCodec, type MemoryFileSystem, MemoryStore, type SnapshotInfo, SnapshotStore } from '../../device/index.ts';
-import type { DirectBootImage } from '../../harness/machine/boot/direct-boot.ts';
 import type { MachineConfig } from '../../harness/machine/config.ts';
 import type {
   GuestId,
   GuestInfo,
   GuestManifest,
   KeepResult,
-  PackedFile,
   PageApi,
-  Progress,
   StartOptions,
   StartResult,
   WorkerApi,
 } from '../protocol.ts';
-import { fetchManifest, fetchPacked } from './download.ts';
 import { Guest } from './guest.ts';
-import { checkEmulator, configOfPage, configOfSnapshot } from './machine-config.ts';
+import { checkEmulator, configOfSnapshot, isSame } from './machine-config.ts';
 import { Moves } from './moves.ts';
 import { NetworkError } from './network.ts';
+import { type Beginning, PageGuest, RootError } from './page-guest.ts';
+import { PageImages } from './page-images.ts';
 import { PageStore } from './page-store.ts';
 import { Timeline } from './timeline.ts';
 import { compileV86 } from './v86-module.ts';
@@ -30,8 +28,9 @@ const LEGACY_PATIENCE = 3000;
 /** The worker's side of {@link WorkerApi}. */
 export class Host implements WorkerApi {
   readonly #guests = new Map<GuestId, Guest>();
-  /** Where the page's guest is. */
-  #base!: URL;
+  #images!: PageImages;
+  /** What the page's server has. */
+  #source!: PageGuest;
   #nextId = 1;
   /** Those of the guests, and those that are on their way to being one. */
   #machines = 0;
@@ -55,11 +54,17 @@ export class Host implements WorkerApi {
     problem: (message) => this.#page.problem(message),
   });
 
-  async start({ base, store, from, since = 0 }: StartOptions, page: PageApi): Promise<StartResult> {
+  async start({ base, root, store, from, since = 0 }: StartOptions, page: PageApi): Promise<StartResult> {
     if (this.#isStarted) throw new Error('this worker has started already: create another one');
     this.#isStarted = true;
     this.#page = page;
-    this.#base = new URL(base);
+    this.#images = new PageImages((trouble) => page.imageTrouble(trouble));
+    this.#source = new PageGuest(
+      new URL(base),
+      root === undefined ? undefined : new URL(root),
+      this.#images,
+      (progress) => page.progress(progress),
+    );
     const started = performance.now();
     page.progress({ what: 'emulator' });
     // Whoever waits for it is told what went wrong.
@@ -105,6 +110,7 @@ export class Host implements WorkerApi {
       guests: () => this.#guests.values(),
       changed: () => this.#page.timelineChanged(),
       problem: (message) => this.#page.problem(message),
+      trees: () => this.#images.trees(),
     });
   }
 
@@ -141,68 +147,52 @@ export class Host implements WorkerApi {
 
   /** A new guest, from the snapshot that the page comes with; by a cold boot where that can't be. */
   async #begin(): Promise<{ resumed?: undefined }> {
-    const manifest = await fetchManifest(this.#base);
+    const beginning = await this.#source.begin();
+    const { manifest, config, hasSnapshot } = beginning;
+    if (!hasSnapshot) {
+      await this.#boot(beginning);
+      return {};
+    }
     try {
       checkEmulator(manifest);
       await this.#fetchSnapshot(manifest);
       this.#page.progress({ what: 'guest' });
-      await this.#add(configOfPage(manifest), (guest) => guest.restore(manifest.snapshot.id));
+      await this.#add(config, (guest) => guest.restore(manifest.snapshot.id));
     } catch (error) {
-      if (error instanceof NetworkError) throw error;
+      if (error instanceof NetworkError || error instanceof RootError) throw error;
       this.#page.problem(
         `The guest boots from its kernel, since its snapshot can't be used: ${(error as Error).message}`,
       );
-      await this.#boot(manifest);
+      await this.#boot(beginning);
     }
     return {};
   }
 
-  async #fetchSnapshot({ snapshot }: GuestManifest): Promise<void> {
-    const layer = await this.#fetch('download', [snapshot]);
+  async #fetchSnapshot(manifest: GuestManifest): Promise<void> {
+    const layer = await this.#source.snapshot(manifest);
     this.#page.progress({ what: 'snapshot' });
-    const name = `${snapshot.id}.layer`;
-    await this.#files.adopt(name, layer[0]!);
+    const { id } = manifest.snapshot;
+    const name = `${id}.layer`;
+    await this.#files.adopt(name, layer);
     try {
       await this.timeline.store.readLayer(name);
       // Not waited for: it is written behind the snapshot.
-      void this.timeline.notes.arrived(snapshot.id);
+      void this.timeline.notes.arrived(id);
     } catch (error) {
       await this.#files.remove(name);
       throw error;
     }
   }
 
-  async #boot(manifest: GuestManifest): Promise<void> {
-    const { kernel, initrd, folder } = manifest.boot;
-    const files = await this.#fetch('kernel', [kernel, initrd, folder]);
+  async #boot({ manifest, config }: Beginning): Promise<void> {
+    const { files, folder } = await this.#source.coldBoot(manifest, config);
     this.#page.progress({ what: 'boot' });
-    await this.#add(configOfPage(manifest), (guest) =>
-      guest.boot({ vmlinux: files[0]!, initrd: files[1]! }, files[2]!),
-    );
-  }
-
-  async #kernelOf({ image }: MachineConfig): Promise<DirectBootImage> {
-    const {
-      machine,
-      boot: { kernel, initrd },
-    } = await fetchManifest(this.#base);
-    if (image !== machine['image'])
-      throw new Error('it has not booted from this page’s kernel; go to a snapshot of it');
-    const files = await Promise.all([kernel, initrd].map((file) => fetchPacked(this.#base, file, () => {})));
-    return { vmlinux: files[0]!, initrd: files[1]! };
-  }
-
-  async #fetch(what: Progress['what'], files: PackedFile[]): Promise<Uint8Array<ArrayBuffer>[]> {
-    const total = files.reduce((sum, { size }) => sum + size, 0);
-    const loaded = files.map(() => 0);
-    return Promise.all(
-      files.map((file, n) =>
-        fetchPacked(this.#base, file, (bytes, isBroken) => {
-          loaded[n] = Math.min(bytes, file.size);
-          this.#page.progress({ what, loaded: loaded.reduce((sum, count) => sum + count), total, isBroken });
-        }),
-      ),
-    );
+    const guest = await this.#add(config, async (made) => {
+      if (made.root) this.#source.fill(made.root);
+      await made.boot(files, folder);
+    });
+    // What it can be reset to.
+    if (guest.root) await this.timeline.takeNow(guest, 'start');
   }
 
   get timeline(): Timeline {
@@ -232,26 +222,32 @@ export class Host implements WorkerApi {
     const ended = () => void this.#machines--;
     const id = this.#nextId++;
     const page = this.#page;
-    const guest = await Guest.create({
-      id,
-      name: id === 1 ? 'guest' : `guest ${id}`,
-      config,
-      store,
-      folder,
-      events: {
-        output: async (shell, bytes) => page.output(id, shell, bytes),
-        ended: (shell) => page.shellEnded(id, shell),
-        filesChanged: () => page.filesChanged(id),
-        changed: (info) => page.guestChanged(info),
-        guests: () => this.#guests.values(),
-        kernelOf: (machine) => this.#kernelOf(machine),
-        undisturbed: (action) => this.#undisturbed(action),
-        problem: (message) => page.problem(message),
-      },
-    }).catch((error: unknown) => {
-      ended();
-      throw error;
-    });
+    const create = (root: MemoryFileSystem | undefined) =>
+      Guest.create({
+        id,
+        name: id === 1 ? 'guest' : `guest ${id}`,
+        config,
+        store,
+        folder,
+        root,
+        events: {
+          output: async (shell, bytes) => page.output(id, shell, bytes),
+          ended: (shell) => page.shellEnded(id, shell),
+          filesChanged: () => page.filesChanged(id),
+          changed: (info) => page.guestChanged(info),
+          guests: () => this.#guests.values(),
+          kernelOf: (machine) => this.#source.kernelOf(machine),
+          undisturbed: (action) => this.#undisturbed(action),
+          problem: (message) => page.problem(message),
+        },
+      });
+    const guest = await this.#source
+      .rootOf(config)
+      .then(create)
+      .catch((error: unknown) => {
+        ended();
+        throw error;
+      });
     guest.onEnd(ended);
     return guest;
   }
@@ -288,6 +284,22 @@ export class Host implements WorkerApi {
       // Without its folder nobody else can go on from it.
       if (isShared) await this.timeline.discard(snapshot);
     }
+  }
+
+  async reset(id: GuestId, keep = true): Promise<KeepResult> {
+    const guest = this.guest(id);
+    return this.timeline.rewind(id, this.timeline.startOf(guest) ?? (await this.#fetchStart(guest)), keep);
+  }
+
+  /** The snapshot that a guest began with, of which there is none here any more. */
+  async #fetchStart({ name, config }: Guest): Promise<string> {
+    const { manifest, hasSnapshot } = await this.#source.begin();
+    if (!hasSnapshot || !isSame(manifest, config))
+      throw new Error(
+        `the snapshot that ${name} began with was removed, and the page has none of such a machine; go back to an older snapshot`,
+      );
+    await this.#fetchSnapshot(manifest);
+    return manifest.snapshot.id;
   }
 
   async close(id: GuestId, keep = true): Promise<KeepResult> {

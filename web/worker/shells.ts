@@ -24,6 +24,9 @@ interface Shell {
 /** What a snapshot says of a shell. */
 export type SavedShell = ShellInfo;
 
+/** bash where there is one, in UTF-8. */
+const LOGIN = 'command -v bash >/dev/null && exec env LANG="${LANG:-C.UTF-8}" bash -l; exec sh -l';
+
 /** An interactive shell, as the page's terminals have them. `cwd`: where it begins. */
 export function spawnShell(
   agent: GuestAgent,
@@ -31,7 +34,11 @@ export function spawnShell(
   { columns, rows }: TerminalSize,
   env: Record<string, string> = {},
 ): GuestProcess {
-  return agent.spawn(['/bin/sh', '-l'], { cwd, env: { TERM: 'xterm-256color', ...env }, pty: { columns, rows } });
+  return agent.spawn(['/bin/sh', '-c', LOGIN], {
+    cwd,
+    env: { TERM: 'xterm-256color', ...env },
+    pty: { columns, rows },
+  });
 }
 
 /** The interactive shells of one guest. They live in the guest: a restored one is found again by its number. */

@@ -1,3 +1,4 @@
+import type { SnapshotInfo } from '../../device/index.ts';
 import type { SnapshotKind } from '../protocol.ts';
 import { KEPT_OUTPUT, type SavedShell } from './shells.ts';
 
@@ -41,6 +42,13 @@ export function readSummary(summary: unknown): Summary {
     isAsleep: isAsleep === true,
     isOff: isOff === true,
   };
+}
+
+/** The name of snapshots that guests begin with. */
+export const START = 'start';
+
+export function kindOf({ summary, name }: Pick<SnapshotInfo, 'summary' | 'name'>): SnapshotKind {
+  return readSummary(summary).kind ?? (name === START ? 'start' : 'imported');
 }
 
 /** Of a snapshot that comes in as a file: whatever it was where it was taken, the visitor has brought it here. */

@@ -1,6 +1,7 @@
 import { proxyMarker } from 'comlink';
 import { type ChunkCodec, type FreezeResult, type SnapshotInfo, SnapshotStore } from '../../device/index.ts';
 import { OneAtATime } from '../../device/one-at-a-time.ts';
+import type { Trees } from '../../device/snapshot/inspect.ts';
 import { KEPT } from '../protocol/timeline.ts';
 import type {
   Comparison,
@@ -14,9 +15,10 @@ import type {
 import { compare } from './compare.ts';
 import type { Guest } from './guest.ts';
 import { Lineage } from './lineage.ts';
+import { isSame } from './machine-config.ts';
 import { Notes } from './notes.ts';
 import type { PageStore } from './page-store.ts';
-import { importedSummary, readSummary, type Summary } from './summary.ts';
+import { importedSummary, kindOf, readSummary, START, type Summary } from './summary.ts';
 
 /** How many more automatic snapshots than are kept there may be until the older ones are removed. */
 const SURPLUS = 6;
@@ -33,6 +35,14 @@ export interface Resumption {
   parted: string[];
 }
 
+interface TimelineEvents {
+  guests(): Iterable<Guest>;
+  changed(): void;
+  problem(message: string): void;
+  /** What images have, by their ids. */
+  trees(): Promise<Trees>;
+}
+
 /** Every guest's snapshots, one action at a time. */
 export class Timeline implements TimelineApi {
   readonly [proxyMarker] = true;
@@ -42,6 +52,7 @@ export class Timeline implements TimelineApi {
   readonly #guests: () => Iterable<Guest>;
   readonly #onChange: () => void;
   readonly #onProblem: (message: string) => void;
+  readonly #trees: TimelineEvents['trees'];
   readonly #standstills = new Map<string, number>();
   readonly #undo = new Map<GuestId, { to: string; before: string }>();
   #store: SnapshotStore;
@@ -51,13 +62,7 @@ export class Timeline implements TimelineApi {
   #ticker: ReturnType<typeof setInterval> | undefined;
   readonly #changes = new OneAtATime();
 
-  private constructor(
-    files: PageStore,
-    codec: ChunkCodec,
-    store: SnapshotStore,
-    notes: Notes,
-    events: { guests: () => Iterable<Guest>; changed: () => void; problem: (message: string) => void },
-  ) {
+  private constructor(files: PageStore, codec: ChunkCodec, store: SnapshotStore, notes: Notes, events: TimelineEvents) {
     this.#files = files;
     this.#codec = codec;
     this.#store = store;
@@ -65,15 +70,12 @@ export class Timeline implements TimelineApi {
     this.#guests = events.guests;
     this.#onChange = events.changed;
     this.#onProblem = events.problem;
+    this.#trees = events.trees;
     this.#lineage = new Lineage(() => this.#store.list());
   }
 
   /** Over all that `files` has. What can't be read is left alone, and nothing is kept then. */
-  static async open(
-    files: PageStore,
-    codec: ChunkCodec,
-    events: { guests: () => Iterable<Guest>; changed: () => void; problem: (message: string) => void },
-  ): Promise<Timeline> {
+  static async open(files: PageStore, codec: ChunkCodec, events: TimelineEvents): Promise<Timeline> {
     let store: SnapshotStore;
     try {
       store = await SnapshotStore.open(files, codec);
@@ -125,7 +127,8 @@ export class Timeline implements TimelineApi {
       (other) => ofFolder.get(other.device.filesystem) === other && (other === guest || other.at),
     );
     return {
-      together: kept.map((other) => (other === guest ? '' : other.at)),
+      // The snapshot of a fork with the same folder is gone again.
+      together: kept.map((other) => (other === guest ? '' : (this.#lineage.lineOf(other.at)[0] ?? other.at))),
       parted: guests.filter((other) => !kept.includes(other)).map(({ name }) => name),
     };
   }
@@ -185,17 +188,22 @@ export class Timeline implements TimelineApi {
     return this.inTurn(async () => (await this.#freeze(this.#guest(guest), 'manual', name)).id);
   }
 
-  /** As the automatic ones. */
-  takeNow(guest: Guest): Promise<FreezeResult> {
-    return this.inTurn(() => this.#freeze(guest, 'automatic'));
+  /** The snapshot that such a guest began with; undefined where that was removed. */
+  startOf({ config }: Guest): string | undefined {
+    return this.#store.list().find((info) => !info.damage && kindOf(info) === 'start' && isSame(info, config))?.id;
+  }
+
+  /** As the automatic ones; or, of a guest that has just booted, what it can be reset to. */
+  takeNow(guest: Guest, kind: 'automatic' | 'start' = 'automatic'): Promise<FreezeResult> {
+    return this.inTurn(() => this.#freeze(guest, kind, kind === 'start' ? START : ''));
   }
 
   /** A snapshot that only forks need. */
-  takeForFork(guest: Guest, sessionOnly: boolean): Promise<string> {
-    return this.inTurn(async () => (await this.#freeze(guest, 'fork', '', sessionOnly)).id);
+  takeForFork(guest: Guest, withoutFolder: boolean): Promise<string> {
+    return this.inTurn(async () => (await this.#freeze(guest, 'fork', '', withoutFolder)).id);
   }
 
-  async #freeze(guest: Guest, kind: SnapshotKind, name = '', sessionOnly = false): Promise<FreezeResult> {
+  async #freeze(guest: Guest, kind: SnapshotKind, name = '', withoutFolder = false): Promise<FreezeResult> {
     const result = await guest.freeze(
       name,
       {
@@ -204,7 +212,7 @@ export class Timeline implements TimelineApi {
         ancestors: this.#lineage.lineOf(guest.at),
         ...this.#company(guest),
       } satisfies Partial<Summary>,
-      sessionOnly,
+      withoutFolder,
     );
     this.#standstills.set(result.id, result.standstill);
     this.#onChange();
@@ -269,8 +277,8 @@ export class Timeline implements TimelineApi {
     });
   }
 
-  compare(from: string, to: string): Promise<Comparison> {
-    return compare(this.#store, from, to);
+  async compare(from: string, to: string): Promise<Comparison> {
+    return compare(this.#store, from, to, await this.#trees());
   }
 
   remove(snapshot: string): Promise<void> {
@@ -387,8 +395,4 @@ export class Timeline implements TimelineApi {
   inTurn<T>(action: () => Promise<T>): Promise<T> {
     return this.#changes.run(action);
   }
-}
-
-function kindOf({ summary, name }: SnapshotInfo): SnapshotKind {
-  return readSummary(summary).kind ?? (name === 'start' ? 'start' : 'imported');
 }

@@ -115,6 +115,7 @@ export class TimelinePanel extends LitElement {
       <div class="note"><span>${isFiltered ? `${shown} of ` : ''}${view.snapshots.length} ${view.snapshots.length === 1 ? 'snapshot' : 'snapshots'}, ${formatBytes(view.used)}${view.isKept ? ', kept in this browser: a reload resumes where you are' : ''}.</span>
         <details><summary>What is kept, and for how long</summary>
         <p>${this.guest.name} keeps running while a snapshot is taken. Automatic snapshots and those before a fork make room for newer ones: the last ${KEPT.automatic} stay. So do the last ${KEPT.before} of those that are taken before you go back or close a guest. Whatever has a name or a pin, and whatever you import, stays until you remove it. To import, drop a file from <span class="mono">v86-virtiofs export</span>, or from another browser, on the list.</p></details>
+        <button ?disabled=${this.#isBusy} @click=${this.#reset}>Reset to base</button>
         <button class="danger" ?disabled=${this.#isBusy} @click=${this.#clear}>Remove all</button></div>
       <vm-compare .connection=${this.connection} .snapshots=${view.snapshots}></vm-compare>`;
   }
@@ -248,6 +249,25 @@ export class TimelinePanel extends LitElement {
       }),
     );
   }
+
+  readonly #reset = async (): Promise<void> => {
+    const { guest, connection } = this;
+    const wanted = await ask(this.shadowRoot!, {
+      title: `Reset ${guest.name} to its base?`,
+      text: 'This throws away all changes: it is again the machine that you began with, with the files of that time. What it is now is kept as a snapshot, for a while.',
+      action: 'Reset',
+      isDangerous: true,
+    });
+    if (wanted === undefined) return;
+    await this.#do(
+      `Resetting ${guest.name}`,
+      leaveMoment(this.shadowRoot!, {
+        what: 'Reset',
+        guest: guest.name,
+        action: (keep) => connection.worker.reset(guest.id, keep),
+      }),
+    );
+  };
 
   readonly #forkNow = async (): Promise<void> => {
     const folder = await choose(this.shadowRoot!, {

@@ -1,0 +1,45 @@
+import { html } from 'lit';
+import type { Connection, GuestView } from '../embed/connection.ts';
+
+export const PANELS = [
+  { id: 'files', label: 'Files', icon: 'folder' },
+  { id: 'timeline', label: 'Timeline', icon: 'clock' },
+  { id: 'inspector', label: 'Inspector', icon: 'inspect' },
+  { id: 'lessons', label: 'Lessons', icon: 'book' },
+] as const;
+export type PanelId = (typeof PANELS)[number]['id'];
+
+/** Each is fetched when it is shown first. */
+const LOADERS: Record<PanelId, () => Promise<unknown>> = {
+  files: () => import('./files/panel.ts'),
+  timeline: () => import('./timeline/panel.ts'),
+  inspector: () => import('./inspector/panel.ts'),
+  lessons: () => import('./lessons/panel.ts'),
+};
+
+/** Whether a panel's program is here, or on its way. */
+const loaded = new Set<PanelId>();
+
+function load(panel: PanelId, connection: Connection): void {
+  if (loaded.has(panel)) return;
+  loaded.add(panel);
+  LOADERS[panel]().catch(() => {
+    loaded.delete(panel);
+    connection.report('This view could not be fetched: look at the network, and load the page again.');
+  });
+}
+
+/** A panel, about one guest. `version` changes whenever what it shows may have. */
+export function renderPanel(panel: PanelId, connection: Connection, guest: GuestView, version: number) {
+  load(panel, connection);
+  switch (panel) {
+    case 'timeline':
+      return html`<vm-timeline class="panel" style="height: 100%" .connection=${connection} .guest=${guest} .version=${version}></vm-timeline>`;
+    case 'inspector':
+      return html`<vm-inspector class="panel" style="height: 100%" .connection=${connection} .guest=${guest} .version=${version}></vm-inspector>`;
+    case 'lessons':
+      return html`<vm-lessons class="panel" style="height: 100%" .connection=${connection} .guest=${guest} .version=${version}></vm-lessons>`;
+    case 'files':
+      return html`<vm-files class="panel" style="height: 100%" .connection=${connection} .guest=${guest} .version=${version}></vm-files>`;
+  }
+}

@@ -1,0 +1,4 @@
+import { expose } from 'comlink';
+import { ImageService } from './image-service.ts';
+
+expose(new ImageService());
