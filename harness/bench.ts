@@ -6,6 +6,7 @@ import { BOOT_METHODS, benchBoot } from './bench/boot.ts';
 import { benchFilesystems, type FilesystemBench } from './bench/filesystems.ts';
 import type { Goal } from './bench/goals.ts';
 import { benchMigration, GUESTS } from './bench/migration.ts';
+import { benchPage, PAGE_GUESTS } from './bench/page.ts';
 import { benchQueue, RINGS } from './bench/queue.ts';
 import { type BenchRow, cellsOf, formatNumber, formatTable, markdownTable, withSection } from './bench/report.ts';
 import { benchScale, SIZES } from './bench/scale.ts';
@@ -42,6 +43,8 @@ const SUBJECTS: Record<string, (flags: Flags, onProgress: Progress) => Promise<M
     table('Virtqueues, driven over plain memory', RINGS, benchQueue(rounds, onProgress)),
   snapshots: async ({ rounds }, onProgress) =>
     table('Snapshots of a guest with 256 MiB, and v86’s own', SNAPSHOT_KINDS, await benchSnapshots(rounds, onProgress)),
+  page: async ({ rounds }, onProgress) =>
+    table('Opening the page in Chromium', PAGE_GUESTS, await benchPage(rounds, onProgress)),
   scale: async ({ rounds }, onProgress) =>
     table('Many empty files: freezing and thawing, without a guest', SIZES, await benchScale(rounds, onProgress)),
   worst: async ({ rounds }, onProgress) =>
@@ -136,7 +139,7 @@ async function bench(what: string, flags: Flags): Promise<void> {
 
 await new Command('bench')
   .description(
-    "Measures virtio-fs with the fast driver beside the stock one, v86's own 9p and tmpfs, and says which goals are reached; or boots, migrations, virtqueues, snapshots, the worst request.",
+    "Measures virtio-fs with the fast driver beside the stock one, v86's own 9p and tmpfs, and says which goals are reached; or boots, migrations, virtqueues, snapshots, the page, the worst request.",
   )
   .addArgument(new Argument('[what]', 'what to measure').choices(Object.keys(SUBJECTS)).default('files'))
   .addOption(new Option('-r, --rounds <n>', 'rounds; medians are shown').default(3).argParser(number))
