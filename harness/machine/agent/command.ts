@@ -1,7 +1,7 @@
 import { errnoName } from '../../../device/fs/errno.ts';
 import { CommandError, VmError } from '../errors.ts';
 import { printable } from '../printable.ts';
-import type { SpawnOptions } from './guest-agent.ts';
+import type { SpawnOptions } from './guest-process.ts';
 
 const HEAD_LENGTH = 10;
 /** What the agent holds of one command: MAX_COMMAND of guest-images/src/agent.c. */

@@ -1,61 +1,19 @@
 import { errnoName } from '../../../device/fs/errno.ts';
 import { VmError } from '../errors.ts';
+import { asUser } from './as-user.ts';
 import type { AgentChannel } from './channel.ts';
 import { commandError, encodeCommand } from './command.ts';
 import { type ExecOptions, type ExecOutput, runToEnd } from './exec.ts';
 import { encodeFrame, type Frame, FrameReader, LONGEST_TO_GUEST, MAX_TO_GUEST, TO_GUEST, TO_HOST } from './frames.ts';
+import type { GuestProcess, SpawnOptions } from './guest-process.ts';
 import { Process, type Stream, words } from './process.ts';
 import { encodeRenewal, type Renewal, renewalFailure } from './renewal.ts';
-import type { SignalName } from './signals.ts';
 
 export { type AgentChannel, uartChannel } from './channel.ts';
 export type { ExecOptions, ExecOutput, ExecResult } from './exec.ts';
+export type { GuestProcess, SpawnOptions } from './guest-process.ts';
 export type { Renewal } from './renewal.ts';
 export type { SignalName } from './signals.ts';
-
-/** Options of a process in the guest. */
-export interface SpawnOptions {
-  /** Variables on top of the guest's default environment. */
-  env?: Record<string, string>;
-  /** Default: `/root`. */
-  cwd?: string;
-  /** Gives the process a terminal; its output comes on stdout alone. */
-  pty?: { columns: number; rows: number };
-  /**
-   * Whether it waits for somebody to `attach` when the guest comes back from a snapshot, or to another host: its output is held back, and its exit code
-   * kept. Default: true. Otherwise its stdin ends there, and its output and exit code are nobody's.
-   */
-  isKept?: boolean;
-}
-
-/**
- * Takes output; the buffer is its own. When it returns a promise, so much may be under way (1 MiB of a process) until that resolves, and the process
- * waits then. One that fails has the process killed.
- */
-export type OutputListener = (data: Uint8Array) => unknown;
-
-/** A command running in the guest. */
-export interface GuestProcess {
-  /** Names the process for `attach`, in this host process and in another one after a restore. */
-  readonly id: number;
-  /** In the guest; undefined until it runs. */
-  readonly pid: number | undefined;
-  /** Output is held back (and the process, in time) until its listener is set. */
-  onStdout: OutputListener | undefined;
-  onStderr: OutputListener | undefined;
-  /** Exit code; 128 + the signal's number when a signal ended it. Rejects when the link to it is lost. */
-  readonly exited: Promise<number>;
-  /** Feeds stdin. The data is copied. Resolves when the guest has taken it. */
-  write(data: Uint8Array | string): Promise<void>;
-  /** Ends stdin: the process reads the end of its input. */
-  closeStdin(): void;
-  /** `signal`: its name, or its number in the guest. Default: SIGTERM. Goes to the process group. */
-  kill(signal?: SignalName | number): void;
-  /** Changes the size of its terminal; the process gets SIGWINCH. */
-  resize(columns: number, rows: number): void;
-  /** Leaves it running, for this agent or another one to `attach` to. */
-  detach(): void;
-}
 
 /** Bytes on their way to the guest at once: less than its terminal driver holds. */
 const WINDOW = 2048;
@@ -195,8 +153,9 @@ export class GuestAgent {
     return runToEnd(this, command, options);
   }
 
-  spawn(command: string | string[], { env = {}, cwd = '/root', pty, isKept }: SpawnOptions = {}): GuestProcess {
-    const args = typeof command === 'string' ? ['/bin/sh', '-c', command] : command;
+  spawn(command: string | string[], { env = {}, cwd = '/root', user, pty, isKept }: SpawnOptions = {}): GuestProcess {
+    const argv = typeof command === 'string' ? ['/bin/sh', '-c', command] : command;
+    const args = user === undefined ? argv : asUser(argv, user, env);
     const bytes = encodeCommand(cwd, args, env, { pty, isKept });
     const process = this.#add(randomId(), (errno, isDirectory) => commandError(args[0]!, cwd, errno, isDirectory));
     this.#sendParts(TO_GUEST.PART, TO_GUEST.SPAWN, process.id, bytes);

@@ -1,6 +1,6 @@
 import { VmError } from '../errors.ts';
 import { TO_GUEST } from './frames.ts';
-import type { GuestProcess, OutputListener } from './guest-agent.ts';
+import type { GuestProcess, OutputListener } from './guest-process.ts';
 import { type SignalName, signalNumber } from './signals.ts';
 
 /** Bytes of output on their way at once. */

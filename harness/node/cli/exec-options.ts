@@ -1,5 +1,6 @@
 import { posix } from 'node:path';
 import { type Command, InvalidArgumentError, Option } from 'commander';
+import { isUser } from '../../machine/agent/as-user.ts';
 import type { GuestProcess, SpawnOptions } from '../../machine/agent/guest-agent.ts';
 import type { Vm } from '../vm.ts';
 
@@ -53,38 +54,7 @@ export function execution(
   { env, workdir, user }: ExecFlags,
 ): { argv: string[]; options: SpawnOptions } {
   const cwd = vm.shares.find(({ isRoot }) => !isRoot)?.mountPoint ?? '/root';
-  // The file of a process that runs already is looked for where there never is one; the shell tells of a missing program as shells do.
-  const asUser = (id: string) => [
-    'start-stop-daemon',
-    '-S',
-    '-p',
-    '/proc/self/none',
-    '-c',
-    id,
-    '-x',
-    '/bin/sh',
-    '--',
-    '-c',
-    `${setHome(env)}exec "$@"`,
-    'sh',
-    ...argv,
-  ];
-  return {
-    argv: user === undefined ? argv : asUser(user),
-    options: { env, cwd: workdir === undefined ? cwd : posix.resolve(cwd, workdir) },
-  };
-}
-
-/**
- * Shell words that set HOME, USER and LOGNAME as su does, from the guest's list of users, but for those that are given: start-stop-daemon
- * takes nobody who is not in it.
- */
-function setHome(given: Record<string, string> = {}): string {
-  const set = (name: string, words: string) => (Object.hasOwn(given, name) ? '' : `${words}; `);
-  const look =
-    '__u=$(id -u); while IFS=: read -r __a __b __c __b __b __d __b; do if [ "$__c" = "$__u" ]; then __n=$__a __h=$__d; break; fi; done < /etc/passwd; ';
-  const names = ['USER', 'LOGNAME'].map((name) => set(name, `export ${name}="$__n"`));
-  return [look, set('HOME', 'export HOME="$__h"'), ...names].join('');
+  return { argv, options: { env, user, cwd: workdir === undefined ? cwd : posix.resolve(cwd, workdir) } };
 }
 
 /** Ends a command that takes longer than it may. Returns its exit code. */
@@ -128,7 +98,7 @@ function parseWorkdir(text: string): string {
 }
 
 function parseUser(text: string): string {
-  if (!/^[\w.][\w.-]*(:[\w.][\w.-]*)?$/.test(text)) throw new InvalidArgumentError('Give UID, UID:GID, or names.');
+  if (!isUser(text)) throw new InvalidArgumentError('Give UID, UID:GID, or names.');
   return text;
 }
 

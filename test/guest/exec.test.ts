@@ -1,0 +1,76 @@
+import { Readable } from 'node:stream';
+import { expect } from 'chai';
+import { VmError } from '../../harness/index.ts';
+import { useGuest } from '../support/guest.ts';
+
+const failure = (work: Promise<unknown>): Promise<Error> =>
+  work.then(
+    (result) => expect.fail(`it came to an end: ${JSON.stringify(result)}`),
+    (error: Error) => error,
+  );
+
+describe('a command in the guest', function () {
+  this.timeout(300_000);
+  const guest = useGuest();
+
+  it('takes a stream, as much of it as it wants', async () => {
+    const text = 'x'.repeat(100_000);
+    const { stdout } = await guest.vm.exec('wc -c; cat', { stdin: Readable.from([text, Buffer.from(text)]) });
+    expect(stdout).to.equal('200000\n');
+    let given = 0;
+    async function* endless() {
+      for (;;) yield `${given++}\n`;
+    }
+    expect((await guest.vm.exec('head -n 2', { stdin: endless() })).stdout).to.equal('0\n1\n');
+    async function* failing() {
+      yield 'first\n';
+      throw new Error('no more');
+    }
+    expect((await failure(guest.vm.exec('cat; sleep 1000', { stdin: failing() }))).message).to.equal('no more');
+    expect((await guest.vm.exec('pgrep -f [s]leep')).stdout).to.equal('');
+  });
+
+  it('tells of its lines as they come', async () => {
+    const lines: string[] = [];
+    let isOver = false;
+    const work = guest.vm.exec('echo one; printf "two\\r\\nth" ; echo error >&2; read x; printf "ree"', {
+      stdin: (async function* () {
+        while (lines.length < 3) await new Promise((resolve) => setTimeout(resolve, 5));
+        expect(isOver).to.equal(false);
+        yield '\n';
+      })(),
+      onLine: (line, from) => void lines.push(`${from}: ${line}`),
+    });
+    const { stdout, stderr } = await work.finally(() => (isOver = true));
+    expect([stdout, stderr]).to.deep.equal(['one\ntwo\r\nthree', 'error\n']);
+    expect(lines.filter((line) => line.startsWith('stdout'))).to.deep.equal([
+      'stdout: one',
+      'stdout: two',
+      'stdout: three',
+    ]);
+    expect(lines).to.include('stderr: error');
+    const unwell = guest.vm.exec('echo one; sleep 1000', {
+      onLine: () => {
+        throw new Error('not this line');
+      },
+    });
+    expect((await failure(unwell)).message).to.equal('not this line');
+  });
+
+  it('has to succeed, if that is asked for', async () => {
+    const error = await failure(guest.vm.exec('echo out; echo wrong >&2; exit 3', { check: true }));
+    expect(error).to.be.instanceOf(VmError).with.property('kind', 'guest');
+    expect(error.message).to.match(/has ended with 3: echo out.*\nout\nwrong$/s);
+    expect((await guest.vm.exec('exit 0', { check: true })).code).to.equal(0);
+  });
+
+  it('runs as somebody else', async () => {
+    const run = async (user: string, env?: Record<string, string>) =>
+      (await guest.vm.exec('id -u; id -g; echo $HOME $USER', { user, env })).stdout;
+    expect(await run('nobody')).to.match(/^65534\n65534\n\S+ nobody\n$/);
+    expect(await run('65534:0')).to.match(/^65534\n0\n/);
+    expect(await run('nobody', { HOME: '/tmp' })).to.match(/\n\/tmp nobody\n$/);
+    for (const user of ['', 'a b', '-x', '0;id'])
+      expect(await failure(guest.vm.exec('id', { user }))).to.have.property('kind', 'configuration');
+  });
+});
