@@ -86,6 +86,7 @@ export type { SnapshotInfo } from './snapshot/store/catalog.ts';
 export { type FileStore, MemoryStore } from './snapshot/store/file-store.ts';
 export { HttpStore } from './snapshot/store/http-store.ts';
 export { OpfsStore } from './snapshot/store/opfs-store.ts';
+export { OverlayStore } from './snapshot/store/overlay-store.ts';
 export { SnapshotStore } from './snapshot/store/snapshot-store.ts';
 export { exportWhole, type WholeOptions } from './snapshot/whole.ts';
 export { type DirectoryJson, dumpJson, loadJson } from './trees/json.ts';

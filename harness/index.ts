@@ -5,6 +5,7 @@
  */
 export { ensureGuestImage, type GuestImage, GuestImageError, type GuestImageOptions } from '../guest-images/build.ts';
 export { cacheDirectory, snapshotDirectory } from '../guest-images/paths.ts';
+export { ensureUserland } from '../guest-images/userland.ts';
 export type {
   ExecOptions,
   ExecOutput,
@@ -26,6 +27,6 @@ export { checkSaveTarget, checkWriteBackTarget } from './node/shares/archive.ts'
 export type { HostShare as Share, ShareWriteBackOptions } from './node/shares/share.ts';
 export { DirectoryStore } from './node/stores/directory-store.ts';
 export { readSnapshot, type Snapshot, writeSnapshot } from './node/stores/snapshot-file.ts';
-export { Vm } from './node/vm.ts';
+export { type Checkpoint, Vm } from './node/vm.ts';
 export type { BootMethod, NamedKernel, RootOptions, ShareOptions, VmOptions } from './node/vm-options.ts';
 export { VmPool } from './node/vm-pool.ts';

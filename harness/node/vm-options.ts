@@ -1,4 +1,4 @@
-import type { MemoryFileSystem } from '../../device/index.ts';
+import type { MemoryFileSystem, SnapshotStore } from '../../device/index.ts';
 import { encodeTag } from '../../device/virtio-fs.ts';
 import { VmError } from '../machine/errors.ts';
 import type { LifeOptions } from '../machine/guest-life.ts';
@@ -95,6 +95,8 @@ export interface VmOptions extends LifeOptions {
    * none. `false` boots anew, with the shares on the bus from the beginning. Default: true.
    */
   cache?: boolean;
+  /** Where `Vm.checkpoint` keeps moments: a store in memory. The first one costs least where the machine came from. Default: one of its own. */
+  checkpoints?: SnapshotStore;
   /** For the machine to come up. Default: 180,000: a cold boot takes its time on a loaded machine. */
   timeoutMs?: number;
   /** Called with each line that the guest's console finished. */

@@ -2,12 +2,13 @@ import type { V86 } from 'v86';
 import {
   type FreezeResult,
   loadCodec,
+  MemoryStore,
   type MigrationChannel,
   type MigrationOptions,
   type MigrationResult,
   MigrationTarget,
   type RestorePolicies,
-  type SnapshotStore,
+  SnapshotStore,
   type Successor,
 } from '../../device/index.ts';
 import { V86Machine } from '../../device/v86/adapter.ts';
@@ -32,6 +33,13 @@ export interface MigratedVm extends Successor {
   readonly vm: Vm;
 }
 
+/** A moment of one machine, in memory: see {@link Vm.checkpoint}. */
+export interface Checkpoint extends AsyncDisposable {
+  readonly id: string;
+  /** Gives back the memory that it takes; {@link Vm.stop} does so for all. */
+  forget(): Promise<void>;
+}
+
 /** What snapshots of a {@link Vm} tell. */
 interface VmSummary extends Summary {
   shares?: ShareOrigins;
@@ -42,6 +50,10 @@ interface VmSummary extends Summary {
  * commands, freezes and goes on. Call {@link stop} in the end: a running machine keeps the process alive.
  */
 export class Vm extends Machine<HostShare> {
+  #checkpoints: SnapshotStore | undefined;
+  /** Oldest first. */
+  readonly #moments: Checkpoint[] = [];
+
   /** A machine whose guest answers, its shares plugged in but not mounted. */
   static async boot(options: VmOptions = {}): Promise<Vm> {
     return holdingImages(async (images) => {
@@ -109,7 +121,7 @@ export class Vm extends Machine<HostShare> {
     return holdingImages(async (images) => {
       // Those that it is on are the next one's too.
       images.takeOpen();
-      const emulator = await vm.vacate(reason);
+      const [emulator] = await Promise.all([vm.vacate(reason), vm.#forgetAll()]);
       if (!emulator) return undefined;
       try {
         const next = await Vm.like(configOf(store, id), undefined, options, emulator);
@@ -131,6 +143,7 @@ export class Vm extends Machine<HostShare> {
       checkConfig(config, plan.config);
       const vm = await makeMachine(plan, (parts) => new Vm(parts), { emulator });
       vm.adopt(summary);
+      vm.#checkpoints = options.checkpoints;
       return vm;
     });
   }
@@ -162,6 +175,47 @@ export class Vm extends Machine<HostShare> {
       if (this.isAsleep) throw new VmError('guest', 'the guest sleeps: wake it');
       await this.goOn();
     });
+  }
+
+  /**
+   * Marks this moment, files and all, for {@link rewind}. The first mark of a machine that does not come from the store of `VmOptions.checkpoints` takes
+   * a second or two, as all of its memory is looked at; others take what has changed.
+   *
+   * @throws as {@link freeze}.
+   */
+  async checkpoint(): Promise<Checkpoint> {
+    const store = (this.#checkpoints ??= await SnapshotStore.open(new MemoryStore(), loadCodec()));
+    const { id } = await this.freeze(store);
+    const forget = async () => {
+      const at = this.#moments.indexOf(checkpoint);
+      if (at < 0) return;
+      this.#moments.splice(at, 1);
+      await store.remove(id);
+    };
+    const checkpoint: Checkpoint = { id, forget, [Symbol.asyncDispose]: forget };
+    this.#moments.push(checkpoint);
+    return checkpoint;
+  }
+
+  /**
+   * Takes the machine back, or forth, to a moment of its own, the last one that was marked by default: what has happened since never did. That stays to
+   * be taken again.
+   *
+   * @throws VmError `configuration` when it was forgotten, or is another machine's. As {@link thaw}.
+   */
+  async rewind(checkpoint: Checkpoint | undefined = this.#moments.at(-1)): Promise<void> {
+    if (!checkpoint || !this.#moments.includes(checkpoint))
+      throw new VmError('configuration', 'this machine has no such moment: mark one with `checkpoint`');
+    await this.thaw(this.#checkpoints!, checkpoint.id);
+  }
+
+  /** Also forgets what {@link checkpoint} has marked. */
+  override async stop(): Promise<void> {
+    await Promise.all([super.stop(), this.#forgetAll()]);
+  }
+
+  async #forgetAll(): Promise<void> {
+    await Promise.all(this.#moments.slice().map((checkpoint) => checkpoint.forget()));
   }
 
   protected override summarize(): VmSummary {
