@@ -18,12 +18,13 @@ import { type Browser, chromium, type Page } from 'playwright-core';
 import sirv from 'sirv';
 import { LAST_TESTED } from '../../device/v86/versions.ts';
 import { ensureGuestImage } from '../../guest-images/build.ts';
-import { NODE_EXAMPLES, visitOwnPage } from '../support/examples.ts';
+import { NODE_EXAMPLES, RUNNER_EXAMPLES, TEST_EXAMPLES, visitOwnPage } from '../support/examples.ts';
 
 const ROOT = join(import.meta.dirname, '../..');
 const EXAMPLES = join(ROOT, 'examples');
 /** What users of the package bring themselves. */
 const TOOLS = ['typescript', 'tsx', 'webpack@5', 'webpack-cli@6', 'esbuild', '@types/node@20'];
+const RUNNERS = ['vitest@4', 'jest@30', '@jest/globals@30', 'mocha', '@types/mocha', 'chai', '@types/chai'];
 const STRICT = {
   compilerOptions: {
     target: 'es2022',
@@ -31,7 +32,7 @@ const STRICT = {
     module: 'nodenext',
     strict: true,
     noEmit: true,
-    types: ['node'],
+    types: ['node', 'mocha'],
   },
   include: ['**/*.ts'],
 };
@@ -60,7 +61,12 @@ describe('the package, packed and installed', function () {
     mkdirSync(project);
     writeFileSync(
       join(project, 'package.json'),
-      JSON.stringify({ name: 'project', private: true, type: 'module', allowScripts: { esbuild: false } }),
+      JSON.stringify({
+        name: 'project',
+        private: true,
+        type: 'module',
+        allowScripts: { esbuild: false, '@parcel/watcher': false },
+      }),
     );
     const { stdout, stderr } = run(
       project,
@@ -71,9 +77,10 @@ describe('the package, packed and installed', function () {
       join(directory, tarball),
       `v86@${LAST_TESTED}`,
       ...TOOLS,
+      ...RUNNERS,
     );
     installed = stdout + stderr;
-    for (const name of ['filesystems', 'node', 'page'])
+    for (const name of ['filesystems', 'node', 'page', 'testing'])
       cpSync(join(EXAMPLES, name), join(project, name), { recursive: true });
     writeFileSync(join(project, 'tsconfig.json'), JSON.stringify(STRICT));
   });
@@ -131,6 +138,24 @@ describe('the package, packed and installed', function () {
       expect(run(project, 'node', '--import', 'tsx', `node/${name}.ts`).stdout).to.match(says);
     });
   }
+
+  for (const name of TEST_EXAMPLES) {
+    it(`testing/${name}.test.ts runs`, () => {
+      expect(run(project, 'node', '--import', 'tsx', '--test', `testing/${name}.test.ts`).stdout).to.match(/pass 1\n/);
+    });
+  }
+
+  it('has a test kit for mocha, vitest and jest, as they are set up without more', () => {
+    const [mocha, vitest, jest] = [RUNNER_EXAMPLES.mocha, RUNNER_EXAMPLES.vitest, RUNNER_EXAMPLES.jest];
+    run(project, 'npx', 'mocha', '--node-option', 'import=tsx', `testing/${mocha}`);
+    run(project, 'npx', 'vitest', 'run', `testing/${vitest}`);
+    run(
+      project,
+      'node',
+      '--experimental-vm-modules',
+      ...['node_modules/jest/bin/jest.js', '--transform', '{}', `testing/${jest}`],
+    );
+  });
 
   it('has a command line', () => {
     expect(run(project, 'npx', 'v86-virtiofs', 'run', '--', 'echo', 'here').stdout).to.equal('here\n');

@@ -47,7 +47,7 @@ describe('the figures of README', () => {
 
 describe('examples in documents', () => {
   it('are parts of files in examples/', () => {
-    const sources = ['filesystems', 'node', 'page'].flatMap((name) =>
+    const sources = ['filesystems', 'node', 'page', 'testing'].flatMap((name) =>
       readdirSync(join(ROOT, 'examples', name)).map((file) => readFileSync(join(ROOT, 'examples', name, file), 'utf8')),
     );
     const shown = blocks('ts', 'js', 'javascript', 'typescript');
@@ -65,7 +65,7 @@ describe('examples in documents', () => {
     const tests = ['support/examples', 'web/examples.test', 'full/package.test']
       .map((name) => textOf(`test/${name}.ts`))
       .join('\n');
-    for (const folder of ['node', 'page'])
+    for (const folder of ['node', 'page', 'testing'])
       for (const file of readdirSync(join(ROOT, 'examples', folder))) {
         if (file.endsWith('.html') && existsSync(join(ROOT, 'examples', folder, file.replace('.html', '.ts'))))
           continue;

@@ -9,12 +9,21 @@ export const NODE_EXAMPLES = [
   ['limits', /^1 dd: .*No space left on device\n.*\ntimeout\n$/s],
   ['migration', /^paused for \d+ ms\n[1-9]\d*\n/],
   ['session-only', /^from the host\n/],
-  ['snapshot-tests', /pass 2\n.*fail 0\n/s],
   [
     'web-directory',
     /^\.\n\.\/docs\n\.\/docs\/read me\.txt\n\.\/hello\.txt\nfrom the web\n.*hello\.txt: Read-only file system\n\n$/,
   ],
 ] as const;
+
+/** Test files for `node:test` among the examples; the others are run by their runners. */
+export const TEST_EXAMPLES = ['node', 'database', 'module'];
+/** Those for each runner. */
+export const RUNNER_EXAMPLES = {
+  'node:test': 'node.test.ts',
+  mocha: 'mocha.test.ts',
+  vitest: 'vitest.test.ts',
+  jest: 'jest.test.mjs',
+} as const;
 
 /** What a visitor of own-page.html does: gives it a file, and reads that in the guest. */
 export async function visitOwnPage(page: Page): Promise<void> {
