@@ -38,6 +38,9 @@ export interface ImageFiles {
   read(name: string, request: ReadRequest): Promise<ReadAnswer>;
 }
 
+/** Bytes that are read at once, as several may be read at the same time. */
+const MOST = 256 << 10;
+
 /** Files of an image in a store, to be read there. */
 export class StoredImage implements ImageFiles {
   readonly place: string;
@@ -55,17 +58,22 @@ export class StoredImage implements ImageFiles {
     this.place = place;
   }
 
-  async read(name: string, { from, to }: ReadRequest): Promise<ReadAnswer> {
-    try {
-      const bytes = await this.#store.read(name || this.#file, from, to);
-      return { isWhole: false, parts: once(bytes) };
-    } catch (error) {
-      throw new ImageError(`can't read ${name || this.place}: ${(error as Error).message}`, { cause: error });
+  read(name: string, { from, to }: ReadRequest): Promise<ReadAnswer> {
+    return Promise.resolve({ isWhole: false, parts: this.#parts(name, from, to) });
+  }
+
+  async *#parts(name: string, from: number, to: number | undefined): AsyncGenerator<Uint8Array> {
+    for (let at = from; to === undefined || at < to; ) {
+      const end = to && Math.min(at + MOST, to);
+      let bytes: Uint8Array;
+      try {
+        bytes = await this.#store.read(name || this.#file, at, end);
+      } catch (error) {
+        throw new ImageError(`can't read ${name || this.place}: ${(error as Error).message}`, { cause: error });
+      }
+      yield bytes;
+      at += bytes.length;
+      if (end === undefined || at < end) return;
     }
   }
-}
-
-/** All in one part. */
-async function* once(bytes: Uint8Array): AsyncGenerator<Uint8Array> {
-  yield bytes;
 }

@@ -35,7 +35,7 @@ export interface MemoryFileSystemOptions {
   clock?: Clock;
   /** Where content comes from that is not here yet. Default: all is here. */
   origin?: MemoryOrigin;
-  /** Bytes of content of `origin` that are kept here, and on their way; a single action may take more for a moment. Default: 32 MiB. */
+  /** Bytes of content of `origin` that are kept here, and on their way; a single action may take more for a moment. Default: 16 MiB. */
   maxContent?: number;
 }
 
@@ -93,7 +93,7 @@ class Everyone implements MemoryObserver {
 
 const DEFAULT_SIZE = 2 * 1024 ** 3;
 const DEFAULT_INODES = 2 ** 20;
-const DEFAULT_CONTENT = 32 << 20;
+const DEFAULT_CONTENT = 16 << 20;
 /** Half of what a `Map` can have, which has places for removed ones too. */
 const MAX_INODES = 2 ** 23;
 

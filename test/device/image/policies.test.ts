@@ -10,6 +10,10 @@ import { ImageServer } from '../../support/image-server.ts';
 import { builtImage, FILE } from '../../support/images.ts';
 
 const SIZE = 300_000;
+/** Milliseconds: more than a loaded machine takes. */
+const LONG = 20_000;
+const SHORT = 1000;
+const SILENT = 'no byte for long';
 
 /** What can be wrong with a server. */
 const FAILURES: Record<string, (server: ImageServer) => void> = {
@@ -22,7 +26,7 @@ const FAILURES: Record<string, (server: ImageServer) => void> = {
       setImmediate(() => response.destroy());
       return true;
     }),
-  'no byte for long': (server) => (server.answer = () => true),
+  [SILENT]: (server) => (server.answer = () => true),
   ...Object.fromEntries(
     [403, 404, 416, 429, 500].map((status) => [
       `${status}`,
@@ -55,7 +59,7 @@ const EXPECTED: Record<string, { open: RegExp; 'open, warm': RegExp; 'open by id
   'no ranges': passing(RIGHT),
   'network gone': passing(/can't fetch .*look at the network.*Access-Control-Allow-Origin/),
   'answers that break off': passing(/can't fetch|broke off|truncated/),
-  'no byte for long': passing(/can't fetch .*nothing has come for a while/),
+  [SILENT]: passing(/can't fetch .*nothing has come for a while/),
   403: lasting(/403.*let it serve this file/),
   404: lasting(/404.*removed, or replaced by another one, or was not copied whole; publish it again/),
   416: lasting(/416.*shorter than the image says; publish it again/),
@@ -76,6 +80,8 @@ describe('what becomes of an image where something is wrong', function () {
   let contents: Map<string, Uint8Array>;
   let id: string;
   const open: OpenImage[] = [];
+  /** Milliseconds after which a server says nothing any more. */
+  let stall = LONG;
 
   /** With one file of this byte. */
   async function built(byte: number) {
@@ -90,14 +96,17 @@ describe('what becomes of an image where something is wrong', function () {
     ({ contents, bytes, id } = await built(37));
     other = (await built(41)).contents;
   });
-  beforeEach(async () => (server = await ImageServer.start(new Map(contents))));
+  beforeEach(async () => {
+    stall = LONG;
+    server = await ImageServer.start(new Map(contents));
+  });
   afterEach(async () => {
     for (const { origin } of open.splice(0)) origin.close();
     await server.stop();
   });
 
   async function openIt(options: OpenImageOptions = {}): Promise<OpenImage> {
-    const from = new HttpImage(server.url(FILE), { stallMs: 30 });
+    const from = new HttpImage(server.url(FILE), { stallMs: stall });
     const image = await openImage(from, { firstPause: 1, patience: 60, memory: 0, ...options });
     open.push(image);
     return image;
@@ -126,14 +135,19 @@ describe('what becomes of an image where something is wrong', function () {
 
   for (const [failure, begin] of Object.entries(FAILURES)) {
     const expected = EXPECTED[failure]!;
+    const start = () => {
+      if (failure === SILENT) stall = SHORT;
+      begin(server);
+    };
     const heal = () => {
+      stall = LONG;
       server.answer = () => false;
       server.files.clear();
       for (const [name, file] of contents) server.files.set(name, file);
     };
 
     it(`${failure}: when it is opened`, async () => {
-      begin(server);
+      start();
       expect(await said(openIt().then(read))).to.match(expected.open);
       heal();
       expect(await said(openIt().then(read))).to.equal('right');
@@ -141,7 +155,7 @@ describe('what becomes of an image where something is wrong', function () {
 
     it(`${failure}: when it is opened, and was read before`, async () => {
       const cache = await warm();
-      begin(server);
+      start();
       expect(await said(openIt({ cache }).then(read))).to.match(expected['open, warm']);
       heal();
       expect(await said(openIt({ cache }).then(read))).to.equal('right');
@@ -149,20 +163,21 @@ describe('what becomes of an image where something is wrong', function () {
 
     it(`${failure}: when it has to be this one, and was read before, as for a snapshot`, async () => {
       const cache = await warm();
-      begin(server);
+      start();
       server.log.length = 0;
       expect(await said(openIt({ cache, id }).then(read))).to.match(expected['open by id, warm']);
       expect(server.log, 'nothing was asked for').to.deep.equal([]);
     });
 
     it(`${failure}: when it has to be this one, and nobody has read it`, async () => {
-      begin(server);
+      start();
       const cold =
         failure === 'another image under its name' ? /is another image now.*is needed; publish that/ : expected.open;
       expect(await said(openIt({ id }).then(read))).to.match(cold);
     });
 
     it(`${failure}: when a guest reads`, async () => {
+      if (failure === SILENT) stall = SHORT;
       const troubles: string[] = [];
       const image = await openIt({ onTrouble: ({ error }) => troubles.push(error.message) });
       begin(server);
@@ -189,7 +204,7 @@ describe('what becomes of an image where something is wrong', function () {
     it(`${failure}: when a guest reads what was read before`, async () => {
       const cache = await warm();
       const image = await openIt({ cache });
-      begin(server);
+      start();
       expect(await said(read(image))).to.equal('right');
     });
   }
