@@ -245,6 +245,47 @@ describe('the source of an image', function () {
     expect(Buffer.compare(content, Buffer.concat([bytes, Buffer.from('more')]))).to.equal(0);
   });
 
+  it('has nothing for a snapshot that speaks of other content than there is, which costs that file alone', async () => {
+    const image = await openIt();
+    const chunks = chunksOf(image);
+    const { hash, length } = chunks[3]!;
+    const secret = image.places.hashAt(5).map((byte, n) => (n > 6 ? byte : byte ^ 1));
+    for (const [what, forged, page] of [
+      ['a hash of nothing', new AbsentBytes(new Uint8Array(32), 65_536), 0],
+      [
+        'a hash that begins as one does',
+        new AbsentBytes(
+          hash.map((byte, n) => (n > 6 ? byte ^ 1 : byte)),
+          length,
+        ),
+        0,
+      ],
+      ['a hash that ends as one does', new AbsentBytes(secret, length), 0],
+      ['too few bytes of one', new AbsentBytes(hash, length - 1), 0],
+      ['more bytes than one has', new AbsentBytes(chunks.at(-1)!.hash, 65_536), 0],
+      ['content of another file of the image', chunks[7]!, 1],
+    ] as const) {
+      const { state } = image;
+      const [range] = state.ranges;
+      const bytesOf = [...range!.chunks!.bytes];
+      bytesOf[2] = forged;
+      const filesystem = new MemoryFileSystem({ origin: image.origin });
+      const forgedState = { ...state, ranges: [{ ...range!, chunks: { ...range!.chunks!, bytes: bytesOf } }] };
+      filesystem.restore(filesystem.checkState(forgedState));
+      const fs = createFsFromVolume(volumeOf(filesystem));
+      const file = await fs.promises.open('/file');
+      const read = async (chunk: number) => {
+        const buffer = Buffer.alloc(65_536);
+        await file.read(buffer, 0, 65_536, chunk * 65_536);
+        return Buffer.compare(buffer, bytes.subarray(chunk * 65_536, (chunk + 1) * 65_536)) === 0;
+      };
+      const outcome = await read(2).then(String, (error: Error) => error.message);
+      expect(outcome, what).to.match(page ? /false/ : /EIO: .*no such chunk|the image has no such chunk/);
+      for (const chunk of [1, 3, 40]) expect(await read(chunk), what).to.equal(true);
+      await file.close();
+    }
+  });
+
   describe('with a cache', () => {
     it('needs no server when all was read once', async () => {
       const store = new MemoryStore();
