@@ -8,11 +8,19 @@ import { expect } from 'chai';
 import sirv from 'sirv';
 import { BytesSource } from '../../device/bytes.ts';
 import { buildImage } from '../../device/image/build.ts';
-import { imageFileSystem, MemoryFileSystem, openImage } from '../../device/index.ts';
+import {
+  imageFileSystem,
+  loadCodec,
+  MemoryFileSystem,
+  MemoryStore,
+  openImage,
+  SnapshotStore,
+} from '../../device/index.ts';
 import { openImages } from '../../harness/node/images/image-leases.ts';
 import { nodeFlate } from '../../harness/node/images/node-flate.ts';
 import { DirectoryStore } from '../../harness/node/stores/directory-store.ts';
 import { Vm } from '../../harness/node/vm.ts';
+import { VmPool } from '../../harness/node/vm-pool.ts';
 import { useCli } from '../support/cli.ts';
 import { sampleTree } from '../support/images.ts';
 
@@ -144,6 +152,28 @@ describe('a share made of an image', function () {
     const restored = await run(['restore', ...other, 'ready', ...command('cat dir/other; wc -c < dir/text; ls dir')]);
     expect(restored.stdout, restored.stderr).to.equal('another text\nmore\n200000\nnew\nother\ntext\n');
     expect(asked).to.deep.equal([]);
+  });
+
+  it('stays open for the machines of a pool, which come back to the snapshot again and again', async () => {
+    const snapshots = await SnapshotStore.open(new MemoryStore(), loadCodec());
+    const vm = await Vm.boot({ shares: [{ tag: 'share', source: `image:${url}` }] });
+    const cwd = await vm.mount();
+    await vm.exec('echo more >> dir/other', { cwd });
+    const { id } = await vm.freeze(snapshots);
+    await vm.stop();
+    expect(await openImages()).to.deep.equal([]);
+    asked.length = 0;
+    await using pool = new VmPool(snapshots, id, { images: [url] });
+    for (let round = 0; round < 3; round++) {
+      const taken = await pool.take();
+      const said = await taken.exec('cat dir/other; ls dir; rm dir/text', { cwd });
+      expect(said.stdout, `round ${round}`).to.equal('another text\nmore\nother\ntext\n');
+      expect((await openImages()).length).to.equal(1);
+      await pool.release(taken);
+    }
+    expect(asked.filter((path) => path.endsWith('.image')).length).to.be.at.most(1);
+    await pool.close();
+    expect(await openImages()).to.deep.equal([]);
   });
 
   it('goes back to what the image has, and what is open stays until it is closed', async () => {
