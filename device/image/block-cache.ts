@@ -50,6 +50,12 @@ export class BlockCache {
     return this.#places.get(key)?.has(block) ?? false;
   }
 
+  /** Whether any of these blocks may be there. Others may have added some in the last seconds. */
+  mayHave(key: string, blocks: readonly number[]): boolean {
+    void this.#refresh().catch(() => {});
+    return this.#listed === -Infinity || blocks.some((block) => this.has(key, block));
+  }
+
   /** All of a file that was kept with {@link replace}; undefined when it is not there. */
   async readWhole(key: string): Promise<Uint8Array | undefined> {
     try {

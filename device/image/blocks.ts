@@ -3,12 +3,12 @@ import { BlockMemory } from './block-memory.ts';
 import { ImageError, type ImageFiles } from './files.ts';
 import type { ChunkFile } from './head.ts';
 
-/** Bytes in which files are fetched and cached: all of a block but of the last one of a file. */
-export const BLOCK = 65_536;
+/** Bytes in which files are fetched and cached: all of a block but of the last one of a file. Small, as what stands beside a chunk is seldom wanted too. */
+export const BLOCK = 4096;
 /** Blocks between two that are wanted, over which one request reads on. */
-const GAP = 1;
+const GAP = 8;
 /** Blocks of one request. */
-const MOST = 64;
+const MOST = 1024;
 /** Requests at once. */
 const AT_ONCE = 6;
 /** Of those, at most so many for what nobody waits for. */
@@ -36,7 +36,7 @@ export interface BlockOptions {
   cache?: BlockCache;
   /** Bytes that are kept in memory for those who ask next. */
   memory: number;
-  /** Milliseconds without a whole block (64 KiB) after which those who wait get an error. */
+  /** Milliseconds without a whole block (4 KiB) after which those who wait get an error. */
   patience: number;
   /** Milliseconds of the first pause between two tries. Default: 250. */
   firstPause?: number;
@@ -125,7 +125,8 @@ export class Blocks {
         if (bytes) found.set(block, bytes);
         return !bytes;
       });
-      if (missing.length && cache) {
+      // What can't be there is asked for at once, together with what was expected.
+      if (missing.length && cache?.mayHave(this.#files[file]!.key, missing)) {
         const kept = await cache.read(this.#files[file]!.key, missing);
         for (const [block, bytes] of kept) {
           if (bytes.length !== this.#lengthOf(file, block)) continue;

@@ -1,5 +1,6 @@
 import { MemoryFileSystem, type MemoryFileSystemOptions } from '../filesystems/memory/filesystem.ts';
-import type { RangeState } from '../filesystems/memory/state.ts';
+import type { MemoryOrigin } from '../filesystems/memory/inode-table.ts';
+import type { MemoryState, RangeState } from '../filesystems/memory/state.ts';
 import { AbsentBytes } from '../fs/origin.ts';
 import type { TreeProgress } from '../trees/report.ts';
 import type { OpenImage } from './open.ts';
@@ -46,7 +47,7 @@ export async function loadImage(
  * @throws TypeError when the tree of the image is not sound; RangeError when there is no room for it.
  */
 export function imageFileSystem(
-  { origin, state }: Pick<OpenImage, 'origin' | 'state'>,
+  { origin, state }: { origin: MemoryOrigin; state: MemoryState },
   options: Omit<MemoryFileSystemOptions, 'origin'> = {},
 ): MemoryFileSystem {
   const filesystem = new MemoryFileSystem({ ...options, origin });

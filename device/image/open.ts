@@ -12,7 +12,7 @@ import { HttpImage } from './http-image.ts';
 import { ImageSource } from './source.ts';
 
 /** Bytes of packed content that are kept in memory: what is read ahead, and the rest of what came with something else. */
-const MEMORY = 32 << 20;
+const MEMORY = 28 << 20;
 /** Milliseconds. */
 const PATIENCE = 60_000;
 
@@ -21,7 +21,7 @@ export interface OpenImageOptions extends Pick<BlockOptions, 'onTrouble' | 'onRe
   id?: string;
   /** Keeps what was fetched. Default: nothing is kept. */
   cache?: BlockCache;
-  /** Bytes of packed content that are kept in memory for those who ask next. Default: 32 MiB. */
+  /** Bytes of packed content that are kept in memory for those who ask next. Default: 28 MiB. */
   memory?: number;
   /** Milliseconds that a guest waits while nothing comes; then it gets EIO. Default: 60,000. */
   patience?: number;

@@ -9,9 +9,12 @@ import { ImageError, type ImageFiles } from './files.ts';
 import type { Flate } from './flate.ts';
 import type { ChunkPlace, ChunkPlaces } from './head.ts';
 
-/** Blocks that are fetched at least, and that are read ahead at most, of what is read on and on. */
-const LEAST = 2;
-const MOST_AHEAD = 16;
+/** Blocks that are read ahead, at first and at most, where so many reads in turn have followed each other: small files, one after the other, say. */
+const IN_TURN = 3;
+const LEAST_AHEAD = 8;
+const MOST_AHEAD = 256;
+/** Blocks between two reads that follow each other, at most. */
+const NEAR = 4;
 /** Places in files where somebody reads on that are remembered. */
 const STREAMS = 8;
 
@@ -22,6 +25,8 @@ interface Stream {
   next: number;
   /** Blocks to read ahead. */
   window: number;
+  /** How many reads have followed each other. */
+  inTurn: number;
 }
 
 /** A chunk as it is, and as it stands in a file; borrowed. */
@@ -158,16 +163,16 @@ export class ImageSource implements MemoryOrigin {
   #ahead(file: number, blocks: readonly number[]): number[] {
     const [first, last] = [blocks[0]!, blocks.at(-1)!];
     const at = this.#streams.findIndex(
-      (other) => other.file === file && first >= other.next - 1 - other.window && first <= other.next + 1,
+      (other) => other.file === file && first >= other.next - NEAR - other.window && first <= other.next + NEAR,
     );
-    const stream = at < 0 ? { file, next: last + 1, window: 0 } : this.#streams.splice(at, 1)[0]!;
+    const stream = at < 0 ? { file, next: last + 1, window: 0, inTurn: 0 } : this.#streams.splice(at, 1)[0]!;
     if (last + 1 > stream.next) {
       stream.next = last + 1;
-      stream.window = Math.min(MOST_AHEAD, Math.max(LEAST, 2 * stream.window));
+      if (++stream.inTurn >= IN_TURN) stream.window = Math.min(MOST_AHEAD, Math.max(LEAST_AHEAD, 2 * stream.window));
     }
     this.#streams.push(stream);
     if (this.#streams.length > STREAMS) this.#streams.shift();
-    const end = Math.min(this.#blocks.countOf(file), Math.max(stream.next + stream.window, first + LEAST));
+    const end = Math.min(this.#blocks.countOf(file), stream.next + stream.window);
     return Array.from({ length: Math.max(0, end - last - 1) }, (_, n) => last + 1 + n);
   }
 

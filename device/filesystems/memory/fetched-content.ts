@@ -109,7 +109,12 @@ export class FetchedContent {
   /** As {@link need}, of bytes `from` to `to` of a file with these chunks and this size, which are read. */
   needForRead(chunks: ChunkList, from: number, to: number, size: number): void {
     this.#ahead.reads(chunks, from, to, size);
-    this.need(chunksIn(chunks, from, to));
+    try {
+      this.need(chunksIn(chunks, from, to));
+    } catch (error) {
+      if (error instanceof ContentNotHere) this.#ahead.misses(chunks, from, to, size);
+      throw error;
+    }
   }
 
   #expect(chunks: Iterable<Chunk>): void {

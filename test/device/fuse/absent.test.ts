@@ -447,15 +447,14 @@ describe('content that is elsewhere', () => {
     expect(filesystem.getattr(inode).blocks).to.equal((3 * CHUNK + 4096) / 512);
   });
 
-  it('reading on and on is told to the origin, more each time', async () => {
+  it('what a small file has is told to the origin once, when it is read', async () => {
     const { session, nodeid, fh, arrive, origin } = start();
     for (let offset = 0; offset < 3 * CHUNK; offset += 16_384) {
       call(session, 'READ', nodeid, { fh, offset, size: 16_384 });
       await arrive();
     }
-    expect(origin.hints.flat().reduce((sum, length) => sum + length, 0)).to.equal(2 * CHUNK + 4096);
+    expect(origin.hints[0]!.reduce((sum, length) => sum + length, 0)).to.equal(3 * CHUNK + 4096);
     const count = origin.hints.length;
-    expect(count).to.be.within(1, 3);
     for (const offset of [90_000, 10, 150_000]) {
       call(session, 'READ', nodeid, { fh, offset, size: 100 });
       await arrive();

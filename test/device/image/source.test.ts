@@ -1,5 +1,6 @@
 import { expect } from 'chai';
-import { BytesSource, concat } from '../../../device/bytes.ts';
+import { BytesSink, BytesSource, concat } from '../../../device/bytes.ts';
+import { whenHere } from '../../../device/fs/not-yet.ts';
 import { AbsentBytes } from '../../../device/fs/origin.ts';
 import { BlockCache } from '../../../device/image/block-cache.ts';
 import type { Trouble } from '../../../device/image/blocks.ts';
@@ -76,14 +77,51 @@ describe('the source of an image', function () {
     expect(server.log.length).to.equal(1 + packs().length);
   });
 
-  it('asks for what is needed and a little more, and for more and more of it when somebody reads on', async () => {
+  it('asks for what is needed, and for more and more when somebody reads on', async () => {
     const image = await openIt();
-    expect(await isRight(image, 3, 4)).to.equal(true);
-    expect(server.sent).to.be.at.most(4 * 65_536);
-    const before = server.log.length;
-    for (let chunk = 4; chunk < 15; chunk++) expect(await isRight(image, chunk, chunk + 1)).to.equal(true);
-    expect(server.log.length - before).to.be.at.most(5);
+    expect(await isRight(image, 17, 18)).to.equal(true);
+    expect(server.sent).to.be.at.most(65_536 + 4096);
+    for (let chunk = 18; chunk < 31; chunk++) expect(await isRight(image, chunk, chunk + 1)).to.equal(true);
+    expect(server.log.length).to.be.at.most(9);
+    expect(server.sent).to.be.at.most(16 * 65_536);
   });
+
+  /** Reads a file of 64 KiB chunks in a filesystem of an image, in this order. */
+  const readChunks = async (image: OpenImage, content: Uint8Array, chunks: readonly number[]) => {
+    const filesystem = imageFileSystem(image);
+    const inode = filesystem.lookup(filesystem.root, 'file')!;
+    for (const n of chunks) {
+      const sink = new Uint8Array(65_536);
+      const count = await whenHere(() => filesystem.read(inode, n << 16, sink.length, new BytesSink(sink), 0, true));
+      const expected = content.subarray(n << 16, (n << 16) + count);
+      expect(Buffer.compare(sink.subarray(0, count), expected), `chunk ${n}`).to.equal(0);
+    }
+  };
+
+  it('fetches around what is read of a file here and there, and more the more of it was', async () => {
+    const chunks = Array.from({ length: 64 }, (_, n) => (n * 27 + 5) % 64);
+    await readChunks(await openIt(), bytes, chunks);
+    expect(server.log.length).to.be.within(4, 24);
+    expect(server.sent).to.be.at.most(70 * 65_536);
+  });
+
+  for (const hasCache of [false, true])
+    it(`fetches a small file with one request, ${hasCache ? 'with' : 'without'} a cache`, async () => {
+      const filesystem = new MemoryFileSystem();
+      for (const name of ['before', 'file', 'later']) {
+        const file = filesystem.mknod(filesystem.root, name, { mode: 0o100644, uid: 0, gid: 0 });
+        const content = name === 'file' ? bytes.subarray(0, 10 << 16) : bytes.subarray(20 << 16, 26 << 16);
+        filesystem.write(file, 0, content.length, new BytesSource(content));
+      }
+      const small = await builtImage(filesystem);
+      for (const [name, file] of small.contents) server.files.set(name, file);
+      // The cache has something of other images.
+      const store = new MemoryStore([[`${'0'.repeat(64)}-0-1.blocks`, new Uint8Array(4096)]]);
+      const image = await openIt(hasCache ? { cache: new BlockCache(store) } : {});
+      await readChunks(image, bytes, [5, 0, 9, 1, 2, 3, 4, 6, 7, 8]);
+      expect(server.log.length, server.log.join()).to.equal(1);
+      expect(server.sent).to.be.at.most(10 * 65_536 + 8192);
+    });
 
   it('fetches once what several ask for', async () => {
     const image = await openIt();
