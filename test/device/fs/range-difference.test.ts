@@ -88,6 +88,23 @@ describe('what a filesystem has changed of its image', function () {
     expect([...twin.inodes()].map(({ ino }) => ino)).to.deep.equal([...filesystem.inodes()].map(({ ino }) => ino));
   });
 
+  it('can be that nothing is left of a kind', () => {
+    const filesystem = on(image(7));
+    for (const inode of filesystem.inodes()) {
+      if (inode.isRegular) filesystem.setattr(inode, { size: 0 });
+      for (const name of filesystem.listxattr(inode)) filesystem.removexattr(inode, name);
+    }
+    const empty = filesystem.state().ranges.find(({ changed }) => changed?.files && changed.xattrs);
+    expect(empty).to.not.have.any.keys('files', 'chunks', 'xattrs');
+    restored(filesystem);
+    for (const inode of filesystem.inodes()) if (inode.isRegular) filesystem.setattr(inode, { size: 100 });
+    expect(filesystem.state().ranges.some(({ files, chunks }) => files && !chunks)).to.equal(true);
+    for (const inode of restored(filesystem).filesystem.inodes()) {
+      const { size, pages } = filesystem.inode(inode.ino)!.written ?? {};
+      expect([inode.written?.size, inode.written?.pages]).to.deep.equal([size, pages]);
+    }
+  });
+
   it('whatever is done, is the same as all that there is, and any moment comes back, in place and elsewhere', () => {
     for (let seed = 1; seed <= 3; seed++) {
       const origin = image(seed);
