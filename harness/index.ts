@@ -19,6 +19,7 @@ export { CommandError, type GuestEnd, VmError, type VmErrorKind } from './machin
 export { type ForwardOptions, forwardChanges } from './machine/forward-changes.ts';
 export type { LifeOptions } from './machine/guest-life.ts';
 export type { RenewalOptions } from './machine/renewal.ts';
+export type { Expected, WaitOptions } from './machine/wait-for.ts';
 export { BootCache } from './node/boot-cache.ts';
 export { LiveDirectory, type LiveDirectoryOptions } from './node/live/live-directory.ts';
 export { DirectoryFates } from './node/migration/directory-fates.ts';

@@ -18,7 +18,9 @@ import { VmError } from '../machine/errors.ts';
 import { PATIENCE } from '../machine/guest-life.ts';
 import { Machine } from '../machine/machine.ts';
 import { configOf, type Summary } from '../machine/summary.ts';
+import { type Expected, type WaitOptions, waitFor } from '../machine/wait-for.ts';
 import { bootMachine, makeMachine } from './boot-machine.ts';
+import { copyIn, copyOut } from './copy.ts';
 import { holdingImages } from './images/image-leases.ts';
 import { imageLocation } from './images/share-image.ts';
 import { makePlan, optionsFor } from './plan.ts';
@@ -175,6 +177,44 @@ export class Vm extends Machine<HostShare> {
       if (this.isAsleep) throw new VmError('guest', 'the guest sleeps: wake it');
       await this.goOn();
     });
+  }
+
+  /** Waits until a file, a port or a line of its console is there. @throws VmError `timeout`, with the console's last lines; as {@link execBytes}. */
+  waitFor(expected: Expected, options?: WaitOptions): Promise<void> {
+    return waitFor(this, expected, options);
+  }
+
+  /**
+   * Copies into the guest: bytes or a host's file to the file `path`, or what is in a host's directory or .tar file into the directory `path`. It goes
+   * some hundred kilobytes in a second; a share is for more.
+   *
+   * @throws VmError `share` for what can't be read here, `guest` with what the guest says.
+   */
+  copyIn(source: string | Uint8Array, path: string): Promise<void> {
+    return copyIn(this, source, path);
+  }
+
+  /**
+   * What is in a file of the guest, up to 1 GiB; with `target` it is written to that file of the host too. A directory is copied to a `target` that
+   * ends in .tar. @throws as {@link copyIn}.
+   */
+  copyOut(path: string, target?: string): Promise<Uint8Array> {
+    return copyOut(this, path, target);
+  }
+
+  /**
+   * Sets the guest's clock and its real-time clock to `time`, in milliseconds since 1970; it goes on from there, also when the machine is paused and
+   * resumed with the option `clock: 'keep'`. CLOCK_MONOTONIC stays. @throws VmError `guest`.
+   */
+  async setClock(time: number): Promise<void> {
+    await this.exec(['date', '-u', '-s', `@${Math.floor(time / 1000)}`], { cwd: '/', check: true });
+    V86Machine.of(this.emulator).rtc = time;
+  }
+
+  /** Stops the guest where it is, until {@link start}: its processor, its timers, and answers to its requests. */
+  async pause(): Promise<void> {
+    this.checkAlive();
+    await this.emulator.stop();
   }
 
   /**

@@ -28,6 +28,7 @@ export function runTests(
   runner: string,
   files: string[],
   env: NodeJS.ProcessEnv = {},
+  timeout = 280_000,
 ): Promise<{ code: number; output: string }> {
   // This is not to be taken for a part of the test that runs it.
   const { NODE_TEST_CONTEXT: _, NODE_OPTIONS: __, ...own } = process.env;
@@ -35,7 +36,7 @@ export function runTests(
     execFile(
       process.execPath,
       RUNNERS_ON_SOURCES[runner]!(files),
-      { cwd: ROOT, env: { ...own, ...env, NO_COLOR: '1' }, timeout: 280_000, maxBuffer: 1 << 26 },
+      { cwd: ROOT, env: { ...own, ...env, NO_COLOR: '1' }, timeout, maxBuffer: 1 << 26 },
       (error, stdout, stderr) => resolve({ code: error ? Number(error.code ?? 255) : 0, output: stdout + stderr }),
     ),
   );

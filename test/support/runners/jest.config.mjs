@@ -12,4 +12,5 @@ export default {
   testMatch: ['**/*.test.*'],
   modulePathIgnorePatterns: ['<rootDir>/(dist|build|site)/'],
   watchman: false,
+  testTimeout: 60_000,
 };

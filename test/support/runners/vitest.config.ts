@@ -12,5 +12,5 @@ export default defineConfig({
       { find: /^v86-virtiofs\/testing\/(.*)$/, replacement: path('harness/testing/$1.ts') },
     ],
   },
-  test: { globals: true, include: ['**/*.test.ts'], watch: false },
+  test: { globals: true, include: ['**/*.test.ts'], watch: false, testTimeout: 60_000 },
 });
