@@ -5,6 +5,7 @@ import ora from 'ora';
 import { BOOT_METHODS, benchBoot } from './bench/boot.ts';
 import { benchFilesystems, type FilesystemBench } from './bench/filesystems.ts';
 import type { Goal } from './bench/goals.ts';
+import { benchImageFreeze } from './bench/image-freeze.ts';
 import { benchMigration, GUESTS } from './bench/migration.ts';
 import { benchPage, PAGE_GUESTS } from './bench/page.ts';
 import { benchQueue, RINGS } from './bench/queue.ts';
@@ -41,8 +42,11 @@ const SUBJECTS: Record<string, (flags: Flags, onProgress: Progress) => Promise<M
     ),
   queue: async ({ rounds }, onProgress) =>
     table('Virtqueues, driven over plain memory', RINGS, benchQueue(rounds, onProgress)),
-  snapshots: async ({ rounds }, onProgress) =>
-    table('Snapshots of a guest with 256 MiB, and v86’s own', SNAPSHOT_KINDS, await benchSnapshots(rounds, onProgress)),
+  snapshots: async ({ rounds }, onProgress) => {
+    const rows = await benchSnapshots(rounds, onProgress);
+    const { tables } = table('Snapshots of a guest with 256 MiB, and v86’s own', SNAPSHOT_KINDS, rows);
+    return { tables: [...tables, await benchImageFreeze(rounds, onProgress)] };
+  },
   page: async ({ rounds }, onProgress) =>
     table('Opening the page in Chromium', PAGE_GUESTS, await benchPage(rounds, onProgress)),
   scale: async ({ rounds }, onProgress) =>
