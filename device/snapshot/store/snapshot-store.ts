@@ -300,7 +300,7 @@ export class SnapshotStore {
   }
 
   /** The snapshot as one file that stands alone: its parts, in order. */
-  export(id: string): Promise<Uint8Array[]> {
+  async export(id: string): Promise<Uint8Array[]> {
     return this.exportAs(this.frozen(id));
   }
 
