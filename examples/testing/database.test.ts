@@ -27,7 +27,7 @@ test(
       for (let n = 0; n < MOMENTS; n++) {
         await pause(100 * Math.random());
         await using moment = await vm.checkpoint();
-        await vm.exec('killall -9 sqlite3', { check: true });
+        await vm.exec('killall -9 sqlite3 && while pidof sqlite3; do :; done', { check: true });
         const committed = String(vm.share().fs.readFileSync('/committed')).trim().split('\n').at(-1);
         const { stdout } = await vm.exec([...SQLITE, CHECK], { check: true });
         const [, count, last] = /^ok\n(\d+)\|(\d+)\n$/.exec(stdout) ?? assert.fail(stdout);
