@@ -31,6 +31,7 @@ export { NotYet, whenHere } from './fs/not-yet.ts';
 export { AbsentBytes, type ContentChunk, type Origin } from './fs/origin.ts';
 export type { CheckedFiles, Persistent } from './fs/persistence.ts';
 export { Watchers } from './fs/watchers.ts';
+export { type FaultOptions, type FaultRule, Faults, type MetFault } from './fuse/faults.ts';
 export { BlockCache } from './image/block-cache.ts';
 export type { BlockCounts, Trouble } from './image/blocks.ts';
 export { type BuiltImage, buildImage, type ImageOptions } from './image/build.ts';

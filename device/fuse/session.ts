@@ -8,6 +8,7 @@ import { randomUuid } from '../random-uuid.ts';
 import { Call } from './call.ts';
 import { IN_HEADER_SIZE, MessageReader, OUT_HEADER_SIZE, REPLY_MAX, ReplyWriter } from './codec.ts';
 import { FUSE_HAS_EXPIRE_ONLY, FUSE_INIT } from './constants.ts';
+import { type FaultOptions, Faults } from './faults.ts';
 import { HandleTable } from './handle-table.ts';
 import { maxMessage, type Negotiated } from './negotiation.ts';
 import { NodeTable } from './node-table.ts';
@@ -28,6 +29,8 @@ export interface FuseSessionOptions extends PolicyOptions {
   filesystem: FileSystem;
   /** Open files and directories at once; ENFILE beyond. Default: 65,536. */
   maxHandles?: number;
+  /** Lets requests go wrong on purpose. Default: none does. */
+  faults?: FaultOptions;
   /** Calls when an answer that has come later may be given, which writes into the request's room. Default: at once. */
   deliver?: Deliver;
 }
@@ -62,6 +65,8 @@ const atOnce: Deliver = (action) => action();
 /** One FUSE session: what one mounted guest and the filesystem know of each other. */
 export class FuseSession {
   readonly filesystem: FileSystem;
+  /** Rules by which requests go wrong; undefined without the option of that name, where the driver may rely on answers that come in order. */
+  readonly faults: Faults | undefined;
   readonly #parts: SessionParts;
   readonly #deliver: Deliver;
   readonly #message = new MessageReader();
@@ -73,8 +78,9 @@ export class FuseSession {
   readonly #errors = new Listeners<unknown>();
 
   /** @throws RangeError for options that contradict each other or the protocol. */
-  constructor({ filesystem, maxHandles = MAX_HANDLES, deliver = atOnce, ...policy }: FuseSessionOptions) {
+  constructor({ filesystem, maxHandles = MAX_HANDLES, deliver = atOnce, faults, ...policy }: FuseSessionOptions) {
     this.filesystem = filesystem;
+    this.faults = faults && new Faults(faults);
     this.#deliver = deliver;
     const nodes = new NodeTable(filesystem);
     this.#parts = new SessionParts({
@@ -169,7 +175,7 @@ export class FuseSession {
   /** Every request is answered at once, in the order in which they come. */
   get answersInOrder(): boolean {
     const { filesystem, policy } = this.#parts;
-    return filesystem.isSynchronous === true && policy.locks !== 'shared';
+    return filesystem.isSynchronous === true && policy.locks !== 'shared' && !this.faults;
   }
 
   /** Calls `listener` after every request, until the function that this returns is called. */
@@ -222,6 +228,7 @@ export class FuseSession {
       message.takeStruct(operation.inputSize?.(this.#inputContext) ?? operation.input.size, operation.input.size);
     if (operation.strings.length || operation.tail === 'kept') message.takeRest();
     call.strings = operation.strings.map((kind) => message.string(kind));
+    this.faults?.meet(call, operation);
     const { notices } = this.#parts;
     let answer: unknown;
     notices.isMuted = true;

@@ -13,7 +13,7 @@ import {
 import type { DescriptorChain } from './descriptor-chain.ts';
 import type { VirtioDevice } from './device.ts';
 import { DeviceConfig } from './device-config.ts';
-import type { VirtioError } from './errors.ts';
+import { VirtioError } from './errors.ts';
 import { Features, type OfferedFeatures, ringFeatures } from './features.ts';
 import { Interrupt } from './interrupt.ts';
 import { BAR, BAR_SIZE, makeConfigSpace } from './pci-config-space.ts';
@@ -298,6 +298,11 @@ export class PciTransport {
   /** Serves a chain once more that is in flight already: what would have answered it is not here any more. */
   askAgain(queueIndex: number, chain: DescriptorChain): void {
     this.#runner.askAgain(queueIndex, chain);
+  }
+
+  /** Breaks the device on purpose, as an error of the driver's would: it waits for a reset, and serves nothing more. `why`: told to {@link onError}. */
+  breakDown(why = 'broken on purpose'): void {
+    this.#fail(new VirtioError('device', 0, why));
   }
 
   /** 2.1.2: DEVICE_NEEDS_RESET, and a configuration change notification if DRIVER_OK is set. */

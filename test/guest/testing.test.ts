@@ -62,7 +62,7 @@ describe('the test kit', function () {
     });
   }
 
-  for (const name of ['database', 'module'])
+  for (const name of ['database', 'faults', 'module'])
     it(`has an example that runs, ${name}.test.ts`, async () => {
       const { code, output } = await runTests('node:test', [`examples/testing/${name}.test.ts`], { MOMENTS: '5' });
       expect(code, output).to.equal(0);

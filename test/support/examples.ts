@@ -16,7 +16,7 @@ export const NODE_EXAMPLES = [
 ] as const;
 
 /** Test files for `node:test` among the examples; the others are run by their runners. */
-export const TEST_EXAMPLES = ['node', 'database', 'module'];
+export const TEST_EXAMPLES = ['node', 'database', 'faults', 'module'];
 /** Those for each runner. */
 export const RUNNER_EXAMPLES = {
   'node:test': 'node.test.ts',

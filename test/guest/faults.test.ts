@@ -1,0 +1,76 @@
+import { expect } from 'chai';
+import { VIRTIO_CONFIG_S_NEEDS_RESET } from '../../device/virtio/constants.ts';
+import { useGuest } from '../support/guest.ts';
+
+describe('faults on purpose, in a guest', function () {
+  this.timeout(300_000);
+  const guest = useGuest({ shares: [{ tag: 'share', faults: {}, cache: 'never' }] });
+  const share = () => guest.vm.share();
+  const faults = () => share().device.session.faults!;
+  const run = async (command: string) => {
+    const { stdout, stderr } = await guest.vm.exec(command, { cwd: '/mnt/share', timeoutMs: 30_000 });
+    return stdout + stderr;
+  };
+  afterEach(() => faults().clear());
+
+  it('fail by opcode, path and count, as the guest sees it', async () => {
+    await run('echo 1 > file; echo 1 > other');
+    faults().add({ opcode: 'WRITE', path: '/file', after: 1, count: 1, fail: 'ENOSPC' });
+    const said = await run('for n in 1 2 3; do echo $n > other; echo $n > file && echo wrote $n; done');
+    expect(said).to.match(/^wrote 1\nwrote 3\n.*No space left on device\n$/);
+    expect(faults().met).to.have.length(1);
+    expect(share().fs.readFileSync('/file', 'utf8')).to.equal('3\n');
+    faults().add({ opcode: 'OPEN', path: '/file', fail: 'EACCES' });
+    expect(await run('cat file; cat other')).to.match(/^3\n.*Permission denied\n$/);
+  });
+
+  it('let answers come late and in another order, and nothing is lost', async () => {
+    faults().add({ delay: [0, 10], probability: 0.5 });
+    await run('mkdir -p d; for n in 1 2 3 4; do (echo $n > d/$n; mv d/$n d/x$n; cat d/x$n) & done; wait');
+    faults().clear();
+    expect(await run('cat d/x*; ls d')).to.equal('1\n2\n3\n4\nx1\nx2\nx3\nx4\n');
+    expect(faults().met.length).to.be.above(5);
+  });
+
+  it('drop a request, which is asked again when the machine is taken back', async () => {
+    await run('echo there > dropped');
+    faults().add({ opcode: 'LOOKUP', path: '/dropped', count: 1, drop: true });
+    const { vm } = guest;
+    const reader = vm.spawn('cat /mnt/share/dropped > /tmp/read');
+    const { length } = faults().met;
+    while (faults().met.length === length) await new Promise((resolve) => setTimeout(resolve, 5));
+    expect((await vm.exec('cat /tmp/read; pidof cat > /dev/null && echo waits')).stdout).to.equal('waits\n');
+    const moment = await vm.checkpoint();
+    await vm.rewind(moment);
+    await vm.agent.attach(reader.id).exited;
+    expect((await vm.exec('cat /tmp/read')).stdout).to.equal('there\n');
+    await moment.forget();
+  });
+
+  it('lose the session, which the guest is told of and can mount anew', async () => {
+    share().device.session.end();
+    const { vm } = guest;
+    expect((await vm.exec('cat /mnt/share/file')).stderr).to.match(/Protocol error/);
+    await vm.exec('umount /mnt/share; mount -t virtiofs share /mnt/share', { check: true });
+    expect(await run('cat file')).to.equal('3\n');
+  });
+
+  it('break the device, which serves nothing until the machine is taken back', async () => {
+    const { vm } = guest;
+    const moment = await vm.checkpoint();
+    const { transport } = share().device;
+    const errors: Error[] = [];
+    transport.onError((error) => errors.push(error));
+    transport.breakDown('for a test');
+    expect(transport.deviceStatus & VIRTIO_CONFIG_S_NEEDS_RESET).not.to.equal(0);
+    expect(errors.map(String).join()).to.match(/for a test/);
+    const waiting = vm.exec('cat /mnt/share/file', { timeoutMs: 500 }).then(
+      () => 'answered',
+      ({ kind }) => kind as string,
+    );
+    expect(await waiting).to.equal('timeout');
+    await vm.rewind(moment);
+    expect(transport.deviceStatus & VIRTIO_CONFIG_S_NEEDS_RESET).to.equal(0);
+    expect(await run('cat file')).to.equal('3\n');
+  });
+});
