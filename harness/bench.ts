@@ -12,6 +12,7 @@ import { benchQueue, RINGS } from './bench/queue.ts';
 import { type BenchRow, cellsOf, formatNumber, formatTable, markdownTable, withSection } from './bench/report.ts';
 import { benchScale, SIZES } from './bench/scale.ts';
 import { benchSnapshots, SNAPSHOT_KINDS } from './bench/snapshots.ts';
+import { benchTests, TEST_KINDS } from './bench/tests.ts';
 import { benchWorst, WORST } from './bench/worst.ts';
 
 interface Flags {
@@ -51,6 +52,8 @@ const SUBJECTS: Record<string, (flags: Flags, onProgress: Progress) => Promise<M
     table('Opening the page in Chromium', PAGE_GUESTS, await benchPage(rounds, onProgress)),
   scale: async ({ rounds }, onProgress) =>
     table('Many empty files: freezing and thawing, without a guest', SIZES, await benchScale(rounds, onProgress)),
+  tests: async ({ rounds }, onProgress) =>
+    table('Tests that each begin with the same guest, of 256 MiB', TEST_KINDS, await benchTests(rounds, onProgress)),
   worst: async ({ rounds }, onProgress) =>
     table(
       'Processor time of one request: the worst that was found for each opcode',
@@ -143,7 +146,7 @@ async function bench(what: string, flags: Flags): Promise<void> {
 
 await new Command('bench')
   .description(
-    "Measures virtio-fs with the fast driver beside the stock one, v86's own 9p and tmpfs, and says which goals are reached; or boots, migrations, virtqueues, snapshots, the page, the worst request.",
+    "Measures virtio-fs with the fast driver beside the stock one, v86's own 9p and tmpfs, and says which goals are reached; or boots, migrations, virtqueues, snapshots, tests that begin with one, the page, the worst request.",
   )
   .addArgument(new Argument('[what]', 'what to measure').choices(Object.keys(SUBJECTS)).default('files'))
   .addOption(new Option('-r, --rounds <n>', 'rounds; medians are shown').default(3).argParser(number))

@@ -45,9 +45,13 @@ async function buildPages() {
     name: 'v86-virtiofs',
     basePath: ROOT,
     tsconfig: join(ROOT, 'tsconfig.json'),
-    entryPoints: ['device/index.ts', 'device/conformance/index.ts', 'harness/index.ts', 'web/embed/vm.ts'].map((path) =>
-      join(ROOT, path),
-    ),
+    entryPoints: [
+      'device/index.ts',
+      'device/conformance/index.ts',
+      'harness/index.ts',
+      'harness/testing/index.ts',
+      'web/embed/vm.ts',
+    ].map((path) => join(ROOT, path)),
     readme: join(ROOT, 'README.md'),
     projectDocuments: ['docs/*.md', 'examples/README.md', 'device/conformance/README.md']
       .concat(['CHANGELOG.md', 'CONTRIBUTING.md', 'CODE_OF_CONDUCT.md', 'SECURITY.md'])

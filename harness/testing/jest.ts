@@ -1,5 +1,5 @@
 /**
- * Adds the matchers to jest's `expect`: import it in a test or in `setupFilesAfterEach`.
+ * Adds the matchers to jest's `expect`: import it in a test or in `setupFilesAfterEnv`.
  *
  * @module v86-virtiofs/testing/jest
  */
