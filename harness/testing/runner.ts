@@ -37,7 +37,9 @@ export function runnerTest(self: unknown, [given]: readonly unknown[]): RunnerTe
   return { name: expect?.getState?.().currentTestName ?? '', signal: undefined, context: given };
 }
 
-const isObject = (value: unknown): value is Record<string, unknown> => typeof value === 'object' && value !== null;
+/** vitest's context is a function. */
+const isObject = (value: unknown): value is Record<string, unknown> =>
+  (typeof value === 'object' && value !== null) || typeof value === 'function';
 
 function isMocha(self: unknown): self is MochaContext {
   return isObject(self) && typeof self['timeout'] === 'function' && isObject(self['test']);

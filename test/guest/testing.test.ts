@@ -62,6 +62,15 @@ describe('the test kit', function () {
     });
   }
 
+  it('tells of the machine of a test that vitest gives up, and ends it', async () => {
+    const { code, output } = await runTests('vitest', ['test/support/runners/gives-up.test.ts']);
+    expect(code, output).to.equal(1);
+    expect(output)
+      .to.match(/Test timed out in 300ms/)
+      .and.to.match(/✓.*is told of it/);
+    expect(output).to.match(/gives up: given up by the runner\s+The guest's console ends with/);
+  });
+
   for (const name of ['database', 'faults', 'module'])
     it(`has an example that runs, ${name}.test.ts`, async () => {
       const { code, output } = await runTests('node:test', [`examples/testing/${name}.test.ts`], { MOMENTS: '5' });
