@@ -1,6 +1,6 @@
 import { concat } from '../bytes.ts';
 import type { FileStore } from '../snapshot/store/file-store.ts';
-import { BLOCK, type BlockRun } from './blocks.ts';
+import { BLOCK } from './blocks.ts';
 
 /** Bytes that a cache may have. */
 const LIMIT = 512 << 20;
@@ -12,6 +12,13 @@ const ORDER = 'order.json';
 const NAME = /^([0-9a-f]{64})-(\d{1,9})-(\d{1,4})\.blocks$/;
 /** Uses after which the order is written again. */
 const USES = 256;
+
+/** Blocks of a file that follow each other. */
+interface BlockRun {
+  key: string;
+  first: number;
+  blocks: readonly Uint8Array[];
+}
 
 interface Kept {
   name: string;

@@ -9,6 +9,8 @@ export const BLOCK = 4096;
 const GAP = 8;
 /** Blocks of one request. */
 const MOST = 1024;
+/** Blocks that the cache gets together, at most. */
+const TOGETHER = 256;
 /** Requests at once. */
 const AT_ONCE = 6;
 /** Of those, at most so many for what nobody waits for. */
@@ -16,13 +18,6 @@ const AHEAD_AT_ONCE = 2;
 /** Milliseconds until a request is tried again: the first time, and at most. */
 const FIRST_PAUSE = 250;
 const LONGEST_PAUSE = 10_000;
-
-/** Blocks of a file that follow each other. */
-export interface BlockRun {
-  key: string;
-  first: number;
-  blocks: readonly Uint8Array[];
-}
 
 /** The source of an image can't be reached, or is not what it should be, and somebody waits. */
 export interface Trouble {
@@ -311,12 +306,13 @@ export class Blocks {
   async #takeIn(run: Job[], start: number, stop: number, parts: AsyncIterable<Uint8Array>): Promise<void> {
     const { file, isFresh } = run[0]!;
     const { name, key } = this.#files[file]!;
+    const { cache } = this.#options;
     let first = start / BLOCK;
     let arrived: Uint8Array[] = [];
     let at = start;
     let block = new Uint8Array(this.#lengthOf(file, first));
     const keep = () => {
-      this.#options.cache?.keep({ key, first, blocks: arrived });
+      cache?.keep({ key, first, blocks: arrived });
       first += arrived.length;
       arrived = [];
     };
@@ -332,9 +328,9 @@ export class Blocks {
           if (at < stop ? at % BLOCK : into + count < block.length) continue;
           const number = Math.floor((at - 1) / BLOCK);
           this.#arrived(file, number, block, isFresh);
-          arrived.push(block);
+          if (cache) arrived.push(block);
           if (at < stop) block = new Uint8Array(this.#lengthOf(file, at / BLOCK));
-          if (arrived.length === MOST) keep();
+          if (arrived.length === TOGETHER) keep();
         }
         if (at >= stop) break;
       }

@@ -50,6 +50,8 @@ export class ImageSource implements MemoryOrigin {
   readonly #options: BlockOptions;
   /** Used longest ago first. */
   readonly #streams: Stream[] = [];
+  /** Chunks that are expected, until the end of this turn. */
+  #hints: (number | undefined)[] = [];
   #isClosed = false;
   /** What stood in the image's own file does not stand there any more: it was published anew, say. */
   #isFrontLost = false;
@@ -86,6 +88,8 @@ export class ImageSource implements MemoryOrigin {
       if (number === undefined) throw new FsError(EIO, 'the image has no such chunk');
       return number;
     });
+    if (!this.#isFrontLost && numbers.every((n) => this.#places.inFront(n))) this.#hints = [];
+    this.#takeHints();
     return this.#orEio(async () => {
       const found = await this.#fromFront(numbers);
       return (found ?? (await this.#read(numbers, (n) => this.#places.inPack(n)))).map(({ bytes }) => bytes);
@@ -99,11 +103,15 @@ export class ImageSource implements MemoryOrigin {
     );
   }
 
+  /** Where an image has a profile, that says better what will be read: then a hint is taken with what is fetched beside it. */
   expect(wanted: readonly ContentChunk[]): void {
-    const places = wanted.flatMap((chunk) => {
-      const number = this.#places.find(chunk);
-      return number === undefined ? [] : this.#placeOf(number);
-    });
+    if (!this.#hints.length) queueMicrotask(() => this.#takeHints());
+    for (const chunk of wanted) this.#hints.push(this.#places.find(chunk));
+  }
+
+  #takeHints(): void {
+    const places = this.#hints.flatMap((number) => (number === undefined ? [] : this.#placeOf(number)));
+    this.#hints = [];
     for (const [file, blocks] of blocksByFile(places)) this.#blocks.expect(file, blocks.slice(0, MOST_AHEAD));
   }
 

@@ -1,5 +1,6 @@
 import { expect } from 'chai';
-import { BytesSource, concat } from '../../../device/bytes.ts';
+import { BytesSink, BytesSource, concat } from '../../../device/bytes.ts';
+import { whenHere } from '../../../device/fs/not-yet.ts';
 import type { AbsentBytes } from '../../../device/fs/origin.ts';
 import { BlockCache } from '../../../device/image/block-cache.ts';
 import type { Trouble } from '../../../device/image/blocks.ts';
@@ -7,7 +8,7 @@ import { StoredImage } from '../../../device/image/files.ts';
 import { type OpenImage, type OpenImageOptions, openImage } from '../../../device/image/open.ts';
 import { ReadRecorder, repackImage } from '../../../device/image/profile.ts';
 import { verifyImage } from '../../../device/image/verify.ts';
-import { type FsError, loadCodec, MemoryFileSystem, MemoryStore, SnapshotError } from '../../../device/index.ts';
+import { type FsError, imageFileSystem, loadCodec, MemoryFileSystem, MemoryStore, SnapshotError } from '../../../device/index.ts';
 import { decodeFields, encodeFields } from '../../../device/snapshot/fields.ts';
 import {
   decodePrefix,
@@ -106,6 +107,20 @@ describe('the profile of an image', function () {
     expect(server.log).to.deep.equal([FILE]);
     expect(await isRight(image, all)).to.equal(true);
     expect(server.log.length).to.be.above(1);
+  });
+
+  it('says better what will be read than what was read before', async () => {
+    const image = await openIt();
+    const filesystem = imageFileSystem(image);
+    const inode = filesystem.lookup(filesystem.root, 'file')!;
+    const read = (n: number) =>
+      whenHere(() => filesystem.read(inode, n << 16, 65_536, new BytesSink(new Uint8Array(65_536)), 0, true));
+    for (const n of FIRST) await read(n);
+    expect(server.log).to.deep.equal([FILE]);
+    for (const n of [41, 10, 31, 20]) await read(n);
+    expect(server.log.length).to.be.above(1);
+    const { bytes: fetched } = image.origin.counts;
+    expect(fetched).to.be.above(contents.get(FILE)!.length + 4 * 65_536);
   });
 
   it('is there before all of it has come', async () => {
