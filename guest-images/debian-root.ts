@@ -53,6 +53,12 @@ printf 'user ALL=(ALL) NOPASSWD: ALL\\n' > "$1/etc/sudoers.d/user"
 chmod 440 "$1/etc/sudoers.d/user"
 chroot "$1" localedef -i en_US -f UTF-8 en_US.UTF-8
 echo LANG=C.UTF-8 > "$1/etc/default/locale"
+# What Python has compiled is compared with the source's time, which may be clamped; else it would read both.
+if [ -x "$1/usr/bin/python3" ]; then
+  find "$1/usr/lib" "$1/usr/share" "$1/etc" -name '*.py' -newermt "@$SOURCE_DATE_EPOCH" -exec touch -hcd "@$SOURCE_DATE_EPOCH" {} +
+  chroot "$1" find /usr/lib /usr/share -type d -name __pycache__ | sed 's|/__pycache__$||' | LC_ALL=C sort |
+    chroot "$1" env -u SOURCE_DATE_EPOCH PYTHONHASHSEED=0 xargs python3 -m compileall -lqf --invalidation-mode timestamp || true
+fi
 rm -f "$1"/etc/passwd- "$1"/etc/group- "$1"/etc/shadow- "$1"/etc/gshadow- "$1"/etc/subuid- "$1"/etc/subgid-
 `;
 
@@ -134,10 +140,15 @@ export async function makeDebianRoot(
   }
 }
 
+/** Names how a root with these packages is made, in 12 hexadecimal digits. */
+export function debianRecipe(packages: readonly string[]): string {
+  const recipe = JSON.stringify([COMFORT, CONFIGURE, LEFT_OUT, KEPT, [...packages].sort()]);
+  return createHash('sha256').update(recipe).digest('hex').slice(0, 12);
+}
+
 /** The same, kept in the cache: made when it is first asked for. Returns the archive's path. */
 export async function ensureDebianRoot({ packages, onProgress }: DebianRootOptions): Promise<string> {
-  const hash = createHash('sha256').update(JSON.stringify([COMFORT, CONFIGURE, LEFT_OUT, KEPT, [...packages].sort()]));
-  const tar = join(writableCacheDirectory(), `debian-${hash.digest('hex').slice(0, 12)}.tar`);
+  const tar = join(writableCacheDirectory(), `debian-${debianRecipe(packages)}.tar`);
   if (!existsSync(tar)) await makeDebianRoot(tar, { packages, onProgress });
   return tar;
 }
