@@ -1,7 +1,7 @@
 import { type FileStore, Recorder } from '../../device/index.ts';
 import { joinSignals } from '../../device/join-signals.ts';
 import { VmError } from '../machine/errors.ts';
-import { printable } from '../machine/printable.ts';
+import { printable, printableLines } from '../machine/printable.ts';
 import { unlessAborted } from '../machine/unless-aborted.ts';
 import { isNamed } from '../node/image.ts';
 import { imageLocation } from '../node/images/share-image.ts';
@@ -254,7 +254,10 @@ async function runScript(vm: Vm, script: string): Promise<void> {
   const cwd = vm.shares.find(({ isRoot }) => !isRoot)?.mountPoint;
   const { code, stdout, stderr } = await vm.exec(['/bin/sh', '-e', '-c', script], { cwd, timeoutMs: 2 ** 31 - 1 });
   if (code)
-    throw new VmError('guest', `\`prepare\` of the base machine has ended with ${code}:\n${stdout}${stderr}`.trimEnd());
+    throw new VmError(
+      'guest',
+      `\`prepare\` of the base machine has ended with ${code}:\n${printableLines(stdout + stderr)}`.trimEnd(),
+    );
 }
 
 /** What a fork is made with: the contents of its shares are the snapshot's, but for those that are elsewhere. */

@@ -3,7 +3,7 @@ import { locksOf } from '../../device/fs/shared.ts';
 import type { MemoryFileSystem } from '../../device/index.ts';
 import type { ExecResult } from '../machine/agent/guest-agent.ts';
 import { VmError } from '../machine/errors.ts';
-import { printable } from '../machine/printable.ts';
+import { printable, printableLines } from '../machine/printable.ts';
 import type { Share } from '../machine/share.ts';
 import type { Vm } from '../node/vm.ts';
 
@@ -158,7 +158,8 @@ function agrees(text: string, wanted: string | RegExp): boolean {
 }
 
 function shown(text: string): string {
-  return text.length > SHOWN ? `…${text.slice(-SHOWN)}` : text || '(nothing)';
+  const printed = printableLines(text);
+  return printed.length > SHOWN ? `…${printed.slice(-SHOWN)}` : printed || '(nothing)';
 }
 
 function inodeAt(files: MemoryFileSystem, path: string) {

@@ -62,6 +62,9 @@ describe('a command in the guest', function () {
     expect(error).to.be.instanceOf(VmError).with.property('kind', 'guest');
     expect(error.message).to.match(/has ended with 3: echo out.*\nout\nwrong$/s);
     expect((await guest.vm.exec('exit 0', { check: true })).code).to.equal(0);
+    // What a guest says must not steer the terminal that an error is shown on.
+    const unsafe = await failure(guest.vm.exec('printf "\\033[2J"; exit 1', { check: true }));
+    expect(unsafe.message).to.match(/\n\\x1b\[2J$/);
   });
 
   it('runs as somebody else', async () => {

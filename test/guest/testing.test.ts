@@ -234,6 +234,9 @@ describe('the test kit', function () {
         (expect(subject).not.to.have[property] as (...given: unknown[]) => unknown)(...wrong);
       }
 
+      const unsafe = await vm.exec('printf "\\033[2J"');
+      expect((await failure(() => check.output(unsafe, 'x'))).message).to.include('\\x1b[2J');
+
       await check.kernelLog(vm);
       await expect(vm).to.have.cleanKernelLog();
       for (const line of ['WARNING: CPU: 0 PID: 1 at fs/x.c:1', 'BUG: sleeping function', 'Oops: 0000 [#1]']) {

@@ -1,6 +1,7 @@
 import { concat } from '../../../device/bytes.ts';
 import { joinSignals } from '../../../device/join-signals.ts';
 import { VmError } from '../errors.ts';
+import { printableLines } from '../printable.ts';
 import { unlessAborted } from '../unless-aborted.ts';
 import type { GuestAgent } from './guest-agent.ts';
 import type { GuestProcess, SpawnOptions } from './guest-process.ts';
@@ -106,9 +107,8 @@ async function feed(process: GuestProcess, stdin: ExecOptions['stdin'] = '', isR
 
 function failureOf(command: string | string[], { stdout, stderr, code }: ExecOutput): string {
   const name = Array.isArray(command) ? command.join(' ') : command;
-  const said = new TextDecoder()
-    .decode(concat([stdout, stderr]))
+  const said = printableLines(new TextDecoder().decode(concat([stdout, stderr])))
     .slice(-SHOWN)
     .trimEnd();
-  return `the guest's command has ended with ${code}: ${name}${said && `\n${said}`}`;
+  return `the guest's command has ended with ${code}: ${printableLines(name)}${said && `\n${said}`}`;
 }
