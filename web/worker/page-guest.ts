@@ -8,8 +8,6 @@ import type { PageImages } from './page-images.ts';
 
 /** Bytes that the files of a root may take, those of its image included. */
 const ROOT_SIZE = 8 * 2 ** 30;
-/** Bytes of an image's content that a root keeps in memory. */
-const MAX_CONTENT = 32 << 20;
 const ROOT_TAG = 'root';
 
 /** The image of a root filesystem can't be had. The message says why, and what to do. */
@@ -98,7 +96,7 @@ export class PageGuest {
       if (!this.#images.knows(id) && this.#root) await this.#images.open(this.#root);
       if (!this.#images.knows(id)) await this.#manifest();
       const origin = await this.#images.withId(id);
-      return new MemoryFileSystem({ size: ROOT_SIZE, maxContent: MAX_CONTENT, origin });
+      return new MemoryFileSystem({ size: ROOT_SIZE, origin });
     } catch (error) {
       throw new RootError((error as Error).message, { cause: error });
     }
