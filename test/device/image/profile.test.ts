@@ -8,7 +8,14 @@ import { StoredImage } from '../../../device/image/files.ts';
 import { type OpenImage, type OpenImageOptions, openImage } from '../../../device/image/open.ts';
 import { ReadRecorder, repackImage } from '../../../device/image/profile.ts';
 import { verifyImage } from '../../../device/image/verify.ts';
-import { type FsError, imageFileSystem, loadCodec, MemoryFileSystem, MemoryStore, SnapshotError } from '../../../device/index.ts';
+import {
+  type FsError,
+  imageFileSystem,
+  loadCodec,
+  MemoryFileSystem,
+  MemoryStore,
+  SnapshotError,
+} from '../../../device/index.ts';
 import { decodeFields, encodeFields } from '../../../device/snapshot/fields.ts';
 import {
   decodePrefix,
