@@ -10,6 +10,7 @@ import { benchMigration, GUESTS } from './bench/migration.ts';
 import { benchPage, PAGE_GUESTS } from './bench/page.ts';
 import { benchQueue, RINGS } from './bench/queue.ts';
 import { type BenchRow, cellsOf, formatNumber, formatTable, markdownTable, withSection } from './bench/report.ts';
+import { benchRoot, type Target } from './bench/root.ts';
 import { benchScale, SIZES } from './bench/scale.ts';
 import { benchSnapshots, SNAPSHOT_KINDS } from './bench/snapshots.ts';
 import { benchTests, TEST_KINDS } from './bench/tests.ts';
@@ -28,7 +29,7 @@ const number = (value: string): number => {
   return parsed;
 };
 
-type Measured = Pick<FilesystemBench, 'tables'> & Partial<FilesystemBench>;
+type Measured = Pick<FilesystemBench, 'tables'> & Partial<FilesystemBench> & { targets?: Target[] };
 type Progress = (message: string) => void;
 
 /** What can be measured, by the word for it. */
@@ -43,6 +44,7 @@ const SUBJECTS: Record<string, (flags: Flags, onProgress: Progress) => Promise<M
     ),
   queue: async ({ rounds }, onProgress) =>
     table('Virtqueues, driven over plain memory', RINGS, benchQueue(rounds, onProgress)),
+  root: ({ rounds }, onProgress) => benchRoot(rounds, onProgress),
   snapshots: async ({ rounds }, onProgress) => {
     const rows = await benchSnapshots(rounds, onProgress);
     const { tables } = table('Snapshots of a guest with 256 MiB, and v86’s own', SNAPSHOT_KINDS, rows);
@@ -67,10 +69,16 @@ function table(title: string, subjects: readonly string[], rows: BenchRow[]): Me
 }
 
 /** What is printed: a title, and cells or words below it. */
-function sectionsOf({ tables, goals, behind }: Measured): { title: string; cells?: string[][]; text?: string }[] {
+function sectionsOf({
+  tables,
+  goals,
+  behind,
+  targets,
+}: Measured): { title: string; cells?: string[][]; text?: string }[] {
   return [
     ...tables.map((each) => ({ title: each.title, cells: cellsOf(each) })),
     ...(goals ? [{ title: 'Goals of the fast driver', cells: cellsOfGoals(goals) }] : []),
+    ...(targets ? [{ title: 'Goals', cells: cellsOfTargets(targets) }] : []),
     ...(behind ? [{ title: 'Where 9p is ahead of the fast driver', text: behind.join('\n') || 'nowhere' }] : []),
   ];
 }
@@ -84,6 +92,19 @@ function cellsOfGoals(goals: Goal[]): string[][] {
       formatNumber(stock),
       formatNumber(fast),
       `${isLeast ? '≥' : '≤'} ${goal}`,
+      isReached ? 'reached' : 'missed',
+    ]),
+  ];
+}
+
+function cellsOfTargets(targets: Target[]): string[][] {
+  return [
+    ['', 'unit', '', 'goal', ''],
+    ...targets.map(({ name, unit, value, goal, isReached }) => [
+      name,
+      unit,
+      formatNumber(value),
+      `≤ ${goal}`,
       isReached ? 'reached' : 'missed',
     ]),
   ];
@@ -146,7 +167,7 @@ async function bench(what: string, flags: Flags): Promise<void> {
 
 await new Command('bench')
   .description(
-    "Measures virtio-fs with the fast driver beside the stock one, v86's own 9p and tmpfs, and says which goals are reached; or boots, migrations, virtqueues, snapshots, tests that begin with one, the page, the worst request.",
+    "Measures virtio-fs with the fast driver beside the stock one, v86's own 9p and tmpfs, and says which goals are reached; or boots, a root from a web server, migrations, virtqueues, snapshots, tests that begin with one, the page, the worst request.",
   )
   .addArgument(new Argument('[what]', 'what to measure').choices(Object.keys(SUBJECTS)).default('files'))
   .addOption(new Option('-r, --rounds <n>', 'rounds; medians are shown').default(3).argParser(number))
