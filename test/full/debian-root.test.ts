@@ -5,14 +5,16 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { pipeline } from 'node:stream/promises';
 import { expect } from 'chai';
-import { loadCodec, MemoryStore, SnapshotStore } from '../../device/index.ts';
-import { ensureDebianRoot, makeDebianRoot } from '../../guest-images/debian-root.ts';
+import type { OpenImage } from '../../device/image/open.ts';
+import { imageFileSystem, loadCodec, type MemoryFileSystem, SnapshotStore } from '../../device/index.ts';
+import { makeDebianRoot } from '../../guest-images/debian-root.ts';
+import { DEBIAN_IMAGE, ensureDebianImage } from '../../harness/bench/debian.ts';
+import { Server } from '../../harness/bench/network.ts';
+import { openImageAt } from '../../harness/node/images/open.ts';
+import { DirectoryStore } from '../../harness/node/stores/directory-store.ts';
 import { Vm } from '../../harness/node/vm.ts';
+import { useCli } from '../support/cli.ts';
 
-const PACKAGES = [
-  ...['ca-certificates', 'curl', 'gcc', 'git', 'libc6-dev', 'make', 'perl', 'python3', 'sqlite3', 'tmux', 'vim'],
-  ...['dbus', 'systemd-sysv', 'udev'],
-];
 const LONG = 600_000;
 
 /** What has to be said in the end, by a command of an ordinary day. */
@@ -66,15 +68,38 @@ const DAY: Record<string, [command: string, said: string | RegExp]> = {
   ],
 };
 
+/** Of the Debian, from a web server. */
+function useDebian(): { url: () => string; filesystem: () => Promise<MemoryFileSystem> } {
+  let server: Server;
+  const open: OpenImage[] = [];
+  const url = () => new URL(DEBIAN_IMAGE, server.base).href;
+  before(async function () {
+    this.timeout(2 * LONG);
+    server = await Server.start(await ensureDebianImage());
+  });
+  after(async () => {
+    for (const { origin } of open) origin.close();
+    await server?.stop();
+  });
+  return {
+    url,
+    filesystem: async () => {
+      const image = await openImageAt(url());
+      open.push(image);
+      return imageFileSystem(image);
+    },
+  };
+}
+
 for (const kernel of ['minimal', 'stock'] as const) {
   describe(`a Debian root, on the kernel ${kernel}`, function () {
     this.timeout(LONG);
+    const debian = useDebian();
+    const cli = useCli();
     let vm: Vm;
 
-    before(async function () {
-      this.timeout(2 * LONG);
-      const root = await ensureDebianRoot({ packages: PACKAGES });
-      vm = await Vm.boot({ kernel, memory: 512, root });
+    before(async () => {
+      vm = await Vm.boot({ kernel, memory: 512, root: { filesystem: await debian.filesystem() } });
     });
     after(() => vm?.stop());
 
@@ -91,54 +116,65 @@ for (const kernel of ['minimal', 'stock'] as const) {
         else expect(stdout).to.match(said);
       });
 
-    it('goes on with gcc in the middle of its work, wherever it was frozen', async () => {
-      const snapshots = await SnapshotStore.open(new MemoryStore(), loadCodec());
-      const source = Array.from({ length: 200 }, (_, n) => `int f${n}(int x) { return x * ${n} + ${n % 7}; }`).join(
-        '\n',
-      );
-      vm.share('root').fs.writeFileSync('/root/many.c', `${source}\nint main(void) { return f199(1) - 199; }\n`);
-      const { stdout: plain } = await vm.exec('cd /root && gcc -O2 -c -o plain.o many.c && md5sum < plain.o', {
-        timeoutMs: LONG,
-      });
-      const gcc = vm.spawn('cd /root && gcc -O2 -c -o many.o many.c && md5sum < many.o > sum');
-      let isDone = false;
-      void gcc.exited.then(() => (isDone = true));
+    describe('with gcc in the middle of its work', () => {
+      const SUM = 'while [ ! -s /root/sum ]; do sleep 0.2; done; cat /root/sum';
+      let directory: string;
+      let snapshots: SnapshotStore;
+      let expected: string;
+      /** Snapshots of it. */
       const ids: string[] = [];
-      // The first one has all of the root.
-      while (!isDone && ids.length < 2) ids.push((await vm.freeze(snapshots)).id);
-      expect(ids).not.to.have.length(0);
-      for (const id of ids) {
-        const back = await Vm.thaw(snapshots, id);
-        try {
-          expect(await ask('while [ ! -s /root/sum ]; do sleep 0.2; done; cat /root/sum', back)).to.equal(plain);
-        } finally {
-          await back.stop();
+
+      before(async () => {
+        directory = await mkdtemp(join(tmpdir(), 'debian-gcc-'));
+        snapshots = await SnapshotStore.open(new DirectoryStore(directory), loadCodec());
+        const functions = Array.from({ length: 500 }, (_, n) => `int f${n}(int x) { return x * ${n} + ${n % 7}; }`);
+        vm.share('root').fs.writeFileSync(
+          '/root/many.c',
+          [...functions, 'int main(void) { return f499(1); }'].join('\n'),
+        );
+        expected = await ask('cd /root && gcc -O2 -c -o plain.o many.c && md5sum < plain.o');
+        vm.spawn('cd /root && gcc -O2 -c -o many.o many.c && md5sum < many.o > sum.new && mv sum.new sum');
+        await ask('until pgrep -x cc1; do sleep 0.1; done');
+        for (let n = 0; n < 2; n++) ids.push((await vm.freeze(snapshots)).id);
+        expect(vm.share('root').fs.existsSync('/root/sum')).to.equal(false);
+      });
+      after(() => rm(directory, { recursive: true }));
+
+      it('goes on where it was frozen', async () => {
+        expect(await ask(SUM)).to.equal(expected);
+      });
+
+      it('goes on in another process', async () => {
+        for (const id of ids) {
+          const words = ['restore', '--store', directory, '--image', debian.url(), id, '--', 'sh', '-c', SUM];
+          const { code, stdout, stderr } = await cli.run(words);
+          expect(stdout, stderr).to.equal(expected);
+          expect(code).to.equal(0);
         }
+      });
+    });
+  });
+
+  describe(`a Debian root with systemd, on the kernel ${kernel}`, function () {
+    this.timeout(LONG);
+    const debian = useDebian();
+
+    it('reaches multi-user.target without a unit that has failed', async () => {
+      const root = { filesystem: await debian.filesystem(), init: '/sbin/init' };
+      const vm = await Vm.boot({ kernel, memory: 512, root });
+      try {
+        const { stdout } = await vm.exec(
+          'until [ -S /run/systemd/private ]; do sleep 1; done; systemctl is-system-running --wait; systemctl --failed --plain --no-legend',
+          { timeoutMs: LONG },
+        );
+        expect(stdout).to.equal('running\n');
+        expect((await vm.exec('systemctl is-active multi-user.target')).stdout).to.equal('active\n');
+      } finally {
+        await vm.stop();
       }
     });
   });
 }
-
-describe('a Debian root with systemd', function () {
-  this.timeout(LONG);
-
-  it('reaches multi-user.target without a unit that has failed', async () => {
-    const root = await ensureDebianRoot({ packages: PACKAGES });
-    const vm = await Vm.boot({ kernel: 'stock', memory: 512, root: { source: root, init: '/sbin/init' } });
-    try {
-      const { stdout } = await vm.exec(
-        'until [ -S /run/systemd/private ]; do sleep 1; done; systemctl is-system-running --wait; systemctl --failed --plain --no-legend',
-        {
-          timeoutMs: LONG,
-        },
-      );
-      expect(stdout).to.equal('running\n');
-      expect((await vm.exec('systemctl is-active multi-user.target')).stdout).to.equal('active\n');
-    } finally {
-      await vm.stop();
-    }
-  });
-});
 
 describe('making a Debian root', function () {
   this.timeout(2 * LONG);
