@@ -2,7 +2,7 @@ import { readFile, writeFile } from 'node:fs/promises';
 import { cpus } from 'node:os';
 import { Argument, Command, InvalidArgumentError, Option } from 'commander';
 import ora from 'ora';
-import { BOOT_METHODS, benchBoot } from './bench/boot.ts';
+import { benchBoot, STARTS } from './bench/boot.ts';
 import { benchFilesystems, type FilesystemBench } from './bench/filesystems.ts';
 import type { Goal } from './bench/goals.ts';
 import { benchImageFreeze } from './bench/image-freeze.ts';
@@ -35,7 +35,7 @@ type Progress = (message: string) => void;
 /** What can be measured, by the word for it. */
 const SUBJECTS: Record<string, (flags: Flags, onProgress: Progress) => Promise<Measured>> = {
   files: ({ rounds, size }, onProgress) => benchFilesystems(rounds, size, onProgress),
-  boot: async ({ rounds }, onProgress) => table('Boot', BOOT_METHODS, await benchBoot(rounds, onProgress)),
+  boot: async ({ rounds }, onProgress) => table('Boot', STARTS, await benchBoot(rounds, onProgress)),
   migration: async ({ rounds }, onProgress) =>
     table(
       'Live migration of a guest with 256 MiB to another process, over TCP',

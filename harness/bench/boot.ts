@@ -1,8 +1,14 @@
-import { readFile } from 'node:fs/promises';
+import { type ChildProcess, spawn } from 'node:child_process';
+import { mkdtemp, readFile, rm } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { fileURLToPath } from 'node:url';
 import type { V86Options } from 'v86';
 import { attachVirtioFs } from '../../device/index.ts';
 import { GuestAgent, uartChannel } from '../machine/agent/guest-agent.ts';
 import { createEmulator } from '../machine/emulator.ts';
+import { runByDaemon } from '../node/cli/daemon/client.ts';
+import { DAEMON_VARIABLE } from '../node/cli/daemon/place.ts';
 import { defaultKernel, resolveImage } from '../node/image.ts';
 import { compileV86 } from '../node/v86.ts';
 import { Vm } from '../node/vm.ts';
@@ -10,10 +16,16 @@ import { DEFAULT_MEMORY } from '../node/vm-options.ts';
 import { type BenchRow, Collector, type Measure } from './report.ts';
 
 /** `plain` is v86's own way with a bzImage: its BIOS, and a distribution's command line. */
-export const BOOT_METHODS = ['direct', 'plain', 'bios', 'cached'] as const;
+const BOOT_METHODS = ['direct', 'plain', 'bios', 'cached'] as const;
+/** The columns: `daemon` is a guest that `v86-virtiofs daemon` keeps ready. */
+export const STARTS = [...BOOT_METHODS, 'daemon'];
 
 const READY: Measure = { name: 'start until the guest answers', unit: 's', isRate: false };
 const FIRST_COMMAND: Measure = { name: 'start until the first command is done', unit: 's', isRate: false };
+const BY_COMMAND_LINE: Measure = { name: '`v86-virtiofs run -- true`, start to end', unit: 's', isRate: false };
+const NODE: Measure = { name: '… of which is Node, which does nothing', unit: 's', isRate: false };
+/** What users run. */
+const CLI = fileURLToPath(new URL('../../dist/cli/v86-virtiofs.mjs', import.meta.url));
 const PLAIN_CMDLINE = 'console=ttyS0 quiet';
 const TIMEOUT = 180_000;
 
@@ -36,7 +48,7 @@ const START: Record<BootMethod, () => Promise<Booted>> = {
 
 /** Cold boots by each method, and starts from the boot cache, in turn. */
 export async function benchBoot(rounds: number, onProgress: (message: string) => void): Promise<BenchRow[]> {
-  const collector = new Collector(BOOT_METHODS);
+  const collector = new Collector(STARTS);
   onProgress('filling the boot cache');
   await (await Vm.boot({ shares })).stop();
   for (let round = 1; round <= rounds; round++) {
@@ -50,7 +62,53 @@ export async function benchBoot(rounds: number, onProgress: (message: string) =>
       await machine.stop();
     }
   }
+  await benchDaemon(rounds, collector, onProgress);
   return collector.rows();
+}
+
+/** The command line with a daemon and without, and what the socket takes alone. */
+async function benchDaemon(rounds: number, collector: Collector, onProgress: (message: string) => void): Promise<void> {
+  const directory = await mkdtemp(join(tmpdir(), 'bench-daemon-'));
+  const path = join(directory, 'daemon.sock');
+  onProgress('starting a daemon');
+  const daemon = startNode([CLI, 'daemon', '--count', '1'], path);
+  try {
+    await new Promise<void>((resolve, reject) => {
+      let said = '';
+      daemon.stderr!.on('data', (data) => (said += data).includes('ready') && resolve());
+      daemon.on('close', () => reject(new Error(`the daemon has ended: ${said}`)));
+    });
+    // The calls of this process are to be those of the program.
+    process.argv[1] = CLI;
+    for (let round = 1; round <= rounds; round++) {
+      onProgress(`round ${round} of ${rounds}: daemon`);
+      const time = async (method: string, measure: Measure, run: () => Promise<number | undefined>) => {
+        const started = performance.now();
+        if ((await run()) !== 0) throw new Error(`${method}: the command has failed, or was not taken`);
+        collector.add(method, measure, (performance.now() - started) / 1000);
+      };
+      await time('daemon', FIRST_COMMAND, () => runByDaemon(path, ['run', '--', 'true']));
+      await time('daemon', BY_COMMAND_LINE, () => ended(startNode([CLI, 'run', '--', 'true'], path)));
+      await time('daemon', NODE, () => ended(startNode(['-e', '0'], path)));
+      await time('cached', BY_COMMAND_LINE, () => ended(startNode([CLI, 'run', '--', 'true'], 'off')));
+    }
+  } finally {
+    daemon.kill('SIGTERM');
+    await ended(daemon);
+    await rm(directory, { recursive: true });
+  }
+}
+
+function startNode(args: string[], path: string): ChildProcess {
+  return spawn(process.execPath, args, {
+    env: { ...process.env, [DAEMON_VARIABLE]: path },
+    stdio: ['ignore', 'ignore', 'pipe'],
+  });
+}
+
+async function ended(child: ChildProcess): Promise<number | undefined> {
+  if (child.exitCode !== null) return child.exitCode;
+  return new Promise((resolve) => child.once('close', (code) => resolve(code ?? undefined)));
 }
 
 async function startPlain(): Promise<Booted> {

@@ -44,7 +44,7 @@ export function useCli(): Cli {
     const child = spawn(
       'timeout',
       ['--foreground', '--signal=KILL', String(PATIENCE), process.execPath, '--import', 'tsx', CLI, ...args],
-      { env: { ...process.env, ...env }, detached: true },
+      { env: { ...process.env, V86_VIRTIOFS_DAEMON: 'off', ...env }, detached: true },
     );
     running.add(child);
     const said = { stdout: '', stderr: '' };

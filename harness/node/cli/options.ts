@@ -149,9 +149,12 @@ export function addGuestOptions(command: Command): Command {
 }
 
 const OWNERS = 'with --write-back, also carry owners, set-user-ID, set-group-ID and sticky bits back';
+export const LIVE =
+  'share these directories themselves, and not copies: guest and host see and change the same files at once';
+export const SET_IDS = 'let the guest give files set-user-ID and set-group-ID bits';
 const SAVE = 'when the command is done, write the (first) share to a .tar, .tar.gz, .tgz or .json file';
 
-function collect(value: string, previous: string[] = []): string[] {
+export function collect(value: string, previous: string[] = []): string[] {
   return [...previous, value];
 }
 
@@ -159,51 +162,59 @@ const MIN_MEMORY = 64;
 const MAX_MEMORY = 2048;
 
 export function addMachineOptions(command: Command): Command {
-  return addImageOptions(
-    addExecOptions(command)
-      .optionsGroup('Shares:')
-      .option(
-        '-s, --share <source>',
-        'share a copy of a host directory, or of what is in a .tar, .tar.gz, .tgz or .json file, or an image, as image:FILE or image:URL (again for more); without it, an empty share',
-        collect,
-      )
-      .option(
-        '--live',
-        'share these directories themselves, and not copies: guest and host see and change the same files at once',
-      )
-      .option(
-        '-t, --tag <tag>',
-        'tag of the share, for the n-th --share the n-th --tag (default: "share", "share2", …)',
-        collect,
-      )
-      .addOption(
-        new Option(
-          '--size <size>',
-          'size limit of each share, such as 512M or 4G; holes take no space (default: 2G)',
-        ).argParser(parseSize),
-      )
-      .option(
-        '--no-xattr',
-        'shares without extended attributes: the guest asks no new file for them, which saves a request each',
-      )
-      .option(
-        '--write-back',
-        'when the command is done, and whatever its exit code, carry changes back to where the shares came from',
-      )
-      .option('--owners', `${OWNERS}; with --live, let the guest give files set-user-ID and set-group-ID bits`)
-      .option('--save <file>', SAVE)
-      .addOption(patienceOption())
-      .optionsGroup('Machine:')
-      .option(
-        '--root <source>',
-        'boot from a copy of a host directory, or of what is in a .tar, .tar.gz or .tgz file, or an image, as image:FILE or image:URL, as root filesystem: a Debian, say',
-      )
-      .option(
-        '--init <command>',
-        'with --root, what becomes process 1 there, /sbin/init say (default: a small one of our own)',
-      )
-      .addOption(memoryOption()),
-  )
+  const shares = addExecOptions(command)
+    .optionsGroup('Shares:')
+    .option(
+      '-s, --share <source>',
+      'share a copy of a host directory, or of what is in a .tar, .tar.gz, .tgz or .json file, or an image, as image:FILE or image:URL (again for more); without it, an empty share',
+      collect,
+    )
+    .option('--live', LIVE);
+  const root = addShareForm(shares)
+    .option(
+      '--write-back',
+      'when the command is done, and whatever its exit code, carry changes back to where the shares came from',
+    )
+    .option('--owners', `${OWNERS}; with --live, ${SET_IDS}`)
+    .option('--save <file>', SAVE)
+    .addOption(patienceOption())
+    .optionsGroup('Machine:')
+    .option(
+      '--root <source>',
+      'boot from a copy of a host directory, or of what is in a .tar, .tar.gz or .tgz file, or an image, as image:FILE or image:URL, as root filesystem: a Debian, say',
+    )
+    .option(
+      '--init <command>',
+      'with --root, what becomes process 1 there, /sbin/init say (default: a small one of our own)',
+    );
+  return addBootOptions(root)
+    .option('--no-cache', 'boot again, even when a booted machine is in the cache')
+    .option('-v, --verbose', "show the guest's console and progress on stderr");
+}
+
+/** What a share is, whatever is in it. */
+export function addShareForm(command: Command): Command {
+  return command
+    .option(
+      '-t, --tag <tag>',
+      'tag of the share, for the n-th --share the n-th --tag (default: "share", "share2", …)',
+      collect,
+    )
+    .addOption(
+      new Option(
+        '--size <size>',
+        'size limit of each share, such as 512M or 4G; holes take no space (default: 2G)',
+      ).argParser(parseSize),
+    )
+    .option(
+      '--no-xattr',
+      'shares without extended attributes: the guest asks no new file for them, which saves a request each',
+    );
+}
+
+/** What a guest boots from, and on. */
+export function addBootOptions(command: Command): Command {
+  return addImageOptions(command.addOption(memoryOption()))
     .option('--cmdline <words>', "extra words for the kernel's command line")
     .addOption(
       new Option(
@@ -216,9 +227,7 @@ export function addMachineOptions(command: Command): Command {
         '--driver <which>',
         "virtio-fs driver of the guest: the kernel's own, or a fast one, which can suspend too",
       ).choices(['stock', 'fast']),
-    )
-    .option('--no-cache', 'boot again, even when a booted machine is in the cache')
-    .option('-v, --verbose', "show the guest's console and progress on stderr");
+    );
 }
 
 export function memoryOption(): Option {

@@ -8,9 +8,11 @@ type Output = 'stdout' | 'stderr';
 
 const lost = new Map<Output, NodeJS.ErrnoException>();
 const listeners = new Set<(output: Output) => void>();
+const draining = new Map<Output, Promise<void>>();
 
-/** To be called once, before anything is written: who reads stdout or stderr may go, and their disk may be full. */
+/** To be called before anything is written to this process's stdout and stderr, or to others in their place: who reads them may go, and their disk may be full. */
 export function watchOutput(): void {
+  for (const known of [lost, listeners, draining]) known.clear();
   for (const name of ['stdout', 'stderr'] as const) {
     process[name].on('error', (error: NodeJS.ErrnoException) => {
       if (lost.has(name)) return;
@@ -31,8 +33,6 @@ export function onOutputLost(listener: (output: Output) => void): () => void {
 export function put(output: Output, data: Uint8Array | string): void {
   if (!lost.has(output)) process[output].write(data);
 }
-
-const draining = new Map<Output, Promise<void>>();
 
 /** As {@link put}, of what may be much: settles when there is room for more, or nobody reads it any more. */
 export async function pass(output: Output, data: Uint8Array | string): Promise<void> {

@@ -2,6 +2,7 @@ import { Command, Option } from 'commander';
 import { VmError } from '../../machine/errors.ts';
 import type { HandOver } from '../demo/demo.ts';
 import { addCompletionCommand } from './completion.ts';
+import { addDaemonCommand } from './daemon/command.ts';
 import { addImageCommands } from './image.ts';
 import { addMigrationCommands } from './migration.ts';
 import { addMachineOptions, EXIT_CODES, type MachineFlags, storeOption } from './options.ts';
@@ -119,6 +120,7 @@ ${EXIT_CODES}`,
   addMigrationCommands(program);
   addSettleCommand(program);
   addSleepCommands(program);
+  addDaemonCommand(program, makeProgram);
   addCompletionCommand(program);
 
   program

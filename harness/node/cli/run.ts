@@ -21,18 +21,25 @@ export async function run(argv: string[], flags: MachineFlags): Promise<number> 
 /** A guest with its shares mounted. What could not be taken into them is said. */
 export async function bootWithShares(flags: MachineFlags, more: VmOptions = {}): Promise<Vm> {
   await checkTargets(flags);
-  const vm = await Vm.boot({ ...machineOptions(flags), ...more });
-  try {
-    for (const { tag, source, skipped } of vm.shares) {
-      for (const { path, reason } of skipped)
-        process.stderr.write(`${printable(`not taken from ${source}: ${path}: ${reason}`)}\n`);
-      await vm.mount(tag);
-    }
+  const vm = await bootMounted({ ...machineOptions(flags), ...more });
+  tellSkipped(vm);
+  return vm;
+}
+
+/** A guest with its shares mounted. */
+export async function bootMounted(options: VmOptions): Promise<Vm> {
+  const vm = await Vm.boot(options);
+  return vm.orStop(async () => {
+    for (const { tag } of vm.shares) await vm.mount(tag);
     return vm;
-  } catch (error) {
-    await vm.stop();
-    throw error;
-  }
+  });
+}
+
+/** Says what could not be taken into the shares. */
+export function tellSkipped(vm: Vm): void {
+  for (const { source, skipped } of vm.shares)
+    for (const { path, reason } of skipped)
+      process.stderr.write(`${printable(`not taken from ${source}: ${path}: ${reason}`)}\n`);
 }
 
 /** Runs `argv` in a guest that is there, as {@link run}. Takes this process's stdin for good. */

@@ -1,0 +1,21 @@
+import { CommanderError } from 'commander';
+import { packageVersion } from '../../../guest-images/paths.ts';
+import { v86Version } from '../v86.ts';
+import { endCommand } from './failure.ts';
+import { OWN_FAILURE } from './options.ts';
+import { put, watchOutput } from './output.ts';
+import { makeProgram, Versions } from './program.ts';
+
+/** Runs this process's command line in this process, and sets its exit code. */
+export async function main(): Promise<void> {
+  watchOutput();
+  await endCommand(async () => {
+    try {
+      await makeProgram().parseAsync();
+    } catch (error) {
+      if (error instanceof Versions) put('stdout', `v86-virtiofs ${packageVersion()}, v86 ${await v86Version()}\n`);
+      else if (error instanceof CommanderError) process.exitCode = error.exitCode === 0 ? 0 : OWN_FAILURE;
+      else throw error;
+    }
+  });
+}
