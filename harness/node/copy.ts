@@ -15,7 +15,7 @@ const PERMISSIONS = 0o7777;
 
 /**
  * Copies into the guest: bytes, or a file of the host, to the file `path`; what is in a directory or an archive of the host, into the directory `path`,
- * which is made. It goes through the agent, some hundred kilobytes in a second; a share is for more.
+ * which is made. It goes through the agent, which is slow; a share is for more.
  *
  * @throws VmError `share` for what can't be read here, `guest` with what the guest says.
  */
