@@ -19,7 +19,7 @@ export const BOOT_MODULES = [
 ];
 
 /** Loaded besides, before something else than our init becomes process 1 of a root filesystem: what systemd needs. */
-export const SERVICE_MODULES = ['autofs4'];
+export const SERVICE_MODULES = ['autofs4', 'binfmt_misc'];
 
 /** There for `modprobe`. */
 const OPTIONAL_MODULES = ['overlay', 'loop', 'crc32c_generic', 'libcrc32c'];
