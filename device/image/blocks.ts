@@ -163,7 +163,7 @@ export class Blocks {
     const last = Math.min(this.countOf(file), first + Math.floor(this.#options.memory / BLOCK));
     const run = Array.from({ length: Math.max(0, last - first) }, (_, n): Job => {
       const job = { file, block: first + n, waiters: [], isFresh: false };
-      this.#flying.set(`${file}/${job.block}`, job);
+      this.#fly(job);
       return job;
     });
     if (run.length) await this.#settle(run, this.#takeIn(run, first * BLOCK, this.#endOf(run), parts));
@@ -257,10 +257,17 @@ export class Blocks {
       const name = `${file}/${block}`;
       const queued = this.#queue.get(name) ?? { file, block, waiters: [], isFresh };
       this.#queue.delete(name);
-      this.#flying.set(name, queued);
+      this.#fly(queued);
       run.push(queued);
     }
     return run;
+  }
+
+  /** Who waits for the block already, not past all caches, takes this one too. */
+  #fly(job: Job): void {
+    const name = `${job.file}/${job.block}`;
+    job.waiters.push(...(this.#flying.get(name)?.waiters.splice(0) ?? []));
+    this.#flying.set(name, job);
   }
 
   async #run(run: Job[], isAhead: boolean): Promise<void> {
@@ -375,14 +382,17 @@ export class Blocks {
     let waiting = 0;
     for (const job of run) {
       const name = `${job.file}/${job.block}`;
-      if (!this.#flying.delete(name)) continue;
+      if (this.#flying.get(name) !== job) continue;
+      this.#flying.delete(name);
       const left: Waiter[] = [];
       for (const waiter of job.waiters) {
         if (error.mayPass && now - Math.max(waiter.since, this.#lastBlock) < patience) left.push(waiter);
         else waiter.reject(error);
       }
       waiting += left.length;
-      if (left.length) this.#queue.set(name, { ...job, waiters: left });
+      const queued = this.#queue.get(name);
+      if (queued) queued.waiters.push(...left);
+      else if (left.length) this.#queue.set(name, { ...job, waiters: left });
     }
     if (!waiting) return;
     this.counts.retries++;

@@ -416,7 +416,13 @@ describe('the source of an image', function () {
       );
       expect(outcomes).not.to.include(false);
       server.answer = () => false;
-      expect(await isRight(image)).to.equal(true);
+      // What was on its way before, read ahead, may still fail those who want it.
+      let last: unknown;
+      for (let time = 0; time < 10 && last !== true; time++) {
+        last = await isRight(image).catch((error: FsError) => error.code);
+        expect(last).to.be.oneOf([true, 5]);
+      }
+      expect(last).to.equal(true);
     }
   });
 });
