@@ -192,6 +192,25 @@ describe('command line: every option of every command', function () {
         stderr: /fast driver goes into the image/,
       },
       { ...stays, args: ['suspend', '--driver', 'stock'], stderr: /can't suspend/ },
+      ...(
+        [
+          [['--stop'], /no daemon listens/],
+          [[...other, '--boot', 'direct'], /can't read the guest image's file .*none.bin/],
+          [['--driver', 'fast', '--kernel', 'none.bin', '--initrd', 'none.img'], /fast driver goes into the image/],
+          [
+            '--count 1 --idle 1 --live --owners --tag mine --no-xattr --memory 128 --cmdline word=1 --share'
+              .split(' ')
+              .concat(at('none')),
+            /can't share .*none live/,
+          ],
+          [['--share', share, '--live', '--size', '64M'], /has its own limits/],
+        ] as const
+      ).map(([args, stderr], n) => ({
+        ...stays,
+        args: ['daemon', ...args],
+        env: { V86_VIRTIOFS_DAEMON: at(`daemon-${n}`) },
+        stderr,
+      })),
       ...['restore', 'fork', 'wake'].map((command) => ({
         ...stays,
         args: [command, ...store, ...other, 'base', ...rest],
