@@ -21,10 +21,10 @@ const CHANGES = 5;
 const ms = (name: string): Measure => ({ name, unit: 'ms', isRate: false });
 const HEAP: Measure = { name: 'heap of an empty file', unit: 'bytes', isRate: false };
 const CREATE = ms('create them');
-const FIRST = ms('guest stands still: everything is new');
-const AGAIN = ms(`guest stands still: ${CHANGED} files have changed`);
+const FIRST = ms('guest is paused: everything is new');
+const AGAIN = ms(`guest is paused: ${CHANGED} files have changed`);
 const BUSY = ms('… and the process is busy until that is stored');
-const BACK = ms(`guest stands still: back by ${CHANGED} files`);
+const BACK = ms(`guest is paused: back by ${CHANGED} files`);
 const FRESH = ms('a new machine, thawed');
 
 /** What freezing and thawing cost by the number of files, with a machine that has nothing else: 16 MiB, and no guest in it. */

@@ -112,7 +112,7 @@ class Sources {
     this.#views = views;
   }
 
-  /** Fetches all of a file, which is here until the function is called that this resolves to; nothing of what is none. */
+  /** Fetches all of a file, which is here until the function is called that this resolves to. What is not a file has nothing to fetch. */
   async hold(path: unknown, follows = true): Promise<() => void> {
     const wanted = [...(this.#find(path, follows)?.inode.written?.chunks() ?? [])].flatMap(
       ({ origin }) => origin ?? [],

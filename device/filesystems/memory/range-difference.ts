@@ -53,7 +53,7 @@ export function differenceFrom(base: RangeState, range: RangeState): RangeState 
   const changed: Partial<Record<GroupName, Uint8Array>> = {};
   const difference: RangeState = { index: range.index, inodes: new Uint8Array(0), changed };
   for (const name of NAMES) {
-    // Mostly it is, as for names where files were read; and this is done while a guest stands still.
+    // Mostly it is, as for names where files were read; and this is done while a guest is paused.
     if (isSameGroup(base, range, name)) continue;
     const [own, other] = [new Group(range, name), new Group(base, name)];
     const inos: number[] = [];
@@ -165,7 +165,7 @@ function gathered(rows: readonly (readonly [Rows, number])[], name: string): Uin
   return bytes;
 }
 
-/** A column as rows. @throws TypeError when it is none. */
+/** A column as rows. @throws TypeError when it is not a column. */
 class Column {
   readonly count: number;
   readonly isList: boolean;

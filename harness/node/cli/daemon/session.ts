@@ -5,7 +5,7 @@ import { encodeFrame, FROM_CLIENT, FROM_DAEMON, type Frame, FrameReader, LONGEST
 
 /** Milliseconds that an accepted client has to say that it waits. */
 const PATIENCE = 5000;
-/** What a client passes on; another word is none of its own. */
+/** What a client passes on. */
 const PASSED_ON = new Set(['SIGINT', 'SIGTERM', 'SIGHUP', 'SIGQUIT']);
 
 /** One client whose command is run here: its streams, and its signals. */

@@ -44,7 +44,7 @@ export async function work(options: VmOptions): Promise<never> {
     if (!isBusy) process.exit();
   });
   if (!process.connected) process.exit();
-  // What is a daemon's end is none of its clients' commands.
+  // What ends a daemon does not end its clients' commands.
   for (const name of ['SIGINT', 'SIGHUP', 'SIGTERM'] as const) process.on(name, ignore);
   const watching: Watching = {};
   const own: VmOptions = { ...options, onConsole: (line) => watching.onConsole?.(line) };
