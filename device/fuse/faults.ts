@@ -48,8 +48,9 @@ const MAX_MET = 1000;
 const MAX_DELAY = 2 ** 31 - 1;
 /** What a session can't do without, and rules have to name. */
 const ESSENTIAL = new Set(['INIT', 'DESTROY']);
-/** Nothing answers them, so nothing can go wrong with the answer. */
-const UNANSWERED = [...OPERATIONS.values()].filter(({ noReply }) => noReply).map(({ name }) => name);
+const BY_NAME: ReadonlyMap<string, Operation> = new Map(
+  [...OPERATIONS.values()].map((operation) => [operation.name, operation]),
+);
 
 interface Rule {
   readonly options: Readonly<FaultRule>;
@@ -87,11 +88,11 @@ export class Faults {
   add(rule: FaultRule): () => void {
     const { opcode, path, after = 0, count = Infinity, probability = 1, fail, delay, drop } = rule;
     const names = opcode === undefined ? undefined : [opcode].flat();
-    const known = new Set([...OPERATIONS.values()].map(({ name }) => name));
-    const wrong = names?.find((name) => !known.has(name) || UNANSWERED.includes(name));
+    // What nothing answers can't have a wrong answer.
+    const wrong = names?.find((name) => BY_NAME.get(name)?.noReply ?? true);
     if (wrong !== undefined)
       throw new RangeError(
-        `a fault can't be for ${JSON.stringify(wrong)}: ${known.has(wrong) ? 'nothing answers it' : 'give names of opcodes without FUSE_, such as WRITE'}`,
+        `a fault can't be for ${JSON.stringify(wrong)}: ${BY_NAME.has(wrong) ? 'nothing answers it' : 'give names of opcodes without FUSE_, such as WRITE'}`,
       );
     if ([fail, delay, drop || undefined].filter((each) => each !== undefined).length !== 1)
       throw new RangeError('a fault does one of three things: give `fail`, `delay` or `drop`');

@@ -6,7 +6,7 @@ import type { VmOptions } from './vm-options.ts';
 /** Milliseconds until what was taken is replaced: making a machine would take time from the first commands of that one. */
 const REFILL_DELAY = 100;
 /** Bytes of a snapshot that are kept in memory for the machines to come. */
-const MAX_PINNED = 1 << 30;
+export const MAX_PINNED = 1 << 30;
 
 const GIVEN_BACK = 'this machine was given back to its pool: take another one';
 

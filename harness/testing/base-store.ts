@@ -5,6 +5,7 @@ import { type FileStore, loadCodec, OverlayStore, type SnapshotInfo, SnapshotSto
 import { writableCacheDirectory } from '../../guest-images/paths.ts';
 import { DirectoryLock } from '../node/stores/directory-lock.ts';
 import { DirectoryStore } from '../node/stores/directory-store.ts';
+import { MAX_PINNED } from '../node/vm-pool.ts';
 
 /** Bases that are kept, and snapshots of tests that have failed. */
 const MAX_BASES = 16;
@@ -14,8 +15,6 @@ const IN_USE = 10 * 60 * 1000;
 /** Milliseconds that whoever makes a base may take. */
 const PATIENCE = 60 * 60 * 1000;
 const DAY = 24 * 60 * 60 * 1000;
-/** Bytes of a base that are kept in memory, as in `VmPool`. */
-const MAX_PINNED = 1 << 30;
 const BASE = 'base ';
 const FAILURE = 'failed ';
 

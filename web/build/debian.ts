@@ -3,7 +3,6 @@ import { existsSync } from 'node:fs';
 import { copyFile, link, mkdir, readdir, readFile, rename, rm } from 'node:fs/promises';
 import { basename, join } from 'node:path';
 import { fileURLToPath } from 'node:url';
-import { Command } from 'commander';
 import { S_IFREG } from '../../device/fs/constants.ts';
 import { buildImage } from '../../device/image/build.ts';
 import { LAYER_VERSION } from '../../device/snapshot/layer.ts';
@@ -18,7 +17,7 @@ import { writeFileWhole } from '../../harness/node/stores/whole-file.ts';
 import type { GuestManifest } from '../protocol/manifest.ts';
 import { Estimate } from './estimate.ts';
 import { offerBoth } from './offer.ts';
-import { driverOption, kernelOption } from './options.ts';
+import { guestOptions } from './options.ts';
 import { buildPageGuest } from './page-guest.ts';
 import { PREBUILT, takePrebuilt } from './prebuilt.ts';
 import { readCpio } from './read-cpio.ts';
@@ -116,11 +115,7 @@ async function buildDebian(
   return manifest;
 }
 
-const options = new Command('build:debian')
-  .addOption(kernelOption())
-  .addOption(driverOption())
-  .parse()
-  .opts<Required<Pick<GuestImageOptions, 'kernel' | 'driver'>>>();
+const options = guestOptions('build:debian');
 
 await onTerminal("the page's Debian:", async (onProgress) => {
   const prebuilt = process.env[PREBUILT];

@@ -1,8 +1,7 @@
 import { fileURLToPath } from 'node:url';
-import { Command } from 'commander';
-import { GuestImageError, type GuestImageOptions } from '../../guest-images/build.ts';
+import { GuestImageError } from '../../guest-images/build.ts';
 import { onTerminal } from '../../guest-images/terminal.ts';
-import { driverOption, kernelOption } from './options.ts';
+import { guestOptions } from './options.ts';
 import { buildPageGuest } from './page-guest.ts';
 import { PREBUILT, takePrebuilt } from './prebuilt.ts';
 
@@ -10,11 +9,7 @@ import { PREBUILT, takePrebuilt } from './prebuilt.ts';
 const MEMORY = 128;
 const DIRECTORY = fileURLToPath(new URL('../../dist/page/guest', import.meta.url));
 
-const options = new Command('build:page')
-  .addOption(kernelOption())
-  .addOption(driverOption())
-  .parse()
-  .opts<Required<Pick<GuestImageOptions, 'kernel' | 'driver'>>>();
+const options = guestOptions('build:page');
 
 await onTerminal("the page's guest:", async (onProgress) => {
   const prebuilt = process.env[PREBUILT];
