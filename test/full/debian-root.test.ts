@@ -6,7 +6,7 @@ import { join } from 'node:path';
 import { pipeline } from 'node:stream/promises';
 import { expect } from 'chai';
 import type { OpenImage } from '../../device/image/open.ts';
-import { imageFileSystem, loadCodec, type MemoryFileSystem, SnapshotStore } from '../../device/index.ts';
+import { imageFileSystem, loadCodec, MemoryFileSystem, SnapshotStore } from '../../device/index.ts';
 import { makeDebianRoot } from '../../guest-images/debian-root.ts';
 import { DEBIAN_IMAGE, ensureDebianImage } from '../../harness/bench/debian.ts';
 import { Server } from '../../harness/bench/network.ts';
@@ -14,6 +14,7 @@ import { openImageAt } from '../../harness/node/images/open.ts';
 import { DirectoryStore } from '../../harness/node/stores/directory-store.ts';
 import { Vm } from '../../harness/node/vm.ts';
 import { useCli } from '../support/cli.ts';
+import { migrateBroken, RUNNING, SWITCH } from '../support/migrations.ts';
 
 const LONG = 600_000;
 
@@ -152,6 +153,42 @@ for (const kernel of ['minimal', 'stock'] as const) {
           expect(code).to.equal(0);
         }
       });
+
+      it('goes on in several copies, each with files of its own', async () => {
+        const copies = await Promise.all(
+          [0, 1].map(async () => Vm.thaw(snapshots, ids[1]!, { root: { filesystem: await freshFiles() } })),
+        );
+        try {
+          const sums = await Promise.all(
+            copies.map(async (copy, n) => {
+              await ask(`echo ${n} > /root/number`, copy);
+              return (await ask(SUM, copy)) + (await ask('cat /root/number', copy));
+            }),
+          );
+          expect(sums).to.deep.equal([0, 1].map((n) => `${expected}${n}\n`));
+        } finally {
+          await Promise.all(copies.map((copy) => copy.stop()));
+        }
+      });
+
+      it('goes on where it was migrated to, wherever the connection breaks', async () => {
+        let machine = await Vm.thaw(snapshots, ids[0]!, { root: { filesystem: await freshFiles() } });
+        try {
+          const outcomes: string[] = [];
+          for (const broken of [{ bytes: 100_000 }, { type: SWITCH, after: 20 }, { type: RUNNING, after: 5 }, {}]) {
+            const result = await migrateBroken(machine, broken, { images: [debian.url()] });
+            outcomes.push(result.outcome);
+            machine = result.vm;
+          }
+          expect(outcomes).to.include.members(['here', 'there']);
+          expect(await ask(SUM, machine)).to.equal(expected);
+        } finally {
+          await machine.stop();
+        }
+      });
+
+      /** On the same image, with nothing in it yet. */
+      const freshFiles = async () => new MemoryFileSystem({ origin: (await debian.filesystem()).origin });
     });
   });
 

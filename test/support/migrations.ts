@@ -143,6 +143,34 @@ export async function migrateWith(
 const TASK = `n=0; while :; do n=$((n+1)); dd if=/tmp/data of=/mnt/share/new bs=$((n % 50 * 100 + 100)) count=9 2>/dev/null
   dd if=/tmp/data bs=$((n % 50 * 100 + 100)) count=9 2>/dev/null | cmp - /mnt/share/new || echo "round $n" >> /mnt/share/failed; mv /mnt/share/new /mnt/share/old; echo $n > /mnt/share/number.new; mv /mnt/share/number.new /mnt/share/number; done`;
 
+/** Migrates a guest over a link that breaks there. Returns the machine that runs then, the only one, and what was sent when all of it was. */
+export async function migrateBroken(
+  vm: Vm,
+  broken: Break,
+  options: VmOptions = {},
+): Promise<{ vm: Vm; outcome: 'here' | 'there' | 'unknown'; bytes: number }> {
+  const [here, there] = pipe(broken);
+  const timeoutMs = broken.isSilent ? SILENCE : undefined;
+  const target = new MigrationTarget<MigratedVm>({ ...Vm.takeOver(TOKEN, options).options, timeoutMs });
+  const [sent, taken] = await Promise.allSettled([vm.migrate(here, { token: TOKEN, timeoutMs }), target.serve(there)]);
+  const successor = taken.status === 'fulfilled' ? taken.value?.vm : undefined;
+  const at = JSON.stringify(broken);
+  if (sent.status === 'fulfilled') {
+    expect(successor, at).not.to.equal(undefined);
+    return { vm: successor!, outcome: 'there', bytes: sent.value.bytes };
+  }
+  if (!(sent.reason instanceof MigrationUnknownError)) {
+    expect(sent.reason, at).to.be.instanceOf(MigrationError);
+    expect(successor, at).to.equal(undefined);
+    return { vm, outcome: 'here', bytes: 0 };
+  }
+  const [ask, answer] = pipe();
+  const [fate] = await Promise.all([settleMigration(sent.reason, ask, TOKEN), target.serve(answer)]);
+  expect(fate, at).to.equal(successor ? 'runs there' : 'runs here');
+  if (successor) await vm.stop();
+  return { vm: successor ?? vm, outcome: 'unknown', bytes: 0 };
+}
+
 /**
  * Migrates a guest that does I/O and verifies it, over a link that breaks at a random byte, again and again, wherever the machine is then.
  * After each break exactly one machine runs.
@@ -168,35 +196,12 @@ export async function migrateThroughCuts({ cuts, seed }: { cuts: number; seed: n
         { type: RUNNING, after: random(SHORT) },
       ][random(3)]!;
       const broken: Break = isWhole ? {} : { ...where, isSilent: n % 4 === 0 };
-      const [here, there] = pipe(broken);
-      const timeoutMs = broken.isSilent ? SILENCE : undefined;
-      const target = new MigrationTarget<MigratedVm>({ ...Vm.takeOver(TOKEN).options, timeoutMs });
-      const before = Number((await vm.exec('cat /mnt/share/number')).stdout);
-      const [sent, taken] = await Promise.allSettled([
-        vm.migrate(here, { token: TOKEN, timeoutMs }),
-        target.serve(there),
-      ]);
-      const successor = taken.status === 'fulfilled' ? taken.value?.vm : undefined;
       const at = `cut ${n}, ${JSON.stringify(broken)}`;
-      if (sent.status === 'fulfilled') {
-        whole = isWhole ? sent.value.bytes : whole;
-        expect(successor, at).not.to.equal(undefined);
-        vm = successor!;
-        outcomes.there++;
-      } else if (sent.reason instanceof MigrationUnknownError) {
-        outcomes.unknown++;
-        const [ask, answer] = pipe();
-        const [fate] = await Promise.all([settleMigration(sent.reason, ask, TOKEN), target.serve(answer)]);
-        expect(fate, at).to.equal(successor ? 'runs there' : 'runs here');
-        if (successor) {
-          await vm.stop();
-          vm = successor;
-        }
-      } else {
-        expect(sent.reason, at).to.be.instanceOf(MigrationError);
-        expect(successor, at).to.equal(undefined);
-        outcomes.here++;
-      }
+      const before = Number((await vm.exec('cat /mnt/share/number')).stdout);
+      const { outcome, bytes, ...after } = await migrateBroken(vm, broken);
+      outcomes[outcome]++;
+      if (isWhole) whole = bytes;
+      vm = after.vm;
       const now = await vm.exec('sleep 0.2; cat /mnt/share/number; cat /mnt/share/failed 2>/dev/null');
       expect(Number(now.stdout), `${at}: the task goes on, and nothing failed: ${now.stdout}`).to.be.greaterThan(
         before,
