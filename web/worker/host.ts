@@ -155,9 +155,14 @@ export class Host implements WorkerApi {
     }
     try {
       checkEmulator(manifest);
-      await this.#fetchSnapshot(manifest);
-      this.#page.progress({ what: 'guest' });
-      await this.#add(config, (guest) => guest.restore(manifest.snapshot.id));
+      // The machine is made meanwhile.
+      const fetched = this.#fetchSnapshot(manifest);
+      fetched.catch(() => {});
+      await this.#add(config, async (guest) => {
+        await fetched;
+        this.#page.progress({ what: 'guest' });
+        await guest.restore(manifest.snapshot.id);
+      });
     } catch (error) {
       if (error instanceof NetworkError || error instanceof RootError) throw error;
       this.#page.problem(
@@ -207,6 +212,8 @@ export class Host implements WorkerApi {
       await begin(guest);
     } catch (error) {
       await guest.close();
+      // The next one gets its name.
+      if (guest.id === this.#nextId - 1) this.#nextId--;
       throw error;
     }
     this.#guests.set(guest.id, guest);
