@@ -129,6 +129,8 @@ describe('guests of the page that were built before', () => {
     );
     const part = estimate.part(0.5, 1);
     estimate.part(0, 0.5)('fetching', 0.1);
+    now = 50_000;
+    estimate.part(0, 0.5)('fetching', 0.12);
     now = 60_000;
     part('packing');
     part('packing');
@@ -139,6 +141,7 @@ describe('guests of the page that were built before', () => {
     part('packing', 0.2);
     expect(told).to.deep.equal([
       'fetching: 5 %',
+      'fetching: 6 %',
       'packing: 50 %, about 65 s left',
       'packing: 75 %, about 30 s left',
       'packing: 60 %, about 5 min left',

@@ -1,5 +1,7 @@
 /** Seconds before which a guess is worth nothing. */
 const EARLY = 10;
+/** Of the whole: with less done since the beginning, a guess would be worth nothing either. */
+const LITTLE = 0.03;
 
 /** Tells how long something will take, by how much of it is done. */
 export class Estimate {
@@ -24,8 +26,9 @@ export class Estimate {
     if (!message) return;
     this.#first ??= { time: this.#now(), done };
     const passed = (this.#now() - this.#first.time) / 1000;
-    const left = (passed * (1 - done)) / (done - this.#first.done);
-    const guess = passed > EARLY && Number.isFinite(left) && left > 0 ? `, about ${inWords(left)} left` : '';
+    const progress = done - this.#first.done;
+    const left = (passed * (1 - done)) / progress;
+    const guess = passed > EARLY && progress >= LITTLE && left > 0 ? `, about ${inWords(left)} left` : '';
     const text = `${message}: ${Math.round(100 * done)} %${guess}`;
     if (text !== this.#told) this.#onProgress(text);
     this.#told = text;
