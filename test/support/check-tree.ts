@@ -21,9 +21,9 @@ export function checkTree(filesystem: MemoryFileSystem, sessions: readonly FuseS
       const { inode } = entry;
       if (entry.dir !== dir || dir.directory!.get(entry.name) !== entry)
         fail(inode, `is ${entry.name} of directory ${dir.ino}, which it is not`);
-      if (entry.cookie <= last || entry.cookie >= dir.directory!.nextCookie)
-        fail(inode, `has cookie ${entry.cookie} after ${last}`);
-      last = entry.cookie;
+      const cookie = dir.directory!.cookieAt(dir.directory!.rowOf(entry.name));
+      if (cookie <= last || cookie >= dir.directory!.nextCookie) fail(inode, `has cookie ${cookie} after ${last}`);
+      last = cookie;
       if (filesystem.inode(inode.ino) !== inode) fail(inode, `has the name ${entry.name} and is not there`);
       add(inode, 1);
       if (!inode.isDirectory) continue;

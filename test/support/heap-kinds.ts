@@ -112,6 +112,12 @@ const KINDS: Record<string, Kind> = {
   ),
   'empty directories': forEver((fill) => void fill.directory()),
   'directories with a file': forEver((fill) => void fill.make(fill.directory())),
+  'directories that were emptied': forEver((fill) => {
+    const dir = fill.directory();
+    const name = fill.name();
+    fill.make(dir, 0o100644, name);
+    fill.filesystem.unlink(dir, name);
+  }),
   'hard links': (fill) => fill.links(''),
   'hard links with names of 30 bytes': (fill) => fill.links('-'.repeat(26)),
   'hard links with names of 255 bytes': (fill) => fill.links('-'.repeat(250)),
@@ -119,7 +125,9 @@ const KINDS: Record<string, Kind> = {
   'hard links with names that are not UTF-8': (fill) => fill.links('\udc80'.repeat(200)),
   'hard links of which most were removed': (fill) =>
     fill.links('', (dir, names) => names.forEach((name, n) => n % 4 && fill.filesystem.unlink(dir, name))),
-  'symbolic links': forEver((fill) => void fill.filesystem.symlink(fill.filesystem.root, fill.name(), 'target', owner)),
+  'symbolic links': forEver(
+    (fill) => void fill.filesystem.symlink(fill.filesystem.root, fill.name(), fill.name('-target'), owner),
+  ),
   'symbolic links of 4,095 bytes': forEver(
     (fill) =>
       void fill.filesystem.symlink(

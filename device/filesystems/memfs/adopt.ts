@@ -4,12 +4,11 @@ import { S_IALLUGO, S_IFDIR, S_IFLNK, S_IFMT } from '../../fs/constants.ts';
 import { FIRST_COOKIE } from '../../fs/cookies.ts';
 import type { Timespec } from '../../fs/filesystem.ts';
 import { CHUNK_SIZE, PAGES_PER_CHUNK } from '../memory/chunk.ts';
-import { Entry } from '../memory/directory.ts';
+import type { Entry } from '../memory/directory.ts';
 import type { Inode } from '../memory/inode.ts';
 import type { InodeTable } from '../memory/inode-table.ts';
-import { named } from '../memory/load-state.ts';
 import { rangeOf } from '../memory/range.ts';
-import { entryCost, inodeCost, rangesCost } from '../memory/space.ts';
+import { entryCost, inodeCost, linksCost, rangesCost } from '../memory/space.ts';
 import { checkName, checkNode, checkOwner, checkTime, MAX_INO } from '../memory/values.ts';
 import type { Core, CoreLink, CoreNode } from './core.ts';
 import type { Views } from './views.ts';
@@ -27,7 +26,14 @@ export function adopt(table: InodeTable, core: Core, views: Views): void {
     usage.metadata += inodeCost(node.mode, node.symlink);
     usage.pages += Math.ceil(node.getSize() / PAGE_SIZE);
   }
-  for (const children of links.values()) for (const [name] of children) usage.metadata += entryCost(name);
+  const names = new Map<CoreNode, number>();
+  for (const children of links.values())
+    for (const [name, link] of children) {
+      const node = link.getNode();
+      const count = (names.get(node) ?? 0) + 1;
+      names.set(node, count);
+      usage.metadata += entryCost(name) + linksCost(count) - linksCost(count - 1);
+    }
   const numbers = number(nodes);
   usage.metadata += rangesCost(new Set(Array.from(numbers.values(), rangeOf)).size);
   table.space.checkFits(usage);
@@ -36,17 +42,19 @@ export function adopt(table: InodeTable, core: Core, views: Views): void {
   const adopted: [link: CoreLink, entry: Entry][] = [];
   for (const [dirLink, children] of links) {
     const dir = inodes.get(dirLink.getNode())!;
-    const entries = children.map(
-      ([name, link], at) => new Entry(dir, name, inodes.get(link.getNode())!, FIRST_COOKIE + at),
-    );
-    entries.forEach((entry, at) => adopted.push([children[at]![1], entry]));
-    entries.forEach(named);
+    const entries = children.map(([name, link], at) => {
+      const inode = inodes.get(link.getNode())!;
+      const entry = inode.addName(dir, name);
+      adopted.push([link, entry]);
+      if (!inode.isDirectory) table.space.metadata += linksCost(inode.nlink) - linksCost(inode.nlink - 1);
+      return { entry, cookie: FIRST_COOKIE + at };
+    });
     dir.directory!.nextCookie = FIRST_COOKIE + entries.length;
     dir.directory!.insert(entries);
   }
   for (const { ino } of inodes.values()) table.nextIno = Math.max(table.nextIno, ino + 1);
   views.adoptLink(core.root, table.root);
-  for (const [link, entry] of adopted) views.adoptLink(link, entry.inode, entry);
+  for (const [link, entry] of adopted) views.adoptLink(link, entry);
   for (const [node, inode] of inodes) views.adoptNode(node, inode);
 }
 

@@ -25,8 +25,8 @@ export class Children implements ReadonlyMap<string, LinkView> {
     return entry && this.#views.linkOf(entry);
   }
 
-  keys(): MapIterator<string> {
-    return this.#directory.names();
+  *keys(): MapIterator<string> {
+    for (const { name } of this.#directory.entries()) yield name;
   }
 
   *values(): MapIterator<LinkView> {
@@ -34,7 +34,7 @@ export class Children implements ReadonlyMap<string, LinkView> {
   }
 
   *entries(): MapIterator<[string, LinkView]> {
-    for (const entry of this.#directory.entries()) yield [entry.name, this.#views.linkOf(entry)];
+    for (const link of this.values()) yield [link.name, link];
   }
 
   [Symbol.iterator](): MapIterator<[string, LinkView]> {

@@ -1,6 +1,6 @@
 import { S_IALLUGO, S_IFMT, S_IFREG } from '../../fs/constants.ts';
 import { EBADF, EISDIR, ENOTDIR, FsError } from '../../fs/errno.ts';
-import type { Entry } from '../memory/directory.ts';
+import type { Entry, Place } from '../memory/directory.ts';
 import type { MemoryParts } from '../memory/filesystem.ts';
 import type { Inode } from '../memory/inode.ts';
 import type { MemoryObserver } from '../memory/inode-table.ts';
@@ -126,15 +126,14 @@ class Watchers implements MemoryObserver {
     this.#tell(DELETE, entry);
   }
 
-  moved(from: Entry, to: Entry): void {
-    this.#views.move(from, to);
-    this.#tellMove(from, to);
+  moved(from: Place, entry: Entry): void {
+    this.#views.move(from, entry);
+    this.#tellMove(from, entry);
   }
 
   exchanged(a: Entry, b: Entry): void {
-    this.#views.exchange(a, b);
-    this.#tellMove(b, a);
-    this.#tellMove(a, b);
+    this.moved(b, a);
+    this.moved(a, b);
   }
 
   /** What the host has open is of another time. */
@@ -142,8 +141,8 @@ class Watchers implements MemoryObserver {
     disconnectFiles(this.#core);
   }
 
-  #tellMove(from: Entry, to: Entry): void {
-    if (this.#watched) this.#tell(MOVE, to, [...this.#views.linkOfDirectory(from.dir).steps, from.name]);
+  #tellMove(from: Place, entry: Entry): void {
+    if (this.#watched) this.#tell(MOVE, entry, [...this.#views.linkOfDirectory(from.dir).steps, from.name]);
   }
 
   modified(inode: Inode): void {
@@ -160,7 +159,7 @@ class Watchers implements MemoryObserver {
 
   #changed(type: number, inode: Inode): void {
     const { entry } = inode;
-    if (entry?.inode === inode) this.#tell(type, entry);
+    if (entry) this.#tell(type, entry);
   }
 
   #tell(type: number, entry: Entry, oldSteps?: string[]): void {

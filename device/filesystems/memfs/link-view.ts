@@ -1,4 +1,3 @@
-import type { Entry } from '../memory/directory.ts';
 import type { Inode } from '../memory/inode.ts';
 import { Children } from './children.ts';
 import type { Core, FanOut } from './core.ts';
@@ -11,8 +10,9 @@ const NO_CHILDREN: ReadonlyMap<string, LinkView> = new Map();
 /** memfs's `Link`: a name, as the host's `fs` sees it. */
 export class LinkView {
   declare readonly views: Views;
-  /** What names it now; the root has none. */
-  declare entry: Entry | undefined;
+  /** Where it is now, or was last; the root is nowhere. */
+  declare dir: Inode | undefined;
+  declare name: string;
   /** What it named when it was made, and goes on naming. */
   declare readonly inode: Inode;
   declare fanOut: FanOut | undefined;
@@ -27,11 +27,7 @@ export class LinkView {
   }
 
   get parent(): LinkView | undefined {
-    return this.entry && this.views.linkOfDirectory(this.entry.dir);
-  }
-
-  get name(): string {
-    return this.entry?.name ?? '';
+    return this.dir && this.views.linkOfDirectory(this.dir);
   }
 
   get node(): NodeView {
@@ -69,8 +65,9 @@ export class LinkView {
     return this.name;
   }
 
-  getChild(name: string): LinkView | undefined {
-    const entry = this.inode.directory?.get(name);
+  /** memfs asks for no name where a path has none. */
+  getChild(name: string | undefined): LinkView | undefined {
+    const entry = this.inode.directory?.get(name ?? '');
     return entry && this.views.linkOf(entry);
   }
 

@@ -1,5 +1,5 @@
 import type { NotYet } from '../../fs/not-yet.ts';
-import type { Entry } from '../memory/directory.ts';
+import type { Entry, Place } from '../memory/directory.ts';
 import type { MemoryParts } from '../memory/filesystem.ts';
 import type { Inode } from '../memory/inode.ts';
 import type { InodeTable } from '../memory/inode-table.ts';
@@ -16,7 +16,8 @@ export class Views {
   readonly names: Namespace;
   readonly core: Core;
   readonly #nodes = new WeakMap<Inode, NodeView>();
-  readonly #links = new WeakMap<Entry, LinkView>();
+  /** One, or several by {@link keyOf}. */
+  readonly #links = new WeakMap<Inode, LinkView | Map<string, LinkView>>();
   readonly #node: new (
     views: Views,
     inode: Inode,
@@ -50,7 +51,8 @@ export class Views {
       LinkView.prototype,
       function (this: Mutable<LinkView>, views: Views, entry: Entry) {
         this.views = views;
-        this.entry = entry;
+        this.dir = entry.dir;
+        this.name = entry.name;
         this.inode = entry.inode;
         this.fanOut = undefined;
       },
@@ -66,32 +68,39 @@ export class Views {
   }
 
   linkOf(entry: Entry): LinkView {
-    let link = this.#links.get(entry);
-    if (!link) this.#links.set(entry, (link = new this.#link(this, entry)));
+    return this.#find(entry.inode, entry) ?? this.#keep(new this.#link(this, entry));
+  }
+
+  #find(inode: Inode, place: Place): LinkView | undefined {
+    const links = this.#links.get(inode);
+    if (links instanceof Map) return links.get(keyOf(place));
+    return links?.dir === place.dir && links.name === place.name ? links : undefined;
+  }
+
+  #keep(link: LinkView): LinkView {
+    const { inode } = link;
+    const links = this.#links.get(inode);
+    if (links instanceof Map) links.set(keyOf(link), link);
+    else if (links && links !== link) {
+      const both = [links, link].map((each) => [keyOf(each), each] as const);
+      this.#links.set(inode, new Map(both));
+    } else this.#links.set(inode, link);
     return link;
   }
 
-  /** `to` names what `from` did: who looks at it goes on with it. */
-  move(from: Entry, to: Entry): void {
-    const link = this.#links.get(from);
-    this.#links.delete(from);
-    this.#name(to, link);
-  }
-
-  exchange(a: Entry, b: Entry): void {
-    const [linkOfA, linkOfB] = [this.#links.get(a), this.#links.get(b)];
-    this.#name(a, linkOfB);
-    this.#name(b, linkOfA);
-  }
-
-  #name(entry: Entry, link: LinkView | undefined): void {
-    if (!link) return void this.#links.delete(entry);
-    this.#links.set(entry, link);
-    link.entry = entry;
+  /** `entry` was at `from`: who looks at it goes on with it. */
+  move(from: Place, entry: Entry): void {
+    const link = this.#find(entry.inode, from);
+    if (!link) return;
+    const links = this.#links.get(entry.inode);
+    if (links instanceof Map) links.delete(keyOf(from));
+    link.dir = entry.dir;
+    link.name = entry.name;
+    this.#keep(link);
   }
 
   linkOfDirectory(dir: Inode): LinkView {
-    return dir === this.table.root || !dir.entry ? (this.core.root as LinkView) : this.linkOf(dir.entry);
+    return dir === this.table.root || !dir.name ? (this.core.root as LinkView) : this.linkOf(dir);
   }
 
   /** Turns a node that memfs made into the view of `inode`; whoever holds it goes on with it. */
@@ -106,18 +115,23 @@ export class Views {
     this.#nodes.set(inode, view as unknown as NodeView);
   }
 
-  /** Turns a link that memfs made into a view: of the root without `entry`. */
-  adoptLink(link: CoreLink, inode: Inode, entry?: Entry): void {
+  /** Turns a link that memfs made into a view. The root's names none. */
+  adoptLink(link: CoreLink, { inode, dir, name }: Entry): void {
     const { changes } = link;
     for (const key of Object.keys(link)) delete (link as unknown as Record<string, unknown>)[key];
     const view = Object.assign(Object.setPrototypeOf(link, this.#link.prototype), {
       views: this,
       inode,
-      entry,
+      dir: inode === this.table.root ? undefined : dir,
+      name,
       fanOut: changes,
     });
-    if (entry) this.#links.set(entry, view as unknown as LinkView);
+    this.#keep(view as unknown as LinkView);
   }
+}
+
+function keyOf({ dir, name }: { dir: Inode | undefined; name: string }): string {
+  return `${dir?.ino}/${name}`;
 }
 
 type Mutable<T> = { -readonly [K in keyof T]: T[K] };

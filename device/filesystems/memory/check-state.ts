@@ -216,24 +216,26 @@ class Tree {
       return entry && this.#isKept(entry.inode);
     });
     if (staying !== undefined) fail(`directory ${dir} has an entry twice, ${JSON.stringify(staying)}`);
-    // A name that has the cookie here that it had before takes none of another's.
-    const moved = new Set(
-      cookies.filter((cookie, n) => here.get(names[n]!)?.cookie !== cookie && cookie < here.nextCookie),
-    );
-    for (const { cookie, inode } of moved.size ? here.entries() : [])
-      if (moved.has(cookie) && this.#isKept(inode))
+    for (const cookie of cookies) {
+      const row = here.rowAfter(cookie - 1);
+      if (row >= 0 && here.cookieAt(row) === cookie && this.#isKept(here.at(row).inode))
         fail(`an entry of directory ${dir} has the invalid cookie ${cookie}`);
+    }
   }
 
   /** Of a directory that has another record now: the names that stay in it. */
   #checkStaying({ ino, directory }: Inode): void {
     const nextCookie = this.#nextCookies.get(ino) ?? 0;
     if (nextCookie >= directory!.nextCookie) return;
-    for (const { name, cookie, inode } of directory!.entries())
-      if (cookie >= nextCookie && this.#isKept(inode))
+    for (let row = directory!.rowAfter(nextCookie - 1); row >= 0; ) {
+      const cookie = directory!.cookieAt(row);
+      const { name, inode } = directory!.at(row);
+      row = directory!.rowAfter(cookie, row);
+      if (this.#isKept(inode))
         fail(
           `${JSON.stringify(name)} is in directory ${ino}, which does not exist, or has the invalid cookie ${cookie}`,
         );
+    }
   }
 
   /** Every directory is below the root, or is empty and has no name. */

@@ -1,48 +1,64 @@
 import { PAGE_SIZE } from '../../bytes.ts';
+import { NAME_MAX } from '../../fs/constants.ts';
 import { FIRST_COOKIE, firstAfter, MAX_COOKIE } from '../../fs/cookies.ts';
 import { ENOSPC, FsError } from '../../fs/errno.ts';
 import type { Inode } from './inode.ts';
-import { entryCost, type Space } from './space.ts';
+import type { InodeTable } from './inode-table.ts';
+import { hashName } from './name-hash.ts';
+import { NameTable } from './name-table.ts';
+import { entryCost } from './space.ts';
 
-/** Entries in one directory, at most: half of what a `Map` can have, which has places for removed ones too. */
+/** Entries in one directory, at most. */
 const MAX_ENTRIES = 2 ** 23;
 
-/** A name in a directory. */
-export class Entry {
+/** Where an entry is, or was. */
+export interface Place {
   readonly dir: Inode;
   readonly name: string;
-  inode: Inode;
-  /** Where a reader continues after it. Grows from entry to entry; see {@link Directory.numbering}. */
-  cookie: number;
+}
 
-  constructor(dir: Inode, name: string, inode: Inode, cookie: number) {
+/**
+ * A name of an inode, which goes where its inode goes: what is renamed is the same entry in another place. Not to be kept, for a file that has lost
+ * its first name calls another so.
+ */
+export interface Entry extends Place {
+  readonly inode: Inode;
+}
+
+/** A further name of an inode that has several. */
+export class Link implements Entry {
+  dir: Inode;
+  name: string;
+  readonly inode: Inode;
+
+  constructor(dir: Inode, name: string, inode: Inode) {
     this.dir = dir;
     this.name = name;
     this.inode = inode;
-    this.cookie = cookie;
   }
 }
 
-/** The entries of one directory, in the order of their cookies. "." and ".." are not among them. */
-export class Directory {
+/**
+ * The entries of one directory, by growing cookies; "." and ".." are not among them. Their numbers are those of their inodes, negative where it is a
+ * {@link Link} of one.
+ */
+export class Directory extends NameTable<string> {
   /** The directory that it is in; the root is in itself. Undefined once it was removed. */
   parent: Inode | undefined;
   readonly #inode: Inode;
-  readonly #space: Space;
-  readonly #entries = new Map<string, Entry>();
+  readonly #table: InodeTable;
+  /** By cookie. */
+  #links: Map<number, Link> | undefined;
   #nextCookie = FIRST_COOKIE;
   #numbering = 0;
   /** The cookies that the entries of then had before they were numbered anew, in their order. */
   #former: Uint32Array | undefined;
   #cost = 0;
 
-  constructor(inode: Inode, space: Space) {
+  constructor(inode: Inode, table: InodeTable) {
+    super();
     this.#inode = inode;
-    this.#space = space;
-  }
-
-  get length(): number {
-    return this.#entries.size;
+    this.#table = table;
   }
 
   /** What the entries are charged, in bytes. */
@@ -76,60 +92,108 @@ export class Directory {
   }
 
   get(name: string): Entry | undefined {
-    return this.#entries.get(name);
+    const row = this.rowOf(name);
+    return row < 0 ? undefined : this.at(row);
   }
 
-  entries(): MapIterator<Entry> {
-    return this.#entries.values();
+  /** Where the entry with this name is; -1 when there is none. */
+  rowOf(name: string): number {
+    return this.length && name.length <= NAME_MAX ? this.find(hashName(name), name) : -1;
   }
 
-  names(): MapIterator<string> {
-    return this.#entries.keys();
+  protected override isNamed(row: number, name: string): boolean {
+    return this.at(row).name === name;
   }
 
-  /** Appends an entry for a name that is not there. @throws FsError ENOSPC, with nothing added. */
-  add(name: string, inode: Inode): Entry {
-    if (this.#entries.size >= MAX_ENTRIES) throw FsError.of(ENOSPC);
+  /** What is in a row. */
+  at(row: number): Entry {
+    const number = this.numberAt(row);
+    return number > 0 ? this.#table.inode(number)! : this.#links!.get(this.cookieAt(row))!;
+  }
+
+  /** Entries may come and go meanwhile. */
+  *entries(): Generator<Entry, undefined> {
+    let numbering = this.#numbering;
+    for (let row = this.rowAfter(0); row >= 0; ) {
+      let cookie = this.cookieAt(row);
+      yield this.at(row);
+      if (numbering !== this.#numbering) {
+        numbering = this.#numbering;
+        cookie = this.renumbered(cookie);
+      }
+      row = this.rowAfter(cookie, row);
+    }
+  }
+
+  /** Counts a name that is about to be appended. @throws FsError ENOSPC, with nothing changed. */
+  charge(name: string): void {
+    if (this.length >= MAX_ENTRIES) throw FsError.of(ENOSPC);
+    this.#take(entryCost(name));
+  }
+
+  /** Appends an entry, whose place is here, for a name that is not there and was charged. */
+  append(entry: Entry): void {
     if (this.#nextCookie >= MAX_COOKIE) this.#renumber();
-    this.#charge(entryCost(name));
     this.#inode.touch();
-    const entry = new Entry(this.#inode, name, inode, this.#nextCookie++);
-    this.#entries.set(name, entry);
-    return entry;
+    this.#put(entry, this.#nextCookie++);
+  }
+
+  #put(entry: Entry, cookie: number): void {
+    this.put(this.#numberOf(entry, cookie), cookie, hashName(entry.name));
+  }
+
+  /** Puts another entry into the place of one, whose name it will have. */
+  set(row: number, entry: Entry): void {
+    const cookie = this.cookieAt(row);
+    this.#links?.delete(cookie);
+    this.setNumber(row, this.#numberOf(entry, cookie));
+  }
+
+  #numberOf(entry: Entry, cookie: number): number {
+    if (!(entry instanceof Link)) return entry.inode.ino;
+    (this.#links ??= new Map()).set(cookie, entry);
+    return -entry.inode.ino;
+  }
+
+  delete(name: string): void {
+    const row = this.rowOf(name);
+    if (row >= 0) this.removeName(row, name);
+  }
+
+  /** Takes an entry away, which has or had this name. */
+  removeName(row: number, name: string): void {
+    this.#take(-entryCost(name));
+    this.#links?.delete(this.cookieAt(row));
+    this.remove(row);
+  }
+
+  /** Puts entries in by their cookies, which grow, are free and below {@link nextCookie}. They are not limited by the quota. */
+  insert(entries: readonly { entry: Entry; cookie: number }[]): void {
+    if (!entries.length) return;
+    this.reserve(entries.length);
+    for (const { entry, cookie } of entries) this.#put(entry, cookie);
+    this.order();
+    const cost = entries.reduce((sum, { entry }) => sum + entryCost(entry.name), 0);
+    this.#cost += cost;
+    this.#table.space.metadata += cost;
   }
 
   /** Two thousand million names have been here, which is once in weeks: those that are left begin anew. */
   #renumber(): void {
-    this.#former = Uint32Array.from(this.#entries.values(), ({ cookie }) => cookie);
+    const all = Array.from(this.entries());
+    this.#former = Uint32Array.from(all, ({ name }) => this.cookieAt(this.rowOf(name)));
+    this.clear();
+    this.#links = undefined;
     this.#nextCookie = FIRST_COOKIE;
-    for (const entry of this.#entries.values()) {
+    for (const entry of all) {
       entry.inode.touch();
-      entry.cookie = this.#nextCookie++;
+      this.#put(entry, this.#nextCookie++);
     }
     this.#numbering++;
   }
 
-  delete(name: string): void {
-    if (this.#entries.delete(name)) this.#charge(-entryCost(name));
-  }
-
-  /** Puts entries in by their cookies, which grow, are free and below {@link nextCookie}. They are not limited by the quota. */
-  insert(entries: readonly Entry[]): void {
-    let last = 0;
-    for (const { cookie } of this.#entries.values()) last = cookie;
-    let all = entries;
-    if (entries[0] && entries[0].cookie < last) {
-      all = [...this.#entries.values(), ...entries].sort((a, b) => a.cookie - b.cookie);
-      this.#entries.clear();
-    }
-    for (const entry of all) this.#entries.set(entry.name, entry);
-    const cost = entries.reduce((sum, { name }) => sum + entryCost(name), 0);
-    this.#cost += cost;
-    this.#space.metadata += cost;
-  }
-
-  #charge(bytes: number): void {
-    this.#space.takeMetadata(bytes);
+  #take(bytes: number): void {
+    this.#table.space.takeMetadata(bytes);
     this.#cost += bytes;
   }
 }

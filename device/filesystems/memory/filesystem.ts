@@ -124,9 +124,9 @@ export class MemoryFileSystem implements FileSystem, Persistent<CheckedState> {
     return this.#names.lookup(dir, name);
   }
 
-  /** The entries of a directory as they are now, without "." and "..", each as it is when it comes up. */
+  /** The entries of a directory as they are now, without "." and "..". */
   entries(dir: Inode): { readonly name: string; readonly inode: Inode }[] {
-    return [...directoryOf(dir).entries()];
+    return Array.from(directoryOf(dir).entries(), ({ name, inode }) => ({ name, inode }));
   }
 
   /** Names from the root to the inode, by its last known name; undefined when that is gone. */

@@ -5,7 +5,7 @@ import { ENOSPC, ESTALE, FsError } from '../../fs/errno.ts';
 import type { Owner, Timespec } from '../../fs/filesystem.ts';
 import { MAX_CONTENT_CHUNK, type Origin } from '../../fs/origin.ts';
 import { Watchers } from '../../fs/watchers.ts';
-import type { Entry } from './directory.ts';
+import type { Entry, Place } from './directory.ts';
 import { FetchedContent } from './fetched-content.ts';
 import { Inode } from './inode.ts';
 import { Gone, Range, rangeOf } from './range.ts';
@@ -44,9 +44,9 @@ export interface MemoryObserver {
   created(entry: Entry): void;
   /** `entry` is about to go. */
   deleting(entry: Entry): void;
-  /** `to` names what `from` named before; `from` is no longer in its directory, unless something else was put there. */
-  moved(from: Entry, to: Entry): void;
-  /** Each names what the other did before. */
+  /** `entry` was at `from`, where there is nothing now, unless something else was put there. */
+  moved(from: Place, entry: Entry): void;
+  /** Each is where the other was. */
   exchanged(a: Entry, b: Entry): void;
   /** Everything is about to be replaced by what a snapshot has. */
   restoring(): void;
@@ -70,8 +70,8 @@ class Everyone implements MemoryObserver {
     for (const observer of this.#observers) observer.deleting(entry);
   }
 
-  moved(from: Entry, to: Entry): void {
-    for (const observer of this.#observers) observer.moved(from, to);
+  moved(from: Place, entry: Entry): void {
+    for (const observer of this.#observers) observer.moved(from, entry);
   }
 
   exchanged(a: Entry, b: Entry): void {
@@ -188,16 +188,16 @@ export class InodeTable {
 
   /** An inode that is not charged yet. */
   make(ino: number, mode: number, target?: string, range = this.range(rangeOf(ino))): Inode {
-    const inode = new Inode(ino, 1);
-    range.add(inode);
+    const inode = new Inode(range);
+    range.add(inode, ino);
     inode.begin(mode, this.now());
-    inode.embody(this.space, target);
+    inode.embody(this, target);
     return inode;
   }
 
   /** Takes a range out, and all inodes in it. */
   drop(range: Range): void {
-    for (const inode of range.inodes()) inode.place(Gone.of(inode.mode), 0);
+    for (const inode of range.inodes()) inode.place(new Gone(inode), 0);
     this.#ranges.delete(range.index);
   }
 

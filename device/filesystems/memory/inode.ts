@@ -3,7 +3,8 @@ import { S_IFDIR, S_IFLNK, S_IFMT, S_IFREG } from '../../fs/constants.ts';
 import type { Inode as AnyInode, Attr, Entry as FoundEntry, Timespec } from '../../fs/filesystem.ts';
 import { nameLength } from '../../fs/names.ts';
 import { Content } from './content.ts';
-import { Directory, type Entry } from './directory.ts';
+import { Directory, type Entry, Link } from './directory.ts';
+import type { InodeTable } from './inode-table.ts';
 import { ATIME, BTIME, CTIME, GID, Gone, HIGH, INO, MODE, MTIME, type Range, UID, WORDS } from './range.ts';
 import { inodeCost, linksCost, Space } from './space.ts';
 import type { Xattrs } from './xattrs.ts';
@@ -18,16 +19,21 @@ interface Rarities {
   rdev: number;
   linkable: boolean;
   xattrs: Xattrs | undefined;
-  /** All names, of those that have several. */
-  names: Set<Entry> | undefined;
+  /** Its further names, of one that has several. */
+  links: Set<Link> | undefined;
+  /** The name it got or was looked up by last, of one that has several. */
+  latest: Entry | undefined;
 }
 
 /**
- * One inode of a {@link MemoryFileSystem}, its own attributes as the outside sees them, and what is found by a name of it: one object
- * answers for all. There may be a million: it has few fields, and its numbers are in the record that its range has for it.
+ * One inode of a {@link MemoryFileSystem}, its own attributes as the outside sees them, what is found by a name of it, and the first of its names: one
+ * object answers for all. There may be a million: it has few fields, and no private methods, which take a field too; its numbers are in the record that its
+ * range has for it.
  */
-export class Inode implements AnyInode, Attr, FoundEntry {
-  readonly ino: number;
+export class Inode implements AnyInode, Attr, FoundEntry, Entry {
+  /** Where its first name is, and that; or was, when it has none. Without a name ever: in itself, and empty. */
+  dir: Inode = this;
+  name = '';
   nlink = 0;
   /** How many node-table entries and handles keep it alive. */
   retained = 0;
@@ -37,13 +43,10 @@ export class Inode implements AnyInode, Attr, FoundEntry {
   /** By its type: a directory's entries, a symbolic link's target; a file's content, or before there is some the space that it will take. */
   #body: Content | Space | Directory | string | undefined;
   #rarities: Rarities | undefined;
-  /** The name it got or was looked up by last; of a directory that is removed, the one it had. */
-  entry: Entry | undefined = undefined;
 
   /** Without a record yet: see {@link place}. */
-  constructor(ino: number, generation: number) {
-    this.ino = ino;
-    this.#range = Gone.of(0);
+  constructor(range: Range, generation = 1) {
+    this.#range = range;
     this.#at = 0;
     if (generation !== 1) (this.#rarities ??= noRarities()).generation = generation;
   }
@@ -60,8 +63,8 @@ export class Inode implements AnyInode, Attr, FoundEntry {
   }
 
   /** Gives it what its type needs that is in no record, unless it has it. `target`: of a symbolic link. */
-  embody(space: Space, target?: string): void {
-    this.#body ??= this.isDirectory ? new Directory(this, space) : this.isRegular ? space : target;
+  embody(table: InodeTable, target?: string): void {
+    this.#body ??= this.isDirectory ? new Directory(this, table) : this.isRegular ? table.space : target;
   }
 
   /** Something of it that is in snapshots is about to change. */
@@ -83,6 +86,10 @@ export class Inode implements AnyInode, Attr, FoundEntry {
   /** Whether it is in no range any more. */
   get isGone(): boolean {
     return this.#range instanceof Gone;
+  }
+
+  get ino(): number {
+    return this.#range.words[this.#at + INO]! || (this.#range as Gone).ino;
   }
 
   get mode(): number {
@@ -159,7 +166,7 @@ export class Inode implements AnyInode, Attr, FoundEntry {
   }
 
   set rdev(rdev: number) {
-    if (rdev !== this.rdev) this.#rare().rdev = rdev;
+    if (rdev !== this.rdev) Inode.#rare(this).rdev = rdev;
   }
 
   /** Made without a name (O_TMPFILE), so that it may get its first one. */
@@ -168,7 +175,7 @@ export class Inode implements AnyInode, Attr, FoundEntry {
   }
 
   set linkable(linkable: boolean) {
-    if (linkable !== this.linkable) this.#rare().linkable = linkable;
+    if (linkable !== this.linkable) Inode.#rare(this).linkable = linkable;
   }
 
   get xattrs(): Xattrs | undefined {
@@ -176,52 +183,97 @@ export class Inode implements AnyInode, Attr, FoundEntry {
   }
 
   set xattrs(xattrs: Xattrs | undefined) {
-    if (xattrs !== this.xattrs) this.#rare().xattrs = xattrs;
+    if (xattrs !== this.xattrs) Inode.#rare(this).xattrs = xattrs;
   }
 
-  #rare(): Rarities {
+  static #rare(inode: Inode): Rarities {
+    inode.#range.touch();
+    return (inode.#rarities ??= noRarities());
+  }
+
+  /** All names that it has, in any order; of the root none. */
+  names(): readonly Entry[] {
+    if (this.nlink === 0 || !this.name) return [];
+    const links = this.#rarities?.links;
+    return links ? [this, ...links] : [this];
+  }
+
+  /** The name it got or was looked up by last; of a directory that is removed, the one it had. */
+  get entry(): Entry | undefined {
+    return this.#rarities?.latest ?? (this.name && (this.nlink || this.isDirectory) ? this : undefined);
+  }
+
+  /** It was looked up by this name of it. */
+  set entry(entry: Entry) {
+    if (this.#rarities?.latest) this.#rarities.latest = entry;
+  }
+
+  /** It has this name too, and the links that makes. */
+  addName(dir: Inode, name: string): Entry {
     this.#range.touch();
-    return (this.#rarities ??= noRarities());
+    const { directory } = this;
+    if (directory) {
+      directory.parent = dir;
+      dir.nlink++;
+      this.nlink++;
+    } else if (this.nlink > 0) {
+      const link = new Link(dir, name, this);
+      const rarities = Inode.#rare(this);
+      (rarities.links ??= new Set()).add(link);
+      rarities.latest = link;
+      this.nlink++;
+      return link;
+    }
+    this.nlink++;
+    this.dir = dir;
+    this.name = name;
+    return this;
   }
 
-  /** All names that it has, in any order. */
-  names(): Iterable<Entry> {
-    if (this.nlink === 0 || !this.entry) return [];
-    return this.#rarities?.names ?? [this.entry];
-  }
-
-  addName(entry: Entry): void {
-    this.#range.touch();
-    if (this.entry && !this.isDirectory) (this.#rare().names ??= new Set([this.entry])).add(entry);
-    this.entry = entry;
-  }
-
-  /** A directory keeps the one that it had. */
+  /** It no longer has this name, which is in no row any more; where it was the first one, another is that now. */
   removeName(entry: Entry): void {
     this.#range.touch();
-    const names = this.#rarities?.names;
-    if (names) {
-      names.delete(entry);
-      if (this.entry === entry) [this.entry] = names;
-      if (names.size === 1) this.#rarities!.names = undefined;
-    } else if (!this.isDirectory) this.entry = undefined;
-  }
-
-  /** It has no names, and will be told of those that it gets. */
-  forgetNames(): void {
-    this.entry = undefined;
-    if (this.#rarities) this.#rarities.names = undefined;
-  }
-
-  /** It is called `to` now instead of `from`. */
-  replaceName(from: Entry, to: Entry): void {
-    this.#range.touch();
-    const names = this.#rarities?.names;
-    if (names) {
-      names.delete(from);
-      names.add(to);
+    const { directory } = this;
+    this.nlink--;
+    if (directory) {
+      this.nlink--;
+      directory.parent = undefined;
+      entry.dir.nlink--;
     }
-    this.entry = to;
+    const links = this.#rarities?.links;
+    if (!links) return;
+    let gone = entry as Link;
+    if (entry === this) {
+      [gone] = links as Set<Link> & [Link];
+      const { directory } = gone.dir;
+      directory!.set(directory!.rowOf(gone.name), this);
+      this.dir = gone.dir;
+      this.name = gone.name;
+    }
+    links.delete(gone);
+    if (this.#rarities!.latest === gone) this.#rarities!.latest = this;
+    if (!links.size) this.#rarities!.links = this.#rarities!.latest = undefined;
+  }
+
+  /** Without names: those that it has again are counted when they are told. */
+  forgetNames(): void {
+    this.dir = this;
+    this.name = '';
+    if (this.#rarities) this.#rarities.links = this.#rarities.latest = undefined;
+  }
+
+  /** What it was called by `entry` it is called in another place, or otherwise. */
+  moveName(entry: Entry, dir: Inode, name: string): void {
+    this.#range.touch();
+    if (this.directory && entry.dir !== dir) {
+      this.directory.parent = dir;
+      entry.dir.nlink--;
+      dir.nlink++;
+    }
+    const moved = entry as Inode | Link;
+    moved.dir = dir;
+    moved.name = name;
+    this.entry = entry;
   }
 
   get uid(): number {
@@ -241,45 +293,35 @@ export class Inode implements AnyInode, Attr, FoundEntry {
   }
 
   get atime(): Timespec {
-    return this.#time(ATIME, 0);
+    return timeAt(this.#range.words, this.#at, ATIME, 0);
   }
 
   set atime(time: Timespec) {
-    this.#setTime(ATIME, 0, time);
+    putTime(this.#range.touch(), this.#at, ATIME, 0, time);
   }
 
   get mtime(): Timespec {
-    return this.#time(MTIME, 8);
+    return timeAt(this.#range.words, this.#at, MTIME, 8);
   }
 
   set mtime(time: Timespec) {
-    this.#setTime(MTIME, 8, time);
+    putTime(this.#range.touch(), this.#at, MTIME, 8, time);
   }
 
   get ctime(): Timespec {
-    return this.#time(CTIME, 16);
+    return timeAt(this.#range.words, this.#at, CTIME, 16);
   }
 
   set ctime(time: Timespec) {
-    this.#setTime(CTIME, 16, time);
+    putTime(this.#range.touch(), this.#at, CTIME, 16, time);
   }
 
   get btime(): Timespec {
-    return this.#time(BTIME, 24);
+    return timeAt(this.#range.words, this.#at, BTIME, 24);
   }
 
   set btime(time: Timespec) {
-    this.#setTime(BTIME, 24, time);
-  }
-
-  #time(word: number, shift: number): Timespec {
-    const { words } = this.#range;
-    const at = this.#at;
-    return timeIn(words[at + word]!, words[at + word + 1]!, words[at + HIGH]! >> shift);
-  }
-
-  #setTime(word: number, shift: number, time: Timespec): void {
-    putTime(this.#range.touch(), this.#at, word, shift, time);
+    putTime(this.#range.touch(), this.#at, BTIME, 24, time);
   }
 
   get size(): number {
@@ -309,7 +351,7 @@ export class Inode implements AnyInode, Attr, FoundEntry {
 }
 
 function noRarities(): Rarities {
-  return { generation: 1, rdev: 0, linkable: false, xattrs: undefined, names: undefined };
+  return { generation: 1, rdev: 0, linkable: false, xattrs: undefined, links: undefined, latest: undefined };
 }
 
 /**
@@ -318,6 +360,10 @@ function noRarities(): Rarities {
  */
 export function timeIn(low: number, rest: number, high: number): Timespec {
   return { sec: low + (((high << 24) >> 22) | (rest & 3)) * 2 ** 32, nsec: rest >>> 2 };
+}
+
+function timeAt(words: Int32Array, at: number, word: number, shift: number): Timespec {
+  return timeIn(words[at + word]!, words[at + word + 1]!, words[at + HIGH]! >> shift);
 }
 
 function putTime(words: Int32Array, at: number, word: number, shift: number, { sec, nsec }: Timespec): void {

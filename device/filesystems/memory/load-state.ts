@@ -3,10 +3,10 @@ import type { AbsentBytes } from '../../fs/origin.ts';
 import { type CheckedRange, checkRange, recordAt } from './check-range.ts';
 import type { CheckedState } from './check-state.ts';
 import { PAGES_PER_CHUNK } from './chunk.ts';
-import { type Directory, Entry } from './directory.ts';
+import type { Directory, Entry } from './directory.ts';
 import { Inode } from './inode.ts';
 import type { InodeTable } from './inode-table.ts';
-import { MODE, rangeOf, WORDS } from './range.ts';
+import { INO, MODE, rangeOf, WORDS } from './range.ts';
 import { rangesCost } from './space.ts';
 import { addXattr } from './xattrs.ts';
 
@@ -24,10 +24,10 @@ class Load {
   readonly #before = new Map<number, Inode>();
   /** Those whom somebody retains and the state does not have, with their records. */
   readonly #left: { inode: Inode; record: Int32Array }[] = [];
-  /** The names that there were, and that are not there again yet. */
-  readonly #names = new Set<Entry>();
+  /** The names that there were, and that are not there again yet, by cookie. */
+  readonly #names = new Map<Directory, Map<number, string>>();
   /** Names that come into each directory. */
-  readonly #added = new Map<Directory, Entry[]>();
+  readonly #added = new Map<Directory, { entry: Entry; cookie: number }[]>();
 
   constructor(table: InodeTable, state: CheckedState) {
     this.#table = table;
@@ -45,19 +45,18 @@ class Load {
   run(): void {
     const table = this.#table;
     table.nextIno = Math.max(table.nextIno, this.#state.nextIno);
-    for (const range of table.ranges()) {
-      if (this.#kept.has(range.index)) continue;
-      for (const inode of range.inodes()) this.#takeOut(inode);
-      table.drop(range);
-      table.space.metadata -= rangesCost(1);
-    }
+    const before = table.ranges().filter(({ index }) => !this.#kept.has(index));
+    for (const range of before) for (const inode of range.inodes()) this.#takeOut(inode);
+    for (const range of before) table.drop(range);
+    table.space.metadata -= rangesCost(before.length);
     for (const range of this.#ranges.values()) this.#loadInodes(range);
     for (const { inode, record } of this.#left) {
-      table.range(rangeOf(inode.ino)).add(inode, record);
+      table.range(rangeOf(record[INO]!)).add(inode, record[INO]!, record);
       this.#charge(inode, 1);
     }
     for (const range of this.#ranges.values()) this.#loadEntries(range);
-    for (const { dir, name } of this.#names) dir.directory!.delete(name);
+    for (const [directory, names] of this.#names)
+      for (const [cookie, name] of names) directory.removeName(directory.rowAfter(cookie - 1), name);
     for (const [directory, entries] of this.#added) {
       entries.sort((a, b) => a.cookie - b.cookie);
       directory.insert(entries);
@@ -82,9 +81,11 @@ class Load {
     const { ino, directory } = inode;
     this.#before.set(ino, inode);
     this.#charge(inode, -1);
-    for (const entry of inode.names()) {
-      this.#names.add(entry);
-      if (directory) entry.dir.nlink--;
+    for (const { dir, name } of inode.names()) {
+      const from = dir.directory!;
+      const names = this.#names.get(from) ?? new Map<number, string>();
+      this.#names.set(from, names.set(from.cookieAt(from.rowOf(name)), name));
+      if (directory) dir.nlink--;
     }
     if (!directory) inode.nlink = 0;
     else if (inode !== this.#table.root) {
@@ -110,13 +111,13 @@ class Load {
       const generation = row === undefined ? 1 : special.generation[row]!;
       let inode = this.#before.get(ino);
       const isSame = inode?.generation === generation && inode.type === (words[at + MODE]! & S_IFMT);
-      if (!inode || !isSame) inode = new Inode(ino, generation);
+      if (!inode || !isSame) inode = new Inode(table.range(index), generation);
       inode.rdev = row === undefined ? 0 : special.rdev[row]!;
       inode.linkable = row !== undefined && special.linkable[row] === 1;
       inodes.push(inode);
     }
     table.range(index).load(inodes, words);
-    for (const inode of inodes) inode.embody(table.space);
+    for (const inode of inodes) inode.embody(table);
     directories.ino.forEach((ino, row) => {
       table.inode(ino)!.directory!.nextCookie = directories.nextCookie[row]!;
     });
@@ -131,15 +132,16 @@ class Load {
       const inode = this.#table.inode(entries.ino[row]!)!;
       const cookie = entries.cookie[row]!;
       const directory = dir.directory!;
-      let entry = directory.get(name);
-      const isSame = entry?.inode === inode && entry.cookie === cookie && this.#names.delete(entry);
-      if (!entry || !isSame) {
-        entry = new Entry(dir, name, inode, cookie);
-        const added = this.#added.get(directory);
-        if (added) added.push(entry);
-        else this.#added.set(directory, [entry]);
+      const entry = inode.addName(dir, name);
+      const names = this.#names.get(directory);
+      if (names?.get(cookie) === name) {
+        names.delete(cookie);
+        directory.set(directory.rowAfter(cookie - 1), entry);
+        return;
       }
-      named(entry);
+      const added = this.#added.get(directory);
+      if (added) added.push({ entry, cookie });
+      else this.#added.set(directory, [{ entry, cookie }]);
     });
   }
 
@@ -161,15 +163,4 @@ class Load {
     this.#table.space.metadata += sign * (inode.metadata - (inode.directory?.cost ?? 0));
     this.#table.space.inodes += sign;
   }
-}
-
-/** An entry names its inode from now on: counts what links that makes. */
-export function named(entry: Entry): void {
-  const { dir, inode } = entry;
-  inode.addName(entry);
-  if (inode.directory) {
-    inode.directory.parent = dir;
-    inode.nlink += 2;
-    dir.nlink++;
-  } else inode.nlink++;
 }

@@ -28,7 +28,7 @@ import {
 import type { NewNode, Owner, Timespec } from '../../fs/filesystem.ts';
 import { nameLength } from '../../fs/names.ts';
 import { ACL_ACCESS, ACL_DEFAULT, Acl } from './acl.ts';
-import type { Directory, Entry } from './directory.ts';
+import type { Directory, Entry, Place } from './directory.ts';
 import type { Inode } from './inode.ts';
 import type { InodeTable } from './inode-table.ts';
 import { linksCost } from './space.ts';
@@ -47,8 +47,9 @@ export class Namespace {
   lookup(dir: Inode, name: string): Inode | undefined {
     const entry = directoryOf(dir).get(name);
     if (entry) {
-      entry.inode.entry = entry;
-      return entry.inode;
+      const { inode } = entry;
+      inode.entry = entry;
+      return inode;
     }
     if (name === '.') return dir;
     if (name === '..') return this.parent(dir);
@@ -68,7 +69,7 @@ export class Namespace {
     const names: string[] = [];
     for (let at = inode; at !== this.#table.root; ) {
       const { entry } = at;
-      if (!entry || entry.inode !== at || entry.dir.directory!.get(entry.name) !== entry) return undefined;
+      if (!entry || at.nlink === 0) return undefined;
       names.push(entry.name);
       at = entry.dir;
     }
@@ -99,10 +100,10 @@ export class Namespace {
     const directory = this.#vacancy(dir, name);
     if (inode.nlink === 0 && !inode.linkable) throw FsError.of(ENOENT);
     if (inode.nlink >= LINK_MAX) throw FsError.of(EMLINK);
-    const entry = this.#add(directory, name, inode);
+    const entry = this.#add(directory, dir, name, inode);
     this.#touch(dir);
     inode.ctime = dir.mtime;
-    this.#changed(entry, inode);
+    this.#changed(dir, name, inode);
     this.#table.observer?.created(entry);
   }
 
@@ -132,17 +133,18 @@ export class Namespace {
         continue;
       }
       pending.pop();
-      next.dir.directory!.delete(next.name);
-      this.#touch(next.dir);
-      this.#detached(next, next.inode);
-      this.#changed(next, next.inode);
+      const { dir, name, inode } = next;
+      dir.directory!.delete(name);
+      this.#touch(dir);
+      this.#detached(next, inode);
+      this.#changed(dir, name, inode);
     }
   }
 
   rename(dir: Inode, name: string, newDir: Inode, newName: string, flags: number, owner: Owner): void {
     if (flags & ~(RENAME_NOREPLACE | RENAME_EXCHANGE | RENAME_WHITEOUT)) throw FsError.of(EINVAL);
     if (flags & RENAME_EXCHANGE && flags !== RENAME_EXCHANGE) throw FsError.of(EINVAL);
-    const directory = directoryOf(dir);
+    directoryOf(dir);
     const newDirectory = directoryOf(newDir);
     if (isDots(name) || isDots(newName)) throw FsError.of(flags & RENAME_NOREPLACE && isDots(newName) ? EEXIST : EBUSY);
     const from = this.#existing(dir, name);
@@ -164,7 +166,7 @@ export class Namespace {
       if (to.inode.directory?.length) throw FsError.of(ENOTEMPTY);
     }
     const whiteout = flags & RENAME_WHITEOUT ? this.#allocateIn(dir, S_IFCHR, owner, 0, undefined) : undefined;
-    this.#move(from, directory, newDir, newName, to, whiteout);
+    this.#move(from, newDir, newName, to, whiteout);
   }
 
   /**
@@ -175,13 +177,13 @@ export class Namespace {
     if (inode.isDirectory && inode.nlink > 0) throw FsError.of(EPERM);
     let entry: Entry;
     try {
-      entry = this.#add(this.#vacancy(dir, name), name, inode);
+      entry = this.#add(this.#vacancy(dir, name), dir, name, inode);
     } catch (error) {
       this.#table.freeUnused(inode);
       throw error;
     }
     this.#touch(dir);
-    this.#changed(entry, inode);
+    this.#changed(dir, name, inode);
     return entry;
   }
 
@@ -258,121 +260,80 @@ export class Namespace {
     return false;
   }
 
-  #move(
-    from: Entry,
-    directory: Directory,
-    newDir: Inode,
-    newName: string,
-    to: Entry | undefined,
-    whiteout: Inode | undefined,
-  ): void {
-    const { inode, dir } = from;
+  #move(from: Entry, newDir: Inode, newName: string, to: Entry | undefined, whiteout: Inode | undefined): void {
+    const { inode, dir, name } = from;
+    const directory = dir.directory!;
     const newDirectory = newDir.directory!;
-    let entry = to;
+    const row = directory.rowOf(name);
     if (to) {
       this.#table.observer?.deleting(to);
+      newDirectory.set(newDirectory.rowOf(newName), from);
       const replaced = to.inode;
-      to.inode = inode;
       this.#detached(to, replaced);
       this.#table.watchers.inodeChanged(replaced, false);
     } else {
       try {
-        entry = newDirectory.add(newName, inode);
+        newDirectory.charge(newName);
       } catch (error) {
         if (whiteout) this.#table.freeUnused(whiteout);
         throw error;
       }
     }
-    inode.replaceName(from, entry!);
-    if (whiteout) {
-      from.inode = whiteout;
-      this.#attached(from);
-    } else {
-      directory.delete(from.name);
-    }
-    if (inode.directory && newDir !== dir) {
-      inode.directory.parent = newDir;
-      dir.nlink--;
-      newDir.nlink++;
-    }
+    if (whiteout) directory.set(row, whiteout.addName(dir, name));
+    else directory.removeName(row, name);
+    inode.moveName(from, newDir, newName);
+    if (!to) newDirectory.append(from);
     inode.ctime = this.#touch(dir);
     if (newDir !== dir) newDir.mtime = newDir.ctime = inode.ctime;
-    this.#changed(from, inode);
-    this.#changed(entry!, inode);
-    this.#table.observer?.moved(from, entry!);
-    if (whiteout) this.#table.observer?.created(from);
+    this.#changed(dir, name, inode);
+    this.#changed(newDir, newName, inode);
+    this.#table.observer?.moved({ dir, name }, from);
+    if (whiteout) this.#table.observer?.created(whiteout);
   }
 
   #exchange(a: Entry, b: Entry): void {
-    [a.inode, b.inode] = [b.inode, a.inode];
-    const now = this.#touch(a.dir);
-    b.dir.mtime = b.dir.ctime = now;
-    for (const [entry, before] of [
-      [a, b],
-      [b, a],
-    ] as const) {
-      const { inode, dir } = entry;
-      inode.ctime = now;
-      inode.replaceName(before, entry);
-      if (inode.directory && before.dir !== dir) {
-        inode.directory.parent = dir;
-        before.dir.nlink--;
-        dir.nlink++;
-      }
-    }
-    this.#changed(a, a.inode);
-    this.#changed(b, b.inode);
+    const [place, other] = [placeOf(a), placeOf(b)];
+    const [directory, otherDirectory] = [place.dir.directory!, other.dir.directory!];
+    const [row, otherRow] = [directory.rowOf(place.name), otherDirectory.rowOf(other.name)];
+    directory.set(row, b);
+    otherDirectory.set(otherRow, a);
+    a.inode.moveName(a, other.dir, other.name);
+    b.inode.moveName(b, place.dir, place.name);
+    const now = this.#touch(place.dir);
+    a.inode.ctime = b.inode.ctime = other.dir.mtime = other.dir.ctime = now;
+    this.#changed(place.dir, place.name, b.inode);
+    this.#changed(other.dir, other.name, a.inode);
     this.#table.observer?.exchanged(a, b);
   }
 
   /** A name for an inode, which may have others. @throws FsError ENOSPC, with nothing added. */
-  #add(directory: Directory, name: string, inode: Inode): Entry {
+  #add(directory: Directory, dir: Inode, name: string, inode: Inode): Entry {
     const { space } = this.#table;
     const cost = inode.isDirectory ? 0 : linksCost(inode.nlink + 1) - linksCost(inode.nlink);
     space.takeMetadata(cost);
-    let entry: Entry;
     try {
-      entry = directory.add(name, inode);
+      directory.charge(name);
     } catch (error) {
       space.takeMetadata(-cost);
       throw error;
     }
-    this.#attached(entry);
+    const entry = inode.addName(dir, name);
+    directory.append(entry);
     return entry;
   }
 
-  /** `entry` names its inode from now on. */
-  #attached(entry: Entry): void {
-    const { dir, inode } = entry;
-    inode.addName(entry);
-    if (inode.directory) {
-      inode.directory.parent = dir;
-      inode.nlink = 2;
-      dir.nlink++;
-    } else {
-      inode.nlink++;
-    }
-  }
-
-  /** `entry` names `inode` no longer. */
+  /** `entry`, which is in no directory any more, named `inode`. */
   #detached(entry: Entry, inode: Inode): void {
+    const cost = inode.isDirectory ? 0 : linksCost(inode.nlink);
     inode.removeName(entry);
-    if (inode.directory) {
-      inode.nlink = 0;
-      inode.directory.parent = undefined;
-      entry.dir.nlink--;
-    } else {
-      const cost = linksCost(inode.nlink);
-      inode.nlink--;
-      this.#table.space.takeMetadata(linksCost(inode.nlink) - cost);
-    }
+    this.#table.space.takeMetadata((inode.isDirectory ? 0 : linksCost(inode.nlink)) - cost);
     inode.linkable = false;
     inode.ctime = this.#table.now();
     this.#table.freeUnused(inode);
   }
 
-  /** Tells who watches that `entry` names `inode` now, or did so before. */
-  #changed({ dir, name }: Entry, inode: Inode): void {
+  /** Tells who watches that the name is that of `inode` now, or was so before. */
+  #changed(dir: Inode, name: string, inode: Inode): void {
     const { watchers } = this.#table;
     watchers.entryChanged(dir, name);
     watchers.inodeChanged(dir, true);
@@ -388,6 +349,11 @@ export class Namespace {
 export function directoryOf(inode: Inode): Directory {
   if (!inode.directory) throw FsError.of(ENOTDIR);
   return inode.directory;
+}
+
+/** Where an entry is now. */
+function placeOf({ dir, name }: Entry): Place {
+  return { dir, name };
 }
 
 function isDots(name: string): boolean {

@@ -112,19 +112,19 @@ export class Range {
   }
 
   /** Gives an inode a record. Its number must not have one yet. */
-  add(inode: Inode, record?: Int32Array): void {
-    const at = this.#insert(inode);
+  add(inode: Inode, ino: number, record?: Int32Array): void {
+    const at = this.#insert(ino, inode);
     if (record) this.#words.set(record, at);
     inode.place(this, at);
   }
 
-  #insert(inode: Inode): number {
+  #insert(ino: number, inode: Inode): number {
     this.touch();
-    const row = this.#rowOf(inode.ino);
+    const row = this.#rowOf(ino);
     const rows = this.#rows.length;
     const at = row * WORDS;
     this.#count++;
-    if (row < rows && this.#words[at] === inode.ino) {
+    if (row < rows && this.#words[at] === ino) {
       this.#words.fill(0, at + 1, at + WORDS);
       this.#rows[row] = inode;
       return at;
@@ -132,9 +132,12 @@ export class Range {
     if (rows * WORDS >= this.#words.length) this.#resize(2 * rows);
     this.#words.copyWithin(at + WORDS, at, rows * WORDS);
     this.#words.fill(0, at, at + WORDS);
-    this.#words[at] = inode.ino;
-    if (row === rows) this.#rows.push(inode);
-    else {
+    this.#words[at] = ino;
+    if (row === rows) {
+      this.#rows.push(inode);
+      // A full one grows no more: without the room that arrays have for that.
+      if (row === RANGE - 1) this.#rows = this.#rows.slice();
+    } else {
       this.#rows.splice(row, 0, inode);
       this.#moved(row + 1);
     }
@@ -144,8 +147,8 @@ export class Range {
   /** Takes an inode out. */
   remove(inode: Inode): void {
     this.touch();
-    inode.place(Gone.of(inode.mode), 0);
     this.#rows[this.#rowOf(inode.ino)] = undefined;
+    inode.place(new Gone(inode), 0);
     const gone = this.#rows.length - --this.#count;
     if (gone > this.#count && gone >= MOST_GONE) this.#pack();
   }
@@ -191,18 +194,18 @@ export class Range {
   }
 }
 
-/** The records of inodes that are gone: of their type, and nothing else. What is changed of them nobody will know. */
+/** In place of the range of an inode that is gone. Its record says its type alone, and what is changed of it nobody will know. */
 export class Gone {
   /** By the four bits that tell types apart. */
-  static readonly #all = Array.from({ length: 16 }, (_, type) => new Gone(type << 12));
-  readonly words = new Int32Array(WORDS);
+  static readonly #records = Array.from({ length: 16 }, (_, type) =>
+    Int32Array.from({ length: WORDS }, (_, word) => (word === MODE ? type << 12 : 0)),
+  );
+  readonly ino: number;
+  readonly words: Int32Array;
 
-  private constructor(type: number) {
-    this.words[MODE] = type;
-  }
-
-  static of(mode: number): Gone {
-    return Gone.#all[(mode & S_IFMT) >>> 12]!;
+  constructor({ ino, mode }: Inode) {
+    this.ino = ino;
+    this.words = Gone.#records[(mode & S_IFMT) >>> 12]!;
   }
 
   touch(): Int32Array {

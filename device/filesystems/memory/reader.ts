@@ -1,18 +1,16 @@
 import { DOT_COOKIE, DOT_DOT_COOKIE } from '../../fs/cookies.ts';
 import type { DirectoryEntry, OpenDirectory } from '../../fs/filesystem.ts';
-import type { Directory, Entry } from './directory.ts';
+import type { Directory } from './directory.ts';
 import type { Inode } from './inode.ts';
 
 /**
  * Goes through a directory while it changes, up to the last entry that was there when it began: whoever
- * renames entries meanwhile, which gives them new cookies, would never let it end. In sequence every step is constant
- * time, on whatever was added or removed meanwhile; a jump costs one pass over the entries before it.
+ * renames entries meanwhile, which gives them new cookies, would never let it end.
  */
 export class Reader implements OpenDirectory, IterableIterator<DirectoryEntry, undefined> {
   readonly #inode: Inode;
   readonly #directory: Directory;
   readonly #accessed: () => void;
-  #iterator: MapIterator<Entry> | undefined;
   /** The last cookie that was passed, as it was told; and what it is now, unless the entries were numbered anew since. */
   #told = 0;
   #position = 0;
@@ -20,8 +18,8 @@ export class Reader implements OpenDirectory, IterableIterator<DirectoryEntry, u
   #given: DirectoryEntry | undefined;
   #end: number;
   #numbering: number;
-  /** The entry after the position, when it is known. */
-  #current: Entry | undefined;
+  /** Where the entry is that was found last. */
+  #row = -1;
 
   /** `end`: of an earlier reader that this one takes the place of. */
   constructor(inode: Inode, directory: Directory, accessed: () => void, end?: number) {
@@ -65,12 +63,12 @@ export class Reader implements OpenDirectory, IterableIterator<DirectoryEntry, u
       return;
     }
     this.#told = this.#position = cookie;
-    this.#iterator = this.#current = this.#given = undefined;
+    this.#given = undefined;
   }
 
   #pass(cookie: number): void {
     this.#told = this.#position = cookie;
-    this.#current = this.#given = undefined;
+    this.#given = undefined;
   }
 
   #peek(): DirectoryEntry | undefined {
@@ -80,35 +78,18 @@ export class Reader implements OpenDirectory, IterableIterator<DirectoryEntry, u
       return { name: '.', inode: this.#inode, mode: this.#inode.mode, cookie: DOT_COOKIE };
     if (this.#position < DOT_DOT_COOKIE)
       return { name: '..', inode: parent, mode: parent.mode, cookie: DOT_DOT_COOKIE };
-    const entry = this.#entry();
-    return (
-      entry && {
-        name: entry.name,
-        inode: entry.inode,
-        mode: entry.inode.mode,
-        cookie: entry.cookie,
-        attr: entry.inode,
-      }
-    );
-  }
-
-  #entry(): Entry | undefined {
     this.#follow();
-    const current = this.#current;
-    if (current && this.#directory.get(current.name) === current) return current;
-    this.#current = undefined;
-    if (this.#end <= this.#position + 1) return undefined;
-    this.#iterator ??= this.#directory.entries();
-    for (;;) {
-      const { done, value } = this.#iterator.next();
-      if (done || value.cookie >= this.#end) {
-        // Nothing is left up to the end: what is added later comes after it.
-        this.#position = this.#end - 1;
-        this.#iterator = undefined;
-        return undefined;
-      }
-      if (value.cookie > this.#position) return (this.#current = value);
+    const directory = this.#directory;
+    const row = directory.rowAfter(this.#position, this.#row);
+    const cookie = row < 0 ? this.#end : directory.cookieAt(row);
+    if (cookie >= this.#end) {
+      // Nothing is left up to the end: what is added later comes after it.
+      this.#position = Math.max(this.#position, this.#end - 1);
+      return undefined;
     }
+    this.#row = row;
+    const { name, inode } = directory.at(row);
+    return { name, inode, mode: inode.mode, cookie, attr: inode };
   }
 
   /** Entries keep their order when they are numbered anew. */

@@ -8,16 +8,17 @@ import type { FetchedContent } from './fetched-content.ts';
  * What things take of the host's memory in V8, in bytes; test/device/fs/heap.test.ts measures them. Tables have more places
  * than entries: up to twice as many while they grow, up to four times when most was removed.
  */
-/** An inode, its record, and half of what a session keeps of it. */
-const INODE = 215;
+/** An inode with its record, and half of what a session keeps of it. */
+const INODE = 212;
 /** A range of inodes, whose array has places for more records than it has. */
 const RANGE_COST = 680;
 /** What a directory has besides, empty. */
-const DIRECTORY = 200;
+const DIRECTORY = 180;
 /** A name, besides its text. */
-const ENTRY = 122;
-/** Each name of a file that has several, besides. */
-const LINK = 30;
+const ENTRY = 26;
+/** What a file that has several names has besides, and each further one. */
+const LINKS = 300;
+const LINK = 135;
 /** The first attribute of an inode, besides what each one takes. */
 const XATTRS = 180;
 /** An attribute, besides the texts of its name and value. */
@@ -48,7 +49,7 @@ export function entryCost(name: string): number {
 
 /** Of an inode with so many names. */
 export function linksCost(names: number): number {
-  return names < 2 ? 0 : LINK * names;
+  return names < 2 ? 0 : LINKS + LINK * (names - 1);
 }
 
 export function xattrCost(name: string, value: Uint8Array): number {

@@ -2,6 +2,7 @@ import { encodeName } from '../../fs/names.ts';
 import type { AbsentBytes } from '../../fs/origin.ts';
 import { PAGES_PER_CHUNK } from './chunk.ts';
 import type { Entry } from './directory.ts';
+import type { Inode } from './inode.ts';
 import type { InodeTable } from './inode-table.ts';
 import type { Range } from './range.ts';
 import { differenceFrom, type GroupName } from './range-difference.ts';
@@ -119,10 +120,10 @@ function saveRange(range: Range, base: RangeState | undefined): RangeState {
 
   for (const inode of range.inodes()) {
     const { ino, directory, written, target, generation, rdev, linkable } = inode;
-    for (const { name, dir, cookie } of inOrder(inode.names())) {
+    for (const { name, dir } of inOrder(inode.names())) {
       entries.ino.push(ino);
       entries.dir.push(dir.ino);
-      entries.cookie.push(cookie);
+      entries.cookie.push(cookieOf(dir, name));
       entries.names.push(name);
     }
     if (directory) {
@@ -168,9 +169,14 @@ function saveRange(range: Range, base: RangeState | undefined): RangeState {
   return state;
 }
 
-/** Several names come as a set, whose order is nobody's. */
-function inOrder(names: Iterable<Entry>): Iterable<Entry> {
-  return names instanceof Set ? [...names].sort((a, b) => a.dir.ino - b.dir.ino || a.cookie - b.cookie) : names;
+function cookieOf(dir: Inode, name: string): number {
+  const directory = dir.directory!;
+  return directory.cookieAt(directory.rowOf(name));
+}
+
+function inOrder(names: readonly Entry[]): readonly Entry[] {
+  if (names.length < 2) return names;
+  return [...names].sort((a, b) => a.dir.ino - b.dir.ino || cookieOf(a.dir, a.name) - cookieOf(b.dir, b.name));
 }
 
 /** What a range is made of, as lists. */

@@ -2,7 +2,8 @@ import { expect } from 'chai';
 import { INIT_NEWEST } from '../../../device/conformance/message.ts';
 import { filesystemOf, volumeOf } from '../../../device/filesystems/memfs/volume.ts';
 import { checkState } from '../../../device/filesystems/memory/check-state.ts';
-import type { Entry } from '../../../device/filesystems/memory/directory.ts';
+import type { Directory } from '../../../device/filesystems/memory/directory.ts';
+import type { Inode } from '../../../device/filesystems/memory/inode.ts';
 import { O_NOATIME } from '../../../device/fs/constants.ts';
 import { MAX_COOKIE } from '../../../device/fs/cookies.ts';
 import * as C from '../../../device/fuse/constants.ts';
@@ -61,14 +62,7 @@ class Scene {
   }
 
   directory(name: string) {
-    return this.filesystem.lookup(this.filesystem.root, name) as ReturnType<MemoryFileSystem['lookup']> & {
-      directory: {
-        load(entries: Entry[], next: number): void;
-        entries(): Iterable<Entry>;
-        nextCookie: number;
-        numbering: number;
-      };
-    };
+    return this.filesystem.lookup(this.filesystem.root, name) as Inode & { directory: Directory };
   }
 }
 
@@ -193,7 +187,8 @@ describe('cookies of a directory', () => {
   function used(scene: Scene, name: string, left: number): void {
     const { directory } = scene.directory(name);
     const entries = [...directory.entries()];
-    entries.forEach((entry, n) => (entry.cookie = MAX_COOKIE - left - entries.length + n));
+    for (const { name } of entries) directory.delete(name);
+    directory.insert(entries.map((entry, n) => ({ entry, cookie: MAX_COOKIE - left - entries.length + n })));
     directory.nextCookie = MAX_COOKIE - left;
   }
 
