@@ -1,5 +1,5 @@
-import { recordOf } from '../filesystems/memory/inode.ts';
-import { rangeOf, WORDS } from '../filesystems/memory/range.ts';
+import { rangeOf } from '../filesystems/memory/range.ts';
+import { recordOf, WORDS } from '../filesystems/memory/record.ts';
 import { makeRange, type RangeLists, type RangeState } from '../filesystems/memory/state.ts';
 import { S_IFDIR, S_IFMT } from '../fs/constants.ts';
 import { FIRST_COOKIE } from '../fs/cookies.ts';

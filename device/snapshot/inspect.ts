@@ -1,8 +1,7 @@
 import type { CheckedRange } from '../filesystems/memory/check-range.ts';
 import { type CheckedState, checkState } from '../filesystems/memory/check-state.ts';
-import { attributesAt } from '../filesystems/memory/inode.ts';
-import { WORDS } from '../filesystems/memory/range.ts';
 import { baseOf } from '../filesystems/memory/range-difference.ts';
+import { attributesAt, WORDS } from '../filesystems/memory/record.ts';
 import type { MemoryState } from '../filesystems/memory/state.ts';
 import type { Lock } from '../fs/locks.ts';
 import { type CheckedLockTableState, LockTable } from '../fs/locks.ts';
@@ -198,12 +197,12 @@ function readFiles({ ranges }: CheckedState): {
       bytes += file.size;
     }
     const { ino, dir, cookie, names } = range.entries;
-    names.forEach((name, row) => {
-      const entry = { name, cookie: cookie[row]!, ino: ino[row]! };
+    for (let row = 0; row < names.length; row++) {
+      const entry = { name: names.at(row), cookie: cookie[row]!, ino: ino[row]! };
       const own = entries.get(dir[row]!);
       if (own) own.push(entry);
       else entries.set(dir[row]!, [entry]);
-    });
+    }
   }
   const below: [directory: number, path: string][] = [[ROOT, '']];
   for (const [directory, path] of below) {

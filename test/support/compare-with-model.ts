@@ -5,9 +5,9 @@ import { type Elsewhere, ModelSession } from './model-session.ts';
 import { randomSteps } from './random-steps.ts';
 import { restored } from './restored.ts';
 
-/** One of so many steps is a comparison of everything, or a restore elsewhere, or a state that is saved and restored beside. */
-const WHOLE_EVERY = 70;
-const WHOLE = ['compare', 'move', 'save'];
+/** One of so many steps is a comparison of everything, or a restore elsewhere, with or without one, or a state that is saved and restored beside. */
+const WHOLE_EVERY = 60;
+const WHOLE = ['compare', 'move', 'thaw', 'save'];
 /** One of so many steps leaves some of the content elsewhere, where that can be. */
 const LEAVE_EVERY = 7;
 
@@ -58,6 +58,11 @@ async function doStep(session: ModelSession, model: ModelFilesystem, step: strin
   }
   if (step === 'leave') {
     session.leaveContent();
+    return undefined;
+  }
+  if (step === 'thaw') {
+    // Nobody looks, so that the next steps come to what is not an object yet.
+    session.moveElsewhere();
     return undefined;
   }
   if (step === 'move') session.moveElsewhere();

@@ -136,6 +136,7 @@ function adoptInode(table: InodeTable, node: CoreNode, ino: number): Inode {
   if (inode.isRegular && node.getSize()) {
     const bytes = node.getBuffer();
     inode.content!.load(bytes.length, [...chunksOf(bytes)]);
+    table.space.pages += inode.content!.pages;
   }
   return inode;
 }

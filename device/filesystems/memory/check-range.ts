@@ -1,17 +1,18 @@
 import { PAGE_SIZE } from '../../bytes.ts';
-import { S_IFDIR, S_IFLNK, S_IFMT, S_IFREG } from '../../fs/constants.ts';
+import { NAME_MAX, S_IFDIR, S_IFLNK, S_IFMT, S_IFREG } from '../../fs/constants.ts';
 import { FIRST_COOKIE, MAX_COOKIE } from '../../fs/cookies.ts';
 import { FsError } from '../../fs/errno.ts';
 import { decodeName, isEntryName, nameLength } from '../../fs/names.ts';
 import { AbsentBytes } from '../../fs/origin.ts';
 import { ACL_ACCESS, ACL_DEFAULT, Acl } from './acl.ts';
 import { countBits, PAGES_PER_CHUNK } from './chunk.ts';
-import { timeIn } from './inode.ts';
 import { fail, list, record } from './invalid.ts';
-import { ATIME, BTIME, CTIME, HIGH, MODE, MTIME, RANGE, WORDS } from './range.ts';
+import { RANGE } from './range.ts';
 import { type Base, withDifference } from './range-difference.ts';
-import { entryCost, inodeCost, linksCost, type Usage, xattrCost, xattrsCost } from './space.ts';
+import { ATIME, BTIME, CTIME, HIGH, MODE, MTIME, timeIn, WORDS } from './record.ts';
+import { entryCost, inodeCost, linksCost, plainEntryCost, type Usage, xattrCost, xattrsCost } from './space.ts';
 import type { RangeState } from './state.ts';
+import { Texts } from './texts.ts';
 import { checkNode, checkSize, checkTime, checkXattr, checkXattrList, LINK_MAX, MAX_FILE_SIZE } from './values.ts';
 
 /** A range that is sound as far as it can be told from itself, with its columns as numbers and strings. */
@@ -19,9 +20,10 @@ export interface CheckedRange {
   /** Where it is a difference, that. */
   readonly source: RangeState;
   readonly index: number;
-  /** Records: see range.ts. Borrowed from the source where they can be. */
+  /** Records: see record.ts. Borrowed from the source where they can be. */
   readonly words: Int32Array;
-  readonly entries: { ino: Uint32Array; dir: Uint32Array; cookie: Uint32Array; names: readonly string[] };
+  /** With what each is charged. */
+  readonly entries: { ino: Uint32Array; dir: Uint32Array; cookie: Uint32Array; names: Texts; costs: Uint16Array };
   readonly directories: { ino: Uint32Array; nextCookie: Uint32Array };
   readonly files: { ino: Uint32Array; size: Float64Array; chunks: Uint32Array };
   readonly chunks: { index: Float64Array; map: Uint32Array; bytes: readonly (Uint8Array | AbsentBytes)[] };
@@ -32,7 +34,12 @@ export interface CheckedRange {
   readonly usage: Usage;
 }
 
-const TIMES = { atime: [ATIME, 0], mtime: [MTIME, 8], ctime: [CTIME, 16], btime: [BTIME, 24] } as const;
+const TIMES = [
+  ['atime', ATIME, 0],
+  ['mtime', MTIME, 8],
+  ['ctime', CTIME, 16],
+  ['btime', BTIME, 24],
+] as const;
 
 /**
  * Finds a range sound in itself, where content may be elsewhere if `hasOrigin`. `base`: what the image has that it may be a difference from.
@@ -51,15 +58,17 @@ export function checkRange(state: unknown, nextIno: number, hasOrigin: boolean, 
   const symlinks = group(whole, 'symlinks');
   const xattrs = group(whole, 'xattrs');
   const special = group(whole, 'special');
+  const named = u32Column(entries, 'entries.ino');
   const range: CheckedRange = {
     source,
     index,
     words: wordColumn(whole.inodes),
     entries: {
-      ino: u32Column(entries, 'entries.ino'),
+      ino: named,
       dir: u32Column(entries, 'entries.dir'),
       cookie: u32Column(entries, 'entries.cookie'),
-      names: textColumn(entries, 'entries.names'),
+      names: new Texts(byteColumn(entries, 'entries.names'), named.length),
+      costs: new Uint16Array(named.length),
     },
     directories: {
       ino: u32Column(directories, 'directories.ino'),
@@ -116,18 +125,25 @@ export function recordAt({ words }: CheckedRange, ino: number): number {
 
 function checkInodes({ index, words, special, usage }: CheckedRange, nextIno: number): void {
   let last = Math.max(0, index * RANGE - 1);
+  let lastMode: number | undefined;
   for (let at = 0; at < words.length; at += WORDS) {
     const ino = words[at]!;
     if (ino <= last || ino >= Math.min(nextIno, (index + 1) * RANGE))
       fail(`inode number ${ino} ${ino === last ? 'occurs twice' : 'is out of range, or of order'}`);
     last = ino;
     const mode = words[at + MODE]!;
-    judge(
-      () => checkNode(mode, 0, (mode & S_IFMT) === S_IFLNK ? '.' : undefined),
-      () => `inode ${ino} has the invalid mode 0${mode.toString(8)}`,
-    );
-    for (const [name, [word, shift]] of Object.entries(TIMES)) {
-      const time = timeIn(words[at + word]!, words[at + word + 1]!, words[at + HIGH]! >> shift);
+    if (mode !== lastMode)
+      judge(
+        () => checkNode(mode, 0, (mode & S_IFMT) === S_IFLNK ? '.' : undefined),
+        () => `inode ${ino} has the invalid mode 0${mode.toString(8)}`,
+      );
+    lastMode = mode;
+    for (const [name, word, shift] of TIMES) {
+      const rest = words[at + word + 1]!;
+      const high = words[at + HIGH]! >> shift;
+      // Most are in the years that need no more bits.
+      if ((high & 0xff) === 0 && rest >>> 2 <= 999_999_999) continue;
+      const time = timeIn(words[at + word]!, rest, high);
       judge(
         () => checkTime(time) === time || fail(`${name} of inode ${ino} is out of range`),
         () => `${name} of inode ${ino} is invalid`,
@@ -144,13 +160,17 @@ function checkEntries(range: CheckedRange): void {
   const { words, entries, usage } = range;
   checkOrder(words, entries.ino, 'entries', true);
   let count = 0;
-  entries.names.forEach((name, row) => {
+  const { names } = entries;
+  for (let row = 0; row < names.length; row++) {
     const ino = entries.ino[row]!;
     const dir = entries.dir[row]!;
     const cookie = entries.cookie[row]!;
-    if (!isEntryName(name)) fail(`directory ${dir} has an entry with a bad name, ${JSON.stringify(name)}`);
+    const length = names.lengthAt(row);
+    const isPlain = length > 2 && length <= NAME_MAX && names.isPlain(row);
+    const name = isPlain ? '' : names.at(row);
+    if (!isPlain && !isEntryName(name)) fail(`directory ${dir} has an entry with a bad name, ${JSON.stringify(name)}`);
     if (cookie < FIRST_COOKIE || cookie >= MAX_COOKIE)
-      fail(`entry ${JSON.stringify(name)} of directory ${dir} has the invalid cookie ${cookie}`);
+      fail(`entry ${JSON.stringify(names.at(row))} of directory ${dir} has the invalid cookie ${cookie}`);
     const isFirst = row === 0 || entries.ino[row - 1] !== ino;
     count = isFirst ? 1 : count + 1;
     if (ino === 1) fail('the root has a name');
@@ -160,8 +180,9 @@ function checkEntries(range: CheckedRange): void {
         fail(`the names of inode ${ino} are out of order`);
       if (count > LINK_MAX) fail(`inode ${ino} has more than ${LINK_MAX} names`);
     }
-    usage.metadata += entryCost(name) + linksCost(count) - linksCost(count - 1);
-  });
+    const cost = (entries.costs[row] = isPlain ? plainEntryCost(length) : entryCost(name));
+    usage.metadata += cost + linksCost(count) - linksCost(count - 1);
+  }
 }
 
 function checkDirectories({ words, directories }: CheckedRange): void {
@@ -304,14 +325,19 @@ export function f64Column(source: Record<string, unknown>, path: string): Float6
   return new Float64Array(buffer, offset, length / 8);
 }
 
-function textColumn(source: Record<string, unknown>, path: string): string[] {
+function byteColumn(source: Record<string, unknown>, path: string): Uint8Array {
   const bytes = bytesAt(source, path);
   if (!(bytes instanceof Uint8Array) || (bytes.length > 0 && bytes.at(-1) !== 0))
     fail(`${path} is not a column of texts`);
+  return bytes as Uint8Array;
+}
+
+function textColumn(source: Record<string, unknown>, path: string): string[] {
+  const bytes = byteColumn(source, path);
   const texts: string[] = [];
-  for (let from = 0; from < (bytes as Uint8Array).length; ) {
-    const to = (bytes as Uint8Array).indexOf(0, from);
-    texts.push(decodeName((bytes as Uint8Array).subarray(from, to)));
+  for (let from = 0; from < bytes.length; ) {
+    const to = bytes.indexOf(0, from);
+    texts.push(decodeName(bytes.subarray(from, to)));
     from = to + 1;
   }
   return texts;

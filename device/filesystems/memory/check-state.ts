@@ -1,11 +1,13 @@
 import { S_IFDIR, S_IFMT } from '../../fs/constants.ts';
 import type { CheckedFiles } from '../../fs/persistence.ts';
+import { type AddedEntries, addedEntries, firstRowOf } from './added-entries.ts';
 import { type CheckedRange, checkRange, recordAt } from './check-range.ts';
 import type { Inode } from './inode.ts';
 import type { InodeTable } from './inode-table.ts';
 import { fail, list, record } from './invalid.ts';
-import { MODE, type Range, rangeOf } from './range.ts';
+import { type Range, rangeOf } from './range.ts';
 import { type Base, together } from './range-difference.ts';
+import { MODE } from './record.ts';
 import { entryCost, rangesCost, type Usage } from './space.ts';
 import type { RangeState } from './state.ts';
 import { MAX_INO } from './values.ts';
@@ -24,6 +26,8 @@ export interface CheckedState extends CheckedFiles {
   readonly sources: ReadonlyMap<number, RangeState>;
   /** Those of them that are not here already, as they were when this was checked. */
   readonly ranges: ReadonlyMap<number, CheckedRange>;
+  /** What those have in each directory; of use once. */
+  added: ReadonlyMap<number, AddedEntries> | undefined;
   /** What it will be charged. */
   readonly usage: Usage;
 }
@@ -76,6 +80,7 @@ export function checkState(state: unknown, table?: InodeTable, base = table?.bas
     sources,
     ranges,
     usage: tree.usage(),
+    added: tree.added,
     inode: (ino) => tree.inode(ino),
   };
 }
@@ -95,18 +100,13 @@ function checkBase(origin: string | undefined, base: Base | undefined): Base {
   );
 }
 
-interface Added {
-  names: string[];
-  cookies: number[];
-}
-
 /** The tree that checked ranges make together with those that are here and stay. */
 class Tree {
   readonly #ranges: ReadonlyMap<number, CheckedRange>;
   readonly #kept: ReadonlyMap<number, Range>;
   readonly #table: InodeTable | undefined;
   /** What the checked ranges have in each directory. */
-  readonly #added = new Map<number, Added>();
+  added: ReadonlyMap<number, AddedEntries> = new Map();
   /** The directory that a directory of theirs is in. */
   readonly #parents = new Map<number, number>();
   readonly #nextCookies = new Map<number, number>();
@@ -138,18 +138,14 @@ class Tree {
     if (!this.#isDirectory(ROOT)) fail('the root is missing, or not a directory');
     for (const range of this.#ranges.values()) {
       const { entries, directories } = range;
-      directories.ino.forEach((ino, row) => this.#nextCookies.set(ino, directories.nextCookie[row]!));
-      entries.names.forEach((name, row) => {
-        const ino = entries.ino[row]!;
-        const dir = entries.dir[row]!;
-        let added = this.#added.get(dir);
-        if (!added) this.#added.set(dir, (added = { names: [], cookies: [] }));
-        added.names.push(name);
-        added.cookies.push(entries.cookie[row]!);
-        if (this.#isDirectory(ino)) this.#parents.set(ino, dir);
+      directories.ino.forEach((ino, row) => {
+        this.#nextCookies.set(ino, directories.nextCookie[row]!);
+        const named = firstRowOf(entries.ino, ino);
+        if (named >= 0) this.#parents.set(ino, entries.dir[named]!);
       });
     }
-    for (const [dir, added] of this.#added) this.#checkAdded(dir, added);
+    this.added = addedEntries(this.#ranges);
+    for (const [dir, added] of this.added) this.#checkAdded(dir, added);
     for (const dir of this.#replaced()) if (dir.directory) this.#checkStaying(dir);
     this.#checkReachable();
   }
@@ -200,26 +196,20 @@ class Tree {
     return this.#nextCookies.get(dir) ?? this.#keptInode(dir)!.directory!.nextCookie;
   }
 
-  #checkAdded(dir: number, { names, cookies }: Added): void {
-    if (!this.#isDirectory(dir)) fail(`${JSON.stringify(names[0])} is in directory ${dir}, which does not exist`);
-    const all = new Set(names);
-    if (all.size < names.length)
-      fail(`directory ${dir} has an entry twice, ${JSON.stringify(names.find((name) => !all.delete(name)))}`);
-    const numbers = Uint32Array.from(cookies).sort();
-    const double = numbers.findIndex((cookie, n) => cookie === numbers[n - 1]);
-    if (double >= 0 || numbers.at(-1)! >= this.#nextCookie(dir))
-      fail(`an entry of directory ${dir} has the invalid cookie ${numbers.at(double)}`);
+  #checkAdded(dir: number, added: AddedEntries): void {
+    if (!this.#isDirectory(dir))
+      fail(`${JSON.stringify(added.nameAt(added.rowAfter(0)))} is in directory ${dir}, which does not exist`);
+    if (added.lastCookie >= this.#nextCookie(dir))
+      fail(`an entry of directory ${dir} has the invalid cookie ${added.lastCookie}`);
     const here = this.#table?.inode(dir)?.directory;
-    if (!here) return;
-    const staying = names.find((name) => {
+    if (!here?.length) return;
+    for (let row = added.rowAfter(0); row >= 0; row = added.rowAfter(added.cookieAt(row), row)) {
+      const name = added.nameAt(row);
       const entry = here.get(name);
-      return entry && this.#isKept(entry.inode);
-    });
-    if (staying !== undefined) fail(`directory ${dir} has an entry twice, ${JSON.stringify(staying)}`);
-    for (const cookie of cookies) {
-      const row = here.rowAfter(cookie - 1);
-      if (row >= 0 && here.cookieAt(row) === cookie && this.#isKept(here.at(row).inode))
-        fail(`an entry of directory ${dir} has the invalid cookie ${cookie}`);
+      if (entry && this.#isKept(entry.inode)) fail(`directory ${dir} has an entry twice, ${JSON.stringify(name)}`);
+      const own = here.rowOfCookie(added.cookieAt(row));
+      if (own >= 0 && this.#isKept(here.at(own).inode))
+        fail(`an entry of directory ${dir} has the invalid cookie ${added.cookieAt(row)}`);
     }
   }
 
@@ -248,7 +238,7 @@ class Tree {
         } else this.#climb(dir, reached);
       }
     }
-    for (const dir of this.#added.keys()) if (!this.#nextCookies.has(dir)) this.#climb(dir, reached);
+    for (const dir of this.added.keys()) if (!this.#nextCookies.has(dir)) this.#climb(dir, reached);
   }
 
   #climb(from: number, reached: Set<number>): void {
@@ -266,7 +256,7 @@ class Tree {
   }
 
   #isEmpty(dir: number): boolean {
-    if (this.#added.has(dir)) return false;
+    if (this.added.has(dir)) return false;
     for (const { inode } of this.#table?.inode(dir)?.directory?.entries() ?? []) if (this.#isKept(inode)) return false;
     return true;
   }

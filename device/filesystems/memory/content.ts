@@ -243,7 +243,6 @@ export class Content {
       const chunk = Chunk.shared(at, Math.min(PAGES_PER_CHUNK, (chunks[n + 1]?.at ?? MAX_PAGE) - at), own, map);
       this.#add(chunk);
       this.#pages += chunk.pages;
-      this.#space.pages += chunk.pages;
     });
     this.#size = size;
   }

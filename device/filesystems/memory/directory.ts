@@ -2,6 +2,7 @@ import { PAGE_SIZE } from '../../bytes.ts';
 import { NAME_MAX } from '../../fs/constants.ts';
 import { FIRST_COOKIE, firstAfter, MAX_COOKIE } from '../../fs/cookies.ts';
 import { ENOSPC, FsError } from '../../fs/errno.ts';
+import type { AddedEntries } from './added-entries.ts';
 import type { Inode } from './inode.ts';
 import type { InodeTable } from './inode-table.ts';
 import { hashName } from './name-hash.ts';
@@ -151,8 +152,13 @@ export class Directory extends NameTable<string> {
 
   #numberOf(entry: Entry, cookie: number): number {
     if (!(entry instanceof Link)) return entry.inode.ino;
-    (this.#links ??= new Map()).set(cookie, entry);
+    this.link(cookie, entry);
     return -entry.inode.ino;
+  }
+
+  /** The entry with a cookie, whose number is negative. */
+  link(cookie: number, link: Link): void {
+    (this.#links ??= new Map()).set(cookie, link);
   }
 
   delete(name: string): void {
@@ -162,9 +168,31 @@ export class Directory extends NameTable<string> {
 
   /** Takes an entry away, which has or had this name. */
   removeName(row: number, name: string): void {
-    this.#take(-entryCost(name));
-    this.#links?.delete(this.cookieAt(row));
+    this.uncharge(name);
     this.remove(row);
+  }
+
+  /** What {@link charge} counted of a name is counted no longer. */
+  uncharge(name: string): void {
+    this.#take(-entryCost(name));
+  }
+
+  override remove(row: number): void {
+    this.#links?.delete(this.cookieAt(row));
+    super.remove(row);
+  }
+
+  /** Puts what a snapshot has here in, but for the rows in `kept`. It is charged here, and counted in no {@link Space} yet. */
+  fill(added: AddedEntries, kept?: ReadonlySet<number>): void {
+    this.#cost += added.cost;
+    if (this.length === 0) {
+      this.take(added);
+      return;
+    }
+    this.reserve(added.length - (kept?.size ?? 0));
+    for (let row = added.rowAfter(0); row >= 0; row = added.rowAfter(added.cookieAt(row), row))
+      if (!kept?.has(row)) this.put(added.numberAt(row), added.cookieAt(row), added.hashAt(row));
+    this.order();
   }
 
   /** Puts entries in by their cookies, which grow, are free and below {@link nextCookie}. They are not limited by the quota. */

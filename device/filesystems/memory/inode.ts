@@ -5,7 +5,8 @@ import { nameLength } from '../../fs/names.ts';
 import { Content } from './content.ts';
 import { Directory, type Entry, Link } from './directory.ts';
 import type { InodeTable } from './inode-table.ts';
-import { ATIME, BTIME, CTIME, GID, Gone, HIGH, INO, MODE, MTIME, type Range, UID, WORDS } from './range.ts';
+import { Gone, type Range } from './range.ts';
+import { ATIME, BTIME, CTIME, GID, INO, MODE, MTIME, putTime, timeAt, UID, WORDS } from './record.ts';
 import { inodeCost, linksCost, Space } from './space.ts';
 import type { Xattrs } from './xattrs.ts';
 
@@ -62,9 +63,16 @@ export class Inode implements AnyInode, Attr, FoundEntry, Entry {
     putTime(words, at, BTIME, 24, now);
   }
 
-  /** Gives it what its type needs that is in no record, unless it has it. `target`: of a symbolic link. */
-  embody(table: InodeTable, target?: string): void {
-    this.#body ??= this.isDirectory ? new Directory(this, table) : this.isRegular ? table.space : target;
+  /** Gives it what its type needs that is in no record, unless it has it. `body`: of a symbolic link, or a file that is not empty. */
+  embody(table: InodeTable, body?: string | Content): void {
+    this.#body ??= body ?? (this.isDirectory ? new Directory(this, table) : this.isRegular ? table.space : undefined);
+  }
+
+  /** Has what few have, and no content or target: see {@link embody}. A directory keeps its entries. Nothing is counted. */
+  load(rare: Pick<Rarities, 'rdev' | 'linkable' | 'xattrs'>): void {
+    if (rare.rdev || rare.linkable || rare.xattrs || this.#rarities)
+      this.#rarities = { ...(this.#rarities ?? noRarities()), ...rare };
+    if (!this.isDirectory) this.#body = undefined;
   }
 
   /** Something of it that is in snapshots is about to change. */
@@ -211,6 +219,11 @@ export class Inode implements AnyInode, Attr, FoundEntry, Entry {
   /** It has this name too, and the links that makes. */
   addName(dir: Inode, name: string): Entry {
     this.#range.touch();
+    return this.named(dir, name);
+  }
+
+  /** {@link addName} of one that is as a snapshot has it. */
+  named(dir: Inode, name: string): Entry {
     const { directory } = this;
     if (directory) {
       directory.parent = dir;
@@ -218,7 +231,7 @@ export class Inode implements AnyInode, Attr, FoundEntry, Entry {
       this.nlink++;
     } else if (this.nlink > 0) {
       const link = new Link(dir, name, this);
-      const rarities = Inode.#rare(this);
+      const rarities = (this.#rarities ??= noRarities());
       (rarities.links ??= new Set()).add(link);
       rarities.latest = link;
       this.nlink++;
@@ -352,47 +365,4 @@ export class Inode implements AnyInode, Attr, FoundEntry, Entry {
 
 function noRarities(): Rarities {
   return { generation: 1, rdev: 0, linkable: false, xattrs: undefined, links: undefined, latest: undefined };
-}
-
-/**
- * A time as records have it: the low 32 bits of the seconds; the nanoseconds, and two more bits of the seconds, which last until 2446 as
- * in ext4; and in the low byte of `high` the uppermost bits.
- */
-export function timeIn(low: number, rest: number, high: number): Timespec {
-  return { sec: low + (((high << 24) >> 22) | (rest & 3)) * 2 ** 32, nsec: rest >>> 2 };
-}
-
-function timeAt(words: Int32Array, at: number, word: number, shift: number): Timespec {
-  return timeIn(words[at + word]!, words[at + word + 1]!, words[at + HIGH]! >> shift);
-}
-
-function putTime(words: Int32Array, at: number, word: number, shift: number, { sec, nsec }: Timespec): void {
-  const upper = (sec - (sec | 0)) / 2 ** 32;
-  words[at + word] = sec;
-  words[at + word + 1] = (nsec << 2) | (upper & 3);
-  words[at + HIGH] = (words[at + HIGH]! & ~(0xff << shift)) | (((upper >> 2) & 0xff) << shift);
-}
-
-/** The record of an inode. */
-export function recordOf(
-  inode: Pick<Inode, 'ino' | 'mode' | 'uid' | 'gid' | 'atime' | 'mtime' | 'ctime' | 'btime'>,
-): Int32Array {
-  const words = new Int32Array(WORDS);
-  words[INO] = inode.ino;
-  words[MODE] = inode.mode;
-  words[UID] = inode.uid;
-  words[GID] = inode.gid;
-  putTime(words, 0, ATIME, 0, inode.atime);
-  putTime(words, 0, MTIME, 8, inode.mtime);
-  putTime(words, 0, CTIME, 16, inode.ctime);
-  putTime(words, 0, BTIME, 24, inode.btime);
-  return words;
-}
-
-/** What the record of an inode that begins at a word says, as far as it is told of snapshots. */
-export function attributesAt(words: Int32Array, at: number): { mode: number; mtime: number } {
-  return {
-    mode: words[at + MODE]!,
-    mtime: timeIn(words[at + MTIME]!, words[at + MTIME + 1]!, words[at + HIGH]! >> 8).sec,
-  };
 }

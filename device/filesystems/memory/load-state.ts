@@ -1,16 +1,18 @@
-import { S_IFMT } from '../../fs/constants.ts';
-import type { AbsentBytes } from '../../fs/origin.ts';
+import { type AddedEntries, addedEntries } from './added-entries.ts';
 import { type CheckedRange, checkRange, recordAt } from './check-range.ts';
 import type { CheckedState } from './check-state.ts';
-import { PAGES_PER_CHUNK } from './chunk.ts';
-import type { Directory, Entry } from './directory.ts';
-import { Inode } from './inode.ts';
+import type { Directory } from './directory.ts';
+import type { Inode } from './inode.ts';
 import type { InodeTable } from './inode-table.ts';
-import { INO, MODE, rangeOf, WORDS } from './range.ts';
+import { rangeOf } from './range.ts';
+import { RangeSource } from './range-source.ts';
+import { INO, WORDS } from './record.ts';
 import { rangesCost } from './space.ts';
-import { addXattr } from './xattrs.ts';
 
-/** Makes a table what a checked state says. Ranges that the state has just as they are here are left alone. */
+/**
+ * Makes a table what a checked state says. Ranges that the state has just as they are here are left alone; of others, files with one name become objects
+ * when somebody asks for them.
+ */
 export function loadState(table: InodeTable, state: CheckedState): void {
   new Load(table, state).run();
 }
@@ -21,53 +23,69 @@ class Load {
   /** By index. */
   readonly #kept = new Set<number>();
   readonly #ranges = new Map<number, CheckedRange>();
+  readonly #sources = new Map<number, RangeSource>();
+  readonly #added: ReadonlyMap<number, AddedEntries>;
   readonly #before = new Map<number, Inode>();
   /** Those whom somebody retains and the state does not have, with their records. */
   readonly #left: { inode: Inode; record: Int32Array }[] = [];
   /** The names that there were, and that are not there again yet, by cookie. */
   readonly #names = new Map<Directory, Map<number, string>>();
-  /** Names that come into each directory. */
-  readonly #added = new Map<Directory, { entry: Entry; cookie: number }[]>();
 
   constructor(table: InodeTable, state: CheckedState) {
     this.#table = table;
     this.#state = state;
     for (const { index, saved } of table.ranges())
       if (!state.isAnew && saved && state.sources.get(index) === saved) this.#kept.add(index);
-    for (const [index, source] of state.sources)
-      if (!this.#kept.has(index))
-        this.#ranges.set(
-          index,
-          state.ranges.get(index) ?? checkRange(source, state.nextIno, state.hasOrigin, table.base),
-        );
+    let isAsChecked = true;
+    for (const [index, source] of state.sources) {
+      if (this.#kept.has(index)) continue;
+      let range = state.ranges.get(index);
+      if (!range) {
+        // It was here when the state was checked.
+        isAsChecked = false;
+        range = checkRange(source, state.nextIno, state.hasOrigin, table.base);
+      }
+      this.#ranges.set(index, range);
+      this.#sources.set(index, new RangeSource(table, range));
+    }
+    isAsChecked &&= this.#ranges.size === state.ranges.size;
+    this.#added = (isAsChecked && state.added) || addedEntries(this.#ranges);
+    state.added = undefined;
   }
 
   run(): void {
     const table = this.#table;
+    const { space } = table;
     table.nextIno = Math.max(table.nextIno, this.#state.nextIno);
     const before = table.ranges().filter(({ index }) => !this.#kept.has(index));
     for (const range of before) for (const inode of range.inodes()) this.#takeOut(inode);
     for (const range of before) table.drop(range);
-    table.space.metadata -= rangesCost(before.length);
-    for (const range of this.#ranges.values()) this.#loadInodes(range);
+    space.metadata -= rangesCost(before.length);
+    for (const { index, words, directories, usage } of this.#ranges.values()) {
+      const range = table.range(index);
+      range.load(words);
+      for (const ino of directories.ino) this.#make(index, recordAt(this.#ranges.get(index)!, ino));
+      space.pages += usage.pages;
+      space.metadata += usage.metadata + rangesCost(1);
+      space.inodes += usage.inodes;
+    }
+    for (const range of this.#ranges.values()) this.#nameDirectories(range);
+    for (const [dir, added] of this.#added) this.#loadEntries(table.inode(dir)!.directory!, added);
+    for (const [directory, names] of this.#names)
+      for (const cookie of names.keys()) directory.remove(directory.rowOfCookie(cookie));
+    const isLeft = new Set(this.#left.map(({ record }) => rangeOf(record[INO]!)));
+    for (const range of this.#ranges.values()) this.#makeSome(range, isLeft.has(range.index));
     for (const { inode, record } of this.#left) {
-      table.range(rangeOf(record[INO]!)).add(inode, record[INO]!, record);
+      const range = table.range(rangeOf(record[INO]!));
+      if (!range.count) space.metadata += rangesCost(1);
+      range.add(inode, record[INO]!, record);
       this.#charge(inode, 1);
     }
-    for (const range of this.#ranges.values()) this.#loadEntries(range);
-    for (const [directory, names] of this.#names)
-      for (const [cookie, name] of names) directory.removeName(directory.rowAfter(cookie - 1), name);
-    for (const [directory, entries] of this.#added) {
-      entries.sort((a, b) => a.cookie - b.cookie);
-      directory.insert(entries);
-    }
-    for (const range of this.#ranges.values()) this.#loadContent(range);
-    const isLeft = new Set(this.#left.map(({ inode }) => rangeOf(inode.ino)));
-    table.space.metadata += rangesCost(new Set([...this.#ranges.keys(), ...isLeft]).size);
     for (const { index, source } of this.#ranges.values()) {
       if (isLeft.has(index)) continue;
-      table.range(index).keep(source);
-      table.range(index).isSound = true;
+      const range = table.range(index);
+      range.keep(source, this.#sources.get(index)!);
+      range.isSound = true;
     }
   }
 
@@ -85,6 +103,7 @@ class Load {
       const from = dir.directory!;
       const names = this.#names.get(from) ?? new Map<number, string>();
       this.#names.set(from, names.set(from.cookieAt(from.rowOf(name)), name));
+      from.uncharge(name);
       if (directory) dir.nlink--;
     }
     if (!directory) inode.nlink = 0;
@@ -101,61 +120,47 @@ class Load {
     if (!isThere && inode.retained > 0) this.#left.push({ inode, record: inode.record() });
   }
 
-  #loadInodes({ index, words, special, directories, symlinks }: CheckedRange): void {
-    const table = this.#table;
-    const inodes: Inode[] = [];
-    const rare = new Map(Array.from(special.ino, (ino, row) => [ino, row]));
-    for (let at = 0; at < words.length; at += WORDS) {
-      const ino = words[at]!;
-      const row = rare.get(ino);
-      const generation = row === undefined ? 1 : special.generation[row]!;
-      let inode = this.#before.get(ino);
-      const isSame = inode?.generation === generation && inode.type === (words[at + MODE]! & S_IFMT);
-      if (!inode || !isSame) inode = new Inode(table.range(index), generation);
-      inode.rdev = row === undefined ? 0 : special.rdev[row]!;
-      inode.linkable = row !== undefined && special.linkable[row] === 1;
-      inodes.push(inode);
-    }
-    table.range(index).load(inodes, words);
-    for (const inode of inodes) inode.embody(table);
-    directories.ino.forEach((ino, row) => {
-      table.inode(ino)!.directory!.nextCookie = directories.nextCookie[row]!;
-    });
-    symlinks.ino.forEach((ino, row) => {
-      table.inode(ino)!.target = symlinks.targets[row]!;
-    });
+  #make(index: number, at: number): Inode {
+    const range = this.#table.range(index);
+    const inode = this.#sources.get(index)!.make(range, at, this.#before.get(range.words[at]!));
+    range.set(at, inode);
+    return inode;
   }
 
-  #loadEntries({ entries }: CheckedRange): void {
-    entries.names.forEach((name, row) => {
+  #nameDirectories({ index, directories, entries }: CheckedRange): void {
+    let row = 0;
+    for (const ino of directories.ino) {
+      while (row < entries.ino.length && entries.ino[row]! < ino) row++;
+      if (entries.ino[row] !== ino) continue;
       const dir = this.#table.inode(entries.dir[row]!)!;
-      const inode = this.#table.inode(entries.ino[row]!)!;
-      const cookie = entries.cookie[row]!;
-      const directory = dir.directory!;
-      const entry = inode.addName(dir, name);
-      const names = this.#names.get(directory);
-      if (names?.get(cookie) === name) {
-        names.delete(cookie);
-        directory.set(directory.rowAfter(cookie - 1), entry);
-        return;
-      }
-      const added = this.#added.get(directory);
-      if (added) added.push({ entry, cookie });
-      else this.#added.set(directory, [{ entry, cookie }]);
-    });
+      this.#table.range(index).find(ino)!.named(dir, entries.names.at(row));
+    }
   }
 
-  #loadContent({ index, files, chunks, xattrs }: CheckedRange): void {
+  /** Those names that stay as they are stay where they are. */
+  #loadEntries(directory: Directory, added: AddedEntries): void {
+    const names = this.#names.get(directory);
+    const kept = new Set<number>();
+    for (const [cookie, name] of names ?? []) {
+      const row = added.rowOfCookie(cookie);
+      if (row < 0 || added.nameAt(row) !== name) continue;
+      names!.delete(cookie);
+      kept.add(row);
+      directory.setNumber(directory.rowOfCookie(cookie), added.numberAt(row));
+    }
+    directory.fill(added, kept);
+  }
+
+  /** Makes the objects of those that were there before, that have several names or none, or of all. */
+  #makeSome({ index, words, entries }: CheckedRange, isAll: boolean): void {
     const range = this.#table.range(index);
     let row = 0;
-    for (let at = 0; at < files.ino.length; at++) {
-      const own: { at: number; map: number; bytes: Uint8Array | AbsentBytes }[] = [];
-      for (const end = row + files.chunks[at]!; row < end; row++)
-        own.push({ at: chunks.index[row]! * PAGES_PER_CHUNK, map: chunks.map[row]!, bytes: chunks.bytes[row]! });
-      range.find(files.ino[at]!)!.content!.load(files.size[at]!, own);
+    for (let at = 0; at < words.length; at += WORDS) {
+      const ino = words[at]!;
+      const first = row;
+      while (entries.ino[row] === ino) row++;
+      if ((isAll || row - first !== 1 || this.#before.has(ino)) && !range.has(at)) this.#make(index, at);
     }
-    xattrs.names.forEach((name, at) => addXattr(range.find(xattrs.ino[at]!)!, name, xattrs.values[at]!.slice()));
-    for (const inode of range.inodes()) if (this.#has(inode.ino)) this.#charge(inode, 1);
   }
 
   /** Counts an inode, or no longer. What directories are charged for their entries they count themselves. */

@@ -1,6 +1,7 @@
 import { AbsentBytes } from '../../fs/origin.ts';
 import { fail, record } from './invalid.ts';
-import { RANGE, WORDS } from './range.ts';
+import { RANGE } from './range.ts';
+import { WORDS } from './record.ts';
 import type { MemoryState, RangeState } from './state.ts';
 
 /*

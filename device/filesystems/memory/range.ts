@@ -1,5 +1,7 @@
 import { S_IFMT } from '../../fs/constants.ts';
 import type { Inode } from './inode.ts';
+import type { RangeSource } from './range-source.ts';
+import { MODE, WORDS } from './record.ts';
 import type { RangeState } from './state.ts';
 
 const RANGE_BITS = 8;
@@ -10,18 +12,6 @@ export const RANGE = 1 << RANGE_BITS;
 export function rangeOf(ino: number): number {
   return ino >>> RANGE_BITS;
 }
-
-/** The words of an inode's record: u32 for owners and mode, i32 for the rest. Times as {@link Inode} says. */
-export const INO = 0;
-export const MODE = 1;
-export const UID = 2;
-export const GID = 3;
-export const ATIME = 4;
-export const MTIME = 6;
-export const CTIME = 8;
-export const BTIME = 10;
-export const HIGH = 12;
-export const WORDS = 13;
 
 const FEWEST = 4;
 /** Records of inodes that are gone are left until there are so many, and more than of others. */
@@ -34,8 +24,10 @@ const MOST_GONE = 8;
 export class Range {
   /** The first number is so many times {@link RANGE}. */
   readonly index: number;
-  /** By number, as the records are; undefined for those that are gone, whose records are still there. */
+  /** By number, as the records are; undefined for those that are gone, whose records are still there, and those that {@link source} makes. */
   #rows: (Inode | undefined)[] = [];
+  /** Makes those of which nobody had need yet, as long as nothing has changed. */
+  #source: RangeSource | undefined;
   #words: Int32Array = new Int32Array(FEWEST * WORDS);
   #saved: RangeState | undefined;
   /** Whether {@link saved} was found sound, together with the others. */
@@ -68,11 +60,15 @@ export class Range {
 
   /** Something of it is about to change. Returns the records, to be changed. */
   touch(): Int32Array {
-    if (this.#saved) {
-      this.#saved = undefined;
-      this.#words = this.#words.slice();
-    }
+    if (this.#saved) this.#part();
     return this.#words;
+  }
+
+  /** It is no longer as the snapshot has it. */
+  #part(): void {
+    if (this.#source) for (let row = 0; row < this.#rows.length; row++) this.#at(row);
+    this.#source = this.#saved = undefined;
+    this.#words = this.#words.slice();
   }
 
   /** The records of all inodes one after the other: borrowed until {@link keep}, and after it for ever. */
@@ -81,17 +77,25 @@ export class Range {
     return this.#words.subarray(0, this.#count * WORDS);
   }
 
-  /** A snapshot has it as it is, its records too. */
-  keep(saved: RangeState): void {
+  /** A snapshot has it as it is, its records too. `source`: of the inodes that there is no object for. */
+  keep(saved: RangeState, source?: RangeSource): void {
     this.#saved = saved;
+    this.#source = source;
     this.isSound = false;
   }
 
   *inodes(): Generator<Inode> {
-    for (const inode of this.#rows) if (inode) yield inode;
+    for (let row = 0; row < this.#rows.length; row++) {
+      const inode = this.#at(row);
+      if (inode) yield inode;
+    }
   }
 
-  /** Those without a name that nobody retains. */
+  #at(row: number): Inode | undefined {
+    return this.#rows[row] ?? (this.#source && (this.#rows[row] = this.#source.make(this, row * WORDS)));
+  }
+
+  /** Those without a name that nobody retains: of those there are objects. */
   unused(): Inode[] {
     const found: Inode[] = [];
     for (const inode of this.#rows) if (inode?.nlink === 0 && inode.retained === 0) found.push(inode);
@@ -100,15 +104,24 @@ export class Range {
 
   find(ino: number): Inode | undefined {
     const row = this.#rowOf(ino);
-    return row < this.#rows.length && this.#words[row * WORDS] === ino ? this.#rows[row] : undefined;
+    return row < this.#rows.length && this.#words[row * WORDS] === ino ? this.#at(row) : undefined;
   }
 
-  /** Has these inodes, and no others, with the records in `words`, which don't change any more once they are those of {@link keep}. */
-  load(inodes: Inode[], words: Int32Array): void {
-    this.#rows = inodes;
-    this.#count = inodes.length;
+  /** Has inodes with these records, and no others; `words` don't change any more once they are those of {@link keep}. Their objects come by {@link set}. */
+  load(words: Int32Array): void {
+    this.#rows = new Array<undefined>(words.length / WORDS).fill(undefined);
+    this.#count = this.#rows.length;
     this.#words = words;
-    this.#moved(0);
+  }
+
+  /** The inode whose record begins at `at`. */
+  set(at: number, inode: Inode): void {
+    this.#rows[at / WORDS] = inode;
+  }
+
+  /** Whether there is an object for that inode. */
+  has(at: number): boolean {
+    return this.#rows[at / WORDS] !== undefined;
   }
 
   /** Gives an inode a record. Its number must not have one yet. */

@@ -47,6 +47,11 @@ export function entryCost(name: string): number {
   return ENTRY + textCost(name);
 }
 
+/** {@link entryCost} of a name that is so many bytes of ASCII. */
+export function plainEntryCost(length: number): number {
+  return ENTRY + TEXT + length;
+}
+
 /** Of an inode with so many names. */
 export function linksCost(names: number): number {
   return names < 2 ? 0 : LINKS + LINK * (names - 1);

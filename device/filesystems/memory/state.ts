@@ -34,7 +34,7 @@ export interface RangeState {
    * numbers; what others have there is as in the image. `files` includes chunks. Default: it is the whole range.
    */
   changed?: Partial<Record<GroupName, Uint8Array>>;
-  /** 13 words an inode: see range.ts. */
+  /** 13 words an inode: see record.ts. */
   inodes: Uint8Array;
   /** The names that they have; several names of one by directory and cookie. */
   entries?: {

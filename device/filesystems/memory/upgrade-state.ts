@@ -1,9 +1,9 @@
 import { FsError } from '../../fs/errno.ts';
 import { isEntryName } from '../../fs/names.ts';
 import { f64Column, u32Column } from './check-range.ts';
-import { recordOf } from './inode.ts';
 import { fail, list, record } from './invalid.ts';
-import { rangeOf, WORDS } from './range.ts';
+import { rangeOf } from './range.ts';
+import { recordOf, WORDS } from './record.ts';
 import { makeRange, type RangeLists } from './state.ts';
 import { checkTime } from './values.ts';
 

@@ -77,7 +77,7 @@ export function setXattr(space: Space, inode: Inode, name: string, value: Uint8A
 }
 
 /** Gives an inode an attribute that is charged already. */
-export function addXattr(inode: Inode, name: string, value: Uint8Array): void {
+function addXattr(inode: Inode, name: string, value: Uint8Array): void {
   inode.touch();
   inode.xattrs ??= new Xattrs();
   inode.xattrs.set(name, value);

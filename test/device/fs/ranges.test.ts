@@ -1,7 +1,9 @@
 import { expect } from 'chai';
 import { filesystemOf } from '../../../device/filesystems/memfs/volume.ts';
+import { partsOf } from '../../../device/filesystems/memory/filesystem.ts';
 import type { Inode } from '../../../device/filesystems/memory/inode.ts';
 import { RANGE } from '../../../device/filesystems/memory/range.ts';
+import { WORDS } from '../../../device/filesystems/memory/record.ts';
 import type { MemoryState, RangeState } from '../../../device/filesystems/memory/state.ts';
 import { type MemoryFileSystem, Volume } from '../../../device/index.ts';
 import { encodeFields } from '../../../device/snapshot/fields.ts';
@@ -45,7 +47,7 @@ describe('the ranges of a filesystem in memory', function () {
   it('whatever is done, a snapshot with those from before has what one made anew has, and any moment comes back in place', () => {
     for (let seed = 1; seed <= 6; seed++) {
       const random = randomNumbers(seed);
-      const filesystem = make();
+      let filesystem = make();
       for (let n = 0; n < 3 * RANGE; n++) changeAnything(filesystem, random);
       const moments: { state: MemoryState; bytes: Buffer }[] = [];
       const held: Inode[] = [];
@@ -73,12 +75,59 @@ describe('the ranges of a filesystem in memory', function () {
         twin.settle();
         expect(bytesOf(filesystem.state()).equals(bytesOf(twin.state())), what).to.equal(true);
         if (random(2)) checkTree(filesystem, []);
+        // It goes on with one where nothing was looked at yet.
+        if (random(2)) {
+          filesystem = make();
+          filesystem.restore(filesystem.checkState(structuredClone(back.state)));
+          filesystem.settle();
+        }
       }
       for (const one of held) filesystem.release(one);
       for (const { state, bytes } of moments)
         expect(bytesOf(state).equals(bytes), 'a moment that passed').to.equal(true);
       restored(filesystem);
     }
+  });
+
+  it('have objects of directories, of files with several names, and of what was asked for', () => {
+    const source = make();
+    for (let n = 0; n < 2 * RANGE; n++) source.mknod(source.root, `f${n}`, { mode: 0o100644, ...owner });
+    const dir = source.mkdir(source.root, 'd', { mode: 0o755, ...owner });
+    source.link(source.lookup(source.root, 'f1')!, dir, 'g1');
+    const thawed = make();
+    thawed.restore(thawed.checkState(structuredClone(source.state())));
+    thawed.settle();
+    const objects = () =>
+      partsOf(thawed)
+        .table.ranges()
+        .map((range) => {
+          let count = 0;
+          for (let at = 0; at < range.count * WORDS; at += WORDS) if (range.has(at)) count++;
+          return count;
+        });
+    expect(objects()).to.deep.equal([2, 0, 1]);
+    expect(thawed.lookup(thawed.root, 'f300')!.ino).to.equal(source.lookup(source.root, 'f300')!.ino);
+    expect(objects()).to.deep.equal([2, 1, 1]);
+    expect(thawed.state().ranges).to.have.length(3);
+    thawed.setattr(thawed.lookup(thawed.root, 'f300')!, { mode: 0o600 });
+    expect(objects(), 'a range that changes has them all').to.deep.equal([2, RANGE, 1]);
+    checkTree(thawed, []);
+    for (const { index } of thawed.state().ranges)
+      expect(objects()[index]).to.equal(index === 2 ? 3 : RANGE - (index ? 0 : 1));
+  });
+
+  it('come of one checked state twice', () => {
+    const state = sample().state();
+    const filesystem = make();
+    const checked = filesystem.checkState(state);
+    for (let time = 0; time < 2; time++) {
+      filesystem.restore(checked);
+      filesystem.settle();
+      expect(bytesOf(filesystem.state()).equals(bytesOf(state))).to.equal(true);
+      for (let n = 0; n < 50; n++) changeAnything(filesystem, randomNumbers(time));
+    }
+    filesystem.restore(filesystem.checkState(state));
+    checkTree(filesystem, []);
   });
 
   /** Three ranges with all that there is. */
