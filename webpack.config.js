@@ -169,7 +169,7 @@ function withoutCustomSections(wasm) {
 /** What page and element have in common. */
 const browser = {
   ...common,
-  module: { rules: [{ test: /\.css$/, type: 'asset/source' }] },
+  module: { rules: [{ test: /\.(css|md)$/, type: 'asset/source' }] },
   resolve: {
     // Parts of memfs that the page does not use, and what they bring along.
     alias: {
@@ -182,7 +182,14 @@ const browser = {
     fallback: { ...NODE_MODULES, crypto: false, fs: false, 'fs/promises': false, perf_hooks: false },
   },
   // v86 takes whatever has a `process` for Node.
-  plugins: [...common.plugins, new webpack.DefinePlugin({ 'typeof process': '"undefined"' })],
+  plugins: [
+    ...common.plugins,
+    new webpack.DefinePlugin({ 'typeof process': '"undefined"' }),
+    // Lessons are not in dist/.
+    new webpack.NormalModuleReplacementPlugin(/\/course\/[\w-]+\.md$/, (resource) => {
+      resource.request = path(`web/course/${resource.request.split('/').at(-1)}`);
+    }),
+  ],
 };
 
 /** The page: static files that may lie under any path of any server. web/build/guest.ts and debian.ts add the guests. */
@@ -201,7 +208,14 @@ const page = {
   plugins: [
     ...browser.plugins,
     new IndexHtml(),
-    new Copies({ 'example.html': path('web/example.html'), 'example.js': path('web/example.js') }),
+    new Copies({
+      'example.html': path('web/example.html'),
+      'example.js': path('web/example.js'),
+      // The built-in course, as one that others host: docs/write-a-course.md.
+      ...Object.fromEntries(
+        readdirSync(path('web/course')).map((name) => [`course/${name}`, path(`web/course/${name}`)]),
+      ),
+    }),
     new StripWasm(),
   ],
 };
@@ -217,6 +231,7 @@ const embed = {
     'page/virtiofs-vm': './dist/web/page/index.js',
     'worker/main': './dist/web/worker/main.js',
     'worker/images': './dist/web/worker/images.js',
+    'worker/bare': './dist/web/worker/bare.js',
   },
   output: {
     path: path('dist/page/embed'),
@@ -230,7 +245,12 @@ const embed = {
   },
   plugins: [
     ...browser.plugins,
-    new Copies({ 'worker/v86.wasm': path('node_modules/v86/build/v86.wasm') }),
+    new Copies({
+      'worker/v86.wasm': path('node_modules/v86/build/v86.wasm'),
+      'worker/emscripten-module.wasm': path(
+        'node_modules/@jitl/quickjs-wasmfile-release-sync/dist/emscripten-module.wasm',
+      ),
+    }),
     new StripWasm(),
   ],
 };

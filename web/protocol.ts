@@ -62,8 +62,8 @@ export interface GuestInfo {
   mountPoint: string;
   /** MiB of RAM. */
   memory: number;
-  /** Its virtio-fs driver: the kernel's own, or that of `guest-images/driver`. */
-  driver: 'stock' | 'fast';
+  /** Its virtio-fs driver: the kernel's own, that of `guest-images/driver`, or, of a bare device, the visitor's own. */
+  driver: 'stock' | 'fast' | 'own';
   /** Which folder it has: guests with the same one share it. */
   folder: number;
   shells: ShellInfo[];

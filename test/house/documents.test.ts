@@ -10,11 +10,13 @@ const ROOT = join(import.meta.dirname, '../..');
 /** Without indentation: what is within something else begins at the margin in a document. */
 const flat = (text: string) => text.replace(/^ +/gm, '');
 
-/** Of the project's own folders. The last one speaks of Linux's folders. */
+/** Of the project's own folders. The last two speak of folders of Linux and of the guest. */
 const DOCUMENTS = (readdirSync(ROOT, { recursive: true }) as string[])
   .map((path) => path.replaceAll('\\', '/'))
   .filter(
-    (path) => path.endsWith('.md') && !/(^|\/)(node_modules|dist|build|guest-images)\/|driver-cover-letter/.test(path),
+    (path) =>
+      path.endsWith('.md') &&
+      !/(^|\/)(node_modules|dist|build|guest-images)\/|driver-cover-letter|^(web|examples)\/course\//.test(path),
   );
 const textOf = (document: string) => readFileSync(join(ROOT, document), 'utf8');
 

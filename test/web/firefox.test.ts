@@ -47,7 +47,7 @@ describe('the page in Firefox', function () {
 
     await firefox.evaluate(`${find('virtiofs-vm', '#panel-timeline-tab')}.click(), ''`);
     const timeline = find('virtiofs-vm', 'vm-timeline');
-    await until(() => firefox.evaluate(`String(!!${timeline}?.shadowRoot.querySelector('input'))`), /true/);
+    await until(() => firefox.evaluate(`String(!!${timeline}?.shadowRoot?.querySelector('input'))`), /true/);
     await firefox.evaluate(
       `${timeline}.shadowRoot.querySelector('input').value = 'mark', [...${timeline}.shadowRoot.querySelectorAll('button')].find((button) => /Snapshot now/.test(button.textContent)).click(), ''`,
     );
@@ -63,6 +63,39 @@ describe('the page in Firefox', function () {
     await enterTerminal();
     await firefox.type('clear; cat typed\n');
     await until(screen, /^from 42$/m);
+    expect(firefox.complaints).to.deep.equal([]);
+  });
+
+  it('does a lesson beside the inspector, and drives a bare device', async () => {
+    const lesson = find('virtiofs-vm', 'vm-lesson');
+    const textOf = (element: string) => () => firefox.evaluate(`${element}?.shadowRoot?.textContent ?? ''`);
+    const press = async (element: string, name: string) =>
+      until(
+        () =>
+          firefox.evaluate(
+            `(() => { const button = [...(${element}?.shadowRoot?.querySelectorAll('button:enabled') ?? [])].find((each) => each.textContent.trim() === ${JSON.stringify(name)}); button?.click(); return String(!!button); })()`,
+          ),
+        /true/,
+      );
+    await firefox.goto(`${site.url}?course=course/course.md#lesson=cat`);
+    await press(lesson, 'LOOKUP: which node has this name');
+    await press(lesson, 'Do it for me');
+    await until(textOf(lesson), /LOOKUP, OPEN, READ[\s\S]*You expected it/);
+    await until(
+      () =>
+        firefox.evaluate(
+          `String(${find('virtiofs-vm', 'vm-inspector', 'vm-requests')}?.shadowRoot.querySelectorAll('[data-marked]').length)`,
+        ),
+      /[1-9]/,
+    );
+    await firefox.goto(`${site.url}?course=course/course.md&again#lesson=driver`);
+    const exercise = find('virtiofs-vm', 'vm-lesson', 'vm-exercise');
+    await press(exercise, 'Show a solution');
+    await press(exercise, 'Replace it');
+    await press(exercise, 'Run');
+    await until(textOf(exercise), /Hello, driver \d+!/);
+    await until(textOf(lesson), /The program went through all capabilities[\s\S]*FEATURES_OK is set/);
+    await writeFile(join(SCREENSHOTS, 'firefox-driver.png'), await firefox.picture());
     expect(firefox.complaints).to.deep.equal([]);
   });
 });

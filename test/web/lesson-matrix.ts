@@ -1,8 +1,16 @@
+import { readFileSync } from 'node:fs';
+import { join } from 'node:path';
 import { expect } from 'chai';
 import type { Locator } from 'playwright-core';
+import { type Lesson, parseIndex, parseLesson } from '../../web/page/lessons/course-format.ts';
 import type { Visit } from './support.ts';
 
-export const LESSONS = 8;
+const COURSE = join(import.meta.dirname, '../../web/course');
+const read = (name: string) => readFileSync(join(COURSE, name), 'utf8');
+/** The built-in lessons, in their order. */
+export const LESSONS: readonly Lesson[] = parseIndex(read('course.md'), 'course.md').lessons.map((name) =>
+  parseLesson(read(name), name),
+);
 /** For a step: the guest asks 1100 times, or sleeps. Milliseconds. */
 const STEP_TIME = 120_000;
 
@@ -21,7 +29,62 @@ const FILES = [
   'lesson-locks-2/README.txt',
 ];
 
-const panel = ({ page }: Visit): Locator => page.locator('vm-lessons');
+/** The list of lessons, and the one under way. */
+export const list = ({ page }: Visit): Locator => page.locator('vm-lessons');
+export const lesson = ({ page }: Visit): Locator => page.locator('vm-lesson');
+export const stepOf = (visit: Visit, index: number): Locator => lesson(visit).locator('.steps-list > li').nth(index);
+
+/** Does a step of a built-in lesson, or of `own`, with the buttons that there are for it, and returns what the page says it saw. */
+export async function doStep(visit: Visit, index: number, own?: Lesson): Promise<string> {
+  const title = await lesson(visit).locator('h2').innerText();
+  const { exercise, command, acts, check, question } = (own ?? LESSONS.find((each) => each.title === title)!).steps[
+    index
+  ]!;
+  const step = stepOf(visit, index);
+  const button = (name: string) => step.getByRole('button', { name, exact: true });
+  const done = step.locator('.mark[data-done]');
+  if (question) await button('I don’t know: show me').click();
+  if (exercise) await solve(step);
+  else if (!check) await button('Continue').click();
+  else if (command || acts.length) await button('Do it for me').click();
+  else if (title === 'A guest that moves') await moveOut(visit);
+  if (command?.isPaused) await button('Let the device take it').click();
+  await done.waitFor({ timeout: STEP_TIME });
+  return (await step.locator('.seen').allInnerTexts()).join('');
+}
+
+/** Runs the program that is there, and the solution if that does not reach the goals. */
+async function solve(step: Locator): Promise<void> {
+  const done = step.locator('.mark[data-done]');
+  const run = step.getByRole('button', { name: 'Run', exact: true });
+  const solution = step.getByRole('button', { name: 'Show a solution' });
+  const status = step.locator('vm-exercise [role=status]');
+  const before = await status.innerText();
+  await run.click();
+  while (!(await done.count()) && (await status.allInnerTexts()).every((text) => !text || text === before))
+    await step.page().waitForTimeout(50);
+  if ((await done.count()) || !(await solution.count())) return;
+  await solution.click();
+  await step.getByRole('button', { name: 'Replace it' }).click();
+  await run.click();
+}
+
+/** Moves the second guest to another tab, which is closed then. */
+export async function moveOut(visit: Visit): Promise<void> {
+  await visit.page.getByRole('button', { name: 'Move guest 2', exact: true }).click();
+  const dialog = visit.page.getByRole('dialog', { name: 'Move guest 2' });
+  const link = await dialog.getByLabel('Link for the other tab').inputValue();
+  const other = await visit.page.context().newPage();
+  await other.goto(link);
+  await visit.page.getByRole('button', { name: 'Close guest 2' }).waitFor({ state: 'detached', timeout: STEP_TIME });
+  await other.close();
+}
+
+/** Opens the lesson of this index, from the list. */
+async function openLesson(visit: Visit, index: number): Promise<void> {
+  await list(visit).locator('.lessons button').nth(index).click();
+  await lesson(visit).getByRole('heading', { name: LESSONS[index]!.title }).waitFor();
+}
 
 /** A visitor who has files, something that runs, and a shell in the folder. Shows the lessons. */
 export async function prepare(visit: Visit): Promise<void> {
@@ -72,26 +135,17 @@ export async function stateOf({ page }: Visit): Promise<string> {
 
 /** Opens a lesson, does `steps` of it, or all. */
 export async function follow(visit: Visit, index: number, steps = Infinity): Promise<void> {
-  await panel(visit).locator('.lessons button').nth(index).click();
-  const marks = panel(visit).locator('.steps-list li');
-  await marks.first().waitFor();
-  const count = Math.min(steps, await marks.count());
-  for (let n = 0; n < count; n++) {
-    await panel(visit).getByRole('button', { name: 'Do it for me' }).click();
-    await marks
-      .nth(n)
-      .locator('.seen')
-      .waitFor({ timeout: STEP_TIME })
-      .catch(async (error: Error) => {
-        throw new Error(`${await panel(visit).innerText()}\n${await visit.screen()}`, { cause: error });
-      });
-  }
-  if (steps === Infinity) await panel(visit).getByText('Lesson complete.').waitFor();
+  await openLesson(visit, index);
+  for (let n = 0; n < Math.min(steps, LESSONS[index]!.steps.length); n++)
+    await doStep(visit, n).catch(async (error: Error) => {
+      throw new Error(`${await lesson(visit).innerText()}\n${await visit.screen()}`, { cause: error });
+    });
+  if (steps === Infinity) await lesson(visit).getByText('Lesson complete.').waitFor();
 }
 
 /** Leaves the lesson under way; everything is as it was then. */
 export async function leave(visit: Visit, before: string, what: string): Promise<void> {
-  await panel(visit).getByRole('button', { name: 'All lessons' }).first().click();
+  await lesson(visit).getByRole('button', { name: 'All lessons' }).first().click();
   await same(visit, before, what);
 }
 

@@ -2,8 +2,17 @@ import { expect } from 'chai';
 import { everyPair, follow, interrupt, LESSONS, leave, prepare, stateOf } from './lesson-matrix.ts';
 import { useWebSite } from './support.ts';
 
-/** Of each lesson, after how many steps it has the most to clear up. */
-const HALF = [1, 2, 2, 2, 3, 3, 3, 2];
+/** Of lessons, by their ids, after how many steps they have the most to clear up. */
+const HALF: Record<string, number> = {
+  cat: 1,
+  step: 2,
+  queue: 2,
+  nodes: 2,
+  caches: 2,
+  locks: 3,
+  unlinked: 3,
+  suspend: 3,
+};
 
 /** In every order, and left after every step: test/full/lessons.test.ts. */
 describe('the page: lessons leave nothing behind', function () {
@@ -14,7 +23,9 @@ describe('the page: lessons leave nothing behind', function () {
     const visit = await site.open();
     await prepare(visit);
     const before = await stateOf(visit);
-    for (const [index, steps] of HALF.entries()) {
+    for (const [index, { id }] of LESSONS.entries()) {
+      const steps = HALF[id];
+      if (steps === undefined) continue;
       await follow(visit, index, steps);
       await leave(visit, before, `lesson ${index + 1} after ${steps} steps`);
       await follow(visit, index);
@@ -26,12 +37,17 @@ describe('the page: lessons leave nothing behind', function () {
     const visit = await site.open();
     await prepare(visit);
     const before = await stateOf(visit);
-    await interrupt(visit, before, 4, 3);
+    await interrupt(
+      visit,
+      before,
+      LESSONS.findIndex(({ id }) => id === 'unlinked'),
+      3,
+    );
   });
 
   it('an order of them has every pair', () => {
-    const order = everyPair(LESSONS);
-    expect(new Set(order.slice(1).map((next, n) => `${order[n]} ${next}`)).size).to.equal(LESSONS ** 2);
-    expect(order).to.have.length(LESSONS ** 2 + 1);
+    const order = everyPair(5);
+    expect(new Set(order.slice(1).map((next, n) => `${order[n]} ${next}`)).size).to.equal(25);
+    expect(order).to.have.length(26);
   });
 });

@@ -108,6 +108,12 @@ export interface VirtiofsVmElement extends HTMLElement {
   theme: string | undefined;
   panels: string | undefined;
   heading: string | undefined;
+  /** Address of a course, relative to the page, in place of the built-in one: docs/write-a-course.md. */
+  course: string | undefined;
+  /** Id of the lesson that it begins with. */
+  lesson: string | undefined;
+  /** Origins of servers with spaces between, whose courses a link to the page may name (`?course=URL`) beside those of the page's own server. */
+  courseOrigins: string | undefined;
   /** Lets guests move to other tabs, to Node and from there. Of one element of a page, whose address then tells where a guest is to be had. */
   movable: boolean;
   /** Tells a first visitor, until something is typed, what this is and how to begin. */

@@ -1,5 +1,6 @@
 import { html } from 'lit';
 import type { Connection, GuestView } from '../embed/connection.ts';
+import type { CourseGuide } from './course-guide.ts';
 
 export const PANELS = [
   { id: 'files', label: 'Files', icon: 'folder' },
@@ -14,7 +15,7 @@ const LOADERS: Record<PanelId, () => Promise<unknown>> = {
   files: () => import('./files/panel.ts'),
   timeline: () => import('./timeline/panel.ts'),
   inspector: () => import('./inspector/panel.ts'),
-  lessons: () => import('./lessons/panel.ts'),
+  lessons: () => import('./lessons/index.ts'),
 };
 
 /** Whether a panel's program is here, or on its way. */
@@ -29,16 +30,22 @@ function load(panel: PanelId, connection: Connection): void {
   });
 }
 
-/** A panel, about one guest. `version` changes whenever what it shows may have. */
-export function renderPanel(panel: PanelId, connection: Connection, guest: GuestView, version: number) {
+/** A panel, about one guest. `version` changes whenever what it shows may have; `guide` knows what a lesson says about it. */
+export function renderPanel(
+  panel: PanelId,
+  connection: Connection,
+  guest: GuestView,
+  version: number,
+  guide: CourseGuide,
+) {
   load(panel, connection);
   switch (panel) {
     case 'timeline':
       return html`<vm-timeline class="panel" style="height: 100%" .connection=${connection} .guest=${guest} .version=${version}></vm-timeline>`;
     case 'inspector':
-      return html`<vm-inspector class="panel" style="height: 100%" .connection=${connection} .guest=${guest} .version=${version}></vm-inspector>`;
+      return html`<vm-inspector class="panel" style="height: 100%" .connection=${connection} .guest=${guide.device ?? guest} .version=${version} .view=${guide.inspected} .marks=${guide.marks}></vm-inspector>`;
     case 'lessons':
-      return html`<vm-lessons class="panel" style="height: 100%" .connection=${connection} .guest=${guest} .version=${version}></vm-lessons>`;
+      return html`<vm-lessons class="panel" style="height: 100%" .connection=${connection} .guest=${guest} .version=${version} .course=${guide.place?.course ?? ''}></vm-lessons>`;
     case 'files':
       return html`<vm-files class="panel" style="height: 100%" .connection=${connection} .guest=${guest} .version=${version}></vm-files>`;
   }

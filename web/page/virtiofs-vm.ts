@@ -4,13 +4,14 @@ import type { Connection, GuestView } from '../embed/connection.ts';
 import { Handle } from '../embed/handle.ts';
 import { forgetFrom, fromOfPage } from '../embed/links.ts';
 import type { VirtiofsVmElement, Vm } from '../embed/vm.ts';
+import { CourseGuide } from './course-guide.ts';
 import { choose, dialogStyles, leaveMoment } from './dialog.ts';
 import { Drafts } from './files/drafts.ts';
 import { formatMoment } from './format.ts';
 import { type Choice, chosen, readChoices, renderChoice } from './guest-choice.ts';
 import { icon } from './icons.ts';
 import type { InspectorPanel } from './inspector/panel.ts';
-import type { TypeDetail } from './lessons/panel.ts';
+import type { TypeDetail } from './lessons/lesson-view.ts';
 import { noGuest, noGuestStyles } from './move/no-guest.ts';
 import { PANELS, type PanelId, renderPanel } from './panels.ts';
 import { failedScreen, startScreen, startStyles } from './start-screen.ts';
@@ -42,10 +43,14 @@ export class VirtiofsVm extends LitElement implements VirtiofsVmElement {
     isWelcoming: { state: true },
     isTouring: { state: true },
     hint: { state: true },
+    course: {},
+    lesson: {},
+    courseOrigins: { attribute: 'course-origins' },
+    inspected: { state: true },
     theme: { reflect: true },
     version: { state: true },
     view: { state: true },
-    active: { state: true },
+    last: { state: true },
   };
   static override styles = [
     tokens,
@@ -67,6 +72,10 @@ export class VirtiofsVm extends LitElement implements VirtiofsVmElement {
     main { flex: 1; min-height: 0; display: grid; grid-template-columns: minmax(0, 1.35fr) minmax(380px, 1fr); gap: 10px; padding: 10px; }
     main[data-alone] { grid-template-columns: minmax(0, 1fr); padding: 0; }
     .start { grid-column: 1 / -1; }
+    main[data-lesson] { grid-template-rows: minmax(0, 1fr) minmax(0, 1.15fr); }
+    main[data-lesson] .side { grid-row: 1 / 3; grid-column: 2; }
+    main:has(vm-lesson[data-small]) { grid-template-rows: minmax(0, 1fr) auto; }
+    vm-lesson { min-width: 0; border: 1px solid var(--border); border-radius: var(--radius); overflow: hidden; box-shadow: var(--shadow); }
     .guests { display: grid; grid-auto-flow: column; grid-auto-columns: minmax(0, 1fr); gap: 10px; min-width: 0; min-height: 0; position: relative; }
     vm-welcome { position: absolute; inset: auto 12px 12px; z-index: 5; max-height: 48%; overflow: auto; }
     vm-terminals, .side { border: 1px solid var(--border); border-radius: var(--radius); overflow: hidden; box-shadow: var(--shadow); }
@@ -84,7 +93,8 @@ export class VirtiofsVm extends LitElement implements VirtiofsVmElement {
     .held { display: flex; align-items: center; justify-content: center; gap: 10px; padding: 4px 12px; background: var(--accent-soft); border-bottom: 1px solid var(--border); font-size: 13px; }
     @container (max-width: 760px) {
       main { grid-template-columns: minmax(0, 1fr); padding: 0; }
-      .guests, .side { grid-area: 1 / 1; }
+      .guests, .side, main[data-lesson] .side { grid-area: 1 / 1; }
+      vm-lesson { grid-area: 2 / 1; border: 0; border-top: 2px solid var(--accent); border-radius: 0; }
       .guests { grid-auto-flow: row; grid-auto-rows: minmax(0, 1fr); }
       vm-terminals, .side { border: 0; border-radius: 0; box-shadow: none; }
       main[data-view='terminal'] .side, main:not([data-view='terminal']) .guests, .side > .tabs { display: none; }
@@ -110,14 +120,21 @@ export class VirtiofsVm extends LitElement implements VirtiofsVmElement {
   declare isTouring: boolean;
   /** What a tour tells, with code between backticks. */
   declare hint: string;
+  /** Address of a course, and id of the lesson that it begins with. */
+  declare course: string | undefined;
+  declare lesson: string | undefined;
+  declare courseOrigins: string | undefined;
+  /** The inspector's view. */
+  declare inspected: InspectorPanel['view'];
   declare version: number;
   /** What a narrow page shows; wide ones show the terminal anyway, and the last of the others. */
   declare view: View;
-  /** The guest that the panels are about. */
-  declare active: number | undefined;
+  /** The guest that was used last. */
+  declare last: number | undefined;
   #panel: PanelId | undefined;
   #choice: Choice | undefined;
   #vm: Handle | undefined;
+  readonly #guide = new CourseGuide(this);
 
   constructor() {
     super();
@@ -125,6 +142,7 @@ export class VirtiofsVm extends LitElement implements VirtiofsVmElement {
     this.movable = this.welcome = this.isWelcoming = this.isTouring = false;
     this.hint = '';
     this.view = 'terminal';
+    this.inspected = 'requests';
   }
 
   override connectedCallback(): void {
@@ -159,7 +177,26 @@ export class VirtiofsVm extends LitElement implements VirtiofsVmElement {
     const { resumed, guests } = this.#vm!.connection;
     this.isWelcoming = this.welcome && resumed === undefined && guests.length === 1;
     await this.updateComplete;
+    if (await this.#guide.begin()) return;
     if (this.autofocus) this.renderRoot.querySelector<HTMLElement>('vm-terminals')?.focus();
+  }
+
+  get connection(): Connection {
+    return this.#vm!.connection;
+  }
+
+  /** The guest that the panels are about. */
+  get active(): GuestView {
+    return this.#activeOf(this.connection.guests);
+  }
+
+  get isNarrow(): boolean {
+    return this.clientWidth <= NARROW;
+  }
+
+  /** Whether there is a panel of this id. */
+  has(panel: string): boolean {
+    return this.#panels.some(({ id }) => id === panel);
   }
 
   /** Where a machine is to be taken over from. */
@@ -179,6 +216,7 @@ export class VirtiofsVm extends LitElement implements VirtiofsVmElement {
       if (this.isConnected) return;
       const vm = this.#vm;
       this.#vm = undefined;
+      this.#guide.end();
       vm?.destroy();
     });
   }
@@ -227,7 +265,7 @@ export class VirtiofsVm extends LitElement implements VirtiofsVmElement {
         <button @click=${() => connection.attempt(connection.hold(guest, false))}>${icon('play')} Continue</button></div>`,
         )}
       ${this.hint ? html`<div class="held" role="status"><span>${inCode(this.hint)}</span><button class="plain icon" aria-label="Dismiss the hint" title="Dismiss" @click=${() => (this.hint = '')}>${icon('close')}</button></div>` : nothing}
-      <main data-view=${this.view} ?data-alone=${!panel} @keydown=${this.#onKey} @type=${this.#onType}>
+      <main data-view=${this.view} ?data-alone=${!panel} ?data-lesson=${this.#guide.isTeaching} @keydown=${this.#onKey} @type=${this.#onType} @look=${() => this.#guide.look()} @term=${({ detail }: CustomEvent<string>) => connection.attempt(this.#guide.explain(detail))}>
         ${progress ? startScreen(progress) : guests.length ? nothing : this.#renderNoGuest(connection)}
         ${
           guests.length
@@ -236,7 +274,7 @@ export class VirtiofsVm extends LitElement implements VirtiofsVmElement {
             guests,
             ({ id }) => id,
             (guest) => html`<vm-terminals .connection=${connection} .guest=${guest} .version=${this.version}
-            ?data-active=${guests.length > 1 && guest === this.#activeOf(guests)} @focusin=${() => (this.active = guest.id)} @typed=${() => (this.isWelcoming = false)}>
+            ?data-active=${guests.length > 1 && guest === this.#activeOf(guests)} @focusin=${() => (this.last = guest.id)} @typed=${() => (this.isWelcoming = false)}>
             ${this.movable ? html`<vm-move slot="actions" .connection=${connection} .guest=${guest} .version=${this.version}></vm-move>` : nothing}
             ${
               guests.length > 1
@@ -250,11 +288,11 @@ export class VirtiofsVm extends LitElement implements VirtiofsVmElement {
             panel
               ? html`<section class="side" aria-label="Panels">
             ${guests.length > 1 ? html`<p class="about">${this.#activeOf(guests).name}<span class="muted">, folder ${this.#folderOf(guests)}</span></p>` : nothing}
-            ${tabList({ label: 'Panels', tabs: panels, selected: panel, panelPrefix: 'panel-', onSelect: (id) => this.#show(id as View) })}
-            <div class="panel" role="tabpanel" id=${`panel-${panel}`} aria-labelledby=${`panel-${panel}-tab`}>${renderPanel(panel, connection, this.#activeOf(guests), this.version)}</div>
+            ${tabList({ label: 'Panels', tabs: panels, selected: panel, panelPrefix: 'panel-', onSelect: (id) => this.show(id as View) })}
+            <div class="panel" role="tabpanel" id=${`panel-${panel}`} aria-labelledby=${`panel-${panel}-tab`} @view=${this.#onView}>${renderPanel(panel, connection, this.#activeOf(guests), this.version, this.#guide)}</div>
           </section>`
               : nothing
-          }`
+          }${this.#guide.isTeaching ? html`<vm-lesson .connection=${connection} .guest=${this.#activeOf(guests)} .version=${this.version}></vm-lesson>` : nothing}`
             : nothing
         }
       </main>
@@ -263,7 +301,7 @@ export class VirtiofsVm extends LitElement implements VirtiofsVmElement {
           ? html`<nav aria-label="Views">
         ${[{ id: 'terminal', label: 'Terminal', icon: 'terminal' } as const, ...panels].map(
           ({ id, label, icon: name }) =>
-            html`<button aria-current=${this.view === id} @click=${() => this.#show(id)}>${icon(name)}${label}</button>`,
+            html`<button aria-current=${this.view === id} @click=${() => this.show(id)}>${icon(name)}${label}</button>`,
         )}
       </nav>`
           : nothing
@@ -290,7 +328,7 @@ export class VirtiofsVm extends LitElement implements VirtiofsVmElement {
   }
 
   #activeOf(guests: GuestView[]): GuestView {
-    return guests.find(({ id }) => id === this.active) ?? guests[0]!;
+    return guests.find(({ id }) => id === this.last) ?? guests[0]!;
   }
 
   /** Whose folder the active guest has. */
@@ -300,8 +338,14 @@ export class VirtiofsVm extends LitElement implements VirtiofsVmElement {
     return others.length ? `shared with ${others.join(', ')}` : 'of its own';
   }
 
-  #show(view: View): void {
+  readonly #onView = ({ detail }: CustomEvent<InspectorPanel['view']>): void => {
+    this.inspected = detail;
+  };
+
+  /** `view`: a panel, or the terminal. */
+  show(view: View): void {
     if (view !== 'terminal') this.#panel = view;
+    if (view === 'lessons') void this.connection.attempt(this.#guide.load());
     this.view = view;
     this.requestUpdate();
   }
@@ -313,11 +357,9 @@ export class VirtiofsVm extends LitElement implements VirtiofsVmElement {
     this.isTouring = this.isWelcoming = false;
     if (!scene) return;
     this.hint = scene.hint;
-    if (!this.#panels.some(({ id }) => id === scene.view)) return;
-    this.#show(scene.view);
-    await this.updateComplete;
-    const inspector = this.renderRoot.querySelector('vm-inspector');
-    if (scene.view === 'inspector') (inspector as InspectorPanel).view = 'step';
+    if (!this.has(scene.view)) return;
+    this.show(scene.view);
+    if (scene.view === 'inspector') this.inspected = 'step';
   };
 
   /** F6 goes from the terminal to the panel and back. */
@@ -327,7 +369,7 @@ export class VirtiofsVm extends LitElement implements VirtiofsVmElement {
     const isInTerminal = event
       .composedPath()
       .some((element) => element instanceof HTMLElement && element.localName === 'vm-terminals');
-    if (this.clientWidth <= NARROW) this.#show(isInTerminal ? (this.#panel ?? this.#panels[0]!.id) : 'terminal');
+    if (this.isNarrow) this.show(isInTerminal ? (this.#panel ?? this.#panels[0]!.id) : 'terminal');
     void this.updateComplete.then(() =>
       this.renderRoot
         .querySelector<HTMLElement>(isInTerminal ? '.side [role=tab][aria-selected=true]' : 'vm-terminals')!

@@ -104,8 +104,8 @@ export interface InspectorApi extends ProxyMarked {
   device(): DeviceView;
   queue(index: number): QueueView;
   session(): SessionView;
-  /** Whether requests are written down, which costs some microseconds each. They are while the device is held, in any case. */
-  record(isOn: boolean): void;
+  /** Whether requests are written down for somebody, which costs some microseconds each. They are while the device is held, in any case. */
+  record(isOn: boolean, by: 'inspector' | 'lesson'): void;
   clear(): void;
   /** How many requests are kept from now on. */
   keep(limit: number): void;

@@ -34,18 +34,21 @@ import type { FolderUser } from './folder.ts';
 import { pathOf } from './paths.ts';
 import { RequestLog } from './request-log.ts';
 
+/** The parts of a device that are looked into. */
+type InspectedDevice = Pick<VirtioFsDevice<FileSystem>, 'tag' | 'slot' | 'filesystem' | 'session' | 'transport'>;
+
 /** What is in one guest's device. */
 export class Inspector implements InspectorApi {
   readonly [proxyMarker] = true;
-  readonly #device: VirtioFsDevice<FileSystem>;
+  readonly #device: InspectedDevice;
   readonly #users: () => Iterable<FolderUser>;
   readonly #recorder: Recorder;
   readonly #log: RequestLog;
-  #isWanted = false;
+  readonly #wantedBy = new Set<string>();
   #walk: Walk | undefined;
 
   /** `users`: all guests, whichever folder they have. */
-  constructor(device: VirtioFsDevice<FileSystem>, users: () => Iterable<FolderUser>) {
+  constructor(device: InspectedDevice, users: () => Iterable<FolderUser>) {
     this.#device = device;
     this.#users = users;
     this.#recorder = new Recorder(device);
@@ -110,9 +113,10 @@ export class Inspector implements InspectorApi {
     };
   }
 
-  record(isOn: boolean): void {
-    this.#isWanted = isOn;
-    this.#recorder.isOn = isOn || this.isHeld;
+  record(isOn: boolean, by: 'inspector' | 'lesson'): void {
+    if (isOn) this.#wantedBy.add(by);
+    else this.#wantedBy.delete(by);
+    this.#recorder.isOn = this.#wantedBy.size > 0 || this.isHeld;
   }
 
   clear(): void {
@@ -189,7 +193,7 @@ export class Inspector implements InspectorApi {
   release(): void {
     this.#walk = undefined;
     this.#device.transport.release();
-    this.#recorder.isOn = this.#isWanted;
+    this.#recorder.isOn = this.#wantedBy.size > 0;
   }
 
   export(format: 'json' | 'perfetto'): Blob {

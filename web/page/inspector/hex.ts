@@ -16,6 +16,7 @@ export class HexView extends LitElement {
     bytes: { attribute: false },
     fields: { attribute: false },
     range: { attribute: false },
+    marks: { attribute: false },
     columns: { state: true },
     current: { state: true },
   };
@@ -32,6 +33,7 @@ export class HexView extends LitElement {
     .odd { background: var(--hover); }
     .none { color: var(--muted); }
     .in-range { box-shadow: inset 0 -2px var(--accent); }
+    .marked { background: color-mix(in srgb, var(--warn) 30%, transparent); box-shadow: inset 0 -2px var(--warn); }
     .lit { background: var(--accent); color: var(--on-accent); }
     ul { columns: 2; column-gap: 14px; margin: 6px 0 0; padding: 0; list-style: none; border-radius: 4px; }
     li { display: flex; gap: 8px; padding: 1px 4px; border-radius: 3px; break-inside: avoid; cursor: default; font-variant-numeric: tabular-nums; }
@@ -48,6 +50,8 @@ export class HexView extends LitElement {
   declare fields: readonly MessageField[];
   /** Bytes that something else on the page is about. */
   declare range: { offset: number; length: number } | undefined;
+  /** Names of fields, as `field:NAME`, that a lesson speaks of. */
+  declare marks: readonly string[];
   declare columns: number;
   /** Index of the field that is lit up. */
   declare current: number | undefined;
@@ -61,6 +65,7 @@ export class HexView extends LitElement {
   constructor() {
     super();
     this.label = '';
+    this.marks = [];
     this.columns = COLUMNS.narrow;
   }
 
@@ -94,11 +99,15 @@ export class HexView extends LitElement {
         ${shown.map(
           ({ struct, name, value }, n) => html`
           ${struct && struct !== shown[n - 1]?.struct ? html`<li class="struct" role="presentation">${struct}</li>` : nothing}
-          <li role="option" id=${`field-${n}`} aria-selected=${n === current} @mouseenter=${() => (this.current = n)}><span class="name">${name}</span> <span class="value">${value}</span></li>`,
+          <li role="option" class=${this.#isMarked(n) ? 'marked' : ''} id=${`field-${n}`} aria-selected=${n === current} @mouseenter=${() => (this.current = n)}><span class="name">${name}</span> <span class="value">${value}</span></li>`,
         )}
       </ul>${fields.length > shown.length ? html`<p class="muted">and ${fields.length - shown.length} more fields</p>` : nothing}`
           : nothing
       }`;
+  }
+
+  #isMarked(field: number): boolean {
+    return this.marks.length > 0 && this.marks.includes(`field:${this.fields[field]!.name}`);
   }
 
   #renderLine(start: number) {
@@ -116,6 +125,7 @@ export class HexView extends LitElement {
     const classes = [
       field < 0 ? 'none' : field % 2 ? 'odd' : '',
       field >= 0 && field === this.current ? 'lit' : '',
+      field >= 0 && this.#isMarked(field) ? 'marked' : '',
       range && at >= range.offset && at < range.offset + range.length ? 'in-range' : '',
     ]
       .filter(Boolean)

@@ -25,7 +25,8 @@ export class InspectorPanel extends LitElement {
     connection: { attribute: false },
     guest: { attribute: false },
     version: { attribute: false },
-    view: { state: true },
+    view: { attribute: false },
+    marks: { attribute: false },
     queue: { state: true },
   };
   static override styles = [
@@ -42,12 +43,15 @@ export class InspectorPanel extends LitElement {
   declare guest: GuestView;
   declare version: number;
   declare view: ViewId;
+  /** What a lesson speaks of: see `Marks`. */
+  declare marks: readonly string[];
   /** The queue and chain that a request was in. */
   declare queue: { index: number; id: number } | undefined;
 
   constructor() {
     super();
     this.view = 'requests';
+    this.marks = [];
   }
 
   override willUpdate(changed: PropertyValues<this>): void {
@@ -69,36 +73,42 @@ export class InspectorPanel extends LitElement {
 
   #record(guest: GuestView | undefined, isOn: boolean): void {
     // A guest that was closed has nothing to be written down.
-    if (guest && this.connection.guests.includes(guest)) void this.connection.attempt(guest.api.inspector.record(isOn));
+    if (guest && this.connection.guests.includes(guest))
+      void this.connection.attempt(guest.api.inspector.record(isOn, 'inspector'));
   }
 
   override render() {
     return html`
-      ${tabList({ label: 'Inspector', tabs: VIEWS, selected: this.view, panelPrefix: 'view-', onSelect: (id) => (this.view = id as ViewId) })}
+      ${tabList({ label: 'Inspector', tabs: VIEWS, selected: this.view, panelPrefix: 'view-', onSelect: (id) => this.#show(id as ViewId) })}
       <div class="view" role="tabpanel" id=${`view-${this.view}`} aria-labelledby=${`view-${this.view}-tab`} @queue=${this.#onQueue}>${this.#renderView()}</div>`;
   }
 
   #renderView() {
-    const { connection, guest } = this;
+    const { connection, guest, marks } = this;
     switch (this.view) {
       case 'requests':
-        return html`<vm-requests .connection=${connection} .guest=${guest}></vm-requests>`;
+        return html`<vm-requests .marks=${marks} .connection=${connection} .guest=${guest}></vm-requests>`;
       case 'step':
-        return html`<vm-step .connection=${connection} .guest=${guest} .isHeld=${guest.isHeld}></vm-step>`;
+        return html`<vm-step .marks=${marks} .connection=${connection} .guest=${guest} .isHeld=${guest.isHeld}></vm-step>`;
       case 'queues':
-        return html`<vm-queues .connection=${connection} .guest=${guest} .chosen=${this.queue}></vm-queues>`;
+        return html`<vm-queues .marks=${marks} .connection=${connection} .guest=${guest} .chosen=${this.queue}></vm-queues>`;
       case 'latency':
         return html`<vm-latency .connection=${connection} .guest=${guest}></vm-latency>`;
       case 'device':
-        return html`<vm-device .connection=${connection} .guest=${guest}></vm-device>`;
+        return html`<vm-device .marks=${marks} .connection=${connection} .guest=${guest}></vm-device>`;
       case 'session':
-        return html`<vm-session .connection=${connection} .guest=${guest}></vm-session>`;
+        return html`<vm-session .marks=${marks} .connection=${connection} .guest=${guest}></vm-session>`;
     }
+  }
+
+  #show(view: ViewId): void {
+    this.view = view;
+    this.dispatchEvent(new CustomEvent<ViewId>('view', { detail: view, bubbles: true }));
   }
 
   readonly #onQueue = ({ detail }: CustomEvent<{ index: number; id: number }>): void => {
     this.queue = detail;
-    this.view = 'queues';
+    this.#show('queues');
   };
 }
 

@@ -4,6 +4,7 @@ import { formatBytes } from '../../protocol/format.ts';
 import type { DeviceView, QueueView } from '../../protocol.ts';
 import { controls } from '../styles.ts';
 import { hex } from './format.ts';
+import { Marks, markStyles } from './marks.ts';
 import { Poll } from './poll.ts';
 import {
   availStrip,
@@ -29,6 +30,7 @@ export class QueuesPanel extends LitElement {
     connection: { attribute: false },
     guest: { attribute: false },
     chosen: { attribute: false },
+    marks: { attribute: false },
     index: { state: true },
     queue: { state: true },
     device: { state: true },
@@ -38,6 +40,7 @@ export class QueuesPanel extends LitElement {
     controls,
     viewStyles,
     ringStyles,
+    markStyles,
     css`
     .top { display: flex; gap: 14px; align-items: center; }
     .top .facts { flex: 1; }
@@ -53,12 +56,20 @@ export class QueuesPanel extends LitElement {
   declare chosen: { index: number; id: number } | undefined;
   /** Undefined: the first one for requests, whose number depends on what the driver has accepted. */
   declare index: number | undefined;
+  /** See `Marks`. */
+  declare marks: readonly string[];
   declare queue: QueueView | undefined;
   declare device: DeviceView | undefined;
   /** What is pointed at. */
   declare lit: Use | undefined;
   #changes: Changes = NO_CHANGES;
   readonly #poll = new Poll(this, (guest) => this.#look(guest));
+
+  constructor() {
+    super();
+    this.marks = [];
+    new Marks(this);
+  }
 
   override willUpdate(changed: Map<string, unknown>): void {
     if (changed.has('chosen') && this.chosen) {
@@ -107,7 +118,7 @@ export class QueuesPanel extends LitElement {
     const onLit = (use: Use | undefined) => (this.lit = use);
     const key = (name: string, text: string) => html`<dt class="key"><i class=${name}></i>${text}</dt>`;
     return html`
-      <section class="top">${dial(queue)}<dl class="facts">
+      <section class="top">${dial(queue)}<dl class="facts" data-mark="indices">
         <dt>Format</dt><dd>${isPacked ? 'packed' : 'split'}, ${size} descriptors</dd>
         ${avail ? html`${key('driver', 'avail.idx')}<dd>${avail.idx}</dd>` : key('driver', 'available')}
         ${avail ? nothing : html`<dd>from ${place!.next_avail} on</dd>`}
@@ -115,20 +126,20 @@ export class QueuesPanel extends LitElement {
         ${key('used', isPacked ? 'device returns' : 'used.idx')}<dd>${used?.idx ?? place!.next_used}${isPacked ? html`<span class="muted">, wrap ${place!.used_wrap}</span>` : nothing}</dd>
         <dt>In flight</dt><dd>${inFlight.length ? inFlight.slice(0, 16).join(', ') : 'none'}</dd>
       </dl></section>
-      <section><h2>${virtioTerm('Descriptors', isPacked ? '2.8' : '2.7.5')}<span class="muted">a square each</span></h2>${descriptorMap(queue, chain)}</section>
+      <section data-mark="descriptors"><h2>${virtioTerm('Descriptors', isPacked ? '2.8' : '2.7.5')}<span class="muted">a square each</span></h2>${descriptorMap(queue, chain)}</section>
       ${
         avail && used
           ? html`
-        <section><h2>${virtioTerm('Available ring', '2.7.6')}<span class="muted">written by the driver, the last ${avail.ring.length} heads</span></h2>${availStrip(queue, { changed: this.#changes.avail, lit: this.lit, onLit })}
-          <p class="note">flags ${avail.flags}${avail.used_event === undefined ? '' : `, used_event ${avail.used_event}: the driver wants an interrupt when used.idx passes it`}</p></section>
-        <section><h2>${virtioTerm('Used ring', '2.7.8')}<span class="muted">written by the device: id, len</span></h2>${usedStrip(queue, { changed: this.#changes.used, lit: this.lit, onLit })}
-          <p class="note">flags ${used.flags}${used.avail_event === undefined ? '' : `, avail_event ${used.avail_event}: the device wants a kick when avail.idx passes it`}</p></section>`
+        <section data-mark="available"><h2>${virtioTerm('Available ring', '2.7.6')}<span class="muted">written by the driver, the last ${avail.ring.length} heads</span></h2>${availStrip(queue, { changed: this.#changes.avail, lit: this.lit, onLit })}
+          <p class="note" data-mark="used_event">flags ${avail.flags}${avail.used_event === undefined ? '' : `, used_event ${avail.used_event}: the driver wants an interrupt when used.idx passes it`}</p></section>
+        <section data-mark="used"><h2>${virtioTerm('Used ring', '2.7.8')}<span class="muted">written by the device: id, len</span></h2>${usedStrip(queue, { changed: this.#changes.used, lit: this.lit, onLit })}
+          <p class="note" data-mark="avail_event">flags ${used.flags}${used.avail_event === undefined ? '' : `, avail_event ${used.avail_event}: the device wants a kick when avail.idx passes it`}</p></section>`
           : nothing
       }
-      ${events ? html`<section><h2>${virtioTerm('Event suppression', '2.8.10')}</h2>${events.map(({ side, flags, offset, wrap }) => html`<p>The ${side} wants to hear ${EVENT_FLAGS[flags]}${flags === 2 ? ` ${offset}, wrap ${wrap}` : ''}.</p>`)}</section>` : nothing}
-      <section><h2>${isPacked ? virtioTerm('Descriptor ring', '2.8') : virtioTerm('Descriptor table', '2.7.5')}<span class="muted">${isPacked ? 'around the device’s place' : 'of these chains'}; what has changed is coloured</span></h2>
+      ${events ? html`<section data-mark="events"><h2>${virtioTerm('Event suppression', '2.8.10')}</h2>${events.map(({ side, flags, offset, wrap }) => html`<p>The ${side} wants to hear ${EVENT_FLAGS[flags]}${flags === 2 ? ` ${offset}, wrap ${wrap}` : ''}.</p>`)}</section>` : nothing}
+      <section data-mark="table"><h2>${isPacked ? virtioTerm('Descriptor ring', '2.8') : virtioTerm('Descriptor table', '2.7.5')}<span class="muted">${isPacked ? 'around the device’s place' : 'of these chains'}; what has changed is coloured</span></h2>
         <div class="wide" role="region" tabindex="0" aria-label="Descriptors">${descriptorTable(queue, { chain, changes: this.#changes, place: isPacked ? place!.next_avail : undefined })}</div></section>
-      <section><h2>In guest RAM</h2><dl class="facts">
+      <section data-mark="counts"><h2>In guest RAM</h2><dl class="facts">
         <dt>queue_desc</dt><dd class="mono">${hex(queue_desc)}</dd><dt>queue_driver</dt><dd class="mono">${hex(queue_driver)}</dd><dt>queue_device</dt><dd class="mono">${hex(queue_device)}</dd>
         <dt>So far</dt><dd>${kicks} kicks, ${requests} requests, ${formatBytes(bytesRead)} read, ${formatBytes(bytesWritten)} written, ${interrupts} interrupts, ${suppressed} not wanted</dd></dl></section>`;
   }

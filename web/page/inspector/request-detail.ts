@@ -19,7 +19,7 @@ interface Part {
 
 /** One request in full: where it was in guest RAM, its bytes and fields, and its answer. Dispatches `close` and `queue`. */
 export class RequestDetailView extends LitElement {
-  static override properties = { detail: { attribute: false }, pointed: { state: true } };
+  static override properties = { detail: { attribute: false }, marks: { attribute: false }, pointed: { state: true } };
   static override styles = [
     controls,
     viewStyles,
@@ -34,6 +34,8 @@ export class RequestDetailView extends LitElement {
   ];
 
   declare detail: RequestDetail;
+  /** See `HexView`. */
+  declare marks: readonly string[] | undefined;
   /** The buffer that is pointed at. */
   declare pointed: { half: 'request' | 'reply'; part: Part } | undefined;
 
@@ -101,7 +103,7 @@ export class RequestDetailView extends LitElement {
         aria-label=${`Buffer at ${hex(part.address)}, ${part.length} bytes`}>${hex(part.address)} + ${part.length}</button></li>`,
       )}
         ${parts.length > MAX_BUFFERS ? html`<li class="muted">and ${parts.length - MAX_BUFFERS} more</li>` : nothing}</ul>
-      ${bytes.length ? html`<vm-hex .label=${label} .bytes=${bytes} .fields=${fields} .range=${pointed?.half === half ? pointed.part : undefined}></vm-hex>` : nothing}
+      ${bytes.length ? html`<vm-hex .marks=${this.marks ?? []} .label=${label} .bytes=${bytes} .fields=${fields} .range=${pointed?.half === half ? pointed.part : undefined}></vm-hex>` : nothing}
     </section>`;
   }
 

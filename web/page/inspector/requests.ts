@@ -8,6 +8,7 @@ import { saveAs } from '../files/uploads.ts';
 import { icon } from '../icons.ts';
 import { controls } from '../styles.ts';
 import { formatDuration } from './format.ts';
+import { Marks, markStyles } from './marks.ts';
 import { POLL_INTERVAL, Poll } from './poll.ts';
 import './request-detail.ts';
 import { viewStyles } from './styles.ts';
@@ -36,6 +37,7 @@ export class RequestsView extends LitElement {
     connection: { attribute: false },
     guest: { attribute: false },
     log: { state: true },
+    marks: { attribute: false },
     filter: { state: true },
     rate: { state: true },
     isLive: { state: true },
@@ -45,6 +47,7 @@ export class RequestsView extends LitElement {
   static override styles = [
     controls,
     viewStyles,
+    markStyles,
     css`
     .toolbar input { flex: 1 1 90px; min-width: 70px; }
     .toolbar select { max-width: 120px; }
@@ -77,6 +80,8 @@ export class RequestsView extends LitElement {
   declare guest: GuestView;
   /** Undefined until the first look. */
   declare log: RequestPage | undefined;
+  /** See `Marks`. */
+  declare marks: readonly string[];
   declare filter: string;
   /** Requests in a second, of late. */
   declare rate: number;
@@ -97,6 +102,8 @@ export class RequestsView extends LitElement {
     super();
     this.filter = '';
     this.rate = 0;
+    this.marks = [];
+    new Marks(this);
     this.isLive = true;
   }
 
@@ -173,7 +180,7 @@ export class RequestsView extends LitElement {
         <button type="button" class="plain icon" aria-label="Clear the log" title="Clear the log" @click=${this.#clear}>${icon('trash')}</button>
         <span id="syntax" class="visually-hidden">${SYNTAX}</span>
       </form>
-      <div class="list" role="listbox" tabindex="0" ?hidden=${!matching} ?data-above=${this.detail} aria-label="Requests, newest last" aria-activedescendant=${log?.rows.some(({ number }) => number === this.selected) ? `request-${this.selected}` : nothing}
+      <div class="list" data-mark="requests" role="listbox" tabindex="0" ?hidden=${!matching} ?data-above=${this.detail} aria-label="Requests, newest last" aria-activedescendant=${log?.rows.some(({ number }) => number === this.selected) ? `request-${this.selected}` : nothing}
           @keydown=${this.#onKey} @scroll=${this.#onScroll}>
         <div class="rows" role="presentation" style=${`height: ${matching * this.#rowHeight}px`}>
         ${repeat(
@@ -191,7 +198,7 @@ export class RequestsView extends LitElement {
         <span class="space"></span>
         <button ?disabled=${!total} @click=${() => this.#export('json')}>${icon('download')} JSON</button>
         <button ?disabled=${!total} title="For ui.perfetto.dev and about:tracing" @click=${() => this.#export('perfetto')}>${icon('download')} Perfetto trace</button></div>
-      ${this.detail ? html`<vm-request-detail .detail=${this.detail} @close=${this.#close} @keydown=${(event: KeyboardEvent) => event.key === 'Escape' && this.#close()}></vm-request-detail>` : nothing}`;
+      ${this.detail ? html`<vm-request-detail .marks=${this.marks} .detail=${this.detail} @close=${this.#close} @keydown=${(event: KeyboardEvent) => event.key === 'Escape' && this.#close()}></vm-request-detail>` : nothing}`;
   }
 
   #renderRow({ number, opcode, about, error, written, duration }: RequestRow, index: number) {
@@ -201,7 +208,7 @@ export class RequestsView extends LitElement {
         : error
           ? html`<span class="bad">${error}</span>`
           : html`<span class="muted">${written ? `${written} B` : 'no answer'}</span>`;
-    return html`<div class="row" role="option" id=${`request-${number}`} aria-selected=${number === this.selected} aria-setsize=${this.log!.matching} aria-posinset=${index + 1}
+    return html`<div class="row" role="option" data-mark=${`opcode:${opcode}`} id=${`request-${number}`} aria-selected=${number === this.selected} aria-setsize=${this.log!.matching} aria-posinset=${index + 1}
       style=${`top: ${index * this.#rowHeight}px`} @click=${() => this.#select(number)}>
       <span class="number">${number}</span> <span class="opcode">${opcode}</span> <span class="about" title=${about}>${about}</span>
       <span class="result">${result}</span> <span class="time">${written === undefined ? '' : formatDuration(duration)}</span></div>`;

@@ -4,6 +4,7 @@ import { formatBytes } from '../../protocol/format.ts';
 import type { LockView, SessionView } from '../../protocol.ts';
 import { controls } from '../styles.ts';
 import { formatOpenFlags } from './format.ts';
+import { Marks, markStyles } from './marks.ts';
 import { Poll } from './poll.ts';
 import { linuxName } from './spec.ts';
 import { viewStyles } from './styles.ts';
@@ -14,15 +15,20 @@ export class SessionPanel extends LitElement {
     connection: { attribute: false },
     guest: { attribute: false },
     session: { state: true },
+    marks: { attribute: false },
   };
-  static override styles = [controls, viewStyles];
+  static override styles = [controls, viewStyles, markStyles];
 
   declare connection: Connection;
   declare guest: GuestView;
   declare session: SessionView | undefined;
+  /** See `Marks`. */
+  declare marks: readonly string[];
 
   constructor() {
     super();
+    this.marks = [];
+    new Marks(this);
     new Poll(this, (guest) => this.#look(guest));
   }
 
@@ -35,7 +41,7 @@ export class SessionPanel extends LitElement {
     if (!this.session) return nothing;
     const { negotiated, nodes, nodeCount, files, directories, locks, waiters } = this.session;
     return html`<div class="scroll" role="region" tabindex="0" aria-label="Session">
-      <section><h2>FUSE session${negotiated ? html`<span class="muted">protocol ${negotiated.major}.${negotiated.minor}, writes up to ${formatBytes(negotiated.max_write)}</span>` : nothing}</h2>
+      <section data-mark="init"><h2>FUSE session${negotiated ? html`<span class="muted">protocol ${negotiated.major}.${negotiated.minor}, writes up to ${formatBytes(negotiated.max_write)}</span>` : nothing}</h2>
         ${negotiated ? html`<ul class="chips" aria-label="Flags of INIT">${negotiated.flags.map((flag) => html`<li class="chip mono">${linuxName(flag, flag.replace(/^FUSE_/, ''))}</li>`)}</ul>` : html`<p class="muted">Nothing is mounted.</p>`}</section>
       ${table(
         'Open files',
@@ -74,8 +80,17 @@ export class SessionPanel extends LitElement {
   }
 }
 
+/** What lessons call these tables. */
+const MARKS: Record<string, string> = {
+  'Open files': 'files',
+  'Directory streams': 'directories',
+  Locks: 'locks',
+  Waiters: 'waiters',
+  'Inode map': 'nodes',
+};
+
 function table(title: string, count: number, none: string, columns: string[], rows: unknown[], note = '') {
-  return html`<section><h2>${title}<span class="muted">${count}${note ? `, ${note}` : ''}</span></h2>
+  return html`<section data-mark=${MARKS[title] ?? nothing}><h2>${title}<span class="muted">${count}${note ? `, ${note}` : ''}</span></h2>
     ${rows.length ? html`<div class="wide" role="region" tabindex="0" aria-label=${title}><table><tr>${columns.map((column) => html`<th>${column}</th>`)}</tr>${rows}</table></div>` : html`<p class="muted">${none}</p>`}</section>`;
 }
 

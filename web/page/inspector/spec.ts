@@ -31,11 +31,9 @@ const ANCHORS: Record<string, string> = {
   '5.11.6': 'x1-5040006',
 };
 
-/** The address of a section, by its number. @throws Error for one that nobody has linked to yet. */
+/** The address of a section, by its number. */
 function sectionUrl(number: string): string {
-  const anchor = ANCHORS[number];
-  if (!anchor) throw new Error(`section ${number} of virtio 1.3 has no address here`);
-  return `${VIRTIO}#${anchor}`;
+  return `${VIRTIO}#${ANCHORS[number]}`;
 }
 
 /** A link that leaves the page where it is. */
@@ -43,9 +41,39 @@ function away(href: string, content: unknown, title: string): TemplateResult {
   return html`<a class="spec" href=${href} target="_blank" rel="noopener noreferrer" title=${title}>${content}</a>`;
 }
 
-/** A term, with a link to the section of virtio 1.3 that explains it. */
-export function virtioTerm(term: unknown, number: string): TemplateResult {
-  return away(sectionUrl(number), term, `virtio 1.3, section ${number}`);
+/** Entries of the course's glossary, by the sections that explain the same. */
+const TERMS: Record<string, string> = {
+  '2.1': 'device-status',
+  '2.2': 'feature',
+  '2.6': 'virtqueue',
+  '2.7.5': 'descriptor',
+  '2.7.6': 'available-ring',
+  '2.7.8': 'used-ring',
+  '2.8': 'packed-ring',
+  '2.8.10': 'notification-suppression',
+  '4.1.4': 'pci-capability',
+  '4.1.5.3': 'interrupt',
+  '5.11': 'virtio-fs',
+};
+
+/** What a glossary is opened by: bubbles up to whoever has it. */
+function termEvent(id: string): CustomEvent<string> {
+  return new CustomEvent('term', { detail: id, bubbles: true, composed: true });
+}
+
+/** Words with a link to a section of virtio 1.3; alone where that is not known here. */
+export function virtioLink(content: unknown, number: string): unknown {
+  return Object.hasOwn(ANCHORS, number) ? away(sectionUrl(number), content, `virtio 1.3, section ${number}`) : content;
+}
+
+/** A term, with a link to the section of virtio 1.3 that explains it, and a button that opens the glossary where that does too. */
+export function virtioTerm(term: string, number: string): TemplateResult {
+  const id = TERMS[number];
+  return html`${virtioLink(term, number)}${
+    id
+      ? html`<button class="glossary" aria-label=${`Glossary: ${term}`} title="Glossary" @click=${({ target }: Event) => target!.dispatchEvent(termEvent(id))}>?</button>`
+      : ''
+  }`;
 }
 
 /** A name of Linux's fuse.h, with a link to where it is defined. */
@@ -56,7 +84,7 @@ export function linuxName(name: string, shown: unknown = name): TemplateResult {
 /** A source as the steps of a walk name it: a section with its title, or names of fuse.h. */
 export function source(section: string): TemplateResult {
   const number = /^[\d.]+\d/.exec(section)?.[0];
-  if (number) return html`virtio 1.3, section ${virtioTerm(section, number)}`;
+  if (number) return html`virtio 1.3, section ${virtioLink(section, number)}`;
   const names = section.replace(/^fuse\.h: /, '').split(', ');
   return html`Linux, fuse.h: ${names.map((name, n) => [n ? ', ' : '', linuxName(name.replace(/^struct /, ''), name)])}`;
 }

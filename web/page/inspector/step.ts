@@ -4,6 +4,8 @@ import type { QueueView, Walk, WalkStep } from '../../protocol.ts';
 import { icon } from '../icons.ts';
 import { controls } from '../styles.ts';
 import './hex.ts';
+import { type Base, baseOf, machinePicture, machineStyles } from './machine-picture.ts';
+import { Marks, markStyles } from './marks.ts';
 import { Poll } from './poll.ts';
 import { availStrip, descriptorTable, ringStyles, usedStrip } from './ring-picture.ts';
 import { source } from './spec.ts';
@@ -21,6 +23,13 @@ const STAGES: Record<WalkStep['stage'], string> = {
   interrupt: 'Interrupt',
 };
 const EXAMPLE = 'cat README.txt';
+/** How fast it goes by itself: milliseconds for each step, 0 for not at all. */
+const SPEEDS = [
+  { label: 'By hand', pause: 0 },
+  { label: 'Slowly', pause: 2500 },
+  { label: 'Steadily', pause: 1200 },
+  { label: 'Fast', pause: 350 },
+] as const;
 
 /** The device held before a request, which is walked through it step by step. */
 export class StepView extends LitElement {
@@ -28,14 +37,18 @@ export class StepView extends LitElement {
     connection: { attribute: false },
     guest: { attribute: false },
     isHeld: { attribute: false },
+    marks: { attribute: false },
     walk: { state: true },
     at: { state: true },
     queue: { state: true },
+    pause: { state: true },
   };
   static override styles = [
     controls,
     viewStyles,
     ringStyles,
+    markStyles,
+    machineStyles,
     css`
     .intro { display: grid; gap: 12px; align-content: start; padding: 16px; }
     .intro > div { display: flex; flex-wrap: wrap; gap: 8px; }
@@ -59,15 +72,23 @@ export class StepView extends LitElement {
   declare connection: Connection;
   declare guest: GuestView;
   declare isHeld: boolean;
+  /** See `Marks`. */
+  declare marks: readonly string[];
   declare walk: Walk | undefined;
   /** Index of the step that is shown. */
   declare at: number;
   declare queue: QueueView | undefined;
+  /** One of {@link SPEEDS}. */
+  declare pause: number;
+  #base: Base = { avail: 0, used: 0 };
+  #timer: ReturnType<typeof setTimeout> | undefined;
 
   constructor() {
     super();
+    this.marks = [];
+    new Marks(this);
     new Poll(this, (guest) => this.#look(guest));
-    this.at = 0;
+    this.at = this.pause = 0;
   }
 
   override willUpdate(changed: Map<string, unknown>): void {
@@ -83,8 +104,28 @@ export class StepView extends LitElement {
     this.#show(walk);
   }
 
-  async #loadQueue({ queue }: Walk): Promise<void> {
+  async #loadQueue({ queue, isServed }: Walk): Promise<void> {
     this.queue = await this.guest.api.inspector.queue(queue);
+    if (!isServed) this.#base = baseOf(this.queue);
+  }
+
+  override updated(changed: Map<string, unknown>): void {
+    if (!['walk', 'at', 'pause', 'isHeld'].some((name) => changed.has(name))) return;
+    clearTimeout(this.#timer);
+    if (this.pause && this.walk && this.isHeld) this.#timer = setTimeout(() => this.#goOn(), this.pause);
+  }
+
+  override disconnectedCallback(): void {
+    super.disconnectedCallback();
+    clearTimeout(this.#timer);
+  }
+
+  /** To the next step, whatever that takes. */
+  #goOn(): void {
+    const { walk, at } = this;
+    if (!walk) return;
+    if (at < walk.steps.length - 1) this.at++;
+    else void (walk.isServed ? this.#next() : this.#serve());
   }
 
   #show(walk: Walk | undefined, at = walk?.isServed ? walk.steps.length - 1 : 0): void {
@@ -104,6 +145,7 @@ export class StepView extends LitElement {
       return html`${this.#renderRoute(undefined)}<div class="scroll intro" role="region" tabindex="0" aria-label="Step">
         <h2>The device waits for a request</h2>
         <p role="status">Type <span class="mono">${EXAMPLE}</span> in the terminal, or anything else that looks at the shared folder.</p>
+        <div>${this.#renderSpeed()}</div>
         <div><button class="primary" @click=${this.#type}>${icon('terminal')} Type it for me</button>
         <button @click=${() => this.#hold(false)}>${icon('play')} Continue without</button></div></div>`;
     }
@@ -114,6 +156,7 @@ export class StepView extends LitElement {
       <div class="scroll" role="region" tabindex="0" aria-label="Step" @keydown=${this.#onKey}>
         <section aria-live="polite"><h2>${step.title}</h2><p>${step.text}</p>
           <p class="section">${source(step.section)}</p></section>
+        ${this.queue ? machinePicture(this.queue, this.#base, step) : nothing}
         ${this.#renderEvidence(step)}
       </div>
       <div class="actions" @keydown=${this.#onKey}>
@@ -126,10 +169,16 @@ export class StepView extends LitElement {
               : html`<button class="primary" @click=${this.#serve}>${icon('step')} Serve it</button>`
         }
         <span class="muted">${this.at + 1} of ${walk.steps.length}</span>
+        ${this.#renderSpeed()}
         <span class="space"></span>
         ${isLast ? nothing : html`<button title="Serves this request, and waits for the next one" @click=${this.#next}>Skip it</button>`}
         <button @click=${() => this.#hold(false)}>${icon('play')} Continue</button>
       </div>`;
+  }
+
+  #renderSpeed() {
+    return html`<label class="muted">Speed <select @change=${(event: Event) => (this.pause = Number((event.target as HTMLSelectElement).value))}>
+      ${SPEEDS.map(({ label, pause }) => html`<option value=${pause} ?selected=${pause === this.pause}>${label}</option>`)}</select></label>`;
   }
 
   /** `step`: where it is; undefined while there is no request. */
@@ -144,10 +193,10 @@ export class StepView extends LitElement {
     const { queue } = this;
     const options = { changed: 1 };
     return html`
-      ${queue?.avail && stage === 'available' ? html`<section>${availStrip(queue, options)}</section>` : nothing}
-      ${queue?.used && stage === 'used' ? html`<section>${usedStrip(queue, options)}</section>` : nothing}
-      ${descriptor && queue ? html`<section><div class="wide" role="region" tabindex="0" aria-label="Descriptor">${descriptorTable({ ...queue, descriptors: [descriptor] }, { isInner })}</div></section>` : nothing}
-      ${bytes?.length ? html`<section><vm-hex .label=${title} .bytes=${bytes} .fields=${fields ?? []}></vm-hex></section>` : nothing}`;
+      ${queue?.avail && stage === 'available' ? html`<section data-mark="available">${availStrip(queue, options)}</section>` : nothing}
+      ${queue?.used && stage === 'used' ? html`<section data-mark="used">${usedStrip(queue, options)}</section>` : nothing}
+      ${descriptor && queue ? html`<section data-mark="descriptors"><div class="wide" role="region" tabindex="0" aria-label="Descriptor">${descriptorTable({ ...queue, descriptors: [descriptor] }, { isInner })}</div></section>` : nothing}
+      ${bytes?.length ? html`<section data-mark="bytes"><vm-hex .marks=${this.marks} .label=${title} .bytes=${bytes} .fields=${fields ?? []}></vm-hex></section>` : nothing}`;
   }
 
   async #hold(isHeld: boolean): Promise<void> {

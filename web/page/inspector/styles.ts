@@ -11,6 +11,8 @@ export const viewStyles = css`
   p { margin: 0; }
   a.spec { color: inherit; text-decoration: underline dotted; text-underline-offset: 3px; }
   a.spec:hover { color: var(--accent); text-decoration-style: solid; }
+  button.glossary { display: inline-grid; place-items: center; width: 16px; min-height: 16px; margin-left: 4px; padding: 0; border-radius: 50%; font-size: 11px; line-height: 1; color: var(--muted); vertical-align: 1px; }
+  @media (pointer: coarse) { button.glossary { width: 24px; min-height: 24px; } }
   .wide { overflow-x: auto; outline-offset: -2px; }
   table { width: 100%; border-collapse: collapse; font-variant-numeric: tabular-nums; }
   th { padding: 2px 10px 4px 0; text-align: left; font-size: 12px; font-weight: 500; color: var(--muted); white-space: nowrap; }

@@ -1,0 +1,134 @@
+import { expect } from 'chai';
+import type { Locator } from 'playwright-core';
+import type { Act } from '../../web/page/lessons/acts.ts';
+import type { Step } from '../../web/page/lessons/course-format.ts';
+import { LESSONS, lesson, list, moveOut, stepOf } from '../web/lesson-matrix.ts';
+import { useWebSite, type Visit } from '../web/support.ts';
+
+/** For a step. Milliseconds. */
+const STEP_TIME = 120_000;
+
+/** From lesson 0 to the driver, as a learner goes: clicks and what is typed, nowhere "Do it for me". */
+describe('the page: the whole course, by hand', () => {
+  const site = useWebSite();
+
+  it('is done from its first lesson to a driver that reads a file', async () => {
+    const visit = await site.open();
+    const { page } = visit;
+    await visit.ready();
+    const before = await filesOf(visit);
+    await page.getByRole('tab', { name: 'Lessons' }).click();
+    await list(visit).getByRole('button', { name: LESSONS[0]!.title }).click();
+    for (const [n, { title, steps }] of LESSONS.entries()) {
+      await lesson(visit).getByRole('heading', { name: title }).waitFor();
+      for (const [index, step] of steps.entries())
+        await doByHand(visit, step, index).catch(async (error: Error) => {
+          await visit.picture('course-stuck');
+          throw new Error(`${title}, step ${index + 1}\n${await lesson(visit).innerText()}\n${await visit.screen()}`, {
+            cause: error,
+          });
+        });
+      await lesson(visit).getByText('Lesson complete.').waitFor();
+      const next = LESSONS[n + 1];
+      await lesson(visit)
+        .getByRole('button', { name: next ? `Next: ${next.title}` : 'All lessons' })
+        .last()
+        .click();
+    }
+    await list(visit).locator('.lessons').waitFor();
+    expect(await list(visit).locator('.steps').allInnerTexts()).to.satisfy((states: string[]) =>
+      states.every((state) => state.startsWith('done')),
+    );
+    await visit.until(async () => (await filesOf(visit)) === before, 'the course has left something in the folder');
+  });
+
+  const filesOf = (visit: Visit) =>
+    visit.page.evaluate(async () =>
+      JSON.stringify(
+        (await document.querySelector('virtiofs-vm')!.vm!.fs.list('/')).map(({ name, size, version }) => [
+          name,
+          size,
+          version,
+        ]),
+      ),
+    );
+
+  async function doByHand(
+    visit: Visit,
+    { question, command, acts, exercise, check }: Step,
+    index: number,
+  ): Promise<void> {
+    const step = stepOf(visit, index);
+    const button = (name: string) => step.getByRole('button', { name, exact: true });
+    if (question) await step.locator('.options button').first().click();
+    if (command) await type(visit, command.where === 'second' ? 1 : 0, await step.locator('code.command').innerText());
+    for (const act of acts) await perform(visit, act, step);
+    if (exercise) await write(step);
+    else if (!check) await button('Continue').click();
+    else if (!command && !acts.length && !question) throw new Error('there is nothing to do');
+    if (/^A guest that moves/.test(await lesson(visit).locator('h2').innerText()) && !command && !acts.length)
+      await moveOut(visit);
+    await step.locator('.mark[data-done]').waitFor({ timeout: STEP_TIME });
+  }
+
+  /** Into the lesson's own shell, which is the last tab of the guest's terminal. */
+  async function type(visit: Visit, guest: number, line: string): Promise<void> {
+    const tabs = visit.terminal(guest).getByRole('tab');
+    if ((await tabs.count()) > 1) await tabs.last().click();
+    await visit.type(line, guest);
+  }
+
+  async function write(step: Locator): Promise<void> {
+    const run = step.getByRole('button', { name: 'Run', exact: true });
+    const done = step.locator('.mark[data-done]');
+    const solution = step.getByRole('button', { name: 'Show a solution' });
+    const status = step.locator('vm-exercise [role=status]');
+    const before = await status.innerText();
+    await run.click();
+    while (!(await done.count()) && (await status.allInnerTexts()).every((text) => !text || text === before))
+      await step.page().waitForTimeout(50);
+    if ((await done.count()) || !(await solution.count())) return;
+    // A learner has it in the end: from the hints, or from here.
+    await solution.click();
+    await step.getByRole('button', { name: 'Replace it' }).click();
+    await run.click();
+  }
+
+  async function perform({ page }: Visit, act: Act, step: Locator): Promise<void> {
+    const panel = async (name: string) => page.getByRole('tab', { name, exact: true }).click();
+    const inStep = async () => {
+      await panel('Inspector');
+      await page.locator('vm-inspector').getByRole('tab', { name: 'Step' }).click();
+    };
+    const timeline = page.locator('vm-timeline');
+    switch (act.what) {
+      case 'hold':
+        await inStep();
+        return page.getByRole('button', { name: 'Pause before the next request' }).click();
+      case 'serve': {
+        await inStep();
+        const next = page.locator('vm-step').getByRole('button', { name: 'Next', exact: true });
+        const serve = page.locator('vm-step').getByRole('button', { name: 'Serve it' });
+        for (await next.or(serve).first().waitFor(); !(await serve.count()); ) await next.click();
+        return serve.click();
+      }
+      case 'release':
+        return page.locator('.held').getByRole('button', { name: 'Continue' }).click();
+      case 'snapshot':
+        await panel('Timeline');
+        return timeline.getByRole('button', { name: 'Snapshot now' }).click();
+      case 'rewind':
+        await panel('Timeline');
+        return timeline.locator('li[data-kind=manual]').getByRole('button', { name: 'Rewind to' }).first().click();
+      case 'fork': {
+        await panel('Timeline');
+        await timeline.getByRole('button', { name: 'Fork', exact: true }).click();
+        const name = act.folder === 'shared' ? 'Same folder' : 'Folder of its own';
+        return page.getByRole('dialog').getByRole('button', { name }).click();
+      }
+      case 'write':
+        // The editor of files has tests of its own.
+        return step.getByRole('button', { name: 'Do it for me' }).click();
+    }
+  }
+});

@@ -1,0 +1,389 @@
+import type { Connection, GuestView } from '../../embed/connection.ts';
+import type { GuestId } from '../../protocol.ts';
+import { Bench } from './bench.ts';
+import type { Lesson, Question, Show, Step } from './course-format.ts';
+import type { Facts } from './expression.ts';
+import { factsFor, type Scene } from './facts.ts';
+import { type Course, loadCourse } from './load.ts';
+import { perform } from './perform.ts';
+import { Progress } from './progress.ts';
+
+/** Milliseconds. */
+const INTERVAL = 250;
+
+const runs = new WeakMap<Connection, LessonRun>();
+
+/** What a visitor predicted, and what the device did: indices of options. */
+export interface Prediction {
+  chosen: number | undefined;
+  /** Undefined until it is known; -1 for none of them. */
+  right: number | undefined;
+}
+
+/**
+ * The course of one page: which lesson is under way, how far it is, and what the page sees of it. Goes on while other panels are shown. What a
+ * lesson makes goes when it is left, and a lesson that was left begins from its first step.
+ */
+export class LessonRun extends EventTarget {
+  readonly #connection: Connection;
+  readonly progress = new Progress();
+  /** Undefined until it is loaded. */
+  course: Course | undefined;
+  #loading: Promise<void> | undefined;
+  lesson: Lesson | undefined;
+  /** Steps done. */
+  count = 0;
+  /** What was seen of each step that was done. */
+  seen: string[] = [];
+  /** By step. */
+  predictions: Prediction[] = [];
+  /** What is seen of the step under way; it is not done. */
+  soFar = '';
+  /** The step that a link leads to. */
+  wanted = 0;
+  #bench: Bench | undefined;
+  /** What the visitor points at in the text, and so in the inspector. */
+  #pointed: string | undefined;
+  #guest: GuestView | undefined;
+  #wasHeld = false;
+  #path = '';
+  #notes = new Map<string, unknown>();
+  /** Guests that there were before the lesson. */
+  #others = new Set<GuestId>();
+  #opened = new Set<GuestId>();
+  #taken = new Set<string>();
+  #began = 0;
+  #hasStarted = false;
+  /** Numbers of the last request that was seen, and of the last one before the step; undefined until they are known. */
+  #last: number | undefined;
+  #after: number | undefined;
+  #timer: ReturnType<typeof setInterval> | undefined;
+  #isBusy = false;
+  /** Counts what was opened and left: what began before, and ends later, is of a lesson that is over, even if the same one was opened again. */
+  #visit = 0;
+  /** Lessons begin, do things and end one after the other. */
+  #turn: Promise<unknown> = Promise.resolve();
+
+  private constructor(connection: Connection) {
+    super();
+    this.#connection = connection;
+  }
+
+  static of(connection: Connection): LessonRun {
+    if (!runs.has(connection)) runs.set(connection, new LessonRun(connection));
+    return runs.get(connection)!;
+  }
+
+  /** Loads the course at an address, '' for the page's own; once. */
+  load(address: string): Promise<void> {
+    return (this.#loading ??= this.#load(address));
+  }
+
+  async #load(address: string): Promise<void> {
+    try {
+      this.course = await loadCourse(address);
+    } catch (error) {
+      this.#connection.report(`The course can’t be shown. ${(error as Error).message}`);
+      this.course = await loadCourse('');
+    }
+    this.#changed();
+  }
+
+  /** Undefined when all are done. */
+  get step(): Step | undefined {
+    return this.lesson?.steps[this.count];
+  }
+
+  /** The step's command, as it is to be typed. */
+  get command(): string | undefined {
+    return this.#guest && this.step?.command?.text.replaceAll('{dir}', this.#guest.mountPoint + this.#path);
+  }
+
+  /** The guest that the step is done in. */
+  get place(): GuestView | undefined {
+    return this.step?.command?.where === 'second' ? this.#second : this.#guest;
+  }
+
+  get #second(): GuestView | undefined {
+    return this.#connection.guests.find(
+      (other) => other !== this.#guest && (other.folder === this.#guest?.folder || !this.#others.has(other.id)),
+    );
+  }
+
+  /** The step that the page shows: when all are done, the last one is still to be looked at. */
+  get #shown(): Step | undefined {
+    return this.step ?? this.lesson?.steps.at(-1);
+  }
+
+  /** The part of the page that the step is about. */
+  get show(): Show | undefined {
+    return this.#shown?.show;
+  }
+
+  /** What is marked there. */
+  get marks(): readonly string[] {
+    const marks = this.show?.marks ?? [];
+    return this.#pointed === undefined ? marks : [this.#pointed];
+  }
+
+  /** The text speaks of this, or of nothing in particular again. */
+  point(mark: string | undefined): void {
+    if (mark === this.#pointed) return;
+    this.#pointed = mark;
+    this.#changed();
+  }
+
+  /** Of the lesson under way: where its program is written. */
+  get bench(): Bench {
+    return (this.#bench ??= new Bench(this.course!.address, this.lesson!, () => this.#onBench()));
+  }
+
+  /** The visitor's own device, while a step is about it. */
+  get device(): GuestView | undefined {
+    return this.#shown?.exercise ? this.#bench?.device : undefined;
+  }
+
+  /** The lesson's program, as it may be in the end. */
+  get solution(): string {
+    return this.lesson?.steps.map(({ exercise }) => exercise?.solution).findLast(Boolean) ?? '';
+  }
+
+  #onBench(): void {
+    const exercise = this.step?.exercise;
+    const isDone = exercise && this.isLooking && this.bench.judge(exercise);
+    const question = this.step?.question;
+    if (isDone && question && !this.prediction) this.predict(undefined);
+    if (isDone) this.#advance(exercise.goals.map(({ text }) => text).join('. '));
+    else this.#changed();
+  }
+
+  get prediction(): Prediction | undefined {
+    return this.predictions[this.count];
+  }
+
+  predict(chosen: number | undefined): void {
+    const { step } = this;
+    if (!step?.question) return;
+    this.predictions[this.count] = { chosen, right: step.check ? undefined : rightOf(step.question, {}) };
+    this.#changed();
+  }
+
+  /** Begins a lesson, after the one under way has ended. `wanted`: the step that a link leads to. */
+  open(lesson: Lesson, guest: GuestView, wanted = 0): Promise<void> {
+    const visit = this.#leave();
+    this.lesson = lesson;
+    this.wanted = Math.min(wanted, lesson.steps.length - 1);
+    this.count = 0;
+    this.seen = [];
+    this.predictions = [];
+    this.#pointed = undefined;
+    this.#bench?.close();
+    this.#bench = undefined;
+    this.#notes = new Map();
+    this.#last = this.#after = undefined;
+    this.#changed();
+    return this.#inTurn(async () => {
+      if (visit !== this.#visit) return;
+      const path = await guest.api.lesson.begin(`lesson-${lesson.id}`, lesson.files, lesson.others);
+      await this.#connection.lessonShell(guest);
+      this.#guest = guest;
+      this.#others = new Set(this.#connection.guests.map(({ id }) => id));
+      this.#wasHeld = guest.isHeld;
+      this.#path = path;
+      if (visit !== this.#visit) return;
+      this.#begin();
+      void this.#look();
+    });
+  }
+
+  close(): Promise<void> {
+    this.#leave();
+    this.lesson = undefined;
+    this.#changed();
+    return this.#inTurn(async () => {});
+  }
+
+  /** Clears up, when what is under way is done. Returns the number of what comes next. */
+  #leave(): number {
+    clearInterval(this.#timer);
+    this.#bench?.close();
+    this.#bench = undefined;
+    const { lesson } = this;
+    if (lesson) void this.#inTurn(() => this.#clear(lesson));
+    return ++this.#visit;
+  }
+
+  async #clear(lesson: Lesson): Promise<void> {
+    const connection = this.#connection;
+    const guest = this.#guest;
+    this.#guest = undefined;
+    const [others, opened, taken] = [this.#others, this.#opened, this.#taken];
+    this.#opened = new Set();
+    this.#taken = new Set();
+    if (!guest) return;
+    const isHere = connection.guests.includes(guest);
+    if (isHere) {
+      if (guest.isHeld && !this.#wasHeld) await connection.hold(guest, false);
+      await guest.api.inspector.record(false, 'lesson');
+    }
+    // Of the guests with the folder one stays. What the visitor forked, because the lesson said so, is kept as a snapshot.
+    const isForked = lesson.steps.some(({ acts }) => acts.some(({ what }) => what === 'fork'));
+    for (const other of connection.guests) {
+      const isOwn = opened.has(other.id);
+      const isNew = isOwn || (isForked && !others.has(other.id));
+      if (isNew && (isHere || other.folder !== guest.folder)) await connection.close(other, !isOwn);
+    }
+    const { snapshots } = await connection.worker.timeline.view();
+    for (const { id } of snapshots) if (taken.has(id)) await connection.worker.timeline.remove(id);
+    const heir = isHere ? guest : connection.guests.find(({ folder }) => folder === guest.folder);
+    await heir?.api.lesson.end();
+  }
+
+  /** A failure is shown, and the next one has its turn. */
+  #inTurn(action: () => Promise<void>): Promise<void> {
+    const result = this.#turn.then(() => this.#connection.attempt(action()));
+    this.#turn = result;
+    return result.then(() => {});
+  }
+
+  #begin(): void {
+    this.soFar = '';
+    this.#began = Date.now();
+    this.#hasStarted = false;
+    this.#after = this.#last;
+    clearInterval(this.#timer);
+    if (this.step) this.#timer = setInterval(() => void this.#look(), INTERVAL);
+    if (this.step?.exercise) this.bench.judge(this.step.exercise);
+    this.#changed();
+  }
+
+  /** What happens from now on will be noticed. */
+  get isLooking(): boolean {
+    return this.#after !== undefined;
+  }
+
+  /** The visitor has read the step under way, where there is nothing to see. */
+  goOn(): void {
+    if (this.step && !this.step.check && !this.step.exercise && this.isLooking) this.#advance('');
+  }
+
+  /** Does the step under way for the visitor, where it is nothing to type. */
+  act(): Promise<void> {
+    const visit = this.#visit;
+    return this.#inTurn(async () => {
+      for (const act of this.step?.acts ?? [])
+        if (visit === this.#visit && this.#guest)
+          await perform(act, {
+            connection: this.#connection,
+            guest: this.#guest,
+            notes: this.#notes,
+            path: this.#path,
+            opened: this.#opened,
+            taken: this.#taken,
+          });
+    });
+  }
+
+  #scene(guest: GuestView, requests: Scene['requests']): Scene {
+    return {
+      connection: this.#connection,
+      guest,
+      second: this.#second,
+      requests,
+      began: this.#began,
+      notes: this.#notes,
+      path: this.#path,
+      predicted: this.prediction !== undefined,
+    };
+  }
+
+  async #look(): Promise<void> {
+    const { step } = this;
+    const guest = this.#guest;
+    if (!step || !guest || this.#isBusy) return;
+    if (!this.#connection.guests.includes(guest)) return this.close();
+    this.#isBusy = true;
+    const visit = this.#visit;
+    const isOver = () => visit !== this.#visit;
+    try {
+      const isThere = await guest.api.folder.stat(this.#path);
+      if (isOver()) return;
+      if (!isThere) {
+        this.#connection.report(
+          `The lesson has ended, because its folder ${this.#path} is gone. Open it again to restart.`,
+        );
+        return await this.close();
+      }
+      const { inspector } = guest.api;
+      await inspector.record(true, 'lesson');
+      const { last, rows } = await inspector.requestsAfter(this.#after ?? Infinity);
+      if (isOver()) return;
+      this.#last = last || (this.#last ?? 0);
+      if (this.#after === undefined) {
+        this.#after = this.#last;
+        this.#changed();
+      }
+      const facts = await factsFor([step.check, step.question], this.#scene(guest, rows));
+      if (!isOver() && step === this.step) this.#judge(step, facts);
+    } catch (error) {
+      // It may have been left meanwhile, with its guest.
+      if (isOver()) return;
+      this.#connection.report((error as Error).message);
+      void this.close();
+    } finally {
+      this.#isBusy = false;
+    }
+  }
+
+  #judge({ check, question }: Step, found: Facts): void {
+    if (!check) return;
+    let facts = found;
+    const note = (expressions: typeof check.keep) => {
+      for (const [name, expression] of expressions) this.#notes.set(name, expression.evaluate(facts) ?? null);
+      facts = { ...facts, notes: Object.fromEntries(this.#notes) };
+    };
+    if (!this.#hasStarted) note(check.start);
+    this.#hasStarted = true;
+    facts = { ...facts, notes: Object.fromEntries(this.#notes) };
+    for (const [name, expression] of check.lets) facts = { [name]: expression.evaluate(facts), ...facts };
+    if (check.done.evaluate(facts) === true) {
+      note(check.keep);
+      if (question) this.predictions[this.count] = { chosen: this.prediction?.chosen, right: rightOf(question, facts) };
+      this.#advance(check.seen.fill(facts));
+      return;
+    }
+    const soFar = check.soFar?.fill(facts) ?? '';
+    if (this.soFar === soFar) return;
+    this.soFar = soFar;
+    this.#changed();
+  }
+
+  #advance(seen: string): void {
+    this.seen[this.count++] = seen;
+    this.#pointed = undefined;
+    if (!this.step) this.#finish(this.lesson!);
+    this.#begin();
+  }
+
+  #finish({ id, steps }: Lesson): void {
+    const asked = steps.filter(({ question }) => question).length;
+    const right = this.predictions.filter((each) => each && each.chosen !== undefined && each.chosen === each.right);
+    this.progress.add(this.course!.address, id, { right: right.length, asked });
+  }
+
+  /** Settles when something of it is another. */
+  changed(): Promise<void> {
+    return new Promise((resolve) => this.addEventListener('change', () => resolve(), { once: true }));
+  }
+
+  #changed(): void {
+    this.dispatchEvent(new Event('change'));
+  }
+}
+
+/** Of a question's options, the first one that is true. */
+function rightOf({ options }: Question, facts: Facts): number {
+  return options.findIndex(({ isRight }) =>
+    typeof isRight === 'boolean' ? isRight : isRight.evaluate(facts) === true,
+  );
+}
