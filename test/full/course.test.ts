@@ -1,25 +1,58 @@
+import { execFileSync } from 'node:child_process';
+import { join } from 'node:path';
 import { expect } from 'chai';
 import type { Locator } from 'playwright-core';
 import type { Act } from '../../web/page/lessons/acts.ts';
 import type { Step } from '../../web/page/lessons/course-format.ts';
-import { LESSONS, lesson, list, moveOut, stepOf } from '../web/lesson-matrix.ts';
+import { COURSE_LESSONS, doStep, lesson, list, moveOut, stepOf } from '../web/lesson-matrix.ts';
 import { useWebSite, type Visit } from '../web/support.ts';
 
 /** For a step. Milliseconds. */
 const STEP_TIME = 120_000;
 
-/** From lesson 0 to the driver, as a learner goes: clicks and what is typed, nowhere "Do it for me". */
-describe('the page: the whole course, by hand', () => {
+const ROOT = join(import.meta.dirname, '../..');
+const GUEST_DRIVER = COURSE_LESSONS.find(({ id }) => id === 'guest-driver')!;
+
+/** In the page's Debian: from lesson 0 to the drivers, as a learner goes, by clicks and what is typed, nowhere "Do it for me". */
+describe('the page: the whole course', () => {
   const site = useWebSite();
 
-  it('is done from its first lesson to a driver that reads a file', async () => {
+  before(function () {
+    this.timeout(1_200_000);
+    execFileSync('npm', ['run', '--silent', 'build:debian'], { cwd: ROOT, stdio: ['ignore', 'ignore', 'inherit'] });
+  });
+
+  it('has a driver in the guest, which the page can show', async () => {
+    const visit = await site.open({ path: '?guest=debian' });
+    await visit.ready();
+    const before = await filesOf(visit);
+    await visit.page.evaluate(() => (location.hash = '#lesson=guest-driver'));
+    await lesson(visit).getByRole('heading', { name: GUEST_DRIVER.title }).waitFor();
+    for (const index of GUEST_DRIVER.steps.keys()) {
+      const seen = await doStep(visit, index).catch(async (error: Error) => {
+        throw new Error(`step ${index + 1}\n${await lesson(visit).innerText()}\n${await visit.screen(index ? 1 : 0)}`, {
+          cause: error,
+        });
+      });
+      expect(seen.length, `step ${index + 1}`).to.be.above(10);
+      if (/^Break/.test(GUEST_DRIVER.steps[index]!.title)) expect(seen).to.match(/descriptor/);
+    }
+    await lesson(visit).getByText('Lesson complete.').waitFor();
+    await visit.picture('course-guest-driver');
+    await lesson(visit).getByRole('button', { name: 'All lessons' }).last().click();
+    await list(visit).locator('.lessons').waitFor();
+    await visit.page.getByRole('button', { name: 'Close guest 2' }).waitFor({ state: 'detached', timeout: STEP_TIME });
+    await visit.until(async () => (await filesOf(visit)) === before, 'the lesson has left something in the folder');
+  });
+
+  it('is done by hand, from its first lesson to drivers that read a file', async () => {
     const visit = await site.open();
     const { page } = visit;
     await visit.ready();
     const before = await filesOf(visit);
     await page.getByRole('tab', { name: 'Lessons' }).click();
-    await list(visit).getByRole('button', { name: LESSONS[0]!.title }).click();
-    for (const [n, { title, steps }] of LESSONS.entries()) {
+    await list(visit).getByRole('button', { name: COURSE_LESSONS[0]!.title }).click();
+    for (const [n, { title, steps }] of COURSE_LESSONS.entries()) {
       await lesson(visit).getByRole('heading', { name: title }).waitFor();
       for (const [index, step] of steps.entries())
         await doByHand(visit, step, index).catch(async (error: Error) => {
@@ -29,7 +62,7 @@ describe('the page: the whole course, by hand', () => {
           });
         });
       await lesson(visit).getByText('Lesson complete.').waitFor();
-      const next = LESSONS[n + 1];
+      const next = COURSE_LESSONS[n + 1];
       await lesson(visit)
         .getByRole('button', { name: next ? `Next: ${next.title}` : 'All lessons' })
         .last()
@@ -55,13 +88,16 @@ describe('the page: the whole course, by hand', () => {
 
   async function doByHand(
     visit: Visit,
-    { question, command, acts, exercise, check }: Step,
+    { question, command, answer, acts, exercise, check }: Step,
     index: number,
   ): Promise<void> {
     const step = stepOf(visit, index);
     const button = (name: string) => step.getByRole('button', { name, exact: true });
     if (question) await step.locator('.options button').first().click();
-    if (command) await type(visit, command.where === 'second' ? 1 : 0, await step.locator('code.command').innerText());
+    // A driver of the learner's own, in C.
+    if (answer) await type(visit, 1, answer.replace('python3 solution.py', 'gcc -o driver solution.c; ./driver'));
+    else if (command)
+      await type(visit, command.where === 'second' ? 1 : 0, await step.locator('code.command').innerText());
     for (const act of acts) await perform(visit, act, step);
     if (exercise) await write(step);
     else if (!check) await button('Continue').click();

@@ -3,7 +3,7 @@ import { join } from 'node:path';
 import { expect } from 'chai';
 import { PAGE_DIRECTORY } from '../../web/build/serve.ts';
 import { parseLesson } from '../../web/page/lessons/course-format.ts';
-import { doStep, LESSONS, lesson, list, stepOf } from './lesson-matrix.ts';
+import { COURSE_LESSONS, doStep, LESSONS, lesson, list, stepOf } from './lesson-matrix.ts';
 import { INSECURE_HOST, useWebSite, type Visit } from './support.ts';
 
 const MINE = `---
@@ -147,7 +147,7 @@ describe('the page: courses', function () {
     const visit = await site.open({ path: '?course=course/course.md' });
     await list(visit).locator('.lessons').waitFor();
     expect(await list(visit).locator('.lessons .title').allInnerTexts()).to.deep.equal(
-      LESSONS.map(({ title }) => title),
+      COURSE_LESSONS.map(({ title }) => title),
     );
   });
 
@@ -172,6 +172,14 @@ describe('the page: courses', function () {
     await visit.page.getByRole('alert').getByText('The course has no lesson “nothing”').waitFor();
   });
 
+  it('say what a guest has to have for them', async () => {
+    const visit = await site.open({ path: '#lesson=guest-driver' });
+    await lesson(visit).getByRole('alert').getByText('This guest has no python3 and no gcc').waitFor();
+    expect(await lesson(visit).locator('.steps-list').count()).to.equal(0);
+    await lesson(visit).getByRole('button', { name: 'All lessons' }).click();
+    await list(visit).locator('.lessons').waitFor();
+  });
+
   it('have a glossary that texts lead to, and can be printed', async () => {
     const visit = await openLesson('start');
     const { page } = visit;
@@ -184,7 +192,8 @@ describe('the page: courses', function () {
     await page.getByRole('tab', { name: 'Lessons' }).click();
     await list(visit).getByRole('button', { name: 'Print' }).click();
     const paper = page.locator('vm-printable');
-    expect(await paper.locator('h2').allInnerTexts()).to.deep.equal([...LESSONS.map(({ title }) => title), 'Glossary']);
+    const titles = COURSE_LESSONS.map(({ title }) => title);
+    expect(await paper.locator('h2').allInnerTexts()).to.deep.equal([...titles, 'Glossary']);
     expect(await page.locator('virtiofs-vm').isVisible()).to.equal(false);
     await visit.picture('course-printable');
     await paper.getByRole('button', { name: 'Close' }).click();

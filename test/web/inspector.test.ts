@@ -317,7 +317,7 @@ describe('the page: inspector', () => {
     const visit = await show(await site.open(), 'Device');
     const device = panel(visit).locator('vm-device');
     await device.getByText('Device 1af4:105a').waitFor();
-    await device.getByText('Driven by this project’s fast driver').waitFor();
+    await device.getByText('this project’s fast driver').waitFor();
     expect(
       await device.getByRole('list', { name: 'Device status' }).locator('[data-on]').allInnerTexts(),
     ).to.have.length(4);

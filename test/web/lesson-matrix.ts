@@ -8,9 +8,11 @@ import type { Visit } from './support.ts';
 const COURSE = join(import.meta.dirname, '../../web/course');
 const read = (name: string) => readFileSync(join(COURSE, name), 'utf8');
 /** The built-in lessons, in their order. */
-export const LESSONS: readonly Lesson[] = parseIndex(read('course.md'), 'course.md').lessons.map((name) =>
+export const COURSE_LESSONS: readonly Lesson[] = parseIndex(read('course.md'), 'course.md').lessons.map((name) =>
   parseLesson(read(name), name),
 );
+/** Those that can be done in any guest. */
+export const LESSONS = COURSE_LESSONS.filter(({ needs }) => !needs.length);
 /** For a step: the guest asks 1100 times, or sleeps. Milliseconds. */
 const STEP_TIME = 120_000;
 
@@ -37,9 +39,8 @@ export const stepOf = (visit: Visit, index: number): Locator => lesson(visit).lo
 /** Does a step of a built-in lesson, or of `own`, with the buttons that there are for it, and returns what the page says it saw. */
 export async function doStep(visit: Visit, index: number, own?: Lesson): Promise<string> {
   const title = await lesson(visit).locator('h2').innerText();
-  const { exercise, command, acts, check, question } = (own ?? LESSONS.find((each) => each.title === title)!).steps[
-    index
-  ]!;
+  const { exercise, command, acts, check, question } = (own ?? COURSE_LESSONS.find((each) => each.title === title)!)
+    .steps[index]!;
   const step = stepOf(visit, index);
   const button = (name: string) => step.getByRole('button', { name, exact: true });
   const done = step.locator('.mark[data-done]');

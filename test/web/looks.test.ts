@@ -103,6 +103,24 @@ describe('the page: looks and accessibility', () => {
     }
   }
 
+  /** What a course has beside its lessons, and a lesson with a program. */
+  async function eachPageOfCourse({ page }: Visit, check: (part: string) => Promise<void>): Promise<void> {
+    const lessons = page.locator('vm-lessons');
+    await page.locator('vm-lesson').getByRole('button', { name: 'All lessons' }).first().click();
+    await lessons.getByRole('button', { name: 'Glossary' }).click();
+    await page.getByRole('dialog', { name: 'Glossary' }).waitFor();
+    await check('glossary');
+    await page.keyboard.press('Escape');
+    await page.getByRole('dialog').waitFor({ state: 'detached' });
+    await lessons.getByRole('button', { name: 'Print' }).click();
+    await page.locator('vm-printable').getByRole('button', { name: 'Close' }).waitFor();
+    await check('printable');
+    await page.locator('vm-printable').getByRole('button', { name: 'Close' }).click();
+    await lessons.getByRole('button', { name: 'Write your own driver' }).click();
+    await page.locator('vm-exercise').getByRole('button', { name: 'Run', exact: true }).waitFor();
+    await check('exercise');
+  }
+
   for (const { name, ...size } of SIZES) {
     for (const theme of ['light', 'dark'] as const) {
       it(`is accessible and fits, ${name}, ${theme}`, async () => {
@@ -136,6 +154,7 @@ describe('the page: looks and accessibility', () => {
           await check('question');
           await doStep(visit, 0);
           await check('lesson');
+          await eachPageOfCourse(visit, check);
         }
       });
     }

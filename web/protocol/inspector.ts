@@ -100,8 +100,13 @@ export interface Walk {
   isServed: boolean;
 }
 
+export interface Complaint {
+  /** What the driver has done wrong, while the device needs a reset for it: '' otherwise. */
+  complaint: string;
+}
+
 export interface InspectorApi extends ProxyMarked {
-  device(): DeviceView;
+  device(): DeviceView & Complaint;
   queue(index: number): QueueView;
   session(): SessionView;
   /** Whether requests are written down for somebody, which costs some microseconds each. They are while the device is held, in any case. */

@@ -8,6 +8,8 @@ export interface LessonApi extends ProxyMarked {
    * makes in it. One lesson at a time: another one that was under way is ended.
    */
   begin(name: string, files: Record<string, string>, others: string[]): Promise<string>;
+  /** Those of these programs that the guest does not have. */
+  lacks(programs: string[]): Promise<string[]>;
   /** Its shell: another one when the visitor has closed it. */
   shell(size: TerminalSize): ShellInfo;
   /** Ends all that was started in the shell, and removes what the lesson has made. The directory stays if the visitor has put something into it. */

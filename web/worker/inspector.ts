@@ -20,6 +20,7 @@ import {
   walkOut,
 } from '../../device/index.ts';
 import {
+  type Complaint,
   type InspectorApi,
   type LockView,
   MAX_NODES,
@@ -46,12 +47,15 @@ export class Inspector implements InspectorApi {
   readonly #log: RequestLog;
   readonly #wantedBy = new Set<string>();
   #walk: Walk | undefined;
+  /** Why the device needed a reset last. */
+  #complaint = '';
 
   /** `users`: all guests, whichever folder they have. */
   constructor(device: InspectedDevice, users: () => Iterable<FolderUser>) {
     this.#device = device;
     this.#users = users;
     this.#recorder = new Recorder(device);
+    device.transport.onError(({ message }) => (this.#complaint = message));
     this.#log = new RequestLog(this.#recorder, device.filesystem);
   }
 
@@ -60,8 +64,10 @@ export class Inspector implements InspectorApi {
     return this.#device.transport.isHeld;
   }
 
-  device(): DeviceView {
-    return viewDevice(this.#device);
+  device(): DeviceView & Complaint {
+    const view = viewDevice(this.#device);
+    const isBroken = view.status.some(({ name, isSet }) => name === 'DEVICE_NEEDS_RESET' && isSet);
+    return { ...view, complaint: isBroken ? this.#complaint : '' };
   }
 
   queue(index: number): QueueView {

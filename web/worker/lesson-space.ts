@@ -49,6 +49,15 @@ export class LessonSpace implements LessonApi {
     return path;
   }
 
+  async lacks(programs: string[]): Promise<string[]> {
+    const names = programs.filter((program) => /^[\w.+-]+$/.test(program));
+    const { stdout } = await this.#agent.exec(
+      `for program in ${names.join(' ')}; do command -v "$program" > /dev/null || echo "$program"; done`,
+      { timeoutMs: PATIENCE },
+    );
+    return names.filter((name) => new TextDecoder().decode(stdout).split('\n').includes(name));
+  }
+
   shell(size: TerminalSize): ShellInfo {
     const known = this.#shells.list().find(({ id }) => id === this.#shell);
     if (known) return known;

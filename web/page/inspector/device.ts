@@ -1,6 +1,7 @@
 import { css, html, LitElement, nothing } from 'lit';
 import type { Connection, GuestView } from '../../embed/connection.ts';
 import { formatBytes } from '../../protocol/format.ts';
+import type { Complaint } from '../../protocol/inspector.ts';
 import type { DeviceView } from '../../protocol.ts';
 import { controls } from '../styles.ts';
 import { hex } from './format.ts';
@@ -22,9 +23,9 @@ const COUNTS: Record<string, (queue: DeviceView['queues'][number]) => string | n
 };
 
 const DRIVERS: Record<GuestView['driver'], string> = {
-  stock: 'Driven by the kernel’s own driver, which waits for an interrupt after each request.',
+  stock: 'The guest’s kernel has its own driver, which waits for an interrupt after each request.',
   own: 'Driven by a program of yours, without an operating system.',
-  fast: 'Driven by this project’s fast driver, which looks for the answer when it has notified the device, and asks for an interrupt only where there is none yet.',
+  fast: 'The guest’s kernel has this project’s fast driver, which looks for the answer when it has notified the device, and asks for an interrupt only where there is none yet.',
 };
 
 /** The device as a driver sees it: status, features, capabilities, registers, interrupts and counts. */
@@ -45,13 +46,14 @@ export class DevicePanel extends LitElement {
     .line { display: inline-block; width: 10px; height: 10px; margin-right: 6px; border: 1.5px solid var(--muted); border-radius: 50%; }
     .line[data-on] { background: var(--accent); border-color: var(--accent); }
     tr:first-child td { border: 0; }
+    .bad { color: var(--bad); overflow-wrap: anywhere; }
     .yes { color: var(--good); font-weight: 600; }
   `,
   ];
 
   declare connection: Connection;
   declare guest: GuestView;
-  declare device: DeviceView | undefined;
+  declare device: (DeviceView & Complaint) | undefined;
   /** See `Marks`. */
   declare marks: readonly string[];
 
@@ -70,13 +72,14 @@ export class DevicePanel extends LitElement {
   override render() {
     const { device } = this;
     if (!device) return nothing;
-    const { pciId, slot, tag, status, features, capabilities, registers, interrupt, queues } = device;
+    const { pciId, slot, tag, status, features, capabilities, registers, interrupt, queues, complaint } = device;
     const mark = (is: boolean, yes: string, no: string) =>
       is ? html`<span class="yes">${yes}</span>` : html`<span class="muted">${no}</span>`;
     return html`<div class="scroll" role="region" tabindex="0" aria-label="Device">
       <section data-mark="status"><h2>Device ${pciId}<span class="muted">${virtioTerm('virtio-fs', '5.11')} “${tag}” on PCI, slot ${slot}</span></h2>
         <p>${DRIVERS[this.guest.driver]}</p>
-        <p class="muted">${virtioTerm('Device status', '2.1')}</p><ul class="status" aria-label="Device status">${status.filter(({ name, isSet }) => isSet || !/RESET|FAILED/.test(name)).map(({ name, isSet }) => html`<li><span class="chip" ?data-on=${isSet}>${name}<span class="visually-hidden">${isSet ? ' set' : ' not set'}</span></span></li>`)}</ul></section>
+        <p class="muted">${virtioTerm('Device status', '2.1')}</p><ul class="status" aria-label="Device status">${status.filter(({ name, isSet }) => isSet || !/RESET|FAILED/.test(name)).map(({ name, isSet }) => html`<li><span class="chip" ?data-on=${isSet}>${name}<span class="visually-hidden">${isSet ? ' set' : ' not set'}</span></span></li>`)}</ul>
+        ${complaint ? html`<p class="bad" role="status">The driver broke a rule, so the device serves nothing until it is reset: ${complaint}.</p>` : nothing}</section>
       <section data-mark="interrupt"><h2>${virtioTerm('Interrupt', '4.1.5.3')}</h2>
         <p><span class="line" ?data-on=${interrupt.isRaised}></span>INTA# is ${interrupt.isRaised ? 'raised' : 'not raised'}${interrupt.isDisabled ? ', and disabled by the driver' : ''}<span class="muted">${
           interrupt.isQueue ? ', used buffers' : ''

@@ -5,6 +5,7 @@ import course from '../../course/course.md';
 import driver from '../../course/driver.md';
 import features from '../../course/features.md';
 import glossary from '../../course/glossary.md';
+import guestDriver from '../../course/guest-driver.md';
 import indirect from '../../course/indirect.md';
 import init from '../../course/init.md';
 import locks from '../../course/locks.md';
@@ -28,6 +29,7 @@ export const BUILT_IN: Readonly<Record<string, string>> = {
   'driver.md': driver,
   'features.md': features,
   'glossary.md': glossary,
+  'guest-driver.md': guestDriver,
   'indirect.md': indirect,
   'init.md': init,
   'locks.md': locks,

@@ -9,6 +9,7 @@ const MAX_STEPS = 40;
 const MAX_BLOCKS = 400;
 const MAX_LESSON_FILES = 20;
 const MAX_COMMAND = 1000;
+const MAX_NEEDS = 10;
 
 /** Paragraphs, lists, tables and code of Markdown, for `renderProse`. */
 export type Prose = readonly Token[];
@@ -26,6 +27,8 @@ export interface Check {
   /** What the page says it saw. */
   seen: Template;
   soFar: Template | undefined;
+  /** What it refers to is the second guest's. */
+  isOfSecond: boolean;
   /** Taken when the step begins, and when it is done, for later checks of the lesson. */
   start: ReadonlyMap<string, Expression>;
   keep: ReadonlyMap<string, Expression>;
@@ -50,6 +53,8 @@ export interface Step {
   prose: Prose;
   /** For a terminal, with `{dir}` for the lesson's directory in the guest. `isPaused`: "Do it for me" stops the device first. */
   command: { text: string; where: 'first' | 'second'; isPaused: boolean } | undefined;
+  /** What "Do it for me" types in place of the command, whose outcome is the visitor's own work. */
+  answer: string | undefined;
   acts: readonly Act[];
   /** Without one, the visitor says when to go on. */
   check: Check | undefined;
@@ -63,6 +68,8 @@ export interface Lesson {
   id: string;
   title: string;
   about: string;
+  /** Programs that a guest has to have for it. */
+  needs: readonly string[];
   /** What is in its directory at first, and names that its steps make there: see `LessonApi.begin`. */
   files: Record<string, string>;
   others: string[];
@@ -133,12 +140,16 @@ export function parseLesson(text: string, name: string): Lesson {
       if (!file.endsWith('/')) files[file] = `${(token as Tokens.Code).text}\n`;
     } else prose.push(token);
   }
-  const others = (front.get('makes') ?? '').split(/\s+/).filter(Boolean);
+  const needs = wordsOf(front.get('needs'));
+  if (needs.length > MAX_NEEDS || needs.some((program) => !/^[\w.+-]+$/.test(program)))
+    fail(`needs has to be names of programs, ${MAX_NEEDS} at most`);
+  const others = wordsOf(front.get('makes'));
   if (Object.keys(files).length + others.length > MAX_LESSON_FILES) fail(`a lesson may have ${MAX_LESSON_FILES} files`);
   return {
     id,
     title: front.get('title') ?? id,
     about: front.get('about') ?? '',
+    needs,
     files,
     others: others.map((file) => pathIn(file, fail)),
     prose,
@@ -154,6 +165,10 @@ export function parseGlossary(text: string, name: string): Term[] {
     else terms.at(-1)?.prose.push(token);
   }
   return terms;
+}
+
+function wordsOf(text = ''): string[] {
+  return text.split(/\s+/).filter(Boolean);
 }
 
 /** What a term's entry is found by. */
@@ -202,6 +217,7 @@ function parseStep(title: string, tokens: readonly Token[], fail: (what: string)
     title,
     prose: [],
     command: undefined,
+    answer: undefined,
     acts: [],
     check: undefined,
     question: undefined,
@@ -209,7 +225,8 @@ function parseStep(title: string, tokens: readonly Token[], fail: (what: string)
     hints: [],
     exercise: undefined,
   };
-  let exercise: { code?: string; solution?: string; goals?: Exercise['goals'] } | undefined;
+  let exercise: { code?: string; goals?: Exercise['goals'] } | undefined;
+  let solution: string | undefined;
   for (const token of tokens) {
     const [kind, ...words] = blockOf(token);
     const text = token.type === 'code' ? (token as Tokens.Code).text : '';
@@ -222,10 +239,8 @@ function parseStep(title: string, tokens: readonly Token[], fail: (what: string)
     };
     switch (kind) {
       case 'do':
-        if (/[^\x20-\x7e]/.test(text) || !text || text.length > MAX_COMMAND)
-          fail(`a command is one line of printable ASCII, ${MAX_COMMAND} characters at most`);
         step.command = {
-          text,
+          text: commandIn(text, fail),
           where: words.includes('second') ? 'second' : 'first',
           isPaused: words.includes('paused'),
         };
@@ -234,7 +249,7 @@ function parseStep(title: string, tokens: readonly Token[], fail: (what: string)
         step.acts = attempt(() => parseActs(text));
         break;
       case 'check':
-        step.check = attempt(() => parseCheck(text));
+        step.check = attempt(() => parseCheck(text, words.includes('second')));
         break;
       case 'question':
         step.question = attempt(() => parseQuestion(text));
@@ -251,7 +266,7 @@ function parseStep(title: string, tokens: readonly Token[], fail: (what: string)
         exercise = { ...exercise, code: text };
         break;
       case 'solution':
-        exercise = { ...exercise, solution: text };
+        solution = text;
         break;
       case 'goals':
         exercise = { ...exercise, goals: attempt(() => parseGoals(text)) };
@@ -260,13 +275,20 @@ function parseStep(title: string, tokens: readonly Token[], fail: (what: string)
         step.prose.push(token);
     }
   }
-  if (exercise) {
-    const { code = '', solution = '', goals = [] } = exercise;
+  if (solution !== undefined && step.command) step.answer = commandIn(solution, fail);
+  else if (exercise || solution !== undefined) {
+    const { code = '', goals = [] } = exercise ?? {};
     if (!goals.length) fail('an exercise needs a block of goals');
-    step.exercise = { code, solution, goals };
+    step.exercise = { code, solution: solution ?? '', goals };
   }
   if ((step.command || step.acts.length) && !step.check) fail('what is to be done needs a check');
   return step;
+}
+
+function commandIn(text: string, fail: (what: string) => never): string {
+  if (/[^\x20-\x7e]/.test(text) || !text || text.length > MAX_COMMAND)
+    fail(`a command is one line of printable ASCII, ${MAX_COMMAND} characters at most`);
+  return text;
 }
 
 /** Lines of `key: value`; a line that is indented goes on with the one before. */
@@ -285,7 +307,7 @@ function entriesOf(text: string): [key: string, value: string][] {
   return entries;
 }
 
-function parseCheck(text: string): Check {
+function parseCheck(text: string, isOfSecond: boolean): Check {
   let done: Expression | undefined;
   let seen: Template | undefined;
   let soFar: Template | undefined;
@@ -306,7 +328,7 @@ function parseCheck(text: string): Check {
       );
   }
   if (!done || !seen) throw new Error('a check needs a line “done: …” and a line “seen: …”');
-  return { lets, done, seen, soFar, start, keep };
+  return { lets, done, seen, soFar, start, keep, isOfSecond };
 }
 
 const OPTION = /^- (?:\[([ x])\] )?(.*?)(?: => (.*))?$/;

@@ -142,6 +142,9 @@ export class LessonView extends LitElement {
     const { count } = run;
     const lessons = run.course!.lessons;
     const next = lessons[lessons.indexOf(lesson) + 1];
+    if (run.lacks.length)
+      return html`<p class="muted">${lesson.about}</p>
+        <p role="alert">This guest has no ${run.lacks.join(' and no ')}, which the lesson needs. If there is another guest to choose above, a Debian, choose it, and open the lesson again.</p>`;
     return html`
       <p class="muted">${lesson.about}</p>${renderProse(lesson.prose, this.#options)}
       ${run.wanted > count ? html`<div class="actions"><span>The link leads to step ${run.wanted + 1}, which needs those before it.</span><button @click=${() => this.#catchUp()}>Do them for me</button></div>` : nothing}
@@ -226,13 +229,13 @@ export class LessonView extends LitElement {
   #typedAt = '';
 
   async #doStep(run: LessonRun, step: Step): Promise<void> {
-    const { place, command } = run;
-    if (command === undefined) return this.#do(() => run.act());
+    const { place, answer } = run;
+    if (answer === undefined) return this.#do(() => run.act());
     if (step.command!.isPaused) {
       this.#typedAt = this.#at;
       await this.#do(() => this.connection.hold(place!, true));
     }
-    this.#type(place!, command);
+    this.#type(place!, answer);
   }
 
   #type({ id }: GuestView, text: string): void {
@@ -263,8 +266,8 @@ export class LessonView extends LitElement {
         count = run.count;
         if (step.question) run.predict(undefined);
         if (!step.check) run.goOn();
-        else if (run.command === undefined) await this.#do(() => run.act());
-        else this.#type(place, run.command);
+        else if (run.answer === undefined) await this.#do(() => run.act());
+        else this.#type(place, run.answer);
       }
       if (run.count === count) await run.changed();
     }

@@ -1,6 +1,7 @@
 import type { Connection, GuestView } from '../../embed/connection.ts';
 import type { GuestId } from '../../protocol.ts';
 import { Bench } from './bench.ts';
+import { clearUp } from './clear-up.ts';
 import type { Lesson, Question, Show, Step } from './course-format.ts';
 import type { Facts } from './expression.ts';
 import { factsFor, type Scene } from './facts.ts';
@@ -48,6 +49,8 @@ export class LessonRun extends EventTarget {
   #wasHeld = false;
   #path = '';
   #notes = new Map<string, unknown>();
+  /** Programs that the lesson needs, and the guest does not have. */
+  lacks: readonly string[] = [];
   /** Guests that there were before the lesson. */
   #others = new Set<GuestId>();
   #opened = new Set<GuestId>();
@@ -57,6 +60,8 @@ export class LessonRun extends EventTarget {
   /** Numbers of the last request that was seen, and of the last one before the step; undefined until they are known. */
   #last: number | undefined;
   #after: number | undefined;
+  /** The guest that these numbers are of. */
+  #counted: GuestView | undefined;
   #timer: ReturnType<typeof setInterval> | undefined;
   #isBusy = false;
   /** Counts what was opened and left: what began before, and ends later, is of a lesson that is over, even if the same one was opened again. */
@@ -96,7 +101,16 @@ export class LessonRun extends EventTarget {
 
   /** The step's command, as it is to be typed. */
   get command(): string | undefined {
-    return this.#guest && this.step?.command?.text.replaceAll('{dir}', this.#guest.mountPoint + this.#path);
+    return this.#filled(this.step?.command?.text);
+  }
+
+  /** What "Do it for me" types. */
+  get answer(): string | undefined {
+    return this.#filled(this.step?.answer) ?? this.command;
+  }
+
+  #filled(command: string | undefined): string | undefined {
+    return this.#guest && command?.replaceAll('{dir}', this.#guest.mountPoint + this.#path);
   }
 
   /** The guest that the step is done in. */
@@ -115,6 +129,11 @@ export class LessonRun extends EventTarget {
     return this.step ?? this.lesson?.steps.at(-1);
   }
 
+  /** The guest whose requests the step under way is about. */
+  get #subject(): GuestView | undefined {
+    return this.step?.check?.isOfSecond ? this.#second : this.#guest;
+  }
+
   /** The part of the page that the step is about. */
   get show(): Show | undefined {
     return this.#shown?.show;
@@ -122,8 +141,7 @@ export class LessonRun extends EventTarget {
 
   /** What is marked there. */
   get marks(): readonly string[] {
-    const marks = this.show?.marks ?? [];
-    return this.#pointed === undefined ? marks : [this.#pointed];
+    return this.#pointed === undefined ? (this.show?.marks ?? []) : [this.#pointed];
   }
 
   /** The text speaks of this, or of nothing in particular again. */
@@ -138,9 +156,11 @@ export class LessonRun extends EventTarget {
     return (this.#bench ??= new Bench(this.course!.address, this.lesson!, () => this.#onBench()));
   }
 
-  /** The visitor's own device, while a step is about it. */
+  /** The visitor's own device, or the second guest's, while a step is about it. */
   get device(): GuestView | undefined {
-    return this.#shown?.exercise ? this.#bench?.device : undefined;
+    const step = this.#shown;
+    if (step?.check?.isOfSecond) return this.#second;
+    return step?.exercise ? this.#bench?.device : undefined;
   }
 
   /** The lesson's program, as it may be in the end. */
@@ -151,8 +171,7 @@ export class LessonRun extends EventTarget {
   #onBench(): void {
     const exercise = this.step?.exercise;
     const isDone = exercise && this.isLooking && this.bench.judge(exercise);
-    const question = this.step?.question;
-    if (isDone && question && !this.prediction) this.predict(undefined);
+    if (isDone && this.step?.question && !this.prediction) this.predict(undefined);
     if (isDone) this.#advance(exercise.goals.map(({ text }) => text).join('. '));
     else this.#changed();
   }
@@ -180,9 +199,13 @@ export class LessonRun extends EventTarget {
     this.#bench?.close();
     this.#bench = undefined;
     this.#notes = new Map();
-    this.#last = this.#after = undefined;
+    this.#last = this.#after = this.#counted = undefined;
+    this.lacks = [];
     this.#changed();
     return this.#inTurn(async () => {
+      if (visit !== this.#visit) return;
+      this.lacks = lesson.needs.length ? await guest.api.lesson.lacks([...lesson.needs]) : [];
+      if (this.lacks.length) return this.#changed();
       if (visit !== this.#visit) return;
       const path = await guest.api.lesson.begin(`lesson-${lesson.id}`, lesson.files, lesson.others);
       await this.#connection.lessonShell(guest);
@@ -214,29 +237,12 @@ export class LessonRun extends EventTarget {
   }
 
   async #clear(lesson: Lesson): Promise<void> {
-    const connection = this.#connection;
     const guest = this.#guest;
     this.#guest = undefined;
-    const [others, opened, taken] = [this.#others, this.#opened, this.#taken];
+    const left = { others: this.#others, opened: this.#opened, taken: this.#taken, wasHeld: this.#wasHeld };
     this.#opened = new Set();
     this.#taken = new Set();
-    if (!guest) return;
-    const isHere = connection.guests.includes(guest);
-    if (isHere) {
-      if (guest.isHeld && !this.#wasHeld) await connection.hold(guest, false);
-      await guest.api.inspector.record(false, 'lesson');
-    }
-    // Of the guests with the folder one stays. What the visitor forked, because the lesson said so, is kept as a snapshot.
-    const isForked = lesson.steps.some(({ acts }) => acts.some(({ what }) => what === 'fork'));
-    for (const other of connection.guests) {
-      const isOwn = opened.has(other.id);
-      const isNew = isOwn || (isForked && !others.has(other.id));
-      if (isNew && (isHere || other.folder !== guest.folder)) await connection.close(other, !isOwn);
-    }
-    const { snapshots } = await connection.worker.timeline.view();
-    for (const { id } of snapshots) if (taken.has(id)) await connection.worker.timeline.remove(id);
-    const heir = isHere ? guest : connection.guests.find(({ folder }) => folder === guest.folder);
-    await heir?.api.lesson.end();
+    if (guest) await clearUp(this.#connection, guest, lesson, left);
   }
 
   /** A failure is shown, and the next one has its turn. */
@@ -250,7 +256,7 @@ export class LessonRun extends EventTarget {
     this.soFar = '';
     this.#began = Date.now();
     this.#hasStarted = false;
-    this.#after = this.#last;
+    this.#after = this.#subject === this.#counted ? this.#last : undefined;
     clearInterval(this.#timer);
     if (this.step) this.#timer = setInterval(() => void this.#look(), INTERVAL);
     if (this.step?.exercise) this.bench.judge(this.step.exercise);
@@ -300,8 +306,10 @@ export class LessonRun extends EventTarget {
   async #look(): Promise<void> {
     const { step } = this;
     const guest = this.#guest;
+    const subject = this.#subject;
     if (!step || !guest || this.#isBusy) return;
     if (!this.#connection.guests.includes(guest)) return this.close();
+    if (!subject) return;
     this.#isBusy = true;
     const visit = this.#visit;
     const isOver = () => visit !== this.#visit;
@@ -314,20 +322,22 @@ export class LessonRun extends EventTarget {
         );
         return await this.close();
       }
-      const { inspector } = guest.api;
+      const { inspector } = subject.api;
       await inspector.record(true, 'lesson');
+      if (subject !== this.#counted) this.#last = this.#after = undefined;
+      this.#counted = subject;
       const { last, rows } = await inspector.requestsAfter(this.#after ?? Infinity);
-      if (isOver()) return;
+      if (isOver() || subject !== this.#subject) return;
       this.#last = last || (this.#last ?? 0);
       if (this.#after === undefined) {
         this.#after = this.#last;
         this.#changed();
       }
-      const facts = await factsFor([step.check, step.question], this.#scene(guest, rows));
+      const facts = await factsFor([step.check, step.question], this.#scene(subject, rows));
       if (!isOver() && step === this.step) this.#judge(step, facts);
     } catch (error) {
-      // It may have been left meanwhile, with its guest.
-      if (isOver()) return;
+      // It may have been left meanwhile, with its guest; or the second one was closed.
+      if (isOver() || !this.#connection.guests.includes(subject)) return;
       this.#connection.report((error as Error).message);
       void this.close();
     } finally {
