@@ -94,6 +94,8 @@ describe('the page: the whole course', () => {
     const step = stepOf(visit, index);
     const button = (name: string) => step.getByRole('button', { name, exact: true });
     if (question) await step.locator('.options button').first().click();
+    // Whoever reads the step first gives the page time to look at what is there.
+    if (command || acts.length) await button('Do it for me').and(visit.page.locator(':enabled')).waitFor();
     // A driver of the learner's own, in C.
     if (answer) await type(visit, 1, answer.replace('python3 solution.py', 'gcc -o driver solution.c; ./driver'));
     else if (command)

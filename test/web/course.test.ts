@@ -80,7 +80,7 @@ describe('the page: courses', function () {
     await visit.page.locator('vm-requests .row[data-marked]').first().waitFor();
     await lesson(visit).getByRole('button', { name: 'All lessons' }).first().click();
     await list(visit).getByText('A course from localhost').waitFor();
-    expect(await list(visit).innerText()).to.contain('done, predicted 0 of 1');
+    await list(visit).getByText('done, predicted 0 of 1').waitFor();
     const download = visit.page.waitForEvent('download');
     await list(visit).getByRole('button', { name: 'Export progress' }).click();
     const file = await readFile(await (await download).path());

@@ -84,6 +84,13 @@ export function factsOfResult(result: BareResult): Facts {
   return asFacts({ ...result, requests: result.requests.map(factsOfRow) }) as Facts;
 }
 
+/** Of a question's options, the first one that is true. */
+export function rightOf({ options }: Question, facts: Facts): number {
+  return options.findIndex(({ isRight }) =>
+    typeof isRight === 'boolean' ? isRight : isRight.evaluate(facts) === true,
+  );
+}
+
 function factsOfRow(row: RequestRow) {
   return { ...row, isAnswered: row.written !== undefined };
 }

@@ -2,9 +2,9 @@ import type { Connection, GuestView } from '../../embed/connection.ts';
 import type { GuestId } from '../../protocol.ts';
 import { Bench } from './bench.ts';
 import { clearUp } from './clear-up.ts';
-import type { Lesson, Question, Show, Step } from './course-format.ts';
+import type { Lesson, Show, Step } from './course-format.ts';
 import type { Facts } from './expression.ts';
-import { factsFor, type Scene } from './facts.ts';
+import { factsFor, rightOf, type Scene } from './facts.ts';
 import { type Course, loadCourse } from './load.ts';
 import { perform } from './perform.ts';
 import { Progress } from './progress.ts';
@@ -263,9 +263,9 @@ export class LessonRun extends EventTarget {
     this.#changed();
   }
 
-  /** What happens from now on will be noticed. */
+  /** What happens from now on will be noticed: what is there before it has been noted. */
   get isLooking(): boolean {
-    return this.#after !== undefined;
+    return this.#after !== undefined && (this.#hasStarted || !this.step?.check);
   }
 
   /** The visitor has read the step under way, where there is nothing to see. */
@@ -322,11 +322,10 @@ export class LessonRun extends EventTarget {
         );
         return await this.close();
       }
-      const { inspector } = subject.api;
-      await inspector.record(true, 'lesson');
+      await subject.api.inspector.record(true, 'lesson');
       if (subject !== this.#counted) this.#last = this.#after = undefined;
       this.#counted = subject;
-      const { last, rows } = await inspector.requestsAfter(this.#after ?? Infinity);
+      const { last, rows } = await subject.api.inspector.requestsAfter(this.#after ?? Infinity);
       if (isOver() || subject !== this.#subject) return;
       this.#last = last || (this.#last ?? 0);
       if (this.#after === undefined) {
@@ -347,14 +346,16 @@ export class LessonRun extends EventTarget {
 
   #judge({ check, question }: Step, found: Facts): void {
     if (!check) return;
-    let facts = found;
+    let facts: Facts = { ...found, notes: Object.fromEntries(this.#notes) };
     const note = (expressions: typeof check.keep) => {
       for (const [name, expression] of expressions) this.#notes.set(name, expression.evaluate(facts) ?? null);
       facts = { ...facts, notes: Object.fromEntries(this.#notes) };
     };
-    if (!this.#hasStarted) note(check.start);
-    this.#hasStarted = true;
-    facts = { ...facts, notes: Object.fromEntries(this.#notes) };
+    if (!this.#hasStarted) {
+      note(check.start);
+      this.#hasStarted = true;
+      this.#changed();
+    }
     for (const [name, expression] of check.lets) facts = { [name]: expression.evaluate(facts), ...facts };
     if (check.done.evaluate(facts) === true) {
       note(check.keep);
@@ -389,11 +390,4 @@ export class LessonRun extends EventTarget {
   #changed(): void {
     this.dispatchEvent(new Event('change'));
   }
-}
-
-/** Of a question's options, the first one that is true. */
-function rightOf({ options }: Question, facts: Facts): number {
-  return options.findIndex(({ isRight }) =>
-    typeof isRight === 'boolean' ? isRight : isRight.evaluate(facts) === true,
-  );
 }
