@@ -78,6 +78,8 @@ export class Connection extends EventTarget {
   #store: string | undefined;
   /** By guest and shell; before the guest is in {@link guests}, because the shell may write at once. */
   readonly #streams = new Map<string, ShellStream>();
+  /** Shells of guests that are not in {@link guests} yet, which may end before. */
+  readonly #ended = new Set<string>();
   guests: GuestView[] = [];
   progress: Progress | undefined = { what: 'emulator' };
   /** The start came to nothing. */
@@ -249,13 +251,17 @@ export class Connection extends EventTarget {
       shellEnded: (guest, shell) => {
         const view = this.guests.find(({ id }) => id === guest);
         if (view) view.shells = view.shells.filter(({ id }) => id !== shell);
+        else this.#ended.add(`${guest}/${shell}`);
         this.#streams.delete(`${guest}/${shell}`);
         this.#changed();
       },
       guestChanged: ({ shells, ...info }) => {
         const view = this.guests.find(({ id }) => id === info.id);
         if (!view) {
-          for (const shell of shells) this.#stream(info.id, shell);
+          for (const shell of shells) {
+            this.#ended.delete(`${info.id}/${shell.id}`);
+            this.#stream(info.id, shell);
+          }
           return;
         }
         for (const shell of view.shells) this.#streams.delete(`${info.id}/${shell.id}`);
@@ -288,7 +294,9 @@ export class Connection extends EventTarget {
 
   async #viewOf({ shells, ...info }: GuestInfo): Promise<GuestView> {
     const streams = shells.map((shell) => this.#streams.get(`${info.id}/${shell.id}`) ?? this.#stream(info.id, shell));
-    return { ...info, shells: streams, filesVersion: 0, api: await this.worker.guest(info.id) };
+    const api = await this.worker.guest(info.id);
+    const live = streams.filter(({ id }) => !this.#ended.delete(`${info.id}/${id}`));
+    return { ...info, shells: live, filesVersion: 0, api };
   }
 
   #stream(guest: GuestId, shell: ShellInfo): ShellStream {
