@@ -45,6 +45,7 @@ export class AddedEntries extends NameTable<Place> {
 /** What ranges have in each directory. @throws TypeError for a name or a cookie that is there twice. */
 export function addedEntries(ranges: ReadonlyMap<number, CheckedRange>): Map<number, AddedEntries> {
   const all = new Map<number, AddedEntries>();
+  const counts = countEntries(ranges);
   let dir = -1;
   let added!: AddedEntries;
   for (const range of ranges.values()) {
@@ -53,6 +54,7 @@ export function addedEntries(ranges: ReadonlyMap<number, CheckedRange>): Map<num
       if (entries.dir[row] !== dir) {
         dir = entries.dir[row]!;
         added = all.get(dir) ?? new AddedEntries(dir, ranges);
+        if (!added.length) added.reserve(counts.get(dir)!);
         all.set(dir, added);
       }
       const hash = entries.names.hashAt(row);
@@ -68,6 +70,20 @@ export function addedEntries(ranges: ReadonlyMap<number, CheckedRange>): Map<num
     if (double !== undefined) fail(`an entry of directory ${dir} has the invalid cookie ${double}`);
   }
   return all;
+}
+
+/** How many entries each directory has. */
+function countEntries(ranges: ReadonlyMap<number, CheckedRange>): Map<number, number> {
+  const counts = new Map<number, number>();
+  for (const { entries } of ranges.values()) {
+    for (let row = 0; row < entries.dir.length; ) {
+      const dir = entries.dir[row]!;
+      const first = row;
+      while (entries.dir[row] === dir) row++;
+      counts.set(dir, (counts.get(dir) ?? 0) + row - first);
+    }
+  }
+  return counts;
 }
 
 /** The first row of an inode in a column of their numbers, which grow; -1 when it has none. */
