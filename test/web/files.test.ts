@@ -36,7 +36,7 @@ describe('the page: files', () => {
   }
 
   const row = ({ page }: Visit, path: string): Locator => page.locator(`vm-files .row[data-path="${path}"]`);
-  const editor = ({ page }: Visit): Locator => page.locator('vm-file-viewer textarea');
+  const editor = ({ page }: Visit): Locator => page.locator('vm-text-editor .cm-content');
   const viewer = ({ page }: Visit): Locator => page.locator('vm-file-viewer');
   const area = ({ page }: Visit): Locator => page.locator('vm-files .area');
   const button = ({ page }: Visit, name: string): Locator => page.getByRole('button', { name, exact: true });
@@ -52,7 +52,8 @@ describe('the page: files', () => {
     await page.getByRole('alert').getByText(text).waitFor();
   }
 
-  const contentOf = (visit: Visit) => editor(visit).inputValue();
+  const contentOf = ({ page }: Visit) =>
+    page.locator('vm-text-editor').evaluate((element) => (element as unknown as { value: string }).value);
 
   describe('live, both ways', () => {
     it('shows what the guest makes, changes, moves and deletes', async () => {
@@ -281,6 +282,7 @@ describe('the page: files', () => {
     it('says that the folder is full, and loses nothing', async () => {
       const visit = await open();
       await row(visit, '/README.txt').click();
+      await editor(visit).waitFor();
       const before = await contentOf(visit);
       await visit.run('fallocate -l $(($(df -k . | tail -1 | awk "{print \\$4}") - 8))k filler');
       await visit.drop(area(visit), [local('large.bin', new Uint8Array(200_000))]);
@@ -311,6 +313,36 @@ describe('the page: files', () => {
       await visit.until(async () => (await contentOf(visit)).startsWith('Welcome!'), 'the draft is not discarded');
     });
 
+    it('undoes what was typed, also when another file was looked at meanwhile, and wraps long lines', async () => {
+      const visit = await open();
+      const { page } = visit;
+      await visit.run("echo 'one\rtwo' > long.sh; printf '%0300d\\n' 7 >> long.sh; echo 'echo \"done\"' >> long.sh");
+      await row(visit, '/long.sh').click();
+      const before = await visit.run('cat long.sh');
+      await visit.until(async () => (await contentOf(visit)).includes('done'), 'the content is not there');
+      await editor(visit).click();
+      await page.keyboard.press('Control+End');
+      await page.keyboard.insertText('typed');
+      await viewer(visit).getByText('not saved').waitFor();
+      await row(visit, '/README.txt').click();
+      await visit.until(async () => /Welcome/.test(await contentOf(visit)), 'the other file is not there');
+      await row(visit, '/long.sh').click();
+      await visit.until(async () => (await contentOf(visit)).endsWith('typed'), 'the draft is not there');
+      await editor(visit).click();
+      await page.keyboard.press('Control+z');
+      await viewer(visit).getByText('not saved').waitFor({ state: 'detached' });
+      const lines = () =>
+        page
+          .locator('vm-text-editor .cm-line')
+          .nth(1)
+          .evaluate((line) => line.getBoundingClientRect().height);
+      const wrapped = await lines();
+      await visit.picture('files-editor');
+      await button(visit, 'Wrap').click();
+      await visit.until(async () => (await lines()) < wrapped / 2, 'the line is still wrapped');
+      expect(await visit.run('cat long.sh')).to.equal(before);
+    });
+
     it('does not write over what the guest has written since: the visitor chooses', async () => {
       const visit = await open();
       await visit.run('echo one > file');
@@ -332,7 +364,7 @@ describe('the page: files', () => {
       await visit.until(async () => (await visit.run('cat file')) === 'mine again', 'it was not overwritten');
       await editor(visit).fill('mine no more');
       await visit.run('echo four > file');
-      await button(visit, 'Discard mine').click();
+      await button(visit, 'Discard').click();
       await visit.until(async () => (await contentOf(visit)) === 'four\n', 'the guest’s text is not shown');
     });
 
@@ -403,11 +435,53 @@ describe('the page: files', () => {
       await visit.picture('files-bytes');
     });
 
-    it('lists the first thousand of very many files', async () => {
+    it('has all of very many files, and draws those that can be seen', async () => {
       const visit = await open();
-      await visit.run('mkdir many; cd many; i=0; while [ $i -lt 1200 ]; do : > f$i; i=$((i+1)); done; cd ..');
+      const { page } = visit;
+      await visit.run('mkdir many; cd many; i=0; while [ $i -lt 5000 ]; do : > f$i; i=$((i+1)); done; cd ..');
       await row(visit, '/many').click();
-      await visit.page.getByText('and 200 more').waitFor();
+      await row(visit, '/many/f1').waitFor();
+      expect(await row(visit, '/many/f1').getAttribute('aria-setsize')).to.equal('5000');
+      expect(await page.locator('vm-files .row').count()).to.be.below(100);
+      await row(visit, '/many').focus();
+      await page.keyboard.press('End');
+      await row(visit, '/README.txt').waitFor();
+      await page.keyboard.press('ArrowUp');
+      await page.keyboard.press('ArrowUp');
+      await row(visit, '/many/f4999').waitFor();
+      expect(await row(visit, '/many/f4999').getAttribute('aria-selected')).to.equal('true');
+      expect(await row(visit, '/many/f1').count()).to.equal(0);
+      await area(visit).evaluate((element) => (element.scrollTop = 0));
+      await row(visit, '/many/f1').waitFor();
+    });
+
+    it('finds files by name in the whole folder, and sorts by size and time', async () => {
+      const visit = await open();
+      const { page } = visit;
+      const paths = () =>
+        page.locator('vm-files .row').evaluateAll((rows) => rows.map((each) => (each as HTMLElement).dataset['path']));
+      await visit.run(
+        'mkdir -p deep/er; seq 1 900 > deep/er/Large; touch -d 2001-02-03 deep/er/Large; echo small > small.largest; touch -d 2002-02-03 small.largest',
+      );
+      await page.getByLabel('Find files by name').fill('LARGE');
+      await row(visit, '/deep/er/Large').waitFor();
+      expect(await paths()).to.deep.equal(['/deep/er/Large', '/small.largest']);
+      await page.locator('vm-files').getByRole('button', { name: 'Size' }).click();
+      await page.locator('vm-files').getByRole('button', { name: 'Size', pressed: true }).waitFor();
+      expect(await paths()).to.deep.equal(['/deep/er/Large', '/small.largest']);
+      await page.locator('vm-files').getByRole('button', { name: 'Modified' }).click();
+      await page.locator('vm-files').getByRole('button', { name: 'Modified', pressed: true }).waitFor();
+      expect(await paths()).to.deep.equal(['/small.largest', '/deep/er/Large']);
+      await row(visit, '/deep/er/Large').click();
+      await visit.until(async () => (await contentOf(visit)).startsWith('1\n2\n'), 'the content is not there');
+      await visit.run('echo more > deep/larger');
+      await row(visit, '/deep/larger').waitFor();
+      await visit.picture('files-found');
+      await page.getByLabel('Find files by name').fill('nowhere');
+      await page.getByText('No file has “nowhere” in its name.').waitFor();
+      await page.getByLabel('Find files by name').fill('');
+      await row(visit, '/README.txt').waitFor();
+      expect(await row(visit, '/deep/larger').count()).to.equal(0);
     });
   });
 

@@ -31,6 +31,14 @@ export function formatTime(milliseconds: number): string {
   return new Date(milliseconds).toLocaleString(undefined, { dateStyle: 'medium', timeStyle: 'medium' });
 }
 
+/** In few characters: the time of today's, the date of others. */
+export function formatDay(milliseconds: number): string {
+  const time = new Date(milliseconds);
+  return time.toDateString() === new Date().toDateString()
+    ? time.toLocaleTimeString(undefined, { hour: '2-digit', minute: '2-digit' })
+    : time.toLocaleDateString(undefined, { dateStyle: 'short' });
+}
+
 /** The time alone for today's, the date as well for others. */
 export function formatMoment(milliseconds: number): string {
   const time = new Date(milliseconds);

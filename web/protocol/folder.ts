@@ -10,8 +10,8 @@ export interface Listing {
   count: number;
 }
 
-/** Entries of one directory that are listed: a browser can't show more in good time. */
-export const MAX_LISTED = 1000;
+/** Entries of one directory that are listed, and that {@link FolderApi.find} finds: to sort more of them would hold the guest up. */
+export const MAX_LISTED = 20_000;
 
 /** What guests hold of an inode. */
 export interface FileUse {
@@ -47,6 +47,8 @@ export interface SpaceInfo {
 export interface FolderApi extends ProxyMarked {
   /** Directories by path; those that are gone are left out. `limit`: entries of each. */
   list(paths: string[], limit?: number): Map<string, Listing>;
+  /** What has a text in its name, in the whole folder, by path; upper and lower case are the same. */
+  find(text: string): Listing;
   /** Undefined when there is nothing. */
   stat(path: string): FileEntry | undefined;
   space(): SpaceInfo;

@@ -1,6 +1,10 @@
 import { BytesSink } from '../../device/bytes.ts';
 import type { Inode } from '../../device/filesystems/memory/inode.ts';
 import type { FileEntry } from '../protocol/data.ts';
+import type { Listing } from '../protocol/folder.ts';
+
+type Directory = NonNullable<Inode['directory']>;
+const byName = new Intl.Collator(undefined, { numeric: true });
 
 /** What the page is told of a file. */
 export function entryOf(path: string, name: string, inode: Inode): FileEntry {
@@ -19,6 +23,37 @@ export function entryOf(path: string, name: string, inode: Inode): FileEntry {
     version: versionOf(inode),
     ...(target !== undefined && { target }),
   };
+}
+
+/** `limit`: entries. */
+export function listingOf(path: string, directory: Directory, limit: number): Listing {
+  const entries: FileEntry[] = [];
+  for (const { name, inode } of directory.entries()) {
+    if (entries.length === limit) break;
+    entries.push(entryOf(join(path, name), name, inode));
+  }
+  entries.sort(
+    (a, b) => Number(b.kind === 'directory') - Number(a.kind === 'directory') || byName.compare(a.name, b.name),
+  );
+  return { entries, count: directory.length };
+}
+
+/** What has a text in its name, below a directory, by path. */
+export function findIn(root: Directory, text: string, limit: number): Listing {
+  const wanted = text.toLowerCase();
+  const entries: FileEntry[] = [];
+  let count = 0;
+  // Not by recursion: a guest may make directories as deep as it likes.
+  const pending: { path: string; directory: Directory }[] = [{ path: '/', directory: root }];
+  for (let next = pending.pop(); next; next = pending.pop()) {
+    for (const { name, inode } of next.directory.entries()) {
+      const path = join(next.path, name);
+      if (name.toLowerCase().includes(wanted) && ++count <= limit) entries.push(entryOf(path, name, inode));
+      if (inode.directory) pending.push({ path, directory: inode.directory });
+    }
+  }
+  entries.sort((a, b) => byName.compare(a.path, b.path));
+  return { entries, count };
 }
 
 /** Another one after each change. */

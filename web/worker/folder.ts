@@ -19,7 +19,7 @@ import {
 } from '../protocol/folder.ts';
 import { formatBytes } from '../protocol/format.ts';
 
-import { bytesOf, entryOf, join, parentOf, versionOf } from './folder-entries.ts';
+import { bytesOf, entryOf, findIn, join, listingOf, parentOf, versionOf } from './folder-entries.ts';
 import { explained, reasonOf } from './folder-errors.ts';
 
 /** Bytes of a file in memory at once, on its way in or out. */
@@ -34,7 +34,6 @@ const CACHE_TIME = 1500;
 const ROOT = { uid: 0, gid: 0 };
 /** Extended attribute of directories that are to go: the names, one a line, of what goes with them. */
 const MARK = 'user.v86-virtiofs.lesson';
-const byName = new Intl.Collator(undefined, { numeric: true });
 
 /** A guest that has the folder mounted. */
 export interface FolderUser {
@@ -98,18 +97,13 @@ export class Folder implements FolderApi {
     const listings = new Map<string, Listing>();
     for (const path of paths) {
       const directory = this.#find(path)?.directory;
-      if (!directory) continue;
-      const entries: FileEntry[] = [];
-      for (const { name, inode } of directory.entries()) {
-        if (entries.length === limit) break;
-        entries.push(entryOf(join(path, name), name, inode));
-      }
-      entries.sort(
-        (a, b) => Number(b.kind === 'directory') - Number(a.kind === 'directory') || byName.compare(a.name, b.name),
-      );
-      listings.set(path, { entries, count: directory.length });
+      if (directory) listings.set(path, listingOf(path, directory, limit));
     }
     return listings;
+  }
+
+  find(text: string): Listing {
+    return findIn(this.#filesystem.root.directory!, text, MAX_LISTED);
   }
 
   stat(path: string): FileEntry | undefined {

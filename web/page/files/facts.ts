@@ -7,10 +7,14 @@ const O_ACCMODE = 3;
 const ACCESS = ['to read', 'to write', 'to read and write', ''];
 
 /** What a file is, and which guests hold what of it. */
-export function fileFacts(entry: FileEntry, use: FileUse | undefined, onMode: () => void): TemplateResult {
+export function fileFacts(
+  entry: FileEntry,
+  use: FileUse | undefined,
+  onMode: (() => void) | undefined,
+): TemplateResult {
   return html`<dl class="facts">
     ${fact('Size', formatBytes(entry.size))}
-    ${fact('Mode', html`<button class="plain mono" title="Change the mode" aria-label=${`Mode ${formatMode(entry.mode)}: change it`} @click=${onMode}>${formatMode(entry.mode)}</button>`)}
+    ${fact('Mode', !onMode ? html`<span class="mono">${formatMode(entry.mode)}</span>` : html`<button class="plain mono" title="Change the mode" aria-label=${`Mode ${formatMode(entry.mode)}: change it`} @click=${onMode}>${formatMode(entry.mode)}</button>`)}
     ${fact('Owner', `${formatOwner(entry.uid)}:${formatOwner(entry.gid)}`)}
     ${fact('Inode', entry.ino)} ${fact('Links', entry.nlink)} ${fact('Changed', formatTime(entry.mtime))}
     ${use?.handles.map(({ guest, fh, flags }) => fact('Open', `${entry.kind === 'directory' ? '' : `${ACCESS[flags & O_ACCMODE]!}, `}in ${guest}, fh ${fh}`))}

@@ -1,4 +1,5 @@
 import { css, html, LitElement, nothing, type PropertyValues } from 'lit';
+import { live } from 'lit/directives/live.js';
 import { printable } from '../../../harness/machine/printable.ts';
 import type { Connection, GuestView } from '../../embed/connection.ts';
 import { formatBytes } from '../../protocol/format.ts';
@@ -9,9 +10,19 @@ import { controls } from '../styles.ts';
 import { Drafts } from './drafts.ts';
 import { chosenFiles, droppedFiles } from './dropped.ts';
 import { join, nameOf, parentOf } from './paths.ts';
+import { type Order, type SortKey, type TreeRow, treeRows } from './rows.ts';
 import { fileTree, treeStyles } from './tree.ts';
 import { saveAs, Uploads } from './uploads.ts';
 import './viewer.ts';
+
+/** Properties that rows come from. */
+const SHAPING = ['lists', 'expanded', 'order', 'found'] as const;
+/** Rows that are drawn before and after those that can be seen. */
+const MARGIN = 20;
+/** Pixels that are taken to be seen in any case. */
+const MIN_HEIGHT = 600;
+/** Milliseconds for a look at the folder, from which on it is not looked at again at once. */
+const SLOW = 50;
 
 /** The shared folder: a tree that follows what the guest does, and one file of it. */
 export class FilesPanel extends LitElement {
@@ -23,6 +34,10 @@ export class FilesPanel extends LitElement {
     space: { state: true },
     expanded: { state: true },
     selected: { state: true },
+    filter: { state: true },
+    found: { state: true },
+    readonly: { type: Boolean },
+    order: { state: true },
     dropTarget: { state: true },
   };
   static override styles = [
@@ -35,6 +50,7 @@ export class FilesPanel extends LitElement {
     .area[data-drop] { outline: 2px dashed var(--accent); background: var(--accent-soft); }
     vm-file-viewer { flex: 1 1 55%; min-height: 0; border-top: 1px solid var(--border); }
     vm-file-viewer[data-kind=directory] { flex: none; }
+    .find { flex: 0 1 150px; min-width: 70px; }
     .upload { padding: 6px 10px; border-top: 1px solid var(--border); }
     .upload progress { width: 100%; }
     .orphans { display: flex; flex-wrap: wrap; align-items: center; gap: 6px; padding: 6px 10px; background: var(--accent-soft); font-size: 13px; }
@@ -50,7 +66,15 @@ export class FilesPanel extends LitElement {
   declare expanded: ReadonlySet<string>;
   /** Path. */
   declare selected: string | undefined;
+  /** What is looked for in names; '' for nothing. */
+  declare filter: string;
+  declare found: Listing | undefined;
+  /** The visitor only looks. */
+  declare readonly: boolean;
+  declare order: Order;
   declare dropTarget: string | undefined;
+  #rows: readonly TreeRow[] = [];
+  #rowHeight = 28;
   #seen: { guest: GuestView; version: number } | undefined;
   /** As it was last, for when it goes. */
   #shown: FileEntry | undefined;
@@ -61,9 +85,16 @@ export class FilesPanel extends LitElement {
     super();
     this.lists = new Map();
     this.expanded = new Set(['/']);
+    this.filter = '';
+    this.readonly = false;
+    this.order = { key: 'name', isDown: false };
   }
 
-  override willUpdate(_: PropertyValues): void {
+  override willUpdate(changed: PropertyValues<this>): void {
+    if (SHAPING.some((name) => changed.has(name)))
+      this.#rows = this.found
+        ? treeRows(new Map([['/', this.found]]), new Set(), this.order)
+        : treeRows(this.lists, this.expanded, this.order);
     const { guest } = this;
     if (this.#seen?.guest === guest && this.#seen.version === guest.filesVersion) return;
     if (this.#seen?.guest !== guest) this.selected = this.#shown = undefined;
@@ -85,20 +116,72 @@ export class FilesPanel extends LitElement {
           api: { folder },
         },
       } = this;
+      const began = performance.now();
+      const { filter } = this;
       const paths = new Set([...this.expanded, ...Drafts.of(guest).paths.map(parentOf)]);
-      const [lists, space] =
-        (await this.connection.attempt(Promise.all([folder.list([...paths]), folder.space()]))) ?? [];
+      const [lists, space, found] =
+        (await this.connection.attempt(
+          Promise.all([folder.list([...paths]), folder.space(), filter ? folder.find(filter) : undefined]),
+        )) ?? [];
       if (!lists || guest !== this.guest) continue;
       this.lists = lists;
       this.space = space;
+      if (filter === this.filter) this.found = found;
+      // What takes long is not done all the time.
+      const took = performance.now() - began;
+      if (took > SLOW) await new Promise((resolve) => setTimeout(resolve, 4 * took));
     } while ((this.#refreshing as string) === 'again');
     this.#refreshing = 'no';
   }
 
   #find(path: string | undefined): FileEntry | undefined {
-    return path === undefined
-      ? undefined
-      : this.lists.get(parentOf(path))?.entries.find((entry) => entry.path === path);
+    if (path === undefined) return undefined;
+    const isIt = (entry: FileEntry) => entry.path === path;
+    return this.lists.get(parentOf(path))?.entries.find(isIt) ?? this.found?.entries.find(isIt);
+  }
+
+  get #area(): HTMLElement | null {
+    return this.renderRoot.querySelector('.area');
+  }
+
+  /** The rows to draw: those that can be seen, and some before and after. */
+  get #window(): { from: number; to: number } {
+    const { scrollTop = 0, clientHeight = 0 } = this.#area ?? {};
+    const from = Math.floor(scrollTop / this.#rowHeight) - MARGIN;
+    const to = Math.ceil((scrollTop + Math.max(clientHeight, MIN_HEIGHT)) / this.#rowHeight) + MARGIN;
+    return { from: Math.max(0, from), to: Math.min(to, this.#rows.length) };
+  }
+
+  override updated(_: PropertyValues): void {
+    const height = this.renderRoot.querySelector<HTMLElement>('.row')?.offsetHeight;
+    if (!height || height === this.#rowHeight) return;
+    this.#rowHeight = height;
+    this.requestUpdate();
+  }
+
+  async #go(index: number): Promise<void> {
+    const entry = this.#rows[index]?.entry;
+    if (!entry) return;
+    this.selected = entry.path;
+    const area = this.#area!;
+    const head = this.renderRoot.querySelector<HTMLElement>('.tree-head')!.offsetHeight;
+    const top = index * this.#rowHeight;
+    area.scrollTop = Math.max(Math.min(area.scrollTop, top), top + head + this.#rowHeight - area.clientHeight);
+    const find = () => this.renderRoot.querySelector<HTMLElement>(`.row[data-path="${CSS.escape(entry.path)}"]`);
+    // At once where it is drawn: the next key is its own.
+    if (!find()) await this.updateComplete;
+    find()?.focus({ preventScroll: true });
+  }
+
+  #sort(key: SortKey): void {
+    const isDown = this.order.key === key ? !this.order.isDown : key !== 'name';
+    this.order = { key, isDown };
+  }
+
+  #setFilter(filter: string): void {
+    this.filter = filter;
+    if (!filter) this.found = undefined;
+    void this.#refresh();
   }
 
   /** What is selected; with unsaved edits that may be a file that is gone. */
@@ -128,37 +211,53 @@ export class FilesPanel extends LitElement {
     const orphans = drafts.paths.filter((path) => path !== this.selected && !this.#find(path));
     return html`
       <div class="toolbar" role="toolbar" aria-label="Shared folder">
-        <button class="plain icon" aria-label="New file" title="New file" @click=${() => this.#make('file')}>${icon('file')}</button>
+        ${
+          this.readonly
+            ? nothing
+            : html`<button class="plain icon" aria-label="New file" title="New file" @click=${() => this.#make('file')}>${icon('file')}</button>
         <button class="plain icon" aria-label="New folder" title="New folder" @click=${() => this.#make('directory')}>${icon('newFolder')}</button>
         <button class="plain icon" aria-label="Upload files" title="Upload files" @click=${() => this.#choose('files')}>${icon('upload')}</button>
-        <button class="plain icon" aria-label="Upload a folder" title="Upload a folder" @click=${() => this.#choose('folder')}>${icon('folder')}</button>
+        <button class="plain icon" aria-label="Upload a folder" title="Upload a folder" @click=${() => this.#choose('folder')}>${icon('folder')}</button>`
+        }
+        <input type="search" class="find" aria-label="Find files by name" placeholder="Find" autocomplete="off" spellcheck="false" .value=${live(this.filter)} @input=${(event: Event) => this.#setFilter((event.target as HTMLInputElement).value)}>
         <span class="space"></span>
         <button class="plain icon" aria-label=${existing ? `Download ${printable(existing.name)}` : 'Download all'} title=${existing && existing.kind !== 'directory' ? 'Download' : 'Download as a tar file'}
           @click=${() => this.#download(existing)}>${icon('download')}</button>
-        <button class="plain icon" aria-label="Rename" title="Rename (F2)" ?disabled=${!existing} @click=${() => this.#rename(existing!)}>${icon('rename')}</button>
-        <button class="plain icon" aria-label="Delete" title="Delete (Del)" ?disabled=${!existing} @click=${() => this.#remove(existing!)}>${icon('trash')}</button>
+        ${
+          this.readonly
+            ? nothing
+            : html`<button class="plain icon" aria-label="Rename" title="Rename (F2)" ?disabled=${!existing} @click=${() => this.#rename(existing!)}>${icon('rename')}</button>
+        <button class="plain icon" aria-label="Delete" title="Delete (Del)" ?disabled=${!existing} @click=${() => this.#remove(existing!)}>${icon('trash')}</button>`
+        }
         <input type="file" id="files" multiple hidden aria-label="Files to upload" @change=${this.#onChosen}>
         <input type="file" id="folder" webkitdirectory hidden aria-label="Folder to upload" @change=${this.#onChosen}>
       </div>
       ${orphans.length ? html`<div class="orphans" role="status">Not saved, and deleted: ${orphans.map((path) => html`<button @click=${() => (this.selected = path)}>${printable(path)}</button>`)}</div>` : nothing}
-      <div class="area" ?data-drop=${this.dropTarget === '/'} @dragover=${this.#onDragOver} @dragleave=${this.#onDragLeave} @drop=${this.#onDrop}>
+      <div class="area" ?data-drop=${this.dropTarget === '/'} @scroll=${() => this.requestUpdate()} @dragover=${this.#onDragOver} @dragleave=${this.#onDragLeave} @drop=${this.#onDrop}>
         ${fileTree({
-          lists: this.lists,
+          rows: this.#rows,
+          ...this.#window,
+          rowHeight: this.#rowHeight,
+          order: this.order,
+          isFlat: this.found !== undefined,
           expanded: this.expanded,
           selected: this.selected,
           dropTarget: this.dropTarget,
           isUnsaved: (path) => drafts.has(path),
+          onSort: (key) => this.#sort(key),
           onSelect: (target) => (this.selected = target?.path),
+          onGo: (index) => void this.#go(index),
           onToggle: (path) => this.#toggle(path),
-          onRename: (target) => void this.#rename(target),
-          onRemove: (target) => void this.#remove(target),
+          onRename: (target) => this.readonly || void this.#rename(target),
+          onRemove: (target) => this.readonly || void this.#remove(target),
         })}
-        <p class="hint">${this.guest.mountPoint} in the guest${this.space ? html`, ${formatBytes(this.space.used)} of ${formatBytes(this.space.size)} used` : nothing}. Drop files and folders here.</p>
+        ${this.found?.entries.length === 0 ? html`<p class="empty">No file has “${printable(this.filter)}” in its name.</p>` : nothing}
+        <p class="hint">${this.guest.mountPoint} in the guest${this.space ? html`, ${formatBytes(this.space.used)} of ${formatBytes(this.space.size)} used` : nothing}.${this.readonly ? nothing : ' Drop files and folders here.'} The terminal shows the rest of the guest’s files, which are not shared.</p>
       </div>
       ${this.#uploads.render()}
       ${
         entry
-          ? html`<vm-file-viewer data-kind=${entry.kind} .connection=${this.connection} .guest=${this.guest} .entry=${entry} .isGone=${isGone}
+          ? html`<vm-file-viewer data-kind=${entry.kind} .connection=${this.connection} .guest=${this.guest} .entry=${entry} .isGone=${isGone} ?readonly=${this.readonly}
         @chmod=${() => this.#chmod(entry)} @unpack=${() => this.#uploads.unpackFile(entry.path)} @drafts=${() => this.requestUpdate()}></vm-file-viewer>`
           : nothing
       }`;
@@ -254,7 +353,7 @@ export class FilesPanel extends LitElement {
   };
 
   readonly #onDragOver = (event: DragEvent): void => {
-    if (!event.dataTransfer?.types.includes('Files')) return;
+    if (this.readonly || !event.dataTransfer?.types.includes('Files')) return;
     event.preventDefault();
     event.dataTransfer.dropEffect = 'copy';
     this.dropTarget = this.#targetOf(event);

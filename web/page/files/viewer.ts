@@ -6,11 +6,19 @@ import type { FileEntry, FileUse } from '../../protocol.ts';
 import { controls } from '../styles.ts';
 import { type Content, encodeText, loadBytes, loadContent } from './content.ts';
 import { Drafts } from './drafts.ts';
+import type { TextEditor } from './editor.ts';
 import { factStyles, fileFacts } from './facts.ts';
 
 /** Milliseconds. */
 const USE_INTERVAL = 500;
 export const ARCHIVE = /\.(tar|tar\.gz|tgz)$/i;
+
+/** When the first text is to be seen. */
+function loadEditor(): Promise<unknown> {
+  return import('./editor.ts').catch(() => {
+    throw new Error('The editor could not be fetched: look at the network, and load the page again.');
+  });
+}
 
 /**
  * One file: what it is, who holds it, and its content, to edit where that is text. Dispatches `chmod`, `unpack`,
@@ -22,9 +30,11 @@ export class FileViewer extends LitElement {
     guest: { attribute: false },
     entry: { attribute: false },
     isGone: { attribute: false },
+    readonly: { type: Boolean },
     content: { state: true },
     isStale: { state: true },
     use: { state: true },
+    wraps: { state: true },
   };
   static override styles = [
     controls,
@@ -37,8 +47,7 @@ export class FileViewer extends LitElement {
     .notice { display: flex; flex-wrap: wrap; gap: 8px; align-items: center; padding: 6px 10px; background: var(--accent-soft); font-size: 13px; }
     .notice span { flex: 1 1 180px; }
     .why { margin: 0; padding: 6px 10px; font-size: 12.5px; color: var(--muted); border-bottom: 1px solid var(--border); }
-    textarea, pre { flex: 1; min-height: 0; margin: 0; padding: 10px; border: 0; border-radius: 0; resize: none; overflow: auto; font-family: var(--mono); font-size: 12.5px; line-height: 1.5; background: var(--surface); tab-size: 4; white-space: pre; }
-    textarea:focus-visible { outline-offset: -2px; }
+    pre { flex: 1; min-height: 0; margin: 0; padding: 10px; border: 0; border-radius: 0; resize: none; overflow: auto; font-family: var(--mono); font-size: 12.5px; line-height: 1.5; background: var(--surface); tab-size: 4; white-space: pre; }
     .image { flex: 1; min-height: 0; overflow: auto; display: grid; place-items: center; padding: 10px; background: var(--raised); }
     .image img { max-width: 100%; }
   `,
@@ -47,13 +56,23 @@ export class FileViewer extends LitElement {
   declare connection: Connection;
   declare guest: GuestView;
   declare entry: FileEntry;
+  /** The visitor only looks. */
+  declare readonly: boolean;
   /** The file was deleted; `entry` is what it was last. */
   declare isGone: boolean;
   declare content: Content | undefined;
   /** The file has changed under the draft. */
   declare isStale: boolean;
   declare use: FileUse | undefined;
+  /** Lines that are longer than the editor is wide. */
+  declare wraps: boolean;
   #timer: ReturnType<typeof setInterval> | undefined;
+
+  constructor() {
+    super();
+    this.readonly = false;
+    this.wraps = true;
+  }
 
   get #drafts(): Drafts {
     return Drafts.of(this.guest);
@@ -99,6 +118,7 @@ export class FileViewer extends LitElement {
       return;
     }
     const draft = drafts.get(path);
+    if (content.kind === 'text') void this.connection.attempt(loadEditor());
     const text = content.kind === 'text' ? content.text : undefined;
     if (draft && text === draft.text) drafts.delete(path);
     else if (draft && content.kind === 'text' && text === draft.base)
@@ -126,17 +146,19 @@ export class FileViewer extends LitElement {
       <div class="title">
         <strong title=${printable(entry.path)}>${printable(entry.name)}</strong>${draft ? html`<span class="muted">not saved</span>` : nothing}
         <span class="space"></span>
-        ${ARCHIVE.test(entry.name) && entry.kind === 'file' ? html`<button @click=${() => this.dispatchEvent(new Event('unpack'))}>Unpack here</button>` : nothing}
-        ${draft ? html`<button @click=${() => this.#discard()}>Discard</button><button class="primary" title="Save (Ctrl+S)" @click=${() => this.save()}>Save</button>` : nothing}
+        ${ARCHIVE.test(entry.name) && entry.kind === 'file' && !this.readonly ? html`<button @click=${() => this.dispatchEvent(new Event('unpack'))}>Unpack here</button>` : nothing}
+        ${draft || content?.kind === 'text' ? html`<button aria-pressed=${this.wraps} title="Wrap long lines" @click=${() => (this.wraps = !this.wraps)}>Wrap</button>` : nothing}
+        ${draft && (!this.isStale || this.isGone) ? html`<button @click=${() => this.#discard()}>Discard</button>` : nothing}
+        ${draft ? html`<button class="primary" title="Save (Ctrl+S)" @click=${() => this.save()}>Save</button>` : nothing}
       </div>
-      ${fileFacts(entry, this.use, () => this.dispatchEvent(new Event('chmod')))}
+      ${fileFacts(entry, this.use, this.readonly ? undefined : () => this.dispatchEvent(new Event('chmod')))}
       ${this.isGone ? html`<div class="notice" role="status"><span>The file was deleted. What you wrote is still here: Save makes the file again.</span></div>` : nothing}
       ${
         this.isStale && draft && !this.isGone
           ? html`<div class="notice" role="status"><span>The file has changed since you began to edit it. What you wrote is still here.</span>
         <button @click=${() => this.#keepBoth()}>Save mine as a copy</button>
         <button @click=${() => this.save(true)}>Overwrite</button>
-        <button @click=${() => this.#discard()}>Discard mine</button></div>`
+        <button @click=${() => this.#discard()}>Discard</button></div>`
           : nothing
       }
       ${keyed(entry.path, this.#renderContent(draft?.text, content))}`;
@@ -144,12 +166,12 @@ export class FileViewer extends LitElement {
 
   #renderContent(draft: string | undefined, content: Content | undefined) {
     const {
-      entry: { name, kind, target },
+      entry: { name, path, kind, target },
     } = this;
     if (kind === 'symlink') return html`<p class="empty">A link to ${printable(target!)}</p>`;
     if (draft !== undefined || content?.kind === 'text') {
-      return html`<textarea aria-label=${`Content of ${printable(name)}`} spellcheck="false" autocapitalize="off" .value=${draft ?? (content as { text: string }).text}
-        @input=${this.#onInput} @keydown=${this.#onKey}></textarea>`;
+      return html`<vm-text-editor .owner=${this.#drafts} .path=${path} .text=${draft ?? (content as { text: string }).text} .label=${`Content of ${printable(name)}`}
+        .wraps=${this.wraps} .readonly=${this.readonly} @input=${this.#onInput} @save=${() => this.save()}></vm-text-editor>`;
     }
     switch (content?.kind) {
       case 'image':
@@ -162,7 +184,7 @@ export class FileViewer extends LitElement {
   }
 
   readonly #onInput = (event: Event): void => {
-    const text = (event.target as HTMLTextAreaElement).value;
+    const text = (event.target as TextEditor).value;
     const {
       entry: { path },
       content,
@@ -173,12 +195,6 @@ export class FileViewer extends LitElement {
     if (text === before.base && !this.isStale && !this.isGone) this.#forget(path);
     else this.#drafts.set(path, { text, base: before.base, version: before.version, lineEnd: before.lineEnd });
     this.#draftsChanged();
-  };
-
-  readonly #onKey = (event: KeyboardEvent): void => {
-    if (event.key !== 's' || !(event.ctrlKey || event.metaKey)) return;
-    event.preventDefault();
-    void this.save();
   };
 
   readonly #showBytes = async (): Promise<void> => {
