@@ -3,8 +3,12 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { expect } from 'chai';
 import type { Download, Locator } from 'playwright-core';
-import { loadCodec, MemoryStore, SnapshotStore } from '../../device/index.ts';
+import { BytesSink, BytesSource } from '../../device/bytes.ts';
+import { INIT_NEWEST } from '../../device/conformance/message.ts';
+import { FuseSession } from '../../device/fuse/session.ts';
+import { loadCodec, MemoryFileSystem, MemoryStore, SnapshotStore } from '../../device/index.ts';
 import { Vm } from '../../harness/node/vm.ts';
+import { call } from '../support/fuse-call.ts';
 import { useWebSite, type Visit } from './support.ts';
 
 const VIEWS = ['Requests', 'Step', 'Queues', 'Latency', 'Device', 'Session'] as const;
@@ -121,6 +125,55 @@ describe('the page: inspector', () => {
       await logWith(visit, /either/);
       expect(before).to.not.equal(await lookedAt());
       await visit.picture('inspector-many');
+    });
+
+    it('have the columns that the visitor chooses, also in later visits', async () => {
+      const visit = await show(await site.open());
+      const heads = () => panel(visit).locator('vm-requests .head > span').allInnerTexts();
+      await visit.run('cat README.txt');
+      await logWith(visit, /README/);
+      expect(await heads()).to.deep.equal(['Number', 'Opcode', 'About', 'Answer', 'In the device']);
+      await panel(visit).getByText('Columns', { exact: true }).click();
+      for (const name of ['Number', 'In the device']) await panel(visit).getByLabel(name, { exact: true }).uncheck();
+      for (const name of ['Process', 'Node']) await panel(visit).getByLabel(name, { exact: true }).check();
+      await visit.picture('columns');
+      const chosen = ['Opcode', 'Node', 'Process', 'About', 'Answer'];
+      expect(await heads()).to.deep.equal(chosen);
+      expect(Number(await rows(visit).first().locator('.pid').innerText())).to.be.above(0);
+      await visit.page.reload();
+      await show(visit);
+      await visit.run('cat README.txt');
+      await logWith(visit, /README/);
+      expect(await heads()).to.deep.equal(chosen);
+    });
+
+    it('are copied as tests that the device passes', async () => {
+      const visit = await show(await site.open());
+      await visit.page.context().grantPermissions(['clipboard-read', 'clipboard-write']);
+      await visit.run('rmdir docs');
+      await logWith(visit, /RMDIR/);
+      await rows(visit).filter({ hasText: 'RMDIR' }).click();
+      await button(visit, 'Copy as a test').click();
+      await button(visit, 'Copied').waitFor();
+      const text = await visit.page.evaluate(() => navigator.clipboard.readText());
+      expect(text).to.match(/^it\("answers RMDIR, \\"docs\\" in \/, as request \d+ was"/);
+      const session = new FuseSession({ filesystem: new MemoryFileSystem() });
+      call(session, 'INIT', 0, INIT_NEWEST);
+      const { nodeid } = call(session, 'MKDIR', 1, { mode: 0o755 }, 'docs').out;
+      call(session, 'MKDIR', Number(nodeid), { mode: 0o755 }, 'more');
+      const titles: string[] = [];
+      const it = (title: string, test: () => void) => {
+        titles.push(title);
+        test();
+      };
+      new Function('it', 'session', 'BytesSource', 'BytesSink', 'expect', text)(
+        it,
+        session,
+        BytesSource,
+        BytesSink,
+        expect,
+      );
+      expect(titles).to.have.length(1);
     });
 
     it('have their bytes, whose fields are lit up both ways, and the buffers that they are in', async () => {

@@ -6,6 +6,7 @@ import { formatClock, formatDuration, hex } from './format.ts';
 import './hex.ts';
 import { linuxName } from './spec.ts';
 import { viewStyles } from './styles.ts';
+import { testCaseOf } from './test-case.ts';
 
 /** Buffers that are listed of a chain: a large WRITE has hundreds. */
 const MAX_BUFFERS = 24;
@@ -19,7 +20,12 @@ interface Part {
 
 /** One request in full: where it was in guest RAM, its bytes and fields, and its answer. Dispatches `close` and `queue`. */
 export class RequestDetailView extends LitElement {
-  static override properties = { detail: { attribute: false }, marks: { attribute: false }, pointed: { state: true } };
+  static override properties = {
+    detail: { attribute: false },
+    marks: { attribute: false },
+    pointed: { state: true },
+    isCopied: { state: true },
+  };
   static override styles = [
     controls,
     viewStyles,
@@ -36,11 +42,15 @@ export class RequestDetailView extends LitElement {
   declare detail: RequestDetail;
   /** See `HexView`. */
   declare marks: readonly string[] | undefined;
+  declare isCopied: boolean;
   /** The buffer that is pointed at. */
   declare pointed: { half: 'request' | 'reply'; part: Part } | undefined;
 
   override willUpdate(changed: PropertyValues<this>): void {
-    if (changed.has('detail') && changed.get('detail')?.number !== this.detail.number) this.pointed = undefined;
+    if (changed.has('detail') && changed.get('detail')?.number !== this.detail.number) {
+      this.pointed = undefined;
+      this.isCopied = false;
+    }
   }
 
   override render() {
@@ -63,6 +73,7 @@ export class RequestDetailView extends LitElement {
     const answered = written === undefined ? 'waits' : error || (written ? `${written} bytes` : 'no answer');
     return html`
       <div class="title"><strong class="mono">${linuxName(`FUSE_${opcode}`, opcode)}</strong><span class="muted">request ${number}</span><span class="space"></span>
+        <button class="link" title="The request and its reply, as a test in TypeScript" @click=${this.#copyTest}>${this.isCopied ? 'Copied' : 'Copy as a test'}</button>
         <button class="plain icon" aria-label="Close" @click=${() => this.dispatchEvent(new Event('close'))}>${icon('close')}</button></div>
       <div class="scroll" role="region" tabindex="0" aria-label=${`Request ${number}, ${opcode}`}>
         <section><dl class="facts">
@@ -106,6 +117,11 @@ export class RequestDetailView extends LitElement {
       ${bytes.length ? html`<vm-hex .marks=${this.marks ?? []} .label=${label} .bytes=${bytes} .fields=${fields} .range=${pointed?.half === half ? pointed.part : undefined}></vm-hex>` : nothing}
     </section>`;
   }
+
+  readonly #copyTest = async (): Promise<void> => {
+    await navigator.clipboard.writeText(testCaseOf(this.detail));
+    this.isCopied = true;
+  };
 
   #showQueue(index: number, id: number): void {
     this.dispatchEvent(new CustomEvent('queue', { detail: { index, id }, bubbles: true, composed: true }));

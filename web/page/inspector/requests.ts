@@ -7,7 +7,16 @@ import type { RequestDetail, RequestPage, RequestRow } from '../../protocol.ts';
 import { saveAs } from '../files/uploads.ts';
 import { icon } from '../icons.ts';
 import { controls } from '../styles.ts';
-import { formatDuration } from './format.ts';
+import {
+  type ColumnId,
+  cellsOf,
+  chosenColumns,
+  columnChooser,
+  columnStyles,
+  gridOf,
+  headOf,
+  rememberColumns,
+} from './columns.ts';
 import { Marks, markStyles } from './marks.ts';
 import { POLL_INTERVAL, Poll } from './poll.ts';
 import './request-detail.ts';
@@ -28,6 +37,9 @@ const STEPS: Record<string, number> = {
 };
 /** Rows that are taken to be seen in any case. */
 const MIN_VISIBLE = 20;
+/** Up to this width a list shows what tells most. CSS pixels. */
+const NARROW = 420;
+const ESSENTIAL: ReadonlySet<ColumnId> = new Set(['opcode', 'about', 'result']);
 /** Pixels from its end at which a list still follows what comes. */
 const NEAR = 40;
 
@@ -43,24 +55,23 @@ export class RequestsView extends LitElement {
     isLive: { state: true },
     selected: { state: true },
     detail: { state: true },
+    columns: { state: true },
   };
   static override styles = [
     controls,
     viewStyles,
     markStyles,
+    columnStyles,
     css`
     .toolbar input { flex: 1 1 90px; min-width: 70px; }
     .toolbar select { max-width: 120px; }
     .list { flex: 1; min-height: 90px; overflow: auto; outline-offset: -2px; padding: 4px 0; }
     .list[data-above] { flex: 0 1 auto; max-height: 40%; }
     .rows { position: relative; }
-    .row { position: absolute; inset-inline: 0; height: 22px; overflow: hidden; display: grid; grid-template-columns: 5ch 12ch minmax(0, 1fr) auto 8ch; gap: 8px; align-items: baseline; padding: 0 12px; line-height: 22px; cursor: default; font-variant-numeric: tabular-nums; }
     .row:hover { background: var(--hover); }
     .row[aria-selected=true] { background: var(--accent-soft); box-shadow: inset 3px 0 var(--accent); }
-    .row .number, .row .time { color: var(--muted); text-align: right; font-size: 12px; white-space: nowrap; }
-    .row .opcode { font-family: var(--mono); font-size: 12px; font-weight: 600; overflow: hidden; text-overflow: ellipsis; }
-    .row .about { overflow: hidden; text-overflow: ellipsis; white-space: nowrap; }
-    .row .result { white-space: nowrap; font-size: 12px; }
+    .row .opcode { font-family: var(--mono); font-size: 12px; font-weight: 600; }
+    .row .result { font-size: 12px; }
     .note { padding: 4px 12px; font-size: 12px; color: var(--muted); border-top: 1px solid var(--border); display: flex; flex-wrap: wrap; gap: 4px 10px; align-items: center; }
     .note .space { flex: 1; }
     .note label { display: inline-flex; align-items: center; gap: 4px; }
@@ -69,10 +80,6 @@ export class RequestsView extends LitElement {
     .note button { min-height: 26px; padding: 2px 8px; font-size: 12px; }
     .empty { flex: 1; margin: 0; }
     vm-request-detail { border-top: 1px solid var(--border); }
-    @container (max-width: 420px) {
-      .row { grid-template-columns: 11ch minmax(0, 1fr) auto; height: 32px; line-height: 32px; }
-      .row .number, .row .time { display: none; }
-    }
   `,
   ];
 
@@ -90,6 +97,7 @@ export class RequestsView extends LitElement {
   /** Number of a request. */
   declare selected: number | undefined;
   declare detail: RequestDetail | undefined;
+  declare columns: ReadonlySet<ColumnId>;
   #last: { seen: number; at: number } | undefined;
   /** What the log was asked for last: asked for something else, it has to answer. */
   #asked = '';
@@ -105,6 +113,7 @@ export class RequestsView extends LitElement {
     this.marks = [];
     new Marks(this);
     this.isLive = true;
+    this.columns = chosenColumns();
   }
 
   /** At most once a frame. */
@@ -157,9 +166,17 @@ export class RequestsView extends LitElement {
   }
 
   override updated(changed: PropertyValues<this>): void {
+    this.style.setProperty('--columns', gridOf(this.#shown));
     const list = this.#list;
     this.#rowHeight = list.querySelector<HTMLElement>('.row')?.offsetHeight || this.#rowHeight;
     if (changed.has('log') && this.isLive) list.scrollTop = list.scrollHeight;
+  }
+
+  /** A narrow list has no room for all. */
+  get #shown(): ReadonlySet<ColumnId> {
+    return this.clientWidth > 0 && this.clientWidth <= NARROW
+      ? new Set([...this.columns].filter((id) => ESSENTIAL.has(id)))
+      : this.columns;
   }
 
   override render() {
@@ -180,6 +197,7 @@ export class RequestsView extends LitElement {
         <button type="button" class="plain icon" aria-label="Clear the log" title="Clear the log" @click=${this.#clear}>${icon('trash')}</button>
         <span id="syntax" class="visually-hidden">${SYNTAX}</span>
       </form>
+      ${matching ? headOf(this.#shown) : nothing}
       <div class="list" data-mark="requests" role="listbox" tabindex="0" ?hidden=${!matching} ?data-above=${this.detail} aria-label="Requests, newest last" aria-activedescendant=${log?.rows.some(({ number }) => number === this.selected) ? `request-${this.selected}` : nothing}
           @keydown=${this.#onKey} @scroll=${this.#onScroll}>
         <div class="rows" role="presentation" style=${`height: ${matching * this.#rowHeight}px`}>
@@ -194,6 +212,10 @@ export class RequestsView extends LitElement {
       <div class="note"><span>${matching === total ? `${total.toLocaleString()} ${total === 1 ? 'request' : 'requests'}` : `${matching.toLocaleString()} of ${total.toLocaleString()} requests`}</span>
         <label>Keep the last <select aria-label="Requests that are kept" @change=${this.#keep}>${KEEP.map((count) => html`<option value=${count} ?selected=${count === limit}>${count.toLocaleString()}</option>`)}</select></label>
         ${this.rate >= 1 ? html`<span class="rate" title="The list is drawn some times a second, whatever comes">${Math.round(this.rate).toLocaleString()} a second${isSample ? ', a sample shown' : ''}</span>` : nothing}
+        ${columnChooser(this.columns, (columns) => {
+          this.columns = columns;
+          rememberColumns(columns);
+        })}
         ${this.isLive ? nothing : html`<button class="primary" @click=${this.#follow}>${icon('play')} Follow</button>`}
         <span class="space"></span>
         <button ?disabled=${!total} @click=${() => this.#export('json')}>${icon('download')} JSON</button>
@@ -201,17 +223,10 @@ export class RequestsView extends LitElement {
       ${this.detail ? html`<vm-request-detail .marks=${this.marks} .detail=${this.detail} @close=${this.#close} @keydown=${(event: KeyboardEvent) => event.key === 'Escape' && this.#close()}></vm-request-detail>` : nothing}`;
   }
 
-  #renderRow({ number, opcode, about, error, written, duration }: RequestRow, index: number) {
-    const result =
-      written === undefined
-        ? html`<span class="warn">waits</span>`
-        : error
-          ? html`<span class="bad">${error}</span>`
-          : html`<span class="muted">${written ? `${written} B` : 'no answer'}</span>`;
+  #renderRow(row: RequestRow, index: number) {
+    const { number, opcode } = row;
     return html`<div class="row" role="option" data-mark=${`opcode:${opcode}`} id=${`request-${number}`} aria-selected=${number === this.selected} aria-setsize=${this.log!.matching} aria-posinset=${index + 1}
-      style=${`top: ${index * this.#rowHeight}px`} @click=${() => this.#select(number)}>
-      <span class="number">${number}</span> <span class="opcode">${opcode}</span> <span class="about" title=${about}>${about}</span>
-      <span class="result">${result}</span> <span class="time">${written === undefined ? '' : formatDuration(duration)}</span></div>`;
+      style=${`top: ${index * this.#rowHeight}px`} @click=${() => this.#select(number)}>${cellsOf(this.#shown, row)}</div>`;
   }
 
   #setFilter(filter: string): void {
