@@ -107,6 +107,31 @@ class IndexHtml {
   }
 }
 
+/** Tells the service worker which files the page has, but for what only debugging needs. */
+class OfflineFiles {
+  /** @param {Compiler} compiler */
+  apply(compiler) {
+    compiler.hooks.thisCompilation.tap('OfflineFiles', (compilation) => {
+      compilation.hooks.processAssets.tap(
+        { name: 'OfflineFiles', stage: webpack.Compilation.PROCESS_ASSETS_STAGE_REPORT + 1 },
+        (assets) => {
+          const files = Object.keys(assets).filter(
+            (name) =>
+              !/\.(map|txt)$|^(example|one-script)|^course\/|^index\.html$/.test(name) && name !== SERVICE_WORKER,
+          );
+          compilation.updateAsset(
+            SERVICE_WORKER,
+            (source) =>
+              new webpack.sources.RawSource(
+                `const FILES = ${JSON.stringify(['./', ...files.sort()])};\n${source.source()}`,
+              ),
+          );
+        },
+      );
+    });
+  }
+}
+
 /** Files that are taken as they are, by their names in the output. */
 class Copies {
   /** @param {Record<string, string>} files */
@@ -166,6 +191,9 @@ function withoutCustomSections(wasm) {
   return Buffer.concat(kept);
 }
 
+/** Browsers look for it by this name. */
+const SERVICE_WORKER = 'service-worker.js';
+
 /** What page and element have in common. */
 const browser = {
   ...common,
@@ -196,10 +224,11 @@ const browser = {
 const page = {
   ...browser,
   name: 'page',
-  entry: { main: './dist/web/page/main.js' },
+  entry: { main: './dist/web/page/main.js', 'service-worker': './dist/web/page/service-worker.js' },
   output: {
     path: path('dist/page'),
-    filename: '[name]-[contenthash:12].js',
+    /** @param {{ chunk?: { name?: string } }} data */
+    filename: ({ chunk }) => (`${chunk?.name}.js` === SERVICE_WORKER ? SERVICE_WORKER : '[name]-[contenthash:12].js'),
     chunkFilename: '[name]-[contenthash:12].js',
     assetModuleFilename: '[name]-[contenthash:12][ext]',
     publicPath: 'auto',
@@ -211,11 +240,15 @@ const page = {
     new Copies({
       'example.html': path('web/example.html'),
       'example.js': path('web/example.js'),
+      'one-script.html': path('web/one-script.html'),
+      'manifest.webmanifest': path('web/manifest.webmanifest'),
+      'icon.svg': path('web/icon.svg'),
       // The built-in course, as one that others host: docs/write-a-course.md.
       ...Object.fromEntries(
         readdirSync(path('web/course')).map((name) => [`course/${name}`, path(`web/course/${name}`)]),
       ),
     }),
+    new OfflineFiles(),
     new StripWasm(),
   ],
 };

@@ -35,6 +35,8 @@ export interface StartOptions {
   root?: string;
   /** Name of the directory in the browser's own file system that keeps the snapshots: a reload resumes from the newest. Without it nothing is kept, and no snapshot is taken automatically. */
   store?: string;
+  /** URL of a file with a snapshot that was exported, to begin with. Default: where the last visit ended, else what `base` has. */
+  snapshot?: string;
   /** Takes a machine over instead: the code of the tab that has it, or an address as in {@link MoveApi.fromAddress}. */
   from?: string;
   /** Milliseconds since 1970: the machine of snapshots before that runs elsewhere, so they are not gone on from. */
@@ -67,6 +69,8 @@ export interface GuestInfo {
   /** Which folder it has: guests with the same one share it. */
   folder: number;
   shells: ShellInfo[];
+  /** Something would wake it: it has ACPI. */
+  canSleep: boolean;
   /** It answers nobody until it is woken. */
   isAsleep: boolean;
   /** `booting` after a reset, which it does by itself; `off` when its kernel has halted, or could not be loaded again. */
@@ -77,6 +81,8 @@ export interface GuestInfo {
 
 export interface StartResult {
   guests: GuestInfo[];
+  /** The guest is one that the page comes with, which nobody has used. */
+  isNew: boolean;
   /** When the snapshot was taken that this was resumed from, in milliseconds since 1970; undefined after a boot. */
   resumed?: number;
   /** Milliseconds from the call until the guest answered. */
@@ -134,6 +140,8 @@ export interface PageApi {
   /** A guest has gone to another moment, to sleep, is awake, or boots: its shells are other ones. */
   guestChanged(guest: GuestInfo): void;
   timelineChanged(): void;
+  /** What a guest's console has said since the last call: whole lines, and only the last where there are very many. */
+  console(guest: GuestId, lines: string[]): void;
   /** How a move goes; undefined when none is under way. */
   moving(progress: MoveProgress | undefined): void;
   /** Something in the shared folder is not what it was, whoever changed it. At most every 100 ms. */

@@ -8,6 +8,8 @@ import { type LinkSpeed, SlowLink } from './slow-link.ts';
 
 const CHROMIUM = '/usr/bin/chromium';
 const PATIENCE = 120_000;
+/** Milliseconds: until a page does nothing by itself, and for how long it is watched then, idle and with much to show. */
+const [SETTLING, IDLE, WATCHING] = [5000, 10_000, 5000];
 
 /** Guests of the page, by their names in its address. */
 export const PAGE_GUESTS = ['debian', 'busybox'] as const;
@@ -73,11 +75,19 @@ async function measure(
   try {
     for (const visit of VISITS) {
       const { bytes } = link;
-      const { prompt, command, requests } = await open(context, `http://localhost:${link.port}/?guest=${guest}`);
+      const address = `http://localhost:${link.port}/?guest=${guest}`;
+      const { prompt, command, requests, page } = await open(context, address);
       add(visit, 'open until the prompt is there', 's', prompt);
       add(visit, 'open until the first command is done', 's', command);
       add(visit, 'fetched', 'MB', (link.bytes - bytes) / 1e6);
       add(visit, 'requests', '', requests);
+      if (visit === 'second visit') {
+        add(visit, 'processor while nothing is done', '%', 100 * (await load(browser, page)));
+        const { frames, rate } = await inspect(page);
+        add(visit, 'requests a second, with the inspector open', '', rate);
+        add(visit, 'frames a second meanwhile', '', frames);
+      }
+      await page.close();
     }
   } finally {
     await context.close();
@@ -101,7 +111,7 @@ async function until(page: Page, condition: string): Promise<void> {
 async function open(
   context: BrowserContext,
   url: string,
-): Promise<{ prompt: number; command: number; requests: number }> {
+): Promise<{ prompt: number; command: number; requests: number; page: Page }> {
   const page = await context.newPage();
   let requests = 0;
   context.on('request', (request) => {
@@ -119,6 +129,43 @@ async function open(
   const command = seconds();
   // What the visit keeps is written behind.
   await page.waitForTimeout(2000);
-  await page.close();
-  return { prompt, command, requests };
+  return { prompt, command, requests, page };
+}
+
+/** Of one processor, for all processes of the browser, over some seconds in which the page is looked at and nothing else. */
+async function load(browser: Browser, page: Page): Promise<number> {
+  const session = await browser.newBrowserCDPSession();
+  const spent = async () => {
+    const { processInfo } = await session.send('SystemInfo.getProcessInfo');
+    return processInfo.reduce((sum, { cpuTime }) => sum + cpuTime, 0);
+  };
+  await page.waitForTimeout(SETTLING);
+  const before = await spent();
+  await page.waitForTimeout(IDLE);
+  return ((await spent()) - before) / (IDLE / 1000);
+}
+
+/** While a program of the guest writes byte after byte, each of which is a request. */
+async function inspect(page: Page): Promise<{ frames: number; rate: number }> {
+  await page.getByRole('tab', { name: 'Inspector' }).click();
+  await page.evaluate("document.querySelector('virtiofs-vm').shadowRoot.querySelector('vm-terminals').focus()");
+  await page.keyboard.insertText('dd if=/dev/zero of=bytes bs=1 count=1000000');
+  await page.keyboard.press('Enter');
+  const requests = `document.querySelector('virtiofs-vm').shadowRoot.querySelector('vm-inspector')?.shadowRoot.querySelector('vm-requests')?.rate ?? 0`;
+  await until(page, `${requests} > 1000`);
+  const result = await page.evaluate<{ frames: number; rate: number }>(`new Promise((resolve) => {
+    const began = performance.now();
+    let frames = 0;
+    const rates = [];
+    const count = () => {
+      frames++;
+      rates.push(${requests});
+      const passed = performance.now() - began;
+      if (passed < ${WATCHING}) return requestAnimationFrame(count);
+      resolve({ frames: (1000 * frames) / passed, rate: rates.reduce((sum, rate) => sum + rate) / rates.length });
+    };
+    requestAnimationFrame(count);
+  })`);
+  await page.keyboard.press('Control+c');
+  return result;
 }

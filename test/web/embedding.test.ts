@@ -4,9 +4,10 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { expect } from 'chai';
 import sirv from 'sirv';
+import { build } from 'vite';
 import webpack from 'webpack';
 import type { createVm as CreateVm, Vm } from '../../web/embed/vm.ts';
-import { PATIENCE, useWebSite, type Visit } from './support.ts';
+import { PATIENCE, useWebSite, Visit } from './support.ts';
 
 const ROOT = join(import.meta.dirname, '../..');
 
@@ -201,11 +202,86 @@ describe('the page: embedding', () => {
       element.setAttribute('src', `${new URL('guest', document.baseURI).href}/`);
       element.setAttribute('panels', 'files');
       document.body.append(element);
+      vm = element.vm!;
     });
     await page.locator('vm-files .row[data-path="/README.txt"]').waitFor();
     await page.evaluate(() => document.querySelector('virtiofs-vm')!.vm!.fs.write('/new', ''));
     await page.locator('vm-files .row[data-path="/new"]').waitFor();
     expect(await page.evaluate(() => [...heard].sort())).to.deep.equal(['fileschange', 'ready']);
+    await page.evaluate(async () => {
+      heard.length = 0;
+      const element = document.querySelector('virtiofs-vm')!;
+      element.addEventListener('statechange', ({ detail }: CustomEventInit) => heard.push(detail.state));
+      element.addEventListener('timelinechange', () => heard.includes('timeline') || heard.push('timeline'));
+      element.addEventListener('output', ({ detail }: CustomEventInit) => {
+        if (new TextDecoder().decode(detail.bytes).includes('told-42')) heard.push(`output of ${detail.guest}`);
+      });
+    });
+    const visit = new Visit(page, site.url);
+    await visit.type('echo told-$((6*7))');
+    await page.waitForFunction(() => heard.includes('output of guest'));
+    await page.evaluate(() => vm.snapshot('mark'));
+    await visit.type('halt -f');
+    await page.waitForFunction(() => heard.includes('halted'));
+    await page.getByRole('button', { name: 'Start again' }).click();
+    await page.waitForFunction(() => heard.includes('running'));
+    expect(await page.evaluate(() => heard)).to.deep.equal([
+      'output of guest',
+      'timeline',
+      'halted',
+      'booting',
+      'running',
+    ]);
+  });
+
+  it('is a page of one script and one element', async () => {
+    const visit = await site.open({ path: 'one-script.html' });
+    expect(await visit.run('pwd')).to.equal('/mnt/share');
+    await visit.page.locator('vm-files .row[data-path="/README.txt"]').waitFor();
+    await visit.picture('one-script');
+  });
+
+  it('begins with files and a command, once, and for a visitor who only looks', async () => {
+    const directory = mkdtempSync(join(tmpdir(), 'v86-virtiofs-files-'));
+    writeFileSync(join(directory, 'hello.sh'), 'echo "hello from $(cat name)"');
+    writeFileSync(join(directory, 'name'), 'the archive');
+    const archive = execFileSync('tar', ['-C', directory, '-czf', '-', 'hello.sh', 'name']);
+    rmSync(directory, { recursive: true });
+    const visit = await openBlank();
+    const { page } = visit;
+    const blank = site.intercept!;
+    site.intercept = (request, response, next) =>
+      request.url!.endsWith('files.tgz') ? response.end(archive) : blank(request, response, next);
+    const put = (attributes: string) =>
+      page.evaluate((html) => {
+        document.body.innerHTML = html;
+      }, `<virtiofs-vm style="height: 480px" ${attributes}></virtiofs-vm>`);
+    await put('files="files.tgz" command="sh hello.sh" store="files" readonly');
+    await visit.until(async () => /^hello from the archive$/m.test(await visit.screen()), 'the command has not run');
+    expect(await page.getByRole('tablist', { name: 'Panels' }).count()).to.equal(1);
+    expect(
+      await page.getByRole('region', { name: 'Panels' }).locator('> .tabs').getByRole('tab').allInnerTexts(),
+    ).to.deep.equal(['Files', 'Inspector']);
+    await page.locator('vm-files .row[data-path="/name"]').click();
+    await page.locator('vm-text-editor .cm-content').click();
+    await page.keyboard.insertText('not this');
+    await visit.type('echo not this either > name');
+    for (const name of ['New file', 'Rename', 'Delete', 'New shell', 'Save'])
+      expect(await page.getByRole('button', { name, exact: true }).count(), name).to.equal(0);
+    await visit.picture('readonly');
+    await page.evaluate(async () => {
+      vm = document.querySelector('virtiofs-vm')!.vm!;
+      await vm.fs.write('/seen', (await vm.exec('cat name', { cwd: vm.mountPoint })).stdout);
+      await vm.snapshot('kept');
+      document.querySelector('virtiofs-vm')!.remove();
+    });
+    // It goes on from the snapshot, which has had both.
+    await put('files="nothing.tgz" command="echo again" store="files"');
+    expect(await visit.run('cat seen')).to.equal('the archive');
+    expect((await visit.screen()).match(/again/g)).to.equal(null);
+    await put('files="nothing.tgz"');
+    await page.getByText(/the guest’s files, .*nothing\.tgz, can't be fetched: the server answers 404/).waitFor();
+    visit.complaints.length = 0;
   });
 
   it('keeps snapshots where it is told to, for who tells the same name', async () => {
@@ -295,6 +371,33 @@ describe('the page: embedding', () => {
         stdio: ['ignore', 'inherit', 'inherit'],
       });
     });
+
+    it('works in a page that Vite has built', async () => {
+      writeFileSync(
+        join(project, 'index.html'),
+        '<!doctype html><html lang="en"><title>Vite</title><link rel="icon" href="data:,"><script type="module" src="./index.js"></script></html>',
+      );
+      writeFileSync(
+        join(project, 'index.js'),
+        `import { createVm } from 'v86-virtiofs/page'; globalThis.vm = createVm({ src: '../guest/' });`,
+      );
+      await build({
+        root: project,
+        base: './',
+        logLevel: 'error',
+        build: { outDir: 'vite', emptyOutDir: true, target: 'es2022' },
+        worker: { format: 'es' },
+      });
+      const serve = sirv(join(project, 'vite'), { dev: true });
+      site.intercept = (request, response, next) => {
+        if (!request.url!.includes('/vite/')) return next();
+        request.url = request.url!.replace(/^.*\/vite/, '');
+        serve(request, response, next);
+      };
+      const { page, strangers } = await site.open({ path: 'vite/' });
+      expect(await page.evaluate(async () => (await vm.exec('echo from Vite')).stdout)).to.equal('from Vite\n');
+      expect(strangers).to.deep.equal([]);
+    }).timeout(4 * PATIENCE);
 
     it('works in a bundle made by others, below another path', async () => {
       writeFileSync(

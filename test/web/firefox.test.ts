@@ -59,11 +59,27 @@ describe('the page in Firefox', function () {
     await writeFile(join(SCREENSHOTS, 'firefox.png'), await firefox.picture());
 
     await firefox.reload();
-    await until(() => firefox.evaluate(`${find('virtiofs-vm')}?.shadowRoot.textContent ?? ''`), /Resumed from/);
+    await until(() => firefox.evaluate(`${find('virtiofs-vm')}?.shadowRoot.textContent ?? ''`), /resumed from/);
     await enterTerminal();
     await firefox.type('clear; cat typed\n');
     await until(screen, /^from 42$/m);
     expect(firefox.complaints).to.deep.equal([]);
+  });
+
+  it('starts without a network after that', async () => {
+    const kept = `caches.open('v86-virtiofs guests').then((cache) => cache.keys()).then(({ length }) => String(length))`;
+    await until(() => firefox.evaluate(kept), /^2$/);
+    await until(
+      () => firefox.evaluate(`navigator.serviceWorker.ready.then(({ active }) => active.state)`),
+      /activated/,
+    );
+    site.intercept = (request) => void request.socket.destroy();
+    await firefox.goto(site.url);
+    await until(screen, /#\s*$/);
+    await enterTerminal();
+    await firefox.type('clear; echo off$((1))line\n');
+    await until(screen, /^off1line$/m);
+    firefox.complaints.length = 0;
   });
 
   it('does a lesson beside the inspector, and drives a bare device', async () => {
@@ -98,6 +114,14 @@ describe('the page in Firefox', function () {
     await press(exercise, 'Run');
     await until(textOf(lesson), /VIRTIO_F_VERSION_1 is accepted\. FEATURES_OK is set/);
     await writeFile(join(SCREENSHOTS, 'firefox-driver.png'), await firefox.picture());
+    expect(firefox.complaints).to.deep.equal([]);
+  });
+
+  it('has it in a page of one script and one element', async () => {
+    firefox.complaints.length = 0;
+    await firefox.goto(`${site.url}one-script.html`);
+    await until(screen, /#\s*$/);
+    await until(() => firefox.evaluate(`${find('virtiofs-vm', 'vm-files')}?.shadowRoot.textContent ?? ''`), /README/);
     expect(firefox.complaints).to.deep.equal([]);
   });
 });

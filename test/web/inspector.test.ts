@@ -62,7 +62,7 @@ describe('the page: inspector', () => {
       await button(visit, 'Errors').click();
       await leaves(/nothere/, (row) => /\bE[A-Z]+\b/.test(row.replace(/^\d+ [A-Z]+/, '')));
       await button(visit, 'Errors').click();
-      await panel(visit).getByLabel('Opcode').selectOption('READ');
+      await panel(visit).getByRole('combobox', { name: 'Opcode' }).selectOption('READ');
       await leaves(/READ/, (row) => / READ /.test(row));
       expect((await logWith(visit, /READ/)).length).to.be.greaterThan(1);
       await panel(visit).getByRole('searchbox').fill('readme');

@@ -191,6 +191,41 @@ describe('the page: looks and accessibility', () => {
     }
   });
 
+  it('is large enough for fingers, and fits a phone then', async () => {
+    const context = await site.newProfile({ isMobile: true, hasTouch: true });
+    const visit = await site.open({ context, ...SIZES[1]! });
+    const { page } = visit;
+    await visit.ready();
+    const small = (least: number, selector: string) =>
+      page.evaluate(
+        ([limit, wanted]) => {
+          const found: string[] = [];
+          const look = (root: ParentNode) => {
+            for (const element of root.querySelectorAll('*')) {
+              if (element.shadowRoot) look(element.shadowRoot);
+              if (!element.matches(wanted) || !element.checkVisibility()) continue;
+              const { width, height } = element.getBoundingClientRect();
+              if (Math.min(width, height) < limit)
+                found.push(`${element.textContent.trim() || element.ariaLabel} ${width} × ${height}`);
+            }
+          };
+          look(document);
+          return found;
+        },
+        [least, selector] as const,
+      );
+    await page.getByRole('button', { name: 'Close the welcome' }).tap();
+    for (const view of ['Terminal', 'Files', 'Timeline', 'Inspector', 'Lessons']) {
+      await page.getByRole('navigation').getByRole('button', { name: view }).tap();
+      if (view !== 'Terminal')
+        await page.locator(`vm-${view.toLowerCase()} .toolbar, vm-lessons button`).first().waitFor();
+      expect(await small(24, 'button'), view).to.deep.equal([]);
+      expect(await small(44, '.toolbar button, nav button, .keys button, header button'), view).to.deep.equal([]);
+      expect(await overflowing(visit), view).to.deep.equal([]);
+      await visit.picture(`touch-${view.toLowerCase()}`);
+    }
+  });
+
   it('has colours that can be read, in light and dark', async () => {
     const visit = await site.open();
     for (const scheme of ['light', 'dark'] as const) {

@@ -175,15 +175,46 @@ describe('the page: moving, and sleep', () => {
     expect(await source.ended).to.deep.include({ code: 0 });
   });
 
-  it('says why the guest does not sleep', async () => {
+  it('lets its guest sleep, with what runs and is open, and wakes it', async () => {
     const visit = await site.open();
     await visit.run(BEGIN);
     await visit.page.getByRole('button', { name: 'Let guest sleep' }).click();
-    await told(visit, /the guest did not go to sleep: (no ACPI, so nothing would wake it|.*Operation not supported)/);
+    const asleep = visit.page.getByText('guest sleeps, its files open and its locks held');
+    await asleep.waitFor();
+    await visit.page
+      .locator('.state')
+      .getByText(/^Asleep/)
+      .waitFor();
+    await visit.page.getByRole('button', { name: 'Wake', exact: true }).click();
+    await asleep.waitFor({ state: 'detached' });
     expect(await visit.run(GOES_ON)).to.equal(WENT_ON);
+    await visit.page
+      .locator('.state')
+      .getByText(/^Running/)
+      .waitFor();
   });
 
-  it('lets a guest with ACPI sleep, keeps it asleep, and wakes it', async function () {
+  it('offers no sleep for a guest without ACPI, which nothing would wake', async function () {
+    this.timeout(300_000);
+    const store = await SnapshotStore.open(new MemoryStore(), loadCodec());
+    const vm = await Vm.boot({ ...CAN_SLEEP, memory: 128, shares: [{ tag: 'share', locks: 'shared' }] });
+    const file = join(directory, 'awake.layer');
+    try {
+      await vm.mount('share');
+      writeFileSync(file, Buffer.concat(await store.export((await vm.freeze(store, 'awake')).id)));
+    } finally {
+      await vm.stop();
+    }
+    const visit = await site.open();
+    await visit.page.getByRole('tab', { name: 'Timeline' }).click();
+    await visit.drop(visit.page.locator('vm-timeline').getByRole('list'), [file]);
+    await visit.page.getByRole('button', { name: 'Fork from here: awake' }).click();
+    await visit.ready(1);
+    expect(await visit.page.getByRole('button', { name: 'Let guest sleep' }).count()).to.equal(1);
+    expect(await visit.page.getByRole('button', { name: 'Let guest 2 sleep' }).count()).to.equal(0);
+  });
+
+  it('takes a guest that sleeps, keeps it asleep, and wakes it', async function () {
     this.timeout(300_000);
     const store = await SnapshotStore.open(new MemoryStore(), loadCodec());
     const vm = await Vm.boot({ ...CAN_SLEEP, acpi: true, memory: 128, shares: [{ tag: 'share', locks: 'shared' }] });

@@ -131,7 +131,7 @@ describe('the page: a root filesystem on an image', function () {
     await visit.terminal(1).waitFor({ state: 'detached' });
 
     await page.reload();
-    await page.getByText(/Resumed from/).waitFor();
+    await page.getByText(/resumed from/).waitFor();
     expect(await visit.run('cat /mine; md5sum < /large')).to.match(new RegExp(`^one\n${MD5}`));
 
     await page.getByRole('tab', { name: 'Timeline' }).click();
@@ -285,7 +285,7 @@ describe('the page: a root filesystem on an image', function () {
       await sees(new RegExp(MD5));
       await firefox.evaluate("document.querySelector('virtiofs-vm').vm.snapshot('mark')");
       await firefox.reload();
-      await sees(/Resumed from/, "document.querySelector('virtiofs-vm')?.shadowRoot.textContent ?? ''");
+      await sees(/resumed from/, "document.querySelector('virtiofs-vm')?.shadowRoot.textContent ?? ''");
       await type('clear; cat /mine; md5sum < /large | tr 0-9a-f A-P\n');
       const translated = MD5.replace(/./g, (digit) => 'ABCDEFGHIJKLMNOP'[Number.parseInt(digit, 16)]!);
       await sees(new RegExp(`^mine\\s+${translated}`, 'm'));

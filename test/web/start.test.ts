@@ -98,6 +98,44 @@ describe('the page: start and terminal', () => {
     }, 'the size has not changed');
   });
 
+  it('says that there is no network to who looks for one, once', async () => {
+    const visit = await site.open();
+    const tip = visit.page.getByText(/This guest has no network/);
+    await visit.run('echo nothing yet');
+    expect(await tip.count()).to.equal(0);
+    expect(await visit.run('wget http://example.com')).to.match(/bad address 'example\.com'/);
+    await tip.waitFor();
+    await visit.picture('no-network');
+    await visit.page.getByRole('button', { name: 'Dismiss' }).click();
+    await visit.run('ping -c 1 10.0.0.1');
+    expect(await tip.count()).to.equal(0);
+    expect(visit.strangers).to.deep.equal([]);
+  });
+
+  it('has the keys that a phone’s keyboard lacks, for fingers', async () => {
+    const context = await site.newProfile({ isMobile: true, hasTouch: true });
+    const visit = await site.open({ context, width: 390, height: 780 });
+    await visit.ready();
+    const keys = visit.page.getByRole('toolbar', { name: 'Keys' });
+    const press = (name: string) => keys.getByRole('button', { name, exact: true }).tap();
+    for (const button of await keys.getByRole('button').all()) {
+      const { width, height } = (await button.boundingBox())!;
+      expect(Math.min(width, height)).to.be.at.least(44);
+    }
+    await visit.type('cat -v');
+    await visit.page.keyboard.insertText('x');
+    for (const name of ['Tab', 'Escape', 'Up', 'Left']) await press(name);
+    await visit.page.keyboard.press('Enter');
+    await visit.until(async () => /^x\s+\^\[\^\[\[A\^\[\[D$/m.test(await visit.screen()), 'the keys have not come');
+    await visit.picture('keys-phone');
+    await press('Ctrl');
+    await visit.page.keyboard.insertText('c');
+    expect(await visit.run('echo after')).to.equal('after');
+    await press('Up');
+    await visit.page.keyboard.press('Enter');
+    await visit.until(async () => (await visit.screen()).match(/^after$/gm)!.length === 2, 'there is no history');
+  });
+
   it('opens several shells, and closes them', async () => {
     const visit = await site.open();
     await visit.run('echo one');
@@ -236,6 +274,20 @@ describe('the page: start and terminal', () => {
       visit.complaints.length = 0;
     });
 
+    it('shows what a guest that boots says, to who wants to see it', async () => {
+      site.intercept = (request, response, next) =>
+        request.url!.endsWith('.layer.bin') ? void response.writeHead(404).end() : next();
+      const visit = await site.open();
+      await visit.page.getByText('Boot log').click();
+      await visit.page
+        .getByRole('region', { name: 'Boot log' })
+        .getByText(/Linux version/)
+        .waitFor();
+      await visit.picture('boot-log');
+      await visit.ready();
+      visit.complaints.length = 0;
+    });
+
     it('boots from the kernel when the snapshot is not there', async () => {
       site.intercept = (request, response, next) => (isSnapshot(request) ? response.writeHead(404).end() : next());
       await bootsCold(await site.open());
@@ -262,7 +314,7 @@ describe('the page: start and terminal', () => {
       await visit.page.getByRole('button', { name: 'Snapshot now' }).click();
       await visit.page.locator('vm-timeline').getByText('cold', { exact: true }).waitFor();
       await visit.page.reload();
-      await visit.page.getByText(/Resumed from/).waitFor();
+      await visit.page.getByText(/resumed from/).waitFor();
       expect(await visit.run('cat f')).to.equal('new');
       expect(await visit.page.locator('vm-timeline').getByText('Start', { exact: true }).count()).to.equal(0);
     });

@@ -5,7 +5,14 @@ import { createServer, type IncomingMessage, type Server, type ServerResponse } 
 import type { AddressInfo } from 'node:net';
 import { join } from 'node:path';
 import { expect } from 'chai';
-import { type Browser, type BrowserContext, chromium, type Locator, type Page } from 'playwright-core';
+import {
+  type Browser,
+  type BrowserContext,
+  type BrowserContextOptions,
+  chromium,
+  type Locator,
+  type Page,
+} from 'playwright-core';
 import { PAGE_DIRECTORY, pageListener } from '../../web/build/serve.ts';
 
 const CHROMIUM = '/usr/bin/chromium';
@@ -32,7 +39,7 @@ export interface WebSite {
     path?: string;
     host?: string;
   }): Promise<Visit>;
-  newProfile(): Promise<BrowserContext>;
+  newProfile(options?: BrowserContextOptions): Promise<BrowserContext>;
 }
 
 let isBuilt = false;
@@ -55,8 +62,13 @@ export function useWebSite(): WebSite {
       return `http://localhost:${(server.address() as AddressInfo).port}/some/where/`;
     },
     intercept: undefined,
-    async newProfile() {
-      const context = await browser.newContext({ viewport: { width: 1280, height: 800 } });
+    async newProfile(options) {
+      const context = await browser.newContext({
+        viewport: { width: 1280, height: 800 },
+        // It would answer in place of the test's server.
+        serviceWorkers: 'block',
+        ...options,
+      });
       contexts.push(context);
       return context;
     },
@@ -122,6 +134,7 @@ export class Visit {
     this.page = page;
     page.on('pageerror', (error) => this.complaints.push(String(error)));
     page.on('console', (message) => {
+      if (/registration blocked by Playwright/.test(message.text())) return;
       if (message.type() === 'error' || message.type() === 'warning') this.complaints.push(message.text());
     });
     page.on('request', (request) => {

@@ -47,7 +47,7 @@ describe('the page: timeline', () => {
     visit.page.on('request', (request) => fetched.push(request.url()));
     await visit.page.reload();
     expect(await visit.run('cat <&5; echo $n')).to.equal('deleted\n42');
-    await visit.page.getByText(/Resumed from/).waitFor();
+    await visit.page.getByText(/resumed from/).waitFor();
     expect(fetched.filter((url) => url.includes('.layer'))).to.deep.equal([]);
     await show(visit);
     await rows(visit, 'mark').getByText('Current position').waitFor();

@@ -79,6 +79,7 @@ export async function buildPageGuest(
     kernel,
     driver,
     memory,
+    acpi: true,
     shares: [{ tag: TAG, locks: 'shared', source: SHARED }],
     ...(image !== undefined && { root: `image:${join(directory, image)}` }),
     onProgress,

@@ -5,6 +5,7 @@ import type {
   GuestApi,
   GuestId,
   GuestInfo,
+  GuestState,
   ImageTrouble,
   KeepResult,
   MoveProgress,
@@ -59,12 +60,21 @@ export class ShellStream {
   }
 }
 
+/** Lines of a guest's console that the page keeps. */
+const CONSOLE_LINES = 500;
+
 /** A guest as the page knows it. */
 export interface GuestView extends Omit<GuestInfo, 'shells'> {
   readonly api: Remote<GuestApi>;
   shells: ShellStream[];
   /** Counts changes of its folder. */
   filesVersion: number;
+}
+
+function stateOf({ power, isAsleep, isHeld }: GuestView): GuestState {
+  if (power !== 'on') return power === 'off' ? 'halted' : 'booting';
+  if (isAsleep) return 'asleep';
+  return isHeld ? 'paused' : 'running';
 }
 
 /**
@@ -84,6 +94,8 @@ export class Connection extends EventTarget {
   progress: Progress | undefined = { what: 'emulator' };
   /** The start came to nothing. */
   hasFailed = false;
+  /** The worker has ended with all that ran in it. */
+  isDead = false;
   /** Milliseconds from the start until the guest answered. */
   startTime: number | undefined;
   /** When the snapshot was taken that the first guest went on from, in milliseconds since 1970. */
@@ -95,24 +107,33 @@ export class Connection extends EventTarget {
   /** Guests that may run elsewhere: they are paused. */
   readonly undecided = new Set<GuestId>();
   #movedBefore = 0;
+  /** What was told last. */
+  readonly #states = new WeakMap<GuestView, GuestState>();
   /** Why a guest waits for files of its root. */
   imageTrouble: ImageTrouble | undefined;
+  /** The last lines of each guest's console, also of one that is not in {@link guests} yet. */
+  readonly consoles = new Map<GuestId, readonly string[]>();
   /** Counts changes of the timeline. */
   timelineVersion = 0;
   /** What went wrong, newest last. */
   problems: string[] = [];
 
-  /** Rejects when there is no guest, and has told so. */
-  async start(options: Omit<StartOptions, 'since'>): Promise<void> {
+  /** `prepare` is called with a new guest, before anybody else has it. Rejects when there is no guest, and has told so. */
+  async start(
+    options: Omit<StartOptions, 'since'>,
+    prepare: (guest: GuestView) => Promise<void> = async () => {},
+  ): Promise<void> {
     this.#store = options.store;
     try {
       checkBrowser();
       this.#load();
-      const { guests, milliseconds, resumed } = await this.worker.start(
+      const { guests, isNew, milliseconds, resumed } = await this.worker.start(
         { ...options, since: movedAt(options.store) },
         proxy(this.#page()),
       );
-      this.guests = await Promise.all(guests.map((guest) => this.#viewOf(guest)));
+      const views = await Promise.all(guests.map((guest) => this.#viewOf(guest)));
+      if (isNew) await this.attempt(prepare(views[0]!));
+      this.guests = views;
       this.startTime = milliseconds;
       this.resumed = resumed;
       this.progress = undefined;
@@ -130,6 +151,7 @@ export class Connection extends EventTarget {
     this.#thread = new Worker(new URL('../worker/main.js', import.meta.url), { type: 'module', name: 'v86' });
     this.#thread.addEventListener('error', ({ message }) => {
       this.hasFailed = !this.guests.length;
+      this.isDead = !this.hasFailed;
       this.progress = undefined;
       this.report(`The emulator has stopped: ${message || 'its program could not be fetched'}. Reload the page.`);
     });
@@ -156,6 +178,7 @@ export class Connection extends EventTarget {
 
   #drop(guest: GuestView): void {
     this.guests = this.guests.filter((other) => other !== guest);
+    this.consoles.delete(guest.id);
     for (const { id } of guest.shells) this.#streams.delete(`${guest.id}/${id}`);
   }
 
@@ -165,6 +188,7 @@ export class Connection extends EventTarget {
     await (isHeld ? inspector.hold() : inspector.release());
     guest.isHeld = isHeld;
     this.#changed();
+    this.#tellState(guest);
   }
 
   /** Sees to it that a guest which is being moved is gone from here when it is there. `place`: where that is. */
@@ -247,7 +271,10 @@ export class Connection extends EventTarget {
         this.#changed();
         this.#tell('progress', progress);
       },
-      output: (guest, shell, bytes) => this.#streams.get(`${guest}/${shell}`)?.push(bytes),
+      output: (guest, shell, bytes) => {
+        this.#tell('output', { guest: this.#nameOf(guest), shell, bytes });
+        return this.#streams.get(`${guest}/${shell}`)?.push(bytes);
+      },
       shellEnded: (guest, shell) => {
         const view = this.guests.find(({ id }) => id === guest);
         if (view) view.shells = view.shells.filter(({ id }) => id !== shell);
@@ -267,6 +294,13 @@ export class Connection extends EventTarget {
         for (const shell of view.shells) this.#streams.delete(`${info.id}/${shell.id}`);
         Object.assign(view, info, { shells: shells.map((shell) => this.#stream(info.id, shell)) });
         this.#changed();
+        this.#tellState(view);
+      },
+      console: (guest, lines) => {
+        this.consoles.set(guest, [...(this.consoles.get(guest) ?? []), ...lines].slice(-CONSOLE_LINES));
+        // Otherwise nobody looks at it.
+        if (this.guests.every(({ power }) => power === 'on') && !this.progress) return;
+        this.#changed();
       },
       moving: (progress) => {
         this.move = progress;
@@ -275,6 +309,7 @@ export class Connection extends EventTarget {
       timelineChanged: () => {
         this.timelineVersion++;
         this.#changed();
+        this.#tell('timelinechange', null);
       },
       filesChanged: (guest) => {
         const view = this.guests.find(({ id }) => id === guest);
@@ -296,7 +331,9 @@ export class Connection extends EventTarget {
     const streams = shells.map((shell) => this.#streams.get(`${info.id}/${shell.id}`) ?? this.#stream(info.id, shell));
     const api = await this.worker.guest(info.id);
     const live = streams.filter(({ id }) => !this.#ended.delete(`${info.id}/${id}`));
-    return { ...info, shells: live, filesVersion: 0, api };
+    const view = { ...info, shells: live, filesVersion: 0, api };
+    this.#states.set(view, stateOf(view));
+    return view;
   }
 
   #stream(guest: GuestId, shell: ShellInfo): ShellStream {
@@ -311,6 +348,18 @@ export class Connection extends EventTarget {
     this.problems = [...this.problems.filter((other) => other !== text), text].slice(-4);
     this.#changed();
     this.#tell('problem', message);
+  }
+
+  #nameOf(id: GuestId): string {
+    return this.guests.find((guest) => guest.id === id)?.name ?? 'guest';
+  }
+
+  /** Where it is another one. */
+  #tellState(guest: GuestView): void {
+    const state = stateOf(guest);
+    if (this.#states.get(guest) === state) return;
+    this.#states.set(guest, state);
+    this.#tell('statechange', { guest: guest.name, state });
   }
 
   #tell<E extends keyof VmEvents>(event: E, detail: VmEvents[E]): void {

@@ -22,12 +22,21 @@ export class Handle implements Vm {
   #isDestroyed = false;
 
   constructor(
-    { src = 'guest/', root, store, from }: GuestOptions & { from?: string | undefined },
+    { src = 'guest/', root, snapshot, files, command, store, from }: GuestOptions & { from?: string | undefined },
     onDestroy: () => void = () => {},
   ) {
     this.#onDestroy = onDestroy;
     const url = (relative: string) => new URL(relative, document.baseURI).href;
-    this.ready = this.connection.start({ base: url(src), ...(root && { root: url(root) }), store, from });
+    this.ready = this.connection.start(
+      {
+        base: url(src),
+        ...(root && { root: url(root) }),
+        ...(snapshot && { snapshot: url(snapshot) }),
+        store,
+        from,
+      },
+      (guest) => prepare(guest, files && url(files), command),
+    );
     // Whoever asks is told.
     this.ready.catch(() => {});
     this.fs = new HostFolder(this);
@@ -98,6 +107,27 @@ export class Handle implements Vm {
   }
 }
 
+/** Gives a new guest its first files, from a tar archive, and its first command. */
+async function prepare(guest: GuestView, files: string | undefined, command: string | undefined): Promise<void> {
+  if (files) await unpackFrom(files, guest);
+  const [shell] = guest.shells;
+  if (command && shell) void guest.api.shells.type(shell.id, `${command}\n`);
+}
+
+async function unpackFrom(url: string, guest: GuestView): Promise<void> {
+  const failed = (reason: string) => new Error(`the guest’s files, ${url}, can't be fetched: ${reason}`);
+  const response = await fetch(url).catch((error: Error) => {
+    throw failed(error.message);
+  });
+  if (!response.ok) throw failed(`the server answers ${response.status}`);
+  const { skipped } = await guest.api.folder.unpack('/', await response.blob());
+  if (skipped.length) throw new Error(`${url} was unpacked, ${leftOut(skipped)}`);
+}
+
+function leftOut(skipped: readonly { path: string; reason: string }[]): string {
+  return `except for ${skipped.map(({ path, reason }) => `${path}: ${reason}`).join('; ')}`;
+}
+
 function destroyed(): Error {
   return new Error('this guest was destroyed');
 }
@@ -150,10 +180,7 @@ class HostFolder implements SharedFolder {
 
   async unpack(archive: Blob, directory = '/'): Promise<void> {
     const { skipped } = await this.#ask((folder) => folder.unpack(directory, archive));
-    if (skipped.length)
-      throw new Error(
-        `the archive was unpacked, except for ${skipped.map(({ path, reason }) => `${path}: ${reason}`).join('; ')}`,
-      );
+    if (skipped.length) throw new Error(`the archive was unpacked, ${leftOut(skipped)}`);
   }
 
   pack(directory = '/'): Promise<Blob> {

@@ -22,6 +22,39 @@ export function forgetFrom(): void {
   if (fromOfPage() !== undefined) history.replaceState(null, '', location.pathname + location.search);
 }
 
+/** What names, in the page's address, a file with a snapshot that the page is to begin with. */
+const SNAPSHOT = 'snapshot';
+
+/** The page, as one that begins with the snapshot in a file which lies beside it. */
+export function linkToSnapshot(file: string): string {
+  const url = new URL(location.href);
+  url.hash = '';
+  url.searchParams.set(SNAPSHOT, file);
+  return url.href;
+}
+
+/**
+ * The file that this page's address says to begin with. From this page's own server only: a link is not to have a page run what somebody else has made.
+ * @throws Error that says so.
+ */
+export function snapshotOfPage(): string | undefined {
+  const file = new URLSearchParams(location.search).get(SNAPSHOT);
+  if (file === null) return undefined;
+  if (new URL(file, document.baseURI).origin !== location.origin)
+    throw new Error(
+      `the snapshot of this link, ${file}, is not on this page’s server: download it, and import it in the timeline`,
+    );
+  return file;
+}
+
+/** A reload is to go on with the guest that is here. */
+export function forgetSnapshot(): void {
+  const url = new URL(location.href);
+  if (!url.searchParams.has(SNAPSHOT)) return;
+  url.searchParams.delete(SNAPSHOT);
+  history.replaceState(null, '', url);
+}
+
 /** Begins anew, with a machine from there or one of its own. */
 export function startOver(from?: string): void {
   history.replaceState(null, '', from === undefined ? location.pathname + location.search : linkTo(from));

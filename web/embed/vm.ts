@@ -17,6 +17,12 @@ export interface GuestOptions {
   src?: string;
   /** URL of an image, relative to the document, whose files the guest has for its root filesystem; see docs/images.md. Default: the one that `guest.json` names, if it does. */
   root?: string;
+  /** URL of a tar archive, gzipped or not, relative to the document: it is unpacked into the folder of a new guest. */
+  files?: string;
+  /** Typed into the terminal of a new guest. One that goes on from a snapshot has had it. */
+  command?: string;
+  /** URL of a file with a snapshot that was exported, relative to the document: the guest begins in that moment. */
+  snapshot?: string;
   /**
    * Keeps snapshots in the browser's own file system, in the directory of this name, takes some by itself, and goes on
    * from the newest when the page is loaded again. Default: nothing is kept.
@@ -34,6 +40,8 @@ export interface VmOptions extends GuestOptions {
   theme?: 'light' | 'dark';
   /** A line above all, with this text. Default: none. */
   heading?: string;
+  /** The visitor looks at terminals, files and inspector, and changes nothing; your scripts do as before. */
+  readonly?: boolean;
 }
 
 /** The shared folder, from the host's side. Paths are absolute in it; errors say what was wrong with which file. */
@@ -102,6 +110,10 @@ export interface Vm {
 export interface VirtiofsVmElement extends HTMLElement {
   src: string | undefined;
   root: string | undefined;
+  snapshot: string | undefined;
+  files: string | undefined;
+  command: string | undefined;
+  readonly: boolean;
   /** For pages of a server with several: `NAME=SRC` of each with spaces between, the default first. The visitor chooses, or the page's address (`?guest=NAME`). */
   guests: string | undefined;
   store: string | undefined;
@@ -118,6 +130,8 @@ export interface VirtiofsVmElement extends HTMLElement {
   movable: boolean;
   /** Tells a first visitor, until something is typed, what this is and how to begin. */
   welcome: boolean;
+  /** Where its guest's files are, relative to the document: {@link src}, or what was chosen of {@link guests}. */
+  readonly base: string;
   /** Undefined while it is in no document. */
   readonly vm: Vm | undefined;
 }

@@ -25,6 +25,7 @@ export class BareWorker {
       memory: 1,
       driver: 'own',
       folder: -1,
+      canSleep: false,
       isAsleep: false,
       power: 'on',
       isHeld: false,

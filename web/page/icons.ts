@@ -16,6 +16,7 @@ const PATHS = {
   chevron: 'M9 6l6 6-6 6',
   download: 'M12 4v11M7 11l5 5 5-5M5 20h14',
   upload: 'M12 16V5M7 9l5-5 5 5M5 20h14',
+  share: 'M12 15V4M8 7l4-4 4 4M6 11v9h12v-9',
   trash: 'M4 7h16M9 7V4h6v3M6 7l1 13h10l1-13M10 11v5M14 11v5',
   rename: 'M4 20h4L19 9l-4-4L4 16zM13 7l4 4',
   camera: 'M4 8h3l2-3h6l2 3h3v11H4zM12 10a3.5 3.5 0 1 0 0 7 3.5 3.5 0 0 0 0-7z',

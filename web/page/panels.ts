@@ -37,6 +37,7 @@ export function renderPanel(
   guest: GuestView,
   version: number,
   guide: CourseGuide,
+  isReadonly: boolean,
 ) {
   load(panel, connection);
   switch (panel) {
@@ -47,6 +48,6 @@ export function renderPanel(
     case 'lessons':
       return html`<vm-lessons class="panel" style="height: 100%" .connection=${connection} .guest=${guest} .version=${version} .course=${guide.place?.course ?? ''}></vm-lessons>`;
     case 'files':
-      return html`<vm-files class="panel" style="height: 100%" .connection=${connection} .guest=${guest} .version=${version}></vm-files>`;
+      return html`<vm-files class="panel" style="height: 100%" .connection=${connection} .guest=${guest} .version=${version} .readonly=${isReadonly}></vm-files>`;
   }
 }

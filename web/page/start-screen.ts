@@ -1,4 +1,5 @@
 import { css, html, nothing, type TemplateResult } from 'lit';
+import { printableConsole } from '../../harness/machine/printable.ts';
 import type { Progress } from '../protocol.ts';
 
 const STEPS: Record<Progress['what'], string> = {
@@ -11,8 +12,17 @@ const STEPS: Record<Progress['what'], string> = {
   boot: 'Booting Linux, which takes some seconds',
 };
 
-/** What the visitor sees until the guest answers. */
-export function startScreen({ what, loaded = 0, total = 0, isBroken = false }: Progress): TemplateResult {
+/** What a guest's console says while it boots, for who wants to see it; nothing where it has said nothing. */
+export function bootLog(lines: readonly string[] = []): TemplateResult | typeof nothing {
+  if (!lines.length) return nothing;
+  return html`<details class="log"><summary>Boot log</summary><div tabindex="0" role="region" aria-label="Boot log"><pre>${lines.map((line) => `${printableConsole(line)}\n`)}</pre></div></details>`;
+}
+
+/** What the visitor sees until the guest answers. `console`: what that has said so far. */
+export function startScreen(
+  { what, loaded = 0, total = 0, isBroken = false }: Progress,
+  console: readonly string[] = [],
+): TemplateResult {
   const isCounted = total > 0;
   const megabytes = (bytes: number) => (bytes / 1e6).toFixed(1);
   return html`<div class="start" role="status" aria-live="polite">
@@ -24,6 +34,7 @@ export function startScreen({ what, loaded = 0, total = 0, isBroken = false }: P
     }
     <p class="muted">${isCounted ? html`${megabytes(loaded)} of ${megabytes(total)} MB` : nothing}&nbsp;</p>
     ${isBroken ? html`<p>The network broke. Trying again …</p>` : nothing}
+    ${bootLog(console)}
   </div>`;
 }
 
@@ -31,6 +42,14 @@ export function startScreen({ what, loaded = 0, total = 0, isBroken = false }: P
 export function failedScreen(onRetry: () => void): TemplateResult {
   return html`<div class="start"><p class="what">There is no guest.</p><button @click=${onRetry}>Try again</button></div>`;
 }
+
+/** The end of the log stays in sight. */
+export const bootLogStyles = css`
+  .log { width: min(76ch, 92vw); max-width: 100%; text-align: left; }
+  .log summary { text-align: center; cursor: pointer; padding: 6px; }
+  .log div { display: flex; flex-direction: column-reverse; max-height: 38vh; overflow: auto; padding: 8px 10px; border-radius: 6px; background: var(--terminal); color: #d6dde6; }
+  .log pre { margin: 0; font: 12px/1.4 var(--mono); white-space: pre-wrap; overflow-wrap: anywhere; }
+`;
 
 export const startStyles = css`
   .start { margin: auto; width: min(340px, 80%); text-align: center; }

@@ -56,5 +56,5 @@ export const controls = css`
   .toolbar .space { flex: 1; }
   .empty { padding: 24px; text-align: center; color: var(--muted); }
   @media (prefers-reduced-motion: reduce) { *, ::before, ::after { transition: none !important; animation: none !important; } }
-  @media (pointer: coarse) { button, input, select { min-height: 38px; } button.icon { width: 38px; } }
+  @media (pointer: coarse) { button, input, select { min-height: 44px; } button.icon { width: 44px; } }
 `;

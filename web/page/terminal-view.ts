@@ -28,8 +28,15 @@ const THEME = {
   brightWhite: '#ffffff',
 };
 
+/** Keys that keyboards of phones lack. */
+export type ExtraKey = 'Escape' | 'Tab' | 'Left' | 'Down' | 'Up' | 'Right';
+/** The last letters of what they send. */
+const ARROWS = { Left: 'D', Down: 'B', Up: 'A', Right: 'C' };
+
 export interface TerminalEvents {
   type(text: string): void;
+  /** What the shell writes from now on. */
+  wrote(bytes: Uint8Array): void;
   resize(size: TerminalSize): void;
 }
 
@@ -39,10 +46,12 @@ export class TerminalView implements ShellOutput {
   readonly #terminal: Terminal;
   readonly #fit = new FitAddon();
   readonly #observer = new ResizeObserver(() => this.fit());
+  readonly #events: TerminalEvents;
   #isReplaying = false;
   #wantsFocus = false;
 
   constructor(shell: ShellStream, label: string, events: TerminalEvents) {
+    this.#events = events;
     this.element.className = 'terminal';
     this.#terminal = new Terminal({
       fontFamily:
@@ -51,7 +60,8 @@ export class TerminalView implements ShellOutput {
       fontSize: 13,
       lineHeight: 1.15,
       scrollback: 5000,
-      cursorBlink: true,
+      // A cursor that blinks has the browser draw sixty times a second, for a tenth of a processor.
+      cursorBlink: false,
       theme: THEME,
       macOptionIsMeta: true,
     });
@@ -84,6 +94,7 @@ export class TerminalView implements ShellOutput {
 
   /** Settles when the terminal has parsed it. */
   write(bytes: Uint8Array): Promise<void> {
+    this.#events.wrote(bytes);
     return new Promise((resolve) => this.#terminal.write(bytes, resolve));
   }
 
@@ -97,6 +108,18 @@ export class TerminalView implements ShellOutput {
       return false;
     }
     return event.code !== 'KeyV';
+  }
+
+  /** As if it were pressed, in the way that the program in the terminal has asked for. */
+  press(key: ExtraKey, withCtrl: boolean): void {
+    this.#terminal.input(this.#sequenceOf(key, withCtrl));
+  }
+
+  #sequenceOf(key: ExtraKey, withCtrl: boolean): string {
+    if (key === 'Escape') return '\x1b';
+    if (key === 'Tab') return '\t';
+    if (withCtrl) return `\x1b[1;5${ARROWS[key]}`;
+    return `\x1b${this.#terminal.modes.applicationCursorKeysMode ? 'O' : '['}${ARROWS[key]}`;
   }
 
   /** Takes the size of its element, if that is to be seen. */

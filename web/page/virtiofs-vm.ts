@@ -1,22 +1,23 @@
-import { css, html, LitElement, nothing } from 'lit';
+import { html, LitElement, nothing } from 'lit';
 import { repeat } from 'lit/directives/repeat.js';
 import type { Connection, GuestView } from '../embed/connection.ts';
 import { Handle } from '../embed/handle.ts';
-import { forgetFrom, fromOfPage } from '../embed/links.ts';
-import type { VirtiofsVmElement, Vm } from '../embed/vm.ts';
+import { forgetFrom, forgetSnapshot, fromOfPage, snapshotOfPage } from '../embed/links.ts';
+import type { VirtiofsVmElement, Vm, VmEvents } from '../embed/vm.ts';
 import { CourseGuide } from './course-guide.ts';
 import { choose, dialogStyles, leaveMoment } from './dialog.ts';
 import { Drafts } from './files/drafts.ts';
-import { formatMoment } from './format.ts';
 import { type Choice, chosen, readChoices, renderChoice } from './guest-choice.ts';
 import { icon } from './icons.ts';
 import type { InspectorPanel } from './inspector/panel.ts';
 import type { TypeDetail } from './lessons/lesson-view.ts';
 import { noGuest, noGuestStyles } from './move/no-guest.ts';
 import { PANELS, type PanelId, renderPanel } from './panels.ts';
-import { failedScreen, startScreen, startStyles } from './start-screen.ts';
+import { bootLogStyles, failedScreen, startScreen, startStyles } from './start-screen.ts';
+import { renderStatus } from './status.ts';
 import { controls, tokens } from './styles.ts';
 import { tabList, tabStyles } from './tabs.ts';
+import { vmStyles } from './vm-styles.ts';
 import { begin, inCode, type Tour } from './welcome.ts';
 import './move/dialog.ts';
 import type { GuestTerminals } from './terminals.ts';
@@ -26,14 +27,29 @@ type View = 'terminal' | PanelId;
 /** Up to this width there is room for one view at a time. CSS pixels. */
 const NARROW = 760;
 
+/** Panels for who is to change nothing. */
+const TO_LOOK_AT: ReadonlySet<PanelId> = new Set(['files', 'inspector']);
+
 /** Events that the handle's listeners, and the element's, are told. */
-const EVENTS = ['ready', 'progress', 'problem', 'fileschange'] as const;
+const EVENTS = [
+  'ready',
+  'progress',
+  'problem',
+  'statechange',
+  'fileschange',
+  'timelinechange',
+  'output',
+] as const satisfies (keyof VmEvents)[];
 
 /** A Linux guest in v86 with a shared folder, all of it in one element. */
 export class VirtiofsVm extends LitElement implements VirtiofsVmElement {
   static override properties = {
     src: {},
     root: {},
+    snapshot: {},
+    files: {},
+    command: {},
+    readonly: { type: Boolean },
     guests: {},
     store: {},
     panels: {},
@@ -57,57 +73,18 @@ export class VirtiofsVm extends LitElement implements VirtiofsVmElement {
     controls,
     dialogStyles,
     startStyles,
+    bootLogStyles,
     noGuestStyles,
     tabStyles,
-    css`
-    :host { display: flex; flex-direction: column; container-type: inline-size; height: 100%; min-height: min(320px, 100dvh); background: var(--bg); color: var(--text); font: 14px/1.45 var(--sans); }
-    :host([theme='light']) { color-scheme: light; }
-    :host([theme='dark']) { color-scheme: dark; }
-    header { display: flex; align-items: center; gap: 10px; padding: 8px 14px; background: var(--surface); border-bottom: 1px solid var(--border); }
-    h1 { margin: 0; font-size: 15px; font-weight: 650; letter-spacing: -.01em; white-space: nowrap; }
-    h1 .icon { color: var(--accent); vertical-align: -3px; width: 18px; height: 18px; }
-    header .space { flex: 1; }
-    .state { white-space: nowrap; overflow: hidden; text-overflow: ellipsis; }
-    .state::before { content: ''; display: inline-block; width: 8px; height: 8px; margin-right: 6px; border-radius: 50%; background: var(--good); }
-    main { flex: 1; min-height: 0; display: grid; grid-template-columns: minmax(0, 1.35fr) minmax(380px, 1fr); gap: 10px; padding: 10px; }
-    main[data-alone] { grid-template-columns: minmax(0, 1fr); padding: 0; }
-    .start { grid-column: 1 / -1; }
-    main[data-lesson] { grid-template-rows: minmax(0, 1fr) minmax(0, 1.15fr); }
-    main[data-lesson] .side { grid-row: 1 / 3; grid-column: 2; }
-    main:has(vm-lesson[data-small]) { grid-template-rows: minmax(0, 1fr) auto; }
-    vm-lesson { min-width: 0; border: 1px solid var(--border); border-radius: var(--radius); overflow: hidden; box-shadow: var(--shadow); }
-    .guests { display: grid; grid-auto-flow: column; grid-auto-columns: minmax(0, 1fr); gap: 10px; min-width: 0; min-height: 0; position: relative; }
-    vm-welcome { position: absolute; inset: auto 12px 12px; z-index: 5; max-height: 48%; overflow: auto; }
-    vm-terminals, .side { border: 1px solid var(--border); border-radius: var(--radius); overflow: hidden; box-shadow: var(--shadow); }
-    .side { display: flex; flex-direction: column; min-width: 0; min-height: 0; background: var(--surface); }
-    .side > .tabs { padding: 2px 6px 0; border-bottom: 1px solid var(--border); flex: none; }
-    .panel { flex: 1; min-height: 0; }
-    .about { margin: 0; padding: 8px 12px 0; font-weight: 600; }
-    .about .muted { font-weight: 400; }
-    vm-terminals[data-active] { border-color: var(--accent); }
-    vm-terminals .name { padding: 0 6px; font-weight: 600; white-space: nowrap; }
-    nav { display: none; }
-    .problems { display: grid; gap: 6px; padding: 8px 10px 0; }
-    .problem { display: flex; align-items: center; gap: 8px; padding: 6px 6px 6px 12px; border: 1px solid var(--bad); border-radius: 6px; background: var(--bad-soft); }
-    .problem span { flex: 1; overflow-wrap: anywhere; }
-    .held { display: flex; align-items: center; justify-content: center; gap: 10px; padding: 4px 12px; background: var(--accent-soft); border-bottom: 1px solid var(--border); font-size: 13px; }
-    @container (max-width: 760px) {
-      main { grid-template-columns: minmax(0, 1fr); padding: 0; }
-      .guests, .side, main[data-lesson] .side { grid-area: 1 / 1; }
-      vm-lesson { grid-area: 2 / 1; border: 0; border-top: 2px solid var(--accent); border-radius: 0; }
-      .guests { grid-auto-flow: row; grid-auto-rows: minmax(0, 1fr); }
-      vm-terminals, .side { border: 0; border-radius: 0; box-shadow: none; }
-      main[data-view='terminal'] .side, main:not([data-view='terminal']) .guests, .side > .tabs { display: none; }
-      nav { display: flex; border-top: 1px solid var(--border); background: var(--surface); padding-bottom: env(safe-area-inset-bottom); }
-      nav button { flex: 1; flex-direction: column; gap: 2px; padding: 6px 2px; border: 0; border-radius: 0; background: none; font-size: 11px; color: var(--muted); }
-      nav button[aria-current='true'] { color: var(--accent); }
-      .state { display: none; }
-    }
-  `,
+    vmStyles,
   ];
 
   declare src: string | undefined;
   declare root: string | undefined;
+  declare snapshot: string | undefined;
+  declare files: string | undefined;
+  declare command: string | undefined;
+  declare readonly: boolean;
   declare guests: string | undefined;
   declare store: string | undefined;
   declare theme: string | undefined;
@@ -139,7 +116,7 @@ export class VirtiofsVm extends LitElement implements VirtiofsVmElement {
   constructor() {
     super();
     this.version = 0;
-    this.movable = this.welcome = this.isWelcoming = this.isTouring = false;
+    this.movable = this.welcome = this.readonly = this.isWelcoming = this.isTouring = false;
     this.hint = '';
     this.view = 'terminal';
     this.inspected = 'requests';
@@ -149,15 +126,19 @@ export class VirtiofsVm extends LitElement implements VirtiofsVmElement {
     super.connectedCallback();
     // Back already: it was moved.
     if (!this.#vm) this.#start();
+    for (const type of ['online', 'offline']) addEventListener(type, this.#onNetwork);
   }
 
   #start(): void {
     this.#choice = chosen(readChoices(this.guests));
-    const { src, root } = this;
-    const vm = new Handle({ src: this.#choice?.src ?? src, root, store: this.#store, from: this.#from }, () =>
-      this.remove(),
+    const { root, files, command } = this;
+    const { snapshot, problem } = this.#snapshot;
+    const vm = new Handle(
+      { src: this.base, root, files, command, snapshot, store: this.#store, from: this.#from },
+      () => this.remove(),
     );
     this.#vm = vm;
+    if (problem) vm.connection.report(problem);
     vm.connection.addEventListener('change', () => this.version++);
     for (const type of EVENTS) vm.on(type, (detail) => this.dispatchEvent(new CustomEvent(type, { detail })));
     vm.ready.then(
@@ -173,7 +154,10 @@ export class VirtiofsVm extends LitElement implements VirtiofsVmElement {
   }
 
   async #begin(): Promise<void> {
-    if (this.movable) forgetFrom();
+    if (this.movable) {
+      forgetFrom();
+      forgetSnapshot();
+    }
     const { resumed, guests } = this.#vm!.connection;
     this.isWelcoming = this.welcome && resumed === undefined && guests.length === 1;
     await this.updateComplete;
@@ -199,6 +183,16 @@ export class VirtiofsVm extends LitElement implements VirtiofsVmElement {
     return this.#panels.some(({ id }) => id === panel);
   }
 
+  /** What the guest is to begin with, and why not. */
+  get #snapshot(): { snapshot?: string | undefined; problem?: string } {
+    if (!this.movable) return { snapshot: this.snapshot };
+    try {
+      return { snapshot: snapshotOfPage() ?? this.snapshot };
+    } catch (error) {
+      return { snapshot: this.snapshot, problem: (error as Error).message };
+    }
+  }
+
   /** Where a machine is to be taken over from. */
   get #from(): string | undefined {
     return this.movable ? fromOfPage() : undefined;
@@ -212,6 +206,7 @@ export class VirtiofsVm extends LitElement implements VirtiofsVmElement {
 
   override disconnectedCallback(): void {
     super.disconnectedCallback();
+    for (const type of ['online', 'offline']) removeEventListener(type, this.#onNetwork);
     queueMicrotask(() => {
       if (this.isConnected) return;
       const vm = this.#vm;
@@ -221,13 +216,17 @@ export class VirtiofsVm extends LitElement implements VirtiofsVmElement {
     });
   }
 
+  get base(): string {
+    return this.#choice?.src ?? this.src ?? 'guest/';
+  }
+
   get vm(): Vm | undefined {
     return this.#vm;
   }
 
   get #panels(): readonly (typeof PANELS)[number][] {
     const wanted = this.panels?.split(/\s+/);
-    return wanted ? PANELS.filter(({ id }) => wanted.includes(id)) : PANELS;
+    return PANELS.filter(({ id }) => (!wanted || wanted.includes(id)) && (!this.readonly || TO_LOOK_AT.has(id)));
   }
 
   override render() {
@@ -235,14 +234,14 @@ export class VirtiofsVm extends LitElement implements VirtiofsVmElement {
     if (!connection) return nothing;
     const panels = this.#panels;
     const panel = panels.find(({ id }) => id === this.#panel)?.id ?? panels[0]?.id;
-    const { guests, progress, problems, startTime } = connection;
+    const { guests, progress, problems } = connection;
     return html`
       ${
         this.heading === undefined
           ? nothing
           : html`<header>
         <h1>${icon('device')} ${this.heading}</h1>
-        ${startTime === undefined || !guests.length ? nothing : html`<span class="state muted">${connection.resumed === undefined ? 'Running' : `Resumed from ${formatMoment(connection.resumed)}`}, started in ${(startTime / 1000).toFixed(1)} s</span>`}
+        ${renderStatus(connection, guests.length ? this.active : undefined)}
         <span class="space"></span>
         ${renderChoice(readChoices(this.guests), this.#choice)}
         ${this.welcome && guests.length ? html`<button class="plain icon" aria-label="What is this?" title="What is this?" aria-expanded=${this.isWelcoming} @click=${() => (this.isWelcoming = !this.isWelcoming)}>${icon('help')}</button>` : nothing}
@@ -266,14 +265,16 @@ export class VirtiofsVm extends LitElement implements VirtiofsVmElement {
         )}
       ${this.hint ? html`<div class="held" role="status"><span>${inCode(this.hint)}</span><button class="plain icon" aria-label="Dismiss the hint" title="Dismiss" @click=${() => (this.hint = '')}>${icon('close')}</button></div>` : nothing}
       <main data-view=${this.view} ?data-alone=${!panel} ?data-lesson=${this.#guide.isTeaching} @keydown=${this.#onKey} @type=${this.#onType} @look=${() => this.#guide.look()} @term=${({ detail }: CustomEvent<string>) => connection.attempt(this.#guide.explain(detail))}>
-        ${progress ? startScreen(progress) : guests.length ? nothing : this.#renderNoGuest(connection)}
+        ${progress ? startScreen(progress, [...connection.consoles.values()].at(-1)) : guests.length ? nothing : this.#renderNoGuest(connection)}
         ${
           guests.length
             ? html`
           <div class="guests">${repeat(
             guests,
             ({ id }) => id,
-            (guest) => html`<vm-terminals .connection=${connection} .guest=${guest} .version=${this.version}
+            (
+              guest,
+            ) => html`<vm-terminals .connection=${connection} .guest=${guest} .version=${this.version} ?readonly=${this.readonly}
             ?data-active=${guests.length > 1 && guest === this.#activeOf(guests)} @focusin=${() => (this.last = guest.id)} @typed=${() => (this.isWelcoming = false)}>
             ${this.movable ? html`<vm-move slot="actions" .connection=${connection} .guest=${guest} .version=${this.version}></vm-move>` : nothing}
             ${
@@ -289,7 +290,7 @@ export class VirtiofsVm extends LitElement implements VirtiofsVmElement {
               ? html`<section class="side" aria-label="Panels">
             ${guests.length > 1 ? html`<p class="about">${this.#activeOf(guests).name}<span class="muted">, folder ${this.#folderOf(guests)}</span></p>` : nothing}
             ${tabList({ label: 'Panels', tabs: panels, selected: panel, panelPrefix: 'panel-', onSelect: (id) => this.show(id as View) })}
-            <div class="panel" role="tabpanel" id=${`panel-${panel}`} aria-labelledby=${`panel-${panel}-tab`} @view=${this.#onView}>${renderPanel(panel, connection, this.#activeOf(guests), this.version, this.#guide)}</div>
+            <div class="panel" role="tabpanel" id=${`panel-${panel}`} aria-labelledby=${`panel-${panel}-tab`} @view=${this.#onView}>${renderPanel(panel, connection, this.#activeOf(guests), this.version, this.#guide, this.readonly)}</div>
           </section>`
               : nothing
           }${this.#guide.isTeaching ? html`<vm-lesson .connection=${connection} .guest=${this.#activeOf(guests)} .version=${this.version}></vm-lesson>` : nothing}`
@@ -349,6 +350,8 @@ export class VirtiofsVm extends LitElement implements VirtiofsVmElement {
     this.view = view;
     this.requestUpdate();
   }
+
+  readonly #onNetwork = (): void => this.requestUpdate();
 
   readonly #onTour = async ({ detail }: CustomEvent<Tour>): Promise<void> => {
     const { connection } = this.#vm!;

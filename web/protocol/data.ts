@@ -85,6 +85,9 @@ export interface ExecResult {
   code: number;
 }
 
+/** `paused`: it runs, and its device serves no requests. */
+export type GuestState = 'running' | 'booting' | 'halted' | 'asleep' | 'paused';
+
 /** What each event tells. */
 export interface VmEvents {
   /** The guest answers. */
@@ -95,4 +98,10 @@ export interface VmEvents {
   problem: string;
   /** Something in the shared folder is not what it was, whoever changed it. At most every 100 ms. */
   fileschange: null;
+  /** A guest halts, boots again, sleeps, wakes, or its device is paused, or no longer. */
+  statechange: { guest: string; state: GuestState };
+  /** There is another snapshot, or one less, or a guest has gone to one. */
+  timelinechange: null;
+  /** A shell has written something, as a terminal takes it. */
+  output: { guest: string; shell: number; bytes: Uint8Array };
 }

@@ -11,10 +11,13 @@ export interface BootFiles extends DirectBootImage {
   programs?: RootPrograms;
 }
 
+/** Over `quiet`: who waits for the boot may want to see it go on. */
+const TALKATIVE = 'loglevel=7';
+
 /** The kernel's command line. */
 export function cmdlineOf(config: MachineConfig): string {
   const { root } = equipmentOf(config);
-  return kernelCmdline(root && rootCmdline(root));
+  return kernelCmdline(root ? `${TALKATIVE} ${rootCmdline(root)}` : TALKATIVE);
 }
 
 /** Gives a root filesystem what it is booted with, now and before each reset: when what it returns is called, and by itself. Without it the guest panics. */

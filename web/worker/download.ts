@@ -1,13 +1,20 @@
 import { gunzipped } from '../../device/trees/gunzip.ts';
 import { GUEST_VERSION, type GuestManifest, type PackedFile } from '../protocol/manifest.ts';
-import { DownloadError, download, type OnDownload, request } from './network.ts';
+import { DownloadError, download, NetworkError, type OnDownload, request } from './network.ts';
 
+/** What to do where there is no guest. */
+const MISSING =
+  'Serve the directory dist/page/guest of the package v86-virtiofs there, or name the place where it is with `src`';
 const DEPLOY = 'deploy the page again, with all its files';
 
 /** @throws DownloadError also for one that this page can't use. */
 export async function fetchManifest(base: URL): Promise<GuestManifest> {
   const url = new URL('guest.json', base);
-  const text = await request(url, (response) => response.text());
+  const text = await request(url, (response) => response.text()).catch((error: Error) => {
+    throw error instanceof NetworkError || !(error instanceof DownloadError)
+      ? error
+      : new DownloadError(`${error.message}. ${MISSING}`, { cause: error });
+  });
   let manifest: GuestManifest;
   try {
     manifest = JSON.parse(text) as GuestManifest;

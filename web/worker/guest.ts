@@ -44,6 +44,8 @@ function numberOf(folder: MemoryFileSystem): number {
 /** What a guest tells, and asks for. */
 export interface GuestEvents extends ShellEvents {
   filesChanged(): void;
+  /** A line that its console has ended. */
+  console(line: string): void;
   /** It is at another moment. Settles when the page knows its shells: what it is told on another way may overtake this. */
   changed(guest: GuestInfo): void | Promise<void>;
   /** All guests there are. */
@@ -127,10 +129,11 @@ export class Guest implements GuestApi, FolderUser {
 
   /** A machine that has not run: {@link restore} or {@link boot} brings it to life. */
   static async create(options: GuestOptions): Promise<Guest> {
-    const { config, store, root, folder = new MemoryFileSystem({ size: FOLDER_SIZE }) } = options;
+    const { config, store, events, root, folder = new MemoryFileSystem({ size: FOLDER_SIZE }) } = options;
     const parts = await assemble({
       config,
       wasm: await compileV86(),
+      onConsole: (line) => events.console(line),
       makeShares: (emulator) =>
         // The root comes last.
         equipmentOf(config).tags.map((tag) =>
@@ -154,6 +157,7 @@ export class Guest implements GuestApi, FolderUser {
       driver: equipmentOf(this.config).hasFastDriver ? 'fast' : 'stock',
       folder: numberOf(this.device.filesystem),
       shells: this.shells.list(),
+      canSleep: equipmentOf(this.config).acpi,
       isAsleep: this.#machine.isAsleep,
       isHeld: this.inspector.isHeld,
       power: this.#power,

@@ -10,10 +10,11 @@ import type {
   StartResult,
   WorkerApi,
 } from '../protocol.ts';
+import { Batches } from './batches.ts';
 import { Guest } from './guest.ts';
 import { checkEmulator, configOfSnapshot, isSame } from './machine-config.ts';
 import { Moves } from './moves.ts';
-import { NetworkError } from './network.ts';
+import { NetworkError, request } from './network.ts';
 import { type Beginning, PageGuest, RootError } from './page-guest.ts';
 import { PageImages } from './page-images.ts';
 import { PageStore } from './page-store.ts';
@@ -38,6 +39,8 @@ export class Host implements WorkerApi {
   #files!: PageStore;
   #timeline: Timeline | undefined;
   #isStarted = false;
+  /** See {@link StartResult.isNew}. */
+  #isNew = false;
   readonly moves = new Moves({
     guest: (id) => this.guest(id),
     // Until the machine is here there may be no timeline.
@@ -54,7 +57,7 @@ export class Host implements WorkerApi {
     problem: (message) => this.#page.problem(message),
   });
 
-  async start({ base, root, store, from, since = 0 }: StartOptions, page: PageApi): Promise<StartResult> {
+  async start({ base, root, store, snapshot, from, since = 0 }: StartOptions, page: PageApi): Promise<StartResult> {
     if (this.#isStarted) throw new Error('this worker has started already: create another one');
     this.#isStarted = true;
     this.#page = page;
@@ -69,18 +72,38 @@ export class Host implements WorkerApi {
     page.progress({ what: 'emulator' });
     // Whoever waits for it is told what went wrong.
     compileV86().catch(() => {});
-    const resumed = from === undefined ? await this.#startHere(store, since) : await this.#startFrom(from, store);
+    const resumed =
+      from === undefined ? await this.#startHere(store, since, snapshot) : await this.#startFrom(from, store);
     if (store !== undefined) this.timeline.start();
     return {
       guests: [...this.#guests.values()].map(({ info }) => info),
       milliseconds: performance.now() - started,
+      isNew: this.#isNew,
       ...resumed,
     };
   }
 
-  async #startHere(store: string | undefined, since: number): Promise<{ resumed?: number }> {
+  async #startHere(store: string | undefined, since: number, snapshot?: string): Promise<{ resumed?: number }> {
     await this.#openTimeline(await PageStore.open(store), store);
+    if (snapshot !== undefined && (await this.#open(new URL(snapshot)))) return {};
     return (await this.#resume(since)) ?? (await this.#begin());
+  }
+
+  /** With a snapshot that somebody has exported. Says why where that can't be, and the page begins as without it. */
+  async #open(url: URL): Promise<boolean> {
+    try {
+      this.#page.progress({ what: 'download' });
+      const id = await this.timeline.import(await request(url, (response) => response.blob()));
+      this.#page.progress({ what: 'guest' });
+      await this.#add(configOfSnapshot(this.timeline.store.info(id)), (guest) => guest.restore(id));
+      await this.timeline.remember();
+      return true;
+    } catch (error) {
+      this.#page.problem(
+        `The snapshot of the link can’t be opened, so this is another guest: ${(error as Error).message}`,
+      );
+      return false;
+    }
   }
 
   /** With a machine that runs elsewhere; its snapshots are those of that tab, when it was the last one there. */
@@ -149,6 +172,7 @@ export class Host implements WorkerApi {
   async #begin(): Promise<{ resumed?: undefined }> {
     const beginning = await this.#source.begin();
     const { manifest, config, hasSnapshot } = beginning;
+    this.#isNew = true;
     if (!hasSnapshot) {
       await this.#boot(beginning);
       return {};
@@ -229,6 +253,7 @@ export class Host implements WorkerApi {
     const ended = () => void this.#machines--;
     const id = this.#nextId++;
     const page = this.#page;
+    const console = new Batches((lines) => page.console(id, lines));
     const create = (root: MemoryFileSystem | undefined) =>
       Guest.create({
         id,
@@ -241,6 +266,7 @@ export class Host implements WorkerApi {
           output: async (shell, bytes) => page.output(id, shell, bytes),
           ended: (shell) => page.shellEnded(id, shell),
           filesChanged: () => page.filesChanged(id),
+          console: (line) => console.add(line),
           changed: (info) => page.guestChanged(info),
           guests: () => this.#guests.values(),
           kernelOf: (machine) => this.#source.kernelOf(machine),

@@ -175,7 +175,7 @@ export class TextEditor extends LitElement {
       this.wraps ? EditorView.lineWrapping : [],
       keymap.of([{ key: 'Mod-s', run: () => this.dispatchEvent(new Event('save')) }]),
       EditorState.readOnly.of(this.readonly),
-      EditorView.contentAttributes.of({ 'aria-label': this.label }),
+      EditorView.contentAttributes.of({ 'aria-label': this.label, tabindex: '0' }),
       EditorView.updateListener.of(({ docChanged }) => {
         if (docChanged && !this.#isSetting) this.dispatchEvent(new Event('input'));
       }),

@@ -13,6 +13,7 @@ import './compare.ts';
 import type { CompareDialog } from './compare.ts';
 import { drawGraph, type GraphNode, type GraphRow, graphStyles, graphWidth, layOut } from './graph.ts';
 import { KINDS, labelOf, matches, narrow, shownAbove, titleOf } from './label.ts';
+import { importedNote, sharedNote, undoNote } from './notes.ts';
 import { timelineStyles } from './styles.ts';
 
 const INTERVALS = { 0: 'never', 5: 'every 5 s', 15: 'every 15 s', 60: 'every minute' };
@@ -39,6 +40,8 @@ export class TimelinePanel extends LitElement {
     filter: { state: true },
     onlyKept: { state: true },
     open: { state: true },
+    shared: { state: true },
+    imported: { state: true },
     isDropTarget: { state: true },
   };
   static override styles = [controls, dialogStyles, graphStyles, timelineStyles];
@@ -52,13 +55,17 @@ export class TimelinePanel extends LitElement {
   declare onlyKept: boolean;
   /** Id of the snapshot whose further actions are shown. */
   declare open: string;
+  /** Name of the file that has the moment which was shared last; '' for none. */
+  declare shared: string;
+  /** Id of the snapshot that was imported last; '' for none. */
+  declare imported: string;
   declare isDropTarget: boolean;
   #seen = -1;
 
   constructor() {
     super();
     this.tasks = [];
-    this.filter = this.open = '';
+    this.filter = this.open = this.shared = this.imported = '';
     this.onlyKept = false;
     this.isDropTarget = false;
   }
@@ -88,6 +95,7 @@ export class TimelinePanel extends LitElement {
         <input name="name" aria-label="Name of the snapshot" placeholder="Name" autocomplete="off" spellcheck="false">
         <button type="submit" class="primary" ?disabled=${this.#isBusy}>${icon('camera')} Snapshot now</button>
         <button type="button" ?disabled=${this.#isBusy} @click=${this.#forkNow}>${icon('fork')} Fork</button>
+        <button type="button" ?disabled=${this.#isBusy} title="Save this very moment as a file for somebody else" @click=${this.#share}>${icon('share')} Share</button>
         <button type="button" class="plain icon" aria-label="Import a snapshot" title="Import a snapshot" @click=${() => this.renderRoot.querySelector<HTMLInputElement>('#import')!.click()}>${icon('upload')}</button>
         <input type="file" id="import" hidden multiple aria-label="Snapshot to import" @change=${this.#onChosen}>
         <span class="space"></span>
@@ -110,7 +118,17 @@ export class TimelinePanel extends LitElement {
         )}
       </ol>
       ${this.#isBusy ? html`<div class="tasks" role="status">${this.tasks.map(({ text }) => html`<div><span>${text}</span><progress aria-label=${text}></progress></div>`)}</div>` : nothing}
-      ${this.#renderUndo(view)}
+      ${undoNote(view, this.guest, this.#isBusy, (before) => void this.#rewind(before))}
+      ${this.shared ? sharedNote(this.shared, () => (this.shared = '')) : nothing}
+      ${importedNote(
+        view.snapshots.find(({ id }) => id === this.imported),
+        this.#isBusy,
+        {
+          go: (snapshot) => void this.#open(snapshot, 'rewind'),
+          fork: (snapshot) => void this.#open(snapshot, 'fork'),
+          dismiss: () => (this.imported = ''),
+        },
+      )}
       ${view.isKept ? nothing : html`<p class="note warn">${view.reason}</p>`}
       <div class="note"><span>${isFiltered ? `${shown} of ` : ''}${view.snapshots.length} ${view.snapshots.length === 1 ? 'snapshot' : 'snapshots'}, ${formatBytes(view.used)}${view.isKept ? ', kept in this browser: a reload resumes where you are' : ''}.</span>
         <details><summary>What is kept, and for how long</summary>
@@ -136,15 +154,6 @@ export class TimelinePanel extends LitElement {
       };
     });
     return layOut<Node>([...presents, ...narrow(snapshots, isShown)], `now ${this.guest.id}`);
-  }
-
-  /** Of the last rewind. Undone, it can be done again in the same way. */
-  #renderUndo({ undo, snapshots }: TimelineView) {
-    const last = undo.find(({ guest }) => guest === this.guest.id);
-    const [to, before] = [last?.to, last?.before].map((id) => snapshots.find((snapshot) => snapshot.id === id));
-    if (!before) return nothing;
-    return html`<p class="note" role="status"><span>${this.guest.name} went to ${to ? `“${labelOf(to)}”` : 'a snapshot that was removed'}. What was before is kept as “${labelOf(before)}”.</span>
-      <span class="space"></span><button ?disabled=${this.#isBusy} @click=${() => this.#rewind(before)}>Undo</button></p>`;
   }
 
   /** `below`: id of the next row's node. */
@@ -282,6 +291,21 @@ export class TimelinePanel extends LitElement {
     await this.#do('Starting another guest', this.connection.fork(from));
   }
 
+  /** A snapshot of now, as a file. */
+  readonly #share = async (): Promise<void> => {
+    const { timeline } = this.connection.worker;
+    const take = async () => timeline.export(await timeline.take(this.guest.id, ''));
+    const file = await this.#do('Saving this moment', take());
+    if (!file) return;
+    saveAs(file.blob, file.name);
+    this.shared = file.name;
+  };
+
+  async #open(snapshot: SnapshotView, how: 'rewind' | 'fork'): Promise<void> {
+    this.imported = '';
+    await (how === 'rewind' ? this.#rewind(snapshot) : this.#fork({ snapshot: snapshot.id }));
+  }
+
   async #export(id: string): Promise<void> {
     const file = await this.#do('Packing', this.connection.worker.timeline.export(id));
     if (file) saveAs(file.blob, file.name);
@@ -357,12 +381,13 @@ export class TimelinePanel extends LitElement {
   };
 
   async #import(file: File): Promise<void> {
-    await this.#do(
+    const id = await this.#do(
       `Importing ${file.name}`,
       this.connection.worker.timeline.import(file).catch((error: Error) => {
         throw new Error(`${file.name} can't be imported: ${error.message}`);
       }),
     );
+    if (id !== undefined) this.imported = id;
   }
 }
 

@@ -27,6 +27,7 @@ export const timelineStyles = css`
   progress { width: 100%; height: 6px; accent-color: var(--accent); }
   .note { padding: 8px 12px; margin: 0; font-size: 12.5px; color: var(--muted); border-top: 1px solid var(--border); display: flex; flex-wrap: wrap; gap: 8px; align-items: center; }
   .note .space { flex: 1; }
+  .note .link { overflow-wrap: anywhere; font-family: var(--mono); user-select: all; }
   .note.warn { color: var(--warn); }
   .note details { flex: 1; }
   .note:has(details) > span { flex-basis: 100%; }

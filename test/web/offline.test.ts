@@ -1,0 +1,69 @@
+import { expect } from 'chai';
+import { useWebSite, type Visit } from './support.ts';
+
+describe('the page: without a network', function () {
+  this.timeout(120_000);
+  const site = useWebSite();
+
+  /** Waits until all is kept that a visit without a network needs. */
+  async function kept(visit: Visit): Promise<void> {
+    const look = async () => {
+      const { active } = (await navigator.serviceWorker.getRegistration()) ?? {};
+      const guests = await (await caches.open('v86-virtiofs guests')).keys();
+      return active?.state === 'activated' && guests.some(({ url }) => url.endsWith('guest.json'));
+    };
+    await visit.until(() => visit.page.evaluate(look), 'it is not kept');
+  }
+
+  function pullThePlug(): void {
+    site.intercept = (request) => void request.socket.destroy();
+  }
+
+  it('starts after the first visit, with all of its views', async () => {
+    const context = await site.newProfile({ serviceWorkers: 'allow' });
+    const first = await site.open({ context });
+    await first.run('echo not kept > f');
+    await kept(first);
+    await first.page.close();
+
+    pullThePlug();
+    const visit = await site.open({ context });
+    await context.setOffline(true);
+    expect(await visit.run('cat README.txt | head -1')).to.match(/^Welcome!/);
+    await visit.page.getByText(/Running.*offline/).waitFor();
+    for (const panel of ['Timeline', 'Inspector', 'Lessons', 'Files'])
+      await visit.page.getByRole('tab', { name: panel, exact: true }).click();
+    await visit.page.locator('vm-files .row[data-path="/README.txt"]').waitFor();
+    await visit.picture('offline');
+    // Only the look for a newer page has failed.
+    for (const complaint of visit.complaints.splice(0)) expect(complaint).to.match(/ERR_|Failed to load resource/);
+    expect(await visit.page.locator('.problem').allInnerTexts()).to.deep.equal([]);
+  });
+
+  it('has the page of a new build as soon as the server has it', async () => {
+    const context = await site.newProfile({ serviceWorkers: 'allow' });
+    const first = await site.open({ context });
+    await first.ready();
+    await kept(first);
+    site.intercept = (request, response, next) => {
+      if (!/^\/some\/where\/(\?|$)/.test(request.url!)) return next();
+      response
+        .writeHead(200, { 'content-type': 'text/html' })
+        .end('<!doctype html><html lang="en"><title>new</title><link rel="icon" href="data:,">');
+    };
+    await first.page.reload();
+    expect(await first.page.title()).to.equal('new');
+  });
+
+  it('can be installed', async () => {
+    const { page } = await site.open();
+    const session = await page.context().newCDPSession(page);
+    const { errors, data } = (await session.send('Page.getAppManifest')) as { errors: unknown[]; data?: string };
+    expect(errors).to.deep.equal([]);
+    expect(JSON.parse(data!)).to.include({ display: 'standalone', start_url: './' });
+    const { installabilityErrors } = (await session.send('Page.getInstallabilityErrors' as never)) as {
+      installabilityErrors: { errorId: string }[];
+    };
+    expect(installabilityErrors.filter(({ errorId }) => errorId !== 'in-incognito')).to.deep.equal([]);
+  });
+});

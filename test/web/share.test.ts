@@ -1,0 +1,84 @@
+import { readFile } from 'node:fs/promises';
+import { expect } from 'chai';
+import type { Download } from 'playwright-core';
+import { useWebSite, type Visit } from './support.ts';
+
+describe('the page: a moment for somebody else', function () {
+  this.timeout(120_000);
+  const site = useWebSite();
+
+  const timeline = ({ page }: Visit) => page.getByRole('tab', { name: 'Timeline' }).click();
+
+  /** With something in the shell, in a file and in the folder. */
+  async function share(): Promise<Download> {
+    const visit = await site.open();
+    await visit.run('n=42; echo shared > note.txt; exec 5<note.txt; rm note.txt; echo here > kept.txt');
+    await timeline(visit);
+    const download = visit.page.waitForEvent('download');
+    await visit.page.getByRole('button', { name: 'Share' }).click();
+    const file = await download;
+    await visit.page.getByText(`“${file.suggestedFilename()}” has this very moment`).waitFor();
+    expect(await visit.page.locator('.link').innerText()).to.equal(
+      `${site.url}?snapshot=${encodeURIComponent(file.suggestedFilename())}`,
+    );
+    await visit.picture('share');
+    return file;
+  }
+
+  const LOOK = 'echo $n; cat <&5; cat kept.txt';
+
+  it('is a file that takes another visitor to that instant', async () => {
+    const path = await (await share()).path();
+    const other = await site.open();
+    await other.run('n=1');
+    await timeline(other);
+    await other.page.getByLabel('Snapshot to import').setInputFiles(path);
+    await other.page.getByText(/was imported/).waitFor();
+    await other.picture('imported');
+    await other.page.getByRole('button', { name: 'Go there' }).click();
+    await other.until(async () => /n=42/.test(await other.screen()), 'it is not there');
+    expect(await other.run(LOOK)).to.equal('42\nshared\nhere');
+    await other.page.getByRole('button', { name: 'Undo' }).click();
+    await other.until(async () => /n=1;/.test(await other.screen()), 'it is not back');
+    expect(await other.run('echo $n')).to.equal('1');
+  });
+
+  it('is a link to such a file beside the page, which a reload goes on from', async () => {
+    const file = await share();
+    const content = await readFile(await file.path());
+    const seen: string[] = [];
+    site.intercept = (request, response, next) => {
+      seen.push(request.url!);
+      if (/^[^?]*\.layer$/.test(request.url!)) response.end(content);
+      else next();
+    };
+    const visit = await site.open({ path: `?snapshot=${encodeURIComponent(file.suggestedFilename())}` });
+    expect(await visit.run(LOOK)).to.equal('42\nshared\nhere');
+    expect(seen.filter((url) => url.includes('/guest/'))).to.deep.equal([]);
+    expect(visit.page.url()).to.equal(site.url);
+    await visit.run('n=43');
+    await timeline(visit);
+    await visit.page.getByRole('button', { name: 'Snapshot now' }).click();
+    await visit.page.locator('vm-timeline li[data-kind=manual]').waitFor();
+    await visit.page.reload();
+    expect(await visit.run('echo $n')).to.equal('43');
+  });
+
+  it('says so when the link leads nowhere, to something else, or to another server, and begins without it', async () => {
+    for (const [link, reason] of [
+      ['nowhere.layer', /The snapshot of the link can’t be opened, so this is another guest: .*nowhere\.layer.* 404/],
+      ['index.html', /The snapshot of the link can’t be opened, so this is another guest: /],
+      [
+        'https://example.org/x.layer',
+        /example\.org\/x\.layer, is not on this page’s server: download it, and import it/,
+      ],
+    ] as const) {
+      const visit = await site.open({ path: `?snapshot=${encodeURIComponent(link)}` });
+      await visit.page.getByRole('alert').getByText(reason).waitFor();
+      expect(await visit.run('echo here')).to.equal('here');
+      expect(visit.strangers).to.deep.equal([]);
+      visit.complaints.length = 0;
+      await visit.page.close();
+    }
+  });
+});

@@ -1,0 +1,2 @@
+/** The cache of guests' files, of all builds of the page. */
+export const GUESTS_CACHE = 'v86-virtiofs guests';

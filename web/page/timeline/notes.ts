@@ -1,0 +1,43 @@
+import { html, nothing, type TemplateResult } from 'lit';
+import { printable } from '../../../harness/machine/printable.ts';
+import { linkToSnapshot } from '../../embed/links.ts';
+import type { SnapshotView, TimelineView } from '../../protocol.ts';
+import { icon } from '../icons.ts';
+import { labelOf } from './label.ts';
+
+type Note = TemplateResult | typeof nothing;
+
+const dismiss = (onDismiss: () => void) =>
+  html`<button class="plain icon" aria-label="Dismiss" title="Dismiss" @click=${onDismiss}>${icon('close')}</button>`;
+
+/** Of the last rewind. Undone, it can be done again in the same way. */
+export function undoNote(
+  { undo, snapshots }: TimelineView,
+  guest: { id: number; name: string },
+  isBusy: boolean,
+  onUndo: (before: SnapshotView) => void,
+): Note {
+  const last = undo.find((candidate) => candidate.guest === guest.id);
+  const [to, before] = [last?.to, last?.before].map((id) => snapshots.find((snapshot) => snapshot.id === id));
+  if (!before) return nothing;
+  return html`<p class="note" role="status"><span>${guest.name} went to ${to ? `“${labelOf(to)}”` : 'a snapshot that was removed'}. What was before is kept as “${labelOf(before)}”.</span>
+    <span class="space"></span><button ?disabled=${isBusy} @click=${() => onUndo(before)}>Undo</button></p>`;
+}
+
+/** Of a moment that was saved as a file for others. */
+export function sharedNote(file: string, onDismiss: () => void): Note {
+  return html`<div class="note" role="status"><span>“${file}” has this very moment. Give it to somebody: dropped on this list, it takes their guest there. Or put it beside this page on your server, and give them a link:</span>
+    <code class="link">${linkToSnapshot(file)}</code><span class="space"></span>${dismiss(onDismiss)}</div>`;
+}
+
+/** Of a snapshot that was imported, to go to it. */
+export function importedNote(
+  snapshot: SnapshotView | undefined,
+  isBusy: boolean,
+  on: { go: (snapshot: SnapshotView) => void; fork: (snapshot: SnapshotView) => void; dismiss: () => void },
+): Note {
+  if (!snapshot) return nothing;
+  return html`<div class="note" role="status"><span>“${printable(labelOf(snapshot))}” was imported.</span><span class="space"></span>
+    <button class="primary" ?disabled=${isBusy} @click=${() => on.go(snapshot)}>Go there</button>
+    <button ?disabled=${isBusy} @click=${() => on.fork(snapshot)}>Open beside</button>${dismiss(on.dismiss)}</div>`;
+}
