@@ -2,13 +2,13 @@ import { brotliCompressSync } from 'node:zlib';
 import { expect } from 'chai';
 import { PATIENCE, useWebSite, Visit } from './support.ts';
 
-/** Bytes. */
-const LIMIT = 600_000;
+/** Bytes: of all code, of scripts, and of what there is before anything is painted. */
+const [LIMIT, SCRIPTS, PAINT] = [610_000, 405_000, 150_000];
 
 describe('the page: size', () => {
   const site = useWebSite();
 
-  it('needs less than 600 KB of code, compressed with brotli, until the prompt is there', async () => {
+  it('needs less than 150 KB of code, compressed with brotli, until it paints, and 610 KB until the prompt is there', async () => {
     const page = await (await site.newProfile()).newPage();
     page.setDefaultTimeout(PATIENCE);
     const bodies = new Map<string, Promise<Buffer>>();
@@ -30,6 +30,10 @@ describe('the page: size', () => {
       all.reduce((sum, [, size]) => sum + size, 0),
       all.map(([path, size]) => `${path || 'index.html'} ${size}`).join(', '),
     ).to.be.below(LIMIT);
+    const sizeOf = (pattern: RegExp) =>
+      all.filter(([path]) => pattern.test(path)).reduce((sum, [, size]) => sum + size, 0);
+    expect(sizeOf(/\.js$/), 'scripts').to.be.below(SCRIPTS);
+    expect(sizeOf(/^(index\.html|main.*\.js)?$/), 'the first paint').to.be.below(PAINT);
     expect(visit.strangers).to.deep.equal([]);
   });
 });
