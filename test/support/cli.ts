@@ -1,7 +1,7 @@
 import { type ChildProcess, spawn } from 'node:child_process';
 import { after } from 'mocha';
 
-const CLI = new URL('../../harness/node/cli.ts', import.meta.url).pathname;
+export const CLI = new URL('../../harness/node/cli.ts', import.meta.url).pathname;
 /** Seconds: less than what tests wait, so that what a command has said so far is told. */
 const PATIENCE = 280;
 
