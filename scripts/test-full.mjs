@@ -8,8 +8,8 @@ import { basename, join } from 'node:path';
 /** @typedef {{ name: string, commands: string[] }} Part */
 
 const LONG = 'mocha --config test/mocharc.json --timeout 1800000';
-/** These build the package in `dist`, so one of them at a time. */
-const BUILDING = ['package', 'shipped-cli'];
+/** These build the package or the page in `dist`, so one of them at a time. */
+const BUILDING = ['package', 'shipped-cli', 'lessons', 'course', 'page-debian'];
 /** These run with the fast driver on Linux 6.1 too. `suspend` and `suspend-sleep` have it in any case. */
 const FAST = ['five-ways', 'freeze-load', 'migrate-cuts', 'model', 'posix', 'race'];
 const files = readdirSync('test/full')

@@ -271,5 +271,6 @@ describe('the page: courses', function () {
     }
     await lesson(visit).getByText('Lesson complete.').waitFor();
     await visit.picture('course-driver');
+    expect(await page.evaluate(() => document.documentElement.scrollHeight - innerHeight)).to.equal(0);
   });
 });

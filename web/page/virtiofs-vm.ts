@@ -235,6 +235,7 @@ export class VirtiofsVm extends LitElement implements VirtiofsVmElement {
     const panels = this.#panels;
     const panel = panels.find(({ id }) => id === this.#panel)?.id ?? panels[0]?.id;
     const { guests, progress, problems } = connection;
+    const shown = (panel === 'inspector' && this.#guide.device) || (guests.length ? this.#activeOf(guests) : undefined);
     return html`
       ${
         this.heading === undefined
@@ -288,7 +289,7 @@ export class VirtiofsVm extends LitElement implements VirtiofsVmElement {
           ${
             panel
               ? html`<section class="side" aria-label="Panels">
-            ${guests.length > 1 ? html`<p class="about">${this.#activeOf(guests).name}<span class="muted">, folder ${this.#folderOf(guests)}</span></p>` : nothing}
+            ${guests.length > 1 && shown ? html`<p class="about">${shown.name}<span class="muted">, folder ${this.#folderOf(guests, shown)}</span></p>` : nothing}
             ${tabList({ label: 'Panels', tabs: panels, selected: panel, panelPrefix: 'panel-', onSelect: (id) => this.show(id as View) })}
             <div class="panel" role="tabpanel" id=${`panel-${panel}`} aria-labelledby=${`panel-${panel}-tab`} @view=${this.#onView}>${renderPanel(panel, connection, this.#activeOf(guests), this.version, this.#guide, this.readonly)}</div>
           </section>`
@@ -332,10 +333,9 @@ export class VirtiofsVm extends LitElement implements VirtiofsVmElement {
     return guests.find(({ id }) => id === this.last) ?? guests[0]!;
   }
 
-  /** Whose folder the active guest has. */
-  #folderOf(guests: GuestView[]): string {
-    const active = this.#activeOf(guests);
-    const others = guests.filter((guest) => guest !== active && guest.folder === active.folder).map(({ name }) => name);
+  /** Whose folder a guest has. */
+  #folderOf(guests: GuestView[], one: GuestView): string {
+    const others = guests.filter((guest) => guest !== one && guest.folder === one.folder).map(({ name }) => name);
     return others.length ? `shared with ${others.join(', ')}` : 'of its own';
   }
 

@@ -36,7 +36,7 @@ export class LessonView extends LitElement {
     .toolbar { flex-wrap: nowrap; padding: 4px 8px; }
     h2 { flex: 1; min-width: 0; margin: 0; font-size: 15px; overflow: hidden; text-overflow: ellipsis; white-space: nowrap; }
     h2:focus { outline: none; }
-    .scroll { flex: 1; min-height: 0; overflow: auto; padding: 4px 14px 14px; }
+    .scroll { flex: 1; min-height: 0; overflow: auto; position: relative; padding: 4px 14px 14px; }
     h3 { margin: 0; font-size: 14px; line-height: 22px; }
     .steps-list { list-style: none; margin: 8px 0; padding: 0; display: grid; gap: 12px; }
     .steps-list > li { display: grid; grid-template-columns: 22px minmax(0, 1fr); gap: 0 10px; }
@@ -118,10 +118,11 @@ export class LessonView extends LitElement {
     this.#at = at;
     this.hints = 0;
     if (isOther) this.renderRoot.querySelector<HTMLElement>('h2')?.focus();
-    const part = this.renderRoot.querySelector('[aria-current=step]');
-    // What was seen of the step before is to be seen too.
-    if (part) (part.previousElementSibling ?? part).scrollIntoView({ block: 'start' });
-    else this.renderRoot.querySelector('.end')?.scrollIntoView({ block: 'end' });
+    const part = this.renderRoot.querySelector<HTMLElement>('[aria-current=step]');
+    const scroll = this.renderRoot.querySelector<HTMLElement>('.scroll');
+    // What was seen of the step before is to be seen too. Nothing around the lesson moves.
+    const top = part ? ((part.previousElementSibling as HTMLElement | null) ?? part).offsetTop : undefined;
+    if (scroll) scroll.scrollTop = top ?? scroll.scrollHeight;
   }
 
   override render() {
