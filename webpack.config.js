@@ -199,11 +199,8 @@ const browser = {
   ...common,
   module: { rules: [{ test: /\.(css|md)$/, type: 'asset/source' }] },
   resolve: {
-    // Parts of memfs that the page does not use, and what they bring along.
     alias: {
-      stream: path('web/polyfills/stream.js'),
-      url: path('web/polyfills/url.js'),
-      '@jsonjoy.com/fs-snapshot': false,
+      memfs: path('web/polyfills/memfs.js'),
       './v86.wasm': 'v86/build/v86.wasm',
     },
     // v86 asks for these in Node only.

@@ -1,2 +1,0 @@
-/** In place of Node's `url`: all of it that memfs uses. */
-export const { URL } = globalThis;
