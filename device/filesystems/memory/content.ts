@@ -234,10 +234,11 @@ export class Content {
 
   /**
    * Replaces everything by what {@link chunks} gave, in order, sharing the bytes (a small part of a large buffer is copied).
-   * The pages are not limited by the quota.
+   * It has as many pages as {@link Space} counts for it already.
    */
   load(size: number, chunks: readonly { at: number; map: number; bytes: Uint8Array | AbsentBytes }[]): void {
-    this.clear();
+    this.#chunks = NONE;
+    this.#pages = 0;
     chunks.forEach(({ at, map, bytes }, n) => {
       const own = bytes instanceof Uint8Array && bytes.buffer.byteLength > CHUNK_SIZE ? bytes.slice() : bytes;
       const chunk = Chunk.shared(at, Math.min(PAGES_PER_CHUNK, (chunks[n + 1]?.at ?? MAX_PAGE) - at), own, map);
