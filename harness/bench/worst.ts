@@ -8,6 +8,7 @@ import {
   type Out,
 } from '../../device/conformance/message.ts';
 import type { Inode } from '../../device/filesystems/memory/inode.ts';
+import { FlatMemory } from '../../device/flat-memory.ts';
 import { F_UNLCK, F_WRLCK, SEEK_DATA, SEEK_HOLE } from '../../device/fs/constants.ts';
 import { LOCK_END_MAX } from '../../device/fs/lock.ts';
 import * as C from '../../device/fuse/constants.ts';
@@ -17,7 +18,6 @@ import { FuseSession } from '../../device/fuse/session.ts';
 import { MemoryFileSystem } from '../../device/index.ts';
 import { VirtioFs } from '../../device/virtio-fs.ts';
 import type { Buffer } from '../../test/support/driver-queue.ts';
-import { FlatMemory } from '../../test/support/flat-memory.ts';
 import { MockDriver } from '../../test/support/mock-driver.ts';
 import type { BenchRow } from './report.ts';
 

@@ -4,7 +4,7 @@ import { expect } from 'chai';
 import type { Locator } from 'playwright-core';
 import type { Act } from '../../web/page/lessons/acts.ts';
 import type { Step } from '../../web/page/lessons/course-format.ts';
-import { COURSE_LESSONS, doStep, lesson, list, moveOut, stepOf } from '../web/lesson-matrix.ts';
+import { COURSE_LESSONS, doStep, lesson, list, moveOut, solve, stepOf } from '../web/lesson-matrix.ts';
 import { useWebSite, type Visit } from '../web/support.ts';
 
 /** For a step. Milliseconds. */
@@ -101,7 +101,7 @@ describe('the page: the whole course', () => {
     else if (command)
       await type(visit, command.where === 'second' ? 1 : 0, await step.locator('code.command').innerText());
     for (const act of acts) await perform(visit, act, step);
-    if (exercise) await write(step);
+    if (exercise) await solve(step);
     else if (!check) await button('Continue').click();
     else if (!command && !acts.length && !question) throw new Error('there is nothing to do');
     if (/^A guest that moves/.test(await lesson(visit).locator('h2').innerText()) && !command && !acts.length)
@@ -114,22 +114,6 @@ describe('the page: the whole course', () => {
     const tabs = visit.terminal(guest).getByRole('tab');
     if ((await tabs.count()) > 1) await tabs.last().click();
     await visit.type(line, guest);
-  }
-
-  async function write(step: Locator): Promise<void> {
-    const run = step.getByRole('button', { name: 'Run', exact: true });
-    const done = step.locator('.mark[data-done]');
-    const solution = step.getByRole('button', { name: 'Show a solution' });
-    const status = step.locator('vm-exercise [role=status]');
-    const before = await status.innerText();
-    await run.click();
-    while (!(await done.count()) && (await status.allInnerTexts()).every((text) => !text || text === before))
-      await step.page().waitForTimeout(50);
-    if ((await done.count()) || !(await solution.count())) return;
-    // A learner has it in the end: from the hints, or from here.
-    await solution.click();
-    await step.getByRole('button', { name: 'Replace it' }).click();
-    await run.click();
   }
 
   async function perform({ page }: Visit, act: Act, step: Locator): Promise<void> {

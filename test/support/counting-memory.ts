@@ -1,4 +1,4 @@
-import { FlatMemory } from './flat-memory.ts';
+import { FlatMemory } from '../../device/flat-memory.ts';
 
 /** Guest RAM that counts what a device does with it: the measure of a request's cost that does not depend on the machine. */
 export class CountingMemory extends FlatMemory {

@@ -1,3 +1,4 @@
+import type { FlatMemory } from '../../device/flat-memory.ts';
 import {
   VIRTIO_F_EVENT_IDX,
   VIRTQ_DESC_F_AVAIL,
@@ -6,7 +7,6 @@ import {
   VIRTQ_DESC_F_USED,
   VIRTQ_DESC_F_WRITE,
 } from '../../device/virtio/constants.ts';
-import type { FlatMemory } from './flat-memory.ts';
 
 export interface Buffer {
   address: number;

@@ -1,3 +1,4 @@
+import type { FlatMemory } from '../../device/flat-memory.ts';
 import { viewQueue } from '../../device/inspect/rings.ts';
 import { walkIn } from '../../device/inspect/walk.ts';
 import { type Chain, DEFERRED, type VirtioDevice } from '../../device/virtio/device.ts';
@@ -5,7 +6,6 @@ import { BAR, BAR_SIZE, PCI_CFG_BAR, PCI_CFG_DATA } from '../../device/virtio/pc
 import { PciTransport } from '../../device/virtio/pci-transport.ts';
 import { CountingMemory } from './counting-memory.ts';
 import { FakeTurns } from './fake-turns.ts';
-import type { FlatMemory } from './flat-memory.ts';
 
 const MEMORY_SIZE = 1 << 16;
 /** Where the hostile driver puts its rings, so that they are hit often. */

@@ -1,3 +1,4 @@
+import { FlatMemory } from '../../device/flat-memory.ts';
 import { COMMON_CFG, type CommonFieldName } from '../../device/virtio/common-config.ts';
 import {
   VIRTIO_CONFIG_S_ACKNOWLEDGE,
@@ -20,7 +21,6 @@ import {
   PackedDriverQueue,
   SplitDriverQueue,
 } from './driver-queue.ts';
-import { FlatMemory } from './flat-memory.ts';
 
 const VIRTIO_FS_F_NOTIFICATION = bit(0);
 

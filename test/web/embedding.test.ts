@@ -343,6 +343,18 @@ describe('the page: embedding', () => {
     });
     after(() => rmSync(project, { recursive: true, force: true }));
 
+    /** Has the site serve a directory below a path of this name. */
+    function serveBelow(name: string, directory: string): void {
+      const serve = sirv(directory, { dev: true });
+      site.intercept = (request, response, next) => {
+        const { url = '' } = request;
+        const at = url.lastIndexOf(`/${name}/`);
+        if (at < 0) return next();
+        request.url = url.slice(at + name.length + 1);
+        serve(request, response, next);
+      };
+    }
+
     it('has types that stand alone', () => {
       writeFileSync(
         join(project, 'index.ts'),
@@ -388,12 +400,7 @@ describe('the page: embedding', () => {
         build: { outDir: 'vite', emptyOutDir: true, target: 'es2022' },
         worker: { format: 'es' },
       });
-      const serve = sirv(join(project, 'vite'), { dev: true });
-      site.intercept = (request, response, next) => {
-        if (!request.url!.includes('/vite/')) return next();
-        request.url = request.url!.replace(/^.*\/vite/, '');
-        serve(request, response, next);
-      };
+      serveBelow('vite', join(project, 'vite'));
       const { page, strangers } = await site.open({ path: 'vite/' });
       expect(await page.evaluate(async () => (await vm.exec('echo from Vite')).stdout)).to.equal('from Vite\n');
       expect(strangers).to.deep.equal([]);
@@ -423,12 +430,7 @@ describe('the page: embedding', () => {
         join(output, 'index.html'),
         '<!doctype html><link rel="icon" href="data:,"><script src="bundle.js"></script>',
       );
-      const serve = sirv(output, { dev: true });
-      site.intercept = (request, response, next) => {
-        if (!request.url!.includes('/bundled/')) return next();
-        request.url = request.url!.replace(/^.*\/bundled/, '');
-        serve(request, response, next);
-      };
+      serveBelow('bundled', output);
       const { page, strangers } = await site.open({ path: 'bundled/' });
       expect(await page.evaluate(async () => (await vm.exec('echo from a bundle')).stdout)).to.equal('from a bundle\n');
       expect(strangers).to.deep.equal([]);

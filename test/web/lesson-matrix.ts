@@ -54,8 +54,8 @@ export async function doStep(visit: Visit, index: number, own?: Lesson): Promise
   return (await step.locator('.seen').allInnerTexts()).join('');
 }
 
-/** Runs the program that is there, and the solution if that does not reach the goals. */
-async function solve(step: Locator): Promise<void> {
+/** Runs the program that is there, and the solution if that does not reach the goals: a learner has it in the end, from the hints or from here. */
+export async function solve(step: Locator): Promise<void> {
   const done = step.locator('.mark[data-done]');
   const run = step.getByRole('button', { name: 'Run', exact: true });
   const solution = step.getByRole('button', { name: 'Show a solution' });

@@ -1,5 +1,5 @@
+import { FlatMemory } from '../../../device/flat-memory.ts';
 import { FuseSession } from '../../../device/fuse/session.ts';
-import { type GuestMemory, GuestMemoryError } from '../../../device/guest-memory.ts';
 import { MemoryFileSystem, volumeOf } from '../../../device/index.ts';
 import { PciTransport } from '../../../device/virtio/pci-transport.ts';
 import { VirtioFs } from '../../../device/virtio-fs.ts';
@@ -20,7 +20,7 @@ const MAX_READS = 256;
 export class BareMachine {
   readonly tag = TAG;
   readonly slot = 0;
-  readonly ram = new Ram(RAM);
+  readonly ram = new FlatMemory(RAM);
   readonly filesystem = new MemoryFileSystem();
   readonly session: FuseSession;
   readonly transport: PciTransport;
@@ -77,64 +77,4 @@ export class BareMachine {
 function check(what: string, offset: number, width: number, size: number): void {
   if (!(Number.isInteger(offset) && offset >= 0 && offset + width <= size))
     throw new RangeError(`${what} has ${size} bytes, and ${width} at ${offset} are not among them`);
-}
-
-/** RAM that is nothing but bytes. */
-class Ram implements GuestMemory {
-  readonly #bytes: Uint8Array;
-  readonly #view: DataView;
-
-  constructor(size: number) {
-    this.#bytes = new Uint8Array(size);
-    this.#view = new DataView(this.#bytes.buffer);
-  }
-
-  get size(): number {
-    return this.#bytes.length;
-  }
-
-  read(address: number, dst: Uint8Array, offset: number, length: number): void {
-    this.#check(address, length);
-    dst.set(this.#bytes.subarray(address, address + length), offset);
-  }
-
-  write(address: number, src: Uint8Array, offset: number, length: number): void {
-    this.#check(address, length);
-    this.#bytes.set(src.subarray(offset, offset + length), address);
-  }
-
-  readU8(address: number): number {
-    this.#check(address, 1);
-    return this.#view.getUint8(address);
-  }
-
-  readU16(address: number): number {
-    this.#check(address, 2);
-    return this.#view.getUint16(address, true);
-  }
-
-  readU32(address: number): number {
-    this.#check(address, 4);
-    return this.#view.getUint32(address, true);
-  }
-
-  writeU8(address: number, value: number): void {
-    this.#check(address, 1);
-    this.#view.setUint8(address, value);
-  }
-
-  writeU16(address: number, value: number): void {
-    this.#check(address, 2);
-    this.#view.setUint16(address, value, true);
-  }
-
-  writeU32(address: number, value: number): void {
-    this.#check(address, 4);
-    this.#view.setUint32(address, value, true);
-  }
-
-  #check(address: number, length: number): void {
-    if (!(Number.isInteger(address) && address >= 0 && length >= 0 && address + length <= this.size))
-      throw new GuestMemoryError(address, length, this.size);
-  }
 }

@@ -1,6 +1,6 @@
-import { type GuestMemory, GuestMemoryError } from '../../device/guest-memory.ts';
+import { type GuestMemory, GuestMemoryError } from './guest-memory.ts';
 
-/** Guest RAM that is nothing but bytes. */
+/** Guest RAM that is nothing but bytes: of a device without an emulator around it. `bytes` are the RAM itself. */
 export class FlatMemory implements GuestMemory {
   readonly bytes: Uint8Array;
   readonly #view: DataView;
@@ -55,7 +55,7 @@ export class FlatMemory implements GuestMemory {
   }
 
   #check(address: number, length: number): void {
-    if (!(address >= 0 && length >= 0 && address + length <= this.size))
+    if (!(Number.isInteger(address) && address >= 0 && length >= 0 && address + length <= this.size))
       throw new GuestMemoryError(address, length, this.size);
   }
 }
