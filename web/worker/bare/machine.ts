@@ -1,6 +1,8 @@
 import { FlatMemory } from '../../../device/flat-memory.ts';
+import { S_IFREG } from '../../../device/fs/constants.ts';
 import { FuseSession } from '../../../device/fuse/session.ts';
-import { MemoryFileSystem, volumeOf } from '../../../device/index.ts';
+import { MemoryFileSystem } from '../../../device/index.ts';
+import { TreeWriter } from '../../../device/trees/tree-writer.ts';
 import { PciTransport } from '../../../device/virtio/pci-transport.ts';
 import { VirtioFs } from '../../../device/virtio-fs.ts';
 
@@ -31,7 +33,9 @@ export class BareMachine {
 
   constructor(secret: string) {
     const { filesystem } = this;
-    volumeOf(filesystem).writeFileSync(`/${FILE}`, secret);
+    const writer = new TreeWriter(filesystem, filesystem.root);
+    const attributes = { mode: S_IFREG | 0o644, uid: 0, gid: 0 };
+    writer.file(writer.place(FILE), attributes, new TextEncoder().encode(secret));
     this.session = new FuseSession({ filesystem, deliver: (action) => action() });
     const device = new VirtioFs(this.session, { tag: TAG, requestQueues: 1, queueSize: 64, notifications: false });
     this.transport = new PciTransport({
