@@ -65,7 +65,7 @@ describe('a bare device, and a driver of the visitor', () => {
     ['an exception', 'const x = 1;\n\nthrow new Error("wrong")', /^Error: wrong \(line 3\)$/, /^$/],
     ['a syntax error', 'let let;', /^SyntaxError/, /^$/],
     ['an address outside of RAM', 'ram.write32(2 ** 20 - 2, 1)', /0xffffe/, /^$/],
-    ['a register that is none', 'pci.read32(254)', /configuration space has 256 bytes/, /^$/],
+    ['a register that does not exist', 'pci.read32(254)', /configuration space has 256 bytes/, /^$/],
     ['a ring outside of RAM', upTo('// 4.').replace('0x2000', '0x7fffff00').concat('outw(notify, 1)'), /^$/, /./],
     [
       'a chain that goes round',

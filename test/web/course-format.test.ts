@@ -120,7 +120,7 @@ seen: yes
     ['something to do without a check', '## A\n\n```do\nls\n```\n', /needs a check/],
     ['a check without a condition', '## A\n\n```check\nseen: x\n```\n', /needs a line “done: …”/],
     ['a check that is no expression', '## A\n\n```check\ndone: held &&\nseen: x\n```\n', /"held &&"/],
-    ['an act that there is none', '## A\n\n```act\nerase\n```\n', /is no act/],
+    ['an unknown act', '## A\n\n```act\nerase\n```\n', /is no act/],
     ['a question without an answer', '## A\n\n```question\nWhat?\n- a\n- b\n```\n', /one of them right/],
     ['too many steps', '## A\n'.repeat(41), /41 steps/],
     ['too much of it', '#'.repeat(200_001), /200001 characters/],

@@ -101,7 +101,7 @@ describe('the page: courses', function () {
     ['are too large', { 'mine.md': '#'.repeat(900_000) }, /is too large/],
     ['have no steps', { 'mine.md': 'Nothing.' }, /there is no step/],
     ['refer to another server', { 'mine.md': '1. [a](https://elsewhere.test/a.md)\n' }, /have to be on one server/],
-    ['have a condition that is none', { 'mine.md': MINE.replace('size(requests) > 0', 'size(') }, /step “Look.*size\(/],
+    ['have an invalid condition', { 'mine.md': MINE.replace('size(requests) > 0', 'size(') }, /step “Look.*size\(/],
   ] as [string, Record<string, string>, RegExp][])
     it(`of others that ${what} are refused, and the page’s own is shown`, async () => {
       host(files);
@@ -167,7 +167,7 @@ describe('the page: courses', function () {
     await lesson(visit).getByRole('heading', { name: 'A number for each file' }).waitFor();
   });
 
-  it('say so when a link leads to a lesson that there is none', async () => {
+  it('say so when a link leads to a lesson that does not exist', async () => {
     const visit = await site.open({ path: '#lesson=nothing' });
     await visit.page.getByRole('alert').getByText('The course has no lesson “nothing”').waitFor();
   });

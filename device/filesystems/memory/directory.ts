@@ -97,7 +97,7 @@ export class Directory extends NameTable<string> {
     return row < 0 ? undefined : this.at(row);
   }
 
-  /** Where the entry with this name is; -1 when there is none. */
+  /** The row of the entry with this name, or -1. */
   rowOf(name: string): number {
     return this.length && name.length <= NAME_MAX ? this.find(hashName(name), name) : -1;
   }

@@ -30,7 +30,7 @@ export abstract class NameTable<Name> {
   /** Whether the row of an entry is that of this name. */
   protected abstract isNamed(row: number, name: Name): boolean;
 
-  /** The row of a name; -1 when there is none. */
+  /** The row of a name, or -1. */
   find(hash: number, name: Name): number {
     const rows = this.#rows;
     const slots = this.#slots;
@@ -66,13 +66,13 @@ export abstract class NameTable<Name> {
     return this.#end ? this.cookieAt(this.#end - WORDS) : 0;
   }
 
-  /** The row with a cookie; -1 when there is none. */
+  /** The row with a cookie, or -1. */
   rowOfCookie(cookie: number): number {
     const row = this.rowAfter(cookie - 1);
     return row >= 0 && this.cookieAt(row) === cookie ? row : -1;
   }
 
-  /** The first row with a larger cookie; -1 when there is none. `near`: of the cookie itself, if it is known. */
+  /** The first row with a larger cookie, or -1. `near`: of the cookie itself, if it is known. */
   rowAfter(cookie: number, near = -WORDS): number {
     const rows = this.#rows;
     let row = near + WORDS;
