@@ -24,6 +24,17 @@ const MAGICS: [KernelPayload['compression'], number[]][] = [
   ['none', [0x7f, 0x45, 0x4c, 0x46]],
 ];
 
+/** `uname -r` of a kernel, bzImage or ELF, as it says it; undefined where it doesn't. */
+export function kernelRelease(image: Uint8Array): string | undefined {
+  const bytes = Buffer.from(image.buffer, image.byteOffset, image.length);
+  const textAt = (at: number) => bytes.toString('latin1', at, at + 256);
+  if (bytes.length >= 0x264 && bytes.readUInt16LE(0x1fe) === BOOT_FLAG && bytes.readUInt32LE(0x202) === HEADER_MAGIC)
+    return /^[^\s\0]+(?= )/.exec(textAt(0x200 + bytes.readUInt16LE(0x20e)))?.[0];
+  const banner = 'Linux version ';
+  const at = bytes.indexOf(banner, 0, 'latin1');
+  return at < 0 ? undefined : /^[^\s\0%]+(?= )/.exec(textAt(at + banner.length))?.[0];
+}
+
 /**
  * Finds the compressed kernel by the header that Documentation/arch/x86/boot.rst describes.
  * Returns undefined for a file that is no bzImage, or is from before Linux 2.6.24.

@@ -18,20 +18,7 @@ alias ll='ls -l'
 /** The guest's root filesystem, as a cpio archive. Not compressed: unpacking costs more in an emulator than reading. */
 export function makeInitramfs({ release, busybox, programs, modules }: InitramfsParts): Buffer {
   const archive = new CpioArchive();
-  for (const name of [
-    'bin',
-    'dev',
-    'etc',
-    'lib',
-    'lib/modules',
-    `lib/modules/${release}`,
-    'mnt',
-    'proc',
-    'run',
-    'sys',
-    'usr',
-    'var',
-  ])
+  for (const name of ['bin', 'dev', 'etc', 'lib', 'lib/modules', 'mnt', 'proc', 'run', 'sys', 'usr', 'var'])
     archive.directory(name);
   archive.directory('root', 0o700);
   archive.directory('tmp', 0o1777);
@@ -58,6 +45,13 @@ export function makeInitramfs({ release, busybox, programs, modules }: Initramfs
   }
   for (const [name, program] of programs) archive.file(name === 'init' ? 'init' : `bin/${name}`, program, 0o755);
 
+  // Without any, those of another kernel may be put there.
+  if (modules.length) addModules(archive, release, modules);
+  return archive.toBuffer();
+}
+
+function addModules(archive: CpioArchive, release: string, modules: KernelModule[]): void {
+  archive.directory(`lib/modules/${release}`);
   const files = new Map(modules.map((module) => [module.name, `${module.name}.ko`]));
   for (const { name, content } of modules) archive.file(`lib/modules/${release}/${files.get(name)}`, content);
   archive.file(
@@ -80,7 +74,6 @@ export function makeInitramfs({ release, busybox, programs, modules }: Initramfs
     const paths = modules.filter(({ name }) => names.includes(name)).map(({ name }) => files.get(name));
     archive.file(`lib/modules/${list}`, paths.map((path) => `/lib/modules/${release}/${path}\n`).join(''));
   }
-  return archive.toBuffer();
 }
 
 /** What has to be loaded before `module`, the last to load first, as in modules.dep. */

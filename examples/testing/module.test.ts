@@ -1,9 +1,10 @@
-// Tests a module of the kernel; KERNEL and INITRD name another kernel: node --import tsx --test examples/testing/module.test.ts
+// Tests a module of the kernel; KERNEL, MODULES and INITRD name another kernel: node --import tsx --test examples/testing/module.test.ts
 import { test } from 'node:test';
 import { baseMachine, check } from 'v86-virtiofs/testing';
 
 const base = baseMachine({
   kernel: process.env['KERNEL'],
+  modules: process.env['MODULES'],
   initrd: process.env['INITRD'],
   prepare: 'modprobe overlay; cd /tmp; mkdir lower upper work merged; echo below > lower/file',
 });

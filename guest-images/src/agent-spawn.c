@@ -2,6 +2,7 @@
 #include "agent.h"
 #include <signal.h>
 #include <stdio.h>
+#include <sys/stat.h>
 #include <sys/wait.h>
 #include <termios.h>
 
@@ -86,6 +87,27 @@ static void run(char *directory, char **arguments, int in, int out, int err, int
 	_exit(127);
 }
 
+static int processes_fd = -1;
+
+void follow_init(void)
+{
+	processes_fd = open("/proc", O_PATH | O_DIRECTORY | O_CLOEXEC);
+}
+
+/* What runs for the host runs in the root of process 1, also when an initial RAM disk has gone to another one and is empty. */
+static void go_after_init(void)
+{
+	struct stat here, there;
+	int root = openat(processes_fd, "1/root", O_PATH | O_DIRECTORY | O_CLOEXEC);
+
+	if (root < 0)
+		return;
+	if (!fstat(root, &there) && !stat("/", &here) && (here.st_dev != there.st_dev || here.st_ino != there.st_ino) &&
+	    !fchdir(root) && !chroot("."))
+		chdir("/");
+	close(root);
+}
+
 /* Payload of SPAWN: u8 is_pty, is_unkept; u16 columns, rows, arguments, variables; then the strings. */
 void spawn(uint32_t id, char *bytes, uint32_t length)
 {
@@ -97,6 +119,8 @@ void spawn(uint32_t id, char *bytes, uint32_t length)
 	char **directory, **arguments, **variables, **environment = NULL, **own = environ;
 	int error = 0;
 
+	if (processes_fd >= 0)
+		go_after_init();
 	directory = take_strings(&at, end, 1);
 	arguments = take_strings(&at, end, head[6] | head[7] << 8);
 	variables = take_strings(&at, end, head[8] | head[9] << 8);

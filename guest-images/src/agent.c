@@ -92,11 +92,14 @@ static void add(struct pollfd *polled, int *count, int fd, int events)
 	(*count)++;
 }
 
-int main(void)
+/* With an argument, the root of process 1 may become another one. */
+int main(int argc, char *argv[])
 {
 	static struct pollfd polled[2 + 3 * MAX_PROCESSES];
 	int port, children, i, count;
 
+	if (argc > 1)
+		follow_init();
 	command = malloc(MAX_COMMAND + 1);
 	port = open_port();
 	children = watch_children();

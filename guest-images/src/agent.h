@@ -46,6 +46,8 @@ uint32_t get32(const unsigned char *p);
 void put32(unsigned char *p, uint32_t value);
 
 /* agent-spawn.c */
+/* From now on, commands run in the root that process 1 has. */
+void follow_init(void);
 void spawn(uint32_t id, char *bytes, uint32_t length);
 
 /* agent-process.c */

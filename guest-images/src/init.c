@@ -5,8 +5,9 @@
  *
  * It is /init of the initial RAM disk, and where the kernel's command line says rootfstype=virtiofs, it
  * goes from there to that root, and runs what init= names. There the host has put this program and the
- * agent into a directory of their own, which goes away when they run. With arguments, those are the command
- * that becomes PID 1 in its place, once the agent runs.
+ * agent into a directory of their own, which goes away when they run; and so it is in an initial RAM disk
+ * that somebody else has made. What the kernel's command line has behind -- is the command that becomes
+ * PID 1 in its place, once the agent runs.
  */
 #define _GNU_SOURCE
 #include <errno.h>
@@ -179,10 +180,12 @@ static pid_t start(int program, char *const argv[], const char *terminal)
 	return pid;
 }
 
-static pid_t start_agent(void)
+/* `follows`: process 1 may go to another root. */
+static pid_t start_agent(int follows)
 {
-	static char *const argv[] = { "/sbin/agent", NULL };
+	static char *argv[] = { "/sbin/agent", NULL, NULL };
 
+	argv[1] = follows ? "follow" : NULL;
 	return start(agent_fd, argv, NULL);
 }
 
@@ -213,19 +216,40 @@ static char *word_of(const char *line, const char *name)
 	return NULL;
 }
 
+/* The kernel's command line. */
+static char *kernel_words(void)
+{
+	static char line[4096];
+	ssize_t length = 0;
+	int fd = open("/proc/cmdline", O_RDONLY | O_CLOEXEC);
+
+	if (fd >= 0) {
+		length = read(fd, line, sizeof line - 1);
+		close(fd);
+	}
+	line[length > 0 ? length : 0] = 0;
+	line[strcspn(line, "\n")] = 0;
+	return line;
+}
+
+/* What the kernel's command line has behind --; before it are words that the kernel did not know. NULL for none. */
+static char **command_of(int argc, char *argv[])
+{
+	char *at = strstr(kernel_words(), " -- ");
+	int count = 0;
+
+	for (at = at ? strtok(at + 4, " ") : NULL; at; at = strtok(NULL, " "))
+		count++;
+	return count && count < argc ? argv + argc - count : NULL;
+}
+
 /* In the initial RAM disk: goes to the root that the kernel's command line names and frees the memory here; returns where it names none. */
 static void go_to_root(int argc, char *argv[])
 {
-	static char line[4096];
-	char *type, *tag, *init, *flags;
-	ssize_t length;
-	int fd;
+	char *line, *type, *tag, *init, *flags;
 
 	attach("proc", "/proc", 0, NULL);
-	fd = open("/proc/cmdline", O_RDONLY | O_CLOEXEC);
-	length = fd < 0 ? 0 : read(fd, line, sizeof line - 1);
-	close(fd);
-	line[length > 0 ? length : 0] = 0;
+	line = kernel_words();
 	type = word_of(line, "rootfstype=");
 	tag = word_of(line, "root=");
 	init = word_of(line, "init=");
@@ -233,7 +257,7 @@ static void go_to_root(int argc, char *argv[])
 	if (!type || !tag || strcmp(type, "virtiofs"))
 		return;
 	load_modules(MODULES);
-	if (argc > 1)
+	if (command_of(argc, argv))
 		load_modules(SERVICE_MODULES);
 	if (mount(tag, NEW_ROOT, type, 0, flags)) {
 		complain("mount the root", tag);
@@ -300,26 +324,32 @@ int main(int argc, char *argv[])
 	struct sigaction action = { .sa_handler = on_shutdown };
 	int is_root = strcmp(argv[0], "/init") != 0;
 	pid_t agent, shell, ended;
+	char **command;
 	unsigned i;
 
 	if (!is_root)
 		go_to_root(argc, argv);
 	mount_all(is_root);
-	if (is_root) {
+	if (is_root)
 		settle_in_root(argv[0]);
-	} else {
-		load_modules(MODULES);
+	else
 		sethostname("guest", 5);
-	}
+	load_modules(MODULES);
+	command = is_root ? command_of(argc, argv) : NULL;
+	/* This very program, which starts one. */
+	if (command && !strcmp(command[0], "/init") && !access("/bin/agent", X_OK))
+		execv(command[0], command);
 	if (access(shell_variable + sizeof SHELL - 1, X_OK))
 		strcpy(shell_variable, SHELL "/bin/sh");
 	map_less_around_faults();
 	loopback_up();
 
-	agent = has_uart("/sys/class/tty/ttyS1/type") ? start_agent() : 0;
-	if (is_root && argc > 1) {
-		execv(argv[1], argv + 1);
-		complain("run", argv[1]);
+	agent = has_uart("/sys/class/tty/ttyS1/type") ? start_agent(command != NULL) : 0;
+	if (command) {
+		execv(command[0], command);
+		complain("run", command[0]);
+		/* As the kernel would: it panics, and tells that. */
+		_exit(127);
 	}
 	for (i = 0; i < sizeof signals / sizeof *signals; i++)
 		sigaction(signals[i], &action, NULL);
@@ -336,7 +366,7 @@ int main(int argc, char *argv[])
 		if (ended == agent || ended == shell)
 			sleep(1);
 		if (ended == agent)
-			agent = start_agent();
+			agent = start_agent(0);
 		else if (ended == shell)
 			shell = start_shell();
 	}

@@ -19,7 +19,7 @@ export async function mountShare(machine: Pick<Machine, 'exec'>, share: Share, p
   if (!/\bvirtiofs\b/.test(stdout)) {
     throw new VmError(
       'image',
-      "the guest's kernel has no virtio-fs: load its modules virtio_pci, fuse and virtiofs, or boot the image that guest-images/ builds",
+      "the guest's kernel has no virtio-fs: give its modules with --modules DIR (`modules`), load virtio_pci, fuse and virtiofs, or boot the image that guest-images/ builds",
     );
   }
   throw new VmError(

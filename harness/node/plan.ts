@@ -3,13 +3,15 @@ import { resolve } from 'node:path';
 import type { V86Options } from 'v86';
 import { kernelCmdline } from '../machine/boot/cmdline.ts';
 import type { DirectBootImage } from '../machine/boot/direct-boot.ts';
-import { type RootPrograms, rootCmdline } from '../machine/boot/root.ts';
+import { besideCmdline, type RootPrograms, rootCmdline } from '../machine/boot/root.ts';
 import { devicesOf, equipmentOf, type MachineConfig, type RootDevice } from '../machine/config.ts';
 import { VmError } from '../machine/errors.ts';
-import { defaultDriver, defaultKernel, isNamed, readImageFile, resolveImage } from './image.ts';
+import { readImageFile } from './boot-files.ts';
+import { defaultDriver, defaultKernel, isNamed, resolveImage } from './image.ts';
 import { ImageLeases } from './images/image-leases.ts';
 import { imageIds, matchImages, withImage } from './images/shared-images.ts';
 import { liveUuids, matchLive } from './live/live-share.ts';
+import { MODULES_TAG, modulesShare } from './own-kernel.ts';
 import { v86Version } from './v86.ts';
 import {
   checkShares,
@@ -65,10 +67,12 @@ export async function makePlan(options: VmOptions, images = new ImageLeases()): 
     network = 'ne2k',
     acpi = false,
   } = options;
+  const kernel = options.kernel ?? defaultKernel();
+  if (options.modules !== undefined && !isNamed(kernel) && !given.some(({ tag }) => tag === MODULES_TAG))
+    given.splice(options.shares?.length ?? 0, 0, await modulesShare(options.modules, kernel));
   checkShares(given);
   const shares: ShareOptions[] = [];
   for (const share of given) shares.push(await withImage(share, images, options));
-  const kernel = options.kernel ?? defaultKernel();
   const driver = options.driver ?? defaultDriver(kernel);
   const wanted = options.bootMethod ?? (acpi || options.bios !== undefined ? 'bios' : undefined);
   if (wanted === 'direct' && options.bios !== undefined)
@@ -78,9 +82,10 @@ export async function makePlan(options: VmOptions, images = new ImageLeases()): 
   const image = await resolveImage({ ...options, driver, kernel, bootMethod: wanted, hasRoot: root !== undefined });
   const { vmlinux, initrd } = image;
   const bootMethod = wanted ?? (vmlinux ? 'direct' : 'bios');
+  const words = image.startsAgent ? besideCmdline(options.cmdline) : options.cmdline;
   // The kernel's driver for hotplug takes v86's description of slots amiss.
   const cmdline = kernelCmdline(
-    [acpi && 'acpiphp.disable=1', options.cmdline, rootDevice && rootCmdline(rootDevice)].filter(Boolean).join(' '),
+    [acpi && 'acpiphp.disable=1', words, rootDevice && rootCmdline(rootDevice)].filter(Boolean).join(' '),
   );
   const bare: MachineConfig = {
     emulator: await v86Version(),
@@ -174,7 +179,9 @@ export async function optionsFor(config: MachineConfig, options: VmOptions, leas
     equipmentOf(config);
   // A kernel of the caller's own has a driver of its own.
   const canBeFast = options.kernel === undefined || isNamed(options.kernel);
-  const directories = options.shares ? undefined : matchLive(live, options.live);
+  const withModules = options.modules !== undefined && options.kernel !== undefined && live.has(MODULES_TAG);
+  const own = withModules ? [(await modulesShare(options.modules!, options.kernel!)).source!] : [];
+  const directories = options.shares ? undefined : matchLive(live, [...(options.live ?? []), ...own]);
   // What the caller gives is not looked for.
   const wanted = new Map(
     [...images].filter(([tag]) => (tag === root?.tag ? !hasContent(options.root) : options.shares === undefined)),
@@ -199,7 +206,13 @@ export async function optionsFor(config: MachineConfig, options: VmOptions, leas
       options.shares ??
       tags
         .filter((tag) => tag !== root?.tag)
-        .map((tag) => ({ tag, source: directories?.get(tag), live: live.has(tag), filesystem: filesystems.get(tag) })),
+        .map((tag) => ({
+          tag,
+          source: directories?.get(tag),
+          live: live.has(tag),
+          filesystem: filesystems.get(tag),
+          ...(tag === MODULES_TAG && { readOnly: true }),
+        })),
   };
 }
 

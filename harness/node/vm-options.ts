@@ -71,11 +71,16 @@ export interface VmOptions extends LifeOptions {
   driver?: NamedDriver;
   /**
    * `stock`: Debian's; `minimal`: Linux 6.12 with little more than a guest needs here, which is built when it is first asked for; or the path of a
-   * kernel of your own, a bzImage or an ELF file, which needs an `initrd` too. Default: V86_VIRTIOFS_KERNEL, or `stock`.
+   * kernel of your own, a bzImage or an ELF file. Default: V86_VIRTIOFS_KERNEL, or `stock`.
    */
   kernel?: NamedKernel | (string & {});
-  /** Path of the initial RAM disk for a kernel of your own, with the agent of `guest-images/`; with a `root` it may be left out. */
+  /** Path of the initial RAM disk for a kernel of your own; the agent is put beside what is in it, unless it has that. Default: a small one with BusyBox. */
   initrd?: string;
+  /**
+   * Modules for a kernel of your own: what `make modules_install INSTALL_MOD_PATH=DIR` made, or the `lib/modules/RELEASE` in it. Those that the agent and
+   * shares need are loaded at boot; `modprobe` finds all of them where the guest has that directory mounted at `/mnt/kernel-modules`, as a share with that tag.
+   */
+  modules?: string;
   /** Path of a SeaBIOS image, for the boot method `bios`, which is the default then. Default: that of the image, or of the package seabios. */
   bios?: string;
   /** With ACPI, which a guest needs to be woken from sleep; that takes a BIOS, and the machine is not kept in the cache. Default: false. */

@@ -5,6 +5,7 @@ import { printable, printableLines } from '../machine/printable.ts';
 import { unlessAborted } from '../machine/unless-aborted.ts';
 import { isNamed } from '../node/image.ts';
 import { imageLocation } from '../node/images/share-image.ts';
+import { workShare } from '../node/own-kernel.ts';
 import { Vm } from '../node/vm.ts';
 import type { ShareOptions, VmOptions } from '../node/vm-options.ts';
 import { VmPool } from '../node/vm-pool.ts';
@@ -165,7 +166,7 @@ export class BaseMachine {
 
   /** The words that open a shell in a machine that is kept, with what its snapshot has not. */
   #shell(directory: string, id: string): string[] {
-    const { shares = [], root, kernel, initrd, bios } = this.#options;
+    const { shares = [], root, kernel, initrd, modules, bios } = this.#options;
     const sources = [...shares, typeof root === 'string' ? { source: root } : root];
     const elsewhere = sources.flatMap((share) => {
       const image = share?.source === undefined ? undefined : imageLocation(share.source);
@@ -175,6 +176,7 @@ export class BaseMachine {
     const own = [
       kernel && !isNamed(kernel) && ['--kernel', kernel],
       initrd && ['--initrd', initrd],
+      modules && ['--modules', modules],
       bios && ['--bios', bios],
     ];
     const needed = [...elsewhere, ...own.flatMap((words) => words || [])];
@@ -251,7 +253,7 @@ export function baseMachine(options?: BaseMachineOptions): BaseMachine {
 }
 
 async function runScript(vm: Vm, script: string): Promise<void> {
-  const cwd = vm.shares.find(({ isRoot }) => !isRoot)?.mountPoint;
+  const cwd = workShare(vm)?.mountPoint;
   const { code, stdout, stderr } = await vm.exec(['/bin/sh', '-e', '-c', script], { cwd, timeoutMs: 2 ** 31 - 1 });
   if (code)
     throw new VmError(

@@ -96,6 +96,7 @@ describe('command line: every option of every command', function () {
       check: kept('run'),
     },
     { args: ['run', '--no-cache', '--', 'true'], stderr: /^booting the guest\n$/ },
+    { args: ['run', '--tap', '--', 'echo', 'ok 1 a'], stdout: /^ok 1 - a$/m },
     { args: ['shell', ...machine('shell')], input: script('shell'), stdout: said, stderr: /./, check: kept('shell') },
     {
       args: ['freeze', ...store, '--name', 'base', ...machine('freeze'), '--', 'sh', '-c', script('freeze')],
@@ -170,7 +171,7 @@ describe('command line: every option of every command', function () {
 
   /** Options that can't be honoured there: each with its reason, before anything has run. */
   const refused = (): Row[] => {
-    const other = ['--kernel', 'none.bin', '--initrd', 'none.img', '--bios', 'none.bin'];
+    const other = ['--kernel', 'none.bin', '--initrd', 'none.img', '--modules', 'none', '--bios', 'none.bin'];
     const rest = ['--', 'echo', 'ran'];
     const stays = { code: 125, stdout: /^$/ };
     return [

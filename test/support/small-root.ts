@@ -1,7 +1,7 @@
 import { chmod, mkdir, readFile, symlink, writeFile } from 'node:fs/promises';
 import { dirname, join } from 'node:path';
 import { ensureGuestImage } from '../../guest-images/build.ts';
-import { readCpio } from '../../web/build/read-cpio.ts';
+import { readCpio } from '../../guest-images/read-cpio.ts';
 
 const S_IFMT = 0o170000;
 const S_IFDIR = 0o040000;

@@ -10,6 +10,7 @@ import { TreeWriter } from '../../device/trees/tree-writer.ts';
 import { ensureGuestImage, GuestImageError, type GuestImageOptions } from '../../guest-images/build.ts';
 import { ensureDebianRoot } from '../../guest-images/debian-root.ts';
 import { writableCacheDirectory } from '../../guest-images/paths.ts';
+import { readCpio } from '../../guest-images/read-cpio.ts';
 import { onTerminal } from '../../guest-images/terminal.ts';
 import { nodeFlate } from '../../harness/node/images/node-flate.ts';
 import { loadSource } from '../../harness/node/shares/load-source.ts';
@@ -20,7 +21,6 @@ import { offerBoth } from './offer.ts';
 import { guestOptions } from './options.ts';
 import { buildPageGuest } from './page-guest.ts';
 import { PREBUILT, takePrebuilt } from './prebuilt.ts';
-import { readCpio } from './read-cpio.ts';
 
 /** What people look for first when they sit in front of a Debian. */
 const PACKAGES = ['curl', 'gcc', 'git', 'libc6-dev', 'make', 'nano', 'python3', 'sqlite3', 'strace', 'tmux', 'vim'];

@@ -4,8 +4,8 @@ import { TreeWriter } from '../../../device/trees/tree-writer.ts';
 import type { RootDevice } from '../config.ts';
 import { VmError } from '../errors.ts';
 
-/** Where they are in the root until they run, which takes them away. */
-const PLACE = '.v86-virtiofs';
+/** Where they are in a root, or in somebody else's initial RAM disk, until they run, which takes them away. */
+export const PROGRAMS_PLACE = '.v86-virtiofs';
 
 /** The programs of `guest-images/` that a root filesystem does not have: bytes of static executables. */
 export interface RootPrograms {
@@ -27,19 +27,29 @@ export function rootCmdline({ tag, init }: RootDevice): string {
       'configuration',
       `${JSON.stringify(init)} can't be process 1 of a root: give a path, and arguments without quotes`,
     );
-  const words = ['rootfstype=virtiofs', `root=${tag}`, 'rw', `init=/${PLACE}/init`];
+  const words = ['rootfstype=virtiofs', `root=${tag}`, 'rw', `init=/${PROGRAMS_PLACE}/init`];
   return [...words, ...(init === undefined ? [] : ['--', init])].join(' ');
+}
+
+/**
+ * `more`, words of a kernel's command line, for an initial RAM disk that has the programs besides its own: they run first, and then what it has as
+ * process 1, with the arguments behind `--`.
+ */
+export function besideCmdline(more = ''): string {
+  const [words, ...rest] = more.split(/(?:^| )-- /) as [string, ...string[]];
+  const own = [...words.matchAll(/(?:^| )rdinit=(\S+)/g)].at(-1)?.[1] ?? '/init';
+  return [words, `rdinit=/${PROGRAMS_PLACE}/init`, '--', own, ...rest].filter(Boolean).join(' ');
 }
 
 /** Puts the programs into a root filesystem that is about to be booted from, and takes away what is in their place. @throws FsError ENOSPC. */
 export function putRootPrograms(filesystem: MemoryFileSystem, programs: RootPrograms): void {
   const writer = new TreeWriter(filesystem, filesystem.root);
-  writer.directoryAt(writer.place(PLACE));
+  writer.directoryAt(writer.place(PROGRAMS_PLACE));
   // An init without the agent would not be heard of: where there is no room, the kernel has none and panics.
   for (const [name, bytes] of [
     ['agent', programs.agent],
     ['init', programs.init],
   ] as const) {
-    writer.file(writer.place(`${PLACE}/${name}`), { mode: S_IFREG | 0o755, uid: 0, gid: 0 }, bytes);
+    writer.file(writer.place(`${PROGRAMS_PLACE}/${name}`), { mode: S_IFREG | 0o755, uid: 0, gid: 0 }, bytes);
   }
 }

@@ -71,7 +71,7 @@ function fish(program: Command): string {
     ...visible(command).map((option) =>
       [
         at(command.name()),
-        option.short && `-s ${option.short.slice(1)}`,
+        option.short && (option.short.startsWith('--') ? `-l ${option.short.slice(2)}` : `-s ${option.short.slice(1)}`),
         option.long && `-l ${option.long.slice(2)}`,
         option.required && '-r',
         option.argChoices && `-f -a '${option.argChoices.join(' ')}'`,

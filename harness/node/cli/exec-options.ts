@@ -2,6 +2,7 @@ import { posix } from 'node:path';
 import { type Command, InvalidArgumentError, Option } from 'commander';
 import { isUser } from '../../machine/agent/as-user.ts';
 import type { GuestProcess, SpawnOptions } from '../../machine/agent/guest-agent.ts';
+import { workShare } from '../own-kernel.ts';
 import type { Vm } from '../vm.ts';
 
 /** Exit code of a command that took longer than `--timeout`, as timeout(1) has it. */
@@ -53,7 +54,7 @@ export function execution(
   argv: string[],
   { env, workdir, user }: ExecFlags,
 ): { argv: string[]; options: SpawnOptions } {
-  const cwd = vm.shares.find(({ isRoot }) => !isRoot)?.mountPoint ?? '/root';
+  const cwd = workShare(vm)?.mountPoint ?? '/root';
   return { argv, options: { env, user, cwd: workdir === undefined ? cwd : posix.resolve(cwd, workdir) } };
 }
 

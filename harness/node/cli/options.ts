@@ -3,6 +3,7 @@ import { snapshotDirectory } from '../../../guest-images/paths.ts';
 import { CommandError, type GuestEnd, VmError } from '../../machine/errors.ts';
 import { printable, printableConsole } from '../../machine/printable.ts';
 import type { RenewalOptions } from '../../machine/renewal.ts';
+import { isNamed } from '../image.ts';
 import { DEFAULT_MEMORY, type NamedDriver, type ShareOptions, type VmOptions } from '../vm-options.ts';
 import { addExecOptions, type ExecFlags, parseSeconds } from './exec-options.ts';
 
@@ -28,6 +29,7 @@ export const EXIT_CODES = `Exit codes: the command's own; ${GUEST_ENDS.crashed} 
 interface ImageFlags {
   kernel?: string;
   initrd?: string;
+  modules?: string;
   bios?: string;
 }
 
@@ -79,6 +81,7 @@ export function thawOptions({
   imagePatience,
   kernel,
   initrd,
+  modules,
   bios,
 }: RenewalFlags): RenewalOptions & VmOptions {
   return {
@@ -89,6 +92,7 @@ export function thawOptions({
     ...imageUse(imagePatience),
     kernel,
     initrd,
+    modules,
     bios,
   };
 }
@@ -110,6 +114,8 @@ export function storeOption(): Option {
 
 /** What `run` and `shell` have in common, as commander gives it. */
 export interface MachineFlags extends ExecFlags {
+  /** Of `run`. */
+  tap?: boolean;
   share?: string[];
   live?: boolean;
   tag?: string[];
@@ -121,6 +127,7 @@ export interface MachineFlags extends ExecFlags {
   memory: number;
   kernel?: string;
   initrd?: string;
+  modules?: string;
   bios?: string;
   cmdline?: string;
   boot?: 'direct' | 'bios';
@@ -215,7 +222,7 @@ export function addShareForm(command: Command): Command {
 /** What a guest boots from, and on. */
 export function addBootOptions(command: Command): Command {
   return addImageOptions(command.addOption(memoryOption()))
-    .option('--cmdline <words>', "extra words for the kernel's command line")
+    .option('--append, --cmdline <words>', "extra words for the kernel's command line")
     .addOption(
       new Option(
         '--boot <method>',
@@ -238,11 +245,12 @@ export function memoryOption(): Option {
 
 export function addImageOptions(command: Command): Command {
   return command
+    .option('--kernel <which>', "stock (Debian's), minimal (Linux 6.12, small), or a kernel's file, bzImage or vmlinux")
+    .option('--initrd <file>', 'initial RAM disk for such a kernel (default: a small one with BusyBox)')
     .option(
-      '--kernel <which>',
-      "stock (Debian's), minimal (Linux 6.12, small), or a kernel's file, bzImage or vmlinux, which needs --initrd too",
+      '--modules <dir>',
+      'modules for such a kernel, as `make modules_install INSTALL_MOD_PATH=DIR` puts them there; shared with the guest, for modprobe',
     )
-    .option('--initrd <file>', 'initial RAM disk for it, with the agent of guest-images/')
     .option('--bios <file>', 'SeaBIOS image; implies --boot bios');
 }
 
@@ -260,16 +268,20 @@ export function machineOptions(flags: MachineFlags): VmOptions {
     memory,
     kernel,
     initrd,
+    modules,
     bios,
     cmdline,
     boot,
     driver,
     cache,
+    save,
     verbose,
   } = flags;
   if (init !== undefined && root === undefined)
     throw new VmError('configuration', '--init says what runs first in a root: give --root too');
-  const count = Math.max(share.length, root === undefined ? 1 : 0);
+  // A kernel of the caller's may have no virtio-fs, and needs none as long as nothing is shared.
+  const needsNone = root !== undefined || (isOwn(kernel) && !tag.length && save === undefined);
+  const count = Math.max(share.length, needsNone ? 0 : 1);
   if (tag.length > count) {
     throw new VmError(
       'configuration',
@@ -292,6 +304,7 @@ export function machineOptions(flags: MachineFlags): VmOptions {
     memory,
     kernel,
     initrd,
+    modules,
     bios,
     cmdline,
     bootMethod: boot,
@@ -301,6 +314,10 @@ export function machineOptions(flags: MachineFlags): VmOptions {
     onConsole: verbose ? (line) => process.stderr.write(`guest | ${printableConsole(line)}\n`) : undefined,
     onProgress: progressReporter(verbose),
   };
+}
+
+function isOwn(kernel: string | undefined): boolean {
+  return kernel !== undefined && !isNamed(kernel);
 }
 
 /** Bytes, with a binary unit. */

@@ -25,7 +25,7 @@ import { openStore, tellJson } from './store.ts';
 
 interface ProfileFlags
   extends ExecFlags,
-    Pick<MachineFlags, 'kernel' | 'initrd' | 'bios' | 'memory' | 'init' | 'verbose'> {
+    Pick<MachineFlags, 'kernel' | 'initrd' | 'modules' | 'bios' | 'memory' | 'init' | 'verbose'> {
   at?: string;
   store: string;
   output?: string;

@@ -15,7 +15,18 @@ import { addStoreCommands } from './store.ts';
 export class Versions extends Error {}
 
 /** Options of `shell` that a frozen guest takes too. */
-const OF_ANY_GUEST = new Set(['store', 'env', 'workdir', 'user', 'timeout', 'save', 'kernel', 'initrd', 'bios']);
+const OF_ANY_GUEST = new Set([
+  'store',
+  'env',
+  'workdir',
+  'user',
+  'timeout',
+  'save',
+  'kernel',
+  'initrd',
+  'modules',
+  'bios',
+]);
 
 /** Options for which nothing is a value too: no more words for the kernel, no token from here. */
 const MAY_BE_EMPTY = new Set(['cmdline', 'token']);
@@ -52,6 +63,10 @@ export function makeProgram(): Command {
       .description('Runs a command in a guest, in the directory of the (first) share, and exits with its code.')
       .argument('<command...>', 'command and arguments; put -- before them'),
   )
+    .option(
+      '--tap',
+      'read what the command prints as test results, of kselftest, of KUnit in the kernel log, or any TAP; print them as TAP 14, and exit with 1 when a test has failed',
+    )
     .addHelpText(
       'after',
       `
@@ -60,6 +75,7 @@ Examples:
   v86-virtiofs run --share . -- ls -lR
   v86-virtiofs run --share . --live -- make
   v86-virtiofs run --share src --write-back -- sh -c 'gzip -k *.txt'
+  v86-virtiofs run --kernel arch/x86/boot/bzImage --tap -- dmesg
   v86-virtiofs run -e CI=1 -w tests -u 1000 --timeout 60 --share src -- ./all
 
 Ctrl-C and TERM go to the command; a second one kills it. --write-back and --save are done in any case.

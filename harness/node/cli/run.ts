@@ -1,5 +1,6 @@
 import type { GuestProcess } from '../../machine/agent/guest-agent.ts';
 import { printable } from '../../machine/printable.ts';
+import { TapWriter } from '../tap/tap-writer.ts';
 import { Vm } from '../vm.ts';
 import type { VmOptions } from '../vm-options.ts';
 import { type ExecFlags, execution, withinTime } from './exec-options.ts';
@@ -43,14 +44,36 @@ export function tellSkipped(vm: Vm): void {
 }
 
 /** Runs `argv` in a guest that is there, as {@link run}. Takes this process's stdin for good. */
-export function runIn(vm: Vm, argv: string[], flags: ExecFlags): Promise<number> {
+export function runIn(vm: Vm, argv: string[], flags: ExecFlags & { tap?: boolean }): Promise<number> {
   const { argv: words, options } = execution(vm, argv, flags);
-  return onStdio(vm.spawn(words, { ...options, isKept: false }), flags.timeout);
+  const child = vm.spawn(words, { ...options, isKept: false });
+  return flags.tap ? tellResults(child, flags.timeout) : onStdio(child, flags.timeout);
+}
+
+/** As {@link onStdio}, with the test results in what the command says as TAP. The exit code is the command's, or 1 when a test has failed, or none was there. */
+async function tellResults(child: GuestProcess, timeout?: number): Promise<number> {
+  const writer = new TapWriter((text) => put('stdout', text));
+  let code: number;
+  try {
+    code = await onStdio(child, timeout, (data) => writer.add(data));
+  } catch (error) {
+    writer.end((error as Error).message.split('\n', 1)[0]);
+    throw error;
+  }
+  writer.end();
+  const { count, failures } = writer;
+  if (!count) put('stderr', 'v86-virtiofs: the command has printed no test results, neither TAP nor KTAP\n');
+  else if (failures) put('stderr', `v86-virtiofs: ${failures} of ${count} ${count === 1 ? 'test' : 'tests'} failed\n`);
+  return code || (failures || !count ? 1 : 0);
 }
 
 /** Connects a command in a guest to this process: its stdio, for good, and its signals. Returns the exit code. */
-export async function onStdio(child: GuestProcess, timeout?: number): Promise<number> {
-  child.onStdout = (data) => pass('stdout', data);
+export async function onStdio(
+  child: GuestProcess,
+  timeout?: number,
+  onStdout: GuestProcess['onStdout'] = (data) => pass('stdout', data),
+): Promise<number> {
+  child.onStdout = onStdout;
   child.onStderr = (data) => pass('stderr', data);
   // As the kernel does with those who write to a pipe that nobody reads.
   const stopListening = onOutputLost(() => child.kill('SIGPIPE'));

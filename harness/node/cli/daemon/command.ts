@@ -112,12 +112,13 @@ function machineOf(flags: DaemonFlags): VmOptions {
     throw new VmError('configuration', '--live says how directories are shared: give --share DIR too');
   const copies = Array.from({ length: Math.max(1, tag.length) }, () => '');
   const { onConsole: _, onProgress: __, ...options } = machineOptions({ ...flags, share: live ? share : copies });
-  const { kernel, initrd, bios } = options;
+  const { kernel, initrd, modules, bios } = options;
   const path = (name: string | undefined) => name && resolve(name);
   return {
     ...options,
     kernel: kernel !== undefined && isNamed(kernel) ? kernel : path(kernel),
     initrd: path(initrd),
+    modules: path(modules),
     bios: path(bios),
     shares: options.shares!.map(({ source, ...share }) => ({ ...share, source: path(source) || undefined })),
   };

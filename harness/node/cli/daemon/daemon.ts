@@ -231,7 +231,7 @@ function decline(socket: Socket, reason: string): void {
 async function filesOf(options: VmOptions): Promise<string[]> {
   const { kernel = defaultKernel() } = options;
   const image = await resolveImage({ ...options, kernel, driver: options.driver ?? defaultDriver(kernel) });
-  return [image.kernel, image.initrd, image.vmlinux, image.bios].filter((file) => file !== undefined);
+  return [image.kernel, image.initrd, image.vmlinux, image.bios, options.initrd].filter((file) => file !== undefined);
 }
 
 async function fileState(path: string): Promise<string> {

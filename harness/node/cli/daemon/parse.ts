@@ -47,7 +47,7 @@ export function unfit({ root, cache, share = [] }: MachineFlags): string | undef
 
 /** What has to be the same for a machine that waits to be the one that is asked for: compare the texts. `cwd`: what its paths are relative to. */
 export function shapeOf(options: VmOptions, cwd = process.cwd()): string {
-  const { memory, initrd, bios, cmdline, bootMethod, shares = [] } = options;
+  const { memory, initrd, modules, bios, cmdline, bootMethod, shares = [] } = options;
   const path = (name: string | undefined) => (name === undefined ? undefined : resolve(cwd, name));
   const kernel = options.kernel ?? defaultKernel();
   return JSON.stringify({
@@ -55,6 +55,7 @@ export function shapeOf(options: VmOptions, cwd = process.cwd()): string {
     kernel: isNamed(kernel) ? kernel : path(kernel),
     driver: options.driver ?? defaultDriver(kernel),
     initrd: path(initrd),
+    modules: path(modules),
     bios: path(bios),
     cmdline,
     bootMethod,
