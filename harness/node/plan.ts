@@ -68,17 +68,17 @@ export async function makePlan(options: VmOptions, images = new ImageLeases()): 
     acpi = false,
   } = options;
   const kernel = options.kernel ?? defaultKernel();
-  if (options.modules !== undefined && !isNamed(kernel) && !given.some(({ tag }) => tag === MODULES_TAG))
-    given.splice(options.shares?.length ?? 0, 0, await modulesShare(options.modules, kernel));
-  checkShares(given);
-  const shares: ShareOptions[] = [];
-  for (const share of given) shares.push(await withImage(share, images, options));
   const driver = options.driver ?? defaultDriver(kernel);
   const wanted = options.bootMethod ?? (acpi || options.bios !== undefined ? 'bios' : undefined);
   if (wanted === 'direct' && options.bios !== undefined)
     throw new VmError('configuration', 'the boot method `direct` takes no BIOS: leave out one of them');
   if (wanted === 'direct' && acpi)
     throw new VmError('configuration', 'ACPI comes from the BIOS: leave out the boot method `direct`');
+  if (options.modules !== undefined && !isNamed(kernel) && !given.some(({ tag }) => tag === MODULES_TAG))
+    given.splice(options.shares?.length ?? 0, 0, await modulesShare(options.modules, kernel));
+  checkShares(given);
+  const shares: ShareOptions[] = [];
+  for (const share of given) shares.push(await withImage(share, images, options));
   const image = await resolveImage({ ...options, driver, kernel, bootMethod: wanted, hasRoot: root !== undefined });
   const { vmlinux, initrd } = image;
   const bootMethod = wanted ?? (vmlinux ? 'direct' : 'bios');
