@@ -230,7 +230,11 @@ describe('command line', function () {
       args: ['run', '--size', '8K', '--share', new URL('../../device/fs', import.meta.url).pathname, '--', 'true'],
       says: /does not fit into the share, which holds 8 KiB.*--size/,
     },
-    { name: 'half a guest image', args: ['run', '--kernel', '/no/kernel', '--', 'true'], says: /--initrd FILE/ },
+    {
+      name: 'half a guest image',
+      args: ['run', '--initrd', '/no/initrd', '--', 'true'],
+      says: /give --kernel FILE with --initrd/,
+    },
     {
       name: 'an initial RAM disk without a kernel',
       args: ['run', '--initrd', '/no/initrd', '--', 'true'],
