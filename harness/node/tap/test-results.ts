@@ -18,9 +18,11 @@ export function hasFailed({ outcome, subtests }: TestResult): boolean {
 /** Lines that are kept of what a test says, and characters of each. */
 const MAX_LOG = 200;
 const MAX_LINE = 1000;
-/** Levels of tests in tests, and tests whose parents have no result yet. */
+/** Levels of tests in tests. */
 const MAX_DEPTH = 16;
+/** Tests whose parents have no result yet, and characters that are kept of them. */
 const MAX_WAITING = 100_000;
+const MAX_WAITING_TEXT = 8 << 20;
 
 /** What the kernel's log has before each line: level, time, and who has said it. */
 const LOG_PREFIX = /^(?:<\d+>)?(?:\[ *\d+\.\d+\](?:\[ *[TC]\d+\])? )?/;
@@ -47,6 +49,7 @@ export class ResultReader {
   readonly #onTest: (test: TestResult) => void;
   #lists: List[] = [newList(0)];
   #waiting = 0;
+  #waitingText = 0;
   #isFull = false;
 
   /** `onTest` gets each test that is not in another one, as soon as its result is there. */
@@ -56,7 +59,12 @@ export class ResultReader {
 
   /** A line, without its end. */
   add(line: string): void {
-    const { column, text, isNested } = placeOf(line.replace(LOG_PREFIX, '').trimEnd());
+    const { column, text, isNested } = placeOf(
+      line
+        .slice(0, 2 * MAX_LINE)
+        .replace(LOG_PREFIX, '')
+        .trimEnd(),
+    );
     const isKnown = this.#lists.some((list) => list.column === column);
     const isVersion = VERSION.test(text);
     const plan = PLAN.exec(text);
@@ -78,7 +86,7 @@ export class ResultReader {
   end(why = 'it has no result'): void {
     this.#listAt(0, undefined, why);
     this.#restart(this.#lists[0]!, why);
-    if (this.#isFull) this.#onTest(failure(`more than ${MAX_WAITING} tests in a test: the rest was not read`, []));
+    if (this.#isFull) this.#onTest(failure('a test had more in it than is kept, which was not read', []));
   }
 
   /** The list of tests at a column, with `test` as its next one, which those further right are part of. Undefined where there would be too many levels. */
@@ -86,7 +94,7 @@ export class ResultReader {
     let inner: TestResult[] = [];
     for (let top = this.#lists.at(-1)!; top.column > column; ) {
       this.#lists.pop();
-      const tests = finish(top, why);
+      const tests = this.#finish(top, why);
       top = this.#lists.at(-1)!;
       if (test && top.column <= column) inner = tests;
       else this.#append(top, { ...failure('a test', top.log.splice(0)), reason: why, subtests: tests });
@@ -103,13 +111,26 @@ export class ResultReader {
 
   #append(list: List, test: TestResult): void {
     list.count++;
+    this.#add(list, test);
+  }
+
+  #add(list: List, test: TestResult): void {
     if (list.column === 0) {
       this.#waiting = 0;
+      this.#waitingText = 0;
       this.#onTest(test);
-    } else if (this.#waiting < MAX_WAITING) {
-      this.#waiting++;
-      list.tests.push(test);
-    } else this.#isFull = true;
+      return;
+    }
+    this.#waiting++;
+    this.#waitingText += sizeOf(test);
+    if (this.#waiting <= MAX_WAITING && this.#waitingText <= MAX_WAITING_TEXT) list.tests.push(test);
+    else this.#isFull = true;
+  }
+
+  #finish(list: List, why: string): TestResult[] {
+    const missing = shortage(list, why);
+    if (missing) this.#add(list, missing);
+    return list.tests;
   }
 
   #plan(list: List, count: number, reason: string): void {
@@ -121,8 +142,7 @@ export class ResultReader {
   /** Another document begins at the same column. */
   #restart(list: List, why?: string): void {
     const missing = shortage(list, why);
-    if (missing && list.column === 0) this.#onTest(missing);
-    else if (missing) list.tests.push(missing);
+    if (missing) this.#add(list, missing);
     list.plan = undefined;
     list.count = 0;
   }
@@ -149,9 +169,9 @@ function failure(name: string, log: string[]): TestResult {
   return { name, outcome: 'failed', reason: '', log, subtests: [] };
 }
 
-function finish(list: List, why: string): TestResult[] {
-  const missing = shortage(list, why);
-  return missing ? [...list.tests, missing] : list.tests;
+/** Characters kept of a test, those in it not counted. */
+function sizeOf({ name, reason, log }: TestResult): number {
+  return log.reduce((sum, line) => sum + line.length, name.length + reason.length);
 }
 
 /** A failure where tests were announced that have no result. */

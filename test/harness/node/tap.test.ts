@@ -152,6 +152,32 @@ describe('Test results in what a guest prints', () => {
     reader.end();
     expect(tests[0]!.subtests).to.have.length(100_000);
     expect(tests[0]!.log.join('').length).to.be.below(300_000);
-    expect(tests.at(-1)!.name).to.include('more than 100000 tests');
+    expect(tests.at(-1)!.name).to.include('more in it than is kept');
+  });
+
+  const long = 'x'.repeat(1000);
+  const talk = Array.from({ length: 200 }, () => long);
+  const endless: [string, string[]][] = [
+    ['tests that say much', ['    ok 1 a', ...talk]],
+    ['tests in tests that say much', ['        1..2', ...talk, '    ok 1 a']],
+    ['documents that end early', ['    1..2', '    TAP version 14', ...talk]],
+    ['results with long names', [`    not ok 1 ${long} # ${long}`]],
+  ];
+  for (const [name, lines] of endless)
+    it(`${name}, without end: some megabytes are kept, and the rest is a failure`, () => {
+      const tests: TestResult[] = [];
+      const reader = new ResultReader((test) => tests.push(test));
+      for (let said = 0; said < 64 << 20; said += lines.join('\n').length) for (const line of lines) reader.add(line);
+      reader.add('ok 1 all');
+      reader.end();
+      expect(JSON.stringify(tests).length).to.be.within(1 << 20, 16 << 20);
+      expect(tests.at(-1)!.name).to.include('more in it than is kept');
+    });
+
+  it('lines that a pattern could be long about are read at once', () => {
+    const spaces = ' '.repeat(65_000);
+    for (let n = 0; n < 100; n++)
+      for (const start of ['ok 1', 'ok 1 a', '1..1', '#', '    ok 1'])
+        read(`${start}${spaces}\r${spaces}#${spaces}\u2028x`);
   });
 });
