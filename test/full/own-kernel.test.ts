@@ -1,0 +1,87 @@
+import { gzipSync } from 'node:zlib';
+import { expect } from 'chai';
+import { Vm } from '../../harness/index.ts';
+import { CommandError } from '../../harness/machine/errors.ts';
+import { useCli } from '../support/cli.ts';
+import { ownKernel } from '../support/own-kernel.ts';
+
+/** Goes to another root, as an initial RAM disk does that has found it, and empties the one that it has come from. */
+const INIT = `#!/bin/busybox sh
+/bin/busybox mkdir -p /new
+/bin/busybox mount -t tmpfs none /new
+/bin/busybox mkdir -p /new/bin /new/dev /new/proc /new/sys /new/mnt /new/tmp /new/root
+/bin/busybox cp /bin/busybox /new/bin
+for name in sh mount mkdir cat ls tty umount rm; do /bin/busybox ln -s busybox /new/bin/$name; done
+for name in dev proc sys; do /bin/busybox mount --move /$name /new/$name; done
+echo "$0 $@" > /new/started
+exec /bin/busybox switch_root /new /bin/busybox sh -c 'while :; do sleep 1000; done'
+`;
+
+describe('a kernel of the user’s own (long)', function () {
+  this.timeout(300_000);
+  const { run } = useCli();
+  let own: Awaited<ReturnType<typeof ownKernel>>;
+
+  before(async () => {
+    own = await ownKernel();
+  });
+  after(() => own[Symbol.dispose]());
+
+  it('runs the agent beside somebody else’s initial RAM disk, and follows it to another root', async () => {
+    const initrd = own.makeInitrd('initrd.gz', { start: INIT, init: INIT }, gzipSync);
+    const options = {
+      kernel: own.image.kernel,
+      initrd,
+      modules: own.at('modules'),
+      cmdline: 'rdinit=/start more -- words',
+    };
+    const vm = await Vm.boot({ ...options, shares: [{ tag: 'share', source: own.at('share') }], cache: false });
+    try {
+      // Until it has gone to its root, there is no shell.
+      const look = () =>
+        vm.exec('cat /started').catch((error: unknown) => {
+          if (!(error instanceof CommandError)) throw error;
+        });
+      for (let found = await look(); found?.code !== 0; ) found = await look();
+      expect((await vm.exec('cat /started; ls -a /')).stdout)
+        .to.match(/^\/start words\n/)
+        .and.to.match(/^\.\n\.\.\nbin\ndev\n/m)
+        .and.not.to.include('.v86-virtiofs');
+      const cwd = await vm.mount();
+      expect((await vm.exec('cat file', { cwd })).stdout).to.equal('shared\n');
+      const terminal = vm.spawn(['tty'], { pty: { columns: 80, rows: 25 } });
+      let said = '';
+      terminal.onStdout = (data) => {
+        said += Buffer.from(data).toString();
+      };
+      expect([await terminal.exited, said.trim()]).to.deep.equal([0, '/dev/pts/0']);
+    } finally {
+      await vm.stop();
+    }
+  });
+
+  it('that panics before anything runs ends the command with its own code', async () => {
+    const initrd = own.makeInitrd('useless.img', {});
+    const { code, stderr } = await run([
+      'run',
+      '--kernel',
+      own.image.kernel,
+      '--initrd',
+      initrd,
+      '--no-cache',
+      '--',
+      'true',
+    ]);
+    expect(code, stderr).to.equal(121);
+    expect(stderr).to.match(/Kernel panic/);
+  });
+
+  it('that crashes has failed those tests that have no result', async () => {
+    const script = 'echo 1..2; echo ok 1 a; sleep 1; echo c > /proc/sysrq-trigger';
+    const crashed = await run(['run', '--kernel', own.image.kernel, '--tap', '--', 'sh', '-c', script]);
+    expect(crashed.code).to.equal(121);
+    expect(crashed.stdout).to.match(
+      /^TAP version 14\nok 1 - a\nnot ok 2 - 1 of 2 tests have a result\n[\s\S]*\nBail out! /,
+    );
+  });
+});
