@@ -59,7 +59,8 @@ describe('a kernel of the user’s own', function () {
     expect(failed.stdout)
       .to.include('\nnot ok 1 - list\n')
       .and.to.match(/^1\.\.1$/m);
-    expect([failed.code, failed.stderr]).to.deep.equal([1, 'v86-virtiofs: 1 of 1 test failed\n']);
+    expect(failed.code).to.equal(1);
+    expect(failed.stderr).to.match(/^v86-virtiofs: 1 of 1 test failed$/m);
     const none = await run([...machine, 'echo fine']);
     expect([none.code, none.stdout]).to.deep.equal([1, 'TAP version 14\n1..0\n']);
   });
