@@ -1,5 +1,6 @@
 import { readFileSync } from 'node:fs';
 import { expect } from 'chai';
+import type { Option } from 'commander';
 import { makeProgram } from '../../../../harness/node/cli/program.ts';
 import { useCli } from '../../../support/cli.ts';
 import { type Complete, loadShells, type Shell } from '../../../support/shells.ts';
@@ -8,6 +9,10 @@ const are =
   (...words: string[]) =>
   (offered: string[], line: string) =>
     expect(offered, line).to.have.members(words);
+
+/** Those that `--` is the beginning of: `--append`, which is another name of `--cmdline`, is a short one to commander. */
+const longFlags = ({ short, long }: Option) =>
+  [short, long].filter((flag) => flag?.startsWith('--') === true) as string[];
 
 describe('completion, and versions', function () {
   this.timeout(60_000);
@@ -28,7 +33,7 @@ describe('completion, and versions', function () {
           ['fr', are('freeze')],
           ...commands.map((command): (typeof expected)[0] => [
             `${command.name()} --`,
-            are('--help', ...command.options.filter(({ hidden }) => !hidden).map(({ long }) => long!)),
+            are('--help', ...command.options.filter(({ hidden }) => !hidden).flatMap(longFlags)),
           ]),
           ['run --boot ', are('direct', 'bios')],
           ['completion z', are('zsh')],
