@@ -322,7 +322,8 @@ int main(int argc, char **argv)
 		requests(atoi(argv[3]));
 		return 0;
 	}
-	block = malloc(BLOCK);
+	/* At a page, as dd and cat have it: one that is not takes a page, and so a request, more. */
+	block = aligned_alloc(PAGE, BLOCK);
 	for (n = 0; n < BLOCK; n++)
 		block[n] = next_random();
 	limits();
