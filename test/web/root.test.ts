@@ -1,6 +1,7 @@
 import { createHash } from 'node:crypto';
 import { readFile, writeFile } from 'node:fs/promises';
-import type { IncomingMessage, ServerResponse } from 'node:http';
+import { createServer, type IncomingMessage, type Server, type ServerResponse } from 'node:http';
+import type { AddressInfo } from 'node:net';
 import { join } from 'node:path';
 import { expect } from 'chai';
 import { loadCodec, MemoryStore, SnapshotStore } from '../../device/index.ts';
@@ -263,6 +264,63 @@ describe('the page: a root filesystem on an image', function () {
     });
     expect(missing).to.match(/missing\.image: the server answers 404/);
     visit.complaints.length = 0;
+  });
+
+  describe('on another site', () => {
+    let other: Server;
+    let methods: Set<string>;
+    /** What a page's script says that boots a guest with the root at a path. */
+    let booting: (path: string) => string;
+    const MISSING = /can't fetch http.*root\.image.*Access-Control-Allow-Origin/;
+
+    beforeEach(() => {
+      methods = new Set();
+      other = createServer((request, response) => {
+        methods.add(request.method!);
+        const path = request.url!.replace('/open/', '/');
+        if (path !== request.url) response.setHeader('access-control-allow-origin', '*');
+        request.url = path;
+        guest.serve(request, response);
+      }).listen(0);
+      const { port } = other.address() as AddressInfo;
+      booting = (path) => `import(new URL('embed/page/virtiofs-vm.js', location.href).href)
+        .then(({ createVm }) => createVm({ root: 'http://localhost:${port}${path}' }).exec('md5sum < /large', { timeoutMs: 100_000 }))
+        .then(({ stdout }) => stdout, ({ message }) => message)`;
+      const pass = site.intercept!;
+      site.intercept = (request, response, next) => {
+        // The page's own policy has no other sites.
+        response.setHeader('content-security-policy', '');
+        pass(request, response, next);
+      };
+    });
+    afterEach(() => {
+      other.closeAllConnections();
+      other.close();
+    });
+
+    const judge = async (evaluate: (expression: string) => Promise<string>) => {
+      expect(await evaluate(booting('/open/debian/root.image'))).to.include(MD5);
+      expect(await evaluate(booting('/debian/root.image'))).to.match(MISSING);
+      // A preflight would cost a way there and back for each request.
+      expect([...methods]).to.deep.equal(['GET']);
+    };
+
+    it('is streamed where that allows it, and says what is missing where not', async () => {
+      const visit = await site.open({ path: 'example.html' });
+      await judge((expression) => visit.page.evaluate<string>(expression));
+      visit.complaints.length = 0;
+      visit.strangers.length = 0;
+    });
+
+    it('is streamed by Firefox too', async () => {
+      const firefox = await Firefox.launch();
+      try {
+        await firefox.goto(`${site.url}example.html`);
+        await judge((expression) => firefox.evaluate(expression));
+      } finally {
+        await firefox.close();
+      }
+    });
   });
 
   it('does the same in Firefox', async () => {
