@@ -2,6 +2,7 @@ import type { BlockCache } from './block-cache.ts';
 import { BlockMemory } from './block-memory.ts';
 import { ImageError, type ImageFiles } from './files.ts';
 import type { ChunkFile } from './head.ts';
+import { Retry, type RetryOptions } from './retry.ts';
 
 /** Bytes in which files are fetched and cached: all of a block but of the last one of a file. Small, as what stands beside a chunk is seldom wanted too. */
 export const BLOCK = 4096;
@@ -15,29 +16,13 @@ const TOGETHER = 256;
 const AT_ONCE = 6;
 /** Of those, at most so many for what nobody waits for. */
 const AHEAD_AT_ONCE = 2;
-/** Milliseconds until a request is tried again: the first time, and at most. */
-const FIRST_PAUSE = 250;
-const LONGEST_PAUSE = 10_000;
 
-/** The source of an image can't be reached, or is not what it should be, and somebody waits. */
-export interface Trouble {
-  /** What is wrong, and what to do. */
-  readonly error: ImageError;
-  /** Milliseconds until it is tried again; undefined when those who wait get EIO. */
-  readonly retryIn: number | undefined;
-}
-
-export interface BlockOptions {
+export interface BlockOptions extends RetryOptions {
   cache?: BlockCache;
   /** Bytes that are kept in memory for those who ask next. */
   memory: number;
   /** Milliseconds without a whole block (4 KiB) after which those who wait get an error. */
   patience: number;
-  /** Milliseconds of the first pause between two tries. Default: 250. */
-  firstPause?: number;
-  onTrouble?(trouble: Trouble): void;
-  /** What was in trouble works again. */
-  onRecovered?(): void;
 }
 
 /** Whoever waits for a block. */
@@ -90,16 +75,16 @@ export class Blocks {
   #isWoken = false;
   /** Whether parts of files can be had; unknown before the first answer. */
   #hasRanges: boolean | undefined;
-  #failures = 0;
+  readonly #retry: Retry;
   /** When a whole block came last: what breaks off before that again and again is of no use. */
   #lastBlock = -Infinity;
-  #pausedUntil = 0;
 
   constructor(from: ImageFiles, files: readonly ChunkFile[], options: BlockOptions) {
     this.#from = from;
     this.#files = files;
     this.#options = options;
     this.#memory = new BlockMemory(options.memory);
+    this.#retry = new Retry(options, () => this.#wake());
   }
 
   /**
@@ -181,6 +166,7 @@ export class Blocks {
   close(): void {
     const error = new ImageError(`the image ${this.#from.place} was closed`);
     this.#abort.abort(error);
+    this.#retry.close();
     for (const job of this.#queue.values()) for (const waiter of job.waiters) waiter.reject(error);
     this.#queue.clear();
   }
@@ -222,7 +208,7 @@ export class Blocks {
   }
 
   #start(): void {
-    if (performance.now() < this.#pausedUntil || this.#abort.signal.aborted) return;
+    if (this.#retry.isPaused || this.#abort.signal.aborted) return;
     while (this.#queue.size && this.#active < (this.#hasRanges === undefined ? 1 : AT_ONCE)) {
       // What comes with a whole file is not asked for beside it.
       const jobs = [...this.#queue.values()].filter(({ file }) => this.#hasRanges !== false || !this.#busy.has(file));
@@ -285,7 +271,7 @@ export class Blocks {
   async #settle(run: Job[], taken: Promise<void>): Promise<void> {
     try {
       await taken;
-      this.#recovered();
+      this.#retry.recovered();
     } catch (error) {
       this.#failed(run, error instanceof ImageError ? error : new ImageError(String(error), { cause: error }));
     }
@@ -362,13 +348,6 @@ export class Blocks {
     }
   }
 
-  #recovered(): void {
-    if (!this.#failures) return;
-    this.#failures = 0;
-    this.#pausedUntil = 0;
-    this.#options.onRecovered?.();
-  }
-
   /** Who can wait on is asked for again. What nobody waits for is not. */
   #failed(run: Job[], error: ImageError): void {
     if (this.#abort.signal.aborted) {
@@ -376,9 +355,8 @@ export class Blocks {
       return;
     }
     const now = performance.now();
-    const { patience, firstPause = FIRST_PAUSE } = this.#options;
-    this.#failures++;
-    const pause = Math.min(LONGEST_PAUSE, firstPause * 2 ** Math.min(this.#failures - 1, 16));
+    const { patience } = this.#options;
+    this.#retry.failed();
     let waiting = 0;
     for (const job of run) {
       const name = `${job.file}/${job.block}`;
@@ -396,11 +374,6 @@ export class Blocks {
     }
     if (!waiting) return;
     this.counts.retries++;
-    this.#pausedUntil = now + pause;
-    this.#options.onTrouble?.({ error, retryIn: pause });
-    setTimeout(() => {
-      this.#pausedUntil = 0;
-      this.#wake();
-    }, pause);
+    this.#retry.pause(error);
   }
 }

@@ -3,10 +3,10 @@ import { BytesSink, BytesSource, concat } from '../../../device/bytes.ts';
 import { whenHere } from '../../../device/fs/not-yet.ts';
 import type { AbsentBytes } from '../../../device/fs/origin.ts';
 import { BlockCache } from '../../../device/image/block-cache.ts';
-import type { Trouble } from '../../../device/image/blocks.ts';
 import { StoredImage } from '../../../device/image/files.ts';
 import { type OpenImage, type OpenImageOptions, openImage } from '../../../device/image/open.ts';
 import { ReadRecorder, repackImage } from '../../../device/image/profile.ts';
+import type { Trouble } from '../../../device/image/retry.ts';
 import { verifyImage } from '../../../device/image/verify.ts';
 import {
   type FsError,

@@ -1,11 +1,12 @@
+import { EventEmitter, once } from 'node:events';
 import { expect } from 'chai';
 import { BytesSink, BytesSource, concat } from '../../../device/bytes.ts';
 import { whenHere } from '../../../device/fs/not-yet.ts';
 import { AbsentBytes } from '../../../device/fs/origin.ts';
 import { BlockCache } from '../../../device/image/block-cache.ts';
-import type { Trouble } from '../../../device/image/blocks.ts';
 import { streamFlate } from '../../../device/image/flate.ts';
 import { type OpenImage, type OpenImageOptions, openImage } from '../../../device/image/open.ts';
+import type { Trouble } from '../../../device/image/retry.ts';
 import {
   createFsFromVolume,
   type FsError,
@@ -181,6 +182,24 @@ describe('the source of an image', function () {
     expect(troubles.at(-1)).to.have.property('retryIn', undefined);
     server.answer = () => false;
     expect(await isRight(image, 0, 3)).to.equal(true);
+  });
+
+  it('leaves no timer behind when it is closed in a pause', async () => {
+    const timers = () => process.getActiveResourcesInfo().filter((each) => each === 'Timeout').length;
+    const troubled = new EventEmitter();
+    const image = await openIt({ patience: 100_000, firstPause: 100_000, onTrouble: () => troubled.emit('trouble') });
+    server.answer = (_, response) => {
+      response.writeHead(503).end();
+      return true;
+    };
+    const before = timers();
+    const code = codeOf(image.origin.fetch(chunksOf(image).slice(0, 1)));
+    await once(troubled, 'trouble');
+    await new Promise(setImmediate);
+    expect(timers()).to.equal(before + 1);
+    image.origin.close();
+    expect(await code).to.equal(5);
+    expect(timers()).to.equal(before);
   });
 
   it('ends all that waits when it is closed', async () => {
