@@ -70,14 +70,15 @@ export async function solve(step: Locator): Promise<void> {
   await run.click();
 }
 
-/** Moves the second guest to another tab, which is closed then. */
-export async function moveOut(visit: Visit): Promise<void> {
-  await visit.page.getByRole('button', { name: 'Move guest 2', exact: true }).click();
-  const dialog = visit.page.getByRole('dialog', { name: 'Move guest 2' });
-  const link = await dialog.getByLabel('Link for the other tab').inputValue();
-  const other = await visit.page.context().newPage();
+/** Moves the other guest, whatever its number, to another tab, which is closed then. */
+export async function moveOut({ page }: Visit): Promise<void> {
+  const move = page.getByRole('button', { name: /^Move guest \d+$/ });
+  const name = (await move.getAttribute('aria-label'))!;
+  await move.click();
+  const link = await page.getByRole('dialog', { name }).getByLabel('Link for the other tab').inputValue();
+  const other = await page.context().newPage();
   await other.goto(link);
-  await visit.page.getByRole('button', { name: 'Close guest 2' }).waitFor({ state: 'detached', timeout: STEP_TIME });
+  await move.waitFor({ state: 'detached', timeout: STEP_TIME });
   await other.close();
 }
 
