@@ -77,6 +77,27 @@ describe('examples in documents', () => {
   });
 });
 
+describe('docs/embedding.md', () => {
+  const text = textOf('docs/embedding.md');
+
+  it('has every attribute of the element', () => {
+    const [, list] = /static override properties = \{\n(.*?)\n {2}\};/s.exec(textOf('web/page/virtiofs-vm.ts'))!;
+    const attributes = list!
+      .split('\n')
+      .filter((line) => !line.includes('state: true'))
+      .map((line) => /attribute: '([^']+)'/.exec(line)?.[1] ?? /^ *(\w+):/.exec(line)![1]!);
+    expect(attributes).to.have.length.at.least(16);
+    for (const attribute of [...attributes, 'autofocus']) expect(text).to.include(`\`${attribute}\``);
+  });
+
+  it('has every event', () => {
+    const [, list] = /export interface VmEvents \{\n(.*?)\n\}/s.exec(textOf('web/protocol/data.ts'))!;
+    const events = [...list!.matchAll(/^ {2}(\w+):/gm)].map(([, name]) => name!);
+    expect(events).to.have.length.at.least(7);
+    for (const event of events) expect(text).to.match(new RegExp(`^\\| \`${event}\` \\|`, 'm'));
+  });
+});
+
 describe('commands in documents', () => {
   const lines = blocks('sh').flatMap(({ document, text }) => text.split('\n').map((line) => ({ document, line })));
 
