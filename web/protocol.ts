@@ -75,7 +75,14 @@ export interface GuestInfo {
   isAsleep: boolean;
   /** `booting` after a reset, which it does by itself; `off` when its kernel has halted, or could not be loaded again. */
   power: 'on' | 'booting' | 'off';
-  /** Its device is paused before the next request: see {@link InspectorApi.hold}. */
+  /** The shared folder's device is paused before the next request: see {@link InspectorApi.hold}. */
+  isHeld: boolean;
+  /** Of one whose root filesystem is on a device too: that one. */
+  root?: RootInfo;
+}
+
+export interface RootInfo {
+  tag: string;
   isHeld: boolean;
 }
 
@@ -89,12 +96,21 @@ export interface StartResult {
   milliseconds: number;
 }
 
+/** What takes most of the page's memory, in bytes. Its own programs, and what was fetched of images, come on top. */
+export interface MemoryUse {
+  /** Of all guests: RAM, and what their emulators need beside it. */
+  guests: number;
+  /** Files of shared folders. */
+  folders: number;
+}
+
 export interface WorkerApi {
   /** Brings up the first guest. Once only. */
   start(options: StartOptions, page: PageApi): Promise<StartResult>;
   guest(id: GuestId): GuestApi;
   readonly timeline: TimelineApi;
   readonly moves: MoveApi;
+  memory(): MemoryUse;
   /**
    * Another guest that starts from a snapshot, with a folder of its own; or from this moment of a guest, with a folder of
    * its own or the same one.
@@ -109,10 +125,17 @@ export interface WorkerApi {
   close(guest: GuestId, keep?: boolean): Promise<KeepResult>;
 }
 
-export interface GuestApi extends ProxyMarked {
-  readonly shells: ShellsApi;
+/** What the page sees of a device: its files, and what goes through it. */
+export interface DeviceApi extends ProxyMarked {
   readonly folder: FolderApi;
   readonly inspector: InspectorApi;
+}
+
+/** As a device: that of the shared folder. */
+export interface GuestApi extends DeviceApi {
+  readonly shells: ShellsApi;
+  /** See {@link GuestInfo.root}. Its files are to be looked at: the guest would not notice a change. */
+  readonly root: DeviceApi | undefined;
   readonly lesson: LessonApi;
   /** Runs a command to its end, beside the shells, when the guest sees what {@link folder} has changed. A string goes to `/bin/sh -c`. */
   exec(command: string | string[], options: ExecOptions): Promise<ExecResult>;
@@ -144,8 +167,8 @@ export interface PageApi {
   console(guest: GuestId, lines: string[]): void;
   /** How a move goes; undefined when none is under way. */
   moving(progress: MoveProgress | undefined): void;
-  /** Something in the shared folder is not what it was, whoever changed it. At most every 100 ms. */
-  filesChanged(guest: GuestId): void;
+  /** Something in the shared folder is not what it was, whoever changed it; `isRoot`: in the root filesystem, if somebody has looked at it. At most every 100 ms. */
+  filesChanged(guest: GuestId, isRoot: boolean): void;
   /** The content of a root filesystem can't be fetched; `undefined`: it can again. */
   imageTrouble(trouble: ImageTrouble | undefined): void;
   /** Something went wrong that no call is waiting for. */

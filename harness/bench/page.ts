@@ -1,4 +1,4 @@
-import { existsSync } from 'node:fs';
+import { existsSync, readFileSync } from 'node:fs';
 import { mkdtemp, rm } from 'node:fs/promises';
 import type { AddressInfo } from 'node:net';
 import { tmpdir } from 'node:os';
@@ -23,6 +23,14 @@ const NETWORKS: { name: string; speed: LinkSpeed }[] = [
   { name: '50 ms, 50 Mbit/s', speed: { delay: 50, bandwidth: 50 } },
 ];
 const VISITS = ['empty profile', 'second visit'] as const;
+/** A device that is looked into: what is written there meanwhile, and how the inspector calls it where there is a choice. */
+interface Device {
+  file: string;
+  choice?: string;
+}
+const SHARE: Device = { file: 'bytes' };
+const ROOT: Device = { file: '/root/bytes', choice: 'Root filesystem' };
+const DEVICES: Record<string, Device[]> = { debian: [SHARE, ROOT], busybox: [SHARE] };
 /** What the first command prints, and how it is typed. */
 const [PRINTED, TYPED] = ['first-42', 'echo first-$((6*7))'];
 
@@ -99,9 +107,13 @@ async function measure(
       fetched('all is kept');
       if (visit === 'second visit') {
         add(visit, 'processor while nothing is done', '%', 100 * (await load(context, page)));
-        const { frames, rate } = await inspect(page);
-        add(visit, 'requests a second, with the inspector open', '', rate);
-        add(visit, 'frames a second meanwhile', '', frames);
+        add(visit, 'memory of the page', 'MB', (await memory(context)) / 1e6);
+        for (const device of DEVICES[guest]!) {
+          const { frames, rate } = await inspect(page, device);
+          const which = device.choice ? `, ${device.choice.toLowerCase()}` : '';
+          add(visit, `requests a second, with the inspector open${which}`, '', rate);
+          add(visit, `frames a second meanwhile${which}`, '', frames);
+        }
       }
       await page.close();
     }
@@ -152,11 +164,22 @@ async function load(context: BrowserContext, page: Page): Promise<number> {
   return ((await spent()) - before) / (IDLE / 1000);
 }
 
+/** Bytes that the page's processes have in memory: of what they share with others, their part. */
+async function memory(context: BrowserContext): Promise<number> {
+  const session = await context.browser()!.newBrowserCDPSession();
+  const { processInfo } = await session.send('SystemInfo.getProcessInfo');
+  const sizes = processInfo
+    .filter(({ type }) => type === 'renderer')
+    .map(({ id }) => /^Pss: *(\d+) kB/m.exec(readFileSync(`/proc/${id}/smaps_rollup`, 'utf8'))!);
+  return sizes.reduce((sum, [, kilobytes]) => sum + 1024 * Number(kilobytes), 0);
+}
+
 /** While a program of the guest writes byte after byte, each of which is a request. */
-async function inspect(page: Page): Promise<{ frames: number; rate: number }> {
+async function inspect(page: Page, { file, choice }: Device): Promise<{ frames: number; rate: number }> {
   await page.getByRole('tab', { name: 'Inspector' }).click();
+  if (choice) await page.getByLabel('Device of').selectOption(choice);
   await page.evaluate("document.querySelector('virtiofs-vm').shadowRoot.querySelector('vm-terminals').focus()");
-  await page.keyboard.insertText('dd if=/dev/zero of=bytes bs=1 count=1000000');
+  await page.keyboard.insertText(`dd if=/dev/zero of=${file} bs=1 count=1000000`);
   await page.keyboard.press('Enter');
   const requests = `document.querySelector('virtiofs-vm').shadowRoot.querySelector('vm-inspector')?.shadowRoot.querySelector('vm-requests')?.rate ?? 0`;
   await until(page, `${requests} > 1000`);

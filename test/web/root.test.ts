@@ -353,6 +353,122 @@ describe('the page: a root filesystem on an image', function () {
     }
   });
 
+  it('shows its files, and fetches the content of those that are opened', async () => {
+    const visit = await site.open();
+    const { page } = visit;
+    await visit.ready();
+    const files = page.locator('vm-files');
+    await page.getByRole('tab', { name: 'Files' }).click();
+    await files.locator('.row[data-path="/README.txt"]').waitFor();
+    await files.getByLabel('Files of').selectOption('Root filesystem');
+    await files.locator('.row[data-path="/small"]').click();
+    await page.locator('vm-text-editor').getByText('a small file').waitFor();
+    await page.keyboard.press('x');
+    for (const name of ['New file', 'Upload files', 'Rename', 'Delete', 'Save'])
+      expect(await page.getByRole('button', { name, exact: true }).count(), name).to.equal(0);
+    await visit.drop(files.locator('.area'), [join(PAGE_DIRECTORY, 'index.html')]);
+
+    // Its packs come one after the other, when the test lets them.
+    const waiting: (() => void)[] = [];
+    let isOpen = false;
+    answer = (request, response) => {
+      if (isOpen || !request.url!.endsWith('.pack')) return false;
+      waiting.push(() => {
+        request.url = request.url!.replace('/some/where/', '/');
+        guest.serve(request, response);
+      });
+      return true;
+    };
+    const before = packs().length;
+    await files.locator('.row[data-path="/large"]').click();
+    const download = page.waitForEvent('download');
+    await files.getByRole('button', { name: 'Download large' }).click();
+    await visit.until(async () => waiting.length > 0, 'nothing was fetched');
+    waiting.shift()!();
+    await files
+      .getByText(/Fetching [\d.]+ [KM]?B of 3\.1 MB/)
+      .first()
+      .waitFor();
+    expect(packs().length).to.be.above(before);
+    isOpen = true;
+    for (const go of waiting) go();
+    const saved = createHash('md5').update(await readFile(await (await download).path()));
+    expect(saved.digest('hex')).to.equal(MD5);
+    await files.getByText(/Binary file: the first 512 bytes/).waitFor();
+    await files.getByText(/Fetching/).waitFor({ state: 'detached' });
+
+    // What the guest does there is to be seen, and is no event of the shared folder.
+    await page.evaluate(() => {
+      const told: unknown[] = [];
+      Object.assign(globalThis, { told });
+      document.querySelector('virtiofs-vm')!.addEventListener('fileschange', () => told.push(1));
+    });
+    await visit.run('echo mine > /mine');
+    await files.locator('.row[data-path="/mine"]').click();
+    await page.locator('vm-text-editor').getByText('mine').waitFor();
+    expect(await page.evaluate(() => (globalThis as unknown as { told: unknown[] }).told.length)).to.equal(0);
+    expect(await visit.run('ls / | grep -c index')).to.equal('0');
+    await visit.picture('root-files');
+    await files.getByLabel('Find files by name').fill('arg');
+    await files.locator('.row[data-path="/large"]').waitFor();
+    await files.getByLabel('Files of').selectOption('Shared folder');
+    await files.locator('.row[data-path="/README.txt"]').waitFor();
+    expect(await files.getByLabel('Find files by name').inputValue()).to.equal('');
+    expect(await page.locator('.problem').allInnerTexts()).to.deep.equal([]);
+  });
+
+  it('shows the requests of its device, and pauses that', async () => {
+    const visit = await site.open();
+    const { page } = visit;
+    await visit.ready();
+    await page.getByRole('tab', { name: 'Inspector' }).click();
+    const inspector = page.locator('vm-inspector');
+    const opcode = (name: string) => inspector.locator('.row .opcode').getByText(name, { exact: true }).first();
+    await inspector.getByLabel('Device of').selectOption('Root filesystem');
+    await visit.run('echo mine > /mine; echo yours > yours');
+    await opcode('CREATE').waitFor();
+    await inspector.locator('.row').filter({ hasText: '"mine" in /' }).first().waitFor();
+    expect(await inspector.getByText('"yours"').count()).to.equal(0);
+    await visit.picture('root-requests');
+    await inspector.getByRole('tab', { name: 'Session' }).click();
+    await visit.run('exec 5<>/mine');
+    await inspector.locator('td.path').getByText('/mine').first().waitFor();
+    await inspector.getByRole('tab', { name: 'Device', exact: true }).click();
+    await inspector.getByText('“root” on PCI').waitFor();
+
+    await inspector.getByRole('tab', { name: 'Step' }).click();
+    await inspector.getByText(/before the next request to the root filesystem/).waitFor();
+    await inspector.getByRole('button', { name: 'Pause before the next request' }).click();
+    await page.getByText('device is paused: requests to its root filesystem wait').waitFor();
+    await inspector.getByRole('button', { name: 'Type it for me' }).click();
+    await inspector.getByRole('heading', { name: /The driver has written a [A-Z]+ request/ }).waitFor();
+    // The other device goes on, and a rewind lets this one go on as well.
+    await page.evaluate(() => document.querySelector('virtiofs-vm')!.vm!.fs.write('/more', 'more'));
+    await inspector.getByLabel('Device of').selectOption('Shared folder');
+    await inspector.getByRole('button', { name: 'Pause before the next request' }).waitFor();
+    await page.getByRole('tab', { name: 'Timeline' }).click();
+    await page.getByRole('button', { name: 'Snapshot now' }).click();
+    await page.getByRole('button', { name: 'Rewind to', exact: false }).first().click();
+    await page.getByText(/requests to its root filesystem wait/).waitFor({ state: 'detached' });
+    expect(await visit.run('cat /mine')).to.equal('mine');
+
+    // A fork has a root, and a choice, of its own.
+    await page.getByRole('button', { name: 'Fork', exact: true }).click();
+    await page.getByRole('button', { name: 'Folder of its own' }).click();
+    await visit.ready(1);
+    await page.getByRole('tab', { name: 'Inspector' }).click();
+    await visit.terminal(1).locator('.screens').click();
+    await inspector.getByRole('tab', { name: 'Requests' }).click();
+    await inspector.getByLabel('Device of').selectOption('Root filesystem');
+    await visit.run('echo theirs > /theirs', 1);
+    await inspector.locator('.row').filter({ hasText: '"theirs" in /' }).first().waitFor();
+    await visit.terminal(0).locator('.screens').click();
+    expect(await inspector.getByLabel('Device of').inputValue()).to.equal('');
+    await page.getByRole('button', { name: 'Close guest 2' }).click();
+    await visit.terminal(1).waitFor({ state: 'detached' });
+    expect(await page.locator('.problem').allInnerTexts()).to.deep.equal([]);
+  });
+
   it('does not start without its image, says why, and starts when it is there', async () => {
     answer = (_, response) => {
       response.writeHead(404).end();

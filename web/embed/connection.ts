@@ -2,6 +2,7 @@ import { proxy, type Remote, wrap } from 'comlink';
 import { printableLines } from '../../harness/machine/printable.ts';
 import { guarded } from '../protocol/guard.ts';
 import type {
+  DeviceApi,
   GuestApi,
   GuestId,
   GuestInfo,
@@ -12,6 +13,7 @@ import type {
   MoveResult,
   PageApi,
   Progress,
+  RootInfo,
   ShellId,
   ShellInfo,
   StartOptions,
@@ -64,17 +66,27 @@ export class ShellStream {
 const CONSOLE_LINES = 500;
 
 /** A guest as the page knows it. */
-export interface GuestView extends Omit<GuestInfo, 'shells'> {
+export interface GuestView extends Omit<GuestInfo, 'shells' | 'root'> {
   readonly api: Remote<GuestApi>;
   shells: ShellStream[];
   /** Counts changes of its folder. */
   filesVersion: number;
+  /** The same guest, with its root filesystem's device and files in place of the shared folder's; undefined where it has none. */
+  root: GuestView | undefined;
 }
 
-function stateOf({ power, isAsleep, isHeld }: GuestView): GuestState {
+/** See {@link GuestView.root}. All else is as in `guest`, now and later. */
+function rootOf(guest: GuestView, { tag, isHeld }: RootInfo): GuestView {
+  const { folder, inspector } = guest.api.root as Remote<DeviceApi>;
+  const api = { folder, inspector, shells: guest.api.shells } as GuestView['api'];
+  const own = { api, tag, isHeld, mountPoint: '/', filesVersion: 0, root: undefined };
+  return Object.assign(Object.create(guest) as GuestView, own);
+}
+
+function stateOf({ power, isAsleep, isHeld, root }: GuestView): GuestState {
   if (power !== 'on') return power === 'off' ? 'halted' : 'booting';
   if (isAsleep) return 'asleep';
-  return isHeld ? 'paused' : 'running';
+  return isHeld || root?.isHeld ? 'paused' : 'running';
 }
 
 /**
@@ -188,7 +200,12 @@ export class Connection extends EventTarget {
     await (isHeld ? inspector.hold() : inspector.release());
     guest.isHeld = isHeld;
     this.#changed();
-    this.#tellState(guest);
+    this.#tellState(this.guests.find(({ root }) => root === guest) ?? guest);
+  }
+
+  /** Whether the guest of this view is still here. */
+  has(view: GuestView): boolean {
+    return this.guests.some((guest) => guest === view || guest.root === view);
   }
 
   /** Sees to it that a guest which is being moved is gone from here when it is there. `place`: where that is. */
@@ -282,7 +299,7 @@ export class Connection extends EventTarget {
         this.#streams.delete(`${guest}/${shell}`);
         this.#changed();
       },
-      guestChanged: ({ shells, ...info }) => {
+      guestChanged: ({ shells, root, ...info }) => {
         const view = this.guests.find(({ id }) => id === info.id);
         if (!view) {
           for (const shell of shells) {
@@ -293,6 +310,7 @@ export class Connection extends EventTarget {
         }
         for (const shell of view.shells) this.#streams.delete(`${info.id}/${shell.id}`);
         Object.assign(view, info, { shells: shells.map((shell) => this.#stream(info.id, shell)) });
+        if (view.root && root) view.root.isHeld = root.isHeld;
         this.#changed();
         this.#tellState(view);
       },
@@ -311,11 +329,12 @@ export class Connection extends EventTarget {
         this.#changed();
         this.#tell('timelinechange', null);
       },
-      filesChanged: (guest) => {
-        const view = this.guests.find(({ id }) => id === guest);
+      filesChanged: (guest, isRoot) => {
+        const found = this.guests.find(({ id }) => id === guest);
+        const view = isRoot ? found?.root : found;
         if (view) view.filesVersion++;
         this.#changed();
-        this.#tell('fileschange', null);
+        if (!isRoot) this.#tell('fileschange', null);
       },
       imageTrouble: (trouble) => {
         if (trouble && trouble.retryIn === undefined)
@@ -327,11 +346,12 @@ export class Connection extends EventTarget {
     };
   }
 
-  async #viewOf({ shells, ...info }: GuestInfo): Promise<GuestView> {
+  async #viewOf({ shells, root, ...info }: GuestInfo): Promise<GuestView> {
     const streams = shells.map((shell) => this.#streams.get(`${info.id}/${shell.id}`) ?? this.#stream(info.id, shell));
     const api = await this.worker.guest(info.id);
     const live = streams.filter(({ id }) => !this.#ended.delete(`${info.id}/${id}`));
-    const view = { ...info, shells: live, filesVersion: 0, api };
+    const view: GuestView = { ...info, shells: live, filesVersion: 0, api, root: undefined };
+    if (root) view.root = rootOf(view, root);
     this.#states.set(view, stateOf(view));
     return view;
   }

@@ -31,6 +31,7 @@ export class BareWorker {
       isHeld: false,
       shells: [],
       filesVersion: 0,
+      root: undefined,
       api: { inspector: this.#api.inspector } as unknown as GuestView['api'],
     };
   }

@@ -3,6 +3,7 @@ import type { InspectorPanel } from './inspector/panel.ts';
 import { addressOf, isAllowed, type Place, placeOfPage } from './lessons/links.ts';
 import type { LessonsPanel } from './lessons/panel.ts';
 import type { LessonRun } from './lessons/run.ts';
+import { chooseFolder } from './which-device.ts';
 
 /** Views of the inspector that a lesson may show. */
 const INSPECTED = new Set<string>(['requests', 'step', 'queues', 'latency', 'device', 'session']);
@@ -153,6 +154,7 @@ export class CourseGuide {
     const view = this.run?.show?.view;
     if (!view) return;
     const isInspected = INSPECTED.has(view);
+    chooseFolder(host.active);
     const panel = isInspected ? 'inspector' : view;
     if (!host.has(panel)) return;
     host.show(panel);

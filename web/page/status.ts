@@ -1,6 +1,11 @@
-import { html, type TemplateResult } from 'lit';
+import { html, LitElement, nothing } from 'lit';
 import type { Connection, GuestView } from '../embed/connection.ts';
+import { formatBytes } from '../protocol/format.ts';
+import type { MemoryUse } from '../protocol.ts';
 import { formatMoment } from './format.ts';
+
+/** Memory is looked at when something else has changed, and no more often. Milliseconds. */
+const MEASURE_INTERVAL = 5000;
 
 /** What goes on, in a word or two; and what else there is to say where there is room. */
 interface Status {
@@ -22,7 +27,7 @@ function statusOf(connection: Connection, guest: GuestView | undefined): Status 
   if (guest.power === 'booting') return status('Booting', 'busy');
   if (guest.power === 'off') return status('Halted', 'idle');
   if (guest.isAsleep) return status('Asleep', 'idle');
-  if (guest.isHeld) return status('Running', 'busy', 'its device is paused');
+  if (guest.isHeld || guest.root?.isHeld) return status('Running', 'busy', 'its device is paused');
   if (imageTrouble) return status('Waiting', 'busy', 'for files of its root filesystem');
   const details = [
     resumed !== undefined && connection.guests[0] === guest && `resumed from ${formatMoment(resumed)}`,
@@ -32,9 +37,47 @@ function statusOf(connection: Connection, guest: GuestView | undefined): Status 
   return status('Running', 'good', details.filter(Boolean).join(', '));
 }
 
-/** Of the guest that the panels are about; undefined where a page has none. */
-export function renderStatus(connection: Connection, guest: GuestView | undefined): TemplateResult {
-  const { text, detail, tone } = statusOf(connection, guest);
-  const name = guest && connection.guests.length > 1 ? `${guest.name}: ` : '';
-  return html`<span class="state muted" role="status" data-tone=${tone}>${name}${text}<span class="detail">${detail && `, ${detail}`}</span></span>`;
+/** What a guest does, and how much memory all of them take. Styled by what it is in. */
+export class StatusLine extends LitElement {
+  static override properties = {
+    connection: { attribute: false },
+    guest: { attribute: false },
+    version: { attribute: false },
+    memory: { state: true },
+  };
+
+  declare connection: Connection;
+  /** The one that the panels are about; undefined where a page has none. */
+  declare guest: GuestView | undefined;
+  /** Changes whenever there may be something else to tell. */
+  declare version: number;
+  declare memory: MemoryUse | undefined;
+  #measured = -Infinity;
+
+  protected override createRenderRoot(): this {
+    return this;
+  }
+
+  override updated(): void {
+    const { connection } = this;
+    if (!this.guest || connection.isDead || performance.now() - this.#measured < MEASURE_INTERVAL) return;
+    this.#measured = performance.now();
+    void connection.worker.memory().then((memory) => {
+      if (connection === this.connection) this.memory = memory;
+    });
+  }
+
+  override render() {
+    const { connection, guest, memory } = this;
+    const { text, detail, tone } = statusOf(connection, guest);
+    const name = guest && connection.guests.length > 1 ? `${guest.name}: ` : '';
+    return html`<span class="state muted" role="status" data-tone=${tone}>${name}${text}<span class="detail">${detail && `, ${detail}`}</span></span>${memory && guest ? renderMemory(memory) : nothing}`;
+  }
 }
+
+function renderMemory({ guests, folders }: MemoryUse) {
+  const title = `Memory: ${formatBytes(guests)} for guests and their emulators, ${formatBytes(folders)} for files of shared folders. The page’s own programs, and what was fetched of images, come on top.`;
+  return html`<span class="memory muted" title=${title}>${formatBytes(guests + folders)} of memory</span>`;
+}
+
+customElements.define('vm-status', StatusLine);

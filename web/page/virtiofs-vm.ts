@@ -14,11 +14,12 @@ import type { TypeDetail } from './lessons/lesson-view.ts';
 import { noGuest, noGuestStyles } from './move/no-guest.ts';
 import { PANELS, type PanelId, renderPanel } from './panels.ts';
 import { bootLogStyles, failedScreen, startScreen, startStyles } from './start-screen.ts';
-import { renderStatus } from './status.ts';
+import './status.ts';
 import { controls, tokens } from './styles.ts';
 import { tabList, tabStyles } from './tabs.ts';
 import { vmStyles } from './vm-styles.ts';
 import { begin, inCode, type Tour } from './welcome.ts';
+import { isRoot } from './which-device.ts';
 import './move/dialog.ts';
 import type { GuestTerminals } from './terminals.ts';
 import './terminals.ts';
@@ -242,7 +243,7 @@ export class VirtiofsVm extends LitElement implements VirtiofsVmElement {
           ? nothing
           : html`<header>
         <h1>${icon('device')} ${this.heading}</h1>
-        ${renderStatus(connection, guests.length ? this.active : undefined)}
+        <vm-status .connection=${connection} .guest=${guests.length ? this.active : undefined} .version=${this.version}></vm-status>
         <span class="space"></span>
         ${renderChoice(readChoices(this.guests), this.#choice)}
         ${this.welcome && guests.length ? html`<button class="plain icon" aria-label="What is this?" title="What is this?" aria-expanded=${this.isWelcoming} @click=${() => (this.isWelcoming = !this.isWelcoming)}>${icon('help')}</button>` : nothing}
@@ -257,11 +258,12 @@ export class VirtiofsVm extends LitElement implements VirtiofsVmElement {
       </div>
       ${connection.imageTrouble ? html`<div class="held" role="status"><span>The guest waits for files of its root: ${connection.imageTrouble.message}. Trying again …</span></div>` : nothing}
       ${guests
+        .flatMap((guest) => [guest, ...(guest.root ? [guest.root] : [])])
         .filter(({ isHeld }) => isHeld)
         .map(
           (
             guest,
-          ) => html`<div class="held" role="status"><span>${guest.name}’s device is paused: requests to the shared folder wait</span>
+          ) => html`<div class="held" role="status"><span>${guest.name}’s device is paused: requests to ${isRoot(guest) ? 'its root filesystem' : 'the shared folder'} wait</span>
         <button @click=${() => connection.attempt(connection.hold(guest, false))}>${icon('play')} Continue</button></div>`,
         )}
       ${this.hint ? html`<div class="held" role="status"><span>${inCode(this.hint)}</span><button class="plain icon" aria-label="Dismiss the hint" title="Dismiss" @click=${() => (this.hint = '')}>${icon('close')}</button></div>` : nothing}

@@ -9,8 +9,9 @@ export const vmStyles = css`
     h1 { margin: 0; font-size: 15px; font-weight: 650; letter-spacing: -.01em; white-space: nowrap; }
     h1 .icon { color: var(--accent); vertical-align: -3px; width: 18px; height: 18px; }
     header .space { flex: 1; }
-    .state { white-space: nowrap; overflow: hidden; text-overflow: ellipsis; }
-    .state { min-width: 0; }
+    vm-status { display: flex; gap: 12px; min-width: 0; }
+    .state, .memory { min-width: 0; white-space: nowrap; overflow: hidden; text-overflow: ellipsis; }
+    .memory { flex: none; }
     .state::before { content: ''; display: inline-block; width: 8px; height: 8px; margin-right: 6px; border-radius: 50%; background: var(--muted); }
     .state[data-tone=good]::before { background: var(--good); }
     .state[data-tone=busy]::before { background: var(--warn); }
@@ -47,6 +48,6 @@ export const vmStyles = css`
       nav { display: flex; border-top: 1px solid var(--border); background: var(--surface); padding-bottom: env(safe-area-inset-bottom); }
       nav button { flex: 1; flex-direction: column; gap: 2px; padding: 6px 2px; border: 0; border-radius: 0; background: none; font-size: 11px; color: var(--muted); }
       nav button[aria-current='true'] { color: var(--accent); }
-      .state .detail { display: none; }
+      .state .detail, .memory { display: none; }
     }
   `;

@@ -53,8 +53,12 @@ export interface FolderApi extends ProxyMarked {
   stat(path: string): FileEntry | undefined;
   space(): SpaceInfo;
   use(ino: number): FileUse;
-  /** The first bytes of a file, up to `limit`, and the version they are of. */
-  read(path: string, limit: number): Promise<{ bytes: Uint8Array; version: string }>;
+  /** The first bytes of a file, up to `limit`, and the version they are of. `onProgress` gets how many are here, while others have to be fetched. */
+  read(
+    path: string,
+    limit: number,
+    onProgress?: (bytes: number) => void,
+  ): Promise<{ bytes: Uint8Array; version: string }>;
   /**
    * Replaces a file's content, or makes the file; returns its new version. When `version` is given and
    * the file is another one by now ('' for none at all), nothing is written, and undefined returned.
@@ -81,6 +85,6 @@ export interface FolderApi extends ProxyMarked {
   ): Promise<string[]>;
   /** Unpacks a tar file, gzipped or not, into a directory. `onProgress` gets bytes of files. Says what had to be left out. */
   unpack(directory: string, archive: Blob, onProgress?: (bytes: number) => void): Promise<TreeReport>;
-  /** A file's content, or a directory as a tar file. */
-  download(path: string): Promise<Blob>;
+  /** A file's content, or a directory as a tar file. `onProgress`: as for {@link read}, of a file. */
+  download(path: string, onProgress?: (bytes: number) => void): Promise<Blob>;
 }

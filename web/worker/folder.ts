@@ -19,11 +19,14 @@ import {
 } from '../protocol/folder.ts';
 import { formatBytes } from '../protocol/format.ts';
 
-import { bytesOf, entryOf, findIn, join, listingOf, parentOf, versionOf } from './folder-entries.ts';
+import { paced, readSlices } from './folder-content.ts';
+import { entryOf, findIn, join, listingOf, parentOf, versionOf } from './folder-entries.ts';
 import { explained, reasonOf } from './folder-errors.ts';
 
 /** Bytes of a file in memory at once, on its way in or out. */
 const SLICE = 4 << 20;
+/** Of one whose content may be elsewhere: those that are fetched between two reports. */
+const FETCHED = 256 << 10;
 /** Milliseconds. */
 const NOTICE_INTERVAL = 100;
 /**
@@ -144,12 +147,18 @@ export class Folder implements FolderApi {
     };
   }
 
-  read(path: string, limit: number): Promise<{ bytes: Uint8Array; version: string }> {
-    const read = () => {
-      const inode = this.#at(path);
-      return { bytes: bytesOf(inode, 0, Math.min(limit, inode.size)), version: versionOf(inode) };
-    };
-    return whenHere(() => explained(path, read));
+  async read(
+    path: string,
+    limit: number,
+    onProgress?: (bytes: number) => void,
+  ): Promise<{ bytes: Uint8Array; version: string }> {
+    let bytes = new Uint8Array();
+    const find = () => this.#at(path);
+    const version = await readSlices({ path, find, limit, size: FETCHED, onProgress }, (length) => {
+      bytes = new Uint8Array(length);
+      return (slice, at) => bytes.set(slice, at);
+    });
+    return { bytes, version };
   }
 
   save(path: string, content: Uint8Array, version?: string): Promise<string | undefined> {
@@ -342,11 +351,15 @@ export class Folder implements FolderApi {
       });
   }
 
-  async download(path: string): Promise<Blob> {
+  async download(path: string, onProgress?: (bytes: number) => void): Promise<Blob> {
     const inode = explained(path, () => this.#at(path));
     if (!inode.directory) {
-      const parts: Uint8Array<ArrayBuffer>[] = [];
-      for (let at = 0; at < inode.size; at += SLICE) parts.push(bytesOf(inode, at, Math.min(SLICE, inode.size - at)));
+      let parts: Uint8Array<ArrayBuffer>[] = [];
+      const find = () => this.#at(path);
+      await readSlices({ path, find, limit: Infinity, size: FETCHED, onProgress }, () => {
+        parts = [];
+        return (slice) => parts.push(slice);
+      });
       // A type of its own: browsers put a suffix to files without one.
       return new Blob(parts, { type: 'application/octet-stream' });
     }
@@ -380,14 +393,4 @@ export class Folder implements FolderApi {
     const { dir, name } = this.#placeOf(path);
     return this.#filesystem.mknod(dir, name, { mode, ...ROOT });
   }
-}
-
-/** Calls `tell` at once, and then no more often than every 100 ms. */
-function paced(tell: (value: number) => void = () => {}): (value: number) => void {
-  let last = -Infinity;
-  return (value) => {
-    if (performance.now() - last < NOTICE_INTERVAL) return;
-    last = performance.now();
-    tell(value);
-  };
 }

@@ -25,6 +25,7 @@ import { Folder, type FolderUser } from './folder.ts';
 import { Inspector } from './inspector.ts';
 import { LessonSpace } from './lesson-space.ts';
 import { checkSame } from './machine-config.ts';
+import { RootDevice } from './root-device.ts';
 import { type ShellEvents, Shells } from './shells.ts';
 import { readSummary, type Summary } from './summary.ts';
 import { compileV86 } from './v86-module.ts';
@@ -44,6 +45,7 @@ function numberOf(folder: MemoryFileSystem): number {
 /** What a guest tells, and asks for. */
 export interface GuestEvents extends ShellEvents {
   filesChanged(): void;
+  rootChanged(): void;
   /** A line that its console has ended. */
   console(line: string): void;
   /** It is at another moment. Settles when the page knows its shells: what it is told on another way may overtake this. */
@@ -79,6 +81,8 @@ export class Guest implements GuestApi, FolderUser {
   readonly folder: Folder;
   readonly inspector: Inspector;
   readonly lesson: LessonSpace;
+  /** Of a machine that has a root filesystem. */
+  readonly root: RootDevice | undefined;
   readonly #machine: Machine<Share<MemoryFileSystem>>;
   readonly #events: GuestEvents;
   #store: SnapshotStore;
@@ -104,6 +108,8 @@ export class Guest implements GuestApi, FolderUser {
     this.shells = new Shells(machine.agent, machine.share().mountPoint, events);
     this.inspector = new Inspector(this.device, events.guests);
     this.folder = new Folder(this.device, events.guests, events.filesChanged);
+    const root = machine.shares.find(({ isRoot }) => isRoot);
+    this.root = root && new RootDevice(name, root.device, events.rootChanged);
     this.lesson = new LessonSpace(
       this.folder,
       this.shells,
@@ -160,13 +166,14 @@ export class Guest implements GuestApi, FolderUser {
       canSleep: equipmentOf(this.config).acpi,
       isAsleep: this.#machine.isAsleep,
       isHeld: this.inspector.isHeld,
+      ...(this.root && { root: this.root.info }),
       power: this.#power,
     };
   }
 
-  /** Of a machine that has a root filesystem. */
-  get root(): MemoryFileSystem | undefined {
-    return this.#machine.shares.find(({ isRoot }) => isRoot)?.device.filesystem;
+  /** Bytes that its emulator has, guest RAM included. */
+  get memory(): number {
+    return V86Machine.of(this.#machine.emulator).ram.memory.buffer.byteLength;
   }
 
   get config(): MachineConfig {
@@ -313,6 +320,7 @@ export class Guest implements GuestApi, FolderUser {
     this.#power = this.#told.isOff ? 'off' : 'on';
     this.folder.changed();
     this.inspector.release();
+    this.root?.moved();
   }
 
   /** The machine runs, and its guest answers if it can: what it is to the page. */
@@ -331,7 +339,7 @@ export class Guest implements GuestApi, FolderUser {
 
   async suspend(): Promise<void> {
     if (this.#machine.isAsleep) return;
-    if (this.inspector.isHeld)
+    if (this.inspector.isHeld || this.root?.isHeld)
       throw new Error(
         `${this.name}'s device is paused, and a process that waits for it keeps the guest awake: continue first`,
       );
@@ -386,6 +394,7 @@ export class Guest implements GuestApi, FolderUser {
   async close(): Promise<void> {
     this.#moment++;
     this.folder.close();
+    this.root?.close();
     await this.#machine.stop();
   }
 }

@@ -5,6 +5,7 @@ import type {
   GuestInfo,
   GuestManifest,
   KeepResult,
+  MemoryUse,
   PageApi,
   StartOptions,
   StartResult,
@@ -217,7 +218,7 @@ export class Host implements WorkerApi {
     const { files, folder } = await this.#source.coldBoot(manifest, config);
     this.#page.progress({ what: 'boot' });
     const guest = await this.#add(config, async (made) => {
-      if (made.root) this.#source.fill(made.root);
+      if (made.root) this.#source.fill(made.root.filesystem);
       await made.boot(files, folder);
     });
     // What it can be reset to.
@@ -265,7 +266,8 @@ export class Host implements WorkerApi {
         events: {
           output: async (shell, bytes) => page.output(id, shell, bytes),
           ended: (shell) => page.shellEnded(id, shell),
-          filesChanged: () => page.filesChanged(id),
+          filesChanged: () => page.filesChanged(id, false),
+          rootChanged: () => page.filesChanged(id, true),
           console: (line) => console.add(line),
           changed: (info) => page.guestChanged(info),
           guests: () => this.#guests.values(),
@@ -293,6 +295,16 @@ export class Host implements WorkerApi {
     const guest = this.#guests.get(id);
     if (!guest) throw new Error(`there is no guest ${id}: it was closed`);
     return guest;
+  }
+
+  memory(): MemoryUse {
+    const guests = [...this.#guests.values()];
+    // Guests may have the same one.
+    const folders = new Map(guests.map(({ device, folder }) => [device.filesystem, folder]));
+    return {
+      guests: guests.reduce((sum, { memory }) => sum + memory, 0),
+      folders: [...folders.values()].reduce((sum, folder) => sum + folder.space().used, 0),
+    };
   }
 
   async fork(from: { snapshot: string } | { guest: GuestId; folder: 'own' | 'shared' }): Promise<GuestInfo> {

@@ -1,4 +1,4 @@
-import type { Remote } from 'comlink';
+import { proxy, type Remote } from 'comlink';
 import { formatBytes } from '../../protocol/format.ts';
 import type { FileEntry, FolderApi } from '../../protocol.ts';
 
@@ -28,15 +28,21 @@ export type Content =
   /** To look at; `why` says why no more. */
   | { kind: 'head'; text: string; why: string };
 
-/** A file as the visitor may see it. An image's `url` is to be revoked. */
-export async function loadContent(folder: Remote<FolderApi>, { path, name, size }: FileEntry): Promise<Content> {
+/** A file as the visitor may see it. An image's `url` is to be revoked. `onProgress`: as for {@link FolderApi.read}. */
+export async function loadContent(
+  folder: Remote<FolderApi>,
+  { path, name, size }: FileEntry,
+  onProgress: (bytes: number) => void,
+): Promise<Content> {
+  const progress = proxy(onProgress);
+
   const type = IMAGES[/[^.]*$/.exec(name)![0].toLowerCase()];
   if (type !== undefined && size > 0 && size <= IMAGE_LIMIT) {
-    const { bytes } = await folder.read(path, IMAGE_LIMIT);
+    const { bytes } = await folder.read(path, IMAGE_LIMIT, progress);
     return { kind: 'image', url: URL.createObjectURL(new Blob([bytes as Uint8Array<ArrayBuffer>], { type })) };
   }
   const isTooLarge = size > EDIT_LIMIT;
-  const { bytes, version } = await folder.read(path, isTooLarge ? HEAD_TEXT : EDIT_LIMIT);
+  const { bytes, version } = await folder.read(path, isTooLarge ? HEAD_TEXT : EDIT_LIMIT, progress);
   const text = decode(bytes, isTooLarge);
   if (text === undefined) return headOf(bytes, size);
   if (isTooLarge)

@@ -4,16 +4,19 @@ import { printable } from '../../../harness/machine/printable.ts';
 import type { Connection, GuestView } from '../../embed/connection.ts';
 import { formatBytes } from '../../protocol/format.ts';
 import type { FileEntry, Listing, NewFile, SpaceInfo } from '../../protocol.ts';
-import { ask, dialogStyles } from '../dialog.ts';
+import { dialogStyles } from '../dialog.ts';
 import { icon } from '../icons.ts';
 import { controls } from '../styles.ts';
 import { Drafts } from './drafts.ts';
 import { chosenFiles, droppedFiles } from './dropped.ts';
-import { join, nameOf, parentOf } from './paths.ts';
+import { nameOf, parentOf } from './paths.ts';
 import { type Order, type SortKey, type TreeRow, treeRows } from './rows.ts';
 import { fileTree, treeStyles } from './tree.ts';
-import { saveAs, Uploads } from './uploads.ts';
+import { Uploads } from './uploads.ts';
 import './viewer.ts';
+import { chosenDevice, deviceChoice, isRoot } from '../which-device.ts';
+import { FileActions } from './actions.ts';
+import { type Fetched, fetchedStyles, fetching } from './fetched.ts';
 
 /** Properties that rows come from. */
 const SHAPING = ['lists', 'expanded', 'order', 'found'] as const;
@@ -39,11 +42,13 @@ export class FilesPanel extends LitElement {
     readonly: { type: Boolean },
     order: { state: true },
     dropTarget: { state: true },
+    fetched: { state: true },
   };
   static override styles = [
     controls,
     dialogStyles,
     treeStyles,
+    fetchedStyles,
     css`
     :host { display: flex; flex-direction: column; min-height: 0; container-type: inline-size; }
     .area { flex: 1 1 45%; min-height: 120px; overflow: auto; outline-offset: -3px; }
@@ -51,8 +56,6 @@ export class FilesPanel extends LitElement {
     vm-file-viewer { flex: 1 1 55%; min-height: 0; border-top: 1px solid var(--border); }
     vm-file-viewer[data-kind=directory] { flex: none; }
     .find { flex: 0 1 150px; min-width: 70px; }
-    .upload { padding: 6px 10px; border-top: 1px solid var(--border); }
-    .upload progress { width: 100%; }
     .orphans { display: flex; flex-wrap: wrap; align-items: center; gap: 6px; padding: 6px 10px; background: var(--accent-soft); font-size: 13px; }
     .hint { padding: 10px; margin: 0; text-align: center; font-size: 12.5px; color: var(--muted); }
   `,
@@ -73,13 +76,16 @@ export class FilesPanel extends LitElement {
   declare readonly: boolean;
   declare order: Order;
   declare dropTarget: string | undefined;
+  /** Of a download. */
+  declare fetched: Fetched | undefined;
   #rows: readonly TreeRow[] = [];
   #rowHeight = 28;
-  #seen: { guest: GuestView; version: number } | undefined;
+  #seen: { place: GuestView; version: number } | undefined;
   /** As it was last, for when it goes. */
   #shown: FileEntry | undefined;
   #refreshing: 'no' | 'yes' | 'again' = 'no';
   readonly #uploads = new Uploads(this, () => this.#refresh());
+  readonly #actions = new FileActions(this);
 
   constructor() {
     super();
@@ -95,10 +101,16 @@ export class FilesPanel extends LitElement {
       this.#rows = this.found
         ? treeRows(new Map([['/', this.found]]), new Set(), this.order)
         : treeRows(this.lists, this.expanded, this.order);
-    const { guest } = this;
-    if (this.#seen?.guest === guest && this.#seen.version === guest.filesVersion) return;
-    if (this.#seen?.guest !== guest) this.selected = this.#shown = undefined;
-    this.#seen = { guest, version: guest.filesVersion };
+    const { place } = this;
+    const seen = this.#seen;
+    if (seen?.place === place && seen.version === place.filesVersion) return;
+    if (seen?.place !== place) this.selected = this.#shown = undefined;
+    if (seen && isRoot(seen.place) !== isRoot(place)) {
+      this.lists = new Map();
+      this.expanded = new Set(['/']);
+      this.#setFilter('');
+    }
+    this.#seen = { place, version: place.filesVersion };
     void this.#refresh();
   }
 
@@ -110,20 +122,16 @@ export class FilesPanel extends LitElement {
     }
     do {
       this.#refreshing = 'yes';
-      const {
-        guest,
-        guest: {
-          api: { folder },
-        },
-      } = this;
+      const { place } = this;
+      const { folder } = place.api;
       const began = performance.now();
       const { filter } = this;
-      const paths = new Set([...this.expanded, ...Drafts.of(guest).paths.map(parentOf)]);
+      const paths = new Set([...this.expanded, ...Drafts.of(place).paths.map(parentOf)]);
       const [lists, space, found] =
         (await this.connection.attempt(
           Promise.all([folder.list([...paths]), folder.space(), filter ? folder.find(filter) : undefined]),
         )) ?? [];
-      if (!lists || guest !== this.guest) continue;
+      if (!lists || place !== this.place) continue;
       this.lists = lists;
       this.space = space;
       if (filter === this.filter) this.found = found;
@@ -132,6 +140,16 @@ export class FilesPanel extends LitElement {
       if (took > SLOW) await new Promise((resolve) => setTimeout(resolve, 4 * took));
     } while ((this.#refreshing as string) === 'again');
     this.#refreshing = 'no';
+  }
+
+  /** Whose files are shown. */
+  get place(): GuestView {
+    return chosenDevice(this.guest);
+  }
+
+  /** A root is to be looked at: its guest would not notice a change. */
+  get isReadonly(): boolean {
+    return this.readonly || isRoot(this.place);
   }
 
   #find(path: string | undefined): FileEntry | undefined {
@@ -191,7 +209,7 @@ export class FilesPanel extends LitElement {
       this.#shown = entry;
       return { entry, isGone: false };
     }
-    if (this.selected === undefined || !Drafts.of(this.guest).has(this.selected)) return undefined;
+    if (this.selected === undefined || !Drafts.of(this.place).has(this.selected)) return undefined;
     const shown =
       this.#shown?.path === this.selected ? this.#shown : { ...GONE, path: this.selected, name: nameOf(this.selected) };
     return { entry: shown, isGone: true };
@@ -205,26 +223,29 @@ export class FilesPanel extends LitElement {
   }
 
   override render() {
-    const drafts = Drafts.of(this.guest);
+    const { place, isReadonly } = this;
+    const name = isRoot(place) ? 'Root filesystem' : 'Shared folder';
+    const drafts = Drafts.of(place);
     const { entry, isGone } = this.#select() ?? {};
     const existing = isGone ? undefined : entry;
     const orphans = drafts.paths.filter((path) => path !== this.selected && !this.#find(path));
     return html`
-      <div class="toolbar" role="toolbar" aria-label="Shared folder">
+      <div class="toolbar" role="toolbar" aria-label=${name}>
         ${
-          this.readonly
+          isReadonly
             ? nothing
             : html`<button class="plain icon" aria-label="New file" title="New file" @click=${() => this.#make('file')}>${icon('file')}</button>
         <button class="plain icon" aria-label="New folder" title="New folder" @click=${() => this.#make('directory')}>${icon('newFolder')}</button>
         <button class="plain icon" aria-label="Upload files" title="Upload files" @click=${() => this.#choose('files')}>${icon('upload')}</button>
         <button class="plain icon" aria-label="Upload a folder" title="Upload a folder" @click=${() => this.#choose('folder')}>${icon('folder')}</button>`
         }
+        ${deviceChoice(this.guest, 'Files of', () => this.requestUpdate())}
         <input type="search" class="find" aria-label="Find files by name" placeholder="Find" autocomplete="off" spellcheck="false" .value=${live(this.filter)} @input=${(event: Event) => this.#setFilter((event.target as HTMLInputElement).value)}>
         <span class="space"></span>
         <button class="plain icon" aria-label=${existing ? `Download ${printable(existing.name)}` : 'Download all'} title=${existing && existing.kind !== 'directory' ? 'Download' : 'Download as a tar file'}
-          @click=${() => this.#download(existing)}>${icon('download')}</button>
+          ?disabled=${isRoot(place) && existing?.kind !== 'file'} @click=${() => this.#download(existing)}>${icon('download')}</button>
         ${
-          this.readonly
+          isReadonly
             ? nothing
             : html`<button class="plain icon" aria-label="Rename" title="Rename (F2)" ?disabled=${!existing} @click=${() => this.#rename(existing!)}>${icon('rename')}</button>
         <button class="plain icon" aria-label="Delete" title="Delete (Del)" ?disabled=${!existing} @click=${() => this.#remove(existing!)}>${icon('trash')}</button>`
@@ -235,6 +256,7 @@ export class FilesPanel extends LitElement {
       ${orphans.length ? html`<div class="orphans" role="status">Not saved, and deleted: ${orphans.map((path) => html`<button @click=${() => (this.selected = path)}>${printable(path)}</button>`)}</div>` : nothing}
       <div class="area" ?data-drop=${this.dropTarget === '/'} @scroll=${() => this.requestUpdate()} @dragover=${this.#onDragOver} @dragleave=${this.#onDragLeave} @drop=${this.#onDrop}>
         ${fileTree({
+          label: name,
           rows: this.#rows,
           ...this.#window,
           rowHeight: this.#rowHeight,
@@ -248,19 +270,26 @@ export class FilesPanel extends LitElement {
           onSelect: (target) => (this.selected = target?.path),
           onGo: (index) => void this.#go(index),
           onToggle: (path) => this.#toggle(path),
-          onRename: (target) => this.readonly || void this.#rename(target),
-          onRemove: (target) => this.readonly || void this.#remove(target),
+          onRename: (target) => isReadonly || void this.#rename(target),
+          onRemove: (target) => isReadonly || void this.#remove(target),
         })}
         ${this.found?.entries.length === 0 ? html`<p class="empty">No file has “${printable(this.filter)}” in its name.</p>` : nothing}
-        <p class="hint">${this.guest.mountPoint} in the guest${this.space ? html`, ${formatBytes(this.space.used)} of ${formatBytes(this.space.size)} used` : nothing}.${this.readonly ? nothing : ' Drop files and folders here.'} The terminal shows the rest of the guest’s files, which are not shared.</p>
+        <p class="hint">${place.mountPoint} in the guest${this.space ? html`, ${formatBytes(this.space.used)} of ${formatBytes(this.space.size)} used` : nothing}.${this.#renderHint()}</p>
       </div>
       ${this.#uploads.render()}
+      ${this.fetched ? fetching(this.fetched) : nothing}
       ${
         entry
-          ? html`<vm-file-viewer data-kind=${entry.kind} .connection=${this.connection} .guest=${this.guest} .entry=${entry} .isGone=${isGone} ?readonly=${this.readonly}
-        @chmod=${() => this.#chmod(entry)} @unpack=${() => this.#uploads.unpackFile(entry.path)} @drafts=${() => this.requestUpdate()}></vm-file-viewer>`
+          ? html`<vm-file-viewer data-kind=${entry.kind} .connection=${this.connection} .guest=${place} .entry=${entry} .isGone=${isGone} ?readonly=${isReadonly}
+        @chmod=${() => this.#actions.chmod(entry)} @unpack=${() => this.#uploads.unpackFile(entry.path)} @drafts=${() => this.requestUpdate()}></vm-file-viewer>`
           : nothing
       }`;
+  }
+
+  #renderHint() {
+    if (isRoot(this.place))
+      return ' Here you can look at it, and change it in the terminal. Content that nobody has used yet is fetched.';
+    return `${this.readonly ? '' : ' Drop files and folders here.'} The terminal shows the rest of the guest’s files, which are not shared.`;
   }
 
   #toggle(path: string): void {
@@ -272,74 +301,30 @@ export class FilesPanel extends LitElement {
 
   async #make(kind: 'file' | 'directory'): Promise<void> {
     const directory = this.#directory;
-    const name = await ask(this.shadowRoot!, {
-      title: `New ${kind === 'file' ? 'file' : 'folder'} in ${directory}`,
-      action: 'Create',
-      input: { label: 'Name', value: '' },
-    });
-    if (!name) return;
-    const path = join(directory, name);
-    if (!(await this.#try(this.guest.api.folder.create(path, kind)))) return;
+    const path = await this.#actions.make(kind, directory);
+    if (path === undefined) return;
     this.expanded = new Set([...this.expanded, directory]);
     await this.#refresh();
     this.selected = path;
   }
 
   async #rename(entry: FileEntry): Promise<void> {
-    const name = await ask(this.shadowRoot!, {
-      title: `Rename ${entry.name}`,
-      action: 'Rename',
-      input: { label: 'New name', value: entry.name },
-    });
-    if (!name || name === entry.name) return;
-    const path = join(parentOf(entry.path), name);
-    const drafts = Drafts.of(this.guest);
-    if (drafts.has(path))
-      return this.connection.report(
-        `${path} was deleted, and what you wrote there is not saved yet: save or discard it first, or choose another name.`,
-      );
-    if (!(await this.#try(this.guest.api.folder.rename(entry.path, path)))) return;
-    drafts.renamed(entry.path, path);
+    const path = await this.#actions.rename(entry);
+    if (path === undefined) return;
     if (this.expanded.has(entry.path)) this.expanded = new Set([...this.expanded, path]);
     await this.#refresh();
     this.selected = path;
   }
 
   async #remove(entry: FileEntry): Promise<void> {
-    const what = entry.kind === 'directory' ? 'the folder and all that is in it' : 'the file';
-    const answer = await ask(this.shadowRoot!, {
-      title: `Delete ${entry.name}?`,
-      text: `This deletes ${what}, for the guest too.`,
-      action: 'Delete',
-      isDangerous: true,
-    });
-    if (answer === undefined || !(await this.#try(this.guest.api.folder.remove(entry.path)))) return;
-    Drafts.of(this.guest).removed(entry.path);
+    if (!(await this.#actions.remove(entry))) return;
     await this.#refresh();
     this.renderRoot.querySelector<HTMLElement>('.row[tabindex="0"]')?.focus();
   }
 
-  async #chmod(entry: FileEntry): Promise<void> {
-    const value = (entry.mode & 0o7777).toString(8).padStart(4, '0');
-    const mode = await ask(this.shadowRoot!, {
-      title: `Mode of ${entry.name}`,
-      action: 'Change',
-      input: { label: 'Octal', value },
-    });
-    if (mode === undefined) return;
-    if (!/^[0-7]{1,4}$/.test(mode))
-      return this.connection.report(`${mode} is not a mode: give up to four digits from 0 to 7, as 0644`);
-    await this.#try(this.guest.api.folder.chmod(entry.path, parseInt(mode, 8)));
-  }
-
   async #download(entry: FileEntry | undefined): Promise<void> {
-    const { folder } = this.guest.api;
-    const blob = await this.connection.attempt(folder.download(entry?.path ?? '/'));
-    if (blob) saveAs(blob, entry && entry.kind !== 'directory' ? entry.name : `${entry?.name ?? this.guest.tag}.tar`);
-  }
-
-  async #try(action: Promise<void>): Promise<boolean> {
-    return (await this.connection.attempt(action.then(() => true))) ?? false;
+    await this.#actions.download(entry, (bytes) => (this.fetched = { bytes, size: entry?.size ?? 0 }));
+    this.fetched = undefined;
   }
 
   #choose(id: 'files' | 'folder'): void {
@@ -353,7 +338,7 @@ export class FilesPanel extends LitElement {
   };
 
   readonly #onDragOver = (event: DragEvent): void => {
-    if (this.readonly || !event.dataTransfer?.types.includes('Files')) return;
+    if (this.isReadonly || !event.dataTransfer?.types.includes('Files')) return;
     event.preventDefault();
     event.dataTransfer.dropEffect = 'copy';
     this.dropTarget = this.#targetOf(event);
@@ -365,6 +350,7 @@ export class FilesPanel extends LitElement {
 
   readonly #onDrop = async (event: DragEvent): Promise<void> => {
     event.preventDefault();
+    if (this.isReadonly) return;
     const directory = this.#targetOf(event);
     this.dropTarget = undefined;
     const files = await this.connection.attempt(droppedFiles(event.dataTransfer!));

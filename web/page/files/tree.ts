@@ -8,6 +8,8 @@ import { icon } from '../icons.ts';
 import type { Order, SortKey, TreeRow } from './rows.ts';
 
 export interface TreeModel {
+  /** What it is a tree of. */
+  label: string;
   rows: readonly TreeRow[];
   /** Indices of those that are to be drawn, and the height of each in pixels. */
   from: number;
@@ -55,7 +57,7 @@ export function fileTree(model: TreeModel): TemplateResult {
     ({ key, label }) =>
       html`<button class="plain ${key}" aria-pressed=${order.key === key} title=${`Sort by ${label.toLowerCase()}`} @click=${() => model.onSort(key)}>${label}${order.key === key ? html`<span aria-hidden="true">${order.isDown ? ' ↓' : ' ↑'}</span>` : nothing}</button>`,
   )}<span class="mode" aria-hidden="true">Mode</span><span class="owner" aria-hidden="true">Owner</span><span class="ino" aria-hidden="true">Inode</span></div>
-  <div role="tree" aria-label="Shared folder" class="tree" style=${`height: ${rows.length * rowHeight}px`}>
+  <div role="tree" aria-label=${model.label} class="tree" style=${`height: ${rows.length * rowHeight}px`}>
     ${repeat(
       drawn,
       (n) => rows[n]!.entry?.path ?? `${n}`,

@@ -28,7 +28,7 @@ export class Uploads {
   render() {
     if (!this.#current) return nothing;
     const { done, total } = this.#current;
-    return html`<div class="upload" role="status">Copying ${formatBytes(done)}${total ? ` of ${formatBytes(total)}` : ''}
+    return html`<div class="under-way" role="status">Copying ${formatBytes(done)}${total ? ` of ${formatBytes(total)}` : ''}
       <progress max=${total || 1} value=${total ? done : nothing} aria-label="Copying"></progress></div>`;
   }
 

@@ -8,6 +8,7 @@ import { type Content, encodeText, loadBytes, loadContent } from './content.ts';
 import { Drafts } from './drafts.ts';
 import type { TextEditor } from './editor.ts';
 import { factStyles, fileFacts } from './facts.ts';
+import { type Fetched, fetchedStyles, fetching } from './fetched.ts';
 
 /** Milliseconds. */
 const USE_INTERVAL = 500;
@@ -35,10 +36,12 @@ export class FileViewer extends LitElement {
     isStale: { state: true },
     use: { state: true },
     wraps: { state: true },
+    fetched: { state: true },
   };
   static override styles = [
     controls,
     factStyles,
+    fetchedStyles,
     css`
     :host { display: flex; flex-direction: column; min-height: 0; }
     .title { display: flex; align-items: center; gap: 8px; min-height: 46px; padding: 6px 10px; }
@@ -66,6 +69,8 @@ export class FileViewer extends LitElement {
   declare use: FileUse | undefined;
   /** Lines that are longer than the editor is wide. */
   declare wraps: boolean;
+  /** Of content that is on its way. */
+  declare fetched: Fetched | undefined;
   #timer: ReturnType<typeof setInterval> | undefined;
 
   constructor() {
@@ -97,6 +102,7 @@ export class FileViewer extends LitElement {
     if (isSame && before.version === entry.version && !changed.has('isGone')) return;
     if (!isSame) {
       this.isStale = false;
+      this.fetched = undefined;
       this.#setContent(undefined);
     }
     if (!this.isGone) void this.#load();
@@ -108,12 +114,17 @@ export class FileViewer extends LitElement {
     const { path } = entry;
     const drafts = this.#drafts;
     if (entry.kind !== 'file') return this.#setContent(undefined);
-    const content = await loadContent(guest.api.folder, entry).catch((error: Error) => {
+    const isWanted = () => this.entry.path === path && this.guest === guest && this.isConnected;
+    const onProgress = (bytes: number) => {
+      if (isWanted()) this.fetched = { bytes, size: entry.size };
+    };
+    const content = await loadContent(guest.api.folder, entry, onProgress).catch((error: Error) => {
       // It may just have gone: the next listing tells.
       if (!/not there/.test(error.message)) this.connection.report(error.message);
     });
+    if (isWanted()) this.fetched = undefined;
     if (!content) return;
-    if (this.entry.path !== path || this.guest !== guest || !this.isConnected) {
+    if (!isWanted()) {
       if (content.kind === 'image') URL.revokeObjectURL(content.url);
       return;
     }
@@ -179,7 +190,7 @@ export class FileViewer extends LitElement {
       case 'head':
         return html`<p class="why">${content.why}</p><pre tabindex="0" role="region" aria-label=${`Beginning of ${printable(name)}`}>${content.text}</pre>`;
       default:
-        return nothing;
+        return this.fetched ? fetching(this.fetched) : nothing;
     }
   }
 

@@ -1,7 +1,8 @@
-import { css, html, LitElement, type PropertyValues } from 'lit';
+import { css, html, LitElement, nothing, type PropertyValues } from 'lit';
 import type { Connection, GuestView } from '../../embed/connection.ts';
 import { controls } from '../styles.ts';
 import { tabList, tabStyles } from '../tabs.ts';
+import { chooseFolder, chosenDevice, deviceChoice } from '../which-device.ts';
 import './device.ts';
 import './latency.ts';
 import './queues.ts';
@@ -34,6 +35,7 @@ export class InspectorPanel extends LitElement {
     tabStyles,
     css`
     :host { display: flex; flex-direction: column; min-height: 0; }
+    .toolbar { padding: 4px 10px; }
     .tabs { flex: none; padding: 0 6px; border-bottom: 1px solid var(--border); background: var(--raised); }
     .view { flex: 1; min-height: 0; display: flex; flex-direction: column; }
   `,
@@ -55,6 +57,8 @@ export class InspectorPanel extends LitElement {
   }
 
   override willUpdate(changed: PropertyValues<this>): void {
+    // A lesson speaks of the shared folder.
+    if (changed.has('marks') && this.marks.length) chooseFolder(this.guest);
     if (!changed.has('guest')) return;
     this.#record(changed.get('guest'), false);
     this.#record(this.guest, true);
@@ -73,18 +77,21 @@ export class InspectorPanel extends LitElement {
 
   #record(guest: GuestView | undefined, isOn: boolean): void {
     // A guest that was closed has nothing to be written down.
-    if (guest && this.connection.guests.includes(guest))
-      void this.connection.attempt(guest.api.inspector.record(isOn, 'inspector'));
+    if (!guest || !this.connection.has(guest)) return;
+    void this.connection.attempt(guest.api.inspector.record(isOn, 'inspector'));
+    this.#record(guest.root, isOn);
   }
 
   override render() {
     return html`
+      ${this.guest.root ? html`<div class="toolbar">${deviceChoice(this.guest, 'Device of', () => this.#chose())}</div>` : nothing}
       ${tabList({ label: 'Inspector', tabs: VIEWS, selected: this.view, panelPrefix: 'view-', onSelect: (id) => this.#show(id as ViewId) })}
       <div class="view" role="tabpanel" id=${`view-${this.view}`} aria-labelledby=${`view-${this.view}-tab`} @queue=${this.#onQueue}>${this.#renderView()}</div>`;
   }
 
   #renderView() {
-    const { connection, guest, marks } = this;
+    const { connection, marks } = this;
+    const guest = chosenDevice(this.guest);
     switch (this.view) {
       case 'requests':
         return html`<vm-requests .marks=${marks} .connection=${connection} .guest=${guest}></vm-requests>`;
@@ -99,6 +106,11 @@ export class InspectorPanel extends LitElement {
       case 'session':
         return html`<vm-session .marks=${marks} .connection=${connection} .guest=${guest}></vm-session>`;
     }
+  }
+
+  #chose(): void {
+    this.queue = undefined;
+    this.requestUpdate();
   }
 
   #show(view: ViewId): void {

@@ -47,7 +47,7 @@ export class Poll implements ReactiveController {
     try {
       await this.#look(guest);
     } catch (error) {
-      if (!connection.guests.includes(guest)) return;
+      if (!connection.has(guest)) return;
       clearInterval(this.#timer);
       connection.report(`The inspector has stopped: ${(error as Error).message}`);
     } finally {

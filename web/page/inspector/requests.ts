@@ -7,6 +7,7 @@ import type { RequestDetail, RequestPage, RequestRow } from '../../protocol.ts';
 import { saveAs } from '../files/uploads.ts';
 import { icon } from '../icons.ts';
 import { controls } from '../styles.ts';
+import { isRoot } from '../which-device.ts';
 import {
   type ColumnId,
   cellsOf,
@@ -207,7 +208,7 @@ export class RequestsView extends LitElement {
           (row, n) => this.#renderRow(row, log!.from + n),
         )}</div>
       </div>
-      ${total ? nothing : html`<p class="empty">No requests yet. Type <span class="mono">cat README.txt</span> in the terminal.</p>`}
+      ${total ? nothing : html`<p class="empty">No requests yet. Type <span class="mono">${isRoot(this.guest) ? 'ls /usr/share' : 'cat README.txt'}</span> in the terminal.</p>`}
       ${total && !matching ? html`<p class="empty">No request matches. ${SYNTAX}</p>` : nothing}
       <div class="note"><span>${matching === total ? `${total.toLocaleString()} ${total === 1 ? 'request' : 'requests'}` : `${matching.toLocaleString()} of ${total.toLocaleString()} requests`}</span>
         <label>Keep the last <select aria-label="Requests that are kept" @change=${this.#keep}>${KEEP.map((count) => html`<option value=${count} ?selected=${count === limit}>${count.toLocaleString()}</option>`)}</select></label>

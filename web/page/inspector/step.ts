@@ -3,6 +3,7 @@ import type { Connection, GuestView } from '../../embed/connection.ts';
 import type { QueueView, Walk, WalkStep } from '../../protocol.ts';
 import { icon } from '../icons.ts';
 import { controls } from '../styles.ts';
+import { isRoot } from '../which-device.ts';
 import './hex.ts';
 import { type Base, baseOf, machinePicture, machineStyles } from './machine-picture.ts';
 import { Marks, markStyles } from './marks.ts';
@@ -22,7 +23,8 @@ const STAGES: Record<WalkStep['stage'], string> = {
   used: 'Used',
   interrupt: 'Interrupt',
 };
-const EXAMPLE = 'cat README.txt';
+/** What makes a request, whatever the guest has in its caches. */
+const EXAMPLES = { folder: 'cat README.txt', root: 'touch /' };
 /** How fast it goes by itself: milliseconds for each step, 0 for not at all. */
 const SPEEDS = [
   { label: 'By hand', pause: 0 },
@@ -133,18 +135,26 @@ export class StepView extends LitElement {
     this.at = at;
   }
 
+  get #where(): string {
+    return isRoot(this.guest) ? 'the root filesystem' : 'the shared folder';
+  }
+
+  get #example(): string {
+    return isRoot(this.guest) ? EXAMPLES.root : EXAMPLES.folder;
+  }
+
   override render() {
     const { walk } = this;
     if (!this.isHeld) {
       return html`${this.#renderRoute(undefined)}<div class="scroll intro" role="region" tabindex="0" aria-label="Step">
         <h2>Walk one request through the device</h2>
-        <p>The device stops before the next request to the shared folder, and you go with that request through virtqueue, FUSE and filesystem: what happens, where the specification says so, and the bytes. Meanwhile the guest keeps running; only a process that asks for something waits.</p>
+        <p>The device stops before the next request to ${this.#where}, and you go with that request through virtqueue, FUSE and filesystem: what happens, where the specification says so, and the bytes. Meanwhile the guest keeps running; only a process that asks for something waits.</p>
         <div><button class="primary" @click=${() => this.#hold(true)}>${icon('pause')} Pause before the next request</button></div></div>`;
     }
     if (!walk) {
       return html`${this.#renderRoute(undefined)}<div class="scroll intro" role="region" tabindex="0" aria-label="Step">
         <h2>The device waits for a request</h2>
-        <p role="status">Type <span class="mono">${EXAMPLE}</span> in the terminal, or anything else that looks at the shared folder.</p>
+        <p role="status">Type <span class="mono">${this.#example}</span> in the terminal, or anything else that has to do with ${this.#where}.</p>
         <div>${this.#renderSpeed()}</div>
         <div><button class="primary" @click=${this.#type}>${icon('terminal')} Type it for me</button>
         <button @click=${() => this.#hold(false)}>${icon('play')} Continue without</button></div></div>`;
@@ -211,7 +221,7 @@ export class StepView extends LitElement {
       },
     } = this;
     const shell = guest.shells.at(-1) ?? (await this.connection.attempt(this.connection.openShell(guest)));
-    if (shell) await this.connection.attempt(shells.type(shell.id, `${EXAMPLE}\n`));
+    if (shell) await this.connection.attempt(shells.type(shell.id, `${this.#example}\n`));
   };
 
   readonly #serve = async (): Promise<void> => {

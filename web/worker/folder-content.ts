@@ -1,0 +1,67 @@
+import type { Inode } from '../../device/filesystems/memory/inode.ts';
+import { NotYet, whenHere } from '../../device/fs/not-yet.ts';
+import { bytesOf, versionOf } from './folder-entries.ts';
+import { explained } from './folder-errors.ts';
+
+/** Milliseconds between two reports. */
+const PACE = 100;
+/** How often a file is begun that changes while it is fetched. */
+const ATTEMPTS = 3;
+
+interface Reading {
+  path: string;
+  /** The file as it is now. */
+  find(): Inode;
+  /** Bytes of it that are wanted, and those of a slice. */
+  limit: number;
+  size: number;
+  /** Gets how many are here, where more have to be fetched. */
+  onProgress?: ((bytes: number) => void) | undefined;
+}
+
+/**
+ * Reads a file in slices, all of the same version, which it returns; what is not here is fetched. `begin` is called with the number of bytes, and gets
+ * what takes the slices: again when the file has changed meanwhile. @throws Error that a visitor understands.
+ */
+export async function readSlices(
+  { path, find, limit, size, onProgress }: Reading,
+  begin: (length: number) => (bytes: Uint8Array<ArrayBuffer>, at: number) => void,
+): Promise<string> {
+  const tell = paced(onProgress);
+  const slice = (at: number, length: number) => {
+    try {
+      return explained(path, () => {
+        const inode = find();
+        return { version: versionOf(inode), bytes: bytesOf(inode, at, length) };
+      });
+    } catch (error) {
+      if (error instanceof NotYet) tell(at);
+      throw error;
+    }
+  };
+  for (let attempt = 0; attempt < ATTEMPTS; attempt++) {
+    const inode = explained(path, find);
+    const [version, length] = [versionOf(inode), Math.min(limit, inode.size)];
+    const take = begin(length);
+    let at = 0;
+    while (at < length) {
+      const [from, count] = [at, Math.min(size, length - at)];
+      const part = await whenHere(() => slice(from, count));
+      if (part.version !== version) break;
+      take(part.bytes, from);
+      at += count;
+    }
+    if (at >= length) return version;
+  }
+  throw new Error(`${path} has changed each time while it was read: try again later`);
+}
+
+/** Calls `tell` at once, and then no more often than every 100 ms. */
+export function paced(tell: (value: number) => void = () => {}): (value: number) => void {
+  let last = -Infinity;
+  return (value) => {
+    if (performance.now() - last < PACE) return;
+    last = performance.now();
+    tell(value);
+  };
+}
