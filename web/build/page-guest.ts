@@ -68,6 +68,9 @@ export interface PageGuestOptions extends Pick<GuestImageOptions, 'kernel' | 'dr
   onProgress(message: string): void;
 }
 
+/** Milliseconds; a second of a quiet machine's. */
+const WIPING = 600_000;
+
 /** Boots a guest, mounts its share, and packs into a directory what the page needs of it, in place of the guest that was there. */
 export async function buildPageGuest(
   directory: string,
@@ -87,7 +90,7 @@ export async function buildPageGuest(
   try {
     onProgress('taking the snapshot');
     const mountPoint = await vm.mount(TAG);
-    const { code, stderr } = await vm.exec(`chown -R 0:0 ${mountPoint} && ${WIPE}`);
+    const { code, stderr } = await vm.exec(`chown -R 0:0 ${mountPoint} && ${WIPE}`, { timeoutMs: WIPING });
     if (code !== 0) throw new Error(`the guest could not be prepared: ${stderr}`);
     const shell = await openShell(vm, mountPoint);
     const { id, layer, store } = await freeze(vm, shell);
