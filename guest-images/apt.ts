@@ -1,10 +1,10 @@
 import { execFile } from 'node:child_process';
 import { createHash } from 'node:crypto';
-import { existsSync } from 'node:fs';
 import { mkdir, readdir, readFile, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { promisify } from 'node:util';
 import { GuestImageError, provideImage } from './errors.ts';
+import { missingPrograms } from './programs.ts';
 import { privateSources } from './sources.ts';
 
 const run = promisify(execFile);
@@ -135,13 +135,14 @@ export class PrivateApt {
   }
 }
 
+/** What it takes of the machine, and is not there. */
+export function missingAptPrograms(): string[] {
+  return missingPrograms(['apt-get', 'apt-cache', 'dpkg', 'dpkg-deb']);
+}
+
 /** Throws {@link GuestImageError} where this can't work at all. */
 export function checkAptIsThere(): void {
-  const programs = ['apt-get', 'apt-cache', 'dpkg', 'dpkg-deb'];
-  const missing = programs.filter(
-    (name) =>
-      !(process.env['PATH'] ?? '').split(':').some((directory) => directory && existsSync(join(directory, name))),
-  );
+  const missing = missingAptPrograms();
   if (missing.length) {
     throw new GuestImageError(
       `The guest is made of Debian packages, and this machine has no ${missing.join(', ')}.\n\n${provideImage()}`,

@@ -1,17 +1,20 @@
 import { createHash } from 'node:crypto';
-import { copyFile, mkdir, mkdtemp, readdir, readFile, rename, rm, stat, utimes, writeFile } from 'node:fs/promises';
+import { existsSync } from 'node:fs';
+import { copyFile, cp, mkdir, mkdtemp, readdir, readFile, rename, rm, stat, utimes, writeFile } from 'node:fs/promises';
 import { availableParallelism } from 'node:os';
-import { dirname, join } from 'node:path';
-import { checkAptIsThere, type DebianPackage, PrivateApt, unpack } from './apt.ts';
+import { dirname, join, sep } from 'node:path';
+import { checkAptIsThere, type DebianPackage, missingAptPrograms, PrivateApt, unpack } from './apt.ts';
 import { Compiler } from './compile.ts';
 import { withFastDriver } from './driver.ts';
+import { GUEST_VARIABLE, GuestImageError } from './errors.ts';
 import { sha256 } from './files.ts';
 import type { GuestImage, GuestImageOptions } from './image.ts';
 import { makeInitramfs } from './initramfs.ts';
 import { unpackKernel } from './kernel.ts';
 import { withMinimalKernel } from './minimal-kernel.ts';
 import { readModules } from './modules.ts';
-import { readableCacheDirectories, SOURCES, writableCacheDirectory } from './paths.ts';
+import { packageManifest, packageVersion, readableCacheDirectories, SOURCES, writableCacheDirectory } from './paths.ts';
+import { withPrebuilt } from './prebuilt.ts';
 
 export { GuestImageError } from './errors.ts';
 export type { GuestImage, GuestImageOptions } from './image.ts';
@@ -75,39 +78,76 @@ export async function ensureGuestImage({ driver, kernel, ...options }: GuestImag
   return driver === 'fast' ? withFastDriver(image, options) : image;
 }
 
-async function ensureStockImage({ directory, onProgress }: GuestImageOptions): Promise<GuestImage> {
+/** The image that is there already; undefined where it would have to be built, or fetched. */
+export async function findGuestImage(directory?: string): Promise<GuestImage | undefined> {
   const inputs = await hashInputs();
-  const name = PREFIX + inputs.slice(0, 16);
-  for (const place of directory ? [directory] : readableCacheDirectories().map((cache) => join(cache, name))) {
+  const places = directory ? [directory] : readableCacheDirectories().map((cache) => join(cache, nameOf(inputs)));
+  for (const place of places) {
     const present = await load(place, inputs);
     if (present) return present;
   }
-  checkAptIsThere();
-  if (!directory) {
-    const cache = writableCacheDirectory();
-    const made = await makeImage(join(cache, name), inputs, onProgress);
-    await removeUnused(cache);
-    return made;
-  }
-  return makeImage(directory, inputs, onProgress);
+  return undefined;
+}
+
+/** Where an image is that was built before, if this machine is to take one: as its user says, or, without apt, as this release does. */
+export function prebuiltImage(): string | undefined {
+  return process.env[GUEST_VARIABLE] || (missingAptPrograms().length ? packageManifest().guestImage : undefined);
+}
+
+async function ensureStockImage({ directory, onProgress = () => {} }: GuestImageOptions): Promise<GuestImage> {
+  const present = await findGuestImage(directory);
+  if (present) return present;
+  const prebuilt = prebuiltImage();
+  if (prebuilt === undefined) checkAptIsThere();
+  const inputs = await hashInputs();
+  const cache = directory ? undefined : writableCacheDirectory();
+  const target = directory ?? join(cache!, nameOf(inputs));
+  const made = await makeImage(target, inputs, (work, image) =>
+    prebuilt === undefined
+      ? build(work, image, inputs, onProgress)
+      : withPrebuilt(prebuilt, { onProgress }, (from, place) => takeImage(from, image, inputs, place)),
+  );
+  if (cache !== undefined) await removeUnused(cache);
+  return made;
+}
+
+function nameOf(inputs: string): string {
+  return PREFIX + inputs.slice(0, 16);
 }
 
 async function makeImage(
   directory: string,
   inputs: string,
-  onProgress: GuestImageOptions['onProgress'],
+  fill: (work: string, image: string) => Promise<void>,
 ): Promise<GuestImage> {
   await mkdir(dirname(directory), { recursive: true });
   const work = await mkdtemp(`${directory}.building-`);
   try {
     const image = join(work, 'image');
     await mkdir(image);
-    await build(work, image, inputs, onProgress);
+    await fill(work, image);
     await install(image, directory, inputs);
   } finally {
     await rm(work, { recursive: true, force: true });
   }
   return (await load(directory, inputs))!;
+}
+
+/** Copies an image that was built elsewhere, and is sound, from a directory: of it, or in which it is by its name. */
+async function takeImage(from: string, image: string, inputs: string, place: string): Promise<void> {
+  const manifests = [from, join(from, nameOf(inputs))].map((directory) => join(directory, MANIFEST));
+  const path = manifests.find((each) => existsSync(each));
+  const manifest = path === undefined ? undefined : await readManifest(path);
+  if (manifest?.inputs !== inputs)
+    throw new GuestImageError(
+      `${place} has no guest image of v86-virtiofs ${packageVersion()}: take v86-virtiofs-guest.tar.gz of this release`,
+    );
+  for (const name of Object.values(FILES)) {
+    const found = join(dirname(path!), name);
+    const sound = existsSync(found) && (await sha256(found)) === manifest.files?.[name]?.sha256;
+    if (!sound) throw new GuestImageError(`${name} in ${place} is damaged or missing: fetch it again`);
+  }
+  await cp(dirname(path!), image, { recursive: true });
 }
 
 /** Removes images but those that were used last: other releases and checkouts have theirs beside this one's. */
@@ -127,7 +167,7 @@ async function build(
   work: string,
   image: string,
   inputs: string,
-  onProgress: GuestImageOptions['onProgress'] = () => {},
+  onProgress: NonNullable<GuestImageOptions['onProgress']>,
 ): Promise<void> {
   onProgress('fetching the package lists', 0);
   const aptDirectory = join(work, 'apt');
@@ -204,13 +244,8 @@ async function install(image: string, directory: string, inputs: string): Promis
 }
 
 async function load(directory: string, inputs: string): Promise<GuestImage | undefined> {
-  let manifest: Manifest;
-  try {
-    manifest = JSON.parse(await readFile(join(directory, MANIFEST), 'utf8')) as Manifest;
-  } catch {
-    return undefined;
-  }
-  if (manifest.inputs !== inputs) return undefined;
+  const manifest = await readManifest(join(directory, MANIFEST));
+  if (manifest?.inputs !== inputs) return undefined;
   const areWhole = await Promise.all(
     Object.entries(manifest.files).map(
       async ([name, { size }]) => (await stat(join(directory, name)).catch(() => undefined))?.size === size,
@@ -227,10 +262,20 @@ async function load(directory: string, inputs: string): Promise<GuestImage | und
   return { ...paths, release: manifest.release, id };
 }
 
+async function readManifest(path: string): Promise<Manifest | undefined> {
+  try {
+    return JSON.parse(await readFile(path, 'utf8')) as Manifest;
+  } catch {
+    return undefined;
+  }
+}
+
 /** Over everything in guest-images/ that decides what the image holds. The archive's newer versions don't count: an image stays until it is removed. */
 async function hashInputs(): Promise<string> {
   const hash = createHash('sha256');
-  const names = (await readdir(SOURCES, { recursive: true })).filter((name) => /\.([cjt]s|[ch])$/.test(name)).sort();
+  const found = (await readdir(SOURCES, { recursive: true })).filter((name) => /\.([cjt]s|[ch])$/.test(name));
+  // The same on Windows.
+  const names = found.map((name) => name.replaceAll(sep, '/')).sort();
   const contents = await Promise.all(names.map((name) => readFile(join(SOURCES, name))));
   names.forEach((name, n) => hash.update(`${name}\0`).update(contents[n]!).update('\0'));
   return hash.digest('hex');

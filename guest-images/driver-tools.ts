@@ -1,7 +1,7 @@
-import { existsSync } from 'node:fs';
 import { delimiter, join } from 'node:path';
 import { GuestImageError } from './errors.ts';
 import { cacheDirectory } from './paths.ts';
+import { missingPrograms } from './programs.ts';
 
 /** Debian packages that make a gcc for machines that have none. */
 const GCC_PACKAGES = [
@@ -39,14 +39,12 @@ export interface BuildTools {
  * @throws GuestImageError on a machine whose gcc does not make code for x86.
  */
 export function findBuildTools(hostArchitecture: string, path = process.env['PATH'] ?? ''): BuildTools {
-  const directories = path.split(delimiter).filter(Boolean);
-  const has = (name: string) => directories.some((directory) => existsSync(join(directory, name)));
   if (hostArchitecture !== 'amd64') {
     throw new GuestImageError(
       `Kernels and their drivers are built by a compiler for x86, on Debian's architecture amd64; this machine is ${hostArchitecture}. Build on another machine and copy its ${cacheDirectory()} here.`,
     );
   }
-  if (['gcc', 'make', 'ld', 'strip'].every(has)) {
+  if (!missingPrograms(['gcc', 'make', 'ld', 'strip'], path).length) {
     return {
       packages: ALWAYS,
       cc: 'gcc',

@@ -3,7 +3,7 @@ import { createHash } from 'node:crypto';
 import { existsSync } from 'node:fs';
 import { copyFile, mkdir, mkdtemp, readFile, rename, rm, writeFile } from 'node:fs/promises';
 import { availableParallelism, tmpdir } from 'node:os';
-import { delimiter, join } from 'node:path';
+import { join } from 'node:path';
 import { promisify } from 'node:util';
 import { checkAptIsThere, PrivateApt, unpack } from './apt.ts';
 import { applyPatches, diffsOf, type Patch, readPatches } from './driver-patches.ts';
@@ -11,6 +11,7 @@ import { findBuildTools } from './driver-tools.ts';
 import { GuestImageError } from './errors.ts';
 import type { GuestImage, GuestImageOptions } from './image.ts';
 import { readableCacheDirectories, SOURCES, writableCacheDirectory } from './paths.ts';
+import { missingPrograms } from './programs.ts';
 
 const run = promisify(execFile);
 const MAX_OUTPUT = 64 << 20;
@@ -85,12 +86,14 @@ async function build(directory: string, how: Build): Promise<void> {
   }
 }
 
-/** What a kernel is configured by has to be compiled for this machine. */
-function checkCompilerIsThere(path = process.env['PATH'] ?? ''): void {
-  const missing = ['gcc', 'make', 'ld', 'strip'].filter(
-    (name) => !path.split(delimiter).some((directory) => directory && existsSync(join(directory, name))),
-  );
-  if (!existsSync('/usr/include/stdio.h')) missing.push("the C library's headers");
+/** What building it takes of the machine, and is not there: what a kernel is configured by has to be compiled for this machine. */
+export function missingKernelTools(): string[] {
+  const missing = missingPrograms(['gcc', 'make', 'ld', 'strip']);
+  return existsSync('/usr/include/stdio.h') ? missing : [...missing, "the C library's headers"];
+}
+
+function checkCompilerIsThere(): void {
+  const missing = missingKernelTools();
   if (missing.length) {
     throw new GuestImageError(
       `The minimal kernel is built from source, and this machine has no ${missing.join(', no ')}: as root, run \`apt-get install gcc make libc6-dev\`, and try again; or take Debian's kernel, \`stock\`.`,

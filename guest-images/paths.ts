@@ -11,15 +11,28 @@ function packageRoot(): string {
 
 /** Of this package, whether this runs from its sources or compiled. */
 export const PACKAGE_ROOT = packageRoot();
+export interface PackageManifest {
+  version: string;
+  engines: { node: string };
+  dependencies: Record<string, string>;
+  /** Where the guest image of a release is, with its hash: `URL#sha256=HEX`. */
+  guestImage?: string;
+}
+
+/** package.json of this package. */
+export function packageManifest(): PackageManifest {
+  return JSON.parse(readFileSync(join(PACKAGE_ROOT, 'package.json'), 'utf8')) as PackageManifest;
+}
+
 export function packageVersion(): string {
-  return (JSON.parse(readFileSync(join(PACKAGE_ROOT, 'package.json'), 'utf8')) as { version: string }).version;
+  return packageManifest().version;
 }
 
 /** C sources, patches, and the scripts that the image depends on. */
 export const SOURCES = join(PACKAGE_ROOT, 'guest-images');
 
 /** Names another directory for all that is built or kept to save time. */
-const CACHE_VARIABLE = 'V86_VIRTIOFS_CACHE';
+export const CACHE_VARIABLE = 'V86_VIRTIOFS_CACHE';
 
 /** Where guest images, kernels and booted machines are kept: `$V86_VIRTIOFS_CACHE`, or the user's cache directory. It need not exist. */
 export function cacheDirectory(): string {

@@ -10,7 +10,7 @@ export async function onTerminal(
   prefixText: string,
   action: (onProgress: (message: string) => void) => Promise<string>,
 ): Promise<void> {
-  const spinner = ora({ prefixText });
+  const spinner = ora({ prefixText, color: process.env['NO_COLOR'] ? false : 'cyan' });
   let hasBegun = false;
   try {
     const result = await action((message) => {
