@@ -25,7 +25,8 @@ export function isTestedBuild(exports: readonly string[]): boolean {
 /** What is said of one that is not. */
 export const UNTESTED = `v86-virtiofs has not been tested with this build of v86, but with v86 ${FIRST_TESTED} to ${LAST_TESTED}. All that it needs is there, so it may work; if a guest misbehaves, install one of these`;
 
-function isTested(version: string): boolean {
+/** Whether it is one of the tested releases. @param version as `a` of {@link haveSameState}. */
+export function isTested(version: string): boolean {
   const [, major, minor, patch] = /^(\d+)\.(\d+)\.(\d+)(?:\+.*)?$/.exec(version) ?? [];
   const patchOf = (tested: string) => Number(tested.split('.')[2]);
   return (

@@ -2,16 +2,19 @@ import { readFile } from 'node:fs/promises';
 import { dirname, join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 
-const V86_BUILD = dirname(fileURLToPath(import.meta.resolve('v86')));
+/** @throws Error where it is not installed. */
+const buildDirectory = () => dirname(fileURLToPath(import.meta.resolve('v86')));
 
 let v86Module: Promise<WebAssembly.Module> | undefined;
 
 /** One compilation for every emulator of this process; whoever will need it later may begin it. */
 export function compileV86(): Promise<WebAssembly.Module> {
-  return (v86Module ??= readFile(join(V86_BUILD, 'v86.wasm')).then((bytes) => WebAssembly.compile(bytes)));
+  return (v86Module ??= readFile(join(buildDirectory(), 'v86.wasm')).then((bytes) => WebAssembly.compile(bytes)));
 }
 
 export async function v86Version(): Promise<string> {
-  const manifest = JSON.parse(await readFile(join(V86_BUILD, '..', 'package.json'), 'utf8')) as { version: string };
+  const manifest = JSON.parse(await readFile(join(buildDirectory(), '..', 'package.json'), 'utf8')) as {
+    version: string;
+  };
   return manifest.version;
 }

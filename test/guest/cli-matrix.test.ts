@@ -97,6 +97,7 @@ describe('command line: every option of every command', function () {
     },
     { args: ['run', '--no-cache', '--', 'true'], stderr: /^booting the guest\n$/ },
     { args: ['run', '--tap', '--', 'echo', 'ok 1 a'], stdout: /^ok 1 - a$/m },
+    { args: ['doctor', ...store, '--json'], stdout: /"fit": true/ },
     { args: ['shell', ...machine('shell')], input: script('shell'), stdout: said, stderr: /./, check: kept('shell') },
     {
       args: ['freeze', ...store, '--name', 'base', ...machine('freeze'), '--', 'sh', '-c', script('freeze')],
@@ -163,7 +164,7 @@ describe('command line: every option of every command', function () {
       check: () => expect(existsSync(at('base.layer'))).to.equal(true),
     },
     { args: ['import', '--store', at('other'), at('base.layer')], stderr: /base.layer is base now/ },
-    { args: ['rename', '--store', at('other'), 'base', 'moved'] },
+    { args: ['rename', '--json', '--store', at('other'), 'base', 'moved'], stdout: /"name": "moved"/ },
     { args: ['list', '--store', at('other')], stdout: / moved / },
     { args: ['remove', '--store', at('other'), 'moved'] },
     { args: ['gc', '--store', at('other'), '--json'], stdout: /"freedBytes": \d+/ },
@@ -327,7 +328,7 @@ describe('command line: every option of every command', function () {
       },
       ...['--runs-here', '--runs-there'].map((option) => ({
         ...stays,
-        args: ['settle', ...store, 'base', option],
+        args: ['settle', '--json', ...store, 'base', option],
         stderr: /nothing to settle/,
       })),
       {

@@ -270,7 +270,8 @@ describe('command line: migration', function () {
       try {
         const stranger = start(['serve', '--store', other, '--incoming', '0'], { env });
         const [, elsewhere] = await stranger.says(/waiting on localhost:(\d+)\n/);
-        const unknown = await settle(kept, '--to', `localhost:${elsewhere}`);
+        const unknown = await settle(kept, '--json', '--to', `localhost:${elsewhere}`);
+        expect(JSON.parse(unknown.stdout)).to.include({ runs: 'unknown' });
         expect(unknown.stderr).to.match(/does not know of this migration/);
         expect(unknown.code).to.equal(120);
         stranger.child.kill();
@@ -281,7 +282,9 @@ describe('command line: migration', function () {
       next.child.kill();
       await next.ended;
       // Its owner knows that the process that it had moved to was killed.
-      expect((await settle(kept, '--runs-here')).code).to.equal(0);
+      const here = await settle(kept, '--json', '--runs-here');
+      expect(here.code).to.equal(0);
+      expect(JSON.parse(here.stdout)).to.include({ name: '', runs: 'here' });
       expect(await run(['restore', '--store', directory, kept, '--', ...counts])).to.deep.include({
         code: 0,
         stdout: 'goes on\n',

@@ -4,12 +4,16 @@ import { v86Version } from '../v86.ts';
 import { endCommand } from './failure.ts';
 import { OWN_FAILURE } from './options.ts';
 import { put, watchOutput } from './output.ts';
-import { makeProgram, Versions } from './program.ts';
+import { Versions } from './versions.ts';
 
 /** Runs this process's command line in this process, and sets its exit code. */
 export async function main(): Promise<void> {
   watchOutput();
   await endCommand(async () => {
+    const { makeProgram } = await import('./program.ts').catch((error: NodeJS.ErrnoException) => {
+      if (error.code !== 'ERR_MODULE_NOT_FOUND' || !/'v86'/.test(error.message)) throw error;
+      return import('./program-without-v86.ts');
+    });
     try {
       await makeProgram().parseAsync();
     } catch (error) {

@@ -3,6 +3,7 @@ import { VmError } from '../../machine/errors.ts';
 import type { HandOver } from '../demo/demo.ts';
 import { addCompletionCommand } from './completion.ts';
 import { addDaemonCommand } from './daemon/command.ts';
+import { addDoctorCommand } from './doctor.ts';
 import { addImageCommands } from './image.ts';
 import { addMigrationCommands } from './migration.ts';
 import { addMachineOptions, EXIT_CODES, type MachineFlags, storeOption } from './options.ts';
@@ -10,9 +11,7 @@ import { addSettleCommand } from './settle.ts';
 import { addSleepCommands } from './sleep.ts';
 import { addSnapshotCommands } from './snapshots.ts';
 import { addStoreCommands } from './store.ts';
-
-/** What `--version` ends parsing with. */
-export class Versions extends Error {}
+import { Versions } from './versions.ts';
 
 /** Options of `shell` that a frozen guest takes too. */
 const OF_ANY_GUEST = new Set([
@@ -137,6 +136,7 @@ ${EXIT_CODES}`,
   addSettleCommand(program);
   addSleepCommands(program);
   addDaemonCommand(program, makeProgram);
+  addDoctorCommand(program);
   addCompletionCommand(program);
 
   program

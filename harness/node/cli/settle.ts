@@ -6,9 +6,10 @@ import type { Summary } from '../../machine/summary.ts';
 import { addCallOptions } from './migration.ts';
 import { type LinkFlags, openTarget } from './move-out.ts';
 import { UNSETTLED } from './options.ts';
-import { openStore } from './store.ts';
+import { addJsonOption, openStore, tellJson } from './store.ts';
 
 interface SettleFlags extends Omit<LinkFlags, 'host'> {
+  json?: boolean;
   to?: string;
   runsHere?: boolean;
   runsThere?: boolean;
@@ -16,7 +17,7 @@ interface SettleFlags extends Omit<LinkFlags, 'host'> {
 
 /** Adds `settle`. */
 export function addSettleCommand(program: Command): void {
-  addCallOptions(program.command('settle'))
+  addJsonOption(addCallOptions(program.command('settle')))
     .summary('find out on which side a guest runs after its migration broke during the switch')
     .description(
       'Asks the other side what became of a guest that `migrate` has kept because it may run there. It runs on one side only.',
@@ -53,9 +54,10 @@ async function settle(snapshot: string, flags: SettleFlags): Promise<void> {
     );
   const name = store.info(id).name || id.slice(0, 12);
   const fate = flags.runsHere ? 'runs here' : flags.runsThere ? 'runs there' : await ask(unsettled, flags);
+  if (fate === 'runs here') await store.amend(id, { summary });
+  if (flags.json) tellJson({ id, name: store.info(id).name, runs: fate.replace('runs ', '') });
   switch (fate) {
     case 'runs here':
-      await store.amend(id, { summary });
       return say(`it does not run there, and never will: v86-virtiofs restore ${name} resumes it here`);
     case 'runs there':
       return say(`it was started there: this copy is not needed any more, and v86-virtiofs remove ${name} removes it`);

@@ -98,7 +98,7 @@ export function addStoreCommands(program: Command): void {
     .argument('[snapshot]', 'name, id, or beginning of an id (default: all)')
     .addHelpText('after', example('verify', 'verify ready'))
     .action(verify);
-  addStoreCommand(program, 'rename', 'give a snapshot another name')
+  command('rename', 'give a snapshot another name')
     .argument(...snapshot)
     .argument('<name>', 'the other name')
     .addHelpText('after', example('rename ready before-the-update'))
@@ -277,15 +277,12 @@ async function verify(snapshot: string | undefined, flags: StoreFlags): Promise<
   const store = await openStore(flags);
   const ids = snapshot === undefined ? store.list().map(({ id }) => id) : [store.find(snapshot)];
   const problems = snapshot === undefined ? store.damaged().map(({ reason }) => reason) : [];
-  const { default: ora } = await import('ora');
-  const spinner = ora().start();
+  const report = progressReporter();
   const sound: string[] = [];
   try {
     for (const [n, id] of ids.entries()) {
       try {
-        await store.verify(id, (fraction) => {
-          spinner.text = `${n + 1} of ${ids.length}: ${Math.round(100 * fraction)} %`;
-        });
+        await store.verify(id, (fraction) => report(`${n + 1} of ${ids.length}: ${Math.round(100 * fraction)} %`));
         sound.push(id);
       } catch (error) {
         if (!(error instanceof SnapshotError)) throw error;
@@ -293,7 +290,7 @@ async function verify(snapshot: string | undefined, flags: StoreFlags): Promise<
       }
     }
   } finally {
-    spinner.stop();
+    report('');
   }
   if (flags.json) tellJson({ sound, problems });
   else process.stderr.write(`${sound.length} ${sound.length === 1 ? 'snapshot is' : 'snapshots are'} intact\n`);
@@ -305,6 +302,7 @@ async function rename(snapshot: string, name: string, flags: StoreFlags): Promis
   const id = store.find(snapshot);
   checkNewName(store, name, id);
   await store.rename(id, name);
+  if (flags.json) tellJson({ id, name });
 }
 
 async function remove(snapshots: string[], flags: StoreFlags): Promise<void> {

@@ -1,4 +1,3 @@
-import { connect } from 'node:net';
 import { resolve } from 'node:path';
 import { type Command, InvalidArgumentError, Option } from 'commander';
 import { VmError } from '../../../machine/errors.ts';
@@ -6,6 +5,7 @@ import { printableLines } from '../../../machine/printable.ts';
 import { isNamed } from '../../image.ts';
 import type { VmOptions } from '../../vm-options.ts';
 import { addBootOptions, addShareForm, collect, LIVE, type MachineFlags, machineOptions, SET_IDS } from '../options.ts';
+import { isAnswered } from './answer.ts';
 import { DAEMON_VARIABLE, isTrusted, socketPath } from './place.ts';
 import { encodeFrame, FROM_CLIENT } from './wire.ts';
 
@@ -127,21 +127,6 @@ function machineOf(flags: DaemonFlags): VmOptions {
 async function stop(path: string): Promise<void> {
   const isThere = isTrusted(path) && (await isAnswered(path, encodeFrame(FROM_CLIENT.STOP)));
   if (!isThere) throw new VmError('configuration', `no daemon listens at ${path}`);
-}
-
-/** Whether somebody listens there; says `message` to them, and waits for their answer. */
-function isAnswered(path: string, message?: Uint8Array): Promise<boolean> {
-  return new Promise((resolve) => {
-    let isHeard = message === undefined;
-    const socket = connect(path, () => {
-      if (message) socket.write(message);
-      else socket.end();
-    });
-    socket.on('data', () => (isHeard = true));
-    let isConnected = false;
-    socket.on('connect', () => (isConnected = true));
-    socket.on('error', () => {}).on('close', () => resolve(isConnected && isHeard));
-  });
 }
 
 function parseCount(value: string): number {

@@ -1,0 +1,2 @@
+/** What `--version` ends parsing with. */
+export class Versions extends Error {}
