@@ -1,86 +1,36 @@
-// Writes docs/commands.md from what commander knows of the command line: `npm run docs`.
+// Writes docs/commands.md and the man page from what commander knows of the command line: `npm run docs`.
 import { writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
-import type { Command, Option } from 'commander';
 import { EXIT_CODES } from '../harness/node/cli/options.ts';
-import { makeProgram } from '../harness/node/cli/program.ts';
+import { type CommandText, commandTexts, type Term } from './commands.ts';
+import { MAN_PAGE, manPage } from './man-page.ts';
 
 export const COMMAND_DOCS = join(import.meta.dirname, '../docs/commands.md');
 
 const cell = (text: string) => text.replaceAll('|', '\\|').replaceAll('\n', ' ').replaceAll('<', '\\<');
 
-function argumentTable(command: Command): string {
-  const help = command.createHelp();
-  const rows = help
-    .visibleArguments(command)
-    .map((argument) => `| \`${help.argumentTerm(argument)}\` | ${cell(help.argumentDescription(argument))} |\n`);
-  return rows.length ? `| Arguments | |\n|---|---|\n${rows.join('')}` : '';
+function table(heading: string, terms: readonly Term[]): string {
+  const rows = terms.map(({ term, text }) => `| \`${term.replaceAll('|', '\\|')}\` | ${cell(text)} |\n`);
+  return rows.length ? `| ${heading} | |\n|---|---|\n${rows.join('')}` : '';
 }
 
-function optionTables(command: Command): string {
-  const help = command.createHelp();
-  const groups = new Map<string, Option[]>();
-  for (const option of help.visibleOptions(command)) {
-    if (option.long === '--help') continue;
-    const heading = option.helpGroupHeading ?? 'Options:';
-    groups.set(heading, [...(groups.get(heading) ?? []), option]);
-  }
-  return [...groups]
-    .map(([heading, options]) => {
-      const rows = options.map(
-        (option) =>
-          `| \`${help.optionTerm(option).replaceAll('|', '\\|')}\` | ${cell(help.optionDescription(option))} |`,
-      );
-      return `| ${heading.replace(/:$/, '')} | |\n|---|---|\n${rows.join('\n')}\n`;
-    })
-    .join('\n');
-}
-
-/** What the help has after the options: notes, then examples. The exit codes, which many commands have, stand once at the end of the page. */
-function afterOptions(command: Command): string {
-  let told = '';
-  command.configureOutput({ writeOut: (text) => (told += text) });
-  command.outputHelp();
-  const [notes = '', examples = ''] = told
-    .slice(command.helpInformation().length)
-    .replace(EXIT_CODES, '')
-    .split(/^Examples?:\n/m);
-  const [lines = '', ...more] = examples.split(/\n\n/);
-  const texts = [notes, ...more].map((text) => text.trim()).filter(Boolean);
-  const code = lines
-    .split('\n')
-    .map((line) => line.trim())
-    .filter(Boolean);
+function afterOptions({ examples, notes }: CommandText): string {
   return [
-    ...(code.length ? [`\`\`\`sh\n${code.join('\n')}\n\`\`\``] : []),
-    ...texts.map((text) => text.replaceAll('<', '\\<')),
+    ...(examples.length ? [`\`\`\`sh\n${examples.join('\n')}\n\`\`\``] : []),
+    ...notes.map((text) => text.replaceAll('<', '\\<')),
   ].join('\n\n');
 }
 
 export function commandDocs(): string {
-  // The default of --store is in it, which is this user's own.
-  const before = process.env['XDG_DATA_HOME'];
-  process.env['XDG_DATA_HOME'] = '~/.local/share';
-  const program = makeProgram();
-  if (before === undefined) delete process.env['XDG_DATA_HOME'];
-  else process.env['XDG_DATA_HOME'] = before;
-  const help = program.createHelp();
-  const commandsOf = (command: Command): Command[] => {
-    const below = help.visibleCommands(command).filter((each) => each.name() !== 'help');
-    return below.length ? below.flatMap(commandsOf) : [command];
-  };
-  const commands = commandsOf(program);
-  /** `image build` */
-  const nameOf = (command: Command): string =>
-    command.parent === program ? command.name() : `${nameOf(command.parent!)} ${command.name()}`;
+  const { commands } = commandTexts();
   const sections = commands.map((command) =>
     [
-      `## ${nameOf(command)}`,
-      cell(help.commandDescription(command)),
-      `    ${help.commandUsage(command)}`,
-      argumentTable(command),
-      optionTables(command),
+      `## ${command.name}`,
+      cell(command.description),
+      `    ${command.usage}`,
+      table('Arguments', command.arguments),
+      [...command.options].map(([heading, terms]) => table(heading, terms)).join('\n'),
       afterOptions(command),
     ]
       .map((part) => part.trimEnd())
@@ -94,7 +44,7 @@ Written by \`npm run docs\` from the command line's own definitions; a test comp
 
 | command | what it does |
 |---|---|
-${commands.map((command) => `| [${nameOf(command)}](#${nameOf(command).replaceAll(' ', '-')}) | ${cell(help.subcommandDescription(command))} |`).join('\n')}
+${commands.map(({ name, summary }) => `| [${name}](#${name.replaceAll(' ', '-')}) | ${cell(summary)} |`).join('\n')}
 
 ${sections.join('\n\n')}
 
@@ -104,4 +54,7 @@ ${EXIT_CODES.replace(/^Exit codes: t/, 'T')} [More of them](going-on.md#when-it-
 `;
 }
 
-if (process.argv[1] === fileURLToPath(import.meta.url)) writeFileSync(COMMAND_DOCS, commandDocs());
+if (process.argv[1] === fileURLToPath(import.meta.url)) {
+  writeFileSync(COMMAND_DOCS, commandDocs());
+  writeFileSync(MAN_PAGE, manPage());
+}

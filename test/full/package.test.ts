@@ -89,12 +89,13 @@ describe('the package, packed and installed', function () {
   after(() => rmSync(directory, { recursive: true, force: true }));
 
   it('has all that its exports name, no maps, and nothing of the command line twice', () => {
-    const { exports, bin } = JSON.parse(readFileSync(join(ROOT, 'package.json'), 'utf8')) as {
+    const { exports, bin, man } = JSON.parse(readFileSync(join(ROOT, 'package.json'), 'utf8')) as {
       exports: object;
       bin: Record<string, string>;
+      man: string;
     };
     const targets = [...JSON.stringify(exports).matchAll(/"\.\/([^"*]+\.[^"*]+)"/g)].map((match) => match[1]!);
-    expect(files).to.include.members([...targets, ...Object.values(bin)]);
+    expect(files).to.include.members([...targets, ...Object.values(bin), man.replace('./', '')]);
     expect(files.some((name) => name.startsWith('dist/page/guest/'))).to.equal(true);
     expect(files.filter((name) => name.endsWith('.map') || /^dist\/harness\/node\/cli/.test(name))).to.deep.equal([]);
   });

@@ -4,6 +4,7 @@ import { expect } from 'chai';
 import GithubSlugger from 'github-slugger';
 import { makeProgram } from '../../harness/node/cli/program.ts';
 import { commandDocs } from '../../scripts/command-docs.ts';
+import { manPage } from '../../scripts/man-page.ts';
 
 const ROOT = join(import.meta.dirname, '../..');
 
@@ -135,6 +136,17 @@ describe('commands in documents', () => {
 describe('docs/commands.md', () => {
   it('is what the command line says: else run `npm run docs`', () =>
     expect(textOf('docs/commands.md')).to.equal(commandDocs()));
+});
+
+describe('docs/v86-virtiofs.1', () => {
+  it('is what the command line says: else run `npm run docs`', () =>
+    expect(textOf('docs/v86-virtiofs.1')).to.equal(manPage()));
+
+  it('has no text that man would take for a request', () => {
+    const requests = textOf('docs/v86-virtiofs.1').matchAll(/^[.'].*$/gm);
+    for (const [line] of requests) expect(line).to.match(/^\.(\\"|TH|SH|SS|PP|TP|EX|EE|I|BR)( |$)/);
+    for (const line of textOf('docs/v86-virtiofs.1').matchAll(/\\./g)) expect(line[0]).to.match(/\\[-efn"&]/);
+  });
 });
 
 describe('docs/environment.md', () => {
