@@ -12,7 +12,7 @@ import { VmPool } from '../node/vm-pool.ts';
 import { type Base, BaseStore } from './base-store.ts';
 import { describeMachine, withReport } from './failure.ts';
 import { fingerprintOf } from './fingerprint.ts';
-import { type RunnerTest, runnerTest } from './runner.ts';
+import { type RunnerTest, runAs } from './runner.ts';
 
 /** Milliseconds that a test may take. */
 const PATIENCE = 60_000;
@@ -112,7 +112,7 @@ export class BaseMachine {
     const run = (test: RunnerTest) => this.#run(body, test, timeoutMs);
     // Without a parameter: mocha and jest would pass `done`.
     return function (this: unknown, ...given) {
-      return run(runnerTest(this, given));
+      return runAs(this, given, run);
     };
   }
 

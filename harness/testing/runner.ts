@@ -2,7 +2,7 @@
 export interface RunnerTest {
   /** Its name; '' where the runner does not tell. */
   name: string;
-  /** Aborted when the runner does not wait for it any more. */
+  /** Aborted when the runner does not wait for it any more; undefined where that is not told. */
   signal: AbortSignal | undefined;
   /** What the runner gives each test: `t` of `node:test`, vitest's context, mocha's `this`; undefined of jest. */
   context: unknown;
@@ -22,6 +22,41 @@ interface NodeContext {
 interface VitestContext {
   task: { name: string };
   signal?: AbortSignal;
+}
+
+/** What was begun for jest and has not ended: by the name of its test. */
+const begun = new Set<{ name: string; giveUp: AbortController; ended: Promise<unknown> }>();
+let isTold = false;
+
+/** jest tells no test that its time is up, but calls a hook after it, which is to call this. Settles when what still runs of it has ended too. */
+export async function endOfTest(name: string): Promise<void> {
+  const late = [...begun].filter((each) => each.name === name);
+  for (const { giveUp } of late) giveUp.abort(new Error('jest does not wait for this test any more'));
+  await Promise.all(late.map(({ ended }) => ended));
+}
+
+/** To be called when hooks call {@link endOfTest}. */
+export function expectEnds(): void {
+  isTold = true;
+}
+
+/** Does what a test does. `self` and `given` as for {@link runnerTest}. */
+export async function runAs(
+  self: unknown,
+  given: readonly unknown[],
+  run: (test: RunnerTest) => Promise<void>,
+): Promise<void> {
+  const test = runnerTest(self, given);
+  if (!isTold || test.signal || isMocha(self)) return run(test);
+  const giveUp = new AbortController();
+  const running = run({ ...test, signal: giveUp.signal });
+  const entry = { name: test.name, giveUp, ended: running.catch(() => {}) };
+  begun.add(entry);
+  try {
+    await running;
+  } finally {
+    begun.delete(entry);
+  }
 }
 
 /** `self` and `given`: how the runner has called the test's function. Mocha's own limit, of 2 s, is taken off: a test of this kit has another. */

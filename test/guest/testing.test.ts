@@ -71,6 +71,15 @@ describe('the test kit', function () {
     expect(output).to.match(/gives up: given up by the runner\s+The guest's console ends with/);
   });
 
+  it('tells of the machine of a test that jest gives up, and ends it before the next one', async () => {
+    const { code, output } = await runTests('jest', ['test/support/runners/gives-up-jest.test.ts']);
+    expect(code, output).to.equal(1);
+    expect(output)
+      .to.match(/Exceeded timeout of 300 ms/)
+      .and.to.match(/Tests: +1 failed, 3 passed/);
+    expect(output).to.match(/gives up: given up by the runner\s+The guest's console ends with/);
+  });
+
   for (const name of ['database', 'faults', 'module'])
     it(`has an example that runs, ${name}.test.ts`, async () => {
       const { code, output } = await runTests('node:test', [`examples/testing/${name}.test.ts`], { MOMENTS: '5' });
