@@ -292,7 +292,11 @@ const cli = {
   target: 'node20.19',
   devtool: 'source-map',
   experiments: { outputModule: true },
-  entry: { 'v86-virtiofs': './dist/harness/node/cli.js' },
+  entry: {
+    'v86-virtiofs': './dist/harness/node/cli.js',
+    // Looked for beside the others by its name.
+    'vm-thread': './dist/harness/node/workers/vm-thread.js',
+  },
   output: {
     path: path('dist/cli'),
     filename: '[name].mjs',
@@ -305,6 +309,7 @@ const cli = {
   // ws does without the last two.
   externals: {
     v86: 'module v86',
+    tinypool: 'module tinypool',
     bufferutil: 'node-commonjs bufferutil',
     'utf-8-validate': 'node-commonjs utf-8-validate',
   },

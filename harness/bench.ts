@@ -14,6 +14,7 @@ import { benchRoot, type Target } from './bench/root.ts';
 import { benchScale, SIZES } from './bench/scale.ts';
 import { benchSnapshots, SNAPSHOT_KINDS } from './bench/snapshots.ts';
 import { benchTests, TEST_KINDS } from './bench/tests.ts';
+import { benchWorkers } from './bench/workers.ts';
 import { benchWorst, WORST } from './bench/worst.ts';
 
 interface Flags {
@@ -54,8 +55,11 @@ const SUBJECTS: Record<string, (flags: Flags, onProgress: Progress) => Promise<M
     table('Opening the page in Chromium', PAGE_GUESTS, await benchPage(rounds, onProgress)),
   scale: async ({ rounds }, onProgress) =>
     table('Many empty files: freezing and thawing, without a guest', SIZES, await benchScale(rounds, onProgress)),
-  tests: async ({ rounds }, onProgress) =>
-    table('Tests that each begin with the same guest, of 256 MiB', TEST_KINDS, await benchTests(rounds, onProgress)),
+  tests: async ({ rounds }, onProgress) => {
+    const rows = await benchTests(rounds, onProgress);
+    const { tables } = table('Tests that each begin with the same guest, of 256 MiB', TEST_KINDS, rows);
+    return { tables: [...tables, await benchWorkers(rounds, onProgress)] };
+  },
   worst: async ({ rounds }, onProgress) =>
     table(
       'Processor time of one request: the worst that was found for each opcode',

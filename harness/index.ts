@@ -11,6 +11,7 @@ export type {
   ExecOutput,
   ExecResult,
   GuestProcess,
+  RunningCommand,
   SignalName,
   SpawnOptions,
 } from './machine/agent/guest-agent.ts';
@@ -31,3 +32,5 @@ export { readSnapshot, type Snapshot, writeSnapshot } from './node/stores/snapsh
 export { type Checkpoint, Vm } from './node/vm.ts';
 export type { BootMethod, NamedKernel, RootOptions, ShareOptions, VmOptions } from './node/vm-options.ts';
 export { VmPool } from './node/vm-pool.ts';
+export type { ThreadVmOptions } from './node/workers/messages.ts';
+export { ThreadError, VmWorkers, type VmWorkersOptions, type WorkerVm } from './node/workers/vm-workers.ts';

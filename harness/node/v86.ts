@@ -12,6 +12,11 @@ export function compileV86(): Promise<WebAssembly.Module> {
   return (v86Module ??= readFile(join(buildDirectory(), 'v86.wasm')).then((bytes) => WebAssembly.compile(bytes)));
 }
 
+/** One that another thread has compiled. */
+export function useV86(module: WebAssembly.Module): void {
+  v86Module = Promise.resolve(module);
+}
+
 export async function v86Version(): Promise<string> {
   const manifest = JSON.parse(await readFile(join(buildDirectory(), '..', 'package.json'), 'utf8')) as {
     version: string;

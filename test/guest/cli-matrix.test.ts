@@ -127,6 +127,8 @@ describe('command line: every option of every command', function () {
         '--no-reseed',
         '--copies',
         '3',
+        '--workers',
+        '1',
         'base',
         '--',
         'sh',

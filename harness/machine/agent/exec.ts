@@ -3,8 +3,7 @@ import { joinSignals } from '../../../device/join-signals.ts';
 import { VmError } from '../errors.ts';
 import { printableLines } from '../printable.ts';
 import { unlessAborted } from '../unless-aborted.ts';
-import type { GuestAgent } from './guest-agent.ts';
-import type { GuestProcess, SpawnOptions } from './guest-process.ts';
+import type { RunningCommand, SpawnOptions } from './guest-process.ts';
 import { LineReader } from './line-reader.ts';
 
 /** Options of a command that runs to its end. */
@@ -46,7 +45,7 @@ const SHOWN = 2000;
 
 /** Runs a command to its end, as `GuestAgent.exec` says. */
 export async function runToEnd(
-  agent: Pick<GuestAgent, 'spawn'>,
+  agent: { spawn(command: string | string[], options: SpawnOptions): RunningCommand },
   command: string | string[],
   { stdin, timeoutMs, signal, maxOutput = MAX_OUTPUT, onLine, check, ...options }: ExecOptions = {},
 ): Promise<ExecOutput> {
@@ -90,7 +89,11 @@ export async function runToEnd(
 }
 
 /** Gives a command its input. Rejects when that can't be had, and never resolves: the command may end before all was taken. */
-async function feed(process: GuestProcess, stdin: ExecOptions['stdin'] = '', isRunning: () => boolean): Promise<never> {
+async function feed(
+  process: RunningCommand,
+  stdin: ExecOptions['stdin'] = '',
+  isRunning: () => boolean,
+): Promise<never> {
   const never = new Promise<never>(() => {});
   if (typeof stdin === 'string' || stdin instanceof Uint8Array) {
     if (stdin.length) process.write(stdin).catch(() => {});

@@ -11,7 +11,7 @@ import { encodeRenewal, type Renewal, renewalFailure } from './renewal.ts';
 
 export { type AgentChannel, uartChannel } from './channel.ts';
 export type { ExecOptions, ExecOutput, ExecResult } from './exec.ts';
-export type { GuestProcess, SpawnOptions } from './guest-process.ts';
+export type { GuestProcess, RunningCommand, SpawnOptions } from './guest-process.ts';
 export type { Renewal } from './renewal.ts';
 export type { SignalName } from './signals.ts';
 

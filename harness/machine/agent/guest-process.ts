@@ -23,12 +23,8 @@ export interface SpawnOptions {
  */
 export type OutputListener = (data: Uint8Array) => unknown;
 
-/** A command running in the guest. */
-export interface GuestProcess {
-  /** Names the process for `attach`, in this host process and in another one after a restore. */
-  readonly id: number;
-  /** In the guest; undefined until it runs. */
-  readonly pid: number | undefined;
+/** A command running in the guest, as whoever has started it sees it. */
+export interface RunningCommand {
   /** Output is held back (and the process, in time) until its listener is set. */
   onStdout: OutputListener | undefined;
   onStderr: OutputListener | undefined;
@@ -42,6 +38,14 @@ export interface GuestProcess {
   kill(signal?: SignalName | number): void;
   /** Changes the size of its terminal; the process gets SIGWINCH. */
   resize(columns: number, rows: number): void;
+}
+
+/** A command running in the guest, which others can go on with. */
+export interface GuestProcess extends RunningCommand {
+  /** Names the process for `attach`, in this host process and in another one after a restore. */
+  readonly id: number;
+  /** In the guest; undefined until it runs. */
+  readonly pid: number | undefined;
   /** Leaves it running, for this agent or another one to `attach` to. */
   detach(): void;
 }

@@ -50,11 +50,11 @@ export function addExecOptions(command: Command): Command {
 
 /** The words that run `argv` as flags say, and how. */
 export function execution(
-  vm: Vm,
+  guest: { shares: readonly Pick<Vm['shares'][number], 'tag' | 'isRoot' | 'mountPoint'>[] },
   argv: string[],
   { env, workdir, user }: ExecFlags,
 ): { argv: string[]; options: SpawnOptions } {
-  const cwd = workShare(vm)?.mountPoint ?? '/root';
+  const cwd = workShare(guest)?.mountPoint ?? '/root';
   return { argv, options: { env, user, cwd: workdir === undefined ? cwd : posix.resolve(cwd, workdir) } };
 }
 

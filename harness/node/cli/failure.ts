@@ -8,13 +8,17 @@ import { finishOutput, put } from './output.ts';
 /** Failures that say what there is to say; where others come from is of use too. */
 const EXPECTED = [VmError, GuestImageError, MachineError, MigrationError, SnapshotError];
 
+/** Whether what it says is for the user. */
+export function isExpected(error: unknown): boolean {
+  return EXPECTED.some((kind) => error instanceof kind);
+}
+
 /** Does what a command does, to its end: says why it has failed, and sets the exit code. Settles when all output is written. */
 export async function endCommand(action: () => Promise<unknown>): Promise<void> {
   try {
     await action();
   } catch (error) {
-    const isExpected = EXPECTED.some((kind) => error instanceof kind);
-    const text = (isExpected ? (error as Error).message : (error as Error).stack) ?? String(error);
+    const text = (isExpected(error) ? (error as Error).message : (error as Error).stack) ?? String(error);
     put('stderr', `v86-virtiofs: ${printableLines(text)}\n`);
     process.exitCode = exitCodeOf(error);
   }

@@ -1,8 +1,12 @@
-import type { GuestProcess } from '../../machine/agent/guest-agent.ts';
+import { availableParallelism } from 'node:os';
+import type { SnapshotStore } from '../../../device/index.ts';
+import type { GuestProcess, RunningCommand } from '../../machine/agent/guest-process.ts';
 import { VmError } from '../../machine/errors.ts';
 import { printableLines } from '../../machine/printable.ts';
 import { Vm } from '../vm.ts';
+import { ThreadError, VmWorkers, type WorkerVm } from '../workers/vm-workers.ts';
 import { type ExecFlags, execution, withinTime } from './exec-options.ts';
+import { isExpected } from './failure.ts';
 import { exitCodeOf, type RenewalFlags, thawOptions } from './options.ts';
 import { onOutputLost, pass, put } from './output.ts';
 import { passingSignals } from './signals.ts';
@@ -22,25 +26,30 @@ interface Listener {
   end(): void;
 }
 
-export async function fork(
-  snapshot: string,
-  argv: string[],
-  flags: StoreFlags & RenewalFlags & ExecFlags & { copies: number },
-): Promise<void> {
+export interface ForkFlags extends StoreFlags, RenewalFlags, ExecFlags {
+  copies: number;
+  workers?: number;
+}
+
+/** A copy of the guest, or why there is none. */
+type Guest = Vm | WorkerVm | Error;
+
+/** The copies of a guest, and how to end them. */
+interface Guests {
+  guests: Guest[];
+  end(): Promise<void>;
+}
+
+export async function fork(snapshot: string, argv: string[], flags: ForkFlags): Promise<void> {
   const store = await openStore(flags);
   const id = store.find(snapshot);
-  const vms: Vm[] = [];
+  const workers = Math.min(flags.copies, flags.workers ?? availableParallelism());
+  const { guests, end } = await (workers === 1 ? thawHere(store, id, flags) : thawInThreads(id, flags, workers));
   try {
-    // The copies read it once, and share its files' content.
-    const unpin = await store.pin(id);
-    const thawing = Array.from({ length: flags.copies }, async () =>
-      vms.push(await Vm.thaw(store, id, thawOptions(flags))),
-    );
-    const failed = (await Promise.allSettled(thawing)).find((made) => made.status === 'rejected');
-    unpin();
-    if (failed) throw failed.reason;
-    const copies = vms.map((vm, n) => new Copy(vm, n + 1, argv, flags));
-    const all: Pick<GuestProcess, 'kill'> = { kill: (signal) => copies.forEach(({ command }) => command.kill(signal)) };
+    const copies = guests.map((guest, n) => new Copy(guest, n + 1, argv, flags));
+    const all: Pick<GuestProcess, 'kill'> = {
+      kill: (signal) => copies.forEach(({ command }) => command?.kill(signal)),
+    };
     const stopListening = onOutputLost(() => all.kill('SIGPIPE'));
     try {
       process.exitCode = await passingSignals(all, async () =>
@@ -51,21 +60,61 @@ export async function fork(
     }
     if (flags.json) tellJson(copies.map(({ result }) => result));
   } finally {
-    await Promise.all(vms.map((vm) => vm.stop()));
+    await end();
+  }
+}
+
+/** In this thread: the copies read the snapshot once, and share its files' content. */
+async function thawHere(store: SnapshotStore, id: string, flags: ForkFlags): Promise<Guests> {
+  const guests: Vm[] = [];
+  const end = async () => void (await Promise.all(guests.map((vm) => vm.stop())));
+  const unpin = await store.pin(id);
+  const thawing = Array.from({ length: flags.copies }, async () =>
+    guests.push(await Vm.thaw(store, id, thawOptions(flags))),
+  );
+  const failed = (await Promise.allSettled(thawing)).find((made) => made.status === 'rejected');
+  unpin();
+  if (!failed) return { guests, end };
+  await end();
+  throw failed.reason;
+}
+
+async function thawInThreads(id: string, flags: ForkFlags, workers: number): Promise<Guests> {
+  const perWorker = Math.ceil(flags.copies / workers);
+  const pool = await VmWorkers.start(flags.store, id, { ...thawOptions(flags), workers, perWorker, rewinds: false });
+  try {
+    const taken = await Promise.allSettled(Array.from({ length: flags.copies }, () => pool.take()));
+    const guests = taken.map((made): Guest => {
+      if (made.status === 'fulfilled') return made.value;
+      // What is wrong with the snapshot or the options is so for all of them.
+      if (isExpected(made.reason) && !(made.reason instanceof ThreadError)) throw made.reason;
+      return made.reason;
+    });
+    return { guests, end: () => pool.close() };
+  } catch (error) {
+    await pool.close();
+    throw error;
   }
 }
 
 /** The command in one of the guests. */
 class Copy {
-  readonly command: GuestProcess;
+  /** None where there is no guest. */
+  readonly command: RunningCommand | undefined;
   readonly result: { copy: number; code?: number; stdout?: string; stderr?: string; error?: string };
   readonly #listener: Listener;
+  readonly #exited: Promise<number>;
 
-  constructor(vm: Vm, copy: number, argv: string[], flags: StoreFlags & ExecFlags) {
+  constructor(guest: Guest, copy: number, argv: string[], flags: StoreFlags & ExecFlags) {
     this.result = { copy };
     this.#listener = flags.json ? collect(this.result) : tellLines(copy);
-    const { argv: words, options } = execution(vm, argv, flags);
-    this.command = vm.spawn(words, { ...options, env: { ...flags.env, FORK: `${copy}` }, isKept: false });
+    if (guest instanceof Error) {
+      this.#exited = Promise.reject(guest);
+      return;
+    }
+    const { argv: words, options } = execution(guest, argv, flags);
+    this.command = guest.spawn(words, { ...options, env: { ...flags.env, FORK: `${copy}` }, isKept: false });
+    this.#exited = this.command.exited;
     this.command.onStdout = (data) => this.#listener.take('stdout', data);
     this.command.onStderr = (data) => this.#listener.take('stderr', data);
     this.command.closeStdin();
@@ -75,7 +124,7 @@ class Copy {
   async ended(timeout: number | undefined): Promise<number> {
     const { result } = this;
     try {
-      result.code = await withinTime(this.command, timeout, this.command.exited);
+      result.code = await (this.command ? withinTime(this.command, timeout, this.#exited) : this.#exited);
     } catch (error) {
       result.error = (error as Error).message;
       result.code = exitCodeOf(error);

@@ -2,9 +2,9 @@ import { type Command, InvalidArgumentError, Option } from 'commander';
 import { snapshotDirectory } from '../../../guest-images/paths.ts';
 import { CommandError, type GuestEnd, VmError } from '../../machine/errors.ts';
 import { printable, printableConsole } from '../../machine/printable.ts';
-import type { RenewalOptions } from '../../machine/renewal.ts';
 import { isNamed } from '../image.ts';
 import { DEFAULT_MEMORY, type NamedDriver, type ShareOptions, type VmOptions } from '../vm-options.ts';
+import type { ThreadVmOptions } from '../workers/messages.ts';
 import { addExecOptions, type ExecFlags, parseSeconds } from './exec-options.ts';
 
 /** Exit code when v86-virtiofs itself failed, out of the way of a guest command's. */
@@ -83,7 +83,7 @@ export function thawOptions({
   initrd,
   modules,
   bios,
-}: RenewalFlags): RenewalOptions & VmOptions {
+}: RenewalFlags): ThreadVmOptions & Pick<VmOptions, 'onImageTrouble'> {
   return {
     clock: keepClock ? 'keep' : 'host',
     reseed,

@@ -82,6 +82,12 @@ ${EXIT_CODES}`,
     .argument('<snapshot>', 'name, id, or beginning of an id')
     .argument('<command...>', 'command and arguments; put -- before them')
     .addOption(new Option('-c, --copies <n>', 'how many').default(2).argParser(parseCount))
+    .addOption(
+      new Option(
+        '--workers <n>',
+        'threads that the copies are spread over; 1: all of them in this one (default: as many as there are processors)',
+      ).argParser(parseCount),
+    )
     .addHelpText(
       'after',
       `
