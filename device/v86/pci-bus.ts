@@ -23,6 +23,8 @@ export interface PciFunction {
   readonly configSpace: Uint8Array;
   /** Bytes, a power of two. */
   readonly barSize: number;
+  /** Whether it was taken out, and nothing answers in its slot. */
+  readonly isUnplugged?: boolean;
   readBar(offset: number, width: number): number;
   writeBar(offset: number, width: number, value: number): void;
   readConfig(offset: number, width: number): number;
@@ -149,6 +151,7 @@ function hookConfigPorts({ io, devices: { pci } }: Cpu, sockets: ReadonlyMap<num
     const read = (width: number, fallback: () => number) => {
       const fn = functionAt();
       const offset = pci.pci_addr[0]! + byte;
+      if (fn?.isUnplugged) return (2 ** (8 * width) - 1) | 0;
       if (!fn || (offset < PCI_HEADER_END && (offset & ~3) !== PCI_COMMAND)) return fallback.call(port.device);
       if (offset >= PCI_HEADER_END) return fn.readConfig(offset, width) | 0;
       const command = new DataView(pci.device_spaces[(pci.pci_addr[2]! << 8) | pci.pci_addr[1]!]!.buffer).getUint16(
@@ -160,6 +163,7 @@ function hookConfigPorts({ io, devices: { pci } }: Cpu, sockets: ReadonlyMap<num
     };
     const write = (width: number, value: number, fallback: (value: number) => void) => {
       const fn = functionAt();
+      if (fn?.isUnplugged) return;
       const offset = pci.pci_addr[0]! + byte;
       if (!fn || offset < PCI_HEADER_END) fallback.call(port.device, value);
       fn?.writeConfig(offset, width, value);

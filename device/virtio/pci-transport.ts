@@ -51,6 +51,7 @@ export class PciTransport {
   readonly #function: PciFunction;
   readonly #registers: CommonRegisters;
   readonly #runner: QueueRunner;
+  #isUnplugged = false;
 
   constructor({ device, memory, setIrq, offer = {}, turns = TURNS, turnBudget = TURN_BUDGET }: PciTransportOptions) {
     this.#device = device;
@@ -153,6 +154,7 @@ export class PciTransport {
   /** `width` is 1, 2 or 4 bytes; so it is for all of the register accesses below. */
   readBar(offset: number, width: number): number {
     const { common, isr, device } = BAR;
+    if (this.#isUnplugged) return 2 ** (8 * width) - 1;
     if (offset < common.length) {
       const value = readFields(offset, width, this.#registers.get);
       const field = this.#traces.tell && commonFieldAt(offset)?.name;
@@ -182,6 +184,7 @@ export class PciTransport {
 
   writeBar(offset: number, width: number, value: number): void {
     const { common, notify } = BAR;
+    if (this.#isUnplugged) return;
     if (offset === notify.offset) {
       // 4.1.5.2: the virtqueue index, 16 bits.
       if (width > 1) this.#kick(value & 0xffff);
@@ -305,8 +308,28 @@ export class PciTransport {
     this.#fail(new VirtioError('device', 0, why));
   }
 
+  /** Whether nothing answers in its place: see {@link unplug}. */
+  get isUnplugged(): boolean {
+    return this.#isUnplugged;
+  }
+
+  /**
+   * Takes the device out on purpose, without a word to the guest: all reads of it give ones from then on, as of an empty slot, writes do nothing, and what was
+   * with it is dead. A part of its state, which resets of the machine leave as it is.
+   */
+  unplug(): void {
+    this.reset('machine');
+    this.#isUnplugged = true;
+  }
+
+  /** Ends {@link unplug}: the device is there again, as after a reset. The guest finds it when it looks for new ones. */
+  plugIn(): void {
+    this.#isUnplugged = false;
+  }
+
   /** 2.1.2: DEVICE_NEEDS_RESET, and a configuration change notification if DRIVER_OK is set. */
   #fail(error: VirtioError): void {
+    if (this.#isUnplugged) return;
     this.#registers.device_status |= VIRTIO_CONFIG_S_NEEDS_RESET;
     if (this.#registers.device_status & VIRTIO_CONFIG_S_DRIVER_OK) this.#notifyOfConfig();
     this.#errors.tell?.(error);
@@ -325,6 +348,7 @@ export class PciTransport {
       queue_select: this.#registers.queue_select,
       isr: this.#interrupt.isr,
       ...this.#function.state(),
+      ...(this.#isUnplugged && { unplugged: true }),
       queues: this.#queuesFor(this.#features.accepted).map((queue) => queue.state()),
     };
   }
@@ -350,6 +374,7 @@ export class PciTransport {
   /** Takes over a checked state; guest RAM and the machine's interrupt lines have been restored before. */
   restoreState(state: TransportState): void {
     this.#features.restore(state);
+    this.#isUnplugged = state.unplugged ?? false;
     this.#registers.device_status = state.device_status;
     this.#registers.queue_select = state.queue_select;
     this.#function.restore(state);

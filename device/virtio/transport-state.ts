@@ -11,6 +11,8 @@ export interface TransportState extends FeaturesState, PciFunctionState {
   config_generation: number;
   queue_select: number;
   isr: number;
+  /** The device was taken out, and is as after a reset. Missing: it is there. */
+  unplugged?: boolean;
   queues: QueueState[];
 }
 
@@ -43,6 +45,9 @@ export function checkTransportState(state: unknown, { queueCount, features }: Li
       `requestQueues differs: the snapshot has ${queues.length - others}, this device ${count - others}; attach it with the snapshot's`,
     );
   }
+  const unplugged = reader.field('unplugged') !== undefined && reader.boolean('unplugged');
+  if (unplugged && device_status !== 0)
+    throw new Error(`transport.device_status is ${device_status} of a device that was taken out: expected 0`);
   const window = new FieldReader(reader.field('pci_cfg'), 'transport.pci_cfg');
   return {
     device_feature_select: reader.integer('device_feature_select', U32),
@@ -60,6 +65,7 @@ export function checkTransportState(state: unknown, { queueCount, features }: Li
       offset: window.integer('offset', U32),
       length: window.integer('length', U32),
     },
+    ...(unplugged && { unplugged }),
     queues: queues.map((queue, index) => checkQueue(queue, `transport.queues[${index}]`)),
   };
 }

@@ -73,4 +73,29 @@ describe('faults on purpose, in a guest', function () {
     expect(transport.deviceStatus & VIRTIO_CONFIG_S_NEEDS_RESET).to.equal(0);
     expect(await run('cat file')).to.equal('3\n');
   });
+
+  it('take the device out, which the guest is not told of; it finds an empty slot, and a device when there is one again', async () => {
+    const { vm } = guest;
+    const { transport } = share().device;
+    const config = '/sys/bus/pci/devices/0000:00:0d.0';
+    const identity = async () => (await vm.exec(`hexdump -n 4 -e '4/1 "%02x"' ${config}/config`)).stdout;
+    await run('echo 4 > file');
+    expect(await identity()).to.equal('f41a5a10');
+    const there = await vm.checkpoint();
+    transport.unplug();
+    expect(await identity()).to.equal('ffffffff');
+    const gone = await vm.checkpoint();
+    await vm.rewind(there);
+    expect([await identity(), await run('cat file')]).to.deep.equal(['f41a5a10', '4\n']);
+    await vm.rewind(gone);
+    expect([await identity(), transport.isUnplugged]).to.deep.equal(['ffffffff', true]);
+    // Linux waits for the status of the device that it lets go of to become 0.
+    const removing = vm.spawn(`echo 1 > ${config}/remove`);
+    transport.plugIn();
+    expect(await removing.exited).to.equal(0);
+    expect((await vm.exec('cat /mnt/share/file')).stderr).to.match(/Transport endpoint is not connected/);
+    const again = 'umount /mnt/share; echo 1 > /sys/bus/pci/rescan; mount -t virtiofs share /mnt/share';
+    await vm.exec(again, { check: true, cwd: '/' });
+    expect(await run('cat file')).to.equal('4\n');
+  });
 });

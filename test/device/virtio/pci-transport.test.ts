@@ -16,6 +16,7 @@ import {
   PCI_CFG_OFFSET,
   PMCSR,
 } from '../../../device/virtio/pci-config-space.ts';
+import { PciTransport } from '../../../device/virtio/pci-transport.ts';
 import type { TransportEvent } from '../../../device/virtio/trace.ts';
 import { EchoDevice } from '../../support/echo-device.ts';
 import { MockDriver } from '../../support/mock-driver.ts';
@@ -423,6 +424,50 @@ describe('PCI transport', () => {
         width: 1,
         value: DRIVER_OK,
       });
+    });
+  });
+
+  describe('taken out on purpose', () => {
+    it('is an empty slot, whose chains are dead, until it is put in again', () => {
+      driver.start();
+      device.defer();
+      driver.queues[1]!.add(driver.buffers([bytes('abc')], [4]));
+      driver.kick(1);
+      expect(device.deferred).to.have.length(1);
+      driver.transport.unplug();
+      expect(device.log).to.include('abandon 0');
+      for (const width of [1, 2, 4] as const)
+        for (const offset of [BAR.common.offset, BAR.isr.offset, BAR.device.offset, BAR.notify.offset])
+          expect(bar(offset, width)).to.equal(2 ** (8 * width) - 1);
+      driver.write('device_status', DRIVER_OK);
+      driver.kick(1);
+      driver.transport.breakDown();
+      expect([driver.transport.deviceStatus, driver.transport.isLive]).to.deep.equal([0, false]);
+      driver.transport.reset('machine');
+      expect(driver.transport.isUnplugged).to.equal(true);
+      driver.transport.plugIn();
+      expect(driver.read('device_status')).to.equal(0);
+      driver.start();
+      expect(driver.transport.isLive).to.equal(true);
+    });
+
+    it('stays so through a snapshot, which says it of no other device', () => {
+      driver.start();
+      const before = structuredClone(driver.transport.state());
+      expect(before).not.to.have.property('unplugged');
+      driver.transport.unplug();
+      const state = structuredClone(driver.transport.state());
+      const other = new MockDriver(new EchoDevice());
+      const take = (each: unknown) => other.transport.restoreState(PciTransport.checkState(each, other.transport));
+      take(state);
+      expect([other.transport.isUnplugged, other.transport.state()]).to.deep.equal([true, state]);
+      take({ ...before, queues: before.queues.map((queue) => ({ ...queue, queue_enable: false, ring: undefined })) });
+      expect(other.transport.isUnplugged).to.equal(false);
+      for (const unplugged of [1, 'yes', null])
+        expect(() => PciTransport.checkState({ ...state, unplugged }, other.transport)).to.throw(/unplugged is /);
+      expect(() => PciTransport.checkState({ ...state, device_status: DRIVER_OK }, other.transport)).to.throw(
+        /device_status is 15 of a device that was taken out/,
+      );
     });
   });
 });
