@@ -1,6 +1,6 @@
 import { execFileSync, spawnSync } from 'node:child_process';
 import { once } from 'node:events';
-import { mkdtempSync, rmSync } from 'node:fs';
+import { cpSync, mkdtempSync, rmSync } from 'node:fs';
 import { type AddressInfo, createServer } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
@@ -36,6 +36,23 @@ describe('the command line as it is shipped', function () {
       stderr: '',
     });
     expect(run('verify', '--store', 'store')).to.include({ code: 0 });
+  });
+
+  it('says what is missing where v86 is not installed, and does what it can', () => {
+    const alone = join(directory, 'alone');
+    for (const name of ['dist/cli', 'guest-images', 'package.json', 'node_modules/memfs'])
+      cpSync(join(ROOT, name), join(alone, name), { recursive: true });
+    const runAlone = (...args: string[]) => {
+      const program = join(alone, 'dist/cli/v86-virtiofs.mjs');
+      const { status, stdout, stderr } = spawnSync(process.execPath, [program, ...args], { encoding: 'utf8' });
+      return { code: status, stdout, stderr };
+    };
+    const examined = runAlone('doctor');
+    expect(examined).to.include({ code: 125, stderr: '' });
+    expect(examined.stdout)
+      .to.match(/^lack {2}v86: it is not installed\n {6}→ npm install v86@/m)
+      .and.to.match(/^ok {4}memfs: /m);
+    expect(runAlone('run', '--', 'true').stderr).to.match(/^v86-virtiofs: v86 is not installed: run `npm install v86@/);
   });
 
   it('shows the demo, in two processes', () => {
