@@ -1,5 +1,8 @@
 import { createReadStream } from 'node:fs';
 import { stat } from 'node:fs/promises';
+import { pipeline, Readable } from 'node:stream';
+import type { ReadableStream } from 'node:stream/web';
+import { createGzip } from 'node:zlib';
 import { dumpTar } from '../../device/index.ts';
 import { VmError } from '../machine/errors.ts';
 import type { Machine } from '../machine/machine.ts';
@@ -12,31 +15,51 @@ const MAX_OUT = 1 << 30;
 /** Milliseconds: the agent is in between. */
 const PATIENCE = 600_000;
 const PERMISSIONS = 0o7777;
+const OPTIONS = { check: true, timeoutMs: PATIENCE, cwd: '/' };
+/** Bytes. */
+const WORTH_PACKING = 1 << 14;
 
 /**
  * Copies into the guest: bytes, or a file of the host, to the file `path`; what is in a directory or an archive of the host, into the directory `path`,
- * which is made. It goes through the agent, which is slow; a share is for more.
+ * which is made. It goes through the agent, which is slow, packed where the guest has gzip; a share is for more.
  *
  * @throws VmError `share` for what can't be read here, `guest` with what the guest says.
  */
 export async function copyIn(vm: Machine, source: string | Uint8Array, path: string): Promise<void> {
-  const options = { check: true, timeoutMs: PATIENCE, cwd: '/' };
-  const toFile = ['/bin/sh', '-c', 'cat > "$1"', 'sh', path];
   if (typeof source !== 'string') {
-    await vm.exec(toFile, { ...options, stdin: source });
+    if (source.length < WORTH_PACKING) await vm.exec(toFile('cat', path), { ...OPTIONS, stdin: source });
+    else await send(vm, Readable.from([source]), toFile, path);
     return;
   }
   const found = await stat(source).catch((error: Error) => {
     throw new VmError('share', `can't copy ${printable(source)} into the guest: ${printable(error.message)}`);
   });
   if (found.isFile() && !/\.(tar|tar\.gz|tgz)$/.test(source)) {
-    await vm.exec(toFile, { ...options, stdin: createReadStream(source) });
-    await vm.exec(['chmod', (found.mode & PERMISSIONS).toString(8), path], options);
+    await send(vm, createReadStream(source), toFile, path);
+    await vm.exec(['chmod', (found.mode & PERMISSIONS).toString(8), path], OPTIONS);
     return;
   }
   const { filesystem } = await loadSource(source, Math.floor(Date.now() / 1000));
   const { stream } = dumpTar(filesystem);
-  await vm.exec(['/bin/sh', '-c', 'mkdir -p "$1" && tar -x -f - -C "$1"', 'sh', path], { ...options, stdin: stream });
+  await send(vm, Readable.fromWeb(stream as ReadableStream<Uint8Array>), toDirectory, path);
+}
+
+/** Commands of the guest that take what a program writes, which unpacks what comes. A file has all of it only if that program has ended well. */
+type Taking = (unpack: string, path: string) => string[];
+const toFile: Taking = (unpack, path) => ['/bin/sh', '-c', `${unpack} > "$1"`, 'sh', path];
+const toDirectory: Taking = (unpack, path) => [
+  '/bin/sh',
+  '-c',
+  `mkdir -p "$1" && ${unpack} | tar -x -f - -C "$1"`,
+  'sh',
+  path,
+];
+
+async function send(vm: Machine, data: Readable, taking: Taking, path: string): Promise<void> {
+  // What is written to the port takes the guest much longer than unpacking it.
+  const { code } = await vm.exec('command -v gzip', { cwd: '/', timeoutMs: PATIENCE });
+  const words = taking(code === 0 ? 'gzip -d -c' : 'cat', path);
+  await vm.exec(words, { ...OPTIONS, stdin: code === 0 ? pipeline(data, createGzip(), () => {}) : data });
 }
 
 /**

@@ -186,7 +186,7 @@ export class Vm extends Machine<HostShare> {
 
   /**
    * Copies into the guest: bytes or a host's file to the file `path`, or what is in a host's directory or .tar file into the directory `path`. It goes
-   * through the agent, which is slow; a share is for more.
+   * through the agent, which is slow, packed where the guest has gzip; a share is for more.
    *
    * @throws VmError `share` for what can't be read here, `guest` with what the guest says.
    */
