@@ -74,6 +74,9 @@ export {
 export { type PortLike, portChannel } from './migration/port-channel.ts';
 export { checkToken, makeToken } from './migration/token.ts';
 export { type WebSocketLike, webSocketChannel } from './migration/web-socket-channel.ts';
+export { type RecordedEvent, RecordingError, readRecording } from './replay/recording.ts';
+export { type ReplayDifference, type ReplayOptions, type ReplayReport, replayRequests } from './replay/replay.ts';
+export { RequestRecorder, type RequestRecorderOptions } from './replay/request-recorder.ts';
 export { ChunkCodec, loadCodec } from './snapshot/codec/codec.ts';
 export { SnapshotError } from './snapshot/errors.ts';
 export { type Contents, type Difference, diff, inspect, type LockContents } from './snapshot/inspect.ts';

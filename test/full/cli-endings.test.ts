@@ -22,6 +22,7 @@ describe('command line: every command, whatever becomes of its stdio, and interr
 
   const rows: EndingRow[] = [
     { args: ['run', '--save', at('saved.tar'), ...say], tells: true },
+    { args: ['replay', '--json', at('requests')], tells: true },
     { args: ['shell'], input: 'echo said\n', tells: true },
     { args: ['freeze', ...store, ...say], tells: true },
     { args: ['restore', ...store, 'base', ...say], tells: true },
@@ -52,6 +53,7 @@ describe('command line: every command, whatever becomes of its stdio, and interr
     expect((await run(['freeze', ...store, '--name', 'base'])).code).to.equal(0);
     expect((await run(['export', ...store, 'base', at('base.layer')])).code).to.equal(0);
     expect((await run(['import', ...other, at('base.layer')])).code).to.equal(0);
+    expect((await run(['run', '--record', at('requests'), '--', 'ls'])).code).to.equal(0);
   });
 
   it('has a row for each', () => {

@@ -98,6 +98,12 @@ describe('command line: every option of every command', function () {
     { args: ['run', '--no-cache', '--', 'true'], stderr: /^booting the guest\n$/ },
     { args: ['run', '--tap', '--', 'echo', 'ok 1 a'], stdout: /^ok 1 - a$/m },
     { args: ['doctor', ...store, '--json'], stdout: /"fit": true/ },
+    { args: ['run', '--record', at('requests'), '--', 'mkdir', 'recorded'] },
+    {
+      args: ['replay', '--json', '--live', '--share', at('replayed'), at('requests')],
+      stdout: /"differences": \[\]/,
+      check: () => expect(statSync(join(at('replayed'), 'recorded')).isDirectory()).to.equal(true),
+    },
     { args: ['shell', ...machine('shell')], input: script('shell'), stdout: said, stderr: /./, check: kept('shell') },
     {
       args: ['freeze', ...store, '--name', 'base', ...machine('freeze'), '--', 'sh', '-c', script('freeze')],
@@ -354,6 +360,7 @@ describe('command line: every option of every command', function () {
   before(async () => {
     await ensureGuestImage();
     mkdirSync(join(share, 'sub'), { recursive: true });
+    mkdirSync(at('replayed'));
     writeFileSync(join(share, 'file'), '');
     chmodSync(join(share, 'file'), 0o755);
     writeFileSync(join(share, 'sub/other'), '');

@@ -116,6 +116,8 @@ export function storeOption(): Option {
 export interface MachineFlags extends ExecFlags {
   /** Of `run`. */
   tap?: boolean;
+  /** Of `run`. */
+  record?: string;
   share?: string[];
   live?: boolean;
   tag?: string[];

@@ -7,6 +7,7 @@ import { addDoctorCommand } from './doctor.ts';
 import { addImageCommands } from './image.ts';
 import { addMigrationCommands } from './migration.ts';
 import { addMachineOptions, EXIT_CODES, type MachineFlags, storeOption } from './options.ts';
+import { addReplayCommand } from './replay.ts';
 import { addSettleCommand } from './settle.ts';
 import { addSleepCommands } from './sleep.ts';
 import { addSnapshotCommands } from './snapshots.ts';
@@ -66,6 +67,7 @@ export function makeProgram(): Command {
       '--tap',
       'read what the command prints as test results, of kselftest, of KUnit in the kernel log, or any TAP; print them as TAP 14, and exit with 1 when a test has failed',
     )
+    .option('--record <file>', 'write all requests of the (first) share there, for `replay`')
     .addHelpText(
       'after',
       `
@@ -129,6 +131,7 @@ ${EXIT_CODES}`,
       }
     });
 
+  addReplayCommand(program);
   addSnapshotCommands(program);
   addStoreCommands(program);
   addImageCommands(program);

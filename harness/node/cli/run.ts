@@ -7,30 +7,38 @@ import { type ExecFlags, execution, withinTime } from './exec-options.ts';
 import { checkTargets, keepingShares } from './keep.ts';
 import { type MachineFlags, machineOptions } from './options.ts';
 import { onOutputLost, pass, put } from './output.ts';
+import { RecordingFile } from './recording.ts';
 import { passingSignals } from './signals.ts';
 
 /** Runs `argv` in a guest, in the first share's directory, on this process's stdio. Returns its exit code. */
 export async function run(argv: string[], flags: MachineFlags): Promise<number> {
-  const vm = await bootWithShares(flags);
+  const recording = flags.record === undefined ? undefined : new RecordingFile(flags.record);
+  const vm = await bootWithShares(flags, {}, (booted) => recording?.begin(booted));
   try {
     return await keepingShares(vm, flags, () => runIn(vm, argv, flags));
   } finally {
     await vm.stop();
+    recording?.end();
   }
 }
 
 /** A guest with its shares mounted. What could not be taken into them is said. */
-export async function bootWithShares(flags: MachineFlags, more: VmOptions = {}): Promise<Vm> {
+export async function bootWithShares(
+  flags: MachineFlags,
+  more: VmOptions = {},
+  onBooted?: (vm: Vm) => void,
+): Promise<Vm> {
   await checkTargets(flags);
-  const vm = await bootMounted({ ...machineOptions(flags), ...more });
+  const vm = await bootMounted({ ...machineOptions(flags), ...more }, onBooted);
   tellSkipped(vm);
   return vm;
 }
 
-/** A guest with its shares mounted. */
-export async function bootMounted(options: VmOptions): Promise<Vm> {
+/** A guest with its shares mounted. `onBooted` is called before they are. */
+export async function bootMounted(options: VmOptions, onBooted?: (vm: Vm) => void): Promise<Vm> {
   const vm = await Vm.boot(options);
   return vm.orStop(async () => {
+    onBooted?.(vm);
     for (const { tag } of vm.shares) await vm.mount(tag);
     return vm;
   });

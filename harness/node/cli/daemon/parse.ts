@@ -38,9 +38,10 @@ export function readTask(program: Command, args: string[]): Task | undefined {
 }
 
 /** Why no machine that waits can be one with these flags, whatever it is. */
-export function unfit({ root, cache, share = [] }: MachineFlags): string | undefined {
+export function unfit({ root, cache, record, share = [] }: MachineFlags): string | undefined {
   if (share.some((source) => imageLocation(source) !== undefined)) return 'a share of an image is plugged in with it';
   if (root !== undefined) return 'a guest with --root boots from that';
+  if (record !== undefined) return '--record begins before a share is mounted';
   if (!cache) return '--no-cache asks for a boot';
   return undefined;
 }

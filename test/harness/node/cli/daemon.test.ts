@@ -247,7 +247,7 @@ describe('the daemon’s door and messages', () => {
     ])
       expect(shape(...other), other.join(' ')).not.to.equal(plain);
     expect(shape('--share', 'a', '--live')).to.equal(shape('--share', '/here/a', '--live'));
-    for (const args of [['--root', 'x'], ['--no-cache'], ['--share', 'image:x']])
+    for (const args of [['--root', 'x'], ['--no-cache'], ['--record', 'x'], ['--share', 'image:x']])
       expect(unfit(task('run', ...args, '--', 'x')!.flags), args[0]).to.be.a('string');
     expect(unfit(flags)).to.equal(undefined);
     expect(LONGEST).to.be.below(LONGEST_CALL);

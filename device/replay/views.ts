@@ -1,0 +1,30 @@
+import { errnoName } from '../fs/errno.ts';
+import { decodeName } from '../fs/names.ts';
+import { fuse_in_header, fuse_out_header } from '../fuse/layouts.ts';
+
+export function viewOf(bytes: Uint8Array): DataView {
+  return new DataView(bytes.buffer, bytes.byteOffset, bytes.length);
+}
+
+/** What a reply says: its errno, 0 for none, and what follows `fuse_out_header`, borrowed. Undefined for bytes that are no reply. */
+export function readReply(reply: Uint8Array): { errno: number; payload: Uint8Array } | undefined {
+  if (reply.length < fuse_out_header.size) return undefined;
+  return { errno: -fuse_out_header.at(viewOf(reply), 0).error, payload: reply.subarray(fuse_out_header.size) };
+}
+
+/** `ok`, or the errno's name. */
+export function outcomeOf(errno: number): string {
+  return errno === 0 ? 'ok' : errnoName(errno);
+}
+
+/** The names of a message, after its struct of `size` bytes. */
+export function namesOf(message: Uint8Array, size: number, count: number): string[] {
+  const names: string[] = [];
+  for (let at = fuse_in_header.size + size; names.length < count; ) {
+    const end = message.indexOf(0, at);
+    if (end < 0) break;
+    names.push(decodeName(message.subarray(at, end)));
+    at = end + 1;
+  }
+  return names;
+}
