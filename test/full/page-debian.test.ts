@@ -7,6 +7,7 @@ import { loadCodec, MemoryStore, SnapshotStore } from '../../device/index.ts';
 import { Vm } from '../../harness/node/vm.ts';
 import { PAGE_DIRECTORY } from '../../web/build/serve.ts';
 import { useWebSite, type Visit } from '../web/support.ts';
+import { TOURS } from '../web/tours.ts';
 
 const ROOT = join(import.meta.dirname, '../..');
 const LONG = 600_000;
@@ -55,6 +56,13 @@ describe('the page: Debian', function () {
     for (const program of ['gcc', 'make', 'git', 'nano', 'vim', 'strace', 'tmux', 'curl'])
       expect(await visit.run(`${program} ${program === 'tmux' ? '-V' : '--version'} | head -1`)).to.match(/\d/);
   });
+
+  for (const [tour, follow] of Object.entries(TOURS))
+    it(`shows a first visitor something: “${tour}”`, async () => {
+      const visit = await site.open();
+      await visit.ready();
+      await follow(visit);
+    });
 
   it('is frozen in the middle of gcc, goes on in Node, and back in the page', async () => {
     const visit = await site.open();
