@@ -132,9 +132,10 @@ describe('the page: inspector', () => {
       const heads = () => panel(visit).locator('vm-requests .head > span').allInnerTexts();
       await visit.run('cat README.txt');
       await logWith(visit, /README/);
-      expect(await heads()).to.deep.equal(['Number', 'Opcode', 'About', 'Answer', 'In the device']);
+      expect(await heads()).to.deep.equal(['#', 'Opcode', 'About', 'Answer', 'Time']);
       await panel(visit).getByText('Columns', { exact: true }).click();
-      for (const name of ['Number', 'In the device']) await panel(visit).getByLabel(name, { exact: true }).uncheck();
+      for (const name of ['Number', 'Time in the device'])
+        await panel(visit).getByLabel(name, { exact: true }).uncheck();
       for (const name of ['Process', 'Node']) await panel(visit).getByLabel(name, { exact: true }).check();
       await visit.picture('columns');
       const chosen = ['Opcode', 'Node', 'Process', 'About', 'Answer'];
@@ -419,7 +420,7 @@ describe('the page: inspector', () => {
     );
     await visit.picture('inspector-session');
     await visit.run('killall locker; exec 5<&- 6>&- 7<&-');
-    await visit.page.getByText('Nobody waits for a lock.').waitFor();
+    await visit.page.getByText('No request waits for a lock.').waitFor();
     await visit.page.getByText('Nothing is locked.').waitFor();
   });
 

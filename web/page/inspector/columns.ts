@@ -7,6 +7,8 @@ export type ColumnId = 'number' | 'clock' | 'queue' | 'opcode' | 'node' | 'pid' 
 interface Column {
   id: ColumnId;
   label: string;
+  /** Where its column has no room for that. */
+  head?: string;
   /** As CSS has it for grids. */
   width: string;
   cell(row: RequestRow): unknown;
@@ -14,18 +16,19 @@ interface Column {
 
 /** In the order in which they stand. */
 const COLUMNS: readonly Column[] = [
-  { id: 'number', label: 'Number', width: '5ch', cell: ({ number }) => number },
+  { id: 'number', label: 'Number', head: '#', width: '5ch', cell: ({ number }) => number },
   { id: 'clock', label: 'Time of day', width: '12ch', cell: ({ time }) => formatClock(time) },
   { id: 'queue', label: 'Queue', width: '5ch', cell: ({ queue }) => queue },
   { id: 'opcode', label: 'Opcode', width: '12ch', cell: ({ opcode }) => opcode },
   { id: 'node', label: 'Node', width: '6ch', cell: ({ nodeid }) => nodeid },
   { id: 'pid', label: 'Process', width: '7ch', cell: ({ pid }) => pid },
   { id: 'about', label: 'About', width: 'minmax(0, 1fr)', cell: ({ about }) => about },
-  { id: 'result', label: 'Answer', width: 'minmax(7ch, auto)', cell: resultOf },
+  { id: 'result', label: 'Answer', width: '11ch', cell: resultOf },
   { id: 'bytes', label: 'Bytes', width: '7ch', cell: ({ written }) => written ?? '' },
   {
     id: 'time',
-    label: 'In the device',
+    label: 'Time in the device',
+    head: 'Time',
     width: '8ch',
     cell: ({ written, duration }) => (written === undefined ? '' : formatDuration(duration)),
   },
@@ -74,7 +77,7 @@ export function cellsOf(columns: ReadonlySet<ColumnId>, row: RequestRow): unknow
 
 /** Above the rows. */
 export function headOf(columns: ReadonlySet<ColumnId>): TemplateResult {
-  return html`<div class="head" aria-hidden="true">${COLUMNS.filter(({ id }) => columns.has(id)).map(({ id, label }) => html`<span class=${id}>${label}</span>`)}</div>`;
+  return html`<div class="head" aria-hidden="true">${COLUMNS.filter(({ id }) => columns.has(id)).map(({ id, label, head }) => html`<span class=${id} title=${label}>${head ?? label}</span>`)}</div>`;
 }
 
 /** A list of all columns to choose from. */
@@ -94,8 +97,8 @@ export const columnStyles = css`
   .row { position: absolute; inset-inline: 0; height: 22px; overflow: hidden; align-items: baseline; line-height: 22px; cursor: default; }
   .row > span { overflow: hidden; text-overflow: ellipsis; white-space: nowrap; }
   .row .number, .row .time, .row .clock, .row .queue, .row .node, .row .pid, .row .bytes { color: var(--muted); text-align: right; font-size: 12px; }
-  .head { padding-block: 3px; color: var(--muted); font-size: 12px; white-space: nowrap; border-bottom: 1px solid var(--border); }
-  .head > span { overflow: hidden; text-overflow: ellipsis; }
+  .head { padding-block: 3px; color: var(--muted); white-space: nowrap; border-bottom: 1px solid var(--border); }
+  .head > span { overflow: hidden; text-overflow: ellipsis; font-size: 12px; }
   .head > :not(.opcode, .about, .result) { text-align: right; }
   .columns { position: relative; }
   .columns fieldset { position: absolute; bottom: 100%; left: 0; z-index: 3; display: grid; gap: 2px; margin: 0 0 4px; padding: 8px 12px; border: 1px solid var(--border); border-radius: 8px; background: var(--surface); box-shadow: var(--shadow); white-space: nowrap; }

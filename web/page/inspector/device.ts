@@ -19,7 +19,7 @@ const COUNTS: Record<string, (queue: DeviceView['queues'][number]) => string | n
   Read: ({ bytesRead }) => formatBytes(bytesRead),
   Written: ({ bytesWritten }) => formatBytes(bytesWritten),
   Interrupts: ({ interrupts }) => interrupts,
-  'Interrupts not wanted': ({ suppressed }) => suppressed,
+  'Interrupts suppressed': ({ suppressed }) => suppressed,
 };
 
 const DRIVERS: Record<GuestView['driver'], string> = {

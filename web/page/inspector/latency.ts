@@ -81,8 +81,8 @@ export class LatencyPanel extends LitElement {
         })}
         <div class="axis" aria-hidden="true"><span></span><div>${Array.from({ length: width }, (_, column) => html`<span>${column % Math.ceil(width / 6) === 0 ? limit(column) : nothing}</span>`)}</div></div>
       </div>
-      <p class="note">Count, mean, and how many took up to which time from the device’s taking a request to its answer; waiting for a lock included.
-        ${step >= 0.02 ? `This browser’s clock moves in steps of ${formatDuration(step, 0)}, so one request can’t be told from zero; the mean of many is right.` : nothing}</p>`;
+      <p class="note">The count, the mean, and how many took how long, from the moment when the device takes a request to its answer. Waiting for a lock is included.
+        ${step >= 0.02 ? `This browser’s clock moves in steps of ${formatDuration(step, 0)}, so a single request may show as zero; the mean of many is right.` : nothing}</p>`;
   }
 }
 

@@ -26,7 +26,7 @@ import { viewStyles } from './styles.ts';
 /** How many requests may be kept. */
 const KEEP = [1000, 5000, 10_000] as const;
 const SYNTAX =
-  'All terms have to be true: op:READ,WRITE, op:READ*, file:name, pid:42, node:3, queue:1, error, error:ENOENT, waits, or any other text. A minus before a term turns it round.';
+  'All terms have to match: op:READ,WRITE, op:READ*, file:name, pid:42, node:3, queue:1, error, error:ENOENT, waits, or any other text. A minus before a term negates it.';
 /** Where keys go to in the list. */
 const STEPS: Record<string, number> = {
   ArrowDown: 1,
@@ -185,7 +185,8 @@ export class RequestsView extends LitElement {
     const { total = 0, matching = 0, limit = KEEP[0] } = log ?? {};
     const opcode = opcodeIn(filter);
     const onlyErrors = hasTerm(filter, 'error');
-    const isSample = this.rate * (POLL_INTERVAL / 1000) > (log?.rows.length ?? 0);
+    const shown = log?.rows.length ?? 0;
+    const isSample = matching > shown && this.rate * (POLL_INTERVAL / 1000) > shown;
     return html`
       <form class="toolbar" role="search" aria-label="Filter requests" @submit=${(event: Event) => event.preventDefault()}>
         <input type="search" name="text" aria-label="Filter" aria-describedby="syntax" title=${SYNTAX} placeholder="op:READ file:x error" autocomplete="off" spellcheck="false"
@@ -212,7 +213,7 @@ export class RequestsView extends LitElement {
       ${total && !matching ? html`<p class="empty">No request matches. ${SYNTAX}</p>` : nothing}
       <div class="note"><span>${matching === total ? `${total.toLocaleString()} ${total === 1 ? 'request' : 'requests'}` : `${matching.toLocaleString()} of ${total.toLocaleString()} requests`}</span>
         <label>Keep the last <select aria-label="Requests that are kept" @change=${this.#keep}>${KEEP.map((count) => html`<option value=${count} ?selected=${count === limit}>${count.toLocaleString()}</option>`)}</select></label>
-        ${this.rate >= 1 ? html`<span class="rate" title="The list is drawn some times a second, whatever comes">${Math.round(this.rate).toLocaleString()} a second${isSample ? ', a sample shown' : ''}</span>` : nothing}
+        ${this.rate >= 1 ? html`<span class="rate" title="The list is drawn a few times a second, however many come">${Math.round(this.rate).toLocaleString()} a second${isSample ? ', a sample shown' : ''}</span>` : nothing}
         ${columnChooser(this.columns, (columns) => {
           this.columns = columns;
           rememberColumns(columns);

@@ -64,7 +64,7 @@ export class SessionPanel extends LitElement {
         ),
       )}
       ${table('Locks', locks.length, 'Nothing is locked.', ['Kind', 'Path', 'Bytes', 'Process', 'Guest'], locks.map(lockRow))}
-      ${table('Waiters', waiters.length, 'Nobody waits for a lock.', ['Kind', 'Path', 'Bytes', 'Process', 'Guest'], waiters.map(lockRow))}
+      ${table('Waiters', waiters.length, 'No request waits for a lock.', ['Kind', 'Path', 'Bytes', 'Process', 'Guest'], waiters.map(lockRow))}
       ${table(
         'Inode map',
         nodeCount,

@@ -148,7 +148,7 @@ export class StepView extends LitElement {
     if (!this.isHeld) {
       return html`${this.#renderRoute(undefined)}<div class="scroll intro" role="region" tabindex="0" aria-label="Step">
         <h2>Walk one request through the device</h2>
-        <p>The device stops before the next request to ${this.#where}, and you go with that request through virtqueue, FUSE and filesystem: what happens, where the specification says so, and the bytes. Meanwhile the guest keeps running; only a process that asks for something waits.</p>
+        <p>The device stops before the next request to ${this.#where}, and you follow that request through the virtqueue, FUSE and the filesystem: what happens, where the specification says so, and the bytes. Meanwhile the guest keeps running; only processes that ask for something wait.</p>
         <div><button class="primary" @click=${() => this.#hold(true)}>${icon('pause')} Pause before the next request</button></div></div>`;
     }
     if (!walk) {
