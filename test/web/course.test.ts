@@ -174,7 +174,10 @@ describe('the page: courses', function () {
 
   it('say what a guest has to have for them', async () => {
     const visit = await site.open({ path: '#lesson=guest-driver' });
-    await lesson(visit).getByRole('alert').getByText('This guest has no python3 and no gcc').waitFor();
+    await lesson(visit)
+      .getByRole('alert')
+      .getByText('This lesson needs python3 and gcc, which this guest does not have')
+      .waitFor();
     expect(await lesson(visit).locator('.steps-list').count()).to.equal(0);
     await lesson(visit).getByRole('button', { name: 'All lessons' }).click();
     await list(visit).locator('.lessons').waitFor();
@@ -231,7 +234,7 @@ describe('the page: courses', function () {
     const visit = await openLesson('cat');
     await stepOf(visit, 0).getByRole('button', { name: 'READ: the content' }).click();
     await stepOf(visit, 0).getByRole('button', { name: 'Do it for me' }).click();
-    await stepOf(visit, 0).locator('.verdict[data-wrong]').getByText('It was: LOOKUP').waitFor();
+    await stepOf(visit, 0).locator('.verdict[data-wrong]').getByText('The answer is: LOOKUP').waitFor();
     await stepOf(visit, 1).getByRole('button', { name: 'READ', exact: true }).click();
     await stepOf(visit, 1).getByRole('button', { name: 'Do it for me' }).click();
     await stepOf(visit, 1).locator('.verdict[data-right]').waitFor();

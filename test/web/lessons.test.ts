@@ -60,7 +60,7 @@ const SEEN: { title: string; seen: RegExp[] }[] = [
     ],
   },
   {
-    title: 'Why suspend was refused since 2019',
+    title: 'Why suspend was refused for years',
     seen: [
       /Operation not supported”|It slept\. Linux 6\.12/,
       /paused for \d+ ms/,

@@ -26,7 +26,7 @@ function load(panel: PanelId, connection: Connection): void {
   loaded.add(panel);
   LOADERS[panel]().catch(() => {
     loaded.delete(panel);
-    connection.report('This view could not be fetched: look at the network, and load the page again.');
+    connection.report('This view could not be fetched: check your network connection, and reload the page.');
   });
 }
 

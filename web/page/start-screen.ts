@@ -9,7 +9,7 @@ const STEPS: Record<Progress['what'], string> = {
   guest: 'Waking the guest',
   move: 'Taking the machine over',
   kernel: 'Fetching the kernel',
-  boot: 'Booting Linux, which takes some seconds',
+  boot: 'Booting Linux, which takes a few seconds',
 };
 
 /** What a guest's console says while it boots, for who wants to see it; nothing where it has said nothing. */
@@ -33,7 +33,7 @@ export function startScreen(
         : html`<progress aria-label=${STEPS[what]}></progress>`
     }
     <p class="muted">${isCounted ? html`${megabytes(loaded)} of ${megabytes(total)} MB` : nothing}&nbsp;</p>
-    ${isBroken ? html`<p>The network broke. Trying again …</p>` : nothing}
+    ${isBroken ? html`<p>The network connection broke. Trying again …</p>` : nothing}
     ${bootLog(console)}
   </div>`;
 }

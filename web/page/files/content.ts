@@ -53,7 +53,7 @@ export async function loadContent(
     };
   const lineEnd = lineEndOf(text);
   if (!lineEnd)
-    return { kind: 'head', text, why: 'Its lines end in different ways, which editing here would not keep.' };
+    return { kind: 'head', text, why: 'Its lines end in different ways, and editing it here would not preserve that.' };
   return { kind: 'text', text: text.replaceAll('\r\n', '\n'), lineEnd, version };
 }
 

@@ -288,7 +288,7 @@ export class FilesPanel extends LitElement {
 
   #renderHint() {
     if (isRoot(this.place))
-      return ' Here you can look at it, and change it in the terminal. Content that nobody has used yet is fetched.';
+      return ' To change it, use the terminal. Content that has not been used yet is fetched when you open a file.';
     return `${this.readonly ? '' : ' Drop files and folders here.'} The terminal shows the rest of the guest’s files, which are not shared.`;
   }
 

@@ -17,7 +17,7 @@ export const ARCHIVE = /\.(tar|tar\.gz|tgz)$/i;
 /** When the first text is to be seen. */
 function loadEditor(): Promise<unknown> {
   return import('./editor.ts').catch(() => {
-    throw new Error('The editor could not be fetched: look at the network, and load the page again.');
+    throw new Error('The editor could not be fetched: check your network connection, and reload the page.');
   });
 }
 

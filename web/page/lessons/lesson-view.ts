@@ -145,10 +145,10 @@ export class LessonView extends LitElement {
     const next = lessons[lessons.indexOf(lesson) + 1];
     if (run.lacks.length)
       return html`<p class="muted">${lesson.about}</p>
-        <p role="alert">This guest has no ${run.lacks.join(' and no ')}, which the lesson needs. If there is another guest to choose above, a Debian, choose it, and open the lesson again.</p>`;
+        <p role="alert">This lesson needs ${run.lacks.join(' and ')}, which this guest does not have. If Debian can be chosen above, choose it, and open the lesson again.</p>`;
     return html`
       <p class="muted">${lesson.about}</p>${renderProse(lesson.prose, this.#options)}
-      ${run.wanted > count ? html`<div class="actions"><span>The link leads to step ${run.wanted + 1}, which needs those before it.</span><button @click=${() => this.#catchUp()}>Do them for me</button></div>` : nothing}
+      ${run.wanted > count ? html`<div class="actions"><span>The link leads to step ${run.wanted + 1}, which builds on those before it.</span><button @click=${() => this.#catchUp()}>Do them for me</button></div>` : nothing}
       <ol class="steps-list">${lesson.steps.map(
         (step, index) => html`<li ?data-later=${index > count} aria-current=${index === count ? 'step' : nothing}>
         <span class="mark" ?data-done=${index < count} ?data-now=${index === count} aria-hidden="true">${index < count ? '✓' : index + 1}</span>
@@ -158,7 +158,7 @@ export class LessonView extends LitElement {
       )}</ol>
       ${
         count === lesson.steps.length
-          ? html`<div class="end"><p>Lesson complete. What it made goes when you leave it.</p>
+          ? html`<div class="end"><p>Lesson complete. What it created is removed when you leave it.</p>
         ${next ? html`<button class="primary" @click=${() => run.open(next, this.guest)}>Next: ${next.title}</button>` : nothing}
         <button @click=${() => this.#leave()}>All lessons</button></div>`
           : nothing
@@ -180,7 +180,7 @@ export class LessonView extends LitElement {
       ${isOpen ? this.#renderActions(run, step) : nothing}
       ${step.hints.slice(0, this.hints).map((hint) => html`<div class="hint">${renderProse(hint, this.#options)}</div>`)}
       ${this.hints < step.hints.length ? html`<div class="actions"><button class="plain" @click=${() => this.hints++}>${icon('help')} ${this.hints ? 'Another hint' : 'A hint'}</button></div>` : nothing}
-      ${step.check && isOpen ? html`<p class="so-far">${soFar || 'The page notices when it has happened.'}</p>` : nothing}`;
+      ${step.check && isOpen ? html`<p class="so-far">${soFar || 'The page notices by itself when this is done.'}</p>` : nothing}`;
   }
 
   #renderQuestion(run: LessonRun, question: Question, prediction: Prediction | undefined) {
@@ -285,7 +285,9 @@ export class LessonView extends LitElement {
       this.isCopied = true;
       setTimeout(() => (this.isCopied = false), 2000);
     } catch {
-      this.connection.report(`The page may not use the clipboard. The link is ${linkToStep(lesson!.id, count)}`);
+      this.connection.report(
+        `The browser does not let the page use the clipboard. The link is ${linkToStep(lesson!.id, count)}`,
+      );
     }
   };
 }
@@ -295,8 +297,8 @@ function verdict({ options }: Question, { chosen, right }: Prediction) {
   const answer = options[right]!.text;
   if (chosen === undefined) return html`<p class="verdict muted">The answer: ${answer}</p>`;
   return chosen === right
-    ? html`<p class="verdict" data-right>You expected it: ${answer}</p>`
-    : html`<p class="verdict" data-wrong>You expected “${options[chosen]!.text}”. It was: ${answer}</p>`;
+    ? html`<p class="verdict" data-right>You were right: ${answer}</p>`
+    : html`<p class="verdict" data-wrong>You expected “${options[chosen]!.text}”. The answer is: ${answer}</p>`;
 }
 
 customElements.define('vm-lesson', LessonView);

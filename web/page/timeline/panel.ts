@@ -263,7 +263,7 @@ export class TimelinePanel extends LitElement {
     const { guest, connection } = this;
     const wanted = await ask(this.shadowRoot!, {
       title: `Reset ${guest.name} to its base?`,
-      text: 'This throws away all changes: it is again the machine that you began with, with the files of that time. What it is now is kept as a snapshot, for a while.',
+      text: 'This discards all changes: the guest is again the machine that you began with, with its files of that time. Its present state is kept as a snapshot for a while.',
       action: 'Reset',
       isDangerous: true,
     });
