@@ -118,6 +118,8 @@ async function buildDebian(
 const options = guestOptions('build:debian');
 
 await onTerminal("the page's Debian:", async (onProgress) => {
+  if (!existsSync(join(PAGE, 'index.html')))
+    throw new GuestImageError('There is no page yet for Debian to be in: run `npm run build:page` first.');
   const prebuilt = process.env[PREBUILT];
   if (prebuilt) {
     await takePrebuilt(prebuilt, 'debian', join(PAGE, 'debian'), onProgress);
