@@ -46,7 +46,7 @@ describe('the page: moments that are left', function () {
     await rows(visit, 'one').getByText('Current position').waitFor();
     expect(await kinds(visit)).to.deep.equal(['rewind', 'manual', 'start']);
     await panel(visit)
-      .getByText(/guest went to “one”\. What was before is kept as “Before going back, .*”\./)
+      .getByText(/guest went to “one”\. The moment that it left is kept as “Before going back, .*”\./)
       .waitFor();
     await visit.picture('undo');
     await visit.run('echo three > f');

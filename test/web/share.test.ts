@@ -17,7 +17,7 @@ describe('the page: a moment for somebody else', function () {
     const download = visit.page.waitForEvent('download');
     await visit.page.getByRole('button', { name: 'Share' }).click();
     const file = await download;
-    await visit.page.getByText(`“${file.suggestedFilename()}” has this very moment`).waitFor();
+    await visit.page.getByText(`“${file.suggestedFilename()}” holds this very moment`).waitFor();
     expect(await visit.page.locator('.link').innerText()).to.equal(
       `${site.url}?snapshot=${encodeURIComponent(file.suggestedFilename())}`,
     );

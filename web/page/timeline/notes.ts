@@ -20,13 +20,13 @@ export function undoNote(
   const last = undo.find((candidate) => candidate.guest === guest.id);
   const [to, before] = [last?.to, last?.before].map((id) => snapshots.find((snapshot) => snapshot.id === id));
   if (!before) return nothing;
-  return html`<p class="note" role="status"><span>${guest.name} went to ${to ? `“${labelOf(to)}”` : 'a snapshot that was removed'}. What was before is kept as “${labelOf(before)}”.</span>
+  return html`<p class="note" role="status"><span>${guest.name} went to ${to ? `“${labelOf(to)}”` : 'a snapshot that was removed'}. The moment that it left is kept as “${labelOf(before)}”.</span>
     <span class="space"></span><button ?disabled=${isBusy} @click=${() => onUndo(before)}>Undo</button></p>`;
 }
 
 /** Of a moment that was saved as a file for others. */
 export function sharedNote(file: string, onDismiss: () => void): Note {
-  return html`<div class="note" role="status"><span>“${file}” has this very moment. Give it to somebody: dropped on this list, it takes their guest there. Or put it beside this page on your server, and give them a link:</span>
+  return html`<div class="note" role="status"><span>“${file}” holds this very moment. Whoever drops it on this list can go there. Or put it beside this page on your server, and send a link:</span>
     <code class="link">${linkToSnapshot(file)}</code><span class="space"></span>${dismiss(onDismiss)}</div>`;
 }
 
