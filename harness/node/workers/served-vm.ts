@@ -70,6 +70,8 @@ async function make(): Promise<Vm> {
   }
 }
 
+const OUTPUTS: readonly Output[] = ['stdout', 'stderr'];
+
 /** What runs in a machine for another thread. */
 class Commands {
   readonly released: Promise<void>;
@@ -135,9 +137,14 @@ class Commands {
     };
     process.onStdout = pass('stdout');
     process.onStderr = pass('stderr');
-    process.exited.then(
-      (code) => this.#say({ say: 'exited', command, code }),
-      (error) => this.#say({ say: 'failed', command, failure: failureOf(error) }),
-    );
+    void process.exited
+      .then(
+        (code) => this.#say({ say: 'exited', command, code }),
+        (error) => this.#say({ say: 'failed', command, failure: failureOf(error) }),
+      )
+      .finally(() => {
+        this.#commands.delete(command);
+        for (const output of OUTPUTS) this.#untaken.delete(`${command} ${output}`);
+      });
   }
 }

@@ -159,7 +159,9 @@ export class WorkerVm implements AsyncDisposable {
   readonly shares: readonly PlacedShare[];
   readonly #port: MessagePort;
   readonly #ended: Promise<never>;
-  readonly #commands: RemoteCommand[] = [];
+  /** Those that run, by their numbers. */
+  readonly #commands = new Map<number, RemoteCommand>();
+  #lastCommand = 0;
   #end: Error | undefined;
 
   /** `ended` rejects when nothing can be done with it any more. */
@@ -168,20 +170,23 @@ export class WorkerVm implements AsyncDisposable {
     this.#port = port;
     this.#ended = ended;
     port.on('message', (message: FromThread) => {
-      if ('command' in message) this.#commands[message.command]?.hear(message);
+      if (!('command' in message)) return;
+      this.#commands.get(message.command)?.hear(message);
+      if (message.say === 'exited' || message.say === 'failed') this.#commands.delete(message.command);
     });
     ended.catch((error: Error) => {
       this.#end = error;
-      for (const command of this.#commands) command.lose(error);
+      for (const command of this.#commands.values()) command.lose(error);
+      this.#commands.clear();
     });
   }
 
   /** Starts a command. */
   spawn(command: string | string[], options: SpawnOptions = {}): RunningCommand {
-    const number = this.#commands.length;
+    const number = ++this.#lastCommand;
     const started = new RemoteCommand(number, (message, moved) => this.#send(message, moved));
-    this.#commands.push(started);
     if (this.#end) started.lose(this.#end);
+    else this.#commands.set(number, started);
     this.#send({ do: 'spawn', command: number, argv: command, options });
     return started;
   }
