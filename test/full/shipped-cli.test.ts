@@ -35,6 +35,10 @@ describe('the command line as it is shipped', function () {
       stdout: 'kept\n',
       stderr: '',
     });
+    // The threads find what they load beside it.
+    const forks = run('fork', '--store', 'store', '--workers', '2', 'base', '--', 'cat', 'file');
+    expect(forks.code, forks.stderr).to.equal(0);
+    expect(forks.stdout.trim().split('\n').sort()).to.deep.equal(['1 | kept', '2 | kept']);
     expect(run('verify', '--store', 'store')).to.include({ code: 0 });
   });
 

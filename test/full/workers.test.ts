@@ -143,6 +143,7 @@ describe('machines in threads', function () {
     const ends = [vm.exec('sleep 1000'), pool.take()].map(failure);
     await pool.close();
     for (const error of await Promise.all(ends)) expect(error).to.be.instanceOf(VmError);
+    expect((await failure(pool.take())).message).to.match(/closed/);
   });
 
   /** Ends a thread from outside, as nothing of ours does. */

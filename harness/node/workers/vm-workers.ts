@@ -44,6 +44,7 @@ export class VmWorkers implements AsyncDisposable {
   readonly #onImageTrouble: (message: string) => void;
   /** A thread has ended without a word, and its place is taken. */
   #isBroken = false;
+  #isClosed = false;
 
   private constructor(pool: Tinypool, onImageTrouble: (message: string) => void) {
     this.#pool = pool;
@@ -83,6 +84,7 @@ export class VmWorkers implements AsyncDisposable {
    * @throws what `Vm.thaw` throws; ThreadError when its thread has ended.
    */
   async take(): Promise<WorkerVm> {
+    if (this.#isClosed) throw new VmError('stopped', 'these workers are closed: start others');
     if (this.#isBroken) throw new ThreadError('it did not say why; close these workers, and start others');
     const { port1, port2 } = new MessageChannel();
     const ready = new Promise<PlacedShare[]>((resolve) =>
@@ -109,6 +111,7 @@ export class VmWorkers implements AsyncDisposable {
 
   /** Ends the threads, and whatever still runs in them. */
   async close(): Promise<void> {
+    this.#isClosed = true;
     const { threads } = this.#pool;
     // It waits for ever for a thread that has ended before.
     void this.#pool.destroy();
