@@ -145,7 +145,7 @@ describe('the page: timeline', () => {
     await visit.run('(sleep 1000 | locker flock README.txt > /dev/null) 2> /dev/null & true');
     await panel(visit).getByRole('button', { name: 'Fork', exact: true }).click();
     await visit.page.getByRole('dialog').getByRole('button', { name: 'Same folder' }).click();
-    await told(visit, /1 of guest 2's locks stay with the guest that has them already/);
+    await told(visit, /1 of Guest 2's locks stay with the guest that has them already/);
     await visit.ready(1);
     await visit.run('echo from the first > f');
     expect(await visit.run('cat f; killall locker; locker flock README.txt try < /dev/null', 1)).to.match(
@@ -156,7 +156,7 @@ describe('the page: timeline', () => {
     await visit.page.getByText('guest 2, folder shared with guest').waitFor();
     await visit.run('true');
     await press(visit, 'Start', 'Rewind to');
-    await told(visit, /guest 2 has the same folder, which would change under it: close it first/);
+    await told(visit, /Guest 2 has the same folder, which would change under it: close it first/);
     await visit.page.getByRole('tab', { name: 'Files' }).click();
     await visit.page.locator('vm-files .row[data-path="/f"]').waitFor();
   });

@@ -98,7 +98,7 @@ describe('the page: a guest of which nobody heard where it runs', function () {
 
   it('the order was lost, and the other side says so: it goes on here', async () => {
     const { visit } = await move(MESSAGE.SWITCH, true);
-    await visit.page.getByText('the link broke, and guest keeps running here').waitFor();
+    await visit.page.getByText('the link broke, and the guest keeps running here').waitFor();
     await goesOn(visit);
   });
 

@@ -1,6 +1,7 @@
 import xtermCss from '@xterm/xterm/css/xterm.css';
 import { css, html, LitElement, nothing, type PropertyValues, unsafeCSS } from 'lit';
 import type { Connection, GuestView, ShellStream } from '../embed/connection.ts';
+import { called, calledFirst } from '../protocol/format.ts';
 import { icon } from './icons.ts';
 import { NetworkWatch } from './network-watch.ts';
 import { bootLog, bootLogStyles } from './start-screen.ts';
@@ -153,17 +154,17 @@ export class GuestTerminals extends LitElement {
     const { guest, connection } = this;
     const decide = (runsThere: boolean) => void connection.attempt(connection.decide(guest, runsThere));
     if (connection.undecided.has(guest.id)) {
-      return html`<div class="standstill" role="alert"><p>The link broke while ${guest.name} was being switched over. It may run on the other side, so it is paused here. Look there first: it must run on one side only.</p>
+      return html`<div class="standstill" role="alert"><p>The link broke while ${called(guest.name)} was being switched over. It may run on the other side, so it is paused here. Look there first: it must run on one side only.</p>
         <div><button @click=${() => decide(true)}>It runs there</button> <button @click=${() => decide(false)}>It does not: resume here</button></div></div>`;
     }
     if (guest.power === 'booting')
-      return html`<div class="standstill" role="status"><p>${guest.name} is booting again. Its folder stays as it is</p>${bootLog(connection.consoles.get(guest.id))}</div>`;
+      return html`<div class="standstill" role="status"><p>${calledFirst(guest.name)} is booting again. Its folder stays as it is.</p>${bootLog(connection.consoles.get(guest.id))}</div>`;
     if (guest.power === 'off') {
-      return html`<div class="standstill" role="status"><p>${guest.name} has stopped. Its folder is as it was, and the timeline has earlier moments</p>
+      return html`<div class="standstill" role="status"><p>${calledFirst(guest.name)} has stopped. Its folder is as it was, and the timeline has earlier moments.</p>
         <button class="primary" ?disabled=${this.isBusy} @click=${() => this.#act(guest.api.start())}>Start again</button></div>`;
     }
     return guest.isAsleep
-      ? html`<div class="standstill" role="status"><p>${guest.name} sleeps, its files open and its locks held</p><button class="primary" ?disabled=${this.isBusy} @click=${() => this.#toggleSleep()}>Wake</button></div>`
+      ? html`<div class="standstill" role="status"><p>${calledFirst(guest.name)} sleeps, its files open and its locks held.</p><button class="primary" ?disabled=${this.isBusy} @click=${() => this.#toggleSleep()}>Wake</button></div>`
       : nothing;
   }
 

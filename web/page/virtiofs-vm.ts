@@ -4,6 +4,7 @@ import type { Connection, GuestView } from '../embed/connection.ts';
 import { Handle } from '../embed/handle.ts';
 import { forgetFrom, forgetSnapshot, fromOfPage, snapshotOfPage } from '../embed/links.ts';
 import type { VirtiofsVmElement, Vm, VmEvents } from '../embed/vm.ts';
+import { called, calledFirst } from '../protocol/format.ts';
 import { CourseGuide } from './course-guide.ts';
 import { choose, dialogStyles, leaveMoment } from './dialog.ts';
 import { Drafts } from './files/drafts.ts';
@@ -263,7 +264,7 @@ export class VirtiofsVm extends LitElement implements VirtiofsVmElement {
         .map(
           (
             guest,
-          ) => html`<div class="held" role="status"><span>${guest.name}’s device is paused: requests to ${isRoot(guest) ? 'its root filesystem' : 'the shared folder'} wait</span>
+          ) => html`<div class="held" role="status"><span>${calledFirst(guest.name)}’s device is paused: requests to ${isRoot(guest) ? 'its root filesystem' : 'the shared folder'} wait</span>
         <button @click=${() => connection.attempt(connection.hold(guest, false))}>${icon('play')} Continue</button></div>`,
         )}
       ${this.hint ? html`<div class="held" role="status"><span>${inCode(this.hint)}</span><button class="plain icon" aria-label="Dismiss the hint" title="Dismiss" @click=${() => (this.hint = '')}>${icon('close')}</button></div>` : nothing}
@@ -319,7 +320,7 @@ export class VirtiofsVm extends LitElement implements VirtiofsVmElement {
     const text = `${drafts.paths.join(', ')}: what you wrote is not saved, and will be lost.`;
     if (
       drafts.paths.length &&
-      (await choose(root, { title: `Close ${guest.name}?`, text, choices: { close: 'Close' } })) === undefined
+      (await choose(root, { title: `Close ${called(guest.name)}?`, text, choices: { close: 'Close' } })) === undefined
     )
       return;
     if (await leaveMoment(root, { what: 'Close', guest: guest.name, action: (keep) => connection.close(guest, keep) }))

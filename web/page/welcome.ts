@@ -1,5 +1,6 @@
 import { css, html, LitElement } from 'lit';
 import type { Connection, GuestView } from '../embed/connection.ts';
+import { called } from '../protocol/format.ts';
 import { icon } from './icons.ts';
 import { controls } from './styles.ts';
 
@@ -105,7 +106,7 @@ export async function begin(tour: Tour, connection: Connection, guest: GuestView
       await type(second, `cat ${MESSAGE}`);
       return {
         view: 'files',
-        hint: `The second machine started from the first one’s memory, and both share one folder: ${second.name} reads what ${guest.name} wrote. Write something in one, and read it in the other.`,
+        hint: `The second machine started from the first one’s memory, and both share one folder: ${called(second.name)} reads what ${called(guest.name)} wrote. Write something in one, and read it in the other.`,
       };
     }
   }

@@ -10,3 +10,13 @@ export function formatBytes(bytes: number): string {
   }
   return `${value < 10 ? value.toFixed(1) : Math.round(value)} ${units[unit]}`;
 }
+
+/** What a sentence calls a guest, by its name: "the guest", or "Guest 2". */
+export function called(name: string): string {
+  return name === 'guest' ? 'the guest' : `${name.charAt(0).toUpperCase()}${name.slice(1)}`;
+}
+
+/** The same, where a sentence begins. */
+export function calledFirst(name: string): string {
+  return called(name).replace(/^t/, 'T');
+}

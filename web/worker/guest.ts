@@ -19,9 +19,11 @@ import { equipmentOf, type MachineConfig } from '../../harness/machine/config.ts
 import type { VmError } from '../../harness/machine/errors.ts';
 import { Machine } from '../../harness/machine/machine.ts';
 import { Share } from '../../harness/machine/share.ts';
+import { called, calledFirst } from '../protocol/format.ts';
 import type { ExecOptions, ExecResult, GuestApi, GuestId, GuestInfo } from '../protocol.ts';
 import { type BootFiles, cmdlineOf, givePrograms } from './boot-files.ts';
 import { Folder, type FolderUser } from './folder.ts';
+import { numberOf } from './folder-number.ts';
 import { Inspector } from './inspector.ts';
 import { LessonSpace } from './lesson-space.ts';
 import { checkSame } from './machine-config.ts';
@@ -32,15 +34,6 @@ import { compileV86 } from './v86-module.ts';
 
 /** Bytes of a shared folder: all of it is in the page's memory. */
 const FOLDER_SIZE = 512 << 20;
-
-const folders = new WeakMap<MemoryFileSystem, number>();
-let folderCount = 0;
-
-/** Copies of a folder have its uuid too. */
-function numberOf(folder: MemoryFileSystem): number {
-  if (!folders.has(folder)) folders.set(folder, ++folderCount);
-  return folders.get(folder)!;
-}
 
 /** What a guest tells, and asks for. */
 export interface GuestEvents extends ShellEvents {
@@ -128,7 +121,7 @@ export class Guest implements GuestApi, FolderUser {
     if (was !== 'on') return;
     if (kind === 'crashed')
       this.#events.problem(
-        `${this.name} has crashed${cause instanceof Error ? `: it did what the emulator can't (${cause.message})` : ': its kernel panicked'}. Start it again, or rewind it`,
+        `${calledFirst(this.name)} has crashed${cause instanceof Error ? `: it did what the emulator can't (${cause.message})` : ': its kernel panicked'}. Start it again, or rewind it`,
       );
     void this.#setPower('off');
   }
@@ -202,7 +195,7 @@ export class Guest implements GuestApi, FolderUser {
   async exec(command: string | string[], { timeout, ...options }: ExecOptions): Promise<ExecResult> {
     if (this.#power !== 'on')
       throw new Error(
-        `${this.name} ${this.#power === 'off' ? 'has stopped: start it again, or rewind it' : 'boots: wait until it answers'}`,
+        `${called(this.name)} ${this.#power === 'off' ? 'has stopped: start it again, or rewind it' : 'boots: wait until it answers'}`,
       );
     await this.folder.settled();
     // What its callers get is a TimeoutError, as of every other function of a browser.
@@ -217,7 +210,7 @@ export class Guest implements GuestApi, FolderUser {
   /** `withoutFolder`: for a guest that will have the same one. */
   async freeze(name: string, summary: object, withoutFolder: boolean): Promise<FreezeResult> {
     if (this.isUnsettled)
-      throw new Error(`${this.name} may run on the other side of its move: say where it runs first`);
+      throw new Error(`${calledFirst(this.name)} may run on the other side of its move: say where it runs first`);
     return this.#machine.freeze(this.#store, name, {
       sessionOnly: withoutFolder && [this.device.filesystem],
       summary: () => ({ ...summary, ...this.#summary }),
@@ -274,7 +267,9 @@ export class Guest implements GuestApi, FolderUser {
         await this.#cameUp();
       } catch (error) {
         if (isPast()) return;
-        this.#events.problem(`${this.name} has stopped, and can't boot again: ${(error as Error).message}`);
+        this.#events.problem(
+          `${calledFirst(this.name)} has stopped, and can't boot again: ${(error as Error).message}`,
+        );
         await this.#setPower('off');
       }
     });
@@ -302,7 +297,7 @@ export class Guest implements GuestApi, FolderUser {
     const others = this.#companions;
     if (others.length)
       throw new Error(
-        `${others.map(({ name }) => name).join(', ')} has the same folder, which would change under it: close it first`,
+        `${others.map(({ name }) => calledFirst(name)).join(', ')} has the same folder, which would change under it: close it first`,
       );
   }
 
@@ -341,7 +336,7 @@ export class Guest implements GuestApi, FolderUser {
     if (this.#machine.isAsleep) return;
     if (this.inspector.isHeld || this.root?.isHeld)
       throw new Error(
-        `${this.name}'s device is paused, and a process that waits for it keeps the guest awake: continue first`,
+        `${calledFirst(this.name)}'s device is paused, and a process that waits for it keeps the guest awake: continue first`,
       );
     await this.#machine.suspend();
     await this.#events.changed(this.info);

@@ -1,5 +1,6 @@
 import { loadCodec, type MemoryFileSystem, MemoryStore, type SnapshotInfo, SnapshotStore } from '../../device/index.ts';
 import type { MachineConfig } from '../../harness/machine/config.ts';
+import { called, calledFirst } from '../protocol/format.ts';
 import type {
   GuestId,
   GuestInfo,
@@ -122,7 +123,9 @@ export class Host implements WorkerApi {
     await this.timeline
       .takeNow(guest)
       .catch((error: Error) =>
-        this.#page.problem(`${guest.name} has arrived, and no snapshot of it can be kept: ${error.message}`),
+        this.#page.problem(
+          `${calledFirst(guest.name)} has arrived, and no snapshot of it can be kept: ${error.message}`,
+        ),
       );
   }
 
@@ -243,7 +246,9 @@ export class Host implements WorkerApi {
     }
     this.#guests.set(guest.id, guest);
     if (guest.lostLocks)
-      this.#page.problem(`${guest.lostLocks} of ${guest.name}'s locks stay with the guest that has them already`);
+      this.#page.problem(
+        `${guest.lostLocks} of ${called(guest.name)}'s locks stay with the guest that has them already`,
+      );
     return guest;
   }
 
@@ -341,7 +346,7 @@ export class Host implements WorkerApi {
     const { manifest, hasSnapshot } = await this.#source.begin();
     if (!hasSnapshot || !isSame(manifest, config))
       throw new Error(
-        `the snapshot that ${name} began with was removed, and the page has none of such a machine; go back to an older snapshot`,
+        `the snapshot that ${called(name)} began with was removed, and the page has none of such a machine; go back to an older snapshot`,
       );
     await this.#fetchSnapshot(manifest);
     return manifest.snapshot.id;

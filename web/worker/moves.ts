@@ -9,6 +9,7 @@ import {
   settleMigration,
 } from '../../device/index.ts';
 import type { MachineConfig } from '../../harness/machine/config.ts';
+import { called } from '../protocol/format.ts';
 import type { GuestId, GuestInfo, MoveApi, MoveProgress, MoveResult } from '../protocol.ts';
 import type { Guest } from './guest.ts';
 import { configOfSnapshot } from './machine-config.ts';
@@ -100,7 +101,7 @@ export class Moves implements MoveApi {
         } catch (error) {
           if (!(error instanceof MigrationUnknownError)) throw error;
           const fate = await this.#settle(error, side);
-          if (fate === 'runs here') throw new Error(`the link broke, and ${guest.name} keeps running here`);
+          if (fate === 'runs here') throw new Error(`the link broke, and ${called(guest.name)} keeps running here`);
           if (fate === 'runs there') {
             await this.#events.left(guest);
           } else {

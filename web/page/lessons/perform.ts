@@ -1,3 +1,4 @@
+import { calledFirst } from '../../protocol/format.ts';
 import type { GuestId } from '../../protocol.ts';
 import type { Act } from './acts.ts';
 import type { Scene } from './facts.ts';
@@ -25,7 +26,8 @@ export async function perform(act: Act, { connection, guest, notes, path, opened
       return;
     case 'rewind': {
       const { isDone, reason } = await timeline.rewind(guest.id, String(notes.get('snapshot')));
-      if (!isDone) throw new Error(`${guest.name} did not go back, because it can’t be kept as it is now: ${reason}`);
+      if (!isDone)
+        throw new Error(`${calledFirst(guest.name)} did not go back, because it can’t be kept as it is now: ${reason}`);
       return;
     }
     case 'fork':

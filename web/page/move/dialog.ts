@@ -2,7 +2,7 @@ import { css, html, LitElement, nothing } from 'lit';
 import { makeToken } from '../../../device/migration/token.ts';
 import type { Connection, GuestView } from '../../embed/connection.ts';
 import { linkTo } from '../../embed/links.ts';
-import { formatBytes } from '../../protocol/format.ts';
+import { called, calledFirst, formatBytes } from '../../protocol/format.ts';
 import { dialogStyles } from '../dialog.ts';
 import { Drafts } from '../files/drafts.ts';
 import { icon } from '../icons.ts';
@@ -52,7 +52,7 @@ export class MoveDialog extends LitElement {
     return html`
       <button class="plain icon" aria-label=${`Move ${guest.name}`} title=${`Move ${guest.name}`} @click=${this.#open}>${icon('move')}</button>
       <dialog aria-labelledby="title" @close=${this.#onClose}>
-        <h2 id="title">Move ${guest.name}</h2>
+        <h2 id="title">Move ${called(guest.name)}</h2>
         <p>It keeps running while it moves, with its files, shells and locks. Until it runs there, it runs here.</p>
         <div ?hidden=${this.#isMoving}>${this.#renderPlaces()}</div>
         ${this.#isMoving ? this.#renderProgress() : nothing}
@@ -71,7 +71,7 @@ export class MoveDialog extends LitElement {
       .filter((other) => other !== guest && other.folder === guest.folder)
       .map(({ name }) => name);
     return others.length
-      ? `${others.join(', ')} has the same folder, which would change under it. Close it first: then ${guest.name} can move.`
+      ? `${others.map(calledFirst).join(', ')} has the same folder, which would change under it. Close it first: then ${called(guest.name)} can move.`
       : '';
   }
 

@@ -1,6 +1,7 @@
 import { css, html, type TemplateResult } from 'lit';
 import type { Connection } from '../../embed/connection.ts';
 import { startOver } from '../../embed/links.ts';
+import { calledFirst } from '../../protocol/format.ts';
 
 /** What a page without a guest shows. */
 export function noGuest({ departed }: Connection): TemplateResult {
@@ -9,7 +10,7 @@ export function noGuest({ departed }: Connection): TemplateResult {
     startOver(String(new FormData(event.currentTarget as HTMLFormElement).get('address')));
   };
   return html`<section class="no-guest" aria-label="No guest">
-    <h2 role="status">${departed ? `${departed.name} runs ${departed.place} now` : 'No guest runs here'}</h2>
+    <h2 role="status">${departed ? `${calledFirst(departed.name)} runs ${departed.place} now` : 'No guest runs here'}</h2>
     ${departed ? html`<p class="muted">It has moved there with its files, shells and locks, and no longer runs in this tab.</p>` : ''}
     <form @submit=${takeOver}>
       <label><span>From Node: the address that <span class="mono">v86-virtiofs migrate --to ws:PORT</span> or <span class="mono">serve --to ws:PORT</span> prints</span>

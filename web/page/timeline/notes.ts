@@ -1,6 +1,7 @@
 import { html, nothing, type TemplateResult } from 'lit';
 import { printable } from '../../../harness/machine/printable.ts';
 import { linkToSnapshot } from '../../embed/links.ts';
+import { calledFirst } from '../../protocol/format.ts';
 import type { SnapshotView, TimelineView } from '../../protocol.ts';
 import { icon } from '../icons.ts';
 import { labelOf } from './label.ts';
@@ -20,7 +21,7 @@ export function undoNote(
   const last = undo.find((candidate) => candidate.guest === guest.id);
   const [to, before] = [last?.to, last?.before].map((id) => snapshots.find((snapshot) => snapshot.id === id));
   if (!before) return nothing;
-  return html`<p class="note" role="status"><span>${guest.name} went to ${to ? `“${labelOf(to)}”` : 'a snapshot that was removed'}. The moment that it left is kept as “${labelOf(before)}”.</span>
+  return html`<p class="note" role="status"><span>${calledFirst(guest.name)} went to ${to ? `“${labelOf(to)}”` : 'a snapshot that was removed'}. The moment that it left is kept as “${labelOf(before)}”.</span>
     <span class="space"></span><button ?disabled=${isBusy} @click=${() => onUndo(before)}>Undo</button></p>`;
 }
 

@@ -1,7 +1,7 @@
 import { html, LitElement, nothing, type PropertyValues } from 'lit';
 import { live } from 'lit/directives/live.js';
 import type { Connection, GuestView } from '../../embed/connection.ts';
-import { formatBytes } from '../../protocol/format.ts';
+import { called, calledFirst, formatBytes } from '../../protocol/format.ts';
 import { KEPT } from '../../protocol/timeline.ts';
 import type { SnapshotView, TimelineView } from '../../protocol.ts';
 import { ask, choose, dialogStyles, leaveMoment } from '../dialog.ts';
@@ -132,7 +132,7 @@ export class TimelinePanel extends LitElement {
       ${view.isKept ? nothing : html`<p class="note warn">${view.reason}</p>`}
       <div class="note"><span>${isFiltered ? `${shown} of ` : ''}${view.snapshots.length} ${view.snapshots.length === 1 ? 'snapshot' : 'snapshots'}, ${formatBytes(view.used)}${view.isKept ? ', kept in this browser: a reload resumes where you are' : ''}.</span>
         <details><summary>What is kept, and for how long</summary>
-        <p>${this.guest.name} keeps running while a snapshot is taken. Automatic snapshots and those before a fork make room for newer ones: the last ${KEPT.automatic} stay. So do the last ${KEPT.before} of those that are taken before you go back or close a guest. Whatever has a name or a pin, and whatever you import, stays until you remove it. To import, drop a file from <span class="mono">v86-virtiofs export</span>, or from another browser, on the list.</p></details>
+        <p>${calledFirst(this.guest.name)} keeps running while a snapshot is taken. Automatic snapshots and those before a fork make room for newer ones: the last ${KEPT.automatic} stay. So do the last ${KEPT.before} of those that are taken before you go back or close a guest. Whatever has a name or a pin, and whatever you import, stays until you remove it. To import, drop a file from <span class="mono">v86-virtiofs export</span>, or from another browser, on the list.</p></details>
         <button ?disabled=${this.#isBusy} @click=${this.#reset}>Reset to base</button>
         <button class="danger" ?disabled=${this.#isBusy} @click=${this.#clear}>Remove all</button></div>
       <vm-compare .connection=${this.connection} .snapshots=${view.snapshots}></vm-compare>`;
@@ -250,7 +250,7 @@ export class TimelinePanel extends LitElement {
       },
     } = this;
     await this.#do(
-      `Restoring ${guest.name}`,
+      `Restoring ${called(guest.name)}`,
       leaveMoment(this.shadowRoot!, {
         what: 'Go back',
         guest: guest.name,
@@ -262,14 +262,14 @@ export class TimelinePanel extends LitElement {
   readonly #reset = async (): Promise<void> => {
     const { guest, connection } = this;
     const wanted = await ask(this.shadowRoot!, {
-      title: `Reset ${guest.name} to its base?`,
+      title: `Reset ${called(guest.name)} to its base?`,
       text: 'This discards all changes: the guest is again the machine that you began with, with its files of that time. Its present state is kept as a snapshot for a while.',
       action: 'Reset',
       isDangerous: true,
     });
     if (wanted === undefined) return;
     await this.#do(
-      `Resetting ${guest.name}`,
+      `Resetting ${called(guest.name)}`,
       leaveMoment(this.shadowRoot!, {
         what: 'Reset',
         guest: guest.name,
@@ -280,7 +280,7 @@ export class TimelinePanel extends LitElement {
 
   readonly #forkNow = async (): Promise<void> => {
     const folder = await choose(this.shadowRoot!, {
-      title: `Fork ${this.guest.name}`,
+      title: `Fork ${called(this.guest.name)}`,
       text: 'A second guest starts from this moment and runs beside this one. With the same folder, both see each other’s changes and locks.',
       choices: { own: 'Folder of its own', shared: 'Same folder' },
     });
