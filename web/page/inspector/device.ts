@@ -43,6 +43,7 @@ export class DevicePanel extends LitElement {
     css`
     .status { display: flex; flex-wrap: wrap; gap: 4px 2px; margin: 0; padding: 0; list-style: none; }
     .status li:not(:last-child)::after { content: '›'; margin: 0 4px; color: var(--muted); }
+    .of-status { margin: 8px 0 4px; }
     .line { display: inline-block; width: 10px; height: 10px; margin-right: 6px; border: 1.5px solid var(--muted); border-radius: 50%; }
     .line[data-on] { background: var(--accent); border-color: var(--accent); }
     tr:first-child td { border: 0; }
@@ -78,7 +79,7 @@ export class DevicePanel extends LitElement {
     return html`<div class="scroll" role="region" tabindex="0" aria-label="Device">
       <section data-mark="status"><h2>Device ${pciId}<span class="muted">${virtioTerm('virtio-fs', '5.11')} “${tag}” on PCI, slot ${slot}</span></h2>
         <p>${DRIVERS[this.guest.driver]}</p>
-        <p class="muted">${virtioTerm('Device status', '2.1')}</p><ul class="status" aria-label="Device status">${status.filter(({ name, isSet }) => isSet || !/RESET|FAILED/.test(name)).map(({ name, isSet }) => html`<li><span class="chip" ?data-on=${isSet}>${name}<span class="visually-hidden">${isSet ? ' set' : ' not set'}</span></span></li>`)}</ul>
+        <p class="muted of-status">${virtioTerm('Device status', '2.1')}</p><ul class="status" aria-label="Device status">${status.filter(({ name, isSet }) => isSet || !/RESET|FAILED/.test(name)).map(({ name, isSet }) => html`<li><span class="chip" ?data-on=${isSet}>${name}<span class="visually-hidden">${isSet ? ' set' : ' not set'}</span></span></li>`)}</ul>
         ${complaint ? html`<p class="bad" role="status">The driver broke a rule, so the device serves nothing until it is reset: ${complaint}.</p>` : nothing}</section>
       <section data-mark="interrupt"><h2>${virtioTerm('Interrupt', '4.1.5.3')}</h2>
         <p><span class="line" ?data-on=${interrupt.isRaised}></span>INTA# is ${interrupt.isRaised ? 'raised' : 'not raised'}${interrupt.isDisabled ? ', and disabled by the driver' : ''}<span class="muted">${

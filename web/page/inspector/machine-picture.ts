@@ -103,7 +103,8 @@ export const machineStyles = css`
   .ram { display: grid; gap: 6px; padding: 6px 8px 8px; border: 1.5px solid var(--border); border-radius: 8px; background: var(--raised); }
   .place { padding: 3px 8px 4px; border: 1.5px solid var(--border); border-radius: 6px; background: var(--surface); font-size: 12px; overflow: hidden; }
   .place[data-now] { border-color: var(--accent); box-shadow: inset 0 0 0 1px var(--accent); }
-  .rings { display: grid; grid-template-columns: 1fr 1fr; gap: 6px; }
+  .rings { display: grid; grid-template-columns: minmax(0, 1fr) minmax(0, 1fr); gap: 6px; }
+  .rings small { overflow: hidden; text-overflow: ellipsis; white-space: nowrap; }
   .wheel { display: block; width: 100%; max-width: 150px; margin: 0 auto; }
   .wheel circle { stroke: var(--border); fill: var(--hover); transition: fill .3s; }
   .wheel .waiting { fill: var(--accent); stroke: var(--accent); }

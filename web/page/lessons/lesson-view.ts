@@ -59,6 +59,7 @@ export class LessonView extends LitElement {
     .end { display: flex; flex-wrap: wrap; gap: 8px; align-items: center; padding: 10px 12px; border-radius: 8px; background: var(--accent-soft); }
     .end p { flex: 1 1 100%; margin: 0; font-weight: 600; }
     :host([data-small]) { flex: none; height: auto; }
+    @container (max-width: 480px) { .toolbar .label { position: absolute; clip-path: inset(50%); } }
     .turned { transform: rotate(90deg); }
     .turned.back { transform: rotate(-90deg); }
   `,
@@ -130,7 +131,7 @@ export class LessonView extends LitElement {
     const { lesson } = run;
     if (!lesson) return nothing;
     return html`
-      <div class="toolbar"><button class="plain" @click=${() => this.#leave()}>${icon('back')} All lessons</button>
+      <div class="toolbar"><button class="plain" title="All lessons" @click=${() => this.#leave()}>${icon('back')} <span class="label">All lessons</span></button>
         <h2 tabindex="-1">${lesson.title}</h2>
         <button class="plain icon" aria-label="Copy a link to this step" title=${this.isCopied ? 'Copied' : 'Copy a link to this step'} @click=${this.#copy}>${icon('link')}</button>
         <button class="plain icon" aria-label="Restart" title="Restart" @click=${() => run.open(lesson, this.guest)}>${icon('rewind')}</button>
