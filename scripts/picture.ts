@@ -1,4 +1,4 @@
-// Takes the picture of the page that README shows, in Chromium: `npm run build:page && node --import tsx scripts/picture.ts`.
+// Takes the picture of the page that README shows, in Chromium: `npm run build && node --import tsx scripts/picture.ts`.
 import { join } from 'node:path';
 import { chromium, type Page } from 'playwright-core';
 import { servePage } from '../web/build/serve.ts';
@@ -22,12 +22,20 @@ async function type(page: Page, line: string, answer: RegExp): Promise<void> {
 const { url, server } = await servePage(0);
 const browser = await chromium.launch({ executablePath: '/usr/bin/chromium', args: ['--no-sandbox'] });
 try {
-  const page = await browser.newPage({ viewport: { width: 1120, height: 480 }, colorScheme: 'light' });
+  const page = await browser.newPage({ viewport: { width: 1120, height: 560 }, colorScheme: 'light' });
   page.setDefaultTimeout(PATIENCE);
   await page.addInitScript('globalThis.__name = (value) => value');
   await page.goto(url);
   await type(page, 'uname -sr; mount -t virtiofs', /share on .*\n.*# $/);
-  await type(page, 'head -2 README.txt; date > now; ls', /now\n.*# $/);
+  await type(page, 'gcc --version | head -1; date > now; ls', /now\n.*# $/);
+  await page.getByRole('tab', { name: 'Inspector' }).click();
+  await page.getByRole('tab', { name: 'Step' }).click();
+  await page.getByRole('button', { name: 'Pause before the next request' }).click();
+  await type(page, 'cat README.txt', /cat README\.txt\s+$/);
+  const step = page.locator('vm-step');
+  await step.getByRole('button', { name: 'Next', exact: true }).click();
+  // Nothing of it moves any more.
+  await page.emulateMedia({ reducedMotion: 'reduce' });
   await page.screenshot({ path: PICTURE });
 } finally {
   await browser.close();

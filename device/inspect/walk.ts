@@ -74,7 +74,7 @@ export function walkIn({
         stage: 'message',
         section: '2.7.4 Message Framing',
         title: `The driver has written a ${opcode} request`,
-        text: `It lies in guest RAM, in ${count(buffers.length - writable, 'buffer')}, with ${writable ? count(writable, 'buffer') : 'none'} more for an answer. A chain of descriptors says where they are: first what the device reads, then where it writes.`,
+        text: `It is in guest RAM, in ${count(buffers.length - writable, 'buffer')}, with ${writable ? count(writable, 'buffer') : 'none'} more for the answer. A chain of descriptors says where they are: first what the device reads, then where it writes.`,
       },
       isPacked
         ? {
@@ -82,26 +82,26 @@ export function walkIn({
             section: '2.8.1 Driver and Device Ring Wrap Counters',
             descriptor: descriptors[0],
             title: `Descriptor ${head} is made available`,
-            text: `The driver wrote its flags last: AVAIL is as its wrap counter, USED is not. So the device, which has come to this place of the ring, may take it.`,
+            text: `The driver wrote its flags last: AVAIL equals its wrap counter, and USED does not. So the device, which has reached this place in the ring, may take it.`,
           }
         : {
             stage: 'available',
             section: '2.7.6 The Virtqueue Available Ring',
             title: `The chain is made available at ring[${queue.state().ring!.next_avail % queue.size}]`,
-            text: `The driver put ${head}, the number of the chain’s first descriptor, into the available ring, and then counted idx up: from that moment the device may take it.`,
+            text: `The driver put ${head}, the number of the chain’s first descriptor, into the available ring, and then incremented idx: from that moment on, the device may take it.`,
           },
       {
         stage: 'kick',
         section: '4.1.5.2 Available Buffer Notifications',
         title: 'The driver kicks the device',
-        text: `It writes ${queue.index}, the number of the ${queue.index === 0 ? name : 'request'} queue, to the notification register. The device would do all that follows within this one instruction of the guest. Now it waits for you.`,
+        text: `It writes ${queue.index}, the number of the ${queue.index === 0 ? name : 'request'} queue, to the notification register. Usually, the device does all that follows within this one instruction of the guest. Now it waits for you.`,
       },
       ...descriptorSteps(descriptors, isPacked, request, fields),
       {
         stage: 'request',
         section: `fuse.h: struct fuse_in_header, FUSE_${opcode}`,
         title: `The message: ${opcode}`,
-        text: `Each one begins with fuse_in_header: its length, the opcode, a number that the answer will repeat, the node it is about, and who asks. What follows depends on the opcode.`,
+        text: `Every message begins with fuse_in_header: its length, the opcode, a number that the answer repeats, the node it is about, and who asks. What follows depends on the opcode.`,
         bytes: request,
         fields,
       },
@@ -130,7 +130,7 @@ export function walkOut({ transport }: { transport: PciTransport }, record: Requ
         stage: 'answer',
         section: '5.11.6 Device Operation',
         title: `${opcode} has to wait`,
-        text: 'What it asks for is not free. Its chain stays with the device, in flight, and other requests overtake it, until there is an answer or the guest interrupts the wait.',
+        text: 'What it asks for is taken. Its chain stays with the device, in flight, and other requests overtake it, until there is an answer or the guest interrupts the wait.',
       },
     ];
   }
@@ -144,7 +144,7 @@ export function walkOut({ transport }: { transport: PciTransport }, record: Requ
           stage: 'answer',
           section: '5.11.6 Device Operation',
           title: `${opcode} is done`,
-          text: 'The driver gave no room for an answer, so there is none.',
+          text: 'The driver left no room for an answer, so there is none.',
         }
       : {
           stage: 'answer',
@@ -159,13 +159,13 @@ export function walkOut({ transport }: { transport: PciTransport }, record: Requ
           stage: 'used',
           section: '2.8.1 Driver and Device Ring Wrap Counters',
           title: 'A used descriptor is written',
-          text: `It has the buffer id ${id} and the length ${written}, and overwrites a descriptor of the ring; both AVAIL and USED are as the device’s wrap counter. The device’s next place is ${next_used}.`,
+          text: `It has the buffer id ${id} and the length ${written}, and overwrites a descriptor of the ring; both AVAIL and USED equal the device’s wrap counter. The device’s next place is ${next_used}.`,
         }
       : {
           stage: 'used',
           section: '2.7.8 The Virtqueue Used Ring',
           title: `The chain is used at ring[${(next_used - 1) & (size - 1)}]`,
-          text: `The device put id ${id} and len ${written} into the used ring, and then counted idx up to ${next_used}: the driver has its buffers back.`,
+          text: `The device put id ${id} and len ${written} into the used ring, and then incremented idx to ${next_used}: the driver has its buffers back.`,
         },
     {
       stage: 'interrupt',
@@ -175,7 +175,7 @@ export function walkOut({ transport }: { transport: PciTransport }, record: Requ
               ? '2.8.10 Driver and Device Event Suppression'
               : '2.7.7 Used Buffer Notification Suppression',
             title: 'No interrupt',
-            text: 'The driver has said that it does not want one for this answer: it looks into the ring by itself.',
+            text: 'The driver has said that it does not want one for this answer: it looks at the ring by itself.',
           }
         : interrupt === 'raised'
           ? {
@@ -186,7 +186,7 @@ export function walkOut({ transport }: { transport: PciTransport }, record: Requ
           : {
               section: '4.1.5.3 Used Buffer Notifications',
               title: 'The interrupt comes later',
-              text: 'Nobody in the guest waits for this one, so the driver hears of it with the next answer, or a millisecond from now.',
+              text: 'Nothing in the guest waits for this answer, so the driver is told with the next one, or a millisecond from now.',
             }),
     },
   ];
@@ -237,7 +237,7 @@ function descriptorSteps(
       stage: 'descriptors',
       section,
       title,
-      text: `${alike.length} more of the same kind: pages of the guest need not lie together.`,
+      text: `${alike.length} more of the same kind: the guest’s pages need not be next to each other.`,
     };
   };
   const stepsOf = (chain: readonly DescriptorView[], isInner: boolean): WalkStep[] => {
@@ -251,7 +251,7 @@ function descriptorSteps(
             section: isPacked ? '2.8.7 Indirect Flag: Scatter-Gather Support' : '2.7.5.3 Indirect Descriptors',
             descriptor: { ...descriptor, table: descriptor.table.slice(0, 8) },
             title: `Descriptor ${descriptor.index} refers to a table`,
-            text: `INDIRECT: at ${place(descriptor)} lie ${Math.floor(descriptor.len / 16)} descriptors more. So the whole chain takes one place in the queue, and the queue holds more requests.`,
+            text: `INDIRECT: at ${place(descriptor)} there are ${Math.floor(descriptor.len / 16)} more descriptors. So the whole chain takes one place in the queue, and the queue holds more requests.`,
           },
           ...stepsOf(descriptor.table, true),
         );
