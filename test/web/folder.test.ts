@@ -143,6 +143,65 @@ describe('the worker’s shared folder', () => {
     folder.close();
   });
 
+  describe('of what is elsewhere', () => {
+    const SIZE = 600_000;
+    const READS: Record<string, (folder: Folder, tell?: (bytes: number) => void) => Promise<Uint8Array>> = {
+      read: async (folder, tell) => (await folder.read('/f', Infinity, tell)).bytes,
+      download: async (folder, tell) => new Uint8Array(await (await folder.download('/f', tell)).arrayBuffer()),
+    };
+
+    /** Files whose bytes are 1, 2 and so on. `/f` is the first; `next` puts another one in its place. */
+    async function files(count: number) {
+      const origin = new ChunkOrigin();
+      const filesystem = new MemoryFileSystem({ origin });
+      const folder = new Folder(
+        { filesystem } as unknown as VirtioFsDevice,
+        () => [],
+        () => {},
+      );
+      for (let n = 1; n <= count; n++) await folder.save(n === 1 ? '/f' : `/${n}`, new Uint8Array(SIZE).fill(n));
+      let at = 1;
+      const next = () => {
+        folder.remove('/f');
+        folder.rename(`/${++at}`, '/f');
+      };
+      return { origin, filesystem, folder, next };
+    }
+
+    for (const [name, read] of Object.entries(READS)) {
+      it(`a ${name} tells how much has come`, async () => {
+        const { origin, filesystem, folder } = await files(1);
+        const told: number[] = [];
+        const tell = (bytes: number) => void told.push(bytes);
+        expect(await read(folder, tell)).to.deep.equal(new Uint8Array(SIZE).fill(1));
+        expect(told, 'all of it is here').to.deep.equal([]);
+        empty(filesystem, origin);
+        expect(await read(folder, tell)).to.deep.equal(new Uint8Array(SIZE).fill(1));
+        expect(told[0]).to.equal(0);
+        expect(told.at(-1)).to.be.below(SIZE);
+        folder.close();
+      });
+
+      it(`a ${name} has one file, whole, when another one takes its place meanwhile; not for ever`, async () => {
+        const { origin, filesystem, folder, next } = await files(30);
+        empty(filesystem, origin);
+        let changes = 0;
+        origin.schedule = (answer) => {
+          if (changes++ === 0) next();
+          setImmediate(answer);
+        };
+        expect(await read(folder)).to.deep.equal(new Uint8Array(SIZE).fill(2));
+        origin.schedule = (answer) => {
+          next();
+          setImmediate(answer);
+        };
+        next();
+        expect(await read(folder).then(String, String)).to.match(/\/f has changed each time while it was read/);
+        folder.close();
+      });
+    }
+  });
+
   describe('has directories for a time', () => {
     const names = (filesystem: MemoryFileSystem) => (volumeOf(filesystem).readdirSync('/') as string[]).sort();
 

@@ -28,11 +28,12 @@ export async function readSlices(
   begin: (length: number) => (bytes: Uint8Array<ArrayBuffer>, at: number) => void,
 ): Promise<string> {
   const tell = paced(onProgress);
-  const slice = (at: number, length: number) => {
+  /** Undefined when the file is another one. */
+  const slice = (version: string, at: number, length: number) => {
     try {
       return explained(path, () => {
         const inode = find();
-        return { version: versionOf(inode), bytes: bytesOf(inode, at, length) };
+        return versionOf(inode) === version ? bytesOf(inode, at, length) : undefined;
       });
     } catch (error) {
       if (error instanceof NotYet) tell(at);
@@ -46,9 +47,9 @@ export async function readSlices(
     let at = 0;
     while (at < length) {
       const [from, count] = [at, Math.min(size, length - at)];
-      const part = await whenHere(() => slice(from, count));
-      if (part.version !== version) break;
-      take(part.bytes, from);
+      const bytes = await whenHere(() => slice(version, from, count));
+      if (!bytes) break;
+      take(bytes, from);
       at += count;
     }
     if (at >= length) return version;
