@@ -55,9 +55,11 @@ describe('a bare device, and a driver of the visitor', () => {
       const own = exercisesOf(name);
       const [first, last] = [await run(own.exercises[0]!.code), await run(own.solution)];
       expect(last.error).to.equal('');
-      for (const step of own.exercises.keys())
-        if (missed(step, first, own.exercises).length)
-          expect(missed(step, last, own.exercises), own.exercises[step]!.title).to.deep.equal([]);
+      // Whoever has done the lesson has the solution, and may do the lesson again.
+      for (const [step, { isGiven, code }] of own.exercises.entries())
+        expect(missed(step, isGiven ? await run(code) : last, own.exercises), own.exercises[step]!.title).to.deep.equal(
+          [],
+        );
       expect(missed(own.exercises.length - 1, first, own.exercises), 'what it begins with').not.to.deep.equal([]);
     });
 

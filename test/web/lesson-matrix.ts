@@ -140,7 +140,8 @@ export async function follow(visit: Visit, index: number, steps = Infinity): Pro
   await openLesson(visit, index);
   for (let n = 0; n < Math.min(steps, LESSONS[index]!.steps.length); n++)
     await doStep(visit, n).catch(async (error: Error) => {
-      throw new Error(`${await lesson(visit).innerText()}\n${await visit.screen()}`, { cause: error });
+      const told = (await visit.page.locator('.problem').allInnerTexts()).join('; ');
+      throw new Error(`${await lesson(visit).innerText()}\n${told}\n${await visit.screen()}`, { cause: error });
     });
   if (steps === Infinity) await lesson(visit).getByText('Lesson complete.').waitFor();
 }

@@ -63,6 +63,12 @@ export class Bench {
     this.#onChange();
   }
 
+  /** Of a step: its own program, or the one that there is, which may have reached some goals already. */
+  begin(exercise: Exercise): void {
+    if (exercise.isGiven) this.code = exercise.code;
+    this.judge(exercise);
+  }
+
   /** Runs the program on a new device. */
   async run(): Promise<void> {
     this.#worker?.stop('another one runs');

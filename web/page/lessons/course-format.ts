@@ -42,6 +42,8 @@ export interface Question {
 /** Code for a bare device, which the visitor writes. */
 export interface Exercise {
   code: string;
+  /** The step begins with this code, whatever the visitor has written before, and it reaches the goals. */
+  isGiven: boolean;
   solution: string;
   /** What is asked of the device after it, in their order. */
   goals: readonly { text: string; done: Expression }[];
@@ -225,7 +227,7 @@ function parseStep(title: string, tokens: readonly Token[], fail: (what: string)
     hints: [],
     exercise: undefined,
   };
-  let exercise: { code?: string; goals?: Exercise['goals'] } | undefined;
+  let exercise: Partial<Exercise> | undefined;
   let solution: string | undefined;
   for (const token of tokens) {
     const [kind, ...words] = blockOf(token);
@@ -263,7 +265,7 @@ function parseStep(title: string, tokens: readonly Token[], fail: (what: string)
         step.hints.push(blocksOf(text, title));
         break;
       case 'driver':
-        exercise = { ...exercise, code: text };
+        exercise = { ...exercise, code: text, isGiven: words.includes('given') };
         break;
       case 'solution':
         solution = text;
@@ -277,9 +279,9 @@ function parseStep(title: string, tokens: readonly Token[], fail: (what: string)
   }
   if (solution !== undefined && step.command) step.answer = commandIn(solution, fail);
   else if (exercise || solution !== undefined) {
-    const { code = '', goals = [] } = exercise ?? {};
+    const { code = '', isGiven = false, goals = [] } = exercise ?? {};
     if (!goals.length) fail('an exercise needs a block of goals');
-    step.exercise = { code, solution: solution ?? '', goals };
+    step.exercise = { code, isGiven, solution: solution ?? '', goals };
   }
   if ((step.command || step.acts.length) && !step.check) fail('what is to be done needs a check');
   return step;

@@ -165,6 +165,8 @@ export class LessonRun extends EventTarget {
 
   /** The lesson's program, as it may be in the end. */
   get solution(): string {
+    const exercise = this.step?.exercise;
+    if (exercise?.isGiven) return exercise.code;
     return this.lesson?.steps.map(({ exercise }) => exercise?.solution).findLast(Boolean) ?? '';
   }
 
@@ -259,7 +261,7 @@ export class LessonRun extends EventTarget {
     this.#after = this.#subject === this.#counted ? this.#last : undefined;
     clearInterval(this.#timer);
     if (this.step) this.#timer = setInterval(() => void this.#look(), INTERVAL);
-    if (this.step?.exercise) this.bench.judge(this.step.exercise);
+    if (this.step?.exercise) this.bench.begin(this.step.exercise);
     this.#changed();
   }
 
