@@ -9,7 +9,8 @@ const PATIENCE = 60_000;
 
 async function type(page: Page, line: string, answer: RegExp): Promise<void> {
   const terminal = page.locator('vm-terminals');
-  await terminal.locator('.screens').click();
+  // The middle is the welcome's until something is typed.
+  await terminal.locator('.screens').click({ position: { x: 40, y: 20 } });
   await page.keyboard.insertText(line);
   await page.keyboard.press('Enter');
   for (const end = Date.now() + PATIENCE; ; await page.waitForTimeout(50)) {
