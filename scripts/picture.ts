@@ -23,7 +23,7 @@ async function type(page: Page, line: string, answer: RegExp): Promise<void> {
 const { url, server } = await servePage(0);
 const browser = await chromium.launch({ executablePath: '/usr/bin/chromium', args: ['--no-sandbox'] });
 try {
-  const page = await browser.newPage({ viewport: { width: 1120, height: 560 }, colorScheme: 'light' });
+  const page = await browser.newPage({ viewport: { width: 1120, height: 720 }, colorScheme: 'light' });
   page.setDefaultTimeout(PATIENCE);
   await page.addInitScript('globalThis.__name = (value) => value');
   await page.goto(url);

@@ -61,7 +61,7 @@ describe('the page: a guest of which nobody heard where it runs', function () {
   });
 
   const asked = ({ page }: Visit) =>
-    page.getByRole('alert').getByText('The link broke while guest was being switched over');
+    page.getByRole('alert').getByText('The link broke while the guest was being switched over');
 
   /** A guest that moves to Node over a road that breaks. */
   async function move(last: number, heals: boolean) {
