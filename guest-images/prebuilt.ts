@@ -71,13 +71,19 @@ function isUrl(place: string): boolean {
   return /^https?:/.test(place);
 }
 
+/** What who writes is told when nobody reads any more. */
+const UNREAD: (string | undefined)[] = ['EPIPE', 'ECONNRESET', 'ERR_STREAM_PREMATURE_CLOSE'];
+
 /** By a pipe: not every tar takes paths of Windows, or unpacks what it reads. */
 async function unpackTar(file: string, directory: string, member: string | undefined): Promise<void> {
   const running = run('tar', ['-xf', '-', ...(member === undefined ? [] : [member])], { cwd: directory });
   const isPacked = (await firstBytes(file)).equals(GZIP);
   const input = pipeline([createReadStream(file), ...(isPacked ? [createGunzip()] : []), running.child.stdin!]);
   const [ended, fed] = await Promise.allSettled([running, input]);
-  for (const each of [ended, fed]) if (each.status === 'rejected') throw each.reason as Error;
+  if (ended.status === 'rejected') throw ended.reason as Error;
+  // It ends as soon as it has seen the end of the archive, which may have more behind it.
+  if (fed.status === 'rejected' && !UNREAD.includes((fed.reason as NodeJS.ErrnoException).code))
+    throw fed.reason as Error;
 }
 
 async function firstBytes(path: string): Promise<Buffer> {

@@ -2,6 +2,7 @@ import { createHash } from 'node:crypto';
 import { cp, mkdir, mkdtemp, readFile, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { basename, dirname, join } from 'node:path';
+import { gzipSync } from 'node:zlib';
 import { expect } from 'chai';
 import { ensureGuestImage, findGuestImage, type GuestImage } from '../../../guest-images/build.ts';
 import { packPrebuilt } from '../../../guest-images/prebuilt.ts';
@@ -101,6 +102,16 @@ describe('a guest image that was built elsewhere', () => {
       await writeFile(file, (await readFile(file)).subarray(0, 600));
       expect(await take(`${file}#sha256=${hash}`)).to.match(/is not what its hash says/);
     });
+
+  it('is taken from a file with more behind its end than tar reads', async () => {
+    await packPrebuilt(at('guest.tar'), at('built'), [name]);
+    const bytes = Buffer.concat([await readFile(at('guest.tar')), Buffer.alloc(8 << 20)]);
+    for (const [file, content] of Object.entries({ 'long.tar': bytes, 'long.tar.gz': gzipSync(bytes, { level: 1 }) })) {
+      await writeFile(at(file), content);
+      const hash = createHash('sha256').update(content).digest('hex');
+      expect(await take(`${at(file)}#sha256=${hash}`)).to.equal('');
+    }
+  });
 
   it('that is no archive at all is said so', async () => {
     for (const [n, bytes] of [Buffer.from('words'), Buffer.of(0x1f, 0x8b, 0), Buffer.alloc(0)].entries()) {
