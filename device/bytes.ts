@@ -37,6 +37,11 @@ export interface ByteSink {
 /** Bytes of a page: of guest RAM, of the memory that FUSE counts in, and of what files have in storage. */
 export const PAGE_SIZE = 4096;
 
+/** Over the same memory. */
+export function viewOf(bytes: Uint8Array): DataView {
+  return new DataView(bytes.buffer, bytes.byteOffset, bytes.byteLength);
+}
+
 /** A copy of all parts, one after the other. */
 export function concat(parts: readonly Uint8Array[]): Uint8Array<ArrayBuffer> {
   const whole = new Uint8Array(parts.reduce((length, part) => length + part.length, 0));

@@ -1,3 +1,4 @@
+import { viewOf } from '../bytes.ts';
 import { errnoName } from '../fs/errno.ts';
 import { IN_HEADER_SIZE, OUT_HEADER_SIZE } from '../fuse/codec.ts';
 import { FUSE_BATCH_FORGET, FUSE_READDIR, FUSE_READDIRPLUS } from '../fuse/constants.ts';
@@ -136,8 +137,4 @@ function readable(name: string, value: unknown): string {
   if (/mode|umask/.test(name)) return `0${(value as number).toString(8)}`;
   if (/flags|^valid$|owner|mask/.test(name)) return `0x${(value as number | bigint).toString(16)}`;
   return String(value);
-}
-
-function viewOf(bytes: Uint8Array): DataView {
-  return new DataView(bytes.buffer, bytes.byteOffset, bytes.byteLength);
 }

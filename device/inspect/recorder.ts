@@ -3,7 +3,7 @@ import { errnoName } from '../fs/errno.ts';
 import { fuse_entry_out, fuse_out_header } from '../fuse/layouts.ts';
 import { DEFERRED } from '../fuse/request.ts';
 import type { TraceEvent } from '../fuse/session.ts';
-import type { TransportEvent } from '../virtio/trace.ts';
+import { readBuffers, type TransportEvent } from '../virtio/trace.ts';
 import { queueName } from '../virtio-fs.ts';
 import { opcodeName, opcodeOf } from './message.ts';
 
@@ -240,21 +240,7 @@ export class Recorder {
   }
 
   #read(buffers: RequestRecord['buffers'], limit: number): Uint8Array {
-    const { memory } = this.#device.transport.queues[0]!;
-    const bytes = new Uint8Array(
-      Math.min(
-        limit,
-        buffers.reduce((sum, { length }) => sum + length, 0),
-      ),
-    );
-    let at = 0;
-    for (const { address, length } of buffers) {
-      const count = Math.min(length, bytes.length - at);
-      if (count === 0) break;
-      memory.read(address, bytes, at, count);
-      at += count;
-    }
-    return bytes;
+    return readBuffers(this.#device.transport.queues[0]!.memory, buffers, limit);
   }
 
   #measure({ opcode, duration }: RequestRecord): void {

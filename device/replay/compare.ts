@@ -1,3 +1,4 @@
+import { viewOf } from '../bytes.ts';
 import { S_IFBLK, S_IFCHR, S_IFDIR, S_IFMT } from '../fs/constants.ts';
 import { decodeName } from '../fs/names.ts';
 import * as C from '../fuse/constants.ts';
@@ -12,7 +13,6 @@ import {
   fuse_write_out,
 } from '../fuse/layouts.ts';
 import type { Layout } from '../fuse/struct.ts';
-import { viewOf } from './views.ts';
 
 /** Two answers that should agree and don't: what they are of, and what each says. */
 export interface Disagreement {

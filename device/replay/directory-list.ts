@@ -1,7 +1,7 @@
+import { viewOf } from '../bytes.ts';
 import { decodeName } from '../fs/names.ts';
 import { fuse_dirent, fuse_direntplus } from '../fuse/layouts.ts';
 import type { ComparedAttr } from './compare.ts';
-import { viewOf } from './views.ts';
 
 /** fuse.h, FUSE_DIRENT_ALIGN. */
 const DIRENT_ALIGN = 8;

@@ -1,4 +1,4 @@
-import { BytesSink, BytesSource } from '../bytes.ts';
+import { BytesSink, BytesSource, viewOf } from '../bytes.ts';
 import { ENOENT } from '../fs/errno.ts';
 import type { FileSystem } from '../fs/filesystem.ts';
 import * as C from '../fuse/constants.ts';
@@ -19,7 +19,7 @@ import { compareReplies, type Disagreement, differ } from './compare.ts';
 import { type RecordedEvent, RecordingError } from './recording.ts';
 import { isList, ReplayedDirectories } from './replayed-directories.ts';
 import { Translation } from './translation.ts';
-import { namesOf, outcomeOf, readReply, viewOf } from './views.ts';
+import { namesOf, opcodeOf, outcomeOf, readReply } from './views.ts';
 
 /** Milliseconds. */
 const PATIENCE = 10_000;
@@ -111,8 +111,7 @@ class Replay {
   }
 
   async ask({ number, capacity, message }: Extract<RecordedEvent, { kind: 'request' }>): Promise<void> {
-    const opcode =
-      message.length < fuse_in_header.size ? 0 : viewOf(message).getUint32(fuse_in_header.offsets.opcode, true);
+    const opcode = opcodeOf(message) ?? 0;
     const operation = OPERATIONS.get(opcode);
     const nodeid =
       message.length < fuse_in_header.size ? 0n : viewOf(message).getBigUint64(fuse_in_header.offsets.nodeid, true);

@@ -1,3 +1,4 @@
+import { viewOf } from '../bytes.ts';
 import { FUSE_FORGET, FUSE_GETATTR, FUSE_READDIR, FUSE_READDIRPLUS } from '../fuse/constants.ts';
 import {
   fuse_attr_out,
@@ -10,7 +11,7 @@ import {
 import { type ComparedAttr, compareAttrs, type Disagreement, differ } from './compare.ts';
 import { isDots, type ListedEntry, readEntries } from './directory-list.ts';
 import type { Translation } from './translation.ts';
-import { outcomeOf, readReply, viewOf } from './views.ts';
+import { outcomeOf, readReply } from './views.ts';
 
 /** Bytes of one list that is asked for. */
 const LIST_SIZE = 32_768;

@@ -1,9 +1,9 @@
 import type { VirtioFsDevice } from '../attach.ts';
 import { FUSE_INIT } from '../fuse/constants.ts';
-import { fuse_in_header } from '../fuse/layouts.ts';
-import type { TransportEvent } from '../virtio/trace.ts';
+import { type ChainBuffer, readBuffers, type TransportEvent } from '../virtio/trace.ts';
 import { queueName } from '../virtio-fs.ts';
 import { encodeEvent, hasRoom, MAX_MESSAGE, type RecordedEvent, recordingEnd, recordingStart } from './recording.ts';
+import { opcodeOf } from './views.ts';
 
 /** Bytes of a recording. */
 const MAX_BYTES = 2 ** 30;
@@ -12,9 +12,6 @@ export interface RequestRecorderOptions {
   /** Bytes that are recorded at most. Default: 1 GiB. */
   maxBytes?: number;
 }
-
-/** Buffers of a chain; addresses are guest-physical. */
-type Buffers = Extract<TransportEvent, { type: 'chain' }>['buffers'];
 
 /**
  * Records what one session is asked and answers, from its INIT on, for `replayRequests`: begin before the guest mounts. It costs a copy of all that
@@ -26,7 +23,7 @@ export class RequestRecorder {
   readonly #maxBytes: number;
   readonly #stop: () => void;
   /** By queue and id: those that have no reply yet. */
-  readonly #unanswered = new Map<string, { number: number; room: Buffers }>();
+  readonly #unanswered = new Map<string, { number: number; room: ChainBuffer[] }>();
   #count = 0;
   /** Of all, those that nothing will answer any more included. */
   #waiting = 0;
@@ -118,27 +115,7 @@ export class RequestRecorder {
       if (queue === undefined || key.startsWith(`${queue}/`)) this.#unanswered.delete(key);
   }
 
-  #read(buffers: Buffers, limit: number): Uint8Array {
-    const { memory } = this.#device.transport.queues[0]!;
-    const length = Math.min(
-      limit,
-      MAX_MESSAGE,
-      buffers.reduce((sum, buffer) => sum + buffer.length, 0),
-    );
-    const bytes = new Uint8Array(length);
-    let at = 0;
-    for (const buffer of buffers) {
-      const count = Math.min(buffer.length, length - at);
-      if (count === 0) break;
-      memory.read(buffer.address, bytes, at, count);
-      at += count;
-    }
-    return bytes;
+  #read(buffers: ChainBuffer[], limit: number): Uint8Array {
+    return readBuffers(this.#device.transport.queues[0]!.memory, buffers, Math.min(limit, MAX_MESSAGE));
   }
-}
-
-function opcodeOf(message: Uint8Array): number | undefined {
-  return message.length < fuse_in_header.size
-    ? undefined
-    : fuse_in_header.at(new DataView(message.buffer, message.byteOffset), 0).opcode;
 }

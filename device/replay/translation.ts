@@ -1,3 +1,4 @@
+import { viewOf } from '../bytes.ts';
 import {
   FATTR_FH,
   FUSE_BATCH_FORGET,
@@ -15,7 +16,6 @@ import {
   fuse_setattr_in,
 } from '../fuse/layouts.ts';
 import type { Operation } from '../fuse/operation.ts';
-import { viewOf } from './views.ts';
 
 /** fuse.h, `FUSE_GETATTR_FH`. */
 const GETATTR_FH = 1;

@@ -1,9 +1,13 @@
+import { viewOf } from '../bytes.ts';
 import { errnoName } from '../fs/errno.ts';
 import { decodeName } from '../fs/names.ts';
 import { fuse_in_header, fuse_out_header } from '../fuse/layouts.ts';
 
-export function viewOf(bytes: Uint8Array): DataView {
-  return new DataView(bytes.buffer, bytes.byteOffset, bytes.length);
+/** The opcode of a request; undefined of one that is shorter than its header. */
+export function opcodeOf(message: Uint8Array): number | undefined {
+  return message.length < fuse_in_header.size
+    ? undefined
+    : viewOf(message).getUint32(fuse_in_header.offsets.opcode, true);
 }
 
 /** What a reply says: its errno, 0 for none, and what follows `fuse_out_header`, borrowed. Undefined for bytes that are no reply. */
