@@ -16,6 +16,7 @@ import {
 import { joinSignals } from '../../device/join-signals.ts';
 import { V86Machine } from '../../device/v86/adapter.ts';
 import type { LeaseState, MachineLease } from '../../device/v86/lease.ts';
+import { asText } from './agent/exec.ts';
 import type {
   ExecOptions,
   ExecOutput,
@@ -166,9 +167,7 @@ export class Machine<S extends Share = Share> implements MachineParts<S> {
 
   /** As {@link execBytes}, with its output as text. */
   async exec(command: string | string[], options?: ExecOptions): Promise<ExecResult> {
-    const { stdout, stderr, code } = await this.execBytes(command, options);
-    const text = (bytes: Uint8Array) => new TextDecoder().decode(bytes);
-    return { stdout: text(stdout), stderr: text(stderr), code };
+    return asText(await this.execBytes(command, options));
   }
 
   /**

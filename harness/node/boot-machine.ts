@@ -8,6 +8,7 @@ import { attachShare } from '../machine/share.ts';
 import { BootCache } from './boot-cache.ts';
 import { openLive } from './live/live-share.ts';
 import { type Plan, withShares } from './plan.ts';
+import { tellingOf } from './shares/load-source.ts';
 import { HostShare } from './shares/share.ts';
 import type { Snapshot } from './stores/snapshot-file.ts';
 import { compileV86 } from './v86.ts';
@@ -69,12 +70,7 @@ async function makeWith(
     if (plan.rebootKernel) vm.bootsAtReset(plan.rebootKernel, plan);
     if (plan.rootPrograms) V86Machine.of(vm.emulator).onReset(() => putPrograms(vm, plan));
     for (const { tag, source, live } of shares) {
-      if (source !== undefined && !live)
-        await vm
-          .share(tag)
-          .load(source, (files, bytes) =>
-            onProgress?.(`loading ${source}: ${files} files, ${(bytes / 1e6).toFixed(1)} MB`),
-          );
+      if (source !== undefined && !live) await vm.share(tag).load(source, tellingOf(source, onProgress));
     }
     return vm;
   });

@@ -37,6 +37,12 @@ export interface ExecResult {
   code: number;
 }
 
+/** The same, with the output as text. */
+export function asText({ stdout, stderr, code }: ExecOutput): ExecResult {
+  const text = (bytes: Uint8Array) => new TextDecoder().decode(bytes);
+  return { stdout: text(stdout), stderr: text(stderr), code };
+}
+
 /** Bytes of output that are kept. */
 const MAX_OUTPUT = 64 << 20;
 

@@ -1,12 +1,11 @@
-import { MachineError, MigrationError, SnapshotError } from '../../../device/index.ts';
-import { GuestImageError } from '../../../guest-images/errors.ts';
 import { VmError } from '../../machine/errors.ts';
 import { printableLines } from '../../machine/printable.ts';
+import { TOLD_ERRORS } from '../told-errors.ts';
 import { exitCodeOf } from './options.ts';
 import { finishOutput, put } from './output.ts';
 
-/** Failures that say what there is to say; where others come from is of use too. */
-const EXPECTED = [VmError, GuestImageError, MachineError, MigrationError, SnapshotError];
+/** Where other failures come from is of use too. */
+const EXPECTED = [VmError, ...TOLD_ERRORS];
 
 /** Whether what it says is for the user. */
 export function isExpected(error: unknown): boolean {

@@ -14,7 +14,7 @@ import { printable } from '../../machine/printable.ts';
 import { ImageLeases } from '../images/image-leases.ts';
 import { withImage } from '../images/shared-images.ts';
 import { openLive } from '../live/live-share.ts';
-import { loadSource } from '../shares/load-source.ts';
+import { loadSource, tellingOf } from '../shares/load-source.ts';
 import { progressReporter } from './options.ts';
 import { put } from './output.ts';
 import { addJsonOption, tellJson } from './store.ts';
@@ -99,13 +99,8 @@ async function openFilesystem(
   if (source === undefined) return { filesystem: new MemoryFileSystem(), end: () => {} };
   const onProgress = progressReporter();
   const { filesystem } = await withImage({ tag: 'share', source }, images, { onProgress });
-  const loaded =
-    filesystem ??
-    (
-      await loadSource(source, Math.floor(Date.now() / 1000), (files, bytes) =>
-        onProgress(`loading ${source}: ${files} files, ${(bytes / 1e6).toFixed(1)} MB`),
-      )
-    ).filesystem;
+  const epoch = Math.floor(Date.now() / 1000);
+  const loaded = filesystem ?? (await loadSource(source, epoch, tellingOf(source, onProgress))).filesystem;
   onProgress('');
   return { filesystem: loaded, end: () => images.release() };
 }

@@ -43,3 +43,8 @@ export async function loadSource(
     );
   return { filesystem, report };
 }
+
+/** Tells in words how far loading a source has come. */
+export function tellingOf(source: string, onProgress: ((message: string) => void) | undefined): TreeProgress {
+  return (files, bytes) => onProgress?.(`loading ${source}: ${files} files, ${(bytes / 1e6).toFixed(1)} MB`);
+}

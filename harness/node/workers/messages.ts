@@ -1,10 +1,9 @@
 import type { MessagePort } from 'node:worker_threads';
-import { MachineError, MigrationError, SnapshotError } from '../../../device/index.ts';
-import { GuestImageError } from '../../../guest-images/errors.ts';
 import type { SpawnOptions } from '../../machine/agent/guest-process.ts';
 import type { SignalName } from '../../machine/agent/signals.ts';
 import { CommandError, VmError, type VmErrorKind } from '../../machine/errors.ts';
 import type { HostShare } from '../shares/share.ts';
+import { TOLD_ERRORS } from '../told-errors.ts';
 import type { VmOptions } from '../vm-options.ts';
 
 /** Of a machine that goes on in another thread: what can be said there. */
@@ -95,17 +94,14 @@ export function failureOf(error: unknown): Failure {
   if (error instanceof CommandError)
     return { name: 'CommandError', message, stack, kind: error.kind, code: error.code };
   if (error instanceof VmError) return { name: 'VmError', message, stack, kind: error.kind };
-  const known = KNOWN.find((kind) => error instanceof kind);
+  const known = TOLD_ERRORS.find((kind) => error instanceof kind);
   return { name: known?.name ?? error.name, message, stack };
 }
-
-/** Those that say what there is to say. */
-const KNOWN = [SnapshotError, MachineError, MigrationError, GuestImageError];
 
 export function errorOf({ name, message, stack, kind, code }: Failure): Error {
   if (code !== undefined) return new CommandError(message, code);
   if (kind !== undefined) return new VmError(kind, message);
-  const Known = KNOWN.find((known) => known.name === name);
+  const Known = TOLD_ERRORS.find((known) => known.name === name);
   if (Known) return new Known(message);
   return Object.assign(new Error(message), { name, stack });
 }

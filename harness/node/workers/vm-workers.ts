@@ -4,7 +4,7 @@ import { fileURLToPath } from 'node:url';
 import { MessageChannel, type MessagePort } from 'node:worker_threads';
 import type { Tinypool } from 'tinypool';
 import type { ExecOptions, ExecResult } from '../../machine/agent/exec.ts';
-import { runToEnd } from '../../machine/agent/exec.ts';
+import { asText, runToEnd } from '../../machine/agent/exec.ts';
 import type { RunningCommand, SpawnOptions } from '../../machine/agent/guest-process.ts';
 import { VmError } from '../../machine/errors.ts';
 import { compileV86 } from '../v86.ts';
@@ -196,9 +196,7 @@ export class WorkerVm implements AsyncDisposable {
 
   /** Runs a command to its end, as `Vm.exec`. */
   async exec(command: string | string[], options?: ExecOptions): Promise<ExecResult> {
-    const { stdout, stderr, code } = await runToEnd(this, command, options);
-    const text = (bytes: Uint8Array) => new TextDecoder().decode(bytes);
-    return { stdout: text(stdout), stderr: text(stderr), code };
+    return asText(await runToEnd(this, command, options));
   }
 
   #send(message: ToThread, moved: ArrayBuffer[] = []): void {

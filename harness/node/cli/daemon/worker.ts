@@ -1,6 +1,7 @@
 import type { Socket } from 'node:net';
 import { constants } from 'node:os';
 import { VmError } from '../../../machine/errors.ts';
+import { tellingOf } from '../../shares/load-source.ts';
 import type { Vm } from '../../vm.ts';
 import type { VmOptions } from '../../vm-options.ts';
 import { endCommand } from '../failure.ts';
@@ -108,11 +109,7 @@ async function runTask(vm: Vm, { command, argv, flags }: Task, watching: Watchin
   watching.onConsole = onConsole;
   for (const { tag, source, live } of shares) {
     if (source === undefined || live) continue;
-    await vm
-      .share(tag)
-      .load(source, (files, bytes) =>
-        onProgress?.(`loading ${source}: ${files} files, ${(bytes / 1e6).toFixed(1)} MB`),
-      );
+    await vm.share(tag).load(source, tellingOf(source, onProgress));
     onProgress?.('');
   }
   tellSkipped(vm);
