@@ -3,6 +3,8 @@ import { GuestImageError } from './errors.ts';
 import { cacheDirectory } from './paths.ts';
 import { missingPrograms } from './programs.ts';
 
+/** What a kernel or its modules are built with. */
+export const BUILD_PROGRAMS = ['gcc', 'make', 'ld', 'strip'];
 /** Debian packages that make a gcc for machines that have none. */
 const GCC_PACKAGES = [
   'gcc-12',
@@ -44,7 +46,7 @@ export function findBuildTools(hostArchitecture: string, path = process.env['PAT
       `Kernels and their drivers are built by a compiler for x86, on Debian's architecture amd64; this machine is ${hostArchitecture}. Build on another machine and copy its ${cacheDirectory()} here.`,
     );
   }
-  if (!missingPrograms(['gcc', 'make', 'ld', 'strip'], path).length) {
+  if (!missingPrograms(BUILD_PROGRAMS, path).length) {
     return {
       packages: ALWAYS,
       cc: 'gcc',

@@ -1,6 +1,8 @@
 import { createHash } from 'node:crypto';
-import { readdir, readFile } from 'node:fs/promises';
+import { createReadStream } from 'node:fs';
+import { readdir } from 'node:fs/promises';
 import { join } from 'node:path';
+import { pipeline } from 'node:stream/promises';
 
 /** Paths of the files below `directory` whose names `pattern` matches, sorted. */
 export async function glob(directory: string, pattern: RegExp): Promise<string[]> {
@@ -12,7 +14,7 @@ export async function glob(directory: string, pattern: RegExp): Promise<string[]
 }
 
 export async function sha256(path: string): Promise<string> {
-  return createHash('sha256')
-    .update(await readFile(path))
-    .digest('hex');
+  const sum = createHash('sha256');
+  await pipeline(createReadStream(path), sum);
+  return sum.digest('hex');
 }

@@ -7,7 +7,7 @@ import { join } from 'node:path';
 import { promisify } from 'node:util';
 import { checkAptIsThere, PrivateApt, unpack } from './apt.ts';
 import { applyPatches, diffsOf, type Patch, readPatches } from './driver-patches.ts';
-import { findBuildTools } from './driver-tools.ts';
+import { BUILD_PROGRAMS, findBuildTools } from './driver-tools.ts';
 import { GuestImageError } from './errors.ts';
 import type { GuestImage, GuestImageOptions } from './image.ts';
 import { readableCacheDirectories, SOURCES, writableCacheDirectory } from './paths.ts';
@@ -88,7 +88,7 @@ async function build(directory: string, how: Build): Promise<void> {
 
 /** What building it takes of the machine, and is not there: what a kernel is configured by has to be compiled for this machine. */
 export function missingKernelTools(): string[] {
-  const missing = missingPrograms(['gcc', 'make', 'ld', 'strip']);
+  const missing = missingPrograms(BUILD_PROGRAMS);
   return existsSync('/usr/include/stdio.h') ? missing : [...missing, "the C library's headers"];
 }
 

@@ -9,6 +9,7 @@ import { pipeline } from 'node:stream/promises';
 import { promisify } from 'node:util';
 import { createGunzip } from 'node:zlib';
 import { GuestImageError } from './errors.ts';
+import { sha256 } from './files.ts';
 import { writableCacheDirectory } from './paths.ts';
 
 const run = promisify(execFile);
@@ -62,7 +63,7 @@ export async function packPrebuilt(file: string, directory: string, names: reado
   const same = ['--sort=name', '--mtime=@0', '--owner=0', '--group=0', '--numeric-owner', '--mode=u=rwX,go=rX'];
   const packing = file.endsWith('.gz') ? ['--use-compress-program=gzip -n9'] : [];
   await run('tar', [...same, ...packing, '-cf', file, '-C', directory, ...names]);
-  const hash = await hashOf(file);
+  const hash = await sha256(file);
   await writeFile(`${file}.sha256`, `${hash}  ${basename(file)}\n`);
   return hash;
 }
@@ -94,17 +95,11 @@ async function firstBytes(path: string): Promise<Buffer> {
 async function checkTar(path: string, hash: string | undefined): Promise<string> {
   if (!existsSync(path)) throw new GuestImageError(`${path} can't be read: it does not exist`);
   const wanted = hash ?? hashIn(await readFile(`${path}.sha256`, 'utf8').catch(() => ''), path);
-  const found = await hashOf(path).catch((error: Error) => {
+  const found = await sha256(path).catch((error: Error) => {
     throw new GuestImageError(`${path} can't be read: ${error.message}`, { cause: error });
   });
   if (found !== wanted) throw wrong(path);
   return path;
-}
-
-async function hashOf(path: string): Promise<string> {
-  const sum = createHash('sha256');
-  await pipeline(createReadStream(path), sum);
-  return sum.digest('hex');
 }
 
 interface Fetching {

@@ -144,7 +144,7 @@ export function walkOut({ transport }: { transport: PciTransport }, record: Requ
           stage: 'answer',
           section: '5.11.6 Device Operation',
           title: `${opcode} is done`,
-          text: 'The driver left no room for an answer, so there is none.',
+          text: 'The driver left no room for an answer, so the device writes no answer.',
         }
       : {
           stage: 'answer',

@@ -65,7 +65,7 @@ export async function benchSnapshots(rounds: number, onProgress: (message: strin
       await other.exec(['true']);
       collector.add('layers', FRESH, performance.now() - begun);
       await other.stop();
-      // The guest that is measured below has the processor until here.
+      // No other guest runs beside those of the pool.
       await vm.pause();
       const pool = new VmPool(store, second.id);
       await pool.filled();

@@ -51,7 +51,7 @@ async function daemon(): Promise<Finding> {
     return {
       name,
       state: 'ok',
-      found: process.getuid ? `none is used: ${DAEMON_VARIABLE} is off` : 'there is none for this system',
+      found: process.getuid ? `no daemon is used: ${DAEMON_VARIABLE} is off` : 'daemons do not run on this system',
     };
   if (isTrusted(path) && (await isAnswered(path))) return { name, state: 'ok', found: `it listens at ${path}` };
   const found = `none listens at ${path}`;
