@@ -3,7 +3,7 @@ import { expect } from 'chai';
 import { Vm } from '../../harness/index.ts';
 import { CommandError } from '../../harness/machine/errors.ts';
 import { useCli } from '../support/cli.ts';
-import { ownKernel } from '../support/own-kernel.ts';
+import { useOwnKernel } from '../support/own-kernel.ts';
 
 /** Goes to another root, as an initial RAM disk does that has found it, and empties the one that it has come from. */
 const INIT = `#!/bin/busybox sh
@@ -20,12 +20,7 @@ exec /bin/busybox switch_root /new /bin/busybox sh -c 'while :; do sleep 1000; d
 describe('a kernel of the user’s own (long)', function () {
   this.timeout(300_000);
   const { run } = useCli();
-  let own: Awaited<ReturnType<typeof ownKernel>>;
-
-  before(async () => {
-    own = await ownKernel();
-  });
-  after(() => own[Symbol.dispose]());
+  const own = useOwnKernel();
 
   it('runs the agent beside somebody else’s initial RAM disk, and follows it to another root', async () => {
     const initrd = own.makeInitrd('initrd.gz', { start: INIT, init: INIT }, gzipSync);

@@ -1,17 +1,12 @@
 import { mkdirSync, writeFileSync } from 'node:fs';
 import { expect } from 'chai';
 import { useCli } from '../support/cli.ts';
-import { ownKernel } from '../support/own-kernel.ts';
+import { useOwnKernel } from '../support/own-kernel.ts';
 
 describe('a kernel of the user’s own', function () {
   this.timeout(300_000);
   const { run } = useCli();
-  let own: Awaited<ReturnType<typeof ownKernel>>;
-
-  before(async () => {
-    own = await ownKernel();
-  });
-  after(() => own[Symbol.dispose]());
+  const own = useOwnKernel();
 
   it('needs no initial RAM disk: modules come from its build, and go on coming after a freeze and a reboot', async () => {
     const machine = ['--kernel', own.image.kernel, '--modules', own.at('modules')];

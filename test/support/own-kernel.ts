@@ -16,7 +16,7 @@ export interface OwnKernel {
 }
 
 /** With its modules in `modules`, and a directory `share` with a `file`. */
-export async function ownKernel(): Promise<OwnKernel & Disposable> {
+async function ownKernel(): Promise<OwnKernel & Disposable> {
   const image = await ensureGuestImage({ kernel: 'stock', driver: 'stock' });
   const place = mkdtempSync(join(tmpdir(), 'own-kernel-'));
   const at = (name: string) => join(place, name);
@@ -43,5 +43,21 @@ export async function ownKernel(): Promise<OwnKernel & Disposable> {
       return at(name);
     },
     [Symbol.dispose]: () => rmSync(place, { recursive: true, force: true }),
+  };
+}
+
+/** For the tests of one block. */
+export function useOwnKernel(): OwnKernel {
+  let own: OwnKernel & Disposable;
+  before(async () => {
+    own = await ownKernel();
+  });
+  after(() => own?.[Symbol.dispose]());
+  return {
+    get image() {
+      return own.image;
+    },
+    at: (name) => own.at(name),
+    makeInitrd: (...initrd) => own.makeInitrd(...initrd),
   };
 }

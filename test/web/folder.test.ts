@@ -4,19 +4,17 @@ import { MemoryFileSystem, type VirtioFsDevice, Volume } from '../../device/inde
 import { Folder } from '../../web/worker/folder.ts';
 import { ChunkOrigin, empty } from '../support/chunk-origin.ts';
 
+/** A folder as one guest has it. */
+function folderOf(filesystem: MemoryFileSystem, onChange = () => {}): Folder {
+  return new Folder({ filesystem } as unknown as VirtioFsDevice, () => [], onChange);
+}
+
 describe('the worker’s shared folder', () => {
   /** A folder as `count` guests have it. */
   function open(count: number): { filesystem: MemoryFileSystem; folders: Folder[]; told: number[] } {
     const filesystem = filesystemOf(Volume.fromJSON({ '/f': 'text' }));
     const told = Array.from({ length: count }, () => 0);
-    const folders = told.map(
-      (_, n) =>
-        new Folder(
-          { filesystem } as unknown as VirtioFsDevice,
-          () => [],
-          () => told[n]!++,
-        ),
-    );
+    const folders = told.map((_, n) => folderOf(filesystem, () => told[n]!++));
     return { filesystem, folders, told };
   }
   const text = (filesystem: MemoryFileSystem, path: string) => volumeOf(filesystem).readFileSync(path, 'utf8');
@@ -26,15 +24,7 @@ describe('the worker’s shared folder', () => {
     const { filesystem, folders } = open(0);
     const before = filesystem.observerCount;
     for (let round = 0; round < 20; round++) {
-      const more = Array.from(
-        { length: 4 },
-        () =>
-          new Folder(
-            { filesystem } as unknown as VirtioFsDevice,
-            () => [],
-            () => {},
-          ),
-      );
+      const more = Array.from({ length: 4 }, () => folderOf(filesystem));
       expect(filesystem.observerCount).to.equal(before + 4);
       for (const n of [
         [0, 1, 2, 3],
@@ -123,11 +113,7 @@ describe('the worker’s shared folder', () => {
   it('reads and saves what is elsewhere', async () => {
     const origin = new ChunkOrigin();
     const filesystem = new MemoryFileSystem({ origin });
-    const folder = new Folder(
-      { filesystem } as unknown as VirtioFsDevice,
-      () => [],
-      () => {},
-    );
+    const folder = folderOf(filesystem);
     await folder.save('/f', new Uint8Array(100_000).fill(1));
     await folder.save('/g', new Uint8Array(100).fill(2));
     empty(filesystem, origin);
@@ -154,11 +140,7 @@ describe('the worker’s shared folder', () => {
     async function files(count: number) {
       const origin = new ChunkOrigin();
       const filesystem = new MemoryFileSystem({ origin });
-      const folder = new Folder(
-        { filesystem } as unknown as VirtioFsDevice,
-        () => [],
-        () => {},
-      );
+      const folder = folderOf(filesystem);
       for (let n = 1; n <= count; n++) await folder.save(n === 1 ? '/f' : `/${n}`, new Uint8Array(SIZE).fill(n));
       let at = 1;
       const next = () => {
@@ -241,11 +223,7 @@ describe('the worker’s shared folder', () => {
 
     it('none where there is no room', () => {
       const filesystem = filesystemOf(new Volume(), { size: 4 * 4096 });
-      const folder = new Folder(
-        { filesystem } as unknown as VirtioFsDevice,
-        () => [],
-        () => {},
-      );
+      const folder = folderOf(filesystem);
       expect(() => folder.makeMarked('lesson', { 'a.txt': 'a'.repeat(20_000) }, [])).to.throw(/full/);
       expect(names(filesystem)).to.deep.equal([]);
     });
