@@ -28,6 +28,7 @@ export { duplexChannel } from './node/migration/duplex-channel.ts';
 export { checkSaveTarget, checkWriteBackTarget } from './node/shares/archive.ts';
 export type { HostShare as Share, ShareWriteBackOptions } from './node/shares/share.ts';
 export { DirectoryStore } from './node/stores/directory-store.ts';
+export { type KeptFiles, openFiles } from './node/stores/open-files.ts';
 export { readSnapshot, type Snapshot, writeSnapshot } from './node/stores/snapshot-file.ts';
 export { type Checkpoint, Vm } from './node/vm.ts';
 export type { BootMethod, NamedKernel, RootOptions, ShareOptions, VmOptions } from './node/vm-options.ts';

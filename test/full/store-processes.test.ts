@@ -1,11 +1,10 @@
-import { mkdtemp, rm } from 'node:fs/promises';
-import { tmpdir } from 'node:os';
-import { join } from 'node:path';
+import { STORE_KINDS } from '../support/store-kinds.ts';
 import { storm } from '../support/store-storm.ts';
 
-it('a store loses nothing when four processes change it at random for a minute and are killed', async function () {
-  this.timeout(300_000);
-  const directory = await mkdtemp(join(tmpdir(), 'store-'));
-  await storm(directory, { processes: 4, milliseconds: 60_000 });
-  await rm(directory, { recursive: true });
-});
+for (const kind of STORE_KINDS)
+  it(`a store in ${kind.kind} loses nothing when four processes change it at random for a minute and are killed`, async function () {
+    this.timeout(300_000);
+    const location = await kind.make();
+    await storm(kind, location, { processes: 4, milliseconds: 60_000 });
+    await kind.remove(location);
+  });

@@ -1,58 +1,27 @@
 import { type ChildProcess, spawn } from 'node:child_process';
-import { createHash } from 'node:crypto';
 import { once } from 'node:events';
-import { existsSync } from 'node:fs';
-import { mkdir, mkdtemp, rename, rm } from 'node:fs/promises';
+import { mkdtemp, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { createInterface } from 'node:readline';
-import { checkAptIsThere, PrivateApt, unpack } from '../../guest-images/apt.ts';
-import { readableCacheDirectories, writableCacheDirectory } from '../../guest-images/paths.ts';
+import { debianRoot } from './debian-root.ts';
 
 /** Debian's packages, each unpacked with all that it needs. bookworm's own virtiofsd, which came with QEMU, dies of a FUSE_INTERRUPT. */
 const ROOTS = {
-  qemu: { codename: 'bookworm', package: 'qemu-system-x86' },
-  virtiofsd: { codename: 'trixie', package: 'virtiofsd' },
+  qemu: { codename: 'bookworm', packages: ['qemu-system-x86'] },
+  virtiofsd: { codename: 'trixie', packages: ['virtiofsd'] },
 };
 const LIBRARIES = 'usr/lib/x86_64-linux-gnu';
 
 type Roots = Record<keyof typeof ROOTS, string>;
 
 /**
- * QEMU and virtiofsd, unpacked into the cache when they are first asked for: nothing is installed.
+ * QEMU and virtiofsd, unpacked into the cache when they are first asked for.
  *
  * @throws Error that says what is missing, where they can't be had.
  */
 export async function findQemu(): Promise<Roots> {
-  if (process.platform !== 'linux' || process.arch !== 'x64') throw new Error('they are for Linux on x86_64');
-  const roots: Partial<Roots> = {};
-  for (const [name, from] of Object.entries(ROOTS) as [keyof Roots, (typeof ROOTS)['qemu']][]) {
-    const key = createHash('sha256').update(JSON.stringify(from)).digest('hex').slice(0, 12);
-    const directory = `${name}-${key}`;
-    roots[name] =
-      readableCacheDirectories()
-        .map((cache) => join(cache, directory))
-        .find((path) => existsSync(path)) ?? (await fetchRoot(join(writableCacheDirectory(), directory), from));
-  }
-  return roots as Roots;
-}
-
-async function fetchRoot(directory: string, from: { codename: string; package: string }): Promise<string> {
-  checkAptIsThere();
-  const work = await mkdtemp(`${directory}.fetching-`);
-  try {
-    await mkdir(join(work, 'apt'));
-    const apt = await PrivateApt.create(join(work, 'apt'), 'amd64', 'amd64', from.codename);
-    await apt.update();
-    for (const path of await apt.downloadWithDependencies([from.package])) await unpack({ path }, join(work, 'root'));
-    // Somebody else may have been faster.
-    await rename(join(work, 'root'), directory).catch((error: unknown) => {
-      if (!existsSync(directory)) throw error;
-    });
-  } finally {
-    await rm(work, { recursive: true, force: true });
-  }
-  return directory;
+  return { qemu: await debianRoot('qemu', ROOTS.qemu), virtiofsd: await debianRoot('virtiofsd', ROOTS.virtiofsd) };
 }
 
 export interface QemuGuest {

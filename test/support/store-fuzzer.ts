@@ -1,10 +1,10 @@
 /**
- * Changes the store in a directory at random, beside others who do, until it is killed. Tells `+ID` when a snapshot is stored, `-ID`
+ * Changes a store at random, beside others who do, until it is killed. Tells `+ID` when a snapshot is stored, `-ID`
  * before it is removed, and `!TEXT` when something is not as it should be.
  */
 import { loadCodec, SnapshotStore } from '../../device/index.ts';
 import { MissingChunkError } from '../../device/snapshot/errors.ts';
-import { DirectoryStore } from '../../harness/node/stores/directory-store.ts';
+import { openFiles } from '../../harness/node/stores/open-files.ts';
 import { contentOf, smallSnapshot } from './small-snapshots.ts';
 
 /** Of which snapshots are made, so that all processes share them. */
@@ -13,7 +13,7 @@ const MAX_SNAPSHOTS = 20;
 
 const tell = (line: string) => process.stdout.write(`${line}\n`);
 const below = (count: number) => Math.floor(Math.random() * count);
-const store = await SnapshotStore.open(new DirectoryStore(process.argv[2]!), loadCodec());
+const store = await SnapshotStore.open(openFiles(process.argv[2]!), loadCodec());
 tell('ready');
 
 const someId = () => {

@@ -1,16 +1,18 @@
 import { type ChildProcess, spawn } from 'node:child_process';
 import { once } from 'node:events';
-import { readdir } from 'node:fs/promises';
 import { setTimeout as pause } from 'node:timers/promises';
 import { expect } from 'chai';
 import { loadCodec, SnapshotStore } from '../../device/index.ts';
-import { DirectoryStore } from '../../harness/node/stores/directory-store.ts';
+import { openFiles } from '../../harness/node/stores/open-files.ts';
+import type { StoreKind } from './store-kinds.ts';
 
+const HOUR = 3_600_000;
 const FUZZER = new URL('./store-fuzzer.ts', import.meta.url).pathname;
 
-/** Lets several processes change the store in `directory` at random, some of which are killed on the way, and looks whether anything is lost. */
+/** Lets several processes change a store at random, some of which are killed on the way, and looks whether anything is lost: a directory, or a store in a bucket. */
 export async function storm(
-  directory: string,
+  { everything }: StoreKind,
+  location: string,
   { processes, milliseconds }: { processes: number; milliseconds: number },
 ): Promise<void> {
   const stored = new Set<string>();
@@ -18,7 +20,7 @@ export async function storm(
   const problems: string[] = [];
   let kills = 0;
   const start = (): ChildProcess => {
-    const child = spawn(process.execPath, ['--import', 'tsx', FUZZER, directory], {
+    const child = spawn(process.execPath, ['--import', 'tsx', FUZZER, location], {
       stdio: ['ignore', 'pipe', 'pipe'],
     });
     let rest = '';
@@ -52,7 +54,7 @@ export async function storm(
 
   expect(problems).to.deep.equal([]);
   expect(stored.size, 'snapshots stored').to.be.greaterThan(kills);
-  const store = await SnapshotStore.open(new DirectoryStore(directory), loadCodec());
+  const store = await SnapshotStore.open(openFiles(location), loadCodec());
   const check = async () => {
     expect(store.damaged()).to.deep.equal([]);
     const ids = store.list().map(({ id }) => id);
@@ -61,7 +63,7 @@ export async function storm(
   };
   await check();
   await store.gc();
-  await new DirectoryStore(directory).removeLeftovers();
+  await openFiles(location).removeLeftovers(Date.now() + HOUR);
   await check();
-  expect((await readdir(directory)).filter((name) => name !== '.lock' && !name.endsWith('.layer'))).to.deep.equal([]);
+  expect(await everything(location)).to.deep.equal((await openFiles(location).list()).sort());
 }

@@ -18,7 +18,8 @@ export interface FileStore {
   remove(name: string): Promise<void>;
   /**
    * Runs `action` while nobody else does, in this process or another, who asks in the same way: whoever changes files, or reads what he
-   * changes them by. Readers don't ask. Left out where only one `SnapshotStore` has the files, which are not listed again then.
+   * changes them by. Readers don't ask. Where others can't be kept out, it runs `action` again when they have changed files meanwhile: then nothing
+   * of what it did before counts. Left out where only one `SnapshotStore` has the files, which are not listed again then.
    */
   exclusively?<T>(action: () => Promise<T>): Promise<T>;
 }

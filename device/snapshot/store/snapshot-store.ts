@@ -130,10 +130,15 @@ export class SnapshotStore {
   #change<T>(action: () => Promise<T>): Promise<T> {
     const { exclusively } = this.#files;
     if (!exclusively) return this.#changes.run(action);
-    return exclusively.call(this.#files, async () => {
+    const changing = exclusively.call(this.#files, async () => {
       await this.refresh();
       return action();
     }) as Promise<T>;
+    return changing.catch(async (error: unknown) => {
+      // What was said of the files may not have come to be.
+      await this.refresh().catch(() => {});
+      throw error;
+    });
   }
 
   /**

@@ -73,13 +73,13 @@ export class DirectoryStore implements FileStore {
   }
 
   /** Removes what killed processes have left. Returns the bytes that gave back. */
-  async removeLeftovers(): Promise<number> {
+  async removeLeftovers(now = Date.now()): Promise<number> {
     let freed = 0;
     for (const name of await readdir(this.directory).catch(() => [])) {
       if (!name.endsWith(TEMPORARY_SUFFIX)) continue;
       const path = join(this.directory, name);
       const found = await stat(path).catch(() => undefined);
-      if (!found || !isAbandoned(name, found.mtimeMs)) continue;
+      if (!found || !isAbandoned(name, found.mtimeMs, now)) continue;
       await rm(path, { recursive: true, force: true });
       freed += found.size;
     }

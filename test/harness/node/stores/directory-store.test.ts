@@ -14,18 +14,6 @@ describe('directory store', () => {
   });
   afterEach(() => rm(directory, { recursive: true }));
 
-  it('keeps files, read whole and in part', async () => {
-    const store = new DirectoryStore(join(directory, 'made', 'when', 'needed'));
-    expect(await store.list()).to.deep.equal([]);
-    await store.write('a.layer', [Uint8Array.of(1, 2), Uint8Array.of(3, 4, 5)]);
-    expect(await store.list()).to.deep.equal(['a.layer']);
-    expect([...(await store.read('a.layer', 0))]).to.deep.equal([1, 2, 3, 4, 5]);
-    expect([...(await store.read('a.layer', 1, 3))]).to.deep.equal([2, 3]);
-    expect([...(await store.read('a.layer', 4, 100))]).to.deep.equal([5]);
-    await store.remove('a.layer');
-    expect(await store.list()).to.deep.equal([]);
-  });
-
   it('leaves nothing of a write that failed', async () => {
     await writeFile(join(directory, 'file'), '');
     const error = await new DirectoryStore(join(directory, 'file', 'below'))

@@ -4,12 +4,9 @@ import { chmod, mkdir, mkdtemp, rm, stat, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { expect } from 'chai';
-import { loadCodec, SnapshotStore } from '../../../../device/index.ts';
 import { VmError } from '../../../../harness/machine/errors.ts';
 import { DirectoryLock } from '../../../../harness/node/stores/directory-lock.ts';
 import { DirectoryStore } from '../../../../harness/node/stores/directory-store.ts';
-import { addSnapshot, contentOf } from '../../../support/small-snapshots.ts';
-import { storm } from '../../../support/store-storm.ts';
 
 const HOLDER = `
   import { DirectoryLock } from ${JSON.stringify(new URL('../../../../harness/node/stores/directory-lock.ts', import.meta.url).href)};
@@ -18,7 +15,7 @@ const HOLDER = `
     await new Promise((resolve) => setTimeout(resolve, 1e9));
   });`;
 
-describe('a store of several processes', () => {
+describe('a directory of several processes', () => {
   let directory: string;
   beforeEach(async () => {
     directory = await mkdtemp(join(tmpdir(), 'store-'));
@@ -68,28 +65,6 @@ describe('a store of several processes', () => {
     const waiting = new DirectoryLock(directory).hold(async () => 'mine');
     child.kill('SIGKILL');
     expect(await waiting).to.equal('mine');
-  });
-
-  it('loses nothing when three change it at random and are killed', async function () {
-    this.timeout(120_000);
-    await storm(directory, { processes: 3, milliseconds: 8000 });
-  });
-
-  it('two that are open keep what the other builds on, and find what the other has moved', async () => {
-    const [a, b] = (await Promise.all(
-      [0, 1].map(() => SnapshotStore.open(new DirectoryStore(directory), loadCodec())),
-    )) as [SnapshotStore, SnapshotStore];
-    const base = await addSnapshot(a, 'base', [contentOf(1), contentOf(2)]);
-    await b.refresh();
-    const two = await addSnapshot(a, 'two', [contentOf(1), contentOf(3)]);
-    await b.remove(base);
-    await b.gc();
-    await a.verify(two);
-    await b.verify(two);
-    await b.rename(two, 'a longer name, so that everything in the file moves');
-    await a.verify(two);
-    await b.remove(two);
-    expect(await a.verify(two).catch((error: Error) => error.message)).to.match(/no snapshot|missing|no such file/);
   });
 
   it('nobody else can read it: new files, and those of an earlier release', async () => {

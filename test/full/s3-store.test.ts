@@ -1,0 +1,3 @@
+import { describeInterruptions } from '../support/store-interruptions.ts';
+
+describeInterruptions(1);
