@@ -37,7 +37,7 @@ export class RadosGateway {
 
   /** @throws Error that says what is missing, where it can't be had. */
   static async start(): Promise<RadosGateway> {
-    const root = await debianRoot('ceph', { codename: 'bookworm', packages: PACKAGES };
+    const root = await debianRoot('ceph', { codename: 'bookworm', packages: PACKAGES });
     const directory = await mkdtemp(join(tmpdir(), 'ceph-'));
     const at = (name: string) => join(directory, name);
     const [monitor, port] = [await freePort(), await freePort()];
