@@ -1,6 +1,7 @@
 import ora from 'ora';
 import { ensureGuestImage } from './build.ts';
 import { GuestImageError } from './errors.ts';
+import type { GuestImageOptions } from './image.ts';
 
 /**
  * Does something with progress on stderr: a spinner on a terminal, one line a step in a log. `action` returns what to say in the end;
@@ -30,7 +31,10 @@ export async function onTerminal(
   }
 }
 
-/** Builds the image. */
-export function buildOnTerminal(): Promise<void> {
-  return onTerminal('guest image:', async (onProgress) => `Linux ${(await ensureGuestImage({ onProgress })).release}`);
+/** Builds an image. */
+export function buildOnTerminal(options: GuestImageOptions = {}): Promise<void> {
+  return onTerminal(
+    'guest image:',
+    async (onProgress) => `Linux ${(await ensureGuestImage({ ...options, onProgress })).release}`,
+  );
 }
