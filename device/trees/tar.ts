@@ -245,7 +245,7 @@ async function* blocks(
         `its size of ${formatBytes(size)}, holes included, is above the limit of ${formatBytes(maxFileLength)} for one file`,
       );
       continue;
-    } else yield* fileBlocks(filesystem, inode, path, report);
+    } else yield* fileBlocks(filesystem, inode, path, report, onProgress);
     if (nlink > 1 && type !== S_IFDIR && twin === undefined) known.set(ino, path);
     report.files++;
     onProgress?.(report.files, report.bytes);
@@ -258,6 +258,7 @@ async function* fileBlocks(
   inode: Inode,
   path: string,
   report: TreeReport,
+  onProgress: TreeProgress | undefined,
 ): AsyncGenerator<Uint8Array, void> {
   const attr = filesystem.getattr(inode);
   const { size, mtime, ctime } = attr;
@@ -294,6 +295,7 @@ async function* fileBlocks(
         if (count < room.length) isShorter = true;
         yield room;
         at += room.length;
+        onProgress?.(report.files, report.bytes + at);
       }
     }
     yield new Uint8Array(padded(length) - length);

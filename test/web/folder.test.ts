@@ -1,6 +1,7 @@
 import { expect } from 'chai';
 import { filesystemOf, volumeOf } from '../../device/filesystems/memfs/volume.ts';
-import { MemoryFileSystem, type VirtioFsDevice, Volume } from '../../device/index.ts';
+import { loadTar, MemoryFileSystem, type VirtioFsDevice, Volume } from '../../device/index.ts';
+import type { DownloadProgress } from '../../web/protocol/folder.ts';
 import { Folder } from '../../web/worker/folder.ts';
 import { ChunkOrigin, empty } from '../support/chunk-origin.ts';
 
@@ -131,9 +132,16 @@ describe('the worker’s shared folder', () => {
 
   describe('of what is elsewhere', () => {
     const SIZE = 600_000;
+    const telling =
+      (tell?: (bytes: number) => void): DownloadProgress =>
+      async (bytes) => {
+        tell?.(bytes);
+        return true;
+      };
     const READS: Record<string, (folder: Folder, tell?: (bytes: number) => void) => Promise<Uint8Array>> = {
       read: async (folder, tell) => (await folder.read('/f', Infinity, tell)).bytes,
-      download: async (folder, tell) => new Uint8Array(await (await folder.download('/f', tell)).arrayBuffer()),
+      download: async (folder, tell) =>
+        new Uint8Array(await (await folder.download('/f', telling(tell))).arrayBuffer()),
     };
 
     /** Files whose bytes are 1, 2 and so on. `/f` is the first; `next` puts another one in its place. */
@@ -182,6 +190,53 @@ describe('the worker’s shared folder', () => {
         folder.close();
       });
     }
+  });
+
+  describe('packs a directory whose content is elsewhere', () => {
+    const [COUNT, SIZE, ROOM] = [20, 600_000, 2 << 20];
+    /** No two of its chunks are the same. */
+    const contentOf = (n: number) => new Uint8Array(SIZE).map((_, at) => n * 10 + (at >> 16));
+
+    async function packed(onProgress?: DownloadProgress, fails = () => false) {
+      const origin = new ChunkOrigin();
+      const filesystem = new MemoryFileSystem({ origin, maxContent: ROOM });
+      const folder = folderOf(filesystem);
+      folder.create('/d', 'directory');
+      for (let n = 1; n <= COUNT; n++) await folder.save(`/d/${n}`, contentOf(n));
+      await folder.save('/other', new Uint8Array(SIZE));
+      empty(filesystem, origin);
+      origin.fails = fails;
+      const result = await folder.download('/d', onProgress).catch((error: Error) => error);
+      folder.close();
+      return { result, origin, folder };
+    }
+
+    it('with all of it, little of which is here at once, and tells how much is done', async () => {
+      const told: [number, number][] = [];
+      const { result, origin, folder } = await packed(async (bytes, size) => told.push([bytes, size]) > 0);
+      const copy = filesystemOf(new Volume());
+      await loadTar(copy, (result as Blob).stream());
+      for (let n = 1; n <= COUNT; n++)
+        expect(Buffer.compare(volumeOf(copy).readFileSync(`/${n}`) as Buffer, contentOf(n)), `${n}`).to.equal(0);
+      expect(told[0]).to.deep.equal([0, COUNT * SIZE]);
+      for (const [bytes, size] of told) expect(bytes).to.be.at.most(size);
+      expect(origin.most).to.be.within(1, ROOM);
+      const fetches = origin.fetches.length;
+      await folder.read('/d/1', SIZE);
+      expect(origin.fetches.length, 'the first file is here no more').to.be.above(fetches);
+    });
+
+    it('until it is cancelled', async () => {
+      const { result, origin } = await packed(async () => false);
+      expect(String(result)).to.equal('Error: the download was cancelled');
+      expect(origin.fetches.length).to.be.below(COUNT);
+    });
+
+    it('or says why it can’t', async () => {
+      let fetches = 0;
+      const { result } = await packed(undefined, () => ++fetches > 10);
+      expect(String(result)).to.match(/^Error: \/d can't be packed: EIO/);
+    });
   });
 
   describe('has directories for a time', () => {

@@ -1,5 +1,6 @@
+import { execFileSync } from 'node:child_process';
 import { createHash } from 'node:crypto';
-import { readFile, writeFile } from 'node:fs/promises';
+import { mkdir, readFile, stat, writeFile } from 'node:fs/promises';
 import { createServer, type IncomingMessage, type Server, type ServerResponse } from 'node:http';
 import type { AddressInfo } from 'node:net';
 import { join } from 'node:path';
@@ -379,6 +380,12 @@ describe('the page: a root filesystem on an image', function () {
       });
       return true;
     };
+    await files.locator('.row[data-path="/small"]').press('Escape');
+    await files.getByRole('button', { name: 'Download all' }).click();
+    await files.getByText(/Downloading [\d.]+ [KM]?B of [\d.]+ MB/).waitFor();
+    await files.getByRole('button', { name: 'Cancel' }).click();
+    await files.getByText(/Downloading/).waitFor({ state: 'detached' });
+
     const before = packs().length;
     await files.locator('.row[data-path="/large"]').click();
     const download = page.waitForEvent('download');
@@ -396,6 +403,22 @@ describe('the page: a root filesystem on an image', function () {
     expect(saved.digest('hex')).to.equal(MD5);
     await files.getByText(/Binary file: the first 512 bytes/).waitFor();
     await files.getByText(/Fetching/).waitFor({ state: 'detached' });
+    await files.locator('.row[data-path="/large"]').press('Escape');
+    const [all] = await Promise.all([
+      page.waitForEvent('download'),
+      files.getByRole('button', { name: 'Download all' }).click(),
+    ]);
+    expect(all.suggestedFilename()).to.equal('root.tar');
+    const unpacked = join(guest.directory, 'unpacked');
+    await mkdir(unpacked);
+    execFileSync('tar', ['-xf', await all.path(), '-C', unpacked, 'large', 'small', 'bin']);
+    expect(await readFile(join(unpacked, 'small'), 'utf8')).to.equal('a small file\n');
+    expect(
+      createHash('md5')
+        .update(await readFile(join(unpacked, 'large')))
+        .digest('hex'),
+    ).to.equal(MD5);
+    expect((await stat(join(unpacked, 'bin/busybox'))).size).to.be.above(100_000);
 
     // What the guest does there is to be seen, and is no event of the shared folder.
     await page.evaluate(() => {

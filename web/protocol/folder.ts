@@ -43,6 +43,9 @@ export interface SpaceInfo {
   size: number;
 }
 
+/** Gets bytes of content that are done, and how many there are. Resolves to whether to go on. */
+export type DownloadProgress = (bytes: number, size: number) => Promise<boolean>;
+
 /** Every call throws an `Error` that says what was wrong with which file, and what to do. */
 export interface FolderApi extends ProxyMarked {
   /** Directories by path; those that are gone are left out. `limit`: entries of each. */
@@ -85,6 +88,6 @@ export interface FolderApi extends ProxyMarked {
   ): Promise<string[]>;
   /** Unpacks a tar file, gzipped or not, into a directory. `onProgress` gets bytes of files. Says what had to be left out. */
   unpack(directory: string, archive: Blob, onProgress?: (bytes: number) => void): Promise<TreeReport>;
-  /** A file's content, or a directory as a tar file. `onProgress`: as for {@link read}, of a file. */
-  download(path: string, onProgress?: (bytes: number) => void): Promise<Blob>;
+  /** A file's content, or a directory as a tar file. `onProgress`, of a file: while it has to be fetched. */
+  download(path: string, onProgress?: DownloadProgress): Promise<Blob>;
 }

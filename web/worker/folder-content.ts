@@ -1,10 +1,14 @@
 import type { Inode } from '../../device/filesystems/memory/inode.ts';
 import { NotYet, whenHere } from '../../device/fs/not-yet.ts';
+import { dumpTar, type MemoryFileSystem } from '../../device/index.ts';
+import { inodeAt, walk } from '../../device/trees/tree-writer.ts';
 import { bytesOf, versionOf } from './folder-entries.ts';
 import { explained } from './folder-errors.ts';
 
 /** Milliseconds between two reports. */
 const PACE = 100;
+/** Milliseconds after which an archive that is being packed lets the guest run. */
+const TURN = 10;
 /** How often a file is begun that changes while it is fetched. */
 const ATTEMPTS = 3;
 
@@ -17,6 +21,8 @@ interface Reading {
   size: number;
   /** Gets how many are here, where more have to be fetched. */
   onProgress?: ((bytes: number) => void) | undefined;
+  /** Ends it between two slices. */
+  signal?: AbortSignal;
 }
 
 /**
@@ -24,7 +30,7 @@ interface Reading {
  * what takes the slices: again when the file has changed meanwhile. @throws Error that a visitor understands.
  */
 export async function readSlices(
-  { path, find, limit, size, onProgress }: Reading,
+  { path, find, limit, size, onProgress, signal }: Reading,
   begin: (length: number) => (bytes: Uint8Array<ArrayBuffer>, at: number) => void,
 ): Promise<string> {
   const tell = paced(onProgress);
@@ -46,6 +52,7 @@ export async function readSlices(
     const take = begin(length);
     let at = 0;
     while (at < length) {
+      signal?.throwIfAborted();
       const [from, count] = [at, Math.min(size, length - at)];
       const bytes = await whenHere(() => slice(version, from, count));
       if (!bytes) break;
@@ -65,4 +72,42 @@ export function paced(tell: (value: number) => void = () => {}): (value: number)
     last = performance.now();
     tell(value);
   };
+}
+
+/**
+ * A directory as a tar file. What is not here is fetched, piece by piece, and the guest runs meanwhile. `onProgress` gets bytes of content, and how many there
+ * are. @throws Error that a visitor understands.
+ */
+export async function packDirectory(
+  filesystem: MemoryFileSystem,
+  path: string,
+  onProgress: ((bytes: number, size: number) => void) | undefined,
+  signal: AbortSignal,
+): Promise<Blob> {
+  const size = explained(path, () => sizeOf(filesystem, path));
+  const tell = paced((bytes: number) => onProgress?.(bytes, size));
+  tell(0);
+  const { stream } = dumpTar(filesystem, { directory: path, onProgress: (_, bytes) => tell(bytes) });
+  let began = performance.now();
+  const inTurns = new TransformStream<Uint8Array, Uint8Array>({
+    async transform(bytes, controller) {
+      controller.enqueue(bytes);
+      if (performance.now() - began < TURN) return;
+      await new Promise((resolve) => setTimeout(resolve));
+      began = performance.now();
+    },
+  });
+  // The browser puts what is large on its disk.
+  const body = stream.pipeThrough(inTurns, { signal }) as ReadableStream<Uint8Array<ArrayBuffer>>;
+  return new Response(body, { headers: { 'content-type': 'application/x-tar' } }).blob().catch((error: Error) => {
+    signal.throwIfAborted();
+    throw new Error(`${path} can't be packed: ${error.message}`, { cause: error });
+  });
+}
+
+/** Bytes of all files below a directory, each counted once. */
+function sizeOf(filesystem: MemoryFileSystem, path: string): number {
+  const files = new Set<Inode>();
+  for (const { inode } of walk(filesystem, inodeAt(filesystem, path))) if (inode.isRegular) files.add(inode as Inode);
+  return [...files].reduce((sum, file) => sum + file.size, 0);
 }

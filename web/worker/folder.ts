@@ -6,10 +6,11 @@ import { F_WRLCK, RENAME_NOREPLACE, S_IALLUGO, S_IFDIR, S_IFREG } from '../../de
 import { ENOSPC, FsError } from '../../device/fs/errno.ts';
 import { LOCK_END_MAX } from '../../device/fs/locks.ts';
 import { whenHere } from '../../device/fs/not-yet.ts';
-import { dumpTar, loadTar, type MemoryFileSystem, type TreeReport, type VirtioFsDevice } from '../../device/index.ts';
+import { loadTar, type MemoryFileSystem, type TreeReport, type VirtioFsDevice } from '../../device/index.ts';
 import { inodeAt, TreeWriter } from '../../device/trees/tree-writer.ts';
 import type { FileEntry } from '../protocol/data.ts';
 import {
+  type DownloadProgress,
   type FileUse,
   type FolderApi,
   type Listing,
@@ -19,7 +20,7 @@ import {
 } from '../protocol/folder.ts';
 import { formatBytes } from '../protocol/format.ts';
 
-import { paced, readSlices } from './folder-content.ts';
+import { paced, packDirectory, readSlices } from './folder-content.ts';
 import { entryOf, findIn, join, listingOf, parentOf, versionOf } from './folder-entries.ts';
 import { explained, reasonOf } from './folder-errors.ts';
 
@@ -351,22 +352,24 @@ export class Folder implements FolderApi {
       });
   }
 
-  async download(path: string, onProgress?: (bytes: number) => void): Promise<Blob> {
+  async download(path: string, onProgress: DownloadProgress = async () => true): Promise<Blob> {
     const inode = explained(path, () => this.#at(path));
-    if (!inode.directory) {
-      let parts: Uint8Array<ArrayBuffer>[] = [];
-      const find = () => this.#at(path);
-      await readSlices({ path, find, limit: Infinity, size: FETCHED, onProgress }, () => {
-        parts = [];
-        return (slice) => parts.push(slice);
-      });
-      // A type of its own: browsers put a suffix to files without one.
-      return new Blob(parts, { type: 'application/octet-stream' });
-    }
-    const { stream } = dumpTar(this.#filesystem, { directory: path });
-    return new Response(stream as ReadableStream<Uint8Array<ArrayBuffer>>, {
-      headers: { 'content-type': 'application/x-tar' },
-    }).blob();
+    const stop = new AbortController();
+    const { signal } = stop;
+    const tell = async (bytes: number, total: number) => {
+      // The answer comes from the page.
+      if (!(await onProgress(bytes, total))) stop.abort(new Error('the download was cancelled'));
+    };
+    if (inode.directory) return packDirectory(this.#filesystem, path, tell, signal);
+    let parts: Uint8Array<ArrayBuffer>[] = [];
+    const find = () => this.#at(path);
+    const onBytes = (bytes: number) => tell(bytes, inode.size);
+    await readSlices({ path, find, limit: Infinity, size: FETCHED, onProgress: onBytes, signal }, () => {
+      parts = [];
+      return (slice) => parts.push(slice);
+    });
+    // A type of its own: browsers put a suffix to files without one.
+    return new Blob(parts, { type: 'application/octet-stream' });
   }
 
   #at(path: string): Inode {

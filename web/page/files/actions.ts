@@ -1,7 +1,7 @@
 import { proxy } from 'comlink';
 import type { LitElement } from 'lit';
 import type { Connection, GuestView } from '../../embed/connection.ts';
-import type { FileEntry } from '../../protocol.ts';
+import type { DownloadProgress, FileEntry } from '../../protocol.ts';
 import { ask } from '../dialog.ts';
 import { Drafts } from './drafts.ts';
 import { join, parentOf } from './paths.ts';
@@ -92,10 +92,20 @@ export class FileActions {
     await this.#try(place.api.folder.chmod(entry.path, parseInt(mode, 8)));
   }
 
-  /** Of everything, as an archive, without an entry. `onProgress` gets bytes, where they have to be fetched. */
-  async download(entry: FileEntry | undefined, onProgress: (bytes: number) => void): Promise<void> {
+  /** Of everything, as an archive, without an entry. `onProgress` gets what is done until `signal` is aborted. */
+  async download(
+    entry: FileEntry | undefined,
+    onProgress: (bytes: number, size: number) => void,
+    signal: AbortSignal,
+  ): Promise<void> {
     const { place, connection } = this.#host;
-    const blob = await connection.attempt(place.api.folder.download(entry?.path ?? '/', proxy(onProgress)));
+    const tell: DownloadProgress = async (bytes, size) => {
+      if (!signal.aborted) onProgress(bytes, size);
+      return !signal.aborted;
+    };
+    const cancelled = new Promise<undefined>((resolve) => signal.addEventListener('abort', () => resolve(undefined)));
+    const done = place.api.folder.download(entry?.path ?? '/', proxy(tell));
+    const blob = await connection.attempt(Promise.race([done, cancelled]));
     if (blob) saveAs(blob, entry && entry.kind !== 'directory' ? entry.name : `${entry?.name ?? place.tag}.tar`);
   }
 }

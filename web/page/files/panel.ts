@@ -81,6 +81,8 @@ export class FilesPanel extends LitElement {
   #rows: readonly TreeRow[] = [];
   #rowHeight = 28;
   #seen: { place: GuestView; version: number } | undefined;
+  /** What is being saved: one thing at a time. */
+  #download: AbortController | undefined;
   /** As it was last, for when it goes. */
   #shown: FileEntry | undefined;
   #refreshing: 'no' | 'yes' | 'again' = 'no';
@@ -243,7 +245,7 @@ export class FilesPanel extends LitElement {
         <input type="search" class="find" aria-label="Find files by name" placeholder="Find" autocomplete="off" spellcheck="false" .value=${live(this.filter)} @input=${(event: Event) => this.#setFilter((event.target as HTMLInputElement).value)}>
         <span class="space"></span>
         <button class="plain icon" aria-label=${existing ? `Download ${printable(existing.name)}` : 'Download all'} title=${existing && existing.kind !== 'directory' ? 'Download' : 'Download as a tar file'}
-          ?disabled=${isRoot(place) && existing?.kind !== 'file'} @click=${() => this.#download(existing)}>${icon('download')}</button>
+          ?disabled=${this.#download !== undefined} @click=${() => this.#save(existing)}>${icon('download')}</button>
         ${
           isReadonly
             ? nothing
@@ -277,7 +279,7 @@ export class FilesPanel extends LitElement {
         <p class="hint">${place.mountPoint} in the guest${this.space ? html`, ${formatBytes(this.space.used)} of ${formatBytes(this.space.size)} used` : nothing}.${this.#renderHint()}</p>
       </div>
       ${this.#uploads.render()}
-      ${this.fetched ? fetching(this.fetched) : nothing}
+      ${this.fetched ? fetching(this.fetched, 'Downloading', () => this.#download?.abort()) : nothing}
       ${
         entry
           ? html`<vm-file-viewer data-kind=${entry.kind} .connection=${this.connection} .guest=${place} .entry=${entry} .isGone=${isGone} ?readonly=${isReadonly}
@@ -322,9 +324,13 @@ export class FilesPanel extends LitElement {
     this.renderRoot.querySelector<HTMLElement>('.row[tabindex="0"]')?.focus();
   }
 
-  async #download(entry: FileEntry | undefined): Promise<void> {
-    await this.#actions.download(entry, (bytes) => (this.fetched = { bytes, size: entry?.size ?? 0 }));
-    this.fetched = undefined;
+  async #save(entry: FileEntry | undefined): Promise<void> {
+    const download = new AbortController();
+    this.#download = download;
+    this.requestUpdate();
+    const show = (bytes: number, size: number) => (this.fetched = { bytes, size });
+    await this.#actions.download(entry, show, download.signal);
+    this.fetched = this.#download = undefined;
   }
 
   #choose(id: 'files' | 'folder'): void {

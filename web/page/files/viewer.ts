@@ -190,7 +190,7 @@ export class FileViewer extends LitElement {
       case 'head':
         return html`<p class="why">${content.why}</p><pre tabindex="0" role="region" aria-label=${`Beginning of ${printable(name)}`}>${content.text}</pre>`;
       default:
-        return this.fetched ? fetching(this.fetched) : nothing;
+        return this.fetched ? fetching(this.fetched, 'Fetching') : nothing;
     }
   }
 
