@@ -1,4 +1,7 @@
+import { readFileSync } from 'node:fs';
+import { join } from 'node:path';
 import { expect } from 'chai';
+import { PAGE_DIRECTORY } from '../../web/build/serve.ts';
 import { useWebSite, type Visit } from './support.ts';
 
 describe('the page: without a network', function () {
@@ -53,6 +56,41 @@ describe('the page: without a network', function () {
     };
     await first.page.reload();
     expect(await first.page.title()).to.equal('new');
+  });
+
+  describe('a second tab fetches the guest’s snapshot no more', () => {
+    const isSnapshot = (url = '') => /\.layer\.bin$/.test(url);
+    let asked: string[];
+    beforeEach(() => {
+      asked = [];
+      site.intercept = (request, _, next) => {
+        if (isSnapshot(request.url)) asked.push(request.url!);
+        next();
+      };
+    });
+
+    it('from a server that says how long it is good for', async () => {
+      const context = await site.newProfile();
+      for (let tab = 0; tab < 2; tab++) await (await site.open({ context })).ready();
+      expect(asked.length).to.equal(1);
+    });
+
+    it('from one that does not, when the page keeps it', async () => {
+      site.intercept = (request, response, next) => {
+        if (!isSnapshot(request.url)) return next();
+        asked.push(request.url!);
+        const file = join(PAGE_DIRECTORY, request.url!.replace('/some/where/', ''));
+        response.writeHead(200, { 'cache-control': 'no-store' }).end(readFileSync(file));
+      };
+      const context = await site.newProfile({ serviceWorkers: 'allow' });
+      const first = await site.open({ context });
+      await first.ready();
+      await kept(first);
+      const before = asked.length;
+      const second = await site.open({ context });
+      await second.ready();
+      expect(asked.length).to.equal(before);
+    });
   });
 
   it('can be installed', async () => {

@@ -30,6 +30,8 @@ describe('the server of the page', () => {
     ])
       writeFileSync(join(page, name), text);
     writeFileSync(join(page, 'small.js'), '1');
+    writeFileSync(join(page, 'main-0123456789ab.js'), text);
+    writeFileSync(join(page, 'guest/x-0123456789abcdef.layer.bin'), bytes);
     writeFileSync(join(page, 'guest/x.layer.bin'), bytes);
     symlinkSync('../secret.txt', join(page, 'link.txt'));
     symlinkSync('main.js', join(page, 'own.js'));
@@ -94,6 +96,13 @@ describe('the server of the page', () => {
     }
     expect((await get('/', {}, 'POST')).status).to.equal(405);
     expect((await get('/own.js')).body.toString()).to.equal(text);
+  });
+
+  it('says of files with a hash in their names that they are the same for ever, and of others to ask again', async () => {
+    for (const path of ['/guest/x-0123456789abcdef.layer.bin', '/main-0123456789ab.js'])
+      expect((await get(path)).headers['cache-control'], path).to.equal('public, max-age=31536000, immutable');
+    for (const path of ['/', '/main.js', '/guest/guest.json', '/guest/x.layer.bin'])
+      expect((await get(path)).headers['cache-control'], path).to.equal('no-cache');
   });
 
   it('compresses what gains from it, as the browser takes it', async () => {

@@ -7,6 +7,7 @@ import { promisify } from 'node:util';
 import { brotliCompress, constants, gzip } from 'node:zlib';
 import sirv from 'sirv';
 import policy from '../policy.json' with { type: 'json' };
+import { HASHED } from '../protocol/cached.ts';
 
 export const PAGE_DIRECTORY = fileURLToPath(new URL('../../dist/page', import.meta.url));
 
@@ -75,6 +76,7 @@ export async function pageListener(directory: string): Promise<RequestListener> 
     if (!file) return refuse(404, 'not found');
     const type = COMPRESSED[extname(file)];
     if (type) response.setHeader('vary', 'accept-encoding');
+    response.setHeader('cache-control', HASHED.test(file) ? 'public, max-age=31536000, immutable' : 'no-cache');
     const { range } = request.headers;
     // A server may ignore it: what is no single range from here to there.
     if (range !== undefined && !isPlainRange(range)) delete request.headers.range;
@@ -84,7 +86,6 @@ export async function pageListener(directory: string): Promise<RequestListener> 
       return serve(request, response, () => refuse(404, 'not found'));
     const etag = `W/"${size}-${mtimeMs}-${encoding}"`;
     response.setHeader('etag', etag);
-    response.setHeader('cache-control', 'no-cache');
     if (request.headers['if-none-match'] === etag) return void response.writeHead(304).end();
     const bytes = await compress(file, encoding, etag);
     response

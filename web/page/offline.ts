@@ -1,5 +1,5 @@
+import { GUESTS_CACHE } from '../protocol/cached.ts';
 import type { GuestManifest } from '../protocol.ts';
-import { GUESTS_CACHE } from './cache-name.ts';
 
 /** Sees to it that the page starts without a network from now on, with the guest at `base`. Where a browser has no such thing, nothing is kept. */
 export async function keepForOffline(base: URL): Promise<void> {

@@ -2,7 +2,7 @@
  * Lets the page start without a network after the first visit: it has the files of this build, and those of the guests that a visitor has had
  * (web/page/offline.ts keeps them). A new build is a new worker, which takes over when no tab has the old page any more.
  */
-import { GUESTS_CACHE } from './cache-name.ts';
+import { GUESTS_CACHE, HASHED } from '../protocol/cached.ts';
 
 /** What TypeScript's library for pages lacks. */
 interface WaitingEvent extends Event {
@@ -25,8 +25,6 @@ const PREFIX = 'v86-virtiofs page ';
 const worker = globalThis as unknown as Worker;
 /** Names of files have a hash of what is in them: it tells builds apart. */
 const cacheName = PREFIX + FILES.join(' ');
-/** With a hash in its name: it is the same for ever. */
-const HASHED = /-[0-9a-f]{12,}\.[\w.]+$/;
 
 worker.addEventListener('install', (event) =>
   event.waitUntil(caches.open(cacheName).then((cache) => cache.addAll(FILES))),
