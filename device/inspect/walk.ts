@@ -207,7 +207,7 @@ function descriptorSteps(
   const step = (descriptor: DescriptorView, isInner: boolean, isLast: boolean): WalkStep => {
     const { index, len } = descriptor;
     const name = `${isInner ? 'Entry' : 'Descriptor'} ${index}`;
-    const next = isLast ? 'The chain ends here.' : 'The chain goes on.';
+    const next = isLast ? 'The chain ends here.' : 'The chain continues.';
     if (isWritable(descriptor)) {
       return {
         stage: 'descriptors',
@@ -215,7 +215,7 @@ function descriptorSteps(
         descriptor,
         isInner,
         title: `${name}: room for ${len} bytes`,
-        text: `WRITE: a part of the answer goes to ${place(descriptor)}. ${next}`,
+        text: `Its flag WRITE is set: the device writes a part of the answer to ${place(descriptor)}. ${next}`,
       };
     }
     const [start, end] = [read, Math.min(read + len, request.length)];
@@ -226,7 +226,7 @@ function descriptorSteps(
       descriptor,
       isInner,
       title: `${name}: ${len} bytes to read`,
-      text: `Without WRITE, so the device reads, from ${place(descriptor)}. ${next}`,
+      text: `Its flag WRITE is not set: the device reads from ${place(descriptor)}. ${next}`,
       ...(start < end && { bytes: request.slice(start, end), fields: fieldsWithin(fields, start, end) }),
     };
   };

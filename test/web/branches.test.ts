@@ -33,10 +33,10 @@ describe('the page: branches of the timeline', function () {
     await take(visit, 'one');
     await take(visit, 'two');
     expect(await names(visit)).to.deep.equal(['Now', 'two', 'one', 'Start']);
-    expect(await rows(visit, 'Now').innerText()).to.match(/Running, after two/);
+    expect(await rows(visit, 'Now').innerText()).to.match(/Running, after “two”/);
     await press(visit, 'one', 'Rewind to');
     expect(await names(visit)).to.deep.equal(['Now', 'Before going back', 'two', 'one', 'Start']);
-    expect(await rows(visit, 'Now').innerText()).to.match(/Running, after one/);
+    expect(await rows(visit, 'Now').innerText()).to.match(/Running, after “one”/);
     const expectBranch = async (base: string) => {
       const main = await dot(visit, 'Now');
       expect(await dot(visit, base)).to.equal(main);
@@ -49,12 +49,14 @@ describe('the page: branches of the timeline', function () {
     await visit.run('echo three > f');
     await take(visit, 'three');
     await press(visit, 'one', 'Remove');
-    await rows(visit, 'three').getByText('after Start').waitFor();
+    await rows(visit, 'three')
+      .getByText(/after “Start/)
+      .waitFor();
     expect(await names(visit)).to.deep.equal(['Now', 'three', 'Before going back', 'two', 'Start']);
     await expectBranch('Start');
     await visit.page.reload();
     await show(visit);
-    await rows(visit, 'Now').getByText('after three').waitFor();
+    await rows(visit, 'Now').getByText('after “three”').waitFor();
     expect(await names(visit)).to.deep.equal(['Now', 'three', 'Before going back', 'two', 'Start']);
     await expectBranch('Start');
     expect(await dot(visit, 'three')).to.equal(await dot(visit, 'Now'));
@@ -63,6 +65,38 @@ describe('the page: branches of the timeline', function () {
       async () => (await document.querySelector('virtiofs-vm')!.vm!.snapshots()).find(({ kind }) => kind === 'start')!,
     );
     expect(created).to.be.within(began, Date.now());
+  });
+
+  it('a row is pressed when it is there, however late its panel comes', async () => {
+    const visit = await site.open();
+    await visit.ready();
+    site.intercept = (_, __, next) => void setTimeout(next, 1000);
+    await visit.page.getByRole('tab', { name: 'Timeline' }).click();
+    const file = await visit.download(() => pressIn(rows(visit, 'Start'), 'Export'));
+    expect(file.suggestedFilename()).to.match(/\.layer$/);
+  });
+
+  it('a fork has its place at once; on a phone there is room for the list beside what is told', async () => {
+    const visit = await show(await site.open());
+    const { page } = visit;
+    await take(visit, 'one');
+    await press(visit, 'one', 'Rewind to');
+    await panel(visit).getByRole('button', { name: 'Fork', exact: true }).click();
+    await page.getByRole('button', { name: 'Folder of its own' }).click();
+    const second = panel(visit).locator('li[data-kind=now]').filter({ hasText: 'guest 2' });
+    await second.getByText(/Running, after “Before a fork, /).waitFor();
+    await page.setViewportSize({ width: 390, height: 780 });
+    await visit.download(() => panel(visit).getByRole('button', { name: 'Share' }).click());
+    await panel(visit)
+      .getByText(/holds this very moment/)
+      .waitFor();
+    await panel(visit).getByRole('button', { name: 'Undo' }).waitFor();
+    expect(
+      await panel(visit)
+        .locator('.scroll')
+        .evaluate(({ clientHeight }) => clientHeight),
+    ).to.be.above(160);
+    await visit.picture('branches-phone');
   });
 
   it('a snapshot with a pin stays when the others make room, and the filter finds it', async () => {
@@ -132,7 +166,7 @@ describe('the page: branches of the timeline', function () {
     const files: string[] = [];
     for (const name of ['first', 'second']) {
       await take(visit, name);
-      const [download] = await Promise.all([visit.page.waitForEvent('download'), pressIn(rows(visit, name), 'Export')]);
+      const download = await visit.download(() => pressIn(rows(visit, name), 'Export'));
       files.push(join(directory, `${name}.layer`));
       await download.saveAs(files.at(-1)!);
       await press(visit, name, 'Remove');

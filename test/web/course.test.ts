@@ -81,9 +81,8 @@ describe('the page: courses', function () {
     await lesson(visit).getByRole('button', { name: 'All lessons' }).first().click();
     await list(visit).getByText('A course from localhost').waitFor();
     await list(visit).getByText('done, predicted 0 of 1').waitFor();
-    const download = visit.page.waitForEvent('download');
-    await list(visit).getByRole('button', { name: 'Export progress' }).click();
-    const file = await readFile(await (await download).path());
+    const exported = await visit.download(() => list(visit).getByRole('button', { name: 'Export progress' }).click());
+    const file = await readFile(await exported.path());
 
     const other = await site.open({ path });
     await other.ready();
@@ -266,7 +265,7 @@ describe('the page: courses', function () {
     await visit.ready();
     await stepOf(visit, 0).waitFor();
     expect(await editor.inputValue()).to.equal('for (;;);');
-    await lesson(visit).getByRole('button', { name: 'Begin again' }).click();
+    await lesson(visit).getByRole('button', { name: 'Start over' }).click();
     for (const [index, { title }] of LESSONS.find(({ id }) => id === 'driver')!.steps.entries()) {
       await doStep(visit, index);
       if (title !== 'Set up a queue') continue;

@@ -225,8 +225,7 @@ describe('the page: inspector', () => {
       const visit = await show(await site.open());
       await visit.run('cat README.txt');
       await logWith(visit, /RELEASE/);
-      const save = async (name: string): Promise<Download> =>
-        (await Promise.all([visit.page.waitForEvent('download'), button(visit, name).click()]))[0];
+      const save = (name: string): Promise<Download> => visit.download(() => button(visit, name).click());
       const json = await save('JSON');
       expect(json.suggestedFilename()).to.equal('guest-requests.json');
       const { requests } = JSON.parse(await readFile(await json.path(), 'utf8')) as {
@@ -234,7 +233,7 @@ describe('the page: inspector', () => {
       };
       expect(requests.map(({ opcode }) => opcode)).to.include.members(['LOOKUP', 'OPEN', 'READ']);
       expect(requests[0]!.request).to.match(/^[0-9a-f]{80,}$/);
-      const trace = await save('Perfetto trace');
+      const trace = await save('Perfetto');
       expect(trace.suggestedFilename()).to.equal('guest-trace.json');
       const { traceEvents } = JSON.parse(await readFile(await trace.path(), 'utf8')) as {
         traceEvents: { ph: string; name: string; ts: number; dur: number }[];

@@ -10,6 +10,7 @@ import {
   type BrowserContext,
   type BrowserContextOptions,
   chromium,
+  type Download,
   type Locator,
   type Page,
 } from 'playwright-core';
@@ -177,6 +178,22 @@ export class Visit {
     await this.terminal(guest).locator('.screens').click();
     await this.page.keyboard.insertText(line);
     await this.page.keyboard.press('Enter');
+  }
+
+  /** What the browser saves when `press` has been done, which may take its time on a machine with other things to do. */
+  async download(press: () => Promise<void>): Promise<Download> {
+    const begun = new Promise<Download>((resolve) => this.page.once('download', resolve));
+    await press();
+    let timer: ReturnType<typeof setTimeout>;
+    const late = new Promise<never>((_, reject) => {
+      const fail = async () => reject(new Error(`nothing was saved; the page says ${await this.#told()}`));
+      timer = setTimeout(() => void fail(), PATIENCE);
+    });
+    return Promise.race([begun, late]).finally(() => clearTimeout(timer));
+  }
+
+  async #told(): Promise<string> {
+    return (await this.page.locator('.problem, .tasks, .under-way').allInnerTexts()).join('; ') || 'nothing';
   }
 
   /** Lets go of files and directories of this machine over something, as a file manager does. */

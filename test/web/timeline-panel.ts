@@ -33,6 +33,8 @@ export async function take(visit: Visit, name: string): Promise<void> {
 export async function pressIn(row: Locator, button: string): Promise<void> {
   const action = row.getByRole('button', { name: button });
   const more = row.getByRole('button', { name: 'More' });
-  if (!(await action.count()) && (await more.count())) await more.click();
+  // The row may not be there yet.
+  await action.or(more).first().waitFor();
+  if (!(await action.count())) await more.click();
   await action.click();
 }

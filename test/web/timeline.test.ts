@@ -27,11 +27,12 @@ describe('the page: timeline', () => {
     await visit.run('echo one > f; exec 5<f; rm f; echo kept > g');
     await take(visit, 'before');
     expect(await rows(visit, 'before').innerText()).to.match(
-      /[\d.]+ [KM]B added, paused for [\d.]+ ms, Current position/,
+      /Current position, [\d.]+ [KM]B added, paused for [\d.]+ ms/,
     );
     await visit.run('cat <&5; rm g; echo later > h');
     await take(visit, 'after');
     await press(visit, 'before', 'Rewind to');
+    await visit.page.getByRole('tab', { name: 'Shell 1' }).waitFor();
     expect(await visit.screen()).to.not.match(/later/);
     expect(await visit.run('cat <&5; cat g; ls h')).to.match(/^one\nkept\nls: h: No such file/);
     await press(visit, 'after', 'Rewind to');
@@ -175,10 +176,7 @@ describe('the page: timeline', () => {
     const visit = await show(await site.open());
     await visit.run('echo from the page > f; exec 5<f; rm f; (read line <&5; echo "$line" > g; sleep 1000) & true');
     await take(visit, 'moving');
-    const [download] = await Promise.all([
-      visit.page.waitForEvent('download'),
-      pressIn(rows(visit, 'moving'), 'Export'),
-    ]);
+    const download = await visit.download(() => pressIn(rows(visit, 'moving'), 'Export'));
     expect(download.suggestedFilename()).to.equal('moving.layer');
     const exported = join(directory, 'moving.layer');
     await download.saveAs(exported);
@@ -223,10 +221,7 @@ describe('the page: timeline', () => {
     it('a file that is no snapshot, one that is cut off, and one of a newer version', async () => {
       const visit = await show(await site.open());
       await take(visit, 'good');
-      const [download] = await Promise.all([
-        visit.page.waitForEvent('download'),
-        pressIn(rows(visit, 'good'), 'Export'),
-      ]);
+      const download = await visit.download(() => pressIn(rows(visit, 'good'), 'Export'));
       await download.saveAs(join(directory, 'good.layer'));
       const good = await readFile(join(directory, 'good.layer'));
       const newer = Buffer.from(good);

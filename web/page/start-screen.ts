@@ -6,6 +6,7 @@ const STEPS: Record<Progress['what'], string> = {
   emulator: 'Loading the emulator',
   download: 'Fetching the guest',
   snapshot: 'Unpacking its memory',
+  root: 'Opening its root filesystem',
   guest: 'Waking the guest',
   move: 'Taking the machine over',
   kernel: 'Fetching the kernel',

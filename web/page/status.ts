@@ -1,6 +1,6 @@
 import { html, LitElement, nothing } from 'lit';
 import type { Connection, GuestView } from '../embed/connection.ts';
-import { calledFirst, formatBytes } from '../protocol/format.ts';
+import { called, formatBytes } from '../protocol/format.ts';
 import type { MemoryUse } from '../protocol.ts';
 import { formatMoment } from './format.ts';
 
@@ -70,8 +70,8 @@ export class StatusLine extends LitElement {
   override render() {
     const { connection, guest, memory } = this;
     const { text, detail, tone } = statusOf(connection, guest);
-    const name = guest && connection.guests.length > 1 ? `${calledFirst(guest.name)}: ` : '';
-    return html`<span class="state muted" role="status" data-tone=${tone}>${name}${text}<span class="detail">${detail && `, ${detail}`}</span></span>${memory && guest ? renderMemory(memory) : nothing}`;
+    const name = guest && connection.guests.length > 1 ? ` (${called(guest.name)})` : '';
+    return html`<span class="state muted" role="status" data-tone=${tone}>${text}<span class="detail">${name}${detail && `, ${detail}`}</span></span>${memory && guest ? renderMemory(memory) : nothing}`;
   }
 }
 

@@ -78,7 +78,6 @@ export class GuestTerminals extends LitElement {
   declare lacksNetwork: boolean;
   #isToldOfNetwork = false;
   readonly #views = new Map<ShellStream, TerminalView>();
-  #opened = 0;
   readonly #numbers = new WeakMap<ShellStream, number>();
 
   constructor() {
@@ -100,10 +99,17 @@ export class GuestTerminals extends LitElement {
     return this.guest.shells.find(({ id }) => id === this.selected) ?? this.guest.shells.at(-1);
   }
 
+  /** The numbers of those that have gone are given again. */
+  #freeNumber(shells: readonly ShellStream[]): number {
+    const taken = new Set(shells.map((shell) => this.#numbers.get(shell)));
+    for (let number = 1; ; number++) if (!taken.has(number)) return number;
+  }
+
   override render() {
     const { guest } = this;
     const current = this.#current;
-    for (const shell of guest.shells) if (!this.#numbers.has(shell)) this.#numbers.set(shell, ++this.#opened);
+    for (const shell of guest.shells)
+      if (!this.#numbers.has(shell)) this.#numbers.set(shell, this.#freeNumber(guest.shells));
     const tabs = guest.shells.map((shell) => ({
       id: String(shell.id),
       label: `Shell ${this.#numbers.get(shell)}`,

@@ -384,6 +384,7 @@ export class VirtiofsVm extends LitElement implements VirtiofsVmElement {
   };
 
   readonly #onType = ({ detail: { guest, text } }: CustomEvent<TypeDetail>): void => {
+    this.isWelcoming = false;
     const terminals = [...this.renderRoot.querySelectorAll<GuestTerminals>('vm-terminals')];
     void terminals.find((candidate) => candidate.guest.id === guest)?.type(text);
   };

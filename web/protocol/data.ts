@@ -26,7 +26,7 @@ export interface FileEntry {
 
 /** What is being done until the first guest is there. */
 export interface Progress {
-  what: 'emulator' | 'download' | 'snapshot' | 'guest' | 'kernel' | 'boot' | 'move';
+  what: 'emulator' | 'download' | 'snapshot' | 'root' | 'guest' | 'kernel' | 'boot' | 'move';
   /** Bytes, where they are counted. */
   loaded?: number;
   total?: number;

@@ -1,5 +1,5 @@
 import { loadCodec, type MemoryFileSystem, MemoryStore, type SnapshotInfo, SnapshotStore } from '../../device/index.ts';
-import type { MachineConfig } from '../../harness/machine/config.ts';
+import { equipmentOf, type MachineConfig } from '../../harness/machine/config.ts';
 import { called, calledFirst } from '../protocol/format.ts';
 import type {
   GuestId,
@@ -27,6 +27,8 @@ import { compileV86 } from './v86-module.ts';
 const MAX_GUESTS = 4;
 /** Milliseconds for the tab that a machine comes from to leave its snapshots to this one. */
 const LEGACY_PATIENCE = 3000;
+
+const hasRoot = (config: MachineConfig) => equipmentOf(config).root !== undefined;
 
 /** The worker's side of {@link WorkerApi}. */
 export class Host implements WorkerApi {
@@ -145,11 +147,15 @@ export class Host implements WorkerApi {
   async #resume(since: number): Promise<{ resumed: number } | undefined> {
     const last = await this.timeline.newest(since);
     if (!last) return undefined;
-    this.#page.progress({ what: 'snapshot' });
     const lost: SnapshotInfo[] = [];
     for (const snapshot of last.snapshots) {
       try {
-        await this.#add(configOfSnapshot(snapshot), (guest) => guest.restore(snapshot.id));
+        const config = configOfSnapshot(snapshot);
+        this.#page.progress({ what: hasRoot(config) ? 'root' : 'emulator' });
+        await this.#add(config, (guest) => {
+          this.#page.progress({ what: 'snapshot' });
+          return guest.restore(snapshot.id);
+        });
       } catch (error) {
         const isAlone = last.snapshots.length === 1;
         this.#page.problem(
@@ -184,9 +190,13 @@ export class Host implements WorkerApi {
     try {
       checkEmulator(manifest);
       // The machine is made meanwhile.
-      const fetched = this.#fetchSnapshot(manifest);
+      let isMade = false;
+      const fetched = this.#fetchSnapshot(manifest).then(() => {
+        if (!isMade && hasRoot(config)) this.#page.progress({ what: 'root' });
+      });
       fetched.catch(() => {});
       await this.#add(config, async (guest) => {
+        isMade = true;
         await fetched;
         this.#page.progress({ what: 'guest' });
         await guest.restore(manifest.snapshot.id);
@@ -319,6 +329,8 @@ export class Host implements WorkerApi {
         ? await this.#add(configOfSnapshot(store.info(from.snapshot)), (guest) => guest.restore(from.snapshot))
         : await this.#forkGuest(this.guest(from.guest), from.folder === 'shared');
     await this.timeline.remember();
+    // It has a place there.
+    this.#page.timelineChanged();
     return fork.info;
   }
 

@@ -26,7 +26,7 @@ export type Content =
   | { kind: 'text'; text: string; lineEnd: '\n' | '\r\n'; version: string }
   | { kind: 'image'; url: string }
   /** To look at; `why` says why no more. */
-  | { kind: 'head'; text: string; why: string };
+  | { kind: 'head'; text: string; why: string; isBytes?: true };
 
 /** A file as the visitor may see it. An image's `url` is to be revoked. `onProgress`: as for {@link FolderApi.read}. */
 export async function loadContent(
@@ -68,7 +68,7 @@ function headOf(bytes: Uint8Array, size: number): Content {
     size > HEAD_BYTES
       ? `Binary file: the first ${HEAD_BYTES} bytes of ${formatBytes(size)}.`
       : 'Binary file: its bytes.';
-  return { kind: 'head', text: hexDump(bytes.subarray(0, HEAD_BYTES)), why };
+  return { kind: 'head', text: hexDump(bytes.subarray(0, HEAD_BYTES)), why, isBytes: true };
 }
 
 export function encodeText(text: string, lineEnd: '\n' | '\r\n'): Uint8Array {
@@ -101,7 +101,7 @@ function hexDump(bytes: Uint8Array): string {
       .join(' ')
       .padEnd(47);
     const text = row.map((byte) => (byte >= 0x20 && byte < 0x7f ? String.fromCharCode(byte) : '.')).join('');
-    lines.push(`${at.toString(16).padStart(6, '0')}  ${hex}  ${text}`);
+    lines.push(`${at.toString(16).padStart(4, '0')}  ${hex}  ${text}`);
   }
   return lines.join('\n');
 }

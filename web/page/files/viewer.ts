@@ -51,6 +51,7 @@ export class FileViewer extends LitElement {
     .notice span { flex: 1 1 180px; }
     .why { margin: 0; padding: 6px 10px; font-size: 12.5px; color: var(--muted); border-bottom: 1px solid var(--border); }
     pre { flex: 1; min-height: 0; margin: 0; padding: 10px; border: 0; border-radius: 0; resize: none; overflow: auto; font-family: var(--mono); font-size: 12.5px; line-height: 1.5; background: var(--surface); tab-size: 4; white-space: pre; }
+    pre.bytes { font-size: 11px; }
     .image { flex: 1; min-height: 0; overflow: auto; display: grid; place-items: center; padding: 10px; background: var(--raised); }
     .image img { max-width: 100%; }
   `,
@@ -188,7 +189,7 @@ export class FileViewer extends LitElement {
       case 'image':
         return html`<div class="image"><img src=${content.url} alt=${`Picture in ${printable(name)}`} @error=${this.#showBytes}></div>`;
       case 'head':
-        return html`<p class="why">${content.why}</p><pre tabindex="0" role="region" aria-label=${`Beginning of ${printable(name)}`}>${content.text}</pre>`;
+        return html`<p class="why">${content.why}</p><pre class=${content.isBytes ? 'bytes' : ''} tabindex="0" role="region" aria-label=${`Beginning of ${printable(name)}`}>${content.text}</pre>`;
       default:
         return this.fetched ? fetching(this.fetched, 'Fetching') : nothing;
     }

@@ -221,7 +221,7 @@ export class RequestsView extends LitElement {
         ${this.isLive ? nothing : html`<button class="primary" @click=${this.#follow}>${icon('play')} Follow</button>`}
         <span class="space"></span>
         <button ?disabled=${!total} @click=${() => this.#export('json')}>${icon('download')} JSON</button>
-        <button ?disabled=${!total} title="For ui.perfetto.dev and about:tracing" @click=${() => this.#export('perfetto')}>${icon('download')} Perfetto trace</button></div>
+        <button ?disabled=${!total} title="A trace for ui.perfetto.dev and about:tracing" @click=${() => this.#export('perfetto')}>${icon('download')} Perfetto</button></div>
       ${this.detail ? html`<vm-request-detail .marks=${this.marks} .detail=${this.detail} @close=${this.#close} @keydown=${(event: KeyboardEvent) => event.key === 'Escape' && this.#close()}></vm-request-detail>` : nothing}`;
   }
 

@@ -67,7 +67,7 @@ export class ExerciseView extends LitElement {
             ? html`<span>It replaces what you have written.</span><button @click=${this.#solve}>Replace it</button><button @click=${() => (this.isAsking = false)}>Keep mine</button>`
             : nothing
         }
-        <button class="plain" @click=${() => run.bench.reset()}>Begin again</button></div>
+        <button class="plain" @click=${() => run.bench.reset()}>Start over</button></div>
       <p class="muted" role="status">${run.bench.runs && !isRunning ? `Run ${run.bench.runs}: ${reached.length} of ${exercise.goals.length} goals reached` : ''}</p>
       <ul class="goals" aria-label="Goals">${exercise.goals.map(({ text }, index) => {
         const isDone = reached.includes(index);

@@ -25,6 +25,7 @@ export class Printable extends LitElement {
     h2 { margin: 32px 0 4px; font-size: 20px; break-after: avoid; }
     h3 { margin: 18px 0 4px; font-size: 16px; break-after: avoid; }
     li { break-inside: avoid; }
+    .boxes { padding-left: 0; list-style: none; }
     @media print {
       :host { position: static; color-scheme: light; }
       .actions { display: none; }
@@ -53,9 +54,9 @@ export class Printable extends LitElement {
 
   #step({ title, prose, command, question, hints, exercise }: Step, index: number) {
     return html`<h3>${index + 1}. ${title}</h3>${this.#prose(prose)}
-      ${question ? html`<p><strong>${question.text}</strong></p><ul>${question.options.map(({ text }) => html`<li>☐ ${text}</li>`)}</ul>` : nothing}
+      ${question ? html`<p><strong>${question.text}</strong></p><ul class="boxes">${question.options.map(({ text }) => html`<li>☐ ${text}</li>`)}</ul>` : nothing}
       ${command ? html`<code class="command">${command.text.replaceAll('{dir}', DIRECTORY)}</code>` : nothing}
-      ${exercise ? html`<ul>${exercise.goals.map(({ text }) => html`<li>☐ ${text}</li>`)}</ul><pre class="code">${exercise.code}</pre>` : nothing}
+      ${exercise ? html`<ul class="boxes">${exercise.goals.map(({ text }) => html`<li>☐ ${text}</li>`)}</ul><pre class="code">${exercise.code}</pre>` : nothing}
       ${hints.map((hint, n) => html`<p class="muted">Hint ${n + 1}</p>${this.#prose(hint)}`)}`;
   }
 

@@ -1,8 +1,7 @@
 import { html, LitElement, nothing, type PropertyValues } from 'lit';
 import { live } from 'lit/directives/live.js';
 import type { Connection, GuestView } from '../../embed/connection.ts';
-import { called, calledFirst, formatBytes } from '../../protocol/format.ts';
-import { KEPT } from '../../protocol/timeline.ts';
+import { called, formatBytes } from '../../protocol/format.ts';
 import type { SnapshotView, TimelineView } from '../../protocol.ts';
 import { ask, choose, dialogStyles, leaveMoment } from '../dialog.ts';
 import { saveAs } from '../files/uploads.ts';
@@ -13,7 +12,7 @@ import './compare.ts';
 import type { CompareDialog } from './compare.ts';
 import { drawGraph, type GraphNode, type GraphRow, graphStyles, graphWidth, layOut } from './graph.ts';
 import { KINDS, labelOf, matches, narrow, shownAbove, titleOf } from './label.ts';
-import { importedNote, sharedNote, undoNote } from './notes.ts';
+import { importedNote, keptNote, sharedNote, undoNote } from './notes.ts';
 import { timelineStyles } from './styles.ts';
 
 const INTERVALS = { 0: 'never', 5: 'every 5 s', 15: 'every 15 s', 60: 'every minute' };
@@ -108,6 +107,7 @@ export class TimelinePanel extends LitElement {
           .value=${this.filter} @input=${(event: Event) => (this.filter = (event.target as HTMLInputElement).value)}>
         <button aria-pressed=${this.onlyKept} @click=${() => (this.onlyKept = !this.onlyKept)}>Named or pinned</button>
       </div>
+      <div class="scroll">
       <ol class="list" aria-label="Snapshots, newest first" style=${`--graph: ${graphWidth(rows)}px`} ?data-drop=${this.isDropTarget} @dragover=${this.#onDragOver} @dragleave=${() => (this.isDropTarget = false)} @drop=${this.#onDrop}>
         ${rows.map((row, n) => this.#renderRow(row, rows[n + 1]?.node.id))}
         ${view.damaged.map(
@@ -117,6 +117,8 @@ export class TimelinePanel extends LitElement {
         </li>`,
         )}
       </ol>
+      ${keptNote(view, isFiltered ? shown : undefined, this.guest, this.#isBusy, { reset: this.#reset, clear: this.#clear })}
+      </div>
       ${this.#isBusy ? html`<div class="tasks" role="status">${this.tasks.map(({ text }) => html`<div><span>${text}</span><progress aria-label=${text}></progress></div>`)}</div>` : nothing}
       ${undoNote(view, this.guest, this.#isBusy, (before) => void this.#rewind(before))}
       ${this.shared ? sharedNote(this.shared, () => (this.shared = '')) : nothing}
@@ -130,11 +132,6 @@ export class TimelinePanel extends LitElement {
         },
       )}
       ${view.isKept ? nothing : html`<p class="note warn">${view.reason}</p>`}
-      <div class="note"><span>${isFiltered ? `${shown} of ` : ''}${view.snapshots.length} ${view.snapshots.length === 1 ? 'snapshot' : 'snapshots'}, ${formatBytes(view.used)}${view.isKept ? ', kept in this browser: a reload resumes where you are' : ''}.</span>
-        <details><summary>What is kept, and for how long</summary>
-        <p>${calledFirst(this.guest.name)} keeps running while a snapshot is taken. Automatic snapshots and those before a fork make room for newer ones: the last ${KEPT.automatic} stay. So do the last ${KEPT.before} of those that are taken before you go back or close a guest. Whatever has a name or a pin, and whatever you import, stays until you remove it. To import, drop a file from <span class="mono">v86-virtiofs export</span>, or from another browser, on the list.</p></details>
-        <button ?disabled=${this.#isBusy} @click=${this.#reset}>Reset to base</button>
-        <button class="danger" ?disabled=${this.#isBusy} @click=${this.#clear}>Remove all</button></div>
       <vm-compare .connection=${this.connection} .snapshots=${view.snapshots}></vm-compare>`;
   }
 
@@ -169,7 +166,7 @@ export class TimelinePanel extends LitElement {
     const isAlone = this.connection.guests.length === 1;
     return html`<li data-kind="now" aria-current=${guest.id === this.guest.id ? 'true' : nothing}>${drawGraph(row)}
       <span class="text"><span class="what"><span class="name">Now</span>${isAlone ? nothing : html`<span class="badge">${guest.name}</span>`}</span>
-      <span class="facts">${guest.isAsleep ? 'Asleep' : POWER[guest.power]}${parent ? `, after ${labelOf(parent)}` : ''}</span></span></li>`;
+      <span class="facts">${guest.isAsleep ? 'Asleep' : POWER[guest.power]}${parent ? `, after “${labelOf(parent)}”` : ''}</span></span></li>`;
   }
 
   /** `parent`: where it branches off, unless that is the next row. */
@@ -177,7 +174,7 @@ export class TimelinePanel extends LitElement {
     const { id, name, kind, created, addedBytes, standstill, guest, guests, damage, isPinned } = snapshot;
     const here = this.connection.guests
       .filter((candidate) => guests.includes(candidate.id))
-      .map((candidate) => candidate.name);
+      .map((candidate) => called(candidate.name));
     const label = labelOf(snapshot);
     const isOpen = this.open === id;
     const aria = (action: string) => `${action}: ${label}`;
@@ -190,13 +187,13 @@ export class TimelinePanel extends LitElement {
     return html`<li data-kind=${kind} data-id=${id} ?data-here=${here.length}>${drawGraph(row)}
       <span class="text"><span class="what"><span class="name">${titleOf(snapshot)}</span>${badges.map((badge) => (badge ? html`<span class="badge">${badge}</span>` : nothing))}<span class="muted">${formatMoment(created)}</span></span>
       <span class="facts">${[
+        here.length ? `Current position${this.connection.guests.length > 1 ? ` of ${here.join(' and ')}` : ''}` : '',
         `${formatBytes(addedBytes)} added`,
         standstill === undefined
           ? ''
           : `paused for ${standstill < 10 ? standstill.toFixed(1) : standstill.toFixed(0)} ms`,
-        isOfOther ? `of ${guest}` : '',
-        parent ? `after ${labelOf(parent)}` : '',
-        here.length ? `Current position${this.connection.guests.length > 1 ? ` of ${here.join(', ')}` : ''}` : '',
+        isOfOther ? `of ${called(guest)}` : '',
+        parent ? `after “${labelOf(parent)}”` : '',
       ]
         .filter(Boolean)
         .join(', ')}</span>
