@@ -39,10 +39,7 @@ describe('the page: Debian', function () {
     const row = timeline(visit).locator('li[data-id]').filter({ hasText: name });
     await row.waitFor();
     await row.getByRole('button', { name: /^More/ }).click();
-    const [download] = await Promise.all([
-      visit.page.waitForEvent('download'),
-      row.getByRole('button', { name: /^Export/ }).click(),
-    ]);
+    const download = await visit.download(() => row.getByRole('button', { name: /^Export/ }).click());
     const path = join(directory, `${name}.layer`);
     await download.saveAs(path);
     return path;

@@ -253,7 +253,7 @@ describe('the page: files', () => {
       const visit = await open();
       await visit.run('dd if=/dev/urandom of=random bs=1k count=64 2>/dev/null');
       const fetch = async (name: string) => {
-        const [download] = await Promise.all([visit.page.waitForEvent('download'), button(visit, name).click()]);
+        const download = await visit.download(() => button(visit, name).click());
         return { name: download.suggestedFilename(), path: await download.path() };
       };
       await row(visit, '/random').click();

@@ -2,10 +2,10 @@ import { mkdir, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { expect } from 'chai';
 import { Firefox } from './firefox.ts';
-import { PATIENCE, SCREENSHOTS, useWebSite } from './support.ts';
+import { SCREENSHOTS, useWebSite } from './support.ts';
 
 describe('the page in Firefox', function () {
-  this.timeout(180_000);
+  this.timeout(600_000);
   const site = useWebSite();
   let firefox: Firefox;
   before(async () => void (firefox = await Firefox.launch()));
@@ -15,17 +15,7 @@ describe('the page in Firefox', function () {
   const find = (...selectors: string[]) =>
     `[${selectors.map((selector) => JSON.stringify(selector))}].reduce((root, selector) => (root?.shadowRoot ?? root)?.querySelector(selector), document)`;
   const screen = () => firefox.evaluate(`${find('virtiofs-vm', 'vm-terminals')}?.text ?? ''`);
-  const until = async (what: () => Promise<string>, pattern: RegExp): Promise<string> => {
-    let seen = '';
-    for (
-      const end = Date.now() + PATIENCE;
-      Date.now() < end;
-      await new Promise((resolve) => setTimeout(resolve, 100))
-    ) {
-      if (pattern.test((seen = await what()))) return seen;
-    }
-    throw new Error(`${pattern} is not to be seen in\n${seen}`);
-  };
+  const until = (look: () => Promise<string>, pattern: RegExp) => firefox.sees(pattern, look);
 
   /** The page may have something else to do with the focus yet. */
   const enterTerminal = () =>

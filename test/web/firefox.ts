@@ -3,11 +3,15 @@ import { once } from 'node:events';
 import { mkdtemp, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
+import { setTimeout } from 'node:timers/promises';
 import { WebSocket } from 'ws';
 
 const FIREFOX = '/usr/bin/firefox-esr';
-/** Milliseconds for Firefox to start, on a machine with other things to do. */
-const PATIENCE = 60_000;
+/** Milliseconds for Firefox to start, and for what a page does in it, on a machine with many other things to do. */
+const PATIENCE = 180_000;
+const LOOK_INTERVAL = 100;
+/** What a page is about. */
+const STATE = "document.querySelector('virtiofs-vm')?.shadowRoot.textContent.replace(/\\s+/g, ' ') ?? ''";
 
 interface Answer {
   id?: number;
@@ -83,6 +87,14 @@ export class Firefox {
     return result!.value;
   }
 
+  /** Looks until that matches, and returns what it saw. A page that is just being left can't be looked at. */
+  async sees(pattern: RegExp, look: () => Promise<string>): Promise<string> {
+    let seen = '';
+    for (const end = Date.now() + PATIENCE; Date.now() < end; await setTimeout(LOOK_INTERVAL))
+      if (pattern.test((seen = await look().catch(String)))) return seen;
+    throw new Error(`${pattern} is not to be seen in\n${seen}\nThe page shows ${await this.evaluate(STATE)}`);
+  }
+
   /** Types keys where the focus is. `\n` is Enter. */
   async type(text: string): Promise<void> {
     const actions = [...text.replaceAll('\n', '\uE007')].flatMap((value) => [
@@ -136,7 +148,7 @@ export class Firefox {
 function listening(process: ChildProcess): Promise<string> {
   return new Promise((resolve, reject) => {
     let said = '';
-    const timer = setTimeout(() => reject(new Error(`Firefox does not start:\n${said}`)), PATIENCE);
+    const timer = globalThis.setTimeout(() => reject(new Error(`Firefox does not start:\n${said}`)), PATIENCE);
     process.once('error', reject);
     process.once('exit', (code) => reject(new Error(`Firefox has ended with ${code}:\n${said}`)));
     process.stderr!.on('data', (data: Buffer) => {

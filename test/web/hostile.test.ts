@@ -36,10 +36,7 @@ describe('the page: names from elsewhere', () => {
       await page.getByRole('dialog').getByRole('button', { name: 'Cancel' }).click();
     }
     await files.locator('.row').filter({ hasText: 'invoice' }).click();
-    const [download] = await Promise.all([
-      page.waitForEvent('download'),
-      files.getByRole('button', { name: /^Download invoice/ }).click(),
-    ]);
+    const download = await visit.download(() => files.getByRole('button', { name: /^Download invoice/ }).click());
     expect(download.suggestedFilename()).to.match(/^invoice[^\u202e]*fdp\.sh$/);
 
     await page.getByRole('tab', { name: 'Timeline' }).click();
@@ -48,7 +45,7 @@ describe('the page: names from elsewhere', () => {
       await page.evaluate((text) => document.querySelector('virtiofs-vm')!.vm!.snapshot(text), name);
     for (const text of [MARKUP, 'invoice\\u202efdp.sh'])
       await timeline.locator('.name').getByText(text, { exact: true }).waitFor();
-    const [exported] = await Promise.all([page.waitForEvent('download'), pressIn(rows(visit, MARKUP), 'Export')]);
+    const exported = await visit.download(() => pressIn(rows(visit, MARKUP), 'Export'));
     expect(exported.suggestedFilename()).to.match(/^[\w.-]+\.layer$/);
     await timeline.getByRole('listitem').filter({ hasText: MARKUP }).getByRole('button', { name: 'Rewind to' }).click();
     await timeline.getByText(`went to “${MARKUP}”`).waitFor();
@@ -75,7 +72,7 @@ describe('the page: names from elsewhere', () => {
     await page.getByRole('tab', { name: 'Timeline' }).click();
     const timeline = page.locator('vm-timeline');
     const { loadCodec, MemoryStore, SnapshotStore } = await import('../../device/index.ts');
-    const [download] = await Promise.all([page.waitForEvent('download'), pressIn(rows(visit, 'Start'), 'Export')]);
+    const download = await visit.download(() => pressIn(rows(visit, 'Start'), 'Export'));
     const path = join(directory, 'start.layer');
     await download.saveAs(path);
     const store = await SnapshotStore.open(new MemoryStore(), loadCodec());

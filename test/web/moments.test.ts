@@ -169,10 +169,7 @@ describe('the page: moments that are left', function () {
     await panel(visit).getByRole('combobox').selectOption('every 5 s');
     await rows(visit, 'Automatic').first().waitFor();
     await panel(visit).getByRole('combobox').selectOption('never');
-    const [download] = await Promise.all([
-      page.waitForEvent('download'),
-      pressIn(rows(visit, 'Automatic').first(), 'Export'),
-    ]);
+    const download = await visit.download(() => pressIn(rows(visit, 'Automatic').first(), 'Export'));
     const file = join(directory, 'automatic.layer');
     await download.saveAs(file);
     await pressIn(rows(visit, 'Automatic').last(), 'Rename');

@@ -11,7 +11,7 @@ import { offeringBoth } from '../../web/build/offer.ts';
 import { PAGE_DIRECTORY } from '../../web/build/serve.ts';
 import { Firefox } from './firefox.ts';
 import { largeFile, makeRootGuest, type RootGuest } from './root-guest.ts';
-import { PATIENCE, useWebSite, type Visit } from './support.ts';
+import { useWebSite, type Visit } from './support.ts';
 
 const MD5 = createHash('md5').update(largeFile()).digest('hex');
 
@@ -206,10 +206,7 @@ describe('the page: a root filesystem on an image', function () {
     const row = visit.page.locator('vm-timeline li[data-id]').filter({ hasText: 'moving' });
     await row.waitFor();
     await row.getByRole('button', { name: /^More/ }).click();
-    const [download] = await Promise.all([
-      visit.page.waitForEvent('download'),
-      row.getByRole('button', { name: /^Export/ }).click(),
-    ]);
+    const download = await visit.download(() => row.getByRole('button', { name: /^Export/ }).click());
     const store = await SnapshotStore.open(new MemoryStore(), loadCodec());
     const id = await store.import(await readFile(await download.path()));
     const vm = await Vm.thaw(store, id, { images: [join(guest.directory, 'root.image')] });
@@ -285,7 +282,7 @@ describe('the page: a root filesystem on an image', function () {
       }).listen(0);
       const { port } = other.address() as AddressInfo;
       booting = (path) => `import(new URL('embed/page/virtiofs-vm.js', location.href).href)
-        .then(({ createVm }) => createVm({ root: 'http://localhost:${port}${path}' }).exec('md5sum < /large', { timeoutMs: 100_000 }))
+        .then(({ createVm }) => createVm({ root: 'http://localhost:${port}${path}' }).exec('md5sum < /large', { timeoutMs: 400_000 }))
         .then(({ stdout }) => stdout, ({ message }) => message)`;
       const pass = site.intercept!;
       site.intercept = (request, response, next) => {
@@ -321,24 +318,37 @@ describe('the page: a root filesystem on an image', function () {
       } finally {
         await firefox.close();
       }
-    });
+    }).timeout(600_000);
   });
 
   it('does the same in Firefox', async () => {
     const firefox = await Firefox.launch();
-    const terminals = "document.querySelector('virtiofs-vm')?.shadowRoot.querySelector('vm-terminals')";
-    const sees = async (pattern: RegExp, what = `${terminals}?.text ?? ''`) => {
-      let seen = '';
-      for (const end = Date.now() + PATIENCE; Date.now() < end; await new Promise((next) => setTimeout(next, 100)))
-        if (pattern.test((seen = await firefox.evaluate(what)))) return;
-      throw new Error(`${pattern} is not to be seen in\n${seen}`);
-    };
+    const terminals = "document.querySelector('virtiofs-vm')?.shadowRoot?.querySelector('vm-terminals')";
+    const sees = (pattern: RegExp, what = `${terminals}?.text ?? ''`) =>
+      firefox.sees(pattern, () => firefox.evaluate(what));
     const type = async (line: string) => {
       await sees(/textarea/, `${terminals}.focus(), ${terminals}.shadowRoot.activeElement?.localName ?? ''`);
       await firefox.type(line);
     };
     try {
       await firefox.goto(site.url);
+      await sees(/#\s*$/);
+      const guests = "document.querySelector('virtiofs-vm')?.shadowRoot?.querySelector('select[aria-label=Guest]')";
+      const choose = (name: string) =>
+        firefox.evaluate(
+          `setTimeout(() => Object.assign(${guests}, { value: '${name}' }).dispatchEvent(new Event('change'))), ''`,
+        );
+      await choose('busybox');
+      await sees(/guest=busybox/, 'location.search');
+      await sees(/#\s*$/);
+      await type('clear; cat /small\n');
+      await sees(/No such file/);
+      // It is remembered.
+      await firefox.goto(site.url);
+      await sees(/^busybox$/, `${guests}?.value ?? ''`);
+      await sees(/#\s*$/);
+      await choose('debian');
+      await sees(/guest=debian/, 'location.search');
       await sees(/#\s*$/);
       await type('echo mine > /mine; md5sum < /large\n');
       await sees(new RegExp(MD5));
@@ -352,7 +362,7 @@ describe('the page: a root filesystem on an image', function () {
     } finally {
       await firefox.close();
     }
-  });
+  }).timeout(600_000);
 
   it('shows its files, and fetches the content of those that are opened', async () => {
     const visit = await site.open();
@@ -380,16 +390,15 @@ describe('the page: a root filesystem on an image', function () {
       });
       return true;
     };
+    const before = packs().length;
     await files.locator('.row[data-path="/small"]').press('Escape');
     await files.getByRole('button', { name: 'Download all' }).click();
     await files.getByText(/Downloading [\d.]+ [KM]?B of [\d.]+ MB/).waitFor();
     await files.getByRole('button', { name: 'Cancel' }).click();
     await files.getByText(/Downloading/).waitFor({ state: 'detached' });
 
-    const before = packs().length;
     await files.locator('.row[data-path="/large"]').click();
-    const download = page.waitForEvent('download');
-    await files.getByRole('button', { name: 'Download large' }).click();
+    const download = visit.download(() => files.getByRole('button', { name: 'Download large' }).click());
     await visit.until(async () => waiting.length > 0, 'nothing was fetched');
     waiting.shift()!();
     await files
@@ -404,10 +413,7 @@ describe('the page: a root filesystem on an image', function () {
     await files.getByText(/Binary file: the first 512 bytes/).waitFor();
     await files.getByText(/Fetching/).waitFor({ state: 'detached' });
     await files.locator('.row[data-path="/large"]').press('Escape');
-    const [all] = await Promise.all([
-      page.waitForEvent('download'),
-      files.getByRole('button', { name: 'Download all' }).click(),
-    ]);
+    const all = await visit.download(() => files.getByRole('button', { name: 'Download all' }).click());
     expect(all.suggestedFilename()).to.equal('root.tar');
     const unpacked = join(guest.directory, 'unpacked');
     await mkdir(unpacked);
@@ -503,6 +509,22 @@ describe('the page: a root filesystem on an image', function () {
     await visit.page.getByRole('button', { name: 'Try again' }).click();
     expect(await visit.run('cat /small')).to.equal('a small file');
     visit.complaints.length = 0;
+  });
+
+  it('says that it opens its root, as long as that takes', async () => {
+    const held: (() => void)[] = [];
+    answer = (request, response) => {
+      held.push(() => {
+        request.url = request.url!.replace('/some/where/', '/');
+        guest.serve(request, response);
+      });
+      return true;
+    };
+    const visit = await site.open();
+    await visit.page.getByText('Opening its root filesystem').waitFor();
+    answer = () => false;
+    for (const go of held) go();
+    expect(await visit.run('cat /small')).to.equal('a small file');
   });
 
   it('waits for the network when it opens', async () => {

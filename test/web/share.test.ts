@@ -14,9 +14,7 @@ describe('the page: a moment for somebody else', function () {
     const visit = await site.open();
     await visit.run('n=42; echo shared > note.txt; exec 5<note.txt; rm note.txt; echo here > kept.txt');
     await timeline(visit);
-    const download = visit.page.waitForEvent('download');
-    await visit.page.getByRole('button', { name: 'Share' }).click();
-    const file = await download;
+    const file = await visit.download(() => visit.page.getByRole('button', { name: 'Share' }).click());
     await visit.page.getByText(`“${file.suggestedFilename()}” holds this very moment`).waitFor();
     expect(await visit.page.locator('.link').innerText()).to.equal(
       `${site.url}?snapshot=${encodeURIComponent(file.suggestedFilename())}`,
