@@ -85,7 +85,9 @@ describe('the page: what a terminal shows again', function () {
   it('is not answered again: after a reload, a rewind and in a fork nothing is typed into what runs', async () => {
     const visit = await site.open();
     await visit.ready();
-    await visit.drop(visit.page.locator('vm-files'), [join(directory, 'queries'), join(directory, 'ask.sh')]);
+    // Its panel may be on its way yet.
+    await visit.page.locator('vm-files .row').first().waitFor();
+    await visit.drop(visit.page.locator('vm-files .area'), [join(directory, 'queries'), join(directory, 'ask.sh')]);
     await visit.page.locator('vm-files .row[data-path="/queries"]').waitFor();
     await visit.page.getByRole('tab', { name: 'Timeline' }).click();
     await visit.page.locator('vm-timeline').getByLabel('Automatic').selectOption('never');

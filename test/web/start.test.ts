@@ -150,6 +150,30 @@ describe('the page: start and terminal', () => {
     await visit.page.getByText('The last shell has ended').waitFor();
   });
 
+  it('is not left for a file that is let go where nothing takes it', async () => {
+    const visit = await site.open();
+    await visit.ready();
+    const passes = await visit.terminal().evaluate((element) => {
+      const drag = (type: string, add: (items: DataTransferItemList) => void) => {
+        const dataTransfer = new DataTransfer();
+        add(dataTransfer.items);
+        return element.dispatchEvent(
+          new DragEvent(type, { dataTransfer, bubbles: true, composed: true, cancelable: true }),
+        );
+      };
+      return ['dragover', 'drop'].map((type) => [
+        drag(type, (items) => items.add(new File(['text'], 'f'))),
+        drag(type, (items) => items.add('text', 'text/plain')),
+      ]);
+    });
+    expect(passes).to.deep.equal([
+      [false, true],
+      [false, true],
+    ]);
+    await visit.drop(visit.terminal(), [join(PAGE_DIRECTORY, 'index.html')]);
+    expect(await visit.run('echo here')).to.equal('here');
+  });
+
   it('takes much output without losing any', async () => {
     const visit = await site.open();
     expect(await visit.run('seq 1 20000 | tee /tmp/seq | tail -1; wc -c < /tmp/seq')).to.equal('20000\n108894');

@@ -10,3 +10,13 @@ for (const element of document.querySelectorAll('virtiofs-vm'))
     },
     { once: true },
   );
+
+/** A file that is let go where nothing takes it would be opened in place of the page, and the machine would end. */
+function refuse(event: DragEvent): void {
+  if (event.defaultPrevented || !event.dataTransfer?.types.includes('Files')) return;
+  event.preventDefault();
+  event.dataTransfer.dropEffect = 'none';
+}
+
+addEventListener('dragover', refuse);
+addEventListener('drop', refuse);

@@ -123,5 +123,5 @@ export const machineStyles = css`
   @keyframes across { from { transform: translateX(0); opacity: 1; } to { transform: translateX(240px); opacity: 0; } }
   @keyframes back { from { transform: translateX(0); opacity: 1; } to { transform: translateX(-240px); opacity: 0; } }
   @media (prefers-reduced-motion: reduce) { .packet { display: none; } }
-  @container (max-width: 420px) { .machine { grid-template-columns: 56px minmax(0, 1fr) 56px; gap: 10px; } .actor { padding: 6px 2px; font-size: 11px; } .actor small { display: none; } }
+  @container (max-width: 420px) { .machine { grid-template-columns: 56px minmax(0, 1fr) 56px; gap: 10px; } .actor { padding: 6px 2px; font-size: 11px; } .actor small { display: none; } .rings small { white-space: normal; } }
 `;
