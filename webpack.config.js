@@ -310,6 +310,8 @@ const cli = {
   externals: {
     v86: 'module v86',
     tinypool: 'module tinypool',
+    // Asked for when a store is in a bucket, and may be missing.
+    '@aws-sdk/client-s3': 'import @aws-sdk/client-s3',
     bufferutil: 'node-commonjs bufferutil',
     'utf-8-validate': 'node-commonjs utf-8-validate',
   },

@@ -18,6 +18,7 @@ import {
 } from '../../guest-images/paths.ts';
 import { missingPrograms } from '../../guest-images/programs.ts';
 import { privateSources } from '../../guest-images/sources.ts';
+import { isInBucket, openFiles } from './stores/open-files.ts';
 import { v86Version } from './v86.ts';
 import { DEFAULT_MEMORY } from './vm-options.ts';
 
@@ -37,7 +38,7 @@ export interface Finding {
 const TO_BUILD = 400 << 20;
 const TO_USE = 200 << 20;
 
-/** What running guests takes, and what this machine has of it. `store`: the directory of snapshots. Nothing is built, fetched or started. */
+/** What running guests takes, and what this machine has of it. `store`: where snapshots are. Nothing is built, fetched or started. */
 export async function examine({ store }: { store: string }): Promise<Finding[]> {
   const checks = [
     node,
@@ -187,16 +188,30 @@ async function temporaryFiles(): Promise<Finding> {
     : { name: 'temporary files', state: 'lack', found: problem, cure: 'set TMPDIR to a directory that can be written' };
 }
 
-async function snapshots(directory: string): Promise<Finding> {
+async function snapshots(store: string): Promise<Finding> {
+  const name = 'snapshots';
+  if (!isInBucket(store)) return snapshotsIn(store);
+  try {
+    const files = await openFiles(store).list();
+    return { name, state: 'ok', found: `${store}: ${countOf(files)}` };
+  } catch (error) {
+    return { name, state: 'lack', found: (error as Error).message, cure: 'or name another place with --store' };
+  }
+}
+
+function countOf(files: readonly string[]): string {
+  const count = files.filter((file) => file.endsWith('.layer')).length;
+  return count === 1 ? '1 snapshot' : `${count} snapshots`;
+}
+
+async function snapshotsIn(directory: string): Promise<Finding> {
   const name = 'snapshots';
   const problem = await unwritable(directory);
   if (problem !== undefined)
     return { name, state: 'lack', found: problem, cure: 'name another place with --store, or set XDG_DATA_HOME' };
   const files = await readdir(directory).catch(() => undefined);
-  const count = files?.filter((file) => file.endsWith('.layer')).length;
   const free = formatBytes(await freeBytes(directory));
-  const there =
-    count === undefined ? 'made when the first one is frozen' : count === 1 ? '1 snapshot' : `${count} snapshots`;
+  const there = files ? countOf(files) : 'made when the first one is frozen';
   return { name, state: 'ok', found: `${directory}: ${there}, ${free} free` };
 }
 

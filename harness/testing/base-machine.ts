@@ -33,7 +33,10 @@ export interface Preparation {
 export interface BaseMachineOptions extends VmOptions, Preparation {
   /** Directories that the guest can mount, each mounted at its mount point; none has a `filesystem` or `volume` of its own. Default: an empty one, `share`. */
   shares?: ShareOptions[];
-  /** Where base machines are kept for the next run: a directory of this kit's own, or a store. Default: `bases` in the cache directory. */
+  /**
+   * Where base machines are kept for the next run: a directory of this kit's own, `s3://BUCKET/PREFIX` for several machines, or a store. Default: what
+   * `V86_VIRTIOFS_BASES` says, or `bases` in the cache directory.
+   */
   store?: string | FileStore;
   /** Forks that wait, restored and paused. Default: 1. */
   size?: number;
@@ -155,17 +158,17 @@ export class BaseMachine {
       const { id } = await vm.freeze(base.store);
       const kept = await this.#store.keepFailure(base, id, name);
       await base.store.remove(id);
-      const { directory } = this.#store;
-      return directory === undefined
+      const { location } = this.#store;
+      return location === undefined
         ? `The machine is kept as it was then, as ${kept} in the store of its base.`
-        : `The machine is kept as it was then. To look around in it:\n  npx v86-virtiofs ${this.#shell(directory, kept).map(quoted).join(' ')}`;
+        : `The machine is kept as it was then. To look around in it:\n  npx v86-virtiofs ${this.#shell(location, kept).map(quoted).join(' ')}`;
     } catch (error) {
       return `The machine could not be kept: ${printable((error as Error).message.split('\n', 1)[0]!)}`;
     }
   }
 
   /** The words that open a shell in a machine that is kept, with what its snapshot has not. */
-  #shell(directory: string, id: string): string[] {
+  #shell(location: string, id: string): string[] {
     const { shares = [], root, kernel, initrd, modules, bios } = this.#options;
     const sources = [...shares, typeof root === 'string' ? { source: root } : root];
     const elsewhere = sources.flatMap((share) => {
@@ -180,7 +183,7 @@ export class BaseMachine {
       bios && ['--bios', bios],
     ];
     const needed = [...elsewhere, ...own.flatMap((words) => words || [])];
-    return [needed.length ? 'restore' : 'shell', '--store', directory, ...needed, id.slice(0, 12)];
+    return [needed.length ? 'restore' : 'shell', '--store', location, ...needed, id.slice(0, 12)];
   }
 
   #make(): Promise<Made> {

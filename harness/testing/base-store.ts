@@ -3,15 +3,19 @@ import { join } from 'node:path';
 import { concat } from '../../device/bytes.ts';
 import { type FileStore, loadCodec, OverlayStore, type SnapshotInfo, SnapshotStore } from '../../device/index.ts';
 import { writableCacheDirectory } from '../../guest-images/paths.ts';
+import { BucketError } from '../node/stores/bucket.ts';
 import { DirectoryLock } from '../node/stores/directory-lock.ts';
-import { DirectoryStore } from '../node/stores/directory-store.ts';
+import { isInBucket, openFiles } from '../node/stores/open-files.ts';
 import { MAX_PINNED } from '../node/vm-pool.ts';
 
-/** Bases that are kept, and snapshots of tests that have failed. */
-const MAX_BASES = 16;
-const MAX_FAILURES = 10;
-/** Milliseconds within which what was used may still be in use. */
-const IN_USE = 10 * 60 * 1000;
+/** Names the store where none is given. */
+const BASES_VARIABLE = 'V86_VIRTIOFS_BASES';
+/** What is kept: bases, and snapshots of tests that have failed; and milliseconds within which what was used may still be in use. */
+const LIMITS = {
+  directory: { bases: 16, failures: 10, inUse: 10 * 60 * 1000 },
+  // Of many machines, of which none tells the others what it uses.
+  bucket: { bases: 64, failures: 50, inUse: 24 * 60 * 60 * 1000 },
+};
 /** Milliseconds that whoever makes a base may take. */
 const PATIENCE = 60 * 60 * 1000;
 const DAY = 24 * 60 * 60 * 1000;
@@ -28,14 +32,21 @@ export interface Base {
 
 /** Where base machines are kept, by what they were made from, and tests that have failed. Several processes may have it. */
 export class BaseStore {
-  /** Undefined for files of the caller's. */
-  readonly directory: string | undefined;
+  /** As `--store` takes it; undefined for files of the caller's. */
+  readonly location: string | undefined;
   readonly #files: FileStore;
+  /** Of this machine; undefined where there is none. */
+  readonly #directory: string | undefined;
 
-  /** Only in a directory of this kit old ones are removed; `store` is the caller's. */
-  constructor(store: string | FileStore = join(writableCacheDirectory(), 'bases')) {
-    this.directory = typeof store === 'string' ? store : undefined;
-    this.#files = typeof store === 'string' ? new DirectoryStore(store) : store;
+  /** Old ones are removed, but for files of the caller's. @throws VmError `configuration`. */
+  constructor(store: string | FileStore = process.env[BASES_VARIABLE] || defaultDirectory()) {
+    if (typeof store !== 'string') {
+      this.#files = store;
+      return;
+    }
+    this.location = store;
+    this.#files = openFiles(store);
+    if (!isInBucket(store)) this.#directory = store;
   }
 
   /** The base of this name. Where there is none, or a damaged one, `make` puts it into a store: one process at a time. */
@@ -49,8 +60,9 @@ export class BaseStore {
       await this.#prune();
       return (await this.#find(key))!;
     };
-    if (this.directory === undefined) return making();
-    const place = join(this.directory, '.making', key);
+    if (this.location === undefined) return making();
+    // Of several machines each makes its own, and the first one stays: that takes none of them longer than to wait.
+    const place = join(this.#making, key);
     await mkdir(place, { recursive: true, mode: 0o700 });
     return new DirectoryLock(place, PATIENCE).hold(making);
   }
@@ -66,7 +78,7 @@ export class BaseStore {
 
   /** Tells others that the base is in use. */
   async touch({ id }: Pick<Base, 'id'>): Promise<void> {
-    if (this.directory === undefined) return;
+    if (this.#directory === undefined) return;
     const now = new Date();
     await utimes(this.#path(id), now, now).catch(() => {});
   }
@@ -85,7 +97,8 @@ export class BaseStore {
       if (store.pinnedLength(id) <= MAX_PINNED) return { store, id, release: await store.pin(id) };
       await store.verify(id);
       return { store, id, release: () => {} };
-    } catch {
+    } catch (error) {
+      if (error instanceof BucketError && !error.isMissing) throw error;
       // It is damaged: another takes its place.
       await (await this.#open()).remove(id).catch(() => {});
       return undefined;
@@ -93,32 +106,45 @@ export class BaseStore {
   }
 
   #path(id: string): string {
-    return join(this.directory!, `${id}.layer`);
+    return join(this.#directory!, `${id}.layer`);
+  }
+
+  /** Where locks are of who makes bases on this machine. */
+  get #making(): string {
+    return join(this.#directory ?? defaultDirectory(), '.making');
+  }
+
+  /** When it was used last, as far as that is known, in milliseconds since 1970; undefined when it is gone. */
+  async #lastUse({ id, created }: SnapshotInfo): Promise<number | undefined> {
+    if (this.#directory === undefined) return Date.parse(created);
+    return (await stat(this.#path(id)).catch(() => undefined))?.mtimeMs;
   }
 
   /** Removes those that were not used for longest, and what their making has left. */
   async #prune(): Promise<void> {
-    if (this.directory === undefined) return;
+    if (this.location === undefined) return;
+    const { bases, failures, inUse } = LIMITS[this.#directory === undefined ? 'bucket' : 'directory'];
     const store = await this.#open();
-    const used = await Promise.all(
-      store
-        .list()
-        .map(async (info) => ({ info, time: (await stat(this.#path(info.id)).catch(() => undefined))?.mtimeMs })),
-    );
+    const used = await Promise.all(store.list().map(async (info) => ({ info, time: await this.#lastUse(info) })));
     const excess = (prefix: string, count: number): SnapshotInfo[] =>
       used
         .filter(({ info: { name }, time }) => name.startsWith(prefix) && time !== undefined)
         .sort((a, b) => b.time! - a.time!)
         .slice(count)
-        .filter(({ time }) => Date.now() - time! > (prefix === BASE ? IN_USE : 0))
+        .filter(({ time }) => Date.now() - time! > (prefix === BASE ? inUse : 0))
         .map(({ info }) => info);
-    for (const { id } of [...excess(BASE, MAX_BASES), ...excess(FAILURE, MAX_FAILURES)])
-      await store.remove(id).catch(() => {});
-    await store.gc();
-    const making = join(this.directory, '.making');
-    for (const name of await readdir(making).catch(() => [])) {
-      const { mtimeMs = Date.now() } = (await stat(join(making, name)).catch(() => undefined)) ?? {};
-      if (Date.now() - mtimeMs > DAY) await rm(join(making, name), { recursive: true, force: true });
+    const old = [...excess(BASE, bases), ...excess(FAILURE, failures)];
+    for (const { id } of old) await store.remove(id).catch(() => {});
+    // In a bucket there is nothing else that would be in the way.
+    if (old.length || this.#directory !== undefined) await store.gc();
+    for (const name of await readdir(this.#making).catch(() => [])) {
+      const place = join(this.#making, name);
+      const { mtimeMs = Date.now() } = (await stat(place).catch(() => undefined)) ?? {};
+      if (Date.now() - mtimeMs > DAY) await rm(place, { recursive: true, force: true });
     }
   }
+}
+
+function defaultDirectory(): string {
+  return join(writableCacheDirectory(), 'bases');
 }

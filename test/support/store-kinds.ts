@@ -35,7 +35,7 @@ const DIRECTORY: StoreKind = {
   remove: (location) => rm(location, { recursive: true, force: true }),
 };
 
-const BUCKET: StoreKind = {
+export const BUCKET: StoreKind = {
   kind: 'a bucket',
   async make() {
     const server = await sharedGateway();

@@ -109,7 +109,9 @@ function imageUse(seconds: number | undefined): Pick<VmOptions, 'imagePatience' 
 }
 
 export function storeOption(): Option {
-  return new Option('--store <dir>', 'directory of snapshots').default(snapshotDirectory());
+  return new Option('--store <place>', 'where snapshots are: a directory, or s3://BUCKET/PREFIX').default(
+    snapshotDirectory(),
+  );
 }
 
 /** What `run` and `shell` have in common, as commander gives it. */

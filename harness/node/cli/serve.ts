@@ -1,11 +1,13 @@
 import { resolve } from 'node:path';
 import { MigrationTarget } from '../../../device/index.ts';
 import { joinSignals } from '../../../device/join-signals.ts';
+import { snapshotDirectory } from '../../../guest-images/paths.ts';
 import { CommandError, VmError } from '../../machine/errors.ts';
 import { unlessAborted } from '../../machine/unless-aborted.ts';
 import { treesOf } from '../images/shared-images.ts';
 import { DirectoryFates } from '../migration/directory-fates.ts';
 import { makePlan } from '../plan.ts';
+import { isInBucket } from '../stores/open-files.ts';
 import { type MigratedVm, Vm } from '../vm.ts';
 import { type Endpoint, fingerprintNote, listen, openEndpoint, STDIO } from './endpoint.ts';
 import type { ExecFlags } from './exec-options.ts';
@@ -149,7 +151,7 @@ async function keptInStead(vm: Vm, flags: LinkFlags, error: Error): Promise<VmEr
     : new VmError('snapshot', message, options);
 }
 
-/** Where a `serve` with this store takes down what became of migrations. */
+/** Where a `serve` with this store takes down what became of migrations: on this machine. */
 function fatesBeside(store: string): DirectoryFates {
-  return new DirectoryFates(`${resolve(store)}.migrations`);
+  return new DirectoryFates(`${isInBucket(store) ? snapshotDirectory() : resolve(store)}.migrations`);
 }

@@ -14,7 +14,7 @@ import { formatBytes } from '../../../device/trees/report.ts';
 import { VmError } from '../../machine/errors.ts';
 import { printable, printableJson } from '../../machine/printable.ts';
 import { exportWithImages, treesOf } from '../images/shared-images.ts';
-import { DirectoryStore } from '../stores/directory-store.ts';
+import { openFiles } from '../stores/open-files.ts';
 import { PRIVATE, writeFileWhole } from '../stores/whole-file.ts';
 import { imageOption, progressReporter, storeOption } from './options.ts';
 
@@ -39,8 +39,9 @@ export function addJsonOption(command: Command): Command {
   return command.option('--json', 'print JSON on stdout');
 }
 
-export function openStore({ store }: { store: string }): Promise<SnapshotStore> {
-  return SnapshotStore.open(new DirectoryStore(store), loadCodec());
+/** `isFresh`: what is there itself is read, and no copy of it in the cache. */
+export function openStore({ store }: { store: string }, { isFresh = false } = {}): Promise<SnapshotStore> {
+  return SnapshotStore.open(openFiles(store, { isFresh }), loadCodec());
 }
 
 /** Before anything runs. @throws VmError `configuration` when a snapshot other than `own` is called so. */
@@ -274,7 +275,7 @@ async function importCommand(file: string, flags: StoreFlags): Promise<void> {
 }
 
 async function verify(snapshot: string | undefined, flags: StoreFlags): Promise<void> {
-  const store = await openStore(flags);
+  const store = await openStore(flags, { isFresh: true });
   const ids = snapshot === undefined ? store.list().map(({ id }) => id) : [store.find(snapshot)];
   const problems = snapshot === undefined ? store.damaged().map(({ reason }) => reason) : [];
   const report = progressReporter();
@@ -321,7 +322,7 @@ async function remove(snapshots: string[], flags: StoreFlags): Promise<void> {
 
 async function gc(flags: StoreFlags): Promise<void> {
   const store = await openStore(flags);
-  const freed = (await store.gc()) + (await new DirectoryStore(flags.store).removeLeftovers());
+  const freed = (await store.gc()) + (await openFiles(flags.store).removeLeftovers());
   if (flags.json)
     return tellJson({
       freedBytes: freed,

@@ -20,7 +20,7 @@ export interface KeptFiles extends FileStore {
 }
 
 /** Whether a store is in a bucket, and not in a directory. */
-function isInBucket(location: string): boolean {
+export function isInBucket(location: string): boolean {
   return location.startsWith(SCHEME);
 }
 

@@ -96,10 +96,7 @@ export class S3Store implements FileStore {
   async #readPieces(file: IndexedFile, first: number, last: number): Promise<Uint8Array> {
     const key = this.#keyOf(file.object);
     const pieces = Array.from({ length: last - first }, (_, n) => first + n);
-    const cached: CachedObject = {
-      place: `${this.#bucket.name}/${key}`,
-      etag: this.#etags.get(file.object) ?? file.etag,
-    };
+    const cached = this.#cachedAs(file.object, this.#etags.get(file.object) ?? file.etag);
     const kept = await this.#cache.read(cached, pieces);
     const missing = pieces.filter((piece) => !kept.has(piece));
     if (!missing.length) return concat(pieces.map((piece) => kept.get(piece)!));
@@ -121,6 +118,7 @@ export class S3Store implements FileStore {
     change.made.add(object);
     const etag = await this.#bucket.put(this.#keyOf(object), bytes);
     change.files.set(name, { object, length: bytes.length, etag });
+    this.#cache.keep(this.#cachedAs(object, etag), 0, bytes);
   }
 
   async remove(name: string): Promise<void> {
@@ -289,6 +287,10 @@ export class S3Store implements FileStore {
   /** Waits until all that was read is in the cache. */
   settle(): Promise<void> {
     return this.#cache.settle();
+  }
+
+  #cachedAs(object: string, etag: string): CachedObject {
+    return { place: `${this.#bucket.name}/${this.#keyOf(object)}`, etag };
   }
 
   get #indexKey(): string {

@@ -28,7 +28,7 @@ export interface ThreadVmOptions
 /** What a thread is given at its start. */
 export interface ThreadData {
   /** Of the store. */
-  directory: string;
+  store: string;
   /** Of the snapshot. */
   id: string;
   options: ThreadVmOptions;

@@ -1,7 +1,7 @@
 import { type MessagePort, workerData } from 'node:worker_threads';
 import { loadCodec, SnapshotStore } from '../../../device/index.ts';
 import type { GuestProcess } from '../../machine/agent/guest-process.ts';
-import { DirectoryStore } from '../stores/directory-store.ts';
+import { openFiles } from '../stores/open-files.ts';
 import { useV86 } from '../v86.ts';
 import { Vm } from '../vm.ts';
 import type { VmOptions } from '../vm-options.ts';
@@ -15,9 +15,9 @@ import {
   type ToThread,
 } from './messages.ts';
 
-const [, { directory, id, options, wasm, rewinds }] = workerData as [unknown, ThreadData];
+const [, { store, id, options, wasm, rewinds }] = workerData as [unknown, ThreadData];
 useV86(wasm);
-const opened = SnapshotStore.open(new DirectoryStore(directory), loadCodec());
+const opened = SnapshotStore.open(openFiles(store), loadCodec());
 // Whoever asks for a machine is told.
 opened.catch(() => {});
 /** Of all machines. */

@@ -36,7 +36,7 @@ export interface VmWorkersOptions extends ThreadVmOptions {
 }
 
 /**
- * Machines that go on from one snapshot of a directory, in threads, so that they have all processors. The threads have one compiled v86; each reads the
+ * Machines that go on from one snapshot, in threads, so that they have all processors. The threads have one compiled v86; each reads the
  * snapshot for itself, and rewinds the emulators of machines that were given back, as `VmPool` does. Call {@link close} in the end.
  */
 export class VmWorkers implements AsyncDisposable {
@@ -51,9 +51,9 @@ export class VmWorkers implements AsyncDisposable {
     this.#onImageTrouble = onImageTrouble;
   }
 
-  /** `directory`: of a `DirectoryStore`. `id`: of a snapshot there. */
+  /** `store`: the name of one, as `openFiles` takes it. `id`: of a snapshot there. */
   static async start(
-    directory: string,
+    store: string,
     id: string,
     {
       workers = availableParallelism(),
@@ -64,7 +64,7 @@ export class VmWorkers implements AsyncDisposable {
     }: VmWorkersOptions = {},
   ): Promise<VmWorkers> {
     const [{ Tinypool }, wasm] = await Promise.all([import('tinypool'), compileV86()]);
-    const workerData: ThreadData = { directory, id, options, wasm, rewinds };
+    const workerData: ThreadData = { store, id, options, wasm, rewinds };
     const pool = new Tinypool({
       filename: fileURLToPath(THREAD),
       minThreads: workers,

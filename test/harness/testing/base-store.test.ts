@@ -2,9 +2,12 @@ import { mkdtemp, readdir, rm, stat, utimes } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { expect } from 'chai';
-import type { SnapshotStore } from '../../../device/index.ts';
+import { loadCodec, SnapshotStore } from '../../../device/index.ts';
+import { BucketError } from '../../../harness/node/stores/bucket.ts';
+import { openFiles } from '../../../harness/node/stores/open-files.ts';
 import { BaseStore } from '../../../harness/testing/base-store.ts';
 import { addSnapshot, contentOf } from '../../support/small-snapshots.ts';
+import { BUCKET } from '../../support/store-kinds.ts';
 
 const HOUR = 3_600_000;
 
@@ -67,5 +70,44 @@ describe('the store of base machines', () => {
     const names = store.list().map(({ name }) => name);
     expect(names.filter((name) => name.startsWith('failed '))).to.have.length(10);
     expect(names).to.include('failed test 11').and.not.to.include('failed test 0');
+  });
+});
+
+describe('the store of base machines of several machines', () => {
+  let location: string;
+  before(async function () {
+    this.timeout(300_000);
+    location = await BUCKET.make();
+  });
+
+  it('has what the first of them has made', async () => {
+    let made = 0;
+    const make = async (store: SnapshotStore, name: string) => {
+      made++;
+      await addSnapshot(store, name, [contentOf(1)]);
+    };
+    const first = await new BaseStore(location).provide('key', make);
+    expect((await new BaseStore(location).provide('key', make)).id).to.equal(first.id);
+    expect(made).to.equal(1);
+    const failed = await addSnapshot(first.store, '', [contentOf(1), contentOf(2)]);
+    const kept = await new BaseStore(location).keepFailure(first, failed, 'a test');
+    const store = await SnapshotStore.open(openFiles(location), loadCodec());
+    expect(store.find('failed a test')).to.equal(kept);
+    await store.verify(kept);
+  });
+
+  it('makes none because the server does not answer', async () => {
+    let made = 0;
+    const make = (seed: number) => async (store: SnapshotStore, name: string) => {
+      made++;
+      await addSnapshot(store, name, [contentOf(seed)]);
+    };
+    const { id } = await new BaseStore(location).provide('other', make(20));
+    const place = new URL(location).searchParams.get('endpoint')!;
+    const gone = new BaseStore(location.replace(encodeURIComponent(place), encodeURIComponent('http://127.0.0.1:1')));
+    const error = await gone.provide('other', make(20)).catch((caught: unknown) => caught);
+    expect(error).to.be.instanceOf(BucketError);
+    expect(made).to.equal(1);
+    expect((await new BaseStore(location).provide('other', make(20))).id).to.equal(id);
   });
 });
