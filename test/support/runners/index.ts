@@ -37,7 +37,11 @@ export function runTests(
       process.execPath,
       RUNNERS_ON_SOURCES[runner]!(files),
       { cwd: ROOT, env: { ...own, ...env, NO_COLOR: '1' }, timeout, maxBuffer: 1 << 26 },
-      (error, stdout, stderr) => resolve({ code: error ? Number(error.code ?? 255) : 0, output: stdout + stderr }),
+      (error, stdout, stderr) =>
+        resolve({
+          code: error ? Number(error.code ?? 255) : 0,
+          output: stdout + stderr + (error?.killed ? `${runner} was ended after ${timeout / 1000} s\n` : ''),
+        }),
     ),
   );
 }
