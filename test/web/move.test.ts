@@ -10,8 +10,10 @@ import { useWebSite, type Visit } from './support.ts';
 
 const README = join(import.meta.dirname, '../../web/share/README.txt');
 /** A guest with the page's kernel whose driver suspends. */
-const CAN_SLEEP: VmOptions =
-  process.env['V86_VIRTIOFS_KERNEL'] === 'stock' ? { driver: 'fast' } : { kernel: 'minimal' };
+const CAN_SLEEP: VmOptions = {
+  kernel: process.env['V86_VIRTIOFS_KERNEL'] === 'stock' ? 'stock' : 'minimal',
+  driver: 'fast',
+};
 
 describe('the page: moving, and sleep', () => {
   const site = useWebSite();

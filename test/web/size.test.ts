@@ -8,7 +8,9 @@ const [LIMIT, SCRIPTS, PAINT] = [580_000, 370_000, 150_000];
 describe('the page: size', () => {
   const site = useWebSite();
 
-  it('needs less than 150 KB of code, compressed with brotli, until it paints, and 580 KB until the prompt is there', async () => {
+  it('needs less than 150 KB of code, compressed with brotli, until it paints, and 580 KB until the prompt is there', async function () {
+    // Compressing takes seconds, where nobody else works.
+    this.timeout(300_000);
     const page = await (await site.newProfile()).newPage();
     page.setDefaultTimeout(PATIENCE);
     const bodies = new Map<string, Promise<Buffer>>();
