@@ -7,6 +7,7 @@ import { fileURLToPath } from 'node:url';
 import type { ExecOutput } from '../machine/agent/exec.ts';
 import { Vm } from '../node/vm.ts';
 import { baseMachine } from '../testing/base-machine.ts';
+import { runCold } from './cold-run.ts';
 import { QemuMachine } from './qemu-machine.ts';
 import { type BenchRow, Collector, type Measure, median } from './report.ts';
 
@@ -30,6 +31,8 @@ const RATE: Measure = {
 const ONE: Measure = { name: `${TESTS} tests that fork, write and assert`, unit: '/s', isRate: true };
 const FIRST: Measure = { name: 'fork to first assertion', unit: 'ms', isRate: false };
 const LARGE: Measure = { name: `… with ${USED} MiB in use`, unit: 'ms', isRate: false };
+
+const COLD: Measure = { name: 'cold run, base in a bucket, to first assertion', unit: 'ms', isRate: false };
 
 /** What each test does: writes a file, and looks what is in it, and whether anything of the test before is left. */
 const TEST = 'ls /tmp/file 2>/dev/null; echo written > /tmp/file; cat /tmp/file';
@@ -152,6 +155,8 @@ export async function benchTests(rounds: number, onProgress: (message: string) =
         }
       }
     }
+    onProgress('cold runs');
+    for (const time of await runCold(rounds, MEMORY, TEST)) collector.add('test kit', COLD, time);
     return collector.rows();
   } finally {
     await rm(store, { recursive: true, force: true });
