@@ -1,5 +1,4 @@
 import { gunzipped } from '../../device/trees/gunzip.ts';
-import { GUESTS_CACHE, HASHED } from '../protocol/cached.ts';
 import { GUEST_VERSION, type GuestManifest, type PackedFile } from '../protocol/manifest.ts';
 import { DownloadError, download, NetworkError, type OnDownload, request } from './network.ts';
 
@@ -40,7 +39,7 @@ export async function fetchPacked(
   const content = new Uint8Array(unpackedSize);
   let at = 0;
   try {
-    const reader = (await gunzipped((await kept(url)) ?? download(url, size, onDownload))).getReader();
+    const reader = (await gunzipped(download(url, size, onDownload))).getReader();
     for (let next = await reader.read(); !next.done; next = await reader.read()) {
       content.set(next.value, at);
       at += next.value.length;
@@ -52,15 +51,4 @@ export async function fetchPacked(
   if (at !== unpackedSize)
     throw new DownloadError(`${url.href} has ${at} bytes, not the ${unpackedSize} of guest.json: ${DEPLOY}`);
   return content;
-}
-
-/** What the page keeps for visits without a network need not be fetched again. */
-async function kept(url: URL): Promise<ReadableStream<Uint8Array<ArrayBuffer>> | undefined> {
-  if (!HASHED.test(url.pathname)) return undefined;
-  try {
-    return (await caches.match(url, { cacheName: GUESTS_CACHE }))?.body ?? undefined;
-  } catch {
-    // Pages from http have no caches, nor have some frames.
-    return undefined;
-  }
 }
