@@ -164,6 +164,15 @@ describe('the package, packed and installed', function () {
     expect(run(project, 'npx', 'v86-virtiofs', 'run', '--', 'echo', 'here').stdout).to.equal('here\n');
   });
 
+  it('says what a store in a bucket takes, and needs it for nothing else', () => {
+    const { status, stderr } = spawnSync('npx', ['v86-virtiofs', 'list', '--store', 's3://bucket'], {
+      cwd: project,
+      encoding: 'utf8',
+    });
+    expect(status).to.equal(125);
+    expect(stderr).to.match(/needs the package @aws-sdk\/client-s3.*run `npm install @aws-sdk\/client-s3`/);
+  });
+
   describe('in a page', () => {
     let server: Server;
     let browser: Browser;

@@ -89,7 +89,7 @@ export function describeInterruptions(step: number): void {
           if (!error) break;
           expect(error, error.stack).to.be.instanceOf(SnapshotError);
         }
-        expect(at).to.be.greaterThan(30);
+        expect(at).to.be.greaterThan(20);
       });
 
     for (const fate of ['cut', 'cut after', 'cut within'] as const)
