@@ -1,3 +1,6 @@
+import { once } from 'node:events';
+import { createServer, type RequestListener } from 'node:http';
+import type { AddressInfo } from 'node:net';
 import {
   DeleteObjectCommand,
   GetObjectCommand,
@@ -175,6 +178,43 @@ describe('a store in a bucket, when something is wrong', function () {
     expect(await files().removeLeftovers(Date.now() + 2 * HOUR)).to.equal(33);
     expect(await objects()).to.include.members(others);
     await verifyAll(await open());
+  });
+
+  it('a server that says more than it was asked for is given up', async () => {
+    const index = `{"format":"v86-virtiofs store","version":1,"changes":[],"swept":"","files":{"a.layer":${JSON.stringify({ object: `a.layer.${'0'.repeat(16)}`, length: 100, etag: 'x' })}}}`;
+    let listings = 0;
+    const answer: RequestListener = ({ url = '' }, response) => {
+      response.setHeader('ETag', '"x"');
+      if (url.includes('list-type=2')) {
+        listings++;
+        return response.end(
+          `<ListBucketResult><IsTruncated>true</IsTruncated><NextContinuationToken>${listings}</NextContinuationToken></ListBucketResult>`,
+        );
+      }
+      if (url.includes('index.json')) return response.end(index);
+      const more = () => response.destroyed || (response.write(Buffer.alloc(1 << 16)) && setImmediate(more));
+      response.on('drain', more);
+      more();
+    };
+    const hostile = createServer(answer).listen(0, '127.0.0.1');
+    await once(hostile, 'listening');
+    try {
+      const store = files(
+        server.location(bucket, 'store', `http://127.0.0.1:${(hostile.address() as AddressInfo).port}`),
+      );
+      expect(await attempt(store.read('a.layer', 0)))
+        .to.be.instanceOf(BucketError)
+        .with.property('message')
+        .that.matches(/more of store\/files\/a\.layer.* than the 100 bytes/);
+      expect(await attempt(store.removeLeftovers()))
+        .to.be.instanceOf(BucketError)
+        .with.property('message')
+        .that.matches(/does not end/);
+      expect(listings).to.be.below(1100);
+    } finally {
+      hostile.closeAllConnections();
+      hostile.close();
+    }
   });
 
   it('a server that knows no conditional writes is refused, before anything is stored', async () => {
