@@ -79,8 +79,25 @@ describe('the page: looks and accessibility', () => {
     });
   }
 
+  /** Every stage of a request's way has a name that can be read whole. */
+  async function expectStages({ page }: Visit): Promise<void> {
+    const stages = await page.locator('vm-step .route li').evaluateAll((items) =>
+      items.map((item) => ({
+        name: item.textContent,
+        size: parseFloat(getComputedStyle(item).fontSize),
+        isWhole: item.scrollWidth <= item.clientWidth,
+      })),
+    );
+    expect(stages).to.have.lengthOf(8);
+    for (const { name, size, isWhole } of stages) {
+      expect(size, name).to.be.at.least(11);
+      expect(isWhole, name).to.equal(true);
+    }
+  }
+
   /** Every view of the inspector, with something in it. */
-  async function eachPart({ page }: Visit, check: (part: string) => Promise<void>): Promise<void> {
+  async function eachPart(visit: Visit, check: (part: string) => Promise<void>): Promise<void> {
+    const { page } = visit;
     const inspector = page.locator('vm-inspector');
     const show = (view: string) => inspector.getByRole('tab', { name: view }).click();
     await show('Step');
@@ -91,6 +108,7 @@ describe('the page: looks and accessibility', () => {
     await inspector.getByRole('button', { name: 'Next', exact: true }).waitFor();
     for (let step = 0; step < 4; step++) await inspector.getByRole('button', { name: 'Next', exact: true }).click();
     await check('inspector step');
+    await expectStages(visit);
     await inspector.getByRole('button', { name: 'Continue' }).click();
     await show('Requests');
     await inspector.locator('.row').first().click();

@@ -65,8 +65,7 @@ export class StepView extends LitElement {
     .actions { display: flex; flex-wrap: wrap; gap: 6px; align-items: center; padding: 8px 12px; border-top: 1px solid var(--border); }
     .actions .space { flex: 1; }
     @container (max-width: 470px) {
-      .route li { min-width: 14px; }
-      .route li:not([aria-current]) { padding: 0; font-size: 0; }
+      .route { display: grid; grid-template-columns: repeat(4, auto); }
     }
   `,
   ];
