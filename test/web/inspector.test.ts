@@ -441,6 +441,11 @@ describe('the page: inspector', () => {
       const titles: string[] = [];
       for (;;) {
         titles.push(await title(visit));
+        const stages = await step(visit).locator('.route li').allInnerTexts();
+        const stage = stages.indexOf(await walking(visit).innerText()) + 1;
+        await step(visit)
+          .getByText(new RegExp(`^Stage ${stage} of ${stages.length}(, part \\d of \\d)?$`))
+          .waitFor();
         const last = titles.at(-1);
         if (await button(visit, 'Next').isVisible()) await button(visit, 'Next').click();
         else if (await button(visit, 'Serve it').isVisible()) await button(visit, 'Serve it').click();

@@ -23,6 +23,7 @@ const STAGES: Record<WalkStep['stage'], string> = {
   used: 'Used',
   interrupt: 'Interrupt',
 };
+const ORDER = Object.keys(STAGES) as WalkStep['stage'][];
 /** What makes a request, whatever the guest has in its caches. */
 const EXAMPLES = { folder: 'cat README.txt', root: 'touch /' };
 /** How fast it goes by itself: milliseconds for each step, 0 for not at all. */
@@ -177,7 +178,7 @@ export class StepView extends LitElement {
               ? html`<button class="primary" @click=${this.#next}>${icon('step')} Next request</button>`
               : html`<button class="primary" @click=${this.#serve}>${icon('step')} Serve it</button>`
         }
-        <span class="muted">${this.at + 1} of ${walk.steps.length}</span>
+        <span class="muted">${this.#place(walk.steps)}</span>
         ${this.#renderSpeed()}
         <span class="space"></span>
         ${isLast ? nothing : html`<button title="Serves this request, and waits for the next one" @click=${this.#next}>Skip it</button>`}
@@ -190,11 +191,18 @@ export class StepView extends LitElement {
       ${SPEEDS.map(({ label, pause }) => html`<option value=${pause} ?selected=${pause === this.pause}>${label}</option>`)}</select></label>`;
   }
 
+  /** As the route above counts. Of several steps at one stage, which one. */
+  #place(steps: readonly WalkStep[]): string {
+    const { stage } = steps[this.at]!;
+    const together = steps.filter((step) => step.stage === stage);
+    const part = together.length > 1 ? `, part ${together.indexOf(steps[this.at]!) + 1} of ${together.length}` : '';
+    return `Stage ${ORDER.indexOf(stage) + 1} of ${ORDER.length}${part}`;
+  }
+
   /** `step`: where it is; undefined while there is no request. */
   #renderRoute(step: WalkStep | undefined) {
-    const stages = Object.keys(STAGES) as WalkStep['stage'][];
-    const now = step ? stages.indexOf(step.stage) : -1;
-    return html`<ol class="route" aria-label="The request’s way">${stages.map((stage, n) => html`<li ?data-done=${n < now} aria-current=${n === now ? 'step' : nothing}>${STAGES[stage]}</li>`)}</ol>`;
+    const now = step ? ORDER.indexOf(step.stage) : -1;
+    return html`<ol class="route" aria-label="The request’s way">${ORDER.map((stage, n) => html`<li ?data-done=${n < now} aria-current=${n === now ? 'step' : nothing}>${STAGES[stage]}</li>`)}</ol>`;
   }
 
   /** What the step can be seen by. */
