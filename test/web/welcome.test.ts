@@ -1,5 +1,6 @@
 import { expect } from 'chai';
 import { useWebSite } from './support.ts';
+import { idle, panel, rows, show, take } from './timeline-panel.ts';
 import { TOURS, welcome } from './tours.ts';
 
 describe('the page: the first minute', function () {
@@ -29,6 +30,25 @@ describe('the page: the first minute', function () {
     await visit.page.reload();
     expect(await visit.run('cat f')).to.equal('typed');
     expect(await welcome(visit).count()).to.equal(0);
+  });
+
+  it('is gone when the visitor forks the guest, or rewinds it', async () => {
+    const visit = await site.open();
+    await show(visit);
+    await take(visit, 'here');
+    const help = visit.page.getByRole('button', { name: 'What is this?' });
+    await help.click();
+    await welcome(visit).waitFor();
+    await rows(visit, 'here').getByRole('button', { name: 'Rewind to' }).click();
+    await welcome(visit).waitFor({ state: 'detached' });
+    await idle(visit);
+    await help.click();
+    await welcome(visit).waitFor();
+    await panel(visit).getByRole('button', { name: 'Fork', exact: true }).click();
+    await visit.page.getByRole('dialog').getByRole('button', { name: 'Same folder' }).click();
+    await visit.ready(1);
+    await welcome(visit).waitFor({ state: 'detached' });
+    await visit.picture('welcome-forked');
   });
 
   for (const [tour, follow] of Object.entries(TOURS))

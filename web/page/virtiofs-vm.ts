@@ -268,7 +268,7 @@ export class VirtiofsVm extends LitElement implements VirtiofsVmElement {
         <button @click=${() => connection.attempt(connection.hold(guest, false))}>${icon('play')} Continue</button></div>`,
         )}
       ${this.hint ? html`<div class="held" role="status"><span>${inCode(this.hint)}</span><button class="plain icon" aria-label="Dismiss the hint" title="Dismiss" @click=${() => (this.hint = '')}>${icon('close')}</button></div>` : nothing}
-      <main data-view=${this.view} ?data-alone=${!panel} ?data-lesson=${this.#guide.isTeaching} @keydown=${this.#onKey} @type=${this.#onType} @look=${() => this.#guide.look()} @term=${({ detail }: CustomEvent<string>) => connection.attempt(this.#guide.explain(detail))}>
+      <main data-view=${this.view} ?data-alone=${!panel} ?data-lesson=${this.#guide.isTeaching} @keydown=${this.#onKey} @begun=${() => (this.isWelcoming = false)} @type=${this.#onType} @look=${() => this.#guide.look()} @term=${({ detail }: CustomEvent<string>) => connection.attempt(this.#guide.explain(detail))}>
         ${progress ? startScreen(progress, [...connection.consoles.values()].at(-1)) : guests.length ? nothing : this.#renderNoGuest(connection)}
         ${
           guests.length

@@ -218,6 +218,7 @@ export class TimelinePanel extends LitElement {
   }
 
   async #do<T>(text: string, action: Promise<T>): Promise<T | undefined> {
+    this.dispatchEvent(new Event('begun', { bubbles: true }));
     const task = { text };
     this.tasks = [...this.tasks, task];
     try {
