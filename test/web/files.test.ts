@@ -300,6 +300,27 @@ describe('the page: files', () => {
   });
 
   describe('the editor', () => {
+    it('says on a phone too what is edited and not saved', async () => {
+      const visit = await open();
+      const name = 'notes-of-a-long-day-in-the-laboratory.txt';
+      await visit.run(`echo > ${name}`);
+      await row(visit, `/${name}`).click();
+      await editor(visit).fill('a draft');
+      await visit.page.setViewportSize({ width: 390, height: 780 });
+      await visit.page.getByRole('navigation').getByRole('button', { name: 'Files' }).click();
+      const state = viewer(visit).locator('.title').getByText('not saved');
+      const isWhole = (part: Locator) =>
+        part.evaluate(
+          (element) =>
+            element.scrollWidth <= element.clientWidth && element.getBoundingClientRect().right <= innerWidth,
+        );
+      for (const part of [viewer(visit).locator('.title .name'), button(visit, 'Discard'), button(visit, 'Save')])
+        expect(await isWhole(part)).to.equal(true);
+      expect((await state.boundingBox())!.width).to.be.above(50);
+      expect(await viewer(visit).locator('.title strong').getAttribute('title')).to.equal(`/${name}`);
+      await visit.picture('files-editor-phone');
+    });
+
     it('keeps what is not saved while the visitor looks at other files and panels', async () => {
       const visit = await open();
       await row(visit, '/README.txt').click();

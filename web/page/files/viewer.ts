@@ -44,9 +44,10 @@ export class FileViewer extends LitElement {
     fetchedStyles,
     css`
     :host { display: flex; flex-direction: column; min-height: 0; }
-    .title { display: flex; align-items: center; gap: 8px; min-height: 46px; padding: 6px 10px; }
+    .title { display: flex; flex-wrap: wrap; align-items: center; gap: 4px 8px; min-height: 46px; padding: 6px 10px; }
+    .title .name { flex: 1 1 auto; display: flex; align-items: baseline; gap: 8px; min-width: 0; max-width: 100%; }
+    .title .muted { flex: none; }
     .title strong { overflow: hidden; text-overflow: ellipsis; white-space: nowrap; }
-    .title .space { flex: 1; }
     .notice { display: flex; flex-wrap: wrap; gap: 8px; align-items: center; padding: 6px 10px; background: var(--accent-soft); font-size: 13px; }
     .notice span { flex: 1 1 180px; }
     .why { margin: 0; padding: 6px 10px; font-size: 12.5px; color: var(--muted); border-bottom: 1px solid var(--border); }
@@ -156,8 +157,7 @@ export class FileViewer extends LitElement {
     const draft = this.#drafts.get(entry.path);
     return html`
       <div class="title">
-        <strong title=${printable(entry.path)}>${printable(entry.name)}</strong>${draft ? html`<span class="muted">not saved</span>` : nothing}
-        <span class="space"></span>
+        <span class="name"><strong title=${printable(entry.path)}>${printable(entry.name)}</strong>${draft ? html`<span class="muted">not saved</span>` : nothing}</span>
         ${ARCHIVE.test(entry.name) && entry.kind === 'file' && !this.readonly ? html`<button @click=${() => this.dispatchEvent(new Event('unpack'))}>Unpack here</button>` : nothing}
         ${draft || content?.kind === 'text' ? html`<button aria-pressed=${this.wraps} title="Wrap long lines" @click=${() => (this.wraps = !this.wraps)}>Wrap</button>` : nothing}
         ${draft && (!this.isStale || this.isGone) ? html`<button @click=${() => this.#discard()}>Discard</button>` : nothing}
