@@ -55,6 +55,19 @@ describe('the page: files', () => {
   const contentOf = ({ page }: Visit) =>
     page.locator('vm-text-editor').evaluate((element) => (element as unknown as { value: string }).value);
 
+  it('has an icon of its own on each button', async () => {
+    const visit = await open();
+    const drawn = await visit.page
+      .locator('vm-files .toolbar button.icon path')
+      .evaluateAll((paths) => paths.map((path) => path.getAttribute('d')));
+    expect(drawn).to.have.length.above(4);
+    expect(new Set(drawn)).to.have.lengthOf(drawn.length);
+    const folder = await row(visit, '/docs')
+      .locator('path')
+      .evaluateAll((paths) => paths.map((path) => path.getAttribute('d')));
+    expect(drawn.filter((path) => folder.includes(path))).to.deep.equal([]);
+  });
+
   describe('live, both ways', () => {
     it('shows what the guest makes, changes, moves and deletes', async () => {
       const visit = await open();

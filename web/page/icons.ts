@@ -35,6 +35,8 @@ const PATHS = {
   theme: 'M12 3a9 9 0 1 0 0 18zM12 3a9 9 0 0 1 0 18',
   lock: 'M6 11h12v9H6zM8 11V8a4 4 0 0 1 8 0v3',
   newFolder: 'M3 7a2 2 0 0 1 2-2h4l2 2h8a2 2 0 0 1 2 2v8a2 2 0 0 1-2 2H5a2 2 0 0 1-2-2zM12 11v5M9.5 13.5h5',
+  uploadFolder:
+    'M3 7a2 2 0 0 1 2-2h4l2 2h8a2 2 0 0 1 2 2v8a2 2 0 0 1-2 2H5a2 2 0 0 1-2-2zM12 16.5V11M9.5 13l2.5-2.5 2.5 2.5',
 } as const;
 
 export type IconName = keyof typeof PATHS;

@@ -239,7 +239,7 @@ export class FilesPanel extends LitElement {
             : html`<button class="plain icon" aria-label="New file" title="New file" @click=${() => this.#make('file')}>${icon('file')}</button>
         <button class="plain icon" aria-label="New folder" title="New folder" @click=${() => this.#make('directory')}>${icon('newFolder')}</button>
         <button class="plain icon" aria-label="Upload files" title="Upload files" @click=${() => this.#choose('files')}>${icon('upload')}</button>
-        <button class="plain icon" aria-label="Upload a folder" title="Upload a folder" @click=${() => this.#choose('folder')}>${icon('folder')}</button>`
+        <button class="plain icon" aria-label="Upload a folder" title="Upload a folder" @click=${() => this.#choose('folder')}>${icon('uploadFolder')}</button>`
         }
         ${deviceChoice(this.guest, 'Files of', () => this.requestUpdate())}
         <input type="search" class="find" aria-label="Find files by name" placeholder="Find" autocomplete="off" spellcheck="false" .value=${live(this.filter)} @input=${(event: Event) => this.#setFilter((event.target as HTMLInputElement).value)}>
