@@ -26,11 +26,11 @@ export interface BucketIndex {
   files: ReadonlyMap<string, IndexedFile>;
   /** The last changes, newest last: random names. */
   changes: readonly string[];
-  /** The last change after which unused objects were removed; '' for none yet. What was begun before has to begin again. */
-  swept: string;
+  /** The last change that removed something; '' for none yet. What was begun before has to begin again. */
+  removed: string;
 }
 
-export const EMPTY: BucketIndex = { files: new Map(), changes: [], swept: '' };
+export const EMPTY: BucketIndex = { files: new Map(), changes: [], removed: '' };
 
 /** A name that no object had before. */
 export function objectName(file: string): string {
@@ -51,9 +51,9 @@ export function changed(index: Omit<BucketIndex, 'changes'>, before: readonly st
 }
 
 /** @throws SnapshotError for what {@link decodeIndex} would refuse. */
-export function encodeIndex({ files, changes, swept }: BucketIndex, place: string): Uint8Array {
+export function encodeIndex({ files, changes, removed }: BucketIndex, place: string): Uint8Array {
   const bytes = new TextEncoder().encode(
-    JSON.stringify({ format: FORMAT, version: VERSION, changes, swept, files: Object.fromEntries(files) }),
+    JSON.stringify({ format: FORMAT, version: VERSION, changes, removed, files: Object.fromEntries(files) }),
   );
   if (bytes.length > MAX_INDEX)
     throw new SnapshotError(`${place} would have too many snapshots: remove some, or use another store for these`);
@@ -74,7 +74,7 @@ export function decodeIndex(bytes: Uint8Array, place: string): BucketIndex {
     throw damaged('it is not JSON');
   }
   if (typeof value !== 'object' || value?.['format'] !== FORMAT) throw damaged('it has another format');
-  const { version, files, changes, swept } = value;
+  const { version, files, changes, removed } = value;
   if (version !== VERSION)
     throw new SnapshotError(
       `the index of ${place} has version ${String(version)}, and this release reads ${VERSION}: use a newer release`,
@@ -82,7 +82,7 @@ export function decodeIndex(bytes: Uint8Array, place: string): BucketIndex {
   if (typeof files !== 'object' || files === null) throw damaged('files');
   const isId = (id: unknown): id is string => typeof id === 'string' && ID.test(id);
   if (!Array.isArray(changes) || changes.length > REMEMBERED || !changes.every(isId)) throw damaged('changes');
-  if (swept !== '' && !isId(swept)) throw damaged('swept');
+  if (removed !== '' && !isId(removed)) throw damaged('removed');
   const objects = new Set<string>();
   const entries = Object.entries(files as Record<string, Partial<IndexedFile> | null>).map(([name, file]) => {
     const { object, length, etag } = file ?? {};
@@ -99,5 +99,5 @@ export function decodeIndex(bytes: Uint8Array, place: string): BucketIndex {
     objects.add(object);
     return [name, { object, length: length!, etag }] as const;
   });
-  return { files: new Map(entries), changes, swept };
+  return { files: new Map(entries), changes, removed };
 }

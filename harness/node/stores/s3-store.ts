@@ -32,7 +32,7 @@ interface Change {
   readonly files: Map<string, IndexedFile>;
   /** Objects that it has made. */
   readonly made: Set<string>;
-  swept: string;
+  removed: string;
 }
 
 /** The index as it was found. */
@@ -142,7 +142,7 @@ export class S3Store implements FileStore {
   /** Returns undefined when another has changed the store meanwhile, so that nothing is done. */
   async #try<T>(action: () => Promise<T>): Promise<{ result: T } | undefined> {
     const begun = await this.#begin();
-    const change: Change = { begun, files: new Map(begun.files), made: new Set(), swept: begun.swept };
+    const change: Change = { begun, files: new Map(begun.files), made: new Set(), removed: begun.removed };
     let result: T;
     this.#change = change;
     try {
@@ -155,7 +155,7 @@ export class S3Store implements FileStore {
     }
     const used = objectsOf(change);
     const replaced = [...objectsOf(begun)].filter((object) => !used.has(object));
-    if (!change.made.size && !replaced.length && change.swept === begun.swept) return { result };
+    if (!change.made.size && !replaced.length && change.removed === begun.removed) return { result };
     if (!(await this.#commit(change, replaced.length > 0))) {
       await this.#removeObjects(change.made);
       return undefined;
@@ -171,7 +171,7 @@ export class S3Store implements FileStore {
     let files: ReadonlyMap<string, IndexedFile> = change.files;
     let failure: BucketError | undefined;
     for (let unchanged = 0; unchanged < MAX_QUESTIONS; ) {
-      const index = changed({ files, swept: change.swept }, before.changes, id);
+      const index = changed({ files, removed: isRemoval ? id : change.removed }, before.changes, id);
       try {
         const etag = await this.#putIndex(index, before.etag);
         this.#index = { ...index, etag };
@@ -193,9 +193,9 @@ export class S3Store implements FileStore {
         if (failure.isConflict) this.#isQuoted = !this.#isQuoted;
         continue;
       }
-      // What others have added since is no reason to begin again, if nothing was removed, nor is here.
+      // What others have added since is no reason to begin again, if nothing was removed in between, nor is here.
       const isAdded = [...change.begun.files].every(([name, { object }]) => now.files.get(name)?.object === object);
-      if (isRemoval || !isAdded || now.swept !== change.begun.swept || change.swept !== change.begun.swept)
+      if (isRemoval || !isAdded || now.removed !== change.begun.removed || change.removed !== change.begun.removed)
         return false;
       const own = [...change.files].filter(([, { object }]) => change.made.has(object));
       if (own.some(([name]) => now.files.has(name))) return false;
@@ -276,7 +276,7 @@ export class S3Store implements FileStore {
     // From here on whoever has begun before can't finish: what nobody uses now stays unused.
     const left = await this.exclusively(async () => {
       const change = this.#change!;
-      change.swept = randomId();
+      change.removed = randomId();
       const still = objectsOf(change);
       return old.filter(({ object }) => !still.has(object));
     });
