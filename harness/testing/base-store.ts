@@ -35,7 +35,7 @@ export class BaseStore {
   /** As `--store` takes it; undefined for files of the caller's. */
   readonly location: string | undefined;
   readonly #files: FileStore;
-  /** Of this machine; undefined where there is none. */
+  /** Of this machine; undefined if it has none. */
   readonly #directory: string | undefined;
 
   /** Old ones are removed, but for files of the caller's. @throws VmError `configuration`. */

@@ -215,9 +215,6 @@ export class Bucket {
         return tell('there is no such bucket; make it, or give another');
       case 'NoSuchKey':
         return tell('there is no such object; copy the bucket’s objects again', { isMissing: true });
-      case 'PreconditionFailed':
-      case 'ConditionalRequestConflict':
-        return tell('another has changed it meanwhile; try again', { isConflict: true });
       case 'InvalidAccessKeyId':
       case 'SignatureDoesNotMatch':
       case 'ExpiredToken':

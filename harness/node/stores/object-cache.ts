@@ -1,5 +1,6 @@
 import { createHash } from 'node:crypto';
 import { crc32 } from 'node:zlib';
+import { viewOf } from '../../../device/bytes.ts';
 import { BlockCache } from '../../../device/image/block-cache.ts';
 import { BlockMemory } from '../../../device/image/block-memory.ts';
 import { BLOCK } from '../../../device/image/blocks.ts';
@@ -46,10 +47,7 @@ export class ObjectCache {
     const damaged: number[] = [];
     for (const [piece, block] of await this.#files.read(key, missing)) {
       const bytes = block.subarray(0, -CHECKSUM);
-      if (
-        block.length > CHECKSUM &&
-        crc32(bytes) === Buffer.from(block.buffer, block.byteOffset).readUInt32LE(bytes.length)
-      )
+      if (block.length > CHECKSUM && crc32(bytes) === viewOf(block).getUint32(bytes.length, true))
         found.set(piece, bytes);
       else damaged.push(piece);
     }

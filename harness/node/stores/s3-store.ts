@@ -37,7 +37,7 @@ interface Change {
 
 /** The index as it was found. */
 interface FoundIndex extends BucketIndex {
-  /** Of the object; '' where there is none. */
+  /** Of the object; '' while the store has no index. */
   etag: string;
 }
 
@@ -205,7 +205,7 @@ export class S3Store implements FileStore {
     throw failure!;
   }
 
-  /** The index as it is, made where there is none. */
+  /** The index as it is, made if the store has none yet. */
   async #begin(): Promise<FoundIndex> {
     const found = await this.#fetchIndex();
     if (found.etag) return found;
