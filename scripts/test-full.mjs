@@ -1,5 +1,5 @@
-// Runs every suite, as many at a time as there are processors, and all of them whatever fails: `npm run test:full`, or only the parts that
-// are named: `npm run test:full -- web five-ways`. What a part prints goes to a file; of those that fail the end is shown.
+// Runs every suite, and all of them whatever fails: `npm run test:full`, or only the parts that are named:
+// `npm run test:full -- web five-ways`. One more at a time than there are processors, because most of them wait now and then. What a part prints goes to a file; of those that fail the end is shown.
 import { spawn } from 'node:child_process';
 import { createWriteStream, mkdtempSync, readdirSync, readFileSync } from 'node:fs';
 import { availableParallelism, tmpdir } from 'node:os';
@@ -86,7 +86,7 @@ async function runPart({ name, commands }) {
 }
 
 await Promise.all(
-  Array.from({ length: availableParallelism() }, async () => {
+  Array.from({ length: availableParallelism() + 1 }, async () => {
     for (let part = waiting.shift(); part; part = waiting.shift()) await runPart(part);
   }),
 );
