@@ -1,6 +1,6 @@
 import { createHash } from 'node:crypto';
 import { existsSync } from 'node:fs';
-import { copyFile, cp, mkdir, mkdtemp, readdir, readFile, rename, rm, stat, utimes, writeFile } from 'node:fs/promises';
+import { copyFile, cp, mkdir, readdir, readFile, rename, rm, stat, utimes, writeFile } from 'node:fs/promises';
 import { availableParallelism } from 'node:os';
 import { dirname, join, sep } from 'node:path';
 import { checkAptIsThere, type DebianPackage, missingAptPrograms, PrivateApt, unpack } from './apt.ts';
@@ -15,6 +15,7 @@ import { withMinimalKernel } from './minimal-kernel.ts';
 import { readModules } from './modules.ts';
 import { packageManifest, packageVersion, readableCacheDirectories, SOURCES, writableCacheDirectory } from './paths.ts';
 import { withPrebuilt } from './prebuilt.ts';
+import { inWorkDirectory } from './work-directory.ts';
 
 export { GuestImageError } from './errors.ts';
 export type { GuestImage, GuestImageOptions } from './image.ts';
@@ -121,15 +122,12 @@ async function makeImage(
   fill: (work: string, image: string) => Promise<void>,
 ): Promise<GuestImage> {
   await mkdir(dirname(directory), { recursive: true });
-  const work = await mkdtemp(`${directory}.building-`);
-  try {
+  await inWorkDirectory(`${directory}.building-`, async (work) => {
     const image = join(work, 'image');
     await mkdir(image);
     await fill(work, image);
     await install(image, directory, inputs);
-  } finally {
-    await rm(work, { recursive: true, force: true });
-  }
+  });
   return (await load(directory, inputs))!;
 }
 

@@ -1,7 +1,7 @@
 import { spawn } from 'node:child_process';
 import { createHash } from 'node:crypto';
 import { existsSync } from 'node:fs';
-import { copyFile, mkdir, mkdtemp, readdir, rename, rm, stat, utimes, writeFile } from 'node:fs/promises';
+import { copyFile, mkdir, readdir, rename, rm, stat, utimes, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { createInterface } from 'node:readline';
@@ -10,6 +10,7 @@ import { GuestImageError } from './errors.ts';
 import { writableCacheDirectory } from './paths.ts';
 import { privateSources } from './sources.ts';
 import { ensureHostPackages } from './userland.ts';
+import { inWorkDirectory } from './work-directory.ts';
 
 /** What people expect of a Debian that they sit in front of, besides what is essential, and apt. */
 const COMFORT = ['bash-completion', 'less', 'locales', 'procps', 'sudo'];
@@ -92,8 +93,7 @@ export async function makeDebianRoot(
   const tools = await ensureHostPackages(['mmdebstrap']);
   const debs = join(writableCacheDirectory(), 'debs');
   await mkdir(debs, { recursive: true });
-  const work = await mkdtemp(join(tmpdir(), 'debian-root-'));
-  try {
+  await inWorkDirectory(join(tmpdir(), 'debian-root-'), async (work) => {
     const [sources, update, configure, fetched] = ['sources.list', 'update', 'configure', 'debs'].map((name) =>
       join(work, name),
     ) as [string, string, string, string];
@@ -134,10 +134,7 @@ export async function makeDebianRoot(
     await keepDebs(fetched, debs);
     await rename(`${tar}.unfinished`, tar);
     onProgress('');
-  } finally {
-    await rm(work, { recursive: true, force: true });
-    await rm(`${tar}.unfinished`, { force: true });
-  }
+  }).finally(() => rm(`${tar}.unfinished`, { force: true }));
 }
 
 /** Names how a root with these packages is made, in 12 hexadecimal digits. */

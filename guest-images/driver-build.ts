@@ -1,5 +1,5 @@
 import { execFile } from 'node:child_process';
-import { mkdir, mkdtemp, readFile, rm, writeFile } from 'node:fs/promises';
+import { mkdir, readFile, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { basename, join } from 'node:path';
 import { promisify } from 'node:util';
@@ -10,6 +10,7 @@ import { GuestImageError } from './errors.ts';
 import { glob } from './files.ts';
 import { modinfo } from './modules.ts';
 import { cacheDirectory } from './paths.ts';
+import { inWorkDirectory } from './work-directory.ts';
 
 const run = promisify(execFile);
 const MAX_OUTPUT = 64 << 20;
@@ -61,12 +62,7 @@ export async function buildModules(
 ): Promise<DriverModules> {
   checkAptIsThere();
   // In the directory for temporary files, since make wants a path without spaces.
-  const work = await mkdtemp(join(tmpdir(), 'virtiofs-driver-'));
-  try {
-    return await buildBelow(work, kernel, onProgress);
-  } finally {
-    await rm(work, { recursive: true, force: true });
-  }
+  return inWorkDirectory(join(tmpdir(), 'virtiofs-driver-'), (work) => buildBelow(work, kernel, onProgress));
 }
 
 async function buildBelow(

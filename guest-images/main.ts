@@ -3,18 +3,21 @@ import { parseArgs } from 'node:util';
 import type { GuestImageOptions } from './image.ts';
 import { buildOnTerminal } from './terminal.ts';
 
+const KERNELS = ['stock', 'minimal'] as const;
+const DRIVERS = ['stock', 'fast'] as const;
+
 const { kernel, driver, all } = parseArgs({
   options: { kernel: { type: 'string' }, driver: { type: 'string' }, all: { type: 'boolean' } },
 }).values;
-const asked: GuestImageOptions = {
-  kernel: kernel === 'minimal' ? 'minimal' : 'stock',
-  driver: driver === 'fast' ? 'fast' : 'stock',
-};
-const every: GuestImageOptions[] = [
-  {},
-  { driver: 'fast' },
-  { kernel: 'minimal' },
-  { kernel: 'minimal', driver: 'fast' },
-];
+
+function choice<T extends string>(option: string, asked: string | undefined, choices: readonly [T, ...T[]]): T {
+  const chosen = asked === undefined ? choices[0] : choices.find((name) => name === asked);
+  if (chosen !== undefined) return chosen;
+  console.error(`--${option} can't be ${asked}: choose ${choices.join(' or ')}.`);
+  process.exit(2);
+}
+
+const asked = { kernel: choice('kernel', kernel, KERNELS), driver: choice('driver', driver, DRIVERS) };
+const every: GuestImageOptions[] = KERNELS.flatMap((kernel) => DRIVERS.map((driver) => ({ kernel, driver })));
 
 for (const options of all ? every : [asked]) await buildOnTerminal(options);

@@ -1,7 +1,7 @@
 import { execFile } from 'node:child_process';
 import { createHash } from 'node:crypto';
 import { existsSync } from 'node:fs';
-import { copyFile, mkdir, mkdtemp, readFile, rename, rm, writeFile } from 'node:fs/promises';
+import { copyFile, mkdir, readFile, rename, rm, writeFile } from 'node:fs/promises';
 import { availableParallelism, tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { promisify } from 'node:util';
@@ -12,6 +12,7 @@ import { GuestImageError } from './errors.ts';
 import type { GuestImage, GuestImageOptions } from './image.ts';
 import { readableCacheDirectories, SOURCES, writableCacheDirectory } from './paths.ts';
 import { missingPrograms } from './programs.ts';
+import { inWorkDirectory } from './work-directory.ts';
 
 const run = promisify(execFile);
 const MAX_OUTPUT = 64 << 20;
@@ -22,6 +23,8 @@ const CONFIG = join(SOURCES, 'minimal-kernel/config');
 const TOOLS = ['flex', 'bison', 'm4', 'libfl2', 'bc'];
 /** Objects that a build makes, about: for the progress. */
 const OBJECTS = 1500;
+/** `make` goes on for minutes when who called it is killed, unless the kernel tells it. */
+const ENDS_WITH_US = ['--pdeathsig', 'TERM'];
 const FILES = { kernel: 'bzImage', vmlinux: 'vmlinux', release: 'release' } as const;
 
 export interface MinimalKernelOptions extends Pick<GuestImageOptions, 'driver' | 'onProgress'> {
@@ -72,8 +75,7 @@ async function build(directory: string, how: Build): Promise<void> {
   checkAptIsThere();
   checkCompilerIsThere();
   // In the directory for temporary files, since make wants a path without spaces.
-  const work = await mkdtemp(join(tmpdir(), 'minimal-kernel-'));
-  try {
+  await inWorkDirectory(join(tmpdir(), 'minimal-kernel-'), async (work) => {
     const finished = join(work, 'finished');
     await mkdir(finished);
     await buildBelow(work, finished, how);
@@ -81,9 +83,7 @@ async function build(directory: string, how: Build): Promise<void> {
     await run('cp', ['-r', finished, beside]);
     // Somebody else may have been faster.
     await rename(beside, directory).catch(() => rm(beside, { recursive: true }));
-  } finally {
-    await rm(work, { recursive: true, force: true });
-  }
+  });
 }
 
 /** What building it takes of the machine, and is not there: what a kernel is configured by has to be compiled for this machine. */
@@ -138,10 +138,11 @@ async function buildBelow(work: string, finished: string, { configs, patches, on
   const source = join(work, SOURCE);
   await applyPatches(patches, source, env);
   const make = (...args: string[]) => {
-    const making = run('make', ['-C', source, 'ARCH=i386', `CC=${tools.cc}`, `HOSTCC=${tools.cc}`, ...args], {
-      env,
-      maxBuffer: MAX_OUTPUT,
-    });
+    const making = run(
+      'setpriv',
+      [...ENDS_WITH_US, 'make', '-C', source, 'ARCH=i386', `CC=${tools.cc}`, `HOSTCC=${tools.cc}`, ...args],
+      { env, maxBuffer: MAX_OUTPUT },
+    );
     const settled = making.catch((error: { stderr?: string; message: string }) => {
       throw new GuestImageError(
         `the minimal kernel can't be built: ${error.stderr?.trim().slice(-2000) || error.message}`,

@@ -1,7 +1,7 @@
 import { execFile } from 'node:child_process';
 import { createHash } from 'node:crypto';
 import { createReadStream, createWriteStream, existsSync } from 'node:fs';
-import { mkdtemp, open, readFile, rename, rm, stat, writeFile } from 'node:fs/promises';
+import { open, readFile, rename, rm, stat, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { basename, join } from 'node:path';
 import { Transform } from 'node:stream';
@@ -11,6 +11,7 @@ import { createGunzip } from 'node:zlib';
 import { GuestImageError } from './errors.ts';
 import { sha256 } from './files.ts';
 import { writableCacheDirectory } from './paths.ts';
+import { inWorkDirectory } from './work-directory.ts';
 
 const run = promisify(execFile);
 
@@ -42,8 +43,7 @@ export async function withPrebuilt<T>(
 ): Promise<T> {
   const [, place = location, hash] = HASH.exec(location) ?? [];
   if ((await stat(place).catch(() => undefined))?.isDirectory()) return use(place, place);
-  const work = await mkdtemp(join(tmpdir(), 'prebuilt-'));
-  try {
+  return inWorkDirectory(join(tmpdir(), 'prebuilt-'), async (work) => {
     const tar = isUrl(place) ? await fetchTar(place, hash, { keptAs, work, onProgress }) : await checkTar(place, hash);
     onProgress(`unpacking ${member ?? basename(place)}`);
     await unpackTar(tar, work, member).catch((error: Error) => {
@@ -52,10 +52,8 @@ export async function withPrebuilt<T>(
         { cause: error },
       );
     });
-    return await use(work, place);
-  } finally {
-    await rm(work, { recursive: true, force: true });
-  }
+    return use(work, place);
+  });
 }
 
 /** Makes a .tar file of what is in a directory, the same of the same, compressed where its name says so; and the file .sha256 beside it. Returns the hash. */

@@ -1,9 +1,10 @@
 import { createHash } from 'node:crypto';
 import { existsSync } from 'node:fs';
-import { mkdir, mkdtemp, readdir, rename, rm, symlink } from 'node:fs/promises';
+import { mkdir, readdir, rename, rm, symlink } from 'node:fs/promises';
 import { join } from 'node:path';
 import { checkAptIsThere, PrivateApt, unpack } from './apt.ts';
 import { writableCacheDirectory } from './paths.ts';
+import { inWorkDirectory } from './work-directory.ts';
 
 /** What a shell script may expect of any Debian. */
 const BASE = ['bash', 'coreutils', 'dash', 'diffutils', 'findutils', 'grep', 'gzip', 'hostname', 'sed', 'tar'];
@@ -43,8 +44,7 @@ async function ensureUnpacked(
   );
   if (existsSync(directory)) return directory;
   checkAptIsThere();
-  const work = await mkdtemp(`${directory}.building-`);
-  try {
+  await inWorkDirectory(`${directory}.building-`, async (work) => {
     const aptDirectory = join(work, 'apt');
     const root = join(work, 'root');
     await mkdir(aptDirectory);
@@ -56,8 +56,6 @@ async function ensureUnpacked(
       // Another process was faster.
       if (!existsSync(directory)) throw error;
     });
-  } finally {
-    await rm(work, { recursive: true, force: true });
-  }
+  });
   return directory;
 }
