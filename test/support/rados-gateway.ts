@@ -47,13 +47,14 @@ export class RadosGateway {
     const settings = ['-c', at('ceph.conf')];
     const begin = (name: string, ...words: string[]) => {
       const log = openSync(at(`${name}.out`), 'a');
-      const child = spawn(program(name), [...settings, ...words, '-f'], { stdio: ['ignore', log, log], env });
+      // It is killed with this process, also when that is killed.
+      const bound = ['--pdeathsig', 'KILL', 'env', `LD_LIBRARY_PATH=${env.LD_LIBRARY_PATH}`, program(name)];
+      const child = spawn('setpriv', [...bound, ...settings, ...words, '-f'], { stdio: ['ignore', log, log] });
       closeSync(log);
       programs.push(child);
       return child;
     };
     const gateway = new RadosGateway(`http://127.0.0.1:${port}`, directory, programs);
-    process.on('exit', () => gateway.#kill());
     try {
       const cluster = randomUUID();
       for (const name of ['mon', 'osd', 'rgw']) await mkdir(at(name));

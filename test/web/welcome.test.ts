@@ -51,6 +51,23 @@ describe('the page: the first minute', function () {
     await visit.picture('welcome-forked');
   });
 
+  it('is gone when the visitor pauses the device, or opens a file', async () => {
+    const visit = await site.open();
+    await visit.ready();
+    await welcome(visit).waitFor();
+    await visit.page.getByRole('tab', { name: 'Inspector', exact: true }).click();
+    await visit.page.getByRole('tab', { name: 'Files', exact: true }).click();
+    expect(await welcome(visit).count(), 'while the visitor only looks').to.equal(1);
+    await visit.page.locator('vm-files').getByRole('button', { name: 'README.txt' }).click();
+    await welcome(visit).waitFor({ state: 'detached' });
+    await visit.page.getByRole('button', { name: 'What is this?' }).click();
+    await welcome(visit).waitFor();
+    await visit.page.getByRole('tab', { name: 'Inspector', exact: true }).click();
+    await visit.page.locator('vm-inspector').getByRole('tab', { name: 'Step', exact: true }).click();
+    await visit.page.getByRole('button', { name: 'Pause before the next request' }).click();
+    await welcome(visit).waitFor({ state: 'detached' });
+  });
+
   for (const [tour, follow] of Object.entries(TOURS))
     it(`“${tour}” leads to something to be seen`, async () => {
       const visit = await site.open();

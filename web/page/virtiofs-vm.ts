@@ -268,7 +268,7 @@ export class VirtiofsVm extends LitElement implements VirtiofsVmElement {
         <button @click=${() => connection.attempt(connection.hold(guest, false))}>${icon('play')} Continue</button></div>`,
         )}
       ${this.hint ? html`<div class="held" role="status"><span>${inCode(this.hint)}</span><button class="plain icon" aria-label="Dismiss the hint" title="Dismiss" @click=${() => (this.hint = '')}>${icon('close')}</button></div>` : nothing}
-      <main data-view=${this.view} ?data-alone=${!panel} ?data-lesson=${this.#guide.isTeaching} @keydown=${this.#onKey} @begun=${() => (this.isWelcoming = false)} @type=${this.#onType} @look=${() => this.#guide.look()} @term=${({ detail }: CustomEvent<string>) => connection.attempt(this.#guide.explain(detail))}>
+      <main data-view=${this.view} ?data-alone=${!panel} ?data-lesson=${this.#guide.isTeaching} @keydown=${this.#onKey} @begun=${this.#onBegun} @type=${this.#onType} @look=${() => this.#guide.look()} @term=${({ detail }: CustomEvent<string>) => connection.attempt(this.#guide.explain(detail))}>
         ${progress ? startScreen(progress, [...connection.consoles.values()].at(-1)) : guests.length ? nothing : this.#renderNoGuest(connection)}
         ${
           guests.length
@@ -279,7 +279,7 @@ export class VirtiofsVm extends LitElement implements VirtiofsVmElement {
             (
               guest,
             ) => html`<vm-terminals .connection=${connection} .guest=${guest} .version=${this.version} ?readonly=${this.readonly}
-            ?data-active=${guests.length > 1 && guest === this.#activeOf(guests)} @focusin=${() => (this.last = guest.id)} @typed=${() => (this.isWelcoming = false)}>
+            ?data-active=${guests.length > 1 && guest === this.#activeOf(guests)} @focusin=${() => (this.last = guest.id)} @typed=${this.#onBegun}>
             ${this.movable ? html`<vm-move slot="actions" .connection=${connection} .guest=${guest} .version=${this.version}></vm-move>` : nothing}
             ${
               guests.length > 1
@@ -288,13 +288,13 @@ export class VirtiofsVm extends LitElement implements VirtiofsVmElement {
                 : nothing
             }
           </vm-terminals>`,
-          )}${this.isWelcoming ? html`<vm-welcome ?isBusy=${this.isTouring} @close=${() => (this.isWelcoming = false)} @tour=${this.#onTour}></vm-welcome>` : nothing}</div>
+          )}${this.isWelcoming ? html`<vm-welcome ?isBusy=${this.isTouring} @close=${this.#onBegun} @tour=${this.#onTour}></vm-welcome>` : nothing}</div>
           ${
             panel
               ? html`<section class="side" aria-label="Panels">
             ${guests.length > 1 && shown ? html`<p class="about">${shown.name}<span class="muted">, folder ${this.#folderOf(guests, shown)}</span></p>` : nothing}
             ${tabList({ label: 'Panels', tabs: panels, selected: panel, panelPrefix: 'panel-', onSelect: (id) => this.show(id as View) })}
-            <div class="panel" role="tabpanel" id=${`panel-${panel}`} aria-labelledby=${`panel-${panel}-tab`} @view=${this.#onView}>${renderPanel(panel, connection, this.#activeOf(guests), this.version, this.#guide, this.readonly)}</div>
+            <div class="panel" role="tabpanel" id=${`panel-${panel}`} aria-labelledby=${`panel-${panel}-tab`} @click=${this.#onBegun} @input=${this.#onBegun} @drop=${this.#onBegun} @view=${this.#onView}>${renderPanel(panel, connection, this.#activeOf(guests), this.version, this.#guide, this.readonly)}</div>
           </section>`
               : nothing
           }${this.#guide.isTeaching ? html`<vm-lesson .connection=${connection} .guest=${this.#activeOf(guests)} .version=${this.version}></vm-lesson>` : nothing}`
@@ -342,9 +342,7 @@ export class VirtiofsVm extends LitElement implements VirtiofsVmElement {
     return others.length ? `shared with ${others.join(', ')}` : 'of its own';
   }
 
-  readonly #onView = ({ detail }: CustomEvent<InspectorPanel['view']>): void => {
-    this.inspected = detail;
-  };
+  readonly #onView = ({ detail }: CustomEvent<InspectorPanel['view']>) => void (this.inspected = detail);
 
   /** `view`: a panel, or the terminal. */
   show(view: View): void {
@@ -354,7 +352,10 @@ export class VirtiofsVm extends LitElement implements VirtiofsVmElement {
     this.requestUpdate();
   }
 
-  readonly #onNetwork = (): void => this.requestUpdate();
+  /** The visitor does something: the welcome gives way. */
+  readonly #onBegun = () => void (this.isWelcoming = false);
+
+  readonly #onNetwork = () => this.requestUpdate();
 
   readonly #onTour = async ({ detail }: CustomEvent<Tour>): Promise<void> => {
     const { connection } = this.#vm!;
