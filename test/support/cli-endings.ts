@@ -1,8 +1,12 @@
 import { spawn } from 'node:child_process';
 import { once } from 'node:events';
+import { join } from 'node:path';
 import { expect } from 'chai';
+import { makeToken } from '../../device/index.ts';
 
 const CLI = ['--import', 'tsx', new URL('../../harness/node/cli.ts', import.meta.url).pathname];
+/** Without the daemon of whoever runs the tests. */
+const env = { ...process.env, V86_VIRTIOFS_DAEMON: 'off' };
 /** Seconds. */
 const PATIENCE = 280;
 
@@ -15,6 +19,53 @@ export interface EndingRow {
   tells: boolean;
   /** Its exit code when nothing is wrong. */
   code?: number;
+}
+
+/**
+ * Every command, with what `directory` has: the snapshot `base` in the stores `store` and `other`, exported as `base.layer`; `requests`, recorded;
+ * `tree`, and its image.
+ */
+export function endingRows(directory: string): EndingRow[] {
+  const at = (name: string) => join(directory, name);
+  const store = ['--store', at('store')];
+  const other = ['--store', at('other')];
+  const say = ['--', 'echo', 'said'];
+  return [
+    { args: ['run', '--save', at('saved.tar'), ...say], tells: true },
+    { args: ['replay', '--json', at('requests')], tells: true },
+    { args: ['shell'], input: 'echo said\n', tells: true },
+    { args: ['freeze', ...store, ...say], tells: true },
+    { args: ['restore', ...store, 'base', ...say], tells: true },
+    { args: ['shell', ...store, 'base'], input: 'echo said\n', tells: true },
+    { args: ['fork', ...store, 'base', ...say], tells: true },
+    { args: ['wake', ...store, 'base', ...say], tells: true },
+    { args: ['suspend', ...store, '--driver', 'stock'], tells: false, code: 125 },
+    { args: ['list', ...store], tells: true },
+    { args: ['inspect', ...store, '--files', 'base'], tells: true },
+    { args: ['diff', ...store, 'base', 'base'], tells: true },
+    { args: ['export', ...store, '--json', 'base', at('again.layer')], tells: true },
+    { args: ['import', ...other, '--json', at('base.layer')], tells: true },
+    { args: ['verify', ...store, '--json', 'base'], tells: true },
+    { args: ['rename', ...store, 'base', 'base'], tells: false },
+    { args: ['remove', ...other, '--json'], tells: false, code: 125 },
+    { args: ['gc', ...other, '--json'], tells: true },
+    { args: ['migrate', ...store, 'base', '--to', 'localhost:1', '--token', makeToken()], tells: false, code: 125 },
+    { args: ['serve', '--incoming', 'nowhere'], tells: false, code: 125 },
+    { args: ['settle', ...store, 'base', '--runs-here'], tells: false, code: 125 },
+    { args: ['image', 'build', '--json', at('tree'), at('again.image')], tells: true },
+    { args: ['image', 'profile', at('nowhere.image'), 'true'], tells: false, code: 125 },
+    { args: ['image', 'inspect', at('tree.image')], tells: true },
+    { args: ['image', 'ls', at('tree.image')], tells: true },
+    { args: ['image', 'verify', '--json', at('tree.image')], tells: true },
+    { args: ['image', 'diff', '--json', at('tree.image'), at('tree.image')], tells: true },
+    { args: ['daemon', '--stop'], tells: false, code: 125 },
+    { args: ['doctor'], tells: true },
+    { args: ['token'], tells: true },
+    { args: ['completion', 'bash'], tells: true },
+    { args: ['demo'], tells: true },
+    { args: ['--help'], tells: true },
+    { args: ['--version'], tells: true },
+  ];
 }
 
 /** What may be wrong with the stdio of a command, and what becomes of the exit code. */
@@ -44,7 +95,7 @@ export async function endWith(name: string, { args, input = '', tells, code = 0 
   const child = spawn(
     'sh',
     ['-c', `exec timeout -s KILL ${PATIENCE} "$@" ${redirect}`, 'sh', process.execPath, ...CLI, ...args],
-    { stdio: 'pipe' },
+    { stdio: 'pipe', env },
   );
   let said = '';
   child.stdin.on('error', () => {});
@@ -62,7 +113,7 @@ export async function endWith(name: string, { args, input = '', tells, code = 0 
 
 /** Ends a command by a signal as soon as it has begun to say something, or at once. It may have ended before. */
 export async function interrupt({ args, input = '' }: EndingRow, signal: 'SIGINT' | 'SIGTERM'): Promise<void> {
-  const child = spawn(process.execPath, [...CLI, ...args], { stdio: 'pipe' });
+  const child = spawn(process.execPath, [...CLI, ...args], { stdio: 'pipe', env });
   let said = '';
   child.stdin.on('error', () => {});
   child.stdin.end(input);
