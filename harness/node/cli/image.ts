@@ -227,7 +227,8 @@ async function verify(location: string, { json }: JsonFlag): Promise<void> {
   const check = await verifyImage(image, (fraction) => report(`loading: ${Math.round(100 * fraction)} %`));
   report('');
   if (json) tellJson({ id: image.info.id, ...check });
-  else if (!check.damaged) process.stderr.write(`all ${check.chunks} chunks are intact\n`);
+  else if (!check.damaged)
+    process.stderr.write(check.chunks === 1 ? 'its one chunk is intact\n' : `all ${check.chunks} chunks are intact\n`);
   if (check.damaged)
     throw new VmError(
       'share',
