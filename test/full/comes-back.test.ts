@@ -3,7 +3,7 @@ import { fromMilliseconds } from '../../device/fs/clock.ts';
 import { loadCodec, MemoryFileSystem, MemoryStore, SnapshotStore } from '../../device/index.ts';
 import { ensureUserland } from '../../guest-images/userland.ts';
 import { Vm, VmError } from '../../harness/index.ts';
-import { PANIC } from '../support/guest.ts';
+import { PANIC } from '../support/panic.ts';
 
 const WEEK = 7 * 24 * 60 * 60 * 1000;
 const ROOT = '/mnt/debian';

@@ -14,7 +14,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { expect } from 'chai';
 import { type CliProcess, useCli } from '../support/cli.ts';
-import { PANIC } from '../support/guest.ts';
+import { PANIC } from '../support/panic.ts';
 
 const CLI = ['--import', 'tsx', new URL('../../harness/node/cli.ts', import.meta.url).pathname];
 

@@ -8,6 +8,7 @@ import { makeCall } from '../../harness/node/cli/daemon/call.ts';
 import { encodeFrame, FROM_CLIENT } from '../../harness/node/cli/daemon/wire.ts';
 import { CLI, useCli } from '../support/cli.ts';
 import { childrenOf, clientOf, TestDaemon } from '../support/daemon.ts';
+import { PANIC } from '../support/panic.ts';
 import { Terminal } from '../support/terminal.ts';
 
 describe('a daemon that keeps guests ready', function () {
@@ -73,7 +74,7 @@ describe('a daemon that keeps guests ready', function () {
     });
 
     it('lets a guest crash, and has another one', async () => {
-      expect((await daemon.run(['--', 'sh', '-c', 'echo c > /proc/sysrq-trigger; sleep 100'])).code).to.equal(121);
+      expect((await daemon.run(['--', 'sh', '-c', PANIC])).code).to.equal(121);
       expect((await daemon.run(['--', 'halt', '-f'])).code).to.equal(122);
       expect((await daemon.run(['--', 'echo', 'well'])).stdout).to.equal('well\n');
     });

@@ -1,7 +1,7 @@
 import { expect } from 'chai';
 import { loadCodec, MemoryStore, SnapshotStore } from '../../device/index.ts';
 import { Vm, VmError, type VmOptions } from '../../harness/index.ts';
-import { PANIC } from '../support/guest.ts';
+import { PANIC } from '../support/panic.ts';
 
 /** A failure of this kind that shows the console, and not the end of a time limit. */
 async function expectEnd(kind: string, work: Promise<unknown>): Promise<VmError> {

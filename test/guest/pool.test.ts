@@ -10,7 +10,7 @@ import {
   SnapshotStore,
 } from '../../device/index.ts';
 import { forwardChanges, Vm, VmError, VmPool } from '../../harness/index.ts';
-import { PANIC } from '../support/guest.ts';
+import { PANIC } from '../support/panic.ts';
 
 /** What the guest of the snapshot has, and nothing else. */
 const LOOK = 'cat /mnt/share/file; ls /mnt/share /tmp; pgrep -f [s]leep; grep -c /mnt /proc/mounts';

@@ -3,10 +3,6 @@ import type { ExecResult } from '../../harness/machine/agent/guest-agent.ts';
 import { Vm } from '../../harness/node/vm.ts';
 import type { VmOptions } from '../../harness/node/vm-options.ts';
 
-/** Makes any kernel panic, for want of memory: not all have /proc/sysrq-trigger. */
-export const PANIC =
-  'mount -t tmpfs -o size=200% none /mnt && echo 2 > /proc/sys/vm/panic_on_oom && cat /dev/zero > /mnt/all';
-
 export interface TestGuest {
   readonly vm: Vm;
   /** Runs a shell command that has to succeed, in `/mnt/share` when that is mounted; returns its stdout. */

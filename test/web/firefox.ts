@@ -10,8 +10,9 @@ const FIREFOX = '/usr/bin/firefox-esr';
 /** Milliseconds for Firefox to start, and for what a page does in it, on a machine with many other things to do. */
 const PATIENCE = 180_000;
 const LOOK_INTERVAL = 100;
-/** What a page is about. */
-const STATE = "document.querySelector('virtiofs-vm')?.shadowRoot.textContent.replace(/\\s+/g, ' ') ?? ''";
+/** What a page is about: what it shows, and who has or waits for which lock. */
+const STATE = `navigator.locks.query().then((locks) =>
+  document.querySelector('virtiofs-vm')?.shadowRoot.textContent.replace(/\\s+/g, ' ') + JSON.stringify(locks))`;
 
 interface Answer {
   id?: number;

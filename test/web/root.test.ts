@@ -505,8 +505,10 @@ describe('the page: a root filesystem on an image', function () {
     };
     const visit = await site.open();
     await visit.page.getByText(/root\.image: the server answers 404 .*publish it again/).waitFor();
+    const again = visit.page.getByRole('button', { name: 'Try again' });
+    await again.waitFor();
     answer = () => false;
-    await visit.page.getByRole('button', { name: 'Try again' }).click();
+    await again.click();
     expect(await visit.run('cat /small')).to.equal('a small file');
     visit.complaints.length = 0;
   });

@@ -4,7 +4,7 @@ import { join } from 'node:path';
 import { expect } from 'chai';
 import { PAGE_DIRECTORY } from '../../web/build/serve.ts';
 import type { GuestManifest } from '../../web/protocol.ts';
-import { PANIC } from '../support/guest.ts';
+import { PANIC } from '../support/panic.ts';
 import { INSECURE_HOST, useWebSite, type Visit } from './support.ts';
 
 describe('the page: start and terminal', () => {

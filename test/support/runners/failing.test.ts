@@ -1,5 +1,6 @@
 // Tests that fail, in any runner: test/guest/testing.test.ts looks at what that says.
 import { baseMachine } from 'v86-virtiofs/testing';
+import { PANIC } from '../panic.ts';
 
 type Define = (name: string, test: () => Promise<void>) => unknown;
 
@@ -20,5 +21,5 @@ define(
 );
 define(
   'panics',
-  base.test((vm) => vm.exec('echo c > /proc/sysrq-trigger')),
+  base.test((vm) => vm.exec(PANIC)),
 );
