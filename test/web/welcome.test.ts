@@ -58,7 +58,7 @@ describe('the page: the first minute', function () {
     await visit.page.getByRole('tab', { name: 'Inspector', exact: true }).click();
     await visit.page.getByRole('tab', { name: 'Files', exact: true }).click();
     expect(await welcome(visit).count(), 'while the visitor only looks').to.equal(1);
-    await visit.page.locator('vm-files').getByRole('button', { name: 'README.txt' }).click();
+    await visit.page.locator('vm-files .row[data-path="/README.txt"]').click();
     await welcome(visit).waitFor({ state: 'detached' });
     await visit.page.getByRole('button', { name: 'What is this?' }).click();
     await welcome(visit).waitFor();
