@@ -20,7 +20,7 @@ const BEGIN = `printf %s ${Buffer.from(SOURCE).toString('base64')} | base64 -d >
 const END = 'until [ -s /root/sum ]; do sleep 0.2; done; cat /root/sum';
 
 describe('the page: Debian', function () {
-  this.timeout(LONG);
+  this.timeout(3 * LONG);
   const site = useWebSite();
   let directory: string;
 
