@@ -76,7 +76,10 @@ export class TimelinePanel extends LitElement {
   }
 
   async #refresh(): Promise<void> {
-    this.view = await this.connection.attempt(this.connection.worker.timeline.view());
+    const asked = this.#seen;
+    const view = await this.connection.attempt(this.connection.worker.timeline.view());
+    // An older answer may come after a newer one.
+    if (view && asked === this.#seen) this.view = view;
   }
 
   get #isBusy(): boolean {
