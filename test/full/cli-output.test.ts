@@ -2,8 +2,9 @@ import { mkdtempSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { expect } from 'chai';
-import { CLI, useCli } from '../support/cli.ts';
+import { useCli } from '../support/cli.ts';
 import { COMMANDS, has, nameOf } from '../support/commands.ts';
+import { CLI } from '../support/compiled-cli.ts';
 import { Terminal } from '../support/terminal.ts';
 
 const SNAPSHOT = new URL('../snapshots/v3.layer', import.meta.url).pathname;
@@ -56,7 +57,7 @@ describe('command line: what each command prints', function () {
     for (const words of sequence) {
       const command = COMMANDS.find((each) => words.join(' ').startsWith(nameOf(each)));
       const store = command && has(command, '--store') ? ['--store', at('plain')] : [];
-      const terminal = new Terminal([process.execPath, '--import', 'tsx', CLI, ...words, ...store], env);
+      const terminal = new Terminal([process.execPath, ...CLI, ...words, ...store], env);
       const code = await new Promise((closed) => terminal.child.on('close', closed));
       expect(code, terminal.said).to.equal(words[0] === 'settle' ? 125 : 0);
       expect(terminal.said, words.join(' ')).not.to.match(/\x1b\[[\d;]*m/);

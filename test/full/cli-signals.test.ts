@@ -1,6 +1,7 @@
 import { spawn } from 'node:child_process';
 import { once } from 'node:events';
 import { expect } from 'chai';
+import { CLI } from '../support/compiled-cli.ts';
 import { trapping, useFrozenGuest } from '../support/frozen-guest.ts';
 
 describe('command line: signals again, and a reader that is slow', function () {
@@ -34,11 +35,9 @@ describe('command line: signals again, and a reader that is slow', function () {
   });
 
   it('a reader that takes nothing holds the command up, and takes no memory', async () => {
-    const child = spawn(
-      process.execPath,
-      ['--import', 'tsx', 'harness/node/cli.ts', 'restore', ...store, '--timeout', '5', 'base', '--', 'yes'],
-      { stdio: ['ignore', 'pipe', 'inherit'] },
-    );
+    const child = spawn(process.execPath, [...CLI, 'restore', ...store, '--timeout', '5', 'base', '--', 'yes'], {
+      stdio: ['ignore', 'pipe', 'inherit'],
+    });
     after(() => child.kill('SIGKILL'));
     child.stdout.pause();
     // The command is ended when it has taken its time, and then there is no more than what is under way at once.

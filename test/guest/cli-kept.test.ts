@@ -14,9 +14,8 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { expect } from 'chai';
 import { type CliProcess, useCli } from '../support/cli.ts';
+import { CLI } from '../support/compiled-cli.ts';
 import { PANIC } from '../support/panic.ts';
-
-const CLI = ['--import', 'tsx', new URL('../../harness/node/cli.ts', import.meta.url).pathname];
 
 describe('command line: what is asked to be kept', function () {
   this.timeout(300_000);

@@ -1,6 +1,7 @@
 import { spawn } from 'node:child_process';
 import { once } from 'node:events';
 import { expect } from 'chai';
+import { CLI } from '../support/compiled-cli.ts';
 import { trapping, useFrozenGuest } from '../support/frozen-guest.ts';
 
 describe('command line: signals', function () {
@@ -52,9 +53,7 @@ describe('command line: signals', function () {
         '-c',
         'import pty, sys; sys.exit(__import__("os").waitstatus_to_exitcode(pty.spawn(sys.argv[1:])))',
         process.execPath,
-        '--import',
-        'tsx',
-        'harness/node/cli.ts',
+        ...CLI,
         'shell',
         ...store,
         'base',

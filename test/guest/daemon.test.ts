@@ -6,7 +6,8 @@ import { setTimeout as delay } from 'node:timers/promises';
 import { expect } from 'chai';
 import { makeCall } from '../../harness/node/cli/daemon/call.ts';
 import { encodeFrame, FROM_CLIENT } from '../../harness/node/cli/daemon/wire.ts';
-import { CLI, useCli } from '../support/cli.ts';
+import { useCli } from '../support/cli.ts';
+import { CLI } from '../support/compiled-cli.ts';
 import { childrenOf, clientOf, TestDaemon } from '../support/daemon.ts';
 import { PANIC } from '../support/panic.ts';
 import { Terminal } from '../support/terminal.ts';
@@ -211,7 +212,7 @@ describe('a daemon that keeps guests ready', function () {
   /** A shell by the daemon, on a terminal, that waits for its first command. */
   async function shell({ env }: TestDaemon, ...args: string[]): Promise<Terminal> {
     for (;;) {
-      const terminal = new Terminal([process.execPath, '--import', 'tsx', CLI, 'shell', '-v', ...args], {
+      const terminal = new Terminal([process.execPath, ...CLI, 'shell', '-v', ...args], {
         ...process.env,
         ...env,
       });

@@ -3,8 +3,8 @@ import { once } from 'node:events';
 import { join } from 'node:path';
 import { expect } from 'chai';
 import { makeToken } from '../../device/index.ts';
+import { CLI } from './compiled-cli.ts';
 
-const CLI = ['--import', 'tsx', new URL('../../harness/node/cli.ts', import.meta.url).pathname];
 /** Without the daemon of whoever runs the tests. */
 const env = { ...process.env, V86_VIRTIOFS_DAEMON: 'off' };
 /** Seconds. */

@@ -1,7 +1,7 @@
 import { type ChildProcess, spawn } from 'node:child_process';
 import { after } from 'mocha';
+import { CLI } from './compiled-cli.ts';
 
-export const CLI = new URL('../../harness/node/cli.ts', import.meta.url).pathname;
 /** Seconds: less than what tests wait, so that what a command has said so far is told. */
 const PATIENCE = 280;
 
@@ -43,7 +43,7 @@ export function useCli(): Cli {
     // A group of its own, and a clock that goes on when these tests are killed.
     const child = spawn(
       'timeout',
-      ['--foreground', '--signal=KILL', String(PATIENCE), process.execPath, '--import', 'tsx', CLI, ...args],
+      ['--foreground', '--signal=KILL', String(PATIENCE), process.execPath, ...CLI, ...args],
       { env: { ...process.env, V86_VIRTIOFS_DAEMON: 'off', ...env }, detached: true },
     );
     running.add(child);
