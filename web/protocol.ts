@@ -171,6 +171,11 @@ export interface PageApi {
   filesChanged(guest: GuestId, isRoot: boolean): void;
   /** The content of a root filesystem can't be fetched; `undefined`: it can again. */
   imageTrouble(trouble: ImageTrouble | undefined): void;
+  /**
+   * Lets a worker of its own serve images over this port. The page starts it: in Firefox (153), a worker that starts another now and then waits for
+   * ever. Rejects when it stops; does not settle otherwise.
+   */
+  serveImages(port: MessagePort): Promise<never>;
   /** Something went wrong that no call is waiting for. */
   problem(message: string): void;
 }

@@ -21,6 +21,7 @@ import type {
   VmEvents,
   WorkerApi,
 } from '../protocol.ts';
+import { ImageThread } from './image-thread.ts';
 import { movedAt, rememberMove } from './links.ts';
 import { checkBrowser } from './requirements.ts';
 
@@ -97,6 +98,7 @@ export class Connection extends EventTarget {
   /** From {@link start} on. */
   worker!: Remote<WorkerApi>;
   #thread: Worker | undefined;
+  readonly #images = new ImageThread();
   #store: string | undefined;
   /** By guest and shell; before the guest is in {@link guests}, because the shell may write at once. */
   readonly #streams = new Map<string, ShellStream>();
@@ -279,11 +281,14 @@ export class Connection extends EventTarget {
 
   stop(): void {
     this.#thread?.terminate();
+    this.#images.stop();
   }
 
   #page(): PageApi {
     return {
       progress: (progress) => {
+        // Something else may still be fetched then.
+        if (this.hasFailed) return;
         this.progress = progress;
         this.#changed();
         this.#tell('progress', progress);
@@ -336,6 +341,7 @@ export class Connection extends EventTarget {
         this.#changed();
         if (!isRoot) this.#tell('fileschange', null);
       },
+      serveImages: (port) => this.#images.serve(port),
       imageTrouble: (trouble) => {
         if (trouble && trouble.retryIn === undefined)
           return this.report(`Files of the guest’s root can’t be read: ${trouble.message}`);

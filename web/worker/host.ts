@@ -65,7 +65,7 @@ export class Host implements WorkerApi {
     if (this.#isStarted) throw new Error('this worker has started already: create another one');
     this.#isStarted = true;
     this.#page = page;
-    this.#images = new PageImages((trouble) => page.imageTrouble(trouble));
+    this.#images = new PageImages(page);
     this.#source = new PageGuest(
       new URL(base),
       root === undefined ? undefined : new URL(root),

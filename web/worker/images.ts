@@ -1,4 +1,5 @@
 import { expose } from 'comlink';
 import { ImageService } from './image-service.ts';
 
-expose(new ImageService());
+/** The page sends a port for the emulator's worker, which is the one that asks. */
+addEventListener('message', ({ data }: MessageEvent<MessagePort>) => expose(new ImageService(), data), { once: true });

@@ -1,4 +1,4 @@
-import { proxy, type Remote, wrap } from 'comlink';
+import { proxy, type Remote, transfer, wrap } from 'comlink';
 import { concat } from '../../device/bytes.ts';
 import type { MemoryOrigin } from '../../device/filesystems/memory/inode-table.ts';
 import type { MemoryState } from '../../device/filesystems/memory/state.ts';
@@ -8,20 +8,21 @@ import { streamFlate } from '../../device/image/flate.ts';
 import { readImageHead } from '../../device/image/head.ts';
 import { loadCodec } from '../../device/index.ts';
 import { HASH_LENGTH } from '../../device/snapshot/layer.ts';
-import type { ImageService, OnTrouble, Wanted } from './image-service.ts';
+import type { PageApi } from '../protocol.ts';
+import type { ImageService, ToldTrouble, Wanted } from './image-service.ts';
 
 const ID_SHOWN = 12;
 
 /** The images that guests of this page have for roots; each is opened once. What is to be done for them is done in a worker of their own. */
 export class PageImages {
-  readonly #onTrouble: OnTrouble;
+  readonly #page: Pick<PageApi, 'imageTrouble' | 'serveImages'>;
   #service: Remote<ImageService> | undefined;
   readonly #images = new Map<string, Promise<RemoteImage>>();
   /** Where images are, by their ids. */
   readonly #places = new Map<string, URL>();
 
-  constructor(onTrouble: OnTrouble) {
-    this.#onTrouble = onTrouble;
+  constructor(page: Pick<PageApi, 'imageTrouble' | 'serveImages'>) {
+    this.#page = page;
   }
 
   /** Opens the image at a URL, which has to be the one with this id if there is one. @throws Error that says why it can't be had. */
@@ -69,7 +70,11 @@ export class PageImages {
   async #open(url: URL, id: string | undefined): Promise<RemoteImage> {
     const { service, failed } = this.#connect();
     const { number, head } = await Promise.race([
-      service.open(url.href, id, proxy(this.#onTrouble)),
+      service.open(
+        url.href,
+        id,
+        proxy((trouble: ToldTrouble | undefined) => this.#page.imageTrouble(trouble)),
+      ),
       // Once it has answered, it is there.
       failed,
     ]);
@@ -81,17 +86,10 @@ export class PageImages {
 
   #connect(): { service: Remote<ImageService>; failed: Promise<never> } {
     if (this.#service) return { service: this.#service, failed: new Promise(() => {}) };
-    const worker = new Worker(new URL('./images.js', import.meta.url), { type: 'module', name: 'images' });
-    const failed = new Promise<never>((_, reject) => {
-      worker.addEventListener('error', ({ message }) => {
-        this.#service = undefined;
-        reject(
-          new Error(`the part of the page that fetches images has stopped: ${message || 'it could not be fetched'}`),
-        );
-      });
-    });
-    failed.catch(() => {});
-    this.#service = wrap<ImageService>(worker);
+    const { port1, port2 } = new MessageChannel();
+    const failed = this.#page.serveImages(transfer(port1, [port1]));
+    failed.catch(() => (this.#service = undefined));
+    this.#service = wrap<ImageService>(port2);
     return { service: this.#service, failed };
   }
 }
