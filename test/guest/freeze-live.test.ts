@@ -71,6 +71,7 @@ describe('freeze and restore of a guest at work', function () {
       mxcsr: Int32Array;
     }
     const ALL_BY_ADDITION = 0x8d5;
+    const MAX_PROGRAMS = 20;
     /** `place`: where the program is while it leaves its registers alone. */
     const moments: { name: string; isNow: (cpu: Registers, place: number) => boolean }[] = [
       {
@@ -102,28 +103,29 @@ describe('freeze and restore of a guest at work', function () {
           const expected = (await vm.exec(program)).stdout;
           const place = parseInt((await vm.exec(['cpu'])).stdout, 16);
           vm = await goOnIn(store, vm);
+          /** Of the machine that there is now. */
+          const follow = (id: number) => {
+            const running = vm.agent.attach(id);
+            const followed = { running, told: '', isOver: false };
+            running.onStdout = (data) => void (followed.told += new TextDecoder().decode(data));
+            const end = () => void (followed.isOver = true);
+            running.exited.then(end, end);
+            return followed;
+          };
           // On a busy machine it may come to its end before all these moments were seen: then once more.
-          for (let frozen = 0; frozen < 3; ) {
+          for (let frozen = 0, programs = 0; frozen < 3; programs++) {
+            if (programs === MAX_PROGRAMS) throw new Error('there was no such moment');
             const { id } = vm.spawn(program);
-            let told = '';
-            let code: number | undefined;
-            const follow = () => {
-              const running = vm.agent.attach(id);
-              running.onStdout = (data) => void (told += new TextDecoder().decode(data));
-              running.exited.then(
-                (exited) => (code = exited),
-                () => {},
-              );
-            };
-            follow();
-            while (code === undefined) {
+            let followed = follow(id);
+            while (!followed.isOver) {
               await new Promise((resolve) => setImmediate(resolve));
               if (frozen === 3 || !isNow(cpuOf(vm), place)) continue;
               vm = await goOnIn(store, vm);
               frozen++;
-              follow();
+              followed = follow(id);
             }
-            expect({ code, told }).to.deep.equal({ code: 0, told: expected });
+            expect(await followed.running.exited).to.equal(0);
+            expect(followed.told).to.equal(expected);
           }
         } finally {
           await vm.stop();

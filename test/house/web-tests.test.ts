@@ -13,3 +13,13 @@ describe('tests of the page', () => {
     expect(others).to.deep.equal([]);
   });
 });
+
+describe('workers of the page', () => {
+  it('start no others, for which Firefox may wait for ever: `PageApi.serveImages`', () => {
+    const place = join(ROOT, '../web/worker');
+    const starting = (readdirSync(place, { recursive: true }) as string[])
+      .filter((path) => path.endsWith('.ts'))
+      .filter((path) => /new (Shared)?Worker\(/.test(readFileSync(join(place, path), 'utf8')));
+    expect(starting).to.deep.equal([]);
+  });
+});

@@ -12,7 +12,7 @@ const PATIENCE = 180_000;
 const LOOK_INTERVAL = 100;
 /** What a page is about: what it shows, and who has or waits for which lock. */
 const STATE = `navigator.locks.query().then((locks) =>
-  document.querySelector('virtiofs-vm')?.shadowRoot.textContent.replace(/\\s+/g, ' ') + JSON.stringify(locks))`;
+  document.querySelector('virtiofs-vm')?.shadowRoot?.textContent.replace(/\\s+/g, ' ') + JSON.stringify(locks))`;
 
 interface Answer {
   id?: number;
