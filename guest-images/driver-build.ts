@@ -5,7 +5,7 @@ import { basename, join } from 'node:path';
 import { promisify } from 'node:util';
 import { checkAptIsThere, PrivateApt, unpack } from './apt.ts';
 import { applyPatches, patchedFiles, readPatches } from './driver-patches.ts';
-import { findBuildTools } from './driver-tools.ts';
+import { findBuildTools, MAKE } from './driver-tools.ts';
 import { GuestImageError } from './errors.ts';
 import { glob } from './files.ts';
 import { modinfo } from './modules.ts';
@@ -119,7 +119,8 @@ async function buildBelow(
   await mendHeaders(join(headers, 'Makefile'), root);
   // The two architectures keep the headers' makefile from asking for Debian's packaging tools.
   await execute(
-    'make',
+    'setpriv',
+    ...MAKE,
     '-C',
     headers,
     `M=${join(source, FUSE)}`,

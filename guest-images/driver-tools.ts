@@ -5,6 +5,8 @@ import { missingPrograms } from './programs.ts';
 
 /** What a kernel or its modules are built with. */
 export const BUILD_PROGRAMS = ['gcc', 'make', 'ld', 'strip'];
+/** What `setpriv` is given for `make`, which goes on for minutes when who called it is killed, unless the kernel tells it. */
+export const MAKE = ['--pdeathsig', 'TERM', 'make'];
 /** Debian packages that make a gcc for machines that have none. */
 const GCC_PACKAGES = [
   'gcc-12',

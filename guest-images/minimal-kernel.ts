@@ -7,7 +7,7 @@ import { join } from 'node:path';
 import { promisify } from 'node:util';
 import { checkAptIsThere, PrivateApt, unpack } from './apt.ts';
 import { applyPatches, diffsOf, type Patch, readPatches } from './driver-patches.ts';
-import { BUILD_PROGRAMS, findBuildTools } from './driver-tools.ts';
+import { BUILD_PROGRAMS, findBuildTools, MAKE } from './driver-tools.ts';
 import { GuestImageError } from './errors.ts';
 import type { GuestImage, GuestImageOptions } from './image.ts';
 import { readableCacheDirectories, SOURCES, writableCacheDirectory } from './paths.ts';
@@ -23,8 +23,6 @@ const CONFIG = join(SOURCES, 'minimal-kernel/config');
 const TOOLS = ['flex', 'bison', 'm4', 'libfl2', 'bc'];
 /** Objects that a build makes, about: for the progress. */
 const OBJECTS = 1500;
-/** `make` goes on for minutes when who called it is killed, unless the kernel tells it. */
-const ENDS_WITH_US = ['--pdeathsig', 'TERM'];
 const FILES = { kernel: 'bzImage', vmlinux: 'vmlinux', release: 'release' } as const;
 
 export interface MinimalKernelOptions extends Pick<GuestImageOptions, 'driver' | 'onProgress'> {
@@ -140,7 +138,7 @@ async function buildBelow(work: string, finished: string, { configs, patches, on
   const make = (...args: string[]) => {
     const making = run(
       'setpriv',
-      [...ENDS_WITH_US, 'make', '-C', source, 'ARCH=i386', `CC=${tools.cc}`, `HOSTCC=${tools.cc}`, ...args],
+      [...MAKE, '-C', source, 'ARCH=i386', `CC=${tools.cc}`, `HOSTCC=${tools.cc}`, ...args],
       { env, maxBuffer: MAX_OUTPUT },
     );
     const settled = making.catch((error: { stderr?: string; message: string }) => {

@@ -8,6 +8,7 @@ import { expect } from 'chai';
 import { cacheDirectory, readableCacheDirectories, writableCacheDirectory } from '../../../guest-images/paths.ts';
 import { BootCache } from '../../../harness/node/boot-cache.ts';
 import { makeSnapshot } from '../../../harness/node/stores/snapshot-file.ts';
+import { CLI } from '../../support/compiled-cli.ts';
 
 const root = fileURLToPath(new URL('../../..', import.meta.url));
 
@@ -77,7 +78,7 @@ describe('cache directory', () => {
   });
 
   it('without apt the command line says what to provide, and no stack', async () => {
-    const run = promisify(execFile)(process.execPath, ['--import', 'tsx', 'harness/node/cli.ts', 'run', '--', 'true'], {
+    const run = promisify(execFile)(process.execPath, [...CLI, 'run', '--', 'true'], {
       cwd: root,
       env: { ...process.env, PATH: place, V86_VIRTIOFS_CACHE: join(place, 'empty'), TMPDIR: place },
     });
