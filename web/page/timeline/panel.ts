@@ -59,7 +59,9 @@ export class TimelinePanel extends LitElement {
   /** Id of the snapshot that was imported last; '' for none. */
   declare imported: string;
   declare isDropTarget: boolean;
+  /** Of {@link Connection.timelineVersion}: that was asked about last, and that {@link view} is of. */
   #seen = -1;
+  #shown = -1;
 
   constructor() {
     super();
@@ -79,7 +81,9 @@ export class TimelinePanel extends LitElement {
     const asked = this.#seen;
     const view = await this.connection.attempt(this.connection.worker.timeline.view());
     // An older answer may come after a newer one.
-    if (view && asked === this.#seen) this.view = view;
+    if (!view || asked < this.#shown) return;
+    this.#shown = asked;
+    this.view = view;
   }
 
   get #isBusy(): boolean {
