@@ -27,6 +27,7 @@ export class QemuMachine {
     this.agent = new GuestAgent({
       write: (bytes) => void agent.write(bytes.slice()),
       onData: (callback) => agent.on('data', (bytes: Buffer) => callback(bytes)),
+      flush: () => {},
     });
   }
 

@@ -313,10 +313,12 @@ export class Machine<S extends Share = Share> implements MachineParts<S> {
 
   /** What snapshots tell of it. */
   protected summarize(): Summary {
+    const begun = this.agent.begun();
     return {
       ...this.#others,
       isAsleep: this.#isAsleep,
       isOff: this.life.isOff,
+      ...(begun && { begun }),
       ...(this.#lease.state === 'unknown' && { unsettled: this.#unsettled }),
       console: this.console.lines,
     };
@@ -324,7 +326,8 @@ export class Machine<S extends Share = Share> implements MachineParts<S> {
 
   /** The guest is another one now; takes over what is told of it by `summary`, which may be anything. */
   protected adopt(summary: unknown): void {
-    const { console = [], isAsleep = false, isOff, others } = readSummary(summary);
+    const { console = [], isAsleep = false, isOff, begun, others } = readSummary(summary);
+    this.agent.follow(begun);
     this.console.precede(console);
     this.#others = others;
     this.#isAsleep = isAsleep;

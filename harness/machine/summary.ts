@@ -9,6 +9,8 @@ export interface Summary {
   isAsleep?: boolean;
   /** The guest has halted, or crashed. */
   isOff?: boolean;
+  /** What its agent has sent of a frame that is not whole: see `GuestAgent.begun`. */
+  begun?: Uint8Array;
   /** It may run on the other side of this migration. */
   unsettled?: string;
 }
@@ -19,6 +21,7 @@ export function readSummary(summary: unknown): Omit<Summary, 'unsettled'> & { ot
     console,
     isAsleep,
     isOff,
+    begun,
     unsettled: _,
     ...others
   } = (typeof summary === 'object' && summary !== null ? summary : {}) as Record<string, unknown>;
@@ -26,6 +29,7 @@ export function readSummary(summary: unknown): Omit<Summary, 'unsettled'> & { ot
     console: Array.isArray(console) ? console.filter((line) => typeof line === 'string') : [],
     isAsleep: isAsleep === true,
     isOff: isOff === true,
+    begun: begun instanceof Uint8Array ? begun : undefined,
     others,
   };
 }

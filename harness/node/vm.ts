@@ -291,11 +291,19 @@ export class Vm extends Machine<HostShare> {
         'unsettled',
         'this machine may run on the other side: freeze it into a store, where that is noted',
       );
-    const state = await this.busyWith(async () => {
+    return this.busyWith(async () => {
       await this.delivered();
-      return this.emulator.save_state();
+      const resume = await V86Machine.of(this.emulator).lease.hold();
+      try {
+        const state = new Uint8Array(await this.emulator.save_state());
+        return makeSnapshot(this.config, this.console.lines, state, {
+          shares: this.#origins,
+          begun: this.agent.begun(),
+        });
+      } finally {
+        resume();
+      }
     });
-    return makeSnapshot(this.config, this.console.lines, new Uint8Array(state), this.#origins);
   }
 
   /**
@@ -308,7 +316,7 @@ export class Vm extends Machine<HostShare> {
     return this.comeBack(async () => {
       checkConfig(snapshot.config, this.config);
       await this.emulator.restore_state(toArrayBuffer(snapshot.bytes));
-      return { shares: snapshot.shares };
+      return { shares: snapshot.shares, begun: snapshot.begun };
     });
   }
 

@@ -86,13 +86,14 @@ describe('the processes that a guest keeps for its host', () => {
     const list = encodeFrame(TO_GUEST.LIST, 0);
     const said = new Promise<Map<number, Uint8Array>>((resolve) => {
       const frames = new Map<number, Uint8Array>();
-      const reader = new FrameReader(
-        ({ type, payload }) => {
+      const reader = new FrameReader({
+        onFrame: ({ type, payload }) => {
           frames.set(type, payload.slice());
           if (frames.has(TO_HOST.TAKEN)) resolve(frames);
         },
-        () => {},
-      );
+        onEarlyOutput: () => {},
+        onNoise: () => {},
+      });
       reader.seek(session);
       emulator.add_listener('serial1-output-byte', listen);
       function listen(byte: number) {

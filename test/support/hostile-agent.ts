@@ -12,6 +12,7 @@ export async function fuzzAgent(random: Random, messages: number): Promise<Outco
   const ids = new Set<number>();
   const agent = new GuestAgent({
     onData: (callback) => (deliver = callback),
+    flush: () => {},
     write: (frame) => {
       written += frame.length;
       const id = new DataView(frame.buffer, frame.byteOffset, frame.byteLength).getUint32(

@@ -6,6 +6,8 @@ export interface AgentChannel {
   write(bytes: Uint8Array): void;
   /** `age`: milliseconds since the first of the bytes came. */
   onData(callback: (bytes: Uint8Array, age?: number) => void): void;
+  /** Hands on what has come, at once. */
+  flush(): void;
 }
 
 /** The members of a `V86` that carry a UART's bytes. */
@@ -20,6 +22,7 @@ export function uartChannel(emulator: UartBus): AgentChannel {
   let pending = new Uint8Array(CHUNK);
   let length = 0;
   const flush = () => {
+    if (length === 0) return;
     const bytes = pending.subarray(0, length);
     length = 0;
     deliver(bytes, performance.now() - began);
@@ -41,5 +44,6 @@ export function uartChannel(emulator: UartBus): AgentChannel {
     onData: (callback) => {
       deliver = callback;
     },
+    flush,
   };
 }

@@ -20,6 +20,14 @@ export interface Frame {
   payload: Uint8Array;
 }
 
+export type Stream = 'stdout' | 'stderr';
+
+/** Of a process. */
+export interface Output {
+  stream: Stream;
+  bytes: Uint8Array;
+}
+
 export const TO_GUEST = {
   HELLO: 1,
   PART: 2,
@@ -55,6 +63,7 @@ const MAX_TO_HOST = 8192;
 const WELCOME_LENGTH = 12;
 /** That the agent has at once. */
 const MAX_PROCESSES = 256;
+const LONGEST_TO_HOST = HEADER_SIZE + MAX_TO_HOST + CHECK_SIZE;
 /** More than the guest can be in the middle of. */
 export const LONGEST_TO_GUEST = HEADER_SIZE + MAX_TO_GUEST + CHECK_SIZE;
 
@@ -84,30 +93,53 @@ const LENGTHS: Record<number, (length: number) => boolean> = {
   [TO_HOST.RENEWED]: (length) => length === 8,
 };
 
+/** Who is told what a {@link FrameReader} reads. */
+export interface FrameListener {
+  onFrame(frame: Frame): void;
+  /** Output from before a session, of a guest that goes on. `bytes` is a view; valid during the call. */
+  onEarlyOutput(id: number, output: Output): void;
+  /** Something else than a frame has come: nothing is read until {@link FrameReader.seek} is called. */
+  onNoise(): void;
+}
+
 /**
- * Reads the guest's frames from a stream of bytes, each as long as its type has to be. What is before the answer to a session's HELLO is
- * passed over, since the guest may be in the middle of anything; from there on nothing but whole frames may come.
+ * Reads the guest's frames from a stream of bytes, each as long as its type has to be. Before the answer to a session's HELLO only output is of
+ * use, and that only where the stream is known to be at a frame; otherwise the guest may be in the middle of anything, and all is passed over. From
+ * the answer on nothing but whole frames may come.
  */
 export class FrameReader {
-  readonly #onFrame: (frame: Frame) => void;
-  readonly #onNoise: () => void;
+  readonly #listener: FrameListener;
   readonly #bytes = new Uint8Array(4 * MAX_TO_HOST);
   readonly #view = new DataView(this.#bytes.buffer);
   #start = 0;
   #end = 0;
-  #state: 'seeking' | 'reading' | 'ended' = 'ended';
+  #state: 'following' | 'seeking' | 'reading' | 'ended' = 'ended';
   #session = 0;
 
-  /** `onNoise` is told when something else than a frame has come; nothing is read then until {@link seek} is called. */
-  constructor(onFrame: (frame: Frame) => void, onNoise: () => void) {
-    this.#onFrame = onFrame;
-    this.#onNoise = onNoise;
+  constructor(listener: FrameListener) {
+    this.#listener = listener;
+  }
+
+  /** What has come of a frame that is not whole, as a copy; undefined when it is not known where one begins. */
+  get begun(): Uint8Array | undefined {
+    if (this.#state !== 'following' && this.#state !== 'reading') return undefined;
+    return this.#bytes.slice(this.#start, this.#end);
+  }
+
+  /** The guest is another one now, which goes on from where `begun` (borrowed) was that; undefined when that is not known. */
+  follow(begun: Uint8Array | undefined): void {
+    this.#session = 0;
+    this.#start = this.#end = 0;
+    this.#state = 'ended';
+    if (!begun || begun.length >= LONGEST_TO_HOST) return;
+    this.#state = 'following';
+    this.push(begun);
   }
 
   /** Begins to look for the answer to this session's HELLO. */
   seek(session: number): void {
     this.#session = session;
-    this.#state = 'seeking';
+    this.#state = this.#state === 'reading' || this.#state === 'following' ? 'following' : 'seeking';
   }
 
   end(): void {
@@ -136,22 +168,30 @@ export class FrameReader {
     const isFrame = this.#judge();
     if (isFrame === undefined) return false;
     if (!isFrame) {
-      if (this.#state === 'seeking') this.#start++;
-      else this.#noise();
+      if (this.#state === 'reading') {
+        this.#state = 'ended';
+        this.#listener.onNoise();
+      } else {
+        this.#state = 'seeking';
+        this.#start++;
+      }
       return true;
     }
     const view = this.#view;
     const start = this.#start;
     const payload = this.#bytes.subarray(start + HEADER_SIZE, start + HEADER_SIZE + view.getUint16(start + 8, true));
     this.#start += HEADER_SIZE + payload.length + CHECK_SIZE;
-    this.#state = 'reading';
-    this.#onFrame({ type: this.#bytes[start + 2]!, id: view.getUint32(start + 4, true), payload });
+    const [type, id] = [this.#bytes[start + 2]!, view.getUint32(start + 4, true)];
+    if (this.#state !== 'reading' && this.#isAnswer(start)) this.#state = 'reading';
+    if (this.#state === 'reading') this.#listener.onFrame({ type, id, payload });
+    else if (type === TO_HOST.OUTPUT) this.#listener.onEarlyOutput(id, { stream: 'stdout', bytes: payload });
+    else if (type === TO_HOST.ERRORS) this.#listener.onEarlyOutput(id, { stream: 'stderr', bytes: payload });
     return true;
   }
 
-  #noise(): void {
-    this.#state = 'ended';
-    this.#onNoise();
+  /** Whether what begins here answers this session's HELLO. */
+  #isAnswer(start: number): boolean {
+    return this.#bytes[start + 2] === TO_HOST.WELCOME && this.#view.getUint32(start + 4, true) === this.#session;
   }
 
   /** Whether a frame begins here that may come now; undefined when there are too few bytes to tell. */
@@ -164,11 +204,7 @@ export class FrameReader {
     const type = bytes[start + 2]!;
     const length = this.#view.getUint16(start + 8, true);
     if (bytes[start + 3] !== 0 || !LENGTHS[type]?.(length)) return false;
-    if (
-      this.#state === 'seeking' &&
-      (type !== TO_HOST.WELCOME || this.#view.getUint32(start + 4, true) !== this.#session)
-    )
-      return false;
+    if (this.#state === 'seeking' && !this.#isAnswer(start)) return false;
     if (available < HEADER_SIZE + length + CHECK_SIZE) return undefined;
     return (
       this.#view.getUint32(start + HEADER_SIZE + length, true) === checksum(bytes, start, start + HEADER_SIZE + length)

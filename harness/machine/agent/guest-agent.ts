@@ -4,10 +4,20 @@ import { asUser } from './as-user.ts';
 import type { AgentChannel } from './channel.ts';
 import { commandError, encodeCommand } from './command.ts';
 import { type ExecOptions, type ExecOutput, runToEnd } from './exec.ts';
-import { encodeFrame, type Frame, FrameReader, LONGEST_TO_GUEST, MAX_TO_GUEST, TO_GUEST, TO_HOST } from './frames.ts';
+import {
+  encodeFrame,
+  type Frame,
+  FrameReader,
+  LONGEST_TO_GUEST,
+  MAX_TO_GUEST,
+  type Output,
+  TO_GUEST,
+  TO_HOST,
+} from './frames.ts';
 import type { GuestProcess, SpawnOptions } from './guest-process.ts';
-import { Process, type Stream, words } from './process.ts';
+import { Process, words } from './process.ts';
 import { encodeRenewal, type Renewal, renewalFailure } from './renewal.ts';
+import { WaitingOutput } from './waiting-output.ts';
 
 export { type AgentChannel, uartChannel } from './channel.ts';
 export type { ExecOptions, ExecOutput, ExecResult } from './exec.ts';
@@ -24,6 +34,8 @@ const CREDIT_LENGTH = encodeFrame(TO_GUEST.CREDIT, 0, words(0)).length;
 const FIRST_HELLO_PAUSE = 100;
 const HELLO_PAUSE = 250;
 
+const RESTARTED = 'the link to the guest was restarted: attach to the process again';
+
 /** Runs commands in a guest, through the agent of `guest-images/` on a channel of its own. */
 export class GuestAgent {
   readonly #channel: AgentChannel;
@@ -36,6 +48,7 @@ export class GuestAgent {
   readonly #credit = new Map<number, number>();
   /** Processes that were left, and how many bytes the guest will have taken when it knows: until then they may send what they were allowed to. */
   readonly #left: { id: number; at: number }[] = [];
+  readonly #waiting = new WaitingOutput();
   readonly #lists: { resolve: (ids: number[]) => void; reject: (error: Error) => void }[] = [];
   /** Those who wait until the guest has taken so many bytes. */
   readonly #settling: { at: number; resolve: () => void }[] = [];
@@ -52,10 +65,13 @@ export class GuestAgent {
 
   constructor(channel: AgentChannel) {
     this.#channel = channel;
-    this.#reader = new FrameReader(
-      (frame) => this.#receive(frame),
-      () => this.#lie("something other than the agent's frames arrived on its serial port"),
-    );
+    this.#reader = new FrameReader({
+      onFrame: (frame) => this.#receive(frame),
+      onEarlyOutput: (id, output) => {
+        if (!this.#waiting.addEarly(id, output)) this.#lie('its processes sent more than they were allowed to');
+      },
+      onNoise: () => this.#lie("something other than the agent's frames arrived on its serial port"),
+    });
     channel.onData((bytes, age = 0) => {
       this.#age = age;
       this.#reader.push(bytes);
@@ -63,12 +79,32 @@ export class GuestAgent {
   }
 
   /**
+   * What the agent has sent of a frame that is not whole: to be kept with the guest when it is copied, moved or frozen, and given to {@link follow}
+   * where that goes on. A copy; undefined when it is not known.
+   */
+  begun(): Uint8Array | undefined {
+    this.#channel.flush();
+    return this.#reader.begun;
+  }
+
+  /**
+   * The guest is another one now, which has not run since it had sent `begun` (borrowed). What its processes write before the next session is for
+   * those who attach to them then; where `begun` is undefined it is lost.
+   */
+  follow(begun: Uint8Array | undefined): void {
+    this.#channel.flush();
+    this.lose(new Error(RESTARTED));
+    this.#reader.follow(begun);
+  }
+
+  /**
    * Resolves when the guest's agent answers, and has renewed what `renewal` says: before it hears anything else. Call it again after a
    * restore: it starts a new session.
    */
   async ready(timeoutMs = 60_000, renewal?: Renewal): Promise<void> {
-    this.lose(new Error('the link to the guest was restarted: attach to the process again'));
+    this.#drop(new Error(RESTARTED));
     this.#lost = undefined;
+    this.#waiting.expect();
     this.#session = randomId();
     this.#reader.seek(this.#session);
     const hello = encodeFrame(TO_GUEST.HELLO, this.#session);
@@ -124,6 +160,12 @@ export class GuestAgent {
 
   /** Ends the link: whatever waits for the guest fails with `error`, and so does what is asked of it until {@link ready} is called again. */
   lose(error: Error): void {
+    this.#drop(error);
+    this.#waiting.clear();
+    this.#reader.end();
+  }
+
+  #drop(error: Error): void {
     this.#lost = error;
     this.#beginning?.reject(error);
     this.#beginning = undefined;
@@ -135,7 +177,6 @@ export class GuestAgent {
     this.#credit.clear();
     this.#left.length = 0;
     this.#settle();
-    this.#reader.end();
   }
 
   /** The agent is not what it should be, or something else in the guest writes to its port: what it says is not believed any more. */
@@ -173,7 +214,8 @@ export class GuestAgent {
   /** Goes on with a process that was detached, or that another host process had started before a snapshot. */
   attach(id: number): GuestProcess {
     const process = this.#add(id);
-    process.open();
+    if (this.#lost) return process;
+    process.open(this.#waiting.take(id));
     return process;
   }
 
@@ -256,13 +298,15 @@ export class GuestAgent {
     this.#credit.delete(id);
   }
 
-  #output(stream: Stream, id: number, bytes: Uint8Array): void {
+  #output(id: number, { stream, bytes }: Output): void {
     const credit = this.#credit.get(id);
     // Nobody's, such as of a process that was attached to before the session.
     if (credit === undefined) return;
     if (bytes.length > credit) return this.#lie('a process sent more than it was allowed to');
     this.#credit.set(id, credit - bytes.length);
-    this.#processes.get(id)?.output(stream, bytes.slice());
+    const process = this.#processes.get(id);
+    if (process) process.output(stream, bytes.slice());
+    else this.#waiting.add(id, { stream, bytes });
   }
 
   /** Takes the guest's answer: the renewal goes before all that waits. */
@@ -319,10 +363,10 @@ export class GuestAgent {
         process?.fail(number());
         break;
       case TO_HOST.OUTPUT:
-        this.#output('stdout', id, payload);
+        this.#output(id, { stream: 'stdout', bytes: payload });
         break;
       case TO_HOST.ERRORS:
-        this.#output('stderr', id, payload);
+        this.#output(id, { stream: 'stderr', bytes: payload });
         break;
       case TO_HOST.INPUT_TAKEN:
         process?.inputTaken(number());

@@ -1,10 +1,10 @@
 import { VmError } from '../errors.ts';
-import { TO_GUEST } from './frames.ts';
+import { type Output, type Stream, TO_GUEST } from './frames.ts';
 import type { GuestProcess, OutputListener } from './guest-process.ts';
 import { type SignalName, signalNumber } from './signals.ts';
 
 /** Bytes of output on their way at once. */
-const OUTPUT_WINDOW = 1 << 20;
+export const OUTPUT_WINDOW = 1 << 20;
 /** Bytes of stdin that the guest holds for a process that does not read. */
 const INPUT_WINDOW = 65536;
 /** What the agent answers for an id that it does not know. */
@@ -30,8 +30,6 @@ interface PendingInput {
   taken: () => void;
   lost: (error: Error) => void;
 }
-
-export type Stream = 'stdout' | 'stderr';
 
 /** A process in the guest, as {@link GuestProcess} says, and what the agent tells of it. */
 export class Process implements GuestProcess {
@@ -149,9 +147,10 @@ export class Process implements GuestProcess {
     this.#link.leave();
   }
 
-  /** Lets it write. */
-  open(): void {
-    this.#link.grant(OUTPUT_WINDOW);
+  /** Lets it write, besides `before`, which it has written already. */
+  open(before: Output[] = []): void {
+    this.#link.grant(before.reduce((left, { bytes }) => left - bytes.length, OUTPUT_WINDOW));
+    for (const { stream, bytes } of before) this.output(stream, bytes);
   }
 
   fail(reason: number): void {

@@ -119,7 +119,7 @@ async function list(flags: StoreFlags): Promise<void> {
   const damaged = store.damaged();
   if (flags.json)
     return tellJson([
-      ...snapshots.map(withoutOrigins),
+      ...snapshots.map(withoutOwn),
       ...damaged.map(({ id, file, reason }) => ({ id, file, damage: reason })),
     ]);
   if (!snapshots.length && !damaged.length)
@@ -142,9 +142,9 @@ async function list(flags: StoreFlags): Promise<void> {
   for (const { id, reason } of damaged) tell(`${id.slice(0, 12)}  damaged: ${reason}`);
 }
 
-/** Where shares came from is the host's own, and known to `restore --write-back`. */
-function withoutOrigins<T extends { summary: unknown }>(told: T): T {
-  const { shares: _, ...summary } = (told.summary ?? {}) as Record<string, unknown>;
+/** Where shares came from is the host's own, and known to `restore --write-back`; what the agent has begun is for who goes on from it. */
+function withoutOwn<T extends { summary: unknown }>(told: T): T {
+  const { shares: _, begun: __, ...summary } = (told.summary ?? {}) as Record<string, unknown>;
   return { ...told, summary };
 }
 
@@ -156,7 +156,7 @@ async function inspectCommand(
   const contents = await inspect(store, store.find(snapshot), await treesOf(flags.image));
   if (flags.json)
     return tellJson({
-      ...withoutOrigins(contents),
+      ...withoutOwn(contents),
       filesystems: contents.filesystems.map((filesystem) => ({
         ...filesystem,
         files: Object.fromEntries(filesystem.files),

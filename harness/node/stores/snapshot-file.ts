@@ -35,6 +35,8 @@ export interface SnapshotHead {
   state: { length: number; crc32: number };
   /** What shares were loaded from, by their tags: see `ShareOrigin`. Missing in files of older releases. */
   shares?: Record<string, unknown>;
+  /** What the guest's agent has sent of a frame that is not whole: see `GuestAgent.begun`. Missing in files of older releases. */
+  begun?: Uint8Array;
 }
 
 /** A machine in one piece: what {@link writeSnapshot} writes. */
@@ -47,7 +49,7 @@ export function makeSnapshot(
   config: MachineConfig,
   console: string[],
   bytes: Uint8Array,
-  shares: Record<string, unknown> = {},
+  { shares = {}, begun }: Pick<SnapshotHead, 'shares' | 'begun'> = {},
 ): Snapshot {
   return {
     created: new Date().toISOString(),
@@ -55,6 +57,7 @@ export function makeSnapshot(
     console,
     state: { length: bytes.length, crc32: crc32(bytes) },
     shares,
+    ...(begun && { begun }),
     bytes,
   };
 }

@@ -86,13 +86,22 @@ describe('what a machine is', () => {
   });
 
   it('what is told besides may be anything', () => {
-    const nothing = { console: [], isAsleep: false, isOff: false, others: {} };
-    for (const other of [undefined, null, 5, 'text', [], { console: 5, isAsleep: 'yes', isOff: 1, unsettled: 'x' }])
+    const nothing = { console: [], isAsleep: false, isOff: false, begun: undefined, others: {} };
+    for (const other of [
+      undefined,
+      null,
+      5,
+      'text',
+      [],
+      { console: 5, isAsleep: 'yes', isOff: 1, begun: 'x', unsettled: 'x' },
+    ])
       expect(readSummary(other)).to.deep.equal(nothing);
-    expect(readSummary({ console: ['a', 5, 'b'], isAsleep: true, isOff: true, shells: [1] })).to.deep.equal({
+    const begun = Uint8Array.of(1);
+    expect(readSummary({ console: ['a', 5, 'b'], isAsleep: true, isOff: true, begun, shells: [1] })).to.deep.equal({
       console: ['a', 'b'],
       isAsleep: true,
       isOff: true,
+      begun,
       others: { shells: [1] },
     });
     fc.assert(fc.property(fc.anything(), (summary) => Array.isArray(readSummary(summary).console)));

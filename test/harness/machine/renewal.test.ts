@@ -59,7 +59,7 @@ describe('the link to a guest that comes back', () => {
       const bytes = answer({ type, id });
       if (bytes) queueMicrotask(() => deliver(bytes));
     };
-    const agent = new GuestAgent({ write: hear, onData: (callback) => (deliver = callback) });
+    const agent = new GuestAgent({ write: hear, onData: (callback) => (deliver = callback), flush: () => {} });
     return { agent, types };
   }
   const welcoming =

@@ -14,7 +14,11 @@ describe('the agent of a guest that takes long to boot', () => {
     mock.timers.enable({ apis: ['setTimeout', 'setInterval'] });
     let sent = 0;
     let calls = 0;
-    const agent = new GuestAgent({ write: ({ length }) => void ((sent += length), calls++), onData: () => {} });
+    const agent = new GuestAgent({
+      write: ({ length }) => void ((sent += length), calls++),
+      onData: () => {},
+      flush: () => {},
+    });
     const ready = agent.ready(600_000).then(
       () => 'answered',
       (error: Error) => error.message,
@@ -32,6 +36,7 @@ function lyingGuest() {
   const sent: { type: number; id: number; frame: Uint8Array }[] = [];
   const agent = new GuestAgent({
     onData: (callback) => (deliver = callback),
+    flush: () => {},
     write: (frame) => {
       const [type, id] = [frame[2]!, new DataView(frame.buffer, frame.byteOffset).getUint32(4, true)];
       sent.push({ type, id, frame: frame.slice() });
@@ -199,4 +204,113 @@ describe('the agent of a guest that lies', () => {
     expect(await process.exited).to.equal(9);
     expect(heard).to.deep.equal([0xa5, 0x5a, 3]);
   });
+});
+
+describe('the agent of a guest that goes on somewhere else', () => {
+  const text = (value: string) => new TextEncoder().encode(value);
+  const output = (id: number, value: string, type: number = TO_HOST.OUTPUT) => encodeFrame(type, id, text(value));
+  const ID = 7;
+
+  /** What was heard of {@link ID} when it is attached to. */
+  function listen(agent: GuestAgent) {
+    const heard = { stdout: '', stderr: '' };
+    const process = agent.attach(ID);
+    process.onStdout = (data) => void (heard.stdout += new TextDecoder().decode(data));
+    process.onStderr = (data) => void (heard.stderr += new TextDecoder().decode(data));
+    return { process, heard };
+  }
+
+  it('has what a process wrote before its session for who attaches, from the middle of a frame on', async () => {
+    const there = lyingGuest();
+    await there.agent.ready();
+    const { heard: before } = listen(there.agent);
+    const frames = Buffer.concat([output(ID, 'one,'), output(ID, 'two,'), output(ID, 'error', TO_HOST.ERRORS)]);
+    for (let cut = 0; cut <= frames.length; cut++) {
+      before.stdout = before.stderr = '';
+      there.deliver(frames.subarray(0, cut));
+      const begun = there.agent.begun()!;
+      const here = lyingGuest();
+      here.agent.follow(begun);
+      here.deliver(frames.subarray(cut));
+      await here.agent.ready();
+      const { heard } = listen(here.agent);
+      here.say(TO_HOST.OUTPUT, ID, text('three'));
+      expect([before.stdout + heard.stdout, before.stderr + heard.stderr], `cut at ${cut}`).to.deep.equal([
+        'one,two,three',
+        'error',
+      ]);
+      there.deliver(frames.subarray(cut));
+    }
+  });
+
+  it('lets it write so much less as it has written already', async () => {
+    const { agent, say, sent, deliver } = lyingGuest();
+    agent.follow(new Uint8Array(0));
+    for (let n = 0; n < 100; n++) deliver(output(ID, 'x'.repeat(8192)));
+    await agent.ready();
+    const process = agent.attach(ID);
+    const credit = sent.findLast(({ type }) => type === TO_GUEST.CREDIT)!;
+    expect(new DataView(credit.frame.buffer).getUint32(10, true)).to.equal((1 << 20) - 100 * 8192);
+    for (let n = 0; n < 28; n++) say(TO_HOST.OUTPUT, ID, new Uint8Array(8192));
+    say(TO_HOST.OUTPUT, ID, Uint8Array.of(1));
+    expect(await process.exited.catch(({ message }: Error) => message)).to.match(/more than it was allowed to/);
+  });
+
+  it('is believed nothing before its session when it was not known where a frame begins', async () => {
+    for (const begun of [undefined, Uint8Array.of(1), new Uint8Array(100_000)]) {
+      const { agent, deliver } = lyingGuest();
+      agent.follow(begun);
+      deliver(output(ID, 'forged'));
+      await agent.ready();
+      expect(listen(agent).heard.stdout).to.equal('');
+    }
+  });
+
+  it('is another one again: what the last one wrote is forgotten', async () => {
+    const { agent, deliver } = lyingGuest();
+    agent.follow(new Uint8Array(0));
+    deliver(output(ID, 'of the first'));
+    agent.follow(new Uint8Array(0));
+    deliver(output(ID, 'of the second'));
+    await agent.ready();
+    expect(listen(agent).heard.stdout).to.equal('of the second');
+  });
+
+  it('can be begun anew without losing what is written meanwhile', async () => {
+    const { agent, deliver } = lyingGuest();
+    await agent.ready();
+    listen(agent);
+    const again = agent.ready();
+    deliver(output(ID, 'meanwhile'));
+    await again;
+    expect(listen(agent).heard.stdout).to.equal('meanwhile');
+  });
+
+  it('keeps what a process that was left writes until the guest knows', async () => {
+    const { agent, say } = lyingGuest();
+    await agent.ready();
+    const { process } = listen(agent);
+    process.detach();
+    say(TO_HOST.OUTPUT, ID, text('late'));
+    expect(listen(agent).heard.stdout).to.equal('late');
+  });
+
+  for (const [what, flood] of [
+    ['one process', () => output(ID, 'x'.repeat(8192))],
+    ['many processes', (n: number) => output(n, 'x'.repeat(8192))],
+    ['many frames of a byte', (n: number) => output(n, 'x')],
+  ] as const) {
+    it(`is not believed when ${what} send more than there can be`, async () => {
+      const { agent, deliver } = lyingGuest();
+      agent.follow(new Uint8Array(0));
+      const ready = agent.ready().catch((error: Error) => error);
+      let sent = 0;
+      for (; agent.begun() && sent < 1e6; sent++) deliver(flood(sent));
+      expect(sent).to.be.below(200_000);
+      expect(await ready)
+        .to.be.instanceOf(VmError)
+        .with.property('message')
+        .that.matches(/more than they were allowed/);
+    });
+  }
 });
