@@ -46,6 +46,7 @@ export class PrivateApt {
       'APT::Sandbox::User': 'root',
       'Acquire::Languages': 'none',
       'Acquire::Retries': '3',
+      'APT::Update::Error-Mode': 'any',
       'Acquire::IndexTargets::deb::Contents-deb::DefaultEnabled': 'false',
     };
     this.hostArchitecture = hostArchitecture;

@@ -86,7 +86,7 @@ async function build(directory: string, how: Build): Promise<void> {
 
 /** What building it takes of the machine, and is not there: what a kernel is configured by has to be compiled for this machine. */
 export function missingKernelTools(): string[] {
-  const missing = missingPrograms(BUILD_PROGRAMS);
+  const missing = missingPrograms([...BUILD_PROGRAMS, 'setpriv']);
   return existsSync('/usr/include/stdio.h') ? missing : [...missing, "the C library's headers"];
 }
 
@@ -94,7 +94,7 @@ function checkCompilerIsThere(): void {
   const missing = missingKernelTools();
   if (missing.length) {
     throw new GuestImageError(
-      `The minimal kernel is built from source, and this machine has no ${missing.join(', no ')}: as root, run \`apt-get install gcc make libc6-dev\`, and try again; or take Debian's kernel, \`stock\`.`,
+      `The minimal kernel is built from source, and this machine has no ${missing.join(', no ')}: as root, run \`apt-get install gcc make libc6-dev util-linux\`, and try again; or take Debian's kernel, \`stock\`.`,
     );
   }
 }

@@ -177,7 +177,7 @@ function kernels(): Finding {
     name,
     state: 'note',
     found: `no ${missing.join(', no ')}, so that --kernel minimal can't be built`,
-    cure: 'as root: apt-get install gcc make libc6-dev',
+    cure: 'as root: apt-get install gcc make libc6-dev util-linux',
   };
 }
 

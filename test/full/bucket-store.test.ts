@@ -12,7 +12,7 @@ const HOUR = 3_600_000;
 
 describeInterruptions(1);
 
-it('a process that stands still at random moments, while others remove and reclaim, loses nothing and breaks nothing', async function () {
+it('a process that is stopped and let go on at random, while others remove and reclaim, loses nothing and breaks nothing', async function () {
   this.timeout(300_000);
   const location = await BUCKET.make();
   const open = () => SnapshotStore.open(openFiles(location), loadCodec());

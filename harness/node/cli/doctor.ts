@@ -54,7 +54,7 @@ async function daemon(): Promise<Finding> {
       found: process.getuid ? `no daemon is used: ${DAEMON_VARIABLE} is off` : 'daemons do not run on this system',
     };
   if (isTrusted(path) && (await isAnswered(path))) return { name, state: 'ok', found: `it listens at ${path}` };
-  const found = `none listens at ${path}`;
+  const found = `no daemon listens at ${path}`;
   const doubt = distrust(directoryOf(path));
   return doubt !== undefined && !doubt.endsWith('is not a directory')
     ? {

@@ -182,7 +182,7 @@ describe('command line: doctor', function () {
     const directory = at('run');
     mkdirSync(directory, { mode: 0o700 });
     const env = { V86_VIRTIOFS_DAEMON: join(directory, 'daemon.sock') };
-    expect((await told(env)).of.get('daemon')!.found).to.match(/^none listens/);
+    expect((await told(env)).of.get('daemon')!.found).to.match(/^no daemon listens/);
     const server = createServer((socket) => socket.end()).listen(env.V86_VIRTIOFS_DAEMON);
     expect((await told(env)).of.get('daemon')!.found).to.match(/^it listens at/);
     chmodSync(directory, 0o777);
