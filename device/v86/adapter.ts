@@ -60,6 +60,7 @@ export class V86Machine {
   readonly #bus = new PciBus();
   readonly #listeners: TenantListeners;
   readonly #resetListeners: (() => void)[] = [];
+  readonly #restoreListeners: (() => void)[] = [];
   readonly #endListeners: (() => void)[] = [];
   readonly #haltListeners: (() => void)[] = [];
   readonly #faultListeners: ((error: unknown) => void)[] = [];
@@ -106,7 +107,10 @@ export class V86Machine {
     this.#hookReset(cpu);
     hookHalt(this.#listeners.own, cpu, this.#haltListeners);
     hookLoop(emulator, cpu, this.#faultListeners, this.slices);
-    const state = new V86State(v86, cpu, this.lease, () => this.#bus.releaseInterrupts());
+    const state = new V86State(v86, cpu, this.lease, () => {
+      this.#bus.releaseInterrupts();
+      for (const listener of this.#restoreListeners) listener();
+    });
     state.carrier = this.#stateCarrier;
     state.keepsRtc = this.#keepsRtc;
     this.#loaded = { v86, cpu, state, loadBios: cpu.load_bios };
@@ -172,6 +176,11 @@ export class V86Machine {
     this.#resetListeners.push(listener);
   }
 
+  /** Calls `listener` when the machine has been taken to another state, whoever did that, before it runs on. */
+  onRestore(listener: () => void): void {
+    this.#restoreListeners.push(listener);
+  }
+
   /**
    * Calls `listener` when nothing will happen in the machine any more: the processor waits with interrupts off, or has turned the power
    * off by ACPI. The emulator runs on, in vain.
@@ -224,7 +233,8 @@ export class V86Machine {
     await this.lease.inTurn('restore', () => {
       const { cpu, loadBios } = this.#there;
       this.#tellOfEnd();
-      for (const listeners of [this.#resetListeners, this.#haltListeners, this.#faultListeners]) listeners.length = 0;
+      for (const listeners of [this.#resetListeners, this.#restoreListeners, this.#haltListeners, this.#faultListeners])
+        listeners.length = 0;
       this.#listeners.remove();
       this.#bus.vacate();
       this.stateCarrier = undefined;

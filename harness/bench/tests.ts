@@ -146,6 +146,7 @@ export async function benchTests(rounds: number, onProgress: (message: string) =
           if (isLarge) await qemu.agent.exec(USE);
           await qemu.command('savevm base');
           const restore = async () => {
+            qemu.agent.follow(undefined);
             await qemu.command('loadvm base');
             await qemu.agent.ready();
           };

@@ -31,7 +31,7 @@ const WHAT: Record<GuestEnd, string> = {
 };
 
 /**
- * Whether a machine's guest lives: notices its end at once, tells all who wait for it, and greets it when it comes back. One that has crashed or halted
+ * Whether a machine's guest lives: notices its end and its changes at once, tells all who wait for it, and greets it when it comes back. One that has crashed or halted
  * is stopped; one that reboots boots again.
  */
 export class GuestLife {
@@ -47,6 +47,8 @@ export class GuestLife {
     this.#guest = guest;
     this.#options = options;
     this.#machine = V86Machine.of(guest.emulator);
+    // Where the agent is in its stream is for those to say who have restored it.
+    this.#machine.onRestore(() => guest.agent.follow(undefined));
     watchEnd(this.#machine, (end, fault) => this.#onEnd(end, fault));
   }
 
