@@ -47,7 +47,13 @@ async function runJob(cache: string, store: string, memory: number, command: str
   const started = performance.now();
   const child = spawn(process.execPath, ['--input-type=module', '-e', JOB, `${memory}`, command], {
     stdio: ['ignore', 'pipe', 'inherit'],
-    env: { ...process.env, ...CREDENTIALS, V86_VIRTIOFS_CACHE: cache, V86_VIRTIOFS_BASES: store },
+    env: {
+      ...process.env,
+      ...CREDENTIALS,
+      V86_VIRTIOFS_CACHE: cache,
+      V86_VIRTIOFS_BASES: store,
+      AWS_SDK_JS_NODE_VERSION_SUPPORT_WARNING_DISABLED: 'true',
+    },
   });
   const ended = once(child, 'exit');
   let asserted: number | undefined;

@@ -9,6 +9,8 @@ import { Versions } from './versions.ts';
 /** Runs this process's command line in this process, and sets its exit code. */
 export async function main(): Promise<void> {
   watchOutput();
+  // Of the client of AWS, at each start: which releases of Node will do is for `doctor` to say.
+  process.env['AWS_SDK_JS_NODE_VERSION_SUPPORT_WARNING_DISABLED'] ??= 'true';
   await endCommand(async () => {
     const { makeProgram } = await import('./program.ts').catch((error: NodeJS.ErrnoException) => {
       if (error.code !== 'ERR_MODULE_NOT_FOUND' || !/'v86'/.test(error.message)) throw error;
