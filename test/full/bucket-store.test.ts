@@ -4,6 +4,8 @@ import { setTimeout as pause } from 'node:timers/promises';
 import { expect } from 'chai';
 import { loadCodec, SnapshotStore } from '../../device/index.ts';
 import { openFiles } from '../../harness/node/stores/open-files.ts';
+import { bucketFiles } from '../support/bucket-files.ts';
+import { describeDamages } from '../support/store-damages.ts';
 import { describeInterruptions, verifyAll } from '../support/store-interruptions.ts';
 import { BUCKET } from '../support/store-kinds.ts';
 
@@ -11,6 +13,8 @@ const WRITER = new URL('../support/store-writer.ts', import.meta.url).pathname;
 const HOUR = 3_600_000;
 
 describeInterruptions(1);
+
+describeDamages('a bucket', bucketFiles, 5);
 
 it('a process that is stopped and let go on at random, while others remove and reclaim, loses nothing and breaks nothing', async function () {
   this.timeout(300_000);
