@@ -3,6 +3,7 @@ import { once } from 'node:events';
 import { mkdtemp, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
+import { setTimeout as pause } from 'node:timers/promises';
 import { fileURLToPath } from 'node:url';
 import type { ExecOutput } from '../machine/agent/exec.ts';
 import { Vm } from '../node/vm.ts';
@@ -19,8 +20,10 @@ const TESTS = 500;
 const PROCESSES = 2;
 /** MiB that the guest of the second row has in use. */
 const USED = 140;
-/** Tests of that one. */
+/** Tests of that one, and of one before which the pool has the time to get a guest ready, in milliseconds. */
 const LARGE_TESTS = 50;
+const WARM_TESTS = 50;
+const PAUSE = 300;
 const MEMORY = 256;
 
 const RATE: Measure = {
@@ -30,6 +33,7 @@ const RATE: Measure = {
 };
 const ONE: Measure = { name: `${TESTS} tests that fork, write and assert`, unit: '/s', isRate: true };
 const FIRST: Measure = { name: 'fork to first assertion', unit: 'ms', isRate: false };
+const WARM: Measure = { name: '… from a pool that has had time', unit: 'ms', isRate: false };
 const LARGE: Measure = { name: `… with ${USED} MiB in use`, unit: 'ms', isRate: false };
 
 const COLD: Measure = { name: 'cold run, base in a bucket, to first assertion', unit: 'ms', isRate: false };
@@ -43,17 +47,25 @@ function assertWritten({ stdout }: Pick<ExecOutput, 'stdout'>): void {
   if (said !== 'written\n') throw new Error(`the guest has another file than was written: ${said}`);
 }
 
-/** Tests on forks of the base in a directory, one after the other. Returns how long each took until its assertion, in milliseconds. `begin`: waits for the others. */
+export interface KitOptions {
+  /** Waits for the others. */
+  begin?: () => Promise<unknown>;
+  isLarge?: boolean;
+  /** Milliseconds before each test. */
+  before?: number;
+}
+
+/** Tests on forks of the base in a directory, one after the other. Returns how long each took until its assertion, in milliseconds. */
 export async function runKit(
   store: string,
   count: number,
-  begin: () => Promise<unknown> = () => Promise.resolve(),
-  isLarge = false,
+  { begin = () => Promise.resolve(), isLarge = false, before = 0 }: KitOptions = {},
 ): Promise<number[]> {
   const base = await baseMachine({ store, memory: MEMORY, prepare: isLarge ? USE : '' }).ready();
   const times: number[] = [];
   await begin();
   for (let n = 0; n < count; n++) {
+    if (before) await pause(before);
     const started = performance.now();
     await base.test(async (vm) => {
       assertWritten(await vm.execBytes(TEST));
@@ -121,8 +133,9 @@ export async function benchTests(rounds: number, onProgress: (message: string) =
         const count = isLarge ? LARGE_TESTS : TESTS;
         const of = `round ${round} of ${rounds}${isLarge ? `, ${USED} MiB` : ''}`;
         onProgress(`${of}: test kit`);
-        const times = await runKit(store, count, undefined, isLarge);
+        const times = await runKit(store, count, { isLarge });
         add('test kit', times, isLarge);
+        if (!isLarge) collector.add('test kit', WARM, median(await runKit(store, WARM_TESTS, { before: PAUSE })));
         if (!isLarge) collector.add('test kit', RATE, (1000 * TESTS) / (await runProcesses(store)));
 
         onProgress(`${of}: v86`);
