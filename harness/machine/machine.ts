@@ -313,12 +313,12 @@ export class Machine<S extends Share = Share> implements MachineParts<S> {
 
   /** What snapshots tell of it. */
   protected summarize(): Summary {
-    const begun = this.agent.begun();
+    const unheard = this.agent.unheard();
     return {
       ...this.#others,
       isAsleep: this.#isAsleep,
       isOff: this.life.isOff,
-      ...(begun && { begun }),
+      ...(unheard && { unheard }),
       ...(this.#lease.state === 'unknown' && { unsettled: this.#unsettled }),
       console: this.console.lines,
     };
@@ -326,8 +326,8 @@ export class Machine<S extends Share = Share> implements MachineParts<S> {
 
   /** The guest is another one now; takes over what is told of it by `summary`, which may be anything. */
   protected adopt(summary: unknown): void {
-    const { console = [], isAsleep = false, isOff, begun, others } = readSummary(summary);
-    this.agent.follow(begun);
+    const { console = [], isAsleep = false, isOff, unheard, others } = readSummary(summary);
+    this.agent.follow(unheard);
     this.console.precede(console);
     this.#others = others;
     this.#isAsleep = isAsleep;

@@ -1,4 +1,5 @@
 import type { SnapshotStore } from '../../device/index.ts';
+import { readUnheard, type Unheard } from './agent/waiting-output.ts';
 import { type MachineConfig, readConfig } from './config.ts';
 import { VmError } from './errors.ts';
 
@@ -9,8 +10,8 @@ export interface Summary {
   isAsleep?: boolean;
   /** The guest has halted, or crashed. */
   isOff?: boolean;
-  /** What its agent has sent of a frame that is not whole: see `GuestAgent.begun`. */
-  begun?: Uint8Array;
+  /** See `GuestAgent.unheard`. */
+  unheard?: Unheard;
   /** It may run on the other side of this migration. */
   unsettled?: string;
 }
@@ -21,7 +22,7 @@ export function readSummary(summary: unknown): Omit<Summary, 'unsettled'> & { ot
     console,
     isAsleep,
     isOff,
-    begun,
+    unheard,
     unsettled: _,
     ...others
   } = (typeof summary === 'object' && summary !== null ? summary : {}) as Record<string, unknown>;
@@ -29,7 +30,7 @@ export function readSummary(summary: unknown): Omit<Summary, 'unsettled'> & { ot
     console: Array.isArray(console) ? console.filter((line) => typeof line === 'string') : [],
     isAsleep: isAsleep === true,
     isOff: isOff === true,
-    begun: begun instanceof Uint8Array ? begun : undefined,
+    unheard: readUnheard(unheard),
     others,
   };
 }

@@ -298,7 +298,7 @@ export class Vm extends Machine<HostShare> {
         const state = new Uint8Array(await this.emulator.save_state());
         return makeSnapshot(this.config, this.console.lines, state, {
           shares: this.#origins,
-          begun: this.agent.begun(),
+          unheard: this.agent.unheard(),
         });
       } finally {
         resume();
@@ -316,7 +316,7 @@ export class Vm extends Machine<HostShare> {
     return this.comeBack(async () => {
       checkConfig(snapshot.config, this.config);
       await this.emulator.restore_state(toArrayBuffer(snapshot.bytes));
-      return { shares: snapshot.shares, begun: snapshot.begun };
+      return { shares: snapshot.shares, unheard: snapshot.unheard };
     });
   }
 

@@ -72,6 +72,19 @@ describe('what a process in the guest writes is heard once', function () {
     await expectAll(vm, heard);
   });
 
+  it('also when nobody attaches to it on the way', async () => {
+    const store = await SnapshotStore.open(new MemoryStore(), loadCodec());
+    const heard = await start();
+    for (let n = 0; n < 5; n++) {
+      await vm.pause();
+      const { id } = await vm.freeze(store);
+      await vm.stop();
+      vm = await Vm.thaw(store, id);
+      if (n === 0) await vm.exec('true');
+    }
+    await expectAll(vm, attach(heard.process.id, heard.text));
+  });
+
   it('when it goes on in other machines from where it was saved', async () => {
     let heard = await start();
     for (let n = 0; n < 5; n++) {

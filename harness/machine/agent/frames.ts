@@ -62,7 +62,7 @@ export const MAX_TO_GUEST = 1024;
 const MAX_TO_HOST = 8192;
 const WELCOME_LENGTH = 12;
 /** That the agent has at once. */
-const MAX_PROCESSES = 256;
+export const MAX_PROCESSES = 256;
 const LONGEST_TO_HOST = HEADER_SIZE + MAX_TO_HOST + CHECK_SIZE;
 /** More than the guest can be in the middle of. */
 export const LONGEST_TO_GUEST = HEADER_SIZE + MAX_TO_GUEST + CHECK_SIZE;
@@ -76,6 +76,11 @@ export function encodeFrame(type: number, id: number, payload: Uint8Array = new 
   frame.set(payload, HEADER_SIZE);
   view.setUint32(HEADER_SIZE + payload.length, checksum(frame, 0, HEADER_SIZE + payload.length), true);
   return frame;
+}
+
+/** The process that a frame of {@link encodeFrame} is of. */
+export function idOf(frame: Uint8Array): number {
+  return new DataView(frame.buffer, frame.byteOffset).getUint32(4, true);
 }
 
 /** Bytes that the payload of each may have, of those to the host. */

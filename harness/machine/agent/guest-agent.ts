@@ -8,6 +8,7 @@ import {
   encodeFrame,
   type Frame,
   FrameReader,
+  idOf,
   LONGEST_TO_GUEST,
   MAX_TO_GUEST,
   type Output,
@@ -17,7 +18,7 @@ import {
 import type { GuestProcess, SpawnOptions } from './guest-process.ts';
 import { Process, words } from './process.ts';
 import { encodeRenewal, type Renewal, renewalFailure } from './renewal.ts';
-import { WaitingOutput } from './waiting-output.ts';
+import { type Unheard, WaitingOutput } from './waiting-output.ts';
 
 export { type AgentChannel, uartChannel } from './channel.ts';
 export type { ExecOptions, ExecOutput, ExecResult } from './exec.ts';
@@ -79,22 +80,25 @@ export class GuestAgent {
   }
 
   /**
-   * What the agent has sent of a frame that is not whole: to be kept with the guest when it is copied, moved or frozen, and given to {@link follow}
-   * where that goes on. A copy; undefined when it is not known.
+   * What nobody has heard of all that the guest has sent: to be kept with it when it is copied, moved or frozen, and given to {@link follow}
+   * where it goes on. A copy; undefined when it is not known.
    */
-  begun(): Uint8Array | undefined {
+  unheard(): Unheard | undefined {
     this.#channel.flush();
-    return this.#reader.begun;
+    const { begun } = this.#reader;
+    const held = [...this.#processes].map(([id, process]) => [id, process.held] as const);
+    return begun && { begun, output: this.#waiting.all(held) };
   }
 
   /**
-   * The guest is another one now, which has not run since it had sent `begun` (borrowed). What its processes write before the next session is for
-   * those who attach to them then; where `begun` is undefined it is lost.
+   * The guest is another one now, and has not run since `unheard` (borrowed) was what nobody had heard. That, and what its processes write before
+   * the next session, is for those who attach to them then; where it is undefined it is lost.
    */
-  follow(begun: Uint8Array | undefined): void {
+  follow(unheard: Unheard | undefined): void {
     this.#channel.flush();
     this.lose(new Error(RESTARTED));
-    this.#reader.follow(begun);
+    this.#waiting.adopt(unheard?.output ?? []);
+    this.#reader.follow(unheard?.begun);
   }
 
   /**
@@ -331,6 +335,7 @@ export class GuestAgent {
   #begin(failure?: string): void {
     const { resolve, reject } = this.#beginning!;
     this.#beginning = undefined;
+    void this.#waiting.keepKnown(() => this.list());
     if (failure === undefined) resolve();
     else reject(new Error(failure));
     this.#pump();
@@ -396,10 +401,6 @@ interface Beginning {
 
 function randomId(): number {
   return crypto.getRandomValues(new Uint32Array(1))[0]! >>> 1;
-}
-
-function idOf(frame: Uint8Array): number {
-  return new DataView(frame.buffer, frame.byteOffset).getUint32(4, true);
 }
 
 function lengthOf(frame: Uint8Array | number): number {

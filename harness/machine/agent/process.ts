@@ -147,6 +147,11 @@ export class Process implements GuestProcess {
     this.#link.leave();
   }
 
+  /** What it has written and nobody has heard yet. */
+  get held(): Output[] {
+    return (['stdout', 'stderr'] as const).flatMap((stream) => this.#held[stream].map((bytes) => ({ stream, bytes })));
+  }
+
   /** Lets it write, besides `before`, which it has written already. */
   open(before: Output[] = []): void {
     this.#link.grant(before.reduce((left, { bytes }) => left - bytes.length, OUTPUT_WINDOW));

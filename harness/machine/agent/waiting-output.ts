@@ -1,9 +1,15 @@
-import type { Output } from './frames.ts';
+import { concat } from '../../../device/bytes.ts';
+import { MAX_PROCESSES, type Output, type Stream } from './frames.ts';
 import { OUTPUT_WINDOW } from './process.ts';
 
 /** Bytes that what was sent before a session may take, and what each piece of it takes besides. */
 const MAX_EARLY = 16 * OUTPUT_WINDOW;
 const PIECE_COST = 128;
+
+/** What waits of a process, its bytes in two. */
+export interface Waiting extends Record<Stream, Uint8Array> {
+  id: number;
+}
 
 /** Output of processes that nobody was there for, which is for who attaches to them. */
 export class WaitingOutput {
@@ -32,6 +38,34 @@ export class WaitingOutput {
     return pieces;
   }
 
+  /** All that waits, and `held`, what processes hold that somebody has attached to and does not listen to. Copies. */
+  all(held: Iterable<readonly [number, Output[]]>): Waiting[] {
+    const of = new Map([...held, ...[...this.#of].map(([id, { pieces }]) => [id, pieces] as const)]);
+    // The guest has no more processes: of others nobody can have what they wrote.
+    return [...of]
+      .filter(([, pieces]) => pieces.length)
+      .slice(-MAX_PROCESSES)
+      .map(([id, pieces]) => {
+        const all = (stream: Stream) =>
+          concat(pieces.filter((piece) => piece.stream === stream).map(({ bytes }) => bytes));
+        return { id, stdout: all('stdout'), stderr: all('stderr') };
+      });
+  }
+
+  /** Takes over what {@link all} has given elsewhere. */
+  adopt(waiting: readonly Waiting[]): void {
+    for (const { id, ...streams } of waiting)
+      for (const stream of ['stdout', 'stderr'] as const)
+        if (streams[stream].length) this.add(id, { stream, bytes: streams[stream] });
+  }
+
+  /** Forgets what waits of others than the guest's processes, which `list` returns: nobody can attach to them. */
+  async keepKnown(list: () => Promise<number[]>): Promise<void> {
+    if (!this.#of.size) return;
+    const known = new Set(await list().catch(() => this.#of.keys()));
+    for (const id of this.#of.keys()) if (!known.has(id)) this.#of.delete(id);
+  }
+
   /** Another session is looked for: as much may come before it again. */
   expect(): void {
     this.#early = 0;
@@ -41,4 +75,28 @@ export class WaitingOutput {
     this.#of.clear();
     this.#early = 0;
   }
+}
+
+/** What a guest has sent, and nobody has heard: it goes along with the guest. */
+export interface Unheard {
+  /** What has come of a frame that is not whole. */
+  begun: Uint8Array;
+  output: Waiting[];
+}
+
+/** What whoever made a snapshot, or sends a machine, says of it; undefined for what no agent can have sent. */
+export function readUnheard(value: unknown): Unheard | undefined {
+  const { begun, output } = (value ?? {}) as Record<string, unknown>;
+  if (!(begun instanceof Uint8Array) || !Array.isArray(output) || output.length > MAX_PROCESSES) return undefined;
+  const waiting = output.map((one: unknown) => {
+    const { id, stdout, stderr } = (one ?? {}) as Record<string, unknown>;
+    const isSound =
+      Number.isInteger(id) &&
+      id === (id as number) >>> 0 &&
+      stdout instanceof Uint8Array &&
+      stderr instanceof Uint8Array &&
+      stdout.length + stderr.length <= OUTPUT_WINDOW;
+    return isSound ? { id, stdout, stderr } : undefined;
+  });
+  return waiting.includes(undefined) ? undefined : { begun, output: waiting as Waiting[] };
 }

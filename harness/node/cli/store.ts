@@ -142,9 +142,9 @@ async function list(flags: StoreFlags): Promise<void> {
   for (const { id, reason } of damaged) tell(`${id.slice(0, 12)}  damaged: ${reason}`);
 }
 
-/** Where shares came from is the host's own, and known to `restore --write-back`; what the agent has begun is for who goes on from it. */
+/** Where shares came from is the host's own, and known to `restore --write-back`; what nobody has heard of the guest is for who goes on from it. */
 function withoutOwn<T extends { summary: unknown }>(told: T): T {
-  const { shares: _, begun: __, ...summary } = (told.summary ?? {}) as Record<string, unknown>;
+  const { shares: _, unheard: __, ...summary } = (told.summary ?? {}) as Record<string, unknown>;
   return { ...told, summary };
 }
 

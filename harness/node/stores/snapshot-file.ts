@@ -1,6 +1,7 @@
 import { readFile } from 'node:fs/promises';
 import { crc32 } from 'node:zlib';
 import { decode, encode } from 'cborg';
+import type { Unheard } from '../../machine/agent/waiting-output.ts';
 import { type MachineConfig, readConfig } from '../../machine/config.ts';
 import { VmError } from '../../machine/errors.ts';
 import { PRIVATE, writeFileWhole } from './whole-file.ts';
@@ -35,8 +36,8 @@ export interface SnapshotHead {
   state: { length: number; crc32: number };
   /** What shares were loaded from, by their tags: see `ShareOrigin`. Missing in files of older releases. */
   shares?: Record<string, unknown>;
-  /** What the guest's agent has sent of a frame that is not whole: see `GuestAgent.begun`. Missing in files of older releases. */
-  begun?: Uint8Array;
+  /** See `GuestAgent.unheard`. Missing in files of older releases. */
+  unheard?: Unheard;
 }
 
 /** A machine in one piece: what {@link writeSnapshot} writes. */
@@ -49,7 +50,7 @@ export function makeSnapshot(
   config: MachineConfig,
   console: string[],
   bytes: Uint8Array,
-  { shares = {}, begun }: Pick<SnapshotHead, 'shares' | 'begun'> = {},
+  { shares = {}, unheard }: Pick<SnapshotHead, 'shares' | 'unheard'> = {},
 ): Snapshot {
   return {
     created: new Date().toISOString(),
@@ -57,7 +58,7 @@ export function makeSnapshot(
     console,
     state: { length: bytes.length, crc32: crc32(bytes) },
     shares,
-    ...(begun && { begun }),
+    ...(unheard && { unheard }),
     bytes,
   };
 }

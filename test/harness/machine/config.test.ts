@@ -86,22 +86,22 @@ describe('what a machine is', () => {
   });
 
   it('what is told besides may be anything', () => {
-    const nothing = { console: [], isAsleep: false, isOff: false, begun: undefined, others: {} };
+    const nothing = { console: [], isAsleep: false, isOff: false, unheard: undefined, others: {} };
     for (const other of [
       undefined,
       null,
       5,
       'text',
       [],
-      { console: 5, isAsleep: 'yes', isOff: 1, begun: 'x', unsettled: 'x' },
+      { console: 5, isAsleep: 'yes', isOff: 1, unheard: 'x', unsettled: 'x' },
     ])
       expect(readSummary(other)).to.deep.equal(nothing);
-    const begun = Uint8Array.of(1);
-    expect(readSummary({ console: ['a', 5, 'b'], isAsleep: true, isOff: true, begun, shells: [1] })).to.deep.equal({
+    const unheard = { begun: Uint8Array.of(1), output: [] };
+    expect(readSummary({ console: ['a', 5, 'b'], isAsleep: true, isOff: true, unheard, shells: [1] })).to.deep.equal({
       console: ['a', 'b'],
       isAsleep: true,
       isOff: true,
-      begun,
+      unheard,
       others: { shells: [1] },
     });
     fc.assert(fc.property(fc.anything(), (summary) => Array.isArray(readSummary(summary).console)));

@@ -1,7 +1,10 @@
 import { mock } from 'node:test';
+import { decode, encode } from 'cborg';
 import { expect } from 'chai';
+import fc from 'fast-check';
 import { encodeFrame, TO_GUEST, TO_HOST } from '../../../../harness/machine/agent/frames.ts';
 import { GuestAgent } from '../../../../harness/machine/agent/guest-agent.ts';
+import { readUnheard } from '../../../../harness/machine/agent/waiting-output.ts';
 import { VmError } from '../../../../harness/machine/errors.ts';
 
 /** Bytes that Linux' 8250 driver takes off a port at once: 512 times 256. What is behind stays, and v86's edge-triggered interrupt has been. */
@@ -210,6 +213,7 @@ describe('the agent of a guest that goes on somewhere else', () => {
   const text = (value: string) => new TextEncoder().encode(value);
   const output = (id: number, value: string, type: number = TO_HOST.OUTPUT) => encodeFrame(type, id, text(value));
   const ID = 7;
+  const NOTHING = { begun: new Uint8Array(0), output: [] };
 
   /** What was heard of {@link ID} when it is attached to. */
   function listen(agent: GuestAgent) {
@@ -228,9 +232,8 @@ describe('the agent of a guest that goes on somewhere else', () => {
     for (let cut = 0; cut <= frames.length; cut++) {
       before.stdout = before.stderr = '';
       there.deliver(frames.subarray(0, cut));
-      const begun = there.agent.begun()!;
       const here = lyingGuest();
-      here.agent.follow(begun);
+      here.agent.follow(there.agent.unheard());
       here.deliver(frames.subarray(cut));
       await here.agent.ready();
       const { heard } = listen(here.agent);
@@ -245,7 +248,7 @@ describe('the agent of a guest that goes on somewhere else', () => {
 
   it('lets it write so much less as it has written already', async () => {
     const { agent, say, sent, deliver } = lyingGuest();
-    agent.follow(new Uint8Array(0));
+    agent.follow(NOTHING);
     for (let n = 0; n < 100; n++) deliver(output(ID, 'x'.repeat(8192)));
     await agent.ready();
     const process = agent.attach(ID);
@@ -259,7 +262,7 @@ describe('the agent of a guest that goes on somewhere else', () => {
   it('is believed nothing before its session when it was not known where a frame begins', async () => {
     for (const begun of [undefined, Uint8Array.of(1), new Uint8Array(100_000)]) {
       const { agent, deliver } = lyingGuest();
-      agent.follow(begun);
+      agent.follow(begun && { begun, output: [] });
       deliver(output(ID, 'forged'));
       await agent.ready();
       expect(listen(agent).heard.stdout).to.equal('');
@@ -268,9 +271,9 @@ describe('the agent of a guest that goes on somewhere else', () => {
 
   it('is another one again: what the last one wrote is forgotten', async () => {
     const { agent, deliver } = lyingGuest();
-    agent.follow(new Uint8Array(0));
+    agent.follow(NOTHING);
     deliver(output(ID, 'of the first'));
-    agent.follow(new Uint8Array(0));
+    agent.follow(NOTHING);
     deliver(output(ID, 'of the second'));
     await agent.ready();
     expect(listen(agent).heard.stdout).to.equal('of the second');
@@ -284,6 +287,68 @@ describe('the agent of a guest that goes on somewhere else', () => {
     deliver(output(ID, 'meanwhile'));
     await again;
     expect(listen(agent).heard.stdout).to.equal('meanwhile');
+  });
+
+  it('takes along what nobody has heard: of those that were left, that nobody listens to, and that nobody has attached to', async () => {
+    const there = lyingGuest();
+    there.agent.follow(NOTHING);
+    there.deliver(output(ID, 'early,'));
+    await there.agent.ready();
+    const [left, held] = [there.agent.spawn('true'), there.agent.spawn('true')];
+    left.detach();
+    there.say(TO_HOST.OUTPUT, left.id, text('left,'));
+    there.say(TO_HOST.ERRORS, held.id, text('held,'));
+    let { agent } = there;
+    for (const word of ['one,', 'two,']) {
+      const here = lyingGuest();
+      here.agent.follow(readUnheard(decode(encode(agent.unheard()))));
+      here.deliver(output(ID, word));
+      await here.agent.ready();
+      ({ agent } = here);
+    }
+    const said = (id: number) => {
+      const heard: string[] = [];
+      const process = agent.attach(id);
+      process.onStdout = process.onStderr = (data) => void heard.push(new TextDecoder().decode(data));
+      return heard.join('');
+    };
+    expect([ID, left.id, held.id].map(said)).to.deep.equal(['early,one,two,', 'left,', 'held,']);
+    expect(agent.unheard()).to.deep.equal(NOTHING);
+  });
+
+  it('forgets what nobody can attach to any more', async () => {
+    const { agent, say, deliver } = lyingGuest();
+    agent.follow(NOTHING);
+    for (const id of [ID, 8]) deliver(output(id, 'x'));
+    await agent.ready();
+    say(TO_HOST.LISTED, 0, number(ID));
+    await new Promise((resolve) => setImmediate(resolve));
+    expect(agent.unheard()!.output.map(({ id }) => id)).to.deep.equal([ID]);
+  });
+
+  it('has nothing to tell of that no agent can have sent', () => {
+    const sound = {
+      begun: new Uint8Array(3),
+      output: [{ id: ID, stdout: new Uint8Array(1), stderr: new Uint8Array(0) }],
+    };
+    expect(readUnheard(sound)).to.deep.equal(sound);
+    const [one] = sound.output;
+    for (const wrong of [
+      undefined,
+      null,
+      5,
+      {},
+      { ...sound, begun: 'x' },
+      { ...sound, output: {} },
+      { ...sound, output: [null] },
+      { ...sound, output: [{ ...one, id: -1 }] },
+      { ...sound, output: [{ ...one, id: 2 ** 32 }] },
+      { ...sound, output: [{ ...one, stdout: 'x' }] },
+      { ...sound, output: [{ ...one, stderr: new Uint8Array(1 << 20) }] },
+      { ...sound, output: Array(257).fill(one) },
+    ])
+      expect(readUnheard(wrong)).to.equal(undefined);
+    fc.assert(fc.property(fc.anything(), (value) => readUnheard(value) === undefined || value !== undefined));
   });
 
   it('keeps what a process that was left writes until the guest knows', async () => {
@@ -302,10 +367,10 @@ describe('the agent of a guest that goes on somewhere else', () => {
   ] as const) {
     it(`is not believed when ${what} send more than there can be`, async () => {
       const { agent, deliver } = lyingGuest();
-      agent.follow(new Uint8Array(0));
+      agent.follow(NOTHING);
       const ready = agent.ready().catch((error: Error) => error);
       let sent = 0;
-      for (; agent.begun() && sent < 1e6; sent++) deliver(flood(sent));
+      for (; sent % 5000 || (agent.unheard() && sent < 1e6); sent++) deliver(flood(sent));
       expect(sent).to.be.below(200_000);
       expect(await ready)
         .to.be.instanceOf(VmError)
