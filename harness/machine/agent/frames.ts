@@ -171,7 +171,7 @@ export class FrameReader {
   #step(): boolean {
     if (this.#state === 'ended' || this.#start === this.#end) return false;
     const isFrame = this.#judge();
-    if (isFrame === undefined) return false;
+    if (isFrame === undefined) return this.#findAnswer();
     if (!isFrame) {
       if (this.#state === 'reading') {
         this.#state = 'ended';
@@ -192,6 +192,20 @@ export class FrameReader {
     else if (type === TO_HOST.OUTPUT) this.#listener.onEarlyOutput(id, { stream: 'stdout', bytes: payload });
     else if (type === TO_HOST.ERRORS) this.#listener.onEarlyOutput(id, { stream: 'stderr', bytes: payload });
     return true;
+  }
+
+  /** The answer to HELLO behind a frame of which the rest never came is as good. Returns whether it is there. */
+  #findAnswer(): boolean {
+    if (this.#state !== 'following') return false;
+    const begun = this.#start;
+    this.#state = 'seeking';
+    for (let at = begun + 1; at + HEADER_SIZE <= this.#end; at++) {
+      this.#start = at;
+      if (this.#isAnswer(at) && this.#judge()) return true;
+    }
+    this.#start = begun;
+    this.#state = 'following';
+    return false;
   }
 
   /** Whether what begins here answers this session's HELLO. */

@@ -351,6 +351,17 @@ describe('the agent of a guest that goes on somewhere else', () => {
     fc.assert(fc.property(fc.anything(), (value) => readUnheard(value) === undefined || value !== undefined));
   });
 
+  it('is heard again when the rest of a frame never came', async () => {
+    const { agent, deliver } = lyingGuest();
+    await agent.ready();
+    deliver(output(ID, 'x'.repeat(8000)).subarray(0, 100));
+    await agent.ready();
+    deliver(output(ID, 'lost'));
+    const { heard } = listen(agent);
+    deliver(output(ID, 'heard'));
+    expect(heard.stdout).to.equal('heard');
+  });
+
   it('keeps what a process that was left writes until the guest knows', async () => {
     const { agent, say } = lyingGuest();
     await agent.ready();
