@@ -235,7 +235,7 @@ export class GuestAgent {
       // What was taken in an earlier session must not let it write in this one, where nobody may listen.
       grant: (bytes) => this.#session === session && this.#grant(id, bytes),
       forget: () => void this.#processes.delete(id),
-      leave: () => this.#leave(id),
+      leave: (unheard) => this.#leave(id, unheard),
       describe,
     });
     if (this.#lost) process.lose(this.#lost);
@@ -289,8 +289,9 @@ export class GuestAgent {
   }
 
   /** What it was going to be allowed must not come before its CLOSE, which ends that, when it is attached to again. */
-  #leave(id: number): void {
+  #leave(id: number, unheard: Output[]): void {
     this.#processes.delete(id);
+    for (const output of unheard) this.#waiting.add(id, output);
     const credit = this.#outbox.indexOf(id);
     if (credit >= 0) this.#outbox.splice(credit, 1);
     this.#owed.delete(id);

@@ -19,8 +19,8 @@ interface Link {
   /** Lets it write so many bytes more. */
   grant(bytes: number): unknown;
   forget(): void;
-  /** Leaves it to others. */
-  leave(): void;
+  /** Leaves it to others, with what nobody has heard of it. */
+  leave(unheard: Output[]): void;
   /** What tells why it could not be started. */
   describe(errno: number, isDirectory: boolean): Error;
 }
@@ -144,7 +144,9 @@ export class Process implements GuestProcess {
   detach(): void {
     this.#isEnded = true;
     this.lose(new Error('the process was detached'));
-    this.#link.leave();
+    this.#link.leave(this.held);
+    this.#held.stdout = [];
+    this.#held.stderr = [];
   }
 
   /** What it has written and nobody has heard yet. */
@@ -154,7 +156,8 @@ export class Process implements GuestProcess {
 
   /** Lets it write, besides `before`, which it has written already. */
   open(before: Output[] = []): void {
-    this.#link.grant(before.reduce((left, { bytes }) => left - bytes.length, OUTPUT_WINDOW));
+    const written = before.reduce((sum, { bytes }) => sum + bytes.length, 0);
+    this.#link.grant(Math.max(0, OUTPUT_WINDOW - written));
     for (const { stream, bytes } of before) this.output(stream, bytes);
   }
 

@@ -2,7 +2,7 @@ import { concat } from '../../../device/bytes.ts';
 import { MAX_PROCESSES, type Output, type Stream } from './frames.ts';
 import { OUTPUT_WINDOW } from './process.ts';
 
-/** Bytes that what was sent before a session may take, and what each piece of it takes besides. */
+/** Bytes that what was sent before a session may take, and what each piece of it takes besides: more than can wait of one process in any other way. */
 const MAX_EARLY = 16 * OUTPUT_WINDOW;
 const PIECE_COST = 128;
 
@@ -19,7 +19,11 @@ export class WaitingOutput {
   /** Of a process that may send so much. `bytes` is borrowed. */
   add(id: number, { stream, bytes }: Output): void {
     let of = this.#of.get(id);
-    if (!of) this.#of.set(id, (of = { pieces: [], length: 0 }));
+    if (!of) {
+      // The guest has no more processes: of the others nobody can have what they wrote.
+      if (this.#of.size === MAX_PROCESSES) this.#of.delete(this.#of.keys().next().value!);
+      this.#of.set(id, (of = { pieces: [], length: 0 }));
+    }
     of.pieces.push({ stream, bytes: bytes.slice() });
     of.length += bytes.length;
   }
@@ -41,7 +45,6 @@ export class WaitingOutput {
   /** All that waits, and `held`, what processes hold that somebody has attached to and does not listen to. Copies. */
   all(held: Iterable<readonly [number, Output[]]>): Waiting[] {
     const of = new Map([...held, ...[...this.#of].map(([id, { pieces }]) => [id, pieces] as const)]);
-    // The guest has no more processes: of others nobody can have what they wrote.
     return [...of]
       .filter(([, pieces]) => pieces.length)
       .slice(-MAX_PROCESSES)
@@ -95,7 +98,7 @@ export function readUnheard(value: unknown): Unheard | undefined {
       id === (id as number) >>> 0 &&
       stdout instanceof Uint8Array &&
       stderr instanceof Uint8Array &&
-      stdout.length + stderr.length <= OUTPUT_WINDOW;
+      stdout.length + stderr.length <= MAX_EARLY;
     return isSound ? { id, stdout, stderr } : undefined;
   });
   return waiting.includes(undefined) ? undefined : { begun, output: waiting as Waiting[] };

@@ -344,7 +344,7 @@ describe('the agent of a guest that goes on somewhere else', () => {
       { ...sound, output: [{ ...one, id: -1 }] },
       { ...sound, output: [{ ...one, id: 2 ** 32 }] },
       { ...sound, output: [{ ...one, stdout: 'x' }] },
-      { ...sound, output: [{ ...one, stderr: new Uint8Array(1 << 20) }] },
+      { ...sound, output: [{ ...one, stderr: new Uint8Array(16 << 20) }] },
       { ...sound, output: Array(257).fill(one) },
     ])
       expect(readUnheard(wrong)).to.equal(undefined);
@@ -360,6 +360,18 @@ describe('the agent of a guest that goes on somewhere else', () => {
     const { heard } = listen(agent);
     deliver(output(ID, 'heard'));
     expect(heard.stdout).to.equal('heard');
+  });
+
+  it('may write nothing more while as much as it may write at once waits for who attaches', async () => {
+    const { agent, say, sent } = lyingGuest();
+    await agent.ready();
+    agent.attach(ID).detach();
+    for (let n = 0; n < 128; n++) say(TO_HOST.OUTPUT, ID, new Uint8Array(8192));
+    for (let n = 0; n < 3; n++) agent.attach(ID).detach();
+    say(TO_HOST.TAKEN, 0, number(1e6));
+    const credits = sent.filter(({ type }) => type === TO_GUEST.CREDIT).map(({ frame }) => new DataView(frame.buffer));
+    expect(credits.map((frame) => frame.getUint32(10, true))).to.deep.equal([1 << 20, 0, 0, 0]);
+    expect(listen(agent).heard.stdout.length).to.equal(1 << 20);
   });
 
   it('keeps what a process that was left writes until the guest knows', async () => {
