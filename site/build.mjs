@@ -68,7 +68,7 @@ async function buildPages() {
     headings: { readme: false, document: true },
     navigation: { includeGroups: true },
     sort: ['alphabetical'],
-    highlightLanguages: ['typescript', 'javascript', 'html', 'shellscript', 'c'],
+    highlightLanguages: ['typescript', 'javascript', 'html', 'shellscript', 'c', 'yaml', 'markdown', 'console'],
     groupOrder: ['Tutorials', 'How-to guides', 'Reference', 'Explanation', 'Project', '*'],
     requiredToBeDocumented: ['Class', 'Interface', 'Function', 'TypeAlias', 'Variable', 'Method', 'Accessor'],
     validation: { notExported: false, invalidLink: true, invalidPath: true, notDocumented: true },

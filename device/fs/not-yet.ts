@@ -10,7 +10,7 @@ export type Wait = (again: () => void) => () => void;
  * A request that waits in this way is in snapshots whatever it is about to change: it has not begun, so it is asked for again when they are restored.
  */
 export class NotYet extends FsError {
-  /** As {@link Wait}. */
+  /** Calls `again` once, in a later turn, when it is worth asking again. Returns what takes that back. */
   readonly wait: Wait;
 
   /** `ready`: what is waited for, in whatever way it settles, or how to wait for it. */

@@ -23,6 +23,7 @@ const PACK_SIZE = 16 << 20;
 /** Chunks that are compressed at once. */
 const AT_ONCE = 16;
 
+/** Of {@link buildImage}. */
 export interface ImageOptions {
   /** What it is called; for people. */
   name?: string;
@@ -38,7 +39,7 @@ export interface ImageOptions {
 
 /** What came of {@link buildImage}. */
 export interface BuiltImage {
-  /** Names what is in it: see {@link imageId}. */
+  /** Names what is in it: the BLAKE3 of its tree and its chunks, 64 hexadecimal digits. */
   id: string;
   /** Files, directories and all else. */
   inodes: number;

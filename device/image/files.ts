@@ -12,6 +12,7 @@ export class ImageError extends SnapshotError {
   }
 }
 
+/** A part of a file that is wanted. */
 export interface ReadRequest {
   /** The first byte that is wanted. */
   from: number;

@@ -3,8 +3,9 @@ import { SnapshotError } from '../snapshot/errors.ts';
 
 /** Compresses and unpacks (RFC 1951). What is given is borrowed until the promise settles, what is returned is the caller's. */
 export interface Flate {
+  /** Compresses: a raw stream, without a header. */
   deflate(bytes: Uint8Array): Promise<Uint8Array>;
-  /** @throws SnapshotError unless exactly `length` bytes come out. */
+  /** Unpacks. @throws SnapshotError unless exactly `length` bytes come out. */
   inflate(bytes: Uint8Array, length: number): Promise<Uint8Array>;
 }
 

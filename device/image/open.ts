@@ -16,6 +16,7 @@ const MEMORY = 28 << 20;
 /** Milliseconds. */
 const PATIENCE = 60_000;
 
+/** Of {@link openImage}. */
 export interface OpenImageOptions extends Pick<BlockOptions, 'onTrouble' | 'onRecovered' | 'firstPause'> {
   /** The image that it has to be: {@link ImageInfo.id}. */
   id?: string;

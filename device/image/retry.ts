@@ -15,9 +15,10 @@ export interface Trouble {
 export interface RetryOptions {
   /** Milliseconds of the first pause between two tries. Default: 250. */
   firstPause?: number;
-  onTrouble?(trouble: Trouble): void;
+  /** It can't be had now, and somebody waits. */
+  onTrouble?: (trouble: Trouble) => void;
   /** What was in trouble works again. */
-  onRecovered?(): void;
+  onRecovered?: () => void;
 }
 
 /** When to try again: after pauses that double with each failure in a row. */

@@ -108,6 +108,7 @@ export class Recorder {
     return this.#limit;
   }
 
+  /** Fewer than are kept: the oldest go. */
   set limit(limit: number) {
     this.#limit = Math.min(Math.max(1, Math.floor(limit) || 1), MAX_LIMIT);
     this.#version++;

@@ -26,6 +26,7 @@ const PATIENCE = 10_000;
 /** Bytes of room for replies that were not recorded yet. */
 const MAX_ROOM = 256 << 20;
 
+/** Of {@link replayRequests}. */
 export interface ReplayOptions extends Omit<FuseSessionOptions, 'filesystem' | 'deliver'> {
   /** Milliseconds that an answer may take after the recorded one came. Default: 10,000. */
   patience?: number;
@@ -43,6 +44,7 @@ export interface ReplayDifference extends Disagreement {
   path: string;
 }
 
+/** What came of {@link replayRequests}. */
 export interface ReplayReport {
   /** Requests that were asked again. */
   requests: number;

@@ -8,6 +8,7 @@ import { opcodeOf } from './views.ts';
 /** Bytes of a recording. */
 const MAX_BYTES = 2 ** 30;
 
+/** Of a {@link RequestRecorder}. */
 export interface RequestRecorderOptions {
   /** Bytes that are recorded at most. Default: 1 GiB. */
   maxBytes?: number;

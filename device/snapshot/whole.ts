@@ -14,6 +14,7 @@ import type { SnapshotStore } from './store/snapshot-store.ts';
 /** Chunks that are fetched together. */
 const LOT = 64;
 
+/** Of {@link exportWhole}. */
 export interface WholeOptions {
   /** The machine that it is of then: what its devices are may name the images too. Default: as it was. */
   machine?: Frozen['machine'];

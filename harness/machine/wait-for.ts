@@ -13,6 +13,7 @@ export type Expected =
   /** A line of its console, of those that are kept, has this in it. One that has no end yet counts too. */
   | { line: string | RegExp };
 
+/** For how long something is waited for. */
 export interface WaitOptions {
   /** Default: 60,000. */
   timeoutMs?: number;

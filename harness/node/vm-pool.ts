@@ -124,6 +124,7 @@ export class VmPool {
     this.#pin = undefined;
   }
 
+  /** For `await using`: {@link close}. */
   [Symbol.asyncDispose](): Promise<void> {
     return this.close();
   }

@@ -245,6 +245,7 @@ export class BaseMachine {
     made?.base.release();
   }
 
+  /** For `await using`: {@link close}. */
   [Symbol.asyncDispose](): Promise<void> {
     return this.close();
   }

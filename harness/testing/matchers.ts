@@ -123,10 +123,16 @@ export function guestChai({ Assertion }: ChaiLike): void {
 
 /** What {@link guestChai} adds, for `declare global { namespace Chai { interface Assertion extends GuestAssertions {} } }`. */
 export interface GuestAssertions {
+  /** A command that has ended: with this exit code. */
   exitCode(...args: Arguments<'exitCode'>): void;
+  /** A command that has ended: with this on its stdout, or something that matches. */
   output(...args: Arguments<'output'>): void;
+  /** A share: with this file, and this in it. */
   file(...args: Arguments<'file'>): void;
+  /** A share: somebody in the guest has this file open. */
   open(...args: Arguments<'open'>): void;
+  /** A share: somebody in the guest holds a lock on this file. */
   lockOn(...args: Arguments<'lockOn'>): void;
+  /** A machine: its kernel has warned of nothing. */
   cleanKernelLog(): Promise<void>;
 }

@@ -154,7 +154,9 @@ for (const kernel of ['minimal', 'stock'] as const) {
         }
       });
 
-      it('goes on in several copies, each with files of its own', async () => {
+      it('goes on in several copies, each with files of its own', async function () {
+        // Two compilers in one process.
+        this.timeout(3 * LONG);
         const copies = await Promise.all(
           [0, 1].map(async () => Vm.thaw(snapshots, ids[1]!, { root: { filesystem: await freshFiles() } })),
         );

@@ -118,6 +118,7 @@ export class VmWorkers implements AsyncDisposable {
     await Promise.all(threads.map((thread) => thread.terminate()));
   }
 
+  /** For `await using`: {@link close}. */
   [Symbol.asyncDispose](): Promise<void> {
     return this.close();
   }
@@ -209,6 +210,7 @@ export class WorkerVm implements AsyncDisposable {
     await this.#ended.catch(() => {});
   }
 
+  /** For `await using`: {@link release}. */
   [Symbol.asyncDispose](): Promise<void> {
     return this.release();
   }
