@@ -32,7 +32,7 @@ export interface Sample {
   processes: number;
 }
 
-const [directory, milliseconds, seed] = process.argv.slice(2) as [string, string, string];
+const [directory, milliseconds, least, seed] = process.argv.slice(2) as [string, string, string, string];
 /** Snapshots that stay in the store. */
 const KEPT = 4;
 const MiB = 1 << 20;
@@ -163,7 +163,7 @@ for (const vm of [stays, travels]) await vm.mount('share');
 const base = (await stays.freeze(store, 'base')).id;
 const kept = [base];
 const end = Date.now() + Number(milliseconds);
-for (let round = 0; Date.now() < end || round < 9; round++) {
+for (let round = 0; Date.now() < end || round < Number(least); round++) {
   await freezeAndRewind(stays, kept);
   await work(stays, 'alone');
   travels = await migrate(travels);
