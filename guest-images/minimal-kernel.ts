@@ -84,6 +84,9 @@ async function build(directory: string, how: Build): Promise<void> {
   });
 }
 
+/** What gets all that {@link missingKernelTools} can name. */
+export const INSTALL_KERNEL_TOOLS = 'apt-get install gcc make libc6-dev util-linux';
+
 /** What building it takes of the machine, and is not there: what a kernel is configured by has to be compiled for this machine. */
 export function missingKernelTools(): string[] {
   const missing = missingPrograms([...BUILD_PROGRAMS, 'setpriv']);
@@ -94,7 +97,7 @@ function checkCompilerIsThere(): void {
   const missing = missingKernelTools();
   if (missing.length) {
     throw new GuestImageError(
-      `The minimal kernel is built from source, and this machine has no ${missing.join(', no ')}: as root, run \`apt-get install gcc make libc6-dev util-linux\`, and try again; or take Debian's kernel, \`stock\`.`,
+      `The minimal kernel is built from source, and this machine has no ${missing.join(', no ')}: as root, run \`${INSTALL_KERNEL_TOOLS}\`, and try again; or take Debian's kernel, \`stock\`.`,
     );
   }
 }

@@ -15,7 +15,7 @@ export interface Trouble {
 export interface RetryOptions {
   /** Milliseconds of the first pause between two tries. Default: 250. */
   firstPause?: number;
-  /** It can't be had now, and somebody waits. */
+  /** The source can't be reached, or is wrong, and somebody waits. */
   onTrouble?: (trouble: Trouble) => void;
   /** What was in trouble works again. */
   onRecovered?: () => void;

@@ -135,8 +135,10 @@ export async function benchTests(rounds: number, onProgress: (message: string) =
         onProgress(`${of}: test kit`);
         const times = await runKit(store, count, { isLarge });
         add('test kit', times, isLarge);
-        if (!isLarge) collector.add('test kit', WARM, median(await runKit(store, WARM_TESTS, { before: PAUSE })));
-        if (!isLarge) collector.add('test kit', RATE, (1000 * TESTS) / (await runProcesses(store)));
+        if (!isLarge) {
+          collector.add('test kit', WARM, median(await runKit(store, WARM_TESTS, { before: PAUSE })));
+          collector.add('test kit', RATE, (1000 * TESTS) / (await runProcesses(store)));
+        }
 
         onProgress(`${of}: v86`);
         const vm = await Vm.boot({ memory: MEMORY, shares: [{ tag: 'share' }] });

@@ -31,8 +31,8 @@ const WHAT: Record<GuestEnd, string> = {
 };
 
 /**
- * Whether a machine's guest lives: notices its end and its changes at once, tells all who wait for it, and greets it when it comes back. One that has crashed or halted
- * is stopped; one that reboots boots again.
+ * Whether a machine's guest lives: notices its end and its changes at once, tells all who wait for it, and greets it when it comes back. One that
+ * has crashed or halted is stopped; one that reboots boots again.
  */
 export class GuestLife {
   readonly #guest: Watched;
@@ -47,7 +47,7 @@ export class GuestLife {
     this.#guest = guest;
     this.#options = options;
     this.#machine = V86Machine.of(guest.emulator);
-    // Where the agent is in its stream is for those to say who have restored it.
+    // Whoever restores it may know where the agent's stream continues, and says so afterwards.
     this.#machine.onRestore(() => guest.agent.follow(undefined));
     watchEnd(this.#machine, (end, fault) => this.#onEnd(end, fault));
   }

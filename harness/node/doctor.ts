@@ -8,7 +8,7 @@ import { FIRST_TESTED, isTested, LAST_TESTED } from '../../device/v86/versions.t
 import { missingAptPrograms } from '../../guest-images/apt.ts';
 import { findGuestImage, prebuiltImage } from '../../guest-images/build.ts';
 import { provideImage } from '../../guest-images/errors.ts';
-import { missingKernelTools } from '../../guest-images/minimal-kernel.ts';
+import { INSTALL_KERNEL_TOOLS, missingKernelTools } from '../../guest-images/minimal-kernel.ts';
 import {
   CACHE_VARIABLE,
   cacheDirectory,
@@ -177,7 +177,7 @@ function kernels(): Finding {
     name,
     state: 'note',
     found: `no ${missing.join(', no ')}, so that --kernel minimal can't be built`,
-    cure: 'as root: apt-get install gcc make libc6-dev util-linux',
+    cure: `as root: ${INSTALL_KERNEL_TOOLS}`,
   };
 }
 

@@ -39,6 +39,19 @@ export function addSnapshot(store: SnapshotStore, name: string, contents: readon
   return store.add(frozen, chunks);
 }
 
+/** Returns what adds snapshots to `store`, of the contents of some seeds, and notes in `done` the name of each that is stored, by its id. */
+export function adder(store: SnapshotStore, done: { set(id: string, name: string): unknown }) {
+  return async (name: string, seeds: number[]): Promise<string> => {
+    const id = await addSnapshot(store, name, contentsOf(seeds));
+    done.set(id, name);
+    return id;
+  };
+}
+
+export function contentsOf(seeds: number[]): Uint8Array[] {
+  return seeds.map((seed) => contentOf(seed));
+}
+
 /** The same bytes for the same seed: half of them can be compressed. */
 export function contentOf(seed: number, pages = 1 + (seed % 3)): Uint8Array {
   const bytes = new Uint8Array(4096 * pages);

@@ -1,7 +1,7 @@
 import { expect } from 'chai';
 import { type FileStore, loadCodec, SnapshotError, SnapshotStore } from '../../device/index.ts';
 import { decodePrefix, PREFIX_LENGTH } from '../../device/snapshot/layer.ts';
-import { addSnapshot, contentOf } from './small-snapshots.ts';
+import { addSnapshot, contentOf, contentsOf } from './small-snapshots.ts';
 
 /** Where layers are kept, and what anybody can do to them there. */
 export interface PlainFiles extends FileStore {
@@ -180,11 +180,7 @@ export function describeDamages(kind: string, makeFiles: () => Promise<PlainFile
             if (!isHurt(key)) await store.rename(id, `${key}, renamed`);
           }
           // What is stored now is whole, whatever it has in common with what is damaged.
-          const fresh = await addSnapshot(
-            store,
-            'fresh',
-            [2, 4, 7, 9].map((seed) => contentOf(seed)),
-          );
+          const fresh = await addSnapshot(store, 'fresh', contentsOf([2, 4, 7, 9]));
           await store.verify(fresh);
           await store.gc();
           await store.verify(fresh);

@@ -5,7 +5,7 @@ import { placeOf } from '../../harness/node/stores/open-files.ts';
 import { S3Store } from '../../harness/node/stores/s3-store.ts';
 import { BucketProxy, type Fate } from './bucket-proxy.ts';
 import type { RadosGateway } from './rados-gateway.ts';
-import { addSnapshot, contentOf } from './small-snapshots.ts';
+import { adder, addSnapshot, contentOf } from './small-snapshots.ts';
 import { sharedGateway } from './store-kinds.ts';
 
 const HOUR = 3_600_000;
@@ -45,15 +45,7 @@ export function describeInterruptions(step: number): void {
 
     /** What is to be done. `done`: what is, names by ids; `removing`: what may be gone. */
     const work = async (store: SnapshotStore, done: Map<string, string>, removing: Set<string>) => {
-      const add = async (name: string, seeds: number[]) => {
-        const id = await addSnapshot(
-          store,
-          name,
-          seeds.map((seed) => contentOf(seed)),
-        );
-        done.set(id, name);
-        return id;
-      };
+      const add = adder(store, done);
       const a = await add('a', [1, 2]);
       const b = await add('b', [2, 3]);
       done.delete(b);

@@ -131,7 +131,7 @@ export class FrameReader {
     return this.#bytes.slice(this.#start, this.#end);
   }
 
-  /** The guest is another one now, which goes on from where `begun` (borrowed) was that; undefined when that is not known. */
+  /** Starts over for another guest, whose stream continues after `begun` (borrowed); undefined when nothing is known of it. */
   follow(begun: Uint8Array | undefined): void {
     this.#session = 0;
     this.#start = this.#end = 0;

@@ -42,7 +42,7 @@ export class WaitingOutput {
     return pieces;
   }
 
-  /** All that waits, and `held`, what processes hold that somebody has attached to and does not listen to. Copies. */
+  /** All that waits, and `held`: output of attached processes that has no listener. Copies. */
   all(held: Iterable<readonly [number, Output[]]>): Waiting[] {
     const of = new Map([...held, ...[...this.#of].map(([id, { pieces }]) => [id, pieces] as const)]);
     return [...of]

@@ -142,7 +142,7 @@ async function list(flags: StoreFlags): Promise<void> {
   for (const { id, reason } of damaged) tell(`${id.slice(0, 12)}  damaged: ${reason}`);
 }
 
-/** Where shares came from is the host's own, and known to `restore --write-back`; what nobody has heard of the guest is for who goes on from it. */
+/** Leaves out where shares came from, which only `restore --write-back` needs, and output that nobody has read, which only the resumed machine needs. */
 function withoutOwn<T extends { summary: unknown }>(told: T): T {
   const { shares: _, unheard: __, ...summary } = (told.summary ?? {}) as Record<string, unknown>;
   return { ...told, summary };

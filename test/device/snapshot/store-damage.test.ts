@@ -1,6 +1,6 @@
 import { expect } from 'chai';
 import { type FileStore, loadCodec, MemoryStore, SnapshotStore } from '../../../device/index.ts';
-import { addSnapshot, contentOf } from '../../support/small-snapshots.ts';
+import { adder } from '../../support/small-snapshots.ts';
 import { describeDamages, type PlainFiles } from '../../support/store-damages.ts';
 
 class PlainMemory extends MemoryStore implements PlainFiles {
@@ -60,15 +60,7 @@ describe('a process that ends at any operation on the files', () => {
         const removing = new Set<string>();
         const error = await (async () => {
           const store = await SnapshotStore.open(files, loadCodec());
-          const add = async (name: string, seeds: number[]) => {
-            const id = await addSnapshot(
-              store,
-              name,
-              seeds.map((seed) => contentOf(seed)),
-            );
-            done.set(id, name);
-            return id;
-          };
+          const add = adder(store, done);
           const remove = async (id: string) => {
             removing.add(id);
             await store.remove(id);
