@@ -235,7 +235,7 @@ export class GuestAgent {
       // What was taken in an earlier session must not let it write in this one, where nobody may listen.
       grant: (bytes) => this.#session === session && this.#grant(id, bytes),
       forget: () => void this.#processes.delete(id),
-      leave: (unheard) => this.#leave(id, unheard),
+      leave: (unheard) => this.#processes.get(id) === process && this.#leave(id, unheard),
       describe,
     });
     if (this.#lost) process.lose(this.#lost);

@@ -19,8 +19,8 @@ interface Link {
   /** Lets it write so many bytes more. */
   grant(bytes: number): unknown;
   forget(): void;
-  /** Leaves it to others, with what nobody has heard of it. */
-  leave(unheard: Output[]): void;
+  /** Leaves it to others, with what nobody has heard of it, unless another session has it. */
+  leave(unheard: Output[]): unknown;
   /** What tells why it could not be started. */
   describe(errno: number, isDirectory: boolean): Error;
 }

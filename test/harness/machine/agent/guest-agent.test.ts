@@ -376,6 +376,21 @@ describe('the agent of a guest that goes on somewhere else', () => {
     expect(listen(agent).heard.stdout.length).to.equal(1 << 20);
   });
 
+  it('takes nothing from who is attached to a process when an earlier session leaves it', async () => {
+    const { agent, say, sent } = lyingGuest();
+    await agent.ready();
+    const earlier = agent.attach(ID);
+    say(TO_HOST.OUTPUT, ID, text('earlier'));
+    agent.follow(NOTHING);
+    await agent.ready();
+    const { heard } = listen(agent);
+    earlier.detach();
+    say(TO_HOST.OUTPUT, ID, text('now'));
+    expect(heard.stdout).to.equal('now');
+    expect(sent.filter(({ type }) => type === TO_GUEST.CLOSE)).to.deep.equal([]);
+    expect(agent.unheard()).to.deep.equal(NOTHING);
+  });
+
   it('keeps what a process that was left writes until the guest knows', async () => {
     const { agent, say } = lyingGuest();
     await agent.ready();
