@@ -16,7 +16,7 @@ describe('command line: what each command prints', function () {
   const directory = mkdtempSync(join(tmpdir(), 'cli-output-'));
   after(() => rmSync(directory, { recursive: true }));
   const at = (name: string) => join(directory, name);
-  /** In this order. The commands that are left out need a guest: see test/guest/cli-json. */
+  /** In this order. The commands that are left out need a guest: see test/guest/tools/cli-json. */
   const sequence: string[][] = [
     ['import', SNAPSHOT],
     ['list'],

@@ -1,4 +1,4 @@
-// A base machine that several processes need at once: test/guest/testing.test.ts starts them.
+// A base machine that several processes need at once: test/guest/tools/testing.test.ts starts them.
 
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';

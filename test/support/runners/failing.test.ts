@@ -1,4 +1,4 @@
-// Tests that fail, in any runner: test/guest/testing.test.ts looks at what that says.
+// Tests that fail, in any runner: test/guest/tools/testing.test.ts looks at what that says.
 import { baseMachine } from 'v86-virtiofs/testing';
 import { PANIC } from '../panic.ts';
 

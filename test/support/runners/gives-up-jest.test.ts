@@ -1,4 +1,4 @@
-// A test that jest gives up: test/guest/testing.test.ts looks at what that says.
+// A test that jest gives up: test/guest/tools/testing.test.ts looks at what that says.
 
 import { expect, test } from '@jest/globals';
 import { baseMachine } from 'v86-virtiofs/testing';

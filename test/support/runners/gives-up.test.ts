@@ -1,4 +1,4 @@
-// A test that vitest gives up: test/guest/testing.test.ts looks at what that says.
+// A test that vitest gives up: test/guest/tools/testing.test.ts looks at what that says.
 
 import { baseMachine } from 'v86-virtiofs/testing';
 import { test } from 'vitest';

@@ -1,8 +1,8 @@
 import { spawn } from 'node:child_process';
 import { once } from 'node:events';
 import { expect } from 'chai';
-import { CLI } from '../support/compiled-cli.ts';
-import { trapping, useFrozenGuest } from '../support/frozen-guest.ts';
+import { CLI } from '../../support/compiled-cli.ts';
+import { trapping, useFrozenGuest } from '../../support/frozen-guest.ts';
 
 describe('command line: signals', function () {
   this.timeout(300_000);

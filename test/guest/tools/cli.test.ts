@@ -3,8 +3,8 @@ import { mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'nod
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { expect } from 'chai';
-import { ensureGuestImage } from '../../guest-images/build.ts';
-import { useCli } from '../support/cli.ts';
+import { ensureGuestImage } from '../../../guest-images/build.ts';
+import { useCli } from '../../support/cli.ts';
 
 describe('command line', function () {
   this.timeout(300_000);
@@ -227,7 +227,7 @@ describe('command line', function () {
     },
     {
       name: 'a share that is larger than its size',
-      args: ['run', '--size', '8K', '--share', new URL('../../device/fs', import.meta.url).pathname, '--', 'true'],
+      args: ['run', '--size', '8K', '--share', new URL('../../../device/fs', import.meta.url).pathname, '--', 'true'],
       says: /does not fit into the share, which holds 8 KiB.*--size/,
     },
     {

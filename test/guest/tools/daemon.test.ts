@@ -4,13 +4,13 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { setTimeout as delay } from 'node:timers/promises';
 import { expect } from 'chai';
-import { makeCall } from '../../harness/node/cli/daemon/call.ts';
-import { encodeFrame, FROM_CLIENT } from '../../harness/node/cli/daemon/wire.ts';
-import { useCli } from '../support/cli.ts';
-import { CLI } from '../support/compiled-cli.ts';
-import { childrenOf, clientOf, TestDaemon } from '../support/daemon.ts';
-import { PANIC } from '../support/panic.ts';
-import { Terminal } from '../support/terminal.ts';
+import { makeCall } from '../../../harness/node/cli/daemon/call.ts';
+import { encodeFrame, FROM_CLIENT } from '../../../harness/node/cli/daemon/wire.ts';
+import { useCli } from '../../support/cli.ts';
+import { CLI } from '../../support/compiled-cli.ts';
+import { childrenOf, clientOf, TestDaemon } from '../../support/daemon.ts';
+import { PANIC } from '../../support/panic.ts';
+import { Terminal } from '../../support/terminal.ts';
 
 describe('a daemon that keeps guests ready', function () {
   this.timeout(300_000);

@@ -3,9 +3,9 @@ import { rm } from 'node:fs/promises';
 import { join } from 'node:path';
 import { promisify } from 'node:util';
 import { expect } from 'chai';
-import { NODE_EXAMPLES } from '../support/examples.ts';
+import { NODE_EXAMPLES } from '../../support/examples.ts';
 
-const ROOT = join(import.meta.dirname, '../..');
+const ROOT = join(import.meta.dirname, '../../..');
 
 /** As they are written, on the sources: test/full/package.test.ts runs them on the package. */
 describe('the examples for Node', function () {

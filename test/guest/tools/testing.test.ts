@@ -2,13 +2,13 @@ import { mkdtemp, readdir, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { use as chaiUse, expect } from 'chai';
-import { MemoryStore } from '../../device/index.ts';
-import { type Vm, VmError } from '../../harness/index.ts';
-import { type BaseMachine, baseMachine, check, guestChai, matchers } from '../../harness/testing/index.ts';
-import type { GuestAssertions } from '../../harness/testing/matchers.ts';
-import { useCli } from '../support/cli.ts';
-import { RUNNER_EXAMPLES } from '../support/examples.ts';
-import { runTests } from '../support/runners/index.ts';
+import { MemoryStore } from '../../../device/index.ts';
+import { type Vm, VmError } from '../../../harness/index.ts';
+import { type BaseMachine, baseMachine, check, guestChai, matchers } from '../../../harness/testing/index.ts';
+import type { GuestAssertions } from '../../../harness/testing/matchers.ts';
+import { useCli } from '../../support/cli.ts';
+import { RUNNER_EXAMPLES } from '../../support/examples.ts';
+import { runTests } from '../../support/runners/index.ts';
 
 declare global {
   namespace Chai {

@@ -3,11 +3,11 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { expect } from 'chai';
 import type { Command, Option } from 'commander';
-import { makeToken } from '../../device/index.ts';
-import { ensureGuestImage } from '../../guest-images/build.ts';
-import { makeProgram } from '../../harness/node/cli/program.ts';
-import { useCli } from '../support/cli.ts';
-import { EXECUTION, machineOptions, SHOWN, showMachine } from '../support/cli-options.ts';
+import { makeToken } from '../../../device/index.ts';
+import { ensureGuestImage } from '../../../guest-images/build.ts';
+import { makeProgram } from '../../../harness/node/cli/program.ts';
+import { useCli } from '../../support/cli.ts';
+import { EXECUTION, machineOptions, SHOWN, showMachine } from '../../support/cli-options.ts';
 
 interface Row {
   args: string[];
@@ -413,7 +413,7 @@ describe('command line: every option of every command', function () {
     }
     for (const [command, files] of Object.entries(ELSEWHERE)) {
       for (const [file, names] of Object.entries(files)) {
-        const text = readFileSync(new URL(`../${file}`, import.meta.url), 'utf8');
+        const text = readFileSync(new URL(`../../${file}`, import.meta.url), 'utf8');
         for (const name of names) {
           expect(text, `${file} has --${name}`).to.contain(`'--${name}'`);
           covered.add(`${command} --${name}`);

@@ -2,7 +2,7 @@ import { mkdtempSync, rmSync, statSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { expect } from 'chai';
-import { useCli } from '../support/cli.ts';
+import { useCli } from '../../support/cli.ts';
 
 describe('command line: what it tells as JSON', function () {
   this.timeout(300_000);
