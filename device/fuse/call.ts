@@ -1,4 +1,5 @@
 import type { ByteSink, ByteSource } from '../bytes.ts';
+import { copyOf, viewOf } from '../bytes.ts';
 import { EINTR, ERANGE, ESTALE, FsError } from '../fs/errno.ts';
 import type { FileSystem, Inode } from '../fs/filesystem.ts';
 import { IN_HEADER_SIZE, type MessageReader, OUT_HEADER_SIZE, type ReplyWriter } from './codec.ts';
@@ -53,7 +54,7 @@ export class Call implements ByteSink, ByteSource {
     this.#isWaiting = true;
     const { operation, message, session } = this;
     const length = IN_HEADER_SIZE + (operation?.input?.size ?? 0);
-    const view = new DataView(message.bytes.slice(0, length).buffer);
+    const view = viewOf(copyOf(message.bytes.subarray(0, length)));
     this.header = fuse_in_header.at(view, 0);
     this.input = operation?.input?.at(view, IN_HEADER_SIZE);
     for (const inode of this.#inodes) session.filesystem.retain?.(inode);

@@ -1,3 +1,4 @@
+import { copyOf } from '../bytes.ts';
 import { XATTR_NAME_MAX } from '../fs/constants.ts';
 import { EINVAL, FsError } from '../fs/errno.ts';
 import { decodeName } from '../fs/names.ts';
@@ -46,7 +47,7 @@ function readContexts(bytes: Uint8Array, count: number, contexts: SecurityContex
     if (end <= start || end - start > XATTR_NAME_MAX || end + 1 + size > bytes.length) throw FsError.of(EINVAL);
     const name = decodeName(bytes.subarray(start, end));
     if (!name.startsWith('security.')) throw FsError.of(EINVAL);
-    contexts.push({ name, value: bytes.slice(end + 1, end + 1 + size) });
+    contexts.push({ name, value: copyOf(bytes.subarray(end + 1, end + 1 + size)) });
     at += Math.ceil((end + 1 + size - at) / ALIGNMENT) * ALIGNMENT;
   }
 }

@@ -1,4 +1,4 @@
-import { concat } from '../bytes.ts';
+import { concat, copyOf } from '../bytes.ts';
 import type { MemoryFileSystem } from '../filesystems/memory/filesystem.ts';
 import { loadCodec } from '../snapshot/codec/codec.ts';
 import { SnapshotError } from '../snapshot/errors.ts';
@@ -165,7 +165,7 @@ class Packer {
     this.#known.set(name, number);
     this.#hashes.push(hash);
     this.#lengths.push(bytes.length);
-    this.#waiting.push(this.#pack(bytes.slice()));
+    this.#waiting.push(this.#pack(copyOf(bytes)));
     if (this.#waiting.length >= AT_ONCE) await this.#take();
     return number;
   }

@@ -1,4 +1,4 @@
-import { concat } from '../bytes.ts';
+import { concat, copyOf } from '../bytes.ts';
 import type { MemoryState } from '../filesystems/memory/state.ts';
 import { loadCodec } from '../snapshot/codec/codec.ts';
 import { SnapshotError } from '../snapshot/errors.ts';
@@ -127,7 +127,7 @@ class Stream {
     while (count < length) {
       const { done, value } = await this.#parts.next();
       if (done) break;
-      taken.push(value.slice());
+      taken.push(copyOf(value));
       count += value.length;
     }
     const whole = taken.length === 1 ? taken[0]! : concat(taken);

@@ -1,3 +1,4 @@
+import { copyOf } from '../bytes.ts';
 import type { MemoryOrigin } from '../filesystems/memory/inode-table.ts';
 import type { MemoryState } from '../filesystems/memory/state.ts';
 import type { ContentChunk } from '../fs/origin.ts';
@@ -78,7 +79,7 @@ export async function repackImage(
   }
   const parts: Uint8Array[] = [];
   for (let at = 0; at < numbers.length; at += LOT)
-    for (const { stored } of await origin.read(numbers.slice(at, at + LOT))) parts.push(stored.slice());
+    for (const { stored } of await origin.read(numbers.slice(at, at + LOT))) parts.push(copyOf(stored));
   const { first: _, ...image } = head.image!;
   const layer = encodeLayer(
     codec,

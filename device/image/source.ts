@@ -1,4 +1,4 @@
-import { concat } from '../bytes.ts';
+import { concat, copyOf } from '../bytes.ts';
 import type { MemoryOrigin } from '../filesystems/memory/inode-table.ts';
 import type { MemoryState } from '../filesystems/memory/state.ts';
 import { EIO, FsError } from '../fs/errno.ts';
@@ -212,7 +212,7 @@ export class ImageSource implements MemoryOrigin {
     const whole = numbers.length === 1 ? blocks.get(numbers[0]!)! : concat(numbers.map((block) => blocks.get(block)!));
     const stored = whole.subarray(start, start + packed);
     try {
-      const bytes = packed === length ? stored.slice() : await this.#flate.inflate(stored, length);
+      const bytes = packed === length ? copyOf(stored) : await this.#flate.inflate(stored, length);
       return sameBytes(this.#codec.hash(bytes), hash) ? { bytes, stored } : undefined;
     } catch {
       return undefined;

@@ -6,7 +6,7 @@
  * bytes of room for its reply, and the FUSE message; of a reply the FUSE message; of the end nothing, its number is that of all requests.
  */
 import CRC32 from 'crc-32';
-import { concat } from '../bytes.ts';
+import { concat, copyOf } from '../bytes.ts';
 
 const MAGIC = new TextEncoder().encode('v86-virtiofs fuse\n1\n');
 const HEADER = 16;
@@ -33,7 +33,7 @@ export class RecordingError extends Error {
 
 /** What a recording begins with. */
 export function recordingStart(): Uint8Array {
-  return MAGIC.slice();
+  return copyOf(MAGIC);
 }
 
 /** An event's frame. The message is cut where it is longer than {@link MAX_MESSAGE}; it is copied. */

@@ -1,4 +1,4 @@
-import { viewOf } from '../bytes.ts';
+import { copyOf, viewOf } from '../bytes.ts';
 import {
   FATTR_FH,
   FUSE_BATCH_FORGET,
@@ -72,7 +72,7 @@ export class Translation {
   /** A copy of a recorded request that names what the replay has; undefined when it takes something that could not be had there. */
   request(message: Uint8Array, operation: Operation | undefined): Uint8Array | undefined {
     if (message.length < fuse_in_header.size) return message;
-    const copy = message.slice();
+    const copy = copyOf(message);
     const view = viewOf(copy);
     let isWhole = true;
     const put = (numbers: Numbers, at: number, unknown = NOBODY) => {

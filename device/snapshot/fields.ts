@@ -12,7 +12,7 @@ import {
   uint32ArrayDecoder,
   uint32ArrayEncoder,
 } from 'cborg/taglib';
-import { concat } from '../bytes.ts';
+import { concat, copyOf } from '../bytes.ts';
 import { AbsentBytes, CONTENT_HASH_LENGTH } from '../fs/origin.ts';
 import { SnapshotError } from './errors.ts';
 
@@ -131,7 +131,7 @@ function decodeAbsent(bytes: unknown): AbsentBytes {
   if (!(bytes instanceof Uint8Array) || bytes.length !== CONTENT_HASH_LENGTH + 4)
     throw new TypeError('it has content elsewhere, and does not say which');
   const length = new DataView(bytes.buffer, bytes.byteOffset).getUint32(CONTENT_HASH_LENGTH, true);
-  return new AbsentBytes(bytes.slice(0, CONTENT_HASH_LENGTH), length);
+  return new AbsentBytes(copyOf(bytes.subarray(0, CONTENT_HASH_LENGTH)), length);
 }
 
 /** UTF-8 in which a lone surrogate is encoded like any other code point. */

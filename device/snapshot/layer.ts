@@ -1,3 +1,4 @@
+import { copyOf } from '../bytes.ts';
 import { SnapshotError } from './errors.ts';
 import { decodeFields, encodeFields } from './fields.ts';
 
@@ -197,7 +198,7 @@ export function decodePrefix(bytes: Uint8Array, name: string): LayerPrefix {
     throw new SnapshotError(`${name} is damaged: bytes 24 to 31 are not zeros; copy it again`);
   if (headLength > MAX_HEAD_LENGTH || !Number.isSafeInteger(dataLength) || dataLength < 0)
     throw new SnapshotError(`${name} is damaged: its lengths are impossible; copy it again`);
-  return { version, headLength, dataLength, headHash: bytes.slice(32, 64) };
+  return { version, headLength, dataLength, headHash: copyOf(bytes.subarray(32, 64)) };
 }
 
 /** @throws SnapshotError unless `bytes` are the head that `prefix` speaks of, and sound. */
@@ -339,7 +340,7 @@ export function toU32(values: ArrayLike<number>): Uint8Array {
 }
 
 export function fromU32(bytes: Uint8Array): Uint32Array {
-  const aligned = bytes.byteOffset % 4 === 0 ? bytes : bytes.slice();
+  const aligned = bytes.byteOffset % 4 === 0 ? bytes : copyOf(bytes);
   return new Uint32Array(aligned.buffer, aligned.byteOffset, aligned.byteLength / 4);
 }
 

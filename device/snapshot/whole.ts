@@ -1,3 +1,4 @@
+import { copyOf } from '../bytes.ts';
 import { checkState } from '../filesystems/memory/check-state.ts';
 import type { MemoryOrigin } from '../filesystems/memory/inode-table.ts';
 import { baseOf, completed } from '../filesystems/memory/range-difference.ts';
@@ -54,7 +55,7 @@ export async function exportWhole(
   const kept = keepDeviceState(saved, new KeptRanges(), (bytes) => {
     const hash = store.codec.hash(bytes);
     const name = toHex(hash);
-    if (!added.has(name)) added.set(name, store.pack(name, bytes.slice()));
+    if (!added.has(name)) added.set(name, store.pack(name, copyOf(bytes)));
     return hash;
   });
   const { bases: _, ...rest } = frozen;
@@ -162,7 +163,7 @@ class Fetching {
 
   /** The bytes, or what stands for a chunk of the snapshot with them. */
   #take({ hash, length }: AbsentBytes, content: Uint8Array | undefined): Uint8Array {
-    if (length < MIN_CHUNK) return content!.slice();
+    if (length < MIN_CHUNK) return copyOf(content!);
     const name = toHex(hash);
     if (content) this.#added.set(name, this.#store.pack(name, content));
     return new ChunkReference(hash);

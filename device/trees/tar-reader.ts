@@ -1,3 +1,4 @@
+import { copyOf } from '../bytes.ts';
 import { MAX_FILE_SIZE } from '../filesystems/memory/values.ts';
 import type { Timespec } from '../fs/filesystem.ts';
 import { decodeName } from '../fs/names.ts';
@@ -61,7 +62,7 @@ export class TarReader {
     let longName: string | undefined;
     let longLink: string | undefined;
     for (let headers = this.#globalLength; ; ) {
-      const block = (await this.#queue.take(BLOCK)).slice();
+      const block = copyOf(await this.#queue.take(BLOCK));
       if (block.length === 0) throw new Error('its end is missing: copy it again');
       if (block.length < BLOCK) throw new Error('it is truncated in a header: copy it again');
       if (block.every((byte) => byte === 0)) return undefined;
@@ -146,7 +147,7 @@ export class TarReader {
     const segments = decodeSparseBlock(block, 386, 4);
     const realSize = number(block, 483, 12);
     for (let isMore = block[482] !== 0; isMore; ) {
-      const extension = (await this.#take(BLOCK)).slice();
+      const extension = copyOf(await this.#take(BLOCK));
       if (segments.length < MAX_SEGMENTS) segments.push(...decodeSparseBlock(extension, 0, 21));
       isMore = extension[504] !== 0;
     }
@@ -184,7 +185,7 @@ export class TarReader {
     const numbers: number[] = [];
     for (let expected = 1; numbers.length < expected; ) {
       if (entry.remaining < BLOCK) throw new EntryError(LYING);
-      const block = (await this.#take(BLOCK)).slice();
+      const block = copyOf(await this.#take(BLOCK));
       entry.remaining -= BLOCK;
       for (const byte of block) {
         if (numbers.length === expected) break;
@@ -203,7 +204,7 @@ export class TarReader {
   }
 
   async #whole({ size }: TarHeader): Promise<Uint8Array> {
-    return (await this.#take(padded(size))).slice(0, size);
+    return copyOf((await this.#take(padded(size))).subarray(0, size));
   }
 
   async #take(length: number): Promise<Uint8Array> {

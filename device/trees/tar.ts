@@ -1,4 +1,4 @@
-import { BytesSink, concat } from '../bytes.ts';
+import { BytesSink, concat, copyOf } from '../bytes.ts';
 import type { MemoryFileSystem } from '../filesystems/memory/filesystem.ts';
 import type { Inode } from '../filesystems/memory/inode.ts';
 import { S_IALLUGO, S_IFDIR, S_IFIFO, S_IFLNK, S_IFMT, S_IFREG } from '../fs/constants.ts';
@@ -171,7 +171,7 @@ function setMetadata(
     );
   for (const [key, value] of xattrs) {
     try {
-      filesystem.setxattr(inode, key, value.slice(), 0);
+      filesystem.setxattr(inode, key, copyOf(value), 0);
     } catch (error) {
       note(report.skipped, name, `its attribute ${key}: ${reasonToSkip(error)}`);
     }

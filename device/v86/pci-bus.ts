@@ -1,3 +1,4 @@
+import { copyOf } from '../bytes.ts';
 import { MachineError } from './errors.ts';
 import type { Cpu, IoPort, Pci } from './types.ts';
 
@@ -80,7 +81,7 @@ export class PciBus {
       const fn = make();
       const socket: Socket = { barSize: fn.barSize, fn };
       const port = PORT_BASE + slot * 0x100;
-      const pci_space = fn.configSpace.slice();
+      const pci_space = copyOf(fn.configSpace);
       new DataView(pci_space.buffer).setUint32(PCI_BASE_ADDRESS_0, port | PCI_BASE_ADDRESS_SPACE_IO, true);
       const device = { name, pci_id, pci_space, pci_bars: [{ size: fn.barSize }] };
       for (let offset = 0; offset < fn.barSize; offset++) {

@@ -1,3 +1,4 @@
+import { copyOf } from '../bytes.ts';
 import type { VirtioDevice } from './device.ts';
 
 /** The device configuration space as the driver reads it: virtio 1.3, 2.5 and 4.1.4.6. */
@@ -9,7 +10,7 @@ export class DeviceConfig {
 
   constructor(device: VirtioDevice) {
     this.#device = device;
-    this.#seen = device.config.slice();
+    this.#seen = copyOf(device.config);
   }
 
   read(offset: number, width: number): number {
@@ -34,7 +35,7 @@ export class DeviceConfig {
 
   restore(generation: number): void {
     this.#generation = generation;
-    this.#seen = this.#device.config.slice();
+    this.#seen = copyOf(this.#device.config);
   }
 
   /** 4.1.4.3.1: `config_generation` changes whenever the driver may see another configuration than before. */

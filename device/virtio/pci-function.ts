@@ -1,3 +1,4 @@
+import { copyOf } from '../bytes.ts';
 import type { Interrupt } from './interrupt.ts';
 import {
   BAR_SIZE,
@@ -45,7 +46,7 @@ export class PciFunction {
   /** `width` is 1, 2 or 4 bytes. */
   read(offset: number, width: number): number {
     const { interrupt, readBar } = this.#parts;
-    const space = this.#parts.space.slice();
+    const space = copyOf(this.#parts.space);
     const view = new DataView(space.buffer);
     const { bar, offset: at, length } = this.#window;
     view.setUint16(PCI_STATUS, view.getUint16(PCI_STATUS, true) | (interrupt.isr ? PCI_STATUS_INTERRUPT : 0), true);

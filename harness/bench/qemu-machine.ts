@@ -4,6 +4,7 @@ import { mkdtemp, rm, writeFile } from 'node:fs/promises';
 import { createServer, type Socket } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
+import { copyOf } from '../../device/bytes.ts';
 import { ensureGuestImage } from '../../guest-images/build.ts';
 import { findQemu } from '../../test/support/qemu.ts';
 import { GuestAgent } from '../machine/agent/guest-agent.ts';
@@ -34,7 +35,7 @@ export class QemuMachine {
     agent.on('data', () => clearTimeout(nudge));
     this.agent = new GuestAgent({
       write: (bytes) => {
-        agent.write(bytes.slice());
+        agent.write(copyOf(bytes));
         clearTimeout(nudge);
         nudge = setTimeout(() => agent.write(Buffer.alloc(1)), NUDGE_AFTER);
       },

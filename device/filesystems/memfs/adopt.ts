@@ -1,4 +1,4 @@
-import { PAGE_SIZE } from '../../bytes.ts';
+import { copyOf, PAGE_SIZE } from '../../bytes.ts';
 import { fromMilliseconds } from '../../fs/clock.ts';
 import { S_IALLUGO, S_IFDIR, S_IFLNK, S_IFMT } from '../../fs/constants.ts';
 import { FIRST_COOKIE } from '../../fs/cookies.ts';
@@ -148,7 +148,7 @@ function timeOf(date: Date): Timespec {
 
 function* chunksOf(bytes: Uint8Array): Generator<{ at: number; map: number; bytes: Uint8Array }> {
   for (let index = 0; index * CHUNK_SIZE < bytes.length; index++) {
-    const chunk = bytes.slice(index * CHUNK_SIZE, (index + 1) * CHUNK_SIZE);
+    const chunk = copyOf(bytes.subarray(index * CHUNK_SIZE, (index + 1) * CHUNK_SIZE));
     yield { at: index * PAGES_PER_CHUNK, map: 2 ** Math.ceil(chunk.length / PAGE_SIZE) - 1, bytes: chunk };
   }
 }

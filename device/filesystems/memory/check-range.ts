@@ -1,4 +1,4 @@
-import { PAGE_SIZE } from '../../bytes.ts';
+import { copyOf, PAGE_SIZE } from '../../bytes.ts';
 import { NAME_MAX, S_IFDIR, S_IFLNK, S_IFMT, S_IFREG } from '../../fs/constants.ts';
 import { FIRST_COOKIE, MAX_COOKIE } from '../../fs/cookies.ts';
 import { FsError } from '../../fs/errno.ts';
@@ -302,7 +302,7 @@ function group(source: RangeState, name: keyof RangeState): Record<string, unkno
 /** Memory that is aligned for numbers: that of the bytes, or a copy. */
 function column(bytes: unknown, what: string, width: number): [ArrayBuffer, number, number] {
   if (!(bytes instanceof Uint8Array) || bytes.length % width) fail(`${what} is not a column of numbers`);
-  const own = (bytes as Uint8Array).byteOffset % 8 ? (bytes as Uint8Array).slice() : (bytes as Uint8Array);
+  const own = (bytes as Uint8Array).byteOffset % 8 ? copyOf(bytes as Uint8Array) : (bytes as Uint8Array);
   return [own.buffer as ArrayBuffer, own.byteOffset, own.length];
 }
 

@@ -1,4 +1,4 @@
-import { type ByteSink, PAGE_SIZE } from '../../bytes.ts';
+import { type ByteSink, copyOf, PAGE_SIZE } from '../../bytes.ts';
 import type { AbsentBytes } from '../../fs/origin.ts';
 
 const PAGE_SHIFT = 12;
@@ -87,14 +87,14 @@ export class Chunk {
     this.#checkHere();
     const map = this.map & (bit(to) - bit(from));
     const start = countBits(this.map & (bit(from) - 1)) * PAGE_SIZE;
-    const bytes = this.bytes.slice(start, start + countBits(map) * PAGE_SIZE);
+    const bytes = copyOf(this.bytes.subarray(start, start + countBits(map) * PAGE_SIZE));
     return new Chunk(this.at + from, to - from, bytes, map >>> from, epoch);
   }
 
   /** Gives back room beyond its pages. */
   trim(): void {
     const used = this.pages * PAGE_SIZE;
-    if (used < this.bytes.length) this.bytes = this.bytes.slice(0, used);
+    if (used < this.bytes.length) this.bytes = copyOf(this.bytes.subarray(0, used));
   }
 
   /** Copies bytes `from` to `to` of the chunk into `sink`; returns the count, short when the sink ends. */

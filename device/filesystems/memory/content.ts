@@ -1,4 +1,4 @@
-import { type ByteSink, type ByteSource, BytesSink, BytesSource, PAGE_SIZE } from '../../bytes.ts';
+import { type ByteSink, type ByteSource, BytesSink, BytesSource, copyOf, PAGE_SIZE } from '../../bytes.ts';
 import {
   FALLOC_FL_COLLAPSE_RANGE,
   FALLOC_FL_INSERT_RANGE,
@@ -240,7 +240,7 @@ export class Content {
     this.#chunks = NONE;
     this.#pages = 0;
     chunks.forEach(({ at, map, bytes }, n) => {
-      const own = bytes instanceof Uint8Array && bytes.buffer.byteLength > CHUNK_SIZE ? bytes.slice() : bytes;
+      const own = bytes instanceof Uint8Array && bytes.buffer.byteLength > CHUNK_SIZE ? copyOf(bytes) : bytes;
       const chunk = Chunk.shared(at, Math.min(PAGES_PER_CHUNK, (chunks[n + 1]?.at ?? MAX_PAGE) - at), own, map);
       this.#add(chunk);
       this.#pages += chunk.pages;

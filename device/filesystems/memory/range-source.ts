@@ -1,3 +1,4 @@
+import { copyOf } from '../../bytes.ts';
 import { S_IFDIR, S_IFMT, S_IFREG } from '../../fs/constants.ts';
 import type { AbsentBytes } from '../../fs/origin.ts';
 import { firstRowOf } from './added-entries.ts';
@@ -69,7 +70,7 @@ export class RangeSource {
     let row = firstRowOf(xattrs.ino, ino);
     if (row < 0) return undefined;
     const all = new Xattrs();
-    for (; xattrs.ino[row] === ino; row++) all.set(xattrs.names[row]!, xattrs.values[row]!.slice());
+    for (; xattrs.ino[row] === ino; row++) all.set(xattrs.names[row]!, copyOf(xattrs.values[row]!));
     return all;
   }
 }

@@ -68,7 +68,7 @@ export class Range {
   #part(): void {
     if (this.#source) for (let row = 0; row < this.#rows.length; row++) this.#at(row);
     this.#source = this.#saved = undefined;
-    this.#words = this.#words.slice();
+    this.#words = new Int32Array(this.#words);
   }
 
   /** The records of all inodes one after the other: borrowed until {@link keep}, and after it for ever. */
@@ -149,7 +149,7 @@ export class Range {
     if (row === rows) {
       this.#rows.push(inode);
       // A full one grows no more: without the room that arrays have for that.
-      if (row === RANGE - 1) this.#rows = this.#rows.slice();
+      if (row === RANGE - 1) this.#rows = [...this.#rows];
     } else {
       this.#rows.splice(row, 0, inode);
       this.#moved(row + 1);

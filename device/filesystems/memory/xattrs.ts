@@ -1,3 +1,4 @@
+import { copyOf } from '../../bytes.ts';
 import { XATTR_CREATE, XATTR_REPLACE } from '../../fs/constants.ts';
 import { EEXIST, EINVAL, ENODATA, FsError } from '../../fs/errno.ts';
 import { nameLength } from '../../fs/names.ts';
@@ -55,7 +56,8 @@ export class Xattrs {
 
 /** A copy of the value. */
 export function getXattr(inode: Inode, name: string): Uint8Array | undefined {
-  return inode.xattrs?.get(name)?.slice();
+  const value = inode.xattrs?.get(name);
+  return value && copyOf(value);
 }
 
 export function listXattrs(inode: Inode): string[] {

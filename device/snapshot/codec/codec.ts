@@ -1,3 +1,4 @@
+import { copyOf } from '../../bytes.ts';
 import { SnapshotError } from '../errors.ts';
 import * as glue from './codec-wasm.ts';
 import type * as Pkg from './pkg/codec.js';
@@ -127,7 +128,7 @@ export class ChunkCodec {
 
   #takeHash(): Uint8Array<ArrayBuffer> {
     const address = this.#stage.digest();
-    return new Uint8Array(this.#memory.buffer, address, HASH_BYTES).slice();
+    return copyOf(new Uint8Array(this.#memory.buffer, address, HASH_BYTES));
   }
 
   #compressStaged(length: number): Uint8Array<ArrayBuffer> {

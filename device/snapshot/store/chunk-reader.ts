@@ -1,3 +1,4 @@
+import { copyOf } from '../../bytes.ts';
 import { MissingChunkError, SnapshotError } from '../errors.ts';
 import { type Codec, toHex } from '../layer.ts';
 import type { FileStore } from './file-store.ts';
@@ -62,7 +63,7 @@ export class ChunkReader {
   /** Several chunks by their names. @throws SnapshotError when one is missing or damaged. */
   async chunks(names: Iterable<string>): Promise<Map<string, Uint8Array>> {
     const chunks = new Map<string, Uint8Array>();
-    await this.visit(names, (name, bytes) => void chunks.set(name, this.#kept(name) ?? bytes.slice()));
+    await this.visit(names, (name, bytes) => void chunks.set(name, this.#kept(name) ?? copyOf(bytes)));
     return chunks;
   }
 
@@ -107,7 +108,7 @@ export class ChunkReader {
       use(name, bytes);
     }
     await this.#read(wanted, ({ name, place, bytes }) => {
-      if (length <= CACHE_SIZE && this.#wasRead.has(place)) this.keep(name, bytes.slice());
+      if (length <= CACHE_SIZE && this.#wasRead.has(place)) this.keep(name, copyOf(bytes));
       this.#wasRead.add(place);
       use(name, bytes);
     });
@@ -118,7 +119,7 @@ export class ChunkReader {
     const chunks: StoredChunk[] = [];
     await this.#read(
       names,
-      ({ name, place, stored }) => void chunks.push({ name, length: place.length, stored: stored.slice() }),
+      ({ name, place, stored }) => void chunks.push({ name, length: place.length, stored: copyOf(stored) }),
     );
     return chunks;
   }

@@ -1,3 +1,4 @@
+import { copyOf } from '../../bytes.ts';
 import { SnapshotError } from '../errors.ts';
 import {
   type Codec,
@@ -128,7 +129,7 @@ export class Layers {
   }
 
   async #readLayer(name: string): Promise<Layer> {
-    const first = (await this.#files.read(name, 0, PREFIX_LENGTH)).slice();
+    const first = copyOf(await this.#files.read(name, 0, PREFIX_LENGTH));
     const prefix = decodePrefix(first, name);
     const dataStart = PREFIX_LENGTH + prefix.headLength;
     const head = decodeHead(this.#codec, prefix, await this.#files.read(name, PREFIX_LENGTH, dataStart), name);

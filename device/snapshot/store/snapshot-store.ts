@@ -1,3 +1,4 @@
+import { copyOf } from '../../bytes.ts';
 import { OneAtATime } from '../../one-at-a-time.ts';
 import { MissingChunkError, SnapshotError } from '../errors.ts';
 import {
@@ -183,7 +184,7 @@ export class SnapshotStore {
     this.#layers.add({
       name,
       head,
-      prefix: parts[0]!.slice(),
+      prefix: copyOf(parts[0]!),
       dataStart: parts[0]!.length + parts[1]!.length,
       damage: '',
     });

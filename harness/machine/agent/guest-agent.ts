@@ -1,5 +1,8 @@
+import { copyOf } from '../../../device/bytes.ts';
 import { errnoName } from '../../../device/fs/errno.ts';
+import { joinSignals } from '../../../device/join-signals.ts';
 import { VmError } from '../errors.ts';
+import { unlessAborted } from '../unless-aborted.ts';
 import { asUser } from './as-user.ts';
 import type { AgentChannel } from './channel.ts';
 import { commandError, encodeCommand } from './command.ts';
@@ -128,19 +131,15 @@ export class GuestAgent {
       }, pause);
     };
     sayAgainIn(FIRST_HELLO_PAUSE);
-    let timeout: ReturnType<typeof setTimeout> | undefined;
-    const tooLate = new Promise<never>((_, reject) => {
-      timeout = setTimeout(
-        () =>
-          reject(new Error(`no answer from its agent within ${Math.round((performance.now() - started) / 1000)} s`)),
-        timeoutMs,
-      );
-    });
+    const late = joinSignals([], timeoutMs);
     try {
-      await Promise.race([begun, tooLate]);
+      await unlessAborted(late.signal, begun);
+    } catch (error) {
+      if (!late.signal.aborted) throw error;
+      throw new Error(`no answer from its agent within ${Math.round((performance.now() - started) / 1000)} s`);
     } finally {
       clearTimeout(repeat!);
-      clearTimeout(timeout);
+      late.release();
     }
   }
 
@@ -310,7 +309,7 @@ export class GuestAgent {
     if (bytes.length > credit) return this.#lie('a process sent more than it was allowed to');
     this.#credit.set(id, credit - bytes.length);
     const process = this.#processes.get(id);
-    if (process) process.output(stream, bytes.slice());
+    if (process) process.output(stream, copyOf(bytes));
     else this.#waiting.add(id, { stream, bytes });
   }
 

@@ -1,3 +1,4 @@
+import { copyOf } from '../../../device/bytes.ts';
 import { VmError } from '../errors.ts';
 import { type Output, type Stream, TO_GUEST } from './frames.ts';
 import type { GuestProcess, OutputListener } from './guest-process.ts';
@@ -85,7 +86,7 @@ export class Process implements GuestProcess {
   }
 
   write(data: Uint8Array | string): Promise<void> {
-    const bytes = typeof data === 'string' ? new TextEncoder().encode(data) : data.slice();
+    const bytes = typeof data === 'string' ? new TextEncoder().encode(data) : copyOf(data);
     if (this.#isOver || this.#inputEnds) return Promise.reject(new Error('the process takes no more input'));
     return new Promise((taken, lost) => {
       this.#input.push({ data: bytes, taken, lost });

@@ -1,4 +1,4 @@
-import { concat } from '../../../device/bytes.ts';
+import { concat, copyOf } from '../../../device/bytes.ts';
 import { MAX_PROCESSES, type Output, type Stream } from './frames.ts';
 import { OUTPUT_WINDOW } from './process.ts';
 
@@ -24,7 +24,7 @@ export class WaitingOutput {
       if (this.#of.size === MAX_PROCESSES) this.#of.delete(this.#of.keys().next().value!);
       this.#of.set(id, (of = { pieces: [], length: 0 }));
     }
-    of.pieces.push({ stream, bytes: bytes.slice() });
+    of.pieces.push({ stream, bytes: copyOf(bytes) });
     of.length += bytes.length;
   }
 

@@ -1,5 +1,6 @@
+import { copyOf } from '../../../device/bytes.ts';
 import type { OutputListener, RunningCommand } from '../../machine/agent/guest-process.ts';
-import type { SignalName } from '../../machine/agent/signals.ts';
+import { type SignalName, signalNumber } from '../../machine/agent/signals.ts';
 import type { OfCommand, Output, ToThread } from './messages.ts';
 import { errorOf } from './messages.ts';
 
@@ -46,10 +47,10 @@ export class RemoteCommand implements RunningCommand {
 
   write(data: Uint8Array | string): Promise<void> {
     if (this.#isOver) return Promise.reject(new Error('the process takes no more input'));
-    const bytes = typeof data === 'string' ? new TextEncoder().encode(data) : data.slice();
+    const bytes = typeof data === 'string' ? new TextEncoder().encode(data) : copyOf(data);
     return new Promise((taken, lost) => {
-      this.#unwritten.push({ taken, lost });
       this.#send({ do: 'write', command: this.#command, data: bytes }, [bytes.buffer as ArrayBuffer]);
+      this.#unwritten.push({ taken, lost });
     });
   }
 
@@ -58,7 +59,7 @@ export class RemoteCommand implements RunningCommand {
   }
 
   kill(signal: SignalName | number = 'SIGTERM'): void {
-    this.#send({ do: 'kill', command: this.#command, signal });
+    this.#send({ do: 'kill', command: this.#command, signal: signalNumber(signal) });
   }
 
   resize(columns: number, rows: number): void {

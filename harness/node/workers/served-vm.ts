@@ -1,4 +1,5 @@
 import { type MessagePort, workerData } from 'node:worker_threads';
+import { copyOf } from '../../../device/bytes.ts';
 import { loadCodec, SnapshotStore } from '../../../device/index.ts';
 import type { GuestProcess } from '../../machine/agent/guest-process.ts';
 import { openFiles } from '../stores/open-files.ts';
@@ -38,8 +39,9 @@ export async function serve({ port }: Task): Promise<Outcome> {
   let vm: Vm;
   ports.add(port);
   try {
-    vm = rewound.pop() ?? (await make());
-    await vm.start();
+    const next = rewound.pop() ?? (await make());
+    await next.orStop(() => next.start());
+    vm = next;
     await new Commands(vm, port).released;
   } catch (error) {
     return { failure: failureOf(error) };
@@ -130,7 +132,7 @@ class Commands {
       const untaken: (() => void)[] = [];
       this.#untaken.set(`${command} ${output}`, untaken);
       return (data: Uint8Array) => {
-        const own = data.slice();
+        const own = copyOf(data);
         this.#say({ say: output, command, data: own }, [own.buffer]);
         return new Promise<void>((taken) => untaken.push(taken));
       };
