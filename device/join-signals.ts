@@ -5,6 +5,9 @@ export interface JoinedSignal {
   release(): void;
 }
 
+/** Milliseconds: with more, timers of Node and browsers are up at once. */
+export const LONGEST_TIMER = 2 ** 31 - 1;
+
 /** Who waits for a signal: one listener for all, since Node warns of more than ten. */
 const waiters = new WeakMap<AbortSignal, Set<(reason: unknown) => void>>();
 
@@ -19,7 +22,8 @@ function waitersOf(signal: AbortSignal): Set<(reason: unknown) => void> {
 
 /**
  * Joins signals that may live much longer than what waits for them. `AbortSignal.any` is not for those: they hold on to each signal that it has
- * made, in Node 20 to a KiB of them. `timeoutMs`: aborts it too, with a TimeoutError as `AbortSignal.timeout` does.
+ * made, in Node 20 to a KiB of them. `timeoutMs`: aborts it too, with a TimeoutError as `AbortSignal.timeout` does; what is longer than 24 days, such as
+ * `Infinity`, is for ever.
  */
 export function joinSignals(given: readonly (AbortSignal | undefined)[], timeoutMs?: number): JoinedSignal {
   const signals = given.filter((signal) => signal !== undefined);
@@ -33,7 +37,7 @@ export function joinSignals(given: readonly (AbortSignal | undefined)[], timeout
     joined.abort(reason);
   };
   const timer =
-    timeoutMs === undefined
+    timeoutMs === undefined || timeoutMs > LONGEST_TIMER
       ? undefined
       : setTimeout(() => abort(new DOMException('it took too long', 'TimeoutError')), timeoutMs);
   const first = signals.find(({ aborted }) => aborted);

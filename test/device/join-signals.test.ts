@@ -19,8 +19,10 @@ describe('signals that are joined', () => {
   it('are aborted when it takes too long, unless they are released before', () => {
     mock.timers.enable({ apis: ['setTimeout'] });
     const [late, done] = [joinSignals([], 1000), joinSignals([], 1000)];
+    const never = [joinSignals([], Infinity), joinSignals([], 2 ** 31)];
     done.release();
     mock.timers.tick(1000);
+    for (const { signal } of never) expect(signal.aborted).to.equal(false);
     expect(late.signal.reason).to.have.property('name', 'TimeoutError');
     expect(done.signal.aborted).to.equal(false);
   });
