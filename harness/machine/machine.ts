@@ -145,9 +145,12 @@ export class Machine<S extends Share = Share> implements MachineParts<S> {
     return this.#tenure.inTurn(() => this.life.answer(timeoutMs));
   }
 
-  /** Resumes a machine that is paused. Returns when the guest answers, unless it sleeps or has halted. @throws VmError. */
+  /**
+   * Resumes a machine that is paused. Returns when the guest answers, unless it sleeps or has halted; at once when it was heard of before, so that its
+   * commands stay who asked for them's. @throws VmError.
+   */
   goOn(): Promise<void> {
-    return this.#tenure.inTurn(() => this.#goOn());
+    return this.#tenure.inTurn(() => (this.agent.isReady ? this.emulator.run() : this.#goOn()));
   }
 
   async #goOn(): Promise<void> {

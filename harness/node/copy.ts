@@ -32,16 +32,29 @@ export async function copyIn(vm: Machine, source: string | Uint8Array, path: str
     return;
   }
   const found = await stat(source).catch((error: Error) => {
-    throw new VmError('share', `can't copy ${printable(source)} into the guest: ${printable(error.message)}`);
+    throw unreadable(source, error);
   });
   if (found.isFile() && !/\.(tar|tar\.gz|tgz)$/.test(source)) {
-    await send(vm, createReadStream(source), toFile, path);
+    await send(vm, Readable.from(contentOf(source)), toFile, path);
     await vm.exec(['chmod', (found.mode & PERMISSIONS).toString(8), path], OPTIONS);
     return;
   }
   const { filesystem } = await loadSource(source, Math.floor(Date.now() / 1000));
   const { stream } = dumpTar(filesystem);
   await send(vm, Readable.fromWeb(stream as ReadableStream<Uint8Array>), toDirectory, path);
+}
+
+/** A file's bytes. It is opened when they are asked for, and closed when nobody asks any more. @throws VmError `share`. */
+async function* contentOf(source: string): AsyncGenerator<Uint8Array> {
+  try {
+    yield* createReadStream(source);
+  } catch (error) {
+    throw unreadable(source, error as Error);
+  }
+}
+
+function unreadable(source: string, { message }: Error): VmError {
+  return new VmError('share', `can't copy ${printable(source)} into the guest: ${printable(message)}`);
 }
 
 /** Commands of the guest that take what a program writes, which unpacks what comes. A file has all of it only if that program has ended well. */

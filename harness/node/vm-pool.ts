@@ -75,7 +75,7 @@ export class VmPool {
     if (this.#isClosed) throw new Error('this pool is closed: make another one');
     this.#refill ??= setTimeout(() => this.#fill(), REFILL_DELAY);
     const vm = await (this.#waiting.shift() ?? this.#prepare());
-    await vm.start();
+    await vm.orStop(() => vm.start());
     this.#lent.add(vm);
     Object.defineProperty(vm, Symbol.asyncDispose, { value: () => this.release(vm) });
     return vm;

@@ -93,7 +93,7 @@ export class Vm extends Machine<HostShare> {
     policies: RestorePolicies = {},
   ): Promise<Vm> {
     const vm = await Vm.prepare(store, id, options, policies);
-    await vm.start();
+    await vm.orStop(() => vm.start());
     return vm;
   }
 
@@ -171,12 +171,10 @@ export class Vm extends Machine<HostShare> {
     return this.stop();
   }
 
-  /** Resumes a machine that is paused. */
+  /** Resumes a machine that is paused. @throws VmError `guest` when it sleeps; as {@link ready}. The machine is as it was, or waits for its guest. */
   async start(): Promise<void> {
-    await this.orStop(async () => {
-      if (this.isAsleep) throw new VmError('guest', 'the guest sleeps: wake it');
-      await this.goOn();
-    });
+    if (this.isAsleep) throw new VmError('guest', 'the guest sleeps: wake it');
+    await this.goOn();
   }
 
   /** Waits until a file, a port or a line of its console is there. @throws VmError `timeout`, with the console's last lines; as {@link execBytes}. */
@@ -211,7 +209,10 @@ export class Vm extends Machine<HostShare> {
     V86Machine.of(this.emulator).rtc = time;
   }
 
-  /** Stops the guest where it is, until {@link start}: its processor, its timers, and answers to its requests. */
+  /**
+   * Stops the guest where it is, until {@link start}: its processor, its timers, and answers to its requests. Its commands go on then, and its clock tells
+   * that time has passed.
+   */
   async pause(): Promise<void> {
     this.checkAlive();
     await this.emulator.stop();
@@ -255,7 +256,7 @@ export class Vm extends Machine<HostShare> {
   }
 
   async #forgetAll(): Promise<void> {
-    await Promise.all(this.#moments.slice().map((checkpoint) => checkpoint.forget()));
+    await Promise.all([...this.#moments].map((checkpoint) => checkpoint.forget()));
   }
 
   protected override summarize(): VmSummary {

@@ -124,6 +124,7 @@ describe('a machine runs in one place', function () {
       wake: () => vm.wake(),
       spawn: async () => vm.spawn('true'),
       run: () => vm.emulator.run(),
+      start: () => vm.start(),
     })) {
       const error = await act().then(
         () => 'done',

@@ -69,6 +69,9 @@ describe('a machine in Node', function () {
     expect(back.lookup(back.root, 'sub')).to.have.property('isDirectory', true);
     const refused = [
       vm.copyIn(join(directory, 'nothing'), '/tmp/x'),
+      // It can be opened, and not read; and it can't be opened.
+      vm.copyIn('/proc/self/mem', '/tmp/x'),
+      vm.copyIn('/proc/sys/vm/compact_memory', '/tmp/x'),
       vm.copyIn(bytes, '/nowhere/x'),
       vm.copyOut('/nothing'),
       vm.copyOut('/tmp/tree'),
@@ -110,7 +113,11 @@ describe('a machine in Node', function () {
       const before = count;
       await new Promise((resolve) => setTimeout(resolve, 300));
       expect(count).to.equal(before);
+      const answer = vm.exec('sleep 0.1; echo answer');
+      await vm.pause();
       await vm.start();
+      expect((await answer).stdout).to.equal('answer\n');
+      while (count === before) await new Promise((resolve) => setTimeout(resolve, 10));
       expect(await time()).to.be.within(Date.UTC(2001, 1, 3), Date.UTC(2001, 1, 3) + 60_000);
       expect((await vm.exec('hwclock -r -u')).stdout).to.match(/2001/);
     } finally {
