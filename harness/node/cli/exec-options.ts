@@ -1,4 +1,5 @@
 import { posix } from 'node:path';
+import { setTimeout } from 'node:timers/promises';
 import { type Command, InvalidArgumentError, Option } from 'commander';
 import { isUser } from '../../machine/agent/as-user.ts';
 import type { GuestProcess, SpawnOptions } from '../../machine/agent/guest-agent.ts';
@@ -58,7 +59,7 @@ export function execution(
   return { argv, options: { env, user, cwd: workdir === undefined ? cwd : posix.resolve(cwd, workdir) } };
 }
 
-/** Ends a command that takes longer than it may. Returns its exit code. */
+/** Ends a command that takes longer than it may. Returns its exit code; that of one that is late also when the guest does not tell of its end. */
 export async function withinTime(
   command: Pick<GuestProcess, 'kill'>,
   seconds: number | undefined,
@@ -66,17 +67,25 @@ export async function withinTime(
 ): Promise<number> {
   if (seconds === undefined) return exited;
   let isLate = false;
-  const kill = setTimeout(() => {
+  const over = new AbortController();
+  const wait = (time: number) => setTimeout(time * 1000, undefined, { signal: over.signal });
+  const end = async () => {
+    await wait(seconds);
     isLate = true;
     command.kill('SIGTERM');
-    timers.push(setTimeout(() => command.kill('SIGKILL'), GRACE * 1000));
-  }, seconds * 1000);
-  const timers = [kill];
+    await wait(GRACE);
+    command.kill('SIGKILL');
+    await wait(GRACE);
+    process.stderr.write('the command was killed, and the guest does not tell of its end\n');
+    return TIMED_OUT;
+  };
+  const ending = end();
+  ending.catch(() => {});
   try {
-    const code = await exited;
+    const code = await Promise.race([exited, ending]);
     return isLate ? TIMED_OUT : code;
   } finally {
-    timers.forEach(clearTimeout);
+    over.abort();
   }
 }
 

@@ -93,14 +93,15 @@ export async function keepingShares(vm: Vm, flags: KeepFlags, action: () => Prom
 async function keepShares(vm: Vm, flags: KeepFlags, signal: AbortSignal): Promise<number> {
   const { writeBack, owners, save, verbose } = flags;
   if (!writeBack && !save) return 0;
+  let failures = 0;
   try {
-    await vm.exec(['sync'], { signal });
+    await vm.exec(['sync'], { signal, check: true });
   } catch (error) {
+    failures++;
     say(
       `the guest can't sync, so what it has not written to its shares yet is lost: ${(error as Error).message.split('\n', 1)[0]!}`,
     );
   }
-  let failures = 0;
   const attempt = async (place: string, action: () => Promise<{ path: string; reason: string }[]>) => {
     try {
       const left = await action();

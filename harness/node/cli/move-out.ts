@@ -94,7 +94,10 @@ export async function moveOut(
         say(`not moved: ${error.message}; it keeps running here, and the next caller can have it`);
         continue;
       }
-      if (!started) throw error;
+      if (!started) {
+        if (!signal.aborted) throw error;
+        return say(`not moved: ${error.message}`);
+      }
       say(`not moved: ${error.message}; the command keeps running here`);
       await started.exited;
       if (signal.aborted) return;

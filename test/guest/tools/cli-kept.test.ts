@@ -97,6 +97,12 @@ describe('command line: what is asked to be kept', function () {
     ]);
   });
 
+  it('what the guest could not write to its share is not told as kept', async () => {
+    const { code, stderr } = await run(['run', '--save', at('unsynced.json'), '--', 'rm', '/bin/sync']);
+    expect(stderr).to.match(/can't sync, so what it has not written.*lost/);
+    expect(code).to.equal(1);
+  });
+
   it('restore writes to no directory that its shares were not loaded from, and says so before anything runs', async () => {
     const { code, stdout, stderr } = await run([
       'restore',
