@@ -102,7 +102,10 @@ export class BaseMachine {
 
   /** A machine that goes on where the base was frozen. It is the caller's until the end of its block with `await using`, or `vm.stop()`. */
   async fork(): Promise<Vm> {
-    const { base, pool } = await this.#make();
+    return this.#fork(await this.#make());
+  }
+
+  #fork({ base, pool }: Made): Promise<Vm> {
     void this.#store.touch(base);
     return pool.take();
   }
@@ -120,7 +123,9 @@ export class BaseMachine {
   }
 
   async #run(body: (vm: Vm, info: TestInfo) => unknown, test: RunnerTest, timeoutMs: number): Promise<void> {
-    const vm = await this.fork();
+    // It may be closed before the end.
+    const made = await this.#make();
+    const vm = await this.#fork(made);
     const recorders = new Map(vm.shares.map(({ tag, device }) => [tag, new Recorder(device)]));
     for (const recorder of recorders.values()) {
       recorder.limit = RECORDED;
@@ -132,7 +137,7 @@ export class BaseMachine {
       await unlessAborted(signal, (async () => body(vm, { name, signal, context }))());
     } catch (error) {
       const records = new Map([...recorders].map(([tag, recorder]) => [tag, [...recorder.records]]));
-      const report = describeMachine(vm, records, await this.#keep(vm, name), error);
+      const report = describeMachine(vm, records, await this.#keep(vm, made.base, name), error);
       await vm.stop();
       // Nobody hears of an error any more.
       if (test.signal?.aborted) console.error(`${name}: given up by the runner\n\n${report}`);
@@ -147,13 +152,11 @@ export class BaseMachine {
       release();
       for (const recorder of recorders.values()) recorder.isOn = false;
     }
-    const { pool } = await this.#make();
-    void pool.release(vm);
+    void made.pool.release(vm);
   }
 
   /** Keeps the machine of a test that has failed. Returns what is told of that. */
-  async #keep(vm: Vm, name: string): Promise<string> {
-    const { base } = await this.#make();
+  async #keep(vm: Vm, base: Base, name: string): Promise<string> {
     try {
       const { id } = await vm.freeze(base.store);
       const kept = await this.#store.keepFailure(base, id, name);
@@ -258,7 +261,7 @@ export function baseMachine(options?: BaseMachineOptions): BaseMachine {
 
 async function runScript(vm: Vm, script: string): Promise<void> {
   const cwd = workShare(vm)?.mountPoint;
-  const { code, stdout, stderr } = await vm.exec(['/bin/sh', '-e', '-c', script], { cwd, timeoutMs: 2 ** 31 - 1 });
+  const { code, stdout, stderr } = await vm.exec(['/bin/sh', '-e', '-c', script], { cwd, timeoutMs: Infinity });
   if (code)
     throw new VmError(
       'guest',

@@ -64,6 +64,7 @@ export class BaseStore {
     // Of several machines each makes its own, and the first one stays: that takes none of them longer than to wait.
     const place = join(this.#making, key);
     await mkdir(place, { recursive: true, mode: 0o700 });
+    await touchFile(place);
     return new DirectoryLock(place, PATIENCE).hold(making);
   }
 
@@ -79,8 +80,7 @@ export class BaseStore {
   /** Tells others that the base is in use. */
   async touch({ id }: Pick<Base, 'id'>): Promise<void> {
     if (this.#directory === undefined) return;
-    const now = new Date();
-    await utimes(this.#path(id), now, now).catch(() => {});
+    await touchFile(this.#path(id)).catch(() => {});
   }
 
   #open(): Promise<SnapshotStore> {
@@ -143,6 +143,11 @@ export class BaseStore {
       if (Date.now() - mtimeMs > DAY) await rm(place, { recursive: true, force: true });
     }
   }
+}
+
+async function touchFile(path: string): Promise<void> {
+  const now = new Date();
+  await utimes(path, now, now);
 }
 
 function defaultDirectory(): string {

@@ -17,8 +17,9 @@ export async function fingerprintOf(options: VmOptions, more: readonly string[])
   const { origin, config, cmdline } = await holdingImages((images) => makePlan(options, images));
   const root = typeof options.root === 'string' ? { source: options.root } : options.root;
   const hash = createHash('sha256');
+  const clock = typeof options.clock === 'function' ? String(options.clock) : options.clock;
   const say = (value: unknown) => hash.update(`${JSON.stringify(value)}\n`);
-  say([VERSION, packageVersion(), origin, config, cmdline, options.v86, root, options.shares, options.clock, more]);
+  say([VERSION, packageVersion(), origin, config, cmdline, options.v86, root, options.shares, clock, more]);
   // Of images the configuration has what is in them.
   for (const { source, live } of [...(options.shares ?? []), ...(root ? [{ ...root, live: false }] : [])])
     if (source !== undefined && !live && imageLocation(source) === undefined) await addEntry(hash, source, '');

@@ -307,6 +307,29 @@ describe('the test kit', function () {
       await rm(source, { recursive: true });
     });
 
+    it('is another one with another clock', async () => {
+      const [first, second] = [Date.UTC(2020, 0, 1), Date.UTC(2038, 0, 1)];
+      expect(await makes(base('clock', { clock: () => first }))).to.equal(true);
+      expect(await makes(base('clock', { clock: () => first }))).to.equal(false);
+      expect(await makes(base('clock', { clock: () => second }))).to.equal(true);
+    });
+
+    it('may be closed while a test has a fork of it', async () => {
+      let vm: Vm | undefined;
+      const closing = (body: () => void) => {
+        const machine = base('closed');
+        return machine.test(async (fork) => {
+          vm = fork;
+          await machine.close();
+          body();
+        })();
+      };
+      await closing(() => {});
+      expect((await failure(() => vm!.exec('true'))) as VmError).to.have.property('kind', 'stopped');
+      expect((await failure(() => closing(() => expect(1).to.equal(2)))).message).to.match(/expected 1 to equal 2/);
+      expect(vm!.isStopped).to.equal(true);
+    });
+
     it('is made again where it is damaged', async () => {
       const own = await mkdtemp(join(tmpdir(), 'bases-'));
       const store = { store: own };

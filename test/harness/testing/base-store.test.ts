@@ -59,6 +59,16 @@ describe('the store of base machines', () => {
     expect(made).to.equal(0);
   });
 
+  it('makes one again whose first making was days ago', async () => {
+    const id = await provide(1);
+    const then = new Date(Date.now() - 48 * HOUR);
+    await utimes(join(directory, '.making/key1'), then, then);
+    await rm(join(directory, `${id}.layer`));
+    made = 0;
+    await provide(1);
+    expect(made).to.equal(1);
+  });
+
   it('keeps the last of the tests that have failed', async () => {
     const base = await bases.provide('key', make(1));
     for (let n = 0; n < 12; n++) {
