@@ -235,7 +235,9 @@ function checkHead(head: LayerHead, { dataLength }: Pick<LayerPrefix, 'dataLengt
   const count = hash.length / HASH_LENGTH;
   if (!Number.isInteger(count) || length.length !== 4 * count || packed.length !== 4 * count)
     fail('its list of chunks has columns of different lengths');
-  if (fromU32(length).some((value) => value > MAX_CHUNK_LENGTH)) fail('it has a chunk that is too long');
+  const lengths = fromU32(length);
+  if (lengths.some((value) => value > MAX_CHUNK_LENGTH)) fail('it has a chunk that is too long');
+  if (fromU32(packed).some((value, n) => value > lengths[n]!)) fail('it has a chunk that is longer packed than it is');
   if (head.image === undefined) {
     if (head.packs !== undefined) fail('it has packs and is no image');
     checkPlaces(fromU32(packed), [dataLength], fail);

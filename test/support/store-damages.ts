@@ -243,6 +243,62 @@ export function describeDamages(kind: string, makeFiles: () => Promise<PlainFile
       expect(await files.another().list()).to.include(`${ids['base']}.layer`);
     });
 
+    it('what is sound stays so, and what comes in is, in one process after the other, whatever is damaged for good', async () => {
+      let seed = 54321;
+      const below = (count: number) => ((seed = (Math.imul(seed, 1103515245) + 12345) >>> 0) >>> 8) % count;
+      for (let round = 0; round < rounds; round++) {
+        const { files, ids } = await make(await makeFiles());
+        const exported = await Promise.all(
+          Object.values(ids).map(async (id) => Buffer.concat(await (await open(files)).export(id))),
+        );
+        const sound = async () => {
+          const store = await open(files);
+          const found: string[] = [];
+          for (const { id } of store.list()) if (!(await attempt(store.verify(id)))) found.push(id);
+          return found;
+        };
+        for (let step = 0; step < 10; step++) {
+          const names = (await files.another().list()).filter((name) => name.endsWith('.layer'));
+          const file = names[below(names.length)];
+          // Somewhere in the chunks; or at their end, which is seen at once.
+          if (file && step % 3 === 0)
+            await (below(3)
+              ? flip((bytes) => headEnd(bytes) + below(bytes.length - headEnd(bytes)))
+              : cut((bytes) => bytes.length - 1))(files, file);
+          const before = await sound();
+          const store = await open(files);
+          const all = store.list().map(({ id }) => id);
+          const id = all[below(all.length)]!;
+          let gone = '';
+          let come: string | undefined;
+          const error = await attempt(
+            [
+              () => store.gc(),
+              async () => {
+                await store.remove(id);
+                gone = id;
+              },
+              () => store.rename(id, `${round}`),
+              async () => (come = await store.import(exported[below(exported.length)]!)),
+            ][all.length ? below(4) : 3]!(),
+          );
+          if (error) expect(error, error.stack).to.be.instanceOf(SnapshotError);
+          const after = await sound();
+          expect(after, `round ${round}, step ${step}`).to.include.members(before.filter((each) => each !== gone));
+          if (come !== undefined) expect(after, `what has come in round ${round}, step ${step}`).to.include(come);
+        }
+      }
+    });
+
+    it('is called by no name that is empty', async () => {
+      const { files } = await make(await makeFiles());
+      const store = await open(files);
+      await addSnapshot(store, '', [contentOf(20)]);
+      await files.files.put('photo.layer', Uint8Array.of(1, 2, 3));
+      await store.refresh();
+      expect(() => store.find('')).to.throw(SnapshotError, /no snapshot is called ""/);
+    });
+
     it('sequences of damage, repair and use lose nothing', async () => {
       let seed = 12345;
       const below = (count: number) => ((seed = (Math.imul(seed, 1103515245) + 12345) >>> 0) >>> 8) % count;

@@ -47,23 +47,23 @@ export class Catalog {
   /** The id of the snapshot with this id, beginning of an id, or name; or of a damaged layer. @throws SnapshotError for none, or several. */
   find(key: string): string {
     const all = [...this.list(), ...this.damaged().map(({ id }) => ({ id, name: '' }))];
-    const named = all.filter(({ name }) => name === key);
-    const found = new Set(
-      (named.length ? named : all.filter(({ id }) => key !== '' && id.startsWith(key))).map(({ id }) => id),
-    );
+    // '' is what those without a name have, and what a variable that is not set gives.
+    const known = key === '' ? [] : all;
+    const named = known.filter(({ name }) => name === key);
+    const found = new Set((named.length ? named : known.filter(({ id }) => id.startsWith(key))).map(({ id }) => id));
     if (found.size === 1) return [...found][0]!;
     if (found.size)
       throw new SnapshotError(
         `several snapshots are called ${JSON.stringify(key)}: give the id of one, ${[...found].map((id) => id.slice(0, 12)).join(', ')}`,
       );
-    const known =
+    const there =
       this.list()
         .map(({ id, name }) => name || id.slice(0, 12))
         .join(', ') || 'none';
     const unreadable = this.damaged()
       .map(({ reason }) => `; ${reason}`)
       .join('');
-    throw new SnapshotError(`no snapshot is called ${JSON.stringify(key)}: there are ${known}${unreadable}`);
+    throw new SnapshotError(`no snapshot is called ${JSON.stringify(key)}: there are ${there}${unreadable}`);
   }
 
   info(id: string): SnapshotInfo {

@@ -129,6 +129,20 @@ export class ChunkReader {
     return this.#read(names, done);
   }
 
+  /** Reads those that are there, so that none of which there is but a damaged copy has a place after it, and those with a sound one have that. */
+  async settle(names: Iterable<string>): Promise<void> {
+    const left = new Set(names);
+    for (;;) {
+      for (const name of left) if (!this.#layers.place(name)) left.delete(name);
+      try {
+        return await this.#read(left, ({ name }) => left.delete(name));
+      } catch (error) {
+        if (error instanceof DamagedChunkError) this.#layers.markBad(error.chunk, error.place);
+        else if (!(error instanceof MissingChunkError)) throw error;
+      }
+    }
+  }
+
   /** Takes a chunk into the cache that was just written, and is right. */
   written(name: string, bytes: Uint8Array): void {
     this.keep(name, bytes);
@@ -165,8 +179,8 @@ export class ChunkReader {
 
   /** Whether what could not be read is to be tried again, elsewhere. */
   async #hasMoved(error: unknown): Promise<boolean> {
-    if (this.#files.exclusively && (await this.#layers.refresh())) return true;
-    return error instanceof DamagedChunkError && this.#layers.markBad(error.chunk, error.place);
+    const isOther = this.#files.exclusively !== undefined && (await this.#layers.refresh());
+    return (error instanceof DamagedChunkError && this.#layers.markBad(error.chunk, error.place)) || isOther;
   }
 
   /** Those that lie together are read together, and while one lot is used the next one is read. What `use` is given is borrowed. */

@@ -115,7 +115,8 @@ export class Layers {
     await Promise.all(
       [...this.#layers.values()].map(async (layer) => {
         const prefix = await this.#files.read(layer.name, 0, PREFIX_LENGTH).catch(() => undefined);
-        if (!prefix || layer.damage || !sameBytes(prefix, layer.prefix)) found.push(layer);
+        const isSame = prefix && sameBytes(prefix, layer.prefix);
+        if (!isSame || (layer.damage && (await this.#isWhole(layer.name, endOf(layer))))) found.push(layer);
       }),
     );
     return found;
@@ -135,17 +136,16 @@ export class Layers {
     const head = decodeHead(this.#codec, prefix, await this.#files.read(name, PREFIX_LENGTH, dataStart), name);
     if (head.image)
       throw new SnapshotError(`${name} is an image, and not a snapshot: keep it elsewhere, and share it with a guest`);
-    const end = dataStart + prefix.dataLength;
-    // Of what others may write to it is looked at how long it is.
-    const isWhole =
-      !this.#files.exclusively || prefix.dataLength === 0 || (await this.#files.read(name, end - 1, end)).length === 1;
-    return {
-      name,
-      head,
-      prefix: first,
-      dataStart,
-      damage: isWhole ? '' : `${name} is truncated: it should have ${end} bytes; copy it again`,
-    };
+    const layer = { name, head, prefix: first, dataStart, damage: '' };
+    const end = endOf(layer);
+    return (await this.#isWhole(name, end))
+      ? layer
+      : { ...layer, damage: `${name} is truncated: it should have ${end} bytes; copy it again` };
+  }
+
+  /** Of what others may write to it is looked at how long it is. */
+  async #isWhole(name: string, end: number): Promise<boolean> {
+    return !this.#files.exclusively || (await this.#files.read(name, end - 1, end)).length === 1;
   }
 
   /** In the place of the one with the same name, if there is one. */
@@ -263,6 +263,11 @@ export class Layers {
     }
     return count;
   }
+}
+
+/** How long its file is. */
+function endOf({ dataStart, head }: Layer): number {
+  return fromU32(head.chunks.packed).reduce((at, length) => at + length, dataStart);
 }
 
 /** The first 48 bits of a hash. */

@@ -277,12 +277,12 @@ export class SnapshotStore {
     });
   }
 
-  /** The chunks of a layer that are needed and have no other place. @throws SnapshotError when one is damaged. */
-  #takeOut(layer: Layer, needed: (chunk: string) => boolean): Promise<StoredChunk[]> {
-    const names = hashNames(layer.head.chunks.hash).filter(
-      (name) => needed(name) && this.#reader.placeOf(name).layer === layer,
-    );
-    return this.#reader.stored(names);
+  /** The chunks of a layer that are needed and have no other place where they are sound. @throws SnapshotError when one is damaged. */
+  async #takeOut(layer: Layer, needed: (chunk: string) => boolean): Promise<StoredChunk[]> {
+    const names = hashNames(layer.head.chunks.hash).filter(needed);
+    const isHere = (name: string) => this.#reader.placeOf(name).layer === layer;
+    await this.#reader.settle(names.filter((name) => !isHere(name)));
+    return this.#reader.stored(names.filter(isHere));
   }
 
   /** Whether a chunk is needed by those layers that `counts` says. */
@@ -347,12 +347,13 @@ export class SnapshotStore {
       if (!source.has(chunk))
         throw new SnapshotError(`${name} is invalid: it lacks the chunk ${chunk.slice(0, 12)}; export it again`);
     const chunks = await source.#reader.stored(names);
-    return this.#change(() =>
-      this.#write(
+    return this.#change(async () => {
+      await this.#reader.settle(names);
+      return this.#write(
         chunks.filter((chunk) => !this.has(chunk.name)),
         { ...frozen, summary: summarize(frozen.summary) },
-      ),
-    );
+      );
+    });
   }
 }
 

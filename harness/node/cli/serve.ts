@@ -127,7 +127,8 @@ async function moveOn(vm: Vm, to: string, flags: LinkFlags): Promise<void> {
   try {
     const out = await openTarget(to, flags);
     endpoint = out.endpoint;
-    process.exitCode ||= await breakingOff(undefined, (signal) => moveOut(vm, { ...out, flags, store, signal }));
+    const code = await breakingOff(undefined, (signal) => moveOut(vm, { ...out, flags, store, signal }));
+    process.exitCode ||= code;
   } catch (error) {
     if (error instanceof VmError && error.kind === 'unsettled') throw error;
     throw await keptInStead(vm, flags, new Error(`not moved on: ${(error as Error).message}`, { cause: error }));

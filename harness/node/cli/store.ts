@@ -1,4 +1,3 @@
-import { readFile } from 'node:fs/promises';
 import { basename } from 'node:path';
 import type { Command } from 'commander';
 import {
@@ -15,7 +14,7 @@ import { VmError } from '../../machine/errors.ts';
 import { printable, printableJson } from '../../machine/printable.ts';
 import { exportWithImages, treesOf } from '../images/shared-images.ts';
 import { openFiles } from '../stores/open-files.ts';
-import { PRIVATE, writeFileWhole } from '../stores/whole-file.ts';
+import { PRIVATE, readRange, writeFileWhole } from '../stores/whole-file.ts';
 import { imageOption, progressReporter, storeOption } from './options.ts';
 
 /** How a store is found, and whether what a command has to tell is to be JSON, as commander gives it. */
@@ -261,7 +260,7 @@ async function wholeParts(store: SnapshotStore, id: string, locations: string[] 
 }
 
 async function importCommand(file: string, flags: StoreFlags): Promise<void> {
-  const bytes = await readFile(file).catch((error: Error) => {
+  const bytes = await readRange(file).catch((error: Error) => {
     throw new VmError('snapshot', `can't read ${file}: ${error.message}`, { cause: error });
   });
   const store = await openStore(flags);

@@ -1,4 +1,4 @@
-import { mkdir, open, readdir, rm, stat } from 'node:fs/promises';
+import { mkdir, readdir, rm, stat } from 'node:fs/promises';
 import { join } from 'node:path';
 import type { FileStore } from '../../../device/index.ts';
 import { DirectoryLock, LOCK_NAME } from './directory-lock.ts';
@@ -7,6 +7,7 @@ import {
   makePrivateDirectory,
   PRIVATE,
   PRIVATE_DIRECTORY,
+  readRange,
   syncDirectory,
   TEMPORARY_SUFFIX,
   writeFileWhole,
@@ -49,17 +50,8 @@ export class DirectoryStore implements FileStore {
     }
   }
 
-  async read(name: string, from: number, to?: number): Promise<Uint8Array> {
-    const file = await open(join(this.directory, name));
-    try {
-      const { size } = await file.stat();
-      const length = Math.max(0, Math.min(to ?? size, size) - from);
-      const bytes = new Uint8Array(length);
-      const { bytesRead } = await file.read(bytes, 0, length, from);
-      return bytes.subarray(0, bytesRead);
-    } finally {
-      await file.close();
-    }
+  read(name: string, from: number, to?: number): Promise<Uint8Array> {
+    return readRange(join(this.directory, name), from, to);
   }
 
   async write(name: string, parts: readonly Uint8Array[]): Promise<void> {

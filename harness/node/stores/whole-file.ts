@@ -9,6 +9,8 @@ export const TEMPORARY_SUFFIX = '.tmp';
 /** Modes of files that hold a guest's memory, and so its secrets, and of directories of them. */
 export const PRIVATE = 0o600;
 export const PRIVATE_DIRECTORY = 0o700;
+/** Bytes that are read at once: with 2 GiB, Node's read ends the process. */
+const MAX_READ = 1 << 30;
 /** As a part of a file's name. */
 const HOST = encodeURIComponent(hostname()).replaceAll('.', '%2E');
 /** Milliseconds after which a temporary file can't be anybody's any more. */
@@ -53,6 +55,24 @@ export async function writeFileWhole(
     throw error;
   }
   await syncDirectory(dirname(path));
+}
+
+/** Bytes `from` to before `to`, or the end, of a file of any size. */
+export async function readRange(path: string, from = 0, to = Infinity): Promise<Uint8Array> {
+  const file = await open(path);
+  try {
+    const { size } = await file.stat();
+    const bytes = new Uint8Array(Math.max(0, Math.min(to, size) - from));
+    let at = 0;
+    while (at < bytes.length) {
+      const { bytesRead } = await file.read(bytes, at, Math.min(MAX_READ, bytes.length - at), from + at);
+      if (!bytesRead) break;
+      at += bytesRead;
+    }
+    return bytes.subarray(0, at);
+  } finally {
+    await file.close();
+  }
 }
 
 /** Makes renames and removals in a directory last. */

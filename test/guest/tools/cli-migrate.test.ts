@@ -169,6 +169,18 @@ describe('command line: migration', function () {
     });
   });
 
+  it('serve moves a guest on, whatever its command has come to', async () => {
+    const last = start(['serve', '--incoming', '0', '--', 'cat', 'file'], { env });
+    const [, end] = await last.says(/waiting on localhost:(\d+)\n/);
+    const first = start(['serve', '--incoming', '0', '--to', `localhost:${end}`, '--', 'sh', '-c', 'exit 3'], { env });
+    const [, port] = await first.says(/waiting on localhost:(\d+)\n/);
+    expect((await run(migrate('--to', `localhost:${port}`), { env })).code).to.equal(0);
+    const { code, stderr } = await first.ended;
+    expect(stderr).to.match(/moved: /);
+    expect(code).to.equal(3);
+    expect(await last.ended).to.deep.include({ code: 0, stdout: 'kept\n' });
+  });
+
   describe('when the link breaks in the switch', () => {
     const task = 'echo begun; until [ -e end ]; do sleep 0.1; done; echo ended';
     const through = async (type: number, ...serve: string[]) => {
