@@ -42,7 +42,7 @@ export class DeviceConfig {
   #noteChange(): void {
     const { config } = this.#device;
     if (config.every((byte, n) => byte === this.#seen[n])) return;
-    this.#seen = config.slice();
+    this.#seen = copyOf(config);
     this.#generation = (this.#generation + 1) & 0xff;
   }
 }
