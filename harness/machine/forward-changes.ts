@@ -33,7 +33,7 @@ export function forwardChanges(
   const { session } = share.device;
   const top = directory ?? share.mountPoint;
   const changed = new Set<Inode>();
-  /** What the guest is being told of, with these permissions; and those that others have given it meanwhile. */
+  /** What the guest is being told of, with these permissions; and those that it was given meanwhile, by whomever. */
   let telling: { mode: number; inodes: ReadonlySet<Inode> } | undefined;
   const givenMeanwhile = new Map<Inode, number>();
   let timer: ReturnType<typeof setTimeout> | undefined;
@@ -98,14 +98,12 @@ export function forwardChanges(
       if (inode) add(inode);
     },
     inodeChanged(inode: Inode) {
-      if (!session.isServing) {
-        if (telling?.inodes.has(inode)) givenMeanwhile.set(inode, modeOf(inode));
-        add(inode);
-        return;
-      }
+      const isTelling = session.isServing && modeOf(inode) === telling?.mode;
+      if (telling?.inodes.has(inode) && !isTelling) givenMeanwhile.set(inode, modeOf(inode));
+      if (!session.isServing) return add(inode);
       // The guest gives it the permissions that it had when it was told.
       const mode = givenMeanwhile.get(inode);
-      if (mode !== undefined && modeOf(inode) === telling?.mode) queueMicrotask(() => files.setattr(inode, { mode }));
+      if (mode !== undefined && isTelling) queueMicrotask(() => files.setattr(inode, { mode }));
     },
     everythingChanged: () => changed.clear(),
   });

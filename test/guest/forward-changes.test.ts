@@ -65,17 +65,21 @@ describe('changes of the host, for those in the guest who wait with inotify', ()
     }
   });
 
-  it('leave the permissions that the host gives meanwhile', async () => {
+  it('leave the permissions that the host or the guest gives meanwhile', async () => {
     const { fs } = guest.vm.share();
     const stop = forwardChanges(guest.vm);
     const { exec } = guest.vm;
     try {
-      for (const mode of [0o600, 0o640, 0o4750, 0o711]) {
+      for (const [mode, isGuest] of [0o600, 0o640, 0o4750, 0o711].flatMap((mode) => [
+        [mode, false] as const,
+        [mode ^ 1, true] as const,
+      ])) {
         const told = new Promise<void>((resolve) => {
           guest.vm.exec = async (command, options) => {
             guest.vm.exec = exec;
             // Between what the forwarding has seen and what the guest does.
-            fs.chmodSync('/busy', mode);
+            if (isGuest) await exec.call(guest.vm, ['chmod', mode.toString(8), `${guest.vm.share().mountPoint}/busy`]);
+            else fs.chmodSync('/busy', mode);
             return await guest.vm.exec(command, options).finally(() => setTimeout(resolve));
           };
         });

@@ -9,11 +9,21 @@ import type { LiveInodes } from './live-inodes.ts';
 const FRESH = 1000;
 /** Numbers that are found in one look: of a million files. */
 const MAX_INDEXED = 2_000_000;
+/** Bytes of a path. What lies deeper is not looked for: to get there takes longer with each level. */
+const PATH_MAX = 4096;
 
 /** Where something was. */
 interface Place {
   parent: Place | undefined;
   name: string;
+}
+
+/** A directory to look into. */
+interface Directory {
+  place: Place;
+  above: LiveInode;
+  /** Of its path, in bytes. */
+  length: number;
 }
 
 /** Finds files by their inode numbers alone, for guests that come back from a snapshot, by a look through the whole directory. */
@@ -64,12 +74,12 @@ export class Recall {
 
   #look(): Map<number, Place> {
     const index = new Map<number, Place>();
-    const directories: (Place | undefined)[] = [undefined];
+    const directories: (Directory | undefined)[] = [undefined];
     while (directories.length && index.size < MAX_INDEXED) {
-      const place = directories.pop();
+      const next = directories.pop();
       try {
-        const dir = place ? this.#reach(place) : this.#inodes.root;
-        if (dir?.isDirectory) this.#lookInto(dir, place, index, directories);
+        const dir = next ? this.#inodes.lookup(next.above, next.place.name)?.inode : this.#inodes.root;
+        if (dir?.isDirectory) this.#lookInto(dir, next, index, directories);
       } catch {
         // What can't be read can't be found.
       }
@@ -79,16 +89,18 @@ export class Recall {
 
   #lookInto(
     dir: LiveInode,
-    parent: Place | undefined,
+    { place: parent, length = 0 }: Partial<Directory> = {},
     index: Map<number, Place>,
-    directories: (Place | undefined)[],
+    directories: (Directory | undefined)[],
   ): void {
     const path = this.#inodes.self(dir);
     for (const name of this.#inodes.names(dir)) {
       const stats = lstatSync(entryPath(path, name), { bigint: true, throwIfNoEntry: false });
       if (!stats) continue;
       const place = { parent, name };
-      if ((Number(stats.mode) & S_IFMT) === S_IFDIR) directories.push(place);
+      const below = length + Buffer.byteLength(name) + 1;
+      if ((Number(stats.mode) & S_IFMT) === S_IFDIR && below < PATH_MAX)
+        directories.push({ place, above: dir, length: below });
       let count = 0;
       for (const number of numbersOf(identityOf(stats), this.#inodes.root.identity.dev)) {
         if (!index.has(number)) index.set(number, place);

@@ -427,6 +427,26 @@ describe('a live directory', () => {
     expect(other.inode(12345)).to.equal(undefined);
   });
 
+  it('looks for them through a chain of directories that is longer than any path, as far as a path goes', () => {
+    const cwd = process.cwd();
+    const numbers: number[] = [];
+    let inode = live.root;
+    process.chdir(share);
+    try {
+      for (let depth = 1; depth <= 3000; depth++) {
+        mkdirSync('d2');
+        process.chdir('d2');
+        inode = live.lookup(inode, 'd2')!.inode as Live;
+        if (depth % 1000 === 0) numbers.push(inode.ino);
+      }
+    } finally {
+      process.chdir(cwd);
+    }
+    const other = open();
+    const found = other.recall(() => numbers.map((ino) => other.inode(ino)?.ino));
+    expect(found).to.deep.equal([numbers[0], undefined, undefined]);
+  });
+
   describe('without descriptors', () => {
     beforeEach(() => {
       live.end();
