@@ -138,7 +138,10 @@ export interface FileSystem {
   removexattr?(inode: Inode, name: string): Answer<void>;
 }
 
-/** Who is told of changes in a {@link FileSystem}, by its {@link FileSystem.watch}. Access times are no changes. */
+/**
+ * Who is told of changes in a {@link FileSystem}, by its {@link FileSystem.watch}. Access times are no changes. It is told in the middle of what is
+ * being done: what it wants to change itself it changes later.
+ */
 export interface Watcher {
   /** `name` has come, gone, or names another inode in `dir`. The attributes of both are told of by {@link inodeChanged}. */
   entryChanged(dir: Inode, name: string): void;

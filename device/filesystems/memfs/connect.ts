@@ -81,6 +81,12 @@ export function connect({ table, names }: MemoryParts, core: Core, views: Views)
     table.release((file.node as NodeView).inode);
   };
 
+  // In the middle of a change nobody may make another one, which would count as the guest's own besides.
+  const { emit } = core;
+  core.emit = (event) => {
+    if (core.changes.listeners.size) queueMicrotask(() => emit.call(core, event));
+  };
+
   core.reset = () => {
     disconnectFiles(core);
     for (const entry of table.root.directory!.entries()) names.remove(entry);
@@ -165,6 +171,6 @@ class Watchers implements MemoryObserver {
   #tell(type: number, entry: Entry, oldSteps?: string[]): void {
     if (!this.#watched) return;
     const link = this.#views.linkOf(entry);
-    this.#core.changes.emit({ type, steps: link.steps, node: link.node, link, oldSteps });
+    this.#core.emit({ type, steps: link.steps, node: link.node, link, oldSteps });
   }
 }

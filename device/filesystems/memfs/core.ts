@@ -26,6 +26,7 @@ export interface Core {
   link(from: string, to: string): void;
   unlink(path: string): void;
   rm(path: string, force?: boolean, recursive?: boolean): void;
+  emit(event: unknown): void;
 }
 
 /** An inode. */
@@ -96,6 +97,7 @@ const CORE_METHODS = [
   'link',
   'unlink',
   'rm',
+  'emit',
 ] as const;
 const NODE_METHODS = [
   'getBuffer',

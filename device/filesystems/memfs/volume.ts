@@ -12,7 +12,8 @@ const volumes = new WeakMap<MemoryFileSystem, Volume>();
 /**
  * The filesystem behind a memfs `Volume` that the host goes on using with the ordinary `fs` API; always the same one, so that several
  * devices share it. The files are kept in the {@link MemoryFileSystem}; memfs sees them through views, so each side sees the other's
- * changes at once, `fs.watch` included, and inode numbers are the same on both.
+ * changes at once, and inode numbers are the same on both. `fs.watch` tells of both, as soon as what is being done has been done, so that whoever is
+ * told may change files.
  *
  * The host is not bound by guests' permission bits, and meets the quota as ENOSPC. A restore closes what it has open (EBADF), and its
  * watchers have to be made anew.

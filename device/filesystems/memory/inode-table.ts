@@ -39,7 +39,7 @@ export interface MemoryFileSystemOptions {
   maxContent?: number;
 }
 
-/** What happens in a {@link MemoryFileSystem}, for whoever shows it elsewhere. */
+/** What happens in a {@link MemoryFileSystem}, for whoever shows it elsewhere. Told in the middle of a change, it makes no other one. */
 export interface MemoryObserver {
   created(entry: Entry): void;
   /** `entry` is about to go. */
