@@ -89,7 +89,7 @@ export class Notices implements Watcher {
   }
 
   entryChanged({ ino }: Inode, name: string): void {
-    if (this.isMuted || this.#everything || !this.#nodes.has(ino)) return;
+    if (this.isMuted || this.#everything || !this.#nodes.has(ino) || !isFileName(name)) return;
     this.#entries.set(`${ino}/${name}`, { ino, name });
     this.#added();
   }

@@ -5,10 +5,12 @@ import { INIT } from '../../../device/conformance/message.ts';
 import { filesystemOf } from '../../../device/filesystems/memfs/volume.ts';
 import type { MemoryFileSystem } from '../../../device/filesystems/memory/filesystem.ts';
 import { RENAME_EXCHANGE, RENAME_WHITEOUT, S_IFREG } from '../../../device/fs/constants.ts';
-import type { Inode } from '../../../device/fs/filesystem.ts';
+import type { Inode, Watcher } from '../../../device/fs/filesystem.ts';
+import { Watchers } from '../../../device/fs/watchers.ts';
 import { NOTIFICATION_MAX } from '../../../device/fuse/notices.ts';
 import { FuseSession } from '../../../device/fuse/session.ts';
 import { call } from '../../support/fuse-call.ts';
+import { PlainFileSystem } from '../../support/plain-filesystem.ts';
 
 const ROOT = 1;
 const INVAL_INODE = 2,
@@ -183,6 +185,38 @@ describe('notifications of what others change', () => {
         TypeError,
         /what the guest has to be told/,
       );
+  });
+
+  it('are none of what is no file name, which a filesystem of your own may report', async () => {
+    const filesystem = new PlainFileSystem();
+    const watchers = new Watchers();
+    const session = new FuseSession({
+      filesystem: Object.assign(filesystem, { watch: (one: Watcher) => watchers.add(one) }),
+    });
+    session.notifies = true;
+    const lengths: number[] = [];
+    session.onNotifications = () => {
+      const sink = new BytesSink(new Uint8Array(NOTIFICATION_MAX));
+      for (let length = session.takeNotification(sink); length; length = session.takeNotification(sink))
+        lengths.push(length);
+    };
+    call(session, 'INIT', 0, INIT);
+    for (const name of [
+      '',
+      '.',
+      '..',
+      'a/b',
+      'a\0b',
+      'x'.repeat(256),
+      'ä'.repeat(128),
+      'x'.repeat(1 << 20),
+      'y'.repeat(255),
+    ]) {
+      watchers.entryChanged(filesystem.root, name);
+      FuseSession.checkState(structuredClone(session.state()), filesystem);
+      await Promise.resolve();
+    }
+    expect(lengths).to.deep.equal([16 + 16 + 255 + 1]);
   });
 
   it('end with the session, and are none for a driver that takes none', () => {
