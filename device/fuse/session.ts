@@ -132,16 +132,19 @@ export class FuseSession {
 
   /**
    * Whether the driver takes notifications: then what the guest remembers is taken back when others change it, if the filesystem tells of that.
-   * It holds from the next INIT, or {@link restore}, on. Default: false.
+   * What has changed before that is not told: a driver that goes on after a reset believes nothing. Default: false.
    */
   get notifies(): boolean {
     return this.#parts.policy.revokes;
   }
 
   set notifies(notifies: boolean) {
-    const { notices, policy } = this.#parts;
-    notices.isOn = notifies;
+    const { notices, policy, negotiated } = this.#parts;
     policy.revokes = notifies && notices.canWatch;
+    if (notices.isOn === notifies) return;
+    notices.isOn = notifies;
+    // Another driver than before goes on with the session, or it was restored while its guest slept.
+    if (negotiated) notices.begin();
   }
 
   /**

@@ -8,7 +8,7 @@ import { FuseSession } from '../../device/fuse/session.ts';
 import { BAR } from '../../device/virtio/pci-config-space.ts';
 import { PciTransport } from '../../device/virtio/pci-transport.ts';
 import { VIRTIO_FS_F_SESSION_KEEP, VirtioFs } from '../../device/virtio-fs.ts';
-import type { Buffer } from '../support/driver-queue.ts';
+import type { Buffer as DriverBuffer } from '../support/driver-queue.ts';
 import { MockDriver } from '../support/mock-driver.ts';
 import { PlainFileSystem } from '../support/plain-filesystem.ts';
 
@@ -28,7 +28,7 @@ for (const packed of [false, true]) {
     let driver: MockDriver;
     let session: FuseSession;
     let fs: ReturnType<typeof createFsFromVolume>;
-    const posted = new Map<number, Buffer[]>();
+    const posted = new Map<number, DriverBuffer[]>();
     let unique = 0n;
 
     function start({ without = [] as number[], buffers = 0, keep = false } = {}): void {
@@ -221,6 +221,62 @@ for (const packed of [false, true]) {
       post();
       expect(collect(), 'the one that waited').to.have.length(1);
       expect(driver.errors).to.deep.equal([]);
+    });
+
+    describe('of a guest that a snapshot has asleep', () => {
+      /** Lets the guest sleep, and copies its state. */
+      function sleep(): () => void {
+        driver.write('device_status', 0);
+        const [transport, saved] = structuredClone([driver.transport.state(), session.state()] as const);
+        return () => {
+          driver.transport.restoreState(PciTransport.checkState(transport, driver.transport));
+          session.restore(FuseSession.checkState(saved, session.filesystem as never), () => undefined);
+        };
+      }
+      /** The device and session of another process. */
+      function elsewhere(): void {
+        session = new FuseSession({ filesystem: session.filesystem });
+        const device = new VirtioFs(session, { tag: 'share', requestQueues: 1, queueSize: SIZE });
+        driver = new MockDriver(device, { offer: { packed } });
+      }
+      const tells = async () => {
+        post();
+        expect(collect(), 'it believes nothing').to.deep.equal([]);
+        fs.writeFileSync('/file', `${unique}`);
+        await soon();
+        expect(collect()).to.deep.equal([{ length: 40, code: INVAL_INODE, ino: session.state().nodes.ino[0] }]);
+      };
+
+      for (const [where, move] of [
+        ['in its own machine', () => {}],
+        ['elsewhere', elsewhere],
+      ] as const)
+        it(`are told once it is awake, ${where}, and as often as it sleeps`, async () => {
+          start({ buffers: 2, keep: true });
+          for (let n = 0; n < 3; n++) {
+            const restore = sleep();
+            fs.writeFileSync('/file', 'before');
+            move();
+            restore();
+            fs.writeFileSync('/file', 'meanwhile');
+            await soon();
+            begin([], true);
+            expect(driver.transport.deviceStatus & 4).to.equal(4);
+            await tells();
+          }
+          expect(driver.errors).to.deep.equal([]);
+        });
+
+      it('are none for a driver that wakes up without them, nor for its session', async () => {
+        start({ buffers: 1, keep: true });
+        sleep();
+        begin([0], true);
+        fs.writeFileSync('/file', 'two');
+        await soon();
+        expect(session.state()).not.to.have.property('notices');
+        begin([], true);
+        await tells();
+      });
     });
 
     it('is not offered where the filesystem does not tell, or the host will not, and a restored driver keeps it', () => {
