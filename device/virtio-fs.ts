@@ -81,7 +81,7 @@ export class VirtioFs implements VirtioDevice {
   }
 
   negotiated(features: bigint): void {
-    // A restored driver has made its buffers available anew.
+    // A restored driver makes its buffers available anew, or sleeps.
     this.#buffers.clear();
     this.#session.nextOutlivesReset = (features & SESSION_KEEP) !== 0n;
     this.#session.notifies = this.#notifies = (features & NOTIFICATION) !== 0n;

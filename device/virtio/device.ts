@@ -37,7 +37,10 @@ export interface VirtioDevice {
   queueCount?(features: bigint): number;
   /** Device configuration space. Borrowed: the transport reads it on every access. */
   readonly config: Uint8Array;
-  /** `features` are what driver and device have agreed on: at DRIVER_OK, and when a state is restored after that. */
+  /**
+   * `features` are what driver and device have agreed on: at DRIVER_OK, and when a state is restored, 0 if that was before. After a restore every
+   * chain that it had is dead.
+   */
   negotiated(features: bigint): void;
   /** The driver took a deferred chain back by a reset of its queue or of the device: it is dead. */
   abandon(chain: Chain): void;

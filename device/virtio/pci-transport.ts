@@ -383,7 +383,7 @@ export class PciTransport {
       if (saved) queue.restore(saved, this.ringFeatures);
       else queue.reset();
     });
-    if (state.device_status & VIRTIO_CONFIG_S_DRIVER_OK) this.#device.negotiated(state.driver_features);
+    this.#device.negotiated(state.device_status & VIRTIO_CONFIG_S_DRIVER_OK ? state.driver_features : 0n);
     this.#config.restore(state.config_generation);
     this.#interrupt.restore(state.isr, state.intx_disabled);
     // What was available may have been waiting for a later turn, which is this machine's now.

@@ -267,6 +267,22 @@ for (const packed of [false, true]) {
           expect(driver.errors).to.deep.equal([]);
         });
 
+      it('are not written into buffers that it made available after that moment', async () => {
+        start({ buffers: 1, keep: true });
+        const restore = sleep();
+        begin([], true);
+        post();
+        restore();
+        const before = driver.memory.bytes.slice();
+        const { interrupts } = driver;
+        fs.writeFileSync('/file', 'two');
+        await soon();
+        expect(Buffer.compare(before, driver.memory.bytes)).to.equal(0);
+        expect(driver.interrupts).to.equal(interrupts);
+        begin([], true);
+        await tells();
+      });
+
       it('are none for a driver that wakes up without them, nor for its session', async () => {
         start({ buffers: 1, keep: true });
         sleep();
