@@ -30,6 +30,8 @@ export class Call implements ByteSink, ByteSource {
   /** The inode that the request is about, once it was asked for. */
   target: Inode | undefined;
   #isWaiting = false;
+  /** Of `Notices.changes`, when it began to wait. */
+  #changes = 0;
   /** What it works on, where that may take long. */
   readonly #inodes: Inode[] = [];
 
@@ -52,6 +54,7 @@ export class Call implements ByteSink, ByteSource {
   /** The answer comes later: keeps what will be needed of the message, whose place the next one takes, and what it works on. */
   keep(): void {
     this.#isWaiting = true;
+    this.#changes = this.session.notices.changes;
     const { operation, message, session } = this;
     const length = IN_HEADER_SIZE + (operation?.input?.size ?? 0);
     const view = viewOf(copyOf(message.bytes.subarray(0, length)));
@@ -99,6 +102,12 @@ export class Call implements ByteSink, ByteSource {
   has({ ino, generation }: Inode): boolean {
     const { filesystem } = this;
     return !this.#isWaiting || !filesystem.inode || filesystem.inode(ino)?.generation === generation;
+  }
+
+  /** How long the guest may believe the answer, in seconds: not at all when something has changed since it was begun, of which the guest may have been told already. */
+  get timeout(): number {
+    const { notices, policy } = this.session;
+    return this.#isWaiting && this.#changes !== notices.changes ? 0 : policy.timeout;
   }
 
   /** The inode of an open file. @throws FsError EBADF, ESTALE. */

@@ -44,6 +44,8 @@ export class Notices implements Watcher {
   isMuted = false;
   /** Whether names expire only (FUSE_HAS_EXPIRE_ONLY), rather than be taken out of the guest's cache under the directory's lock. */
   expires = false;
+  /** How many changes of others there have been: an answer that was begun before the last of them may be out of date. */
+  changes = 0;
   #isListening = false;
   #unwatch: (() => void) | undefined;
   #everything = false;
@@ -89,19 +91,24 @@ export class Notices implements Watcher {
   }
 
   entryChanged({ ino }: Inode, name: string): void {
-    if (this.isMuted || this.#everything || !this.#nodes.has(ino) || !isFileName(name)) return;
+    if (this.isMuted) return;
+    this.changes++;
+    if (this.#everything || !this.#nodes.has(ino) || !isFileName(name)) return;
     this.#entries.set(`${ino}/${name}`, { ino, name });
     this.#added();
   }
 
   inodeChanged({ ino }: Inode, content: boolean): void {
-    if (this.isMuted || this.#everything || !this.#nodes.has(ino)) return;
+    if (this.isMuted) return;
+    this.changes++;
+    if (this.#everything || !this.#nodes.has(ino)) return;
     this.#inodes.set(ino, content || this.#inodes.get(ino) === true);
     this.#added();
   }
 
   everythingChanged(): void {
     if (!this.#isListening) return;
+    this.changes++;
     this.forget();
     this.#everything = true;
     this.#added();

@@ -26,9 +26,8 @@ function writeAttr(call: Call, out: View<typeof fuse_attr>, attr: Attr): void {
 
 /** How long the guest may believe what is told of `attr`. */
 function writeAttrTimeout(call: Call, out: { attr_valid: number; attr_valid_nsec: number }, { mode }: Attr): void {
-  const { timeout, directoryTick } = call.session.policy;
-  out.attr_valid = timeout;
-  if ((mode & S_IFMT) === S_IFDIR) out.attr_valid_nsec = directoryTick;
+  out.attr_valid = call.timeout;
+  if ((mode & S_IFMT) === S_IFDIR) out.attr_valid_nsec = call.session.policy.directoryTick;
 }
 
 export function writeAttrOut(call: Call, out: View<typeof fuse_attr_out>, attr: Attr): void {
@@ -41,7 +40,7 @@ export function writeEntry(call: Call, out: View<typeof fuse_entry_out>, { inode
   if (!call.has(inode)) throw FsError.of(ESTALE);
   out.nodeid = inode.ino;
   out.generation = inode.generation;
-  out.entry_valid = call.session.policy.timeout;
+  out.entry_valid = call.timeout;
   writeAttrTimeout(call, out, attr);
   writeAttr(call, out.attr, attr);
   call.session.nodes.add(inode);

@@ -57,10 +57,9 @@ export const NODE_OPERATIONS = [
     output: fuse_entry_out,
     handle: (call) => lookup(call, call.strings[0]!),
     reply(call, entry, output) {
-      const { cache, timeout } = call.session.policy;
       if (entry) writeEntry(call, output, entry);
       // A node id of 0 is an ENOENT that may be remembered (fuse.h): what the host adds would not be seen meanwhile.
-      else if (cache === 'always') output.entry_valid = timeout;
+      else if (call.session.policy.cache === 'always') output.entry_valid = call.timeout;
       else throw FsError.of(ENOENT);
     },
   }),

@@ -1,8 +1,10 @@
 import { expect } from 'chai';
-import { INIT_NEWEST, type OperationName } from '../../../device/conformance/message.ts';
+import { type Body, INIT_NEWEST, type OperationName } from '../../../device/conformance/message.ts';
 import { MemoryFileSystem } from '../../../device/filesystems/memory/filesystem.ts';
 import { EINTR, EIO } from '../../../device/fs/errno.ts';
+import type { Watcher } from '../../../device/fs/filesystem.ts';
 import * as C from '../../../device/fuse/constants.ts';
+import { fuse_direntplus } from '../../../device/fuse/layouts.ts';
 import { FuseSession, type FuseSessionOptions } from '../../../device/fuse/session.ts';
 import { checkTree } from '../../support/check-tree.ts';
 import { type Answer, call } from '../../support/fuse-call.ts';
@@ -57,6 +59,84 @@ describe('answers that come later', () => {
     for (const [n, name] of ['a', 'b', 'c'].entries())
       expect(answers[n]!.out.nodeid).to.equal(files.lookup(files.root, name)!.ino);
     checkTree(files, [session]);
+  });
+
+  describe('while the guest is told of changes', () => {
+    const FOREVER = 2 ** 32;
+    /** Answers wait in `late` while it is there, as those of a stopped machine. */
+    function watched() {
+      const stopped: { late?: (() => void)[] } = {};
+      const all = start({ deliver: (action) => void (stopped.late?.push(action) ?? action()) });
+      Object.assign(all.filesystem, { watch: (watcher: Watcher) => all.files.watch(watcher) });
+      all.session.notifies = true;
+      const { files, session, perform } = all;
+      const file = files.mknod(files.root, 'file', { mode: 0o100644, ...NODE });
+      const change = () => files.setattr(file, { size: file.size + 1 });
+      const ask = async <O extends OperationName>(meanwhile: () => void, operation: O, ...body: Body<O>) => {
+        const answer = call(session, operation, 1, ...body);
+        while (answer.later === undefined) {
+          all.pending.shift()!.perform();
+          meanwhile();
+          await arrived();
+        }
+        return answer;
+      };
+      return { ...all, stopped, change, ask, perform };
+    }
+
+    it('are believed for good when nothing has changed meanwhile', async () => {
+      const { change, ask } = watched();
+      change();
+      for (let n = 0; n < 2; n++)
+        expect((await ask(() => {}, 'LOOKUP', 'file')).out).to.include({ attr_valid: FOREVER, entry_valid: FOREVER });
+      expect((await ask(() => {}, 'LOOKUP', 'none')).out).to.include({ nodeid: 0, entry_valid: FOREVER });
+    });
+
+    for (const [what, act] of [
+      ['a file that the guest does not know yet', ({ change }) => change()],
+      ['a name', ({ files }) => files.mknod(files.root, `new ${files.root.directory!.length}`, { mode: 0, ...NODE })],
+      ['everything', ({ files }) => files.restore(files.checkState(structuredClone(files.state())))],
+    ] as [string, (of: ReturnType<typeof watched>) => void][])
+      it(`are not believed when ${what} has changed meanwhile, and the next ones are`, async () => {
+        const all = watched();
+        const { ask } = all;
+        for (const [meanwhile, timeout] of [
+          [() => act(all), 0],
+          [() => {}, FOREVER],
+        ] as const) {
+          const valid = { attr_valid: timeout, entry_valid: timeout };
+          expect((await ask(meanwhile, 'LOOKUP', 'none')).out).to.include({ nodeid: 0, entry_valid: timeout });
+          expect((await ask(meanwhile, 'LOOKUP', 'file')).out).to.include(valid);
+          expect((await ask(meanwhile, 'GETATTR', {})).out.attr_valid).to.equal(timeout);
+          const { fh } = (await ask(() => {}, 'OPENDIR', {})).out;
+          const seen: number[] = [];
+          for (let offset = 0, isOver = false; !isOver; ) {
+            const { payload } = await ask(meanwhile, 'READDIRPLUS', { fh, offset, size: 1000 });
+            isOver = payload.byteLength === 0;
+            for (let at = 0; at < payload.byteLength; ) {
+              const { entry_out, dirent } = fuse_direntplus.at(payload, at);
+              if (entry_out.nodeid) seen.push(entry_out.entry_valid, entry_out.attr_valid);
+              offset = dirent.off;
+              at += Math.ceil((fuse_direntplus.size + dirent.namelen) / 8) * 8;
+            }
+          }
+          expect(new Set(seen)).to.deep.equal(new Set([timeout]));
+        }
+        checkTree(all.files, [all.session]);
+      });
+
+    it('are not believed either when it has changed while they waited for the machine to run', async () => {
+      const { session, stopped, perform, change } = watched();
+      const answer = call(session, 'LOOKUP', 1, 'file');
+      stopped.late = [];
+      await perform();
+      change();
+      expect(answer.later).to.equal(undefined);
+      const { late } = stopped;
+      delete stopped.late;
+      for (const action of late) action();
+      expect(answer.out).to.include({ attr_valid: 0, entry_valid: 0 });
+    });
   });
 
   it('do not keep others waiting', async () => {
