@@ -15,6 +15,10 @@ import { type Area, areasOf, type Granted, isDeadlock, mayHave, type Owner, type
 export { LOCK_END_MAX, type Lock, type LockSpace } from './lock.ts';
 export type { CheckedLockTableState, LockLimits, LockTableState } from './lock-state.ts';
 
+/** In place of the number of a waiter that came with a state: it has its lock, or can't wait for it. */
+export const GRANTED = 0;
+const REFUSED = -1;
+
 /** Sessions' worth of locks and waiters that one file may have: what a request costs grows with them. */
 const SESSIONS_PER_FILE = 4;
 /**
@@ -94,9 +98,7 @@ export class LockTable {
         this.#apply(area, lock, owner);
         return undefined;
       }
-      const waiting = this.#counts.get(lock.session)?.waiters ?? 0;
-      if (waiting >= this.#maxWaiters || area.queue.length >= SESSIONS_PER_FILE * this.#maxWaiters)
-        throw FsError.of(ENOLCK);
+      if (this.#isCrowded(lock.session, area)) throw FsError.of(ENOLCK);
       if (lock.space === 'posix' && isDeadlock(waiter)) throw FsError.of(EDEADLK);
       this.#enqueue(waiter);
       this.#nextWaiter++;
@@ -113,7 +115,7 @@ export class LockTable {
     return true;
   }
 
-  /** Names what to call when a waiter that came with a restored state is granted. False when there is no such waiter. */
+  /** Names what to call when a waiter that came with a state is granted. False when there is no such waiter. */
   resume(id: number, granted: Granted): boolean {
     const waiter = this.#waiters.get(id);
     if (waiter) waiter.granted = granted;
@@ -144,19 +146,42 @@ export class LockTable {
 
   /** Gives up everything of a session, waiters included; those are never called. */
   releaseSession(session: string): void {
-    if (this.#counts.has(session)) this.replace(new Set([session]), [], []);
+    if (this.#counts.has(session)) this.replace(new Set([session]));
   }
 
   /**
    * Gives up everything of `sessions`, waiters included, which are never called, and the locks `lost` of others; puts `locks`, which
-   * conflict with nothing that is left, in their place. Only then are those who wait granted what they may have.
+   * conflict with nothing that is left, in their place, and lets `waiters` wait behind those who wait already. Only then are those who wait granted
+   * what they may have.
+   *
+   * Returns the new numbers of `waiters` by their old ones. Whoever has one calls {@link resume} before the next operation.
    */
-  replace(sessions: ReadonlySet<string>, lost: readonly Lock[], locks: readonly Lock[]): void {
+  replace(
+    sessions: ReadonlySet<string>,
+    lost: readonly Lock[] = [],
+    locks: readonly Lock[] = [],
+    waiters: LockTableState['waiters'] = [],
+  ): ReadonlyMap<number, number> {
     for (const waiter of [...this.#waiters.values()]) if (sessions.has(waiter.lock.session)) this.#dequeue(waiter);
     for (const area of this.#allAreas()) this.#drop(area, (lock) => sessions.has(lock.session));
     for (const lock of lost) this.#apply(this.#area(lock), { ...lock, type: F_UNLCK }, this.#owner(lock), Infinity);
     this.#put(locks);
+    const numbers = new Map<number, number>();
+    for (const { id, lock } of waiters) {
+      const granted = (errno: number) => void numbers.set(id, errno ? REFUSED : GRANTED);
+      numbers.set(id, this.#waitAgain(lock, granted));
+    }
     this.#settle(this.#allAreas());
+    return numbers;
+  }
+
+  #waitAgain(wanted: Lock, granted: Granted): number {
+    const lock = copyOf(wanted);
+    const area = this.#area(lock);
+    if (this.#isCrowded(lock.session, area)) return REFUSED;
+    const id = this.#nextWaiter++;
+    this.#enqueue({ id, lock, owner: this.#owner(lock), area, granted, behind: undefined, isWaiting: true });
+    return id;
   }
 
   /** Plain data, a copy. */
@@ -176,25 +201,6 @@ export class LockTable {
   /** What a checked state has more of than this table allows: "a session with more than 4096 locks"; undefined when nothing is. */
   excessOf(state: CheckedLockTableState): string | undefined {
     return excessOf(state, { locks: this.#maxLocks, waiters: this.#maxWaiters, perFile: SESSIONS_PER_FILE });
-  }
-
-  /** Replaces everything. Who has waiters in `state` calls {@link resume} for each before the next operation. */
-  restore(state: CheckedLockTableState): void {
-    for (const areas of Object.values(this.#areas)) areas.clear();
-    for (const map of [this.#waiters, this.#counts, this.#owners]) map.clear();
-    this.#put(state.locks);
-    for (const { id, lock } of state.waiters) {
-      this.#enqueue({
-        id,
-        lock: copyOf(lock),
-        owner: this.#owner(lock),
-        area: this.#area(lock),
-        granted: undefined,
-        behind: undefined,
-        isWaiting: true,
-      });
-    }
-    this.#nextWaiter = state.nextWaiter;
   }
 
   #allAreas(): Area[] {
@@ -270,6 +276,11 @@ export class LockTable {
       area.locks.replace(
         [...area.locks.held, ...held].sort((a, b) => (a.start < b.start ? -1 : a.start > b.start ? 1 : 0)),
       );
+  }
+
+  #isCrowded(session: string, { queue }: Area): boolean {
+    const waiting = this.#counts.get(session)?.waiters ?? 0;
+    return waiting >= this.#maxWaiters || queue.length >= SESSIONS_PER_FILE * this.#maxWaiters;
   }
 
   #count(session: string, what: 'locks' | 'waiters', change: number): void {

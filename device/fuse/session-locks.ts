@@ -1,5 +1,5 @@
 import { EINTR, EINVAL, FsError } from '../fs/errno.ts';
-import type { Lock, LockTable } from '../fs/locks.ts';
+import { GRANTED, type Lock, type LockTable } from '../fs/locks.ts';
 import { ReplyWriter } from './codec.ts';
 import { DEFERRED, type FuseRequest } from './request.ts';
 
@@ -13,9 +13,6 @@ export interface WaiterState {
   unique: bigint;
   waiter: number;
 }
-
-/** In place of a waiter's number in a restored state: it has its lock already. */
-const GRANTED = 0;
 
 /** A session's part of the filesystem's lock table, and its requests that wait there. */
 export class SessionLocks {

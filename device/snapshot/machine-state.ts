@@ -223,7 +223,7 @@ export class MachineState implements StateCarrier {
           waiter: waiters[filesystem]!.get(waiter) ?? waiter,
         }));
         const requests = requestsIn(device.transport);
-        const name = names.renamed.get(session.session) ?? session.session;
+        const name = names.restored.get(session.session)!;
         recalling(device, () =>
           device.session.restore(
             { ...session, session: name, waiters: renumbered },
@@ -247,16 +247,17 @@ export class MachineState implements StateCarrier {
    */
   #namesFor(saved: SavedMachine, { isMove = false }: RestorePolicies): SessionNames {
     const replaced = new Set(this.devices.filter(({ session }) => session.isHere).map(({ session }) => session.id));
-    const renamed = new Map<string, string>();
+    const restored = new Map<string, string>();
     saved.devices.forEach(({ session: state, filesystem }, index) => {
       const { session: name } = state as { session: string };
       const { sessionOnly } = (saved.filesystems[filesystem] ?? {}) as Partial<FilesystemIdentity>;
       const isElsewhere =
         !replaced.has(name) && (!sessionOnly || locksOf(this.devices[index]!.filesystem).ownerOf(name) !== undefined);
-      if (isElsewhere && !isMove) renamed.set(name, randomUuid());
-      else replaced.add(name);
+      const isRenamed = isElsewhere && !isMove;
+      restored.set(name, isRenamed ? randomUuid() : name);
+      if (!isRenamed) replaced.add(name);
     });
-    return { replaced, renamed };
+    return { replaced, restored };
   }
 
   /** The filesystem for each saved filesystem. @throws SnapshotError when the devices are not those of the snapshot. */

@@ -9,7 +9,6 @@ import {
   planLocks,
   type RestorePolicies,
   type RestoreReport,
-  renameSessions,
   type SessionNames,
 } from './session-only.ts';
 
@@ -17,8 +16,8 @@ interface FilesystemPlan {
   index: InodeIndex;
   /** The files are what they have become, and not the snapshot's. */
   hasStayed: boolean;
-  /** Gives the new numbers of waiters that have others now. */
-  apply(): Map<number, number>;
+  /** Gives the waiters' numbers by those that they had. */
+  apply(): ReadonlyMap<number, number>;
 }
 
 /** A state with files that can come back. */
@@ -39,10 +38,10 @@ export function planFilesystem(
   const checked = judgeFilesystem(state, filesystem);
   if (checked) {
     const { files, locks } = checked;
+    const applyLocks = planLocks(table, locks, names, policies, report);
     const apply = () => {
       filesystem.persistence!.restore(files);
-      table.restore(renameSessions(locks, names));
-      return new Map<number, number>();
+      return applyLocks();
     };
     return { index: files, hasStayed: false, apply };
   }

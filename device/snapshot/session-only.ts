@@ -1,4 +1,4 @@
-import { F_WRLCK } from '../fs/constants.ts';
+import { excludes } from '../fs/lock.ts';
 import type { CheckedLockTableState, Lock, LockTable } from '../fs/locks.ts';
 import { SnapshotError } from './errors.ts';
 
@@ -50,43 +50,35 @@ export function identify(uuid: string, table: LockTable, sessions: ReadonlySet<s
   return { uuid, sessionOnly: true, locks: own as CheckedLockTableState };
 }
 
-/** In place of the number of a waiter that has its lock, or can't wait for it any more. */
-const GRANTED = 0;
-const REFUSED = -1;
-
 /** Which sessions a restore is about. */
 export interface SessionNames {
   /** Those that go, with their locks, because the restored ones come in their place. */
   replaced: ReadonlySet<string>;
-  /** What a restored one is called now, by what it was called. */
-  renamed: ReadonlyMap<string, string>;
-}
-
-/** Locks and waiters under the names that their sessions have now. */
-export function renameSessions(state: CheckedLockTableState, { renamed }: SessionNames): CheckedLockTableState {
-  const underNewName = (lock: Lock): Lock => ({ ...lock, session: renamed.get(lock.session) ?? lock.session });
-  const waiters = state.waiters.map(({ id, lock }) => ({ id, lock: underNewName(lock) }));
-  return { ...state, locks: state.locks.map(underNewName), waiters } as CheckedLockTableState;
+  /** What each of the restored ones is called now, by what it was called. */
+  restored: ReadonlyMap<string, string>;
 }
 
 /**
- * Decides how the locks of `saved` come back into a table that has gone on without them, and changes nothing. What it returns
- * does it, and gives the waiters' new numbers by their old ones.
+ * Decides how the locks of `saved` come back into a table that other sessions may have gone on with, and changes nothing. What it returns
+ * does it, and gives the waiters' new numbers by their old ones. What `saved` has of other sessions than the restored ones is left out.
  *
  * @throws SnapshotError for a conflict, under the policy `fail`.
  */
 export function planLocks(
   table: LockTable,
   saved: CheckedLockTableState,
-  { replaced, renamed }: SessionNames,
+  { replaced, restored }: SessionNames,
   { onLockConflict = 'fail' }: RestorePolicies,
   report: RestoreReport,
-): () => Map<number, number> {
+): () => ReadonlyMap<number, number> {
   const others = [...table.locks()].filter(({ session }) => !replaced.has(session));
   const regained: Lock[] = [];
   const stolen: Lock[] = [];
-  const underNewName = (lock: Lock): Lock => ({ ...lock, session: renamed.get(lock.session) ?? lock.session });
-  for (const lock of saved.locks.map(underNewName)) {
+  const underNewName = (lock: Lock): Lock[] => {
+    const session = restored.get(lock.session);
+    return session === undefined ? [] : [{ ...lock, session }];
+  };
+  for (const lock of saved.locks.flatMap(underNewName)) {
     const holders = others.filter((other) => conflicts(lock, other));
     const [holder] = holders;
     if (!holder) {
@@ -105,26 +97,10 @@ export function planLocks(
     stolen.push(...holders);
     regained.push(lock);
   }
-  return () => {
-    table.replace(replaced, stolen, regained);
-    return new Map(saved.waiters.map(({ id, lock }) => [id, waitAgain(table, underNewName(lock))]));
-  };
-}
-
-function waitAgain(table: LockTable, lock: Lock): number {
-  try {
-    return table.setlkw(lock, () => {}) ?? GRANTED;
-  } catch {
-    return REFUSED;
-  }
+  const waiters = saved.waiters.flatMap(({ id, lock }) => underNewName(lock).map((own) => ({ id, lock: own })));
+  return () => table.replace(replaced, stolen, regained, waiters);
 }
 
 function conflicts(a: Lock, b: Lock): boolean {
-  return (
-    a.space === b.space &&
-    a.ino === b.ino &&
-    (a.type === F_WRLCK || b.type === F_WRLCK) &&
-    a.start <= b.end &&
-    b.start <= a.end
-  );
+  return a.space === b.space && a.ino === b.ino && excludes(a, b);
 }

@@ -127,6 +127,12 @@ export class ModelLocks {
     return waiter.id;
   }
 
+  /** Those who wait have other numbers now. */
+  renumber(numbers: ReadonlyMap<number, number>): void {
+    for (const waiter of this.queue) waiter.id = numbers.get(waiter.id)!;
+    this.#next = this.queue.length + 1;
+  }
+
   cancel(id: number): boolean {
     const found = this.queue.findIndex((waiter) => waiter.id === id);
     if (found >= 0) this.queue.splice(found, 1);

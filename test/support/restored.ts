@@ -16,9 +16,6 @@ const WAITING: FuseRequest = {
   complete: () => {},
 };
 
-/** No session comes in another's place, or has another name. */
-const NOBODY = { replaced: new Set<string>(), renamed: new Map<string, string>() };
-
 interface Restored {
   filesystem: MemoryFileSystem;
   sessions: FuseSession[];
@@ -39,7 +36,9 @@ export function restored(filesystem: MemoryFileSystem, sessions: readonly FuseSe
     ...(origin && { origin }),
     locks: { maxLocks: Infinity, maxWaiters: Infinity },
   });
-  planFilesystem(state.filesystem, twin, NOBODY, {}, emptyRestoreReport()).apply();
+  // No session comes in another's place, or has another name.
+  const names = { replaced: new Set<string>(), restored: new Map(sessions.map(({ id }) => [id, id])) };
+  planFilesystem(state.filesystem, twin, names, {}, emptyRestoreReport()).apply();
   const twins = state.sessions.map((session) => {
     const made = new FuseSession({ filesystem: twin, maxHandles: Infinity, locks: 'shared' });
     made.restore(FuseSession.checkState(session, twin), () => WAITING);
@@ -52,9 +51,17 @@ export function restored(filesystem: MemoryFileSystem, sessions: readonly FuseSe
   return { filesystem: twin, sessions: twins };
 }
 
+/** Those who wait for locks are counted from 1, as a new table does. */
 function capture(filesystem: MemoryFileSystem, sessions: readonly FuseSession[]): Uint8Array {
+  const { locks, waiters } = filesystem.locks.state();
+  const numbers = new Map(waiters.map(({ id }, n) => [id, n + 1]));
+  const renumbered = waiters.map(({ id, lock }) => ({ id: numbers.get(id)!, lock }));
   return encodeFields({
-    filesystem: { ...filesystem.state(), locks: filesystem.locks.state() },
-    sessions: sessions.map((session) => session.state()),
+    filesystem: { ...filesystem.state(), locks: { locks, waiters: renumbered, nextWaiter: waiters.length + 1 } },
+    sessions: sessions.map((session) => {
+      const state = session.state();
+      const own = state.waiters.map(({ unique, waiter }) => ({ unique, waiter: numbers.get(waiter)! }));
+      return { ...state, waiters: own };
+    }),
   });
 }

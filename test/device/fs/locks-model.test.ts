@@ -62,7 +62,9 @@ function compare(seed: number, steps: number): { waited: number; granted: number
       model.releaseSession(lock.session);
     } else {
       const restored = new LockTable();
-      restored.restore(LockTable.checkState(structuredClone(table.state())));
+      const state = LockTable.checkState(structuredClone(table.state()));
+      const numbers = restored.replace(new Set(), [], state.locks, state.waiters);
+      model.renumber(numbers);
       for (const { id } of [...restored.waiters()]) restored.resume(id, () => granted.push(id));
       table = restored;
     }

@@ -368,9 +368,10 @@ describe('locks: those who wait', () => {
     table.setlk(lock('a', 'write'));
     const ids = ['b', 'c'].map((name) => wait(lock(name, 'write'), name)!);
     const other = new LockTable();
-    other.restore(LockTable.checkState(structuredClone(table.state())));
+    const state = LockTable.checkState(structuredClone(table.state()));
+    const numbers = other.replace(new Set(), [], state.locks, state.waiters);
     const granted: string[] = [];
-    ids.forEach((id, n) => expect(other.resume(id, () => granted.push('bc'[n]!))).to.equal(true));
+    ids.forEach((id, n) => expect(other.resume(numbers.get(id)!, () => granted.push('bc'[n]!))).to.equal(true));
     other.setlk(lock('a', 'none'));
     other.setlk(lock('b', 'none'));
     expect(granted).to.deep.equal(['b', 'c']);
