@@ -17,7 +17,7 @@ export type { CheckedLockTableState, LockLimits, LockTableState } from './lock-s
 
 /** In place of the number of a waiter that came with a state: it has its lock, or can't wait for it. */
 export const GRANTED = 0;
-const REFUSED = -1;
+export const REFUSED = -1;
 
 /** Sessions' worth of locks and waiters that one file may have: what a request costs grows with them. */
 const SESSIONS_PER_FILE = 4;

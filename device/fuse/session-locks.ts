@@ -1,16 +1,18 @@
 import { EINTR, EINVAL, FsError } from '../fs/errno.ts';
-import { GRANTED, type Lock, type LockTable } from '../fs/locks.ts';
+import { GRANTED, type Lock, type LockTable, REFUSED } from '../fs/locks.ts';
 import { ReplyWriter } from './codec.ts';
 import { DEFERRED, type FuseRequest } from './request.ts';
+import type { Deliver } from './waiting-calls.ts';
 
 interface Deferred {
   readonly request: FuseRequest;
-  /** Its number in the lock table. */
-  readonly waiter: number;
+  /** Its number in the lock table, until it is only to be told. */
+  waiter: number;
 }
 
 export interface WaiterState {
   unique: bigint;
+  /** In the lock table; or it has its lock, or can't have it, and was not told yet: {@link GRANTED}, {@link REFUSED}. */
   waiter: number;
 }
 
@@ -21,10 +23,12 @@ export class SessionLocks {
   id: string;
   readonly #deferred = new Map<bigint, Deferred>();
   readonly #reply = new ReplyWriter(0);
+  readonly #deliver: Deliver;
 
-  constructor(table: LockTable, id: string) {
+  constructor(table: LockTable, id: string, deliver: Deliver) {
     this.table = table;
     this.id = id;
+    this.#deliver = deliver;
     table.setOwner(id, this);
   }
 
@@ -36,9 +40,11 @@ export class SessionLocks {
   /** SETLKW: 0 when the lock was free, DEFERRED when `request` waits for it. @throws FsError EDEADLK, ENOLCK, EINVAL. */
   wait(lock: Lock, unique: bigint, request: FuseRequest): number {
     if (this.#deferred.has(unique)) throw FsError.of(EINVAL);
-    const waiter = this.table.setlkw(lock, (errno) => this.#answer(unique, errno));
+    const deferred: Deferred = { request, waiter: GRANTED };
+    const waiter = this.table.setlkw(lock, (errno) => this.#settle(unique, deferred, errno));
     if (waiter === undefined) return 0;
-    this.#deferred.set(unique, { request, waiter });
+    deferred.waiter = waiter;
+    this.#deferred.set(unique, deferred);
     return DEFERRED;
   }
 
@@ -85,10 +91,20 @@ export class SessionLocks {
         this.table.cancel(waiter);
         continue;
       }
-      this.#deferred.set(unique, { request, waiter });
-      if (waiter === GRANTED) this.#answer(unique, 0);
-      else if (!this.table.resume(waiter, (errno) => this.#answer(unique, errno))) this.#answer(unique, EINTR);
+      const deferred: Deferred = { request, waiter };
+      this.#deferred.set(unique, deferred);
+      if (waiter === GRANTED) this.#settle(unique, deferred, 0);
+      else if (!this.table.resume(waiter, (errno) => this.#settle(unique, deferred, errno)))
+        this.#settle(unique, deferred, EINTR);
     }
+  }
+
+  /** Nothing is waited for any more, but that the machine runs. */
+  #settle(unique: bigint, deferred: Deferred, errno: number): void {
+    deferred.waiter = errno ? REFUSED : GRANTED;
+    this.#deliver(() => {
+      if (this.#deferred.get(unique) === deferred) this.#answer(unique, errno);
+    });
   }
 
   #answer(unique: bigint, errno: number): void {

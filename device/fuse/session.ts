@@ -88,7 +88,7 @@ export class FuseSession {
       nodes,
       notices: new Notices(filesystem, nodes),
       handles: new HandleTable(filesystem, maxHandles),
-      locks: new SessionLocks(locksOf(filesystem), randomUuid()),
+      locks: new SessionLocks(locksOf(filesystem), randomUuid(), deliver),
       waiting: new WaitingCalls(deliver),
       policy: new Policy(policy),
     });

@@ -1,9 +1,11 @@
 import { expect } from 'chai';
+import { BytesSource } from '../../../device/bytes.ts';
 import { INIT_NEWEST } from '../../../device/conformance/message.ts';
 import { filesystemOf } from '../../../device/filesystems/memfs/volume.ts';
 import * as C from '../../../device/fuse/constants.ts';
 import { fuse_lk_out } from '../../../device/fuse/layouts.ts';
-import { FuseSession } from '../../../device/fuse/session.ts';
+import type { FuseRequest } from '../../../device/fuse/request.ts';
+import { FuseSession, type FuseSessionOptions } from '../../../device/fuse/session.ts';
 import { Volume } from '../../../device/index.ts';
 import { type Answer, call } from '../../support/fuse-call.ts';
 
@@ -15,9 +17,9 @@ const EAGAIN = -11,
   ENOSYS = -38,
   EBADF = -9;
 
-function start(volume = new Volume(), locks: 'guest' | 'shared' = 'shared') {
+function start(volume = new Volume(), locks: 'guest' | 'shared' = 'shared', options: Partial<FuseSessionOptions> = {}) {
   const filesystem = filesystemOf(volume);
-  const session = new FuseSession({ filesystem, locks });
+  const session = new FuseSession({ filesystem, locks, ...options });
   call(session, 'INIT', 0, INIT_NEWEST);
   const open = () => {
     const { entry, open: opened } = call(session, 'CREATE', 1, { flags: 2, mode: 0o100644 }, 'f').out;
@@ -86,6 +88,62 @@ describe('locks that are kept here (locks `shared`)', () => {
       else one.session.close();
       expect(answer.later).to.equal(0);
     }
+  });
+
+  it('who gets one while his machine is stopped is told when it runs, wherever that is then', () => {
+    const volume = new Volume();
+    let isRunning = true;
+    const late: (() => void)[] = [];
+    const deliver = (action: () => void) => (isRunning ? action() : void late.push(action));
+    const [one, two] = [start(volume), start(volume, 'shared', { deliver })];
+    const [file, theirs] = [one.open(), two.open()];
+    const waitingState = () => FuseSession.checkState(structuredClone(two.session.state()), filesystemOf(volume));
+    one.ask('SETLK', file, 1, F_WRLCK);
+    const answer = two.ask('SETLKW', theirs, 1, F_WRLCK);
+    const before = waitingState();
+    isRunning = false;
+    one.ask('SETLK', file, 1, F_UNLCK);
+    expect(answer.later).to.equal(undefined);
+    expect(one.ask('SETLK', file, 1, F_WRLCK).error, 'it has the lock').to.equal(EAGAIN);
+    const after = waitingState();
+    expect(after.waiters).to.deep.equal([{ ...before.waiters[0], waiter: 0 }]);
+
+    const answers: number[] = [];
+    const request: FuseRequest = {
+      source: new BytesSource(new Uint8Array(0)),
+      sink: { capacity: 16, writeAt: (_, bytes) => answers.push(new DataView(bytes.buffer).getInt32(4, true)) },
+      isAwaited: true,
+      complete: () => {},
+    };
+    two.session.restore(after, () => request);
+    for (const action of late.splice(0)) action();
+    expect([answer.later, answers]).to.deep.equal([undefined, [0]]);
+  });
+
+  it('a machine that goes back while it is stopped is not told of what came after', () => {
+    const volume = new Volume();
+    let isRunning = true;
+    const late: (() => void)[] = [];
+    const deliver = (action: () => void) => (isRunning ? action() : void late.push(action));
+    const [one, two] = [start(volume), start(volume, 'shared', { deliver })];
+    const [file, theirs] = [one.open(), two.open()];
+    one.ask('SETLK', file, 1, F_WRLCK);
+    const answer = two.ask('SETLKW', theirs, 1, F_WRLCK);
+    const before = FuseSession.checkState(structuredClone(two.session.state()), filesystemOf(volume));
+    isRunning = false;
+    one.ask('SETLK', file, 1, F_UNLCK);
+    const { locks } = filesystemOf(volume);
+    const [lock] = [...locks.locks()];
+    const others = new Set([two.session.id]);
+    locks.replace(others, [], [{ ...lock!, session: one.session.id, owner: 5n }]);
+    const numbers = locks.replace(new Set(), [], [], [{ id: before.waiters[0]!.waiter, lock: lock! }]);
+    const waiters = before.waiters.map(({ unique, waiter }) => ({ unique, waiter: numbers.get(waiter)! }));
+    const request = { isAwaited: true, complete: () => (answer.later = 0) } as unknown as FuseRequest;
+    two.session.restore({ ...before, waiters }, () => request);
+    isRunning = true;
+    for (const action of late.splice(0)) action();
+    expect(answer.later).to.equal(undefined);
+    expect([...locks.waiters()]).to.have.length(1);
   });
 
   it('INTERRUPT cancels who waits, and nobody else', () => {
