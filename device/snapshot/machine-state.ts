@@ -1,4 +1,5 @@
 import type { FileSystem } from '../fs/filesystem.ts';
+import { GRANTED, REFUSED } from '../fs/locks.ts';
 import { locksOf, uuidOf } from '../fs/shared.ts';
 import { FuseSession, type InodeIndex } from '../fuse/session.ts';
 import { randomUuid } from '../random-uuid.ts';
@@ -218,9 +219,10 @@ export class MachineState implements StateCarrier {
       const waiters = filesystems.map(({ apply }) => apply());
       for (const { device, filesystem, transport, session } of plans) {
         device.transport.restoreState(transport);
+        // Any other number is somebody else's.
         const renumbered = session.waiters.map(({ unique, waiter }) => ({
           unique,
-          waiter: waiters[filesystem]!.get(waiter) ?? waiter,
+          waiter: waiters[filesystem]!.get(waiter) ?? (waiter === GRANTED ? GRANTED : REFUSED),
         }));
         const requests = requestsIn(device.transport);
         const name = names.restored.get(session.session)!;

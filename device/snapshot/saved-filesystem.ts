@@ -58,7 +58,7 @@ export function judgeFilesystem(state: unknown, filesystem: FileSystem): Checked
       throw new SnapshotError(
         `the snapshot is of sessions on filesystem ${uuid}, which has stayed where it was; this device has ${uuidOf(filesystem)}: attach it with the same filesystem`,
       );
-    LockTable.checkState(locks);
+    checkLimits(LockTable.checkState(locks), locksOf(filesystem));
     return undefined;
   }
   if (!filesystem.persistence) {
@@ -76,12 +76,16 @@ function checkLocks(state: unknown, files: CheckedFiles, table: LockTable): Chec
     if (!files.inode(ino))
       throw new TypeError(`the filesystem's state is damaged: a lock is on inode ${ino}, which is not there`);
   }
-  const excess = table.excessOf(checked);
+  checkLimits(checked, table);
+  return checked;
+}
+
+function checkLimits(locks: CheckedLockTableState, table: LockTable): void {
+  const excess = table.excessOf(locks);
   if (excess)
     throw new RangeError(
       `the snapshot has ${excess}, which is the limit here: make the filesystem with higher limits for \`locks\``,
     );
-  return checked;
 }
 
 /** Whatever a check says is the snapshot's fault. */

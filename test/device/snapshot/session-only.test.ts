@@ -1,5 +1,6 @@
 import { expect } from 'chai';
 import { Volume } from 'memfs';
+import type { Lock } from '../../../device/fs/locks.ts';
 import {
   type FileSystem,
   loadCodec,
@@ -9,6 +10,8 @@ import {
   SnapshotError,
   SnapshotStore,
 } from '../../../device/index.ts';
+import { MachineState } from '../../../device/snapshot/machine-state.ts';
+import { V86Machine } from '../../../device/v86/adapter.ts';
 import {
   type BareGuest,
   bareGuest,
@@ -175,6 +178,64 @@ describe('sessions restored against a filesystem that has gone on', () => {
     const alone = await guest(new Volume());
     await alone.snapshots.restore(id);
     expect(lockHolders(alone)).to.deep.equal([5]);
+  });
+
+  describe('a forged one, beside another guest that has a lock and waits for one', () => {
+    interface Forged {
+      devices: { session: { session: string; waiters: { unique: bigint; waiter: number }[] } }[];
+      filesystems: { locks: { locks: Lock[]; waiters: { id: number; lock: Lock }[]; nextWaiter: number } }[];
+    }
+
+    async function beside() {
+      const [other, attacker] = [await guest(), await guest()];
+      const theirs = openFile(other, 'here');
+      openFile(attacker, 'here');
+      lockFile(other, theirs, 6n);
+      lockFile(other, theirs, 7n, WRITE_LOCK, 'SETLKW');
+      const machine = MachineState.of(V86Machine.of(attacker.machine.emulator));
+      const { locks } = other.device.filesystem;
+      const restore = (forge: (state: Forged) => void) => {
+        const state = machine.capture(true);
+        forge(state as unknown as Forged);
+        machine.prepareState(state)();
+      };
+      const there = () => ({ holders: [...locks.locks()].map(({ pid }) => pid), waiters: [...locks.waiters()].length });
+      return { locks, restore, there, unlock: () => lockFile(other, theirs, 6n, UNLOCK) };
+    }
+
+    it('can’t answer or end their wait, whatever numbers it names', async () => {
+      const { locks, restore, there, unlock } = await beside();
+      const { id } = [...locks.waiters()][0]!;
+      restore(({ devices }) =>
+        devices[0]!.session.waiters.push(...[id, 0, -1, 1000].map((waiter, n) => ({ unique: BigInt(2 * n), waiter }))),
+      );
+      expect(there()).to.deep.equal({ holders: [6], waiters: 1 });
+      unlock();
+      expect(there()).to.deep.equal({ holders: [7], waiters: 0 });
+    });
+
+    it('can’t lock or wait in their name', async () => {
+      const { locks, restore, there } = await beside();
+      const [held] = [...locks.locks()] as [Lock];
+      restore(({ filesystems: [filesystem] }) => {
+        filesystem!.locks.locks.push({ ...held, start: 1000n, end: 1000n });
+        filesystem!.locks.waiters.push({ id: 1, lock: held });
+        filesystem!.locks.nextWaiter = 2;
+      });
+      expect(there()).to.deep.equal({ holders: [6], waiters: 1 });
+    });
+
+    it('has no more locks than a session may have', async () => {
+      const { locks, restore, there } = await beside();
+      const [held] = [...locks.locks()] as [Lock];
+      const tooMany = ({ devices, filesystems: [filesystem] }: Forged) => {
+        const { session } = devices[0]!.session;
+        for (let n = 0n; n <= 4096n; n++)
+          filesystem!.locks.locks.push({ ...held, session, start: 1000n + 2n * n, end: 1000n + 2n * n });
+      };
+      expect(() => restore(tooMany)).to.throw(SnapshotError, 'a session with more than 4096 locks');
+      expect(there()).to.deep.equal({ holders: [6], waiters: 1 });
+    });
   });
 
   it('locks that are free come back, and who waited goes on waiting', async () => {
