@@ -5,7 +5,7 @@ export type Wait = (again: () => void) => () => void;
 
 /**
  * Thrown by a method of a filesystem that can't answer now, and has changed nothing: whoever asked asks again when told to, at once, and gets the
- * answer, an error, or another of these.
+ * answer, an error, or another of these. A guest's request waits longer where the turn has no time for it, or the machine is stopped.
  *
  * A request that waits in this way is in snapshots whatever it is about to change: it has not begun, so it is asked for again when they are restored.
  */

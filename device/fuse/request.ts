@@ -16,4 +16,9 @@ export interface FuseRequest {
   isAwaited: boolean;
   /** Called once, with the reply's length in bytes, for a request that was answered {@link DEFERRED}. */
   complete(written: number): void;
+  /**
+   * Calls `serve`, which returns as {@link FuseSession.handle} does, when there is time for one more request: now, or in a later turn. Not if
+   * the request is answered or taken back by then. Default: now.
+   */
+  serveAgain?(serve: () => number): void;
 }

@@ -90,11 +90,19 @@ export class WaitingCalls {
 
   /** Serves a request once more, from its beginning, when `wait` says that it is time. Nothing has been done for it: it need not be in a snapshot. */
   park(request: FuseRequest, unique: bigint, wait: Wait, serve: () => number): void {
-    const again = () => {
-      if (this.#parked.get(request) !== parked) return;
+    const serveNow = () => {
+      if (this.#parked.get(request) !== parked) return DEFERRED;
       this.#parked.delete(request);
       request.source.rewind();
-      const length = serve();
+      return serve();
+    };
+    const again = () => {
+      if (this.#parked.get(request) !== parked) return;
+      if (request.serveAgain) {
+        request.serveAgain(serveNow);
+        return;
+      }
+      const length = serveNow();
       if (length !== DEFERRED) request.complete(length);
     };
     const parked: Parked = { unique, cancel: wait(() => this.#deliver(again)) };

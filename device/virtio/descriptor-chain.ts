@@ -21,6 +21,7 @@ export interface ChainOwner {
   readonly size: number;
   readonly memory: GuestMemory;
   complete(chain: DescriptorChain, written: number): void;
+  serveAgain(chain: DescriptorChain, serve: () => number): void;
 }
 
 const HIGH = 2 ** 32;
@@ -228,6 +229,10 @@ export class DescriptorChain implements Chain, RewindableSource, ByteSink {
 
   complete(written: number): void {
     this.#owner.complete(this, written);
+  }
+
+  serveAgain(serve: () => number): void {
+    this.#owner.serveAgain(this, serve);
   }
 
   /** Copies the chain out, as it was made available. */

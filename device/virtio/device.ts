@@ -19,6 +19,11 @@ export interface Chain {
    * when the queue was reset in the meantime.
    */
   complete(written: number): void;
+  /**
+   * Has a deferred chain served by `serve`, which returns what {@link VirtioDevice.serve} does: now if the turn has time for it, or in a
+   * later one. Ignored as {@link complete} is.
+   */
+  serveAgain(serve: () => number): void;
 }
 
 /** What the virtio transport needs to know of the device behind it (virtio 1.3, 2.1-2.6). */

@@ -71,6 +71,7 @@ export class PciTransport {
         new Virtqueue(index, size, memory, {
           interrupt: () => this.#interrupt.raise(VIRTIO_PCI_ISR_QUEUE),
           fail: (error) => this.#fail(error),
+          serveAgain: (chain, serve) => this.#runner.serveAgain(index, chain, serve),
           get onTrace() {
             return transport.#traces.tell;
           },
@@ -364,7 +365,7 @@ export class PciTransport {
     });
     const features = ringFeatures(checked.driver_features);
     const memory = transport.#queues[0]!.memory;
-    const nobody = { interrupt: () => {}, fail: () => {}, onTrace: undefined };
+    const nobody = { interrupt: () => {}, fail: () => {}, serveAgain: () => {}, onTrace: undefined };
     checked.queues.forEach((queue, index) =>
       new Virtqueue(index, transport.#queues[index]!.maxSize, memory, nobody).restore(queue, features),
     );

@@ -49,8 +49,8 @@ export class QueueRunner {
   /** There is more to serve, in the next turn. */
   #isOwed = false;
   readonly #holders = new Set<unknown>();
-  /** Chains that are with the device and have to be served once more, in a later turn. */
-  readonly #again: { queueIndex: number; chain: DescriptorChain }[] = [];
+  /** Chains that are with the device and have to be served once more. */
+  readonly #again: { queueIndex: number; chain: DescriptorChain; serve: () => number }[] = [];
 
   constructor(parts: Parts) {
     this.#parts = parts;
@@ -83,8 +83,7 @@ export class QueueRunner {
     const { turns, budget } = this.#parts;
     this.#startedAt = this.#now = turns.now();
     this.#isOver = false;
-    if (this.#again.length) this.#serveAgain();
-    this.#isOwed = this.#serveRound();
+    this.#isOwed = (this.#again.length > 0 && !this.#serveAllAgain()) || this.#serveRound();
     if (this.#isStale) this.#readClock();
     this.#spent += this.#now - this.#startedAt;
     if (this.#isOwed || this.#spent >= Math.min(budget, NOTABLE)) this.#mark();
@@ -168,17 +167,36 @@ export class QueueRunner {
 
   /** Serves a chain once more that is in flight already, in a later turn: what has answered it is gone. */
   askAgain(queueIndex: number, chain: DescriptorChain): void {
-    this.#again.push({ queueIndex, chain });
+    this.#again.push({ queueIndex, chain, serve: () => this.#parts.serve(queueIndex, chain) });
     this.lookSoon();
   }
 
-  #serveAgain(): void {
-    for (const { queueIndex, chain } of this.#again.splice(0)) {
-      // A reset may have taken it away.
-      if (!this.#parts.queues[queueIndex]!.inFlight.has(chain)) continue;
-      const written = this.#serve(queueIndex, chain);
+  /** Has a chain that is in flight served by `serve`, as far as the turn allows; not while held. */
+  serveAgain(queueIndex: number, chain: DescriptorChain, serve: () => number): void {
+    this.#again.push({ queueIndex, chain, serve });
+    this.run();
+  }
+
+  /** Returns whether none is left. */
+  #serveAllAgain(): boolean {
+    while (this.#mayGoOn()) if (!this.#serveOneAgain()) return true;
+    return this.#again.length === 0;
+  }
+
+  /** False when there is none. */
+  #serveOneAgain(): boolean {
+    const { queues, isLive } = this.#parts;
+    while (this.#again.length && isLive()) {
+      const { queueIndex, chain, serve } = this.#again.shift()!;
+      // A reset may have taken it away, or an interrupt.
+      if (!queues[queueIndex]!.inFlight.has(chain)) continue;
+      this.#served++;
+      this.#isStale = true;
+      const written = serve();
       if (written !== DEFERRED) chain.complete(written);
+      return true;
     }
+    return false;
   }
 
   get isHeld(): boolean {
@@ -193,6 +211,7 @@ export class QueueRunner {
   /** Serves one chain, the one that would be first. False when there is none. */
   step(): boolean {
     const { queues, isLive } = this.#parts;
+    if (this.#serveOneAgain()) return true;
     for (let index = queues.length - 1; index >= 0 && isLive(); index--)
       if (queues[index]!.run(this.#serve, 1)) return true;
     return false;

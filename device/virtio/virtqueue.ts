@@ -45,6 +45,8 @@ export interface QueueEvents {
   /** Used buffers that the driver wants to hear of. */
   interrupt(): void;
   fail(error: VirtioError): void;
+  /** A chain that is with the device has something to be served for. */
+  serveAgain(chain: DescriptorChain, serve: () => number): void;
   /** Whoever listens to the trace. */
   onTrace: ((event: TransportEvent) => void) | undefined;
 }
@@ -264,6 +266,10 @@ export class Virtqueue implements ChainOwner, RingAddresses {
     } catch (error) {
       this.#events.fail(this.#asVirtioError(error));
     }
+  }
+
+  serveAgain(chain: DescriptorChain, serve: () => number): void {
+    this.#events.serveAgain(chain, serve);
   }
 
   #asVirtioError(error: unknown): VirtioError {

@@ -1,6 +1,7 @@
 import { expect } from 'chai';
 import fc from 'fast-check';
 import { VIRTIO_F_EVENT_IDX } from '../../../device/virtio/constants.ts';
+import { type Chain, DEFERRED } from '../../../device/virtio/device.ts';
 import { PciTransport } from '../../../device/virtio/pci-transport.ts';
 import type { Used } from '../../support/driver-queue.ts';
 import { EchoDevice, echo } from '../../support/echo-device.ts';
@@ -31,6 +32,85 @@ function slow({
 }
 
 const idsOf = (used: Used[]) => used.map(({ id }) => id);
+
+describe('requests that had waited for something that comes now', () => {
+  function waiting(count: number) {
+    const made = slow();
+    const { turns, device, driver, add } = made;
+    const chains: Chain[] = [];
+    device.respond = (_queue, chain) => {
+      chains.push(chain);
+      return DEFERRED;
+    };
+    add(1, count);
+    driver.kick(1);
+    let served = 0;
+    const come = () => {
+      for (const chain of chains)
+        chain.serveAgain(() => {
+          turns.time++;
+          served++;
+          return 3;
+        });
+    };
+    return { ...made, chains, come, served: () => served };
+  }
+
+  it('have no more of a turn than others', () => {
+    const { turns, driver, come, served } = waiting(40);
+    come();
+    const counts = [served()];
+    while (turns.turn()) counts.push(served());
+    expect(counts.slice(0, 3)).to.deep.equal([15, 30, 40]);
+    expect(driver.queues[1]!.collect()).to.have.length(40);
+    expect(driver.transport.isPending).to.equal(false);
+  });
+
+  it('wait while the device is held, and are the first in a step', () => {
+    const { turns, driver, come, served, device, add } = waiting(3);
+    driver.transport.hold();
+    add(1, 1);
+    come();
+    turns.finish();
+    expect(served()).to.equal(0);
+    expect(driver.transport.step()).to.equal(true);
+    expect([served(), device.requests.length]).to.deep.equal([1, 3]);
+    driver.transport.release();
+    turns.finish();
+    expect([served(), device.requests.length]).to.deep.equal([3, 4]);
+  });
+
+  it('wait while the machine is stopped, and are gone with a reset', () => {
+    const { turns, driver, come, served } = waiting(40);
+    come();
+    turns.running = false;
+    turns.finish();
+    expect(served()).to.equal(15);
+    turns.running = true;
+    driver.transport.runQueues();
+    expect(served()).to.equal(30);
+    driver.write('device_status', 0);
+    turns.finish();
+    expect(served()).to.equal(30);
+  });
+
+  it('of a restored machine too', () => {
+    const { turns, driver, device } = waiting(40);
+    const { transport } = driver;
+    transport.restoreState(PciTransport.checkState(structuredClone(transport.state()), transport));
+    let served = 0;
+    device.respond = () => {
+      turns.time++;
+      return ++served && 3;
+    };
+    for (const chain of transport.queues[1]!.inFlight) transport.askAgain(1, chain);
+    expect(served).to.equal(0);
+    turns.turn();
+    expect(served).to.equal(15);
+    turns.finish();
+    expect(served).to.equal(40);
+  });
+});
 
 describe('time that a kick may take', () => {
   for (const packed of [false, true]) {
