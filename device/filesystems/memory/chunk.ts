@@ -74,7 +74,8 @@ export class Chunk {
   /** The same content at page `at`, maybe of another file. Neither is written from now on. */
   share(at: number): Chunk {
     this.#epoch = NEVER;
-    return new Chunk(at, this.length, this.bytes, this.map, NEVER, this.origin);
+    // Bytes of an origin are lent to one chunk at a time, and taken back from there.
+    return new Chunk(at, this.length, this.origin ? ABSENT : this.bytes, this.map, NEVER, this.origin);
   }
 
   /** A chunk with the same pages as far as `map` names them, to be written in `epoch`. */

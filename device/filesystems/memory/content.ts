@@ -116,6 +116,11 @@ export class Content {
   clear(): void {
     this.#give(this.#pages);
     this.#size = 0;
+    this.#dropChunks();
+  }
+
+  #dropChunks(): void {
+    this.#space.fetched?.forget(this.#chunks);
     this.#chunks = NONE;
   }
 
@@ -237,7 +242,7 @@ export class Content {
    * It has as many pages as {@link Space} counts for it already.
    */
   load(size: number, chunks: readonly { at: number; map: number; bytes: Uint8Array | AbsentBytes }[]): void {
-    this.#chunks = NONE;
+    this.#dropChunks();
     this.#pages = 0;
     chunks.forEach(({ at, map, bytes }, n) => {
       const own = bytes instanceof Uint8Array && bytes.buffer.byteLength > CHUNK_SIZE ? copyOf(bytes) : bytes;

@@ -117,6 +117,11 @@ export class FetchedContent {
     }
   }
 
+  /** These chunks are no file's any more. */
+  forget(chunks: ChunkList): void {
+    this.#ahead.forget(chunks);
+  }
+
   #expect(chunks: Iterable<Chunk>): void {
     if (!this.origin.expect) return;
     const wanted: AbsentBytes[] = [];

@@ -73,6 +73,11 @@ export class ReadAhead {
     this.#expect(chunksIn(chunks, Math.floor(from / around) * around, end));
   }
 
+  /** These chunks are no file's any more, and kept by nobody. */
+  forget(chunks: ChunkList): void {
+    this.#readings.delete(chunks);
+  }
+
   #remember(chunks: ChunkList, reading: Reading): void {
     this.#readings.delete(chunks);
     this.#readings.set(chunks, reading);
