@@ -27,6 +27,8 @@ export class Call implements ByteSink, ByteSource {
   input: object | undefined;
   /** Nobody waits for the answer any more: no byte of the guest's is touched. */
   isOver = false;
+  /** What was read for the guest came while its machine was stopped, and has to be asked for again. */
+  isLost = false;
   /** The inode that the request is about, once it was asked for. */
   target: Inode | undefined;
   #isWaiting = false;
@@ -142,7 +144,8 @@ export class Call implements ByteSink, ByteSource {
   }
 
   writeAt(position: number, src: Uint8Array, offset: number, length: number): number {
-    return this.isOver ? length : this.request.sink.writeAt(position, src, offset, length);
+    if (this.#isWaiting && !this.session.waiting.isRunning) this.isLost = true;
+    return this.isOver || this.isLost ? length : this.request.sink.writeAt(position, src, offset, length);
   }
 
   get remaining(): number {

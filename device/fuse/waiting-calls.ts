@@ -26,6 +26,11 @@ interface Parked {
   cancel(): void;
 }
 
+const soon: Wait = (again) => {
+  queueMicrotask(again);
+  return () => {};
+};
+
 /** The requests of a session whose filesystem answers later. There are no more of them than the queues have room for. */
 export class WaitingCalls {
   readonly #calls = new Set<Call>();
@@ -36,6 +41,13 @@ export class WaitingCalls {
 
   constructor(deliver: Deliver) {
     this.#deliver = deliver;
+  }
+
+  /** Whether the machine runs, so that its memory may be written. */
+  get isRunning(): boolean {
+    let isRunning = false;
+    this.#deliver(() => void (isRunning = true));
+    return isRunning;
   }
 
   /** What has begun to change something, as the guest asked for it: WRITE, RENAME. */
@@ -56,6 +68,10 @@ export class WaitingCalls {
       this.#deliver(() => {
         if (!this.#calls.has(call)) {
           ignore();
+        } else if (call.isLost) {
+          ignore();
+          this.#parkLater(call, soon, serve);
+          return;
         } else {
           const length = finish();
           this.#remove(call);
@@ -71,7 +87,7 @@ export class WaitingCalls {
         ),
       (error: unknown) => {
         if (error instanceof NotYet && this.#calls.has(call) && !call.operation?.noReply)
-          this.#parkLater(call, error, serve);
+          this.#parkLater(call, error.wait, serve);
         else
           settle(
             () => refuse(error),
@@ -81,8 +97,8 @@ export class WaitingCalls {
     );
   }
 
-  /** What was being done turned out not to have begun. */
-  #parkLater(call: Call, { wait }: NotYet, serve: () => number): void {
+  /** What was being done turned out not to have begun, or has to be done again. */
+  #parkLater(call: Call, wait: Wait, serve: () => number): void {
     this.#remove(call);
     call.finish();
     this.park(call.request, call.header.unique, wait, serve);

@@ -1,10 +1,12 @@
 import { expect } from 'chai';
-import { type Body, INIT_NEWEST, type OperationName } from '../../../device/conformance/message.ts';
+import { BytesSink, BytesSource } from '../../../device/bytes.ts';
+import { type Body, INIT_NEWEST, message, type OperationName } from '../../../device/conformance/message.ts';
 import { MemoryFileSystem } from '../../../device/filesystems/memory/filesystem.ts';
 import { EINTR, EIO } from '../../../device/fs/errno.ts';
 import type { Watcher } from '../../../device/fs/filesystem.ts';
 import * as C from '../../../device/fuse/constants.ts';
 import { fuse_direntplus } from '../../../device/fuse/layouts.ts';
+import { DEFERRED, type FuseRequest } from '../../../device/fuse/request.ts';
 import { FuseSession, type FuseSessionOptions } from '../../../device/fuse/session.ts';
 import { checkTree } from '../../support/check-tree.ts';
 import { type Answer, call } from '../../support/fuse-call.ts';
@@ -278,6 +280,38 @@ describe('answers that come later', () => {
     for (const { perform } of pending.splice(0)) perform();
     await arrived();
     expect(answers.every(({ later }) => later === -2)).to.equal(true);
+  });
+
+  it('what is read while the machine is stopped does not get into its memory, and is read again when it runs', async () => {
+    let isRunning = true;
+    const held: (() => void)[] = [];
+    const { files, session, pending, perform, create } = start({
+      deliver: (action) => (isRunning ? action() : void held.push(action)),
+    });
+    const { nodeid, fh } = await create('f');
+    const file = files.lookup(files.root, 'f')!;
+    const write = (text: string) => files.write(file, 0, text.length, new BytesSource(new TextEncoder().encode(text)));
+    write('first');
+    const room = new Uint8Array(100);
+    let length = 0;
+    const request: FuseRequest = {
+      source: new BytesSource(message('READ', { unique: 9998n, nodeid }, { fh, size: 50 })),
+      sink: new BytesSink(room),
+      isAwaited: true,
+      complete: (written) => void (length = written),
+    };
+    expect(session.handle(request)).to.equal(DEFERRED);
+    isRunning = false;
+    await perform('read');
+    expect([room.every((byte) => byte === 0), length, pending.length]).to.deep.equal([true, 0, 0]);
+    write('other');
+    isRunning = true;
+    for (const action of held.splice(0)) action();
+    await arrived();
+    expect(length).to.equal(0);
+    await perform('read');
+    expect(new TextDecoder().decode(room.subarray(16, length))).to.equal('other');
+    checkTree(files, [session]);
   });
 
   it('come when the machine runs', async () => {
