@@ -144,12 +144,11 @@ export function removeTree(filesystem: MemoryFileSystem, dir: Inode, name: strin
   for (let last = open.at(-1); last; last = open.at(-1)) {
     const inode = filesystem.lookup(last.dir, last.name);
     const below = inode?.isDirectory ? filesystem.entries(inode) : [];
-    if (below.length) open.push(...below.map((entry) => ({ dir: inode!, name: entry.name })));
-    else {
-      if (inode?.isDirectory) filesystem.rmdir(last.dir, last.name);
-      else if (inode) filesystem.unlink(last.dir, last.name);
-      open.pop();
-    }
+    for (const entry of below) open.push({ dir: inode!, name: entry.name });
+    if (below.length) continue;
+    if (inode?.isDirectory) filesystem.rmdir(last.dir, last.name);
+    else if (inode) filesystem.unlink(last.dir, last.name);
+    open.pop();
   }
 }
 
@@ -172,7 +171,7 @@ export function* walk(
   filesystem: MemoryFileSystem,
   top: Inode,
   onTooLong?: (path: string) => void,
-): Generator<{ path: string; inode: Inode }> {
+): Generator<{ path: string; name: string; inode: Inode }> {
   const open = [{ entries: filesystem.entries(top).values(), prefix: '', length: 0 }];
   for (let dir = open.at(-1); dir; dir = open.at(-1)) {
     const next = dir.entries.next();
@@ -187,7 +186,7 @@ export function* walk(
       onTooLong?.(path);
       continue;
     }
-    yield { path, inode };
+    yield { path, name, inode };
     if (inode.isDirectory)
       open.push({ entries: filesystem.entries(inode).values(), prefix: `${path}/`, length: length + 1 });
   }

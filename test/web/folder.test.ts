@@ -1,5 +1,6 @@
 import { expect } from 'chai';
 import { filesystemOf, volumeOf } from '../../device/filesystems/memfs/volume.ts';
+import { S_IFREG } from '../../device/fs/constants.ts';
 import { loadTar, MemoryFileSystem, type VirtioFsDevice, Volume } from '../../device/index.ts';
 import type { DownloadProgress } from '../../web/protocol/folder.ts';
 import { Folder } from '../../web/worker/folder.ts';
@@ -236,6 +237,51 @@ describe('the worker’s shared folder', () => {
       let fetches = 0;
       const { result } = await packed(undefined, () => ++fetches > 10);
       expect(String(result)).to.match(/^Error: \/d can't be packed: EIO/);
+    });
+  });
+
+  describe('with directories deeper than any path', () => {
+    const OWNER = { uid: 0, gid: 0 };
+    const NAME = 'n'.repeat(250);
+
+    function nest(depth: number): { filesystem: MemoryFileSystem; folder: Folder } {
+      const filesystem = new MemoryFileSystem({ size: 256 << 20 });
+      let dir = filesystem.root;
+      for (let level = 0; level < depth; level++) dir = filesystem.mkdir(dir, NAME, { mode: 0o755, ...OWNER });
+      return { filesystem, folder: folderOf(filesystem) };
+    }
+
+    it('finds what a program could open', () => {
+      const { entries, count } = nest(8000).folder.find('n');
+      expect(count).to.equal(entries.length);
+      expect(entries.map(({ path }) => path.length)).to.deep.equal(Array.from({ length: 16 }, (_, n) => 251 * (n + 1)));
+    });
+
+    it('finds no more than there is room for', () => {
+      const { filesystem, folder } = nest(15);
+      const top = folder.find(NAME).entries.at(-1)!;
+      const dir = filesystem.lookup(filesystem.root, NAME)!;
+      let deepest = dir;
+      for (let next = filesystem.lookup(dir, NAME); next; next = filesystem.lookup(next, NAME)) deepest = next;
+      for (let n = 0; n < 3000; n++) filesystem.mknod(deepest, `file ${n}`, { mode: S_IFREG | 0o644, ...OWNER });
+      const { entries, count } = folder.find('file');
+      expect(count).to.equal(3000);
+      expect(entries.length * top.path.length).to.be.within(7 << 20, 8 << 20);
+    });
+
+    it('removes them', () => {
+      const { filesystem, folder } = nest(20_000);
+      folder.remove(`/${NAME}`);
+      expect(filesystem.entries(filesystem.root)).to.deep.equal([]);
+      expect(() => folder.remove(`/${NAME}`)).to.throw(/is not there any more/);
+    });
+
+    it('removes one with very many files', () => {
+      const { filesystem, folder } = nest(1);
+      const dir = filesystem.lookup(filesystem.root, NAME)!;
+      for (let n = 0; n < 150_000; n++) filesystem.mknod(dir, String(n), { mode: S_IFREG | 0o644, ...OWNER });
+      folder.remove(`/${NAME}`);
+      expect(filesystem.entries(filesystem.root)).to.deep.equal([]);
     });
   });
 

@@ -50,7 +50,7 @@ export type DownloadProgress = (bytes: number, size: number) => Promise<boolean>
 export interface FolderApi extends ProxyMarked {
   /** Directories by path; those that are gone are left out. `limit`: entries of each. */
   list(paths: string[], limit?: number): Map<string, Listing>;
-  /** What has a text in its name, in the whole folder, by path; upper and lower case are the same. */
+  /** What has a text in its name, wherever a path leads, by path; upper and lower case are the same. Of very long paths fewer are listed. */
   find(text: string): Listing;
   /** Undefined when there is nothing. */
   stat(path: string): FileEntry | undefined;

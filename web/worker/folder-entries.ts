@@ -1,9 +1,13 @@
 import { BytesSink } from '../../device/bytes.ts';
+import type { MemoryFileSystem } from '../../device/filesystems/memory/filesystem.ts';
 import type { Inode } from '../../device/filesystems/memory/inode.ts';
+import { walk } from '../../device/trees/tree-writer.ts';
 import type { FileEntry } from '../protocol/data.ts';
 import type { Listing } from '../protocol/folder.ts';
 
 type Directory = NonNullable<Inode['directory']>;
+/** Characters of all paths that are found. */
+const MAX_PATHS = 8 << 20;
 const byName = new Intl.Collator(undefined, { numeric: true });
 
 /** What the page is told of a file. */
@@ -38,19 +42,17 @@ export function listingOf(path: string, directory: Directory, limit: number): Li
   return { entries, count: directory.length };
 }
 
-/** What has a text in its name, below a directory, by path. */
-export function findIn(root: Directory, text: string, limit: number): Listing {
+/** What has a text in its name, by path; not below where a program could open nothing. */
+export function findIn(filesystem: MemoryFileSystem, text: string, limit: number): Listing {
   const wanted = text.toLowerCase();
   const entries: FileEntry[] = [];
   let count = 0;
-  // Not by recursion: a guest may make directories as deep as it likes.
-  const pending: { path: string; directory: Directory }[] = [{ path: '/', directory: root }];
-  for (let next = pending.pop(); next; next = pending.pop()) {
-    for (const { name, inode } of next.directory.entries()) {
-      const path = join(next.path, name);
-      if (name.toLowerCase().includes(wanted) && ++count <= limit) entries.push(entryOf(path, name, inode));
-      if (inode.directory) pending.push({ path, directory: inode.directory });
-    }
+  let characters = 0;
+  for (const { path, name, inode } of walk(filesystem, filesystem.root)) {
+    if (!name.toLowerCase().includes(wanted)) continue;
+    count++;
+    characters += path.length;
+    if (count <= limit && characters <= MAX_PATHS) entries.push(entryOf(`/${path}`, name, inode));
   }
   entries.sort((a, b) => byName.compare(a.path, b.path));
   return { entries, count };

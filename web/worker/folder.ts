@@ -7,7 +7,7 @@ import { ENOSPC, FsError } from '../../device/fs/errno.ts';
 import { LOCK_END_MAX } from '../../device/fs/locks.ts';
 import { whenHere } from '../../device/fs/not-yet.ts';
 import { loadTar, type MemoryFileSystem, type TreeReport, type VirtioFsDevice } from '../../device/index.ts';
-import { inodeAt, TreeWriter } from '../../device/trees/tree-writer.ts';
+import { inodeAt, removeTree, TreeWriter } from '../../device/trees/tree-writer.ts';
 import type { FileEntry } from '../protocol/data.ts';
 import {
   type DownloadProgress,
@@ -107,7 +107,7 @@ export class Folder implements FolderApi {
   }
 
   find(text: string): Listing {
-    return findIn(this.#filesystem.root.directory!, text, MAX_LISTED);
+    return findIn(this.#filesystem, text, MAX_LISTED);
   }
 
   stat(path: string): FileEntry | undefined {
@@ -193,14 +193,10 @@ export class Folder implements FolderApi {
   remove(path: string): void {
     const { dir, name } = this.#placeOf(path);
     this.#outdated = performance.now();
-    explained(path, () => this.#removeFrom(dir, name));
-  }
-
-  #removeFrom(dir: Inode, name: string): void {
-    const inode = this.#filesystem.lookup(dir, name);
-    if (!inode?.directory) return this.#filesystem.unlink(dir, name);
-    for (const entry of [...inode.directory.entries()]) this.#removeFrom(inode, entry.name);
-    this.#filesystem.rmdir(dir, name);
+    explained(path, () => {
+      this.#at(path);
+      removeTree(this.#filesystem, dir, name);
+    });
   }
 
   /** A directory for somebody who is to leave nothing behind: see {@link LessonApi.begin}. */
