@@ -37,6 +37,8 @@ export interface StartOptions {
   store?: string;
   /** URL of a file with a snapshot that was exported, to begin with. Default: where the last visit ended, else what `base` has. */
   snapshot?: string;
+  /** A link that the visitor has opened names the snapshot: the last visit stays in the timeline. */
+  isOfLink?: boolean;
   /** Takes a machine over instead: the code of the tab that has it, or an address as in {@link MoveApi.fromAddress}. */
   from?: string;
   /** Milliseconds since 1970: the machine of snapshots before that runs elsewhere, so they are not gone on from. */

@@ -62,6 +62,32 @@ describe('the page: a moment for somebody else', function () {
     expect(await visit.run('echo $n')).to.equal('43');
   });
 
+  it('is a link that leaves the last visit in the timeline', async () => {
+    const content = await readFile(await (await share()).path());
+    site.intercept = (request, response, next) => {
+      if (/^[^?]*\.layer$/.test(request.url!) && !request.url!.includes('/guest/')) response.end(content);
+      else next();
+    };
+    const context = await site.newProfile();
+    const first = await site.open({ context });
+    await first.run('echo mine > kept.txt; n=1');
+    await timeline(first);
+    await first.page.getByRole('button', { name: 'Snapshot now' }).click();
+    await first.page.locator('vm-timeline li[data-kind=manual]').waitFor();
+    await first.page.close();
+    const visit = await site.open({ context, path: '?snapshot=moment.layer' });
+    await visit.page
+      .getByRole('alert')
+      .getByText(/Your last visit was not resumed/)
+      .waitFor();
+    expect(await visit.run(LOOK)).to.equal('42\nshared\nhere');
+    await timeline(visit);
+    const last = visit.page.locator('vm-timeline li[data-kind=manual]').filter({ hasText: 'Last visit' });
+    await last.getByRole('button', { name: 'Rewind to' }).click();
+    await visit.until(async () => /n=1/.test(await visit.screen()), 'the last visit is not there');
+    expect(await visit.run('cat kept.txt; echo $n')).to.equal('mine\n1');
+  });
+
   it('says so when the link leads nowhere, to something else, or to another server, and begins without it', async () => {
     for (const [link, reason] of [
       ['nowhere.layer', /The snapshot of the link can’t be opened, so this is another guest: .*nowhere\.layer.* 404/],

@@ -9,6 +9,7 @@ import type {
   VmEvents,
 } from '../protocol.ts';
 import { Connection, type GuestView } from './connection.ts';
+import type { Beginning } from './links.ts';
 import type { GuestOptions, SharedFolder, Vm } from './vm.ts';
 
 /** {@link Vm} over a connection: what it is asked goes to the first guest. */
@@ -22,7 +23,7 @@ export class Handle implements Vm {
   #isDestroyed = false;
 
   constructor(
-    { src = 'guest/', root, snapshot, files, command, store, from }: GuestOptions & { from?: string | undefined },
+    { src = 'guest/', root, snapshot, files, command, store, from, isOfLink = false }: GuestOptions & Beginning,
     onDestroy: () => void = () => {},
   ) {
     this.#onDestroy = onDestroy;
@@ -31,7 +32,7 @@ export class Handle implements Vm {
       {
         base: url(src),
         ...(root && { root: url(root) }),
-        ...(snapshot && { snapshot: url(snapshot) }),
+        ...(snapshot && { snapshot: url(snapshot), isOfLink }),
         store,
         from,
       },

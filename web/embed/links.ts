@@ -33,18 +33,34 @@ export function linkToSnapshot(file: string): string {
   return url.href;
 }
 
+/** See `StartOptions`. */
+export interface Beginning {
+  from?: string;
+  snapshot?: string;
+  isOfLink?: boolean;
+}
+
 /**
- * The file that this page's address says to begin with. From this page's own server only: a link is not to have a page run what somebody else has made.
- * @throws Error that says so.
+ * What this page's address says to begin with, or what is wrong with that. Snapshots come from this page's own server only: a link is not to have a page
+ * run what somebody else has made.
  */
-export function snapshotOfPage(): string | undefined {
-  const file = new URLSearchParams(location.search).get(SNAPSHOT);
-  if (file === null) return undefined;
-  if (new URL(file, document.baseURI).origin !== location.origin)
-    throw new Error(
-      `the snapshot of this link, ${file}, is not on this page’s server: download it, and import it in the timeline`,
-    );
-  return file;
+export function beginningOfPage(): Beginning & { problem?: string } {
+  const from = fromOfPage();
+  if (from !== undefined) return { from };
+  const snapshot = new URLSearchParams(location.search).get(SNAPSHOT);
+  if (snapshot === null) return {};
+  if (isOwn(snapshot)) return { snapshot, isOfLink: true };
+  return {
+    problem: `the snapshot of this link, ${snapshot}, is not on this page’s server: download it, and import it in the timeline`,
+  };
+}
+
+function isOwn(file: string): boolean {
+  try {
+    return new URL(file, document.baseURI).origin === location.origin;
+  } catch {
+    return false;
+  }
 }
 
 /** A reload is to go on with the guest that is here. */

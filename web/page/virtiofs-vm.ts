@@ -2,7 +2,7 @@ import { html, LitElement, nothing } from 'lit';
 import { repeat } from 'lit/directives/repeat.js';
 import type { Connection, GuestView } from '../embed/connection.ts';
 import { Handle } from '../embed/handle.ts';
-import { forgetFrom, forgetSnapshot, fromOfPage, snapshotOfPage } from '../embed/links.ts';
+import { beginningOfPage, forgetFrom, forgetSnapshot, fromOfPage } from '../embed/links.ts';
 import type { VirtiofsVmElement, Vm, VmEvents } from '../embed/vm.ts';
 import { called, calledFirst } from '../protocol/format.ts';
 import { CourseGuide } from './course-guide.ts';
@@ -134,9 +134,9 @@ export class VirtiofsVm extends LitElement implements VirtiofsVmElement {
   #start(): void {
     this.#choice = chosen(readChoices(this.guests));
     const { root, files, command } = this;
-    const { snapshot, problem } = this.#snapshot;
+    const { problem, ...linked } = this.movable ? beginningOfPage() : {};
     const vm = new Handle(
-      { src: this.base, root, files, command, snapshot, store: this.#store, from: this.#from },
+      { src: this.base, root, files, command, snapshot: this.snapshot, store: this.#store, ...linked },
       () => this.remove(),
     );
     this.#vm = vm;
@@ -183,21 +183,6 @@ export class VirtiofsVm extends LitElement implements VirtiofsVmElement {
   /** Whether there is a panel of this id. */
   has(panel: string): boolean {
     return this.#panels.some(({ id }) => id === panel);
-  }
-
-  /** What the guest is to begin with, and why not. */
-  get #snapshot(): { snapshot?: string | undefined; problem?: string } {
-    if (!this.movable) return { snapshot: this.snapshot };
-    try {
-      return { snapshot: snapshotOfPage() ?? this.snapshot };
-    } catch (error) {
-      return { snapshot: this.snapshot, problem: (error as Error).message };
-    }
-  }
-
-  /** Where a machine is to be taken over from. */
-  get #from(): string | undefined {
-    return this.movable ? fromOfPage() : undefined;
   }
 
   #retry(): void {
@@ -328,7 +313,7 @@ export class VirtiofsVm extends LitElement implements VirtiofsVmElement {
   }
 
   #renderNoGuest(connection: Connection) {
-    if (connection.hasFailed && this.#from === undefined) return failedScreen(() => this.#retry());
+    if (connection.hasFailed && !(this.movable && fromOfPage() !== undefined)) return failedScreen(() => this.#retry());
     return this.movable ? noGuest(connection) : nothing;
   }
 

@@ -14,13 +14,14 @@ import type {
 } from '../protocol.ts';
 import { Batches } from './batches.ts';
 import { Guest } from './guest.ts';
+import { protect, setAside } from './last-visit.ts';
 import { checkEmulator, configOfSnapshot, isSame } from './machine-config.ts';
 import { Moves } from './moves.ts';
 import { NetworkError, request } from './network.ts';
 import { type Beginning, PageGuest, RootError } from './page-guest.ts';
 import { PageImages } from './page-images.ts';
 import { PageStore } from './page-store.ts';
-import { Timeline } from './timeline.ts';
+import { type Resumption, Timeline } from './timeline.ts';
 import { compileV86 } from './v86-module.ts';
 
 /** More need more memory than phones have. */
@@ -61,7 +62,8 @@ export class Host implements WorkerApi {
     problem: (message) => this.#page.problem(message),
   });
 
-  async start({ base, root, store, snapshot, from, since = 0 }: StartOptions, page: PageApi): Promise<StartResult> {
+  async start(options: StartOptions, page: PageApi): Promise<StartResult> {
+    const { base, root, store, from } = options;
     if (this.#isStarted) throw new Error('this worker has started already: create another one');
     this.#isStarted = true;
     this.#page = page;
@@ -76,8 +78,7 @@ export class Host implements WorkerApi {
     page.progress({ what: 'emulator' });
     // Whoever waits for it is told what went wrong.
     compileV86().catch(() => {});
-    const resumed =
-      from === undefined ? await this.#startHere(store, since, snapshot) : await this.#startFrom(from, store);
+    const resumed = from === undefined ? await this.#startHere(options) : await this.#startFrom(from, options);
     if (store !== undefined) this.timeline.start();
     return {
       guests: [...this.#guests.values()].map(({ info }) => info),
@@ -87,10 +88,14 @@ export class Host implements WorkerApi {
     };
   }
 
-  async #startHere(store: string | undefined, since: number, snapshot?: string): Promise<{ resumed?: number }> {
+  async #startHere({ store, since = 0, snapshot, isOfLink }: StartOptions): Promise<{ resumed?: number }> {
     await this.#openTimeline(await PageStore.open(store), store);
-    if (snapshot !== undefined && (await this.#open(new URL(snapshot)))) return {};
-    return (await this.#resume(since)) ?? (await this.#begin());
+    const last = await this.timeline.newest(since);
+    if (snapshot !== undefined && (await this.#open(new URL(snapshot)))) {
+      if (isOfLink) await this.#setAside(last);
+      return {};
+    }
+    return (await this.#resume(last)) ?? (await this.#begin());
   }
 
   /** With a snapshot that somebody has exported. Says why where that can't be, and the page begins as without it. */
@@ -111,13 +116,19 @@ export class Host implements WorkerApi {
   }
 
   /** With a machine that runs elsewhere; its snapshots are those of that tab, when it was the last one there. */
-  async #startFrom(place: string, store: string | undefined): Promise<{ resumed?: undefined }> {
+  async #startFrom(place: string, { store, since = 0 }: StartOptions): Promise<{ resumed?: undefined }> {
     this.#page.progress({ what: 'move' });
+    const isInherited = await PageStore.isOpen(store);
     const guest = await this.moves.from(place);
     await this.#openTimeline(await PageStore.open(store, LEGACY_PATIENCE), store);
+    if (!isInherited) await this.#setAside(await this.timeline.newest(since));
     await guest.moveTo(this.timeline.store);
     await this.#keep(guest);
     return {};
+  }
+
+  async #setAside(last: Resumption | undefined): Promise<void> {
+    if (last) await setAside(this.timeline, last.snapshots, (message) => this.#page.problem(message));
   }
 
   /** A guest that has come runs on also where it can't be kept. */
@@ -144,8 +155,7 @@ export class Host implements WorkerApi {
   }
 
   /** Goes on where the last visit ended, if that was kept. */
-  async #resume(since: number): Promise<{ resumed: number } | undefined> {
-    const last = await this.timeline.newest(since);
+  async #resume(last: Resumption | undefined): Promise<{ resumed: number } | undefined> {
     if (!last) return undefined;
     const lost: SnapshotInfo[] = [];
     for (const snapshot of last.snapshots) {
@@ -164,12 +174,7 @@ export class Host implements WorkerApi {
         lost.push(snapshot);
       }
     }
-    // New ones must not drive them out.
-    await this.timeline
-      .protect(lost)
-      .catch((error: Error) =>
-        this.#page.problem(`The snapshots of your last visit may be deleted when new ones are taken: ${error.message}`),
-      );
+    await protect(this.timeline, lost, (message) => this.#page.problem(message));
     if (!this.#guests.size) return undefined;
     if (last.parted.length)
       this.#page.problem(

@@ -50,6 +50,12 @@ export class PageStore implements FileStore {
     }
   }
 
+  /** Whether another tab writes there now. */
+  static async isOpen(directory: string | undefined): Promise<boolean> {
+    const { held = [] } = await navigator.locks.query();
+    return held.some(({ name }) => name === directory);
+  }
+
   get isKept(): boolean {
     return this.#kept !== undefined;
   }

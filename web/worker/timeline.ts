@@ -24,7 +24,6 @@ import { importedSummary, kindOf, readSummary, START, type Summary } from './sum
 const SURPLUS = 6;
 /** Seconds. */
 const INTERVAL = 15;
-const LAST_VISIT = 'Last visit';
 
 /** What a reload goes on with. */
 export interface Resumption {
@@ -367,13 +366,6 @@ export class Timeline implements TimelineApi {
     for (const { id } of surplus) if (!needed.has(id)) await this.#takeOut(id);
     await this.#store.gc();
     this.#onChange();
-  }
-
-  /** Keeps snapshots that can't be gone on from, for whoever can. */
-  async protect(snapshots: readonly SnapshotInfo[]): Promise<void> {
-    await this.inTurn(async () => {
-      for (const { id, name } of snapshots) if (name === '') await this.#store.rename(id, LAST_VISIT);
-    });
   }
 
   clear(): Promise<void> {
