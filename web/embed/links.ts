@@ -1,25 +1,33 @@
-/** Before what another machine is found by, in the fragment of the page's address: that part is sent to no server. */
+import { isAddress } from '../protocol/address.ts';
+
+/** Before the code of a tab, in the fragment of the page's address: that part is sent to no server. */
 const FRAGMENT = '#from=';
-/** The page, as one that takes a machine over from there: a code or an address of `StartOptions.from`. */
-export function linkTo(from: string): string {
-  return new URL(FRAGMENT + encodeURIComponent(from), location.href).href;
+/** In the state of the page's place in the history, which no link can set. */
+const TYPED = 'v86-virtiofs from';
+
+/** The page, as one that takes the machine of the tab with this code over. */
+export function linkTo(code: string): string {
+  return new URL(FRAGMENT + encodeURIComponent(code), location.href).href;
 }
 
-/** Where this page is to take a machine over from. */
-export function fromOfPage(): string | undefined {
-  if (!location.hash.startsWith(FRAGMENT)) return undefined;
-  const from = location.hash.slice(FRAGMENT.length);
+/** Where this page is to take a machine over from: an address that the visitor has typed, or what a link has. */
+function fromOfPage(): { typed?: string; linked?: string } {
+  const typed = (history.state as Record<string, unknown> | null)?.[TYPED];
+  if (typeof typed === 'string') return { typed };
+  if (!location.hash.startsWith(FRAGMENT)) return {};
+  const linked = location.hash.slice(FRAGMENT.length);
   try {
-    return decodeURIComponent(from);
+    return { linked: decodeURIComponent(linked) };
   } catch {
     // Nobody is found there, and that is told.
-    return from;
+    return { linked };
   }
 }
 
 /** A reload is to go on with the machine that is here, not to ask for it again. */
 export function forgetFrom(): void {
-  if (fromOfPage() !== undefined) history.replaceState(null, '', location.pathname + location.search);
+  const { typed, linked } = fromOfPage();
+  if ((typed ?? linked) !== undefined) history.replaceState(null, '', location.pathname + location.search);
 }
 
 /** What names, in the page's address, a file with a snapshot that the page is to begin with. */
@@ -41,11 +49,17 @@ export interface Beginning {
 }
 
 /**
- * What this page's address says to begin with, or what is wrong with that. Snapshots come from this page's own server only: a link is not to have a page
- * run what somebody else has made.
+ * What this page is to begin with by its address, or what is wrong with that. A link is not to have a page run what somebody else has made, nor call a server:
+ * it names a file beside the page, or another tab.
  */
 export function beginningOfPage(): Beginning & { problem?: string } {
-  const from = fromOfPage();
+  const { typed, linked } = fromOfPage();
+  if (linked !== undefined && isAddress(linked))
+    return {
+      problem:
+        'this link names a machine on a server, and the page calls none unasked: if you trust it, paste its address under “Move guest”, “From Node”',
+    };
+  const from = typed ?? linked;
   if (from !== undefined) return { from };
   const snapshot = new URLSearchParams(location.search).get(SNAPSHOT);
   if (snapshot === null) return {};
@@ -71,9 +85,9 @@ export function forgetSnapshot(): void {
   history.replaceState(null, '', url);
 }
 
-/** Begins anew, with a machine from there or one of its own. */
-export function startOver(from?: string): void {
-  history.replaceState(null, '', from === undefined ? location.pathname + location.search : linkTo(from));
+/** Begins anew, with the machine at an address or one of its own. */
+export function startOver(address?: string): void {
+  history.replaceState(address === undefined ? null : { [TYPED]: address }, '', location.pathname + location.search);
   location.reload();
 }
 

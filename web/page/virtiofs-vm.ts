@@ -2,7 +2,7 @@ import { html, LitElement, nothing } from 'lit';
 import { repeat } from 'lit/directives/repeat.js';
 import type { Connection, GuestView } from '../embed/connection.ts';
 import { Handle } from '../embed/handle.ts';
-import { beginningOfPage, forgetFrom, forgetSnapshot, fromOfPage } from '../embed/links.ts';
+import { beginningOfPage, forgetFrom, forgetSnapshot } from '../embed/links.ts';
 import type { VirtiofsVmElement, Vm, VmEvents } from '../embed/vm.ts';
 import { called, calledFirst } from '../protocol/format.ts';
 import { CourseGuide } from './course-guide.ts';
@@ -113,6 +113,8 @@ export class VirtiofsVm extends LitElement implements VirtiofsVmElement {
   #panel: PanelId | undefined;
   #choice: Choice | undefined;
   #vm: Handle | undefined;
+  /** The guest comes from elsewhere. */
+  #isTakingOver = false;
   readonly #guide = new CourseGuide(this);
 
   constructor() {
@@ -135,6 +137,7 @@ export class VirtiofsVm extends LitElement implements VirtiofsVmElement {
     this.#choice = chosen(readChoices(this.guests));
     const { root, files, command } = this;
     const { problem, ...linked } = this.movable ? beginningOfPage() : {};
+    this.#isTakingOver = linked.from !== undefined;
     const vm = new Handle(
       { src: this.base, root, files, command, snapshot: this.snapshot, store: this.#store, ...linked },
       () => this.remove(),
@@ -313,7 +316,7 @@ export class VirtiofsVm extends LitElement implements VirtiofsVmElement {
   }
 
   #renderNoGuest(connection: Connection) {
-    if (connection.hasFailed && !(this.movable && fromOfPage() !== undefined)) return failedScreen(() => this.#retry());
+    if (connection.hasFailed && !this.#isTakingOver) return failedScreen(() => this.#retry());
     return this.movable ? noGuest(connection) : nothing;
   }
 

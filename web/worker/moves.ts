@@ -9,6 +9,7 @@ import {
   settleMigration,
 } from '../../device/index.ts';
 import type { MachineConfig } from '../../harness/machine/config.ts';
+import { isAddress } from '../protocol/address.ts';
 import { called } from '../protocol/format.ts';
 import type { GuestId, GuestInfo, MoveApi, MoveProgress, MoveResult } from '../protocol.ts';
 import type { Guest } from './guest.ts';
@@ -147,7 +148,7 @@ export class Moves implements MoveApi {
   /** Takes over from the tab that has made the code, or from an address. */
   async from(place: string): Promise<Guest> {
     return this.#alone(async () => {
-      if (/^wss?:/.test(place)) {
+      if (isAddress(place)) {
         const { url, token } = parseAddress(place);
         return this.#takeOver(await call(url), this.#target(token));
       }
