@@ -92,6 +92,8 @@ export interface StartResult {
   guests: GuestInfo[];
   /** The guest is one that the page comes with, which nobody has used. */
   isNew: boolean;
+  /** No other tab keeps snapshots in this store. */
+  hasStore: boolean;
   /** When the snapshot was taken that this was resumed from, in milliseconds since 1970; undefined after a boot. */
   resumed?: number;
   /** Milliseconds from the call until the guest answered. */

@@ -99,6 +99,7 @@ export class Connection extends EventTarget {
   worker!: Remote<WorkerApi>;
   #thread: Worker | undefined;
   readonly #images = new ImageThread();
+  /** Of which a reload resumes; undefined where another tab has it. */
   #store: string | undefined;
   /** By guest and shell; before the guest is in {@link guests}, because the shell may write at once. */
   readonly #streams = new Map<string, ShellStream>();
@@ -137,17 +138,17 @@ export class Connection extends EventTarget {
     options: Omit<StartOptions, 'since'>,
     prepare: (guest: GuestView) => Promise<void> = async () => {},
   ): Promise<void> {
-    this.#store = options.store;
     try {
       checkBrowser();
       this.#load();
-      const { guests, isNew, milliseconds, resumed } = await this.worker.start(
+      const { guests, isNew, hasStore, milliseconds, resumed } = await this.worker.start(
         { ...options, since: movedAt(options.store) },
         proxy(this.#page()),
       );
       const views = await Promise.all(guests.map((guest) => this.#viewOf(guest)));
       if (isNew) await this.attempt(prepare(views[0]!));
       this.guests = views;
+      if (hasStore) this.#store = options.store;
       this.startTime = milliseconds;
       this.resumed = resumed;
       this.progress = undefined;

@@ -84,6 +84,7 @@ export class Host implements WorkerApi {
       guests: [...this.#guests.values()].map(({ info }) => info),
       milliseconds: performance.now() - started,
       isNew: this.#isNew,
+      hasStore: this.#files.isWriter,
       ...resumed,
     };
   }

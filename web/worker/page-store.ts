@@ -56,6 +56,11 @@ export class PageStore implements FileStore {
     return held.some(({ name }) => name === directory);
   }
 
+  /** Whether this tab is the one that may write where snapshots are kept. */
+  get isWriter(): boolean {
+    return this.#opfs !== undefined;
+  }
+
   get isKept(): boolean {
     return this.#kept !== undefined;
   }

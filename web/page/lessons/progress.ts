@@ -19,26 +19,20 @@ type Results = Map<string, Map<string, LessonResult>>;
 
 /** Lessons that were done, of all courses, by the courses' addresses ('' for the page's own). It is kept where the page may keep something. */
 export class Progress {
-  #results: Results;
-
-  constructor() {
-    this.#results = load();
-  }
+  #results: Results = load() ?? new Map();
 
   of(course: string, lesson: string): LessonResult | undefined {
     return this.#results.get(course)?.get(lesson);
   }
 
   add(course: string, lesson: string, result: LessonResult): void {
+    this.#change(() => this.#set(course, lesson, result));
+  }
+
+  #set(course: string, lesson: string, result: LessonResult): void {
     const lessons = this.#results.get(course) ?? new Map<string, LessonResult>();
     lessons.set(lesson, result);
     this.#results.set(course, lessons);
-    this.#save();
-  }
-
-  clear(course: string): void {
-    this.#results.delete(course);
-    this.#save();
   }
 
   export(): Blob {
@@ -59,14 +53,19 @@ export class Progress {
     }
     if (courses === undefined)
       throw new Error('This file is not a course’s progress. Choose one that “Export progress” has made.');
-    for (const [course, lessons] of resultsIn(courses))
-      for (const [lesson, result] of lessons) {
-        const known = this.of(course, lesson);
-        if (!known || known.right < result.right) this.add(course, lesson, result);
-      }
+    this.#change(() => {
+      for (const [course, lessons] of resultsIn(courses))
+        for (const [lesson, result] of lessons) {
+          const known = this.of(course, lesson);
+          if (!known || known.right < result.right) this.#set(course, lesson, result);
+        }
+    });
   }
 
-  #save(): void {
+  /** Other tabs may have added something since. */
+  #change(change: () => void): void {
+    this.#results = load() ?? this.#results;
+    change();
     try {
       localStorage.setItem(KEPT_AS, JSON.stringify(plain(this.#results)));
     } catch {
@@ -79,15 +78,16 @@ function plain(results: Results): object {
   return Object.fromEntries([...results].map(([course, lessons]) => [course, Object.fromEntries(lessons)]));
 }
 
-function load(): Results {
+/** Undefined where nothing can be kept, or what is kept makes no sense. */
+function load(): Results | undefined {
   try {
     const kept = localStorage.getItem(KEPT_AS);
     if (kept !== null) return resultsIn(JSON.parse(kept));
     const before: unknown = JSON.parse(localStorage.getItem(KEPT_BEFORE) ?? '[]');
-    if (!Array.isArray(before)) return new Map();
+    if (!Array.isArray(before)) return undefined;
     return new Map([['', new Map(before.map((id) => [String(id), { right: 0, asked: 0 }]))]]);
   } catch {
-    return new Map();
+    return undefined;
   }
 }
 
