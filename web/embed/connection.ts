@@ -288,8 +288,8 @@ export class Connection extends EventTarget {
   #page(): PageApi {
     return {
       progress: (progress) => {
-        // Something else may still be fetched then.
-        if (this.hasFailed) return;
+        // After the start something else may still be fetched.
+        if (!this.progress) return;
         this.progress = progress;
         this.#changed();
         this.#tell('progress', progress);
@@ -344,10 +344,10 @@ export class Connection extends EventTarget {
       },
       serveImages: (port) => this.#images.serve(port),
       imageTrouble: (trouble) => {
-        if (trouble && trouble.retryIn === undefined)
-          return this.report(`Files of the guest’s root can’t be read: ${trouble.message}`);
-        this.imageTrouble = trouble;
-        this.#changed();
+        const isGivenUp = trouble?.retryIn === undefined;
+        this.imageTrouble = isGivenUp ? undefined : trouble;
+        if (trouble && isGivenUp) this.report(`Files of the guest’s root can’t be read: ${trouble.message}`);
+        else this.#changed();
       },
       problem: (message) => this.report(message),
     };
