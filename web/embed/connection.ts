@@ -14,7 +14,6 @@ import type {
   PageApi,
   Progress,
   RootInfo,
-  ShellId,
   ShellInfo,
   StartOptions,
   TerminalSize,
@@ -24,44 +23,10 @@ import type {
 import { ImageThread } from './image-thread.ts';
 import { movedAt, rememberMove } from './links.ts';
 import { checkBrowser } from './requirements.ts';
+import { ShellStream } from './shell-stream.ts';
 
 /** Until a terminal says how large it is. */
 const NEW_SHELL: TerminalSize = { columns: 80, rows: 24 };
-
-/** Where a shell's output goes. */
-export interface ShellOutput {
-  /** What it wrote before, and has had answers to. */
-  replay(bytes: Uint8Array): void;
-  /** Settles when it is taken. */
-  write(bytes: Uint8Array): Promise<void>;
-}
-
-/** One shell's output, kept until a terminal takes it. */
-export class ShellStream {
-  readonly guest: GuestId;
-  readonly id: ShellId;
-  readonly #earlier: Uint8Array;
-  readonly #backlog: Uint8Array[] = [];
-  #output: ShellOutput | undefined;
-
-  constructor(guest: GuestId, { id, output }: ShellInfo) {
-    this.guest = guest;
-    this.id = id;
-    this.#earlier = output;
-  }
-
-  /** Gives the terminal what there is, and what will come. */
-  connect(output: ShellOutput): void {
-    if (!this.#output) output.replay(this.#earlier);
-    this.#output = output;
-    for (const bytes of this.#backlog.splice(0)) void output.write(bytes);
-  }
-
-  push(bytes: Uint8Array): Promise<void> | void {
-    if (this.#output) return this.#output.write(bytes);
-    this.#backlog.push(bytes);
-  }
-}
 
 /** Lines of a guest's console that the page keeps. */
 const CONSOLE_LINES = 500;
@@ -98,6 +63,10 @@ export class Connection extends EventTarget {
   /** From {@link start} on. */
   worker!: Remote<WorkerApi>;
   #thread: Worker | undefined;
+  #end!: (reason: Error) => void;
+  /** Rejects when the worker has ended, or {@link stop} has ended it. */
+  readonly ended = new Promise<never>((_, reject) => (this.#end = reject));
+  #isStopped = false;
   readonly #images = new ImageThread();
   /** Of which a reload resumes; undefined where another tab has it. */
   #store: string | undefined;
@@ -141,34 +110,39 @@ export class Connection extends EventTarget {
     try {
       checkBrowser();
       this.#load();
-      const { guests, isNew, hasStore, milliseconds, resumed } = await this.worker.start(
-        { ...options, since: movedAt(options.store) },
-        proxy(this.#page()),
-      );
-      const views = await Promise.all(guests.map((guest) => this.#viewOf(guest)));
-      if (isNew) await this.attempt(prepare(views[0]!));
-      this.guests = views;
-      if (hasStore) this.#store = options.store;
-      this.startTime = milliseconds;
-      this.resumed = resumed;
-      this.progress = undefined;
-      this.#changed();
-      this.#tell('ready', null);
+      await Promise.race([this.#begin(options, prepare), this.ended]);
     } catch (error) {
+      this.#terminate();
       this.progress = undefined;
       this.hasFailed = true;
-      this.report((error as Error).message);
+      if (!this.#isStopped) this.report((error as Error).message);
       throw error;
     }
+  }
+
+  async #begin(options: Omit<StartOptions, 'since'>, prepare: (guest: GuestView) => Promise<void>): Promise<void> {
+    const { guests, isNew, hasStore, milliseconds, resumed } = await this.worker.start(
+      { ...options, since: movedAt(options.store) },
+      proxy(this.#page()),
+    );
+    const views = await Promise.all(guests.map((guest) => this.#viewOf(guest)));
+    if (isNew) await this.attempt(prepare(views[0]!));
+    this.guests = views;
+    if (hasStore) this.#store = options.store;
+    this.startTime = milliseconds;
+    this.resumed = resumed;
+    this.progress = undefined;
+    this.#changed();
+    this.#tell('ready', null);
   }
 
   #load(): void {
     this.#thread = new Worker(new URL('../worker/main.js', import.meta.url), { type: 'module', name: 'v86' });
     this.#thread.addEventListener('error', ({ message }) => {
-      this.hasFailed = !this.guests.length;
-      this.isDead = !this.hasFailed;
-      this.progress = undefined;
-      this.report(`The emulator has stopped: ${message || 'its program could not be fetched'}. Reload the page.`);
+      const reason = `The emulator has stopped: ${message || 'its program could not be fetched'}. Reload the page.`;
+      this.isDead = this.startTime !== undefined;
+      if (this.isDead) this.report(reason);
+      this.#end(new Error(reason));
     });
     this.worker = wrap<WorkerApi>(guarded(this.#thread));
   }
@@ -281,6 +255,12 @@ export class Connection extends EventTarget {
   }
 
   stop(): void {
+    this.#isStopped = true;
+    this.#terminate();
+    this.#end(new Error('this guest was destroyed'));
+  }
+
+  #terminate(): void {
     this.#thread?.terminate();
     this.#images.stop();
   }

@@ -12,23 +12,39 @@ import { Connection, type GuestView } from './connection.ts';
 import type { Beginning } from './links.ts';
 import type { GuestOptions, SharedFolder, Vm } from './vm.ts';
 
+interface HandleOptions extends GuestOptions, Beginning {}
+
 /** {@link Vm} over a connection: what it is asked goes to the first guest. */
 export class Handle implements Vm {
-  readonly connection = new Connection();
-  readonly ready: Promise<void>;
-  readonly fs: SharedFolder;
+  connection!: Connection;
+  ready!: Promise<void>;
+  readonly fs: SharedFolder = new HostFolder(this);
   readonly #onDestroy: () => void;
   /** Those who wait for an answer. A promise that all of them race would keep their answers until the end. */
   readonly #asking = new Set<(reason: Error) => void>();
-  #isDestroyed = false;
+  /** Why nothing is answered any more. */
+  #end: Error | undefined;
+  readonly #listeners = new Set<{ event: string; hear: (event: CustomEventInit) => void }>();
 
-  constructor(
-    { src = 'guest/', root, snapshot, files, command, store, from, isOfLink = false }: GuestOptions & Beginning,
-    onDestroy: () => void = () => {},
-  ) {
+  constructor(options: HandleOptions, onDestroy: () => void = () => {}) {
     this.#onDestroy = onDestroy;
+    this.start(options);
+  }
+
+  /** Once more, where it came to nothing. */
+  start({ src = 'guest/', root, snapshot, files, command, store, from, isOfLink = false }: HandleOptions): void {
+    this.connection?.stop();
+    const connection = new Connection();
+    this.connection = connection;
+    this.#end = undefined;
+    for (const { event, hear } of this.#listeners) connection.addEventListener(event, hear);
+    connection.ended.catch((reason: Error) => {
+      if (connection !== this.connection) return;
+      this.#end = reason;
+      for (const reject of this.#asking) reject(reason);
+    });
     const url = (relative: string) => new URL(relative, document.baseURI).href;
-    this.ready = this.connection.start(
+    this.ready = connection.start(
       {
         base: url(src),
         ...(root && { root: url(root) }),
@@ -40,7 +56,6 @@ export class Handle implements Vm {
     );
     // Whoever asks is told.
     this.ready.catch(() => {});
-    this.fs = new HostFolder(this);
   }
 
   get mountPoint(): string {
@@ -50,7 +65,7 @@ export class Handle implements Vm {
   /** What a guest answers, if it does before the end. */
   ask<T>(question: (guest: GuestView) => Promise<T>): Promise<T> {
     return new Promise<T>((resolve, reject) => {
-      if (this.#isDestroyed) return reject(destroyed());
+      if (this.#end) return reject(this.#end);
       this.#asking.add(reject);
       const answer = this.ready.then(() => {
         const [guest] = this.connection.guests;
@@ -90,16 +105,17 @@ export class Handle implements Vm {
   }
 
   on<E extends keyof VmEvents>(event: E, listener: (detail: VmEvents[E]) => void): () => void {
-    const { connection } = this;
-    const hear = ({ detail }: CustomEventInit) => listener(detail as VmEvents[E]);
-    connection.addEventListener(event, hear);
-    return () => connection.removeEventListener(event, hear);
+    const heard = { event, hear: ({ detail }: CustomEventInit) => listener(detail as VmEvents[E]) };
+    this.#listeners.add(heard);
+    this.connection.addEventListener(event, heard.hear);
+    return () => {
+      this.#listeners.delete(heard);
+      this.connection.removeEventListener(event, heard.hear);
+    };
   }
 
   destroy(): void {
     this.connection.stop();
-    this.#isDestroyed = true;
-    for (const reject of this.#asking) reject(destroyed());
     this.#onDestroy();
   }
 
@@ -127,10 +143,6 @@ async function unpackFrom(url: string, guest: GuestView): Promise<void> {
 
 function leftOut(skipped: readonly { path: string; reason: string }[]): string {
   return `except for ${skipped.map(({ path, reason }) => `${path}: ${reason}`).join('; ')}`;
-}
-
-function destroyed(): Error {
-  return new Error('this guest was destroyed');
 }
 
 class HostFolder implements SharedFolder {

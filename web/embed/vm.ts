@@ -73,9 +73,9 @@ export interface SharedFolder {
   watch(path: string, listener: (entry: FileEntry | undefined) => void): () => void;
 }
 
-/** A running guest. What is asked before it is ready waits for that; what is asked of one that could not start, or was destroyed, rejects. */
+/** A running guest. What is asked before it is ready waits for that; what is asked of one that could not start, has stopped, or was destroyed, rejects. */
 export interface Vm {
-  /** Settles when the guest answers. Rejects when it can't be started, with what to do. */
+  /** Settles when the guest answers. Rejects when it can't be started, with what to do. It is another promise when the visitor has pressed “Try again”. */
   readonly ready: Promise<void>;
   /** Where the shared folder is mounted in the guest; '' before it is ready. */
   readonly mountPoint: string;

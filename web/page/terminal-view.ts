@@ -1,7 +1,7 @@
 import { FitAddon } from '@xterm/addon-fit';
 import { WebLinksAddon } from '@xterm/addon-web-links';
 import { Terminal } from '@xterm/xterm';
-import type { ShellOutput, ShellStream } from '../embed/connection.ts';
+import type { ShellOutput, ShellStream } from '../embed/shell-stream.ts';
 import type { TerminalSize } from '../protocol.ts';
 
 const THEME = {

@@ -1,6 +1,7 @@
 import xtermCss from '@xterm/xterm/css/xterm.css';
 import { css, html, LitElement, nothing, type PropertyValues, unsafeCSS } from 'lit';
-import type { Connection, GuestView, ShellStream } from '../embed/connection.ts';
+import type { Connection, GuestView } from '../embed/connection.ts';
+import type { ShellStream } from '../embed/shell-stream.ts';
 import { called, calledFirst } from '../protocol/format.ts';
 import { icon } from './icons.ts';
 import { NetworkWatch } from './network-watch.ts';

@@ -138,15 +138,16 @@ export class VirtiofsVm extends LitElement implements VirtiofsVmElement {
     const { root, files, command } = this;
     const { problem, ...linked } = this.movable ? beginningOfPage() : {};
     this.#isTakingOver = linked.from !== undefined;
-    const vm = new Handle(
-      { src: this.base, root, files, command, snapshot: this.snapshot, store: this.#store, ...linked },
-      () => this.remove(),
-    );
-    this.#vm = vm;
-    if (problem) vm.connection.report(problem);
-    vm.connection.addEventListener('change', () => this.version++);
-    for (const type of EVENTS) vm.on(type, (detail) => this.dispatchEvent(new CustomEvent(type, { detail })));
-    vm.ready.then(
+    const options = { src: this.base, root, files, command, snapshot: this.snapshot, store: this.#store, ...linked };
+    if (this.#vm) this.#vm.start(options);
+    else {
+      this.#vm = new Handle(options, () => this.remove());
+      for (const type of EVENTS) this.#vm.on(type, (detail) => this.dispatchEvent(new CustomEvent(type, { detail })));
+    }
+    const { connection, ready } = this.#vm;
+    if (problem) connection.report(problem);
+    connection.addEventListener('change', () => this.version++);
+    ready.then(
       () => this.#begin(),
       () => {},
     );
@@ -189,7 +190,6 @@ export class VirtiofsVm extends LitElement implements VirtiofsVmElement {
   }
 
   #retry(): void {
-    this.#vm?.connection.stop();
     this.#start();
     this.requestUpdate();
   }
