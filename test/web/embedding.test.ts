@@ -257,7 +257,7 @@ describe('the page: embedding', () => {
       page.evaluate((html) => {
         document.body.innerHTML = html;
       }, `<virtiofs-vm style="height: 480px" ${attributes}></virtiofs-vm>`);
-    await put('files="files.tgz" command="sh hello.sh" store="files" readonly');
+    await put('files="files.tgz" command="sh hello.sh" store="files" readonly movable welcome');
     await visit.until(async () => /^hello from the archive$/m.test(await visit.screen()), 'the command has not run');
     expect(await page.getByRole('tablist', { name: 'Panels' }).count()).to.equal(1);
     expect(
@@ -267,8 +267,12 @@ describe('the page: embedding', () => {
     await page.locator('vm-text-editor .cm-content').click();
     await page.keyboard.insertText('not this');
     await visit.type('echo not this either > name');
-    for (const name of ['New file', 'Rename', 'Delete', 'New shell', 'Save'])
+    for (const name of ['New file', 'Rename', 'Delete', 'New shell', 'Save', 'Move guest'])
       expect(await page.getByRole('button', { name, exact: true }).count(), name).to.equal(0);
+    expect(await page.getByRole('region', { name: 'Welcome' }).count()).to.equal(0);
+    await page.getByRole('tab', { name: 'Inspector' }).click();
+    await page.getByRole('tab', { name: 'Requests' }).waitFor();
+    expect(await page.getByRole('tab', { name: 'Step' }).count()).to.equal(0);
     await visit.picture('readonly');
     await page.evaluate(async () => {
       vm = document.querySelector('virtiofs-vm')!.vm!;

@@ -44,7 +44,7 @@ export function renderPanel(
     case 'timeline':
       return html`<vm-timeline class="panel" style="height: 100%" .connection=${connection} .guest=${guest} .version=${version}></vm-timeline>`;
     case 'inspector':
-      return html`<vm-inspector class="panel" style="height: 100%" .connection=${connection} .guest=${guide.device ?? guest} .version=${version} .view=${guide.inspected} .marks=${guide.marks}></vm-inspector>`;
+      return html`<vm-inspector class="panel" style="height: 100%" .connection=${connection} .guest=${guide.device ?? guest} .version=${version} .readonly=${isReadonly} .view=${guide.inspected} .marks=${guide.marks}></vm-inspector>`;
     case 'lessons':
       return html`<vm-lessons class="panel" style="height: 100%" .connection=${connection} .guest=${guest} .version=${version} .course=${guide.place?.course ?? ''}></vm-lessons>`;
     case 'files':

@@ -127,7 +127,7 @@ export class GuestTerminals extends LitElement {
         <slot name="actions"></slot>
       </div>
       <div class="screens" @click=${() => this.#focus()}>
-        ${guest.shells.length ? '' : html`<p class="empty">The last shell has ended. <button @click=${() => this.open()}>New shell</button></p>`}
+        ${guest.shells.length ? '' : html`<p class="empty">The last shell has ended. ${this.readonly ? nothing : html`<button @click=${() => this.open()}>New shell</button>`}</p>`}
         ${this.#renderStandstill()}
         ${this.lacksNetwork ? html`<div class="tip" role="status"><span>This guest has no network: programs in it reach neither the internet nor your computer. To bring files in, drop them on the Files panel.</span><button class="plain icon" aria-label="Dismiss" title="Dismiss" @click=${() => (this.lacksNetwork = false)}>${icon('close')}</button></div>` : nothing}
       </div>
@@ -168,10 +168,10 @@ export class GuestTerminals extends LitElement {
       return html`<div class="standstill" role="status"><p>${calledFirst(guest.name)} is booting again. Its folder stays as it is.</p>${bootLog(connection.consoles.get(guest.id))}</div>`;
     if (guest.power === 'off') {
       return html`<div class="standstill" role="status"><p>${calledFirst(guest.name)} has stopped. Its folder is as it was, and the timeline has earlier moments.</p>
-        <button class="primary" ?disabled=${this.isBusy} @click=${() => this.#act(guest.api.start())}>Start again</button></div>`;
+        ${this.readonly ? nothing : html`<button class="primary" ?disabled=${this.isBusy} @click=${() => this.#act(guest.api.start())}>Start again</button>`}</div>`;
     }
     return guest.isAsleep
-      ? html`<div class="standstill" role="status"><p>${calledFirst(guest.name)} sleeps, its files open and its locks held.</p><button class="primary" ?disabled=${this.isBusy} @click=${() => this.#toggleSleep()}>Wake</button></div>`
+      ? html`<div class="standstill" role="status"><p>${calledFirst(guest.name)} sleeps, its files open and its locks held.</p>${this.readonly ? nothing : html`<button class="primary" ?disabled=${this.isBusy} @click=${() => this.#toggleSleep()}>Wake</button>`}</div>`
       : nothing;
   }
 

@@ -165,9 +165,9 @@ export class VirtiofsVm extends LitElement implements VirtiofsVmElement {
       forgetSnapshot();
     }
     const { resumed, guests } = this.#vm!.connection;
-    this.isWelcoming = this.welcome && resumed === undefined && guests.length === 1;
+    this.isWelcoming = this.welcome && !this.readonly && resumed === undefined && guests.length === 1;
     await this.updateComplete;
-    if (await this.#guide.begin()) return;
+    if (!this.readonly && (await this.#guide.begin())) return;
     if (this.autofocus) this.renderRoot.querySelector<HTMLElement>('vm-terminals')?.focus();
   }
 
@@ -235,7 +235,7 @@ export class VirtiofsVm extends LitElement implements VirtiofsVmElement {
         <vm-status .connection=${connection} .guest=${guests.length ? this.active : undefined} .version=${this.version}></vm-status>
         <span class="space"></span>
         ${renderChoice(readChoices(this.guests), this.#choice)}
-        ${this.welcome && guests.length ? html`<button class="plain icon" aria-label="What is this?" title="What is this?" aria-expanded=${this.isWelcoming} @click=${() => (this.isWelcoming = !this.isWelcoming)}>${icon('help')}</button>` : nothing}
+        ${this.welcome && !this.readonly && guests.length ? html`<button class="plain icon" aria-label="What is this?" title="What is this?" aria-expanded=${this.isWelcoming} @click=${() => (this.isWelcoming = !this.isWelcoming)}>${icon('help')}</button>` : nothing}
         <button class="plain icon" aria-label="Light or dark" title="Light or dark" @click=${() => this.#toggleTheme()}>${icon('theme')}</button>
       </header>`
       }
@@ -268,11 +268,10 @@ export class VirtiofsVm extends LitElement implements VirtiofsVmElement {
               guest,
             ) => html`<vm-terminals .connection=${connection} .guest=${guest} .version=${this.version} ?readonly=${this.readonly}
             ?data-active=${guests.length > 1 && guest === this.#activeOf(guests)} @focusin=${() => (this.last = guest.id)} @typed=${this.#onBegun}>
-            ${this.movable ? html`<vm-move slot="actions" .connection=${connection} .guest=${guest} .version=${this.version}></vm-move>` : nothing}
+            ${this.movable && !this.readonly ? html`<vm-move slot="actions" .connection=${connection} .guest=${guest} .version=${this.version}></vm-move>` : nothing}
             ${
               guests.length > 1
-                ? html`<span slot="name" class="name">${guest.name}</span>
-              <button slot="actions" class="plain icon" aria-label=${`Close ${guest.name}`} title=${`Close ${guest.name}`} @click=${() => connection.attempt(this.#close(connection, guest))}>${icon('close')}</button>`
+                ? html`<span slot="name" class="name">${guest.name}</span>${this.readonly ? nothing : this.#renderClose(connection, guest)}`
                 : nothing
             }
           </vm-terminals>`,
@@ -299,6 +298,11 @@ export class VirtiofsVm extends LitElement implements VirtiofsVmElement {
       </nav>`
           : nothing
       }`;
+  }
+
+  #renderClose(connection: Connection, guest: GuestView) {
+    const label = `Close ${guest.name}`;
+    return html`<button slot="actions" class="plain icon" aria-label=${label} title=${label} @click=${() => connection.attempt(this.#close(connection, guest))}>${icon('close')}</button>`;
   }
 
   /** With what it was kept, and nothing unsaved left behind unasked. */

@@ -26,6 +26,7 @@ export class InspectorPanel extends LitElement {
     connection: { attribute: false },
     guest: { attribute: false },
     version: { attribute: false },
+    readonly: { type: Boolean },
     view: { attribute: false },
     marks: { attribute: false },
     queue: { state: true },
@@ -44,6 +45,8 @@ export class InspectorPanel extends LitElement {
   declare connection: Connection;
   declare guest: GuestView;
   declare version: number;
+  /** The visitor only looks: steps would hold processes of the guest up. */
+  declare readonly: boolean;
   declare view: ViewId;
   /** What a lesson speaks of: see `Marks`. */
   declare marks: readonly string[];
@@ -52,6 +55,7 @@ export class InspectorPanel extends LitElement {
 
   constructor() {
     super();
+    this.readonly = false;
     this.view = 'requests';
     this.marks = [];
   }
@@ -83,16 +87,18 @@ export class InspectorPanel extends LitElement {
   }
 
   override render() {
+    const tabs = VIEWS.filter(({ id }) => !this.readonly || id !== 'step');
+    const view = tabs.find(({ id }) => id === this.view)?.id ?? 'requests';
     return html`
       ${this.guest.root ? html`<div class="toolbar">${deviceChoice(this.guest, 'Device of', () => this.#chose())}</div>` : nothing}
-      ${tabList({ label: 'Inspector', tabs: VIEWS, selected: this.view, panelPrefix: 'view-', onSelect: (id) => this.#show(id as ViewId) })}
-      <div class="view" role="tabpanel" id=${`view-${this.view}`} aria-labelledby=${`view-${this.view}-tab`} @queue=${this.#onQueue}>${this.#renderView()}</div>`;
+      ${tabList({ label: 'Inspector', tabs, selected: view, panelPrefix: 'view-', onSelect: (id) => this.#show(id as ViewId) })}
+      <div class="view" role="tabpanel" id=${`view-${view}`} aria-labelledby=${`view-${view}-tab`} @queue=${this.#onQueue}>${this.#renderView(view)}</div>`;
   }
 
-  #renderView() {
+  #renderView(view: ViewId) {
     const { connection, marks } = this;
     const guest = chosenDevice(this.guest);
-    switch (this.view) {
+    switch (view) {
       case 'requests':
         return html`<vm-requests .marks=${marks} .connection=${connection} .guest=${guest}></vm-requests>`;
       case 'step':
