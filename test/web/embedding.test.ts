@@ -235,6 +235,61 @@ describe('the page: embedding', () => {
     ]);
   });
 
+  it('goes on where it is moved to, and leaves nothing where it is removed', async () => {
+    const visit = await openBlank();
+    const { page } = visit;
+    await page.evaluate(() => {
+      const [set, clear] = [setInterval, clearInterval];
+      const running = new Set<unknown>();
+      Object.assign(globalThis, {
+        running,
+        setInterval: (action: () => void, delay: number) => {
+          const timer = set(action, delay);
+          if (delay === 250) running.add(timer);
+          return timer;
+        },
+        clearInterval: (timer: number) => {
+          running.delete(timer);
+          clear(timer);
+        },
+      });
+      document.body.innerHTML = '<virtiofs-vm style="height: 480px"></virtiofs-vm>';
+    });
+    const move = () =>
+      page.evaluate(() => {
+        const place = document.createElement('div');
+        document.body.append(place);
+        place.append(document.querySelector('virtiofs-vm')!);
+      });
+    const warns = () => page.evaluate(() => !dispatchEvent(new Event('beforeunload', { cancelable: true })));
+    await visit.run('n=42');
+    await page.locator('vm-files .row[data-path="/README.txt"]').click();
+    const text = page.locator('vm-text-editor .cm-content');
+    await text.waitFor();
+    await move();
+    await text.waitFor();
+    await text.click();
+    await page.keyboard.insertText('not saved');
+    await page.getByText('not saved', { exact: true }).waitFor();
+    expect(await warns()).to.equal(true);
+    await page.getByRole('tab', { name: 'Lessons' }).click();
+    await page.locator('vm-lessons .lessons button').first().waitFor();
+    await move();
+    await page.locator('vm-lessons .lessons button').first().click();
+    await page.locator('vm-lesson li[aria-current=step]').waitFor();
+    await page.waitForFunction('running.size === 1');
+    expect(await visit.run('echo $n')).to.equal('42');
+    await page.evaluate(() => {
+      const element = document.querySelector('virtiofs-vm')!;
+      element.remove();
+      setTimeout(() => document.body.append(element));
+    });
+    await page.waitForFunction('running.size === 0');
+    expect(await warns()).to.equal(false);
+    expect(await visit.run('echo ${n-none}')).to.equal('none');
+    expect(await page.locator('vm-lesson').count()).to.equal(0);
+  });
+
   it('is a page of one script and one element', async () => {
     const visit = await site.open({ path: 'one-script.html' });
     expect(await visit.run('pwd')).to.equal('/mnt/share');

@@ -75,6 +75,9 @@ export class CourseGuide {
 
   end(): void {
     removeEventListener('hashchange', this.#onHash);
+    this.run?.end();
+    this.run = this.#at = undefined;
+    this.#hadLesson = false;
   }
 
   readonly #onHash = (): void => {

@@ -167,6 +167,7 @@ export class VirtiofsVm extends LitElement implements VirtiofsVmElement {
     const { resumed, guests } = this.#vm!.connection;
     this.isWelcoming = this.welcome && !this.readonly && resumed === undefined && guests.length === 1;
     await this.updateComplete;
+    if (!this.#vm) return;
     if (!this.readonly && (await this.#guide.begin())) return;
     if (this.autofocus) this.renderRoot.querySelector<HTMLElement>('vm-terminals')?.focus();
   }
@@ -202,6 +203,8 @@ export class VirtiofsVm extends LitElement implements VirtiofsVmElement {
       const vm = this.#vm;
       this.#vm = undefined;
       this.#guide.end();
+      // Nobody can save them any more.
+      for (const guest of vm?.connection.guests ?? []) Drafts.of(guest).removed('');
       vm?.destroy();
     });
   }

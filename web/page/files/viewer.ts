@@ -88,6 +88,8 @@ export class FileViewer extends LitElement {
   override connectedCallback(): void {
     super.connectedCallback();
     this.#timer = setInterval(() => void this.#loadUse(), USE_INTERVAL);
+    // It was taken out, and has no content any more.
+    if (this.hasUpdated && !this.isGone) void this.#load();
   }
 
   override disconnectedCallback(): void {

@@ -117,6 +117,12 @@ export class StepView extends LitElement {
     if (this.pause && this.walk && this.isHeld) this.#timer = setTimeout(() => this.#goOn(), this.pause);
   }
 
+  override connectedCallback(): void {
+    super.connectedCallback();
+    // It was taken out, and does not go on by itself any more.
+    if (this.hasUpdated) this.requestUpdate('pause');
+  }
+
   override disconnectedCallback(): void {
     super.disconnectedCallback();
     clearTimeout(this.#timer);

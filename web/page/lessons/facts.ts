@@ -84,6 +84,13 @@ export function factsOfResult(result: BareResult): Facts {
   return asFacts({ ...result, requests: result.requests.map(factsOfRow) }) as Facts;
 }
 
+/** What a visitor predicted, and what the device did: indices of options. */
+export interface Prediction {
+  chosen: number | undefined;
+  /** Undefined until it is known; -1 for none of them. */
+  right: number | undefined;
+}
+
 /** Of a question's options, the first one that is true. */
 export function rightOf({ options }: Question, facts: Facts): number {
   return options.findIndex(({ isRight }) =>

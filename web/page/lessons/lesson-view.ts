@@ -4,10 +4,11 @@ import { icon } from '../icons.ts';
 import { controls } from '../styles.ts';
 import type { Lesson, Question, Step } from './course-format.ts';
 import './exercise.ts';
+import type { Prediction } from './facts.ts';
 import { showGlossary } from './glossary.ts';
 import { linkToStep } from './links.ts';
 import { inline, type ProseOptions, renderProse } from './prose.ts';
-import { LessonRun, type Prediction } from './run.ts';
+import { LessonRun } from './run.ts';
 import { proseStyles } from './styles.ts';
 
 /** What a step wants typed: `guest` is the id of the one it is for. */

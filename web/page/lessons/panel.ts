@@ -61,10 +61,14 @@ export class LessonsPanel extends LitElement {
     void run.load(this.course);
   }
 
+  override connectedCallback(): void {
+    super.connectedCallback();
+    this.#run?.addEventListener('change', this.#onChange);
+  }
+
   override disconnectedCallback(): void {
     super.disconnectedCallback();
     this.#run?.removeEventListener('change', this.#onChange);
-    this.#run = undefined;
   }
 
   override render() {

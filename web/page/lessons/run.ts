@@ -4,7 +4,7 @@ import { Bench } from './bench.ts';
 import { clearUp } from './clear-up.ts';
 import type { Lesson, Show, Step } from './course-format.ts';
 import type { Facts } from './expression.ts';
-import { factsFor, rightOf, type Scene } from './facts.ts';
+import { factsFor, type Prediction, rightOf, type Scene } from './facts.ts';
 import { type Course, loadCourse } from './load.ts';
 import { perform } from './perform.ts';
 import { Progress } from './progress.ts';
@@ -13,13 +13,6 @@ import { Progress } from './progress.ts';
 const INTERVAL = 250;
 
 const runs = new WeakMap<Connection, LessonRun>();
-
-/** What a visitor predicted, and what the device did: indices of options. */
-export interface Prediction {
-  chosen: number | undefined;
-  /** Undefined until it is known; -1 for none of them. */
-  right: number | undefined;
-}
 
 /**
  * The course of one page: which lesson is under way, how far it is, and what the page sees of it. Goes on while other panels are shown. What a
@@ -198,8 +191,6 @@ export class LessonRun extends EventTarget {
     this.seen = [];
     this.predictions = [];
     this.#pointed = undefined;
-    this.#bench?.close();
-    this.#bench = undefined;
     this.#notes = new Map();
     this.#last = this.#after = this.#counted = undefined;
     this.lacks = [];
@@ -228,11 +219,21 @@ export class LessonRun extends EventTarget {
     return this.#inTurn(async () => {});
   }
 
-  /** Clears up, when what is under way is done. Returns the number of what comes next. */
-  #leave(): number {
+  /** The guest is gone, and what a lesson has made with it. */
+  end(): void {
+    this.#halt();
+    this.#visit++;
+  }
+
+  #halt(): void {
     clearInterval(this.#timer);
     this.#bench?.close();
     this.#bench = undefined;
+  }
+
+  /** Clears up, when what is under way is done. Returns the number of what comes next. */
+  #leave(): number {
+    this.#halt();
     const { lesson } = this;
     if (lesson) void this.#inTurn(() => this.#clear(lesson));
     return ++this.#visit;
