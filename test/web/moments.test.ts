@@ -99,6 +99,24 @@ describe('the page: moments that are left', function () {
     expect(await visit.run('cat f')).to.equal('three');
   });
 
+  it('of two guests that are closed at once one stays, and one that is closed twice is closed once', async () => {
+    const visit = await show(await site.open());
+    await panel(visit).getByRole('button', { name: 'Fork', exact: true }).click();
+    await visit.page.getByRole('dialog').getByRole('button', { name: 'Folder of its own' }).click();
+    await visit.ready(1);
+    await idle(visit);
+    const failures = await visit.page.evaluate(async () => {
+      const {
+        connection: { worker, guests },
+      } = document.querySelector('virtiofs-vm')!.vm as unknown as { connection: Connection };
+      const calls = [guests[1]!, guests[1]!, guests[0]!].map(({ id }) => worker.close(id));
+      return (await Promise.allSettled(calls)).map((call) =>
+        call.status === 'rejected' ? (call.reason as Error).message : '',
+      );
+    });
+    expect(failures).to.deep.equal(['', 'this guest was closed', 'this is the last guest: it stays']);
+  });
+
   it('where the present can’t be kept, the visitor is asked, and can stay', async () => {
     const visit = await show(await site.open());
     await visit.run('echo one > f');

@@ -51,3 +51,9 @@ export function renderPanel(
       return html`<vm-files class="panel" style="height: 100%" .connection=${connection} .guest=${guest} .version=${version} .readonly=${isReadonly}></vm-files>`;
   }
 }
+
+/** Whose folder a guest has. */
+export function folderOf(guests: GuestView[], one: GuestView): string {
+  const others = guests.filter((guest) => guest !== one && guest.folder === one.folder).map(({ name }) => name);
+  return others.length ? `shared with ${others.join(', ')}` : 'of its own';
+}

@@ -13,7 +13,7 @@ import { icon } from './icons.ts';
 import type { InspectorPanel } from './inspector/panel.ts';
 import type { TypeDetail } from './lessons/lesson-view.ts';
 import { noGuest, noGuestStyles } from './move/no-guest.ts';
-import { PANELS, type PanelId, renderPanel } from './panels.ts';
+import { folderOf, PANELS, type PanelId, renderPanel } from './panels.ts';
 import { bootLogStyles, failedScreen, startScreen, startStyles } from './start-screen.ts';
 import './status.ts';
 import { controls, tokens } from './styles.ts';
@@ -115,6 +115,7 @@ export class VirtiofsVm extends LitElement implements VirtiofsVmElement {
   #vm: Handle | undefined;
   /** The guest comes from elsewhere. */
   #isTakingOver = false;
+  readonly #closing = new Set<GuestView>();
   readonly #guide = new CourseGuide(this);
 
   constructor() {
@@ -282,7 +283,7 @@ export class VirtiofsVm extends LitElement implements VirtiofsVmElement {
           ${
             panel
               ? html`<section class="side" aria-label="Panels">
-            ${guests.length > 1 && shown ? html`<p class="about">${shown.name}<span class="muted">, folder ${this.#folderOf(guests, shown)}</span></p>` : nothing}
+            ${guests.length > 1 && shown ? html`<p class="about">${shown.name}<span class="muted">, folder ${folderOf(guests, shown)}</span></p>` : nothing}
             ${tabList({ label: 'Panels', tabs: panels, selected: panel, panelPrefix: 'panel-', onSelect: (id) => this.show(id as View) })}
             <div class="panel" role="tabpanel" id=${`panel-${panel}`} aria-labelledby=${`panel-${panel}-tab`} @click=${this.#onBegun} @input=${this.#onBegun} @drop=${this.#onBegun} @view=${this.#onView}>${renderPanel(panel, connection, this.#activeOf(guests), this.version, this.#guide, this.readonly)}</div>
           </section>`
@@ -305,7 +306,14 @@ export class VirtiofsVm extends LitElement implements VirtiofsVmElement {
 
   #renderClose(connection: Connection, guest: GuestView) {
     const label = `Close ${guest.name}`;
-    return html`<button slot="actions" class="plain icon" aria-label=${label} title=${label} @click=${() => connection.attempt(this.#close(connection, guest))}>${icon('close')}</button>`;
+    return html`<button slot="actions" class="plain icon" aria-label=${label} title=${label} @click=${() => this.#closeOnce(connection, guest)}>${icon('close')}</button>`;
+  }
+
+  async #closeOnce(connection: Connection, guest: GuestView): Promise<void> {
+    if (this.#closing.has(guest)) return;
+    this.#closing.add(guest);
+    await connection.attempt(this.#close(connection, guest));
+    this.#closing.delete(guest);
   }
 
   /** With what it was kept, and nothing unsaved left behind unasked. */
@@ -329,12 +337,6 @@ export class VirtiofsVm extends LitElement implements VirtiofsVmElement {
 
   #activeOf(guests: GuestView[]): GuestView {
     return guests.find(({ id }) => id === this.last) ?? guests[0]!;
-  }
-
-  /** Whose folder a guest has. */
-  #folderOf(guests: GuestView[], one: GuestView): string {
-    const others = guests.filter((guest) => guest !== one && guest.folder === one.folder).map(({ name }) => name);
-    return others.length ? `shared with ${others.join(', ')}` : 'of its own';
   }
 
   readonly #onView = ({ detail }: CustomEvent<InspectorPanel['view']>) => void (this.inspected = detail);

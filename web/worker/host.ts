@@ -371,9 +371,7 @@ export class Host implements WorkerApi {
   }
 
   async close(id: GuestId, keep = true): Promise<KeepResult> {
-    const guest = this.guest(id);
-    if (this.#guests.size === 1) throw new Error('this is the last guest: it stays');
-    return this.timeline.end(guest, keep, () => this.#end(guest));
+    return this.timeline.end(id, keep, (guest) => this.#end(guest));
   }
 
   async #leave(guest: Guest): Promise<void> {

@@ -230,14 +230,16 @@ export class Timeline implements TimelineApi {
     });
   }
 
-  /** Runs what ends a guest, when it is kept. */
-  end(guest: Guest, keep: boolean, action: () => Promise<void>): Promise<KeepResult> {
-    return this.inTurn(() =>
-      this.#leave(guest, keep && 'close', async () => {
-        await action();
-        this.#undo.delete(guest.id);
-      }),
-    );
+  /** Runs what ends a guest, when it is kept. The last one stays. */
+  end(id: GuestId, keep: boolean, action: (guest: Guest) => Promise<void>): Promise<KeepResult> {
+    return this.inTurn(async () => {
+      const guest = this.#guest(id);
+      if ([...this.#guests()].length === 1) throw new Error('this is the last guest: it stays');
+      return this.#leave(guest, keep && 'close', async () => {
+        await action(guest);
+        this.#undo.delete(id);
+      });
+    });
   }
 
   /** Does what ends the present moment of a guest, once a snapshot has it: of kind `kept`, and none if that is false. */

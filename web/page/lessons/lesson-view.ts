@@ -24,6 +24,7 @@ export class LessonView extends LitElement {
     guest: { attribute: false },
     version: { attribute: false },
     isBusy: { state: true },
+    isCatchingUp: { state: true },
     hints: { state: true },
     isSmall: { state: true },
     isCopied: { state: true },
@@ -70,6 +71,8 @@ export class LessonView extends LitElement {
   declare guest: GuestView;
   declare version: number;
   declare isBusy: boolean;
+  /** The steps before the one that a link leads to are being done. */
+  declare isCatchingUp: boolean;
   /** Hints of the step under way that are shown. */
   declare hints: number;
   /** Only its bar is shown. */
@@ -88,7 +91,7 @@ export class LessonView extends LitElement {
 
   constructor() {
     super();
-    this.isBusy = this.isSmall = this.isCopied = false;
+    this.isBusy = this.isCatchingUp = this.isSmall = this.isCopied = false;
     this.hints = this.changes = 0;
   }
 
@@ -150,7 +153,7 @@ export class LessonView extends LitElement {
         <p role="alert">This lesson needs ${run.lacks.join(' and ')}, which this guest does not have. If Debian can be chosen above, choose it, and open the lesson again.</p>`;
     return html`
       <p class="muted">${lesson.about}</p>${renderProse(lesson.prose, this.#options)}
-      ${run.wanted > count ? html`<div class="actions"><span>The link leads to step ${run.wanted + 1}, which builds on those before it.</span><button @click=${() => this.#catchUp()}>Do them for me</button></div>` : nothing}
+      ${run.wanted > count ? this.#renderWanted(run) : nothing}
       <ol class="steps-list">${lesson.steps.map(
         (step, index) => html`<li ?data-later=${index > count} aria-current=${index === count ? 'step' : nothing}>
         <span class="mark" ?data-done=${index < count} ?data-now=${index === count} aria-hidden="true">${index < count ? '✓' : index + 1}</span>
@@ -165,6 +168,12 @@ export class LessonView extends LitElement {
         <button @click=${() => this.#leave()}>All lessons</button></div>`
           : nothing
       }`;
+  }
+
+  /** Programs are the visitor's to write. */
+  #renderWanted({ wanted, step }: LessonRun) {
+    return html`<div class="actions"><span>The link leads to step ${wanted + 1}, which builds on those before it.</span>
+      ${step?.exercise ? html`<span>The program of this step is yours to write.</span>` : html`<button ?disabled=${this.isCatchingUp} @click=${() => this.#catchUp()}>Do them for me</button>`}</div>`;
   }
 
   #renderDone(run: LessonRun, { question }: Step, index: number) {
@@ -255,11 +264,13 @@ export class LessonView extends LitElement {
     }
   }
 
-  /** Does the steps before the one that a link leads to. */
+  /** Does the steps before the one that a link leads to, up to a program. */
   async #catchUp(): Promise<void> {
+    if (this.isCatchingUp) return;
+    this.isCatchingUp = true;
     const run = this.#run;
     const { lesson } = run;
-    for (let count = -1; run.lesson === lesson && run.count < run.wanted; ) {
+    for (let count = -1; run.lesson === lesson && run.count < run.wanted && !run.step?.exercise; ) {
       const { step, place } = run;
       if (!step || !run.isLooking || !place) {
         await run.changed();
@@ -274,6 +285,7 @@ export class LessonView extends LitElement {
       }
       if (run.count === count) await run.changed();
     }
+    this.isCatchingUp = false;
   }
 
   #leave(): void {
