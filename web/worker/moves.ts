@@ -43,7 +43,7 @@ interface Arrival extends Successor {
 /** How the other side is reached. */
 interface OtherSide {
   token: string;
-  connect(): Promise<MigrationChannel>;
+  connect(signal: AbortSignal): Promise<MigrationChannel>;
   /** Calls it again, to ask what became of a guest. */
   ask(): Promise<MigrationChannel>;
 }
@@ -59,6 +59,8 @@ export class Moves implements MoveApi {
   #offer: AbortController | undefined;
   /** Breaks off what is under way. */
   #current: AbortController | undefined;
+  /** Over which a guest is on its way here, until it runs. */
+  #arriving: MigrationChannel | undefined;
   readonly #unknown = new Map<GuestId, MigrationUnknownError>();
 
   constructor(events: MoveEvents) {
@@ -83,14 +85,14 @@ export class Moves implements MoveApi {
 
   async toAddress(guest: GuestId, address: string): Promise<MoveResult> {
     const { url, token } = parseAddress(address);
-    return this.#moveOut(guest, { token, connect: () => call(url), ask: () => call(url) });
+    return this.#moveOut(guest, { token, connect: (signal) => call(url, signal), ask: () => call(url) });
   }
 
   async #moveOut(id: GuestId, side: OtherSide): Promise<MoveResult> {
     const guest = this.#events.guest(id);
     guest.checkAlone();
     return this.#alone(async (signal) => {
-      const channel = await side.connect();
+      const channel = await side.connect(signal);
       return this.#events.undisturbed(async () => {
         const began = Date.now();
         try {
@@ -138,19 +140,20 @@ export class Moves implements MoveApi {
   cancel(): void {
     this.#offer?.abort();
     this.#current?.abort();
+    this.#arriving?.close();
   }
 
   async fromAddress(address: string): Promise<GuestInfo> {
     const { url, token } = parseAddress(address);
-    return (await this.#alone(async () => this.#takeOver(await call(url), this.#target(token)))).info;
+    return (await this.#alone(async (signal) => this.#takeOver(await call(url, signal), this.#target(token)))).info;
   }
 
   /** Takes over from the tab that has made the code, or from an address. */
   async from(place: string): Promise<Guest> {
-    return this.#alone(async () => {
+    return this.#alone(async (signal) => {
       if (isAddress(place)) {
         const { url, token } = parseAddress(place);
-        return this.#takeOver(await call(url), this.#target(token));
+        return this.#takeOver(await call(url, signal), this.#target(token));
       }
       const target = this.#target(place);
       const guest = await this.#takeOver(await join(place), target);
@@ -173,15 +176,25 @@ export class Moves implements MoveApi {
       onProblem: ({ message }) => this.#events.problem(`The guest has arrived, but ${message}`),
       make: async ({ machine }) => {
         const guest = await this.#events.make(configOfSnapshot({ machine }));
-        return { guest, ...guest.moveIn() };
+        const successor = guest.moveIn();
+        const start = (summary: unknown) => {
+          this.#arriving = undefined;
+          return successor.start(summary);
+        };
+        return { guest, ...successor, start };
       },
     });
   }
 
   async #takeOver(channel: MigrationChannel, target: MigrationTarget<Arrival>): Promise<Guest> {
-    const { guest } = (await target.serve(channel))!;
-    await this.#events.arrived(guest);
-    return guest;
+    this.#arriving = channel;
+    try {
+      const { guest } = (await target.serve(channel))!;
+      await this.#events.arrived(guest);
+      return guest;
+    } finally {
+      this.#arriving = undefined;
+    }
   }
 
   async #alone<T>(action: (signal: AbortSignal) => Promise<T>): Promise<T> {

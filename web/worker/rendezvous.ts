@@ -74,14 +74,22 @@ export function parseAddress(address: string): { url: string; token: string } {
   return { url: url.href, token };
 }
 
-/** @throws Error when nobody answers there. */
-export async function call(url: string): Promise<MigrationChannel> {
+/** `signal` ends the attempt. @throws Error when nobody answers there. */
+export async function call(url: string, signal?: AbortSignal): Promise<MigrationChannel> {
   const socket = new WebSocket(url);
+  let cancel!: () => void;
   const failure = new Promise<never>((_, reject) => {
     socket.addEventListener('error', () =>
       reject(new Error(`nobody answers at ${url}: look whether v86-virtiofs waits there`)),
     );
+    cancel = () => {
+      reject(new Error('it was cancelled'));
+      socket.close();
+    };
   });
   failure.catch(() => {});
-  return Promise.race([webSocketChannel(socket, true), failure]);
+  signal?.addEventListener('abort', cancel);
+  return Promise.race([webSocketChannel(socket, true), failure]).finally(() =>
+    signal?.removeEventListener('abort', cancel),
+  );
 }
