@@ -230,9 +230,9 @@ export class Blocks {
       for (let n = 1; n <= 1 + GAP; n++) {
         const block = from + direction * n;
         if (isQueued(block)) return block;
-        // What is here, or comes, is not fetched again for the sake of what is behind it.
+        // What is here, or comes, is not fetched again for the sake of what is behind it; nor is what has to be fetched in another way.
         const name = `${file}/${block}`;
-        if (this.#memory.has(name) || this.#flying.has(name)) return undefined;
+        if (this.#memory.has(name) || this.#flying.has(name) || this.#queue.has(name)) return undefined;
       }
       return undefined;
     };

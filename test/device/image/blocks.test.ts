@@ -65,4 +65,24 @@ describe('the blocks of an image', () => {
       }
     });
   }
+
+  it('reach those who wait for one past all caches, between two that are wanted from anywhere', async () => {
+    const files = new SlowFiles();
+    const blocks = new Blocks(files, [{ name: 'pack', key: 'pack', start: 0, end: 20 * BLOCK }], {
+      memory: 0,
+      patience: 10_000,
+      firstPause: 1,
+    });
+    const first = blocks.get(0, [0]);
+    await turn();
+    files.asked.shift()!.answer();
+    await first;
+    const waiting = [blocks.get(0, [10, 12]), blocks.get(0, [11], { isFresh: true })];
+    await turn();
+    expect(files.asked.map(({ isFresh }) => isFresh)).to.have.members([false, false, true]);
+    for (const { answer } of files.asked.splice(0)) answer();
+    const found = await Promise.all(waiting);
+    expect(found.flatMap((each) => [...each.keys()])).to.have.members([10, 11, 12]);
+    blocks.close();
+  });
 });
