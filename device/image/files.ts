@@ -74,7 +74,8 @@ export class StoredImage implements ImageFiles {
       }
       yield bytes;
       at += bytes.length;
-      if (end === undefined || at < end) return;
+      if (end === undefined) return;
+      if (at < end) throw new ImageError(`${name || this.place} is shorter than the image says: copy it again`);
     }
   }
 }

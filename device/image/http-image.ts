@@ -47,8 +47,8 @@ function checkAnswer(url: URL, { ok, status, statusText, headers }: Response, fr
     throw new ImageError(
       `${answered}: the image was removed, or replaced by another one, or was not copied whole; publish it again`,
     );
-  if (status === 416)
-    throw new ImageError(`${answered}: the file there is shorter than the image says; publish it again`);
+  const tooShort = 'the file there is shorter than the image says; publish it again';
+  if (status === 416) throw new ImageError(`${answered}: ${tooShort}`);
   if (status === 429 || status === 408 || status >= 500) throw new ImageError(answered, { mayPass: true });
   if (!ok) throw new ImageError(`${answered}: let it serve this file`);
   const encoding = headers.get('content-encoding');
@@ -56,11 +56,13 @@ function checkAnswer(url: URL, { ok, status, statusText, headers }: Response, fr
     throw new ImageError(
       `${url.href} comes compressed (Content-Encoding: ${encoding}), so parts of it can't be asked for: let the server send it as it is`,
     );
-  const range = /^bytes (\d+)-/.exec(headers.get('content-range') ?? '');
-  if (status === 206 && range && Number(range[1]) !== from)
+  const [, start, total] = /^bytes (\d+)-\d*(?:\/(\d+))?/.exec(headers.get('content-range') ?? '') ?? [];
+  if (status === 206 && start !== undefined && Number(start) !== from)
     throw new ImageError(
       `${url.href}: the server was asked for bytes from ${from} on${to ? ` to ${to}` : ''}, and sends others`,
     );
+  const length = status === 206 ? total : headers.get('content-length');
+  if (to !== undefined && Number(length ?? NaN) < to) throw new ImageError(`${url.href}: ${tooShort}`);
 }
 
 async function* parts(url: URL, response: Response, watch: Watch): AsyncGenerator<Uint8Array> {

@@ -236,6 +236,17 @@ describe('the source of an image', function () {
       expect(image.origin.counts.retries).to.equal(0);
     });
 
+  for (const hasRanges of [true, false])
+    it(`gives up at once where a pack is shorter than the image says, on a server with${hasRanges ? '' : 'out'} ranges`, async () => {
+      const troubles: Trouble[] = [];
+      const image = await openIt({ patience: 100_000, onTrouble: (trouble) => troubles.push(trouble) });
+      for (const name of packs()) server.files.set(name, contents.get(name)!.subarray(0, 10 * 65_536 + 100));
+      server.hasRanges = hasRanges;
+      expect(await codeOf(image.origin.fetch(chunksOf(image).slice(8, 12)))).to.equal(5);
+      expect(troubles.at(-1)!.error.message).to.include('shorter than the image says');
+      expect(image.origin.counts.retries).to.equal(0);
+    });
+
   it('never gives a wrong byte: asks once more past all caches, and gives up then', async () => {
     const image = await openIt();
     let fresh = 0;

@@ -66,6 +66,10 @@ describe('v86-virtiofs image', function () {
     expect(damaged.code).to.equal(125);
     expect(damaged.stderr).to.include('1 of 4 chunks are not what they should be');
     expect(JSON.parse(damaged.stdout)).to.include({ chunks: 4, damaged: 1 });
+    writeFileSync(pack, bytes.subarray(0, bytes.length >> 1));
+    const short = await run(['image', 'verify', file]);
+    expect(short.code).to.equal(125);
+    expect(short.stderr).to.include('is shorter than the image says: copy it again');
     rmSync(pack);
     expect((await run(['image', 'verify', file])).stderr).to.include('4 of 4 chunks');
     writeFileSync(file, readFileSync(file).subarray(0, 200));
