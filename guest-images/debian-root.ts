@@ -2,7 +2,6 @@ import { spawn } from 'node:child_process';
 import { createHash } from 'node:crypto';
 import { existsSync } from 'node:fs';
 import { copyFile, mkdir, readdir, rename, rm, stat, utimes, writeFile } from 'node:fs/promises';
-import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { createInterface } from 'node:readline';
 import { checkAptIsThere } from './apt.ts';
@@ -10,7 +9,7 @@ import { GuestImageError } from './errors.ts';
 import { writableCacheDirectory } from './paths.ts';
 import { privateSources } from './sources.ts';
 import { ensureHostPackages } from './userland.ts';
-import { inWorkDirectory } from './work-directory.ts';
+import { inTemporaryDirectory } from './work-directory.ts';
 
 /** What people expect of a Debian that they sit in front of, besides what is essential, and apt. */
 const COMFORT = ['bash-completion', 'less', 'locales', 'procps', 'sudo'];
@@ -93,7 +92,7 @@ export async function makeDebianRoot(
   const tools = await ensureHostPackages(['mmdebstrap']);
   const debs = join(writableCacheDirectory(), 'debs');
   await mkdir(debs, { recursive: true });
-  await inWorkDirectory(join(tmpdir(), 'debian-root-'), async (work) => {
+  await inTemporaryDirectory('debian-root', async (work) => {
     const [sources, update, configure, fetched] = ['sources.list', 'update', 'configure', 'debs'].map((name) =>
       join(work, name),
     ) as [string, string, string, string];

@@ -1,6 +1,5 @@
 import { execFile } from 'node:child_process';
 import { mkdir, readFile, writeFile } from 'node:fs/promises';
-import { tmpdir } from 'node:os';
 import { basename, join } from 'node:path';
 import { promisify } from 'node:util';
 import { checkAptIsThere, PrivateApt, unpack } from './apt.ts';
@@ -10,7 +9,7 @@ import { GuestImageError } from './errors.ts';
 import { glob } from './files.ts';
 import { modinfo } from './modules.ts';
 import { cacheDirectory } from './paths.ts';
-import { inWorkDirectory } from './work-directory.ts';
+import { inTemporaryDirectory } from './work-directory.ts';
 
 const run = promisify(execFile);
 const MAX_OUTPUT = 64 << 20;
@@ -62,7 +61,7 @@ export async function buildModules(
 ): Promise<DriverModules> {
   checkAptIsThere();
   // In the directory for temporary files, since make wants a path without spaces.
-  return inWorkDirectory(join(tmpdir(), 'virtiofs-driver-'), (work) => buildBelow(work, kernel, onProgress));
+  return inTemporaryDirectory('driver', (work) => buildBelow(work, kernel, onProgress));
 }
 
 async function buildBelow(

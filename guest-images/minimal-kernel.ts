@@ -2,7 +2,7 @@ import { execFile } from 'node:child_process';
 import { createHash } from 'node:crypto';
 import { existsSync } from 'node:fs';
 import { copyFile, mkdir, readFile, rename, rm, writeFile } from 'node:fs/promises';
-import { availableParallelism, tmpdir } from 'node:os';
+import { availableParallelism } from 'node:os';
 import { join } from 'node:path';
 import { promisify } from 'node:util';
 import { checkAptIsThere, PrivateApt, unpack } from './apt.ts';
@@ -12,7 +12,7 @@ import { GuestImageError } from './errors.ts';
 import type { GuestImage, GuestImageOptions } from './image.ts';
 import { readableCacheDirectories, SOURCES, writableCacheDirectory } from './paths.ts';
 import { missingPrograms } from './programs.ts';
-import { inWorkDirectory } from './work-directory.ts';
+import { inTemporaryDirectory } from './work-directory.ts';
 
 const run = promisify(execFile);
 const MAX_OUTPUT = 64 << 20;
@@ -73,7 +73,7 @@ async function build(directory: string, how: Build): Promise<void> {
   checkAptIsThere();
   checkCompilerIsThere();
   // In the directory for temporary files, since make wants a path without spaces.
-  await inWorkDirectory(join(tmpdir(), 'minimal-kernel-'), async (work) => {
+  await inTemporaryDirectory('minimal-kernel', async (work) => {
     const finished = join(work, 'finished');
     await mkdir(finished);
     await buildBelow(work, finished, how);

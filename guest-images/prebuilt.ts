@@ -2,7 +2,6 @@ import { execFile } from 'node:child_process';
 import { createHash } from 'node:crypto';
 import { createReadStream, createWriteStream, existsSync } from 'node:fs';
 import { open, readFile, rename, rm, stat, writeFile } from 'node:fs/promises';
-import { tmpdir } from 'node:os';
 import { basename, join } from 'node:path';
 import { Transform } from 'node:stream';
 import { pipeline } from 'node:stream/promises';
@@ -11,7 +10,7 @@ import { createGunzip } from 'node:zlib';
 import { GuestImageError } from './errors.ts';
 import { sha256 } from './files.ts';
 import { writableCacheDirectory } from './paths.ts';
-import { inWorkDirectory } from './work-directory.ts';
+import { inTemporaryDirectory } from './work-directory.ts';
 
 const run = promisify(execFile);
 
@@ -43,7 +42,7 @@ export async function withPrebuilt<T>(
 ): Promise<T> {
   const [, place = location, hash] = HASH.exec(location) ?? [];
   if ((await stat(place).catch(() => undefined))?.isDirectory()) return use(place, place);
-  return inWorkDirectory(join(tmpdir(), 'prebuilt-'), async (work) => {
+  return inTemporaryDirectory('prebuilt', async (work) => {
     const tar = isUrl(place) ? await fetchTar(place, hash, { keptAs, work, onProgress }) : await checkTar(place, hash);
     onProgress(`unpacking ${member ?? basename(place)}`);
     await unpackTar(tar, work, member).catch((error: Error) => {

@@ -1,4 +1,5 @@
 import { lstat, mkdtemp, readdir, rm } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
 import { basename, dirname, join } from 'node:path';
 
 /** Longer than anything is built, on the slowest machine. */
@@ -16,6 +17,11 @@ export async function inWorkDirectory<T>(prefix: string, use: (work: string) => 
   } finally {
     await rm(work, { recursive: true, force: true });
   }
+}
+
+/** The same, of a directory for temporary files, where others have theirs: its name says whose it is. */
+export function inTemporaryDirectory<T>(name: string, use: (work: string) => Promise<T>): Promise<T> {
+  return inWorkDirectory(join(tmpdir(), `v86-virtiofs-${name}-`), use);
 }
 
 async function removeLeftBehind(prefix: string): Promise<void> {

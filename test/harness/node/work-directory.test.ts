@@ -2,6 +2,7 @@ import { mkdir, mkdtemp, readdir, rm, symlink, utimes, writeFile } from 'node:fs
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { expect } from 'chai';
+import { withPrebuilt } from '../../../guest-images/prebuilt.ts';
 import { inWorkDirectory } from '../../../guest-images/work-directory.ts';
 
 describe('the directory in which something is built', () => {
@@ -46,5 +47,22 @@ describe('the directory in which something is built', () => {
       'other',
     ]);
     expect(await readdir(join(place, 'other'))).to.deep.equal(['file']);
+  });
+
+  it('leaves what others have in the directory for temporary files', async () => {
+    const before = process.env['TMPDIR'];
+    process.env['TMPDIR'] = place;
+    try {
+      for (const name of ['prebuilt-kernel', 'v86-virtiofs-prebuilt-aaaaaa']) {
+        await mkdir(join(place, name));
+        await utimes(join(place, name), 1e9, 1e9);
+      }
+      const none = withPrebuilt(join(place, 'none.tar'), { onProgress: () => {} }, () => Promise.resolve());
+      expect(await none.catch((error: Error) => error)).to.be.instanceOf(Error);
+      expect(await readdir(place)).to.deep.equal(['prebuilt-kernel']);
+    } finally {
+      if (before === undefined) delete process.env['TMPDIR'];
+      else process.env['TMPDIR'] = before;
+    }
   });
 });
