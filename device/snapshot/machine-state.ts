@@ -206,7 +206,7 @@ export class MachineState implements StateCarrier {
             `the filesystem does not have inodes ${checked.missing.slice(0, 10).join(', ')} any more, which the guest knows: bring them back, or restore with onMissingInode "stale"`,
           );
         }
-        report.missingInodes.push(...checked.missing.map((ino) => ({ tag: device.tag, ino })));
+        for (const ino of checked.missing) report.missingInodes.push({ tag: device.tag, ino });
         return {
           device,
           filesystem,

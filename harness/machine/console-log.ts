@@ -26,7 +26,7 @@ export class ConsoleLog {
 
   /** Puts lines from before in front of its own. */
   precede(lines: string[]): void {
-    this.#lines.unshift(...lines);
+    this.#lines = [...lines, ...this.#lines];
   }
 
   write(byte: number): void {

@@ -198,7 +198,7 @@ async function ls(location: string, path: string | undefined, { json }: JsonFlag
     return tellJson(
       found.map(([each, { content: _, mode, ...file }]) => ({ path: `/${each}`, mode: mode.toString(8), ...file })),
     );
-  const width = Math.max(...found.map(([, { size }]) => String(size).length));
+  const width = found.reduce((most, [, { size }]) => Math.max(most, String(size).length), 0);
   for (const [each, file] of found) console.log(printable(line(each, file, width)));
 }
 

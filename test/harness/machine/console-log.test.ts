@@ -41,4 +41,10 @@ describe('console log', () => {
     expect(console.lines).to.deep.equal(['a', 'b', 'c']);
     expect(told).to.deep.equal(['b']);
   });
+
+  it('takes as many lines from before as a snapshot may have', () => {
+    const log = new ConsoleLog({ capacity: 2 });
+    log.precede(Array.from({ length: 200_000 }, (_, n) => `${n}`));
+    expect(log.lines).to.deep.equal(['199998', '199999']);
+  });
 });
