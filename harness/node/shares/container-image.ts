@@ -47,9 +47,10 @@ export async function findContainerImage(path: string): Promise<Layers | undefin
   const files = (await stat(path)).isDirectory() ? directory(path) : await archive(path);
   if (!files) return undefined;
   const fail = refusing(path);
-  if (await files.has('index.json')) return fromIndex(files, fail);
-  if (await files.has('manifest.json')) return fromManifest(files, fail);
-  return undefined;
+  // Others have files of these names too: a web application, say.
+  if ((await files.has('oci-layout')) && (await files.has('index.json'))) return fromIndex(files, fail);
+  const saved = (await files.has('manifest.json')) && (await readJson(files, 'manifest.json', fail).catch(() => {}));
+  return isSaved(saved) ? fromManifest(files, saved, fail) : undefined;
 }
 
 /** Fills a filesystem with all layers of an image, one over the other. Each is compared with its digest. @throws VmError `share`. */
@@ -125,19 +126,33 @@ async function fromIndex(files: Files, fail: Refuse): Promise<Layers> {
   throw fail('its index is in too many others');
 }
 
-/** The one for this guest, or the first one that is an image: attestations are of no platform. */
+/** The one for this guest, or the first one that is an image: attestations are of no platform. One that has several names is there several times. */
 function choose(manifests: unknown, fail: Refuse): Descriptor {
   const all = listOf<Descriptor>(manifests, fail).filter((each) => each?.platform?.os !== 'unknown');
-  const found = all.find((each) => each?.platform?.architecture === ARCHITECTURE) ?? all[0];
+  const fitting = all.filter((each) => each?.platform?.architecture === ARCHITECTURE);
+  const [found, ...others] = fitting.length ? fitting : all;
   if (!found) throw fail('it has no manifest');
+  const platform = JSON.stringify(found.platform);
+  for (const other of others)
+    if (other?.digest !== found.digest && (!platform || !other?.platform || JSON.stringify(other.platform) === platform))
+      throw fail('it has several images, which no platform tells apart: save one');
   return found;
 }
 
+/** What `docker save` has written as manifest.json. */
+interface Saved {
+  Config?: unknown;
+  Layers: unknown[];
+}
+
+function isSaved(manifests: unknown): manifests is Saved[] {
+  return Array.isArray(manifests) && manifests.length > 0 && manifests.every((each) => Array.isArray(each?.Layers));
+}
+
 /** `docker save`, of releases that wrote no index. */
-async function fromManifest(files: Files, fail: Refuse): Promise<Layers> {
-  const manifests = listOf<{ Config?: unknown; Layers?: unknown }>(await readJson(files, 'manifest.json', fail), fail);
-  if (manifests.length !== 1) throw fail(`it has ${manifests.length} images: save one`);
-  const { Config: configName, Layers: names } = manifests[0] ?? {};
+async function fromManifest(files: Files, [manifest, ...others]: Saved[], fail: Refuse): Promise<Layers> {
+  if (others.length) throw fail(`it has ${1 + others.length} images: save one`);
+  const { Config: configName, Layers: names } = manifest!;
   const config = typeof configName === 'string' ? await readJson(files, configName, fail) : {};
   const layers = listOf<string>(names, fail).map((name) => {
     if (typeof name !== 'string') throw fail('it names a layer that is no file');

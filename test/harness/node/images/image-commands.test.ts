@@ -5,6 +5,7 @@ import { tmpdir } from 'node:os';
 import { dirname, join } from 'node:path';
 import { gzipSync } from 'node:zlib';
 import { expect } from 'chai';
+import { findContainerImage } from '../../../../harness/node/shares/container-image.ts';
 import { useCli } from '../../../support/cli.ts';
 import { rawTar } from '../../../support/tar.ts';
 
@@ -163,6 +164,32 @@ describe('v86-virtiofs image', function () {
       expect(code).to.equal(0);
       expect(stderr).to.include('its programs are for amd64');
       expect((await list(join(place, 'a/one.image'))).sort()).to.deep.equal([...expected].sort());
+    });
+
+    it('takes other trees for what they are, whatever their files are called', async () => {
+      put('oci-app/index.json', '{}');
+      put('pwa/manifest.json', '{"name":"app"}');
+      put('lists/manifest.json', '[{"name":"one"}]');
+      put('broken/manifest.json', '{');
+      for (const name of ['oci-app', 'pwa', 'lists', 'broken']) {
+        execFileSync('tar', ['-cf', join(place, `${name}.tar`), '-C', join(place, name), '.']);
+        for (const source of [name, `${name}.tar`])
+          expect(await findContainerImage(join(place, source)), source).to.equal(undefined);
+      }
+      await image('build', join(place, 'pwa'), join(place, 'a/one.image'));
+      expect(await list(join(place, 'a/one.image'))).to.deep.equal(['/', '/manifest.json']);
+    });
+
+    it('takes one that has several names, and refuses several', async () => {
+      layout();
+      const index = JSON.parse(readFileSync(join(place, 'oci/index.json'), 'utf8')) as { manifests: object[] };
+      const [first] = index.manifests;
+      put('oci/index.json', JSON.stringify({ manifests: [first, { ...first, annotations: { name: 'latest' } }] }));
+      await image('build', join(place, 'oci'), join(place, 'a/one.image'));
+      put('oci/index.json', JSON.stringify({ manifests: [first, { ...first, ...blob('{}') }] }));
+      const { stderr, code } = await run(['image', 'build', join(place, 'oci'), join(place, 'a/one.image')]);
+      expect(code).to.equal(125);
+      expect(stderr).to.include('it has several images, which no platform tells apart: save one');
     });
 
     it('refuses layers that are not what their digests say', async () => {
