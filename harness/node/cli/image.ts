@@ -19,6 +19,8 @@ import { addProfileCommand } from './profile.ts';
 import { addJsonOption, tellJson } from './store.ts';
 
 const MIB = 1 << 20;
+/** Exit code when something could not be taken into an image. */
+const INCOMPLETE = 1;
 
 interface JsonFlag {
   json?: boolean;
@@ -125,6 +127,8 @@ async function build(
       report(`loading: ${count} files are packed, ${formatBytes(bytes)} of ${formatBytes(taken.bytes)}`),
   });
   report('');
+  // What is said of the whole has no path.
+  if (taken.skipped.some(({ path }) => path !== '')) process.exitCode = INCOMPLETE;
   if (json) return tellJson({ ...built, skipped: taken.skipped });
   console.log(
     printable(

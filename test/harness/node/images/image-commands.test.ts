@@ -1,6 +1,7 @@
 import { execFileSync } from 'node:child_process';
 import { createHash } from 'node:crypto';
 import { mkdirSync, mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import { createServer } from 'node:net';
 import { tmpdir } from 'node:os';
 import { dirname, join } from 'node:path';
 import { gzipSync } from 'node:zlib';
@@ -49,6 +50,19 @@ describe('v86-virtiofs image', function () {
     await image('build', join(place, 'root'), second);
     expect(await image('diff', first, second)).to.equal('+ /new\n~ /etc/motd  (content)\n');
     expect(await image('diff', first, first)).to.equal('');
+  });
+
+  it('makes an image without what can not be taken, says what that is, and ends with 1', async () => {
+    put('root/file', 'hello\n');
+    const socket = createServer();
+    await new Promise<void>((resolve) => socket.listen(join(place, 'root/socket'), resolve));
+    const file = join(place, 'one.image');
+    const { code, stdout, stderr } = await run(['image', 'build', '--json', join(place, 'root'), file]);
+    socket.close();
+    expect(code).to.equal(1);
+    expect(stderr).to.match(/not taken from .*root: socket: /);
+    expect((JSON.parse(stdout) as { skipped: object[] }).skipped).to.have.length(1);
+    expect(await list(file)).to.deep.equal(['/', '/file']);
   });
 
   it('finds what is damaged', async () => {
