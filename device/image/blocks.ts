@@ -2,6 +2,7 @@ import type { BlockCache } from './block-cache.ts';
 import { BlockMemory } from './block-memory.ts';
 import { ImageError, type ImageFiles } from './files.ts';
 import type { ChunkFile } from './head.ts';
+import { Pace } from './pace.ts';
 import { Retry, type RetryOptions } from './retry.ts';
 
 /** Bytes in which files are fetched and cached: all of a block but of the last one of a file. Small, as what stands beside a chunk is seldom wanted too. */
@@ -299,7 +300,8 @@ export class Blocks {
   async #takeIn(run: Job[], start: number, stop: number, parts: AsyncIterable<Uint8Array>): Promise<void> {
     const { file, isFresh } = run[0]!;
     const { name, key } = this.#files[file]!;
-    const { cache } = this.#options;
+    const { cache, patience } = this.#options;
+    const pace = new Pace(name || this.#from.place, patience);
     let first = start / BLOCK;
     let arrived: Uint8Array[] = [];
     let at = start;
@@ -326,6 +328,7 @@ export class Blocks {
           if (arrived.length === TOGETHER) keep();
         }
         if (at >= stop) break;
+        pace.came(part.length);
       }
     } finally {
       keep();

@@ -9,6 +9,7 @@ import { ImageError, type ImageFiles } from './files.ts';
 import { type Flate, streamFlate } from './flate.ts';
 import { type ChunkPlaces, type ImageInfo, readImageHead } from './head.ts';
 import { HttpImage } from './http-image.ts';
+import { Pace } from './pace.ts';
 import { ImageSource } from './source.ts';
 
 /** Bytes of packed content that are kept in memory: what is read ahead, and the rest of what came with something else. */
@@ -24,7 +25,7 @@ export interface OpenImageOptions extends Pick<BlockOptions, 'onTrouble' | 'onRe
   cache?: BlockCache;
   /** Bytes of packed content that are kept in memory for those who ask next. Default: 28 MiB. */
   memory?: number;
-  /** Milliseconds that a guest waits while nothing comes; then it gets EIO. Default: 60,000. */
+  /** Milliseconds that a guest waits while not even 4 KiB come; then it gets EIO, and whoever opens the image an error. Default: 60,000. */
   patience?: number;
   /** Inodes that there is room for. Default: 1,048,576. */
   inodes?: number;
@@ -76,7 +77,7 @@ export async function openImage(from: URL | ImageFiles, options: OpenImageOption
     const stop = new AbortController();
     const signals = options.signal ? [options.signal, stop.signal] : [stop.signal];
     const { parts } = await files.read('', { from: 0, signal: AbortSignal.any(signals) });
-    const stream = new Stream(parts[Symbol.asyncIterator]());
+    const stream = new Stream(parts[Symbol.asyncIterator](), new Pace(name, patience));
     let image: OpenImage | undefined;
     try {
       let bytes = await stream.take(PREFIX_LENGTH);
@@ -114,13 +115,15 @@ export async function openImage(from: URL | ImageFiles, options: OpenImageOption
 /** What comes in parts, to be taken in others. */
 class Stream {
   readonly #parts: AsyncIterator<Uint8Array>;
+  readonly #pace: Pace;
   #left: Uint8Array = new Uint8Array(0);
 
-  constructor(parts: AsyncIterator<Uint8Array>) {
+  constructor(parts: AsyncIterator<Uint8Array>, pace: Pace) {
     this.#parts = parts;
+    this.#pace = pace;
   }
 
-  /** So many bytes, or those there are. */
+  /** So many bytes, or those there are. @throws ImageError when they come too slowly. */
   async take(length: number): Promise<Uint8Array> {
     const taken = [this.#left];
     let count = this.#left.length;
@@ -129,6 +132,7 @@ class Stream {
       if (done) break;
       taken.push(copyOf(value));
       count += value.length;
+      if (count < length) this.#pace.came(value.length);
     }
     const whole = taken.length === 1 ? taken[0]! : concat(taken);
     this.#left = whole.subarray(length);

@@ -26,6 +26,15 @@ const FAILURES: Record<string, (server: ImageServer) => void> = {
       setImmediate(() => response.destroy());
       return true;
     }),
+  'bytes one by one': (server) =>
+    (server.answer = (request, response, file) => {
+      const [, from] = /=(\d+)/.exec(request.headers.range ?? '') ?? [];
+      response.writeHead(from ? 206 : 200);
+      let at = Number(from ?? 0);
+      const drip = setInterval(() => response.write(file!.subarray(at, ++at)), 10);
+      response.on('close', () => clearInterval(drip));
+      return true;
+    }),
   [SILENT]: (server) => (server.answer = () => true),
   ...Object.fromEntries(
     [403, 404, 416, 429, 500].map((status) => [
@@ -59,6 +68,7 @@ const EXPECTED: Record<string, { open: RegExp; 'open, warm': RegExp; 'open by id
   'no ranges': passing(RIGHT),
   'network gone': passing(/can't fetch .*look at the network.*Access-Control-Allow-Origin/),
   'answers that break off': passing(/can't fetch|broke off|truncated/),
+  'bytes one by one': passing(/comes too slowly, not even 4096 bytes in 0.06 s: look at the network/),
   [SILENT]: passing(/can't fetch .*nothing has come for a while/),
   403: lasting(/403.*let it serve this file/),
   404: lasting(/404.*removed, or replaced by another one, or was not copied whole; publish it again/),
