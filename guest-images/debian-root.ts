@@ -1,15 +1,16 @@
 import { spawn } from 'node:child_process';
 import { createHash } from 'node:crypto';
 import { existsSync } from 'node:fs';
-import { copyFile, mkdir, readdir, rename, rm, stat, utimes, writeFile } from 'node:fs/promises';
+import { mkdir, rename, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { createInterface } from 'node:readline';
 import { checkAptIsThere } from './apt.ts';
+import { keepDebs } from './deb-cache.ts';
 import { GuestImageError } from './errors.ts';
 import { writableCacheDirectory } from './paths.ts';
 import { privateSources } from './sources.ts';
 import { ensureHostPackages } from './userland.ts';
-import { inTemporaryDirectory } from './work-directory.ts';
+import { inTemporaryDirectory, inWorkDirectory } from './work-directory.ts';
 
 /** What people expect of a Debian that they sit in front of, besides what is essential, and apt. */
 const COMFORT = ['bash-completion', 'less', 'locales', 'procps', 'sudo'];
@@ -25,8 +26,6 @@ const LEFT_OUT = [
 ];
 /** Licences have to stay with what they are of. */
 const KEPT = ['/usr/share/doc/*/copyright', '/usr/share/locale/locale.alias'];
-/** Packages that nobody asked for are kept as long. */
-const KEEP_DEBS = 30 * 24 * 60 * 60 * 1000;
 /** Lines of what a failing program has said that are told. */
 const TOLD_LINES = 20;
 
@@ -92,7 +91,7 @@ export async function makeDebianRoot(
   const tools = await ensureHostPackages(['mmdebstrap']);
   const debs = join(writableCacheDirectory(), 'debs');
   await mkdir(debs, { recursive: true });
-  await inTemporaryDirectory('debian-root', async (work) => {
+  const build = async (work: string, unfinished: string): Promise<void> => {
     const [sources, update, configure, fetched] = ['sources.list', 'update', 'configure', 'debs'].map((name) =>
       join(work, name),
     ) as [string, string, string, string];
@@ -125,15 +124,19 @@ export async function makeDebianRoot(
         `--customize-hook=sync-out ${archives} ${fetched}`,
         `--customize-hook=sh ${configure} "$1"`,
         'bookworm',
-        `${tar}.unfinished`,
+        unfinished,
         sources,
       ],
       onProgress,
     );
     await keepDebs(fetched, debs);
-    await rename(`${tar}.unfinished`, tar);
-    onProgress('');
-  }).finally(() => rm(`${tar}.unfinished`, { force: true }));
+  };
+  await inWorkDirectory(`${tar}.building-`, async (beside) => {
+    const unfinished = join(beside, 'root.tar');
+    await inTemporaryDirectory('debian-root', (work) => build(work, unfinished));
+    await rename(unfinished, tar);
+  });
+  onProgress('');
 }
 
 /** Names how a root with these packages is made, in 12 hexadecimal digits. */
@@ -212,22 +215,4 @@ async function mmdebstrap(
   throw new GuestImageError(
     `The Debian root can't be made.${cure && ` ${cure}`} mmdebstrap says:\n${said.slice(-TOLD_LINES).join('\n')}`,
   );
-}
-
-/** Puts packages into the cache that were fetched, and removes those that have not been used for long. */
-async function keepDebs(fetched: string, cache: string): Promise<void> {
-  const now = Date.now();
-  for (const name of (await readdir(fetched)).filter((each) => each.endsWith('.deb'))) {
-    const place = join(cache, name);
-    if (!existsSync(place)) {
-      const beside = `${place}.${process.pid}`;
-      await copyFile(join(fetched, name), beside);
-      await rename(beside, place);
-    }
-    await utimes(place, now / 1000, now / 1000);
-  }
-  for (const name of await readdir(cache)) {
-    const { mtimeMs } = await stat(join(cache, name));
-    if (now - mtimeMs > KEEP_DEBS) await rm(join(cache, name), { force: true });
-  }
 }
