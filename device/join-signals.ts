@@ -6,7 +6,7 @@ export interface JoinedSignal {
 }
 
 /** Milliseconds: with more, timers of Node and browsers are up at once. */
-export const LONGEST_TIMER = 2 ** 31 - 1;
+const LONGEST_TIMER = 2 ** 31 - 1;
 
 /** Who waits for a signal: one listener for all, since Node warns of more than ten. */
 const waiters = new WeakMap<AbortSignal, Set<(reason: unknown) => void>>();

@@ -134,7 +134,10 @@ function choose(manifests: unknown, fail: Refuse): Descriptor {
   if (!found) throw fail('it has no manifest');
   const platform = JSON.stringify(found.platform);
   for (const other of others)
-    if (other?.digest !== found.digest && (!platform || !other?.platform || JSON.stringify(other.platform) === platform))
+    if (
+      other?.digest !== found.digest &&
+      (!platform || !other?.platform || JSON.stringify(other.platform) === platform)
+    )
       throw fail('it has several images, which no platform tells apart: save one');
   return found;
 }
