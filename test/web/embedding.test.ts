@@ -270,15 +270,15 @@ describe('the page: embedding', () => {
     await text.waitFor();
     await text.click();
     await page.keyboard.insertText('not saved');
-    await page.getByText('not saved', { exact: true }).waitFor();
+    await page.locator('vm-file-viewer').getByText('not saved', { exact: true }).waitFor();
     expect(await warns()).to.equal(true);
     await page.getByRole('tab', { name: 'Lessons' }).click();
     await page.locator('vm-lessons .lessons button').first().waitFor();
     await move();
+    expect(await visit.run('echo $n')).to.equal('42');
     await page.locator('vm-lessons .lessons button').first().click();
     await page.locator('vm-lesson li[aria-current=step]').waitFor();
     await page.waitForFunction('running.size === 1');
-    expect(await visit.run('echo $n')).to.equal('42');
     await page.evaluate(() => {
       const element = document.querySelector('virtiofs-vm')!;
       element.remove();
