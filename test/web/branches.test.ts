@@ -7,7 +7,6 @@ import { useWebSite, type Visit } from './support.ts';
 import { idle, panel, pressIn, rows, show, take } from './timeline-panel.ts';
 
 describe('the page: branches of the timeline', function () {
-  this.timeout(120_000);
   const site = useWebSite();
   let directory: string;
   before(() => void (directory = mkdtempSync(join(tmpdir(), 'v86-virtiofs-branches-'))));

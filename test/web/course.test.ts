@@ -40,7 +40,6 @@ requests opcode:READDIRPLUS opcode:READDIR
 `;
 
 describe('the page: courses', function () {
-  this.timeout(240_000);
   const site = useWebSite();
 
   /** Serves these files below `courses/`. */

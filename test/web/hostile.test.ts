@@ -106,5 +106,5 @@ describe('the page: names from elsewhere', () => {
     expect(await visit.run('cat f')).to.equal('mine');
     await page.reload();
     expect(await visit.run('cat f')).to.equal('mine');
-  }).timeout(120_000);
+  });
 });

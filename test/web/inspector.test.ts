@@ -290,7 +290,6 @@ describe('the page: inspector', () => {
 
   it('draws packed rings, of a guest that came from Node; and goes on with another guest when that one is closed', async function () {
     // A guest is booted first, and its image may have to be made.
-    this.timeout(180_000);
     const directory = await mkdtemp(join(tmpdir(), 'v86-virtiofs-inspector-'));
     try {
       const store = await SnapshotStore.open(new MemoryStore(), loadCodec());

@@ -77,7 +77,6 @@ const SEEN: { title: string; seen: RegExp[] }[] = [
 const STEP_TIME = 60_000;
 
 describe('the page: lessons', function () {
-  this.timeout(240_000);
   const site = useWebSite();
 
   const doIt = (visit: Visit): Locator => lesson(visit).getByRole('button', { name: 'Do it for me' });

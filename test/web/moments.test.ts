@@ -9,7 +9,6 @@ import { idle, panel, pressIn, rows, show, take } from './timeline-panel.ts';
 
 /** What a visitor has, and leaves: nothing of it goes without a word. */
 describe('the page: moments that are left', function () {
-  this.timeout(120_000);
   const site = useWebSite();
   let directory: string;
   before(() => void (directory = mkdtempSync(join(tmpdir(), 'v86-virtiofs-moments-'))));

@@ -110,7 +110,6 @@ describe('the page: moving, and sleep', () => {
   });
 
   it('moves to Node, where a command sees it, and back', async function () {
-    this.timeout(180_000);
     const visit = await site.open();
     await visit.run(BEGIN);
     const server = cli.start([

@@ -5,7 +5,6 @@ import { PAGE_DIRECTORY } from '../../web/build/serve.ts';
 import { useWebSite, type Visit } from './support.ts';
 
 describe('the page: without a network', function () {
-  this.timeout(120_000);
   const site = useWebSite();
 
   /** Waits until all is kept that a visit without a network needs. */

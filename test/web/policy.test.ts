@@ -30,7 +30,6 @@ const INJECT = `(async () => {
 })()`;
 
 describe('the page: policy', function () {
-  this.timeout(180_000);
   const site = useWebSite();
 
   // That the page itself violates nothing is what every test looks for, in the console.

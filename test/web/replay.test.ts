@@ -58,7 +58,6 @@ cat > typed
 `;
 
 describe('the page: what a terminal shows again', function () {
-  this.timeout(120_000);
   const site = useWebSite();
   let directory: string;
   before(() => {

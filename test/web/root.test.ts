@@ -16,7 +16,6 @@ import { useWebSite, type Visit } from './support.ts';
 const MD5 = createHash('md5').update(largeFile()).digest('hex');
 
 describe('the page: a root filesystem on an image', function () {
-  this.timeout(180_000);
   const site = useWebSite();
   let guest: RootGuest;
   /** What was asked for below debian/. */

@@ -4,7 +4,6 @@ import type { Download } from 'playwright-core';
 import { useWebSite, type Visit } from './support.ts';
 
 describe('the page: a moment for somebody else', function () {
-  this.timeout(120_000);
   const site = useWebSite();
 
   const timeline = ({ page }: Visit) => page.getByRole('tab', { name: 'Timeline' }).click();

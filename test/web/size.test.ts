@@ -37,5 +37,5 @@ describe('the page: size', () => {
     expect(sizeOf(/\.js$/), 'scripts').to.be.below(SCRIPTS);
     expect(sizeOf(/^(index\.html|main.*\.js)?$/), 'the first paint').to.be.below(PAINT);
     expect(visit.strangers).to.deep.equal([]);
-  }).timeout(240_000);
+  });
 });

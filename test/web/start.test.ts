@@ -33,7 +33,6 @@ describe('the page: start and terminal', () => {
   });
 
   it('boots again when the guest reboots, and when it has halted and the visitor says so; its folder stays', async function () {
-    this.timeout(180_000);
     const visit = await site.open();
     const again = visit.page.getByRole('button', { name: 'Start again' });
     await visit.run('echo stays > f; n=1');
@@ -54,7 +53,6 @@ describe('the page: start and terminal', () => {
   });
 
   it('says why a guest can’t boot again, and tries once more when the visitor says so', async function () {
-    this.timeout(180_000);
     const visit = await site.open();
     await visit.run('echo stays > f');
     site.intercept = (request, response, next) =>
@@ -70,7 +68,6 @@ describe('the page: start and terminal', () => {
   });
 
   it('says that the guest has crashed, and starts it again when the visitor says so', async function () {
-    this.timeout(180_000);
     const visit = await site.open();
     await visit.run('echo stays > f');
     await visit.type(PANIC);
@@ -206,7 +203,6 @@ describe('the page: start and terminal', () => {
   });
 
   describe('over a network or from a server that is not what it should be', function () {
-    this.timeout(180_000);
     const isSnapshot = ({ url }: IncomingMessage) => /\.layer\.bin$/.test(url!);
     const told = (visit: Visit, text: RegExp) => visit.page.getByRole('alert').getByText(text).waitFor();
     /** Files of the guest by what they are. */

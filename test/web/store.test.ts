@@ -9,7 +9,6 @@ import { type Browser, type BrowserContext, chromium, type Page } from 'playwrig
 const ROOT = join(import.meta.dirname, '../..');
 
 describe('snapshots in the origin private file system', function () {
-  this.timeout(120_000);
   let server: Server;
   let browser: Browser;
   let context: BrowserContext;

@@ -23,7 +23,7 @@ export const INSECURE_HOST = 'elsewhere.test';
 /** Where the tests leave pictures of what they saw. */
 export const SCREENSHOTS = join(ROOT, 'build/screenshots');
 /** For a guest to come up, and for what it does there, on a machine with other things to do. */
-export const PATIENCE = 30_000;
+export const PATIENCE = 100_000;
 
 type Interceptor = (request: IncomingMessage, response: ServerResponse, next: () => void) => void;
 

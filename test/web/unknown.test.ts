@@ -50,7 +50,6 @@ class BreakingRoad {
 }
 
 describe('the page: a guest of which nobody heard where it runs', function () {
-  this.timeout(120_000);
   const site = useWebSite();
   const cli = useCli();
   const directory = mkdtempSync(join(tmpdir(), 'unknown-'));

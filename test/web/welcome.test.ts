@@ -4,7 +4,6 @@ import { idle, panel, rows, show, take } from './timeline-panel.ts';
 import { TOURS, welcome } from './tours.ts';
 
 describe('the page: the first minute', function () {
-  this.timeout(120_000);
   const site = useWebSite();
 
   it('says what this is until something is typed, and again when it is asked for, and not after a reload', async () => {
