@@ -44,10 +44,10 @@ const ELSEWHERE: Record<string, Record<string, string[]>> = {
   },
   wake: { 'full/cli-sleep.test.ts': ['name'] },
   ...Object.fromEntries(
-    ['fork', 'export', 'import', 'remove'].map((command) => [command, { 'guest/cli-json.test.ts': ['json'] }]),
+    ['fork', 'export', 'import', 'remove'].map((command) => [command, { 'guest/tools/cli-json.test.ts': ['json'] }]),
   ),
-  serve: { 'guest/cli-migrate.test.ts': ['tls-cert', 'tls-key', 'to'] },
-  migrate: { 'guest/cli-migrate.test.ts': ['tls-fingerprint'] },
+  serve: { 'guest/tools/cli-migrate.test.ts': ['tls-cert', 'tls-key', 'to'] },
+  migrate: { 'guest/tools/cli-migrate.test.ts': ['tls-fingerprint'] },
 };
 
 const nameOf = ({ long }: Option) => long!.slice(2);
