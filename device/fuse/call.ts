@@ -1,5 +1,4 @@
-import type { ByteSink, ByteSource } from '../bytes.ts';
-import { copyOf, viewOf } from '../bytes.ts';
+import { type ByteSink, type ByteSource, copyOf, viewOf } from '../bytes.ts';
 import { EINTR, ERANGE, ESTALE, FsError } from '../fs/errno.ts';
 import type { FileSystem, Inode } from '../fs/filesystem.ts';
 import { IN_HEADER_SIZE, type MessageReader, OUT_HEADER_SIZE, type ReplyWriter } from './codec.ts';

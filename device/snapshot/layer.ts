@@ -235,15 +235,15 @@ function checkHead(head: LayerHead, { dataLength }: Pick<LayerPrefix, 'dataLengt
   const count = hash.length / HASH_LENGTH;
   if (!Number.isInteger(count) || length.length !== 4 * count || packed.length !== 4 * count)
     fail('its list of chunks has columns of different lengths');
-  const lengths = fromU32(length);
+  const [lengths, packedLengths] = [fromU32(length), fromU32(packed)];
   if (lengths.some((value) => value > MAX_CHUNK_LENGTH)) fail('it has a chunk that is too long');
-  if (fromU32(packed).some((value, n) => value > lengths[n]!)) fail('it has a chunk that is longer packed than it is');
+  if (packedLengths.some((value, n) => value > lengths[n]!)) fail('it has a chunk that is longer packed than it is');
   if (head.image === undefined) {
     if (head.packs !== undefined) fail('it has packs and is no image');
-    checkPlaces(fromU32(packed), [dataLength], fail);
+    checkPlaces(packedLengths, [dataLength], fail);
   } else {
-    checkPlaces(fromU32(packed), packLengths(head, fail), fail);
-    checkImage(head.image, fromU32(packed), dataLength, fail);
+    checkPlaces(packedLengths, packLengths(head, fail), fail);
+    checkImage(head.image, packedLengths, dataLength, fail);
   }
   const { frozen } = head;
   if (!frozen) return;
@@ -344,6 +344,10 @@ export function toU32(values: ArrayLike<number>): Uint8Array {
 export function fromU32(bytes: Uint8Array): Uint32Array {
   const aligned = bytes.byteOffset % 4 === 0 ? bytes : copyOf(bytes);
   return new Uint32Array(aligned.buffer, aligned.byteOffset, aligned.byteLength / 4);
+}
+
+export function sum(values: Uint32Array): number {
+  return values.reduce((total, value) => total + value, 0);
 }
 
 export function sameBytes(a: Uint8Array, b: Uint8Array): boolean {

@@ -289,7 +289,7 @@ export class PciTransport {
     this.#runner.hold(holder);
   }
 
-  /** Serves one chain of a held device, the one that it would serve first. False when there is none. */
+  /** Serves one chain of a held device, the one that it would serve first. Returns whether there was one. */
   step(): boolean {
     return this.#runner.step();
   }

@@ -183,7 +183,7 @@ export class QueueRunner {
     return this.#again.length === 0;
   }
 
-  /** False when there is none. */
+  /** Returns whether there was a chain to serve. */
   #serveOneAgain(): boolean {
     const { queues, isLive } = this.#parts;
     while (this.#again.length && isLive()) {
@@ -208,7 +208,7 @@ export class QueueRunner {
     this.#holders.add(holder);
   }
 
-  /** Serves one chain, the one that would be first. False when there is none. */
+  /** Serves one chain, the one that would be first. Returns whether there was one. */
   step(): boolean {
     const { queues, isLive } = this.#parts;
     if (this.#serveOneAgain()) return true;

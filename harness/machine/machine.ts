@@ -146,8 +146,8 @@ export class Machine<S extends Share = Share> implements MachineParts<S> {
   }
 
   /**
-   * Resumes a machine that is paused. Returns when the guest answers, unless it sleeps or has halted; at once when it was heard of before, so that its
-   * commands stay who asked for them's. @throws VmError.
+   * Resumes a machine that is paused. Returns when the guest answers, unless it sleeps or has halted. If its session has lasted, it goes on in that, and
+   * commands that were under way stay attached. @throws VmError.
    */
   goOn(): Promise<void> {
     return this.#tenure.inTurn(() => (this.agent.isReady ? this.emulator.run() : this.#goOn()));

@@ -1,6 +1,6 @@
 import { PAGE_SIZE } from '../../bytes.ts';
 import { SnapshotError } from '../errors.ts';
-import { type Frozen, fromU32 } from '../layer.ts';
+import { type Frozen, fromU32, sum } from '../layer.ts';
 import type { DamagedLayer, Layer, Layers } from './layers.ts';
 
 /** What a store tells about a snapshot without reading its content. */
@@ -101,8 +101,4 @@ export class Catalog {
     const suspects = this.#layers.suspects().join(', ');
     return `${count === 1 ? '1 of its chunks is' : `${count} of its chunks are`} missing${suspects ? `, and may be in ${suspects}: copy that again` : ': a layer was removed or is damaged; copy it again'}`;
   }
-}
-
-export function sum(values: Uint32Array): number {
-  return values.reduce((total, value) => total + value, 0);
 }

@@ -129,7 +129,7 @@ export class ChunkReader {
     return this.#read(names, done);
   }
 
-  /** Reads those that are there, so that none of which there is but a damaged copy has a place after it, and those with a sound one have that. */
+  /** Reads these chunks, as far as they are there. After it, each has its place where a sound copy is, and has none if there is no sound copy. */
   async settle(names: Iterable<string>): Promise<void> {
     const left = new Set(names);
     for (;;) {

@@ -11,6 +11,7 @@ import {
   type LayerHead,
   PREFIX_LENGTH,
   sameBytes,
+  sum,
 } from '../layer.ts';
 import type { FileStore } from './file-store.ts';
 
@@ -267,7 +268,7 @@ export class Layers {
 
 /** How long its file is. */
 function endOf({ dataStart, head }: Layer): number {
-  return fromU32(head.chunks.packed).reduce((at, length) => at + length, dataStart);
+  return dataStart + sum(fromU32(head.chunks.packed));
 }
 
 /** The first 48 bits of a hash. */

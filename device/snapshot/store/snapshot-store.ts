@@ -12,10 +12,11 @@ import {
   hashNames,
   type LayerHead,
   PREFIX_LENGTH,
+  sum,
   toHex,
   toU32,
 } from '../layer.ts';
-import { Catalog, type SnapshotInfo, sum } from './catalog.ts';
+import { Catalog, type SnapshotInfo } from './catalog.ts';
 import { ChunkReader, type StoredChunk } from './chunk-reader.ts';
 import { type FileStore, MemoryStore } from './file-store.ts';
 import { chunksOf, type DamagedLayer, type Layer, Layers, SUFFIX } from './layers.ts';

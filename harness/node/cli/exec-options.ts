@@ -59,7 +59,7 @@ export function execution(
   return { argv, options: { env, user, cwd: workdir === undefined ? cwd : posix.resolve(cwd, workdir) } };
 }
 
-/** Ends a command that takes longer than it may. Returns its exit code; that of one that is late also when the guest does not tell of its end. */
+/** Ends a command that takes longer than it may. Returns its exit code, or that of a late one, even if the guest never says that it has ended. */
 export async function withinTime(
   command: Pick<GuestProcess, 'kill'>,
   seconds: number | undefined,
@@ -76,7 +76,7 @@ export async function withinTime(
     await wait(GRACE);
     command.kill('SIGKILL');
     await wait(GRACE);
-    process.stderr.write('the command was killed, and the guest does not tell of its end\n');
+    process.stderr.write('the command was killed, but the guest does not say that it has ended\n');
     return TIMED_OUT;
   };
   const ending = end();

@@ -1,5 +1,5 @@
 import { lstatSync } from 'node:fs';
-import { S_IFDIR, S_IFMT } from '../../../device/fs/constants.ts';
+import { PATH_MAX, S_IFDIR, S_IFMT } from '../../../device/fs/constants.ts';
 import { entryPath } from './containment.ts';
 import { identityOf, LIKELY_NUMBERS, numbersOf } from './identity.ts';
 import type { LiveInode } from './live-inode.ts';
@@ -9,8 +9,6 @@ import type { LiveInodes } from './live-inodes.ts';
 const FRESH = 1000;
 /** Numbers that are found in one look: of a million files. */
 const MAX_INDEXED = 2_000_000;
-/** Bytes of a path. What lies deeper is not looked for: to get there takes longer with each level. */
-const PATH_MAX = 4096;
 
 /** Where something was. */
 interface Place {
@@ -99,6 +97,7 @@ export class Recall {
       if (!stats) continue;
       const place = { parent, name };
       const below = length + Buffer.byteLength(name) + 1;
+      // What lies deeper than a path goes is not looked for: to get there takes longer with each level.
       if ((Number(stats.mode) & S_IFMT) === S_IFDIR && below < PATH_MAX)
         directories.push({ place, above: dir, length: below });
       let count = 0;
