@@ -43,7 +43,7 @@ describe('what a process in the guest writes is heard once', function () {
 
   const start = async () => {
     const heard = listen(vm.spawn(WRITER));
-    await aMoment();
+    await until(() => heard.text !== '');
     return heard;
   };
   const attach = (id: number, before: string) => listen(vm.agent.attach(id), before);

@@ -182,28 +182,20 @@ describe('command line: migration', function () {
   });
 
   describe('when the link breaks in the switch', () => {
-    const task = 'echo begun; until [ -e end ]; do sleep 0.1; done; echo ended';
-    const through = async (type: number, ...serve: string[]) => {
+    /** Moves a guest that runs `task` over a link that breaks instead of passing a message on. */
+    const through = async (type: number, task: string, ...serve: string[]) => {
       const server = start(['serve', '--incoming', '0', ...serve], { env });
       const [, port] = await server.says(/waiting on localhost:(\d+)\n/);
       const proxy = await breakingProxy(Number(port), type);
-      const here = await run(
-        migrate(
-          '--to',
-          `localhost:${(proxy.address() as AddressInfo).port}`,
-          '--',
-          'sh',
-          '-c',
-          `(sleep 8; touch end) & ${task}`,
-        ),
-        { env },
-      );
+      const { port: to } = proxy.address() as AddressInfo;
+      const here = await run(migrate('--to', `localhost:${to}`, '--', 'sh', '-c', task), { env });
       proxy.close();
       return { server, here };
     };
 
     it('the guest goes on here, when it was not told to go on there', async () => {
-      const { server, here } = await through(SWITCH);
+      // Nothing tells the command that the link broke, so it waits for longer than moving can take.
+      const { server, here } = await through(SWITCH, 'echo begun; sleep 40; echo ended');
       expect(here.stderr).to.match(/not moved: .*the command keeps running here/);
       expect(here).to.deep.include({ code: 125, stdout: 'begun\nended\n' });
       await server.says(/not taken over/);
@@ -212,7 +204,7 @@ describe('command line: migration', function () {
     });
 
     it('it goes on there, and a command that ends at once waits for the question', async () => {
-      const { server, here } = await through(RUNNING, '--', 'true');
+      const { server, here } = await through(RUNNING, 'echo begun; sleep 1000', '--', 'true');
       expect(here.stderr).to.match(/^moved: .*runs there/);
       expect(here).to.deep.include({ code: 0, stdout: 'begun\n' });
       expect((await server.ended).code).to.equal(0);
@@ -221,14 +213,15 @@ describe('command line: migration', function () {
     it('it goes on there, when only the answer was lost', async () => {
       const { server, here } = await through(
         RUNNING,
+        'echo begun; until [ -e asked ]; do sleep 0.1; done; echo answered > answer',
         '--',
         'sh',
         '-c',
-        'until [ -e end ]; do sleep 0.1; done; echo found',
+        'touch asked; until [ -s answer ]; do sleep 0.1; done; cat answer',
       );
       expect(here.stderr).to.match(/^moved: .*runs there/);
       expect(here).to.deep.include({ code: 0, stdout: 'begun\n' });
-      expect(await server.ended).to.deep.include({ code: 0, stdout: 'found\n' });
+      expect(await server.ended).to.deep.include({ code: 0, stdout: 'answered\n' });
     });
   });
 
