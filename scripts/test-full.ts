@@ -31,7 +31,7 @@ const LONG = 'mocha --config test/mocharc.json --timeout 1800000';
 /** These build the package or the page in `dist`, so one of them at a time. */
 const BUILDING = ['package', 'shipped-cli', 'lessons', 'course', 'page-debian'];
 /** These run with the fast driver on Linux 6.1 too. `suspend` and `suspend-sleep` have it in any case. */
-const FAST = ['five-ways', 'freeze-load', 'migrate-cuts', 'model', 'posix', 'race'];
+const FAST = ['five-ways', 'freeze-load', 'migrate-cuts', 'posix', 'race'];
 const files = readdirSync('test/full')
   .filter((file) => file.endsWith('.test.ts'))
   .map((file) => basename(file, '.test.ts'));

@@ -80,7 +80,7 @@ export function fsync(call: Call, inode: Inode, flags: number): Answer<void> {
 export const FILE_OPERATIONS = [
   operation(C.FUSE_OPEN, 'OPEN', {
     about:
-      'Opens a file, and truncates it for O_TRUNC, which a guest that negotiates anew leaves out (ATOMIC_O_TRUNC). Stateless shares: ENOSYS, and the guest opens files by itself.',
+      'Opens a file, and truncates it for O_TRUNC, which a guest that negotiates again leaves out (ATOMIC_O_TRUNC). Stateless shares: ENOSYS, and the guest opens files by itself.',
     input: fuse_open_in,
     output: fuse_open_out,
     handle(call, { flags, open_flags }) {

@@ -49,7 +49,7 @@ export function addDaemonCommand(program: Command, makeProgram: () => Command): 
     .addHelpText(
       'after',
       `
-What a command may choose anew each time: what its shares are copies of, --write-back, --save, and all about the command itself. For anything else,
+What a command may choose each time: what its shares are copies of, --write-back, --save, and all about the command itself. For anything else,
 and when no guest is ready, \`run\` starts one, as it does without the daemon; with --verbose it says why.
 
 Ctrl-C ends it when the commands that it runs have ended; press it again not to wait for them. ${DAEMON_VARIABLE} names another socket than the usual
