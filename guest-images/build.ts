@@ -1,5 +1,5 @@
 import { createHash } from 'node:crypto';
-import { existsSync } from 'node:fs';
+import { existsSync, statSync } from 'node:fs';
 import { copyFile, cp, mkdir, readdir, readFile, rename, rm, stat, utimes, writeFile } from 'node:fs/promises';
 import { availableParallelism } from 'node:os';
 import { dirname, join, sep } from 'node:path';
@@ -244,12 +244,11 @@ async function install(image: string, directory: string, inputs: string): Promis
 async function load(directory: string, inputs: string): Promise<GuestImage | undefined> {
   const manifest = await readManifest(join(directory, MANIFEST));
   if (manifest?.inputs !== inputs) return undefined;
-  const areWhole = await Promise.all(
-    Object.entries(manifest.files).map(
-      async ([name, { size }]) => (await stat(join(directory, name)).catch(() => undefined))?.size === size,
-    ),
+  // Each machine of a pool asks, and ten answers of other threads take longer than a small test.
+  const isWhole = Object.entries(manifest.files).every(
+    ([name, { size }]) => statSync(join(directory, name), { throwIfNoEntry: false })?.size === size,
   );
-  if (areWhole.includes(false)) return undefined;
+  if (!isWhole) return undefined;
   const now = new Date();
   await utimes(join(directory, MANIFEST), now, now).catch(() => {});
   const id = createHash('sha256').update(JSON.stringify(manifest.files)).digest('hex');
@@ -268,8 +267,17 @@ async function readManifest(path: string): Promise<Manifest | undefined> {
   }
 }
 
-/** Over everything in guest-images/ that decides what the image holds. The archive's newer versions don't count: an image stays until it is removed. */
-async function hashInputs(): Promise<string> {
+let inputsHash: Promise<string> | undefined;
+
+/**
+ * Over everything in guest-images/ that decides what the image holds, as it was when this process first asked. The archive's newer versions don't
+ * count: an image stays until it is removed.
+ */
+function hashInputs(): Promise<string> {
+  return (inputsHash ??= readInputs());
+}
+
+async function readInputs(): Promise<string> {
   const hash = createHash('sha256');
   const found = (await readdir(SOURCES, { recursive: true })).filter((name) => /\.([cjt]s|[ch])$/.test(name));
   // The same on Windows.

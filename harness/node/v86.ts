@@ -17,7 +17,13 @@ export function useV86(module: WebAssembly.Module): void {
   v86Module = Promise.resolve(module);
 }
 
-export async function v86Version(): Promise<string> {
+let version: Promise<string> | undefined;
+
+export function v86Version(): Promise<string> {
+  return (version ??= readVersion());
+}
+
+async function readVersion(): Promise<string> {
   const manifest = JSON.parse(await readFile(join(buildDirectory(), '..', 'package.json'), 'utf8')) as {
     version: string;
   };

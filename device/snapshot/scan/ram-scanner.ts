@@ -40,7 +40,10 @@ export class RamScanner {
       hashes[2 * index + 1] = hi;
       this.#changed[this.#changedCount++] = index;
     };
-    const { exports } = new WebAssembly.Instance(scanModule(), { host: { memory: ram.memory, page } });
+    const zeros = (first: number, end: number) => {
+      for (let index = first; index < end; index++) page(index, 0, 0);
+    };
+    const { exports } = new WebAssembly.Instance(scanModule(), { host: { memory: ram.memory, page, zeros } });
     this.#scan = exports['scan'] as Scan;
   }
 
