@@ -31,6 +31,11 @@ export interface VirtioFsOptions<F extends FileSystem = MemoryFileSystem>
    * Default: true.
    */
   notifications?: boolean;
+  /**
+   * Whether the guest's driver is offered VIRTIO_FS_F_SESSION_KEEP, without which no driver suspends while the share is mounted. For those who test drivers.
+   * Default: true.
+   */
+  sessionKeep?: boolean;
   /** Which virtio features are offered. Default: all that the transport has. */
   offer?: PciTransportOptions['offer'];
   /**
@@ -64,6 +69,7 @@ export class VirtioFsDevice<F extends FileSystem = MemoryFileSystem> {
       offer,
       turnBudget,
       notifications,
+      sessionKeep,
       ...sessionOptions
     }: VirtioFsOptions<F>,
   ) {
@@ -76,7 +82,7 @@ export class VirtioFsDevice<F extends FileSystem = MemoryFileSystem> {
       filesystem,
       deliver: (action) => (turns.isRunning() ? action() : void this.#late.push(action)),
     });
-    const device = new VirtioFs(this.session, { tag, requestQueues, queueSize, notifications });
+    const device = new VirtioFs(this.session, { tag, requestQueues, queueSize, notifications, sessionKeep });
     this.slot = machine.reserveSlot(slot);
     machine.plug(`virtio-fs ${tag}`, this.slot, (setIrq) => {
       this.#transport = new PciTransport({ device, memory: machine.memory, setIrq, offer, turns, turnBudget });

@@ -29,6 +29,8 @@ export interface VirtioFsConfig {
   queueSize: number;
   /** Whether to offer the notification queue, where the filesystem has something to tell. Default: true. */
   notifications?: boolean;
+  /** Whether to offer VIRTIO_FS_F_SESSION_KEEP. Default: true. */
+  sessionKeep?: boolean;
 }
 
 const NOTIFICATION = 1n << BigInt(VIRTIO_FS_F_NOTIFICATION);
@@ -41,7 +43,7 @@ const SESSION_KEEP = 1n << BigInt(VIRTIO_FS_F_SESSION_KEEP);
 export class VirtioFs implements VirtioDevice {
   readonly deviceId = VIRTIO_ID_FS;
   readonly deviceFeatures: bigint;
-  readonly hiddenFeatures = NOTIFICATION;
+  readonly hiddenFeatures = NOTIFICATION | SESSION_KEEP;
   readonly answersInOrder: boolean;
   readonly queueSizes: readonly number[];
   readonly #config = new DataView(new ArrayBuffer(CONFIG_LENGTH));
@@ -51,7 +53,10 @@ export class VirtioFs implements VirtioDevice {
   readonly #buffers = new Set<Chain>();
 
   /** @throws RangeError for what no driver could use. */
-  constructor(session: FuseSession, { tag, requestQueues, queueSize, notifications = true }: VirtioFsConfig) {
+  constructor(
+    session: FuseSession,
+    { tag, requestQueues, queueSize, notifications = true, sessionKeep = true }: VirtioFsConfig,
+  ) {
     if (!Number.isInteger(requestQueues) || requestQueues < 1 || requestQueues > MAX_REQUEST_QUEUES) {
       throw new RangeError(`requestQueues is ${requestQueues}: choose 1 to ${MAX_REQUEST_QUEUES}`);
     }
@@ -62,7 +67,7 @@ export class VirtioFs implements VirtioDevice {
     }
     this.#session = session;
     this.answersInOrder = session.answersInOrder;
-    this.deviceFeatures = SESSION_KEEP | (notifications && session.canNotify ? NOTIFICATION : 0n);
+    this.deviceFeatures = (sessionKeep ? SESSION_KEEP : 0n) | (notifications && session.canNotify ? NOTIFICATION : 0n);
     this.queueSizes = Array.from({ length: 2 + requestQueues }, () => queueSize);
     session.onNotifications = () => this.#notify();
     new Uint8Array(this.#config.buffer).set(encodeTag(tag));

@@ -1,6 +1,7 @@
 import { readFile } from 'node:fs/promises';
 import { expect } from 'chai';
 import type { V86, V86Options } from 'v86';
+import type { FileSystem } from '../../device/fs/filesystem.ts';
 import { attachVirtioFs, type VirtioFsDevice, type VirtioFsOptions } from '../../device/index.ts';
 import { PMCSR, PMCSR_NO_SOFT_RESET } from '../../device/virtio/pci-config-space.ts';
 import { ensureGuestImage } from '../../guest-images/build.ts';
@@ -16,7 +17,7 @@ export interface SuspendMachineOptions {
   driver?: 'stock' | 'fast';
   /** Default: `stock`. `minimal` would leave a device alone that keeps its state in sleep, so this one does not say that it does. */
   kernel?: NamedKernel;
-  share?: Partial<VirtioFsOptions>;
+  share?: Partial<VirtioFsOptions<FileSystem>>;
   /** More words for the kernel's command line. */
   cmdline?: string;
   /** Through SeaBIOS, with ACPI, which it takes to be woken by an interrupt. */
@@ -24,7 +25,7 @@ export interface SuspendMachineOptions {
   /** The machine's disk. */
   disk?: ArrayBuffer;
   /** Runs before the guest does. */
-  prepare?(device: VirtioFsDevice): void;
+  prepare?(device: VirtioFsDevice<FileSystem>): void;
 }
 
 /** What wakes a guest that sleeps for real. */
@@ -39,7 +40,7 @@ const SUSPEND_TIMEOUT = 800_000;
 /** A guest that goes to sleep and wakes up, one share mounted where its commands run. */
 export class SuspendMachine {
   readonly emulator: V86;
-  readonly device: VirtioFsDevice;
+  readonly device: VirtioFsDevice<FileSystem>;
   readonly agent: GuestAgent;
   readonly disk: ArrayBuffer | undefined;
   /** What the first UART said. */
@@ -49,7 +50,7 @@ export class SuspendMachine {
   resets = 0;
   #isStopped = false;
 
-  private constructor(emulator: V86, device: VirtioFsDevice, disk: ArrayBuffer | undefined) {
+  private constructor(emulator: V86, device: VirtioFsDevice<FileSystem>, disk: ArrayBuffer | undefined) {
     this.emulator = emulator;
     this.device = device;
     this.disk = disk;
@@ -88,7 +89,7 @@ export class SuspendMachine {
         cmdline: `${words} acpiphp.disable=1`,
       }),
     } as V86Options;
-    let device: VirtioFsDevice | undefined;
+    let device: VirtioFsDevice<FileSystem> | undefined;
     const emulator = await createEmulator(options, await compileV86(), (made) => {
       device = attachVirtioFs(made, { tag: 'share', ...share });
     });

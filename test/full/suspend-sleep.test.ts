@@ -1,4 +1,5 @@
 import { expect } from 'chai';
+import type { MemoryFileSystem } from '../../device/filesystems/memory/filesystem.ts';
 import { FuseSession } from '../../device/fuse/session.ts';
 import { Vm } from '../../harness/node/vm.ts';
 import { contend, Lines, SuspendMachine, type Waker } from './suspend-machine.ts';
@@ -130,6 +131,24 @@ describe('hibernation in one emulator, and resume in another', function () {
     }
   });
 
+  it('believes nothing that it was told before', async () => {
+    const first = await bootWithDisk();
+    await first.sh(
+      'echo old > changed; echo old > removed; cat changed removed > /dev/null; ls missing 2> /dev/null || true',
+    );
+    const second = await hibernate(first);
+    try {
+      const { volume } = second.device;
+      volume.writeFileSync('/changed', 'new\n');
+      volume.rmSync('/removed');
+      volume.writeFileSync('/missing', 'here\n');
+      await resume(second);
+      expect((await second.run('cat changed removed missing')).stdout).to.equal('new\nhere\n');
+    } finally {
+      await second.stop();
+    }
+  });
+
   it('gives the filesystem up when it was mounted in between: ENOTCONN, and it can be mounted again', async () => {
     const first = await bootWithDisk();
     await first.sh('echo content > file');
@@ -177,7 +196,8 @@ async function hibernate(machine: SuspendMachine): Promise<SuspendMachine> {
     return await SuspendMachine.boot({
       disk,
       share: { locks: 'shared', filesystem },
-      prepare: (device) => device.session.restore(FuseSession.checkState(state, filesystem), () => undefined),
+      prepare: (device) =>
+        device.session.restore(FuseSession.checkState(state, filesystem as MemoryFileSystem), () => undefined),
     });
   } finally {
     await machine.stop();

@@ -1,10 +1,14 @@
 import { expect } from 'chai';
+import { MemoryFileSystem } from '../../device/filesystems/memory/filesystem.ts';
 import { VIRTIO_CONFIG_S_DRIVER_OK } from '../../device/virtio/constants.ts';
 import { defaultKernel } from '../../harness/node/image.ts';
+import { lateFileSystem, type Pending } from '../support/late-filesystem.ts';
 import { contend, SuspendMachine, type SuspendMachineOptions } from './suspend-machine.ts';
 
 const SIGINT = 2;
 const SIGKILL = 9;
+/** VIRTIO_F_RING_PACKED. */
+const RING_PACKED = 34;
 const LOCKS = ['posix', 'ofd', 'flock'] as const;
 /** In the device configuration. */
 const SESSION = 44;
@@ -236,25 +240,77 @@ describe('suspend with the driver of guest-images/driver', function () {
     }
   });
 
-  it('survives 50 cycles under load, on queues of 8, with all data as it was', async () => {
-    const machine = await mounted({ share: { queueSize: 8, requestQueues: 2 } });
-    try {
-      const load = `i=0
+  for (const [ring, cycles] of [
+    ['split', 50],
+    ['packed', 10],
+  ] as const)
+    it(`survives ${cycles} cycles under load, on ${ring} queues of 8, with all data as it was`, async () => {
+      const machine = await mounted({
+        share: { queueSize: 8, requestQueues: 2, offer: { packed: ring === 'packed' } },
+      });
+      try {
+        expect((await machine.sh('cat /sys/bus/virtio/devices/virtio0/features'))[RING_PACKED]).to.equal(
+          ring === 'packed' ? '1' : '0',
+        );
+        const load = `i=0
 while [ ! -e stop ]; do
   dd if=/tmp/data of=w$1.$i bs=$((1000 + $i % 7 * 777)) 2>/dev/null; cmp /tmp/data w$1.$i || echo "differs $i"
   mkdir d$1; echo $i > d$1/f; mv d$1/f d$1/g; read line < d$1/g; [ "$line" = $i ] || echo "wrong $i"; rm -r d$1 w$1.$i; i=$(($i + 1))
 done; echo "done $i"`;
-      await machine.sh('dd if=/dev/urandom of=/tmp/data bs=50k count=1 2>/dev/null');
-      const workers = [1, 2].map((number) => machine.spawn(['/bin/sh', '-c', load, 'sh', String(number)]));
-      for (let cycle = 0; cycle < 50; cycle++)
-        expect(await machine.suspend(), `cycle ${cycle}`).to.deep.include({ code: 0 });
-      await machine.sh('echo > stop');
-      for (const { process, lines } of workers) {
-        expect(await process.exited).to.equal(0);
-        expect(lines).to.have.length(1);
-        expect(Number(/^done (\d+)$/.exec(lines[0]!)?.[1])).to.be.above(0);
+        await machine.sh('dd if=/dev/urandom of=/tmp/data bs=50k count=1 2>/dev/null');
+        const workers = [1, 2].map((number) => machine.spawn(['/bin/sh', '-c', load, 'sh', String(number)]));
+        for (let cycle = 0; cycle < cycles; cycle++)
+          expect(await machine.suspend(), `cycle ${cycle}`).to.deep.include({ code: 0 });
+        await machine.sh('echo > stop');
+        for (const { process, lines } of workers) {
+          expect(await process.exited).to.equal(0);
+          expect(lines).to.have.length(1);
+          expect(Number(/^done (\d+)$/.exec(lines[0]!)?.[1])).to.be.above(0);
+        }
+        expect(await machine.sh('dmesg | grep -cE "WARNING|BUG|Oops" || true', '/')).to.equal('0\n');
+      } finally {
+        await machine.stop();
       }
-      expect(await machine.sh('dmesg | grep -cE "WARNING|BUG|Oops" || true', '/')).to.equal('0\n');
+    });
+
+  it('is refused while the device has a READ that nobody waits for any more, and works when that is answered', async () => {
+    const files = new MemoryFileSystem();
+    let read: Pending | undefined;
+    const schedule = (pending: Pending) => {
+      if (pending.name === 'read' && !read) read = pending;
+      else pending.perform();
+    };
+    const machine = await mounted({ share: { filesystem: lateFileSystem(files, { schedule }) } });
+    try {
+      await machine.sh('echo content > file; sync; echo 3 > /proc/sys/vm/drop_caches');
+      const reader = machine.spawn(['cat', 'file']);
+      while (!read) await new Promise((resolve) => setTimeout(resolve, 10));
+      reader.process.kill(SIGKILL);
+      expect(await reader.process.exited).to.equal(128 + SIGKILL);
+      const { code, stderr } = await machine.suspend();
+      expect(code).not.to.equal(0);
+      expect(stderr).to.match(/busy/i);
+      expect(await machine.sh('dmesg')).to.match(/tag <share>: \S+ is busy/);
+      read.perform();
+      expect(await machine.suspend()).to.deep.include({ code: 0 });
+      expect(await machine.sh('cat file')).to.equal('content\n');
+    } finally {
+      await machine.stop();
+    }
+  });
+
+  it('is refused where the device does not offer VIRTIO_FS_F_SESSION_KEEP, unless nothing is mounted', async () => {
+    const machine = await mounted({ share: { sessionKeep: false } });
+    try {
+      await machine.sh('echo before > file');
+      const { code, stderr } = await machine.suspend();
+      expect(code).not.to.equal(0);
+      expect(stderr).to.match(/not supported/i);
+      expect(await machine.sh('cat file')).to.equal('before\n');
+      await machine.sh('umount /mnt/share', '/');
+      expect(await machine.suspend()).to.deep.include({ code: 0 });
+      await machine.sh('mount -t virtiofs share /mnt/share', '/');
+      expect(await machine.sh('cat file')).to.equal('before\n');
     } finally {
       await machine.stop();
     }
