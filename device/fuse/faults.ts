@@ -3,7 +3,7 @@ import { NotYet, type Wait } from '../fs/not-yet.ts';
 import type { Call } from './call.ts';
 import { OPERATIONS } from './opcodes.ts';
 import type { Operation } from './operation.ts';
-import type { FuseRequest } from './request.ts';
+import { DEFERRED, type FuseRequest } from './request.ts';
 
 /** Which requests of a session go wrong, and how. */
 export interface FaultRule {
@@ -25,6 +25,10 @@ export interface FaultRule {
   delay?: number | readonly [least: number, most: number];
   /** Nothing is done, and no answer ever comes: until the guest gives up the request, or resets the device. */
   drop?: boolean;
+  /** It is done, and its answer never comes: until the guest resets the device. In a snapshot it is a request that waits, and is done once more when that is restored. */
+  lose?: boolean;
+  /** It is done, and the guest is told of so many bytes of answer instead of those that there are: at most those that it has room for. */
+  length?: number;
 }
 
 /** What a rule has done. */
@@ -69,8 +73,10 @@ interface Rule {
 export class Faults {
   readonly #rules: Rule[] = [];
   readonly #met: MetFault[] = [];
-  /** Requests that have been met, with their `unique`, and are begun with when their time has come. */
+  /** Requests that have been met, with their `unique`, and are begun with now or when their time has come. */
   readonly #begun = new WeakMap<FuseRequest, bigint>();
+  /** What is told instead of the answer's length; DEFERRED for an answer that never comes. */
+  readonly #lengths = new WeakMap<FuseRequest, number>();
   #state: number;
 
   /** @throws RangeError as {@link add}. */
@@ -86,7 +92,7 @@ export class Faults {
 
   /** Adds a rule, behind the others. Returns what takes it away. @throws RangeError for what means nothing. */
   add(rule: FaultRule): () => void {
-    const { opcode, path, after = 0, count = Infinity, probability = 1, fail, delay, drop } = rule;
+    const { opcode, path, after = 0, count = Infinity, probability = 1, fail, delay, drop, lose, length } = rule;
     const names = opcode === undefined ? undefined : [opcode].flat();
     // What nothing answers can't have a wrong answer.
     const wrong = names?.find((name) => BY_NAME.get(name)?.noReply ?? true);
@@ -94,8 +100,10 @@ export class Faults {
       throw new RangeError(
         `a fault can't be for ${JSON.stringify(wrong)}: ${BY_NAME.has(wrong) ? 'nothing answers it' : 'give names of opcodes without FUSE_, such as WRITE'}`,
       );
-    if ([fail, delay, drop || undefined].filter((each) => each !== undefined).length !== 1)
-      throw new RangeError('a fault does one of three things: give `fail`, `delay` or `drop`');
+    if ([fail, delay, drop || undefined, lose || undefined, length].filter((each) => each !== undefined).length !== 1)
+      throw new RangeError('a fault does one thing: give `fail`, `delay`, `drop`, `lose` or `length`');
+    if (length !== undefined && !(Number.isInteger(length) && length >= 0))
+      throw new RangeError(`an answer can't have ${length} bytes`);
     if (fail !== undefined && !Object.hasOwn(ERRNO, fail)) throw new RangeError(`there is no errno ${fail}`);
     const [least = 0, most = least] = delay === undefined ? [] : [delay].flat();
     if (!(least >= 0 && most >= least && most <= MAX_DELAY))
@@ -133,7 +141,24 @@ export class Faults {
     if (this.#met.length > MAX_MET) this.#met.shift();
     if (options.fail !== undefined) throw FsError.of(ERRNO[options.fail]);
     this.#begun.set(call.request, unique);
+    if (options.lose || options.length !== undefined) {
+      this.#lengths.set(call.request, options.length ?? DEFERRED);
+      return;
+    }
     throw new NotYet(options.drop ? never : later(this.#delayOf(options)));
+  }
+
+  /** To be called with what serving a request has returned. Returns what to return instead. */
+  spoil(request: FuseRequest, length: number): number {
+    const told = this.#lengths.get(request);
+    if (told === undefined) return length;
+    this.#lengths.delete(request);
+    if (length !== DEFERRED) return told;
+    const { complete } = request;
+    request.complete = () => {
+      if (told !== DEFERRED) complete.call(request, told);
+    };
+    return DEFERRED;
   }
 
   #meets(rule: Rule, call: Call, operation: Operation): boolean {

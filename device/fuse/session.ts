@@ -212,7 +212,7 @@ export class FuseSession {
       length = this.#refuse(call, error);
     }
     if (this.#traces.tell) this.#trace(call, error, length, performance.now() - started);
-    return length;
+    return this.faults ? this.faults.spoil(request, length) : length;
   }
 
   #serve(call: Call, operation: Operation | undefined): number {

@@ -18,6 +18,7 @@ import { Features, type OfferedFeatures, ringFeatures } from './features.ts';
 import { Interrupt } from './interrupt.ts';
 import { BAR, BAR_SIZE, makeConfigSpace } from './pci-config-space.ts';
 import { PciFunction } from './pci-function.ts';
+import { QueueFaults } from './queue-faults.ts';
 import { QueueRunner, TURN_BUDGET } from './queue-runner.ts';
 import type { TransportEvent } from './trace.ts';
 import { checkTransportState, type TransportState } from './transport-state.ts';
@@ -41,6 +42,7 @@ export class PciTransport {
   /** Configuration space at reset. */
   readonly configSpace: Uint8Array;
   readonly barSize = BAR_SIZE;
+  readonly faults = new QueueFaults((queue) => this.#runner.stall(queue));
   readonly #queues: readonly Virtqueue[];
   readonly #errors = new Listeners<VirtioError>();
   readonly #traces = new Listeners<TransportEvent>();
@@ -69,7 +71,9 @@ export class PciTransport {
     this.#queues = device.queueSizes.map(
       (size, index) =>
         new Virtqueue(index, size, memory, {
-          interrupt: () => this.#interrupt.raise(VIRTIO_PCI_ISR_QUEUE),
+          interrupt: () => {
+            if (!this.faults.loses(index)) this.#interrupt.raise(VIRTIO_PCI_ISR_QUEUE);
+          },
           fail: (error) => this.#fail(error),
           serveAgain: (chain, serve) => this.#runner.serveAgain(index, chain, serve),
           get onTrace() {

@@ -49,6 +49,8 @@ export class QueueRunner {
   /** There is more to serve, in the next turn. */
   #isOwed = false;
   readonly #holders = new Set<unknown>();
+  /** Indices of queues that are left alone, once for each that stalls them. */
+  readonly #stalled: number[] = [];
   /** Chains that are with the device and have to be served once more. */
   readonly #again: { queueIndex: number; chain: DescriptorChain; serve: () => number }[] = [];
 
@@ -95,6 +97,10 @@ export class QueueRunner {
     if (!this.#isRound) this.#begin();
     let isCut = false;
     for (let index = this.#next(); index !== undefined && isLive(); index = this.#next()) {
+      if (this.#stalled.includes(index)) {
+        this.#left[index] = 0;
+        continue;
+      }
       const queue = queues[index]!;
       const limit = this.#left[index]!;
       const count = queue.run(this.#serve, limit, this.#mayGoOn);
@@ -213,12 +219,28 @@ export class QueueRunner {
     const { queues, isLive } = this.#parts;
     if (this.#serveOneAgain()) return true;
     for (let index = queues.length - 1; index >= 0 && isLive(); index--)
-      if (queues[index]!.run(this.#serve, 1)) return true;
+      if (!this.#stalled.includes(index) && queues[index]!.run(this.#serve, 1)) return true;
     return false;
   }
 
   release(holder: unknown): void {
     this.#holders.delete(holder);
+    this.#runAgain();
+  }
+
+  /** Serves nothing more of one queue, until the function that this returns is called. */
+  stall(queueIndex: number): () => void {
+    this.#stalled.push(queueIndex);
+    let isOver = false;
+    return () => {
+      if (isOver) return;
+      isOver = true;
+      this.#stalled.splice(this.#stalled.indexOf(queueIndex), 1);
+      this.#runAgain();
+    };
+  }
+
+  #runAgain(): void {
     if (this.isHeld) return;
     if (this.#parts.turns.isRunning()) this.run();
     else this.lookSoon();

@@ -47,6 +47,85 @@ describe('faults on purpose, in a guest', function () {
     await moment.forget();
   });
 
+  /** Starts what reads a file, and resolves when it waits for an answer that is not told of. */
+  const startReader = async (isAnswered: () => boolean) => {
+    const reader = guest.vm.spawn('cat /mnt/share/file > /tmp/read; echo ended >> /tmp/read');
+    while (!isAnswered()) await new Promise((resolve) => setTimeout(resolve, 5));
+    expect((await guest.vm.exec('cat /tmp/read; pidof cat > /dev/null && echo waits')).stdout).to.equal('waits\n');
+    return reader;
+  };
+
+  it('lose the answer of what is done', async () => {
+    const { vm } = guest;
+    const moment = await vm.checkpoint();
+    faults().add({ opcode: 'MKDIR', count: 1, lose: true });
+    const { length } = faults().met;
+    const maker = vm.spawn('mkdir /mnt/share/made');
+    while (faults().met.length === length) await new Promise((resolve) => setTimeout(resolve, 5));
+    expect(share().fs.readdirSync('/')).to.include('made');
+    expect((await vm.exec('pidof mkdir > /dev/null && echo waits')).stdout).to.equal('waits\n');
+    const later = await vm.checkpoint();
+    await vm.rewind(later);
+    expect(await vm.agent.attach(maker.id).exited, 'done once more, it is there already').to.equal(1);
+    await vm.rewind(moment);
+    expect(share().fs.readdirSync('/')).not.to.include('made');
+    for (const each of [moment, later]) await each.forget();
+  });
+
+  it('tell wrong lengths of answers, which Linux does not look at', async () => {
+    const { length } = faults().met;
+    faults().add({ opcode: 'READ', path: '/file', length: 0 });
+    faults().add({ length: 16 });
+    await run('cat file; ls -l');
+    expect(faults().met.length).to.be.above(length + 1);
+    expect(await run('cat file')).to.equal('3\n');
+  });
+
+  it('stall one queue, whose requests wait until it goes on', async () => {
+    const { transport } = share().device;
+    const taken = () => transport.statistics.at(-1)!.requests;
+    const end = transport.faults.stall(transport.queues.length - 1);
+    const before = taken();
+    const reader = await startReader(() => true);
+    expect(taken()).to.equal(before);
+    end();
+    expect(await reader.exited).to.equal(0);
+    expect((await guest.vm.exec('cat /tmp/read; rm /tmp/read')).stdout).to.equal('3\nended\n');
+  });
+
+  it('lose an interrupt, for which the guest waits', async () => {
+    const { vm } = guest;
+    const moment = await vm.checkpoint();
+    const { transport } = share().device;
+    faults().add({ opcode: 'OPEN', path: '/file', delay: 50 });
+    let lost = 0;
+    // What is answered late is waited for by any driver.
+    const end = transport.onTrace(({ type }) => {
+      if (type === 'interrupt' && faults().met.at(-1)?.opcode === 'OPEN') lost++;
+    });
+    const endLosing = transport.faults.loseInterrupts();
+    await startReader(() => lost > 0);
+    end();
+    endLosing();
+    await vm.rewind(moment);
+    expect(await run('cat file')).to.equal('3\n');
+    await moment.forget();
+  });
+
+  it('is no abort by fusectl or umount -f, which Linux has not for virtio-fs: what is under way gets its answer', async () => {
+    const { vm } = guest;
+    const { length } = faults().met;
+    await vm.exec('mount -t fusectl none /sys/fs/fuse/connections', { check: true });
+    expect((await vm.exec('ls /sys/fs/fuse/connections; umount /sys/fs/fuse/connections')).stdout).to.equal('');
+    faults().add({ opcode: 'READ', path: '/file', delay: 500 });
+    const reader = vm.spawn('cat /mnt/share/file > /tmp/read');
+    while (faults().met.length === length) await new Promise((resolve) => setTimeout(resolve, 5));
+    const { code, stderr } = await vm.exec('umount -f /mnt/share');
+    expect([code, stderr]).to.deep.equal([1, "umount: can't unmount /mnt/share: Device or resource busy\n"]);
+    expect(await reader.exited).to.equal(0);
+    expect((await vm.exec('cat /tmp/read; rm /tmp/read')).stdout).to.equal('3\n');
+  });
+
   it('lose the session, which the guest is told of and can mount anew', async () => {
     share().device.session.end();
     const { vm } = guest;

@@ -1,10 +1,11 @@
 import { expect } from 'chai';
 import { INIT_NEWEST } from '../../../device/conformance/message.ts';
 import { MemoryFileSystem } from '../../../device/filesystems/memory/filesystem.ts';
-import { EINTR, EIO, ENOSPC } from '../../../device/fs/errno.ts';
+import { EEXIST, EINTR, EIO, ENOSPC } from '../../../device/fs/errno.ts';
 import { type FaultRule, Faults } from '../../../device/fuse/faults.ts';
 import { FuseSession } from '../../../device/fuse/session.ts';
 import { call } from '../../support/fuse-call.ts';
+import { lateFileSystem } from '../../support/late-filesystem.ts';
 
 const NODE = { mode: 0o100644, uid: 0, gid: 0 };
 
@@ -103,6 +104,42 @@ describe('faults on purpose', () => {
     expect(second.later).to.equal(undefined);
   });
 
+  it('do what they lose the answer of, which never comes', async () => {
+    const { files, session } = start([
+      { opcode: 'MKDIR', count: 1, lose: true },
+      { opcode: 'LOOKUP', path: '/missing', lose: true },
+    ]);
+    const lost = call(session, 'MKDIR', 1, { mode: 0o755 }, 'new');
+    expect(lost.error).to.equal(undefined);
+    expect(files.lookup(files.root, 'new')).not.to.equal(undefined);
+    call(session, 'INTERRUPT', 0, { unique: session.faults!.met[0]!.unique });
+    expect(call(session, 'MKDIR', 1, { mode: 0o755 }, 'new').error).to.equal(-EEXIST);
+    expect(lookUp(session, 'missing').error, 'what fails').to.equal(undefined);
+    expect(lost.later).to.equal(undefined);
+  });
+
+  it('do what they lose the late answer of, or tell a wrong length of', async () => {
+    const files = new MemoryFileSystem();
+    const filesystem = lateFileSystem(files);
+    const session = new FuseSession({ filesystem, faults: { rules: [{ opcode: 'MKDIR', count: 1, lose: true }] } });
+    call(session, 'INIT', 0, INIT_NEWEST);
+    const lost = call(session, 'MKDIR', 1, { mode: 0o755 }, 'new');
+    const next = call(session, 'MKDIR', 1, { mode: 0o755 }, 'next');
+    while (next.later === undefined || !files.lookup(files.root, 'new')) await pause(1);
+    session.faults!.add({ opcode: 'GETATTR', length: 20 });
+    const short = call(session, 'GETATTR', 1, {});
+    while (short.later === undefined) await pause(1);
+    expect([next.later, short.later, short.bytes.length]).to.deep.equal([0, 0, 4]);
+    expect(lost.later).to.equal(undefined);
+  });
+
+  it('tell of a wrong length', () => {
+    const { session } = start([{ opcode: 'GETATTR', count: 2, length: 16 }]);
+    const lengths = () => [call(session, 'GETATTR', 1, {}), lookUp(session, 'a')].map(({ bytes }) => bytes.length);
+    const right = [104, 128];
+    expect([lengths(), lengths(), lengths()]).to.deep.equal([[0, right[1]], [0, right[1]], right]);
+  });
+
   it('leave INIT, DESTROY and what nothing answers alone, unless a rule names it', () => {
     const { session } = start([{ fail: 'EIO' }]);
     call(session, 'FORGET', 1, { nlookup: 1n });
@@ -126,6 +163,9 @@ describe('faults on purpose', () => {
       { delay: -1 },
       { delay: [5, 1] },
       { delay: NaN },
+      { lose: true, length: 0 },
+      { length: -1 },
+      { length: 1.5 },
       { fail: 'EIO', probability: 2 },
       { fail: 'EIO', count: -1 },
     ];
