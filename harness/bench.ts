@@ -2,18 +2,26 @@ import { readFile, writeFile } from 'node:fs/promises';
 import { cpus } from 'node:os';
 import { Argument, Command, InvalidArgumentError, Option } from 'commander';
 import ora from 'ora';
-import { benchBoot, STARTS } from './bench/boot.ts';
+import { benchBoot, bootTargets, STARTS } from './bench/boot.ts';
 import { benchFilesystems, type FilesystemBench } from './bench/filesystems.ts';
 import type { Goal } from './bench/goals.ts';
 import { benchImageFreeze } from './bench/image-freeze.ts';
 import { benchMigration, GUESTS } from './bench/migration.ts';
 import { benchPage, PAGE_GUESTS } from './bench/page.ts';
 import { benchQueue, RINGS } from './bench/queue.ts';
-import { type BenchRow, cellsOf, formatNumber, formatTable, markdownTable, withSection } from './bench/report.ts';
-import { benchRoot, type Target } from './bench/root.ts';
-import { benchScale, SIZES } from './bench/scale.ts';
-import { benchSnapshots, SNAPSHOT_KINDS } from './bench/snapshots.ts';
-import { benchTests, TEST_KINDS } from './bench/tests.ts';
+import {
+  type BenchRow,
+  cellsOf,
+  formatNumber,
+  formatTable,
+  markdownTable,
+  type Target,
+  withSection,
+} from './bench/report.ts';
+import { benchRoot } from './bench/root.ts';
+import { benchScale, SIZES, scaleTargets } from './bench/scale.ts';
+import { benchSnapshots, SNAPSHOT_KINDS, snapshotTargets } from './bench/snapshots.ts';
+import { benchTests, TEST_KINDS, testTargets } from './bench/tests.ts';
 import { benchWorkers } from './bench/workers.ts';
 import { benchWorst, WORST } from './bench/worst.ts';
 
@@ -36,7 +44,10 @@ type Progress = (message: string) => void;
 /** What can be measured, by the word for it. */
 const SUBJECTS: Record<string, (flags: Flags, onProgress: Progress) => Promise<Measured>> = {
   files: ({ rounds, size }, onProgress) => benchFilesystems(rounds, size, onProgress),
-  boot: async ({ rounds }, onProgress) => table('Boot', STARTS, await benchBoot(rounds, onProgress)),
+  boot: async ({ rounds }, onProgress) => {
+    const rows = await benchBoot(rounds, onProgress);
+    return { ...table('Boot', STARTS, rows), targets: bootTargets(rows) };
+  },
   migration: async ({ rounds }, onProgress) =>
     table(
       'Live migration of a guest with 256 MiB to another process, over TCP',
@@ -49,16 +60,19 @@ const SUBJECTS: Record<string, (flags: Flags, onProgress: Progress) => Promise<M
   snapshots: async ({ rounds }, onProgress) => {
     const rows = await benchSnapshots(rounds, onProgress);
     const { tables } = table('Snapshots of a guest with 256 MiB, and v86’s own', SNAPSHOT_KINDS, rows);
-    return { tables: [...tables, await benchImageFreeze(rounds, onProgress)] };
+    return { tables: [...tables, await benchImageFreeze(rounds, onProgress)], targets: snapshotTargets(rows) };
   },
   page: async ({ rounds }, onProgress) =>
     table('Opening the page in Chromium', PAGE_GUESTS, await benchPage(rounds, onProgress)),
-  scale: async ({ rounds }, onProgress) =>
-    table('Many empty files: freezing and thawing, without a guest', SIZES, await benchScale(rounds, onProgress)),
+  scale: async ({ rounds }, onProgress) => {
+    const rows = await benchScale(rounds, onProgress);
+    const { tables } = table('Many empty files: freezing and thawing, without a guest', SIZES, rows);
+    return { tables, targets: scaleTargets(rows) };
+  },
   tests: async ({ rounds }, onProgress) => {
     const rows = await benchTests(rounds, onProgress);
     const { tables } = table('Tests that each begin with the same guest, of 256 MiB', TEST_KINDS, rows);
-    return { tables: [...tables, await benchWorkers(rounds, onProgress)] };
+    return { tables: [...tables, await benchWorkers(rounds, onProgress)], targets: testTargets(rows) };
   },
   worst: async ({ rounds }, onProgress) =>
     table(
@@ -104,11 +118,11 @@ function cellsOfGoals(goals: Goal[]): string[][] {
 function cellsOfTargets(targets: Target[]): string[][] {
   return [
     ['', 'unit', '', 'goal', ''],
-    ...targets.map(({ name, unit, value, goal, isReached }) => [
+    ...targets.map(({ name, unit, value, goal, isLeast, isReached }) => [
       name,
       unit,
       formatNumber(value),
-      `≤ ${goal}`,
+      `${isLeast ? '≥' : '≤'} ${goal}`,
       isReached ? 'reached' : 'missed',
     ]),
   ];

@@ -13,7 +13,7 @@ import { defaultKernel, resolveImage } from '../node/image.ts';
 import { compileV86 } from '../node/v86.ts';
 import { Vm } from '../node/vm.ts';
 import { DEFAULT_MEMORY } from '../node/vm-options.ts';
-import { type BenchRow, Collector, type Measure } from './report.ts';
+import { type BenchRow, Collector, type Measure, medianOf, type Target, target } from './report.ts';
 
 /** `plain` is v86's own way with a bzImage: its BIOS, and a distribution's command line. */
 const BOOT_METHODS = ['direct', 'plain', 'bios', 'cached'] as const;
@@ -64,6 +64,10 @@ export async function benchBoot(rounds: number, onProgress: (message: string) =>
   }
   await benchDaemon(rounds, collector, onProgress);
   return collector.rows();
+}
+
+export function bootTargets(rows: BenchRow[]): Target[] {
+  return [target("the daemon's first command", 'ms', 1000 * medianOf(rows, FIRST_COMMAND, 'daemon'), 60)];
 }
 
 /** The command line with a daemon and without, and what the socket takes alone. */

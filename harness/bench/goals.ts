@@ -1,4 +1,4 @@
-import type { BenchRow } from './report.ts';
+import { type BenchRow, medianOf } from './report.ts';
 import { INSTRUCTIONS, INTERRUPTS } from './requests.ts';
 
 /** The file systems that are compared, by their names in the tables. */
@@ -23,7 +23,7 @@ export interface Results {
   edits: Record<string, number>;
 }
 
-export const EDITS = 300;
+export const EDITS = 1000;
 
 /** What was to be reached with the fast driver, and what is. */
 export interface Goal {
@@ -44,7 +44,7 @@ export function goalsOf({ cached, uncached, costs, edits }: Results, isNewer: bo
   const of =
     (rows: BenchRow[], name: string): Of =>
     (subject) =>
-      rows.find((row) => row.name === name)?.medians[subject] ?? NaN;
+      medianOf(rows, { name }, subject);
   const thousands =
     (value: Of): Of =>
     (subject) =>

@@ -20,6 +20,27 @@ export interface Table {
   rows: BenchRow[];
 }
 
+/** A figure that was to be reached. */
+export interface Target {
+  name: string;
+  unit: string;
+  value: number;
+  goal: number;
+  /** The goal is the least it may be, not the most. */
+  isLeast: boolean;
+  isReached: boolean;
+}
+
+/** What was not measured is not reached. */
+export function target(name: string, unit: string, value: number, goal: number, isLeast = false): Target {
+  return { name, unit, value, goal, isLeast, isReached: isLeast ? value >= goal : value <= goal };
+}
+
+/** A subject's median in the row of that name; NaN for what was not measured. */
+export function medianOf(rows: readonly BenchRow[], { name }: Pick<Measure, 'name'>, subject: string): number {
+  return rows.find((row) => row.name === name)?.medians[subject] ?? NaN;
+}
+
 /** Collects rounds; `subjects[0]` is the one that the others are compared with. */
 export class Collector {
   readonly #subjects: readonly string[];

@@ -11,7 +11,7 @@ import { Vm } from '../node/vm.ts';
 import { DEBIAN_IMAGE, ensureDebianImage } from './debian.ts';
 import { Server } from './network.ts';
 import { bootFromNinep, writeNinepTree } from './ninep-root.ts';
-import { Collector, type Measure, type Table } from './report.ts';
+import { Collector, type Measure, medianOf, type Table, type Target, target } from './report.ts';
 import type { Network } from './slow-server.ts';
 
 const KERNEL = 'minimal';
@@ -54,15 +54,6 @@ const M = {
   memory: measure('memory above the start, at most', 'MiB'),
   time: measure('time', 's'),
 };
-
-/** A figure that was to be reached. */
-export interface Target {
-  name: string;
-  unit: string;
-  value: number;
-  goal: number;
-  isReached: boolean;
-}
 
 export interface RootBench {
   tables: Table[];
@@ -254,15 +245,7 @@ async function writeTree(images: string, directory: string): Promise<Map<string,
 }
 
 function targetsOf([here, far, whole]: Table[]): Target[] {
-  const of = (table: Table | undefined, { name }: Measure, subject: string) =>
-    table?.rows.find((row) => row.name === name)?.medians[subject] ?? NaN;
-  const target = (name: string, unit: string, value: number, goal: number): Target => ({
-    name,
-    unit,
-    value,
-    goal,
-    isReached: value <= goal,
-  });
+  const of = (table: Table | undefined, what: Measure, subject: string) => medianOf(table?.rows ?? [], what, subject);
   const against = (subject: string) =>
     [here, far].flatMap((table) =>
       [M.bytes, M.requests, M.instructions, M.prompt, M.gcc].map((what) =>

@@ -7,11 +7,13 @@ import {
   SnapshotStore,
 } from '../../device/index.ts';
 import { bareMachine } from '../../test/support/bare-machine.ts';
-import { type BenchRow, Collector, type Measure } from './report.ts';
+import { type BenchRow, Collector, type Measure, medianOf, type Target, target } from './report.ts';
 
-const COUNTS = [0, 100_000, 300_000, 1_000_000];
+/** Files that the goals are for. */
+const GOAL = 300_000;
+const COUNTS = [0, 100_000, GOAL, 1_000_000];
 /** As the columns of the table. */
-export const SIZES = COUNTS.map((count) => `${count} files`);
+export const SIZES = COUNTS.map(sizeOf);
 const IN_A_DIRECTORY = 1000;
 /** Files that change between two snapshots. */
 const CHANGED = 100;
@@ -37,6 +39,11 @@ export async function benchScale(rounds: number, onProgress: (message: string) =
     }
   }
   return collector.rows();
+}
+
+export function scaleTargets(rows: BenchRow[]): Target[] {
+  const of = (measure: Measure) => medianOf(rows, measure, sizeOf(GOAL));
+  return [target(`incremental freeze, ${GOAL} files`, 'ms', of(AGAIN), 30), target(HEAP.name, 'bytes', of(HEAP), 200)];
 }
 
 async function measure(count: number, add: (measure: Measure, value: number) => void): Promise<void> {
@@ -93,6 +100,10 @@ function fill(filesystem: MemoryFileSystem, count: number): void {
 function change(filesystem: MemoryFileSystem, time: number): void {
   const dir = filesystem.mkdir(filesystem.root, `change-${time}`, { mode: 0o755, ...owner });
   for (let n = 0; n < CHANGED; n++) filesystem.mknod(dir, `n${n}`, { mode: 0o100644, ...owner });
+}
+
+function sizeOf(count: number): string {
+  return `${count} files`;
 }
 
 async function timed(action: () => unknown): Promise<number> {

@@ -8,7 +8,7 @@ import { PACKAGE_ROOT } from '../../guest-images/paths.ts';
 import { DirectoryStore } from '../node/stores/directory-store.ts';
 import { Vm } from '../node/vm.ts';
 import { VmPool } from '../node/vm-pool.ts';
-import { type BenchRow, Collector, type Measure } from './report.ts';
+import { type BenchRow, Collector, type Measure, medianOf, type Target, target } from './report.ts';
 
 export const SNAPSHOT_KINDS = ['layers', 'v86'] as const;
 /** MiB that the guest uses, and of them those that change between two snapshots: 5% of its RAM. */
@@ -110,6 +110,15 @@ export async function benchSnapshots(rounds: number, onProgress: (message: strin
   } finally {
     await vm.stop();
   }
+}
+
+export function snapshotTargets(rows: BenchRow[]): Target[] {
+  const of = (measure: Measure) => medianOf(rows, measure, 'layers');
+  // With what the system needs, the guest has 140 MiB in use.
+  return [
+    target('new machine from 140 MiB in use', 'ms', of(FRESH), 200),
+    target('… recycled', 'ms', of(RECYCLED), 60),
+  ];
 }
 
 /** Milliseconds of the command line's `restore`, compiled, from its start to its end. */

@@ -1,16 +1,17 @@
 import { type ChildProcess, fork } from 'node:child_process';
 import { once } from 'node:events';
-import { mkdtemp, rm } from 'node:fs/promises';
+import { mkdtemp, readFile, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { setTimeout as pause } from 'node:timers/promises';
 import { fileURLToPath } from 'node:url';
+import { PACKAGE_ROOT } from '../../guest-images/paths.ts';
 import type { ExecOutput } from '../machine/agent/exec.ts';
 import { Vm } from '../node/vm.ts';
 import { baseMachine } from '../testing/base-machine.ts';
 import { runCold } from './cold-run.ts';
 import { QemuMachine } from './qemu-machine.ts';
-import { type BenchRow, Collector, type Measure, median } from './report.ts';
+import { type BenchRow, Collector, type Measure, median, medianOf, type Target, target } from './report.ts';
 
 export const TEST_KINDS = ['test kit', 'v86', 'QEMU'] as const;
 type Kind = (typeof TEST_KINDS)[number];
@@ -33,9 +34,11 @@ const RATE: Measure = {
 };
 const ONE: Measure = { name: `${TESTS} tests that fork, write and assert`, unit: '/s', isRate: true };
 const FIRST: Measure = { name: 'fork to first assertion', unit: 'ms', isRate: false };
-const WARM: Measure = { name: '… from a pool that has had time', unit: 'ms', isRate: false };
-const LARGE: Measure = { name: `… with ${USED} MiB in use`, unit: 'ms', isRate: false };
+const WARM: Measure = { name: `${FIRST.name}, warm pool`, unit: 'ms', isRate: false };
+const LARGE: Measure = { name: `${FIRST.name}, ${USED} MiB in use`, unit: 'ms', isRate: false };
 
+const WARM_LARGE: Measure = { name: `${LARGE.name}, warm pool`, unit: 'ms', isRate: false };
+const LINES: Measure = { name: 'lines of a first test, from installing to running', unit: '', isRate: false };
 const COLD: Measure = { name: 'cold run, base in a bucket, to first assertion', unit: 'ms', isRate: false };
 
 /** What each test does: writes a file, and looks what is in it, and whether anything of the test before is left. */
@@ -136,8 +139,11 @@ export async function benchTests(rounds: number, onProgress: (message: string) =
         const times = await runKit(store, count, { isLarge });
         add('test kit', times, isLarge);
         if (!isLarge) {
-          collector.add('test kit', WARM, median(await runKit(store, WARM_TESTS, { before: PAUSE })));
           collector.add('test kit', RATE, (1000 * TESTS) / (await runProcesses(store)));
+          collector.add('test kit', WARM, median(await runKit(store, WARM_TESTS, { before: PAUSE })));
+        } else {
+          const warm = await runKit(store, WARM_TESTS, { isLarge, before: PAUSE });
+          collector.add('test kit', WARM_LARGE, median(warm));
         }
 
         onProgress(`${of}: v86`);
@@ -173,8 +179,26 @@ export async function benchTests(rounds: number, onProgress: (message: string) =
     }
     onProgress('cold runs');
     for (const time of await runCold(rounds, MEMORY, TEST)) collector.add('test kit', COLD, time);
+    collector.add('test kit', LINES, await countLines());
     return collector.rows();
   } finally {
     await rm(store, { recursive: true, force: true });
   }
+}
+
+export function testTargets(rows: BenchRow[]): Target[] {
+  const of = (measure: Measure) => medianOf(rows, measure, 'test kit');
+  return [
+    target(WARM.name, 'ms', of(WARM), 25),
+    target(WARM_LARGE.name, 'ms', of(WARM_LARGE), 60),
+    target(`${TESTS} tests in ${PROCESSES} processes`, '/s', of(RATE), 30, true),
+    target(COLD.name, 'ms', of(COLD), 3000),
+    target(LINES.name, '', of(LINES), 15),
+  ];
+}
+
+/** `npm install`, and the first example, whose comment is the line that runs it. */
+async function countLines(): Promise<number> {
+  const example = await readFile(join(PACKAGE_ROOT, 'examples/testing/node.test.ts'), 'utf8');
+  return 1 + example.split('\n').filter((line) => line.trim()).length;
 }

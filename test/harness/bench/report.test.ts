@@ -1,5 +1,14 @@
 import { expect } from 'chai';
-import { Collector, cellsOf, formatTable, markdownTable, median, withSection } from '../../../harness/bench/report.ts';
+import {
+  Collector,
+  cellsOf,
+  formatTable,
+  markdownTable,
+  median,
+  medianOf,
+  target,
+  withSection,
+} from '../../../harness/bench/report.ts';
 
 describe('benchmark report', () => {
   const cases: { name: string; input: number[]; expect: number }[] = [
@@ -7,6 +16,21 @@ describe('benchmark report', () => {
     { name: 'an odd count', input: [9, 1, 5], expect: 5 },
     { name: 'an even count', input: [4, 1, 2, 100], expect: 3 },
   ];
+  it('reaches targets, the least or the most, and misses what was not measured', () => {
+    const collector = new Collector(['ours']);
+    const time = { name: 'time', unit: 'ms', isRate: false };
+    for (const value of [5, 9, 7]) collector.add('ours', time, value);
+    const measured = medianOf(collector.rows(), time, 'ours');
+    const missing = medianOf(collector.rows(), time, 'theirs');
+    const reached = (value: number, goal: number, isLeast?: boolean) => target('', '', value, goal, isLeast).isReached;
+    expect([reached(measured, 7), reached(measured, 6), reached(missing, 7)]).to.deep.equal([true, false, false]);
+    expect([reached(measured, 7, true), reached(measured, 8, true), reached(missing, 7, true)]).to.deep.equal([
+      true,
+      false,
+      false,
+    ]);
+  });
+
   for (const { name, input, expect: expected } of cases) {
     it(`takes the median of ${name}`, () => expect(median(input)).to.equal(expected));
   }
