@@ -11,6 +11,7 @@ describe('faults on purpose, in a guest', function () {
     const { stdout, stderr } = await guest.vm.exec(command, { cwd: '/mnt/share', timeoutMs: 30_000 });
     return stdout + stderr;
   };
+  before(() => run('echo 3 > file'));
   afterEach(() => faults().clear());
 
   it('fail by opcode, path and count, as the guest sees it', async () => {
