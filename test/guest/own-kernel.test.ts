@@ -1,4 +1,4 @@
-import { mkdirSync, writeFileSync } from 'node:fs';
+import { mkdirSync, readFileSync, writeFileSync } from 'node:fs';
 import { expect } from 'chai';
 import { useCli } from '../support/cli.ts';
 import { useOwnKernel } from '../support/own-kernel.ts';
@@ -43,7 +43,7 @@ describe('a kernel of the user’s own', function () {
     expect(without.stderr).to.include('live directory of the host it was frozen on');
   });
 
-  it('tells test results as TAP', async () => {
+  it('tells test results as TAP, JSON, and JUnit’s XML', async () => {
     const machine = ['run', '--kernel', own.image.kernel, '--tap', '--', 'sh', '-c'];
     const log =
       'KTAP version 1\n1..1\n    KTAP version 1\n    # Subtest: list\n    1..1\n    not ok 1 add\nnot ok 1 list';
@@ -56,6 +56,24 @@ describe('a kernel of the user’s own', function () {
       .and.to.match(/^1\.\.1$/m);
     expect(failed.code).to.equal(1);
     expect(failed.stderr).to.match(/^v86-virtiofs: 1 of 1 test failed$/m);
+    const junit = own.at('results.xml');
+    const both = await run([
+      'run',
+      '--kernel',
+      own.image.kernel,
+      '--json',
+      '--junit',
+      junit,
+      '--',
+      'sh',
+      '-c',
+      'echo ok 1 a; exit 3',
+    ]);
+    expect([both.code, JSON.parse(both.stdout)]).to.deep.equal([
+      3,
+      { tests: [{ name: 'a', outcome: 'passed', reason: '', log: [], subtests: [] }], count: 1, failures: 0, code: 3 },
+    ]);
+    expect(readFileSync(junit, 'utf8')).to.match(/ tests="1" failures="0"(.|\n)* name="a"\/>\n<\/testsuite>\n/);
     const none = await run([...machine, 'echo fine']);
     expect([none.code, none.stdout]).to.deep.equal([1, 'TAP version 14\n1..0\n']);
   });

@@ -6,6 +6,7 @@ import { isNamed } from '../image.ts';
 import { DEFAULT_MEMORY, type NamedDriver, type ShareOptions, type VmOptions } from '../vm-options.ts';
 import type { ThreadVmOptions } from '../workers/messages.ts';
 import { addExecOptions, type ExecFlags, parseSeconds } from './exec-options.ts';
+import type { ResultFlags } from './results.ts';
 
 /** Exit code when v86-virtiofs itself failed, out of the way of a guest command's. */
 export const OWN_FAILURE = 125;
@@ -115,9 +116,7 @@ export function storeOption(): Option {
 }
 
 /** What `run` and `shell` have in common, as commander gives it. */
-export interface MachineFlags extends ExecFlags {
-  /** Of `run`. */
-  tap?: boolean;
+export interface MachineFlags extends ExecFlags, ResultFlags {
   /** Of `run`. */
   record?: string;
   share?: string[];

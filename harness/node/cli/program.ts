@@ -67,6 +67,8 @@ export function makeProgram(): Command {
       '--tap',
       'read what the command prints as test results, of kselftest, of KUnit in the kernel log, or any TAP; print them as TAP 14, and exit with 1 when a test has failed',
     )
+    .addOption(new Option('--json', 'the same, printed as one JSON value').conflicts('tap'))
+    .option('--junit <file>', "read test results so too, and write them to a file in JUnit's XML")
     .option('--record <file>', 'write all requests of the (first) share there, for `replay`')
     .addHelpText(
       'after',
@@ -77,6 +79,7 @@ Examples:
   v86-virtiofs run --share . --live -- make
   v86-virtiofs run --share src --write-back -- sh -c 'gzip -k *.txt'
   v86-virtiofs run --kernel arch/x86/boot/bzImage --tap -- dmesg
+  v86-virtiofs run --share tests --junit results.xml -- ./run-tests
   v86-virtiofs run -e CI=1 -w tests -u 1000 --timeout 60 --share src -- ./all
 
 Ctrl-C and TERM go to the command; a second one kills it. --write-back and --save are done in any case.

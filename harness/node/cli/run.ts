@@ -1,6 +1,5 @@
 import type { GuestProcess } from '../../machine/agent/guest-agent.ts';
 import { printable } from '../../machine/printable.ts';
-import { TapWriter } from '../tap/tap-writer.ts';
 import { Vm } from '../vm.ts';
 import type { VmOptions } from '../vm-options.ts';
 import { type ExecFlags, execution, withinTime } from './exec-options.ts';
@@ -8,18 +7,21 @@ import { checkTargets, keepingShares } from './keep.ts';
 import { type MachineFlags, machineOptions } from './options.ts';
 import { onOutputLost, pass, put } from './output.ts';
 import { RecordingFile } from './recording.ts';
+import { tellingResults } from './results.ts';
 import { passingSignals } from './signals.ts';
 
 /** Runs `argv` in a guest, in the first share's directory, on this process's stdio. Returns its exit code. */
 export async function run(argv: string[], flags: MachineFlags): Promise<number> {
   const recording = flags.record === undefined ? undefined : new RecordingFile(flags.record);
-  const vm = await bootWithShares(flags, {}, (booted) => recording?.begin(booted));
-  try {
-    return await keepingShares(vm, flags, () => runIn(vm, argv, flags));
-  } finally {
-    await vm.stop();
-    recording?.end();
-  }
+  return tellingResults(argv, flags, async (onStdout) => {
+    const vm = await bootWithShares(flags, {}, (booted) => recording?.begin(booted));
+    try {
+      return await keepingShares(vm, flags, () => runIn(vm, argv, flags, onStdout));
+    } finally {
+      await vm.stop();
+      recording?.end();
+    }
+  });
 }
 
 /** A guest with its shares mounted. What could not be taken into them is said. */
@@ -52,27 +54,9 @@ export function tellSkipped(vm: Vm): void {
 }
 
 /** Runs `argv` in a guest that is there, as {@link run}. Takes this process's stdin for good. */
-export function runIn(vm: Vm, argv: string[], flags: ExecFlags & { tap?: boolean }): Promise<number> {
+export function runIn(vm: Vm, argv: string[], flags: ExecFlags, onStdout?: GuestProcess['onStdout']): Promise<number> {
   const { argv: words, options } = execution(vm, argv, flags);
-  const child = vm.spawn(words, { ...options, isKept: false });
-  return flags.tap ? tellResults(child, flags.timeout) : onStdio(child, flags.timeout);
-}
-
-/** As {@link onStdio}, with the test results in what the command says as TAP. The exit code is the command's, or 1 when a test has failed, or none was there. */
-async function tellResults(child: GuestProcess, timeout?: number): Promise<number> {
-  const writer = new TapWriter((text) => put('stdout', text));
-  let code: number;
-  try {
-    code = await onStdio(child, timeout, (data) => writer.add(data));
-  } catch (error) {
-    writer.end((error as Error).message.split('\n', 1)[0]);
-    throw error;
-  }
-  writer.end();
-  const { count, failures } = writer;
-  if (!count) put('stderr', 'v86-virtiofs: the command has printed no test results, neither TAP nor KTAP\n');
-  else if (failures) put('stderr', `v86-virtiofs: ${failures} of ${count} ${count === 1 ? 'test' : 'tests'} failed\n`);
-  return code || (failures || !count ? 1 : 0);
+  return onStdio(vm.spawn(words, { ...options, isKept: false }), flags.timeout, onStdout);
 }
 
 /** Connects a command in a guest to this process: its stdio, for good, and its signals. Returns the exit code. */

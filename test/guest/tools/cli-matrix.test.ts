@@ -97,6 +97,13 @@ describe('command line: every option of every command', function () {
     },
     { args: ['run', '--no-cache', '--', 'true'], stderr: /^booting the guest\n$/ },
     { args: ['run', '--tap', '--', 'echo', 'ok 1 a'], stdout: /^ok 1 - a$/m },
+    { args: ['run', '--json', '--', 'echo', 'not ok 1 a'], code: 1, stdout: /"failures": ?1/ },
+    {
+      args: ['run', '--junit', at('results.xml'), '--', 'echo', 'ok 1 a'],
+      stdout: /^ok 1 a$/m,
+      check: () =>
+        expect(readFileSync(at('results.xml'), 'utf8')).to.include('<testcase classname="echo ok 1 a" name="a"/>'),
+    },
     { args: ['doctor', ...store, '--json'], stdout: /"fit": true/ },
     { args: ['run', '--record', at('requests'), '--', 'mkdir', 'recorded'] },
     {

@@ -83,7 +83,8 @@ describe('the test kit', function () {
   for (const name of ['database', 'faults', 'module'])
     it(`has an example that runs, ${name}.test.ts`, async () => {
       const { code, output } = await runTests('node:test', [`examples/testing/${name}.test.ts`], {
-        MOMENTS: '5',
+        // Each takes seconds: `test/full/testing.test.ts` has 200.
+        MOMENTS: '10',
         // The other one has no modules.
         ...(name === 'module' && { V86_VIRTIOFS_KERNEL: 'stock' }),
       });

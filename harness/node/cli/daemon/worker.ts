@@ -8,6 +8,7 @@ import { endCommand } from '../failure.ts';
 import { checkTargets, keepingShares } from '../keep.ts';
 import { machineOptions } from '../options.ts';
 import { watchOutput } from '../output.ts';
+import { tellingResults } from '../results.ts';
 import { bootMounted, runIn, tellSkipped } from '../run.ts';
 import { shellIn } from '../shell.ts';
 import { type Call, takeEnvironment } from './call.ts';
@@ -104,17 +105,19 @@ async function serve(
 
 /** As `run` and `shell` do, with a machine that is there. */
 async function runTask(vm: Vm, { command, argv, flags }: Task, watching: Watching): Promise<number> {
-  await checkTargets(flags);
-  const { shares = [], onProgress, onConsole } = machineOptions(flags);
-  watching.onConsole = onConsole;
-  for (const { tag, source, live } of shares) {
-    if (source === undefined || live) continue;
-    await vm.share(tag).load(source, tellingOf(source, onProgress));
-    onProgress?.('');
-  }
-  tellSkipped(vm);
-  await vm.start();
-  return keepingShares(vm, flags, () => (command === 'run' ? runIn(vm, argv, flags) : shellIn(vm, flags)));
+  return tellingResults(argv, flags, async (onStdout) => {
+    await checkTargets(flags);
+    const { shares = [], onProgress, onConsole } = machineOptions(flags);
+    watching.onConsole = onConsole;
+    for (const { tag, source, live } of shares) {
+      if (source === undefined || live) continue;
+      await vm.share(tag).load(source, tellingOf(source, onProgress));
+      onProgress?.('');
+    }
+    tellSkipped(vm);
+    await vm.start();
+    return keepingShares(vm, flags, () => (command === 'run' ? runIn(vm, argv, flags, onStdout) : shellIn(vm, flags)));
+  });
 }
 
 /** Makes this process one like the client's. Returns how to end that; undefined when the client's directory is not there. */

@@ -4,7 +4,6 @@ import { COMMANDS, has, nameOf } from '../../../support/commands.ts';
 
 /** Commands that have no result of their own to print as JSON, and what their stdout is. */
 const WITHOUT: Record<string, string> = {
-  run: 'of the command in the guest',
   shell: 'of the shell in the guest',
   freeze: 'of the command in the guest',
   restore: 'of the command in the guest',
