@@ -76,4 +76,36 @@ describe('a command in the guest', function () {
     for (const user of ['', 'a b', '-x', '0;id'])
       expect(await failure(guest.vm.exec('id', { user }))).to.have.property('kind', 'configuration');
   });
+
+  it('has a terminal, if that is asked for, of the size that is asked for', async () => {
+    expect((await guest.vm.exec('tty; stty size; echo error >&2', { pty: true })).stdout).to.match(
+      /^\/dev\/pts\/\d+\r\n24 80\r\nerror\r\n$/,
+    );
+    expect((await guest.vm.exec('stty size', { pty: { columns: 132, rows: 50 } })).stdout).to.equal('50 132\r\n');
+    // What is typed is shown by the terminal, and its end ends the command.
+    const typed = await guest.vm.exec('while read x; do echo "got $x"; done', { pty: true, stdin: 'one\n' });
+    expect([typed.code, typed.stdout.replace('one\r\n', '')]).to.deep.equal([0, 'got one\r\n']);
+    expect((await guest.vm.exec('tty')).stdout).to.equal('not a tty\n');
+  });
+
+  it('is sent the signal that it can clean up at, when it is given up', async () => {
+    const given = new AbortController();
+    const script = 'trap "echo cleaned > /tmp/cleaned; exit" INT; echo ready; while :; do sleep 0.1; done';
+    const work = guest.vm.exec(script, {
+      signal: given.signal,
+      killSignal: 'SIGINT',
+      onLine: () => given.abort(new Error('given up')),
+    });
+    expect((await failure(work)).message).to.equal('given up');
+    expect((await guest.vm.exec('until [ -s /tmp/cleaned ]; do sleep 0.1; done; cat /tmp/cleaned')).stdout).to.equal(
+      'cleaned\n',
+    );
+    const late = guest.vm.exec(script.replaceAll('cleaned', 'late'), { timeoutMs: 2000, killSignal: 2 });
+    expect(await failure(late)).to.have.property('kind', 'timeout');
+    await guest.vm.exec('until [ -s /tmp/late ]; do sleep 0.1; done');
+    expect(await failure(guest.vm.exec('touch /tmp/none', { killSignal: 'SIGNONE' as never }))).to.be.instanceOf(
+      RangeError,
+    );
+    expect((await guest.vm.exec('ls /tmp/none')).code).to.equal(1);
+  });
 });

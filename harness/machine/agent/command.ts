@@ -9,6 +9,7 @@ const MAX_LENGTH = 262_144;
 /** Linux' MAX_ARG_STRLEN, with the zero byte. */
 const MAX_STRING_LENGTH = 131_072;
 const MAX_COUNT = 0xffff;
+const TERMINAL = { columns: 80, rows: 24 };
 
 /**
  * The payload of SPAWN: u8 is_pty, is_unkept; u16 columns, rows, arguments, variables; then the strings, each with a zero byte behind it.
@@ -65,7 +66,7 @@ export function encodeCommand(
       'write them to a file of the share, or to its stdin',
     );
   }
-  const { columns = 0, rows = 0 } = pty ?? {};
+  const { columns, rows } = pty === true ? TERMINAL : pty || { columns: 0, rows: 0 };
   for (const size of [columns, rows])
     if (!Number.isInteger(size) || size < 0 || size > MAX_COUNT)
       throw refuse(`its terminal can't have ${size} columns or rows`, `give whole numbers up to ${MAX_COUNT}`);

@@ -5,9 +5,10 @@ import { printableLines } from '../printable.ts';
 import { unlessAborted } from '../unless-aborted.ts';
 import type { RunningCommand, SpawnOptions } from './guest-process.ts';
 import { LineReader } from './line-reader.ts';
+import { type SignalName, signalNumber } from './signals.ts';
 
 /** Options of a command that runs to its end. */
-export interface ExecOptions extends Omit<SpawnOptions, 'pty' | 'isKept'> {
+export interface ExecOptions extends Omit<SpawnOptions, 'isKept'> {
   /** All of its input, or parts of it as they come: a stream of Node or of the web, or a generator. What the command does not want is not asked for. */
   stdin?: Uint8Array | string | AsyncIterable<Uint8Array | string>;
   /** Called with each line of its output as it comes, without its end; of one that is not UTF-8 too. When it throws, the command is killed, and this rejects with that. */
@@ -20,6 +21,8 @@ export interface ExecOptions extends Omit<SpawnOptions, 'pty' | 'isKept'> {
   maxOutput?: number;
   /** Kills the command, and rejects. */
   signal?: AbortSignal;
+  /** What the command is sent when `signal`, `timeoutMs` or its input ends it, once. Default: SIGKILL; one that it catches lets it clean up, and may leave it running. */
+  killSignal?: SignalName | number;
 }
 
 /** What came of a command, as bytes. */
@@ -53,9 +56,20 @@ const SHOWN = 2000;
 export async function runToEnd(
   agent: { spawn(command: string | string[], options: SpawnOptions): RunningCommand },
   command: string | string[],
-  { stdin, timeoutMs, signal, maxOutput = MAX_OUTPUT, onLine, check, ...options }: ExecOptions = {},
+  {
+    stdin,
+    timeoutMs,
+    signal,
+    killSignal = 'SIGKILL',
+    maxOutput = MAX_OUTPUT,
+    onLine,
+    check,
+    ...options
+  }: ExecOptions = {},
 ): Promise<ExecOutput> {
   signal?.throwIfAborted();
+  // One that there is not is told before anything runs.
+  signalNumber(killSignal);
   const process = agent.spawn(command, { ...options, isKept: false });
   let left = maxOutput;
   const collect = (from: 'stdout' | 'stderr') => {
@@ -87,7 +101,7 @@ export async function runToEnd(
     if (check && code) throw new VmError('guest', failureOf(command, output));
     return output;
   } catch (error) {
-    if (isRunning) process.kill('SIGKILL');
+    if (isRunning) process.kill(killSignal);
     throw error;
   } finally {
     release();

@@ -8,8 +8,8 @@ export interface SpawnOptions {
   cwd?: string;
   /** Whom it runs as: `UID`, `UID:GID`, or names that the guest knows, with HOME, USER and LOGNAME as su sets them. Default: root. */
   user?: string;
-  /** Gives the process a terminal; its output comes on stdout alone. */
-  pty?: { columns: number; rows: number };
+  /** Gives the process a terminal, of 80 columns and 24 rows for `true`; its output comes on stdout alone, its lines with `\r\n`. The end of its input is ^D. */
+  pty?: boolean | { columns: number; rows: number };
   /**
    * Whether it waits for somebody to `attach` when the guest comes back from a snapshot, or to another host: its output is held back, and its exit code
    * kept. Default: true. Otherwise its stdin ends there, and its output and exit code are nobody's.
