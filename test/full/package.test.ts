@@ -12,8 +12,9 @@ import {
 import { createServer, type Server } from 'node:http';
 import type { AddressInfo } from 'node:net';
 import { tmpdir } from 'node:os';
-import { join } from 'node:path';
+import { dirname, join } from 'node:path';
 import { expect } from 'chai';
+import { parseSync } from 'oxc-parser';
 import { type Browser, chromium, type Page } from 'playwright-core';
 import sirv from 'sirv';
 import { LAST_TESTED } from '../../device/v86/versions.ts';
@@ -37,6 +38,22 @@ const STRICT = {
   include: ['**/*.ts'],
 };
 
+/** What a module, or its types, imports: as it is written. */
+function importsOf(file: string): string[] {
+  const text = readFileSync(file, 'utf8');
+  const { module } = parseSync(file, text);
+  return [
+    ...module.staticImports.map(({ moduleRequest }) => moduleRequest.value),
+    ...module.staticExports.flatMap(({ entries }) =>
+      entries.flatMap(({ moduleRequest }) => moduleRequest?.value ?? []),
+    ),
+    // Others than words in quotes are found out when they run, as v86's build is.
+    ...module.dynamicImports.flatMap(
+      ({ moduleRequest: { start, end } }) => /^(['"`])([^'"`$]*)\1$/.exec(text.slice(start, end))?.[2] ?? [],
+    ),
+  ];
+}
+
 describe('the package, packed and installed', function () {
   this.timeout(1_800_000);
   let directory: string;
@@ -50,6 +67,12 @@ describe('the package, packed and installed', function () {
     expect(status, `${program} ${args.join(' ')}\n${stdout}\n${stderr}`).to.equal(0);
     return { stdout, stderr };
   };
+
+  const manifest = () =>
+    JSON.parse(readFileSync(join(project, 'node_modules/v86-virtiofs/package.json'), 'utf8')) as {
+      dependencies: Record<string, string>;
+      peerDependencies: Record<string, string>;
+    };
 
   before(() => {
     directory = mkdtempSync(join(tmpdir(), 'package-'));
@@ -124,12 +147,34 @@ describe('the package, packed and installed', function () {
     for (const [, words] of checks) run(directory, 'npx', ...words!.split(' '), tarball);
   });
 
-  it('installs without a warning, and without the tools of the command line', () => {
+  it('installs without a warning, and nothing but what is needed', () => {
     expect(installed).not.to.match(/warn/i);
-    const { dependencies } = JSON.parse(
-      run(project, 'npm', 'ls', '--json', '--depth', '1', 'v86-virtiofs', 'ora', 'ws').stdout,
-    ) as { dependencies: Record<string, { dependencies?: object }> };
-    expect(Object.keys(dependencies['v86-virtiofs']!.dependencies ?? {})).not.to.include.members(['ora', 'ws']);
+    expect(Object.keys(manifest().dependencies).sort()).to.deep.equal(['cborg', 'crc-32', 'memfs', 'tinypool']);
+  });
+
+  it('imports only its own files, Node’s modules, and packages that it names', () => {
+    const { dependencies, peerDependencies } = manifest();
+    const known = [...Object.keys(dependencies), ...Object.keys(peerDependencies)];
+    const own = join(project, 'node_modules/v86-virtiofs');
+    // What is bundled has what it needs.
+    const modules = files.filter((name) => /^dist\/(device|guest-images|harness)\/.*\.(js|d\.ts)$/.test(name));
+    expect(modules).to.have.length.above(300);
+    const used = new Set<string>();
+    for (const name of modules) {
+      for (const wanted of importsOf(join(own, name))) {
+        if (wanted.startsWith('.')) {
+          const file = join(dirname(name), wanted);
+          expect(files, `${name} imports ${wanted}`).to.include(
+            name.endsWith('.d.ts') ? file.replace(/\.[jt]s$/, '.d.ts') : file,
+          );
+        } else if (!wanted.startsWith('node:')) {
+          const [, packageName] = /^((?:@[^/]+\/)?[^/]+)/.exec(wanted)!;
+          expect(known, `${name} imports ${wanted}`).to.include(packageName);
+          used.add(packageName!);
+        }
+      }
+    }
+    expect([...used].sort()).to.deep.equal(known.sort());
   });
 
   it('has types with which the examples are right', () => {

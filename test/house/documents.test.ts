@@ -50,10 +50,10 @@ describe('the figures of README', () => {
 
 describe('examples in documents', () => {
   it('are parts of files in examples/', () => {
-    const sources = ['filesystems', 'node', 'page', 'testing'].flatMap((name) =>
+    const sources = ['ci', 'filesystems', 'node', 'page', 'testing'].flatMap((name) =>
       readdirSync(join(ROOT, 'examples', name)).map((file) => readFileSync(join(ROOT, 'examples', name, file), 'utf8')),
     );
-    const shown = blocks('ts', 'js', 'javascript', 'typescript');
+    const shown = blocks('ts', 'js', 'javascript', 'typescript', 'yaml');
     const pages = blocks('html').filter(({ text }) => text.includes('<!doctype'));
     expect(shown).to.have.length.at.least(24);
     for (const { document, text } of [...shown, ...pages])
@@ -65,10 +65,10 @@ describe('examples in documents', () => {
 
   it('are all listed, and all run', () => {
     const list = textOf('examples/README.md');
-    const tests = ['support/examples', 'web/examples.test', 'full/package.test']
+    const tests = ['support/examples', 'web/examples.test', 'full/package.test', 'full/ci.test']
       .map((name) => textOf(`test/${name}.ts`))
       .join('\n');
-    for (const folder of ['node', 'page', 'testing'])
+    for (const folder of ['ci', 'node', 'page', 'testing'])
       for (const file of readdirSync(join(ROOT, 'examples', folder))) {
         if (file.endsWith('.html') && existsSync(join(ROOT, 'examples', folder, file.replace('.html', '.ts'))))
           continue;
@@ -191,6 +191,23 @@ describe('SECURITY.md', () => {
           `${name} in ${row}`,
         ).to.equal(true);
     }
+  });
+});
+
+describe('workflows', () => {
+  it('run tests and scripts that are there', () => {
+    const folder = '.github/workflows';
+    const named = readdirSync(join(ROOT, folder)).flatMap((file) =>
+      [...textOf(join(folder, file)).matchAll(/\b(?:test|scripts)\/[\w/.-]+\.(?:test\.ts|mjs|ts)\b/g)].map(
+        ([path]) => path,
+      ),
+    );
+    expect(named).to.have.length.above(8);
+    for (const path of named) expect(existsSync(join(ROOT, path)), path).to.equal(true);
+    const { scripts } = JSON.parse(textOf('package.json')) as { scripts: Record<string, string> };
+    for (const file of readdirSync(join(ROOT, folder)))
+      for (const [, name] of textOf(join(folder, file)).matchAll(/npm run ([a-z][a-z:]*)/g))
+        expect(Object.keys(scripts), `${file}: npm run ${name}`).to.include(name);
   });
 });
 

@@ -9,11 +9,11 @@ const RUNNERS = at('test/support/runners');
 const RUNNERS_ON_SOURCES: Record<string, (files: string[]) => string[]> = {
   'node:test': (files) => ['--import', 'tsx', '--test', '--test-reporter', 'spec', ...files],
   mocha: (files) => ['--import', 'tsx', at('node_modules/mocha/bin/mocha.js'), '--no-config', '--exit', ...files],
-  vitest: (files) => [
+  // Another of its commands than `run` goes first.
+  vitest: (words) => [
     at('node_modules/vitest/vitest.mjs'),
-    'run',
+    ...(['run', 'list'].includes(words[0]!) ? words : ['run', ...words]),
     ...['--config', join(RUNNERS, 'vitest.config.ts'), '--no-color', '--reporter', 'verbose'],
-    ...files,
   ],
   jest: (files) => [
     '--experimental-vm-modules',

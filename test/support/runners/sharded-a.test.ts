@@ -1,0 +1,3 @@
+import { defineSharded } from './sharded-base.ts';
+
+await defineSharded(import.meta.url);
