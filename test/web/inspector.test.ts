@@ -132,13 +132,13 @@ describe('the page: inspector', () => {
       const heads = () => panel(visit).locator('vm-requests .head > span').allInnerTexts();
       await visit.run('cat README.txt');
       await logWith(visit, /README/);
-      expect(await heads()).to.deep.equal(['#', 'Opcode', 'About', 'Answer', 'Time']);
+      expect(await heads()).to.deep.equal(['#', 'Opcode', 'About', 'Reply', 'Time']);
       await panel(visit).getByText('Columns', { exact: true }).click();
       for (const name of ['Number', 'Time in the device'])
         await panel(visit).getByLabel(name, { exact: true }).uncheck();
       for (const name of ['Process', 'Node']) await panel(visit).getByLabel(name, { exact: true }).check();
       await visit.picture('columns');
-      const chosen = ['Opcode', 'Node', 'Process', 'About', 'Answer'];
+      const chosen = ['Opcode', 'Node', 'Process', 'About', 'Reply'];
       expect(await heads()).to.deep.equal(chosen);
       expect(Number(await rows(visit).first().locator('.pid').innerText())).to.be.above(0);
       await visit.page.reload();
@@ -204,6 +204,15 @@ describe('the page: inspector', () => {
       expect(await answer.getByRole('option').allInnerTexts()).to.satisfy((fields: string[]) =>
         fields.some((field) => /attr.size\s+\d+/.test(field)),
       );
+      const columns = await answer
+        .getByRole('group')
+        .evaluateAll((structs) =>
+          structs.map(
+            (struct) => new Set([...struct.children].map((row) => Math.round(row.getBoundingClientRect().left))).size,
+          ),
+        );
+      expect(columns.length, 'structs of the reply').to.be.at.least(2);
+      expect(columns, 'columns that each struct is in, its heading too').to.deep.equal(columns.map(() => 1));
       await visit.picture('inspector-request');
       const number = async () =>
         Number((await panel(visit).locator('vm-request-detail .title .muted').innerText()).replace(/\D/g, ''));
@@ -326,7 +335,7 @@ describe('the page: inspector', () => {
         .and.match(/USED/)
         .and.match(/◂ device/);
       await panel(visit)
-        .getByText(/The driver wants to hear (of|only)/)
+        .getByText(/The driver wants interrupts (for|only)/)
         .waitFor();
       await visit.picture('inspector-queues-packed');
       await visit.page.getByRole('button', { name: 'Close guest 2' }).click();
@@ -530,7 +539,7 @@ describe('the page: inspector', () => {
 
     it('lets the rest of the guest go on, and other views of the page; but not let it sleep', async () => {
       const visit = await pause(await site.open());
-      await visit.page.getByRole('button', { name: 'Let guest sleep' }).click();
+      await visit.page.getByRole('button', { name: 'Put the guest to sleep' }).click();
       await visit.page
         .getByRole('alert')
         .getByText(/device is paused, and a process that waits for it keeps the guest awake: continue first/)

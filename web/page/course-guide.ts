@@ -164,12 +164,12 @@ export class CourseGuide {
     if (isInspected) host.inspected = view as InspectorPanel['view'];
   }
 
-  /** Opens the glossary at a term. */
+  /** Opens the page's glossary at a term of the inspector. */
   async explain(term: string): Promise<void> {
-    const host = this.#host;
-    const run = await this.load();
-    await run.load(this.place?.course ?? '');
-    const { showGlossary } = await import('./lessons/index.ts');
-    if (run.course) showGlossary(host.renderRoot as ShadowRoot, run.course.glossary, term);
+    const [{ pageGlossary }, { showGlossary }] = await Promise.all([
+      import('./inspector/glossary.ts'),
+      import('./lessons/index.ts'),
+    ]);
+    showGlossary(this.#host.renderRoot as ShadowRoot, pageGlossary(), term);
   }
 }

@@ -13,10 +13,15 @@ export function formatBytes(bytes: number): string {
 
 /** What a sentence calls a guest, by its name: "the guest", or "Guest 2". */
 export function called(name: string): string {
-  return name === 'guest' ? 'the guest' : `${name.charAt(0).toUpperCase()}${name.slice(1)}`;
+  return name === 'guest' ? 'the guest' : titled(name);
 }
 
 /** The same, where a sentence begins. */
 export function calledFirst(name: string): string {
   return called(name).replace(/^t/, 'T');
+}
+
+/** As a title: "Guest", or "Guest 2". */
+export function titled(name: string): string {
+  return `${name.charAt(0).toUpperCase()}${name.slice(1)}`;
 }

@@ -1,6 +1,7 @@
 import { css, html, type TemplateResult } from 'lit';
 import type { RequestRow } from '../../protocol.ts';
 import { formatClock, formatDuration } from './format.ts';
+import { explained, type TermId, type Where } from './spec.ts';
 
 export type ColumnId = 'number' | 'clock' | 'queue' | 'opcode' | 'node' | 'pid' | 'about' | 'result' | 'bytes' | 'time';
 
@@ -9,6 +10,9 @@ interface Column {
   label: string;
   /** Where its column has no room for that. */
   head?: string;
+  /** What explains it, and where it is specified if not there. */
+  term: TermId;
+  where?: Where;
   /** As CSS has it for grids. */
   width: string;
   cell(row: RequestRow): unknown;
@@ -16,19 +20,20 @@ interface Column {
 
 /** In the order in which they stand. */
 const COLUMNS: readonly Column[] = [
-  { id: 'number', label: 'Number', head: '#', width: '5ch', cell: ({ number }) => number },
-  { id: 'clock', label: 'Time of day', width: '12ch', cell: ({ time }) => formatClock(time) },
-  { id: 'queue', label: 'Queue', width: '5ch', cell: ({ queue }) => queue },
-  { id: 'opcode', label: 'Opcode', width: '12ch', cell: ({ opcode }) => opcode },
-  { id: 'node', label: 'Node', width: '6ch', cell: ({ nodeid }) => nodeid },
-  { id: 'pid', label: 'Process', width: '7ch', cell: ({ pid }) => pid },
-  { id: 'about', label: 'About', width: 'minmax(0, 1fr)', cell: ({ about }) => about },
-  { id: 'result', label: 'Answer', width: '11ch', cell: resultOf },
-  { id: 'bytes', label: 'Bytes', width: '7ch', cell: ({ written }) => written ?? '' },
+  { id: 'number', label: 'Number', head: '#', term: 'request', width: '6ch', cell: ({ number }) => number },
+  { id: 'clock', label: 'Time of day', term: 'request', width: '13ch', cell: ({ time }) => formatClock(time) },
+  { id: 'queue', label: 'Queue', term: 'virtqueue', where: '5.11.2', width: '8ch', cell: ({ queue }) => queue },
+  { id: 'opcode', label: 'Opcode', term: 'request', where: 'fuse_opcode', width: '12ch', cell: ({ opcode }) => opcode },
+  { id: 'node', label: 'Node', term: 'node-id', width: '8ch', cell: ({ nodeid }) => nodeid },
+  { id: 'pid', label: 'Process', term: 'request', width: '10ch', cell: ({ pid }) => pid },
+  { id: 'about', label: 'About', term: 'request', width: 'minmax(0, 1fr)', cell: ({ about }) => about },
+  { id: 'result', label: 'Reply', term: 'reply', width: '11ch', cell: resultOf },
+  { id: 'bytes', label: 'Bytes', term: 'used-ring', width: '8ch', cell: ({ written }) => written ?? '' },
   {
     id: 'time',
     label: 'Time in the device',
     head: 'Time',
+    term: 'interrupt',
     width: '8ch',
     cell: ({ written, duration }) => (written === undefined ? '' : formatDuration(duration)),
   },
@@ -40,7 +45,7 @@ const REMEMBERED = 'v86-virtiofs columns';
 function resultOf({ written, error }: RequestRow): TemplateResult {
   if (written === undefined) return html`<span class="warn">waits</span>`;
   if (error) return html`<span class="bad">${error}</span>`;
-  return html`<span class="muted">${written ? `${written} B` : 'no answer'}</span>`;
+  return html`<span class="muted">${written ? `${written} B` : 'no reply'}</span>`;
 }
 
 /** What the visitor has chosen, in this visit or an earlier one. */
@@ -77,7 +82,7 @@ export function cellsOf(columns: ReadonlySet<ColumnId>, row: RequestRow): unknow
 
 /** Above the rows. */
 export function headOf(columns: ReadonlySet<ColumnId>): TemplateResult {
-  return html`<div class="head" aria-hidden="true">${COLUMNS.filter(({ id }) => columns.has(id)).map(({ id, label, head }) => html`<span class=${id} title=${label}>${head ?? label}</span>`)}</div>`;
+  return html`<div class="head">${COLUMNS.filter(({ id }) => columns.has(id)).map(({ id, label, head, term, where }) => html`<span class=${id} title=${label}>${explained(head ?? label, term, where)}</span>`)}</div>`;
 }
 
 /** A list of all columns to choose from. */

@@ -36,11 +36,12 @@ export class HexView extends LitElement {
     .marked { background: color-mix(in srgb, var(--warn) 30%, transparent); box-shadow: inset 0 -2px var(--warn); }
     .lit { background: var(--accent); color: var(--on-accent); }
     ul { columns: 2; column-gap: 14px; margin: 6px 0 0; padding: 0; list-style: none; border-radius: 4px; }
-    li { display: flex; gap: 8px; padding: 1px 4px; border-radius: 3px; break-inside: avoid; cursor: default; font-variant-numeric: tabular-nums; }
-    li .name { color: var(--muted); white-space: nowrap; }
-    li .value { flex: 1; text-align: right; overflow-wrap: anywhere; }
-    li.struct { padding-top: 5px; font-weight: 600; }
-    li[aria-selected=true], li[aria-selected=true] .name { background: var(--accent); color: var(--on-accent); }
+    li { break-inside: avoid; }
+    .struct { padding: 5px 4px 1px; font-weight: 600; }
+    .field { display: flex; gap: 8px; padding: 1px 4px; border-radius: 3px; cursor: default; font-variant-numeric: tabular-nums; }
+    .name { color: var(--muted); white-space: nowrap; }
+    .value { flex: 1; text-align: right; overflow-wrap: anywhere; }
+    .field[aria-selected=true], .field[aria-selected=true] .name { background: var(--accent); color: var(--on-accent); }
     :host([data-narrow]) ul { columns: 1; }
   `,
   ];
@@ -96,14 +97,18 @@ export class HexView extends LitElement {
         shown.length
           ? html`<ul role="listbox" tabindex="0" aria-label=${`Fields: ${label}`} aria-activedescendant=${current === undefined ? nothing : `field-${current}`} @keydown=${this.#onKey}
           @mouseleave=${() => (this.current = undefined)} @focus=${() => (this.current ??= 0)} @blur=${() => (this.current = undefined)}>
-        ${shown.map(
-          ({ struct, name, value }, n) => html`
-          ${struct && struct !== shown[n - 1]?.struct ? html`<li class="struct" role="presentation">${struct}</li>` : nothing}
-          <li role="option" class=${this.#isMarked(n) ? 'marked' : ''} id=${`field-${n}`} aria-selected=${n === current} @mouseenter=${() => (this.current = n)}><span class="name">${name}</span> <span class="value">${value}</span></li>`,
+        ${structsOf(shown).map(
+          ([first, end]) => html`<li role="group" aria-label=${shown[first]!.struct || nothing}>
+          ${shown[first]!.struct ? html`<div class="struct" aria-hidden="true">${shown[first]!.struct}</div>` : nothing}
+          ${shown.slice(first, end).map((field, n) => this.#renderField(field, first + n))}</li>`,
         )}
       </ul>${fields.length > shown.length ? html`<p class="muted">and ${fields.length - shown.length} more fields</p>` : nothing}`
           : nothing
       }`;
+  }
+
+  #renderField({ name, value }: MessageField, n: number) {
+    return html`<div role="option" class=${this.#isMarked(n) ? 'field marked' : 'field'} id=${`field-${n}`} aria-selected=${n === this.current} @mouseenter=${() => (this.current = n)}><span class="name">${name}</span> <span class="value">${value}</span></div>`;
   }
 
   #isMarked(field: number): boolean {
@@ -141,6 +146,16 @@ export class HexView extends LitElement {
       this.renderRoot.querySelector('[aria-selected=true]')?.scrollIntoView({ block: 'nearest' }),
     );
   };
+}
+
+/** Where each struct's fields begin and end, and those of what is in no struct. Of several alike, each is one. */
+function structsOf(fields: readonly MessageField[]): [first: number, end: number][] {
+  const starts: number[] = [];
+  for (const [n, { struct, name }] of fields.entries()) {
+    const start = fields[starts.at(-1) ?? -1];
+    if (struct !== start?.struct || name === start.name) starts.push(n);
+  }
+  return starts.map((start, n) => [start, starts[n + 1] ?? fields.length]);
 }
 
 customElements.define('vm-hex', HexView);

@@ -4,6 +4,7 @@ import type { Latency } from '../../protocol.ts';
 import { controls } from '../styles.ts';
 import { clockStep, formatDuration } from './format.ts';
 import { Poll } from './poll.ts';
+import { explained, linuxName } from './spec.ts';
 import { viewStyles } from './styles.ts';
 
 /** How long requests are in the device, by opcode. */
@@ -76,12 +77,12 @@ export class LatencyPanel extends LitElement {
             .map((n, column) => (n ? `${n} up to ${limit(column)}` : ''))
             .filter(Boolean)
             .join(', ');
-          return html`<div class="opcode"><span class="name">${opcode}</span><span class="figures">${count} · ${formatDuration(mean, Math.min(step, 0.001))}</span>
+          return html`<div class="opcode"><span class="name">${linuxName(`FUSE_${opcode}`, opcode)}</span><span class="figures">${count} · ${formatDuration(mean, Math.min(step, 0.001))}</span>
             <div class="bars" role="img" aria-label=${`${opcode}: ${told}`} title=${told}>${columns.slice(0, width).map((n) => html`<span class="bar" ?data-some=${n > 0} style=${`height: ${(100 * n) / most}%`}></span>`)}</div></div>`;
         })}
         <div class="axis" aria-hidden="true"><span></span><div>${Array.from({ length: width }, (_, column) => html`<span>${column % Math.ceil(width / 6) === 0 ? limit(column) : nothing}</span>`)}</div></div>
       </div>
-      <p class="note">The count, the mean, and how many took how long, from the moment when the device takes a request to its answer. Waiting for a lock is included.
+      <p class="note">The number of requests, their mean, and how their times are distributed: from when the device takes a ${explained('request', 'request')} to its ${explained('reply', 'reply')}, with any wait for a ${explained('lock', 'lock')}.
         ${step >= 0.02 ? `This browser’s clock moves in steps of ${formatDuration(step, 0)}, so a single request may show as zero; the mean of many is right.` : nothing}</p>`;
   }
 }

@@ -19,10 +19,16 @@ import {
   type Use,
   usedStrip,
 } from './ring-picture.ts';
-import { virtioTerm } from './spec.ts';
+import { explained } from './spec.ts';
 import { viewStyles } from './styles.ts';
 
-const EVENT_FLAGS = ['of every one', 'of none', 'only when the ring comes to', 'of every one (reserved)'];
+/** By RING_EVENT_FLAGS_*. */
+const EVENT_FLAGS = [
+  'for every chain',
+  'for no chain',
+  'only once the ring reaches entry',
+  'for every chain (reserved value)',
+];
 
 /** A live picture of one virtqueue, as it is in guest RAM. */
 export class QueuesPanel extends LitElement {
@@ -126,20 +132,20 @@ export class QueuesPanel extends LitElement {
         ${key('used', isPacked ? 'device returns' : 'used.idx')}<dd>${used?.idx ?? place!.next_used}${isPacked ? html`<span class="muted">, wrap ${place!.used_wrap}</span>` : nothing}</dd>
         <dt>In flight</dt><dd>${inFlight.length ? inFlight.slice(0, 16).join(', ') : 'none'}</dd>
       </dl></section>
-      <section data-mark="descriptors"><h2>${virtioTerm('Descriptors', isPacked ? '2.8' : '2.7.5')}<span class="muted">a square each</span></h2>${descriptorMap(queue, chain)}</section>
+      <section data-mark="descriptors"><h2>${explained('Descriptors', 'descriptor', isPacked ? '2.8' : '2.7.5')}<span class="muted">a square each</span></h2>${descriptorMap(queue, chain)}</section>
       ${
         avail && used
           ? html`
-        <section data-mark="available"><h2>${virtioTerm('Available ring', '2.7.6')}<span class="muted">written by the driver, the last ${avail.ring.length} heads</span></h2>${availStrip(queue, { changed: this.#changes.avail, lit: this.lit, onLit })}
+        <section data-mark="available"><h2>${explained('Available ring', 'available-ring')}<span class="muted">written by the driver, the last ${avail.ring.length} heads</span></h2>${availStrip(queue, { changed: this.#changes.avail, lit: this.lit, onLit })}
           <p class="note" data-mark="used_event">flags ${avail.flags}${avail.used_event === undefined ? '' : `, used_event ${avail.used_event}: the driver wants an interrupt when used.idx passes it`}</p></section>
-        <section data-mark="used"><h2>${virtioTerm('Used ring', '2.7.8')}<span class="muted">written by the device: id, len</span></h2>${usedStrip(queue, { changed: this.#changes.used, lit: this.lit, onLit })}
+        <section data-mark="used"><h2>${explained('Used ring', 'used-ring')}<span class="muted">written by the device: id, len</span></h2>${usedStrip(queue, { changed: this.#changes.used, lit: this.lit, onLit })}
           <p class="note" data-mark="avail_event">flags ${used.flags}${used.avail_event === undefined ? '' : `, avail_event ${used.avail_event}: the device wants a kick when avail.idx passes it`}</p></section>`
           : nothing
       }
-      ${events ? html`<section data-mark="events"><h2>${virtioTerm('Event suppression', '2.8.10')}</h2>${events.map(({ side, flags, offset, wrap }) => html`<p>The ${side} wants to hear ${EVENT_FLAGS[flags]}${flags === 2 ? ` ${offset}, wrap ${wrap}` : ''}.</p>`)}</section>` : nothing}
-      <section data-mark="table"><h2>${isPacked ? virtioTerm('Descriptor ring', '2.8') : virtioTerm('Descriptor table', '2.7.5')}<span class="muted">${isPacked ? 'around the device’s place' : 'of these chains'}; what has changed is coloured</span></h2>
+      ${events ? html`<section data-mark="events"><h2>${explained('Event suppression', 'notification-suppression', '2.8.10')}</h2>${events.map(({ side, flags, offset, wrap }) => html`<p>The ${side} wants ${side === 'driver' ? 'interrupts' : 'kicks'} ${EVENT_FLAGS[flags]}${flags === 2 ? ` ${offset}, wrap ${wrap}` : ''}.</p>`)}</section>` : nothing}
+      <section data-mark="table"><h2>${isPacked ? explained('Descriptor ring', 'packed-ring') : explained('Descriptor table', 'descriptor')}<span class="muted">${isPacked ? 'around the device’s place' : 'of these chains'}; what has changed is coloured</span></h2>
         <div class="wide" role="region" tabindex="0" aria-label="Descriptors">${descriptorTable(queue, { chain, changes: this.#changes, place: isPacked ? place!.next_avail : undefined })}</div></section>
-      <section data-mark="counts"><h2>In guest RAM</h2><dl class="facts">
+      <section data-mark="counts"><h2>${explained('In guest RAM', 'virtqueue')}</h2><dl class="facts">
         <dt>queue_desc</dt><dd class="mono">${hex(queue_desc)}</dd><dt>queue_driver</dt><dd class="mono">${hex(queue_driver)}</dd><dt>queue_device</dt><dd class="mono">${hex(queue_device)}</dd>
         <dt>So far</dt><dd>${kicks} kicks, ${requests} requests, ${formatBytes(bytesRead)} read, ${formatBytes(bytesWritten)} written, ${interrupts} interrupts, ${suppressed} not wanted</dd></dl></section>`;
   }

@@ -4,7 +4,7 @@ import { icon } from '../icons.ts';
 import { controls } from '../styles.ts';
 import { formatClock, formatDuration, hex } from './format.ts';
 import './hex.ts';
-import { linuxName } from './spec.ts';
+import { explained } from './spec.ts';
 import { viewStyles } from './styles.ts';
 import { testCaseOf } from './test-case.ts';
 
@@ -18,7 +18,7 @@ interface Part {
   offset: number;
 }
 
-/** One request in full: where it was in guest RAM, its bytes and fields, and its answer. Dispatches `close` and `queue`. */
+/** One request in full: where it was in guest RAM, its bytes and fields, and its reply. Dispatches `close` and `queue`. */
 export class RequestDetailView extends LitElement {
   static override properties = {
     detail: { attribute: false },
@@ -70,17 +70,17 @@ export class RequestDetailView extends LitElement {
       duration,
       interrupt,
     } = this.detail;
-    const answered = written === undefined ? 'waits' : error || (written ? `${written} bytes` : 'no answer');
+    const answered = written === undefined ? 'waits' : error || (written ? `${written} bytes` : 'no reply');
     return html`
-      <div class="title"><strong class="mono">${linuxName(`FUSE_${opcode}`, opcode)}</strong><span class="muted">request ${number}</span><span class="space"></span>
+      <div class="title"><strong class="mono">${explained(opcode, 'request', `FUSE_${opcode}`)}</strong><span class="muted">request ${number}</span><span class="space"></span>
         <button class="link" title="The request and its reply, as a test in TypeScript" @click=${this.#copyTest}>${this.isCopied ? 'Copied' : 'Copy as a test'}</button>
         <button class="plain icon" aria-label="Close" @click=${() => this.dispatchEvent(new Event('close'))}>${icon('close')}</button></div>
       <div class="scroll" role="region" tabindex="0" aria-label=${`Request ${number}, ${opcode}`}>
         <section><dl class="facts">
-          ${about ? html`<dt>About</dt><dd>${about}</dd>` : nothing}
-          <dt>From</dt><dd>process ${pid}, node ${nodeid}, unique ${unique}</dd>
-          <dt>At</dt><dd>${formatClock(time)}</dd>
-          <dt>Answer</dt><dd class=${error ? 'bad' : ''}>${answered}${
+          ${about ? html`<dt>${explained('About', 'request', `FUSE_${opcode}`)}</dt><dd>${about}</dd>` : nothing}
+          <dt>${explained('From', 'request')}</dt><dd>process ${pid}, node ${nodeid}, unique ${unique}</dd>
+          <dt>${explained('At', 'kick')}</dt><dd>${formatClock(time)}</dd>
+          <dt>${explained('Reply', 'reply')}</dt><dd class=${error ? 'bad' : ''}>${answered}${
             written === undefined
               ? nothing
               : html`<span class="muted">, after ${formatDuration(duration)} in the device${
@@ -91,7 +91,7 @@ export class RequestDetailView extends LitElement {
                       : ''
                 }</span>`
           }</dd>
-          <dt>Chain</dt><dd>${isPacked ? 'buffer id' : 'descriptor'} ${id} of queue ${queue}
+          <dt>${explained('Chain', 'chain')}</dt><dd>${isPacked ? 'buffer id' : 'descriptor'} ${id} of queue ${queue}
             <button class="link" @click=${() => this.#showQueue(queue, id)}>Show the queue</button></dd>
         </dl></section>
         ${this.#renderHalf('request')}${this.#renderHalf('reply')}
@@ -104,10 +104,10 @@ export class RequestDetailView extends LitElement {
       half === 'request' ? [detail.request, detail.requestFields] : [detail.reply, detail.replyFields];
     const parts = partsOf(detail, half === 'reply');
     const whole = half === 'request' ? parts.reduce((sum, { length }) => sum + length, 0) : (detail.written ?? 0);
-    const label = half === 'request' ? 'Request' : 'Answer';
+    const label = half === 'request' ? 'Request' : 'Reply';
     if (!parts.length) return nothing;
     return html`<section>
-      <h2>${label}<span class="muted">${half === 'request' ? 'read by the device' : 'written by the device'}, ${whole} bytes${bytes.length < whole ? `, the first ${bytes.length} shown` : ''}</span></h2>
+      <h2>${explained(label, half)}<span class="muted">${half === 'request' ? 'read by the device' : 'written by the device'}, ${whole} bytes${bytes.length < whole ? `, the first ${bytes.length} shown` : ''}</span></h2>
       <ul class="buffers" aria-label=${`Buffers of the ${label.toLowerCase()}`}>${parts.slice(0, MAX_BUFFERS).map(
         (part) => html`<li><button ?data-on=${pointed?.part.address === part.address && pointed.half === half}
         @mouseenter=${() => (this.pointed = { half, part })} @mouseleave=${() => (this.pointed = undefined)} @focus=${() => (this.pointed = { half, part })} @blur=${() => (this.pointed = undefined)}

@@ -213,7 +213,7 @@ export class RequestsView extends LitElement {
       ${total && !matching ? html`<p class="empty">No request matches. ${SYNTAX}</p>` : nothing}
       <div class="note"><span>${matching === total ? `${total.toLocaleString()} ${total === 1 ? 'request' : 'requests'}` : `${matching.toLocaleString()} of ${total.toLocaleString()} requests`}</span>
         <label>Keep the last <select aria-label="Requests that are kept" @change=${this.#keep}>${KEEP.map((count) => html`<option value=${count} ?selected=${count === limit}>${count.toLocaleString()}</option>`)}</select></label>
-        ${this.rate >= 1 ? html`<span class="rate" title="The list is drawn a few times a second, however many come">${Math.round(this.rate).toLocaleString()} a second${isSample ? ', a sample shown' : ''}</span>` : nothing}
+        ${this.rate >= 1 ? html`<span class="rate" title="The list is updated a few times a second, however many requests arrive">${Math.round(this.rate).toLocaleString()} a second${isSample ? ', showing a sample' : ''}</span>` : nothing}
         ${columnChooser(this.columns, (columns) => {
           this.columns = columns;
           rememberColumns(columns);

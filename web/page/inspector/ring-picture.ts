@@ -2,6 +2,7 @@ import { css, html, nothing, svg, type TemplateResult } from 'lit';
 import type { DescriptorView, QueueView } from '../../protocol.ts';
 import { hex } from './format.ts';
 import { listTarget } from './list-keys.ts';
+import { explained } from './spec.ts';
 
 const U16 = 0xffff;
 /** The dial, in units of its drawing. */
@@ -177,7 +178,7 @@ export function descriptorTable(
   ) => html`<tr ?data-inner=${inTable} ?data-lit=${!inTable && chain?.has(index)} ?data-changed=${!inTable && changes?.descriptors.has(index)}>
     <td>${inTable ? nothing : html`<span class="dot" data-state=${entries[index]!} title=${states[entries[index]!]!}></span>`}${index}${!inTable && index === place ? html` <span class="muted">◂ device</span>` : nothing}</td>
     <td class="mono">${hex(addr)}</td><td class="number">${len}</td><td class="flags mono">${flags.join(' ')}</td><td class="number">${inTable && isPacked ? '' : (next ?? id ?? '')}</td></tr>`;
-  return html`<table class="descriptors"><tr><th>#</th><th>addr</th><th class="number">len</th><th>flags</th><th class="number">${isPacked ? 'id' : 'next'}</th></tr>
+  return html`<table class="descriptors"><tr>${['#', 'addr', 'len', 'flags', isPacked ? 'id' : 'next'].map((name) => html`<th class=${/len|id|next/.test(name) ? 'number' : ''}>${explained(name, 'descriptor', isPacked ? '2.8' : '2.7.5')}</th>`)}</tr>
     ${descriptors.map((descriptor) => html`${row(descriptor, isInner)}${descriptor.table?.map((inner) => row(inner, true))}`)}</table>`;
 }
 

@@ -1,12 +1,12 @@
 import { html, LitElement, nothing } from 'lit';
 import type { Connection, GuestView } from '../../embed/connection.ts';
-import { formatBytes } from '../../protocol/format.ts';
+import { formatBytes, titled } from '../../protocol/format.ts';
 import type { LockView, SessionView } from '../../protocol.ts';
 import { controls } from '../styles.ts';
 import { formatOpenFlags } from './format.ts';
 import { Marks, markStyles } from './marks.ts';
 import { Poll } from './poll.ts';
-import { linuxName } from './spec.ts';
+import { explained, linuxName, type TermId, type Where } from './spec.ts';
 import { viewStyles } from './styles.ts';
 
 /** What the session holds for its guest: all of this survives a freeze. */
@@ -41,7 +41,7 @@ export class SessionPanel extends LitElement {
     if (!this.session) return nothing;
     const { negotiated, nodes, nodeCount, files, directories, locks, waiters } = this.session;
     return html`<div class="scroll" role="region" tabindex="0" aria-label="Session">
-      <section data-mark="init"><h2>FUSE session${negotiated ? html`<span class="muted">protocol ${negotiated.major}.${negotiated.minor}, writes up to ${formatBytes(negotiated.max_write)}</span>` : nothing}</h2>
+      <section data-mark="init"><h2>${explained('FUSE session', 'session')}${negotiated ? html`<span class="muted">${explained('protocol', 'init')} ${negotiated.major}.${negotiated.minor}, writes up to ${formatBytes(negotiated.max_write)}</span>` : nothing}</h2>
         ${negotiated ? html`<ul class="chips" aria-label="Flags of INIT">${negotiated.flags.map((flag) => html`<li class="chip mono">${linuxName(flag, flag.replace(/^FUSE_/, ''))}</li>`)}</ul>` : html`<p class="muted">Nothing is mounted.</p>`}</section>
       ${table(
         'Open files',
@@ -80,22 +80,45 @@ export class SessionPanel extends LitElement {
   }
 }
 
-/** What lessons call these tables. */
-const MARKS: Record<string, string> = {
-  'Open files': 'files',
-  'Directory streams': 'directories',
-  Locks: 'locks',
-  Waiters: 'waiters',
-  'Inode map': 'nodes',
-};
+/** What lessons call these tables, and what explains them. */
+const TABLES = {
+  'Open files': { mark: 'files', term: 'handle', where: 'FUSE_OPEN' },
+  'Directory streams': { mark: 'directories', term: 'handle', where: 'FUSE_OPENDIR' },
+  Locks: { mark: 'locks', term: 'lock', where: 'FUSE_SETLK' },
+  Waiters: { mark: 'waiters', term: 'lock', where: 'FUSE_SETLKW' },
+  'Inode map': { mark: 'nodes', term: 'node-id', where: 'fuse_entry_out' },
+} as const satisfies Record<string, { mark: string; term: TermId; where: Where }>;
 
-function table(title: string, count: number, none: string, columns: string[], rows: unknown[], note = '') {
-  return html`<section data-mark=${MARKS[title] ?? nothing}><h2>${title}<span class="muted">${count}${note ? `, ${note}` : ''}</span></h2>
-    ${rows.length ? html`<div class="wide" role="region" tabindex="0" aria-label=${title}><table><tr>${columns.map((column) => html`<th>${column}</th>`)}</tr>${rows}</table></div>` : html`<p class="muted">${none}</p>`}</section>`;
+/** What explains their columns. */
+const COLUMNS = {
+  fh: ['handle', 'fuse_open_out'],
+  Node: ['node-id', 'fuse_entry_out'],
+  Path: ['node-id', 'FUSE_LOOKUP'],
+  Flags: ['handle', 'fuse_open_in'],
+  Position: ['handle', 'fuse_dirent'],
+  Kind: ['lock', 'fuse_lk_in'],
+  Bytes: ['lock', 'fuse_file_lock'],
+  Process: ['lock', 'fuse_file_lock'],
+  Guest: ['session', '5.11.6'],
+  Generation: ['node-id', 'fuse_entry_out'],
+  Lookups: ['lookup-count', 'FUSE_FORGET'],
+} as const satisfies Record<string, readonly [TermId, Where]>;
+
+function table(
+  title: keyof typeof TABLES,
+  count: number,
+  none: string,
+  columns: (keyof typeof COLUMNS)[],
+  rows: unknown[],
+  note = '',
+) {
+  const { mark, term, where } = TABLES[title];
+  return html`<section data-mark=${mark}><h2>${explained(title, term, where)}<span class="muted">${count}${note ? `, ${note}` : ''}</span></h2>
+    ${rows.length ? html`<div class="wide" role="region" tabindex="0" aria-label=${title}><table><tr>${columns.map((column) => html`<th>${explained(column, COLUMNS[column][0], COLUMNS[column][1])}</th>`)}</tr>${rows}</table></div>` : html`<p class="muted">${none}</p>`}</section>`;
 }
 
 function lockRow({ space, type, path, start, end, pid, guest }: LockView) {
-  return html`<tr><td>${space} ${type}</td><td class="path">${path}</td><td>${start === 0 && end === undefined ? 'all' : `${start} to ${end ?? 'the end'}`}</td><td>${pid}</td><td>${guest}</td></tr>`;
+  return html`<tr><td>${space} ${type}</td><td class="path">${path}</td><td>${start === 0 && end === undefined ? 'all' : `${start} to ${end ?? 'the end'}`}</td><td>${pid}</td><td>${titled(guest)}</td></tr>`;
 }
 
 customElements.define('vm-session', SessionPanel);

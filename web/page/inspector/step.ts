@@ -1,4 +1,4 @@
-import { css, html, LitElement, nothing } from 'lit';
+import { css, html, LitElement, nothing, type TemplateResult } from 'lit';
 import type { Connection, GuestView } from '../../embed/connection.ts';
 import type { QueueView, Walk, WalkStep } from '../../protocol.ts';
 import { icon } from '../icons.ts';
@@ -9,27 +9,29 @@ import { type Base, baseOf, machinePicture, machineStyles } from './machine-pict
 import { Marks, markStyles } from './marks.ts';
 import { Poll } from './poll.ts';
 import { availStrip, descriptorTable, ringStyles, usedStrip } from './ring-picture.ts';
-import { source } from './spec.ts';
+import { explained, source } from './spec.ts';
 import { viewStyles } from './styles.ts';
+import { isToWalk } from './walking.ts';
 
 /** In the order of a request's way. */
-const STAGES: Record<WalkStep['stage'], string> = {
-  message: 'Message',
-  available: 'Available',
-  kick: 'Kick',
-  descriptors: 'Descriptors',
-  request: 'Request',
-  answer: 'Answer',
-  used: 'Used',
-  interrupt: 'Interrupt',
+const STAGES: Record<WalkStep['stage'], TemplateResult> = {
+  message: explained('Message', 'chain'),
+  available: explained('Available', 'available-ring'),
+  kick: explained('Kick', 'kick'),
+  descriptors: explained('Descriptors', 'descriptor'),
+  request: explained('Request', 'request'),
+  answer: explained('Reply', 'reply'),
+  used: explained('Used', 'used-ring'),
+  interrupt: explained('Interrupt', 'interrupt'),
 };
 const ORDER = Object.keys(STAGES) as WalkStep['stage'][];
 /** What makes a request, whatever the guest has in its caches. */
 const EXAMPLES = { folder: 'cat README.txt', root: 'touch /' };
+const SLOWLY = 2500;
 /** How fast it goes by itself: milliseconds for each step, 0 for not at all. */
 const SPEEDS = [
   { label: 'By hand', pause: 0 },
-  { label: 'Slowly', pause: 2500 },
+  { label: 'Slowly', pause: SLOWLY },
   { label: 'Steadily', pause: 1200 },
   { label: 'Fast', pause: 350 },
 ] as const;
@@ -65,7 +67,7 @@ export class StepView extends LitElement {
     .section { margin-top: 8px; font-size: 12px; color: var(--muted); }
     .actions { display: flex; flex-wrap: wrap; gap: 6px; align-items: center; padding: 8px 12px; border-top: 1px solid var(--border); }
     .actions .space { flex: 1; }
-    @container (max-width: 470px) {
+    @container (max-width: 700px) {
       .route { display: grid; grid-template-columns: repeat(4, auto); }
     }
   `,
@@ -96,6 +98,7 @@ export class StepView extends LitElement {
   override willUpdate(changed: Map<string, unknown>): void {
     if (!changed.has('guest') && !changed.has('isHeld')) return;
     this.#show(undefined);
+    if (this.isHeld && isToWalk(this.guest)) this.pause = SLOWLY;
   }
 
   async #look(guest: GuestView): Promise<void> {

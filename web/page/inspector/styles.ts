@@ -12,6 +12,7 @@ export const viewStyles = css`
   a.spec { color: inherit; text-decoration: underline dotted; text-underline-offset: 3px; }
   a.spec:hover { color: var(--accent); text-decoration-style: solid; }
   button.glossary { display: inline-grid; place-items: center; width: 16px; min-height: 16px; margin-left: 4px; padding: 0; border-radius: 50%; font-size: 11px; line-height: 1; color: var(--muted); vertical-align: 1px; }
+  button.glossary::before { content: '?'; }
   @media (pointer: coarse) { button.glossary { width: 24px; min-height: 24px; } }
   .wide { overflow-x: auto; outline-offset: -2px; }
   table { width: 100%; border-collapse: collapse; font-variant-numeric: tabular-nums; }
