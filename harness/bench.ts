@@ -7,7 +7,7 @@ import { benchFilesystems, type FilesystemBench } from './bench/filesystems.ts';
 import type { Goal } from './bench/goals.ts';
 import { benchImageFreeze } from './bench/image-freeze.ts';
 import { benchMigration, GUESTS } from './bench/migration.ts';
-import { benchPage, PAGE_GUESTS } from './bench/page.ts';
+import { benchPage, PAGE_GUESTS, targetsOfPage } from './bench/page.ts';
 import { benchQueue, RINGS } from './bench/queue.ts';
 import {
   type BenchRow,
@@ -62,8 +62,10 @@ const SUBJECTS: Record<string, (flags: Flags, onProgress: Progress) => Promise<M
     const { tables } = table('Snapshots of a guest with 256 MiB, and v86’s own', SNAPSHOT_KINDS, rows);
     return { tables: [...tables, await benchImageFreeze(rounds, onProgress)], targets: snapshotTargets(rows) };
   },
-  page: async ({ rounds }, onProgress) =>
-    table('Opening the page in Chromium', PAGE_GUESTS, await benchPage(rounds, onProgress)),
+  page: async ({ rounds }, onProgress) => {
+    const rows = await benchPage(rounds, onProgress);
+    return { ...table('Opening the page in Chromium', PAGE_GUESTS, rows), targets: targetsOfPage(rows) };
+  },
   scale: async ({ rounds }, onProgress) => {
     const rows = await benchScale(rounds, onProgress);
     const { tables } = table('Many empty files: freezing and thawing, without a guest', SIZES, rows);

@@ -5,7 +5,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { type BrowserContext, chromium, type Page } from 'playwright-core';
 import { PAGE_DIRECTORY, servePage } from '../../web/build/serve.ts';
-import { type BenchRow, Collector, type Measure } from './report.ts';
+import { type BenchRow, Collector, type Measure, medianOf, type Target, target } from './report.ts';
 import { type LinkSpeed, SlowLink } from './slow-link.ts';
 
 const CHROMIUM = '/usr/bin/chromium';
@@ -18,11 +18,18 @@ const [SETTLING, IDLE, WATCHING] = [5000, 10_000, 5000];
 /** Guests of the page, by their names in its address. */
 export const PAGE_GUESTS = ['debian', 'busybox'] as const;
 
+const [NEAR, FAR] = ['no delay', '50 ms, 50 Mbit/s'];
 const NETWORKS: { name: string; speed: LinkSpeed }[] = [
-  { name: 'no delay', speed: { delay: 0, bandwidth: 100_000 } },
-  { name: '50 ms, 50 Mbit/s', speed: { delay: 50, bandwidth: 50 } },
+  { name: NEAR, speed: { delay: 0, bandwidth: 100_000 } },
+  { name: FAR, speed: { delay: 50, bandwidth: 50 } },
 ];
 const VISITS = ['empty profile', 'second visit'] as const;
+const [FIRST, SECOND] = VISITS;
+const PROMPT = 'open until the prompt is there';
+const DONE = 'the first command is done';
+const SCRIPTS = 'scripts until the first paint, compressed';
+const IDLE_LOAD = 'processor while nothing is done';
+const FRAMES = 'frames a second meanwhile';
 /** A device that is looked into: what is written there meanwhile, and how the inspector calls it where there is a choice. */
 interface Device {
   file: string;
@@ -74,6 +81,28 @@ export async function benchPage(rounds: number, onProgress: (message: string) =>
   return collector.rows();
 }
 
+/** What was to be reached, and is or is not. */
+export function targetsOfPage(rows: readonly BenchRow[]): Target[] {
+  const of = (guest: string, network: string, visit: string, what: string) =>
+    medianOf(rows, { name: `${network}, ${visit}: ${what}` }, guest);
+  const debian = (network: string, visit: string, what: string) => of('debian', network, visit, what);
+  return [
+    target(`Debian, ${NEAR}: ${PROMPT}`, 's', debian(NEAR, FIRST, PROMPT), 1.5),
+    target(`Debian, ${FAR}: ${PROMPT}`, 's', debian(FAR, FIRST, PROMPT), 5),
+    target(`Debian, ${FAR}: fetched until ${DONE}`, 'MB', debian(FAR, FIRST, `fetched until ${DONE}`), 11),
+    ...PAGE_GUESTS.flatMap((guest) => [
+      target(`${guest}: ${SCRIPTS}`, 'KB', of(guest, NEAR, FIRST, SCRIPTS), 350),
+      target(`${guest}: ${IDLE_LOAD}`, '%', of(guest, NEAR, SECOND, IDLE_LOAD), 3),
+      target(`${guest}: ${FRAMES}, at 5,000 requests a second or more`, '', Math.round(framesOf(guest)), 60, true),
+    ]),
+  ];
+
+  function framesOf(guest: string): number {
+    const rate = of(guest, NEAR, SECOND, 'requests a second, with the inspector open');
+    return rate >= 5000 ? of(guest, NEAR, SECOND, FRAMES) : NaN;
+  }
+}
+
 async function measure(
   link: SlowLink,
   add: (visit: string, what: string, unit: string, value: number) => void,
@@ -99,20 +128,21 @@ async function measure(
         add(visit, `requests until ${until}`, '', requests);
       };
       const { prompt, command, page } = await open(context, `http://localhost:${link.port}/?guest=${guest}`);
-      add(visit, 'open until the prompt is there', 's', prompt);
-      add(visit, 'open until the first command is done', 's', command);
-      fetched('the first command is done');
+      add(visit, PROMPT, 's', prompt);
+      if (visit === FIRST) add(visit, SCRIPTS, 'KB', (await scriptsUntilPaint(page)) / 1000);
+      add(visit, `open until ${DONE}`, 's', command);
+      fetched(DONE);
       // What later visits need is kept behind that.
       await page.waitForTimeout(KEEPING);
       fetched('all is kept');
-      if (visit === 'second visit') {
-        add(visit, 'processor while nothing is done', '%', 100 * (await load(context, page)));
+      if (visit === SECOND) {
+        add(visit, IDLE_LOAD, '%', 100 * (await load(context, page)));
         add(visit, 'memory of the page', 'MB', (await memory(context)) / 1e6);
         for (const device of DEVICES[guest]!) {
           const { frames, rate } = await inspect(page, device);
           const which = device.choice ? `, ${device.choice.toLowerCase()}` : '';
           add(visit, `requests a second, with the inspector open${which}`, '', rate);
-          add(visit, `frames a second meanwhile${which}`, '', frames);
+          add(visit, `${FRAMES}${which}`, '', frames);
         }
       }
       await page.close();
@@ -149,6 +179,16 @@ async function open(context: BrowserContext, url: string): Promise<{ prompt: num
   await page.keyboard.press('Enter');
   await until(page, `(${TEXT}).includes('${PRINTED}')`);
   return { prompt, command: seconds(), page };
+}
+
+/** Bytes of scripts, as they came, that the page had when it painted something for the first time. */
+function scriptsUntilPaint(page: Page): Promise<number> {
+  return page.evaluate<number>(`(() => {
+    const { startTime } = performance.getEntriesByName('first-contentful-paint')[0];
+    return performance.getEntriesByType('resource')
+      .filter(({ name, responseEnd }) => /\\.js$/.test(name) && responseEnd <= startTime)
+      .reduce((sum, { encodedBodySize }) => sum + encodedBodySize, 0);
+  })()`);
 }
 
 /** Of one processor, for all processes of the browser, over some seconds in which the page is looked at and nothing else. */
