@@ -77,6 +77,8 @@ export interface GuestInfo {
   isAsleep: boolean;
   /** `booting` after a reset, which it does by itself; `off` when its kernel has halted, or could not be loaded again. */
   power: 'on' | 'booting' | 'off';
+  /** It is off because its kernel panicked, or did what the emulator can't. */
+  hasCrashed?: boolean;
   /** The shared folder's device is paused before the next request: see {@link InspectorApi.hold}. */
   isHeld: boolean;
   /** Of one whose root filesystem is on a device too: that one. */

@@ -32,7 +32,15 @@ describe('the page: without a network', function () {
     const visit = await site.open({ context });
     await context.setOffline(true);
     expect(await visit.run('cat README.txt | head -1')).to.match(/^Welcome!/);
-    await visit.page.getByText(/Running.*offline/).waitFor();
+    await visit.page
+      .locator('.state')
+      .getByText(/^Running/)
+      .waitFor();
+    await visit.page.getByText('Offline', { exact: true }).waitFor();
+    await visit.page.setViewportSize({ width: 390, height: 780 });
+    for (const shown of ['.offline', '.memory', '.state .detail']) await visit.page.locator(shown).waitFor();
+    await visit.picture('offline-phone');
+    await visit.page.setViewportSize({ width: 1280, height: 800 });
     for (const panel of ['Timeline', 'Inspector', 'Lessons', 'Files'])
       await visit.page.getByRole('tab', { name: panel, exact: true }).click();
     await visit.page.locator('vm-files .row[data-path="/README.txt"]').waitFor();

@@ -15,24 +15,32 @@ interface Status {
   tone: 'good' | 'busy' | 'idle' | 'bad';
 }
 
+/** What it takes to tell. */
+type Told = Pick<
+  Connection,
+  'progress' | 'hasFailed' | 'isDead' | 'move' | 'undecided' | 'imageTrouble' | 'startTime' | 'resumed'
+> & { guests: readonly unknown[] };
+type StatusGuest = Pick<GuestView, 'id' | 'power' | 'hasCrashed' | 'isAsleep' | 'isHeld'> & {
+  root?: Pick<GuestView, 'isHeld'> | undefined;
+};
+
 /** Of a guest, or of a page that has none. */
-function statusOf(connection: Connection, guest: GuestView | undefined): Status {
+export function statusOf(connection: Told, guest: StatusGuest | undefined): Status {
   const { progress, hasFailed, isDead, move, undecided, imageTrouble, startTime, resumed } = connection;
   const status = (text: string, tone: Status['tone'], detail = ''): Status => ({ text, detail, tone });
   if (isDead) return status('Stopped', 'bad', 'the emulator has failed: reload the page');
   if (progress) return status('Starting', 'busy');
   if (!guest) return hasFailed ? status('Not started', 'bad') : status('Moved away', 'idle');
   if (undecided.has(guest.id)) return status('Paused', 'bad', 'it may run elsewhere');
-  if (move) return status('Moving', 'busy');
+  if (move?.guest === guest.id) return status('Moving', 'busy');
   if (guest.power === 'booting') return status('Booting', 'busy');
-  if (guest.power === 'off') return status('Halted', 'idle');
+  if (guest.power === 'off') return guest.hasCrashed ? status('Crashed', 'bad') : status('Halted', 'idle');
   if (guest.isAsleep) return status('Asleep', 'idle');
   if (guest.isHeld || guest.root?.isHeld) return status('Running', 'busy', 'its device is paused');
   if (imageTrouble) return status('Waiting', 'busy', 'for files of its root filesystem');
   const details = [
     resumed !== undefined && connection.guests[0] === guest && `resumed from ${formatMoment(resumed)}`,
     startTime !== undefined && connection.guests[0] === guest && `started in ${(startTime / 1000).toFixed(1)} s`,
-    !navigator.onLine && 'offline',
   ];
   return status('Running', 'good', details.filter(Boolean).join(', '));
 }
@@ -71,7 +79,7 @@ export class StatusLine extends LitElement {
     const { connection, guest, memory } = this;
     const { text, detail, tone } = statusOf(connection, guest);
     const name = guest && connection.guests.length > 1 ? ` (${called(guest.name)})` : '';
-    return html`<span class="state muted" role="status" data-tone=${tone}>${text}<span class="detail">${name}${detail && `, ${detail}`}</span></span>${memory && guest ? renderMemory(memory) : nothing}`;
+    return html`<span class="state muted" role="status" data-tone=${tone}>${text}<span class="detail">${name}${detail && `, ${detail}`}</span></span>${navigator.onLine ? nothing : html`<span class="offline muted">Offline</span>`}${memory && guest ? renderMemory(memory) : nothing}`;
   }
 }
 

@@ -11,7 +11,7 @@ export const vmStyles = css`
     header .space { flex: 1; }
     vm-status { display: flex; gap: 12px; min-width: 0; }
     .state, .memory { min-width: 0; white-space: nowrap; overflow: hidden; text-overflow: ellipsis; }
-    .memory { flex: none; }
+    .memory, .offline { flex: none; }
     .state::before { content: ''; display: inline-block; width: 8px; height: 8px; margin-right: 6px; border-radius: 50%; background: var(--muted); }
     .state[data-tone=good]::before { background: var(--good); }
     .state[data-tone=busy]::before { background: var(--warn); }
@@ -48,6 +48,7 @@ export const vmStyles = css`
       nav { display: flex; border-top: 1px solid var(--border); background: var(--surface); padding-bottom: env(safe-area-inset-bottom); }
       nav button { flex: 1; flex-direction: column; gap: 2px; padding: 6px 2px; border: 0; border-radius: 0; background: none; font-size: 11px; color: var(--muted); }
       nav button[aria-current='true'] { color: var(--accent); }
-      .state .detail, .memory { display: none; }
+      header { flex-wrap: wrap; row-gap: 2px; }
+      vm-status { order: 1; flex-basis: 100%; font-size: 12px; }
     }
   `;

@@ -3,6 +3,8 @@ import type { GuestId, GuestInfo } from '../protocol.ts';
 
 /** How a move goes. */
 export interface MoveProgress {
+  /** The one that leaves; undefined while one is on its way here. */
+  guest?: GuestId;
   /** From 1; where it goes out. */
   round?: number;
   /** Bytes on their way so far. */

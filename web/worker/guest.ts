@@ -81,6 +81,7 @@ export class Guest implements GuestApi, FolderUser {
   #store: SnapshotStore;
   #snapshots: MachineSnapshots;
   #power: GuestInfo['power'] = 'on';
+  #hasCrashed = false;
   /** What the page has told in the snapshot that it goes on from. */
   #told: Summary = readSummary(undefined);
   /** Counts the moments that it was put to, and its end: what was begun before is of no use then. */
@@ -118,10 +119,11 @@ export class Guest implements GuestApi, FolderUser {
     // One that has no kernel yet halts on its way to booting again.
     if (was === 'off' || (was === 'booting' && kind !== 'crashed')) return;
     if (kind === 'rebooted') return void this.#bootAgain(true);
+    this.#hasCrashed = kind === 'crashed';
     if (was !== 'on') return;
-    if (kind === 'crashed')
+    if (this.#hasCrashed)
       this.#events.problem(
-        `${calledFirst(this.name)} has crashed${cause instanceof Error ? `: it did what the emulator can't (${cause.message})` : ': its kernel panicked'}. Start it again, or rewind it`,
+        `${calledFirst(this.name)} has crashed${cause instanceof Error ? `: it did what the emulator can’t (${cause.message})` : ': its kernel panicked'}. Start it again, or rewind it`,
       );
     void this.#setPower('off');
   }
@@ -161,6 +163,7 @@ export class Guest implements GuestApi, FolderUser {
       isHeld: this.inspector.isHeld,
       ...(this.root && { root: this.root.info }),
       power: this.#power,
+      hasCrashed: this.#power === 'off' && this.#hasCrashed,
     };
   }
 
@@ -195,7 +198,7 @@ export class Guest implements GuestApi, FolderUser {
   async exec(command: string | string[], { timeout, ...options }: ExecOptions): Promise<ExecResult> {
     if (this.#power !== 'on')
       throw new Error(
-        `${called(this.name)} ${this.#power === 'off' ? 'has stopped: start it again, or rewind it' : 'boots: wait until it answers'}`,
+        `${called(this.name)} ${this.#power === 'off' ? 'has halted: start it again, or rewind it' : 'boots: wait until it answers'}`,
       );
     await this.folder.settled();
     // What its callers get is a TimeoutError, as of every other function of a browser.
@@ -251,6 +254,7 @@ export class Guest implements GuestApi, FolderUser {
   async #bootAgain(isReset: boolean): Promise<void> {
     const moment = this.#moment;
     const isPast = () => moment !== this.#moment;
+    this.#hasCrashed = false;
     await this.#setPower('booting');
     await this.#events.undisturbed(async () => {
       if (isPast()) return;
@@ -267,9 +271,7 @@ export class Guest implements GuestApi, FolderUser {
         await this.#cameUp();
       } catch (error) {
         if (isPast()) return;
-        this.#events.problem(
-          `${calledFirst(this.name)} has stopped, and can't boot again: ${(error as Error).message}`,
-        );
+        this.#events.problem(`${calledFirst(this.name)} has halted, and can’t boot again: ${(error as Error).message}`);
         await this.#setPower('off');
       }
     });
@@ -313,6 +315,7 @@ export class Guest implements GuestApi, FolderUser {
     this.#told = readSummary(summary);
     this.#moment++;
     this.#power = this.#told.isOff ? 'off' : 'on';
+    this.#hasCrashed = false;
     this.folder.changed();
     this.inspector.release();
     this.root?.moved();

@@ -91,13 +91,13 @@ export class Moves implements MoveApi {
   async #moveOut(id: GuestId, side: OtherSide): Promise<MoveResult> {
     const guest = this.#events.guest(id);
     guest.checkAlone();
-    return this.#alone(async (signal) => {
+    return this.#alone(id, async (signal) => {
       const channel = await side.connect(signal);
       return this.#events.undisturbed(async () => {
         const began = Date.now();
         try {
           const onProgress = ({ round, bytes }: { round: number; bytes: number }) =>
-            this.#events.progress({ round, bytes });
+            this.#events.progress({ guest: id, round, bytes });
           const { downtime } = await guest.moveOut(channel, { token: side.token, signal, onProgress });
           await this.#events.left(guest);
           return { outcome: 'moved', began, downtime };
@@ -145,12 +145,14 @@ export class Moves implements MoveApi {
 
   async fromAddress(address: string): Promise<GuestInfo> {
     const { url, token } = parseAddress(address);
-    return (await this.#alone(async (signal) => this.#takeOver(await call(url, signal), this.#target(token)))).info;
+    return (
+      await this.#alone(undefined, async (signal) => this.#takeOver(await call(url, signal), this.#target(token)))
+    ).info;
   }
 
   /** Takes over from the tab that has made the code, or from an address. */
   async from(place: string): Promise<Guest> {
-    return this.#alone(async (signal) => {
+    return this.#alone(undefined, async (signal) => {
       if (isAddress(place)) {
         const { url, token } = parseAddress(place);
         return this.#takeOver(await call(url, signal), this.#target(token));
@@ -197,12 +199,13 @@ export class Moves implements MoveApi {
     }
   }
 
-  async #alone<T>(action: (signal: AbortSignal) => Promise<T>): Promise<T> {
+  /** `guest`: the one that leaves. */
+  async #alone<T>(guest: GuestId | undefined, action: (signal: AbortSignal) => Promise<T>): Promise<T> {
     if (!isSecureContext) throw new Error('browsers move guests for pages from https or localhost only');
     if (this.#current) throw new Error('a machine is on its way already: wait until it has arrived, or cancel that');
     this.#offer?.abort();
     this.#current = new AbortController();
-    this.#events.progress({ bytes: 0 });
+    this.#events.progress({ ...(guest !== undefined && { guest }), bytes: 0 });
     try {
       return await action(this.#current.signal);
     } finally {

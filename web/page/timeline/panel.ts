@@ -1,7 +1,7 @@
 import { html, LitElement, nothing, type PropertyValues } from 'lit';
 import { live } from 'lit/directives/live.js';
 import type { Connection, GuestView } from '../../embed/connection.ts';
-import { called, formatBytes } from '../../protocol/format.ts';
+import { called, formatBytes, titled } from '../../protocol/format.ts';
 import type { SnapshotView, TimelineView } from '../../protocol.ts';
 import { ask, choose, dialogStyles, leaveMoment } from '../dialog.ts';
 import { saveAs } from '../files/uploads.ts';
@@ -172,8 +172,8 @@ export class TimelinePanel extends LitElement {
   #renderPresent(guest: GuestView, row: GraphRow<Node>, parent: SnapshotView | undefined) {
     const isAlone = this.connection.guests.length === 1;
     return html`<li data-kind="now" aria-current=${guest.id === this.guest.id ? 'true' : nothing}>${drawGraph(row)}
-      <span class="text"><span class="what"><span class="name">Now</span>${isAlone ? nothing : html`<span class="badge">${guest.name}</span>`}</span>
-      <span class="facts">${guest.isAsleep ? 'Asleep' : POWER[guest.power]}${parent ? `, after “${labelOf(parent)}”` : ''}</span></span></li>`;
+      <span class="text"><span class="what"><span class="name">Now</span>${isAlone ? nothing : html`<span class="badge">${titled(guest.name)}</span>`}</span>
+      <span class="facts">${guest.isAsleep ? 'Asleep' : guest.hasCrashed ? 'Crashed' : POWER[guest.power]}${parent ? `, after “${labelOf(parent)}”` : ''}</span></span></li>`;
   }
 
   /** `parent`: where it branches off, unless that is the next row. */
@@ -257,7 +257,7 @@ export class TimelinePanel extends LitElement {
     await this.#do(
       `Restoring ${called(guest.name)}`,
       leaveMoment(this.shadowRoot!, {
-        what: 'Go back',
+        what: 'Rewind',
         guest: guest.name,
         action: (keep) => timeline.rewind(guest.id, id, keep),
       }),
@@ -267,8 +267,8 @@ export class TimelinePanel extends LitElement {
   readonly #reset = async (): Promise<void> => {
     const { guest, connection } = this;
     const wanted = await ask(this.shadowRoot!, {
-      title: `Reset ${called(guest.name)} to its base?`,
-      text: 'This discards all changes: the guest is again the machine that you began with, with its files of that time. Its present state is kept as a snapshot for a while.',
+      title: `Reset ${called(guest.name)} to its start?`,
+      text: 'All changes are discarded: the machine and its files are again as they were at the start. A snapshot of the present is kept for a while.',
       action: 'Reset',
       isDangerous: true,
     });
@@ -389,7 +389,7 @@ export class TimelinePanel extends LitElement {
     const id = await this.#do(
       `Importing ${file.name}`,
       this.connection.worker.timeline.import(file).catch((error: Error) => {
-        throw new Error(`${file.name} can't be imported: ${error.message}`);
+        throw new Error(`${file.name} can’t be imported: ${error.message}`);
       }),
     );
     if (id !== undefined) this.imported = id;
