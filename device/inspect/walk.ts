@@ -74,7 +74,7 @@ export function walkIn({
         stage: 'message',
         section: '2.7.4 Message Framing',
         title: `The driver has written a ${opcode} request`,
-        text: `It is in guest RAM, in ${count(buffers.length - writable, 'buffer')}, with ${writable ? count(writable, 'buffer') : 'none'} more for the answer. A chain of descriptors says where they are: first what the device reads, then where it writes.`,
+        text: `It is in guest RAM, in ${count(buffers.length - writable, 'buffer')}, ${writable ? `with room for the reply in ${count(writable, 'other')}` : 'without room for a reply'}. A chain of descriptors says where they are: first what the device reads, then where it writes.`,
       },
       isPacked
         ? {
@@ -101,7 +101,7 @@ export function walkIn({
         stage: 'request',
         section: `fuse.h: struct fuse_in_header, FUSE_${opcode}`,
         title: `The message: ${opcode}`,
-        text: `Every message begins with fuse_in_header: its length, the opcode, a number that the answer repeats, the node it is about, and who asks. What follows depends on the opcode.`,
+        text: `Every message begins with fuse_in_header: its length, the opcode, a number that the reply repeats, the node it is about, and who asks. What follows depends on the opcode.`,
         bytes: request,
         fields,
       },
@@ -130,7 +130,7 @@ export function walkOut({ transport }: { transport: PciTransport }, record: Requ
         stage: 'answer',
         section: '5.11.6 Device Operation',
         title: `${opcode} has to wait`,
-        text: 'What it asks for is taken. Its chain stays with the device, in flight, and other requests overtake it, until there is an answer or the guest interrupts the wait.',
+        text: 'What it asks for is taken. Its chain stays with the device, in flight, and other requests overtake it, until there is a reply or the guest interrupts the wait.',
       },
     ];
   }
@@ -144,13 +144,13 @@ export function walkOut({ transport }: { transport: PciTransport }, record: Requ
           stage: 'answer',
           section: '5.11.6 Device Operation',
           title: `${opcode} is done`,
-          text: 'The driver left no room for an answer, so the device writes no answer.',
+          text: 'The driver left no room for a reply, so the device writes none.',
         }
       : {
           stage: 'answer',
           section: 'fuse.h: struct fuse_out_header',
           title: error ? `The filesystem answers ${error}` : 'The filesystem answers',
-          text: `The device writes ${written} bytes into the writable buffers. They begin with fuse_out_header, whose unique tells the driver which request this answers${error ? '; the error in it is the errno, negative' : ''}.`,
+          text: `The device writes ${written} bytes into the writable buffers. They begin with fuse_out_header, whose unique tells the driver which request this is the reply to${error ? '; the error in it is the errno, negative' : ''}.`,
           bytes: reply,
           fields: replyFields(reply, record.request),
         },
@@ -175,18 +175,18 @@ export function walkOut({ transport }: { transport: PciTransport }, record: Requ
               ? '2.8.10 Driver and Device Event Suppression'
               : '2.7.7 Used Buffer Notification Suppression',
             title: 'No interrupt',
-            text: 'The driver has said that it does not want one for this answer: it looks at the ring by itself.',
+            text: 'The driver has said that it does not want one for this reply: it looks at the ring by itself.',
           }
         : interrupt === 'raised'
           ? {
               section: '4.1.5.3 Used Buffer Notifications',
               title: 'The device interrupts',
-              text: 'It sets bit 0 of the ISR status and raises INTA#. The driver reads that register, which takes the interrupt back, and finds the answer in the ring.',
+              text: 'It sets bit 0 of the ISR status and raises INTA#. The driver reads that register, which takes the interrupt back, and finds the reply in the ring.',
             }
           : {
               section: '4.1.5.3 Used Buffer Notifications',
               title: 'The interrupt comes later',
-              text: 'Nothing in the guest waits for this answer, so the driver is told with the next one, or a millisecond from now.',
+              text: 'Nothing in the guest waits for this reply, so the driver is told with the next one, or a millisecond from now.',
             }),
     },
   ];
@@ -215,7 +215,7 @@ function descriptorSteps(
         descriptor,
         isInner,
         title: `${name}: room for ${len} bytes`,
-        text: `Its flag WRITE is set: the device writes a part of the answer to ${place(descriptor)}. ${next}`,
+        text: `Its flag WRITE is set: the device writes a part of the reply to ${place(descriptor)}. ${next}`,
       };
     }
     const [start, end] = [read, Math.min(read + len, request.length)];

@@ -22,6 +22,13 @@ describe('the terms of docs/terms.md', () => {
     .map((words) => words.trim())
     .filter((words) => words && words !== 'not' && !/^-+$/.test(words));
 
+  it('have no straight apostrophes in what the page says', () => {
+    const found = ['page', 'embed', 'worker', 'protocol']
+      .flatMap((directory) => filesIn(`web/${directory}`, /(?<!network-watch)\.ts$/))
+      .flatMap((file) => [...textOf(file).matchAll(/\b[a-z]+n't\b/gi)].map(([words]) => `${file}: ${words}`));
+    expect(found).to.deep.equal([]);
+  });
+
   it('are used in the page, the command line and the documents, and no others in their place', () => {
     expect(avoided.length).to.be.above(30);
     const pattern = new RegExp(`\\b(?:${avoided.join('|')})\\b`, 'gi');

@@ -34,14 +34,14 @@ describe('the page: branches of the timeline', function () {
     expect(await names(visit)).to.deep.equal(['Now', 'two', 'one', 'Start']);
     expect(await rows(visit, 'Now').innerText()).to.match(/Running, after “two”/);
     await press(visit, 'one', 'Rewind to');
-    expect(await names(visit)).to.deep.equal(['Now', 'Before going back', 'two', 'one', 'Start']);
+    expect(await names(visit)).to.deep.equal(['Now', 'Before a rewind', 'two', 'one', 'Start']);
     expect(await rows(visit, 'Now').innerText()).to.match(/Running, after “one”/);
     const expectBranch = async (base: string) => {
       const main = await dot(visit, 'Now');
       expect(await dot(visit, base)).to.equal(main);
       expect(await dot(visit, 'two'))
         .to.be.above(main)
-        .and.equal(await dot(visit, 'Before going back'));
+        .and.equal(await dot(visit, 'Before a rewind'));
     };
     await expectBranch('one');
     await visit.picture('branches');
@@ -51,12 +51,12 @@ describe('the page: branches of the timeline', function () {
     await rows(visit, 'three')
       .getByText(/after “Start/)
       .waitFor();
-    expect(await names(visit)).to.deep.equal(['Now', 'three', 'Before going back', 'two', 'Start']);
+    expect(await names(visit)).to.deep.equal(['Now', 'three', 'Before a rewind', 'two', 'Start']);
     await expectBranch('Start');
     await visit.page.reload();
     await show(visit);
     await rows(visit, 'Now').getByText('after “three”').waitFor();
-    expect(await names(visit)).to.deep.equal(['Now', 'three', 'Before going back', 'two', 'Start']);
+    expect(await names(visit)).to.deep.equal(['Now', 'three', 'Before a rewind', 'two', 'Start']);
     await expectBranch('Start');
     expect(await dot(visit, 'three')).to.equal(await dot(visit, 'Now'));
     // The guest that everything starts from was made with the page, long before.
@@ -103,8 +103,8 @@ describe('the page: branches of the timeline', function () {
     await take(visit, 'base');
     await visit.run('echo pinned > f');
     await press(visit, 'base', 'Rewind to');
-    await press(visit, 'Before going back', 'Pin');
-    await rows(visit, 'Before going back').getByText('Pinned').waitFor();
+    await press(visit, 'Before a rewind', 'Pin');
+    await rows(visit, 'Before a rewind').getByText('Pinned').waitFor();
     await visit.page.evaluate(async () => {
       const {
         connection: {
@@ -117,18 +117,18 @@ describe('the page: branches of the timeline', function () {
       for (let n = 0; n < 9; n++) await timeline.rewind(guests[0]!.id, base);
     });
     await visit.until(
-      async () => (await rows(visit, 'Before going back').count()) === 9,
+      async () => (await rows(visit, 'Before a rewind').count()) === 9,
       'not 8, and the one with a pin',
     );
     expect((await names(visit)).length).to.equal(12);
     await panel(visit).getByRole('button', { name: 'Named or pinned' }).click();
-    expect(await names(visit)).to.deep.equal(['Now', 'Before going back', 'base', 'Start']);
+    expect(await names(visit)).to.deep.equal(['Now', 'Before a rewind', 'base', 'Start']);
     await panel(visit).getByRole('searchbox').fill('PINNED');
-    expect(await names(visit)).to.deep.equal(['Now', 'Before going back']);
+    expect(await names(visit)).to.deep.equal(['Now', 'Before a rewind']);
     await panel(visit).getByText('2 of 11 snapshots').waitFor({ state: 'detached' });
     await panel(visit).getByText('1 of 11 snapshots').waitFor();
     await panel(visit).getByRole('searchbox').fill('');
-    await press(visit, 'Before going back', 'Rewind to');
+    await press(visit, 'Before a rewind', 'Rewind to');
     expect(await visit.run('cat f')).to.equal('pinned');
   });
 
@@ -147,7 +147,7 @@ describe('the page: branches of the timeline', function () {
     expect(differences).to.deep.equal([
       '+ added: /added',
       '− removed: /removed',
-      '~ changed: /changed',
+      '~ modified: /changed',
       '+ added: /added (file, handle N)',
     ]);
     await visit.picture('compare');

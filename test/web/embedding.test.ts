@@ -111,7 +111,7 @@ describe('the page: embedding', () => {
       await page.evaluate(async () => (await vm.exec('cat empty/er/text; ls', { cwd: vm.mountPoint })).stdout),
     ).to.equal('textREADME.txt\ncount.sh\ndocs\nempty\n');
     for (const [call, message] of [
-      [`vm.fs.read('/none')`, /\/none is not there any more/],
+      [`vm.fs.read('/none')`, /\/none does not exist/],
       [`vm.fs.list('/README.txt')`, /not a directory/],
       [`vm.fs.write('/docs', '')`, /directory of this name is not empty/],
       [`vm.rewind('nothing')`, /nothing/],
@@ -322,7 +322,7 @@ describe('the page: embedding', () => {
     await page.locator('vm-text-editor .cm-content').click();
     await page.keyboard.insertText('not this');
     await visit.type('echo not this either > name');
-    for (const name of ['New file', 'Rename', 'Delete', 'New shell', 'Save', 'Move guest'])
+    for (const name of ['New file', 'Rename', 'Delete', 'New shell', 'Save', 'Move the guest'])
       expect(await page.getByRole('button', { name, exact: true }).count(), name).to.equal(0);
     expect(await page.getByRole('region', { name: 'Welcome' }).count()).to.equal(0);
     await page.getByRole('tab', { name: 'Inspector' }).click();
@@ -340,7 +340,7 @@ describe('the page: embedding', () => {
     expect(await visit.run('cat seen')).to.equal('the archive');
     expect((await visit.screen()).match(/again/g)).to.equal(null);
     await put('files="nothing.tgz"');
-    await page.getByText(/the guest’s files, .*nothing\.tgz, can't be fetched: the server answers 404/).waitFor();
+    await page.getByText(/the guest’s files, .*nothing\.tgz, can’t be fetched: the server answers 404/).waitFor();
     visit.complaints.length = 0;
   });
 
@@ -379,7 +379,7 @@ describe('the page: embedding', () => {
     });
     expect(told).to.have.length(4);
     for (const message of told)
-      expect(message).to.match(/nowhere\/guest\.json can't be fetched: the server answers 404/);
+      expect(message).to.match(/nowhere\/guest\.json can’t be fetched: the server answers 404/);
     expect(
       await visit.page.evaluate(() => {
         try {

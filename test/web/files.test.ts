@@ -110,11 +110,11 @@ describe('the page: files', () => {
       await viewer(visit).getByText('Not open').waitFor();
       await visit.run('(sleep 1000 | locker flock README.txt > /dev/null) & true');
       await viewer(visit)
-        .getByText(/to read and write, in guest, fh \d+/)
+        .getByText(/to read and write, in the guest, file handle \d+/)
         .first()
         .waitFor();
       await viewer(visit)
-        .getByText(/write \(flock\), in guest, pid \d+, whole file/)
+        .getByText(/write \(flock\), in the guest, pid \d+, whole file/)
         .waitFor();
       await visit.run('(sleep 1000 | locker flock README.txt > /dev/null) & true');
       await viewer(visit).getByText('Waits for a lock').waitFor();
@@ -134,11 +134,11 @@ describe('the page: files', () => {
       await visit.terminal(0).locator('.screens').click();
       await row(visit, '/README.txt').click();
       await viewer(visit)
-        .getByText(/to read and write, in guest 2, fh \d+/)
+        .getByText(/to read and write, in Guest 2, file handle \d+/)
         .first()
         .waitFor();
       await viewer(visit)
-        .getByText(/write \(\w+\), in guest 2, .*whole file/)
+        .getByText(/write \(\w+\), in Guest 2, .*whole file/)
         .waitFor();
     });
 

@@ -72,7 +72,7 @@ export async function solve(step: Locator): Promise<void> {
 
 /** Moves the other guest, whatever its number, to another tab, which is closed then. */
 export async function moveOut({ page }: Visit): Promise<void> {
-  const move = page.getByRole('button', { name: /^Move guest \d+$/ });
+  const move = page.getByRole('button', { name: /^Move Guest \d+$/ });
   const name = (await move.getAttribute('aria-label'))!;
   await move.click();
   const link = await page.getByRole('dialog', { name }).getByLabel('Link for the other tab').inputValue();

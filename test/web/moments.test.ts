@@ -45,7 +45,7 @@ describe('the page: moments that are left', function () {
     await rows(visit, 'one').getByText('Current position').waitFor();
     expect(await kinds(visit)).to.deep.equal(['rewind', 'manual', 'start']);
     await panel(visit)
-      .getByText(/guest went to “one”\. The moment that it left is kept as “Before going back, .*”\./)
+      .getByText(/guest was rewound to “one”\. Where it was before is kept as “Before a rewind, .*”\./)
       .waitFor();
     await visit.picture('undo');
     await visit.run('echo three > f');
@@ -68,7 +68,7 @@ describe('the page: moments that are left', function () {
       'manual',
       'start',
     ]);
-    await rewind(visit, 'Before going back');
+    await rewind(visit, 'Before a rewind');
     expect(await visit.run('cat f')).to.equal('three');
   });
 
@@ -94,7 +94,7 @@ describe('the page: moments that are left', function () {
     expect(await kinds(visit)).to.deep.equal(['rewind', 'rewind', 'manual', 'manual', 'start']);
     await press(visit, undo(visit));
     expect(await visit.run('cat f')).to.equal('one');
-    await press(visit, rows(visit, 'Before going back').nth(2).getByRole('button', { name: 'Rewind to' }));
+    await press(visit, rows(visit, 'Before a rewind').nth(2).getByRole('button', { name: 'Rewind to' }));
     expect(await visit.run('cat f')).to.equal('three');
   });
 
@@ -125,12 +125,12 @@ describe('the page: moments that are left', function () {
     const { page } = visit;
     await rows(visit, 'one').getByRole('button', { name: 'Rewind to' }).click();
     const dialog = page.getByRole('dialog');
-    await dialog.getByText(/guest can’t be kept as it is now: there is no room for the snapshot/).waitFor();
+    await dialog.getByText(/No snapshot of the guest could be taken: there is no room for the snapshot/).waitFor();
     await visit.picture('not-kept');
     await press(visit, dialog.getByRole('button', { name: 'Cancel' }));
     expect(await visit.run('cat f')).to.equal('two');
     await rows(visit, 'one').getByRole('button', { name: 'Rewind to' }).click();
-    await press(visit, dialog.getByRole('button', { name: 'Go back anyway' }));
+    await press(visit, dialog.getByRole('button', { name: 'Rewind anyway' }));
     expect(await visit.run('cat f')).to.equal('one');
     expect(await undo(visit).count()).to.equal(0);
     await quota(visit);

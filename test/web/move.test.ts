@@ -23,7 +23,7 @@ describe('the page: moving, and sleep', () => {
 
   const dialog = ({ page }: Visit) => page.getByRole('dialog', { name: /^Move/ });
   async function openDialog(visit: Visit): Promise<void> {
-    await visit.page.getByRole('button', { name: 'Move guest', exact: true }).click();
+    await visit.page.getByRole('button', { name: 'Move the guest', exact: true }).click();
     await dialog(visit).waitFor();
   }
   async function linkOf(visit: Visit): Promise<string> {
@@ -52,8 +52,16 @@ describe('the page: moving, and sleep', () => {
     await first.page.locator('vm-timeline li[data-id]').filter({ hasText: 'before' }).waitFor();
     const link = await linkOf(first);
     await first.picture('move');
+    const states = await first.page.locator('.state').evaluateHandle((status) => {
+      const seen: string[] = [];
+      const look = () => seen.push(status.textContent!);
+      new MutationObserver(look).observe(status, { characterData: true, childList: true, subtree: true });
+      return seen;
+    });
     const second = await site.open({ context, path: link.slice(site.url.length) });
     await first.page.getByText('guest runs in another tab now').waitFor();
+    const seen = await states.evaluate((all) => all.map((text) => /^[A-Z][a-z]+( away)?/.exec(text)?.[0]));
+    expect(seen).to.include.members(['Moving', 'Moved away']);
     expect(await second.run(GOES_ON)).to.equal(WENT_ON);
     expect(await second.screen()).to.contain('locker flock');
     await second.page.getByRole('tab', { name: 'Timeline' }).click();
@@ -167,7 +175,7 @@ describe('the page: moving, and sleep', () => {
       .waitFor();
     await give(visit, 'Where a guest comes from', `ws://localhost:1#${makeToken()}`);
     await dialog(visit)
-      .getByText(/nobody answers at ws:\/\/localhost:1/)
+      .getByText(/no reply from ws:\/\/localhost:1/)
       .waitFor();
     visit.complaints.length = 0;
     await give(visit, 'Where a guest comes from', address!);
@@ -179,8 +187,8 @@ describe('the page: moving, and sleep', () => {
   it('lets its guest sleep, with what runs and is open, and wakes it', async () => {
     const visit = await site.open();
     await visit.run(BEGIN);
-    await visit.page.getByRole('button', { name: 'Let guest sleep' }).click();
-    const asleep = visit.page.getByText('guest sleeps, its files open and its locks held');
+    await visit.page.getByRole('button', { name: 'Put the guest to sleep' }).click();
+    const asleep = visit.page.getByText('guest is asleep. Its files stay open');
     await asleep.waitFor();
     await visit.page
       .locator('.state')
@@ -211,8 +219,8 @@ describe('the page: moving, and sleep', () => {
     await visit.drop(visit.page.locator('vm-timeline').getByRole('list'), [file]);
     await visit.page.getByRole('button', { name: 'Fork from here: awake' }).click();
     await visit.ready(1);
-    expect(await visit.page.getByRole('button', { name: 'Let guest sleep' }).count()).to.equal(1);
-    expect(await visit.page.getByRole('button', { name: 'Let guest 2 sleep' }).count()).to.equal(0);
+    expect(await visit.page.getByRole('button', { name: 'Put the guest to sleep' }).count()).to.equal(1);
+    expect(await visit.page.getByRole('button', { name: 'Put Guest 2 to sleep' }).count()).to.equal(0);
   });
 
   it('takes a guest that sleeps, keeps it asleep, and wakes it', async function () {
@@ -233,7 +241,7 @@ describe('the page: moving, and sleep', () => {
     await visit.page.getByRole('tab', { name: 'Timeline' }).click();
     await visit.drop(visit.page.locator('vm-timeline').getByRole('list'), [join(directory, 'asleep.layer')]);
     await visit.page.getByRole('button', { name: 'Fork from here: asleep' }).click();
-    const asleep = visit.page.getByText('guest 2 sleeps, its files open and its locks held');
+    const asleep = visit.page.getByText('guest 2 is asleep. Its files stay open');
     const wakeUp = async () => {
       await asleep.waitFor();
       await visit.page.getByRole('button', { name: 'Wake', exact: true }).click();
@@ -241,7 +249,7 @@ describe('the page: moving, and sleep', () => {
     };
     await wakeUp();
     await visit.run('echo kept > f; exec 5<f; rm f', 1);
-    await visit.page.getByRole('button', { name: 'Let guest 2 sleep' }).click();
+    await visit.page.getByRole('button', { name: 'Put Guest 2 to sleep' }).click();
     await asleep.waitFor();
     await visit.picture('sleep');
     await wakeUp();

@@ -136,7 +136,7 @@ describe('the page: a root filesystem on an image', function () {
     expect(await visit.run('cat /mine; md5sum < /large')).to.match(new RegExp(`^one\n${MD5}`));
 
     await page.getByRole('tab', { name: 'Timeline' }).click();
-    await page.getByRole('button', { name: 'Reset to base' }).click();
+    await page.getByRole('button', { name: 'Reset to start' }).click();
     await page.getByRole('dialog').getByRole('button', { name: 'Reset' }).click();
     await page.getByRole('button', { name: 'Undo' }).waitFor();
     expect(await visit.run('cat /small; ls /mine 2>&1')).to.match(/^a small file\n.*No such/);
@@ -193,7 +193,7 @@ describe('the page: a root filesystem on an image', function () {
     const context = await site.newProfile();
     const first = await site.open({ context });
     await first.run('echo one > /mine; head -c 1000000 /large > /part; exec 5</large; head -c 10 <&5 > /dev/null');
-    await first.page.getByRole('button', { name: 'Move guest', exact: true }).click();
+    await first.page.getByRole('button', { name: 'Move the guest', exact: true }).click();
     const link = await first.page.getByLabel('Link for the other tab').inputValue();
     const visit = await site.open({ context, path: link.slice(site.url.length) });
     await first.page.getByText('guest runs in another tab now').waitFor();
@@ -230,7 +230,9 @@ describe('the page: a root filesystem on an image', function () {
     await small.page.getByRole('button', { name: 'Fork from here: from Node' }).click();
     await small.page
       .getByText(
-        new RegExp(`its root is on the image ${guest.manifest.root!.id.slice(0, 12)}, and this page has no image`),
+        new RegExp(
+          `its root filesystem is the image ${guest.manifest.root!.id.slice(0, 12)}, but this page has no image`,
+        ),
       )
       .waitFor();
     expect(await small.run('echo well')).to.equal('well');

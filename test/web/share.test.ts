@@ -32,7 +32,7 @@ describe('the page: a moment for somebody else', function () {
     await other.page.getByLabel('Snapshot to import').setInputFiles(path);
     await other.page.getByText(/was imported/).waitFor();
     await other.picture('imported');
-    await other.page.getByRole('button', { name: 'Go there' }).click();
+    await other.page.getByRole('button', { name: 'Rewind', exact: true }).click();
     await other.until(async () => /n=42/.test(await other.screen()), 'it is not there');
     expect(await other.run(LOOK)).to.equal('42\nshared\nhere');
     await other.page.getByRole('button', { name: 'Undo' }).click();

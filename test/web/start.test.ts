@@ -9,6 +9,7 @@ import { INSECURE_HOST, useWebSite, type Visit } from './support.ts';
 
 describe('the page: start and terminal', () => {
   const site = useWebSite();
+  const state = ({ page }: Visit) => page.locator('.state').innerText();
 
   it('starts a guest from static files below any path, asks nobody else, and takes what is typed', async () => {
     const visit = await site.open();
@@ -28,7 +29,7 @@ describe('the page: start and terminal', () => {
       .waitFor();
     await visit.page.getByRole('button', { name: 'Snapshot now' }).click();
     await visit.page.locator('vm-timeline li[data-id]').filter({ hasText: 'Snapshot' }).waitFor();
-    await visit.page.getByRole('button', { name: 'Move guest' }).click();
+    await visit.page.getByRole('button', { name: 'Move the guest' }).click();
     await visit.page.getByText(/move guests for pages from https or localhost only/).waitFor();
   });
 
@@ -39,8 +40,11 @@ describe('the page: start and terminal', () => {
     const look = () => visit.run('cat f; echo ${n-none}; cut -d. -f1 /proc/uptime');
     await visit.type('reboot');
     await visit.page.getByText(/is booting again/).waitFor();
+    expect(await state(visit)).to.match(/^Booting/);
     expect(await look()).to.match(/^stays\nnone\n\d{1,2}$/);
     await visit.type('halt');
+    await again.waitFor();
+    expect(await state(visit)).to.match(/^Halted/);
     await again.click();
     expect(await look()).to.match(/^stays\nnone\n\d{1,2}$/);
     expect(await visit.page.locator('.problem').allInnerTexts()).to.deep.equal([]);
@@ -59,7 +63,7 @@ describe('the page: start and terminal', () => {
       request.url!.endsWith('guest.json') ? void response.writeHead(403).end() : next();
     await visit.type('reboot -f');
     await visit.page
-      .getByText(/has stopped, and can't boot again: .*guest.json can't be fetched: the server answers 403/)
+      .getByText(/has halted, and can’t boot again: .*guest.json can’t be fetched: the server answers 403/)
       .waitFor();
     visit.complaints.length = 0;
     site.intercept = undefined;
@@ -72,9 +76,15 @@ describe('the page: start and terminal', () => {
     await visit.run('echo stays > f');
     await visit.type(PANIC);
     await visit.page.getByText(/has crashed: its kernel panicked/).waitFor();
+    expect(await state(visit)).to.match(/^Crashed/);
+    await visit.page
+      .locator('vm-terminals')
+      .getByText(/has crashed\. Its folder/)
+      .waitFor();
     visit.complaints.length = 0;
     await visit.page.getByRole('button', { name: 'Start again' }).click();
     expect(await visit.run('cat f')).to.equal('stays');
+    expect(await state(visit)).to.match(/^Running/);
   });
 
   it('gives the guest the time of today', async () => {
@@ -189,7 +199,7 @@ describe('the page: start and terminal', () => {
     it('says what it is, and what to do', async () => {
       await lacks(
         'delete globalThis.WebAssembly',
-        /This browser can't run the emulator: it has no WebAssembly with SIMD\. Chromium, Firefox and Safari of 2024/,
+        /This browser can’t run the emulator: it has no WebAssembly with SIMD\. Chromium, Firefox and Safari of 2024/,
       );
       await lacks(
         'WebAssembly.validate = () => false; delete globalThis.DecompressionStream',
@@ -272,7 +282,7 @@ describe('the page: start and terminal', () => {
     it('says so when the network stays away, and starts when it is back and the visitor asks', async () => {
       site.intercept = (request, response, next) => (request.url!.endsWith('guest.json') ? response.destroy() : next());
       const visit = await site.open();
-      await told(visit, /guest\.json can't be fetched \(.+\): look at the network, and try again/);
+      await told(visit, /guest\.json can’t be fetched \(.+\): check your network connection, and try again/);
       visit.complaints.length = 0;
       site.intercept = undefined;
       await visit.page.getByRole('button', { name: 'Try again' }).click();
@@ -283,7 +293,7 @@ describe('the page: start and terminal', () => {
       site.intercept = (request, response, next) =>
         request.url!.endsWith('guest.json') ? response.writeHead(404).end() : next();
       const visit = await site.open();
-      await told(visit, /guest\.json can't be fetched: the server answers 404/);
+      await told(visit, /guest\.json can’t be fetched: the server answers 404/);
       site.intercept = (request, response, next) =>
         request.url!.endsWith('guest.json') ? response.end('{"version":99}') : next();
       await visit.page.reload();
@@ -318,7 +328,7 @@ describe('the page: start and terminal', () => {
       site.intercept = (request, response, next) =>
         isSnapshot(request) ? response.end(snapshot.subarray(0, 3_000_000)) : next();
       const visit = await site.open();
-      await told(visit, /has 3000000 of its \d+ bytes only: deploy the page again/);
+      await told(visit, /is truncated \(expected \d+ bytes, found 3000000\): deploy the page again/);
       await bootsCold(visit);
     });
 

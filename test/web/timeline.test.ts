@@ -87,7 +87,7 @@ describe('the page: timeline', () => {
     await visit.page.locator('vm-terminals').first().locator('.screens').click();
     await take(visit, 'first');
     await visit.page.reload();
-    await told(visit, /guest 3 had the folder of another guest, and was not kept over the reload: fork that one again/);
+    await told(visit, /Guest 3 had the folder of another guest, and was not kept over the reload: fork that one again/);
     expect(await visit.run('cat f g')).to.equal('one\nthree');
     expect(await visit.run('cat <&5', 1)).to.equal('two');
     await visit.page.getByText('guest 2, folder of its own').waitFor();
@@ -154,7 +154,7 @@ describe('the page: timeline', () => {
     );
     await visit.run('killall locker');
     expect(await visit.run('locker flock README.txt try < /dev/null', 1)).to.match(/^locked/);
-    await visit.page.getByText('guest 2, folder shared with guest').waitFor();
+    await visit.page.getByText('guest 2, folder shared with the guest').waitFor();
     await visit.run('true');
     await press(visit, 'Start', 'Rewind to');
     await told(visit, /Guest 2 has the same folder, which would change under it: close it first/);
@@ -230,10 +230,10 @@ describe('the page: timeline', () => {
         [
           'notes.txt',
           'no snapshot at all, but long enough to have a head',
-          /notes\.txt can't be imported: .*not a snapshot|notes\.txt can't be imported: /,
+          /notes\.txt can’t be imported: .*not a snapshot|notes\.txt can’t be imported: /,
         ],
-        ['cut.layer', good.subarray(0, good.length - 1000), /cut\.layer can't be imported: .*truncated/],
-        ['newer.layer', newer, /newer\.layer can't be imported: .*version/],
+        ['cut.layer', good.subarray(0, good.length - 1000), /cut\.layer can’t be imported: .*truncated/],
+        ['newer.layer', newer, /newer\.layer can’t be imported: .*version/],
       ] as const) {
         writeFileSync(join(directory, name), content);
         await visit.drop(panel(visit).getByRole('list'), [join(directory, name)]);

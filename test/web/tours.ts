@@ -15,9 +15,8 @@ export const TOURS: Record<string, (visit: Visit) => Promise<void>> = {
     await start(visit, 'Watch a cat cross the device');
     const step = visit.page.locator('vm-step');
     await step.getByRole('heading', { name: /The driver has written a [A-Z]+ request/ }).waitFor();
+    await step.getByText(/^Stage 2 of 8/).waitFor();
     await visit.picture('tour-cat');
-    const section = step.getByRole('link', { name: /2\.7\.4 Message Framing/ });
-    expect(await section.getAttribute('href')).to.match(/virtio-v1\.3-csd01\.html#x1-390004$/);
     await step.getByRole('button', { name: 'Continue' }).click();
     await visit.until(async () => /Welcome!/.test(await visit.screen()), 'cat did not end');
   },

@@ -80,7 +80,7 @@ describe('the page: a guest of which nobody heard where it runs', function () {
     const [, there, token] = await server.says(/waiting on (ws:\S+?)(#\S+)\n/);
     const road = new BreakingRoad(there!, last, heals);
     roads.push(road);
-    await visit.page.getByRole('button', { name: 'Move guest', exact: true }).click();
+    await visit.page.getByRole('button', { name: 'Move the guest', exact: true }).click();
     const address = visit.page.getByRole('dialog', { name: /^Move/ }).getByLabel('Where guest moves to');
     await address.fill(road.address + token);
     await address.press('Enter');

@@ -132,7 +132,7 @@ async function prepare(guest: GuestView, files: string | undefined, command: str
 }
 
 async function unpackFrom(url: string, guest: GuestView): Promise<void> {
-  const failed = (reason: string) => new Error(`the guest’s files, ${url}, can't be fetched: ${reason}`);
+  const failed = (reason: string) => new Error(`the guest’s files, ${url}, can’t be fetched: ${reason}`);
   const response = await fetch(url).catch((error: Error) => {
     throw failed(error.message);
   });

@@ -57,7 +57,7 @@ export function beginningOfPage(): Beginning & { problem?: string } {
   if (linked !== undefined && isAddress(linked))
     return {
       problem:
-        'this link names a machine on a server, and the page calls none unasked: if you trust it, paste its address under “Move guest”, “From Node”',
+        'this link names a machine on a server, and the page calls none unasked: if you trust it, paste its address under “Move the guest”, “From Node”',
     };
   const from = typed ?? linked;
   if (from !== undefined) return { from };

@@ -44,7 +44,7 @@ export function checkBrowser(): void {
   ].filter((name) => name !== false);
   if (missing.length) {
     throw new Error(
-      `This browser can't run the emulator: it has no ${missing.join(', no ')}. Chromium, Firefox and Safari of 2024 or later have all of it: update the browser, or allow WebAssembly in its settings.`,
+      `This browser can’t run the emulator: it has no ${missing.join(', no ')}. Chromium, Firefox and Safari of 2024 or later have all of it: update the browser, or allow WebAssembly in its settings.`,
     );
   }
 }

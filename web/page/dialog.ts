@@ -1,5 +1,6 @@
 import { css, html, nothing, render, type TemplateResult } from 'lit';
 import { printable } from '../../harness/machine/printable.ts';
+import { called } from '../protocol/format.ts';
 import type { KeepResult } from '../protocol.ts';
 
 interface Question {
@@ -53,8 +54,8 @@ export async function leaveMoment(
   const { isDone, reason } = await action(true);
   if (isDone) return true;
   const answer = await choose(root, {
-    title: `${what} without keeping the present?`,
-    text: `${guest} can’t be kept as it is now: ${reason}. What has happened since the last snapshot will be lost.`,
+    title: `${what} without a snapshot of the present?`,
+    text: `No snapshot of ${called(guest)} could be taken: ${reason}. Whatever has happened since the last one will be lost.`,
     choices: { anyway: `${what} anyway` },
   });
   return answer !== undefined && (await action(false)).isDone;

@@ -1,6 +1,6 @@
-/** What programs say that look for a network, and find none: BusyBox, glibc, curl, wget, apt, ssh, git, Python. */
+/** What programs say that look for a network, and find none: BusyBox, glibc, curl, wget, apt, ssh, git, Python. And shells of programs that would look, and are not here. */
 const COMPLAINTS =
-  /bad address '|could not resolve host|unable to resolve host|temporary failure (?:in name resolution|resolving)|name or service not known|network is unreachable|can't resolve '/i;
+  /bad address '|could not resolve host|unable to resolve host|temporary failure (?:in name resolution|resolving)|name or service not known|network is unreachable|can't resolve '|unable to locate package|\b(?:wget|curl|ping6?|ssh|scp|nc|telnet|nslookup|dig|host|ftp|apt|apt-get): (?:command )?not found/i;
 /** Bytes of what came before: a complaint may come in two parts. */
 const TAIL = 48;
 

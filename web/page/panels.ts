@@ -1,5 +1,6 @@
 import { html } from 'lit';
 import type { Connection, GuestView } from '../embed/connection.ts';
+import { called } from '../protocol/format.ts';
 import type { CourseGuide } from './course-guide.ts';
 
 export const PANELS = [
@@ -54,6 +55,6 @@ export function renderPanel(
 
 /** Whose folder a guest has. */
 export function folderOf(guests: GuestView[], one: GuestView): string {
-  const others = guests.filter((guest) => guest !== one && guest.folder === one.folder).map(({ name }) => name);
+  const others = guests.filter((guest) => guest !== one && guest.folder === one.folder).map(({ name }) => called(name));
   return others.length ? `shared with ${others.join(', ')}` : 'of its own';
 }

@@ -7,7 +7,7 @@ const STEPS: Record<Progress['what'], string> = {
   download: 'Fetching the guest',
   snapshot: 'Unpacking its memory',
   root: 'Opening its root filesystem',
-  guest: 'Waking the guest',
+  guest: 'Resuming the guest',
   move: 'Taking the machine over',
   kernel: 'Fetching the kernel',
   boot: 'Booting Linux, which takes a few seconds',
@@ -41,7 +41,7 @@ export function startScreen(
 
 /** What the visitor sees when the start has failed; the reason is shown elsewhere. */
 export function failedScreen(onRetry: () => void): TemplateResult {
-  return html`<div class="start"><p class="what">There is no guest.</p><button @click=${onRetry}>Try again</button></div>`;
+  return html`<div class="start"><p class="what">The guest could not be started.</p><button @click=${onRetry}>Try again</button></div>`;
 }
 
 /** The end of the log stays in sight. */

@@ -109,6 +109,7 @@ export class GuestTerminals extends LitElement {
   override render() {
     const { guest } = this;
     const current = this.#current;
+    const toggle = guest.isAsleep ? `Wake ${called(guest.name)}` : `Put ${called(guest.name)} to sleep`;
     for (const shell of guest.shells)
       if (!this.#numbers.has(shell)) this.#numbers.set(shell, this.#freeNumber(guest.shells));
     const tabs = guest.shells.map((shell) => ({
@@ -120,16 +121,16 @@ export class GuestTerminals extends LitElement {
     return html`
       <div class="bar">
         <slot name="name"></slot>
-        ${tabList({ label: `Shells of ${guest.name}`, tabs, selected: String(current?.id), panelPrefix: 'shell-', onSelect: (id) => this.#select(Number(id)) })}
+        ${tabList({ label: `Shells of ${called(guest.name)}`, tabs, selected: String(current?.id), panelPrefix: 'shell-', onSelect: (id) => this.#select(Number(id)) })}
         ${this.readonly ? nothing : html`<button class="plain icon" aria-label="New shell" title="New shell" @click=${() => this.open()}>${icon('plus')}</button>`}
         <span class="space"></span>
-        ${this.readonly || !guest.canSleep ? nothing : html`<button class="plain icon" aria-label=${guest.isAsleep ? `Wake ${guest.name}` : `Let ${guest.name} sleep`} title=${guest.isAsleep ? `Wake ${guest.name}` : `Let ${guest.name} sleep`} ?disabled=${this.isBusy || guest.power !== 'on'} @click=${() => this.#toggleSleep()}>${icon(guest.isAsleep ? 'play' : 'sleep')}</button>`}
+        ${this.readonly || !guest.canSleep ? nothing : html`<button class="plain icon" aria-label=${toggle} title=${toggle} ?disabled=${this.isBusy || guest.power !== 'on'} @click=${() => this.#toggleSleep()}>${icon(guest.isAsleep ? 'play' : 'sleep')}</button>`}
         <slot name="actions"></slot>
       </div>
       <div class="screens" @click=${() => this.#focus()}>
         ${guest.shells.length ? '' : html`<p class="empty">The last shell has ended. ${this.readonly ? nothing : html`<button @click=${() => this.open()}>New shell</button>`}</p>`}
         ${this.#renderStandstill()}
-        ${this.lacksNetwork ? html`<div class="tip" role="status"><span>This guest has no network: programs in it reach neither the internet nor your computer. To bring files in, drop them on the Files panel.</span><button class="plain icon" aria-label="Dismiss" title="Dismiss" @click=${() => (this.lacksNetwork = false)}>${icon('close')}</button></div>` : nothing}
+        ${this.lacksNetwork ? html`<div class="tip" role="status"><span>This guest has no network. A page can’t open network connections of its own, and through a relay on somebody else’s server would go all that the guest sends. To bring files in, drop them on the Files panel.</span><button class="plain icon" aria-label="Dismiss" title="Dismiss" @click=${() => (this.lacksNetwork = false)}>${icon('close')}</button></div>` : nothing}
       </div>
       ${current && !this.readonly ? this.#renderKeys() : nothing}`;
   }
@@ -167,11 +168,11 @@ export class GuestTerminals extends LitElement {
     if (guest.power === 'booting')
       return html`<div class="standstill" role="status"><p>${calledFirst(guest.name)} is booting again. Its folder stays as it is.</p>${bootLog(connection.consoles.get(guest.id))}</div>`;
     if (guest.power === 'off') {
-      return html`<div class="standstill" role="status"><p>${calledFirst(guest.name)} has stopped. Its folder is as it was, and the timeline has earlier moments.</p>
+      return html`<div class="standstill" role="status"><p>${calledFirst(guest.name)} has ${guest.hasCrashed ? 'crashed' : 'halted'}. Its folder is as it was, and the timeline has earlier moments.</p>
         ${this.readonly ? nothing : html`<button class="primary" ?disabled=${this.isBusy} @click=${() => this.#act(guest.api.start())}>Start again</button>`}</div>`;
     }
     return guest.isAsleep
-      ? html`<div class="standstill" role="status"><p>${calledFirst(guest.name)} sleeps, its files open and its locks held.</p>${this.readonly ? nothing : html`<button class="primary" ?disabled=${this.isBusy} @click=${() => this.#toggleSleep()}>Wake</button>`}</div>`
+      ? html`<div class="standstill" role="status"><p>${calledFirst(guest.name)} is asleep. Its files stay open, and its locks held.</p>${this.readonly ? nothing : html`<button class="primary" ?disabled=${this.isBusy} @click=${() => this.#toggleSleep()}>Wake</button>`}</div>`
       : nothing;
   }
 
@@ -211,7 +212,7 @@ export class GuestTerminals extends LitElement {
   #connect(shell: ShellStream): TerminalView {
     const { connection, guest } = this;
     const network = new NetworkWatch();
-    const view = new TerminalView(shell, `Terminal, shell ${this.#numbers.get(shell)} of ${guest.name}`, {
+    const view = new TerminalView(shell, `Terminal, shell ${this.#numbers.get(shell)} of ${called(guest.name)}`, {
       type: (text) => {
         if (this.readonly && !ANSWER.test(text)) return;
         if (!ANSWER.test(text)) this.dispatchEvent(new Event('typed'));

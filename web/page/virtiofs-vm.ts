@@ -4,7 +4,7 @@ import type { Connection, GuestView } from '../embed/connection.ts';
 import { Handle } from '../embed/handle.ts';
 import { beginningOfPage, forgetFrom, forgetSnapshot } from '../embed/links.ts';
 import type { VirtiofsVmElement, Vm, VmEvents } from '../embed/vm.ts';
-import { called, calledFirst } from '../protocol/format.ts';
+import { called, calledFirst, titled } from '../protocol/format.ts';
 import { CourseGuide } from './course-guide.ts';
 import { choose, dialogStyles, leaveMoment } from './dialog.ts';
 import { Drafts } from './files/drafts.ts';
@@ -275,7 +275,7 @@ export class VirtiofsVm extends LitElement implements VirtiofsVmElement {
             ${this.movable && !this.readonly ? html`<vm-move slot="actions" .connection=${connection} .guest=${guest} .version=${this.version}></vm-move>` : nothing}
             ${
               guests.length > 1
-                ? html`<span slot="name" class="name">${guest.name}</span>${this.readonly ? nothing : this.#renderClose(connection, guest)}`
+                ? html`<span slot="name" class="name">${titled(guest.name)}</span>${this.readonly ? nothing : this.#renderClose(connection, guest)}`
                 : nothing
             }
           </vm-terminals>`,
@@ -283,7 +283,7 @@ export class VirtiofsVm extends LitElement implements VirtiofsVmElement {
           ${
             panel
               ? html`<section class="side" aria-label="Panels">
-            ${guests.length > 1 && shown ? html`<p class="about">${shown.name}<span class="muted">, folder ${folderOf(guests, shown)}</span></p>` : nothing}
+            ${guests.length > 1 && shown ? html`<p class="about">${titled(shown.name)}<span class="muted">, folder ${folderOf(guests, shown)}</span></p>` : nothing}
             ${tabList({ label: 'Panels', tabs: panels, selected: panel, panelPrefix: 'panel-', onSelect: (id) => this.show(id as View) })}
             <div class="panel" role="tabpanel" id=${`panel-${panel}`} aria-labelledby=${`panel-${panel}-tab`} @click=${this.#onBegun} @input=${this.#onBegun} @drop=${this.#onBegun} @view=${this.#onView}>${renderPanel(panel, connection, this.#activeOf(guests), this.version, this.#guide, this.readonly)}</div>
           </section>`
@@ -305,7 +305,7 @@ export class VirtiofsVm extends LitElement implements VirtiofsVmElement {
   }
 
   #renderClose(connection: Connection, guest: GuestView) {
-    const label = `Close ${guest.name}`;
+    const label = `Close ${called(guest.name)}`;
     return html`<button slot="actions" class="plain icon" aria-label=${label} title=${label} @click=${() => this.#closeOnce(connection, guest)}>${icon('close')}</button>`;
   }
 
@@ -362,7 +362,7 @@ export class VirtiofsVm extends LitElement implements VirtiofsVmElement {
     if (!scene) return;
     this.hint = scene.hint;
     if (!this.has(scene.view)) return;
-    this.show(scene.view);
+    this.show(scene.isInTerminal && this.isNarrow ? 'terminal' : scene.view);
     if (scene.view === 'inspector') this.inspected = 'step';
   };
 

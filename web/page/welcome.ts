@@ -2,6 +2,7 @@ import { css, html, LitElement } from 'lit';
 import type { Connection, GuestView } from '../embed/connection.ts';
 import { called } from '../protocol/format.ts';
 import { icon } from './icons.ts';
+import { walkByItself } from './inspector/walking.ts';
 import { controls } from './styles.ts';
 
 /** What the first minute may begin with. */
@@ -71,6 +72,8 @@ export function inCode(label: string) {
 /** Where a tour leads to, and what the visitor is told there. */
 export interface Scene {
   view: 'inspector' | 'timeline' | 'files';
+  /** What it is about is in the terminal, which a narrow page shows alone. */
+  isInTerminal?: boolean;
   /** '' where the view tells enough. */
   hint: string;
 }
@@ -88,6 +91,7 @@ export async function begin(tour: Tour, connection: Connection, guest: GuestView
   };
   switch (tour) {
     case 'cat':
+      walkByItself(guest);
       await connection.hold(guest, true);
       await type(guest, 'cat README.txt');
       return { view: 'inspector', hint: '' };
@@ -106,6 +110,7 @@ export async function begin(tour: Tour, connection: Connection, guest: GuestView
       await type(second, `cat ${MESSAGE}`);
       return {
         view: 'files',
+        isInTerminal: true,
         hint: `The second machine started from the first one’s memory, and both share one folder: ${called(second.name)} reads what ${called(guest.name)} wrote. Write something in one, and read it in the other.`,
       };
     }

@@ -19,7 +19,7 @@ export async function fetchManifest(base: URL): Promise<GuestManifest> {
   try {
     manifest = JSON.parse(text) as GuestManifest;
   } catch (error) {
-    throw new DownloadError(`${url.href} can't be read (${(error as Error).message}): ${DEPLOY}`, { cause: error });
+    throw new DownloadError(`${url.href} can’t be read (${(error as Error).message}): ${DEPLOY}`, { cause: error });
   }
   if (manifest.version !== GUEST_VERSION) {
     throw new DownloadError(
@@ -49,6 +49,8 @@ export async function fetchPacked(
     throw new DownloadError(`${url.href} is damaged (${(error as Error).message}): ${DEPLOY}`, { cause: error });
   }
   if (at !== unpackedSize)
-    throw new DownloadError(`${url.href} has ${at} bytes, not the ${unpackedSize} of guest.json: ${DEPLOY}`);
+    throw new DownloadError(
+      `${url.href} does not match guest.json (expected ${unpackedSize} bytes unpacked, found ${at}): ${DEPLOY}`,
+    );
   return content;
 }

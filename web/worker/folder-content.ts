@@ -101,7 +101,7 @@ export async function packDirectory(
   const body = stream.pipeThrough(inTurns, { signal }) as ReadableStream<Uint8Array<ArrayBuffer>>;
   return new Response(body, { headers: { 'content-type': 'application/x-tar' } }).blob().catch((error: Error) => {
     signal.throwIfAborted();
-    throw new Error(`${path} can't be packed: ${error.message}`, { cause: error });
+    throw new Error(`${path} can’t be packed: ${error.message}`, { cause: error });
   });
 }
 

@@ -16,10 +16,10 @@ const REASONS: Record<number, string> = {
   [EINVAL]: 'is not a valid file name',
   [EISDIR]: 'is a folder',
   [ENAMETOOLONG]: 'is too long: a name has 255 bytes at most',
-  [ENOENT]: 'is not there any more',
-  [ESTALE]: 'is not there any more',
+  [ENOENT]: 'does not exist',
+  [ESTALE]: 'no longer exists',
   [ENOSPC]: 'does not fit: the shared folder is full; delete something, and try again',
-  [ENOTDIR]: 'is in no folder any more',
+  [ENOTDIR]: 'no longer exists: its folder was replaced by a file',
 };
 
 /** Does something with a file, with errors that a visitor understands. @throws NotYet too, when its content is not here. */
@@ -28,7 +28,7 @@ export function explained<T>(path: string, run: () => T): T {
     return run();
   } catch (error) {
     if (error instanceof FsError && !(error instanceof NotYet))
-      throw new Error(`${path} ${REASONS[error.code] ?? `can't be used: ${error.message}`}`, { cause: error });
+      throw new Error(`${path} ${REASONS[error.code] ?? `can’t be used: ${error.message}`}`, { cause: error });
     throw error;
   }
 }

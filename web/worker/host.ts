@@ -179,7 +179,7 @@ export class Host implements WorkerApi {
     if (!this.#guests.size) return undefined;
     if (last.parted.length)
       this.#page.problem(
-        `${last.parted.join(', ')} had the folder of another guest, and was not kept over the reload: fork that one again.`,
+        `${last.parted.map(calledFirst).join(', ')} had the folder of another guest, and was not kept over the reload: fork that one again.`,
       );
     return { resumed: last.moment };
   }
@@ -210,7 +210,7 @@ export class Host implements WorkerApi {
     } catch (error) {
       if (error instanceof NetworkError || error instanceof RootError) throw error;
       this.#page.problem(
-        `The guest boots from its kernel, since its snapshot can't be used: ${(error as Error).message}`,
+        `The guest boots from its kernel, since its snapshot can’t be used: ${(error as Error).message}`,
       );
       await this.#boot(beginning);
     }

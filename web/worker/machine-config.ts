@@ -11,10 +11,10 @@ export function configOfPage({ machine }: GuestManifest): MachineConfig {
 /** @throws Error for a snapshot's machine that another v86 has made. */
 export function checkEmulator({ machine }: Pick<SnapshotInfo, 'machine'>): void {
   if (!haveSameState(String(machine['emulator']), v86.version))
-    throw new Error(`it is of v86 ${String(machine['emulator'])}, this page has ${v86.version}`);
+    throw new Error(`it was made with v86 ${String(machine['emulator'])}, and this page has ${v86.version}`);
 }
 
-/** The machine of a snapshot. @throws Error for one that the page can't make. */
+/** The machine of a snapshot. @throws Error for one that the page can’t make. */
 export function configOfSnapshot(info: Pick<SnapshotInfo, 'machine'>): MachineConfig {
   checkEmulator(info);
   const config = readConfig(info.machine);
@@ -25,7 +25,7 @@ export function configOfSnapshot(info: Pick<SnapshotInfo, 'machine'>): MachineCo
   const hasOtherImages = [...images.keys()].some((tag) => tag !== root?.tag);
   if (!isSound || hasOtherImages || live.size || ninep || network !== 'ne2k' || others.length) {
     throw new Error(
-      `this snapshot is of a machine that the page can't make: it has ${config.devices.join(', ') || 'no shared folder'}, and the page's machines have one shared folder, a root filesystem perhaps, and nothing else; use the command line for it`,
+      `this snapshot is of a machine that the page can’t make: it has ${config.devices.join(', ') || 'no shared folder'}, and the page's machines have one shared folder, a root filesystem perhaps, and nothing else; use the command line for it`,
     );
   }
   return config;

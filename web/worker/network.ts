@@ -3,7 +3,7 @@ export class DownloadError extends Error {
   override readonly name: string = 'DownloadError';
 }
 
-/** The server can't be reached, or not for long enough. */
+/** The server can’t be reached, or not for long enough. */
 export class NetworkError extends DownloadError {
   override readonly name = 'NetworkError';
 }
@@ -57,7 +57,7 @@ export function download(url: URL, size: number, onDownload: OnDownload): Readab
       if (done) {
         if (endedAt === at)
           throw new DownloadError(
-            `${url.href} has ${at} of its ${size} bytes only: deploy the page again, with all its files`,
+            `${url.href} is truncated (expected ${size} bytes, found ${at}): deploy the page again, with all its files`,
           );
         endedAt = at;
         throw new Error(`it ended after ${at} of ${size} bytes`);
@@ -95,7 +95,7 @@ async function open(url: URL, headers: Record<string, string>): Promise<Response
   const { status, statusText } = response;
   const message = `the server answers ${status} ${statusText}`.trim();
   if (status >= 500 || status === 408 || status === 429) throw new Error(message);
-  throw new DownloadError(`${url.href} can't be fetched: ${message}`);
+  throw new DownloadError(`${url.href} can’t be fetched: ${message}`);
 }
 
 async function persist<T>(url: URL, action: () => Promise<T>, onBroken: () => void): Promise<T> {
@@ -106,7 +106,7 @@ async function persist<T>(url: URL, action: () => Promise<T>, onBroken: () => vo
       if (error instanceof DownloadError) throw error;
       if (failures === PAUSES.length)
         throw new NetworkError(
-          `${url.href} can't be fetched (${(error as Error).message}): look at the network, and try again`,
+          `${url.href} can’t be fetched (${(error as Error).message}): check your network connection, and try again`,
           { cause: error },
         );
       onBroken();

@@ -55,7 +55,7 @@ export class PageImages {
     if (url) return this.open(url, id);
     const others = [...this.#places.keys()].map((known) => known.slice(0, ID_SHOWN)).join(', ');
     throw new Error(
-      `its root is on the image ${id.slice(0, ID_SHOWN)}, and this page has ${others ? `the image ${others}` : 'no image'}: open it where that image is, or with \`v86-virtiofs restore --image IMAGE\``,
+      `its root filesystem is the image ${id.slice(0, ID_SHOWN)}, but this page has ${others ? `the image ${others}` : 'no image'}: open it on a page that has that image, or with \`v86-virtiofs restore --image IMAGE\``,
     );
   }
 

@@ -80,7 +80,7 @@ export async function call(url: string, signal?: AbortSignal): Promise<Migration
   let cancel!: () => void;
   const failure = new Promise<never>((_, reject) => {
     socket.addEventListener('error', () =>
-      reject(new Error(`nobody answers at ${url}: look whether v86-virtiofs waits there`)),
+      reject(new Error(`no reply from ${url}: make sure that v86-virtiofs is waiting there`)),
     );
     cancel = () => {
       reject(new Error('it was cancelled'));

@@ -80,7 +80,7 @@ export class Timeline implements TimelineApi {
       store = await SnapshotStore.open(files, codec);
     } catch (error) {
       files.giveUp(
-        `The snapshots that were kept can't be read (${(error as Error).message}), and are left as they are; new ones are not kept. “Remove all” in the timeline makes room for new ones.`,
+        `The snapshots that were kept can’t be read (${(error as Error).message}), and are left as they are; new ones are not kept. “Remove all” in the timeline makes room for new ones.`,
       );
       store = await SnapshotStore.open(files, codec);
     }

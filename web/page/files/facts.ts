@@ -1,5 +1,5 @@
 import { css, html, nothing, type TemplateResult } from 'lit';
-import { formatBytes } from '../../protocol/format.ts';
+import { called, formatBytes } from '../../protocol/format.ts';
 import type { FileEntry, FileUse } from '../../protocol.ts';
 import { formatMode, formatOwner, formatTime } from '../format.ts';
 
@@ -16,15 +16,15 @@ export function fileFacts(
     ${fact('Size', formatBytes(entry.size))}
     ${fact('Mode', !onMode ? html`<span class="mono">${formatMode(entry.mode)}</span>` : html`<button class="plain mono" title="Change the mode" aria-label=${`Mode ${formatMode(entry.mode)}: change it`} @click=${onMode}>${formatMode(entry.mode)}</button>`)}
     ${fact('Owner', `${formatOwner(entry.uid)}:${formatOwner(entry.gid)}`)}
-    ${fact('Inode', entry.ino)} ${fact('Links', entry.nlink)} ${fact('Changed', formatTime(entry.mtime))}
-    ${use?.handles.map(({ guest, fh, flags }) => fact('Open', `${entry.kind === 'directory' ? '' : `${ACCESS[flags & O_ACCMODE]!}, `}in ${guest}, fh ${fh}`))}
+    ${fact('Inode', entry.ino)} ${fact('Links', entry.nlink)} ${fact('Modified', formatTime(entry.mtime))}
+    ${use?.handles.map(({ guest, fh, flags }) => fact('Open', `${entry.kind === 'directory' ? '' : `${ACCESS[flags & O_ACCMODE]!}, `}in ${called(guest)}, file handle ${fh}`))}
     ${use?.locks.map(({ guest, space, type, pid, start, end }) =>
       fact(
         'Lock',
-        `${type} (${space}), in ${guest}, pid ${pid}, ${start === 0 && end === undefined ? 'whole file' : `bytes ${start} to ${end ?? 'the end'}`}`,
+        `${type} (${space}), in ${called(guest)}, pid ${pid}, ${start === 0 && end === undefined ? 'whole file' : `bytes ${start} to ${end ?? 'the end'}`}`,
       ),
     )}
-    ${use?.waiting.map(({ guest, pid, type }) => fact('Waits for a lock', `${type}, in ${guest}, pid ${pid}`))}
+    ${use?.waiting.map(({ guest, pid, type }) => fact('Waits for a lock', `${type}, in ${called(guest)}, pid ${pid}`))}
     ${use && !use.handles.length && !use.locks.length && !use.waiting.length ? fact('Not open', '') : nothing}
   </dl>`;
 }

@@ -50,7 +50,7 @@ export class MoveDialog extends LitElement {
   override render() {
     const { guest } = this;
     return html`
-      <button class="plain icon" aria-label=${`Move ${guest.name}`} title=${`Move ${guest.name}`} @click=${this.#open}>${icon('move')}</button>
+      <button class="plain icon" aria-label=${`Move ${called(guest.name)}`} title=${`Move ${called(guest.name)}`} @click=${this.#open}>${icon('move')}</button>
       <dialog aria-labelledby="title" @close=${this.#onClose}>
         <h2 id="title">Move ${called(guest.name)}</h2>
         <p>It keeps running while it moves, with its files, shells and locks. Until it runs there, it runs here.</p>
@@ -96,7 +96,7 @@ export class MoveDialog extends LitElement {
       <section>
         <h3>To Node</h3>
         <p>Start <span class="mono">v86-virtiofs serve --incoming ws:7000</span>, and paste the address it prints.</p>
-        <form @submit=${this.#moveToAddress}><input name="address" required aria-label=${`Where ${name} moves to`} placeholder="ws://localhost:7000#…" autocomplete="off" spellcheck="false"><button>Move there</button></form>
+        <form @submit=${this.#moveToAddress}><input name="address" required aria-label=${`Where ${called(name)} moves to`} placeholder="ws://localhost:7000#…" autocomplete="off" spellcheck="false"><button>Move there</button></form>
       </section>`;
   }
 

@@ -128,7 +128,7 @@ function renderResult({ pages, pageCount, folders, sessions }: Comparison) {
 
 function list(none: string, ...marked: (readonly [mark: string, listed: Listed])[]) {
   if (!marked.some(([, { count }]) => count)) return html`<p class="muted">${none}</p>`;
-  const words: Record<string, string> = { '+': 'added', '−': 'removed', '~': 'changed' };
+  const words: Record<string, string> = { '+': 'added', '−': 'removed', '~': 'modified' };
   return html`<ul>${marked.map(
     ([mark, { count, first }]) => html`
     ${first.map((text) => html`<li data-mark=${mark}><b aria-hidden="true">${mark}</b><span class="visually-hidden">${words[mark]}: </span>${printable(text)}</li>`)}

@@ -7,7 +7,7 @@ export const KINDS: Record<SnapshotView['kind'], string> = {
   manual: 'Snapshot',
   automatic: 'Automatic',
   fork: 'Before a fork',
-  rewind: 'Before going back',
+  rewind: 'Before a rewind',
   close: 'Before closing',
   imported: 'Imported',
 };

@@ -22,13 +22,13 @@ export function undoNote(
   const last = undo.find((candidate) => candidate.guest === guest.id);
   const [to, before] = [last?.to, last?.before].map((id) => snapshots.find((snapshot) => snapshot.id === id));
   if (!before) return nothing;
-  return html`<p class="note" role="status"><span>${calledFirst(guest.name)} went to ${to ? `“${labelOf(to)}”` : 'a snapshot that was removed'}. The moment that it left is kept as “${labelOf(before)}”.</span>
+  return html`<p class="note" role="status"><span>${calledFirst(guest.name)} was rewound to ${to ? `“${labelOf(to)}”` : 'a snapshot that was removed'}. Where it was before is kept as “${labelOf(before)}”.</span>
     <button ?disabled=${isBusy} @click=${() => onUndo(before)}>Undo</button></p>`;
 }
 
 /** Of a moment that was saved as a file for others. */
 export function sharedNote(file: string, onDismiss: () => void): Note {
-  return html`<div class="note" role="status"><span>“${file}” holds this very moment. Whoever drops it on this list can go there. Or put it beside this page on your server, and send a link:</span>
+  return html`<div class="note" role="status"><span>“${file}” holds this very moment: anyone can drop it on this list and continue from there. Or put it beside this page on your server, and send a link:</span>
     <code class="link">${linkToSnapshot(file)}</code>${dismiss(onDismiss)}</div>`;
 }
 
@@ -40,8 +40,8 @@ export function importedNote(
 ): Note {
   if (!snapshot) return nothing;
   return html`<div class="note" role="status"><span>“${printable(labelOf(snapshot))}” was imported.</span>
-    <button class="primary" ?disabled=${isBusy} @click=${() => on.go(snapshot)}>Go there</button>
-    <button ?disabled=${isBusy} @click=${() => on.fork(snapshot)}>Open beside</button>${dismiss(on.dismiss)}</div>`;
+    <button class="primary" ?disabled=${isBusy} @click=${() => on.go(snapshot)}>Rewind</button>
+    <button ?disabled=${isBusy} @click=${() => on.fork(snapshot)}>Fork</button>${dismiss(on.dismiss)}</div>`;
 }
 
 /** What there is, and for how long it stays. `shown`: how many, where a filter lets only some through. */
@@ -55,7 +55,7 @@ export function keptNote(
   const count = snapshots.length;
   return html`<div class="note"><span>${shown === undefined ? '' : `${shown} of `}${count} ${count === 1 ? 'snapshot' : 'snapshots'}, ${formatBytes(used)}${isKept ? ', kept in this browser: a reload resumes where you are' : ''}.</span>
     <details><summary>What is kept, and for how long</summary>
-    <p>${calledFirst(guest.name)} keeps running while a snapshot is taken. Automatic snapshots and those before a fork make room for newer ones: the last ${KEPT.automatic} stay. So do the last ${KEPT.before} of those that are taken before you go back or close a guest. Whatever has a name or a pin, and whatever you import, stays until you remove it. To import, drop a file from <span class="mono">v86-virtiofs export</span>, or from another browser, on the list.</p></details>
-    <button ?disabled=${isBusy} @click=${on.reset}>Reset to base</button>
+    <p>${calledFirst(guest.name)} keeps running while a snapshot is taken. Automatic snapshots and those before a fork make room for newer ones: the last ${KEPT.automatic} stay. So do the last ${KEPT.before} of those that are taken before you rewind or close a guest. Whatever has a name or a pin, and whatever you import, stays until you remove it. To import, drop a file from <span class="mono">v86-virtiofs export</span>, or from another browser, on the list.</p></details>
+    <button ?disabled=${isBusy} @click=${on.reset}>Reset to start</button>
     <button class="danger" ?disabled=${isBusy} @click=${on.clear}>Remove all</button></div>`;
 }

@@ -80,5 +80,5 @@ export class BareMachine {
 
 function check(what: string, offset: number, width: number, size: number): void {
   if (!(Number.isInteger(offset) && offset >= 0 && offset + width <= size))
-    throw new RangeError(`${what} has ${size} bytes, and ${width} at ${offset} are not among them`);
+    throw new RangeError(`${what} has ${size} bytes: there are no ${width} bytes at ${offset}`);
 }
