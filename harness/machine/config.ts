@@ -44,6 +44,11 @@ export interface RootDevice {
   init?: string;
 }
 
+/** Whether its guest can sleep: Linux 6.1's own virtio-fs driver refuses, and a guest is woken through ACPI. */
+export function canSleep({ acpi, hasFastDriver, isMinimalKernel }: Equipment): boolean {
+  return acpi && (hasFastDriver || isMinimalKernel);
+}
+
 const ACPI = 'ACPI';
 const MINIMAL_KERNEL = 'minimal kernel';
 const FAST_DRIVER = 'fast driver';

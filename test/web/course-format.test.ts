@@ -61,7 +61,7 @@ Which one?
 - [x] Another
 \`\`\`
 
-\`\`\`do second paused
+\`\`\`do second
 cat {dir}/note.txt
 \`\`\`
 
@@ -100,7 +100,7 @@ seen: yes
     expect(lesson.files).to.deep.equal({ 'docs/': '', 'docs/note.txt': 'one\ntwo\n' });
     expect(lesson.others).to.deep.equal(['made.txt']);
     const [first, second] = lesson.steps;
-    expect(first!.command).to.deep.equal({ text: 'cat {dir}/note.txt', where: 'second', isPaused: true });
+    expect(first!.command).to.deep.equal({ text: 'cat {dir}/note.txt', where: 'second', isPaused: false });
     expect(first!.question!.options.map(({ text }) => text)).to.deep.equal(['Held', 'Another']);
     expect(first!.show).to.deep.equal({ view: 'queues', marks: ['available', 'used'] });
     expect(first!.hints).to.have.length(1);

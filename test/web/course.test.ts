@@ -236,11 +236,54 @@ describe('the page: courses', function () {
   it('compare what was predicted with what the device did', async () => {
     const visit = await openLesson('cat');
     await stepOf(visit, 0).getByRole('button', { name: 'READ: the content' }).click();
-    await stepOf(visit, 0).getByRole('button', { name: 'Do it for me' }).click();
+    const doIt = async (index: number) => {
+      await stepOf(visit, index).getByRole('button', { name: 'Do it for me' }).click();
+      await stepOf(visit, index).getByRole('button', { name: 'Let the device take it' }).click();
+    };
+    await doIt(0);
     await stepOf(visit, 0).locator('.verdict[data-wrong]').getByText('The answer is: LOOKUP').waitFor();
     await stepOf(visit, 1).getByRole('button', { name: 'READ', exact: true }).click();
-    await stepOf(visit, 1).getByRole('button', { name: 'Do it for me' }).click();
+    await doIt(1);
     await stepOf(visit, 1).locator('.verdict[data-right]').waitFor();
+  });
+
+  it('ask a bare device too, when a program has run', async () => {
+    const visit = await openLesson('features');
+    await doStep(visit, 0);
+    await stepOf(visit, 1).getByRole('button', { name: 'Yes: features are optional' }).click();
+    expect(await stepOf(visit, 1).locator('.verdict').count()).to.equal(0);
+    await stepOf(visit, 1).getByRole('button', { name: 'Run', exact: true }).click();
+    await stepOf(visit, 1).locator('.verdict[data-wrong]').getByText('The answer is: No: it insists').waitFor();
+  });
+
+  it('show what the driver has written before the device takes it, and then what the step is about', async () => {
+    const visit = await openLesson('cat');
+    const { page } = visit;
+    await stepOf(visit, 0).getByRole('button', { name: 'I don’t know: show me' }).click();
+    await stepOf(visit, 0).getByRole('button', { name: 'Do it for me' }).click();
+    const step = page.locator('vm-step');
+    await step.getByRole('heading', { name: /The driver has written a [A-Z]+ request/ }).waitFor();
+    const marked = step.locator('vm-hex li.marked').getByText('nodeid');
+    while (!(await marked.count())) await step.getByRole('button', { name: 'Next', exact: true }).click();
+    await visit.picture('course-paused');
+    expect(await lesson(visit).locator('.seen').count()).to.equal(0);
+    await stepOf(visit, 0).getByRole('button', { name: 'Let the device take it' }).click();
+    await stepOf(visit, 0).locator('.seen').waitFor();
+    await page.locator('vm-requests .row[data-marked]').first().waitFor();
+    await page.locator('.held').waitFor({ state: 'detached' });
+  });
+
+  it('mark the row of a file in the session, a folder under Files, and what is to be pressed in the timeline', async () => {
+    const visit = await openLesson('nodes');
+    const { page } = visit;
+    await doStep(visit, 0);
+    const row = page.locator('vm-session tr[data-marked]');
+    await row.getByText('/lesson-nodes/kept.txt').waitFor();
+    expect(await page.locator('vm-session section[data-marked]').count()).to.equal(0);
+    await page.evaluate(() => (location.hash = '#lesson=caches'));
+    await page.locator('vm-files .row[data-path="/lesson-caches"][data-marked]').waitFor();
+    await page.evaluate(() => (location.hash = '#lesson=locks'));
+    expect(await page.locator('vm-timeline [data-marked]').innerText()).to.equal('Fork');
   });
 
   it('end with a driver of the visitor: errors, an end to what has none, goals, and a device to look into', async () => {

@@ -86,6 +86,7 @@ describe('the page in Firefox', function () {
     await firefox.goto(`${site.url}?course=course/course.md#lesson=cat`);
     await press(lesson, 'LOOKUP: which node has this name');
     await press(lesson, 'Do it for me');
+    await press(lesson, 'Let the device take it');
     await until(textOf(lesson), /LOOKUP, OPEN, READ[\s\S]*You were right/);
     await until(
       () =>

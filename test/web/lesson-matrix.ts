@@ -13,6 +13,13 @@ export const COURSE_LESSONS: readonly Lesson[] = parseIndex(read('course.md'), '
 );
 /** Those that can be done in any guest. */
 export const LESSONS = COURSE_LESSONS.filter(({ needs }) => !needs.length);
+/** Something that its directory's removal does not clear up: a device that is paused, guests, snapshots. */
+export const leavesMore = ({ steps }: Lesson): boolean => steps.some(({ acts }) => acts.length > 0);
+/** What it does to the page, as text: lessons with the same acts leave the same. */
+export const kindOf = ({ steps }: Lesson): string =>
+  [...new Set(steps.flatMap(({ acts }) => acts.map((act) => ('folder' in act ? `fork ${act.folder}` : act.what))))]
+    .sort()
+    .join(' ');
 /** For a step: the guest asks 1100 times, or sleeps. Milliseconds. */
 const STEP_TIME = 120_000;
 
@@ -49,7 +56,12 @@ export async function doStep(visit: Visit, index: number, own?: Lesson): Promise
   else if (!check) await button('Continue').click();
   else if (command || acts.length) await button('Do it for me').click();
   else if (title === 'A guest that moves') await moveOut(visit);
-  if (command?.isPaused) await button('Let the device take it').click();
+  // Unless the step itself is done while the device is paused.
+  const take = button('Let the device take it');
+  if (command?.isPaused) {
+    await done.or(take).first().waitFor({ timeout: STEP_TIME });
+    if (await take.count()) await take.click();
+  }
   await done.waitFor({ timeout: STEP_TIME });
   return (await step.locator('.seen').allInnerTexts()).join('');
 }

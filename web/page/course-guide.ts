@@ -131,11 +131,11 @@ export class CourseGuide {
     const host = this.#host;
     if (run !== this.run) return;
     host.requestUpdate();
-    const { lesson, step, count } = run;
+    const { lesson, step, count, isWaiting } = run;
     if (lesson) host.isWelcoming = false;
     // Terminal and lesson have room beside each other.
     if (lesson && !this.#hadLesson && host.isNarrow) host.show('terminal');
-    const at = step && `${lesson!.id}/${count}`;
+    const at = step && `${lesson!.id}/${count}${isWaiting ? '/waiting' : ''}`;
     const isOther = at !== undefined && at !== this.#at;
     this.#at = at;
     if (isOther && !host.isNarrow) this.look();

@@ -43,13 +43,13 @@ export function renderPanel(
   load(panel, connection);
   switch (panel) {
     case 'timeline':
-      return html`<vm-timeline class="panel" style="height: 100%" .connection=${connection} .guest=${guest} .version=${version}></vm-timeline>`;
+      return html`<vm-timeline class="panel" style="height: 100%" .connection=${connection} .guest=${guest} .version=${version} .marks=${guide.marks}></vm-timeline>`;
     case 'inspector':
       return html`<vm-inspector class="panel" style="height: 100%" .connection=${connection} .guest=${guide.device ?? guest} .version=${version} .readonly=${isReadonly} .view=${guide.inspected} .marks=${guide.marks}></vm-inspector>`;
     case 'lessons':
       return html`<vm-lessons class="panel" style="height: 100%" .connection=${connection} .guest=${guest} .version=${version} .course=${guide.place?.course ?? ''}></vm-lessons>`;
     case 'files':
-      return html`<vm-files class="panel" style="height: 100%" .connection=${connection} .guest=${guest} .version=${version} .readonly=${isReadonly}></vm-files>`;
+      return html`<vm-files class="panel" style="height: 100%" .connection=${connection} .guest=${guest} .version=${version} .readonly=${isReadonly} .marks=${guide.marks}></vm-files>`;
   }
 }
 

@@ -15,7 +15,7 @@ import {
 import { joinSignals } from '../../device/join-signals.ts';
 import { V86Machine } from '../../device/v86/adapter.ts';
 import { assemble } from '../../harness/machine/assemble.ts';
-import { equipmentOf, type MachineConfig } from '../../harness/machine/config.ts';
+import { canSleep, equipmentOf, type MachineConfig } from '../../harness/machine/config.ts';
 import type { VmError } from '../../harness/machine/errors.ts';
 import { Machine } from '../../harness/machine/machine.ts';
 import { Share } from '../../harness/machine/share.ts';
@@ -158,7 +158,7 @@ export class Guest implements GuestApi, FolderUser {
       driver: equipmentOf(this.config).hasFastDriver ? 'fast' : 'stock',
       folder: numberOf(this.device.filesystem),
       shells: this.shells.list(),
-      canSleep: equipmentOf(this.config).acpi,
+      canSleep: canSleep(equipmentOf(this.config)),
       isAsleep: this.#machine.isAsleep,
       isHeld: this.inspector.isHeld,
       ...(this.root && { root: this.root.info }),

@@ -6,10 +6,11 @@ import { formatBytes } from '../../protocol/format.ts';
 import type { FileEntry, Listing, NewFile, SpaceInfo } from '../../protocol.ts';
 import { dialogStyles } from '../dialog.ts';
 import { icon } from '../icons.ts';
+import { Marks, markStyles } from '../inspector/marks.ts';
 import { controls } from '../styles.ts';
 import { Drafts } from './drafts.ts';
 import { chosenFiles, droppedFiles } from './dropped.ts';
-import { nameOf, parentOf } from './paths.ts';
+import { GONE, nameOf, parentOf } from './paths.ts';
 import { type Order, type SortKey, type TreeRow, treeRows } from './rows.ts';
 import { fileTree, treeStyles } from './tree.ts';
 import { Uploads } from './uploads.ts';
@@ -43,12 +44,14 @@ export class FilesPanel extends LitElement {
     order: { state: true },
     dropTarget: { state: true },
     fetched: { state: true },
+    marks: { attribute: false },
   };
   static override styles = [
     controls,
     dialogStyles,
     treeStyles,
     fetchedStyles,
+    markStyles,
     css`
     :host { display: flex; flex-direction: column; min-height: 0; container-type: inline-size; }
     .area { flex: 1 1 45%; min-height: 120px; overflow: auto; outline-offset: -3px; }
@@ -78,6 +81,8 @@ export class FilesPanel extends LitElement {
   declare dropTarget: string | undefined;
   /** Of a download. */
   declare fetched: Fetched | undefined;
+  /** See `Marks`. */
+  declare marks: readonly string[];
   #rows: readonly TreeRow[] = [];
   #rowHeight = 28;
   #seen: { place: GuestView; version: number } | undefined;
@@ -96,6 +101,8 @@ export class FilesPanel extends LitElement {
     this.filter = '';
     this.readonly = false;
     this.order = { key: 'name', isDown: false };
+    this.marks = [];
+    new Marks(this);
   }
 
   override willUpdate(changed: PropertyValues<this>): void {
@@ -380,18 +387,5 @@ export class FilesPanel extends LitElement {
     await this.#refresh();
   }
 }
-
-/** Of a file that was gone before it was shown. */
-const GONE: Omit<FileEntry, 'name' | 'path'> = {
-  kind: 'file',
-  size: 0,
-  mode: 0o100000,
-  uid: 0,
-  gid: 0,
-  ino: 0,
-  nlink: 0,
-  mtime: 0,
-  version: '',
-};
 
 customElements.define('vm-files', FilesPanel);

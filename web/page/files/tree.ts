@@ -5,6 +5,7 @@ import { formatBytes } from '../../protocol/format.ts';
 import type { FileEntry } from '../../protocol.ts';
 import { formatDay, formatMode, formatOwner, formatTime } from '../format.ts';
 import { icon } from '../icons.ts';
+import { nameMark } from '../inspector/marks.ts';
 import type { Order, SortKey, TreeRow } from './rows.ts';
 
 export interface TreeModel {
@@ -73,7 +74,7 @@ function renderRow(model: TreeModel, n: number, isCurrent: boolean) {
     return html`<div class="more muted" role="treeitem" aria-level=${level} aria-disabled="true" style=${style}>and ${more.toLocaleString()} more: the filter finds them</div>`;
   const isDirectory = entry.kind === 'directory' && !model.isFlat;
   const isOpen = isDirectory && model.expanded.has(entry.path);
-  return html`<div role="treeitem" class="row" style=${style} data-path=${entry.path}
+  return html`<div role="treeitem" class="row" style=${style} data-mark=${nameMark(entry.path)} data-path=${entry.path}
     aria-level=${level} aria-posinset=${position} aria-setsize=${count} aria-selected=${entry.path === model.selected}
     aria-expanded=${isDirectory ? isOpen : nothing} ?data-drop=${isDirectory && model.dropTarget === entry.path}
     tabindex=${isCurrent ? 0 : -1} draggable="false"

@@ -34,6 +34,11 @@ export class Marks implements ReactiveController {
   }
 }
 
+/** What lessons call the rows of a file, by its path, wherever they are. */
+export function nameMark(path: string): string {
+  return `name:${path.slice(path.lastIndexOf('/') + 1).replaceAll(/\s/g, '_')}`;
+}
+
 export const markStyles = css`
   [data-marked] { outline: 2px solid var(--warn); outline-offset: -1px; border-radius: 4px; background: color-mix(in srgb, var(--warn) 16%, transparent); }
 `;

@@ -4,7 +4,7 @@ import { formatBytes, titled } from '../../protocol/format.ts';
 import type { LockView, SessionView } from '../../protocol.ts';
 import { controls } from '../styles.ts';
 import { formatOpenFlags } from './format.ts';
-import { Marks, markStyles } from './marks.ts';
+import { Marks, markStyles, nameMark } from './marks.ts';
 import { Poll } from './poll.ts';
 import { explained, linuxName, type TermId, type Where } from './spec.ts';
 import { viewStyles } from './styles.ts';
@@ -50,7 +50,7 @@ export class SessionPanel extends LitElement {
         ['fh', 'Node', 'Path', 'Flags'],
         files.map(
           ({ fh, ino, path, flags }) =>
-            html`<tr><td>${fh}</td><td>${ino}</td><td class="path">${path}</td><td class="mono">${formatOpenFlags(flags)}</td></tr>`,
+            html`<tr data-mark=${nameMark(path)}><td>${fh}</td><td>${ino}</td><td class="path">${path}</td><td class="mono">${formatOpenFlags(flags)}</td></tr>`,
         ),
       )}
       ${table(
@@ -60,7 +60,7 @@ export class SessionPanel extends LitElement {
         ['fh', 'Node', 'Path', 'Position'],
         directories.map(
           ({ fh, ino, path, position }) =>
-            html`<tr><td>${fh}</td><td>${ino}</td><td class="path">${path}</td><td>${position}</td></tr>`,
+            html`<tr data-mark=${nameMark(path)}><td>${fh}</td><td>${ino}</td><td class="path">${path}</td><td>${position}</td></tr>`,
         ),
       )}
       ${table('Locks', locks.length, 'Nothing is locked.', ['Kind', 'Path', 'Bytes', 'Process', 'Guest'], locks.map(lockRow))}
@@ -72,7 +72,7 @@ export class SessionPanel extends LitElement {
         ['Node', 'Generation', 'Lookups', 'Path'],
         nodes.map(
           ({ ino, generation, nlookup, path }) =>
-            html`<tr><td>${ino}</td><td>${generation}</td><td>${nlookup}</td><td class="path">${path}</td></tr>`,
+            html`<tr data-mark=${nameMark(path)}><td>${ino}</td><td>${generation}</td><td>${nlookup}</td><td class="path">${path}</td></tr>`,
         ),
         nodes.length < nodeCount ? `the first ${nodes.length}` : '',
       )}
@@ -118,7 +118,7 @@ function table(
 }
 
 function lockRow({ space, type, path, start, end, pid, guest }: LockView) {
-  return html`<tr><td>${space} ${type}</td><td class="path">${path}</td><td>${start === 0 && end === undefined ? 'all' : `${start} to ${end ?? 'the end'}`}</td><td>${pid}</td><td>${titled(guest)}</td></tr>`;
+  return html`<tr data-mark=${nameMark(path)}><td>${space} ${type}</td><td class="path">${path}</td><td>${start === 0 && end === undefined ? 'all' : `${start} to ${end ?? 'the end'}`}</td><td>${pid}</td><td>${titled(guest)}</td></tr>`;
 }
 
 customElements.define('vm-session', SessionPanel);

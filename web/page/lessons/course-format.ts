@@ -53,7 +53,7 @@ export interface Exercise {
 export interface Step {
   title: string;
   prose: Prose;
-  /** For a terminal, with `{dir}` for the lesson's directory in the guest. `isPaused`: "Do it for me" stops the device first. */
+  /** For a terminal, with `{dir}` for the lesson's directory in the guest. `isPaused`: "Do it for me" pauses the device first, unless it is paused. */
   command: { text: string; where: 'first' | 'second'; isPaused: boolean } | undefined;
   /** What "Do it for me" types in place of the command, whose outcome is the visitor's own work. */
   answer: string | undefined;
@@ -159,6 +159,12 @@ export function parseLesson(text: string, name: string): Lesson {
   };
 }
 
+/** A lesson's program, as it may be in the end; '' for none. */
+export function solutionOf({ steps }: Lesson, step: Step | undefined): string {
+  if (step?.exercise?.isGiven) return step.exercise.code;
+  return steps.map(({ exercise }) => exercise?.solution).findLast(Boolean) ?? '';
+}
+
 export function parseGlossary(text: string, name: string): Term[] {
   const terms: { id: string; title: string; prose: Token[] }[] = [];
   for (const token of read(text, name).tokens) {
@@ -241,11 +247,7 @@ function parseStep(title: string, tokens: readonly Token[], fail: (what: string)
     };
     switch (kind) {
       case 'do':
-        step.command = {
-          text: commandIn(text, fail),
-          where: words.includes('second') ? 'second' : 'first',
-          isPaused: words.includes('paused'),
-        };
+        step.command = commandOf(commandIn(text, fail), words);
         break;
       case 'act':
         step.acts = attempt(() => parseActs(text));
@@ -285,6 +287,12 @@ function parseStep(title: string, tokens: readonly Token[], fail: (what: string)
   }
   if ((step.command || step.acts.length) && !step.check) fail('what is to be done needs a check');
   return step;
+}
+
+/** What the second guest does is not paused: the device that can be looked into is the first one's. */
+function commandOf(text: string, words: readonly string[]): NonNullable<Step['command']> {
+  const where = words.includes('second') ? 'second' : 'first';
+  return { text, where, isPaused: where === 'first' && !words.includes('running') };
 }
 
 function commandIn(text: string, fail: (what: string) => never): string {

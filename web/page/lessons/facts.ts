@@ -1,7 +1,8 @@
 import type { Connection, GuestView } from '../../embed/connection.ts';
 import type { BareResult } from '../../protocol/bare.ts';
+import { called } from '../../protocol/format.ts';
 import type { FileEntry, RequestRow, SnapshotView } from '../../protocol.ts';
-import type { Check, Question } from './course-format.ts';
+import type { Check, Lesson, Question } from './course-format.ts';
 import { asFacts, type Facts } from './expression.ts';
 
 /** Rows of the log, nodes and snapshots that a check sees: expressions go through all of them. */
@@ -91,6 +92,14 @@ export interface Prediction {
   right: number | undefined;
 }
 
+/** How many of a lesson's questions there are, and how many were answered as the device did. */
+export function scoreOf({ steps }: Lesson, predictions: readonly Prediction[]): { right: number; asked: number } {
+  return {
+    right: predictions.filter((each) => each && each.chosen !== undefined && each.chosen === each.right).length,
+    asked: steps.filter(({ question }) => question).length,
+  };
+}
+
 /** Of a question's options, the first one that is true. */
 export function rightOf({ options }: Question, facts: Facts): number {
   return options.findIndex(({ isRight }) =>
@@ -103,7 +112,7 @@ function factsOfRow(row: RequestRow) {
 }
 
 function factsOf({ name, driver, isAsleep, isHeld }: GuestView) {
-  return { name, driver, isAsleep, isHeld };
+  return { name, called: called(name), driver, isAsleep, isHeld };
 }
 
 function sourcesOf(part: Check | Question | undefined): string[] {

@@ -1,5 +1,6 @@
 import { css, html, LitElement, nothing, type PropertyValues } from 'lit';
 import type { Connection, GuestView } from '../../embed/connection.ts';
+import { called } from '../../protocol/format.ts';
 import { icon } from '../icons.ts';
 import { controls } from '../styles.ts';
 import type { Lesson, Question, Step } from './course-format.ts';
@@ -211,13 +212,13 @@ export class LessonView extends LitElement {
       return html`<div class="actions"><button class="primary" ?disabled=${!isReady} @click=${() => run.goOn()}>Continue</button>${this.#renderLook(step)}</div>`;
     if (step.command?.where === 'second' && !place)
       return html`<p>There is no second guest with this folder any more. Restart the lesson.</p>`;
-    if (step.command?.isPaused && place?.isHeld && this.#hasTyped)
-      return html`<div class="actions"><button class="primary" @click=${() => this.#do(() => this.connection.hold(place, false))}>${icon('play')} Let the device take it</button>${this.#renderLook(step)}
-        <span class="muted">The device is paused: what the driver has written is in the rings, and waits.</span></div>`;
+    if (run.isWaiting && place?.isHeld)
+      return html`<div class="actions"><button class="primary" @click=${() => this.#do(() => run.pause(false))}>${icon('play')} Let the device take it</button>${this.#renderLook(step)}
+        <span class="muted">The device is paused: what the driver has written is in guest RAM, and waits. Go through it under Step first.</span></div>`;
     if (!step.command && !step.acts.length) return html`<div class="actions">${this.#renderLook(step)}</div>`;
     return html`<div class="actions">
       <button class="primary" ?disabled=${!isReady} @click=${() => this.#doStep(run, step)}>${icon(step.command ? 'terminal' : 'play')} Do it for me</button>
-      ${step.command && this.connection.guests.length > 1 ? html`<span class="muted">in ${place?.name}</span>` : nothing}${this.#renderLook(step)}</div>`;
+      ${step.command && this.connection.guests.length > 1 ? html`<span class="muted">in ${called(place!.name)}</span>` : nothing}${this.#renderLook(step)}</div>`;
   }
 
   #renderLook({ show }: Step) {
@@ -234,19 +235,10 @@ export class LessonView extends LitElement {
     return `${lesson.steps[count - 1]!.title}, done: ${seen} ${run.step ? `Next: ${run.step.title}.` : 'That was the last step.'}`;
   }
 
-  /** Of a step that pauses the device: "Do it for me" was chosen. */
-  get #hasTyped(): boolean {
-    return this.#typedAt === this.#at;
-  }
-  #typedAt = '';
-
   async #doStep(run: LessonRun, step: Step): Promise<void> {
     const { place, answer } = run;
     if (answer === undefined) return this.#do(() => run.act());
-    if (step.command!.isPaused) {
-      this.#typedAt = this.#at;
-      await this.#do(() => this.connection.hold(place!, true));
-    }
+    if (step.command!.isPaused) await this.#do(() => run.pause(true));
     this.#type(place!, answer);
   }
 

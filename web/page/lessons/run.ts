@@ -2,12 +2,13 @@ import type { Connection, GuestView } from '../../embed/connection.ts';
 import type { GuestId } from '../../protocol.ts';
 import { Bench } from './bench.ts';
 import { clearUp } from './clear-up.ts';
-import type { Lesson, Show, Step } from './course-format.ts';
+import { type Lesson, type Question, type Show, type Step, solutionOf } from './course-format.ts';
 import type { Facts } from './expression.ts';
-import { factsFor, type Prediction, rightOf, type Scene } from './facts.ts';
+import { factsFor, factsOfResult, type Prediction, rightOf, scoreOf } from './facts.ts';
 import { type Course, loadCourse } from './load.ts';
 import { perform } from './perform.ts';
 import { Progress } from './progress.ts';
+import { RequestWatch } from './request-watch.ts';
 
 /** Milliseconds. */
 const INTERVAL = 250;
@@ -35,6 +36,7 @@ export class LessonRun extends EventTarget {
   soFar = '';
   /** The step that a link leads to. */
   wanted = 0;
+  #hasPaused = false;
   #bench: Bench | undefined;
   /** What the visitor points at in the text, and so in the inspector. */
   #pointed: string | undefined;
@@ -50,11 +52,7 @@ export class LessonRun extends EventTarget {
   #taken = new Set<string>();
   #began = 0;
   #hasStarted = false;
-  /** Numbers of the last request that was seen, and of the last one before the step; undefined until they are known. */
-  #last: number | undefined;
-  #after: number | undefined;
-  /** The guest that these numbers are of. */
-  #counted: GuestView | undefined;
+  readonly #watch = new RequestWatch();
   #timer: ReturnType<typeof setInterval> | undefined;
   #isBusy = false;
   /** Counts what was opened and left: what began before, and ends later, is of a lesson that is over, even if the same one was opened again. */
@@ -78,12 +76,10 @@ export class LessonRun extends EventTarget {
   }
 
   async #load(address: string): Promise<void> {
-    try {
-      this.course = await loadCourse(address);
-    } catch (error) {
-      this.#connection.report(`The course can’t be shown. ${(error as Error).message}`);
-      this.course = await loadCourse('');
-    }
+    this.course = await loadCourse(address).catch((error: Error) => {
+      this.#connection.report(`The course can’t be shown. ${error.message}`);
+      return loadCourse('');
+    });
     this.#changed();
   }
 
@@ -127,9 +123,10 @@ export class LessonRun extends EventTarget {
     return this.step?.check?.isOfSecond ? this.#second : this.#guest;
   }
 
-  /** The part of the page that the step is about. */
+  /** The part of the page that the step is about: while a request waits, what the driver has written. */
   get show(): Show | undefined {
-    return this.#shown?.show;
+    const show = this.#shown?.show;
+    return this.isWaiting && show?.view !== 'queues' ? { view: 'step', marks: show?.marks ?? [] } : show;
   }
 
   /** What is marked there. */
@@ -158,15 +155,14 @@ export class LessonRun extends EventTarget {
 
   /** The lesson's program, as it may be in the end. */
   get solution(): string {
-    const exercise = this.step?.exercise;
-    if (exercise?.isGiven) return exercise.code;
-    return this.lesson?.steps.map(({ exercise }) => exercise?.solution).findLast(Boolean) ?? '';
+    return this.lesson ? solutionOf(this.lesson, this.step) : '';
   }
 
   #onBench(): void {
     const exercise = this.step?.exercise;
     const isDone = exercise && this.isLooking && this.bench.judge(exercise);
-    if (isDone && this.step?.question && !this.prediction) this.predict(undefined);
+    const question = this.step?.question;
+    if (isDone && question) this.#foretold(question, factsOfResult(this.bench.result!));
     if (isDone) this.#advance(exercise.goals.map(({ text }) => text).join('. '));
     else this.#changed();
   }
@@ -178,8 +174,14 @@ export class LessonRun extends EventTarget {
   predict(chosen: number | undefined): void {
     const { step } = this;
     if (!step?.question) return;
-    this.predictions[this.count] = { chosen, right: step.check ? undefined : rightOf(step.question, {}) };
+    const isAsked = step.check || step.exercise;
+    this.predictions[this.count] = { chosen, right: isAsked ? undefined : rightOf(step.question, {}) };
     this.#changed();
+  }
+
+  /** The step is done: what the device has answered to its question. */
+  #foretold(question: Question, facts: Facts): void {
+    this.predictions[this.count] = { chosen: this.prediction?.chosen, right: rightOf(question, facts) };
   }
 
   /** Begins a lesson, after the one under way has ended. `wanted`: the step that a link leads to. */
@@ -188,11 +190,12 @@ export class LessonRun extends EventTarget {
     this.lesson = lesson;
     this.wanted = Math.min(wanted, lesson.steps.length - 1);
     this.count = 0;
+    this.#hasPaused = false;
     this.seen = [];
     this.predictions = [];
     this.#pointed = undefined;
     this.#notes = new Map();
-    this.#last = this.#after = this.#counted = undefined;
+    this.#watch.end();
     this.lacks = [];
     this.#changed();
     return this.#inTurn(async () => {
@@ -259,7 +262,7 @@ export class LessonRun extends EventTarget {
     this.soFar = '';
     this.#began = Date.now();
     this.#hasStarted = false;
-    this.#after = this.#subject === this.#counted ? this.#last : undefined;
+    this.#watch.begin(this.#subject);
     clearInterval(this.#timer);
     if (this.step) this.#timer = setInterval(() => void this.#look(), INTERVAL);
     if (this.step?.exercise) this.bench.begin(this.step.exercise);
@@ -268,7 +271,7 @@ export class LessonRun extends EventTarget {
 
   /** What happens from now on will be noticed: what is there before it has been noted. */
   get isLooking(): boolean {
-    return this.#after !== undefined && (this.#hasStarted || !this.step?.check);
+    return this.#watch.isReady && (this.#hasStarted || !this.step?.check);
   }
 
   /** The visitor has read the step under way, where there is nothing to see. */
@@ -293,19 +296,6 @@ export class LessonRun extends EventTarget {
     });
   }
 
-  #scene(guest: GuestView, requests: Scene['requests']): Scene {
-    return {
-      connection: this.#connection,
-      guest,
-      second: this.#second,
-      requests,
-      began: this.#began,
-      notes: this.#notes,
-      path: this.#path,
-      predicted: this.prediction !== undefined,
-    };
-  }
-
   async #look(): Promise<void> {
     const { step } = this;
     const guest = this.#guest;
@@ -325,17 +315,20 @@ export class LessonRun extends EventTarget {
         );
         return await this.close();
       }
-      await subject.api.inspector.record(true, 'lesson');
-      if (subject !== this.#counted) this.#last = this.#after = undefined;
-      this.#counted = subject;
-      const { last, rows } = await subject.api.inspector.requestsAfter(this.#after ?? Infinity);
-      if (isOver() || subject !== this.#subject) return;
-      this.#last = last || (this.#last ?? 0);
-      if (this.#after === undefined) {
-        this.#after = this.#last;
-        this.#changed();
-      }
-      const facts = await factsFor([step.check, step.question], this.#scene(subject, rows));
+      const wasReady = this.#watch.isReady;
+      const rows = await this.#watch.look(subject, () => isOver() || subject !== this.#subject);
+      if (!rows) return;
+      if (!wasReady) this.#changed();
+      const facts = await factsFor([step.check, step.question], {
+        connection: this.#connection,
+        guest: subject,
+        second: this.#second,
+        requests: rows,
+        began: this.#began,
+        notes: this.#notes,
+        path: this.#path,
+        predicted: this.prediction !== undefined,
+      });
       if (!isOver() && step === this.step) this.#judge(step, facts);
     } catch (error) {
       // It may have been left meanwhile, with its guest; or the second one was closed.
@@ -362,7 +355,7 @@ export class LessonRun extends EventTarget {
     for (const [name, expression] of check.lets) facts = { [name]: expression.evaluate(facts), ...facts };
     if (check.done.evaluate(facts) === true) {
       note(check.keep);
-      if (question) this.predictions[this.count] = { chosen: this.prediction?.chosen, right: rightOf(question, facts) };
+      if (question) this.#foretold(question, facts);
       this.#advance(check.seen.fill(facts));
       return;
     }
@@ -372,17 +365,28 @@ export class LessonRun extends EventTarget {
     this.#changed();
   }
 
-  #advance(seen: string): void {
-    this.seen[this.count++] = seen;
-    this.#pointed = undefined;
-    if (!this.step) this.#finish(this.lesson!);
-    this.#begin();
+  /** "Do it for me" has paused the device, so that what the driver has written for the step can be looked at. */
+  get isWaiting(): boolean {
+    return this.#hasPaused && this.#guest?.isHeld === true;
   }
 
-  #finish({ id, steps }: Lesson): void {
-    const asked = steps.filter(({ question }) => question).length;
-    const right = this.predictions.filter((each) => each && each.chosen !== undefined && each.chosen === each.right);
-    this.progress.add(this.course!.address, id, { right: right.length, asked });
+  /** Pauses the device for what "Do it for me" is going to type; or lets it run again. */
+  async pause(isPaused: boolean): Promise<void> {
+    const guest = this.#guest;
+    if (!guest || guest.isHeld === isPaused) return;
+    this.#hasPaused = isPaused;
+    await this.#connection.hold(guest, isPaused);
+    this.#changed();
+  }
+
+  #advance(seen: string): void {
+    if (this.isWaiting) void this.#connection.attempt(this.pause(false));
+    this.#hasPaused = false;
+    this.seen[this.count++] = seen;
+    this.#pointed = undefined;
+    const { lesson } = this;
+    if (!this.step) this.progress.add(this.course!.address, lesson!.id, scoreOf(lesson!, this.predictions));
+    this.#begin();
   }
 
   /** Settles when something of it is another. */

@@ -7,6 +7,7 @@ import { ask, choose, dialogStyles, leaveMoment } from '../dialog.ts';
 import { saveAs } from '../files/uploads.ts';
 import { formatMoment } from '../format.ts';
 import { type IconName, icon } from '../icons.ts';
+import { Marks, markStyles } from '../inspector/marks.ts';
 import { controls } from '../styles.ts';
 import './compare.ts';
 import type { CompareDialog } from './compare.ts';
@@ -42,8 +43,9 @@ export class TimelinePanel extends LitElement {
     shared: { state: true },
     imported: { state: true },
     isDropTarget: { state: true },
+    marks: { attribute: false },
   };
-  static override styles = [controls, dialogStyles, graphStyles, timelineStyles];
+  static override styles = [controls, dialogStyles, graphStyles, markStyles, timelineStyles];
 
   declare connection: Connection;
   declare guest: GuestView;
@@ -59,6 +61,7 @@ export class TimelinePanel extends LitElement {
   /** Id of the snapshot that was imported last; '' for none. */
   declare imported: string;
   declare isDropTarget: boolean;
+  declare marks: readonly string[];
   /** Of {@link Connection.timelineVersion}: that was asked about last, and that {@link view} is of. */
   #seen = -1;
   #shown = -1;
@@ -69,6 +72,8 @@ export class TimelinePanel extends LitElement {
     this.filter = this.open = this.shared = this.imported = '';
     this.onlyKept = false;
     this.isDropTarget = false;
+    this.marks = [];
+    new Marks(this);
   }
 
   override willUpdate(_: PropertyValues): void {
@@ -99,8 +104,8 @@ export class TimelinePanel extends LitElement {
     return html`
       <form class="toolbar" aria-label="Timeline" @submit=${this.#take}>
         <input name="name" aria-label="Name of the snapshot" placeholder="Name" autocomplete="off" spellcheck="false">
-        <button type="submit" class="primary" ?disabled=${this.#isBusy}>${icon('camera')} Snapshot now</button>
-        <button type="button" ?disabled=${this.#isBusy} @click=${this.#forkNow}>${icon('fork')} Fork</button>
+        <button type="submit" class="primary" data-mark="snapshot" ?disabled=${this.#isBusy}>${icon('camera')} Snapshot now</button>
+        <button type="button" data-mark="fork" ?disabled=${this.#isBusy} @click=${this.#forkNow}>${icon('fork')} Fork</button>
         <button type="button" ?disabled=${this.#isBusy} title="Save this very moment as a file for somebody else" @click=${this.#share}>${icon('share')} Share</button>
         <button type="button" class="plain icon" aria-label="Import a snapshot" title="Import a snapshot" @click=${() => this.renderRoot.querySelector<HTMLInputElement>('#import')!.click()}>${icon('upload')}</button>
         <input type="file" id="import" hidden multiple aria-label="Snapshot to import" @change=${this.#onChosen}>
@@ -191,7 +196,7 @@ export class TimelinePanel extends LitElement {
       html`<button aria-label=${aria(action)} aria-pressed=${isPressed ?? nothing} ?disabled=${this.#isBusy} @click=${run}>${icon(image)} ${action}</button>`;
     const badges = [name && !['manual', 'start'].includes(kind) ? KINDS[kind] : '', isPinned ? 'Pinned' : ''];
     const isOfOther = guest && !this.connection.guests.every((other) => other.name === guest);
-    return html`<li data-kind=${kind} data-id=${id} ?data-here=${here.length}>${drawGraph(row)}
+    return html`<li data-kind=${kind} data-mark=${kind === 'manual' ? 'rewind' : nothing} data-id=${id} ?data-here=${here.length}>${drawGraph(row)}
       <span class="text"><span class="what"><span class="name">${titleOf(snapshot)}</span>${badges.map((badge) => (badge ? html`<span class="badge">${badge}</span>` : nothing))}<span class="muted">${formatMoment(created)}</span></span>
       <span class="facts">${[
         here.length ? `Current position${this.connection.guests.length > 1 ? ` of ${here.join(' and ')}` : ''}` : '',
