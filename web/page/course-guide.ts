@@ -167,7 +167,7 @@ export class CourseGuide {
   /** Opens the page's glossary at a term of the inspector. */
   async explain(term: string): Promise<void> {
     const [{ pageGlossary }, { showGlossary }] = await Promise.all([
-      import('./inspector/glossary.ts'),
+      import('./glossary.ts'),
       import('./lessons/index.ts'),
     ]);
     showGlossary(this.#host.renderRoot as ShadowRoot, pageGlossary(), term);
