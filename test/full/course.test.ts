@@ -1,7 +1,7 @@
 import { execFileSync } from 'node:child_process';
 import { join } from 'node:path';
 import { expect } from 'chai';
-import { Learner, learn } from '../support/learner.ts';
+import { Learner, learn } from '../web/learner.ts';
 import { COURSE_LESSONS, doStep, lesson, list } from '../web/lesson-matrix.ts';
 import { useWebSite, type Visit } from '../web/support.ts';
 

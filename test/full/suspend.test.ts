@@ -2,6 +2,7 @@ import { expect } from 'chai';
 import { MemoryFileSystem } from '../../device/filesystems/memory/filesystem.ts';
 import { VIRTIO_CONFIG_S_DRIVER_OK } from '../../device/virtio/constants.ts';
 import { defaultKernel } from '../../harness/node/image.ts';
+import { recordedRefusal, recordRefusal } from '../../scripts/record-refusal.ts';
 import { lateFileSystem, type Pending } from '../support/late-filesystem.ts';
 import { contend, SuspendMachine, type SuspendMachineOptions } from './suspend-machine.ts';
 
@@ -327,6 +328,18 @@ done; echo "done $i"`;
     } finally {
       await machine.stop();
     }
+  });
+});
+
+describe('the lesson on suspend', function () {
+  this.timeout(600_000);
+
+  it('shows what a guest of Linux 6.1 says, whose driver refuses', async () => {
+    // Debian mends its kernel now and then.
+    const plain = (text: string) => text.replace(/6\.1\.0-\d+-686/, '6.1');
+    expect(plain(await recordedRefusal()), 'run `node --import tsx scripts/record-refusal.ts`').to.equal(
+      plain(await recordRefusal()),
+    );
   });
 });
 

@@ -67,7 +67,7 @@ export async function doStep(visit: Visit, index: number, own?: Lesson): Promise
 }
 
 /** Runs the program that is there, and the solution if that does not reach the goals: a learner has it in the end, from the hints or from here. */
-export async function solve(step: Locator): Promise<void> {
+async function solve(step: Locator): Promise<void> {
   const done = step.locator('.mark[data-done]');
   const run = step.getByRole('button', { name: 'Run', exact: true });
   const solution = step.getByRole('button', { name: 'Show a solution' });

@@ -75,7 +75,7 @@ const SEEN: { title: string; seen: RegExp[] }[] = [
       /kept\.txt is node \d+, and the session counts 1 lookup of it/,
       /went from 1 to 2\. It is one file: docs\/second\.txt is node \d+/,
       /docs\/moved\.txt is node \d+/,
-      /went from \d to 0, and with LOOKUP to 1\. docs\/moved\.txt is node \d+ again/,
+      /FORGET gave \d lookups back, and LOOKUP added one: now the session counts 1\. docs\/moved\.txt is node \d+ again/,
     ],
   },
 ];

@@ -1,6 +1,7 @@
 import { expect } from 'chai';
 import fc from 'fast-check';
 import {
+  canSleep,
   devicesOf,
   type Equipment,
   equipmentOf,
@@ -43,6 +44,16 @@ describe('what a machine is', () => {
         },
       ),
     );
+  });
+
+  it('tells whether its guest can sleep, as `suspend` of the command line does', () => {
+    for (const [devices, can] of [
+      [['ACPI'], false],
+      [['ACPI', 'fast driver'], true],
+      [['ACPI', 'minimal kernel'], true],
+      [['fast driver', 'minimal kernel'], false],
+    ] as const)
+      expect(canSleep(equipmentOf({ devices: [...devices] })), devices.join()).to.equal(can);
   });
 
   it('keeps apart what it does not know', () => {

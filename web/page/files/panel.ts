@@ -6,7 +6,7 @@ import { formatBytes } from '../../protocol/format.ts';
 import type { FileEntry, Listing, NewFile, SpaceInfo } from '../../protocol.ts';
 import { dialogStyles } from '../dialog.ts';
 import { icon } from '../icons.ts';
-import { Marks, markStyles } from '../inspector/marks.ts';
+import { Marks, markStyles } from '../marks.ts';
 import { controls } from '../styles.ts';
 import { Drafts } from './drafts.ts';
 import { chosenFiles, droppedFiles } from './dropped.ts';

@@ -5,7 +5,7 @@ import { formatBytes } from '../../protocol/format.ts';
 import type { FileEntry } from '../../protocol.ts';
 import { formatDay, formatMode, formatOwner, formatTime } from '../format.ts';
 import { icon } from '../icons.ts';
-import { nameMark } from '../inspector/marks.ts';
+import { nameMark } from '../marks.ts';
 import type { Order, SortKey, TreeRow } from './rows.ts';
 
 export interface TreeModel {

@@ -2,9 +2,9 @@ import { css, html, LitElement, nothing } from 'lit';
 import type { Connection, GuestView } from '../../embed/connection.ts';
 import { formatBytes } from '../../protocol/format.ts';
 import type { DeviceView, QueueView } from '../../protocol.ts';
+import { Marks, markStyles } from '../marks.ts';
 import { controls } from '../styles.ts';
 import { hex } from './format.ts';
-import { Marks, markStyles } from './marks.ts';
 import { Poll } from './poll.ts';
 import {
   availStrip,

@@ -6,6 +6,7 @@ import { hasTerm, opcodeIn, withoutTerms, withTerm } from '../../protocol/reques
 import type { RequestDetail, RequestPage, RequestRow } from '../../protocol.ts';
 import { saveAs } from '../files/uploads.ts';
 import { icon } from '../icons.ts';
+import { Marks, markStyles } from '../marks.ts';
 import { controls } from '../styles.ts';
 import { isRoot } from '../which-device.ts';
 import {
@@ -18,7 +19,6 @@ import {
   headOf,
   rememberColumns,
 } from './columns.ts';
-import { Marks, markStyles } from './marks.ts';
 import { POLL_INTERVAL, Poll } from './poll.ts';
 import './request-detail.ts';
 import { viewStyles } from './styles.ts';

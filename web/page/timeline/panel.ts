@@ -7,7 +7,7 @@ import { ask, choose, dialogStyles, leaveMoment } from '../dialog.ts';
 import { saveAs } from '../files/uploads.ts';
 import { formatMoment } from '../format.ts';
 import { type IconName, icon } from '../icons.ts';
-import { Marks, markStyles } from '../inspector/marks.ts';
+import { Marks, markStyles } from '../marks.ts';
 import { controls } from '../styles.ts';
 import './compare.ts';
 import type { CompareDialog } from './compare.ts';

@@ -3,8 +3,8 @@ import { join } from 'node:path';
 import type { Locator, Page } from 'playwright-core';
 import type { Act } from '../../web/page/lessons/acts.ts';
 import type { Lesson, Step } from '../../web/page/lessons/course-format.ts';
-import { lesson, moveOut, stepOf } from '../web/lesson-matrix.ts';
-import type { Visit } from '../web/support.ts';
+import { lesson, moveOut, stepOf } from './lesson-matrix.ts';
+import type { Visit } from './support.ts';
 
 /** For a step. Milliseconds. */
 const STEP_TIME = 120_000;
