@@ -73,7 +73,11 @@ export class Learner {
   /** With the device paused where there is something to look at: through the request that waits, part by part, and then on. */
   async #type({ where, isPaused }: NonNullable<Step['command']>, line: string): Promise<void> {
     const isHeldNow = (await this.#page.locator('.held').count()) > 0;
-    if (isPaused && !isHeldNow) await this.#hold();
+    if (isPaused && !isHeldNow) {
+      // The Inspector is about the guest that was used last.
+      await this.#visit.terminal(0).locator('.screens').click();
+      await this.#hold();
+    }
     await this.#line(where === 'second' ? 1 : 0, line);
     if (!isPaused || isHeldNow) return;
     await this.#serve();

@@ -146,8 +146,9 @@ export class LessonRun extends EventTarget {
     return (this.#bench ??= new Bench(this.course!.address, this.lesson!, () => this.#onBench()));
   }
 
-  /** The visitor's own device, or the second guest's, while a step is about it. */
+  /** The visitor's own device, or that of the guest which a step is about, whatever guest was used last. */
   get device(): GuestView | undefined {
+    if (this.isWaiting) return this.#guest;
     const step = this.#shown;
     if (step?.check?.isOfSecond) return this.#second;
     return step?.exercise ? this.#bench?.device : undefined;
