@@ -56,5 +56,9 @@ export const controls = css`
   .toolbar .space { flex: 1; }
   .empty { padding: 24px; text-align: center; color: var(--muted); }
   @media (prefers-reduced-motion: reduce) { *, ::before, ::after { transition: none !important; animation: none !important; } }
-  @media (pointer: coarse) { button, input, select { min-height: 44px; } button.icon { width: 44px; } }
+  /* Also those that are small for a mouse; but not what stands in a line of text. */
+  @media (pointer: coarse) {
+    button:not(.term, .pointer, .glossary), input:not([type=checkbox]), select, label:has(> [type=checkbox]), summary { min-height: 44px !important; align-content: center; }
+    button.icon { width: 44px !important; }
+  }
 `;

@@ -61,5 +61,4 @@ export const tabStyles = css`
   .tab[data-selected] [role=tab] { color: var(--text); font-weight: 600; }
   .tab .close { width: 22px; min-height: 22px; margin-right: 4px; color: var(--muted); }
   .tab .close svg { width: 12px; height: 12px; }
-  @media (pointer: coarse) { .tab .close { width: 32px; min-height: 32px; } }
 `;

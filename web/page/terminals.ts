@@ -52,7 +52,7 @@ export class GuestTerminals extends LitElement {
     .screens { flex: 1; min-height: 0; position: relative; background: var(--terminal); }
     .terminal { position: absolute; inset: 8px 4px 6px 10px; }
     .screens .empty { color: #9ba8b8; }
-    .standstill { position: absolute; inset: 0; z-index: 10; display: grid; place-content: center; justify-items: center; gap: 12px; padding: 16px; background: color-mix(in srgb, var(--surface) 88%, transparent); text-align: center; }
+    .standstill { position: absolute; inset: 0; z-index: 10; display: grid; place-content: center; justify-items: center; gap: 12px; padding: 16px; background: color-mix(in srgb, var(--surface) 96%, transparent); text-align: center; }
     .standstill p { margin: 0; max-width: 44ch; }
     .tip { position: absolute; inset: auto 10px 10px; z-index: 4; display: flex; align-items: center; gap: 8px; padding: 4px 4px 4px 12px; border: 1px solid var(--border); border-radius: 8px; background: var(--surface); box-shadow: var(--shadow); }
     .tip span { flex: 1; }

@@ -6,7 +6,7 @@ export const vmStyles = css`
     :host([theme='light']) { color-scheme: light; }
     :host([theme='dark']) { color-scheme: dark; }
     header { display: flex; align-items: center; gap: 10px; padding: 8px 14px; background: var(--surface); border-bottom: 1px solid var(--border); }
-    h1 { margin: 0; font-size: 15px; font-weight: 650; letter-spacing: -.01em; white-space: nowrap; }
+    h1 { min-width: 0; margin: 0; overflow: hidden; text-overflow: ellipsis; font-size: 15px; font-weight: 650; letter-spacing: -.01em; white-space: nowrap; }
     h1 .icon { color: var(--accent); vertical-align: -3px; width: 18px; height: 18px; }
     header .space { flex: 1; }
     vm-status { display: flex; gap: 12px; min-width: 0; }
@@ -48,7 +48,7 @@ export const vmStyles = css`
       nav { display: flex; border-top: 1px solid var(--border); background: var(--surface); padding-bottom: env(safe-area-inset-bottom); }
       nav button { flex: 1; flex-direction: column; gap: 2px; padding: 6px 2px; border: 0; border-radius: 0; background: none; font-size: 11px; color: var(--muted); }
       nav button[aria-current='true'] { color: var(--accent); }
-      header { flex-wrap: wrap; row-gap: 2px; }
+      header { flex-wrap: wrap; gap: 2px 6px; padding-inline: 10px; }
       vm-status { order: 1; flex-basis: 100%; font-size: 12px; }
     }
   `;
