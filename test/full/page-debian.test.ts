@@ -58,7 +58,7 @@ describe('the page: Debian', function () {
     it(`shows a first visitor something: “${tour}”`, async () => {
       const visit = await site.open();
       await visit.ready();
-      await follow(visit);
+      await follow(visit, (name) => visit.picture(`debian-${name.replaceAll(' ', '-')}`));
     });
 
   it('is frozen in the middle of gcc, goes on in Node, and back in the page', async () => {

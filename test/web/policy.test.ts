@@ -1,6 +1,5 @@
 import { expect } from 'chai';
-import { Firefox } from './firefox.ts';
-import { PATIENCE, useWebSite } from './support.ts';
+import { useWebSite } from './support.ts';
 
 /** In a page that hears of violations: code of somebody else, in all the ways in which it may come in. */
 const INJECT = `(async () => {
@@ -46,20 +45,14 @@ describe('the page: policy', function () {
   });
 
   it('keeps code of others out in Firefox, where the page has no complaints either', async () => {
-    const firefox = await Firefox.launch();
-    try {
-      await firefox.goto(site.url);
-      const screen = () =>
-        firefox.evaluate(`document.querySelector('virtiofs-vm')?.shadowRoot.querySelector('vm-terminals')?.text ?? ''`);
-      for (const end = Date.now() + PATIENCE; !/#\s*$/.test(await screen()); ) {
-        if (Date.now() > end) throw new Error(`no prompt: ${firefox.complaints.join('\n')}`);
-        await new Promise((resolve) => setTimeout(resolve, 100));
-      }
-      expect(firefox.complaints).to.deep.equal([]);
-      expect(JSON.parse(await firefox.evaluate(INJECT))).to.deep.equal([[], ['connect-src', 'script-src']]);
-    } finally {
-      await firefox.close();
-    }
+    const visit = await site.open({ browser: 'Firefox' });
+    await visit.ready();
+    expect(visit.complaints).to.deep.equal([]);
+    expect(JSON.parse((await visit.page.evaluate(INJECT)) as string)).to.deep.equal([
+      [],
+      ['connect-src', 'script-src'],
+    ]);
+    visit.complaints.length = visit.strangers.length = 0;
   });
 
   it('is in the page itself, whatever server it comes from', async () => {

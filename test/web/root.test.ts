@@ -9,9 +9,8 @@ import { loadCodec, MemoryStore, SnapshotStore } from '../../device/index.ts';
 import { Vm } from '../../harness/node/vm.ts';
 import { offeringBoth } from '../../web/build/offer.ts';
 import { PAGE_DIRECTORY } from '../../web/build/serve.ts';
-import { Firefox } from './firefox.ts';
 import { largeFile, makeRootGuest, type RootGuest } from './root-guest.ts';
-import { useWebSite, type Visit } from './support.ts';
+import { serveIndex, useWebSite, type Visit } from './support.ts';
 
 const MD5 = createHash('md5').update(largeFile()).digest('hex');
 
@@ -33,10 +32,7 @@ describe('the page: a root filesystem on an image', function () {
     answer = () => false;
     site.intercept = (request, response, next) => {
       const path = request.url!.replace('/some/where/', '');
-      if (/^(\?|$)/.test(path))
-        return void readFile(join(PAGE_DIRECTORY, 'index.html'), 'utf8').then((html) =>
-          response.writeHead(200, { 'content-type': 'text/html' }).end(offeringBoth(html)),
-        );
+      if (serveIndex(request, response, offeringBoth)) return;
       if (!path.startsWith('debian/')) return next();
       asked.push(path.slice('debian/'.length));
       if (/\.(image|pack)$/.test(path) && answer(request, response)) return;
@@ -297,73 +293,35 @@ describe('the page: a root filesystem on an image', function () {
       other.close();
     });
 
-    const judge = async (evaluate: (expression: string) => Promise<string>) => {
-      expect(await evaluate(booting('/open/debian/root.image'))).to.include(MD5);
-      expect(await evaluate(booting('/debian/root.image'))).to.match(MISSING);
-      // A preflight would cost a way there and back for each request.
-      expect([...methods]).to.deep.equal(['GET']);
-    };
-
-    it('is streamed where that allows it, and says what is missing where not', async () => {
-      const visit = await site.open({ path: 'example.html' });
-      await judge((expression) => visit.page.evaluate<string>(expression));
-      visit.complaints.length = 0;
-      visit.strangers.length = 0;
-    });
-
-    it('is streamed by Firefox too', async () => {
-      const firefox = await Firefox.launch();
-      try {
-        await firefox.goto(`${site.url}example.html`);
-        await judge((expression) => firefox.evaluate(expression));
-      } finally {
-        await firefox.close();
-      }
-    }).timeout(600_000);
+    for (const browser of ['Chromium', 'Firefox'] as const)
+      it(`is streamed by ${browser} where that allows it, and says what is missing where not`, async () => {
+        const visit = await site.open({ path: 'example.html', browser });
+        expect(await visit.page.evaluate<string>(booting('/open/debian/root.image'))).to.include(MD5);
+        expect(await visit.page.evaluate<string>(booting('/debian/root.image'))).to.match(MISSING);
+        // A preflight would cost a way there and back for each request.
+        expect([...methods]).to.deep.equal(['GET']);
+        visit.complaints.length = 0;
+        visit.strangers.length = 0;
+      });
   });
 
   it('does the same in Firefox', async () => {
-    const firefox = await Firefox.launch();
-    const terminals = "document.querySelector('virtiofs-vm')?.shadowRoot?.querySelector('vm-terminals')";
-    const sees = (pattern: RegExp, what = `${terminals}?.text ?? ''`) =>
-      firefox.sees(pattern, () => firefox.evaluate(what));
-    const type = async (line: string) => {
-      await sees(/textarea/, `${terminals}.focus(), ${terminals}.shadowRoot.activeElement?.localName ?? ''`);
-      await firefox.type(line);
-    };
-    try {
-      await firefox.goto(site.url);
-      await sees(/#\s*$/);
-      const guests = "document.querySelector('virtiofs-vm')?.shadowRoot?.querySelector('select[aria-label=Guest]')";
-      const choose = (name: string) =>
-        firefox.evaluate(
-          `setTimeout(() => Object.assign(${guests}, { value: '${name}' }).dispatchEvent(new Event('change'))), ''`,
-        );
-      await choose('busybox');
-      await sees(/guest=busybox/, 'location.search');
-      await sees(/#\s*$/);
-      await type('clear; cat /small\n');
-      await sees(/No such file/);
-      // It is remembered.
-      await firefox.goto(site.url);
-      await sees(/^busybox$/, `${guests}?.value ?? ''`);
-      await sees(/#\s*$/);
-      await choose('debian');
-      await sees(/guest=debian/, 'location.search');
-      await sees(/#\s*$/);
-      await type('echo mine > /mine; md5sum < /large\n');
-      await sees(new RegExp(MD5));
-      await firefox.evaluate("document.querySelector('virtiofs-vm').vm.snapshot('mark')");
-      await firefox.reload();
-      await sees(/resumed from/, "document.querySelector('virtiofs-vm')?.shadowRoot.textContent ?? ''");
-      await type('clear; cat /mine; md5sum < /large | tr 0-9a-f A-P\n');
-      const translated = MD5.replace(/./g, (digit) => 'ABCDEFGHIJKLMNOP'[Number.parseInt(digit, 16)]!);
-      await sees(new RegExp(`^mine\\s+${translated}`, 'm'));
-      expect(firefox.complaints).to.deep.equal([]);
-    } finally {
-      await firefox.close();
-    }
-  }).timeout(600_000);
+    const context = await site.newProfile(undefined, 'Firefox');
+    const { page } = await site.open({ context });
+    const choice = page.getByLabel('Guest', { exact: true });
+    await choice.selectOption('BusyBox');
+    await page.waitForURL(/guest=busybox/);
+    // It is remembered.
+    const visit = await site.open({ context });
+    expect(await visit.run('cat /small 2>&1')).to.match(/No such file/);
+    await visit.page.getByLabel('Guest', { exact: true }).selectOption('Debian');
+    await visit.page.waitForURL(/guest=debian/);
+    expect(await visit.run('echo mine > /mine; md5sum < /large')).to.include(MD5);
+    await visit.page.evaluate(async () => void (await document.querySelector('virtiofs-vm')!.vm!.snapshot('mark')));
+    await visit.page.reload();
+    await visit.page.getByText(/resumed from/).waitFor();
+    expect(await visit.run('cat /mine; md5sum < /large')).to.match(new RegExp(`^mine\n${MD5}`));
+  });
 
   it('shows its files, and fetches the content of those that are opened', async () => {
     const visit = await site.open();

@@ -293,7 +293,10 @@ describe('the page: start and terminal', () => {
       site.intercept = (request, response, next) =>
         request.url!.endsWith('guest.json') ? response.writeHead(404).end() : next();
       const visit = await site.open();
-      await told(visit, /guest\.json can’t be fetched: the server answers 404/);
+      await told(
+        visit,
+        /guest\.json can’t be fetched: the server answers 404 .*\. Serve the directory dist\/page\/guest of the package v86-virtiofs there, or name the place where it is with `src`/,
+      );
       site.intercept = (request, response, next) =>
         request.url!.endsWith('guest.json') ? response.end('{"version":99}') : next();
       await visit.page.reload();

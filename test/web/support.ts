@@ -1,5 +1,5 @@
 import { execFileSync } from 'node:child_process';
-import { existsSync } from 'node:fs';
+import { existsSync, readFileSync } from 'node:fs';
 import { mkdir } from 'node:fs/promises';
 import { createServer, type IncomingMessage, type Server, type ServerResponse } from 'node:http';
 import type { AddressInfo } from 'node:net';
@@ -15,8 +15,9 @@ import {
   type Page,
 } from 'playwright-core';
 import { PAGE_DIRECTORY, pageListener } from '../../web/build/serve.ts';
+import { FIREFOX, launchFirefox } from './firefox.ts';
 
-const CHROMIUM = '/usr/bin/chromium';
+const BROWSERS = { Chromium: '/usr/bin/chromium', Firefox: FIREFOX };
 const ROOT = join(import.meta.dirname, '../..');
 /** The same server, at an address from which browsers let pages do less. */
 export const INSECURE_HOST = 'elsewhere.test';
@@ -25,9 +26,12 @@ export const SCREENSHOTS = join(ROOT, 'build/screenshots');
 /** For a guest to come up, and for what it does there, on a machine with other things to do. */
 export const PATIENCE = 100_000;
 
+/** What people have. Firefox has other workers, storage and WebAssembly. */
+export type BrowserName = 'Chromium' | 'Firefox';
+
 type Interceptor = (request: IncomingMessage, response: ServerResponse, next: () => void) => void;
 
-/** A browser, and a server with the built page below a path of its own. */
+/** Browsers, and a server with the built page below a path of its own. */
 export interface WebSite {
   readonly url: string;
   /** Sees each request before the server. */
@@ -35,12 +39,14 @@ export interface WebSite {
   /** A tab of an empty profile: its store is gone with it. */
   open(options?: {
     context?: BrowserContext;
+    /** Where no context says it. */
+    browser?: BrowserName;
     width?: number;
     height?: number;
     path?: string;
     host?: string;
   }): Promise<Visit>;
-  newProfile(options?: BrowserContextOptions): Promise<BrowserContext>;
+  newProfile(options?: BrowserContextOptions, browser?: BrowserName): Promise<BrowserContext>;
 }
 
 let isBuilt = false;
@@ -52,10 +58,30 @@ export function buildPage(): void {
   isBuilt = true;
 }
 
+/** Answers a request for the page with what `change` makes of it; false for anything else. */
+export function serveIndex(
+  { url }: IncomingMessage,
+  response: ServerResponse,
+  change: (html: string) => string,
+): boolean {
+  const isIndex = /^(\/some\/where)?\/(\?|$)/.test(url!);
+  if (isIndex)
+    response
+      .writeHead(200, { 'content-type': 'text/html' })
+      .end(change(readFileSync(join(PAGE_DIRECTORY, 'index.html'), 'utf8')));
+  return isIndex;
+}
+
 /** The page, built and served, for the tests of the surrounding `describe`. */
 export function useWebSite(): WebSite {
   let server: Server;
-  let browser: Browser;
+  /** Each is started when it is wanted first. */
+  const browsers = new Map<BrowserName, Promise<Browser>>();
+  const started = (name: BrowserName) => {
+    const browser = browsers.get(name) ?? (name === 'Firefox' ? launchFirefox() : launchChromium());
+    browsers.set(name, browser);
+    return browser;
+  };
   const contexts: BrowserContext[] = [];
   const visits: Visit[] = [];
   const site: WebSite = {
@@ -63,8 +89,8 @@ export function useWebSite(): WebSite {
       return `http://localhost:${(server.address() as AddressInfo).port}/some/where/`;
     },
     intercept: undefined,
-    async newProfile(options) {
-      const context = await browser.newContext({
+    async newProfile(options, browser = 'Chromium') {
+      const context = await (await started(browser)).newContext({
         viewport: { width: 1280, height: 800 },
         // It would answer in place of the test's server.
         serviceWorkers: 'block',
@@ -73,8 +99,8 @@ export function useWebSite(): WebSite {
       contexts.push(context);
       return context;
     },
-    async open({ context, width = 1280, height = 800, path = '', host = 'localhost' } = {}) {
-      const page = await (context ?? (await site.newProfile())).newPage();
+    async open({ context, browser, width = 1280, height = 800, path = '', host = 'localhost' } = {}) {
+      const page = await (context ?? (await site.newProfile(undefined, browser))).newPage();
       await page.setViewportSize({ width, height });
       page.setDefaultTimeout(PATIENCE);
       // tsx puts this around functions with names, those for the page too.
@@ -88,10 +114,9 @@ export function useWebSite(): WebSite {
   };
   before(async function () {
     this.timeout(300_000);
-    if (!existsSync(CHROMIUM))
-      throw new Error(
-        'the tests of the page need Chromium: run `node scripts/browsers.mjs`, or apt-get install chromium',
-      );
+    for (const [name, path] of Object.entries(BROWSERS))
+      if (!existsSync(path))
+        throw new Error(`the tests of the page need ${name}: run \`node scripts/browsers.mjs\`, or install ${path}`);
     buildPage();
     const serve = await pageListener(PAGE_DIRECTORY);
     server = createServer((request, response) => {
@@ -102,10 +127,6 @@ export function useWebSite(): WebSite {
       if (site.intercept) site.intercept(request, response, answer);
       else answer();
     }).listen(0);
-    browser = await chromium.launch({
-      executablePath: CHROMIUM,
-      args: ['--no-sandbox', `--host-resolver-rules=MAP ${INSECURE_HOST} localhost`],
-    });
   });
   afterEach(async () => {
     site.intercept = undefined;
@@ -117,15 +138,23 @@ export function useWebSite(): WebSite {
     }
   });
   after(async () => {
-    await browser?.close();
+    for (const browser of browsers.values()) await (await browser).close();
     server?.close();
   });
   return site;
 }
 
+function launchChromium(): Promise<Browser> {
+  return chromium.launch({
+    executablePath: BROWSERS.Chromium,
+    args: ['--no-sandbox', `--host-resolver-rules=MAP ${INSECURE_HOST} localhost`],
+  });
+}
+
 /** One tab with the page in it, and a visitor's hands. */
 export class Visit {
   readonly page: Page;
+  readonly #isFirefox: boolean;
   /** Errors that the browser complained of. */
   readonly complaints: string[] = [];
   /** Requests to anywhere but the page's own server. */
@@ -133,6 +162,7 @@ export class Visit {
 
   constructor(page: Page, url: string) {
     this.page = page;
+    this.#isFirefox = page.context().browser()!.browserType().name() === 'firefox';
     page.on('pageerror', (error) => this.complaints.push(String(error)));
     page.on('console', (message) => {
       if (/registration blocked by Playwright/.test(message.text())) return;
@@ -177,8 +207,14 @@ export class Visit {
   /** Types a line into a guest's terminal. */
   async type(line: string, guest = 0): Promise<void> {
     await this.terminal(guest).locator('.screens').click();
-    await this.page.keyboard.insertText(line);
+    await this.insert(line);
     await this.page.keyboard.press('Enter');
+  }
+
+  /** Types a text where the focus is; in Firefox key by key, where nothing else reaches into shadow roots. */
+  async insert(text: string): Promise<void> {
+    const { keyboard } = this.page;
+    await (this.#isFirefox ? keyboard.type(text) : keyboard.insertText(text));
   }
 
   /** What the browser saves when `press` has been done, which may take its time on a machine with other things to do. */
@@ -224,6 +260,6 @@ export class Visit {
   /** Leaves a picture in build/screenshots/. */
   async picture(name: string): Promise<void> {
     await mkdir(SCREENSHOTS, { recursive: true });
-    await this.page.screenshot({ path: join(SCREENSHOTS, `${name}.png`) });
+    await this.page.screenshot({ path: join(SCREENSHOTS, `${this.#isFirefox ? 'firefox-' : ''}${name}.png`) });
   }
 }

@@ -1,7 +1,7 @@
 import { expect } from 'chai';
 import { useWebSite } from './support.ts';
 import { idle, panel, rows, show, take } from './timeline-panel.ts';
-import { TOURS, welcome } from './tours.ts';
+import { welcome } from './tours.ts';
 
 describe('the page: the first minute', function () {
   const site = useWebSite();
@@ -66,11 +66,4 @@ describe('the page: the first minute', function () {
     await visit.page.getByRole('button', { name: 'Pause before the next request' }).click();
     await welcome(visit).waitFor({ state: 'detached' });
   });
-
-  for (const [tour, follow] of Object.entries(TOURS))
-    it(`“${tour}” leads to something to be seen`, async () => {
-      const visit = await site.open();
-      await visit.ready();
-      await follow(visit);
-    });
 });
