@@ -7,7 +7,7 @@ import { serveIndex, type Visit, type WebSite } from './support.ts';
 
 const AXE = readFileSync(createRequire(import.meta.url).resolve('axe-core/axe.min.js'), 'utf8');
 /** A page and a phone. */
-export const WIDE = { width: 1280, height: 800 };
+const WIDE = { width: 1280, height: 800 };
 export const PHONE = { width: 390, height: 780 };
 
 /** Has the site serve the page as visitors get it, with a choice of guests. The small one is at `?guest=busybox`. */

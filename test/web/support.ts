@@ -22,7 +22,7 @@ const ROOT = join(import.meta.dirname, '../..');
 /** The same server, at an address from which browsers let pages do less. */
 export const INSECURE_HOST = 'elsewhere.test';
 /** Where the tests leave pictures of what they saw. */
-export const SCREENSHOTS = join(ROOT, 'build/screenshots');
+const SCREENSHOTS = join(ROOT, 'build/screenshots');
 /** For a guest to come up, and for what it does there, on a machine with other things to do. */
 export const PATIENCE = 100_000;
 

@@ -9,6 +9,7 @@ export const vmStyles = css`
     h1 { min-width: 0; margin: 0; overflow: hidden; text-overflow: ellipsis; font-size: 15px; font-weight: 650; letter-spacing: -.01em; white-space: nowrap; }
     h1 .icon { color: var(--accent); vertical-align: -3px; width: 18px; height: 18px; }
     header .space { flex: 1; }
+    header > :is(button, select) { flex: none; }
     vm-status { display: flex; gap: 12px; min-width: 0; }
     .state, .memory { min-width: 0; white-space: nowrap; overflow: hidden; text-overflow: ellipsis; }
     .memory, .offline { flex: none; }
