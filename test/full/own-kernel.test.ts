@@ -1,3 +1,4 @@
+import { mkdirSync, readdirSync, readFileSync, renameSync, writeFileSync } from 'node:fs';
 import { gzipSync } from 'node:zlib';
 import { expect } from 'chai';
 import { Vm } from '../../harness/index.ts';
@@ -78,5 +79,37 @@ describe('a kernel of the user’s own (long)', function () {
     expect(crashed.stdout).to.match(
       /^TAP version 14\nok 1 - a\nnot ok 2 - 1 of 2 tests have a result\n[\s\S]*\nBail out! /,
     );
+  });
+
+  it('loads a module from the directory that it is built in, shared live, and what is built there next', async () => {
+    mkdirSync(own.at('build'));
+    const [path] = (readdirSync(own.at('modules'), { recursive: true }) as string[]).filter((name) =>
+      /loop\.ko$/.test(name),
+    );
+    const module = readFileSync(own.at(`modules/${path}`), 'latin1');
+    // As a build does it: another file takes the place of the one that is there.
+    const build = (says: string) => {
+      expect(says).to.have.length('module loaded'.length);
+      writeFileSync(own.at('build/mine.ko.new'), module.replace('module loaded', says), 'latin1');
+      renameSync(own.at('build/mine.ko.new'), own.at('build/mine.ko'));
+    };
+    const load = 'insmod mine.ko && dmesg | grep -o "loop: module.*" && rmmod loop';
+    build('module first!');
+    const machine = ['--kernel', own.image.kernel, '--modules', own.at('modules')];
+    const command = ['run', ...machine, '--share', own.at('build'), '--live', '--', 'sh', '-c', load];
+    const first = await run(command);
+    expect([first.code, first.stdout], first.stderr).to.deep.equal([0, 'loop: module first!\n']);
+    build('module second');
+    expect(await run(command)).to.deep.include({ code: 0, stdout: 'loop: module second\n' });
+    // In one guest too.
+    await using vm = await Vm.boot({
+      kernel: own.image.kernel,
+      modules: own.at('modules'),
+      shares: [{ tag: 'share', source: own.at('build'), live: true }],
+    });
+    const cwd = await vm.mount();
+    expect((await vm.exec(load, { cwd })).stdout).to.equal('loop: module second\n');
+    build('module third!');
+    expect((await vm.exec(load, { cwd })).stdout).to.equal('loop: module second\nloop: module third!\n');
   });
 });
