@@ -1,9 +1,10 @@
-import { mkdirSync, readdirSync, readFileSync, renameSync, writeFileSync } from 'node:fs';
+import { copyFileSync, mkdirSync, readdirSync, readFileSync, renameSync, writeFileSync } from 'node:fs';
 import { gzipSync } from 'node:zlib';
 import { expect } from 'chai';
 import { Vm } from '../../harness/index.ts';
 import { CommandError } from '../../harness/machine/errors.ts';
 import { useCli } from '../support/cli.ts';
+import { installKselftest } from '../support/kselftest.ts';
 import { useOwnKernel } from '../support/own-kernel.ts';
 
 /** Goes to another root, as an initial RAM disk does that has found it, and empties the one that it has come from. */
@@ -111,5 +112,50 @@ describe('a kernel of the user’s own (long)', function () {
     expect((await vm.exec(load, { cwd })).stdout).to.equal('loop: module second\n');
     build('module third!');
     expect((await vm.exec(load, { cwd })).stdout).to.equal('loop: module second\nloop: module third!\n');
+  });
+
+  it('runs kselftest, as it is installed, from a live share', async () => {
+    const mine = `#!/bin/sh
+echo TAP version 13
+echo 1..2
+insmod ../module/mine.ko && rmmod loop && echo ok 1 loads
+echo "not ok 2 breaks"
+exit 1
+`;
+    await installKselftest(own.at('selftests'), ['static_keys'], { mine: { 'mine.sh': mine } });
+    const [path] = (readdirSync(own.at('modules'), { recursive: true }) as string[]).filter((name) =>
+      /loop\.ko$/.test(name),
+    );
+    mkdirSync(own.at('selftests/module'));
+    copyFileSync(own.at(`modules/${path}`), own.at('selftests/module/mine.ko'));
+    writeFileSync(own.at('selftests/kselftest-list.txt'), 'mine:mine.sh\nstatic_keys:test_static_keys.sh\n');
+    const machine = [
+      '--kernel',
+      own.image.kernel,
+      '--modules',
+      own.at('modules'),
+      '--share',
+      own.at('selftests'),
+      '--live',
+    ];
+    const junit = own.at('kselftest.xml');
+    const { code, stdout, stderr } = await run([
+      'run',
+      ...machine,
+      '--tap',
+      '--junit',
+      junit,
+      '--',
+      'sh',
+      '-c',
+      'rm -f /usr/bin/timeout; ./run_kselftest.sh',
+    ]);
+    expect(code, stdout + stderr).to.equal(1);
+    expect(stdout)
+      .to.match(/^ {4}ok 1 - loads$/m)
+      .and.to.match(/^ {4}not ok 2 - breaks$/m)
+      .and.to.match(/^not ok 1 - selftests: mine: mine\.sh$/m)
+      .and.to.match(/^ok 2 - selftests: static_keys: test_static_keys\.sh # SKIP/m);
+    expect(readFileSync(junit, 'utf8')).to.match(/ tests="3" failures="1" errors="0" skipped="1"/);
   });
 });
