@@ -255,7 +255,7 @@ export class V86Machine {
       this.keepsRtc = false;
       cpu.load_bios = loadBios;
       this.slices.all = this.slices.waiting = 0;
-      if (this.clock) this.clock.standsWhilePaused = false;
+      this.clock?.reset();
       this.#isVacant = true;
     });
   }

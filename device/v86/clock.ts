@@ -83,6 +83,13 @@ export class GuestClock {
     this.#isHeld = true;
   }
 
+  /** For the next one who has the emulator. */
+  reset(): void {
+    this.hold();
+    this.standsWhilePaused = false;
+    this.#speed = 1;
+  }
+
   /** The imports of v86's module, which take the time from here. */
   serve({ env, ...others }: WebAssembly.Imports): WebAssembly.Imports {
     return { ...others, env: { ...env, ...this.imports() } };

@@ -27,6 +27,8 @@ describe('the clock of a guest', () => {
       expect(clock.now()).to.equal(before);
       expect(passedIn(1000)).to.equal(1000 * speed);
     }
+    clock.reset();
+    expect(clock.speed).to.equal(1);
   });
 
   it('goes on while the machine is paused, unless it is to stand', () => {
