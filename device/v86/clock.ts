@@ -1,8 +1,8 @@
 import { MachineError } from './errors.ts';
 import type { Cpu, IoPort, Rtc, V86Core } from './types.ts';
 
-export const MIN_SPEED = 0.1;
-export const MAX_SPEED = 100;
+const MIN_SPEED = 0.1;
+const MAX_SPEED = 100;
 
 /** In milliseconds. */
 export const NANOSECOND = 1e-6;
