@@ -28,7 +28,8 @@ describe('the examples for pages', function () {
   let browser: Browser;
   const asked: string[] = [];
 
-  before(async () => {
+  before(async function () {
+    this.timeout(1_800_000);
     buildPage();
     execFileSync('npm', ['run', '--silent', 'build:library'], { cwd: ROOT, stdio: ['ignore', 'ignore', 'inherit'] });
     site = mkdtempSync(join(tmpdir(), 'examples-'));
