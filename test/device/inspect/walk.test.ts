@@ -80,7 +80,7 @@ describe('a walk through the device', () => {
         { indirectFrom: indirect ? 0 : undefined },
       );
       const { steps } = walkIn(fuse)!;
-      expect(steps[0]!.text).to.match(/in 2 buffers, with 10 buffers more/);
+      expect(steps[0]!.text).to.match(/in 2 buffers, with room for the reply in 10 others/);
       const told = titles(steps, 'descriptors').map((title) => title.replace(/\d+ to \d+|(?<=^\w+ )\d+/, 'n'));
       const [one, many] = indirect ? ['Entry', 'Entries'] : ['Descriptor', 'Descriptors'];
       expect(told).to.deep.equal([
