@@ -43,15 +43,15 @@ async function terminal(visit: Visit, look: Look, site: WebSite): Promise<void> 
   await page.getByRole('button', { name: 'Dismiss' }).click();
   await tip.waitFor({ state: 'detached' });
 
-  await page.getByRole('button', { name: 'Let guest sleep' }).click();
-  const asleep = page.getByText('guest sleeps, its files open and its locks held');
+  await page.getByRole('button', { name: 'Put the guest to sleep' }).click();
+  const asleep = page.getByText('guest is asleep. Its files stay open');
   await asleep.waitFor();
   await look('asleep');
   await page.getByRole('button', { name: 'Wake', exact: true }).click();
   await asleep.waitFor({ state: 'detached' });
   expect(await visit.run('echo awake')).to.equal('awake');
 
-  await page.getByRole('button', { name: 'Move guest', exact: true }).click();
+  await page.getByRole('button', { name: 'Move the guest', exact: true }).click();
   await page.getByLabel('Link for the other tab').waitFor();
   await look('move');
   await page.keyboard.press('Escape');
@@ -173,7 +173,7 @@ async function timeline(visit: Visit, look: Look): Promise<void> {
   await look('undo');
   await page.getByRole('button', { name: 'Undo' }).click();
   await rows(visit, 'Now')
-    .getByText(/after “Before going back/)
+    .getByText(/after “Before a rewind/)
     .waitFor();
   await visit.until(async () => (await paths()).includes('/added'), 'the file is not back');
   await page.getByRole('button', { name: 'Fork', exact: true }).click();
