@@ -263,7 +263,7 @@ describe('the page: courses', function () {
     await stepOf(visit, 0).getByRole('button', { name: 'Do it for me' }).click();
     const step = page.locator('vm-step');
     await step.getByRole('heading', { name: /The driver has written a [A-Z]+ request/ }).waitFor();
-    const marked = step.locator('vm-hex li.marked').getByText('nodeid');
+    const marked = step.locator('vm-hex .field.marked').getByText('nodeid');
     while (!(await marked.count())) await step.getByRole('button', { name: 'Next', exact: true }).click();
     await visit.picture('course-paused');
     expect(await lesson(visit).locator('.seen').count()).to.equal(0);

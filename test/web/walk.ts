@@ -176,7 +176,7 @@ async function timeline(visit: Visit, look: Look): Promise<void> {
     .getByText(/after “Before a rewind/)
     .waitFor();
   await visit.until(async () => (await paths()).includes('/added'), 'the file is not back');
-  await page.getByRole('button', { name: 'Fork', exact: true }).click();
+  await panel(visit).getByRole('form').getByRole('button', { name: 'Fork', exact: true }).click();
   await look('fork');
   await closeDialog(visit);
 }

@@ -35,14 +35,14 @@ export class HexView extends LitElement {
     .in-range { box-shadow: inset 0 -2px var(--accent); }
     .marked { background: color-mix(in srgb, var(--warn) 30%, transparent); box-shadow: inset 0 -2px var(--warn); }
     .lit { background: var(--accent); color: var(--on-accent); }
-    ul { columns: 2; column-gap: 14px; margin: 6px 0 0; padding: 0; list-style: none; border-radius: 4px; }
-    li { break-inside: avoid; }
+    .fields { columns: 2; column-gap: 14px; margin: 6px 0 0; border-radius: 4px; }
+    [role=group] { break-inside: avoid; }
     .struct { padding: 5px 4px 1px; font-weight: 600; }
     .field { display: flex; gap: 8px; padding: 1px 4px; border-radius: 3px; cursor: default; font-variant-numeric: tabular-nums; }
     .name { color: var(--muted); white-space: nowrap; }
     .value { flex: 1; text-align: right; overflow-wrap: anywhere; }
     .field[aria-selected=true], .field[aria-selected=true] .name { background: var(--accent); color: var(--on-accent); }
-    :host([data-narrow]) ul { columns: 1; }
+    :host([data-narrow]) .fields { columns: 1; }
   `,
   ];
 
@@ -95,14 +95,14 @@ export class HexView extends LitElement {
       <div class="lines" role="region" tabindex="0" aria-label=${`Bytes: ${label}`} @mouseleave=${() => (this.current = undefined)}>${lines.map((start) => this.#renderLine(start))}</div>
       ${
         shown.length
-          ? html`<ul role="listbox" tabindex="0" aria-label=${`Fields: ${label}`} aria-activedescendant=${current === undefined ? nothing : `field-${current}`} @keydown=${this.#onKey}
+          ? html`<div class="fields" role="listbox" tabindex="0" aria-label=${`Fields: ${label}`} aria-activedescendant=${current === undefined ? nothing : `field-${current}`} @keydown=${this.#onKey}
           @mouseleave=${() => (this.current = undefined)} @focus=${() => (this.current ??= 0)} @blur=${() => (this.current = undefined)}>
         ${structsOf(shown).map(
-          ([first, end]) => html`<li role="group" aria-label=${shown[first]!.struct || nothing}>
+          ([first, end]) => html`<div role="group" aria-label=${shown[first]!.struct || nothing}>
           ${shown[first]!.struct ? html`<div class="struct" aria-hidden="true">${shown[first]!.struct}</div>` : nothing}
-          ${shown.slice(first, end).map((field, n) => this.#renderField(field, first + n))}</li>`,
+          ${shown.slice(first, end).map((field, n) => this.#renderField(field, first + n))}</div>`,
         )}
-      </ul>${fields.length > shown.length ? html`<p class="muted">and ${fields.length - shown.length} more fields</p>` : nothing}`
+      </div>${fields.length > shown.length ? html`<p class="muted">and ${fields.length - shown.length} more fields</p>` : nothing}`
           : nothing
       }`;
   }
