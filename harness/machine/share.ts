@@ -1,4 +1,3 @@
-import { fromMilliseconds } from '../../device/fs/clock.ts';
 import {
   attachVirtioFs,
   createFsFromVolume,
@@ -11,8 +10,6 @@ import {
   type Volume,
   volumeOf,
 } from '../../device/index.ts';
-import { V86Machine } from '../../device/v86/adapter.ts';
-import { CountedClock } from '../../device/v86/counted-clock.ts';
 import { VmError } from './errors.ts';
 import { printable } from './printable.ts';
 
@@ -30,11 +27,9 @@ export function attachShare(
   { size, ...options }: ShareOptions,
 ): VirtioFsDevice<FileSystem> {
   const isThere = options.filesystem ?? options.volume;
-  const machine = V86Machine.of(emulator);
-  const clock = machine.clock instanceof CountedClock ? () => fromMilliseconds(machine.rtc) : undefined;
   return attachVirtioFs(emulator, {
     ...options,
-    filesystem: isThere ? options.filesystem : new MemoryFileSystem({ size, clock }),
+    filesystem: isThere ? options.filesystem : new MemoryFileSystem({ size }),
   });
 }
 
