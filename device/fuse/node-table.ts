@@ -128,7 +128,7 @@ export class NodeTable {
     setTimeout(() => this.#releaseSome(), 0);
   }
 
-  /** A copy, which a machine stands still for. */
+  /** A copy. The machine is paused while it is made. */
   state(): NodeTableState {
     const { ino, generation, nlookup } = this.#columns;
     const { size } = this;

@@ -12,15 +12,15 @@ export class JsonWriter implements ResultWriter {
   }
 
   add(test: TestResult, number: number): void {
-    this.#write(`${number === 1 ? '' : ','}\n${ascii(test)}`);
+    this.#write(`${number === 1 ? '' : ','}\n${json(test)}`);
   }
 
   end({ count, failures, code, trouble }: Outcome): void {
     const rest = { count, failures, code: code ?? null, ...(trouble !== undefined && { trouble }) };
-    this.#write(`\n], ${ascii(rest).slice(1)}\n`);
+    this.#write(`\n], ${json(rest).slice(1)}\n`);
   }
 }
 
-function ascii(value: unknown): string {
+function json(value: unknown): string {
   return printableJson(JSON.stringify(value));
 }
