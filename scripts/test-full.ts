@@ -23,13 +23,18 @@ interface Part {
   commands: string[];
   /** The test files that it runs: paths, or how these begin. */
   tests: string[];
-  /** Whether it looks at texts for people. */
-  readsTexts?: boolean;
+  /** What it reads beside the code that all read: the texts for people, the page. */
+  reads?: Side[];
 }
+type Side = keyof typeof SIDES;
+
+const SIDES = { texts: /^(docs\/.*|[^/]*\.md)$/, page: /^(test\/)?web\// };
 
 const LONG = 'mocha --config test/mocharc.json --timeout 1800000';
 /** These build the package or the page in `dist`, so one of them at a time. */
 const BUILDING = ['package', 'shipped-cli', 'lessons', 'course', 'page-debian'];
+/** These read more than the code. */
+const READ: Record<string, Side[]> = { site: ['texts', 'page'], hostile: ['page'], suspend: ['page'] };
 /** These run with the fast driver on Linux 6.1 too. `suspend` and `suspend-sleep` have it in any case. */
 const FAST = ['five-ways', 'freeze-load', 'migrate-cuts', 'posix', 'race'];
 const files = readdirSync('test/full')
@@ -49,7 +54,7 @@ const single = (name: string, suffix = '', env = ''): Part => ({
   name: `${name}${suffix}`,
   commands: [`${env}${long(name)}`],
   tests: [path(name)],
-  readsTexts: name === 'site',
+  reads: READ[name],
 });
 
 const PARTS: Part[] = [
@@ -57,13 +62,13 @@ const PARTS: Part[] = [
     name: 'web',
     commands: ['npm run --silent test:web', ...BUILDING.map(long)],
     tests: ['test/web/', ...BUILDING.map(path)],
-    readsTexts: true,
+    reads: ['texts', 'page'],
   },
   {
     name: 'test',
     commands: ['npm test'],
     tests: ['test/device/', 'test/harness/', 'test/house/', 'test/guest/'],
-    readsTexts: true,
+    reads: ['texts', 'page'],
   },
   guest('minimal'),
   guest('fast'),
@@ -91,12 +96,12 @@ const tree = execFileSync('git', ['ls-files', '--stage'], { encoding: 'utf8', ma
 /** What git's index does not tell of. */
 const changes = execFileSync('git', ['diff'], { maxBuffer: 2 ** 30 });
 
-/** Tells by its name what a part is made of: everything but the tests, and the texts, of others. */
-function sameFiles({ name, tests, readsTexts }: Part): string {
+/** Tells by its name what a part is made of: everything but the tests of others, and what it doesn't read. */
+function sameFiles({ name, tests, reads = [] }: Part): string {
   const read = tree.filter((line) => {
     const file = line.slice(line.indexOf('\t') + 1);
     if (/\.test\.tsx?$/.test(file)) return tests.some((each) => file.startsWith(each));
-    return readsTexts || !/^(docs\/.*|[^/]*\.md)$/.test(file);
+    return Object.entries(SIDES).every(([side, files]) => reads.includes(side as Side) || !files.test(file));
   });
   const settings = Object.entries(process.env).filter(([key]) => key.startsWith('V86_VIRTIOFS_'));
   return createHash('sha256')
