@@ -1,5 +1,7 @@
 import type { GuestMemory } from '../guest-memory.ts';
 import { TURNS, type Turns } from '../virtio/turns.ts';
+import { dateOf, type GuestClock } from './clock.ts';
+import { CountedClock } from './counted-clock.ts';
 import { hookHalt, hookLoop, type Slices } from './endings.ts';
 import { MachineError } from './errors.ts';
 import { type MemoryBlock, replaceBios } from './firmware.ts';
@@ -36,16 +38,16 @@ export class V86Machine {
   static readonly #machines = new WeakMap<object, V86Machine>();
 
   /**
-   * The machine of this emulator: one for its life.
+   * The machine of this emulator: one for its life. `clock`: what its v86's imports come from, if not the host's clock alone.
    *
    * @throws MachineError when it is too late for a new one, or this is no `V86`. {@link ready} rejects with one when its v86 lacks what is needed.
    */
-  static of(emulator: V86Like): V86Machine {
+  static of(emulator: V86Like, clock?: GuestClock): V86Machine {
     let machine = V86Machine.#machines.get(emulator);
     if (!machine) {
       const internals = internalsOf(emulator);
       if (internals.v86?.cpu?.devices?.pci) throw new MachineError(TOO_LATE);
-      machine = new V86Machine(internals);
+      machine = new V86Machine(internals, clock);
       V86Machine.#machines.set(emulator, machine);
     }
     return machine;
@@ -55,6 +57,8 @@ export class V86Machine {
   readonly ready: Promise<void>;
   /** How busy the guest is, whatever else the host has to do. */
   readonly slices: Slices = { all: 0, waiting: 0 };
+  /** Its time; undefined of an emulator that was made without {@link GuestClock.serve}. */
+  readonly clock: GuestClock | undefined;
   readonly #emulator: Emulator;
   readonly #running: Running;
   readonly #bus = new PciBus();
@@ -73,12 +77,15 @@ export class V86Machine {
   /** See {@link goOnFrom}. */
   #before: Uint8Array | undefined;
 
-  private constructor(emulator: Emulator) {
+  private constructor(emulator: Emulator, clock: GuestClock | undefined) {
     this.#emulator = emulator;
+    this.clock = clock;
     this.#running = new Running(emulator);
     emulator.add_listener('emulator-started', () => {
       this.#isVacant = false;
+      clock?.release();
     });
+    emulator.add_listener('emulator-stopped', () => clock?.pause());
     const { destroy } = emulator;
     emulator.destroy = async () => {
       this.lease.end();
@@ -102,12 +109,14 @@ export class V86Machine {
     const emulator = this.#emulator;
     const { v86, cpu } = loadedInternalsOf(emulator);
     tellOfBuild(isTestedBuild(Object.keys(cpu.wm.exports)));
+    this.clock?.connect(v86, cpu);
     this.#running.connect(v86);
     this.#bus.connect(cpu);
     this.#hookReset(cpu);
     hookHalt(this.#listeners.own, cpu, this.#haltListeners);
     hookLoop(emulator, cpu, this.#faultListeners, this.slices);
     const state = new V86State(v86, cpu, this.lease, () => {
+      if (!this.#emulator.is_running()) this.clock?.hold();
       this.#bus.releaseInterrupts();
       for (const listener of this.#restoreListeners) listener();
     });
@@ -164,7 +173,12 @@ export class V86Machine {
 
   /** The event loop that the emulator shares with everything else. */
   get turns(): Turns {
-    return { ...TURNS, isRunning: () => this.#emulator.is_running() };
+    const { clock } = this;
+    return {
+      ...TURNS,
+      ...(clock instanceof CountedClock && { now: () => clock.now() }),
+      isRunning: () => this.#emulator.is_running(),
+    };
   }
 
   /** Calls `listener` whenever the emulator starts to run, or goes on. */
@@ -241,6 +255,7 @@ export class V86Machine {
       this.keepsRtc = false;
       cpu.load_bios = loadBios;
       this.slices.all = this.slices.waiting = 0;
+      this.clock?.reset();
       this.#isVacant = true;
     });
   }
@@ -267,11 +282,25 @@ export class V86Machine {
   }
 
   /**
-   * The real-time clock, in milliseconds since 1970. It goes on with the host's clock, also while the machine is frozen; with
-   * {@link keepsRtc} it stops then.
+   * The real-time clock, in milliseconds since 1970. It goes on with the {@link clock}, or else the host's; with {@link keepsRtc} it goes on from a snapshot as if
+   * no time had passed.
    */
+  get rtc(): number {
+    if (!this.#loaded) return this.clock?.date() ?? Date.now();
+    const { cpu } = this.#loaded;
+    const { rtc_time, last_update } = cpu.devices.rtc;
+    return rtc_time + dateOf(cpu) - last_update;
+  }
+
   set rtc(time: number) {
     setRtc(this.#there.cpu, time);
+  }
+
+  /** How fast the {@link clock} goes: see `GuestClock.speed`. @throws RangeError */
+  set clockSpeed(speed: number) {
+    this.clock!.speed = speed;
+    // It may wait for what is to come sooner now.
+    if (this.#loaded) this.#running.wake(this.#loaded.v86);
   }
 
   /** Whether a restore leaves the real-time clock as it was when the snapshot was taken. */

@@ -1,3 +1,4 @@
+import { dateOf } from './clock.ts';
 import type { Cpu } from './types.ts';
 
 /**
@@ -29,8 +30,9 @@ export function mendedRestore(cpu: Cpu, restore: () => void): void {
   cpu.wm.exports.set_control_word(cpu.fpu_control_word[0]!);
 }
 
-/** v86's clock adds what has passed on the host since it was last asked. */
-export function setRtc({ devices: { rtc } }: Cpu, time: number): void {
+/** v86's clock adds what has passed since it was last asked. */
+export function setRtc(cpu: Cpu, time: number): void {
+  const { rtc } = cpu.devices;
   rtc.rtc_time = time;
-  rtc.last_update = Date.now();
+  rtc.last_update = dateOf(cpu);
 }

@@ -28,9 +28,12 @@ export interface Emulator {
 
 /** What runs in an emulator. */
 export interface V86Core {
+  /** Where it has the function that it asks for the time: one for all emulators. */
+  readonly constructor: { microtick?(): number };
   readonly cpu: Cpu;
   /** Whether it waits for its next tick. */
   readonly idle: boolean;
+  readonly running: boolean;
   /** Milliseconds from now, instead of when it was to be. */
   next_tick(delay: number): void;
   run(): void;
@@ -66,6 +69,10 @@ export interface Cpu {
   store_current_tsc(): void;
   readonly current_tsc: Uint32Array;
   set_tsc(low: number, high: number): void;
+  readonly instruction_counter: Uint32Array;
+  /** Has code compiled that v86 has made; the other one is called when that is done. */
+  codegen_finalize(...args: unknown[]): void;
+  codegen_finalize_finished(...args: unknown[]): void;
   last_result: Int32Array;
   fpu_status_word: Uint16Array;
   mxcsr: Int32Array;
@@ -78,10 +85,12 @@ export interface Uart {
   readonly input: number[] | { clear(): void };
 }
 
-/** Both in milliseconds since 1970, the second one by the host's clock. */
 export interface Rtc {
+  /** Milliseconds since 1970. */
   rtc_time: number;
+  /** When that was, by `Date.now`. */
   last_update: number;
+  timer(...args: unknown[]): number;
 }
 
 export interface IoPort {

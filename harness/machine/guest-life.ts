@@ -12,6 +12,12 @@ export const PATIENCE = 60_000;
 export const BOOT_PATIENCE = 180_000;
 
 export interface LifeOptions extends RenewalOptions {
+  /**
+   * Makes the machine deterministic as far as v86 can be, with this seed of its random numbers, 0 to 2^32 - 1: from one snapshot the same commands run the same
+   * instructions. Its time is counted in instructions, jumps where the guest waits, and stands while nothing is asked of it. `clock` is `keep` by default then,
+   * and can't be `host`. Default: it goes by the host's clock and randomness.
+   */
+  deterministic?: number;
   /** Called with the VmError `crashed` when the guest's kernel has panicked. */
   onPanic?: (error: VmError) => void;
 }

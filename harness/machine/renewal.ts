@@ -1,5 +1,6 @@
 import { type Clock, fromMilliseconds, systemClock, toMilliseconds } from '../../device/fs/clock.ts';
 import type { V86Machine } from '../../device/v86/adapter.ts';
+import { CountedClock } from '../../device/v86/counted-clock.ts';
 import type { Renewal } from './agent/renewal.ts';
 
 /** What becomes of a guest's time and randomness when it goes on from a snapshot. */
@@ -19,7 +20,12 @@ const SEED_SIZE = 64;
 export function renewalFor(machine: V86Machine, { clock = 'host', reseed = true }: RenewalOptions = {}): Renewal {
   const time = clock === 'keep' ? undefined : clock === 'host' ? systemClock() : told(clock);
   if (time) machine.rtc = toMilliseconds(time());
-  return { clock: time, seed: reseed ? crypto.getRandomValues(new Uint8Array(SEED_SIZE)) : undefined };
+  return { clock: time, seed: reseed ? seedFor(machine) : undefined };
+}
+
+function seedFor({ clock }: V86Machine): Uint8Array {
+  const seed = new Uint8Array(SEED_SIZE);
+  return clock instanceof CountedClock ? seed.map(() => clock.random()) : crypto.getRandomValues(seed);
 }
 
 function told(clock: () => number): Clock {

@@ -1,3 +1,4 @@
+import { fromMilliseconds } from '../../device/fs/clock.ts';
 import {
   attachVirtioFs,
   createFsFromVolume,
@@ -10,6 +11,8 @@ import {
   type Volume,
   volumeOf,
 } from '../../device/index.ts';
+import { V86Machine } from '../../device/v86/adapter.ts';
+import { CountedClock } from '../../device/v86/counted-clock.ts';
 import { VmError } from './errors.ts';
 import { printable } from './printable.ts';
 
@@ -27,9 +30,11 @@ export function attachShare(
   { size, ...options }: ShareOptions,
 ): VirtioFsDevice<FileSystem> {
   const isThere = options.filesystem ?? options.volume;
+  const machine = V86Machine.of(emulator);
+  const clock = machine.clock instanceof CountedClock ? () => fromMilliseconds(machine.rtc) : undefined;
   return attachVirtioFs(emulator, {
     ...options,
-    filesystem: isThere ? options.filesystem : new MemoryFileSystem({ size }),
+    filesystem: isThere ? options.filesystem : new MemoryFileSystem({ size, clock }),
   });
 }
 

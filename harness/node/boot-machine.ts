@@ -41,11 +41,12 @@ async function makeWith(
   make: MakeVm,
   more: { base?: Snapshot; emulator?: V86; v86?: Plan['v86'] },
 ): Promise<Vm> {
-  const { clock, reseed, onPanic, onConsole, onProgress } = plan.options;
+  const { clock, reseed, deterministic, onPanic, onConsole, onProgress } = plan.options;
   const vm = make(
     await assemble({
       clock,
       reseed,
+      deterministic,
       onPanic,
       onConsole,
       config: withShares(plan.config, shares),

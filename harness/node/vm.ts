@@ -111,7 +111,7 @@ export class Vm extends Machine<HostShare> {
 
   /**
    * As {@link prepare}, in the emulator of `vm`, which ends for `reason`: only what differs is written. Undefined when `vm` has ended before, or its
-   * emulator is of no use any more.
+   * emulator is of no use any more, or the next one is to be deterministic: what v86 has compiled would tell.
    */
   static async recycle(
     vm: Vm,
@@ -125,6 +125,10 @@ export class Vm extends Machine<HostShare> {
       images.takeOpen();
       const [emulator] = await Promise.all([vm.vacate(reason), vm.#forgetAll()]);
       if (!emulator) return undefined;
+      if (options.deterministic !== undefined) {
+        await emulator.destroy();
+        return undefined;
+      }
       try {
         const next = await Vm.like(configOf(store, id), undefined, options, emulator);
         await next.fill(store, id, {}, vm);
@@ -210,8 +214,18 @@ export class Vm extends Machine<HostShare> {
   }
 
   /**
-   * Stops the guest where it is, until {@link start}: its processor, its timers, and answers to its requests. Its commands go on then, and its clock tells
-   * that time has passed.
+   * Has all of the guest's time pass faster or slower, its waits included: `speed` 10 is ten seconds in one of the host's. What it computes takes as long as
+   * before, so there is less of that in its time. Shares go by the host's clock. It holds until the machine ends, also when it goes back to a snapshot.
+   *
+   * @throws RangeError for what is not from 0.1 to 100, and for any of a deterministic machine.
+   */
+  setClockSpeed(speed: number): void {
+    V86Machine.of(this.emulator).clockSpeed = speed;
+  }
+
+  /**
+   * Stops the guest where it is, until {@link start}: its processor, its timers, and answers to its requests. Its commands go on then. With `clock: 'keep'` its
+   * time has stood still; otherwise all of its clocks tell that time has passed.
    */
   async pause(): Promise<void> {
     this.checkAlive();

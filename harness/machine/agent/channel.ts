@@ -1,4 +1,5 @@
 import type { V86 } from 'v86';
+import { HOST, type Surroundings } from './surroundings.ts';
 
 /** A byte stream to the agent in the guest, see {@link uartChannel}. */
 export interface AgentChannel {
@@ -16,7 +17,7 @@ export type UartBus = Pick<V86, 'add_listener' | 'serial_send_bytes'>;
 const CHUNK = 16384;
 
 /** The channel of the guest's agent: v86's second UART (`uart1: true`). Its bytes are handed on a turn of the event loop later. */
-export function uartChannel(emulator: UartBus): AgentChannel {
+export function uartChannel(emulator: UartBus, clock: Pick<Surroundings, 'now'> = HOST): AgentChannel {
   let deliver: (bytes: Uint8Array, age: number) => void = () => {};
   let began = 0;
   let pending = new Uint8Array(CHUNK);
@@ -25,11 +26,11 @@ export function uartChannel(emulator: UartBus): AgentChannel {
     if (length === 0) return;
     const bytes = pending.subarray(0, length);
     length = 0;
-    deliver(bytes, performance.now() - began);
+    deliver(bytes, clock.now() - began);
   };
   emulator.add_listener('serial1-output-byte', (byte) => {
     if (length === 0) {
-      began = performance.now();
+      began = clock.now();
       queueMicrotask(flush);
     }
     if (length === pending.length) {

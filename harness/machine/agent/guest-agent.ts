@@ -20,7 +20,8 @@ import {
 } from './frames.ts';
 import type { GuestProcess, SpawnOptions } from './guest-process.ts';
 import { Process, words } from './process.ts';
-import { encodeRenewal, type Renewal, renewalFailure } from './renewal.ts';
+import { type Beginning, encodeRenewal, type Renewal, renewalFailure } from './renewal.ts';
+import { HOST, type Surroundings } from './surroundings.ts';
 import { type Unheard, WaitingOutput } from './waiting-output.ts';
 
 export { type AgentChannel, uartChannel } from './channel.ts';
@@ -43,6 +44,7 @@ const RESTARTED = 'the link to the guest was restarted: attach to the process ag
 /** Runs commands in a guest, through the agent of `guest-images/` on a channel of its own. */
 export class GuestAgent {
   readonly #channel: AgentChannel;
+  readonly #surroundings: Surroundings;
   readonly #processes = new Map<number, Process>();
   readonly #reader: FrameReader;
   /** Frames; of a CREDIT the id, since how much it is of is known when it is sent. */
@@ -53,7 +55,7 @@ export class GuestAgent {
   /** Processes that were left, and how many bytes the guest will have taken when it knows: until then they may send what they were allowed to. */
   readonly #left: { id: number; at: number }[] = [];
   readonly #waiting = new WaitingOutput();
-  readonly #lists: { resolve: (ids: number[]) => void; reject: (error: Error) => void }[] = [];
+  readonly #lists: { resolve: (ids: number[]) => void; reject: (error: Error) => void; isAwaited: boolean }[] = [];
   /** Those who wait until the guest has taken so many bytes. */
   readonly #settling: { at: number; resolve: () => void }[] = [];
   #session = 0;
@@ -67,8 +69,9 @@ export class GuestAgent {
   /** Milliseconds since what is being received came. */
   #age = 0;
 
-  constructor(channel: AgentChannel) {
+  constructor(channel: AgentChannel, surroundings = HOST) {
     this.#channel = channel;
+    this.#surroundings = surroundings;
     this.#reader = new FrameReader({
       onFrame: (frame) => this.#receive(frame),
       onEarlyOutput: (id, output) => {
@@ -112,7 +115,7 @@ export class GuestAgent {
     this.#drop(new Error(RESTARTED));
     this.#lost = undefined;
     this.#waiting.expect();
-    this.#session = randomId();
+    this.#session = this.#surroundings.random() >>> 1;
     this.#reader.seek(this.#session);
     const hello = encodeFrame(TO_GUEST.HELLO, this.#session);
     const started = performance.now();
@@ -120,15 +123,15 @@ export class GuestAgent {
       this.#beginning = { renewal, isWelcome: false, resolve, reject };
     });
     this.#channel.write(hello);
-    let repeat: ReturnType<typeof setTimeout>;
+    let stopRepeating = () => {};
     // Seldom, in the end: a guest that finds 128 KiB when it opens the port leaves some there, and then v86 interrupts it no more.
     const sayAgainIn = (pause: number) => {
-      repeat = setTimeout(() => {
+      stopRepeating = this.#surroundings.later(pause, () => {
         // A guest that was in the middle of a frame has taken HELLO for the rest of it: end that.
         this.#channel.write(new Uint8Array(LONGEST_TO_GUEST));
         this.#channel.write(hello);
         sayAgainIn(pause + HELLO_PAUSE);
-      }, pause);
+      });
     };
     sayAgainIn(FIRST_HELLO_PAUSE);
     const late = joinSignals([], timeoutMs);
@@ -138,7 +141,7 @@ export class GuestAgent {
       if (!late.signal.aborted) throw error;
       throw new Error(`no answer from its agent within ${Math.round((performance.now() - started) / 1000)} s`);
     } finally {
-      clearTimeout(repeat!);
+      stopRepeating();
       late.release();
     }
   }
@@ -146,6 +149,12 @@ export class GuestAgent {
   /** Whether the guest has answered, and nothing has ended the link since. */
   get isReady(): boolean {
     return this.#session !== 0 && !this.#beginning && !this.#lost;
+  }
+
+  /** Whether somebody waits for the guest: for a session to begin, a process to end, or it to take what it was sent. */
+  get isAwaited(): boolean {
+    const { size } = this.#processes;
+    return !!this.#beginning || size > 0 || this.#settling.length > 0 || this.#lists.some(({ isAwaited }) => isAwaited);
   }
 
   /** Settles when the guest has taken what it was sent until now, or has lost the link: what is in a snapshot then. */
@@ -201,17 +210,21 @@ export class GuestAgent {
     const argv = typeof command === 'string' ? ['/bin/sh', '-c', command] : command;
     const args = user === undefined ? argv : asUser(argv, user, env);
     const bytes = encodeCommand(cwd, args, env, { pty, isKept });
-    const process = this.#add(randomId(), (errno, isDirectory) => commandError(args[0]!, cwd, errno, isDirectory));
+    const process = this.#add(this.#surroundings.random() >>> 1, (errno, isDirectory) =>
+      commandError(args[0]!, cwd, errno, isDirectory),
+    );
     this.#sendParts(TO_GUEST.PART, TO_GUEST.SPAWN, process.id, bytes);
     process.open();
     return process;
   }
 
-  /** Ids of the processes that run, or have ended and nobody was told. */
-  list(): Promise<number[]> {
+  /** Ids of the processes that run, or have ended and nobody was told. `isAwaited`: see {@link isAwaited}. */
+  list(isAwaited = true): Promise<number[]> {
     if (this.#lost) return Promise.reject(this.#lost);
-    this.#send(TO_GUEST.LIST, 0);
-    return new Promise((resolve, reject) => this.#lists.push({ resolve, reject }));
+    return new Promise((resolve, reject) => {
+      this.#lists.push({ resolve, reject, isAwaited });
+      this.#send(TO_GUEST.LIST, 0);
+    });
   }
 
   /** Goes on with a process that was detached, or that another host process had started before a snapshot. */
@@ -335,7 +348,7 @@ export class GuestAgent {
   #begin(failure?: string): void {
     const { resolve, reject } = this.#beginning!;
     this.#beginning = undefined;
-    void this.#waiting.keepKnown(() => this.list());
+    void this.#waiting.keepKnown(() => this.list(false));
     if (failure === undefined) resolve();
     else reject(new Error(failure));
     this.#pump();
@@ -388,19 +401,6 @@ export class GuestAgent {
       }
     }
   }
-}
-
-/** A session that has not begun. */
-interface Beginning {
-  renewal: Renewal | undefined;
-  /** Whether the guest has answered, and only the renewal is waited for. */
-  isWelcome: boolean;
-  resolve(): void;
-  reject(error: Error): void;
-}
-
-function randomId(): number {
-  return crypto.getRandomValues(new Uint32Array(1))[0]! >>> 1;
 }
 
 function lengthOf(frame: Uint8Array | number): number {

@@ -9,6 +9,15 @@ export interface Renewal {
   seed?: Uint8Array;
 }
 
+/** A session that has not begun. */
+export interface Beginning {
+  renewal: Renewal | undefined;
+  /** Whether the guest has answered, and only the renewal is waited for. */
+  isWelcome: boolean;
+  resolve(): void;
+  reject(error: Error): void;
+}
+
 const SET_CLOCK = 1;
 const HEAD_SIZE = 16;
 /** Nanoseconds that host and guest may differ by: the link can't tell less, and a clock that is right must not go back. */
