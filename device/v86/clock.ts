@@ -109,6 +109,9 @@ export class GuestClock {
   connect(v86: V86Core, cpu: Cpu): void {
     clocks.set(cpu, this);
     dispatch(v86);
+    const { acpi } = cpu.devices;
+    // It has asked the host's clock when it was made, and does not go back.
+    if (acpi) acpi.timer_last_value = 0;
     const { main_loop } = cpu;
     cpu.main_loop = () => {
       const before = running;

@@ -50,6 +50,8 @@ export interface Cpu {
     readonly pci: Pci;
     readonly vga: { readonly vga_memory_size: number };
     readonly rtc: Rtc;
+    /** Its power management timer never goes back behind this many ticks. */
+    readonly acpi?: { timer_last_value: number };
   } & Partial<Record<'uart0' | 'uart1' | 'uart2' | 'uart3', Uart>>;
   readonly mem8: Uint8Array;
   readonly memory_size: Int32Array;
