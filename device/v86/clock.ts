@@ -4,8 +4,11 @@ import type { Cpu, IoPort, Rtc, V86Core } from './types.ts';
 const MIN_SPEED = 0.1;
 const MAX_SPEED = 100;
 
-/** In milliseconds. */
-export const NANOSECOND = 1e-6;
+/**
+ * How much later each reading of a clock that stands is, in milliseconds: when v86 reads the same twice it goes on by up to the least difference that it has
+ * seen. So that has to be seen early, and not to be finer than a tick of the host's clock; this is a browser's.
+ */
+const TICK = 0.1;
 /** Of the real-time clock. */
 const CMOS_DATA = 0x71;
 
@@ -99,9 +102,9 @@ export class GuestClock {
     return { microtick: () => this.read() };
   }
 
-  /** The time as the processor reads it: a nanosecond later than before, at least, since v86 extrapolates from a clock that stands, by any amount. */
+  /** The time as the processor reads it. */
   protected read(): number {
-    if (this.#isHeld) this.#base += NANOSECOND;
+    if (this.#isHeld) this.#base += TICK;
     return this.now();
   }
 

@@ -1,8 +1,10 @@
-import { GuestClock, NANOSECOND } from './clock.ts';
+import { GuestClock } from './clock.ts';
 import type { Cpu, V86Core } from './types.ts';
 
 /** About what v86 runs in a millisecond where it is fast. */
 const INSTRUCTIONS_PER_MS = 100_000;
+/** Between two readings, in milliseconds. */
+const NANOSECOND = 1e-6;
 /** Milliseconds that pass at least between two slices: a timer that is due in none is not due yet. */
 const LEAST = 0.001;
 /** Milliseconds of the host's until it is looked again whether the guest may run, unless something wakes it. */

@@ -1,6 +1,9 @@
 import { expect } from 'chai';
+import { V86Machine } from '../../../device/v86/adapter.ts';
 import { GuestClock } from '../../../device/v86/clock.ts';
 import { CountedClock } from '../../../device/v86/counted-clock.ts';
+import { compileV86 } from '../../../harness/node/v86.ts';
+import { bareMachine } from '../../support/bare-machine.ts';
 
 describe('the clock of a guest', () => {
   let host: number;
@@ -45,12 +48,51 @@ describe('the clock of a guest', () => {
     expect(clock.date()).to.equal(date + 70);
   });
 
-  it('is never read twice as the same while it stands: v86 would extrapolate', () => {
-    const { microtick } = clock.serve({ env: {} })['env']! as { microtick: () => number };
-    const [one, two] = [microtick(), microtick()];
-    expect(two)
-      .to.be.above(one)
-      .and.below(one + 0.001);
+  const clockedMachine = (options = {}) =>
+    bareMachine((emulator) => V86Machine.of(emulator, clock), {
+      wasm_fn: async (imports: WebAssembly.Imports) =>
+        (await WebAssembly.instantiate(await compileV86(), clock.serve(imports))).exports,
+      ...options,
+    });
+
+  it('is what ACPI’s timer begins with', async () => {
+    const begun = performance.now();
+    clock = new GuestClock(() => performance.now() - begun);
+    const { emulator, cpu, destroy } = await clockedMachine({ acpi: true });
+    try {
+      await emulator.run();
+      const { acpi } = cpu.devices;
+      while (!acpi!.timer_last_value) await new Promise((resolve) => setTimeout(resolve, 1));
+      // 3.579545 MHz
+      expect(acpi!.timer_last_value).to.be.below(3580 * clock.now());
+    } finally {
+      await destroy();
+    }
+  });
+
+  it('is as fine for the processor as the host’s while it goes, and after it has stood: v86 reads between the ticks of a coarse one', async () => {
+    const machine = await clockedMachine();
+    const { cpu } = machine;
+    const nanoseconds = () => {
+      cpu.store_current_tsc();
+      return cpu.current_tsc[0]! + cpu.current_tsc[1]! * 2 ** 32;
+    };
+    const TICK = 0.1;
+    try {
+      await machine.emulator.restore_state(await machine.emulator.save_state());
+      clock.release();
+      for (let tick = 0; tick < 3; tick++) {
+        const read = Array.from({ length: 10 }, nanoseconds);
+        // How often it's read in a tick v86 knows when one has passed.
+        if (tick) expect(read).to.deep.equal([...new Set(read)].sort((a, b) => a - b));
+        expect(read.at(-1)! - read[0]!, `tick ${tick}`)
+          .to.be.above(0)
+          .and.below(TICK * 1e6);
+        host += TICK;
+      }
+    } finally {
+      await machine.destroy();
+    }
   });
 
   it('takes no speed that v86 has no use for, and a counted one none at all', () => {
