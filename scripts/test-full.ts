@@ -1,82 +1,85 @@
 // Runs every suite, and all of them whatever fails: `npm run test:full`, or only the parts that are named:
-// `npm run test:full -- web five-ways`. One more at a time than there are processors, because most of them wait now and then. What a part prints goes to a file; of those that fail the end is shown.
-// A part that passed on this machine, with the same files of the project that it reads, isn't run again: `--again` runs it.
+// `npm run test:full -- web five-ways`. One more at a time than there are processors, because most of them wait now and then. What a part says goes to a file; what failed is shown.
+// Tests of a file that passed on this machine, with the same files of the project that they read, aren't run again: `--again` runs them.
 import { execFileSync, spawn } from 'node:child_process';
 import { createHash } from 'node:crypto';
-import {
-  createWriteStream,
-  existsSync,
-  mkdirSync,
-  mkdtempSync,
-  readdirSync,
-  readFileSync,
-  type WriteStream,
-  writeFileSync,
-} from 'node:fs';
+import { createWriteStream, existsSync, mkdirSync, mkdtempSync, type WriteStream, writeFileSync } from 'node:fs';
 import { availableParallelism, tmpdir } from 'node:os';
-import { basename, join } from 'node:path';
+import { basename, join, relative } from 'node:path';
+import { createInterface } from 'node:readline';
 import { parseArgs } from 'node:util';
 import { cacheDirectory } from '../guest-images/paths.ts';
 
 interface Part {
   name: string;
-  commands: string[];
-  /** The test files that it runs: paths, or how these begin. */
-  tests: string[];
+  /** Files of tests: those of one array run in one process. */
+  runs: string[][];
+  env?: Record<string, string>;
   /** What it reads beside the code that all read: the texts for people, the page. */
   reads?: Side[];
 }
 type Side = keyof typeof SIDES;
 
-const SIDES = { texts: /^(docs\/.*|[^/]*\.md)$/, page: /^(test\/)?web\// };
+/** A test or hook, as mocha's reporter `json-stream` tells of it. */
+interface Told {
+  file?: string;
+  fullTitle: string;
+  duration?: number;
+  err?: string;
+  stack?: string | null;
+}
 
-const LONG = 'mocha --config test/mocharc.json --timeout 1800000';
+const SIDES = { texts: /^(docs\/.*|[^/]*\.md)$/, page: /^(test\/)?web\// };
 /** These build the package or the page in `dist`, so one of them at a time. */
 const BUILDING = ['package', 'shipped-cli', 'lessons', 'course', 'page-debian'];
 /** These read more than the code. */
 const READ: Record<string, Side[]> = { site: ['texts', 'page'], hostile: ['page'], suspend: ['page'] };
 /** These run with the fast driver on Linux 6.1 too. `suspend` and `suspend-sleep` have it in any case. */
 const FAST = ['five-ways', 'freeze-load', 'migrate-cuts', 'posix', 'race'];
-const files = readdirSync('test/full')
-  .filter((file) => file.endsWith('.test.ts'))
-  .map((file) => basename(file, '.test.ts'));
+const FAST_DRIVER = { V86_VIRTIOFS_DRIVER: 'fast' };
+const MINIMAL = { V86_VIRTIOFS_KERNEL: 'minimal' };
+/** What decides whether tests run again is not part of it. */
+const RUNNER = 'scripts/test-full.ts';
+const MOCHA = 'node_modules/mocha/lib/cli/cli.js';
+const TEST = /\.test\.tsx?$/;
 
+/** Each file of the project, its content's hash first. */
+const tree = execFileSync('git', ['ls-files', '--stage'], { encoding: 'utf8', maxBuffer: 2 ** 26 })
+  .trimEnd()
+  .split('\n')
+  .map((line) => ({ line, file: line.slice(line.indexOf('\t') + 1) }))
+  .filter(({ file }) => file !== RUNNER);
+/** What git's index does not tell of. */
+const changes = execFileSync('git', ['diff', '--', '.', `:!${RUNNER}`], { maxBuffer: 2 ** 30 });
+
+const tests = (at: RegExp) => tree.map(({ file }) => file).filter((file) => TEST.test(file) && at.test(file));
 const path = (name: string) => `test/full/${name}.test.ts`;
-const long = (name: string) => `${LONG} ${path(name)}`;
+const long = tests(/^test\/full\//).map((file) => basename(file, '.test.ts'));
 
-/** The suite of the guest, with another kernel or driver. */
-const guest = (name: string): Part => ({
+/** The suite of the guest, with another kernel or driver. Its tools depend on neither. */
+const guest = (name: string, env: Record<string, string>): Part => ({
   name,
-  commands: [`npm run --silent test:${name}`],
-  tests: ['test/guest/', path('virtio')],
+  runs: [[...tests(/^test\/guest\/[^/]*$/), path('virtio')]],
+  env,
 });
-const single = (name: string, suffix = '', env = ''): Part => ({
+const single = (name: string, suffix = '', env = {}): Part => ({
   name: `${name}${suffix}`,
-  commands: [`${env}${long(name)}`],
-  tests: [path(name)],
+  runs: [[path(name)]],
+  env,
   reads: READ[name],
 });
 
 const PARTS: Part[] = [
-  {
-    name: 'web',
-    commands: ['npm run --silent test:web', ...BUILDING.map(long)],
-    tests: ['test/web/', ...BUILDING.map(path)],
-    reads: ['texts', 'page'],
-  },
-  {
-    name: 'test',
-    commands: ['npm test'],
-    tests: ['test/device/', 'test/harness/', 'test/house/', 'test/guest/'],
-    reads: ['texts', 'page'],
-  },
-  guest('minimal'),
-  guest('fast'),
+  { name: 'web', runs: [tests(/^test\/web\//), ...BUILDING.map((name) => [path(name)])], reads: ['texts', 'page'] },
+  { name: 'unit', runs: [tests(/^test\/(device|harness|house)\//)], reads: ['texts', 'page'] },
+  { name: 'guest', runs: [tests(/^test\/guest\//)] },
+  guest('minimal', MINIMAL),
+  guest('fast', FAST_DRIVER),
   // What the page's guest has.
-  guest('minimal-fast'),
-  ...files.filter((name) => !BUILDING.includes(name)).map((name) => single(name)),
-  ...FAST.map((name) => single(name, '-fast', 'V86_VIRTIOFS_DRIVER=fast ')),
-  ...['notifications', 'suspend'].map((name) => single(name, '-minimal', 'V86_VIRTIOFS_KERNEL=minimal ')),
+  guest('minimal-fast', { ...MINIMAL, ...FAST_DRIVER }),
+  ...long.filter((name) => !BUILDING.includes(name)).map((name) => single(name)),
+  ...FAST.map((name) => single(name, '-fast', FAST_DRIVER)),
+  ...['notifications', 'suspend'].map((name) => single(name, '-minimal', MINIMAL)),
 ];
 
 const { values: flags, positionals: wanted } = parseArgs({
@@ -89,72 +92,105 @@ if (unknown.length) {
   process.exit(2);
 }
 
-/** Each file of the project, its content's hash first. */
-const tree = execFileSync('git', ['ls-files', '--stage'], { encoding: 'utf8', maxBuffer: 2 ** 26 })
-  .trimEnd()
-  .split('\n');
-/** What git's index does not tell of. */
-const changes = execFileSync('git', ['diff'], { maxBuffer: 2 ** 30 });
+const passed = join(cacheDirectory(), 'passed');
+mkdirSync(passed, { recursive: true });
+const directory = mkdtempSync(join(tmpdir(), 'test-full-'));
 
-/** Tells by its name what a part is made of: everything but the tests of others, and what it doesn't read. */
-function sameFiles({ name, tests, reads = [] }: Part): string {
-  const read = tree.filter((line) => {
-    const file = line.slice(line.indexOf('\t') + 1);
-    if (/\.test\.tsx?$/.test(file)) return tests.some((each) => file.startsWith(each));
+/** Where it is noted that a file of tests has passed: by its name, and what it and everything but other tests was. */
+function noteOf({ name, env = {}, reads = [] }: Part, test: string): string {
+  const read = tree.filter(({ file }) => {
+    if (TEST.test(file)) return file === test;
     return Object.entries(SIDES).every(([side, files]) => reads.includes(side as Side) || !files.test(file));
   });
-  const settings = Object.entries(process.env).filter(([key]) => key.startsWith('V86_VIRTIOFS_'));
-  return createHash('sha256')
-    .update(JSON.stringify([name, process.version, settings.sort(), read]))
+  const settings = Object.entries({ ...process.env, ...env }).filter(([key]) => key.startsWith('V86_VIRTIOFS_'));
+  const hash = createHash('sha256')
+    .update(JSON.stringify([process.version, settings.sort(), read.map(({ line }) => line)]))
     .update(changes)
     .digest('hex');
+  return join(passed, `${name}-${basename(test, '.test.ts')}-${hash.slice(0, 32)}`);
 }
 
-const passed = join(cacheDirectory(), 'passed');
-const waiting = PARTS.filter(({ name }) => !wanted.length || wanted.includes(name));
-const directory = mkdtempSync(join(tmpdir(), 'test-full-'));
-const total = waiting.length;
+/** Runs files of tests in one process, one after the other, and notes which have passed. Returns what has not. */
+async function run(part: Part, files: string[], log: WriteStream, counts: { passed: number }): Promise<string[]> {
+  const failures: string[] = [];
+  let current = '';
+  let isGood = true;
+  const isOver = () => {
+    if (current && isGood) writeFileSync(noteOf(part, current), '');
+  };
+  const limit = files.every((file) => file.startsWith('test/full/')) ? ['--timeout', '1800000'] : [];
+  const mocha = [MOCHA, '--config', 'test/mocharc.json', '--reporter', 'json-stream', ...limit, ...files];
+  const child = spawn(process.execPath, ['--import', 'tsx', ...mocha], {
+    stdio: ['ignore', 'pipe', 'pipe'],
+    env: { ...process.env, ...part.env },
+  });
+  child.stderr.pipe(log, { end: false });
+  let hasEnded = false;
+  for await (const line of createInterface(child.stdout)) {
+    const { kind, told } = eventOf(line);
+    if (kind === 'end') hasEnded = true;
+    if (kind !== 'pass' && kind !== 'fail') {
+      log.write(`${line}\n`);
+      continue;
+    }
+    const file = told.file ? relative('.', told.file) : current;
+    if (file !== current) {
+      isOver();
+      current = file;
+      isGood = true;
+      log.write(`\n${file}\n`);
+    }
+    log.write(`  ${kind === 'pass' ? '✔' : '✖'} ${told.fullTitle} (${told.duration ?? 0} ms)\n`);
+    if (kind === 'pass') {
+      counts.passed++;
+      continue;
+    }
+    isGood = false;
+    failures.push(`${file}: ${told.fullTitle}\n${told.stack ?? told.err}`);
+    log.write(`${failures.at(-1)}\n`);
+  }
+  if (hasEnded) isOver();
+  else failures.push(`${current || files.join(' ')}: mocha ended in the middle`);
+  return failures;
+}
+
+/** What a line of mocha's tells, unless a test has printed it. */
+function eventOf(line: string): { kind: string; told: Told } {
+  try {
+    const [kind, told] = JSON.parse(line);
+    return { kind, told };
+  } catch {
+    return { kind: 'text', told: { fullTitle: line } };
+  }
+}
+
+const parts = PARTS.filter(({ name }) => !wanted.length || wanted.includes(name));
+const waiting = [...parts];
 const failed: string[] = [];
 let done = 0;
 
-function run(command: string, log: WriteStream): Promise<boolean> {
-  return new Promise((resolve) => {
-    const child = spawn(command, { shell: true, stdio: ['ignore', 'pipe', 'pipe'] });
-    child.stdout.pipe(log, { end: false });
-    child.stderr.pipe(log, { end: false });
-    child.on('close', (code) => resolve(code === 0));
-  });
-}
-
 async function runPart(part: Part): Promise<void> {
-  const { name, commands } = part;
-  const before = join(passed, sameFiles(part));
-  if (!flags.again && existsSync(before)) {
-    console.log(`${readFileSync(before, 'utf8')}, with the same files, so not again (${++done} of ${total})`);
+  const { name } = part;
+  const runs = part.runs.map((files) => files.filter((file) => flags.again || !existsSync(noteOf(part, file))));
+  const before = part.runs.flat().length - runs.flat().length;
+  const ofBefore = before ? `, ${before} of its files passed before` : '';
+  if (!runs.flat().length) {
+    console.log(`${name}: passed before, with the same files (${++done} of ${parts.length})`);
     return;
   }
   const logFile = join(directory, `${name}.log`);
   const log = createWriteStream(logFile);
   const began = Date.now();
-  console.log(`${name}: begun`);
-  let isGood = true;
-  for (const command of commands) isGood = (await run(command, log)) && isGood;
+  console.log(`${name}: begun${ofBefore}`);
+  const counts = { passed: 0 };
+  const failures: string[] = [];
+  for (const files of runs) if (files.length) failures.push(...(await run(part, files, log, counts)));
   await new Promise<void>((resolve) => log.end(resolve));
-  const text = readFileSync(logFile, 'utf8');
-  const counted = [...text.matchAll(/^ {2}(\d+) (passing|failing|pending)\b/gm)];
-  const counts = ['passing', 'failing', 'pending']
-    .map((kind) => [counted.reduce((sum, [, count, of]) => sum + (of === kind ? Number(count) : 0), 0), kind] as const)
-    .filter(([count]) => count);
-  const result = `${counts.map((each) => each.join(' ')).join(', ')}, ${Math.round((Date.now() - began) / 1000)} s`;
-  console.log(`${name}: ${isGood ? 'passed' : 'FAILED'}, ${result} (${++done} of ${total})`);
-  if (isGood) {
-    mkdirSync(passed, { recursive: true });
-    writeFileSync(before, `${name}: passed on ${new Date().toISOString().slice(0, 16)}Z, ${result}`);
-    return;
-  }
+  const result = `${counts.passed} tests passed${failures.length ? `, ${failures.length} failed` : ''}, ${Math.round((Date.now() - began) / 1000)} s`;
+  console.log(`${name}: ${failures.length ? 'FAILED' : 'passed'}, ${result}${ofBefore} (${++done} of ${parts.length})`);
+  if (!failures.length) return;
   failed.push(name);
-  const at = text.search(/^ {2}\d+ failing/m);
-  console.log(at < 0 ? text.slice(-4000) : text.slice(at, at + 8000), `\nAll that it said: ${logFile}`);
+  console.log(`${failures.join('\n\n').slice(0, 8000)}\nAll that it said: ${logFile}`);
 }
 
 await Promise.all(
@@ -162,5 +198,5 @@ await Promise.all(
     for (let part = waiting.shift(); part; part = waiting.shift()) await runPart(part);
   }),
 );
-console.log(failed.length ? `Failed: ${failed.join(', ')}` : `All ${total} parts passed.`);
+console.log(failed.length ? `Failed: ${failed.join(', ')}` : `All ${parts.length} parts passed.`);
 process.exitCode = failed.length ? 1 : 0;
