@@ -223,8 +223,15 @@ describe('the page: courses', function () {
       expect(await lesson(visit).isVisible()).to.equal(true);
       const mark = page.locator('vm-step [data-marked]');
       expect(await mark.first().getAttribute('data-mark')).to.equal('used');
-      await stepOf(visit, 3).locator('button.pointer').focus();
-      await visit.until(async () => (await mark.count()) > 0, 'nothing is marked');
+      for (const [text, name] of [
+        ['request', 'buffers'],
+        ['used ring', 'used'],
+      ] as const) {
+        await stepOf(visit, 3).getByRole('button', { name: text, exact: true }).focus();
+        const isMarked = async () =>
+          (await mark.count()) > 0 && (await mark.first().getAttribute('data-mark')) === name;
+        await visit.until(isMarked, `“${text}” marks nothing`);
+      }
       await visit.picture(`course-beside-${size.width}`);
       const boxes = await Promise.all([picture.boundingBox(), lesson(visit).boundingBox()]);
       expect(boxes[0]!.x + boxes[0]!.width).to.be.at.most(size.width);

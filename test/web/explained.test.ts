@@ -42,6 +42,8 @@ describe('the page: what the inspector names', () => {
       const { page } = visit;
       const panel = page.locator('vm-inspector');
       await page.getByRole('tab', { name: 'Inspector', exact: true }).click();
+      // It has what happens from when it's there.
+      await panel.locator('vm-requests').waitFor();
       const show = async (view: string): Promise<Locator> => {
         await panel.getByRole('tab', { name: view, exact: true }).click();
         return panel.locator(`vm-${view.toLowerCase()}`);
