@@ -48,7 +48,7 @@ describe('the page: names from elsewhere', () => {
     const exported = await visit.download(() => pressIn(rows(visit, MARKUP), 'Export'));
     expect(exported.suggestedFilename()).to.match(/^[\w.-]+\.layer$/);
     await timeline.getByRole('listitem').filter({ hasText: MARKUP }).getByRole('button', { name: 'Rewind to' }).click();
-    await timeline.getByText(`went to “${MARKUP}”`).waitFor();
+    await timeline.getByText(`was rewound to “${MARKUP}”`).waitFor();
 
     await page.evaluate(
       (name) =>

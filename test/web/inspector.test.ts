@@ -419,8 +419,8 @@ describe('the page: inspector', () => {
     const [lock, ...locks] = await table('Locks');
     const [waiter] = await table('Waiters');
     expect(locks).to.deep.equal([]);
-    expect(lock).to.match(/^flock write \/README.txt all \d+ guest$/);
-    expect(waiter).to.match(/^flock write \/README.txt all \d+ guest$/);
+    expect(lock).to.match(/^flock write \/README.txt all \d+ Guest$/);
+    expect(waiter).to.match(/^flock write \/README.txt all \d+ Guest$/);
     expect(waiter).to.not.equal(lock);
     expect(await table('Inode map')).to.satisfy((nodes: string[]) =>
       nodes.some((node) => /^\d+ \d+ \d+ \/README.txt$/.test(node)),
