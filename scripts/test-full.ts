@@ -3,7 +3,15 @@
 // Tests of a file that passed on this machine, with the same files of the project that they read, aren't run again: `--again` runs them.
 import { execFileSync, spawn } from 'node:child_process';
 import { createHash } from 'node:crypto';
-import { createWriteStream, existsSync, mkdirSync, mkdtempSync, type WriteStream, writeFileSync } from 'node:fs';
+import {
+  createWriteStream,
+  existsSync,
+  mkdirSync,
+  mkdtempSync,
+  readFileSync,
+  type WriteStream,
+  writeFileSync,
+} from 'node:fs';
 import { availableParallelism, tmpdir } from 'node:os';
 import { basename, join, relative } from 'node:path';
 import { createInterface } from 'node:readline';
@@ -15,10 +23,7 @@ interface Part {
   /** Files of tests: those of one array run in one process. */
   runs: string[][];
   env?: Record<string, string>;
-  /** What it reads beside the code that all read: the texts for people, the page. */
-  reads?: Side[];
 }
-type Side = keyof typeof SIDES;
 
 /** A test or hook, as mocha's reporter `json-stream` tells of it. */
 interface Told {
@@ -29,11 +34,14 @@ interface Told {
   stack?: string | null;
 }
 
-const SIDES = { texts: /^(docs\/.*|[^/]*\.md)$/, page: /^(test\/)?web\// };
 /** These build the package or the page in `dist`, so one of them at a time. */
 const BUILDING = ['package', 'shipped-cli', 'lessons', 'course', 'page-debian'];
-/** These read more than the code. */
-const READ: Record<string, Side[]> = { site: ['texts', 'page'], hostile: ['page'], suspend: ['page'] };
+/** Files that aren't read by all tests, and what is said in those that do. */
+const SIDES = [
+  // Texts for people.
+  { files: /^(docs\/.*|[^/]*\.md)$/, named: /\bdocs\/|\.md\b/ },
+  { files: /^(test\/)?web\//, named: /\b(web|page|site)\b|hostile-peers|recordRefusal/ },
+];
 /** These run with the fast driver on Linux 6.1 too. `suspend` and `suspend-sleep` have it in any case. */
 const FAST = ['five-ways', 'freeze-load', 'migrate-cuts', 'posix', 'race'];
 const FAST_DRIVER = { V86_VIRTIOFS_DRIVER: 'fast' };
@@ -66,12 +74,11 @@ const single = (name: string, suffix = '', env = {}): Part => ({
   name: `${name}${suffix}`,
   runs: [[path(name)]],
   env,
-  reads: READ[name],
 });
 
 const PARTS: Part[] = [
-  { name: 'web', runs: [tests(/^test\/web\//), ...BUILDING.map((name) => [path(name)])], reads: ['texts', 'page'] },
-  { name: 'unit', runs: [tests(/^test\/(device|harness|house)\//)], reads: ['texts', 'page'] },
+  { name: 'web', runs: [tests(/^test\/web\//), ...BUILDING.map((name) => [path(name)])] },
+  { name: 'unit', runs: [tests(/^test\/(device|harness|house)\//)] },
   { name: 'guest', runs: [tests(/^test\/guest\//)] },
   guest('minimal', MINIMAL),
   guest('fast', FAST_DRIVER),
@@ -97,11 +104,13 @@ mkdirSync(passed, { recursive: true });
 const directory = mkdtempSync(join(tmpdir(), 'test-full-'));
 
 /** Where it is noted that a file of tests has passed: by its name, and what it and everything but other tests was. */
-function noteOf({ name, env = {}, reads = [] }: Part, test: string): string {
-  const read = tree.filter(({ file }) => {
-    if (TEST.test(file)) return file === test;
-    return Object.entries(SIDES).every(([side, files]) => reads.includes(side as Side) || !files.test(file));
-  });
+function noteOf({ name, env = {} }: Part, test: string): string {
+  const isAny = /^test\/(web|house)\//.test(test) || BUILDING.some((each) => path(each) === test);
+  const text = readFileSync(test, 'utf8');
+  const unread = isAny ? [] : SIDES.filter(({ named }) => !named.test(text));
+  const read = tree.filter(({ file }) =>
+    TEST.test(file) ? file === test : unread.every(({ files }) => !files.test(file)),
+  );
   const settings = Object.entries({ ...process.env, ...env }).filter(([key]) => key.startsWith('V86_VIRTIOFS_'));
   const hash = createHash('sha256')
     .update(JSON.stringify([process.version, settings.sort(), read.map(({ line }) => line)]))
