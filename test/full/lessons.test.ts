@@ -1,3 +1,4 @@
+import { expect } from 'chai';
 import {
   everyPair,
   follow,
@@ -6,6 +7,7 @@ import {
   LESSONS,
   leave,
   leavesMore,
+  pointedInVain,
   prepare,
   stateOf,
 } from '../web/lesson-matrix.ts';
@@ -27,6 +29,18 @@ describe('the page: lessons in every order', () => {
       await follow(visit, index);
       await leave(visit, before, LESSONS[index]!.id);
     }
+  });
+
+  it('point at what is there', async () => {
+    const visit = await site.open();
+    await prepare(visit);
+    const before = await stateOf(visit);
+    const vain: string[] = [];
+    for (const [index, { id }] of LESSONS.entries()) {
+      vain.push(...(await pointedInVain(visit, index)));
+      await leave(visit, before, id);
+    }
+    expect(vain).to.deep.equal([]);
   });
 
   it('left after each number of steps', async () => {

@@ -224,6 +224,7 @@ describe('the page: courses', function () {
       const mark = page.locator('vm-step [data-marked]');
       expect(await mark.first().getAttribute('data-mark')).to.equal('used');
       for (const [text, name] of [
+        ['descriptors', 'table'],
         ['request', 'buffers'],
         ['used ring', 'used'],
       ] as const) {

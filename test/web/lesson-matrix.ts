@@ -43,8 +43,11 @@ export const list = ({ page }: Visit): Locator => page.locator('vm-lessons');
 export const lesson = ({ page }: Visit): Locator => page.locator('vm-lesson');
 export const stepOf = (visit: Visit, index: number): Locator => lesson(visit).locator('.steps-list > li').nth(index);
 
-/** Does a step of a built-in lesson, or of `own`, with the buttons that there are for it, and returns what the page says it saw. */
-export async function doStep(visit: Visit, index: number, own?: Lesson): Promise<string> {
+/**
+ * Does a step of a built-in lesson, or of `own`, with the buttons that there are for it, and returns what the page says it saw. `look` is called when there is
+ * something to be looked at: before the device takes what the driver has written, and in the end.
+ */
+export async function doStep(visit: Visit, index: number, own?: Lesson, look = async () => {}): Promise<string> {
   const title = await lesson(visit).locator('h2').innerText();
   const { exercise, command, acts, check, question } = (own ?? COURSE_LESSONS.find((each) => each.title === title)!)
     .steps[index]!;
@@ -60,9 +63,13 @@ export async function doStep(visit: Visit, index: number, own?: Lesson): Promise
   const take = button('Let the device take it');
   if (command?.isPaused) {
     await done.or(take).first().waitFor({ timeout: STEP_TIME });
-    if (await take.count()) await take.click();
+    if (await take.count()) {
+      await look();
+      await take.click();
+    }
   }
   await done.waitFor({ timeout: STEP_TIME });
+  await look();
   return (await step.locator('.seen').allInnerTexts()).join('');
 }
 
@@ -156,6 +163,31 @@ export async function follow(visit: Visit, index: number, steps = Infinity): Pro
       throw new Error(`${await lesson(visit).innerText()}\n${told}\n${await visit.screen()}`, { cause: error });
     });
   if (steps === Infinity) await lesson(visit).getByText('Lesson complete.').waitFor();
+}
+
+/** Follows a lesson, and returns what its text points at in vain, as it's called there. */
+export async function pointedInVain(visit: Visit, index: number): Promise<string[]> {
+  await openLesson(visit, index);
+  const vain: string[] = [];
+  for (const n of LESSONS[index]!.steps.keys()) {
+    const pointers = stepOf(visit, n).locator('button.pointer');
+    const seen = new Set<number>();
+    await doStep(visit, n, undefined, async () => {
+      for (const [at, pointer] of (await pointers.all()).entries()) {
+        await pointer.focus();
+        const marked = visit.page.locator('[data-marked]').first();
+        if (!seen.has(at))
+          await marked.waitFor({ timeout: 3000 }).then(
+            () => seen.add(at),
+            () => {},
+          );
+        await pointer.blur();
+      }
+    });
+    for (const [at, text] of (await pointers.allInnerTexts()).entries())
+      if (!seen.has(at)) vain.push(`${LESSONS[index]!.id}, step ${n + 1}: ${text}`);
+  }
+  return vain;
 }
 
 /** Leaves the lesson under way; everything is as it was then. */

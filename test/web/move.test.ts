@@ -135,11 +135,11 @@ describe('the page: moving, and sleep', () => {
     ]);
     const [, there] = await server.says(/waiting on (ws:\S+)\n/);
     await openDialog(visit);
-    await give(visit, 'Where guest moves to', there!.replace(/#.*/, `#${makeToken()}`));
+    await give(visit, 'Where the guest moves to', there!.replace(/#.*/, `#${makeToken()}`));
     await dialog(visit)
       .getByText(/different token|hung up/)
       .waitFor();
-    await give(visit, 'Where guest moves to', there!);
+    await give(visit, 'Where the guest moves to', there!);
     await visit.page.getByText(/guest runs at ws:\/\/localhost:\d+ now/).waitFor();
     const [, back] = await server.says(/waiting on[\s\S]*waiting on (ws:\S+)\n/);
     await visit.page.getByLabel(/From Node/).fill(back!);

@@ -81,7 +81,7 @@ describe('the page: a guest of which nobody heard where it runs', function () {
     const road = new BreakingRoad(there!, last, heals);
     roads.push(road);
     await visit.page.getByRole('button', { name: 'Move the guest', exact: true }).click();
-    const address = visit.page.getByRole('dialog', { name: /^Move/ }).getByLabel('Where guest moves to');
+    const address = visit.page.getByRole('dialog', { name: /^Move/ }).getByLabel('Where the guest moves to');
     await address.fill(road.address + token);
     await address.press('Enter');
     return { visit, server };

@@ -59,6 +59,6 @@ export const controls = css`
   /* Also those that are small for a mouse; but not what stands in a line of text. */
   @media (pointer: coarse) {
     button:not(.term, .pointer, .glossary), input:not([type=checkbox]), select, label:has(> [type=checkbox]), summary { min-height: 44px !important; align-content: center; }
-    button.icon { width: 44px !important; }
+    button:not(.term, .pointer, .glossary) { min-width: 44px; }
   }
 `;
