@@ -1,8 +1,9 @@
 // Runs every suite, and all of them whatever fails: `npm run test:full`, or only the parts that are named:
 // `npm run test:full -- web five-ways`. One more at a time than there are processors, because most of them wait now and then. What a part says goes to a file; what failed is shown.
-// Tests of a file that passed on this machine, with the same files of the project that they read, aren't run again: `--again` runs them.
+// A test file that passed on this machine isn't run again until something that it reads has changed: `--again` runs it.
 import { execFileSync, spawn } from 'node:child_process';
 import { createHash } from 'node:crypto';
+import { once } from 'node:events';
 import {
   createWriteStream,
   existsSync,
@@ -30,8 +31,15 @@ interface Told {
   file?: string;
   fullTitle: string;
   duration?: number;
+  /** In the end: how many were skipped. */
+  pending?: number;
   err?: string;
   stack?: string | null;
+}
+
+interface Counts {
+  passed: number;
+  skipped: number;
 }
 
 /** These build the package or the page in `dist`, so one of them at a time. */
@@ -120,7 +128,7 @@ function noteOf({ name, env = {} }: Part, test: string): string {
 }
 
 /** Runs files of tests in one process, one after the other, and notes which have passed. Returns what has not. */
-async function run(part: Part, files: string[], log: WriteStream, counts: { passed: number }): Promise<string[]> {
+async function run(part: Part, files: string[], log: WriteStream, counts: Counts): Promise<string[]> {
   const failures: string[] = [];
   let current = '';
   let isGood = true;
@@ -134,10 +142,10 @@ async function run(part: Part, files: string[], log: WriteStream, counts: { pass
     env: { ...process.env, ...part.env },
   });
   child.stderr.pipe(log, { end: false });
-  let hasEnded = false;
+  const closed = once(child, 'close');
   for await (const line of createInterface(child.stdout)) {
     const { kind, told } = eventOf(line);
-    if (kind === 'end') hasEnded = true;
+    if (kind === 'end') counts.skipped += told.pending ?? 0;
     if (kind !== 'pass' && kind !== 'fail') {
       log.write(`${line}\n`);
       continue;
@@ -158,8 +166,9 @@ async function run(part: Part, files: string[], log: WriteStream, counts: { pass
     failures.push(`${file}: ${told.fullTitle}\n${told.stack ?? told.err}`);
     log.write(`${failures.at(-1)}\n`);
   }
-  if (hasEnded) isOver();
-  else failures.push(`${current || files.join(' ')}: mocha ended in the middle`);
+  const [code] = await closed;
+  if (code === failures.length) isOver();
+  else failures.push(`${current || files.join(' ')}: mocha ended with ${code}`);
   return failures;
 }
 
@@ -191,11 +200,12 @@ async function runPart(part: Part): Promise<void> {
   const log = createWriteStream(logFile);
   const began = Date.now();
   console.log(`${name}: begun${ofBefore}`);
-  const counts = { passed: 0 };
+  const counts = { passed: 0, skipped: 0 };
   const failures: string[] = [];
   for (const files of runs) if (files.length) failures.push(...(await run(part, files, log, counts)));
   await new Promise<void>((resolve) => log.end(resolve));
-  const result = `${counts.passed} tests passed${failures.length ? `, ${failures.length} failed` : ''}, ${Math.round((Date.now() - began) / 1000)} s`;
+  const others = `${counts.skipped ? `, ${counts.skipped} skipped` : ''}${failures.length ? `, ${failures.length} failed` : ''}`;
+  const result = `${counts.passed} tests passed${others}, ${Math.round((Date.now() - began) / 1000)} s`;
   console.log(`${name}: ${failures.length ? 'FAILED' : 'passed'}, ${result}${ofBefore} (${++done} of ${parts.length})`);
   if (!failures.length) return;
   failed.push(name);

@@ -185,7 +185,7 @@ describe('a daemon that keeps guests ready', function () {
       await terminal.says(/24 80\r/);
       terminal.resize(30, 100);
       await resized(terminal, /30 100\r/);
-      // Until it has begun the line editor has the keys, and the shell takes no notice of them while it forks: what says so is the child.
+      // Until it has begun the line editor has the keys, and the shell takes no notice of them while it forks: so the child says that it has.
       terminal.type('sh -c "echo be\'gun\'; exec sleep 1000"\n');
       await terminal.says(/begun\r/);
       terminal.type('\x03');
