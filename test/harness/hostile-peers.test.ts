@@ -4,7 +4,7 @@ import { fuzzPeers } from '../support/hostile-peers.ts';
 describe('what hostile guests, peers, tabs and pages send', function () {
   this.timeout(300_000);
 
-  for (const seed of [1, 2, 3, 4]) {
+  for (const seed of [1, 2]) {
     it(`250,000 messages from seed ${seed} end their channels, and nothing else`, async () => {
       const before = process.memoryUsage().arrayBuffers;
       const outcomes = await fuzzPeers(seed, 250_000);

@@ -10,7 +10,7 @@ describe('a hostile guest’s FUSE messages', function () {
   const done = new Set<string>();
   let waited = 0;
 
-  for (const seed of [1, 2, 3, 4, 5, 6]) {
+  for (const seed of [1, 2, 3]) {
     it(`200,000 of them from seed ${seed} bring nothing out of order`, async () => {
       const { answers, deferred } = await sendWildly(seed, 200_000);
       for (const answer of answers.keys()) if (/ (0|no reply)$/.test(answer)) done.add(answer.split(' ')[0]!);

@@ -2,9 +2,9 @@ import { mkdtempSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { expect } from 'chai';
-import { openFiles } from '../../../harness/node/stores/open-files.ts';
-import { useCli } from '../../support/cli.ts';
-import { BUCKET } from '../../support/store-kinds.ts';
+import { openFiles } from '../../harness/node/stores/open-files.ts';
+import { useCli } from '../support/cli.ts';
+import { BUCKET } from '../support/store-kinds.ts';
 
 describe('command line: a store in a bucket', function () {
   this.timeout(300_000);

@@ -5,10 +5,10 @@ import { join } from 'node:path';
 import { expect } from 'chai';
 import { generate } from 'selfsigned';
 import { WebSocket } from 'ws';
-import { MigrationError, makeToken, type WebSocketLike, webSocketChannel } from '../../../device/index.ts';
-import { Vm } from '../../../harness/node/vm.ts';
-import { useCli } from '../../support/cli.ts';
-import { breakingProxy, RUNNING, SWITCH } from '../../support/migrations.ts';
+import { MigrationError, makeToken, type WebSocketLike, webSocketChannel } from '../../device/index.ts';
+import { Vm } from '../../harness/node/vm.ts';
+import { useCli } from '../support/cli.ts';
+import { breakingProxy, RUNNING, SWITCH } from '../support/migrations.ts';
 
 const env = { V86_VIRTIOFS_TOKEN: makeToken() };
 

@@ -3,11 +3,11 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { expect } from 'chai';
 import type { Command, Option } from 'commander';
-import { makeToken } from '../../../device/index.ts';
-import { ensureGuestImage } from '../../../guest-images/build.ts';
-import { makeProgram } from '../../../harness/node/cli/program.ts';
-import { useCli } from '../../support/cli.ts';
-import { EXECUTION, machineOptions, SHOWN, showMachine } from '../../support/cli-options.ts';
+import { makeToken } from '../../device/index.ts';
+import { ensureGuestImage } from '../../guest-images/build.ts';
+import { makeProgram } from '../../harness/node/cli/program.ts';
+import { useCli } from '../support/cli.ts';
+import { EXECUTION, machineOptions, SHOWN, showMachine } from '../support/cli-options.ts';
 
 interface Row {
   args: string[];
@@ -46,8 +46,8 @@ const ELSEWHERE: Record<string, Record<string, string[]>> = {
   ...Object.fromEntries(
     ['fork', 'export', 'import', 'remove'].map((command) => [command, { 'guest/tools/cli-json.test.ts': ['json'] }]),
   ),
-  serve: { 'guest/tools/cli-migrate.test.ts': ['tls-cert', 'tls-key', 'to'] },
-  migrate: { 'guest/tools/cli-migrate.test.ts': ['tls-fingerprint'] },
+  serve: { 'full/cli-migrate.test.ts': ['tls-cert', 'tls-key', 'to'] },
+  migrate: { 'full/cli-migrate.test.ts': ['tls-fingerprint'] },
 };
 
 const nameOf = ({ long }: Option) => long!.slice(2);
