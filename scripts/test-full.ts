@@ -44,10 +44,10 @@ interface Counts {
 
 /** These build the package or the page in `dist`, so one of them at a time. */
 const BUILDING = ['package', 'shipped-cli', 'lessons', 'course', 'page-debian'];
-/** Files that aren't read by all tests, and what is said in those that do. */
+/** Files that aren't read by all tests, and what the names or texts of those that do have. */
 const SIDES = [
   // Texts for people.
-  { files: /^(docs\/.*|[^/]*\.md)$/, named: /\bdocs\/|\.md\b/ },
+  { files: /^(docs\/.*|[^/]*\.md)$/, named: /\bdocs\/\S*\.md|\b[A-Z_]+\.md/ },
   { files: /^(test\/)?web\//, named: /\b(web|page|site)\b|hostile-peers|recordRefusal/ },
 ];
 /** These run with the fast driver on Linux 6.1 too. `suspend` and `suspend-sleep` have it in any case. */
@@ -113,8 +113,8 @@ const directory = mkdtempSync(join(tmpdir(), 'test-full-'));
 
 /** Where it is noted that a file of tests has passed: by its name, and what it and everything but other tests was. */
 function noteOf({ name, env = {} }: Part, test: string): string {
-  const isAny = /^test\/(web|house)\//.test(test) || BUILDING.some((each) => path(each) === test);
-  const text = readFileSync(test, 'utf8');
+  const isAny = test.startsWith('test/house/') || BUILDING.some((each) => path(each) === test);
+  const text = `${test}\n${readFileSync(test, 'utf8')}`;
   const unread = isAny ? [] : SIDES.filter(({ named }) => !named.test(text));
   const read = tree.filter(({ file }) =>
     TEST.test(file) ? file === test : unread.every(({ files }) => !files.test(file)),
