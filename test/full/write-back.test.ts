@@ -1,5 +1,5 @@
 import { spawn } from 'node:child_process';
-import { mkdirSync, mkdtempSync, rmSync } from 'node:fs';
+import { mkdtempSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { expect } from 'chai';
@@ -17,7 +17,6 @@ describe('write-back while guest and host move directories and links', () => {
   }
 
   it('in a process of its own, at any time, 2,500 rounds: nothing outside changes', async () => {
-    mkdirSync(join(root, 'share'));
     const program = new URL('../support/write-back-swapper.ts', import.meta.url).pathname;
     const swapper = spawn(process.execPath, ['--import', 'tsx', program, root], {
       stdio: ['ignore', 'pipe', 'inherit'],
