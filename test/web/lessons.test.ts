@@ -148,13 +148,12 @@ describe('the page: lessons', function () {
     await visit.page.getByRole('tab', { name: 'Timeline' }).click();
     await visit.page.locator('vm-timeline').getByLabel('Name of the snapshot').fill('my own');
     await visit.page.locator('vm-timeline').getByRole('button', { name: 'Snapshot now' }).click();
-    const mine = visit.page.locator('vm-timeline li[data-id]').filter({ hasText: 'my own' });
-    await mine.waitFor();
-    await visit.page.getByRole('tab', { name: 'Lessons' }).click();
+    // The next step is about another panel, which the page shows then.
     await seen(visit, 1);
     await visit.type('exec 5>&-');
     await seen(visit, 2);
     await visit.page.getByRole('tab', { name: 'Timeline' }).click();
+    const mine = visit.page.locator('vm-timeline li[data-id]').filter({ hasText: 'my own' });
     await mine.getByRole('button', { name: 'Rewind to' }).click();
     await visit.page.getByRole('tab', { name: 'Lessons' }).click();
     await seen(visit, 3);

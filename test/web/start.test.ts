@@ -359,7 +359,7 @@ describe('the page: start and terminal', () => {
           ? response.end(manifest.replace(/"emulator": "[^"]+"/, '"emulator": "0.4.0"'))
           : next();
       const visit = await site.open();
-      await told(visit, /v86 0\.4\.0, this page has/);
+      await told(visit, /v86 0\.4\.0, and this page has/);
       await bootsCold(visit);
     });
   });

@@ -14,7 +14,12 @@ describe('the page: the first minute', function () {
     await visit.picture('welcome-phone');
     const { y } = (await welcome(visit).boundingBox())!;
     expect(y, 'the prompt can be seen').to.be.above(150);
-    await visit.run('echo typed > f');
+    await visit
+      .terminal()
+      .locator('.screens')
+      .click({ position: { x: 100, y: 100 } });
+    await visit.insert('echo typed > f');
+    await visit.page.keyboard.press('Enter');
     await welcome(visit).waitFor({ state: 'detached' });
     await visit.page.setViewportSize({ width: 1280, height: 800 });
     const help = visit.page.getByRole('button', { name: 'What is this?' });
