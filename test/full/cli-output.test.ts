@@ -16,7 +16,7 @@ describe('command line: what each command prints', function () {
   const directory = mkdtempSync(join(tmpdir(), 'cli-output-'));
   after(() => rmSync(directory, { recursive: true }));
   const at = (name: string) => join(directory, name);
-  /** In this order. The commands that are left out need a guest: see test/guest/tools/cli-json. */
+  /** In this order, as they build upon each other. The commands that are left out need a guest: see test/guest/tools/cli-json. */
   const sequence: string[][] = [
     ['import', SNAPSHOT],
     ['list'],
@@ -40,27 +40,34 @@ describe('command line: what each command prints', function () {
     ['--help'],
   ];
 
-  it('as JSON: one value on stdout, and nothing else, or an error and nothing at all', async () => {
+  const commandOf = (words: string[]) => COMMANDS.find((each) => words.join(' ').startsWith(nameOf(each)));
+  const titleOf = (words: string[]) => words.filter((word) => !word.startsWith('/')).join(' ');
+
+  describe('as JSON: one value on stdout, and nothing else, or an error and nothing at all', () => {
     for (const words of sequence) {
-      const command = COMMANDS.find((each) => words.join(' ').startsWith(nameOf(each)));
+      const command = commandOf(words);
       if (!command || !has(command, '--json')) continue;
-      const store = has(command, '--store') ? ['--store', at('json')] : [];
-      const { code, stdout, stderr } = await run([...words, ...store, '--json']);
-      const shown = `${words.join(' ')}: ${code}\n${stdout}${stderr}`;
-      if (words[0] === 'settle') expect([code, stdout], shown).to.deep.equal([125, '']);
-      else expect([code, typeof JSON.parse(stdout)], shown).to.deep.equal([0, 'object']);
+      it(titleOf(words), async () => {
+        const store = has(command, '--store') ? ['--store', at('json')] : [];
+        const { code, stdout, stderr } = await run([...words, ...store, '--json']);
+        const shown = `${words.join(' ')}: ${code}\n${stdout}${stderr}`;
+        if (words[0] === 'settle') expect([code, stdout], shown).to.deep.equal([125, '']);
+        else expect([code, typeof JSON.parse(stdout)], shown).to.deep.equal([0, 'object']);
+      });
     }
   });
 
-  it('on a terminal, with NO_COLOR: no colors', async () => {
+  describe('on a terminal, with NO_COLOR: no colors', () => {
     const env = { ...process.env, NO_COLOR: '1', TERM: 'xterm-256color', V86_VIRTIOFS_DAEMON: 'off' };
     for (const words of sequence) {
-      const command = COMMANDS.find((each) => words.join(' ').startsWith(nameOf(each)));
-      const store = command && has(command, '--store') ? ['--store', at('plain')] : [];
-      const terminal = new Terminal([process.execPath, ...CLI, ...words, ...store], env);
-      const code = await new Promise((closed) => terminal.child.on('close', closed));
-      expect(code, terminal.said).to.equal(words[0] === 'settle' ? 125 : 0);
-      expect(terminal.said, words.join(' ')).not.to.match(/\x1b\[[\d;]*m/);
+      it(titleOf(words), async () => {
+        const command = commandOf(words);
+        const store = command && has(command, '--store') ? ['--store', at('plain')] : [];
+        const terminal = new Terminal([process.execPath, ...CLI, ...words, ...store], env);
+        const code = await new Promise((closed) => terminal.child.on('close', closed));
+        expect(code, terminal.said).to.equal(words[0] === 'settle' ? 125 : 0);
+        expect(terminal.said, words.join(' ')).not.to.match(/\x1b\[[\d;]*m/);
+      });
     }
   });
 });
