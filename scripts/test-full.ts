@@ -113,7 +113,7 @@ const directory = mkdtempSync(join(tmpdir(), 'test-full-'));
 
 /** Where it is noted that a file of tests has passed: by its name, and what it and everything but other tests was. */
 function noteOf({ name, env = {} }: Part, test: string): string {
-  const isAny = test.startsWith('test/house/') || BUILDING.some((each) => path(each) === test);
+  const isAny = /^test\/(house\/|full\/(package|shipped-cli)\.)/.test(test);
   const text = `${test}\n${readFileSync(test, 'utf8')}`;
   const unread = isAny ? [] : SIDES.filter(({ named }) => !named.test(text));
   const read = tree.filter(({ file }) =>
