@@ -44,7 +44,9 @@ interface Counts {
 
 /** These build the package or the page in `dist`, so one of them at a time. */
 const BUILDING = ['package', 'shipped-cli', 'lessons', 'course', 'page-debian'];
-/** Files that aren't read by all tests, and what the names or texts of those that do have. */
+/** Tests of all files, and of the package, which has nearly all. */
+const OF_ALL = /^test\/(house\/|full\/(package|shipped-cli)\.)/;
+/** Files that other tests don't all read, and what the names or texts of those that do have. */
 const SIDES = [
   // Texts for people.
   { files: /^(docs\/.*|[^/]*\.md)$/, named: /\bdocs\/\S*\.md|\b[A-Z_]+\.md/ },
@@ -113,9 +115,8 @@ const directory = mkdtempSync(join(tmpdir(), 'test-full-'));
 
 /** Where it is noted that a file of tests has passed: by its name, and what it and everything but other tests was. */
 function noteOf({ name, env = {} }: Part, test: string): string {
-  const isAny = /^test\/(house\/|full\/(package|shipped-cli)\.)/.test(test);
   const text = `${test}\n${readFileSync(test, 'utf8')}`;
-  const unread = isAny ? [] : SIDES.filter(({ named }) => !named.test(text));
+  const unread = OF_ALL.test(test) ? [] : SIDES.filter(({ named }) => !named.test(text));
   const read = tree.filter(({ file }) =>
     TEST.test(file) ? file === test : unread.every(({ files }) => !files.test(file)),
   );
