@@ -72,19 +72,8 @@ describe('command line: every option of every command', function () {
     expect(JSON.parse(readFileSync(at(`${name}.json`), 'utf8')), 'saved').to.have.property('/file', `${name}\n`);
   };
   const door = ['--host', 'localhost', '--origin', '*', '--tls-cert', 'none.pem', '--tls-key', 'none.pem'];
-  const thawed = (name: string) => [
-    ...store,
-    ...EXECUTION,
-    '--keep-clock',
-    '--image-patience',
-    '30',
-    '--no-reseed',
-    '--write-back',
-    share,
-    '--owners',
-    '--save',
-    at(`${name}.json`),
-  ];
+  const resumed = [...store, ...EXECUTION, '--keep-clock', '--image-patience', '30', '--no-reseed'];
+  const thawed = (name: string) => [...resumed, '--write-back', share, '--owners', '--save', at(`${name}.json`)];
   const again = (name: string) => `echo ${name} > ../file; echo $A $(pwd) $(id -u) $(date +%s)`;
   const saidAgain = /^b \/mnt\/mine\/sub 0 \d+$/m;
 
@@ -132,12 +121,7 @@ describe('command line: every option of every command', function () {
     {
       args: [
         'fork',
-        ...store,
-        ...EXECUTION,
-        '--keep-clock',
-        '--image-patience',
-        '30',
-        '--no-reseed',
+        ...resumed,
         '--copies',
         '3',
         '--workers',
