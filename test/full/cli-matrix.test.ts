@@ -404,7 +404,7 @@ describe('command line: every option of every command', function () {
     }
     for (const [command, files] of Object.entries(ELSEWHERE)) {
       for (const [file, names] of Object.entries(files)) {
-        const text = readFileSync(new URL(`../../${file}`, import.meta.url), 'utf8');
+        const text = readFileSync(new URL(`../${file}`, import.meta.url), 'utf8');
         for (const name of names) {
           expect(text, `${file} has --${name}`).to.contain(`'--${name}'`);
           covered.add(`${command} --${name}`);
