@@ -51,7 +51,7 @@ describe('the processes that a guest keeps for its host', () => {
     expect(await count()).to.equal(before);
   });
 
-  it('make way when they have ended and nobody asks, the eldest first', async () => {
+  it('make way when they have ended and nobody asks, the eldest first @long', async () => {
     const left: number[] = [];
     while (left.length < MAX_PROCESSES + 20) {
       for (let n = 0; n < 60; n++) {

@@ -120,7 +120,7 @@ describe('a guest that comes back', () => {
     });
   }
 
-  it('draws what another one from that moment has drawn, when it is asked not to be reseeded', async () => {
+  it('draws what another one from that moment has drawn, when it is asked not to be reseeded @long', async () => {
     // The kernel mixes in something new by itself: every second after a boot, and the longer it runs, the less often.
     const source = await Vm.thaw(snapshots, base);
     let areSame = false;

@@ -49,7 +49,7 @@ describe('devices that are on the bus when the guest boots', function () {
   this.timeout(300_000);
 
   for (const bootMethod of ['bios', 'direct'] as const) {
-    it(`are found on the ${bootMethod} road`, async () => {
+    it(`are found on the ${bootMethod} road${bootMethod === 'direct' ? ' @long' : ''}`, async () => {
       const vm = await Vm.boot({ shares: [{ tag: 'one' }, { tag: 'two' }], bootMethod, cache: false });
       try {
         await vm.mount('one');
@@ -89,7 +89,7 @@ describe('a guest that reboots', () => {
 });
 
 describe('a machine with ACPI and every device that v86 has', () => {
-  it('runs virtio-fs beside network, console and balloon', async () => {
+  it('runs virtio-fs beside network, console and balloon @long', async () => {
     const vm = await Vm.boot({
       shares: [{ tag: 'share' }],
       ninep: true,

@@ -9,11 +9,11 @@ describe('freeze and restore of a guest at work', function () {
   this.timeout(240_000);
 
   for (const packed of [false, true]) {
-    it(`loses nothing and does nothing twice, ${packed ? 'packed' : 'split'} ring`, () =>
+    it(`loses nothing and does nothing twice, ${packed ? 'packed ring @long' : 'split ring'}`, () =>
       freezeUnderLoad({ share: { offer: { packed } }, rounds: 12, seed: 1 }));
   }
 
-  it('does neither with one request in each turn of the event loop', () =>
+  it('does neither with one request in each turn of the event loop @long', () =>
     freezeUnderLoad({ share: { turnBudget: 0 }, rounds: 8, seed: 2 }));
 
   describe('locks of mode `shared`', () => {
@@ -75,12 +75,12 @@ describe('freeze and restore of a guest at work', function () {
     /** `place`: where the program is while it leaves its registers alone. */
     const moments: { name: string; isNow: (cpu: Registers, place: number) => boolean }[] = [
       {
-        name: 'arithmetic flags that v86 has not worked out yet',
+        name: 'arithmetic flags that v86 has not worked out yet @long',
         isNow: ({ instruction_pointer, flags_changed }, place) =>
           instruction_pointer[0] === place && flags_changed[0] === ALL_BY_ADDITION,
       },
       { name: 'the x87’s status word', isNow: ({ fpu_status_word }) => fpu_status_word[0] !== 0 },
-      { name: 'a rounding mode of SSE', isNow: ({ mxcsr }) => mxcsr[0] === 0x7f80 },
+      { name: 'a rounding mode of SSE @long', isNow: ({ mxcsr }) => mxcsr[0] === 0x7f80 },
     ];
     const cpuOf = ({ emulator }: Vm) => (emulator as unknown as { v86: { cpu: Registers } }).v86.cpu;
 

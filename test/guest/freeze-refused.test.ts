@@ -116,7 +116,7 @@ describe('a snapshot that is not sound, or of another machine, is refused with o
     await runsOn();
   });
 
-  it('of a machine with other memory, other devices, or another tag', async () => {
+  it('of a machine with other memory, other devices, or another tag @long', async () => {
     for (const [options, says] of [
       [{ memory: 128, shares: [{ tag: 'share' }] }, /memory in MiB: the snapshot has 128, this machine 256/],
       [

@@ -63,7 +63,7 @@ describe('a guest that ends by itself', function () {
     });
   }
 
-  it('goes on from a snapshot after a panic, and after halting', async () => {
+  it('goes on from a snapshot after a panic, and after halting @long', async () => {
     const machine = await thaw();
     for (const [command, kind] of [
       [PANIC, 'crashed'],
@@ -85,7 +85,7 @@ describe('a guest that ends by itself', function () {
     expect((await machine.exec('cat /mnt/share/file')).stdout).to.equal('kept\n');
   });
 
-  it('tells of a panic, and of nothing else', async () => {
+  it('tells of a panic, and of nothing else @long', async () => {
     const panics: VmError[] = [];
     const machine = await thaw({ onPanic: (error) => void panics.push(error) });
     await expectEnd(

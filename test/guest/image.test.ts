@@ -111,7 +111,7 @@ describe('a share made of an image', function () {
     }
   });
 
-  it('is opened once for all copies of a frozen guest, and is in what is exported whole', async () => {
+  it('is opened once for all copies of a frozen guest, and is in what is exported whole @long', async () => {
     const store = ['--store', join(place, 'store')];
     const command = (text: string) => ['--', 'sh', '-c', text];
     const froze = await run([

@@ -251,7 +251,7 @@ describe('a filesystem that answers later, in the guest', function () {
     });
   });
 
-  it('loses nothing and does nothing twice when it is frozen at work', () =>
+  it('loses nothing and does nothing twice when it is frozen at work @long', () =>
     freezeUnderLoad({
       share: () => ({ filesystem: lateFileSystem(new MemoryFileSystem(), { atOnceOneIn: 3, isPersistent: true }) }),
       rounds: 8,

@@ -72,7 +72,7 @@ describe('live migration of guests on a folder that stays where it is', function
     for (const { locked } of waiting) expect(await locked).to.equal('locked');
   });
 
-  it('goes on waiting there', async () => {
+  it('goes on waiting there @long', async () => {
     const [first, other] = [await guest(), await guest()];
     expect(await line(locker(other, 'posix', 'wait'))).to.equal('locked');
     const { id } = locker(first, 'posix', 'wait');

@@ -44,7 +44,7 @@ describe('live migration', function () {
     }
   });
 
-  it('whatever the byte at which the link breaks, one machine runs and loses nothing', () =>
+  it('whatever the byte at which the link breaks, one machine runs and loses nothing @long', () =>
     migrateThroughCuts({ cuts: 8, seed: 1 }));
 
   describe('is refused, and the machine runs on', () => {

@@ -79,7 +79,7 @@ describe('what a process in the guest writes is heard once', function () {
   };
 
   for (const how of ['frozen', 'saved'] as const)
-    it(`when it resumes in other machines from where it was ${how}`, async () => {
+    it(`when it resumes in other machines from where it was ${how}${how === 'saved' ? ' @long' : ''}`, async () => {
       let heard = await start();
       for (let n = 0; n < 5; n++) {
         await goElsewhere(how);
@@ -89,7 +89,7 @@ describe('what a process in the guest writes is heard once', function () {
       await expectAll(vm, heard);
     });
 
-  it('also when nobody attaches to it on the way', async () => {
+  it('also when nobody attaches to it on the way @long', async () => {
     const heard = await start();
     for (let n = 0; n < 5; n++) {
       await goElsewhere('frozen');
@@ -124,7 +124,7 @@ describe('what a process in the guest writes is heard once', function () {
     await expectAll(vm, heard);
   });
 
-  it('from some number on, when v86’s own functions take it back, which keep nothing of what has begun', async () => {
+  it('from some number on, when v86’s own functions take it back, which keep nothing of what has begun @long', async () => {
     const { process } = await start();
     const state = await vm.emulator.save_state();
     for (let n = 0; n < 5; n++) {

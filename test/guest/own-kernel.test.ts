@@ -8,7 +8,7 @@ describe('a kernel of the user’s own', function () {
   const { run } = useCli();
   const own = useOwnKernel();
 
-  it('needs no initial RAM disk: modules come from its build, and go on coming after a freeze and a reboot', async () => {
+  it('needs no initial RAM disk: modules come from its build, and go on coming after a freeze and a reboot @long', async () => {
     const machine = ['--kernel', own.image.kernel, '--modules', own.at('modules')];
     const use = 'cat file; modprobe overlay && grep -c overlay /proc/filesystems; : > /mnt/kernel-modules/new';
     const first = await run([

@@ -144,7 +144,7 @@ describe('a pool of machines that wait', function () {
     await fresh.stop();
   });
 
-  it('has its own kernel at a reset, and not what the one before wanted', async () => {
+  it('has its own kernel at a reset, and not what the one before wanted @long', async () => {
     const vm = await pool.take();
     vm.bootsAtReset(() => {
       throw new Error('booted the kernel of the one before');
@@ -278,7 +278,7 @@ describe('a pool of machines that wait', function () {
     await own.close();
   });
 
-  it('lets a machine that was given back before be frozen, as what it has changed', async () => {
+  it('lets a machine that was given back before be frozen, as what it has changed @long', async () => {
     const vm = await pool.take();
     await vm.exec('dd if=/dev/urandom of=/dev/shm/large bs=1M count=20; echo x > /mnt/share/x');
     await vm.freeze(store);
@@ -308,7 +308,8 @@ describe('a pool of machines that wait', function () {
     await again.stop();
   });
 
-  it('gives nothing of one to another, whatever is done with them in whatever order', () => randomly(store, id, 40));
+  it('gives nothing of one to another, whatever is done with them in whatever order @long', () =>
+    randomly(store, id, 40));
 });
 
 /** Random steps with a pool, each machine compared with what it should have. */

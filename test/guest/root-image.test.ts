@@ -151,7 +151,7 @@ describe('a guest whose root is an image', function () {
       expect(await ask(one, 'while [ ! -s /sum ]; do sleep 0.1; done; cat /sum')).to.include(expected);
   });
 
-  it('is profiled: what is read comes with the head, of a boot and of a frozen guest', async () => {
+  it('is profiled: what is read comes with the head, of a boot and of a frozen guest @long', async () => {
     const store = ['--store', join(directory, 'profiled')];
     const profile = async (name: string, command: string, ...more: string[]) => {
       const words = [
@@ -215,7 +215,7 @@ describe('a guest whose root is an image', function () {
     expect(nowhere.stderr).to.include('give --output FILE');
   });
 
-  it('runs from the command line, and is restored there', async () => {
+  it('runs from the command line, and is restored there @long', async () => {
     const store = ['--store', join(directory, 'store')];
     const frozen = await cli.run([
       'freeze',

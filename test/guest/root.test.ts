@@ -155,7 +155,7 @@ describe('a guest with its root filesystem on a share', function () {
     expect(await ask(machine, 'cat /base /kept; ls -A / | grep -c v86 || true')).to.equal('base\nkept\n0\n');
   });
 
-  it('crashes with a reason when there is no room to boot again', async () => {
+  it('crashes with a reason when there is no room to boot again @long', async () => {
     const machine = keep(await Vm.thaw(snapshots, base, { root: { size: SIZE } }));
     const { fs } = machine.share('root');
     const warnings: string[] = [];
@@ -204,7 +204,7 @@ describe('a guest with its root filesystem on a share', function () {
     expect((await cli.run(['run', '--init', '/sbin/init', '--', 'true'])).stderr).to.include('give --root too');
   });
 
-  it('runs commands, from an image that an archive has become, with another process 1, and saves what became of it', async () => {
+  it('runs commands, from an image that an archive has become, with another process 1, and saves what became of it @long', async () => {
     const [tar, image, saved] = ['root.tar', 'root.image', 'saved.tgz'].map((name) => join(directory, name)) as [
       string,
       string,

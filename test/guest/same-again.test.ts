@@ -44,7 +44,7 @@ describe('two that go on from one snapshot with the same clock and no new random
     return { stdout: stdout.replace(/\d\d:\d\d(:\d\d)?/g, ''), stderr, code, requests };
   }
 
-  it('ask their shares for the same, one by one, and have the same files', async () => {
+  it('ask their shares for the same, one by one, and have the same files @long', async () => {
     await using one = await base.fork();
     await using two = await base.fork();
     const [first, second] = [await run(one), await run(two)];

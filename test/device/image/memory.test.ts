@@ -39,7 +39,7 @@ describe('the memory that an image takes', function () {
     return (await builtImage(source, { flate })).store;
   }
 
-  it('is 64 MiB of content at most, however much is read by several at once', async () => {
+  it('is 64 MiB of content at most, however much is read by several at once @long', async () => {
     const store = await build();
     const image = await openImage(new StoredImage(store, FILE));
     const filesystem = imageFileSystem(image);

@@ -129,7 +129,7 @@ describe('command line', function () {
     expect((await run(['run', '--timeout', '0.5', '--', 'sleep', '100'])).code).to.equal(124);
   });
 
-  it('a user is at home where the guest’s list of users says, but for what is given', async () => {
+  it('a user is at home where the guest’s list of users says, but for what is given @long', async () => {
     const tell = ['--', 'sh', '-c', 'echo $HOME,$USER,$LOGNAME,$(id -u)'];
     const said = async (...args: string[]) => (await run(['run', ...args, ...tell])).stdout;
     expect(await said('-u', 'root')).to.equal('/root,root,root,0\n');
@@ -137,7 +137,7 @@ describe('command line', function () {
     expect(await said('-u', '0:1000', '-e', 'HOME=/tmp', '-e', 'USER=me')).to.equal('/tmp,me,root,0\n');
   });
 
-  it('a program that is missing or can’t be run, and a directory that is missing, have exit codes as in a shell', async () => {
+  it('a program that is missing or can’t be run, and a directory that is missing, have exit codes as in a shell @long', async () => {
     const cases: [string[], number, RegExp][] = [
       [
         ['--', 'nope'],
@@ -160,7 +160,7 @@ describe('command line', function () {
     }
   });
 
-  it('a kernel of one’s own boots direct, packed and unpacked, without a BIOS', async () => {
+  it('a kernel of one’s own boots direct, packed and unpacked, without a BIOS @long', async () => {
     const { kernel, vmlinux, initrd, release } = await ensureGuestImage();
     for (const file of [kernel, vmlinux]) {
       expect(

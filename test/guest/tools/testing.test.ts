@@ -38,7 +38,7 @@ describe('the test kit', function () {
   after(() => rm(directory, { recursive: true, force: true }));
 
   for (const [runner, example] of Object.entries(RUNNER_EXAMPLES)) {
-    it(`is used by ${runner}, and says why a test has failed`, async () => {
+    it(`is used by ${runner}, and says why a test has failed${['jest', 'node:test'].includes(runner) ? ' @long' : ''}`, async () => {
       const { code, output } = await runTests(runner, [
         `examples/testing/${example}`,
         'test/support/runners/failing.test.ts',
@@ -62,7 +62,7 @@ describe('the test kit', function () {
     });
   }
 
-  it('tells of the machine of a test that vitest gives up, and ends it', async () => {
+  it('tells of the machine of a test that vitest gives up, and ends it @long', async () => {
     const { code, output } = await runTests('vitest', ['test/support/runners/gives-up.test.ts']);
     expect(code, output).to.equal(1);
     expect(output)
@@ -293,7 +293,7 @@ describe('the test kit', function () {
       return made.length > before;
     }
 
-    it('is found again, unless something is another than it was', async () => {
+    it('is found again, unless something is another than it was @long', async () => {
       const source = await mkdtemp(join(tmpdir(), 'source-'));
       await writeFile(join(source, 'file'), '1');
       const shares = [{ tag: 'share', source }];
@@ -360,7 +360,7 @@ describe('the test kit', function () {
       }
     });
 
-    it('is made by one of several processes that need it at once', async () => {
+    it('is made by one of several processes that need it at once @long', async () => {
       const ends = await Promise.all(
         [1, 2].map(() => runTests('node:test', ['test/support/runners/at-once.test.ts'], { TMPDIR: directory })),
       );

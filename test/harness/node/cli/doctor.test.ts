@@ -148,7 +148,7 @@ describe('command line: doctor', function () {
       expect(found.state).to.equal(state);
     });
 
-  it('no v86: it runs all the same, and says so with its exit code', async () => {
+  it('no v86: it runs all the same, and says so with its exit code @long', async () => {
     // As Node says it of a package that is not there.
     const missing = `Object.assign(new Error("Cannot find package 'v86'"), { code: 'ERR_MODULE_NOT_FOUND' })`;
     const env = resolving(`name === 'v86' ? Promise.reject(${missing}) : next(name, context)`);

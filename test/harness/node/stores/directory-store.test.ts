@@ -33,7 +33,7 @@ describe('directory store', () => {
     expect((await readdir(directory)).sort()).to.deep.equal(['a.layer', others, own]);
   });
 
-  it('after kill -9 at random moments holds every finished snapshot, whole, and gc reclaims the rest', async function () {
+  it('after kill -9 at random moments holds every finished snapshot, whole, and gc reclaims the rest @long', async function () {
     this.timeout(120_000);
     const writer = new URL('../../../support/store-writer.ts', import.meta.url).pathname;
     const finished: string[] = [];

@@ -4,7 +4,7 @@ import { createServer, type Server } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { expect } from 'chai';
-import { useCli } from '../../support/cli.ts';
+import { useCli } from '../support/cli.ts';
 
 /** A title for the terminal, a colour by C1, a change of direction, a byte that is not UTF-8, a line of its own. */
 const HOSTILE = Buffer.concat([

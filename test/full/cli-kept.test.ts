@@ -13,9 +13,9 @@ import {
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { expect } from 'chai';
-import { type CliProcess, useCli } from '../../support/cli.ts';
-import { CLI } from '../../support/compiled-cli.ts';
-import { PANIC } from '../../support/panic.ts';
+import { type CliProcess, useCli } from '../support/cli.ts';
+import { CLI } from '../support/compiled-cli.ts';
+import { PANIC } from '../support/panic.ts';
 
 describe('command line: what is asked to be kept', function () {
   this.timeout(300_000);

@@ -2,8 +2,8 @@ import { mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'n
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { expect } from 'chai';
-import { useCli } from '../../support/cli.ts';
-import { PANIC } from '../../support/panic.ts';
+import { useCli } from '../support/cli.ts';
+import { PANIC } from '../support/panic.ts';
 
 describe('command line: snapshots', function () {
   this.timeout(300_000);
