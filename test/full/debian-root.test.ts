@@ -216,7 +216,8 @@ for (const kernel of ['minimal', 'stock'] as const) {
 }
 
 describe('making a Debian root', function () {
-  this.timeout(2 * LONG);
+  // Where QEMU has to run its programs, it takes ten times as long.
+  this.timeout(6 * LONG);
 
   it('makes the same bytes of the same packages', async () => {
     const directory = await mkdtemp(join(tmpdir(), 'debian-root-'));
