@@ -37,7 +37,11 @@ describe('the page: start and terminal', () => {
     const visit = await site.open();
     const again = visit.page.getByRole('button', { name: 'Start again' });
     await visit.run('echo stays > f; n=1');
-    const look = () => visit.run('cat f; echo ${n-none}; cut -d. -f1 /proc/uptime');
+    const look = async () => {
+      // Until then the terminal is the one of before, with its prompt.
+      await visit.page.locator('.standstill').waitFor({ state: 'detached' });
+      return visit.run('cat f; echo ${n-none}; cut -d. -f1 /proc/uptime');
+    };
     await visit.type('reboot');
     await visit.page.getByText(/is booting again/).waitFor();
     expect(await state(visit)).to.match(/^Booting/);
