@@ -24,6 +24,8 @@ interface Part {
   /** Files of tests: those of one array run in one process. */
   runs: string[][];
   env?: Record<string, string>;
+  /** Without the tests whose titles end with `@long`. */
+  isQuick?: boolean;
 }
 
 /** A test or hook, as mocha's reporter `json-stream` tells of it. */
@@ -74,11 +76,12 @@ const tests = (at: RegExp) => tree.map(({ file }) => file).filter((file) => TEST
 const path = (name: string) => `test/full/${name}.test.ts`;
 const long = tests(/^test\/full\//).map((file) => basename(file, '.test.ts'));
 
-/** The suite of the guest, with another kernel or driver. Its tools depend on neither. */
+/** The suite of the guest, with another kernel or driver. Its tools depend on neither, and its longest tests run with one of each. */
 const guest = (name: string, env: Record<string, string>): Part => ({
   name,
   runs: [[...tests(/^test\/guest\/[^/]*$/), path('virtio')]],
   env,
+  isQuick: true,
 });
 const single = (name: string, suffix = '', env = {}): Part => ({
   name: `${name}${suffix}`,
@@ -131,13 +134,12 @@ function noteOf({ name, env = {} }: Part, test: string): string {
 /** Runs files of tests in one process, one after the other, and notes which have passed. Returns what has not. */
 async function run(part: Part, files: string[], log: WriteStream, counts: Counts): Promise<string[]> {
   const failures: string[] = [];
+  const good = new Set(files);
   let current = '';
-  let isGood = true;
-  const isOver = () => {
-    if (current && isGood) writeFileSync(noteOf(part, current), '');
-  };
+  const isOver = (file: string) => good.has(file) && writeFileSync(noteOf(part, file), '');
   const limit = files.every((file) => file.startsWith('test/full/')) ? ['--timeout', '1800000'] : [];
-  const mocha = [MOCHA, '--config', 'test/mocharc.json', '--reporter', 'json-stream', ...limit, ...files];
+  const only = part.isQuick ? ['--fgrep', '@long', '--invert'] : [];
+  const mocha = [MOCHA, '--config', 'test/mocharc.json', '--reporter', 'json-stream', ...limit, ...only, ...files];
   const child = spawn(process.execPath, ['--import', 'tsx', ...mocha], {
     stdio: ['ignore', 'pipe', 'pipe'],
     env: { ...process.env, ...part.env },
@@ -153,9 +155,8 @@ async function run(part: Part, files: string[], log: WriteStream, counts: Counts
     }
     const file = told.file ? relative('.', told.file) : current;
     if (file !== current) {
-      isOver();
+      isOver(current);
       current = file;
-      isGood = true;
       log.write(`\n${file}\n`);
     }
     log.write(`  ${kind === 'pass' ? '✔' : '✖'} ${told.fullTitle} (${told.duration ?? 0} ms)\n`);
@@ -163,12 +164,13 @@ async function run(part: Part, files: string[], log: WriteStream, counts: Counts
       counts.passed++;
       continue;
     }
-    isGood = false;
+    good.delete(file);
     failures.push(`${file}: ${told.fullTitle}\n${told.stack ?? told.err}`);
     log.write(`${failures.at(-1)}\n`);
   }
   const [code] = await closed;
-  if (code === failures.length) isOver();
+  // One of which all tests are long tells nothing.
+  if (code === failures.length) files.forEach(isOver);
   else failures.push(`${current || files.join(' ')}: mocha ended with ${code}`);
   return failures;
 }
