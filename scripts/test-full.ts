@@ -61,6 +61,8 @@ const MINIMAL = { V86_VIRTIOFS_KERNEL: 'minimal' };
 /** What decides whether tests run again is not part of it. */
 const RUNNER = 'scripts/test-full.ts';
 const MOCHA = 'node_modules/mocha/lib/cli/cli.js';
+/** A failure is told with all of both values. Tests have the chai that is required. */
+const WHOLE_VALUES = `data:text/javascript,import{createRequire}from"node:module";createRequire("${import.meta.url}")("chai").config.truncateThreshold=0`;
 const TEST = /\.test\.tsx?$/;
 
 /** Each file of the project, its content's hash first. */
@@ -140,7 +142,7 @@ async function run(part: Part, files: string[], log: WriteStream, counts: Counts
   const limit = files.every((file) => file.startsWith('test/full/')) ? ['--timeout', '1800000'] : [];
   const only = part.isQuick ? ['--fgrep', '@long', '--invert'] : [];
   const mocha = [MOCHA, '--config', 'test/mocharc.json', '--reporter', 'json-stream', ...limit, ...only, ...files];
-  const child = spawn(process.execPath, ['--import', 'tsx', ...mocha], {
+  const child = spawn(process.execPath, ['--import', 'tsx', '--import', WHOLE_VALUES, ...mocha], {
     stdio: ['ignore', 'pipe', 'pipe'],
     env: { ...process.env, ...part.env },
   });
