@@ -52,7 +52,11 @@ const OF_ALL = /^test\/(house\/|full\/(package|shipped-cli)\.)/;
 const SIDES = [
   // Texts for people.
   { files: /^(docs\/.*|[^/]*\.md)$/, named: /\bdocs\/\S*\.md|\b[A-Z_]+\.md/ },
-  { files: /^(test\/)?web\//, named: /\b(web|page|site)\b|hostile-peers|recordRefusal/ },
+  // What only a browser can run.
+  {
+    files: /^((test\/)?web\/|device\/snapshot\/store\/opfs-store\.ts)/,
+    named: /\b(web|page|site)\b|hostile-peers|recordRefusal/,
+  },
 ];
 /** These run with the fast driver on Linux 6.1 too. `suspend` and `suspend-sleep` have it in any case. */
 const FAST = ['five-ways', 'freeze-load', 'migrate-cuts', 'posix', 'race'];
