@@ -119,9 +119,11 @@ export interface WorkerApi {
   memory(): MemoryUse;
   /**
    * Another guest that starts from a snapshot, with a folder of its own; or from this moment of a guest, with a folder of
-   * its own or the same one.
+   * its own or the same one. `isPassing`: no reload goes on with it, and no snapshot of another guest counts it in.
    */
-  fork(from: { snapshot: string } | { guest: GuestId; folder: 'own' | 'shared' }): Promise<GuestInfo>;
+  fork(
+    from: { snapshot: string } | { guest: GuestId; folder: 'own' | 'shared'; isPassing?: boolean },
+  ): Promise<GuestInfo>;
   /**
    * Takes a guest back to what it began with: all that was changed is thrown away, its files too. The moment that it leaves is kept as a snapshot first,
    * unless `keep` is false.

@@ -69,6 +69,8 @@ export class Guest implements GuestApi, FolderUser {
   readonly [proxyMarker] = true;
   readonly id: GuestId;
   readonly name: string;
+  /** A reload does not go on with it. */
+  isPassing = false;
   readonly device: VirtioFsDevice;
   readonly shells: Shells;
   readonly folder: Folder;

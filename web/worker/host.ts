@@ -328,12 +328,13 @@ export class Host implements WorkerApi {
     };
   }
 
-  async fork(from: { snapshot: string } | { guest: GuestId; folder: 'own' | 'shared' }): Promise<GuestInfo> {
+  async fork(from: Parameters<WorkerApi['fork']>[0]): Promise<GuestInfo> {
     const { store } = this.timeline;
     const fork =
       'snapshot' in from
         ? await this.#add(configOfSnapshot(store.info(from.snapshot)), (guest) => guest.restore(from.snapshot))
         : await this.#forkGuest(this.guest(from.guest), from.folder === 'shared');
+    fork.isPassing = 'isPassing' in from && from.isPassing === true;
     await this.timeline.remember();
     // It has a place there.
     this.#page.timelineChanged();

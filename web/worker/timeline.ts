@@ -118,7 +118,7 @@ export class Timeline implements TimelineApi {
   /** Guests that run beside `guest`, or all. */
   #company(guest?: Guest): Pick<Summary, 'together' | 'parted'> {
     // One that may run elsewhere does not go on here by itself.
-    const guests = [...this.#guests()].filter(({ isUnsettled }) => !isUnsettled);
+    const guests = [...this.#guests()].filter(({ isUnsettled, isPassing }) => !isUnsettled && !isPassing);
     const ofFolder = new Map(guest && [[guest.device.filesystem, guest]]);
     for (const other of guests)
       if (!ofFolder.has(other.device.filesystem)) ofFolder.set(other.device.filesystem, other);

@@ -31,7 +31,7 @@ export async function perform(act: Act, { connection, guest, notes, path, opened
       return;
     }
     case 'fork':
-      opened.add((await connection.fork({ guest: guest.id, folder: act.folder })).id);
+      opened.add((await connection.fork({ guest: guest.id, folder: act.folder, isPassing: true })).id);
       return;
     case 'write':
       await guest.api.folder.save(`${path}/${act.path}`, new TextEncoder().encode(act.text));
