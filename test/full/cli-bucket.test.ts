@@ -4,6 +4,7 @@ import { join } from 'node:path';
 import { expect } from 'chai';
 import { openFiles } from '../../harness/node/stores/open-files.ts';
 import { useCli } from '../support/cli.ts';
+import { commandsOf } from '../support/store-commands.ts';
 import { BUCKET } from '../support/store-kinds.ts';
 
 describe('command line: a store in a bucket', function () {
@@ -11,11 +12,7 @@ describe('command line: a store in a bucket', function () {
   let directory: string;
   let location: string;
   const cli = useCli();
-  const inStore = async (command: string, ...args: string[]) => {
-    const { code, stdout, stderr } = await cli.run([command, '--store', location, ...args]);
-    expect(code, `${command} ${args.join(' ')}\n${stdout}${stderr}`).to.equal(0);
-    return stdout;
-  };
+  const inStore = commandsOf(cli, () => location);
 
   before(async () => {
     directory = mkdtempSync(join(tmpdir(), 'cli-bucket-'));

@@ -4,6 +4,7 @@ import { join } from 'node:path';
 import { expect } from 'chai';
 import { useCli } from '../support/cli.ts';
 import { PANIC } from '../support/panic.ts';
+import { commandsOf } from '../support/store-commands.ts';
 
 describe('command line: snapshots', function () {
   this.timeout(300_000);
@@ -11,12 +12,7 @@ describe('command line: snapshots', function () {
   const at = (name: string) => join(directory, name);
   const cli = useCli();
   const run = (...args: string[]) => cli.run(args);
-  /** Runs a command of the store that has to succeed; returns its stdout. */
-  const inStore = async (command: string, ...args: string[]) => {
-    const { code, stdout, stderr } = await run(command, '--store', at('store'), ...args);
-    expect(code, `${command} ${args.join(' ')}\n${stdout}${stderr}`).to.equal(0);
-    return stdout;
-  };
+  const inStore = commandsOf(cli, () => at('store'));
 
   before(async () => {
     directory = mkdtempSync(join(tmpdir(), 'cli-snapshots-'));
