@@ -119,10 +119,10 @@ export interface WorkerApi {
   memory(): MemoryUse;
   /**
    * Another guest that starts from a snapshot, with a folder of its own; or from this moment of a guest, with a folder of
-   * its own or the same one. `isPassing`: no reload goes on with it, and no snapshot of another guest counts it in.
+   * its own or the same one. `isPassing`: a reload does not go on with it, whatever was taken of it or beside it.
    */
   fork(
-    from: { snapshot: string } | { guest: GuestId; folder: 'own' | 'shared'; isPassing?: boolean },
+    from: ({ snapshot: string } | { guest: GuestId; folder: 'own' | 'shared' }) & { isPassing?: boolean },
   ): Promise<GuestInfo>;
   /**
    * Takes a guest back to what it began with: all that was changed is thrown away, its files too. The moment that it leaves is kept as a snapshot first,

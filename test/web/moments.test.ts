@@ -225,6 +225,32 @@ describe('the page: moments that are left', function () {
     expect(await visit.run('cat f')).to.equal('new');
   });
 
+  it('a reload goes on without guests that are passing, whatever was taken of them or beside them', async () => {
+    const visit = await show(await site.open());
+    const { page } = visit;
+    await visit.run('echo kept > f');
+    const taken = [[], ['guest', 'fork'], ['fork', 'guest']];
+    for (const [folder, names] of [...taken.map((each) => ['own', each]), ['shared', []]] as [
+      'own' | 'shared',
+      string[],
+    ][]) {
+      await page.evaluate(
+        async ([folder, names]) => {
+          const { connection } = document.querySelector('virtiofs-vm')!.vm as unknown as { connection: Connection };
+          const guest = connection.guests[0]!.id;
+          const fork = (await connection.fork({ guest, folder, isPassing: true })).id;
+          for (const name of names) await connection.worker.timeline.take(name === 'fork' ? fork : guest, name);
+        },
+        [folder, names] as const,
+      );
+      expect(await page.locator('vm-terminals').count()).to.equal(2);
+      await page.reload();
+      expect(await visit.run('cat f')).to.equal('kept');
+      expect(await page.locator('vm-terminals').count(), `${folder} ${names}`).to.equal(1);
+      expect(await page.locator('.problem').allInnerTexts()).to.deep.equal([]);
+    }
+  });
+
   it('guests that were closed look at the folder no more', async () => {
     const visit = await show(await site.open());
     const notices = await visit.page.evaluate(async () => {

@@ -334,7 +334,7 @@ export class Host implements WorkerApi {
       'snapshot' in from
         ? await this.#add(configOfSnapshot(store.info(from.snapshot)), (guest) => guest.restore(from.snapshot))
         : await this.#forkGuest(this.guest(from.guest), from.folder === 'shared');
-    fork.isPassing = 'isPassing' in from && from.isPassing === true;
+    fork.isPassing = from.isPassing ?? false;
     await this.timeline.remember();
     // It has a place there.
     this.#page.timelineChanged();

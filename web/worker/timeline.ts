@@ -117,7 +117,7 @@ export class Timeline implements TimelineApi {
 
   /** Guests that run beside `guest`, or all. */
   #company(guest?: Guest): Pick<Summary, 'together' | 'parted'> {
-    // One that may run elsewhere does not go on here by itself.
+    // One that may run elsewhere does not go on here by itself; one that is passing never does.
     const guests = [...this.#guests()].filter(({ isUnsettled, isPassing }) => !isUnsettled && !isPassing);
     const ofFolder = new Map(guest && [[guest.device.filesystem, guest]]);
     for (const other of guests)
