@@ -142,7 +142,7 @@ async function run(part: Part, files: string[], log: WriteStream, counts: Counts
   const failures: string[] = [];
   const good = new Set(files);
   let current = '';
-  const isOver = (file: string) => good.has(file) && writeFileSync(noteOf(part, file), '');
+  const noteIfGood = (file: string) => good.has(file) && writeFileSync(noteOf(part, file), '');
   const limit = files.every((file) => file.startsWith('test/full/')) ? ['--timeout', '1800000'] : [];
   const only = part.isQuick ? ['--fgrep', '@long', '--invert'] : [];
   const mocha = [MOCHA, '--config', 'test/mocharc.json', '--reporter', 'json-stream', ...limit, ...only, ...files];
@@ -161,7 +161,7 @@ async function run(part: Part, files: string[], log: WriteStream, counts: Counts
     }
     const file = told.file ? relative('.', told.file) : current;
     if (file !== current) {
-      isOver(current);
+      noteIfGood(current);
       current = file;
       log.write(`\n${file}\n`);
     }
@@ -175,8 +175,8 @@ async function run(part: Part, files: string[], log: WriteStream, counts: Counts
     log.write(`${failures.at(-1)}\n`);
   }
   const [code] = await closed;
-  // One of which all tests are long tells nothing.
-  if (code === failures.length) files.forEach(isOver);
+  // A file whose tests are all left out tells nothing.
+  if (code === failures.length) files.forEach(noteIfGood);
   else failures.push(`${current || files.join(' ')}: mocha ended with ${code}`);
   return failures;
 }
