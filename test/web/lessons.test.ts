@@ -203,6 +203,18 @@ describe('the page: lessons', function () {
     expect(await doIt(visit).count()).to.equal(0);
   });
 
+  it('begin with something to type while there is another guest', async () => {
+    const visit = await site.open();
+    await visit.ready();
+    await visit.page.getByRole('tab', { name: 'Timeline' }).click();
+    await visit.page.locator('vm-timeline').getByRole('button', { name: 'Fork', exact: true }).click();
+    await visit.page.getByRole('dialog').getByRole('button', { name: 'Same folder' }).click();
+    await visit.page.getByRole('button', { name: 'Close guest 2' }).waitFor();
+    await visit.page.getByRole('tab', { name: 'Lessons' }).click();
+    await list(visit).getByRole('button', { name: 'A chain for a request' }).click();
+    await doStep(visit, 0);
+  });
+
   it('can be followed with the keyboard, on a phone too', async () => {
     const visit = await open('What happens on cat', { width: 390, height: 780 });
     const { page } = visit;

@@ -164,7 +164,7 @@ export class Visit {
   constructor(page: Page, url: string) {
     this.page = page;
     this.#isFirefox = page.context().browser()!.browserType().name() === 'firefox';
-    page.on('pageerror', (error) => this.complaints.push(String(error)));
+    page.on('pageerror', (error) => this.complaints.push(error.stack || String(error)));
     page.on('console', (message) => {
       if (/registration blocked by Playwright/.test(message.text())) return;
       if (message.type() === 'error' || message.type() === 'warning')

@@ -218,7 +218,7 @@ export class LessonView extends LitElement {
     if (!step.command && !step.acts.length) return html`<div class="actions">${this.#renderLook(step)}</div>`;
     return html`<div class="actions">
       <button class="primary" ?disabled=${!isReady} @click=${() => this.#doStep(run, step)}>${icon(step.command ? 'terminal' : 'play')} Do it for me</button>
-      ${step.command && this.connection.guests.length > 1 ? html`<span class="muted">in ${called(place!.name)}</span>` : nothing}${this.#renderLook(step)}</div>`;
+      ${step.command && place && this.connection.guests.length > 1 ? html`<span class="muted">in ${called(place.name)}</span>` : nothing}${this.#renderLook(step)}</div>`;
   }
 
   #renderLook({ show }: Step) {
