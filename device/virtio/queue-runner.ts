@@ -34,8 +34,8 @@ export class QueueRunner {
   #isRound = false;
   /** The queue that the turn begins with. */
   #first = 0;
-  /** Somebody kicked since the round began. */
-  #isKicked = false;
+  /** There is to be another round: somebody kicked since this one began, or a queue had more than this one serves of it. */
+  #isMore = false;
   /** Of this turn, in milliseconds. */
   #spent = 0;
   #served = 0;
@@ -72,7 +72,7 @@ export class QueueRunner {
   /** Serves what is available in any queue, kicked or not, as far as the turn allows; nothing while held. */
   run(): void {
     if (this.isHeld) return;
-    if (this.#isRound) this.#isKicked = true;
+    if (this.#isRound) this.#isMore = true;
     if (this.#served > 0 && this.#spent >= this.#parts.budget) {
       this.#isOwed = true;
       this.#mark();
@@ -95,7 +95,6 @@ export class QueueRunner {
   #serveRound(): boolean {
     const { queues, isLive } = this.#parts;
     if (!this.#isRound) this.#begin();
-    let isCut = false;
     for (let index = this.#next(); index !== undefined && isLive(); index = this.#next()) {
       if (this.#stalled.includes(index)) {
         this.#left[index] = 0;
@@ -110,11 +109,11 @@ export class QueueRunner {
         return true;
       }
       this.#left[index] = 0;
-      isCut ||= !queue.isDrained;
+      this.#isMore ||= !queue.isDrained;
     }
-    isCut ||= this.#isKicked;
+    const isMore = this.#isMore && isLive();
     this.forget();
-    return isCut && isLive();
+    return isMore;
   }
 
   #begin(): void {
@@ -122,7 +121,7 @@ export class QueueRunner {
     for (let index = 0; index < queues.length; index++) this.#left[index] = queues[index]!.size;
     this.#first = queues.length - 1;
     this.#isRound = true;
-    this.#isKicked = false;
+    this.#isMore = false;
   }
 
   /** The queue whose turn it is: from {@link #first} on downwards, and round; the hiprio queue when no other is left. */
@@ -161,7 +160,7 @@ export class QueueRunner {
 
   /** Ends the round. Nothing is owed any more: a driver that has reset the device kicks again. */
   forget(): void {
-    this.#isRound = this.#isKicked = this.#isOwed = false;
+    this.#isRound = this.#isMore = this.#isOwed = false;
   }
 
   /** Looks at every queue in a later turn: what is in them was restored. */
