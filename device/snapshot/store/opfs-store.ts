@@ -1,6 +1,9 @@
+import { concat } from '../../bytes.ts';
 import { SnapshotError } from '../errors.ts';
 import type { FileStore } from './file-store.ts';
 
+/** Bytes that are written at once: while a guest is busy, each turn of this thread's takes tens of milliseconds, and there may be thousands of parts. */
+const BATCH = 4 << 20;
 /** What a tab that was closed while it saved may leave behind. */
 const TEMPORARY_SUFFIX = '.tmp';
 
@@ -56,8 +59,7 @@ export class OpfsStore implements FileStore {
       const file = await this.#directory.getFileHandle(temporary, { create: true });
       const writable = await file.createWritable();
       try {
-        // At once: while a guest is busy, each turn of this thread's takes tens of milliseconds, and there may be thousands of parts.
-        await writable.write(new Blob(parts as Uint8Array<ArrayBuffer>[]));
+        for (const batch of batches(parts)) await writable.write(batch);
         await writable.close();
       } catch (error) {
         await writable.abort().catch(() => {});
@@ -82,5 +84,15 @@ export class OpfsStore implements FileStore {
 
   exclusively<T>(action: () => Promise<T>): Promise<T> {
     return navigator.locks.request(`v86-virtiofs files ${this.#name}`, action) as Promise<T>;
+  }
+}
+
+/** All parts, in pieces of about {@link BATCH} bytes. */
+function* batches(parts: readonly Uint8Array[]): Generator<Uint8Array<ArrayBuffer>> {
+  for (let from = 0; from < parts.length; ) {
+    let to = from;
+    for (let size = 0; to < parts.length && size < BATCH; to++) size += parts[to]!.length;
+    yield concat(parts.slice(from, to));
+    from = to;
   }
 }
