@@ -69,6 +69,9 @@ describe('the page: moving, and sleep', () => {
     await second.page.locator('vm-timeline li[data-id]').filter({ hasText: 'before' }).waitFor();
     await second.page.getByText(/kept in this browser/).waitFor();
     await second.page.reload();
+    await second.page.getByText(/resumed from/).waitFor();
+    // It may have been between a line and its Enter.
+    await second.type('');
     expect(await second.run(GOES_ON)).to.equal(WENT_ON);
     await first.picture('moved');
     await first.page.getByRole('button', { name: 'New guest' }).click();
