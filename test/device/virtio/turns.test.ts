@@ -28,7 +28,7 @@ function slow({
   const buffers = driver.buffers([Uint8Array.of(1, 2, 3)], [3]);
   const add = (queue: number, count: number) => Array.from({ length: count }, () => driver.queues[queue]!.add(buffers));
   const served = () => device.requests.map(({ queue }) => queue);
-  return { turns, device, driver, buffers, add, served };
+  return { turns, device, driver, add, served };
 }
 
 const idsOf = (used: Used[]) => used.map(({ id }) => id);
