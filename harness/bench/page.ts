@@ -221,7 +221,7 @@ async function inspect(page: Page, { file, choice }: Device): Promise<{ frames: 
   await page.evaluate("document.querySelector('virtiofs-vm').shadowRoot.querySelector('vm-terminals').focus()");
   await page.keyboard.insertText(`dd if=/dev/zero of=${file} bs=1 count=1000000`);
   await page.keyboard.press('Enter');
-  const requests = `document.querySelector('virtiofs-vm').shadowRoot.querySelector('vm-inspector')?.shadowRoot.querySelector('vm-requests')?.rate ?? 0`;
+  const requests = `document.querySelector('virtiofs-vm').shadowRoot.querySelector('vm-inspector')?.shadowRoot?.querySelector('vm-requests')?.rate ?? 0`;
   await until(page, `${requests} > 1000`);
   const result = await page.evaluate<{ frames: number; rate: number }>(`new Promise((resolve) => {
     const began = performance.now();

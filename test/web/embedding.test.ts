@@ -340,7 +340,7 @@ describe('the page: embedding', () => {
     expect((await visit.screen()).match(/again/g)).to.equal(null);
     await put('files="nothing.tgz"');
     await page.getByText(/the guest’s files, .*nothing\.tgz, can’t be fetched: the server answers 404/).waitFor();
-    visit.complaints.length = 0;
+    visit.forgive();
   });
 
   it('keeps snapshots where it is told to, for who tells the same name', async () => {
@@ -390,7 +390,7 @@ describe('the page: embedding', () => {
         }
       }),
     ).to.match(/the container is not in a document/);
-    visit.complaints.length = 0;
+    visit.forgive();
   });
 
   describe('from the package', () => {

@@ -103,7 +103,7 @@ describe('the page: a root filesystem on an image', function () {
     });
     const visit = await site.open({ context });
     expect(await visit.run('md5sum < /large')).to.include(MD5);
-    visit.complaints.length = 0;
+    visit.forgive();
   });
 
   it('goes on after snapshots, rewinds, forks, a reload, and a reset to its base', async () => {
@@ -159,7 +159,7 @@ describe('the page: a root filesystem on an image', function () {
     answer = () => false;
     await visit.until(async () => (await visit.screen()).includes(MD5), 'it has not gone on');
     await visit.page.getByText(/waits for files of its root/).waitFor({ state: 'detached' });
-    visit.complaints.length = 0;
+    visit.forgive();
   });
 
   it('gives the guest an error, and tells it, when the image is gone or damaged', async () => {
@@ -182,7 +182,7 @@ describe('the page: a root filesystem on an image', function () {
     await visit.page.getByText(/root can’t be read: .*not what they should be/).waitFor();
     answer = () => false;
     expect(await visit.run('md5sum < /large')).to.include(MD5);
-    visit.complaints.length = 0;
+    visit.forgive();
   });
 
   it('moves to another tab, and comes back from Node, where it was frozen to', async () => {
@@ -258,7 +258,7 @@ describe('the page: a root filesystem on an image', function () {
       return createVm({ root: 'debian/missing.image' }).ready.then(String, ({ message }: Error) => message);
     });
     expect(missing).to.match(/missing\.image: the server answers 404/);
-    visit.complaints.length = 0;
+    visit.forgive();
   });
 
   describe('on another site', () => {
@@ -300,7 +300,7 @@ describe('the page: a root filesystem on an image', function () {
         expect(await visit.page.evaluate<string>(booting('/debian/root.image'))).to.match(MISSING);
         // A preflight would cost a way there and back for each request.
         expect([...methods]).to.deep.equal(['GET']);
-        visit.complaints.length = 0;
+        visit.forgive();
         visit.strangers.length = 0;
       });
   });
@@ -469,7 +469,7 @@ describe('the page: a root filesystem on an image', function () {
     answer = () => false;
     await again.click();
     expect(await visit.run('cat /small')).to.equal('a small file');
-    visit.complaints.length = 0;
+    visit.forgive();
   });
 
   it('says that it opens its root, as long as that takes', async () => {
@@ -499,6 +499,6 @@ describe('the page: a root filesystem on an image', function () {
     expect(await visit.run('cat /small')).to.equal('a small file');
     expect(broken).to.be.below(0);
     expect(await visit.page.locator('.problem').allInnerTexts()).to.deep.equal([]);
-    visit.complaints.length = 0;
+    visit.forgive();
   });
 });

@@ -253,7 +253,7 @@ describe('the page: start and terminal', () => {
       breakOff();
       expect(await visit.run('echo there')).to.equal('there');
       expect(asked).to.deep.equal([undefined, 'bytes=2000000-']);
-      visit.complaints.length = 0;
+      visit.forgive();
     });
 
     it('begins anew where the server sends no parts, and needs no lengths', async () => {
@@ -268,7 +268,7 @@ describe('the page: start and terminal', () => {
       const visit = await site.open();
       expect(await visit.run('echo there')).to.equal('there');
       expect(count).to.equal(2);
-      visit.complaints.length = 0;
+      visit.forgive();
     });
 
     it('takes the snapshot from a server that has the browser unpack it', async () => {
@@ -308,7 +308,7 @@ describe('the page: start and terminal', () => {
         visit,
         /of version 99, this page takes version 3: reload the page without the browser's cache, or deploy/,
       );
-      visit.complaints.length = 0;
+      visit.forgive();
     });
 
     it('shows what a guest that boots says, to who wants to see it', async () => {
@@ -322,7 +322,7 @@ describe('the page: start and terminal', () => {
         .waitFor();
       await visit.picture('boot-log');
       await visit.ready();
-      visit.complaints.length = 0;
+      visit.forgive();
     });
 
     it('boots from the kernel when the snapshot is not there', async () => {
