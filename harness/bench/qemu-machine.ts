@@ -15,8 +15,8 @@ const CLUSTER_BITS = 16;
 const BOOT_PATIENCE = 120_000;
 
 /**
- * Milliseconds without an answer after which one more byte is sent, which the agent ignores: about one guest in a hundred gets no interrupt
- * for its serial port after QEMU's `loadvm`.
+ * Milliseconds without an answer after which, again and again, one more byte is sent, which the agent ignores: about one guest in a hundred gets
+ * no interrupt for its serial port after QEMU's `loadvm`.
  */
 const NUDGE_AFTER = 200;
 
@@ -31,13 +31,13 @@ export class QemuMachine {
     this.#machine = machine;
     this.#monitor = monitor;
     this.#directory = directory;
-    let nudge: ReturnType<typeof setTimeout> | undefined;
-    agent.on('data', () => clearTimeout(nudge));
+    let nudge: ReturnType<typeof setInterval> | undefined;
+    for (const event of ['data', 'close']) agent.on(event, () => clearInterval(nudge));
     this.agent = new GuestAgent({
       write: (bytes) => {
         agent.write(copyOf(bytes));
-        clearTimeout(nudge);
-        nudge = setTimeout(() => agent.write(Buffer.alloc(1)), NUDGE_AFTER);
+        clearInterval(nudge);
+        nudge = setInterval(() => agent.write(Buffer.alloc(1)), NUDGE_AFTER);
       },
       onData: (callback) => agent.on('data', (bytes: Buffer) => callback(bytes)),
       flush: () => {},
