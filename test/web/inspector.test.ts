@@ -194,6 +194,13 @@ describe('the page: inspector', () => {
       await request.getByRole('listbox').focus();
       await visit.page.keyboard.press('Home');
       await visit.page.keyboard.press('ArrowDown');
+      // It is asked for again until its interrupt is known.
+      await panel(visit)
+        .locator('vm-request-detail')
+        .evaluate(async (view: HTMLElement & { detail: object; updateComplete: Promise<unknown> }) => {
+          view.detail = structuredClone(view.detail);
+          await view.updateComplete;
+        });
       expect(await request.locator('[aria-selected=true]').innerText()).to.match(/opcode/);
       const buffer = panel(visit).getByRole('list', { name: 'Buffers of the request' }).getByRole('button').first();
       await buffer.hover();

@@ -82,7 +82,8 @@ export class HexView extends LitElement {
 
   override willUpdate(changed: PropertyValues<this>): void {
     if (!changed.has('bytes') && !changed.has('fields')) return;
-    this.current = undefined;
+    // The same message may come again, with what else is known of the request.
+    if (`${changed.get('bytes')}` !== `${this.bytes}`) this.current = undefined;
     this.#fieldOf = new Int16Array(this.bytes.length).fill(-1);
     this.fields.forEach(({ offset, length }, n) => this.#fieldOf.fill(n, offset, offset + length));
   }
