@@ -194,6 +194,13 @@ describe('the page: inspector', () => {
       await request.getByRole('listbox').focus();
       await visit.page.keyboard.press('Home');
       await visit.page.keyboard.press('ArrowDown');
+      // The mouse rests, and its place is another's.
+      const top = async () => (await request.locator('.byte').first().boundingBox())!.y;
+      const at = await top();
+      await visit.page.mouse.wheel(0, 120);
+      await visit.until(async () => (await top()) < at, 'nothing scrolls');
+      await visit.page.waitForTimeout(500);
+      expect(await request.locator('[aria-selected=true]').innerText()).to.match(/opcode/);
       // It is asked for again until its interrupt is known.
       await panel(visit)
         .locator('vm-request-detail')

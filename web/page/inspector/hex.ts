@@ -93,11 +93,11 @@ export class HexView extends LitElement {
     const lines = Array.from({ length: Math.ceil(bytes.length / columns) }, (_, n) => n * columns);
     const shown = fields.slice(0, MAX_FIELDS);
     return html`
-      <div class="lines" role="region" tabindex="0" aria-label=${`Bytes: ${label}`} @mouseleave=${() => (this.current = undefined)}>${lines.map((start) => this.#renderLine(start))}</div>
+      <div class="lines" role="region" tabindex="0" aria-label=${`Bytes: ${label}`} @mouseleave=${this.#onLeave}>${lines.map((start) => this.#renderLine(start))}</div>
       ${
         shown.length
           ? html`<div class="fields" role="listbox" tabindex="0" aria-label=${`Fields: ${label}`} aria-activedescendant=${current === undefined ? nothing : `field-${current}`} @keydown=${this.#onKey}
-          @mouseleave=${() => (this.current = undefined)} @focus=${() => (this.current ??= 0)} @blur=${() => (this.current = undefined)}>
+          @mouseleave=${this.#onLeave} @focus=${() => (this.current ??= 0)} @blur=${() => (this.current = undefined)}>
         ${structsOf(shown).map(
           ([first, end]) => html`<div role="group" aria-label=${shown[first]!.struct || nothing}>
           ${shown[first]!.struct ? html`<div class="struct" aria-hidden="true">${shown[first]!.struct}</div>` : nothing}
@@ -109,7 +109,7 @@ export class HexView extends LitElement {
   }
 
   #renderField({ name, value }: MessageField, n: number) {
-    return html`<div role="option" class=${this.#isMarked(n) ? 'field marked' : 'field'} id=${`field-${n}`} aria-selected=${n === this.current} @mouseenter=${() => (this.current = n)}><span class="name">${name}</span> <span class="value">${value}</span></div>`;
+    return html`<div role="option" class=${this.#isMarked(n) ? 'field marked' : 'field'} id=${`field-${n}`} aria-selected=${n === this.current} @mousemove=${() => (this.current = n)}><span class="name">${name}</span> <span class="value">${value}</span></div>`;
   }
 
   #isMarked(field: number): boolean {
@@ -136,8 +136,13 @@ export class HexView extends LitElement {
     ]
       .filter(Boolean)
       .join(' ');
-    return html`<span class=${text.length > 1 ? `byte ${classes}` : classes} @mouseenter=${() => (this.current = field < 0 ? undefined : field)}>${text}</span>`;
+    return html`<span class=${text.length > 1 ? `byte ${classes}` : classes} @mousemove=${() => (this.current = field < 0 ? undefined : field)}>${text}</span>`;
   }
+
+  /** What the keys have chosen stays lit up: a mouse that rests is left behind too when all scrolls, and enters what comes to be under it. */
+  readonly #onLeave = (): void => {
+    if (!this.renderRoot.querySelector('.fields:focus')) this.current = undefined;
+  };
 
   readonly #onKey = (event: KeyboardEvent): void => {
     const target = listTarget(event, Math.min(this.fields.length, MAX_FIELDS), this.current);

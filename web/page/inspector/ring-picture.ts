@@ -119,15 +119,19 @@ function strip(label: string, cells: Cell[], { changed, lit, onLit = () => {} }:
     const target = listTarget(event, cells.length, current < 0 ? undefined : current);
     if (target !== undefined) onLit(cells[target]);
   };
+  // Of what moves under a mouse that rests, the keys' choice stays.
+  const onLeave = ({ currentTarget }: Event) => {
+    if (!(currentTarget as Element).matches(':focus')) onLit(undefined);
+  };
   const id = (n: number) => `${label.replaceAll(' ', '-')}-${n}`;
   return html`<div class="strip" role="listbox" aria-orientation="horizontal" tabindex="0" aria-label=${label} aria-activedescendant=${current < 0 ? nothing : id(current)}
-      @keydown=${onKey} @mouseleave=${() => onLit(undefined)} @blur=${() => onLit(undefined)}>
+      @keydown=${onKey} @mouseleave=${onLeave} @blur=${() => onLit(undefined)}>
     ${cells.map(
       (
         { at, text, isNew },
         n,
       ) => html`<span class="cell" role="option" id=${id(n)} aria-selected=${n === current} ?data-new=${isNew}
-      ?data-lit=${n === current} ?data-changed=${n >= cells.length - changed} @mouseenter=${() => onLit(cells[n])}><small>${at}</small><span class="visually-hidden">: </span>${text}${isNew ? html`<span class="visually-hidden">, not taken yet</span>` : nothing}</span>`,
+      ?data-lit=${n === current} ?data-changed=${n >= cells.length - changed} @mousemove=${() => onLit(cells[n])}><small>${at}</small><span class="visually-hidden">: </span>${text}${isNew ? html`<span class="visually-hidden">, not taken yet</span>` : nothing}</span>`,
     )}
   </div>`;
 }
