@@ -304,6 +304,18 @@ describe('the page: inspector', () => {
       .hover();
     await panel(visit).locator('.descriptors tr[data-lit]').getByText(head, { exact: true }).waitFor();
     expect(await panel(visit).locator('.cell[data-lit]').count()).to.equal(1);
+    // The mouse rests on the last cell, and its place is another's.
+    const ring = panel(visit).getByRole('listbox', { name: 'Available ring' });
+    await ring.press('Home');
+    const chosen = ring.getByRole('option', { selected: true });
+    const first = await ring.getByRole('option').first().innerText();
+    expect(await chosen.innerText()).to.equal(first);
+    const top = async () => (await ring.boundingBox())!.y;
+    const at = await top();
+    await visit.page.mouse.wheel(0, 60);
+    await visit.until(async () => (await top()) < at, 'nothing scrolls');
+    await visit.page.waitForTimeout(500);
+    expect(await chosen.innerText()).to.equal(first);
     await panel(visit).getByRole('listbox', { name: 'Used ring' }).getByRole('option').first().hover();
     expect(await panel(visit).locator('.cell[data-lit]').count(), 'both of one use').to.be.within(1, 2);
     await visit.picture('inspector-queues');
