@@ -206,7 +206,7 @@ async function mmdebstrap(
   if (code === 0) return;
   const output = said.join('\n');
   const cure = /Exec format error/.test(output)
-    ? 'This machine does not run 32-bit x86 programs, which configure the packages: make the image on one that does, or let QEMU run them, as docs/root-filesystem.md tells.'
+    ? 'This machine does not run 32-bit x86 programs, which configure the packages: make the image on one that does, or let QEMU run them, as docs/root-filesystem.md says.'
     : /unshare|newuidmap|subuid|CLONE_NEWUSER/.test(output)
       ? 'Run it as root, or install the package uidmap and give this user ids in /etc/subuid and /etc/subgid.'
       : /Unable to locate package/.test(output)

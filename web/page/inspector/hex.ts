@@ -139,7 +139,7 @@ export class HexView extends LitElement {
     return html`<span class=${text.length > 1 ? `byte ${classes}` : classes} @mousemove=${() => (this.current = field < 0 ? undefined : field)}>${text}</span>`;
   }
 
-  /** What the keys have chosen stays lit up: a mouse that rests is left behind too when all scrolls, and enters what comes to be under it. */
+  /** What the keys have chosen stays lit up: when all scrolls, a mouse that rests leaves too, and enters what comes under it. */
   readonly #onLeave = (): void => {
     if (!this.renderRoot.querySelector('.fields:focus')) this.current = undefined;
   };

@@ -119,7 +119,7 @@ function strip(label: string, cells: Cell[], { changed, lit, onLit = () => {} }:
     const target = listTarget(event, cells.length, current < 0 ? undefined : current);
     if (target !== undefined) onLit(cells[target]);
   };
-  // Of what moves under a mouse that rests, the keys' choice stays.
+  // What the keys have chosen stays lit up when it moves under a mouse that rests.
   const onLeave = ({ currentTarget }: Event) => {
     if (!(currentTarget as Element).matches(':focus')) onLit(undefined);
   };
